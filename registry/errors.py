@@ -1,0 +1,97 @@
+"""One root for every error that visionloop raises on purpose.
+
+    VisionloopError
+    ├── SettingsError      a setting is unknown or has a bad value        exit 2
+    ├── BadInput           a file or request that cannot be used          HTTP 422, exit 3
+    │   ├── UnsupportedMedia   not a format the model takes               HTTP 415
+    │   └── TooLarge           more bytes or voxels than allowed          HTTP 413
+    ├── NotFound           a model, version or page that is not there     HTTP 404, exit 4
+    ├── DataError          a data set that fails its checks               exit 5
+    ├── BundleError        a bundle that is corrupt or half there         exit 6
+    ├── Refused            the gate, or a rule, says no                   HTTP 409, exit 7
+    ├── MissingService     something the step needs does not answer       HTTP 503, exit 8
+    └── StorageError       a disk that is full or cannot be written       HTTP 507, exit 9
+
+Each one says what was found, what was expected and how to mend it; the command line prints exactly
+that and leaves with `exit_code`, the HTTP layer answers with `http_status` and `to_json()`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class VisionloopError(Exception):
+    """The root. `found`, `expected` and `mend` are sentences without a full stop."""
+
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, found: str, *, expected: str = "", mend: str = "") -> None:
+        self.found = found
+        self.expected = expected
+        self.mend = mend
+        super().__init__(self.__str__())
+
+    def __str__(self) -> str:
+        lines = [self.found]
+        if self.expected:
+            lines.append(f"expected: {self.expected}")
+        if self.mend:
+            lines.append(f"to mend it: {self.mend}")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """The body of an HTTP error answer."""
+        return {
+            "error": type(self).__name__,
+            "found": self.found,
+            "expected": self.expected,
+            "mend": self.mend,
+        }
+
+
+class SettingsError(VisionloopError):
+    exit_code = 2
+
+
+class BadInput(VisionloopError):
+    exit_code = 3
+    http_status = 422
+
+
+class UnsupportedMedia(BadInput):
+    http_status = 415
+
+
+class TooLarge(BadInput):
+    http_status = 413
+
+
+class NotFound(VisionloopError):
+    exit_code = 4
+    http_status = 404
+
+
+class DataError(VisionloopError):
+    exit_code = 5
+    http_status = 422
+
+
+class BundleError(VisionloopError):
+    exit_code = 6
+
+
+class Refused(VisionloopError):
+    exit_code = 7
+    http_status = 409
+
+
+class MissingService(VisionloopError):
+    exit_code = 8
+    http_status = 503
+
+
+class StorageError(VisionloopError):
+    exit_code = 9
+    http_status = 507

@@ -1,0 +1,93 @@
+"""The journal: an append-only file of what the loop is doing, one JSON object a line.
+
+Stages, flows and services write it; the terminal's progress bar, Prefect's progress artifact and the story
+page all read the same lines. A line is {"time", "kind", "step", "model", ...}; kinds:
+
+    start     a step began            {"title", "usually_s"}
+    progress  how far it is           {"done", "total", "unit", "note"}
+    fact      something worth telling {"text"} and any JSON-able data under "data"
+    finish    a step ended            {"seconds", "outcome": "done" | "skipped" | "failed", "note"}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from registry.settings import settings
+
+
+def path() -> Path:
+    return settings().var / "journal.jsonl"
+
+
+def write(kind: str, step: str, model: str = "", **fields: Any) -> None:
+    """Appends one line. O_APPEND keeps lines of concurrent writers whole; a full disk only loses the line."""
+    line = json.dumps({"time": time.time(), "kind": kind, "step": step, "model": model, **fields}, default=str)
+    try:
+        path().parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path(), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(handle, line.encode() + b"\n")
+        finally:
+            os.close(handle)
+    except OSError:
+        return  # the journal tells of the work; it must never stop it
+
+
+def progress(step: str, done: float, total: float, unit: str = "", note: str = "", model: str = "") -> None:
+    write("progress", step, model, done=done, total=total, unit=unit, note=note)
+
+
+def fact(step: str, text: str, model: str = "", **data: Any) -> None:
+    write("fact", step, model, text=text, data=data)
+
+
+class Step:
+    """A running step; set `outcome` to "skipped" and `note` to say why."""
+
+    outcome = "done"
+    note = ""
+
+    def skip(self, why: str) -> None:
+        self.outcome, self.note = "skipped", why
+
+
+@contextmanager
+def step(name: str, title: str, model: str = "", usually_s: float | None = None) -> Iterator[Step]:
+    """Writes `start` and `finish` around the block; an exception finishes it as failed and goes on its way."""
+    write("start", name, model, title=title, usually_s=usually_s)
+    began, running = time.perf_counter(), Step()
+    try:
+        yield running
+    except BaseException as error:
+        running.outcome, running.note = "failed", str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise
+    finally:
+        write(
+            "finish", name, model, seconds=time.perf_counter() - began, outcome=running.outcome, note=running.note
+        )
+
+
+def read(since: int = 0, file: Path | None = None) -> tuple[list[dict[str, Any]], int]:
+    """Lines written after byte `since`, and the offset to ask for next. A half-written last line waits."""
+    source = file or path()
+    try:
+        with source.open("rb") as stream:
+            stream.seek(since)
+            raw = stream.read()
+    except OSError:
+        return [], since
+    whole = raw[: raw.rfind(b"\n") + 1]
+    lines = []
+    for line in whole.splitlines():
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return lines, since + len(whole)

@@ -1,0 +1,132 @@
+"""The contract of a model folder: one protocol per module in `registry/models/<name>/`.
+
+| module         | protocol        | may import                    | used by                        |
+|----------------|-----------------|-------------------------------|--------------------------------|
+| `__init__.py`  | `SPEC`          | registry only                 | everyone                       |
+| `data.py`      | `DataPart`      | NumPy, pandas, media readers  | data and retraining flows      |
+| `inference.py` | `InferencePart` | NumPy, OpenCV, media readers  | training, evaluation, serving  |
+| `render.py`    | `RenderPart`    | NumPy, OpenCV, media writers  | serving, reports               |
+| `score.py`     | `ScorePart`     | NumPy                         | evaluation, monitoring         |
+| `shift.py`     | `ShiftPart`     | NumPy, SciPy, media           | `visionloop break`, tests      |
+| `network.py`   | by framework    | the framework                 | training only                  |
+
+A module satisfies a protocol by having its functions; `tests/registry/test_conformance.py` runs over every
+folder and checks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from registry.media import Case, Prepared, Result
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+Parameters = Mapping[str, Any]
+"""One section of params.yaml, e.g. `skin_segmentation.train`."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One Great Expectations expectation over the table that `DataPart.inspect` makes.
+
+    Attributes:
+        expectation: the field's own name, e.g. `expect_column_values_to_be_between`.
+        arguments: its keyword arguments.
+        says: what a breach means, for a person; `{rows}` is replaced by the offending case ids.
+        mend: what to do about it.
+    """
+
+    expectation: str
+    arguments: Mapping[str, Any]
+    says: str
+    mend: str
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import took: cases per split, and inputs without a label (kept for prediction only)."""
+
+    train: int
+    val: int
+    unlabelled: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """An input and its label, to be added to a data set: the raw bytes as they were uploaded."""
+
+    id: str
+    input: bytes
+    truth: bytes | str
+
+
+class DataPart(Protocol):
+    def synthesise(self, out: Path, params: Parameters) -> None:
+        """Writes the starter data set into `out` (which is empty); bit-identical for the same `params`."""
+
+    def synthesise_stream(self, count: int, seed: int) -> list[Labelled]:
+        """Fresh inputs with labels, from the starter data's distribution, in none of its splits."""
+
+    def import_from(self, source: Path, out: Path, params: Parameters) -> Imported:
+        """Copies a user's own data into `out` (which is empty). Raises DataError naming the files."""
+
+    def cases(self, root: Path) -> list[Case]:
+        """All labelled cases of the data set at `root`, sorted by id. Raises DataError if it is not one."""
+
+    def inspect(self, root: Path) -> pd.DataFrame:
+        """One row per case, with a column `case` and whatever `checks` look at; never raises for a bad file:
+        what is wrong with it becomes a column's value."""
+
+    def checks(self) -> Sequence[Check]:
+        """What must hold of `inspect`'s table before anything is trained on it."""
+
+    def add(self, root: Path, items: Sequence[Labelled], origin: str, val_share: float) -> int:
+        """Adds labelled inputs as new cases with that origin; returns how many were new. Idempotent by id."""
+
+
+class InferencePart(Protocol):
+    def decode(self, body: bytes, max_voxels: int) -> Any:
+        """Bytes as uploaded -> sample. Raises BadInput, UnsupportedMedia or TooLarge, before allocating."""
+
+    def preprocess(self, sample: Any, constants: Parameters) -> Prepared:
+        """Sample -> network input. `constants` is `preprocessing` of the bundle."""
+
+    def postprocess(self, outputs: Mapping[str, np.ndarray], prepared: Prepared, thresholds: Parameters) -> Result:
+        """Network outputs -> result in the sample's own coordinates. `thresholds` is the bundle's."""
+
+    def image_statistics(self, sample: Any) -> dict[str, float]:
+        """Finite numbers that move when the camera, the scanner or the light does."""
+
+
+class RenderPart(Protocol):
+    FORMATS: Mapping[str, Callable[[Any, Result], bytes]]
+    """Content type -> encoder, for every entry of `spec.media_out` but application/json."""
+
+    def picture(self, sample: Any, result: Result | None = None, truth: Any = None) -> bytes:
+        """A JPEG for people: the input, with the result (and the truth, outlined) drawn over it."""
+
+
+class ScorePart(Protocol):
+    def truth(self, label: Path | bytes | str) -> Any:
+        """Reads a label: the file of a `Case`, or its bytes."""
+
+    def score(self, results: Sequence[Result], truths: Sequence[Any]) -> float:
+        """The metric over any number of cases (one, or a bootstrap sample)."""
+
+    def per_class(self, results: Sequence[Result], truths: Sequence[Any]) -> dict[str, float]:
+        """The metric class by class; {} when there is one class."""
+
+
+class ShiftPart(Protocol):
+    HOW: Mapping[str, str]
+    """Kind of shift -> one line about it. The first is the demo's."""
+
+    def shift(self, body: bytes, how: str, severity: float, seed: int) -> bytes:
+        """An input as uploaded -> the same, shifted. `severity` in (0, 1]; labels stay valid."""

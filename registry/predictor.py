@@ -1,0 +1,103 @@
+"""A loaded bundle: bytes in, prediction out. Training, evaluation, MLflow's pyfunc and the services all run this."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from registry import catalog
+from registry.bundle import Bundle, open_bundle
+from registry.errors import BundleError
+from registry.media import FloatArray, Prediction
+from registry.runtime import open_session
+from registry.spec import ModelSpec
+
+EMBEDDING = "embedding"
+"""Every exported network has this output, float32 [N, D]: pooled features of its last encoder stage."""
+
+# Another CPU rounds otherwise; a broken preprocessing or a wrong file is off by far more than this.
+GOLDEN_RELATIVE, GOLDEN_ABSOLUTE = 0.03, 0.01
+
+
+class Predictor:
+    """A bundle, ready to answer. Safe to call from several threads."""
+
+    def __init__(self, bundle: Bundle, threads: int = 0, max_voxels: int = 64_000_000) -> None:
+        manifest = bundle.manifest
+        self.bundle = bundle
+        self.spec: ModelSpec = catalog.get(manifest.model)
+        self._max_voxels = max_voxels
+        self._network = open_session(bundle.path / manifest.network, manifest.engine, manifest.numerics, threads)
+        self._inference = self.spec.inference
+
+    @classmethod
+    def load(cls, path: Path, threads: int = 0, max_voxels: int = 64_000_000) -> Predictor:
+        """Opens, verifies and compiles. Raises BundleError."""
+        return cls(open_bundle(path), threads, max_voxels)
+
+    def __call__(self, body: bytes) -> Prediction:
+        """Predicts one input as it was uploaded. Raises BadInput, UnsupportedMedia or TooLarge."""
+        manifest, part = self.bundle.manifest, self._inference
+        marks = [time.perf_counter()]
+        sample = part.decode(body, self._max_voxels)
+        marks.append(time.perf_counter())
+        prepared = part.preprocess(sample, manifest.preprocessing)
+        marks.append(time.perf_counter())
+        outputs = self._network(prepared.batch)
+        marks.append(time.perf_counter())
+        result = part.postprocess(outputs, prepared, manifest.thresholds)
+        marks.append(time.perf_counter())
+        names = ("decode", "preprocess", "network", "postprocess")
+        return Prediction(
+            sample=sample,
+            result=result,
+            image_statistics=part.image_statistics(sample),
+            prediction_statistics=result.statistics(),
+            embedding=pool(outputs),
+            seconds={name: b - a for name, a, b in zip(names, marks[:-1], marks[1:], strict=True)},
+        )
+
+    def warm_up(self) -> None:
+        """Runs the network once on zeros, so that the first caller does not pay for lazy allocation."""
+        self._network(np.zeros((1, *self.bundle.manifest.input_shape), dtype=np.float32))
+
+    def check_golden(self) -> int:
+        """Predicts the golden samples and compares; returns how many there were.
+
+        Raises:
+            BundleError: there is none, or an answer differs from the one recorded at export.
+        """
+        folders = self.bundle.samples
+        if not folders:
+            raise BundleError(f"{self.bundle.path} has no golden samples", mend="export the bundle anew")
+        for folder in folders:
+            expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
+            _compare(folder, expected, golden_answer(self((folder / "input").read_bytes())))
+        return len(folders)
+
+
+def golden_answer(prediction: Prediction) -> dict[str, float]:
+    """What a golden sample records of a prediction: numbers only."""
+    return {**prediction.prediction_statistics, **prediction.image_statistics}
+
+
+def pool(outputs: dict[str, FloatArray]) -> FloatArray:
+    """The embedding of one input: the mean over its slices or frames, float32 [D]."""
+    return np.asarray(outputs[EMBEDDING], dtype=np.float32).reshape(len(outputs[EMBEDDING]), -1).mean(axis=0)
+
+
+def _compare(folder: Path, expected: dict[str, Any], found: dict[str, float]) -> None:
+    for name, value in expected.items():
+        got = found.get(name, math.nan)
+        if not math.isclose(got, value, rel_tol=GOLDEN_RELATIVE, abs_tol=GOLDEN_ABSOLUTE):
+            raise BundleError(
+                f"golden sample {folder.name}: {name} is {got:.5g}",
+                expected=f"{value:.5g} (within {GOLDEN_RELATIVE:.0%} or {GOLDEN_ABSOLUTE})",
+                mend="this version does not compute here what it computed when it was exported: do not serve it; "
+                "fetch it again, or export it on this machine",
+            )

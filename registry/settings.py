@@ -1,0 +1,198 @@
+"""The only reader of the environment.
+
+A setting comes from, strongest first: `VISIONLOOP_<NAME>` in the environment, `visionloop.toml` in the
+project folder, the default below. Settings are frozen and unknown keys are refused in both places.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from registry.errors import SettingsError
+
+PREFIX = "VISIONLOOP_"
+FILE = "visionloop.toml"
+
+# Nothing may call home, hang on a hub that is out of reach, or ask whether it may. (DESIGN: offline first.)
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "NNCF_TELEMETRY": "0",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+    "YOLO_OFFLINE": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+class Settings(BaseModel):
+    """Where things are and how much is allowed. Sizes and times carry their unit in the name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: Path = Field(description="the project folder: holds dvc.yaml, params.yaml and data/")
+    var: Path = Field(description="databases, logs, bundles, reports: everything made while running")
+
+    host: str = "127.0.0.1"
+    home_port: int = Field(8700, ge=1, le=65535, description="the story page and the reports")
+    router_port: int = Field(3000, ge=1, le=65535, description="predictions, all models")
+    mlflow_port: int = Field(5000, ge=1, le=65535)
+    prefect_port: int = Field(4200, ge=1, le=65535)
+    drift_port: int = Field(8701, ge=1, le=65535, description="Evidently's workspace UI")
+
+    mlflow_uri: str = Field("", description="default: the local server's address")
+    mlflow_backend: str = Field("", description="what the local server stores into; default: SQLite in var")
+    prefect_api_url: str = Field("", description="default: the local server's address")
+    database_url: str = Field("", description="operational database; default: SQLite in var")
+    dvc_remote: str = Field("", description="default: a folder in var")
+
+    max_upload_mb: int = Field(512, gt=0, description="largest request body, MiB")
+    max_voxels: int = Field(64_000_000, gt=0, description="largest volume that is decoded, voxels")
+    threads: int = Field(0, ge=0, description="threads per network; 0: as many as there are cores")
+    retention_days: float = Field(7.0, ge=0, description="how long inputs of predictions are kept")
+    retention_mb: int = Field(2048, ge=0, description="how much room they may take, MiB")
+    request_timeout_s: float = Field(60.0, gt=0)
+    monitor_every_s: int = Field(900, gt=0, description="the monitor flow's schedule")
+    false_alarm_rate: float = Field(0.05, gt=0, lt=1, description="of one drift verdict")
+
+    @property
+    def mlflow_address(self) -> str:
+        return self.mlflow_uri or f"http://{self.host}:{self.mlflow_port}"
+
+    @property
+    def mlflow_store(self) -> str:
+        """The database behind the local MLflow server; also used without a server (`--local`)."""
+        return self.mlflow_backend or f"sqlite:///{self.var / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def prefect_address(self) -> str:
+        return self.prefect_api_url or f"http://{self.host}:{self.prefect_port}/api"
+
+    @property
+    def home_address(self) -> str:
+        return f"http://{self.host}:{self.home_port}"
+
+    @property
+    def router_address(self) -> str:
+        return f"http://{self.host}:{self.router_port}"
+
+    @property
+    def drift_address(self) -> str:
+        return f"http://{self.host}:{self.drift_port}"
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.var / 'visionloop.db'}"
+
+    @property
+    def remote(self) -> str:
+        return self.dvc_remote or str(self.var / "dvc-remote")
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def build(self) -> Path:
+        """What the DVC stages make, one folder per model."""
+        return self.root / "build"
+
+    def child_environment(self) -> dict[str, str]:
+        """The environment for a process that we start: ours, quiet, with every store inside `var`."""
+        env = dict(os.environ)
+        env.update(QUIET)
+        env.update(
+            {
+                "VISIONLOOP_ROOT": str(self.root),
+                "VISIONLOOP_VAR": str(self.var),
+                "PREFECT_HOME": str(self.var / "prefect"),
+                "PREFECT_API_URL": self.prefect_address,
+                "BENTOML_HOME": str(self.var / "bentoml"),
+                "MLFLOW_TRACKING_URI": self.mlflow_address,
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}",
+                "PYTHONUNBUFFERED": "1",
+            }
+        )
+        return env
+
+    def apply_environment(self) -> None:
+        """Gives this process the child environment, before a framework that reads it is imported."""
+        os.environ.update(self.child_environment())
+
+
+def project_root(start: Path | None = None) -> Path:
+    """The nearest folder at or above `start` that holds dvc.yaml, else `start` itself."""
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "dvc.yaml").is_file():
+            return folder
+    return here
+
+
+def read_settings(environment: dict[str, str] | None = None, root: Path | None = None) -> Settings:
+    """Reads the settings anew.
+
+    Raises:
+        SettingsError: a key is unknown or a value is of the wrong kind.
+    """
+    env = dict(os.environ if environment is None else environment)
+    given = {k.removeprefix(PREFIX).lower(): v for k, v in env.items() if k.startswith(PREFIX)}
+    base = Path(given.pop("root", "") or root or project_root()).resolve()
+    values: dict[str, Any] = {**_from_file(base / FILE), **given, "root": base}
+    values["var"] = (base / Path(values.get("var") or "var")).resolve()
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise _explain(error) from error
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{path.name} is not TOML: {error}", expected="lines like `router_port = 3000`", mend="correct that line"
+        ) from error
+
+
+def _explain(error: ValidationError) -> SettingsError:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        import difflib
+
+        close = difflib.get_close_matches(name, Settings.model_fields, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return SettingsError(
+            f"there is no setting {name!r}",
+            expected=", ".join(Settings.model_fields),
+            mend=f"{hint}correct it in {FILE} or in the environment ({PREFIX}{name.upper()})",
+        )
+    return SettingsError(
+        f"setting {name!r} is {first.get('input')!r}",
+        expected=first["msg"],
+        mend=f"correct it in {FILE} or in the environment ({PREFIX}{name.upper()})",
+    )
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """This process's settings, read once."""
+    return read_settings()
