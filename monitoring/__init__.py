@@ -1,0 +1,1 @@
+"""Data checks, the prediction log, drift and feedback. Imports registry only."""

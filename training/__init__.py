@@ -1,0 +1,1 @@
+"""Engines that train, prune, quantise, export and evaluate, and the gate. Imports registry only."""
