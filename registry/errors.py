@@ -4,7 +4,8 @@
     ├── SettingsError      a setting is unknown or has a bad value        exit 2
     ├── BadInput           a file or request that cannot be used          HTTP 422, exit 3
     │   ├── UnsupportedMedia   not a format the model takes               HTTP 415
-    │   └── TooLarge           more bytes or voxels than allowed          HTTP 413
+    │   ├── TooLarge           more bytes or voxels than allowed          HTTP 413
+    │   └── NotAcceptable      an answer format the model cannot give     HTTP 406
     ├── NotFound           a model, version or page that is not there     HTTP 404, exit 4
     ├── DataError          a data set that fails its checks               exit 5
     ├── BundleError        a bundle that is corrupt or half there         exit 6
@@ -66,6 +67,10 @@ class UnsupportedMedia(BadInput):
 
 class TooLarge(BadInput):
     http_status = 413
+
+
+class NotAcceptable(BadInput):
+    http_status = 406
 
 
 class NotFound(VisionloopError):
