@@ -1,0 +1,108 @@
+"""From spool segments into the database, in bulk: the background half of the prediction log."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import logging
+import math
+import os
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry.settings import settings
+
+if TYPE_CHECKING:
+    from monitoring.models import Prediction
+
+logger = logging.getLogger("visionloop.log")
+
+CHUNK_BYTES = 4 * 2**20
+ROWS = 500
+
+
+def adopt(path: Path) -> None:
+    """Ships a segment that nobody holds, and removes it."""
+    with suppress(FileNotFoundError):
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # its process lives, or another one is adopting it
+            if os.stat(path).st_ino != os.fstat(handle).st_ino:
+                return
+            size = os.fstat(handle).st_size
+            done = ship(handle, 0, size)
+            if done < size:  # the process died inside its last write; the line counts if it is whole
+                _insert([os.pread(handle, size - done, done)])
+            path.unlink()
+        finally:
+            os.close(handle)
+
+
+def ship(handle: int, start: int, end: int) -> int:
+    """Ships the whole lines between two offsets; returns the offset behind the last one."""
+    while start < end:
+        chunk = os.pread(handle, min(CHUNK_BYTES, end - start), start)
+        whole = chunk[: chunk.rfind(b"\n") + 1]
+        if not whole:
+            break
+        _insert(whole.splitlines())
+        start += len(whole)
+    return start
+
+
+def _insert(lines: list[bytes]) -> None:
+    """Puts lines into the database in bulk. A line that can never go in is set aside, not retried for ever.
+
+    Raises:
+        django.db.Error: the database is away.
+    """
+    from django.db import DataError, IntegrityError
+
+    from monitoring.models import Prediction
+
+    rows = []
+    for line in lines:
+        try:
+            rows.append((line, _row(line)))
+        except (ValueError, TypeError, KeyError) as error:
+            _set_aside(line, error)
+    try:
+        Prediction.objects.bulk_create([row for _, row in rows], batch_size=ROWS, ignore_conflicts=True)
+    except (DataError, IntegrityError, ValueError, OverflowError):
+        for line, row in rows:
+            try:
+                Prediction.objects.bulk_create([row], ignore_conflicts=True)
+            except (DataError, IntegrityError, ValueError, OverflowError) as error:
+                _set_aside(line, error)
+
+
+def _row(line: bytes) -> Prediction:
+    from monitoring.models import Prediction
+
+    fields: dict[str, Any] = json.loads(line)
+    for name in ("image_statistics", "prediction_statistics"):
+        fields[name] = {key: value for key, value in fields[name].items() if math.isfinite(value)}
+    fields["embedding"] = base64.b64decode(fields["embedding"])
+    fields["time"] = datetime.fromtimestamp(fields["time"], UTC)
+    fields["caller"] = fields["caller"][:128]
+    return Prediction(**fields)
+
+
+def _set_aside(line: bytes, error: Exception) -> None:
+    path = settings().var / "spool" / "rejected.txt"
+    logger.warning("a line of the prediction log is not a record (%s); it is kept in %s", error, path)
+    with suppress(OSError), path.open("ab") as out:
+        out.write(line.rstrip(b"\n") + b"\n")
+
+
+def close_connection() -> None:
+    from django.db import connection
+
+    with suppress(Exception):
+        connection.close()
