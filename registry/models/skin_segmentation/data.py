@@ -1,0 +1,246 @@
+"""The data set: `{train,val}/<case>/{image,mask}.nii.gz` and `cases.csv`, which says where each case came from."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from registry.errors import BadInput, DataError
+from registry.files import write_file
+from registry.media import Case, Volume
+from registry.models.skin_segmentation import importing, nifti, phantom
+from registry.parts import Check, Imported, Labelled, Parameters
+
+TABLE = "cases.csv"
+COLUMNS = ("case", "split", "origin", "dimensions")
+SPLITS = ("train", "val")
+IMAGE, MASK = "image.nii.gz", "mask.nii.gz"
+MAX_VOXELS = 512_000_000
+STREAM = 0x5EED  # keeps streams apart from the starter data, whatever their seeds
+IN_3D = 8  # every eighth case is a volume
+
+
+def synthesise(out: Path, params: Parameters) -> None:
+    """Writes phantoms: `train` and `val` cases (default 96 and 48), every eighth one 3-D. Seeded by `seed`."""
+    rows = []
+    for number, split in enumerate(SPLITS):
+        for n in range(int(params.get(split, (96, 48)[number]))):
+            rng = np.random.default_rng([int(params["seed"]), number, n])
+            one = phantom.make(rng, 3 if n % IN_3D == IN_3D - 1 else 2)
+            case = f"{split}-{n:03d}"
+            _write_case(out / split / case, *_files(one))
+            rows.append((case, split, "starter", f"{one.ndim}-D"))
+    _write_table(out, rows)
+
+
+def synthesise_stream(count: int, seed: int) -> list[Labelled]:
+    """Phantoms that are in no data set; the same ones for a seed."""
+    items = []
+    for n in range(count):
+        one = phantom.make(np.random.default_rng([STREAM, seed, n]), 3 if n % IN_3D == IN_3D - 1 else 2)
+        image, mask = _files(one)
+        items.append(Labelled(f"stream-{seed}-{n:04d}", image, mask))
+    return items
+
+
+def _files(one: phantom.Phantom) -> tuple[bytes, bytes]:
+    return nifti.write_new(one.voxels, one.affine, one.ndim), nifti.write_new(one.mask, one.affine, one.ndim)
+
+
+def import_from(source: Path, out: Path, params: Parameters) -> Imported:
+    """Copies image/mask pairs found in `source`; see `importing.find` for the layouts.
+
+    Where the source has no split, `val_share` (default 0.25) of the cases go to `val`, chosen by the hash of their
+    names. Images without a mask go to `unlabelled/`, for prediction only.
+
+    Raises:
+        DataError: nothing to import, a mask without its image, or a file that cannot be read; names them all.
+    """
+    found = importing.find(source)
+    share = float(params.get("val_share", 0.25))
+    rows, problems, counts, loose = [], [], {"train": 0, "val": 0}, 0
+    splits = importing.assign(found.pairs, share)
+    for pair, split in zip(found.pairs, splits, strict=True):
+        try:
+            volume = nifti.read(pair.image.read_bytes(), MAX_VOXELS)
+            if pair.mask is None:
+                write_file(out / "unlabelled" / f"{pair.id}.nii.gz", _packed(pair.image.read_bytes()))
+                loose += 1
+                continue
+            _write_case(out / split / pair.id, pair.image.read_bytes(), pair.mask.read_bytes())
+        except BadInput as error:
+            problems.append(f"{pair.image.relative_to(source)}: {error.found}")
+            continue
+        rows.append((pair.id, split, "imported", f"{volume.ndim}-D"))
+        counts[split] += 1
+    if problems:
+        raise DataError(
+            f"{len(problems)} of {len(found.pairs)} images cannot be used:\n  " + "\n  ".join(problems[:20]),
+            expected="2-D or 3-D scalar NIfTI files",
+            mend="mend or remove these files and import again; nothing was imported",
+        )
+    _write_table(out, rows)
+    return Imported(counts["train"], counts["val"], loose, found.notes)
+
+
+def cases(root: Path) -> list[Case]:
+    """As `DataPart.cases`."""
+    return [
+        Case(
+            id=row["case"],
+            split=row["split"],
+            origin=row["origin"],
+            input=root / row["split"] / row["case"] / IMAGE,
+            truth=root / row["split"] / row["case"] / MASK,
+            attributes={"dimensions": row["dimensions"]},
+        )
+        for row in _read_table(root)
+    ]
+
+
+def add(root: Path, items: Sequence[Labelled], origin: str, val_share: float) -> int:
+    """As `DataPart.add`; a case's split follows from the hash of its id."""
+    rows = [tuple(row[c] for c in COLUMNS) for row in _read_table(root)]
+    known = {row[0] for row in rows}
+    new = 0
+    for item in items:
+        case = re.sub(r"[^A-Za-z0-9._-]+", "-", item.id).strip(".-") or "case"
+        if case in known:
+            continue
+        truth = item.truth if isinstance(item.truth, bytes) else Path(item.truth).read_bytes()
+        volume = nifti.read(item.input, MAX_VOXELS)
+        split = "val" if importing.lot(case) < val_share else "train"
+        _write_case(root / split / case, item.input, truth)
+        rows.append((case, split, origin, f"{volume.ndim}-D"))
+        known.add(case)
+        new += 1
+    if new:
+        _write_table(root, rows)
+    return new
+
+
+def inspect(root: Path) -> pd.DataFrame:
+    """One row per case of the table, and one per case folder that the table does not know."""
+    listed = {(row["split"], row["case"]): row for row in _read_table(root)}
+    stray = sorted(
+        (split, path.name)
+        for split in SPLITS
+        if (root / split).is_dir()
+        for path in (root / split).iterdir()
+        if path.is_dir() and (split, path.name) not in listed
+    )
+    rows = [_inspect(root, split, case, True) | {"origin": row["origin"]} for (split, case), row in listed.items()]
+    rows += [_inspect(root, split, case, False) | {"origin": ""} for split, case in stray]
+    table = pd.DataFrame(rows)
+    content = table["content"].where(table["content"] != "")
+    table["copies"] = content.groupby(content).transform("size").fillna(1).astype(int)
+    splits = table["split"].groupby(content).transform("nunique").fillna(1)
+    table["leaks"] = splits > 1
+    return table
+
+
+def _inspect(root: Path, split: str, case: str, listed: bool) -> dict[str, object]:
+    folder = root / split / case
+    image, image_problem = _try_read(folder / IMAGE)
+    mask, mask_problem = _try_read(folder / MASK)
+    row: dict[str, object] = {
+        "case": case,
+        "split": split,
+        "listed": listed,
+        "image_readable": image is not None,
+        "mask_readable": mask is not None,
+        "problem": "; ".join(filter(None, (image_problem, mask_problem))),
+        "content": _content(image) if image is not None else "",
+        "range": float(np.ptp(image.voxels)) if image is not None else float("nan"),
+        "foreground_share": float((mask.voxels != 0).mean()) if mask is not None else float("nan"),
+        "mask_binary": None if mask is None else bool(np.isin(mask.voxels, (0, 1)).all()),
+        "shape_agrees": None,
+        "affine_agrees": None,
+    }
+    if image is not None and mask is not None:
+        row["shape_agrees"] = image.voxels.shape == mask.voxels.shape
+        # Half a hundredth of a voxel: qform-only files differ by their quaternion's float32 rounding.
+        row["affine_agrees"] = bool(np.abs(image.affine - mask.affine).max() <= 0.005 * max(1.0, *image.spacing))
+    return row
+
+
+def _try_read(path: Path) -> tuple[Volume | None, str]:
+    try:
+        return nifti.read(path.read_bytes(), MAX_VOXELS), ""
+    except OSError:
+        return None, f"{path.name} is missing or unreadable"
+    except BadInput as error:
+        return None, f"{path.name}: {error.found}"
+
+
+def _content(volume: Volume) -> str:
+    return hashlib.sha256(str(volume.voxels.shape).encode() + volume.voxels.tobytes(order="F")).hexdigest()[:16]
+
+
+def checks() -> Sequence[Check]:
+    """What must hold of `inspect`'s table."""
+
+    def holds(column: str, says: str, mend: str) -> Check:
+        return Check("expect_column_values_to_be_in_set", {"column": column, "value_set": [True]}, says, mend)
+
+    return (
+        holds("listed", "{rows}: these folders are not in cases.csv", "add them with `visionloop data import`, or remove"),
+        holds("image_readable", "{rows}: image.nii.gz is missing or is no finite 2-D or 3-D NIfTI",
+              "export these images again, or remove the cases"),
+        holds("mask_readable", "{rows}: mask.nii.gz is missing or is no finite 2-D or 3-D NIfTI",
+              "export these masks again, or remove the cases"),
+        holds("shape_agrees", "{rows}: image and mask have different shapes", "draw the mask on the image's own grid"),
+        holds("affine_agrees", "{rows}: image and mask lie at different places in space (their affines differ)",
+              "resample the mask to the image, or copy the image's affine if only the header is wrong"),
+        holds("mask_binary", "{rows}: the mask holds other values than 0 and 1", "keep the skin label only and set it to 1"),
+        Check("expect_column_values_to_be_between", {"column": "foreground_share", "min_value": 0.001, "max_value": 0.6},
+              "{rows}: the share of skin is outside 0.1 % to 60 %", "look at these masks: empty, inverted or of another organ?"),
+        Check("expect_column_values_to_be_between", {"column": "range", "min_value": 0, "strict_min": True},
+              "{rows}: the image is constant", "export these images again, or remove the cases"),
+        Check("expect_column_values_to_be_unique", {"column": "case"}, "{rows}: the name is used twice", "rename the cases"),
+        Check("expect_column_values_to_be_in_set", {"column": "copies", "value_set": [1]},
+              "{rows}: the same image is there more than once", "keep one of each"),
+        Check("expect_column_values_to_be_in_set", {"column": "leaks", "value_set": [False]},
+              "{rows}: the same image is in train and in val (leakage)", "remove it from one of them"),
+    )  # fmt: skip
+
+
+def _packed(body: bytes) -> bytes:
+    return body if body[:2] == nifti.GZIP else gzip.compress(body, compresslevel=4, mtime=0)
+
+
+def _write_case(folder: Path, image: bytes, mask: bytes) -> None:
+    write_file(folder / IMAGE, _packed(image))
+    write_file(folder / MASK, _packed(mask))
+
+
+def _write_table(root: Path, rows: Sequence[Sequence[str]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(sorted(rows))
+    write_file(root / TABLE, text.getvalue())
+
+
+def _read_table(root: Path) -> list[dict[str, str]]:
+    path = root / TABLE
+    mend = "make the starter data with `visionloop data synth skin_segmentation`, or import your own"
+    if not path.is_file():
+        raise DataError(f"there is no {path}", expected="a data set of skin_segmentation", mend=mend)
+    with path.open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise DataError(f"{path} has the columns {reader.fieldnames}", expected=",".join(COLUMNS), mend=mend)
+        rows = sorted(reader, key=lambda row: row["case"])
+    wrong = sorted({row["split"] for row in rows} - set(SPLITS))
+    if wrong:
+        raise DataError(f"{path} names the splits {', '.join(wrong)}", expected="train or val", mend=mend)
+    return rows

@@ -1,0 +1,142 @@
+"""Finds image/mask pairs in a folder of someone's own, in the layouts that the field uses."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.errors import DataError
+
+ENDINGS = (".nii.gz", ".nii")
+LAYOUTS = (
+    "<split>/<case>/image.nii.gz with mask.nii.gz; imagesTr/ with labelsTr/ (nnU-Net, Medical Segmentation Decathlon); "
+    "images/ with masks/ or labels/ and equal names; X.nii.gz with X_mask.nii.gz, X_seg.nii.gz or X_label.nii.gz"
+)
+_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "val"}
+_IMAGE_FOLDERS = {"images", "image", "imagestr", "imagests", "imagesval"}
+_MASK_FOLDERS = {"masks", "mask", "labels", "label", "labelstr", "labelsts", "labelsval", "segmentations", "seg"}
+_MASK_NAMES = {"mask", "label", "seg", "segmentation", "skin_mask"}
+_MASK_SUFFIX = re.compile(r"[_-](mask|label|seg|segmentation)$", re.IGNORECASE)
+_CHANNEL = re.compile(r"_0000$")  # nnU-Net's channel number
+
+
+@dataclass(frozen=True)
+class Pair:
+    """`mask` None: for prediction only. `split` "": not said."""
+
+    id: str
+    image: Path
+    mask: Path | None
+    split: str
+
+
+@dataclass(frozen=True)
+class Found:
+    pairs: tuple[Pair, ...]
+    notes: tuple[str, ...]
+
+
+def find(source: Path) -> Found:
+    """All pairs at or below `source`, sorted by id. Layouts: see `LAYOUTS`; splits come from folder names.
+
+    Raises:
+        DataError: no NIfTI at all, masks without images, or two cases of one name; names the files.
+    """
+    files = sorted(p for p in source.rglob("*") if p.is_file() and p.name.lower().endswith(ENDINGS)) if source.is_dir() \
+        else []  # fmt: skip
+    files = [p for p in files if not any(part.startswith(".") for part in p.relative_to(source).parts)]
+    if not files:
+        raise DataError(f"no .nii or .nii.gz file in {source}", expected=LAYOUTS, mend="name the folder that holds them")
+    images: dict[str, Path] = {}
+    masks: dict[str, Path] = {}
+    splits: dict[str, str] = {}
+    extra: list[str] = []
+    for path in files:
+        key, role = _place(path, source, files)
+        if role == "extra":
+            extra.append(str(path.relative_to(source)))
+            continue
+        table = masks if role == "mask" else images
+        if key in table:
+            raise DataError(
+                f"two {role}s for case {key!r}: {table[key].relative_to(source)} and {path.relative_to(source)}",
+                expected="one image and one mask a case", mend="rename or remove one of them",
+            )  # fmt: skip
+        table[key] = path
+        splits[key] = splits.get(key) or _split(path.relative_to(source))
+    alone = sorted(set(masks) - set(images))
+    if alone:
+        names = "\n  ".join(str(masks[key].relative_to(source)) for key in alone[:20])
+        raise DataError(
+            f"{len(alone)} masks have no image:\n  {names}",
+            expected=LAYOUTS,
+            mend="put the image beside each, or remove the mask; nothing was imported",
+        )
+    names = _ids(sorted(images))
+    pairs = tuple(Pair(names[key], images[key], masks.get(key), splits[key]) for key in sorted(images))
+    notes = (f"left out, neither image nor mask: {', '.join(extra[:10])}",) if extra else ()
+    return Found(tuple(sorted(pairs, key=lambda p: p.id)), notes)
+
+
+def assign(pairs: Sequence[Pair], val_share: float) -> list[str]:
+    """The split of each pair: its own; without any in the source, by the hash of its id, at least one in each."""
+    splits = [pair.split or ("val" if lot(pair.id) < val_share else "train") for pair in pairs]
+    free = [n for n, pair in enumerate(pairs) if not pair.split and pair.mask is not None]
+    labelled = [splits[n] for n, pair in enumerate(pairs) if pair.mask is not None]
+    if len(labelled) > 1 and free:
+        for split in ("train", "val"):
+            if split not in labelled:
+                choice = (min if split == "val" else max)(free, key=lambda n: lot(pairs[n].id))
+                splits[choice] = split
+    return splits
+
+
+def lot(case: str) -> float:
+    """A number in [0, 1) that belongs to this id for good."""
+    return int.from_bytes(hashlib.sha256(case.encode()).digest()[:6], "big") / 2**48
+
+
+def _stem(path: Path) -> str:
+    name = path.name
+    for ending in ENDINGS:
+        if name.lower().endswith(ending):
+            return name[: -len(ending)]
+    return name
+
+
+def _place(path: Path, source: Path, files: Sequence[Path]) -> tuple[str, str]:
+    """Which case a file belongs to, and as what: image, mask or extra."""
+    folder, stem = path.parent, _stem(path)
+    above = folder.relative_to(source).parts
+    if above and above[-1].lower() in _IMAGE_FOLDERS | _MASK_FOLDERS:
+        role = "image" if above[-1].lower() in _IMAGE_FOLDERS else "mask"
+        # nnU-Net: imagesTr/x_0000 belongs to labelsTr/x; the two folders count as one place.
+        place = "/".join((*above[:-1], re.sub(r"^(images?|masks?|labels?|seg\w*)", "", above[-1].lower())))
+        bare = _CHANNEL.sub("", stem) if role == "image" else _MASK_SUFFIX.sub("", stem)
+        return f"{place}/{bare}".lstrip("/"), role
+    siblings = {_stem(other).lower() for other in files if other.parent == folder}
+    if "image" in siblings:  # one folder a case
+        low = stem.lower()
+        return "/".join(above) or source.name, "image" if low == "image" else "mask" if low in _MASK_NAMES else "extra"
+    key = "/".join((*above, _MASK_SUFFIX.sub("", stem)))
+    return key, "mask" if _MASK_SUFFIX.search(stem) or stem.lower() in _MASK_NAMES else "image"
+
+
+def _split(relative: Path) -> str:
+    for part in relative.parts[:-1]:
+        name = part.lower()
+        if name in _SPLITS:
+            return _SPLITS[name]
+        if name.endswith("val") and name in _IMAGE_FOLDERS | _MASK_FOLDERS:
+            return "val"
+    return ""
+
+
+def _ids(keys: Sequence[str]) -> dict[str, str]:
+    """Short names: the last part of the key where that is unique, else all of it."""
+    last = [key.rsplit("/", 1)[-1] for key in keys]
+    short = {key: end if last.count(end) == 1 else key for key, end in zip(keys, last, strict=True)}
+    return {key: re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "case" for key, name in short.items()}
