@@ -29,6 +29,11 @@ class SkinNet(nn.Module):
         self.unet = smp.Unet(
             "efficientnet-b0", encoder_weights=None, in_channels=1, classes=1, decoder_channels=tuple(decoder_channels)
         )
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                # The encoder comes with 0.01, made for a million steps: after some hundred its running means would
+                # still be those of random weights, and evaluation would find nothing.
+                module.momentum = 0.1
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         features = self.unet.encoder(x)
