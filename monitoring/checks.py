@@ -1,0 +1,205 @@
+"""Checks a data set with Great Expectations before anything is trained on it: `python -m monitoring.checks MODEL`.
+
+It is the pipeline's first stage. Passed, it leaves `build/<model>/validation/result.json`, the same bytes for the same
+data (no times, no ids), so that DVC sees nothing new where nothing is. Failed, it leaves no result, prints which
+cases break which rule and how to mend it, and exits with 5. The data docs pages are written either way.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry import catalog, journal
+from registry.errors import DataError, VisionloopError
+from registry.files import new_folder
+from registry.parts import Check
+from registry.settings import settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STEP = "validate"
+SHOWN_ROWS = 12
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One check over the whole table. `cases` are the ones that break it; empty for a rule about the table."""
+
+    rule: str
+    column: str
+    passed: bool
+    cases: tuple[str, ...]
+    says: str
+    mend: str
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What the checks found. `profile` holds, per column, its range or its values with their counts."""
+
+    model: str
+    cases: int
+    outcomes: tuple[Outcome, ...]
+    profile: Mapping[str, Any]
+    docs: Path
+
+    @property
+    def breaches(self) -> list[Outcome]:
+        return [outcome for outcome in self.outcomes if not outcome.passed]
+
+    def to_json(self) -> str:
+        """Deterministic: the same data gives the same bytes, wherever and whenever it runs."""
+        body = {
+            "model": self.model,
+            "valid": not self.breaches,
+            "cases": self.cases,
+            "checks": [asdict(outcome) for outcome in self.outcomes],
+            "profile": self.profile,
+        }
+        return json.dumps(body, indent=2, sort_keys=True) + "\n"
+
+
+def validate(model: str, root: Path | None = None) -> Validation:
+    """Inspects the data set at `root` (default: `data/<model>`), checks the table and writes the data docs.
+
+    Raises:
+        DataError: there is no data set there, or it has no cases.
+    """
+    part, folder = catalog.get(model).data, root or settings().data / model
+    mend = f"`visionloop data synth {model}` makes the starter data, `visionloop data import {model} PATH` takes yours"
+    if not folder.is_dir():
+        raise DataError(f"there is no data set in {folder}", expected="a data set", mend=mend)
+    table = part.inspect(folder)
+    if table.empty:
+        raise DataError(f"the data set in {folder} holds no cases", expected="at least one", mend=mend)
+    outcomes, docs = _run(model, table, part.checks())
+    return Validation(model, len(table), tuple(outcomes), _profile(table), docs)
+
+
+def explain(validation: Validation) -> DataError:
+    """The error for a data set that breaks rules: every rule, its cases and how to mend it."""
+    failed, checks = len(validation.breaches), len(validation.outcomes)
+    lines = [f"the data set of {validation.model} ({validation.cases} cases) fails {failed} of {checks} checks"]
+    lines += [f"  - {outcome.says}\n    to mend it: {outcome.mend}" for outcome in validation.breaches]
+    return DataError(
+        "\n".join(lines),
+        expected="data that can be trained on; nothing was trained",
+        mend=f"mend or remove those cases and run it again; the whole table is in {validation.docs}",
+    )
+
+
+def _run(model: str, table: pd.DataFrame, checks: Sequence[Check]) -> tuple[list[Outcome], Path]:
+    settings().apply_environment()  # before the import: it reads at import whether it may call home
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="great_expectations")
+    import great_expectations as gx
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+
+    from monitoring import data_docs
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
+    suite = gx.ExpectationSuite(name=model)
+    for number, check in enumerate(checks):
+        meta = {"number": number, "notes": {"format": "string", "content": [check.says.replace("{rows}", "the cases")]}}
+        suite.add_expectation_configuration(
+            ExpectationConfiguration(type=check.expectation, kwargs=dict(check.arguments), meta=meta)
+        )
+    suite = context.suites.add(suite)
+    batch = (
+        context.data_sources.add_pandas(model).add_dataframe_asset("cases").add_batch_definition_whole_dataframe("all")
+    )
+    definition = context.validation_definitions.add(gx.ValidationDefinition(name=model, data=batch, suite=suite))
+    found = definition.run(
+        batch_parameters={"dataframe": table},
+        result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["case"]},
+    )
+    by_number = {result.expectation_config.meta["number"]: result for result in found.results}
+    outcomes = [_outcome(check, by_number[number]) for number, check in enumerate(checks)]
+    problems = [(outcome.says, outcome.mend) for outcome in outcomes if not outcome.passed]
+    return outcomes, data_docs.publish(model, found, problems)
+
+
+def _outcome(check: Check, result: Any) -> Outcome:
+    arguments = check.arguments
+    column = arguments.get("column") or arguments.get("column_list") or ""
+    if not column and "column_A" in arguments:
+        column = [arguments["column_A"], arguments["column_B"]]
+    said = dict(result.result or {})
+    cases = tuple(sorted({str(row["case"]) for row in said.get("unexpected_index_list") or []}))
+    broken = check.says.replace("{rows}", _shorten(cases) or "the data set")
+    says = check.says.removeprefix("{rows}: ").replace("{rows}", "a case") if result.success else broken
+    if not result.success and not said:
+        says = f"{says} (it could not be checked: {_exception(result)})"
+    name = column if isinstance(column, str) else ", ".join(column)
+    return Outcome(check.expectation, name, bool(result.success), cases, says, check.mend)
+
+
+def _shorten(cases: Sequence[str]) -> str:
+    more = len(cases) - SHOWN_ROWS
+    return ", ".join(cases[:SHOWN_ROWS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _exception(result: Any) -> str:
+    info = dict(result.exception_info or {})
+    nested = [value for value in info.values() if isinstance(value, Mapping)]
+    messages = [str(entry.get("exception_message")) for entry in (info, *nested) if entry.get("exception_message")]
+    return messages[0].splitlines()[0] if messages else "no reason given"
+
+
+def _profile(table: pd.DataFrame) -> dict[str, Any]:
+    import pandas as pd
+
+    profile: dict[str, Any] = {}
+    for name in table.columns:
+        column = table[name]
+        if pd.api.types.is_bool_dtype(column) or not pd.api.types.is_numeric_dtype(column):
+            counts = column.astype(str).value_counts()
+            if len(counts) <= 16:
+                profile[name] = {str(value): int(count) for value, count in sorted(counts.items())}
+            else:
+                profile[name] = {"distinct": len(counts)}
+            continue
+        numbers = column.astype(float).dropna()
+        numbers = numbers[numbers.map(math.isfinite)]
+        if len(numbers):
+            described = {"min": numbers.min(), "median": numbers.median(), "max": numbers.max()}
+            profile[name] = {key: float(f"{value:.6g}") for key, value in described.items()}
+    return profile
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The stage. Returns the exit code."""
+    if len(arguments) != 1:
+        print("usage: python -m monitoring.checks MODEL", file=sys.stderr)
+        return 2
+    model = arguments[0]
+    try:
+        with journal.step(STEP, "Check the data", model, usually_s=8):
+            validation = validate(model)
+            if validation.breaches:
+                for outcome in validation.breaches:
+                    journal.fact(STEP, outcome.says, model, mend=outcome.mend, cases=outcome.cases)
+                raise explain(validation)
+            with new_folder(settings().build / model / "validation") as out:
+                (out / "result.json").write_text(validation.to_json(), encoding="utf-8")
+            text = f"{validation.cases} cases pass {len(validation.outcomes)} checks"
+            journal.fact(STEP, text, model, docs=str(validation.docs.relative_to(settings().var)))
+            print(f"{model}: {text}; data docs: {validation.docs}")
+    except VisionloopError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
