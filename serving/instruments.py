@@ -1,0 +1,57 @@
+"""Prometheus metrics of a service, labelled with model and version. Also the process's own CPU and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, Summary
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from serving.worker import Served
+
+SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class Instruments:
+    """What a service counts."""
+
+    def __init__(self, served: Served) -> None:
+        labels = ("model", "version")
+        self._model, self._version, self._role = served.model, str(served.version), served.role
+        self._registry = to = CollectorRegistry()
+        ProcessCollector(registry=to)
+        self._requests = Counter(
+            "visionloop_requests", "Requests for a prediction", (*labels, "role", "media", "status"), registry=to
+        )
+        self._seconds = Histogram(
+            "visionloop_request_seconds", "Bytes in to bytes out, seconds", labels, buckets=SECONDS, registry=to
+        ).labels(self._model, self._version)
+        self._steps = Summary(
+            "visionloop_step_seconds", "Steps of a prediction, seconds", (*labels, "step"), registry=to
+        )
+        self._statistics = Summary(
+            "visionloop_prediction", "Prediction statistics; sum by count is the mean", (*labels, "name"), registry=to
+        )
+        self._running = Gauge("visionloop_requests_running", "Requests being worked on", labels, registry=to).labels(
+            self._model, self._version
+        )
+        info = Gauge("visionloop_version_info", "1 for the version served", (*labels, "digest"), registry=to)
+        info.labels(self._model, self._version, served.digest[:12]).set(1)
+
+    def began(self) -> None:
+        self._running.inc()
+
+    def ended(self, media: str, status: int, seconds: float) -> None:
+        self._running.dec()
+        self._requests.labels(self._model, self._version, self._role, media, str(status)).inc()
+        self._seconds.observe(seconds)
+
+    def predicted(self, statistics: Mapping[str, float], steps: Mapping[str, float]) -> None:
+        for name, value in statistics.items():
+            self._statistics.labels(self._model, self._version, name).observe(value)
+        for name, value in steps.items():
+            self._steps.labels(self._model, self._version, name).observe(value)
+
+    def exposition(self) -> tuple[bytes, int, None, str]:
+        """Content, status, headers and media type of an answer in Prometheus' text format."""
+        return generate_latest(self._registry), 200, None, CONTENT_TYPE_LATEST

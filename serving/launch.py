@@ -1,0 +1,38 @@
+"""Runs a Bento in one process, for a supervisor that restarts it.
+
+`bentoml serve TAG` does the same by hand with an arbiter and a worker: two interpreters to start, and an orphan when
+the arbiter is killed. Here the process that is started is the one that serves, so it starts in half the time, its exit
+status means something, and `kill -9` ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from registry.settings import settings
+
+KEEP_ALIVE_S = 75  # longer than the router's (serving.router), so that the router is the one to close idle connections
+DRAIN_S = 30
+
+
+def main(folder: Path) -> None:
+    """Serves the Bento whose source folder is `folder` until it is told to stop."""
+    parser = argparse.ArgumentParser(description="Serves one model version.")
+    parser.add_argument("--host", default=settings().host)
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args()
+
+    import bentoml
+    import uvicorn
+
+    service = bentoml.load(str(folder.parent))
+    uvicorn.run(
+        service.to_asgi(is_main=True),
+        host=options.host,
+        port=options.port,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=DRAIN_S,
+    )

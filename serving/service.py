@@ -1,0 +1,88 @@
+"""The BentoML service of one model version. `serving.packaging` puts it into a Bento beside the bundle.
+
+A Bento's `src` folder is {service.py, serve.py, release.json, bundle/, registry/, monitoring/, serving/}; its
+`service.py` calls `build_service` on the folder it lies in.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry import catalog
+from registry.errors import BundleError, VisionloopError
+from registry.settings import settings
+from serving.worker import Served, Worker
+
+if TYPE_CHECKING:
+    from _bentoml_sdk import Service
+
+RELEASE, BUNDLE = "release.json", "bundle"
+
+
+def build_service(folder: Path) -> Service[Any]:
+    """The service of the version in `folder`. Loads nothing yet: `bentoml build` calls this too.
+
+    Raises:
+        BundleError: `folder` is not the source folder of a Bento that `serving.packaging` made.
+    """
+    import bentoml
+
+    from serving.api import create_api
+
+    served = _read_release(folder)
+    spec = catalog.get(served.model)
+    worker = Worker(folder / BUNDLE, served, _give_up)
+
+    class VersionService:
+        __doc__ = f"{spec.title}, version {served.version}. POST a file to /predict; /docs describes the API."
+
+        def __init__(self) -> None:
+            logging.getLogger("visionloop").setLevel(logging.INFO)
+            worker.start()
+
+        def __is_ready__(self) -> bool:
+            return worker.ready
+
+        @bentoml.on_shutdown
+        def close(self) -> None:
+            worker.stop()
+
+    # BentoML's own time limit must be the later one: ours answers with a message.
+    service = bentoml.service(
+        name=served.model,
+        workers=1,
+        traffic={"timeout": settings().request_timeout_s + 30},
+        # BentoML's counters are labelled with whatever path a caller makes up; serving.instruments has bounded ones.
+        metrics={"enabled": False},
+        logging={"access": {"enabled": False}},  # the prediction log has every request
+        labels={"model": served.model, "version": str(served.version)},
+    )(VersionService)
+    service.mount_asgi_app(create_api(spec, worker), path="/", name="api")
+    return service
+
+
+def _read_release(folder: Path) -> Served:
+    try:
+        return Served(**json.loads((folder / RELEASE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise BundleError(
+            f"{folder} holds no usable {RELEASE}",
+            expected="the source folder of a Bento",
+            mend="package the version again with `visionloop package`",
+        ) from error
+
+
+def _give_up(error: Exception) -> None:
+    """Ends the process with one clear line: a version that fails its check must not stay up."""
+    status = error.exit_code if isinstance(error, VisionloopError) else 1
+    line = "; ".join(str(error).splitlines()) or type(error).__name__
+    print(f"not serving: {line}", file=sys.stderr, flush=True)
+    if "--worker-id" in sys.argv:  # a worker of `bentoml serve`, whose arbiter would start it again for ever
+        os.kill(os.getppid(), signal.SIGTERM)
+    os._exit(status)  # from a thread; nothing has been answered yet, so nothing is lost
