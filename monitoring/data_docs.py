@@ -44,7 +44,7 @@ th{background:#f2f5f8} .card,.alert,.ge-section{border:1px solid #d8dee6;border-
 .badge{display:inline-block;padding:.05rem .5rem;border-radius:1rem;background:#eceff3;font-size:.85em}
 .badge-success,.bg-success{background:#d7f0dd}.badge-danger,.bg-danger{background:#fbdcdc}
 .badge-warning{background:#fcebc5} .text-success{color:#19713a}.text-danger{color:#b3261e} .text-center{text-align:center}
-.navbar,.ge-breadcrumbs,.card:has(.btn-group),.collapse{display:none!important} .nav,.list-unstyled{list-style:none;display:flex;flex-wrap:wrap;gap:.6rem;padding:0;margin:.6rem 0}
+.navbar,.ge-breadcrumbs,.card:has(.btn-group){display:none!important} .nav,.list-unstyled{list-style:none;display:flex;flex-wrap:wrap;gap:.6rem;padding:0;margin:.6rem 0}
 .nav.flex-column{flex-direction:column} .btn,button,.modal,.sr-only,.navbar-toggler{display:none}
 .sticky{position:static!important} pre,code{white-space:pre-wrap;overflow-wrap:anywhere}
 .passed{color:#19713a}.failed{color:#b3261e} .cooltip .top,.cooltip span{display:none}
