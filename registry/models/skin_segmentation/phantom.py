@@ -71,7 +71,7 @@ class _Limb:
         self.lean = rng.uniform(-0.06, 0.06, 2)  # mm sideways per mm of height
         self.taper = rng.uniform(-0.006, 0.006)
         self.waves = rng.uniform(-1, 1, (4, 2)) * np.array([[0.11], [0.035], [0.02], [0.012]])
-        self.skin = view * rng.uniform(0.038, 0.058)
+        self.skin = view * rng.uniform(0.045, 0.066)
         self.skin_waves = rng.uniform(-1, 1, (3, 2)) * np.array([[0.22], [0.1], [0.06]])
         self.fat = self.radius * rng.uniform(0.06, 0.2)
         self.fat_waves = rng.uniform(-1, 1, (3, 2)) * np.array([[0.35], [0.25], [0.1]])

@@ -1,0 +1,142 @@
+"""What people and programs get back: the mask as NIfTI, and pictures of a slice as a radiologist would hang it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import cv2
+import nibabel as nib
+import numpy as np
+
+from registry.media import ByteArray, FloatArray, Volume
+from registry.models.skin_segmentation import inference, nifti
+from registry.models.skin_segmentation.inference import SkinResult
+from registry.models.skin_segmentation.score import Truth
+
+LONG_SIDE = 640  # of a picture, pixels
+PREDICTED, TRUE = (60, 170, 255), (120, 230, 60)  # BGR: orange and green, told apart also by the colour-blind
+PAPER = (24, 24, 24)
+# The far end of each axis of RAS+ on the picture: patients are seen from the feet and from the front.
+_TOWARDS = {0: "L", 1: "P", 2: "I"}
+_OPPOSITE = {"L": "R", "P": "A", "I": "S"}
+
+
+def nifti_mask(sample: Volume, result: SkinResult) -> bytes:
+    """The mask as .nii.gz, uint8, in the input's grid, with its affine and header."""
+    return nifti.write_mask(result.mask, sample)
+
+
+def jpeg_mask(sample: Volume, result: SkinResult) -> bytes:
+    """The 2-D mask over the slice that holds most of it (the middle one, if there is none)."""
+    return picture(sample, result)
+
+
+FORMATS: Mapping[str, Callable[[Volume, SkinResult], bytes]] = {
+    "application/x-nifti": nifti_mask,
+    "image/jpeg": jpeg_mask,
+}
+
+
+def picture(sample: Volume, result: SkinResult | None = None, truth: Truth | None = None) -> bytes:
+    """A JPEG of one slice: prediction filled and outlined in orange, truth outlined in green."""
+    axis = inference.slice_axis(sample)
+    predicted = result.mask if result is not None else None
+    true = truth.mask if truth is not None and truth.mask.shape == sample.voxels.shape else None
+    number = _best_slice(sample, axis, predicted if predicted is not None and predicted.any() else true)
+    view = _View(sample, axis)
+    low, high = inference.window(sample, 0.5, 99.7)
+    grey = np.clip((view.of(sample.voxels, number) - low) / max(high - low, 1e-6), 0, 1)
+    canvas = cv2.cvtColor((255 * grey**0.8).astype(np.uint8), cv2.COLOR_GRAY2BGR)
+    legend = []
+    if true is not None:
+        _outline(canvas, view.of(true, number), TRUE)
+        legend.append(("truth", TRUE))
+    if predicted is not None:
+        inside = view.of(predicted, number) > 0.5
+        canvas[inside] = (0.72 * canvas[inside] + 0.28 * np.array(PREDICTED)).astype(np.uint8)
+        _outline(canvas, view.of(predicted, number), PREDICTED)
+        legend.append(("predicted skin" if true is not None else "skin", PREDICTED))
+    count = sample.voxels.shape[axis]
+    notes = [f"slice {number + 1} of {count}"] if count > 1 else []
+    if predicted is not None:
+        notes.append(f"{100 * float((predicted > 0).mean()):.1f} % skin")
+    ok, encoded = cv2.imencode(".jpg", _framed(canvas, view, legend, ", ".join(notes)), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    assert ok, "OpenCV could not encode a JPEG"
+    return bytes(encoded)
+
+
+def _best_slice(sample: Volume, axis: int, mask: ByteArray | None) -> int:
+    if mask is None or not mask.any():
+        return sample.voxels.shape[axis] // 2
+    return int(np.count_nonzero(mask, axis=tuple(a for a in range(3) if a != axis)).argmax())
+
+
+class _View:
+    """Turns slices across `axis` into pictures: anterior (or head) up, the patient's right on the left, true aspect.
+
+    For oblique scans the nearest anatomical direction of each axis counts (nibabel's `io_orientation`).
+    """
+
+    def __init__(self, sample: Volume, axis: int) -> None:
+        self.axis = axis
+        first, second = (a for a in range(3) if a != axis)
+        orientation = nib.orientations.io_orientation(sample.affine)
+        # Of the two in-plane axes, the one that runs most along the body (S over A over R) becomes the vertical.
+        self.transposed = orientation[second, 0] > orientation[first, 0]
+        up, across = (second, first) if self.transposed else (first, second)
+        # The picture's vertical must fall from A (S) to P (I), its horizontal rise from R (A) to L (P).
+        self.flip_up = orientation[up, 1] > 0
+        self.flip_across = orientation[across, 1] > 0
+        self.down = _TOWARDS[int(orientation[up, 0])]
+        self.right = _TOWARDS[int(orientation[across, 0])]
+        tall = sample.voxels.shape[up] * sample.spacing[up]
+        wide = sample.voxels.shape[across] * sample.spacing[across]
+        scale = LONG_SIDE / max(tall, wide)
+        self.size = (max(16, round(wide * scale)), max(16, round(tall * scale)))
+
+    def of(self, voxels: np.ndarray, number: int) -> FloatArray:
+        """float32 [height, width] of slice `number`."""
+        image = np.asarray(np.moveaxis(voxels, self.axis, 0)[number], dtype=np.float32)
+        if self.transposed:
+            image = image.T
+        if self.flip_up:
+            image = image[::-1]
+        if self.flip_across:
+            image = image[:, ::-1]
+        return cv2.resize(np.ascontiguousarray(image), self.size, interpolation=cv2.INTER_LINEAR)
+
+
+def _outline(canvas: np.ndarray, mask: FloatArray, colour: tuple[int, int, int]) -> None:
+    contours, _ = cv2.findContours((mask > 0.5).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(canvas, contours, -1, colour, 1, cv2.LINE_AA)
+
+
+def _framed(canvas: np.ndarray, view: _View, legend: list[tuple[str, tuple[int, int, int]]], note: str) -> np.ndarray:
+    height, width = canvas.shape[:2]
+    for letter, at in (
+        (_OPPOSITE[view.right], (8, height // 2 + 6)),
+        (view.right, (width - 22, height // 2 + 6)),
+        (_OPPOSITE[view.down], (width // 2 - 6, 22)),
+        (view.down, (width // 2 - 6, height - 10)),
+    ):
+        _write(canvas, letter, at, (210, 210, 210))
+    full = max(width, 420)
+    strip = np.full((34, full, 3), PAPER, dtype=np.uint8)
+    left = 12
+    for name, colour in legend:
+        cv2.rectangle(strip, (left, 11), (left + 12, 23), colour, -1)
+        _write(strip, name, (left + 20, 22), (230, 230, 230))
+        left += 36 + _wide(name)
+    _write(strip, note, (full - 12 - _wide(note), 22), (230, 230, 230))
+    sides = (full - width) // 2
+    body = cv2.copyMakeBorder(canvas, 0, 0, sides, full - width - sides, cv2.BORDER_CONSTANT, value=PAPER)
+    return np.vstack([body, strip])
+
+
+def _wide(text: str) -> int:
+    return cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)[0][0]
+
+
+def _write(image: np.ndarray, text: str, at: tuple[int, int], colour: tuple[int, int, int]) -> Any:
+    return cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
