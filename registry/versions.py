@@ -1,0 +1,215 @@
+"""Versions in MLflow: register a bundle, give and take aliases, fetch it again.
+
+Aliases: `champion` serves, `previous` is what a rollback returns to, `challenger` waits for a decision.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry.bundle import Bundle, open_bundle
+from registry.errors import BundleError, MissingService, NotFound, Refused
+from registry.files import new_folder
+from registry.settings import settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
+_DIGEST = "visionloop.digest"
+# What `mlflow.pyfunc.load_model` needs in an environment of its own.
+_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pydantic", "openvino", "onnxruntime", "opencv-python-headless", "nibabel")
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered bundle. `digest` is `Bundle.digest`; `created` is in seconds since 1970."""
+
+    model: str
+    number: int
+    run_id: str
+    digest: str
+    aliases: tuple[str, ...]
+    created: float
+
+    def __str__(self) -> str:
+        return f"{self.model}@{self.number}"
+
+
+class Versions:
+    """MLflow's registry as this project uses it.
+
+    Raises (every method):
+        MissingService: the tracking server does not answer.
+    """
+
+    def __init__(self, tracking_uri: str | None = None) -> None:
+        self.uri = tracking_uri or settings().mlflow_address
+
+    @property
+    def _client(self) -> MlflowClient:
+        import mlflow
+
+        mlflow.set_tracking_uri(self.uri)
+        return mlflow.MlflowClient()
+
+    def register(self, bundle: Bundle, run_id: str | None = None) -> Version:
+        """Makes the bundle a version of its model; the same bundle again gives the version it already is."""
+        model, digest = bundle.manifest.model, bundle.digest
+        for version in self.list(model):
+            if version.digest == digest:
+                return version
+        with self._explained():
+            import mlflow
+
+            client = self._client
+            run = client.get_run(run_id) if run_id else client.create_run(self._experiment(model), run_name="register")
+            with mlflow.start_run(run_id=run.info.run_id):
+                logged = mlflow.pyfunc.log_model(
+                    name="bundle",
+                    python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+                    artifacts={"bundle": str(bundle.path)},
+                    code_paths=[str(Path(__file__).parent)],
+                    pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in _REQUIREMENTS],
+                    metadata={"visionloop": {"digest": digest, "engine": bundle.manifest.engine}},
+                )
+            if not client.search_registered_models(f"name = '{model}'"):
+                client.create_registered_model(model)
+            score = bundle.manifest.score
+            made = client.create_model_version(
+                model,
+                source=logged.model_uri,
+                run_id=run.info.run_id,
+                model_id=logged.model_id,
+                tags={
+                    _DIGEST: digest,
+                    "visionloop.data_hash": bundle.manifest.data_hash,
+                    f"metric.{bundle.manifest.metric}": f"{score.value:.4f} [{score.low:.4f}, {score.high:.4f}]",
+                    "engine": f"{bundle.manifest.engine} {bundle.manifest.numerics}",
+                },
+            )
+            client.set_registered_model_alias(model, CHALLENGER, str(made.version))
+            return self.get(model, int(made.version))
+
+    def get(self, model: str, which: str | int = CHAMPION) -> Version:
+        """A version by number or alias. Raises NotFound."""
+        found = self.find(model, which)
+        if found is None:
+            raise NotFound(
+                f"{model} has no version {which!r}",
+                expected=f"one of {[v.number for v in self.list(model)] or 'none yet'}",
+                mend=f"`visionloop run {model}` trains, registers and promotes one",
+            )
+        return found
+
+    def find(self, model: str, which: str | int = CHAMPION) -> Version | None:
+        text = str(which)
+        for version in self.list(model):
+            if str(version.number) == text or text in version.aliases:
+                return version
+        return None
+
+    def list(self, model: str) -> list[Version]:
+        """All versions, the newest first; [] for a model that was never registered."""
+        with self._explained():
+            client = self._client
+            aliases: dict[int, list[str]] = {}
+            for entry in client.search_registered_models(f"name = '{model}'"):
+                for alias, number in entry.aliases.items():
+                    aliases.setdefault(int(number), []).append(alias)
+            found = client.search_model_versions(f"name = '{model}'")
+        versions = [
+            Version(
+                model=model,
+                number=int(entry.version),
+                run_id=entry.run_id or "",
+                digest=entry.tags.get(_DIGEST, ""),
+                aliases=tuple(sorted(aliases.get(int(entry.version), ()))),
+                created=entry.creation_timestamp / 1000,
+            )
+            for entry in found
+        ]
+        return sorted(versions, key=lambda version: -version.number)
+
+    def promote(self, version: Version) -> None:
+        """Makes it champion; the champion until now becomes `previous`."""
+        old = self.find(version.model, CHAMPION)
+        with self._explained():
+            client = self._client
+            if old is not None and old.number != version.number:
+                client.set_registered_model_alias(version.model, PREVIOUS, str(old.number))
+            client.set_registered_model_alias(version.model, CHAMPION, str(version.number))
+            if CHALLENGER in version.aliases:
+                client.delete_registered_model_alias(version.model, CHALLENGER)
+
+    def roll_back(self, model: str) -> Version:
+        """Champion and previous change places; returns the new champion. Raises Refused if there is no previous."""
+        previous = self.find(model, PREVIOUS)
+        if previous is None:
+            raise Refused(f"{model} has no previous version to return to", mend="promote a version by number instead")
+        self.promote(previous)
+        return self.get(model, CHAMPION)
+
+    def fetch(self, version: Version) -> Bundle:
+        """The bundle on this machine, downloaded once and verified each time."""
+        target = settings().var / "bundles" / version.model / str(version.number)
+        if target.is_dir():
+            try:
+                bundle = open_bundle(target)
+                if bundle.digest == version.digest:
+                    return bundle
+            except BundleError:
+                pass  # a damaged copy is fetched again
+        with self._explained():
+            import mlflow
+
+            self._client  # noqa: B018 (sets the tracking server)
+            with new_folder(target) as draft:
+                model = mlflow.artifacts.download_artifacts(
+                    artifact_uri=f"models:/{version.model}/{version.number}", dst_path=str(draft / "download")
+                )
+                found = next(Path(model).rglob("bundle.json")).parent
+                for path in found.iterdir():
+                    shutil.move(path, draft / path.name)
+                shutil.rmtree(draft / "download", ignore_errors=True)
+                open_bundle(draft)
+        return open_bundle(target, verify=False)
+
+    def attach(self, version: Version, path: Path, folder: str) -> None:
+        """Keeps a file beside the version, among its run's artifacts."""
+        with self._explained():
+            self._client.log_artifact(version.run_id, str(path), folder)
+
+    def note(self, version: Version, **tags: Any) -> None:
+        """Writes tags on the version."""
+        with self._explained():
+            for key, value in tags.items():
+                text = value if isinstance(value, str) else json.dumps(value)
+                self._client.set_model_version_tag(version.model, str(version.number), key, text)
+
+    def _experiment(self, model: str) -> str:
+        found = self._client.get_experiment_by_name(model)
+        return str(found.experiment_id if found else self._client.create_experiment(model))
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except (MlflowException, ConnectionError) as error:
+            text = str(error).splitlines()[0]
+            if not any(sign in text for sign in ("API request to", "Connection", "timed out", "Max retries")):
+                raise
+            raise MissingService(
+                f"MLflow does not answer at {self.uri}: {text[:160]}",
+                expected="a tracking server",
+                mend="start it with `visionloop up`, or run the command with --local",
+            ) from error
