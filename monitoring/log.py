@@ -103,7 +103,8 @@ class PredictionLog:
         """Opens the segment and starts shipping. Never raises for a full disk or a missing database."""
         database.setup()
         with self._lock:
-            self._open()
+            if self._handle < 0:
+                self._open()
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._thread.start()
 

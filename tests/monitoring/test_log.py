@@ -1,0 +1,246 @@
+"""The prediction log: what was recorded arrives once, whatever dies or fills up in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monitoring import embedding, inputs
+from monitoring.log import PredictionLog
+from tests.monitoring.conftest import make_record
+
+WRITER = """
+import sys, time
+from monitoring.log import PredictionLog
+from tests.monitoring.conftest import make_record
+log = PredictionLog("writer")
+log.start()
+while True:
+    record = make_record()
+    log.record(record, b"body" * 100)
+    sys.stdout.write(record.id + "\\n")
+    sys.stdout.flush()
+"""
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def count() -> int:
+    from monitoring.models import Prediction
+
+    return Prediction.objects.count()
+
+
+def spool(home: Path) -> list[Path]:
+    return sorted((home / "var" / "spool").glob("*"))
+
+
+def test_a_record_arrives_with_all_it_holds(operational: Path, home: Path) -> None:
+    from monitoring.models import Prediction
+
+    log = PredictionLog("service")
+    log.start()
+    record = make_record(image_statistics={"noise": np.float32(0.25), "bad": float("nan")}, embedding=[1.5, -2.0, 1e9])
+    log.record(record, b"the input")
+    log.close()
+    row = Prediction.objects.get(id=record.id)
+    assert row.image_statistics == {"noise": 0.25}
+    assert embedding.unpack(bytes(row.embedding)).tolist() == [1.5, -2.0, 65504.0]
+    assert abs(row.time.timestamp() - record.time) < 1e-3
+    assert inputs.place(record.model, record.time, record.id, ".nii.gz").read_bytes() == b"the input"
+    assert spool(home) == []
+
+
+def test_kill_9_loses_and_doubles_nothing(operational: Path, home: Path) -> None:
+    from monitoring.models import Prediction
+
+    told: list[str] = []
+    for _ in range(3):
+        child = subprocess.Popen([sys.executable, "-c", WRITER], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        told += [child.stdout.readline().strip() for _ in range(400)]
+        os.kill(child.pid, signal.SIGKILL)
+        told += [line for line in child.stdout.read().split("\n")[:-1]]
+        child.wait()
+    adopter = PredictionLog("adopter")
+    adopter.start()
+    wait_for(lambda: len(spool(home)) == 1)
+    adopter.close()
+    stored = list(Prediction.objects.values_list("id", flat=True))
+    assert set(told) <= set(stored)
+    assert len(stored) == len(set(stored))
+    assert len(stored) - len(told) <= 3  # at most the record that each was telling of when it died
+
+
+def test_segments_of_living_processes_are_left_alone(operational: Path, home: Path) -> None:
+    owner, other = PredictionLog("owner"), PredictionLog("other")
+    owner._open()  # holds its segment, ships nothing
+    owner.record(make_record())
+    other.start()
+    time.sleep(0.6)
+    assert count() == 0 and len(spool(home)) == 2
+    other.close()
+    owner.start()
+    owner.close()
+    assert count() == 1
+
+
+def test_an_outage_of_the_database_only_delays(operational: Path, home: Path) -> None:
+    log = PredictionLog("service")
+    away = operational.with_suffix(".away")
+    operational.rename(away)
+    operational.mkdir()  # a folder in its place: it cannot be opened
+    log.start()
+    records = [make_record() for _ in range(50)]
+    for record in records:
+        log.record(record)
+    time.sleep(0.6)
+    assert log.waiting > 0
+    operational.rmdir()
+    away.rename(operational)
+    wait_for(lambda: log.waiting == 0)
+    log.close()
+    assert count() == 50
+
+
+def test_a_locked_database_only_delays(operational: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.db import connections
+
+    monkeypatch.setitem(connections.settings["default"], "OPTIONS", {"timeout": 0.2, "transaction_mode": "IMMEDIATE"})
+    holder = sqlite3.connect(operational, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    log = PredictionLog("service")
+    log.start()
+    log.record(make_record())
+    time.sleep(0.8)
+    assert log.waiting > 0
+    holder.execute("ROLLBACK")
+    wait_for(lambda: log.waiting == 0)
+    log.close()
+    assert count() == 1
+
+
+def test_a_line_shipped_twice_is_stored_once(operational: Path, home: Path) -> None:
+    log = PredictionLog("service")
+    log.start()
+    record = make_record()
+    log.record(record)
+    log.close()
+    (home / "var" / "spool").mkdir(exist_ok=True)
+    (home / "var" / "spool" / "dead-1-abc.jsonl").write_bytes(record.to_line() * 2)
+    again = PredictionLog("again")
+    again.start()
+    wait_for(lambda: len(spool(home)) == 1)
+    again.close()
+    assert count() == 1
+
+
+def test_a_torn_last_line_and_a_broken_one_do_not_stop_the_rest(operational: Path, home: Path) -> None:
+    folder = home / "var" / "spool"
+    folder.mkdir()
+    good = make_record()
+    (folder / "dead-1-abc.jsonl").write_bytes(b'{"half": \n' + good.to_line() + make_record().to_line()[:200])
+    log = PredictionLog("service")
+    log.start()
+    wait_for(lambda: count() == 1)
+    log.close()
+    wait_for(lambda: [path.name for path in spool(home)] == ["rejected.txt"])
+    assert len((folder / "rejected.txt").read_bytes().splitlines()) == 2
+
+
+def test_a_full_disk_costs_the_line_and_not_the_prediction(
+    operational: Path, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = PredictionLog("service")
+    log.start()
+    log.record(make_record())
+    wait_for(lambda: log.waiting == 0)
+    segment, log._handle = log._handle, os.open("/dev/full", os.O_WRONLY)  # every write there says ENOSPC
+    for _ in range(3):
+        log.record(make_record(), b"body")
+    os.close(log._handle)
+    log._handle = segment
+    log.record(make_record())
+    log.close()
+    assert log.lost == 3
+    assert sum("answered but not logged" in message for message in caplog.messages) == 1
+    assert count() == 2
+
+
+def test_lines_never_stopping_go_on_in_a_new_segment(
+    operational: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitoring.log.SEGMENT_BYTES", 0)
+    log = PredictionLog("service")
+    log._open()
+    first = log._path
+    for _ in range(10):
+        log.record(make_record())
+    log._size += 1  # as if a line came while the others were being shipped
+    log._ship_own()
+    assert log._path != first
+    log.record(make_record())
+    log.start()
+    log.close()
+    wait_for(lambda: count() == 11)
+
+
+def test_retention_by_age_and_by_room(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from registry.settings import settings
+
+    monkeypatch.setenv("VISIONLOOP_RETENTION_MB", "1")
+    settings.cache_clear()
+    now = time.time()
+    ages = {"old": 8 * 86400, "a": 3000, "b": 2000, "c": 1000}
+    for name, age in ages.items():
+        path = inputs.place("skin_segmentation", now - age, name, ".nii")
+        inputs.keep(path, bytes(400_000))
+        os.utime(path, (now - age, now - age))
+    pruned = inputs.prune(now)
+    left = {path.name for path in (home / "var" / "inputs").glob("*/*/*")}
+    assert left == {"b.nii", "c.nii"}
+    assert pruned.files == 2 and pruned.left == 800_000
+    assert len(list((home / "var" / "inputs" / "skin_segmentation").iterdir())) == len(
+        {p.parent for p in (home / "var" / "inputs").glob("*/*/*")}
+    )
+
+
+def test_no_retention_keeps_no_input(operational: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from registry.settings import settings
+
+    monkeypatch.setenv("VISIONLOOP_RETENTION_DAYS", "0")
+    settings.cache_clear()
+    log = PredictionLog("service")
+    log.start()
+    log.record(make_record(), b"body")
+    log.close()
+    assert count() == 1 and not list((home / "var").glob("inputs/*/*/*"))
+
+
+def test_recording_is_cheap(operational: Path) -> None:
+    log = PredictionLog("service")
+    log.start()
+    records = [make_record() for _ in range(2000)]
+    began = time.perf_counter()
+    for record in records:
+        log.record(record)
+    each = (time.perf_counter() - began) / len(records)
+    log.close(30)
+    assert each < 1e-3, f"{each * 1e6:.0f} microseconds"
+    assert count() == 2000
+    assert json.loads(records[0].to_line())["id"] == records[0].id
