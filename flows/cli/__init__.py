@@ -1,0 +1,176 @@
+"""The command line's front door. Commands are loaded by name, so that `--help` imports none of them.
+
+Every error leaves through `main`: ours prints what was found, what was expected and how to mend it, and exits
+with its own code; anything else is one line and a log file with the traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from registry.errors import VisionloopError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command before it is imported: where it is ("module:attribute" in flows.cli) and its line of help."""
+
+    target: str
+    help: str
+
+
+SECTIONS: dict[str, dict[str, Entry]] = {
+    "The loop": {
+        "demo": Entry("loop:demo", "The whole story on starter data: train, serve, break, notice, heal."),
+        "run": Entry("loop:run", "The whole loop for a model: data, checks, train, decide, release."),
+        "data": Entry("data:data", "Make, import, check and look at data sets."),
+        "train": Entry("model:train", "Train, compress and evaluate; registers the version."),
+        "promote": Entry("model:promote", "Ask the gate to make a version the champion."),
+        "decisions": Entry("model:decisions", "The decision pages: what was promoted or refused, and why."),
+        "retrain": Entry("watch:retrain", "Fine-tune the champion on labelled predictions."),
+    },
+    "Serving": {
+        "package": Entry("model:package", "Build the Bento of a version."),
+        "release": Entry("model:release", "Give a version the traffic, without dropping a request."),
+        "rollback": Entry("model:rollback", "Give the traffic back to the previous version."),
+        "predict": Entry("model:predict", "Run a file through a version or through the service."),
+    },
+    "Watching": {
+        "monitor": Entry("watch:monitor", "Compare recent predictions with the reference; gives a verdict."),
+        "break": Entry("watch:break_", "Play a stream of shifted inputs against the service."),
+    },
+    "The stack": {
+        "up": Entry("stack:up", "Start the local stack: tracking, flows, router, services, story page."),
+        "down": Entry("stack:down", "Stop everything that `up` started."),
+        "status": Entry("stack:status", "What runs, where, since when."),
+        "logs": Entry("stack:logs", "Read the log of one process, or of all."),
+        "ui": Entry("ui:ui", "Open a page: home, mlflow, prefect, drift or api."),
+    },
+    "About": {
+        "models": Entry("ui:models", "The models, and which version of each is live."),
+        "version": Entry("ui:version", "This program's version."),
+        "completion": Entry("ui:completion", "Print the completion script for bash, zsh or fish."),
+    },
+}
+COMMANDS: dict[str, Entry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is run, and prints its help from the table until then."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        if ctx.resilient_parsing and not _completes_inside(cmd_name):
+            return click.Command(cmd_name, help=entry.help)  # completing names: the module is not needed
+        module, _, attribute = entry.target.partition(":")
+        command = getattr(importlib.import_module(f"flows.cli.{module}"), attribute)
+        assert isinstance(command, click.Command), f"flows.cli.{entry.target} must be a click command"
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in COMMANDS:
+            close = difflib.get_close_matches(name, COMMANDS, n=2, cutoff=0.55)
+            hint = f" Did you mean {' or '.join(close)}?" if close else " `visionloop --help` lists them."
+            ctx.fail(f"There is no command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, entries in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, entry.help) for name, entry in entries.items()])
+
+
+def _completes_inside(name: str) -> bool:
+    """Whether the shell asks to complete what follows the command `name`, not the name itself."""
+    return name in os.environ.get("COMP_WORDS", "").split()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+def cli() -> None:
+    """Keeps computer-vision models in a loop: data, training, gated release, watching, healing.
+
+    New here? `visionloop demo` shows everything on starter data; `visionloop up` only starts the stack.
+    """
+
+
+def main() -> NoReturn:
+    """The console script. Never returns: the exit code says what happened (see registry.errors)."""
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        code = cli.main(args=arguments, prog_name="visionloop", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except VisionloopError as error:
+        _print_error(error)
+        return error.exit_code
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        click.echo("stopped", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has left. Python would complain once more while closing stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _unexpected(error, arguments)
+
+
+def _print_error(error: VisionloopError) -> None:
+    click.secho(error.found, fg="red", err=True)
+    if error.expected:
+        click.echo(f"  expected: {error.expected}", err=True)
+    if error.mend:
+        click.echo(f"  to mend it: {error.mend}", err=True)
+
+
+def _unexpected(error: Exception, arguments: list[str]) -> int:
+    """One line for the person, the traceback into a file for whoever mends it."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    line = f"unexpected: {type(error).__name__}: {first}"
+    try:
+        from registry.settings import settings
+
+        folder = settings().var / "logs" / "errors"
+        folder.mkdir(parents=True, exist_ok=True)
+        log = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+        log.write_text(f"visionloop {' '.join(arguments)}\n\n{traceback.format_exc()}", encoding="utf-8")
+        line += f" (details: {_short(log)})"
+    except Exception:  # the settings or the disk may be what is broken: then the terminal gets the traceback
+        click.echo(traceback.format_exc(), err=True)
+    click.secho(line, fg="red", err=True)
+    return 1
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+__all__ = ["COMMANDS", "cli", "main"]

@@ -1,0 +1,209 @@
+"""up, down, status, logs."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, suppress
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from flows.stack.control import Stack
+from flows.stack.process import SETTLED, ProcessStatus
+from registry.errors import MissingService, NotFound
+from registry.settings import settings
+
+READY_WITHIN_S = 180.0
+_COLOURS = {
+    "ready": "green",
+    "done": "green",
+    "external": "green",
+    "failed": "red",
+    "unhealthy": "red",
+    "blocked": "red",
+}
+
+
+@click.command()
+@click.option("--no-wait", is_flag=True, help="Return as soon as the story page answers.")
+def up(no_wait: bool) -> None:
+    """Start the local stack and wait until all of it is ready.
+
+    The story page answers within seconds and shows the rest coming up. A second `up` shows what runs. What is
+    started: MLflow, Prefect, the flow worker, the router, and the services of the live releases. `visionloop down`
+    stops all of it.
+    """
+    bring_up(wait=not no_wait)
+
+
+def bring_up(wait: bool = True, console: Console | None = None) -> list[ProcessStatus]:
+    """What `up` does; also the demo's first step.
+
+    Raises:
+        SettingsError: a port is busy.
+        MissingService: a process did not become ready; names it and its log.
+    """
+    screen, stack = console or Console(stderr=True), Stack()
+    if stack.up():
+        screen.print(f"story page: [link]{stack.config.home_address}[/link]", highlight=False)
+    else:
+        screen.print("the stack is already up")
+        for one in stack.status():
+            if one.state in ("failed", "stopped"):
+                screen.print(f"starting {one.name} again")
+                stack.restart(one.name)
+    statuses = _wait(stack, screen) if wait else stack.status()
+    screen.print(_addresses(statuses), end="")
+    failed = [status for status in statuses if status.state in ("failed", "blocked")]
+    if failed:
+        worst = failed[0]
+        raise MissingService(
+            f"{worst.name} does not run: {worst.note}\n" + "\n".join(tail(Path(worst.log), 8)),
+            expected="every process ready",
+            mend=f"read {worst.log}; `visionloop down` and `visionloop up` start afresh",
+        )
+    return statuses
+
+
+def _wait(stack: Stack, screen: Console) -> list[ProcessStatus]:
+    """Until everything is ready or given up: a live table on a terminal, a line per change elsewhere."""
+    limit, told = time.monotonic() + READY_WITHIN_S, dict[str, str]()
+    live = Live(console=screen, refresh_per_second=8, transient=True) if screen.is_terminal else None
+    with live or nullcontext():
+        while True:
+            statuses = stack.status()
+            if live is not None:
+                live.update(table(statuses))
+            else:
+                for status in statuses:
+                    if told.get(status.name) != status.state and status.state in SETTLED:
+                        screen.print(f"{status.name}: {status.state} {status.note}".rstrip(), highlight=False)
+                    told[status.name] = status.state
+            if all(status.state in SETTLED for status in statuses):
+                return statuses
+            if time.monotonic() > limit:
+                late = [status for status in statuses if status.state not in SETTLED]
+                raise MissingService(
+                    f"{', '.join(status.name for status in late)} did not become ready in {READY_WITHIN_S:.0f} s",
+                    expected="every process ready",
+                    mend=f"read {late[0].log}; they go on starting meanwhile (`visionloop status`)",
+                )
+            time.sleep(0.15)
+
+
+@click.command()
+def down() -> None:
+    """Stop everything that `up` started, also what an earlier crash left behind."""
+    stack = Stack()
+    was_up = stack.running()
+    began = time.monotonic()
+    swept = stack.down()
+    if was_up:
+        left = f"; swept {swept} left over" if swept else ""
+        click.echo(f"stopped in {time.monotonic() - began:.1f} s{left}", err=True)
+    elif swept:
+        click.echo(f"the stack was not up; swept {swept} processes of an earlier one", err=True)
+    else:
+        click.echo("the stack was not up", err=True)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(as_json: bool) -> None:
+    """What runs, where, since when and with how much memory. Leaves with 8 when the stack is not up."""
+    statuses = Stack().status()
+    if as_json:
+        click.echo(json.dumps([one.to_json() for one in statuses], indent=2))
+        return
+    Console().print(table(statuses), end="")
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on as the log grows.")
+@click.option("-n", "--lines", default=40, show_default=True, help="How many lines back to begin.")
+def logs(name: str | None, follow: bool, lines: int) -> None:
+    """Read the log of one process, or of all.
+
+    Works whether or not the stack is up: logs stay in var/logs.
+    """
+    folder = settings().var / "logs"
+    files = sorted(folder.glob(f"{name}.log" if name else "*.log"))
+    if not files:
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.log"))) or "none yet"
+        raise NotFound(
+            f"there is no log of {name!r}" if name else f"there are no logs in {folder}",
+            expected=f"one of: {known}",
+            mend="`visionloop up` starts the stack, which writes them",
+        )
+    width = max(len(file.stem) for file in files)
+    label = {file: f"{file.stem:<{width}} | " if len(files) > 1 else "" for file in files}
+    offsets = {file: file.stat().st_size for file in files}
+    for file in files:
+        for line in tail(file, lines):
+            click.echo(label[file] + line)
+    while follow:
+        for file in files:
+            for line in _appended(file, offsets):
+                click.echo(label[file] + line)
+        time.sleep(0.3)
+
+
+def tail(file: Path, count: int) -> list[str]:
+    """The last lines of a file; [] when it is not there. Reads no more than 256 kB."""
+    try:
+        with file.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - 256 * 1024))
+            return stream.read().decode(errors="replace").splitlines()[-count:] if count > 0 else []
+    except OSError:
+        return []
+
+
+def _appended(file: Path, offsets: dict[Path, int]) -> Iterator[str]:
+    with suppress(OSError), file.open("rb") as stream:
+        if file.stat().st_size < offsets[file]:
+            offsets[file] = 0  # the log was rotated
+        stream.seek(offsets[file])
+        fresh = stream.read()
+        whole = fresh[: fresh.rfind(b"\n") + 1]
+        offsets[file] += len(whole)
+        yield from whole.decode(errors="replace").splitlines()
+
+
+def table(statuses: Sequence[ProcessStatus]) -> Table:
+    """The processes, for a terminal."""
+    found = Table(box=None, pad_edge=False, header_style="dim")
+    for name, justify in (("process", "left"), ("state", "left"), ("address", "left"), ("up", "right"),
+                          ("restarts", "right"), ("memory", "right"), ("", "left")):  # fmt: skip
+        found.add_column(name, justify=justify, no_wrap=name != "")  # type: ignore[arg-type]
+    total = 0.0
+    for one in statuses:
+        total += one.memory_mb
+        state = Text(one.state, style=_COLOURS.get(one.state, "yellow"))
+        age = _age(time.time() - one.since) if one.since and one.state == "ready" else ""
+        memory = f"{one.memory_mb:.0f} MB" if one.memory_mb else ""
+        found.add_row(one.name, state, one.url, age, str(one.restarts or ""), memory, one.note)
+    found.add_row("", "", "", "", "", Text(f"{total:.0f} MB", style="dim"), "")
+    return found
+
+
+def _addresses(statuses: Sequence[ProcessStatus]) -> Table:
+    found = Table(box=None, pad_edge=False, show_header=False)
+    for one in statuses:
+        if one.url:
+            found.add_row(one.name, one.url)
+    return found
+
+
+def _age(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

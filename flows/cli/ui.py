@@ -1,0 +1,117 @@
+"""ui, models, version, completion."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+
+import click
+
+from flows.stack.control import Stack
+from registry import catalog
+from registry.errors import MissingService, SettingsError
+from registry.settings import Settings, settings
+
+PAGES = ("home", "mlflow", "prefect", "drift", "api")
+_DRIFT = "drift-ui"
+
+
+@click.command()
+@click.argument("page", type=click.Choice(PAGES), default="home")
+@click.option("--model", help="For `api`: whose API page; default: the first model.")
+@click.option("--no-open", is_flag=True, help="Only print the address.")
+def ui(page: str, model: str | None, no_open: bool) -> None:
+    """Open a page of the running stack in the browser, and print its address.
+
+    home is the story page, mlflow and prefect are their own user interfaces, drift is Evidently's view of the
+    drift reports (started when first asked for), api is the API page of a model.
+    """
+    config = settings()
+    stack = Stack(config)
+    if not stack.running():
+        raise MissingService("the stack is not up", expected="a running stack", mend="`visionloop up` starts it")
+    if page == "drift":
+        _start_drift(stack, config)
+    name = catalog.get(model).name if model else catalog.names()[0]
+    address = {
+        "home": config.home_address,
+        "mlflow": config.mlflow_address,
+        "prefect": config.prefect_address.removesuffix("/api"),
+        "drift": config.drift_address,
+        "api": f"{config.router_address}/v1/models/{name}/docs",
+    }[page]
+    click.echo(address)
+    if not no_open and sys.stdout.isatty():
+        click.launch(address)
+
+
+def _start_drift(stack: Stack, config: Settings) -> None:
+    """Evidently's UI takes a while to import, so it is a process of the stack only once somebody asks for it."""
+    if any(one.name == _DRIFT and one.state == "ready" for one in stack.status()):
+        return
+    workspace = config.var / "evidently"
+    workspace.mkdir(parents=True, exist_ok=True)
+    click.echo("starting Evidently's UI (about 15 s) ...", err=True)
+    argv = [sys.executable, "-m", "evidently.cli", "ui", "--workspace", str(workspace)]
+    argv += ["--host", config.host, "--port", str(config.drift_port)]
+    stack.start(_DRIFT, argv, ready_url=config.drift_address, url=config.drift_address)
+
+
+@click.command()
+def models() -> None:
+    """The models: what each does, and which version of it is live."""
+    import httpx
+
+    from flows.story.home import versions
+
+    try:
+        live = versions(httpx.get(f"{settings().router_address}/v1/models", timeout=2, trust_env=False).json())
+    except (httpx.HTTPError, ValueError):
+        live = {}
+    width = max(len(name) for name in catalog.names())
+    for spec in catalog.all_specs():
+        state = f"version {live[spec.name]} is live" if spec.name in live else "not served now"
+        click.echo(f"{spec.name:<{width}}  {spec.title} ({spec.framework}, {spec.metric.name}); {state}")
+
+
+@click.command()
+def version() -> None:
+    """This program's version."""
+    try:
+        click.echo(installed("visionloop"))
+    except PackageNotFoundError:
+        click.echo("not installed (running from the source folder)")
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell.
+
+    \b
+    bash:  visionloop completion bash > ~/.local/share/bash-completion/completions/visionloop
+    zsh:   visionloop completion zsh > "${fpath[1]}/_visionloop"
+    fish:  visionloop completion fish > ~/.config/fish/completions/visionloop.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    from flows.cli import cli
+
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise SettingsError(f"there is no completion for {shell}", expected="bash, zsh or fish")
+    if shell == "bash" and not _has_bash():
+        click.echo("bash 4.4 or newer is needed for completion; this machine has none", err=True)
+    # `source()` of bash asks the installed bash for its version first; the script itself is the same everywhere.
+    made = kind(cli, {}, "visionloop", "_VISIONLOOP_COMPLETE")
+    click.echo(made.source_template % made.source_vars())
+
+
+def _has_bash() -> bool:
+    try:
+        done = subprocess.run(["bash", "-c", "echo ${BASH_VERSINFO[0]}"], capture_output=True, text=True, check=False)
+    except OSError:
+        return False
+    return done.stdout.strip().isdigit() and int(done.stdout) >= 4

@@ -1,0 +1,9 @@
+"""The local stack: one supervisor that starts, watches and stops every process of the loop on this machine.
+
+    visionloop up ──> guardian ──> supervisor ──> mlflow, prefect, router, flows, one Bento per live version
+                      (outlives     serves the story page and the control socket itself
+                       it by a moment, to clean up)
+
+Every process of the stack carries `MARKER` in its environment, so that an orphan is known for what it is,
+whatever its pid or session became.
+"""

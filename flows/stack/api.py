@@ -1,0 +1,51 @@
+"""The control socket's HTTP interface; `flows.stack.control` is its client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from flows.stack.process import ProcessSpec
+from registry.errors import VisionloopError
+
+if TYPE_CHECKING:
+    from flows.stack.supervisor import Supervisor
+
+
+def control_app(supervisor: Supervisor) -> Starlette:
+    async def status(_: Request) -> Response:
+        return JSONResponse([one.to_json() for one in supervisor.status()])
+
+    async def start(request: Request) -> Response:
+        spec = ProcessSpec(**await request.json())
+        return JSONResponse((await supervisor.start(spec)).to_json())
+
+    async def stop(request: Request) -> Response:
+        await supervisor.stop(request.path_params["name"])
+        return JSONResponse({})
+
+    async def restart(request: Request) -> Response:
+        return JSONResponse((await supervisor.restart(request.path_params["name"])).to_json())
+
+    async def down(_: Request) -> Response:
+        supervisor.stopped.set()
+        return JSONResponse({})
+
+    async def failed(_: Request, error: Exception) -> Response:
+        assert isinstance(error, VisionloopError)
+        return JSONResponse(error.to_json(), status_code=error.http_status)
+
+    return Starlette(
+        routes=[
+            Route("/status", status),
+            Route("/start", start, methods=["POST"]),
+            Route("/processes/{name}/stop", stop, methods=["POST"]),
+            Route("/processes/{name}/restart", restart, methods=["POST"]),
+            Route("/down", down, methods=["POST"]),
+        ],
+        exception_handlers={VisionloopError: failed},
+    )

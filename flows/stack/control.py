@@ -1,0 +1,181 @@
+"""The client of the supervisor, and the two commands that need none: bringing it up, and cleaning up after it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from flows.stack import layout, orphans, ports
+from flows.stack.process import ProcessSpec, ProcessStatus
+from registry import errors
+from registry.errors import MissingService, VisionloopError
+from registry.files import disk_errors
+from registry.settings import Settings, settings
+
+_UP_WITHIN_S = 30.0
+_DOWN_WITHIN_S = 60.0
+
+
+class Stack:
+    """The local stack of one `var`. Cheap to make; every call asks the supervisor anew."""
+
+    def __init__(self, config: Settings | None = None) -> None:
+        self.config = config or settings()
+        self.run = self.config.var / "run"
+
+    def running(self) -> bool:
+        """Whether the supervisor answers."""
+        try:
+            self._ask("GET", "/status")
+        except VisionloopError:
+            return False
+        return True
+
+    def status(self) -> list[ProcessStatus]:
+        """Raises MissingService when the stack is not up."""
+        return [ProcessStatus(**one) for one in self._ask("GET", "/status")]
+
+    def start(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        ready_url: str = "",
+        restart: bool = True,
+        *,
+        url: str = "",
+        start_timeout_s: float = 120.0,
+        cwd: Path | None = None,
+    ) -> ProcessStatus:
+        """Adds a process to the running stack and waits until `ready_url` answers 2xx.
+
+        A process of that name is replaced.
+
+        Raises:
+            MissingService: the stack is not up, or the process did not become ready; says its last lines.
+        """
+        spec = ProcessSpec(
+            name, tuple(argv), dict(env or {}), ready_url, url, restart=restart, start_timeout_s=start_timeout_s,
+            cwd=str(cwd or ""),
+        )  # fmt: skip
+        return self.start_spec(spec)
+
+    def start_spec(self, spec: ProcessSpec) -> ProcessStatus:
+        """Like `start`, for whoever has the whole spec."""
+        return ProcessStatus(**self._ask("POST", "/start", spec.to_json(), timeout_s=spec.start_timeout_s + 60))
+
+    def stop(self, name: str) -> None:
+        """Ends a process, waiting for it. Raises NotFound, MissingService."""
+        self._ask("POST", f"/processes/{name}/stop", timeout_s=90)
+
+    def restart(self, name: str) -> ProcessStatus:
+        """Ends a process and starts it again, without waiting until it is ready. Raises NotFound, MissingService."""
+        return ProcessStatus(**self._ask("POST", f"/processes/{name}/restart", timeout_s=240))
+
+    def up(self) -> bool:
+        """Starts guardian and supervisor; returns when the story page answers, False if it already ran.
+
+        Raises:
+            SettingsError: a port is busy; names it, its holder and the setting.
+            MissingService: the supervisor did not start.
+            StorageError: `var` cannot be written.
+        """
+        with disk_errors(self.run):
+            self.run.mkdir(parents=True, exist_ok=True)
+            (self.config.var / "logs").mkdir(exist_ok=True)
+        with self._turn():
+            return False if self.running() else self._bring_up()
+
+    def _bring_up(self) -> bool:
+        orphans.end(orphans.find(self.config.var))
+        ports.check(self.config.host, [layout.home(self.config), *layout.specs(self.config)])
+        log = self.config.var / "logs" / "supervisor.log"
+        with log.open("ab") as out:
+            guardian = subprocess.Popen(
+                [sys.executable, "-m", "flows.stack.guardian"],
+                env={**self.config.child_environment(), orphans.MARKER: str(self.config.var)},
+                cwd=self.config.root,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        orphans.record(self.run, "guardian", guardian.pid)
+        limit = time.monotonic() + _UP_WITHIN_S
+        while time.monotonic() < limit:
+            if self.running():
+                return True
+            if guardian.poll() is not None:
+                break
+            time.sleep(0.05)
+        raise MissingService(
+            "the supervisor did not start\n" + "\n".join(_tail(log)),
+            expected=f"an answer within {_UP_WITHIN_S:g} s",
+            mend=f"read {log}",
+        )
+
+    def down(self) -> int:
+        """Stops everything, orphans of an earlier crash too; returns how many processes had to be swept."""
+        if not self.run.is_dir():
+            return 0
+        with self._turn():
+            guardian = orphans.recorded(self.run / "guardian.json")
+            if self.running():
+                self._ask("POST", "/down")
+                if guardian is not None:
+                    psutil.wait_procs([guardian], timeout=_DOWN_WITHIN_S)
+            swept = orphans.end(orphans.find(self.config.var))
+            for pattern in ("*.json", "*.sock"):
+                for file in self.run.glob(pattern):
+                    file.unlink(missing_ok=True)
+            return swept
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One `up` or `down` at a time: a second one must not sweep away what the first is just starting."""
+        with (self.run / "turn.lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def _ask(self, method: str, path: str, body: Any = None, timeout_s: float = 10.0) -> Any:
+        import httpx
+
+        try:
+            where = json.loads((self.run / "supervisor.json").read_text(encoding="utf-8"))["socket"]
+            transport = httpx.HTTPTransport(uds=where)
+            with httpx.Client(transport=transport, timeout=timeout_s, trust_env=False) as client:
+                answer = client.request(method, f"http://supervisor{path}", json=body)
+        except (OSError, ValueError, KeyError, httpx.TransportError) as error:
+            raise MissingService(
+                "the stack is not up", expected="a running supervisor", mend="`visionloop up` starts it"
+            ) from error
+        if answer.is_success:
+            return answer.json()
+        try:
+            facts = answer.json()
+            kind = getattr(errors, facts["error"])
+        except (ValueError, KeyError, AttributeError):
+            kind, facts = MissingService, {"found": f"the supervisor answered {answer.status_code}: {answer.text}"}
+        raise kind(facts["found"], expected=facts.get("expected", ""), mend=facts.get("mend", ""))
+
+
+def _tail(file: Path, count: int = 8) -> list[str]:
+    try:
+        return file.read_text(errors="replace").splitlines()[-count:]
+    except OSError:
+        return []
+
+
+def inside_stack() -> bool:
+    """Whether this process is itself part of a running stack."""
+    return orphans.MARKER in os.environ

@@ -1,0 +1,91 @@
+"""Which processes make up the stack. What the settings point elsewhere is not started here."""
+
+from __future__ import annotations
+
+import sys
+
+from flows.stack.process import ProcessSpec
+from registry.settings import Settings
+
+HOME = "home"
+"""The story page; the supervisor serves it itself, so that it answers first."""
+
+
+def home(settings: Settings) -> ProcessSpec:
+    return ProcessSpec(
+        HOME, ("-",), url=settings.home_address, port=settings.home_port, setting="home_port", restart=False
+    )
+
+
+def specs(settings: Settings) -> list[ProcessSpec]:
+    """The processes that `up` starts, beside home."""
+    found = [_router(settings)]
+    if not settings.mlflow_uri:
+        found.append(_mlflow(settings))
+    if not settings.prefect_api_url:
+        found.append(_prefect(settings))
+    found.append(_worker(settings))
+    found.append(_releases())
+    return found
+
+
+def external(settings: Settings) -> dict[str, str]:
+    """Name -> address of what runs elsewhere."""
+    given = {"mlflow": settings.mlflow_uri, "prefect": settings.prefect_api_url}
+    return {name: address for name, address in given.items() if address}
+
+
+def _mlflow(settings: Settings) -> ProcessSpec:
+    folder = settings.var / "mlflow"
+    (folder / "artifacts").mkdir(parents=True, exist_ok=True)
+    argv = [sys.executable, "-m", "flows.stack.mlflow_server", "--host", settings.host]
+    argv += ["--port", str(settings.mlflow_port), "--store", settings.mlflow_store]
+    argv += ["--artifacts", str(folder / "artifacts")]
+    address = f"http://{settings.host}:{settings.mlflow_port}"
+    return ProcessSpec(
+        "mlflow", tuple(argv), ready_url=f"{address}/health", url=address, port=settings.mlflow_port,
+        setting="mlflow_port", grace_s=5,
+    )  # fmt: skip
+
+
+def _prefect(settings: Settings) -> ProcessSpec:
+    argv = [sys.executable, "-m", "prefect", "server", "start", "--host", settings.host]
+    argv += ["--port", str(settings.prefect_port), "--log-level", "WARNING", "--analytics-off"]
+    address = f"http://{settings.host}:{settings.prefect_port}"
+    return ProcessSpec(
+        "prefect",
+        tuple(argv),
+        env={
+            # Prefect sets WAL and a busy timeout of 60 s itself, but gives up on the statement after 10 s and on
+            # the connection after 5 s: shorter than a training on all cores can hold it up.
+            "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+            "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
+            "PREFECT_UI_API_URL": f"{address}/api",
+        },
+        ready_url=f"{address}/api/health",
+        url=address,
+        port=settings.prefect_port,
+        setting="prefect_port",
+        grace_s=5,
+    )
+
+
+def _router(settings: Settings) -> ProcessSpec:
+    return ProcessSpec(
+        "router",
+        (sys.executable, "-m", "serving.router"),
+        ready_url=f"{settings.router_address}/healthz",
+        url=settings.router_address,
+        port=settings.router_port,
+        setting="router_port",
+    )
+
+
+def _worker(settings: Settings) -> ProcessSpec:
+    requires = () if settings.prefect_api_url else ("prefect",)
+    return ProcessSpec("flows", (sys.executable, "-m", "flows.worker"), requires=requires, grace_s=8)
+
+
+def _releases() -> ProcessSpec:
+    """Starts the services of the live releases again, then ends."""
+    return ProcessSpec("releases", (sys.executable, "-m", "flows.stack.services"), requires=("router",), restart=False)

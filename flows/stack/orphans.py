@@ -1,0 +1,78 @@
+"""Finds and ends processes of a stack that nobody watches any more. Never by name, never by a bare pid."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+MARKER = "_VISIONLOOP_STACK"
+"""In the environment of every process of a stack, inherited by all it starts; its value is the stack's `var`."""
+NAME = "_VISIONLOOP_PROCESS"
+"""Which process of the stack it belongs to."""
+
+
+def record(folder: Path, name: str, pid: int, **more: object) -> None:
+    """Writes `var/run/<name>.json`: pid and start time together, as a pid alone is given out again."""
+    from registry.files import write_file
+
+    try:
+        created = psutil.Process(pid).create_time()
+    except psutil.Error:
+        return
+    write_file(folder / f"{name}.json", json.dumps({"name": name, "pid": pid, "created": created, **more}))
+
+
+def recorded(file: Path) -> psutil.Process | None:
+    """The process that the file recorded, if that very process still runs."""
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        process = psutil.Process(int(facts["pid"]))
+        # psutil derives the start time from boot time and clock ticks: equal to within a tick.
+        if abs(process.create_time() - float(facts["created"])) < 0.05 and process.status() != psutil.STATUS_ZOMBIE:
+            return process
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        pass
+    return None
+
+
+def find(var: Path, name: str = "") -> list[psutil.Process]:
+    """Live processes of the stack at `var` (of its process `name`), but not this one or those it runs under."""
+    spared = {os.getpid()}
+    with suppress(psutil.Error):
+        spared |= {parent.pid for parent in psutil.Process().parents()}
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            environment = process.environ()  # of our own processes only; others refuse, and are not ours
+            if environment.get(MARKER) == str(var) and (not name or environment.get(NAME) == name):
+                found[process.pid] = process
+    if not name:
+        for file in (var / "run").glob("*.json"):
+            process = recorded(file)
+            if process is not None:
+                found[process.pid] = process
+    return [process for pid, process in found.items() if pid not in spared and _alive(process)]
+
+
+def end(processes: list[psutil.Process], grace_s: float = 3.0) -> int:
+    """SIGTERM, then after `grace_s` SIGKILL; returns how many there were. psutil checks the start time again."""
+    for process in processes:
+        with suppress(psutil.Error):
+            process.terminate()
+    _, alive = psutil.wait_procs(processes, timeout=grace_s)
+    for process in alive:
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(alive, timeout=3)
+    return len(processes)
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

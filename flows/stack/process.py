@@ -1,0 +1,79 @@
+"""What a process of the stack is (`ProcessSpec`) and how it fares (`ProcessStatus`)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+State = Literal[
+    "waiting", "blocked", "starting", "ready", "unhealthy", "restarting", "failed", "stopped", "done", "external"
+]
+"""waiting: for what it requires; blocked: what it requires failed; restarting: died, its back-off runs; failed: gave
+up; done: a one-off that ended well; external: the settings point elsewhere, nothing is started here."""
+
+SETTLED: frozenset[State] = frozenset({"ready", "blocked", "failed", "stopped", "done", "external"})
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """How to start a process and to know that it works.
+
+    Attributes:
+        name: unique in the stack; also the name of its log: letters, digits, `-`, `_` and `.`.
+        argv: program and arguments.
+        env: variables over `settings().child_environment()`.
+        ready_url: answers 2xx once the process works; "": it counts as ready after living for a second.
+        url: what to tell people.
+        requires: names of processes that must be ready before it is started.
+        restart: start it again when it dies; a process without it may end with 0 and is then `done`.
+        port: the port it listens on, checked to be free before `up`; 0: none, or picked by the caller.
+        setting: the setting that moves that port.
+        grace_s: how long it may take to end after SIGTERM before its group is killed.
+        start_timeout_s: how long it may take to become ready.
+        cwd: working folder; "": the project folder.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)
+    ready_url: str = ""
+    url: str = ""
+    requires: tuple[str, ...] = ()
+    restart: bool = True
+    port: int = 0
+    setting: str = ""
+    grace_s: float = 10.0
+    start_timeout_s: float = 120.0
+    cwd: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.argv or not self.name or not all(c.isalnum() or c in "-_." for c in self.name):
+            raise ValueError(f"a process needs a command and a plain name, not {self.name!r}, {self.argv!r}")
+        object.__setattr__(self, "argv", tuple(self.argv))
+        object.__setattr__(self, "requires", tuple(self.requires))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ProcessStatus:
+    """One process now. `since` is unix seconds, `memory_mb` the resident memory of it and its descendants, MiB."""
+
+    name: str
+    state: State
+    pid: int = 0
+    url: str = ""
+    since: float = 0.0
+    restarts: int = 0
+    processes: int = 0
+    memory_mb: float = 0.0
+    log: str = ""
+    note: str = ""
+
+    @property
+    def ready(self) -> bool:
+        return self.state in ("ready", "external", "done")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)

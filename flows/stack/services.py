@@ -1,0 +1,94 @@
+"""Bento services under the supervisor: starting one, and bringing the live ones back after `up`.
+
+`python -m flows.stack.services` does the latter; the supervisor runs it once.
+"""
+
+from __future__ import annotations
+
+import sys
+from urllib.parse import urlsplit
+
+from flows.stack import ports
+from flows.stack.control import Stack
+from flows.stack.process import ProcessSpec, ProcessStatus
+from registry import journal
+from registry.errors import VisionloopError
+from registry.settings import settings
+from serving import packaging, releases
+from serving.releases import Endpoint
+
+START_S = 90.0
+"""A service compiles its network and checks its golden samples before it is ready; on busy cores that takes time."""
+
+
+def service_spec(tag: str, port: int) -> ProcessSpec:
+    """How the supervisor runs the service of a Bento. Raises NotFound when there is no such Bento."""
+    address = f"http://{settings().host}:{port}"
+    return ProcessSpec(
+        packaging.process_name(tag),
+        tuple(packaging.serve_command(tag, port)),
+        # The Bento carries its own copy of our packages: nothing may come before them.
+        env={**packaging.serve_environment(), "PYTHONPATH": ""},
+        ready_url=f"{address}/readyz",
+        url=address,
+        grace_s=15,
+        start_timeout_s=START_S,
+    )
+
+
+def start_service(tag: str, port: int = 0) -> ProcessStatus:
+    """Starts the service of a Bento under the running stack and waits until it is ready; one that runs stays.
+
+    Returns its status: `url` is where it answers, `pid` its process. It gets no traffic by this.
+
+    Raises:
+        NotFound: there is no such Bento.
+        MissingService: the stack is not up, or the service did not become ready.
+    """
+    stack, name = Stack(), packaging.process_name(tag)
+    for status in stack.status():
+        if status.name == name and status.state == "ready":
+            return status
+    return stack.start_spec(service_spec(tag, port or ports.free_port(settings().host)))
+
+
+def stop_service(tag: str) -> None:
+    """Ends the service of a Bento; requests in flight may finish. Raises NotFound, MissingService."""
+    Stack().stop(packaging.process_name(tag))
+
+
+def live_services() -> list[ProcessSpec]:
+    """The services of the live releases, on the ports they had, where those are still free."""
+    return [service_spec(endpoint.tag, _port(endpoint)) for endpoint in releases.live_endpoints().values()]
+
+
+def bring_back() -> int:
+    """Starts the service of every live release and announces where it answers now; returns how many failed."""
+    failures = 0
+    for endpoint in releases.live_endpoints().values():
+        try:
+            status = start_service(endpoint.tag, _port(endpoint))
+        except VisionloopError as error:
+            failures += 1
+            print(error, file=sys.stderr)
+            why = f"version {endpoint.version} of {endpoint.model} could not be started again: {error.found}"
+            journal.fact("stack", why, endpoint.model, alarm=True)
+            continue
+        releases.announce(endpoint.model, endpoint.version, status.url, endpoint.tag, status.pid)
+        print(f"{endpoint.model} version {endpoint.version} answers at {status.url}")
+    return failures
+
+
+def _port(endpoint: Endpoint) -> int:
+    """The port it had, so that who knows the address keeps it; another one when that is taken."""
+    old = urlsplit(endpoint.url).port or 0
+    return old if old and not ports.busy(settings().host, old) else ports.free_port(settings().host)
+
+
+if __name__ == "__main__":
+    from registry import database
+
+    settings().apply_environment()
+    database.setup()
+    database.migrate()
+    sys.exit(min(bring_back(), 100))

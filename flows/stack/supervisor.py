@@ -1,0 +1,213 @@
+"""`python -m flows.stack.supervisor`: runs the stack until told to stop. Started by `visionloop up`."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import socket
+import stat
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from flows.stack import layout, orphans
+from flows.stack.process import ProcessSpec, ProcessStatus
+from flows.stack.supervised import Supervised
+from registry.errors import MissingService, NotFound, VisionloopError
+from registry.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import uvicorn
+
+ALREADY = 75
+"""Exit code when another supervisor holds the lock (EX_TEMPFAIL)."""
+SOCKET_PATH_LIMIT = 100
+"""sun_path holds 108 bytes on Linux, 104 on macOS."""
+START_WAIT_S = 180.0
+
+
+class Supervisor:
+    """Holds the processes. Its methods are what the control socket offers."""
+
+    def __init__(self, config: Settings) -> None:
+        import httpx
+
+        self.config = config
+        self.began = time.time()
+        self.stopped = asyncio.Event()
+        self._processes: dict[str, Supervised] = {}
+        self._http = httpx.AsyncClient(follow_redirects=True, trust_env=False)
+
+    def bring_up(self) -> None:
+        for spec in layout.specs(self.config):
+            self._processes[spec.name] = Supervised(spec, self.config, self._http)
+        for process in self._processes.values():
+            process.start([self._processes[name] for name in process.spec.requires if name in self._processes])
+
+    def status(self, weigh: bool = True) -> list[ProcessStatus]:
+        log = str(self.config.var / "logs" / "supervisor.log")
+        memory = _own_memory_mb() if weigh else 0.0
+        address = self.config.home_address
+        home = ProcessStatus(layout.HOME, "ready", os.getpid(), address, self.began, 0, 2, memory, log)
+        elsewhere = [ProcessStatus(n, "external", url=url) for n, url in layout.external(self.config).items()]
+        return [home, *elsewhere, *(process.status(weigh) for process in self._processes.values())]
+
+    async def start(self, spec: ProcessSpec) -> ProcessStatus:
+        """Starts a process (again, when one of that name is there) and waits until it is ready.
+
+        Raises:
+            MissingService: it did not become ready; carries its last words.
+        """
+        old = self._processes.pop(spec.name, None)
+        if old is not None:
+            await old.stop()
+        process = self._processes[spec.name] = Supervised(spec, self.config, self._http)
+        process.start([self._processes[name] for name in spec.requires if name in self._processes])
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(process.settled.wait(), min(spec.start_timeout_s, START_WAIT_S))
+        if not process.status().ready:
+            note, words = process.note, process.last_lines()
+            await process.stop()
+            self._processes.pop(spec.name, None)
+            raise MissingService(
+                f"{spec.name} did not become ready: {note or 'no answer in time'}\n" + "\n".join(words),
+                expected=f"an answer from {spec.ready_url or 'the process'} within {spec.start_timeout_s:g} s",
+                mend=f"read {process.log}",
+            )
+        return process.status()
+
+    async def stop(self, name: str) -> None:
+        """Raises NotFound when there is no such process."""
+        process = self._processes.get(name)
+        if process is None:
+            raise NotFound(f"the stack runs no {name!r}", expected=", ".join(self._processes) or "none runs")
+        await process.stop()
+        self._processes.pop(name, None)
+
+    async def restart(self, name: str) -> ProcessStatus:
+        """Starts a process again, its count of deaths forgotten; does not wait. Raises NotFound."""
+        process = self._processes.get(name)
+        if process is None:
+            raise NotFound(f"the stack runs no {name!r}", expected=", ".join(self._processes) or "none runs")
+        await process.stop()
+        process.start([self._processes[other] for other in process.spec.requires if other in self._processes])
+        await asyncio.sleep(0)  # lets it begin, so that its state is no more the old one
+        return process.status()
+
+    async def tear_down(self) -> None:
+        """Stops everything: first what needs others, then what they needed."""
+        while self._processes:
+            needed = {name for process in self._processes.values() for name in process.spec.requires}
+            wave = [n for n in self._processes if n not in needed] or list(self._processes)
+            await asyncio.gather(*(self._processes[name].stop() for name in wave))
+            for name in wave:
+                del self._processes[name]
+        await self._http.aclose()
+
+
+def _own_memory_mb() -> float:
+    import psutil
+
+    mine = psutil.Process()
+    guardian = mine.parent()
+    return (mine.memory_info().rss + (guardian.memory_info().rss if guardian else 0)) / 2**20
+
+
+@contextmanager
+def _only_one(run: Path) -> Iterator[None]:
+    """The lock dies with this process, so it is never stale. Children do not inherit it."""
+    run.mkdir(parents=True, exist_ok=True)
+    run.chmod(stat.S_IRWXU)  # the control socket stands here: whoever reaches it may start programs
+    handle: IO[str] = (run / "supervisor.lock").open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        sys.exit(ALREADY)
+    try:
+        yield
+    finally:
+        handle.close()
+
+
+def _control_socket(run: Path) -> tuple[socket.socket, Path]:
+    path = run / "supervisor.sock"
+    if len(str(path).encode()) > SOCKET_PATH_LIMIT:
+        path = Path(tempfile.mkdtemp(prefix="vl-")) / "s"
+    with suppress(FileNotFoundError):
+        path.unlink()  # we hold the lock: whoever made it is gone
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    return server, path
+
+
+def _server(app: Any, **more: Any) -> uvicorn.Server:
+    import uvicorn
+
+    class Quiet(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield  # the supervisor has its own handlers, for both servers
+
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=1, lifespan="off", ws="none", **more
+    )
+    return Quiet(config)
+
+
+async def run(config: Settings) -> None:
+    """The supervisor's life."""
+    from flows.stack.api import control_app
+    from flows.story.home import home_app
+
+    run_folder = config.var / "run"
+    supervisor = Supervisor(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, supervisor.stopped.set)
+
+    control_socket, path = _control_socket(run_folder)
+    home = _server(home_app(config, lambda: supervisor.status(weigh=False)), host=config.host, port=config.home_port)
+    control = _server(control_app(supervisor))
+    tasks = [asyncio.create_task(control.serve(sockets=[control_socket])), asyncio.create_task(home.serve())]
+    while not (home.started and control.started):
+        if any(task.done() for task in tasks):
+            raise SystemExit(1)  # uvicorn has logged why
+        await asyncio.sleep(0.01)
+    orphans.record(run_folder, "supervisor", os.getpid(), socket=str(path))
+    supervisor.bring_up()
+
+    guardian = os.getppid()
+    while not supervisor.stopped.is_set():
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(supervisor.stopped.wait(), 1.0)
+        if os.getppid() != guardian:
+            break  # the guardian was killed: end in order rather than go on unguarded
+    await supervisor.tear_down()
+    home.should_exit = control.should_exit = True
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for file in (path, run_folder / "supervisor.json"):
+        file.unlink(missing_ok=True)
+    if path.parent != run_folder:
+        path.parent.rmdir()
+
+
+def main() -> None:
+    config = settings()
+    with _only_one(config.var / "run"):
+        try:
+            asyncio.run(run(config))
+        except VisionloopError as error:
+            print(error, file=sys.stderr)
+            sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""The story page: the journal, told with pictures, live while the loop runs and as one file afterwards.
+
+A step's facts (`registry.journal.fact(step, text, model, **data)`) may carry, in any combination:
+
+    picture=path, caption=str            one picture; a path in the project folder or in `var`
+    pictures=[{"picture", "caption"}]    several, side by side
+    link=address, label=str              address: http(s), or a file in `var` that the home page serves
+    table={"columns": [...], "rows": [[...]]} or {"name": value, ...}
+    compare={"metric": "Dice", "rows": [{"name", "before", "after"}], "before": "v1", "after": "v2"}
+    alarm=True                           sets the fact apart: a drift alarm, a refusal
+    granted=bool, reasons=[{"rule", "passed", "found", "expected"}]     a decision
+"""
+
+from __future__ import annotations
+
+from registry import journal
+
+
+def begin(title: str, model: str = "") -> None:
+    """A new story starts here: what the journal holds so far becomes history, used for durations only."""
+    journal.write("story", "", model, title=title)
+
+
+def end(text: str, outcome: str = "done") -> None:
+    """The story ends; what is journalled later (a scheduled check, say) stands under "since then"."""
+    journal.write("end", "", text=text, outcome=outcome)

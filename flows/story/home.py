@@ -1,0 +1,151 @@
+"""The home page: the story live, and the pages that the loop leaves behind. Served by the supervisor itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from flows.stack.process import ProcessStatus
+from flows.story.story import Reader
+from flows.story.view import PICTURES, SERVED, Page
+from registry import catalog
+from registry.settings import Settings
+
+LIVE_EVERY_S = 3.0
+AS_SAID = {"X-Content-Type-Options": "nosniff"}
+"""Browsers take files for what their name says, not for what they look like."""
+
+
+class _Pages(StaticFiles):
+    """A folder of pages. Refuses paths and links that lead out of it (Starlette's own check)."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(AS_SAID)
+        return response
+
+
+def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]) -> Starlette:
+    """`statuses` tells how the processes of the stack fare now."""
+    reader, page = Reader(settings.var / "journal.jsonl"), Page(settings, live=True)
+    turn = asyncio.Lock()  # one reader, many browsers
+    live = _Live(settings)
+
+    async def state() -> dict[str, Any]:
+        models = await live.models()
+        async with turn:
+            story = await run_in_threadpool(reader.read)
+            extra = {"models": [] if story.told else models, "pages": await run_in_threadpool(_pages, settings)}
+            return await run_in_threadpool(page.state, story, statuses(), extra)
+
+    async def index(_: Request) -> Response:
+        async with turn:
+            story = await run_in_threadpool(reader.read)
+            return HTMLResponse(await run_in_threadpool(page.document, story, statuses()))
+
+    async def story_json(_: Request) -> Response:
+        return JSONResponse(await state(), headers={"Cache-Control": "no-store"})
+
+    async def story_html(_: Request) -> Response:
+        """The story as it would be kept: one file."""
+        still = Page(settings, live=False)
+        async with turn:
+            story = await run_in_threadpool(reader.read)
+            return HTMLResponse(await run_in_threadpool(still.document, story, statuses()))
+
+    async def picture(request: Request) -> Response:
+        file = page.find(request.query_params.get("path", ""))
+        if file is None or file.suffix.lower() not in PICTURES:
+            return PlainTextResponse("there is no such picture", status_code=404)
+        return FileResponse(file, headers={"Cache-Control": "max-age=86400", **AS_SAID})
+
+    async def healthz(_: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    routes: list[BaseRoute] = [
+        Route("/", index),
+        Route("/story.json", story_json),
+        Route("/story.html", story_html),
+        Route("/picture", picture),
+        Route("/healthz", healthz),
+    ]
+    for name in SERVED:
+        (settings.var / name).mkdir(parents=True, exist_ok=True)
+        routes.append(Mount(f"/{name}", _Pages(directory=settings.var / name, html=True)))
+    return Starlette(routes=routes)
+
+
+class _Live:
+    """Which version of each model is live, asked of the router now and then."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._asked = 0.0
+        self._found: dict[str, str] = {}
+
+    async def models(self) -> list[dict[str, str]]:
+        if time.monotonic() - self._asked > LIVE_EVERY_S:
+            self._asked = time.monotonic()
+            try:
+                async with httpx.AsyncClient(timeout=1.0, trust_env=False) as client:
+                    self._found = versions((await client.get(f"{self._settings.router_address}/v1/models")).json())
+            except (httpx.HTTPError, ValueError, OSError):
+                self._found = {}
+        rows = []
+        for name in catalog.names():
+            version = self._found.get(name)
+            url = f"{self._settings.router_address}/v1/models/{name}/docs" if version else ""
+            rows.append(
+                {"name": name, "live": f"version {version} is live" if version else "no live version", "url": url}
+            )
+        return rows
+
+
+def versions(answer: Any) -> dict[str, str]:
+    """Model -> live version, of the router's list of models."""
+    entries = answer.get("models", []) if isinstance(answer, dict) else answer
+    found = {}
+    for entry in entries if isinstance(entries, list) else []:
+        name, version = entry.get("name") or entry.get("model"), entry.get("version")
+        if name and version:
+            found[str(name)] = str(version)
+    return found
+
+
+def _pages(settings: Settings, count: int = 6) -> list[dict[str, Any]]:
+    """The latest decision pages, drift reports and data docs."""
+    groups = (
+        ("Decisions", "decisions", "*/*.html"),
+        ("Drift reports", "reports", "*/*/report.html"),
+        ("Data checks", "data-docs", "**/index.html"),
+    )
+    found = []
+    for title, folder, pattern in groups:
+        base = settings.var / folder
+        files = sorted(base.glob(pattern), key=lambda file: file.stat().st_mtime, reverse=True)[:count]
+        if files:
+            pages = [
+                {
+                    "url": f"/{folder}/{file.relative_to(base)}",
+                    "name": _name(file.relative_to(base).parts),
+                    "time": file.stat().st_mtime,
+                }
+                for file in files
+            ]
+            found.append({"title": title, "pages": pages})
+    return found
+
+
+def _name(parts: Sequence[str]) -> str:
+    words = [part.removesuffix(".html") for part in parts if part not in ("report.html", "index.html")]
+    return " · ".join(words) or "index"

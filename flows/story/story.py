@@ -1,0 +1,225 @@
+"""Reads journal lines into a `Story`: steps with their state, progress and facts."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from registry import journal
+
+StepState = Literal["pending", "running", "done", "skipped", "failed"]
+
+PLAN: dict[str, str] = {
+    "stack": "Start the stack",
+    "data": "Make and version the data",
+    "checks": "Check the data",
+    "train": "Train",
+    "compress": "Compress",
+    "evaluate": "Evaluate",
+    "register": "Register",
+    "decide": "Decide",
+    "package": "Package",
+    "release": "Release",
+    "predict": "Predict",
+    "break": "Break the input",
+    "verdict": "Notice the drift",
+    "heal": "Heal by retraining",
+    "quiet": "Quiet again",
+}
+"""The steps that a story is expected to have, in order; those not begun yet are shown as pending."""
+
+ALIASES = {"drift": "break", "retrain": "heal", "validate": "checks", "monitor": "verdict"}
+"""Step names that stand for one of the plan."""
+
+CONTAINERS = ("heal",)
+"""Steps that others run inside of: what starts meanwhile is part of them."""
+
+
+@dataclass
+class Fact:
+    text: str
+    time: float
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Step:
+    """One step as it happened. `began` is unix seconds, `seconds` and `usually_s` are durations."""
+
+    key: str
+    name: str
+    title: str
+    model: str = ""
+    state: StepState = "pending"
+    began: float = 0.0
+    seconds: float = 0.0
+    usually_s: float | None = None
+    done: float = 0.0
+    total: float = 0.0
+    unit: str = ""
+    doing: str = ""
+    note: str = ""
+    facts: list[Fact] = field(default_factory=list)
+    parts: list[Step] = field(default_factory=list)
+    """Steps that ran inside this one."""
+
+    @property
+    def share(self) -> float:
+        """How far it is, 0 to 1: by its own count, else by the time it usually takes."""
+        if self.state in ("done", "skipped"):
+            return 1.0
+        if self.total > 0:
+            return min(1.0, self.done / self.total)
+        if self.usually_s and self.began:
+            return min(0.97, (time.time() - self.began) / self.usually_s)
+        return 0.0
+
+
+@dataclass
+class Story:
+    title: str = ""
+    model: str = ""
+    began: float = 0.0
+    ended: float = 0.0
+    closing: str = ""
+    outcome: str = ""
+    steps: list[Step] = field(default_factory=list)
+    since: list[Step] = field(default_factory=list)
+    """Steps that were run after the story's end, latest last."""
+
+    @property
+    def told(self) -> bool:
+        """Whether anything has happened at all."""
+        return any(step.state != "pending" for step in self.steps)
+
+    @property
+    def current(self) -> Step | None:
+        """The innermost step that runs now."""
+        running = [step for step in walk(self.steps + self.since) if step.state == "running"]
+        return running[-1] if running else None
+
+
+def walk(steps: Sequence[Step]) -> list[Step]:
+    """Steps and their parts, in order."""
+    return [inner for step in steps for inner in (step, *walk(step.parts))]
+
+
+def _abandon(steps: Sequence[Step]) -> None:
+    """What still runs when its whole ends was killed before it could say so."""
+    for step in walk(steps):
+        if step.state == "running":
+            step.state, step.note = "failed", "did not finish"
+
+
+class Reader:
+    """Follows a journal: each `read` takes in what was appended since."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file
+        self._offset = 0
+        self._past: dict[str, list[float]] = defaultdict(list)
+        self._fresh()
+
+    def read(self) -> Story:
+        """The story as it stands now."""
+        source = self._file or journal.path()
+        if source.exists() and source.stat().st_size < self._offset:  # it was removed and begun anew
+            self._offset = 0
+            self._past.clear()
+            self._fresh()
+        lines, self._offset = journal.read(self._offset, source)
+        for line in lines:
+            self._take(line)
+        return self._with_pending()
+
+    def _fresh(self) -> None:
+        self._story = Story()
+        self._whole: Step | None = None
+        self._latest: dict[str, Step] = {}
+        self._count = 0
+
+    def _take(self, line: dict[str, Any]) -> None:
+        kind, when = line.get("kind"), float(line.get("time", 0.0))
+        name = ALIASES.get(str(line.get("step", "")), str(line.get("step", "")))
+        if kind == "story":
+            self._fresh()
+            self._story.title, self._story.model = str(line.get("title", "")), str(line.get("model", ""))
+            self._story.began = when
+        elif kind == "end":
+            self._story.ended, self._story.closing = when, str(line.get("text", ""))
+            self._story.outcome = str(line.get("outcome", "done"))
+            self._whole = None
+            _abandon(self._story.steps)
+        elif kind == "start":
+            self._start(name, line, when)
+        elif kind in ("progress", "fact", "finish"):
+            step = self._latest.get(name) or self._start(name, line, when, begun=False)
+            getattr(self, f"_{kind}")(step, line, when)
+
+    def _start(self, name: str, line: dict[str, Any], when: float, begun: bool = True) -> Step:
+        story = self._story
+        story.began = story.began or when
+        self._count += 1
+        past = self._past[name]
+        earlier = self._latest.get(name)
+        if earlier is not None and earlier.state == "running":  # its process was killed before it could say so
+            earlier.state, earlier.note = "failed", "did not finish"
+        step = Step(
+            key=f"{name}-{self._count}",
+            name=name,
+            title=str(line.get("title") or PLAN.get(name) or name.replace("_", " ").capitalize()),
+            model=str(line.get("model", "")),
+            state="running" if begun else "done",
+            began=when,
+            usually_s=line.get("usually_s") or (statistics.median(past[-5:]) if past else None),
+        )
+        if self._whole is not None and name not in CONTAINERS:
+            self._whole.parts.append(step)
+        else:
+            (story.since if story.ended else story.steps).append(step)
+        if begun and name in CONTAINERS:
+            self._whole = step
+        self._latest[name] = step
+        return step
+
+    def _progress(self, step: Step, line: dict[str, Any], when: float) -> None:
+        step.done, step.total = float(line.get("done") or 0), float(line.get("total") or 0)
+        step.unit, step.doing = str(line.get("unit", "")), str(line.get("note", ""))
+
+    def _fact(self, step: Step, line: dict[str, Any], when: float) -> None:
+        data = line.get("data") or {}
+        if isinstance(data.get("data"), dict):  # fact(..., data={...}) and fact(..., **{...}) mean the same
+            data = {**data, **data.pop("data")}
+        step.facts.append(Fact(str(line.get("text", "")), when, data))
+
+    def _finish(self, step: Step, line: dict[str, Any], when: float) -> None:
+        outcome = line.get("outcome", "done")
+        step.state = outcome if outcome in ("done", "skipped", "failed") else "done"
+        step.seconds = float(line.get("seconds") or 0.0)
+        step.note, step.doing = str(line.get("note", "")), ""
+        if step.state == "done":
+            self._past[step.name].append(step.seconds)
+        if step is self._whole:
+            self._whole = None
+            _abandon(step.parts)
+
+    def _with_pending(self) -> Story:
+        """The story with what is still to come; steps that ran as part of another count as begun."""
+        story = self._story
+        if not story.steps or story.ended:
+            return story
+        begun = {step.name for step in walk(story.steps)}
+        order = list(PLAN)
+        reached = max((order.index(step.name) for step in story.steps if step.name in PLAN), default=-1)
+        coming = [name for name in order[reached + 1 :] if name not in begun]
+        pending = [
+            Step(name, name, PLAN[name], usually_s=statistics.median(self._past[name]) if self._past[name] else None)
+            for name in coming
+        ]
+        whole = any(step.name in ("stack", "predict", "break") for step in story.steps) or bool(story.title)
+        return Story(**{**story.__dict__, "steps": story.steps + (pending if whole else [])})

@@ -1,0 +1,185 @@
+"""Turns a `Story` into HTML: sections by id for the live page, one file for keeps."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import mimetypes
+import time
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+
+from flows.stack.process import ProcessStatus
+from flows.story import figures
+from flows.story.story import Fact, Step, Story, walk
+from registry.files import write_file
+from registry.settings import Settings
+
+SERVED = ("decisions", "data-docs", "reports", "story")
+"""Folders of `var` that the home page serves as they are."""
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".svg", ".gif"})
+
+
+@lru_cache(maxsize=1)
+def templates() -> jinja2.Environment:
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["duration"] = figures.duration
+    environment.filters["clock"] = lambda seconds: time.strftime("%H:%M:%S", time.localtime(seconds))
+    environment.filters["day"] = lambda seconds: time.strftime("%-d %B %Y, %H:%M", time.localtime(seconds))
+    environment.globals.update(before_after=figures.before_after, timings=figures.timings)
+    return environment
+
+
+class Page:
+    """Renders stories of one project. `live`: pictures and links go through the home page; else they are inlined
+    (pictures) or made absolute (links), and nothing depends on a script."""
+
+    def __init__(self, settings: Settings, live: bool) -> None:
+        self.settings = settings
+        self.live = live
+
+    def sections(
+        self, story: Story, statuses: Sequence[ProcessStatus] = (), extra: Mapping[str, Any] | None = None
+    ) -> dict[str, str]:
+        """Section id -> HTML, in the order of the page. What moves every second (clocks, bars) is left to
+        `bars`, so that a section only changes when something happened."""
+        context = {"story": story, "live": self.live, "page": self, "now": 0 if self.live else time.time()}
+        context |= {"statuses": statuses, "places": self.places(statuses), **(extra or {})}
+        found = {"head": self._render("head.html", context)}
+        if story.told:
+            for step in story.steps:
+                found[f"step-{step.key}"] = self._render("step.html", {**context, "step": step})
+            if story.closing:
+                found["closing"] = self._render("closing.html", context)
+            for step in story.since[-8:]:
+                found[f"since-{step.key}"] = self._render("step.html", {**context, "step": step, "later": True})
+            if any(step.seconds for step in walk(story.steps)):
+                found["timings"] = self._render("timings.html", context)
+        found["overview"] = self._render("overview.html", context)
+        found["places"] = self._render("places.html", context)
+        return found
+
+    def bars(self, story: Story) -> dict[str, dict[str, Any]]:
+        """Step key -> how far it is, for every running step."""
+        running = [step for step in walk(story.steps + story.since) if step.state == "running"]
+        return {step.key: {"share": round(step.share, 4), "text": self.progress_text(step)} for step in running}
+
+    def state(self, story: Story, statuses: Sequence[ProcessStatus], extra: Mapping[str, Any]) -> dict[str, Any]:
+        """What the live page asks for each second."""
+        parts = {
+            key: [hashlib.md5(html.encode(), usedforsecurity=False).hexdigest()[:12], html]
+            for key, html in self.sections(story, statuses, extra).items()
+        }
+        current = story.current
+        title = f"{current.title} · visionloop" if current else "visionloop"
+        return {"title": title, "now": time.time(), "sections": parts, "bars": self.bars(story)}
+
+    def document(
+        self, story: Story, statuses: Sequence[ProcessStatus] = (), extra: Mapping[str, Any] | None = None
+    ) -> str:
+        parts = self.sections(story, statuses, extra)
+        return self._render("page.html", {"story": story, "sections": parts, "live": self.live})
+
+    def progress_text(self, step: Step) -> str:
+        parts = []
+        if step.total > 0:
+            amount = f"{step.done:g} of {step.total:g} {step.unit}".strip()
+            parts.append(amount if step.unit != "%" else f"{step.done:.0f} %")
+        if step.doing:
+            parts.append(step.doing)
+        return " · ".join(parts)
+
+    def places(self, statuses: Sequence[ProcessStatus]) -> list[dict[str, str]]:
+        """Where to look: name, what it is, address, state."""
+        s = self.settings
+        states = {status.name: status.state for status in statuses}
+        rows = [
+            ("Story", "this page", s.home_address, "home"),
+            ("Predictions", "the API, one path per model", f"{s.router_address}/v1/models", "router"),
+            ("MLflow", "runs, versions, artifacts", s.mlflow_address, "mlflow"),
+            ("Prefect", "flows and schedules", s.prefect_address.removesuffix("/api"), "prefect"),
+        ]
+        found = [{"name": n, "what": w, "url": u, "state": states.get(key, "")} for n, w, u, key in rows]
+        for status in statuses:
+            if status.name.startswith("bento-") or status.name == "drift-ui":
+                what = "drift reports, Evidently's own view" if status.name == "drift-ui" else "Bento service"
+                found.append({"name": status.name, "what": what, "url": status.url, "state": status.state})
+        return found
+
+    def picture(self, path: str) -> str:
+        """What stands in `src`: empty when the file is not there or is not ours."""
+        file = self.find(path)
+        if file is None or file.suffix.lower() not in PICTURES:
+            return ""
+        if self.live:
+            return f"/picture?path={quote(str(path))}&at={int(file.stat().st_mtime)}"
+        kind = mimetypes.guess_type(file.name)[0] or "image/png"
+        return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+    def find(self, path: str) -> Path | None:
+        """The file, if it is in the project or in `var`; symbolic links out of them do not count."""
+        for base in (self.settings.var, self.settings.root):
+            try:
+                file = (base / path).resolve()
+            except (OSError, ValueError):
+                continue
+            if file.is_file() and any(file.is_relative_to(b) for b in (self.settings.var, self.settings.build)):
+                return file
+        return None
+
+    def link(self, address: str) -> str:
+        """An address as it is, or the home page's address of a file in `var`; "" for anything else."""
+        if address.startswith(("http://", "https://")):
+            return address
+        file = self.find(address)
+        if file is None or not file.is_relative_to(self.settings.var):
+            return ""
+        relative = file.relative_to(self.settings.var)
+        if relative.parts[0] not in SERVED:
+            return ""
+        base = "" if self.live else self.settings.home_address
+        return f"{base}/{quote(str(relative))}"
+
+    def pictures(self, fact: Fact) -> list[dict[str, str]]:
+        data = fact.data
+        given = list(data.get("pictures") or data.get("images") or [])
+        if data.get("picture"):
+            given.insert(0, {"picture": data["picture"], "caption": data.get("caption", "")})
+        found = []
+        for one in given:
+            entry = one if isinstance(one, Mapping) else {"picture": one}
+            source = self.picture(str(entry.get("picture", "")))
+            if source:
+                found.append({"src": source, "caption": str(entry.get("caption", ""))})
+        return found
+
+    def table(self, fact: Fact) -> dict[str, Any]:
+        given = fact.data.get("table")
+        if not isinstance(given, Mapping):
+            return {}
+        if "rows" in given:
+            return {"columns": list(given.get("columns", [])), "rows": [list(row) for row in given["rows"]]}
+        return {"columns": [], "rows": [[name, value] for name, value in given.items()]}
+
+    def _render(self, name: str, context: Mapping[str, Any]) -> str:
+        return templates().get_template(name).render(**context)
+
+
+def write_story(path: Path, settings: Settings | None = None, statuses: Sequence[ProcessStatus] = ()) -> Path:
+    """The story as one self-contained HTML file: no script, no other file, readable anywhere.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    from flows.story.story import Reader
+    from registry.settings import settings as read
+
+    config = settings or read()
+    story = Reader(config.var / "journal.jsonl").read()
+    return write_file(path, Page(config, live=False).document(story, statuses))
