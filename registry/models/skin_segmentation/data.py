@@ -222,7 +222,7 @@ def _write_case(folder: Path, image: bytes, mask: bytes) -> None:
     write_file(folder / MASK, _packed(mask))
 
 
-def _write_table(root: Path, rows: Sequence[Sequence[str]]) -> None:
+def _write_table(root: Path, rows: Sequence[tuple[str, ...]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -49,7 +49,9 @@ def find(source: Path) -> Found:
         else []  # fmt: skip
     files = [p for p in files if not any(part.startswith(".") for part in p.relative_to(source).parts)]
     if not files:
-        raise DataError(f"no .nii or .nii.gz file in {source}", expected=LAYOUTS, mend="name the folder that holds them")
+        raise DataError(
+            f"no .nii or .nii.gz file in {source}", expected=LAYOUTS, mend="name the folder that holds them"
+        )
     images: dict[str, Path] = {}
     masks: dict[str, Path] = {}
     splits: dict[str, str] = {}
@@ -75,8 +77,8 @@ def find(source: Path) -> Found:
             expected=LAYOUTS,
             mend="put the image beside each, or remove the mask; nothing was imported",
         )
-    names = _ids(sorted(images))
-    pairs = tuple(Pair(names[key], images[key], masks.get(key), splits[key]) for key in sorted(images))
+    short = _ids(sorted(images))
+    pairs = tuple(Pair(short[key], images[key], masks.get(key), splits[key]) for key in sorted(images))
     notes = (f"left out, neither image nor mask: {', '.join(extra[:10])}",) if extra else ()
     return Found(tuple(sorted(pairs, key=lambda p: p.id)), notes)
 

@@ -151,8 +151,8 @@ def preprocess(sample: Volume, constants: Parameters) -> Prepared:
     frame = Frame.of(sample, int(constants["image_size"]))
     cut = slices(sample.voxels, frame.axis)
     span = high - low
-    scaled = np.clip((cut - low) * np.float32(1 / span), 0, 1) if span > 0 else np.zeros(cut.shape, np.float32)
-    return Prepared(frame.fit(scaled)[:, None], (sample, frame))
+    scaled = np.clip((cut - low) * np.float32(1 / span), 0, 1) if span > 0 else np.zeros(cut.shape)
+    return Prepared(frame.fit(np.asarray(scaled, dtype=np.float32))[:, None], (sample, frame))
 
 
 def prepare_truth(mask: ByteArray, prepared: Prepared) -> FloatArray:
@@ -194,7 +194,7 @@ def _measures(logits: FloatArray, cut: float) -> dict[str, float]:
         if not one.any():
             continue
         edge += int(one.sum() - cv2.erode(one, np.ones((3, 3), np.uint8), borderValue=0).sum())
-        _, _, table, centres = cv2.connectedComponentsWithStats(one, connectivity=8)
+        _, _, table, _ = cv2.connectedComponentsWithStats(one, connectivity=8)
         share = table[1:, cv2.CC_STAT_AREA] / one.sum()
         parts.append(1 / float((share**2).sum()))
         rows, columns = np.nonzero(one)

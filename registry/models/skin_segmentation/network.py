@@ -106,15 +106,15 @@ def augment(image: FloatArray, mask: FloatArray, rng: np.random.Generator) -> tu
     turn, scale = rng.uniform(-20, 20), rng.uniform(0.85, 1.15)
     matrix = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), turn, scale)
     matrix[:, 2] += rng.uniform(-0.06, 0.06, 2) * size
-    image = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
-    mask = (cv2.warpAffine(mask, matrix, (size, size), flags=cv2.INTER_LINEAR) >= 0.5).astype(np.float32)
-    quarter = int(rng.integers(4))
-    image, mask = np.rot90(image, quarter), np.rot90(mask, quarter)
-    if rng.random() < 0.5:
-        image, mask = image[:, ::-1], mask[:, ::-1]
-    image = np.clip(image, 0, 1) ** rng.uniform(0.85, 1.18)
-    image = image + rng.normal(0, rng.uniform(0, 0.02), image.shape)
-    return np.clip(image, 0, 1).astype(np.float32), np.ascontiguousarray(mask)
+    quarter, mirrored = int(rng.integers(4)), rng.random() < 0.5
+
+    def posed(picture: FloatArray) -> FloatArray:
+        turned = np.rot90(cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_LINEAR), quarter)
+        return np.asarray(turned[:, ::-1] if mirrored else turned, dtype=np.float32)
+
+    seen = np.clip(posed(image), 0, 1) ** rng.uniform(0.85, 1.18)
+    seen = seen + rng.normal(0, rng.uniform(0, 0.02), seen.shape)
+    return np.clip(seen, 0, 1).astype(np.float32), (posed(mask) >= 0.5).astype(np.float32)
 
 
 def loss(outputs: tuple[Tensor, ...], target: Tensor) -> Tensor:

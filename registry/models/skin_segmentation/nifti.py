@@ -27,7 +27,15 @@ HEADER_BYTES = {348: 1, 540: 2}
 MAX_OFFSET = 16 * 2**20  # header extensions before the voxels; real ones take some kilobytes
 SCALARS = "uint8, int8, int16, uint16, int32, uint32, int64, uint64, float32 or float64"
 _CODES = {2, 256, 4, 512, 8, 768, 1024, 1280, 16, 64}
-_KINDS = {1: "1-bit", 32: "complex64", 128: "RGB", 1536: "float128", 1792: "complex128", 2048: "complex256", 2304: "RGBA"}
+_KINDS = {
+    1: "1-bit",
+    32: "complex64",
+    128: "RGB",
+    1536: "float128",
+    1792: "complex128",
+    2048: "complex256",
+    2304: "RGBA",
+}
 _MILLIMETRES = {1: 1000.0, 3: 0.001}  # xyzt_units: metres, micrometres; everything else is taken as millimetres
 _KNOWN = (
     (0, b"\x89PNG", "a PNG picture"),
@@ -160,7 +168,9 @@ def _recognise(start: bytes) -> tuple[int, str]:
             return kind, order
         found = "the header half of a .hdr/.img pair" if magic[:2] == b"ni" else "an Analyze 7.5 header"
         raise UnsupportedMedia(
-            f"this is {found}", expected="a single-file NIfTI (.nii or .nii.gz)", mend="convert the pair to one .nii file"
+            f"this is {found}",
+            expected="a single-file NIfTI (.nii or .nii.gz)",
+            mend="convert the pair to one .nii file",
         )
     found = next((name for at, mark, name in _KNOWN if start[at : at + len(mark)] == mark), "not a NIfTI file")
     raise UnsupportedMedia(
@@ -175,7 +185,9 @@ def _shape(header: Any) -> tuple[int, ...]:
     count, sizes = dim[0], dim[1:]
     if not 1 <= count <= 7:
         raise BadInput(
-            f"its header says it has {count} dimensions", expected="2 or 3", mend="write the file again with a NIfTI library"
+            f"its header says it has {count} dimensions",
+            expected="2 or 3",
+            mend="write the file again with a NIfTI library",
         )
     shape = tuple(sizes[:count])
     told = " x ".join(map(str, shape))

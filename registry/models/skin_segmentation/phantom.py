@@ -119,16 +119,16 @@ class _Limb:
         image = np.where(depth < 0, outside, image)
         return gaussian_filter(image, 0.55), (depth >= 0) & (depth < skin)
 
-    def _inside(
-        self, x: Image, y: Image, angle: Image, depth: Image, skin: Image, fat: Image, height: float
-    ) -> Image:
+    def _inside(self, x: Image, y: Image, angle: Image, depth: Image, skin: Image, fat: Image, height: float) -> Image:
         tissue = self.tissue
         image = np.where(depth < 0.2 * skin, tissue.epidermis, tissue.dermis) * (1 + 0.05 * self.grain)
         image = np.where(depth >= skin, tissue.fat * (1 + 0.03 * self.grain), image)
         muscle = tissue.muscle * (1 + 0.09 * self.grain)
         for septum in self.septa:
             off = np.abs(np.sin(angle - septum - 0.15 * np.sin(2.5 * depth / self.radius))) * (self.radius - depth)
-            muscle = np.where((off < 0.28) & (np.cos(angle - septum) > 0), 0.5 * tissue.muscle + 0.4 * tissue.fat, muscle)
+            muscle = np.where(
+                (off < 0.28) & (np.cos(angle - septum) > 0), 0.5 * tissue.muscle + 0.4 * tissue.fat, muscle
+            )
         image = np.where(depth >= skin + fat, muscle, image)
         for at, away, size in self.bones:
             gone = np.hypot(x - away * np.cos(at), y - away * np.sin(at) * 0.9)
@@ -194,10 +194,7 @@ def _waves(amplitudes: Image, angle: Image, first: int, height: float) -> Image:
     """A smooth periodic function: cosines and sines of order `first` and up, turning slowly with height."""
     turned = angle + 0.012 * height
     return np.sum(
-        [
-            a * np.cos((first + k) * turned) + b * np.sin((first + k) * turned)
-            for k, (a, b) in enumerate(amplitudes)
-        ],
+        [a * np.cos((first + k) * turned) + b * np.sin((first + k) * turned) for k, (a, b) in enumerate(amplitudes)],
         axis=0,
     )
 
@@ -227,7 +224,7 @@ def _turned(rng: np.random.Generator, phantom: Phantom) -> Phantom:
     voxels, mask = phantom.voxels.transpose(order), phantom.mask.transpose(order)
     affine = phantom.affine.copy()
     affine[:3, :3] = phantom.affine[:3, :3][:, order]
-    for axis in np.flatnonzero(flips):
+    for axis in (int(a) for a in np.flatnonzero(flips)):
         voxels, mask = np.flip(voxels, axis), np.flip(mask, axis)
         affine[:3, 3] += affine[:3, axis] * (voxels.shape[axis] - 1)
         affine[:3, axis] *= -1

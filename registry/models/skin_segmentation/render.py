@@ -104,7 +104,8 @@ class _View:
             image = image[::-1]
         if self.flip_across:
             image = image[:, ::-1]
-        return cv2.resize(np.ascontiguousarray(image), self.size, interpolation=cv2.INTER_LINEAR)
+        resized = cv2.resize(np.ascontiguousarray(image), self.size, interpolation=cv2.INTER_LINEAR)
+        return np.asarray(resized, dtype=np.float32)
 
 
 def _outline(canvas: np.ndarray, mask: FloatArray, colour: tuple[int, int, int]) -> None:
