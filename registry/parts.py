@@ -101,6 +101,10 @@ class InferencePart(Protocol):
     def postprocess(self, outputs: Mapping[str, np.ndarray], prepared: Prepared, thresholds: Parameters) -> Result:
         """Network outputs -> result in the sample's own coordinates. `thresholds` is the bundle's."""
 
+    PLAUSIBLE: Mapping[str, tuple[float, float, str]]
+    """Image statistic -> the range outside of which an input is broken rather than new, and what it then is, e.g.
+    {"polarity": (-1.0, 0.2, "the grey scale is inverted")}. {} where nothing can be said."""
+
     def image_statistics(self, sample: Any) -> dict[str, float]:
         """Finite numbers that move when the camera, the scanner or the light does."""
 

@@ -19,6 +19,10 @@ from registry.models.skin_segmentation import nifti
 from registry.parts import Parameters
 
 DEFAULTS: dict[str, Any] = {"image_size": 128, "low_percentile": 1.0, "high_percentile": 99.5}
+PLAUSIBLE: Mapping[str, tuple[float, float, str]] = {
+    "polarity": (-1.0, 0.2, "the border is brighter than the middle, as where the grey scale is inverted"),
+    "contrast": (0.01, 1.0, "the picture is (almost) constant"),
+}
 SAMPLED_VOXELS = 200_000  # enough for a percentile to three digits, whatever the volume's size
 
 
