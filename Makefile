@@ -1,0 +1,62 @@
+# Two commands on a fresh machine: `make demo` and `make test`. They need Python 3.11+, git and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+MODEL ?= skin_segmentation
+
+.PHONY: help setup demo down test test-slow check bench lock browser clean
+
+help:
+	@echo "make demo       set up, then run the whole loop for MODEL=$(MODEL)"
+	@echo "make test       set up, then run the tests"
+	@echo "make check      linters, types, layers"
+	@echo "make test-slow  the long tests too    make bench  the measured figures    make down  stop the stack"
+
+setup: $(READY)
+
+# uv installs 200 packages in seconds where pip takes minutes; it is fetched into the environment itself.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "found $$($(PYTHON) --version); expected Python 3.11 to 3.13; to mend it: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 2; }
+	@echo "setting up the environment in $(VENV) (about 7 GB, a minute or a few)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
+	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup
+	@$(BIN)/visionloop demo $(MODEL) $(if $(FRESH),--fresh)
+
+down: setup
+	@$(BIN)/visionloop down
+
+test: setup browser
+	$(BIN)/python -m pytest
+
+test-slow: setup browser
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python -m flows.bench $(MODEL)
+
+# The browser tests drive Debian's chromium; without it (and without the right to install it) they are skipped, loudly.
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update && apt-get -qq install -y chromium >/dev/null; } || \
+	  echo "no chromium: install it to run the browser tests" >&2
+
+lock:
+	$(BIN)/python -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o requirements.lock
+
+clean:
+	rm -rf build data var
