@@ -20,6 +20,9 @@ from registry.spec import ModelSpec
 EMBEDDING = "embedding"
 """Every exported network has this output, float32 [N, D]: pooled features of its last encoder stage."""
 
+CHUNK = 16
+"""Slices or frames that go through the network at once; each takes some ten MB of activations."""
+
 # Another CPU rounds otherwise; a broken preprocessing or a wrong file is off by far more than this.
 GOLDEN_RELATIVE, GOLDEN_ABSOLUTE = 0.03, 0.01
 
@@ -48,7 +51,7 @@ class Predictor:
         marks.append(time.perf_counter())
         prepared = part.preprocess(sample, manifest.preprocessing)
         marks.append(time.perf_counter())
-        outputs = self._network(prepared.batch)
+        outputs = self._run(prepared.batch)
         marks.append(time.perf_counter())
         result = part.postprocess(outputs, prepared, manifest.thresholds)
         marks.append(time.perf_counter())
@@ -61,6 +64,13 @@ class Predictor:
             embedding=pool(outputs),
             seconds={name: b - a for name, a, b in zip(names, marks[:-1], marks[1:], strict=True)},
         )
+
+    def _run(self, batch: FloatArray) -> dict[str, FloatArray]:
+        """The network on any number of slices or frames, `CHUNK` at a time: memory does not grow with the volume."""
+        if len(batch) <= CHUNK:
+            return self._network(batch)
+        parts = [self._network(np.ascontiguousarray(batch[at : at + CHUNK])) for at in range(0, len(batch), CHUNK)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def warm_up(self) -> None:
         """Runs the network once on zeros, so that the first caller does not pay for lazy allocation."""

@@ -74,8 +74,9 @@ def read(body: bytes, max_voxels: int) -> Volume:
             "the file is empty (0 bytes)", expected="a NIfTI file (.nii or .nii.gz)", mend="send the file's bytes"
         )
     stream = _Stream(body)
-    layout = _layout(stream.read(540), max_voxels)
+    layout = _layout(stream.read_to(540)[:540], max_voxels)
     raw = stream.read_to(layout.end)
+    stream.finish()
     if len(raw) < layout.end:
         raise BadInput(
             f"the file ends after {len(raw):,} of {layout.end:,} bytes",
@@ -89,23 +90,25 @@ class _Stream:
     """The file's bytes, unpacked no further than asked for: a gzip bomb costs nothing."""
 
     def __init__(self, body: bytes) -> None:
-        packed = body[:2] == GZIP
-        self._source: io.BufferedIOBase = gzip.GzipFile(fileobj=io.BytesIO(body)) if packed else io.BytesIO(body)
-        self._have = b""
-
-    def read(self, count: int) -> bytes:
-        """The first `count` bytes, or fewer if there are no more."""
-        self._have += self._unpack(count - len(self._have))
-        return self._have[:count]
+        self._have = body
+        self._source = None
+        if body[:2] == GZIP:
+            self._have, self._source = b"", gzip.GzipFile(fileobj=io.BytesIO(body))
 
     def read_to(self, end: int) -> bytes:
-        rest = self._unpack(end - len(self._have))
-        self._unpack(1)  # reaches the end of the gzip member, where its checksum is compared
-        return self._have + rest
+        """At least the first `end` bytes, or all there are."""
+        self._unpack(end - len(self._have))
+        return self._have
 
-    def _unpack(self, count: int) -> bytes:
+    def finish(self) -> None:
+        """Goes one byte further: at the end of the gzip data its checksum is compared."""
+        self._unpack(1)
+
+    def _unpack(self, count: int) -> None:
+        if self._source is None or count <= 0:
+            return
         try:
-            return self._source.read(max(count, 0))
+            more = self._source.read(count)
         except EOFError as error:
             raise BadInput(
                 "the gzip data ends too early",
@@ -118,6 +121,7 @@ class _Stream:
                 expected="a whole .nii.gz file",
                 mend="copy or download the file again, or compress it anew",
             ) from error
+        self._have = self._have + more if self._have else more
 
 
 def _layout(start: bytes, max_voxels: int) -> _Layout:
@@ -207,20 +211,18 @@ def _volume(layout: _Layout, raw: bytes) -> Volume:
     header = layout.header
     stored = np.frombuffer(raw, dtype=layout.dtype, count=int(np.prod(layout.shape)), offset=layout.offset)
     slope, intercept = _scaling(header)
-    if layout.dtype.kind == "f" or (slope, intercept) != (1.0, 0.0):
-        exact = stored.astype(np.float64) * slope + intercept
-        bad = int(exact.size - np.count_nonzero(np.isfinite(exact)))
-        with np.errstate(over="ignore"):
-            voxels = exact.astype(np.float32)
-        bad = bad or int(np.count_nonzero(np.isinf(voxels)))
-        if bad:
-            raise BadInput(
-                f"{bad:,} of {voxels.size:,} voxels are NaN or infinite",
-                expected="finite intensities (32-bit range)",
-                mend="replace them, for example with the background value, and send it again",
-            )
-    else:
-        voxels = stored.astype(np.float32)
+    with np.errstate(over="ignore"):
+        if (slope, intercept) == (1.0, 0.0):
+            voxels = stored.astype(np.float32)
+        else:
+            voxels = (stored.astype(np.float64) * slope + intercept).astype(np.float32)
+    bad = voxels.size - np.count_nonzero(np.isfinite(voxels)) if layout.dtype.kind == "f" or slope != 1.0 else 0
+    if bad:
+        raise BadInput(
+            f"{bad:,} of {voxels.size:,} voxels are NaN or infinite",
+            expected="finite intensities (32-bit range)",
+            mend="replace them, for example with the background value, and send it again",
+        )
     affine = _affine(header)
     unit = _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
     ndim = len(layout.shape)

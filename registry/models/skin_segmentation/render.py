@@ -17,6 +17,7 @@ from registry.models.skin_segmentation.score import Truth
 LONG_SIDE = 640  # of a picture, pixels
 PREDICTED, TRUE = (60, 170, 255), (120, 230, 60)  # BGR: orange and green, told apart also by the colour-blind
 PAPER = (24, 24, 24)
+_GAMMA = np.asarray(255 * np.linspace(0, 1, 256) ** 0.8, dtype=np.uint8)  # lifts the dark tissues a little
 # The far end of each axis of RAS+ on the picture: patients are seen from the feet and from the front.
 _TOWARDS = {0: "L", 1: "P", 2: "I"}
 _OPPOSITE = {"L": "R", "P": "A", "I": "S"}
@@ -46,16 +47,19 @@ def picture(sample: Volume, result: SkinResult | None = None, truth: Truth | Non
     number = _best_slice(sample, axis, predicted if predicted is not None and predicted.any() else true)
     view = _View(sample, axis)
     low, high = inference.window(sample, 0.5, 99.7)
-    grey = np.clip((view.of(sample.voxels, number) - low) / max(high - low, 1e-6), 0, 1)
-    canvas = cv2.cvtColor((255 * grey**0.8).astype(np.uint8), cv2.COLOR_GRAY2BGR)
+    grey = cv2.convertScaleAbs(
+        np.clip(view.of(sample.voxels, number), low, high) - low, None, 255 / max(high - low, 1e-6)
+    )
+    canvas = cv2.cvtColor(cv2.LUT(grey, _GAMMA), cv2.COLOR_GRAY2BGR)
     legend = []
     if true is not None:
         _outline(canvas, view.of(true, number), TRUE)
         legend.append(("truth", TRUE))
     if predicted is not None:
-        inside = view.of(predicted, number) > 0.5
-        canvas[inside] = (0.72 * canvas[inside] + 0.28 * np.array(PREDICTED)).astype(np.uint8)
-        _outline(canvas, view.of(predicted, number), PREDICTED)
+        shape = view.of(predicted, number)
+        tinted = cv2.addWeighted(canvas, 0.72, np.full_like(canvas, PREDICTED), 0.28, 0)
+        cv2.copyTo(tinted, (shape > 0.5).astype(np.uint8), canvas)
+        _outline(canvas, shape, PREDICTED)
         legend.append(("predicted skin" if true is not None else "skin", PREDICTED))
     count = sample.voxels.shape[axis]
     notes = [f"slice {number + 1} of {count}"] if count > 1 else []
