@@ -1,0 +1,126 @@
+"""`python -m training train|compress|evaluate|bench MODEL`: what the stages of dvc.yaml run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from registry.errors import VisionloopError
+from registry.settings import settings
+
+if TYPE_CHECKING:
+    from training.compress import Report
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Train, compress and evaluate one model, from the data in data/ to a bundle in build/."""
+
+
+def _run(work: Callable[[], Any]) -> Any:
+    """Runs a stage; its errors become a message and an exit code."""
+    try:
+        settings().apply_environment()
+        return work()
+    except VisionloopError as error:
+        click.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        click.echo("stopped; the same command goes on from the last checkpoint", err=True)
+        sys.exit(130)
+
+
+@main.command()
+@click.argument("model")
+@click.option("--fresh", is_flag=True, help="Forget a checkpoint or a finished training and begin anew.")
+def train(model: str, fresh: bool) -> None:
+    """Train MODEL, from scratch or from the champion in build/MODEL/start; goes on after an interruption."""
+
+    def work() -> None:
+        from training.stage import open_stage
+        from training.train import train as run
+
+        click.echo(run(open_stage(model), fresh=fresh)["says"])
+
+    _run(work)
+
+
+@main.command()
+@click.argument("model")
+def compress(model: str) -> None:
+    """Prune, export and quantise MODEL; measure every variant and choose the one that serves."""
+
+    def work() -> None:
+        from training.compress import compress as run
+        from training.stage import open_stage
+
+        stage = open_stage(model)
+        _table(run(stage), stage.spec.metric.title)
+
+    _run(work)
+
+
+@main.command()
+@click.argument("model")
+def evaluate(model: str) -> None:
+    """Evaluate the chosen variant of MODEL on held-out cases and seal its bundle."""
+
+    def work() -> None:
+        from training.package import package
+        from training.stage import open_stage
+
+        stage = open_stage(model)
+        bundle = package(stage)
+        score = bundle.manifest.score
+        click.echo(
+            f"{stage.spec.metric.title} {score.value:.4f} ({score.low:.4f} to {score.high:.4f}), {score.cases} cases"
+        )
+        click.echo(f"bundle {bundle.digest[:12]} in {bundle.path}")
+
+    _run(work)
+
+
+@main.command()
+@click.argument("model")
+@click.option("--rounds", default=9, show_default=True, help="Interleaved rounds of the latency measurement.")
+@click.option("--tracking", is_flag=True, help="Also time a short training with and without MLflow.")
+def bench(model: str, rounds: int, tracking: bool) -> None:
+    """Measure the variants of MODEL side by side and print the ratios as a Markdown table."""
+
+    def work() -> None:
+        from training.bench import bench as run
+        from training.stage import open_stage
+
+        click.echo(run(open_stage(model), rounds, tracking))
+
+    _run(work)
+
+
+def _table(report: Report, metric: str) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE)
+    for name in ("variant", metric, "95 % interval", "p50 ms", "p95 ms", "MB", "MMACs", ""):
+        table.add_column(name, justify="left" if name in ("variant", "") else "right", no_wrap=name == "variant")
+    for row in report.variants:
+        table.add_row(
+            row.name,
+            f"{row.score.value:.4f}",
+            f"{row.score.low:.4f} to {row.score.high:.4f}",
+            f"{row.p50_ms:.2f}",
+            f"{row.p95_ms:.2f}",
+            f"{row.size_mb:.1f}",
+            f"{row.macs / 1e6:.0f}",
+            row.why,
+            style="bold" if row.chosen else None,
+        )
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""The stage `compress`: trained weights -> networks to serve, and one table that compares them.
+
+From scratch the trained network is pruned and fine-tuned. A fine-tuned champion is as small as it was: it is only
+exported, quantised and measured. MLflow is told by the next stage, so that its being away costs nothing here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry import journal
+from registry.bundle import Machine, Score, Variant
+from registry.files import new_folder
+from registry.media import FloatArray
+from registry.runtime import Engine, Numerics, open_session
+from training import choose, evaluate, export, measure, progress
+from training.checkpoint import WEIGHTS, History, load_weights, save_weights, write_metrics
+from training.stage import Compression, Evaluating, Stage, parse
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from training.prune import Cost
+
+STEP = "compress"
+REPORT = "variants.json"
+HISTORY = "finetune.csv"
+CONSTANTS = "constants.json"  # what serving must know of the network; the stages after this one need no torch
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One row to be measured."""
+
+    network: str
+    engine: str
+    numerics: str
+    session: Callable[[FloatArray], Any]
+    size_mb: float
+    cost: Cost
+
+    @property
+    def name(self) -> str:
+        return f"{self.network} {self.engine} {self.numerics}"
+
+
+@dataclass
+class Report:
+    """build/<model>/compress/variants.json."""
+
+    variants: tuple[Variant, ...]
+    machine: Machine
+    network: str
+    onnx: str
+    weights: str
+    compression: list[dict[str, Any]] = field(default_factory=list)
+
+    def write(self, path: Path) -> None:
+        content = vars(self) | {
+            "variants": [variant.model_dump() for variant in self.variants],
+            "machine": self.machine.model_dump(),
+        }
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw["variants"] = tuple(Variant(**variant) for variant in raw["variants"])
+        raw["machine"] = Machine(**raw["machine"])
+        return cls(**raw)
+
+
+def compress(stage: Stage) -> Report:
+    """Makes build/<model>/compress and returns its report.
+
+    Raises:
+        NotFound, BundleError, SettingsError, StorageError: nothing is half-written then.
+    """
+    from training import engine_torch
+    from training.train import starting_network
+
+    engine_torch.use_threads(stage.settings.threads)
+    name = stage.spec.name
+    with journal.step(STEP, "Compressing", name, 45), new_folder(stage.folder(STEP)) as out:
+        trained = starting_network(stage)
+        from training import prune
+
+        prune.reshape_like(trained, load_weights(stage.folder("train") / WEIGHTS))
+        work = _Work(stage, out)
+        if stage.start:
+            work.add("fine-tuned", trained)
+        else:
+            work.add("dense", trained)
+            work.add("pruned", work.pruned(trained))
+        report = work.report()
+        report.write(out / REPORT)
+        (out / CONSTANTS).write_text(json.dumps(work.serving_constants(), indent=2) + "\n", encoding="utf-8")
+    chosen = next(variant for variant in report.variants if variant.chosen)
+    journal.fact(
+        STEP,
+        f"{chosen.name} serves: {chosen.p50_ms:.1f} ms, {chosen.size_mb:.1f} MB, "
+        f"{stage.spec.metric.title} {chosen.score.value:.4f}",
+        name,
+        variants=[variant.model_dump() for variant in report.variants],
+    )
+    return report
+
+
+class _Work:
+    """Collects candidates, then scores and times all of them."""
+
+    def __init__(self, stage: Stage, out: Path) -> None:
+        self.stage, self.out = stage, out
+        self.network = stage.spec.network
+        self.shape = self.network.input_shape(stage.params)
+        self.constants = self.network.preprocessing(stage.params)
+        self.options = parse(Compression, stage.spec.name, STEP, stage.sections[STEP])
+        self.bootstrap = parse(Evaluating, stage.spec.name, "evaluate", stage.sections["evaluate"]).bootstrap
+        self.candidates: list[Candidate] = []
+        self.files: dict[str, dict[str, str]] = {}
+        self.history: History = []
+        self.compression: list[dict[str, Any]] = (
+            [dict(entry) for entry in stage.start.bundle.manifest.compression] if stage.start else []
+        )
+
+    def add(self, network: str, model: nn.Module) -> None:
+        """Exports a network and puts it into the table with every engine and numerics that it can serve with."""
+        from training import engine_torch, prune
+
+        price = prune.cost(model, self.shape)
+        slug = network.replace("-", "_")
+        onnx = export.to_onnx(model, self.network.OUTPUTS, self.shape, self.out / f"{slug}.onnx")
+        ir = export.to_openvino(onnx, self.out / f"{slug}.xml")
+        weights = self.out / f"{slug}.safetensors"
+        save_weights(weights, model.state_dict())
+
+        def candidate(path: Path, engine: Engine, numerics: Numerics) -> None:
+            session = open_session(path, engine, numerics, self.stage.settings.threads)
+            row = Candidate(network, engine, numerics, session, export.size_mb(path), price)
+            self.candidates.append(row)
+            self.files[row.name] = {"network": path.name, "onnx": onnx.name, "weights": weights.name}
+
+        eager = engine_torch.TorchSession(model, self.network.OUTPUTS)
+        size = weights.stat().st_size / 1e6
+        self.candidates.append(Candidate(network, "torch", "f32", eager, size, price))
+        candidate(onnx, "onnxruntime", "f32")
+        candidate(ir, "openvino", "f32")
+        if measure.has_bf16():
+            candidate(ir, "openvino", "bf16")
+        if network != "dense":  # the dense network is there to compare with; it need not be quantised for that
+            candidate(export.to_int8(ir, self.calibration(), self.out / f"{slug}_int8.xml"), "openvino", "int8")
+
+    def calibration(self) -> list[FloatArray]:
+        """Training slices, evenly spread over cases and within them: float32 [1, C, H, W] each."""
+        cases = self.stage.split("train")
+        count = self.options.calibration
+        step = max(1, len(cases) // count)
+        held = evaluate.hold(self.stage.spec, cases[::step][:count], self.constants)
+        slices = [one.prepared.batch[i : i + 1] for one in held for i in range(len(one.prepared.batch))]
+        return slices[:: max(1, len(slices) // count)][:count]
+
+    def pruned(self, dense: nn.Module) -> nn.Module:
+        """The network with channels removed, fine-tuned."""
+        from training import engine_torch, prune
+
+        stage = self.stage
+        model = prune.prune(self.network, dense, self.shape, self.options.sparsity)
+        before, after = prune.cost(dense, self.shape), prune.cost(model, self.shape)
+        with progress.bar(STEP, "fine-tuning", stage.spec.name) as bar:
+            fitted = engine_torch.fit(
+                stage.spec,
+                model,
+                stage.cases,
+                stage.laid_over(STEP),
+                stage.recipe(STEP),
+                watcher=engine_torch.Watcher(bar),
+            )
+        self.history = fitted.history
+        self.compression.append(
+            {
+                "method": "structured pruning, group L2 magnitude (torch-pruning), then fine-tuning",
+                "sparsity": self.options.sparsity,
+                "channels_rounded_to": prune.ROUND_TO,
+                "macs": [before.macs, after.macs],
+                "parameters": [before.parameters, after.parameters],
+                "epochs": fitted.progress.epoch,
+                "seconds": round(fitted.progress.elapsed, 2),
+            }
+        )
+        return fitted.model
+
+    def report(self) -> Report:
+        stage = self.stage
+        scores = self.scores()
+        times = measure.latencies({c.name: c.session for c in self.candidates}, self.shape, self.options.rounds)
+        rows = [
+            Variant(
+                name=c.name,
+                engine=c.engine,
+                numerics=c.numerics,
+                score=scores[c.name],
+                p50_ms=round(times[c.name].p50, 3),
+                p95_ms=round(times[c.name].p95, 3),
+                size_mb=round(c.size_mb, 3),
+                macs=c.cost.macs,
+                parameters=c.cost.parameters,
+            )
+            for c in self.candidates
+        ]
+        # The first row is the network as it was trained, in its own framework: what loss is counted from.
+        variants = choose.choose(stage.spec, rows, rows[0])
+        chosen = next(variant for variant in variants if variant.chosen)
+        pruned = not chosen.name.startswith("dense")
+        if self.history:
+            write_metrics(self.out / HISTORY, self.history)
+        compression = self.compression if pruned else []
+        if chosen.numerics == "int8":
+            compression = [
+                *compression,
+                {"method": "post-training quantisation (NNCF)", "numerics": "int8", "slices": self.options.calibration},
+            ]
+        return Report(
+            variants=variants,
+            machine=measure.machine(stage.settings.threads),
+            compression=compression,
+            **self.files[chosen.name],
+        )
+
+    def serving_constants(self) -> dict[str, Any]:
+        return {
+            "input_shape": list(self.shape),
+            "preprocessing": self.constants,
+            "thresholds": self.network.thresholds(self.stage.params),
+        }
+
+    def scores(self) -> dict[str, Score]:
+        spec = self.stage.spec
+        held = evaluate.hold(spec, self.stage.split("val"), self.constants)
+        truths, thresholds = [one.truth for one in held], self.network.thresholds(self.stage.params)
+        found = {}
+        with progress.bar(STEP, "comparing", spec.name, "variants") as bar:
+            for number, candidate in enumerate(self.candidates, start=1):
+                results = evaluate.run(spec, candidate.session, held, thresholds)
+                found[candidate.name] = evaluate.scored(spec, results, truths, self.bootstrap)
+                bar(number, len(self.candidates), candidate.name)
+        return found

@@ -1,0 +1,181 @@
+"""Scores on held-out cases: value, bootstrap interval, slices. The same numbers for variants, bundles and the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from registry.bundle import Score
+from registry.media import Case, FloatArray, Prediction, Prepared
+from registry.predictor import Predictor
+from registry.spec import ModelSpec
+
+MAX_VOXELS = 512_000_000  # the data set has passed its checks; this only keeps a damaged header out
+SEED = 7
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A held-out case, decoded and preprocessed once for all variants."""
+
+    case: Case
+    sample: Any
+    prepared: Prepared
+    truth: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a version is worth.
+
+    Attributes:
+        per_case: one row a case: `case`, `origin`, `score`, one column per attribute, and what drift compares
+            (`image.*`, `prediction.*`, `embedding`).
+        score: over all cases.
+        slices: per value of origin and of each attribute, e.g. `origin=starter`; `class=...` where there are several.
+        predictions: in the order of `per_case`.
+        truths: likewise.
+    """
+
+    per_case: pd.DataFrame
+    score: Score
+    slices: dict[str, Score]
+    predictions: list[Prediction]
+    truths: list[Any]
+
+
+def evaluate(
+    predictor: Predictor,
+    cases: Sequence[Case],
+    bootstrap: int,
+    told: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Runs a bundle on cases, just as it serves: bytes in, result out."""
+    spec = predictor.spec
+    predictions, truths = [], []
+    for number, case in enumerate(cases, start=1):
+        predictions.append(predictor(case.input.read_bytes()))
+        truths.append(spec.score.truth(case.truth))
+        told(number, len(cases))
+    results = [prediction.result for prediction in predictions]
+    table = pd.DataFrame(
+        [
+            {
+                "case": case.id,
+                "origin": case.origin,
+                **case.attributes,
+                "score": spec.score.score([prediction.result], [truth]),
+                **{f"image.{k}": v for k, v in prediction.image_statistics.items()},
+                **{f"prediction.{k}": v for k, v in prediction.prediction_statistics.items()},
+                "embedding": [float(x) for x in prediction.embedding],
+            }
+            for case, prediction, truth in zip(cases, predictions, truths, strict=True)
+        ]
+    )
+    return Evaluation(
+        per_case=table,
+        score=scored(spec, results, truths, bootstrap),
+        slices=slice_scores(spec, cases, results, truths, bootstrap),
+        predictions=predictions,
+        truths=truths,
+    )
+
+
+def hold(spec: ModelSpec, cases: Sequence[Case], constants: Mapping[str, Any]) -> list[Held]:
+    held = []
+    for case in cases:
+        sample = spec.inference.decode(case.input.read_bytes(), MAX_VOXELS)
+        held.append(Held(case, sample, spec.inference.preprocess(sample, constants), spec.score.truth(case.truth)))
+    return held
+
+
+def run(
+    spec: ModelSpec,
+    session: Callable[[FloatArray], Mapping[str, np.ndarray]],
+    held: Sequence[Held],
+    thresholds: Mapping[str, Any],
+) -> list[Any]:
+    """The results of a network on held cases."""
+    return [spec.inference.postprocess(session(one.prepared.batch), one.prepared, thresholds) for one in held]
+
+
+def scored(spec: ModelSpec, results: Sequence[Any], truths: Sequence[Any], bootstrap: int) -> Score:
+    """The metric with its 95 % percentile bootstrap interval over cases (Efron 1979)."""
+    value = spec.score.score(results, truths)
+    drawn = [_score_of(spec, results, truths, rows) for rows in resamples(len(results), bootstrap)]
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return Score(value=value, low=float(low), high=float(high), cases=len(results))
+
+
+def resamples(cases: int, bootstrap: int) -> NDArray[np.int64]:
+    """Row numbers drawn with replacement, int64 [bootstrap, cases]; the same for everyone, so differences are paired."""
+    return np.random.default_rng(SEED).integers(0, cases, (bootstrap, cases))
+
+
+def paired(
+    spec: ModelSpec, ours: Sequence[Any], theirs: Sequence[Any], truths: Sequence[Any], bootstrap: int
+) -> tuple[float, float, float]:
+    """By how much `ours` is better than `theirs` on the same cases, with its 95 % interval: value, low, high."""
+    better = spec.metric.better_by
+    value = better(spec.score.score(ours, truths), spec.score.score(theirs, truths))
+    drawn = [
+        better(_score_of(spec, ours, truths, rows), _score_of(spec, theirs, truths, rows))
+        for rows in resamples(len(truths), bootstrap)
+    ]
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return value, float(low), float(high)
+
+
+def slices(cases: Sequence[Case]) -> dict[str, list[int]]:
+    """Row numbers by slice: `origin=...` and `<attribute>=...`; attributes with one value cut nothing and are left out."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for row, case in enumerate(cases):
+        for name, value in {"origin": case.origin, **case.attributes}.items():
+            found.setdefault(name, {}).setdefault(str(value), []).append(row)
+    return {
+        f"{name}={value}": rows
+        for name, values in found.items()
+        if name == "origin" or len(values) > 1
+        for value, rows in sorted(values.items())
+    }
+
+
+def slice_scores(
+    spec: ModelSpec, cases: Sequence[Case], results: Sequence[Any], truths: Sequence[Any], bootstrap: int
+) -> dict[str, Score]:
+    scores = {
+        name: scored(spec, [results[r] for r in rows], [truths[r] for r in rows], bootstrap)
+        for name, rows in slices(cases).items()
+    }
+    for name, value in spec.score.per_class(results, truths).items():
+        drawn = [
+            spec.score.per_class([results[i] for i in rows], [truths[i] for i in rows]).get(name, value)
+            for rows in resamples(len(results), min(bootstrap, 200))
+        ]
+        low, high = np.quantile(drawn, (0.025, 0.975))
+        scores[f"class={name}"] = Score(value=value, low=float(low), high=float(high), cases=len(results))
+    return scores
+
+
+def spread(cases: Sequence[Case], count: int) -> list[Case]:
+    """Up to `count` cases that between them show every slice there is, as far as `count` reaches."""
+    chosen: list[int] = []
+    groups = list(slices(cases).values())
+    while len(chosen) < min(count, len(cases)):
+        before = len(chosen)
+        for rows in groups:
+            left = [row for row in rows if row not in chosen]
+            if left and len(chosen) < count:
+                chosen.append(left[0])
+        if len(chosen) == before:
+            break
+    return [cases[row] for row in sorted(chosen)]
+
+
+def _score_of(spec: ModelSpec, results: Sequence[Any], truths: Sequence[Any], rows: NDArray[np.int64]) -> float:
+    return spec.score.score([results[i] for i in rows], [truths[i] for i in rows])

@@ -1,0 +1,101 @@
+"""Latency, side by side: variants take turns, so that a busy moment of the machine falls on all of them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from registry.bundle import Machine
+from registry.media import FloatArray
+from registry.runtime import default_threads
+
+PER_ROUND = 12
+LIBRARIES = ("openvino", "onnxruntime", "torch", "nncf", "numpy")
+FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm")
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one call; `rounds` are the medians of each round."""
+
+    p50: float
+    p95: float
+    rounds: tuple[float, ...]
+
+
+def latencies(
+    sessions: Mapping[str, Callable[[FloatArray], Any]], shape: tuple[int, ...], rounds: int
+) -> dict[str, Latency]:
+    """Times each session on one input of `shape` [C, H, W], batch 1, in `rounds` interleaved rounds.
+
+    p50 is the median of the rounds' medians, p95 the median of their 95th percentiles.
+    """
+    batch = np.random.default_rng(0).random((1, *shape), dtype=np.float32)
+    for session in sessions.values():
+        for _ in range(3):
+            session(batch)
+    rows: dict[str, list[tuple[float, float]]] = {name: [] for name in sessions}
+    for turn in range(rounds):
+        names = list(sessions)
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            times = _timed(sessions[name], batch)
+            rows[name].append((float(np.median(times)), float(np.quantile(times, 0.95))))
+    return {
+        name: Latency(
+            p50=float(np.median([a for a, _ in pairs])),
+            p95=float(np.median([b for _, b in pairs])),
+            rounds=tuple(a for a, _ in pairs),
+        )
+        for name, pairs in rows.items()
+    }
+
+
+def _timed(session: Callable[[FloatArray], Any], batch: FloatArray) -> list[float]:
+    session(batch)  # the one before was another network: its weights are in the caches
+    times = []
+    for _ in range(PER_ROUND):
+        began = time.perf_counter()
+        session(batch)
+        times.append((time.perf_counter() - began) * 1e3)
+    return times
+
+
+def machine(threads: int) -> Machine:
+    """This machine, as far as a latency depends on it."""
+    name, flags = _cpu()
+    versions = {}
+    for library in LIBRARIES:
+        try:
+            versions[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return Machine(
+        cpu=name,
+        flags=tuple(flag for flag in FLAGS if flag in flags),
+        threads=threads or default_threads(),
+        libraries=versions,
+    )
+
+
+def has_bf16() -> bool:
+    """Whether OpenVINO computes in bfloat16 on this CPU by itself, without emulating it."""
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _cpu() -> tuple[str, frozenset[str]]:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:
+            lines = dict(line.split(":", 1) for line in stream.read().split("\n\n")[0].splitlines() if ":" in line)
+    except OSError:
+        return platform.processor() or platform.machine(), frozenset()
+    fields = {key.strip(): value.strip() for key, value in lines.items()}
+    flags = (fields.get("flags") or fields.get("Features") or "").split()
+    return fields.get("model name") or platform.machine(), frozenset(flags)

@@ -1,0 +1,202 @@
+"""The stage `evaluate`: the chosen network -> a sealed bundle, scored as it will serve."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry import journal
+from registry.bundle import REFERENCE, SAMPLES, WEIGHTS, Bundle, Manifest, Parent, open_bundle, seal
+from registry.files import new_folder
+from registry.media import Case
+from registry.predictor import Predictor, golden_answer
+from training import progress
+from training.checkpoint import SUMMARY, read_metrics
+from training.compress import CONSTANTS, HISTORY, REPORT, Report
+from training.evaluate import Evaluation, evaluate, spread
+from training.stage import Evaluating, Stage, parse
+from training.tracking import Tracker
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+STEP = "evaluate"
+PICTURES = 6
+
+
+def package(stage: Stage, *, track: bool = True) -> Bundle:
+    """Makes build/<model>/bundle and tells MLflow what came of compression and evaluation.
+
+    Raises:
+        StorageError: the disk is full; there is no half bundle.
+        MissingService: MLflow does not answer.
+    """
+    options = parse(Evaluating, stage.spec.name, STEP, stage.sections[STEP])
+    held = stage.split("val")
+    with journal.step(STEP, "Evaluating", stage.spec.name, 15):
+        from training.train import about, artifacts
+
+        tracker = Tracker(
+            stage.folder("train"), about(stage), stage.settings.mlflow_address, artifacts(stage), watch=False
+        )
+        if track:
+            for row in read_metrics(stage.folder("compress") / HISTORY):
+                tracker.row(row, "finetune_")
+            tracker.start()
+        try:
+            with new_folder(stage.folder("bundle")) as out:
+                found = _write(stage, out, held, options)
+            bundle = open_bundle(stage.folder("bundle"), verify=False)
+        except BaseException:
+            tracker.abandon("FAILED")
+            raise
+        score = found.score
+        journal.fact(
+            STEP,
+            f"{stage.spec.metric.title} {score.value:.4f} ({score.low:.4f} to {score.high:.4f}) on {score.cases} held-out cases",
+            stage.spec.name,
+            score=score.model_dump(),
+            slices={name: one.model_dump() for name, one in found.slices.items()},
+        )
+        if track:
+            tracker.close(lambda client, run: _log(client, run, stage, bundle, found, held))
+    return bundle
+
+
+def _write(stage: Stage, out: Path, held: Sequence[Case], options: Evaluating) -> Evaluation:
+    report = Report.read(stage.folder("compress") / REPORT)
+    _copy_networks(stage.folder("compress"), out, report)
+    draft = _manifest(stage, report)
+    predictor = Predictor(Bundle(out, draft), stage.settings.threads, stage.settings.max_voxels)
+    with progress.bar(STEP, "evaluating", stage.spec.name, "cases") as bar:
+        found = evaluate(predictor, held, options.bootstrap, bar)
+    _write_reference(out / REFERENCE, found)
+    _write_samples(out / SAMPLES, predictor, spread(held, options.samples))
+    seal(out, draft.model_copy(update={"score": found.score, "slices": found.slices}))
+    predictor.check_golden()
+    return found
+
+
+def _copy_networks(source: Path, out: Path, report: Report) -> None:
+    """network.xml/.bin (when OpenVINO serves), network.onnx, weights.safetensors."""
+    shutil.copyfile(source / report.onnx, out / "network.onnx")
+    shutil.copyfile(source / report.weights, out / WEIGHTS)
+    if report.network.endswith(".xml"):
+        shutil.copyfile(source / report.network, out / "network.xml")
+        shutil.copyfile((source / report.network).with_suffix(".bin"), out / "network.bin")
+
+
+def _manifest(stage: Stage, report: Report) -> Manifest:
+    """Everything but what evaluation adds."""
+    spec, start = stage.spec, stage.start
+    chosen = next(variant for variant in report.variants if variant.chosen)
+    summary = json.loads((stage.folder("train") / SUMMARY).read_text(encoding="utf-8"))
+    constants = json.loads((stage.folder("compress") / CONSTANTS).read_text(encoding="utf-8"))
+    return Manifest(
+        model=spec.name,
+        task=spec.task,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        classes=spec.classes,
+        engine=chosen.engine,  # type: ignore[arg-type]  # choose() takes serving engines only
+        numerics=chosen.numerics,  # type: ignore[arg-type]
+        network="network.xml" if report.network.endswith(".xml") else "network.onnx",
+        input_shape=tuple(constants["input_shape"]),
+        preprocessing=constants["preprocessing"],
+        thresholds=constants["thresholds"],
+        metric=spec.metric.name,
+        score=chosen.score,
+        slices={},
+        variants=report.variants,
+        machine=report.machine,
+        data_hash=stage.data_hash,
+        git_commit=stage.git_commit,
+        parent=Parent(version=start.version, digest=start.bundle.digest) if start else None,
+        pretrained=(
+            f"version {start.version} of {spec.name}"
+            if start
+            else "random weights: trained from scratch on this data set alone"
+        ),
+        compression=tuple(report.compression),
+        training={"params": stage.params, **{k: v for k, v in summary.items() if k != "fingerprint"}},
+    )
+
+
+def _write_reference(path: Path, found: Evaluation) -> None:
+    """The drift reference: one row per held-out case, `embedding` as list<float32>."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = found.per_case
+    columns: dict[str, Any] = {name: pa.array(table[name].astype(str)) for name in ("case", "origin")}
+    for name in table.columns:
+        if name == "score" or name.startswith(("image.", "prediction.")):
+            columns[name] = pa.array(table[name].astype(float))
+    columns["embedding"] = pa.array(list(table["embedding"]), type=pa.list_(pa.float32()))
+    pq.write_table(pa.table(columns), path)
+
+
+def _write_samples(folder: Path, predictor: Predictor, cases: Sequence[Case]) -> None:
+    for case in cases:
+        sample = folder / case.id
+        sample.mkdir(parents=True)
+        body = case.input.read_bytes()
+        (sample / "input").write_bytes(body)
+        answer = json.dumps(golden_answer(predictor(body)), indent=2)
+        (sample / "expected.json").write_text(answer + "\n", encoding="utf-8")
+
+
+def _log(
+    client: MlflowClient, run_id: str, stage: Stage, bundle: Bundle, found: Evaluation, held: Sequence[Case]
+) -> None:
+    """The compression table, the final metrics, and predictions as pictures."""
+    import time
+
+    from mlflow.entities import Metric, RunTag
+
+    from training import figures
+
+    manifest, now = bundle.manifest, int(time.time() * 1000)
+    chosen = manifest.chosen
+    numbers = {
+        manifest.metric: found.score.value,
+        f"{manifest.metric}_low": found.score.low,
+        f"{manifest.metric}_high": found.score.high,
+        "latency_p50_ms": chosen.p50_ms,
+        "latency_p95_ms": chosen.p95_ms,
+        "size_mb": chosen.size_mb,
+        "macs": chosen.macs,
+        "parameters": chosen.parameters,
+        **{f"slice.{name.replace('=', '.')}": score.value for name, score in found.slices.items()},
+    }
+    client.log_batch(
+        run_id,
+        metrics=[Metric(_key(name), float(value), now, 0) for name, value in numbers.items()],
+        tags=[
+            RunTag("engine", manifest.engine),
+            RunTag("numerics", manifest.numerics),
+            RunTag("digest", bundle.digest),
+        ],
+    )
+    rows = [_row(variant.model_dump()) for variant in manifest.variants]
+    client.log_table(run_id, {k: [row[k] for row in rows] for k in rows[0]}, "compression/variants.json")
+    client.log_figure(run_id, figures.variants(manifest.variants, stage.spec.metric.title), "compression/variants.png")
+    client.log_dict(run_id, manifest.model_dump(mode="json"), "bundle.json")
+    shown = {case.id for case in spread(held, PICTURES)}
+    for case, prediction, truth in zip(held, found.predictions, found.truths, strict=True):
+        if case.id in shown:
+            jpeg = stage.spec.render.picture(prediction.sample, prediction.result, truth)
+            client.log_image(run_id, figures.pixels(jpeg), artifact_file=f"served/{case.id}.png")
+
+
+def _row(variant: dict[str, Any]) -> dict[str, Any]:
+    score = variant.pop("score")
+    return {"name": variant.pop("name"), **{f"score_{k}": v for k, v in score.items()}, **variant}
+
+
+def _key(name: str) -> str:
+    """MLflow takes letters, digits and `_-./ ` in a metric's name."""
+    return "".join(c if c.isalnum() or c in "_-./ " else "_" for c in name)

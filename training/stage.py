@@ -1,0 +1,241 @@
+"""One model's stage: its folders, its parameters, and what identifies its inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from registry import catalog
+from registry.bundle import Bundle, open_bundle
+from registry.errors import NotFound, SettingsError
+from registry.media import Case
+from registry.settings import Settings, settings
+from registry.spec import ModelSpec
+
+Parsed = TypeVar("Parsed", bound=BaseModel)
+CODE = ("--", ".", ":!dvc.lock", ":!*.dvc")  # what the loop itself writes does not make the code another
+SECTIONS = ("data", "train", "retrain", "compress", "evaluate")
+
+
+class Recipe(BaseModel):
+    """What an engine reads of `train` (or of `retrain` or `compress`, laid over it). Other keys are the model's own.
+
+    Attributes:
+        warm_up: share of the steps in which the learning rate rises.
+        patience: epochs without a better validation metric before training stops.
+        max_seconds: wall time of the loop; epochs that would not fit are not planned.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    epochs: int = Field(gt=0)
+    batch: int = Field(gt=0)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    warm_up: float = Field(0.1, ge=0, lt=1)
+    patience: int = Field(6, gt=0)
+    seed: int = 7
+    max_seconds: float = Field(gt=0)
+
+
+class Compression(BaseModel):
+    """What `compress` adds to a recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    sparsity: float = Field(0.5, ge=0, lt=1)
+    calibration: int = Field(32, gt=0)
+    rounds: int = Field(7, gt=0)
+
+
+class Evaluating(BaseModel):
+    """The section `evaluate`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bootstrap: int = Field(1000, ge=100)
+    samples: int = Field(3, gt=0)
+
+
+@dataclass(frozen=True)
+class Start:
+    """The champion that training starts from."""
+
+    version: int
+    bundle: Bundle
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where one model's stages read and write. Make it with `open_stage`."""
+
+    spec: ModelSpec
+    settings: Settings
+    sections: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def data(self) -> Path:
+        return self.settings.data / self.spec.name
+
+    def folder(self, stage: str) -> Path:
+        """`train`, `compress`, `bundle`, ...: what that stage makes."""
+        return self.settings.build / self.spec.name / stage
+
+    @cached_property
+    def start(self) -> Start | None:
+        """The champion in build/<model>/start; None: from scratch. Raises BundleError if it is damaged."""
+        try:
+            said = json.loads((self.folder("start") / "start.json").read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError):
+            said = {}
+        if not said:
+            return None
+        return Start(int(said["version"]), open_bundle(self.folder("start") / "bundle"))
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """What the network is built and trained with: `train`, with `retrain` over it when there is a champion."""
+        return {**self.sections["train"], **(self.sections["retrain"] if self.start else {})}
+
+    @cached_property
+    def cases(self) -> list[Case]:
+        """All cases. Raises NotFound or DataError."""
+        if not self.data.is_dir():
+            raise NotFound(
+                f"there is no data set at {self.data}",
+                expected="a data set",
+                mend=f"`visionloop data synth {self.spec.name}` makes the starter data, `visionloop data import` takes yours",
+            )
+        return self.spec.data.cases(self.data)
+
+    def split(self, name: str) -> list[Case]:
+        """The cases of `train` or `val`. Raises NotFound when there is none."""
+        found = [case for case in self.cases if case.split == name]
+        if not found:
+            raise NotFound(
+                f"{self.data} has no {name!r} cases",
+                expected="at least one case each in train and val",
+                mend="import more labelled cases, or set another share for validation",
+            )
+        return found
+
+    @cached_property
+    def data_hash(self) -> str:
+        """DVC's md5 of the data set's folder, as in dvc.lock."""
+        return dvc_hash(self.data)
+
+    @cached_property
+    def git_commit(self) -> str:
+        return git_commit(self.settings.root)
+
+    def recipe(self, section: str = "") -> Recipe:
+        """The recipe of this training, or of `compress`."""
+        return parse(Recipe, self.spec.name, section or ("retrain" if self.start else "train"), self.laid_over(section))
+
+    def laid_over(self, section: str = "") -> dict[str, Any]:
+        """`params` with another section over it."""
+        return {**self.params, **(self.sections[section] if section else {})}
+
+
+def open_stage(model: str) -> Stage:
+    """Finds the model and reads params.yaml.
+
+    Raises:
+        NotFound: no such model.
+        SettingsError: params.yaml is missing, or has no section for it, or a value is of the wrong kind.
+    """
+    spec, where = catalog.get(model), settings()
+    sections = read_params(where.root / "params.yaml", model)
+    stage = Stage(spec, where, sections)
+    parse(Recipe, model, "train", sections["train"])
+    parse(Compression, model, "compress", sections["compress"])
+    parse(Evaluating, model, "evaluate", sections["evaluate"])
+    return stage
+
+
+def read_params(path: Path, model: str) -> dict[str, Mapping[str, Any]]:
+    """The model's sections of params.yaml; a section that is not there is empty."""
+    import yaml
+
+    try:
+        everything = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise SettingsError(
+            f"there is no {path}", expected="params.yaml beside dvc.yaml", mend="run it in the project folder"
+        ) from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path.name} is not YAML: {error}", expected="YAML", mend="correct that line") from error
+    mine = everything.get(model)
+    if not isinstance(mine, dict):
+        raise SettingsError(
+            f"{path.name} has no section {model!r}",
+            expected=f"{model}: train: ...",
+            mend="add it, as the other models do",
+        )
+    unknown = sorted(set(mine) - set(SECTIONS))
+    if unknown:
+        raise SettingsError(
+            f"{path.name}: {model} has a section {unknown[0]!r}",
+            expected=f"one of {', '.join(SECTIONS)}",
+            mend="rename it",
+        )
+    return {name: mine.get(name) or {} for name in SECTIONS}
+
+
+def parse(kind: type[Parsed], model: str, section: str, values: Mapping[str, Any]) -> Parsed:
+    """A section, checked. Raises SettingsError that names the key."""
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join([model, section, *map(str, first["loc"])])
+        raise SettingsError(
+            f"params.yaml: {name} is {'missing' if first['type'] == 'missing' else repr(first.get('input'))}",
+            expected=first["msg"],
+            mend=f"correct {name} in params.yaml",
+        ) from error
+
+
+def dvc_hash(folder: Path) -> str:
+    """DVC's own md5 of a folder, e.g. `d41d...427e.dir`."""
+    from dvc_data.hashfile.build import build
+    from dvc_data.hashfile.db import HashFileDB
+    from dvc_objects.fs.local import LocalFileSystem
+    from dvc_objects.fs.memory import MemoryFileSystem
+
+    _, _, tree = build(
+        HashFileDB(MemoryFileSystem(), "memory://hash"), str(folder), LocalFileSystem(), "md5", dry_run=True
+    )
+    return str(tree.hash_info.value)
+
+
+def git_commit(root: Path) -> str:
+    """The commit of the code, `-dirty` after it when tracked files differ from it; `unknown` outside git."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=20
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + (
+            "-dirty" if git("status", "--porcelain", "--untracked-files=no", *CODE) else ""
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def fingerprint(*parts: Any, files: list[Path]) -> str:
+    """sha256 over JSON-able parts and the content of files: the same training has the same one."""
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

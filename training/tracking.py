@@ -1,0 +1,259 @@
+"""MLflow, off the training's path: a thread imports it, opens the run and sends one batch of metrics an epoch.
+
+MLflow being away never stops a training: what could not be sent waits, is sent when it answers again, and at the end
+`close` tries for a while longer before it raises MissingService. Everything is in build/<model>/train by then, so the
+next run of the stage only sends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry import journal
+from registry.errors import MissingService
+from registry.files import write_file
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+RUN = "run.json"
+SECONDS = "epoch_seconds"  # every row has it
+RETRY_S = 5.0
+LAST_TRIES = 3
+SYSTEM_METRICS_EVERY_S = 5
+
+# The client would otherwise wait for minutes on a server that is away.
+IMPATIENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+}
+
+
+@dataclass(frozen=True)
+class About:
+    """What a run says of itself."""
+
+    model: str
+    name: str
+    data: Path
+    data_hash: str
+    git_commit: str
+    params: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+class Tracker:
+    """One MLflow run, kept in `folder`/run.json so that a resumed stage, and the stages after it, go on logging to it."""
+
+    def __init__(self, folder: Path, about: About, address: str, artifacts: Path, *, watch: bool = True) -> None:
+        self.folder, self.about, self.address, self.artifacts = folder, about, address, artifacts
+        self.watch = watch  # system metrics
+        self.run_id = ""
+        self._rows: list[tuple[str, dict[str, float]]] = []
+        self._sent = 0
+        self._known: dict[str, int] = {}  # prefix -> last epoch that the run has
+        self._warned = False
+        self._client: MlflowClient | None = None
+        self._monitor: Any = None
+        self._lock = threading.Lock()
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
+
+    def start(self) -> None:
+        """Opens the run in the background."""
+        self._wake.set()
+        self._thread.start()
+
+    def row(self, values: dict[str, float], prefix: str = "") -> None:
+        """Queues one epoch's metrics; never waits. `values` holds `epoch`."""
+        self._rows.append((prefix, values))
+        self._wake.set()
+
+    @property
+    def has_rows(self) -> bool:
+        return bool(self._rows)
+
+    def close(self, finish: Callable[[MlflowClient, str], None] | None = None) -> str:
+        """Sends what is left, lets `finish(client, run_id)` log what there is to log at the end; the run's id.
+
+        Raises:
+            MissingService: MLflow did not answer.
+        """
+        self._stop.set()
+        self._wake.set()
+        if self._thread.ident:
+            self._thread.join()
+        for left in reversed(range(LAST_TRIES)):
+            try:
+                client = self._send()
+                if finish is not None:
+                    finish(client, self.run_id)
+                self._end("FINISHED")
+                return self.run_id
+            except Exception as error:  # MLflow's, requests', sqlalchemy's: all mean that it is not there
+                if left:
+                    time.sleep(1)
+                    continue
+                raise MissingService(
+                    f"MLflow at {self.address} did not take the run: {_first_line(error)}",
+                    expected="a tracking server, or a database",
+                    mend="`visionloop up` starts it; the same command then goes on from here: nothing is lost",
+                ) from error
+        raise AssertionError("unreachable")
+
+    def abandon(self, status: str) -> None:
+        """After a failure: stops the thread and marks the run, if that is possible at once."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.ident:
+            self._thread.join(timeout=RETRY_S)
+        with suppress(Exception):
+            self._end(status)
+
+    def _end(self, status: str) -> None:
+        if self._monitor is not None:
+            self._monitor.finish()
+            self._monitor = None
+        if self._client is not None and self.run_id:
+            self._client.set_terminated(self.run_id, status)
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            try:
+                self._send()
+            except Exception as error:
+                if not self._warned:
+                    self._warned = True
+                    text = f"MLflow at {self.address} does not answer ({_first_line(error)}); training goes on, and will tell it later"
+                    print(text, file=sys.stderr)
+                    journal.fact("train", text, self.about.model)
+                if self._stop.wait(RETRY_S):
+                    return
+                self._wake.set()
+
+    def _send(self) -> MlflowClient:
+        with self._lock:
+            if self._client is None:
+                self._client = open_client(self.address)
+            if not self.run_id:
+                self.run_id = self._open(self._client)
+            while self._sent < len(self._rows):
+                prefix, values = self._rows[self._sent]
+                if int(values["epoch"]) > self._known.get(prefix, 0):
+                    _log_row(self._client, self.run_id, prefix, values)
+                self._sent += 1
+            return self._client
+
+    def _open(self, client: MlflowClient) -> str:
+        """Goes on with the run in run.json if MLflow still knows it, else begins one."""
+        known = read_run(self.folder)
+        if known:
+            with suppress(Exception):
+                run = client.get_run(known)
+                client.update_run(known, status="RUNNING")
+                self._read_known(client, known, run.data.metrics)
+                self._watch_system(known)
+                return known
+        experiment = experiment_id(client, self.about.model, self.address, self.artifacts)
+        tags = {
+            "model": self.about.model,
+            "data_hash": self.about.data_hash,
+            "git_commit": self.about.git_commit,
+            "mlflow.source.git.commit": self.about.git_commit.removesuffix("-dirty"),
+            **self.about.tags,
+        }
+        run = client.create_run(experiment, tags=tags, run_name=self.about.name)
+        run_id = str(run.info.run_id)
+        _log_params(client, run_id, self.about.params)
+        _log_input(client, run_id, self.about)
+        write_file(self.folder / RUN, json.dumps({"run_id": run_id}) + "\n")
+        self._watch_system(run_id)
+        return run_id
+
+    def _read_known(self, client: MlflowClient, run_id: str, metrics: dict[str, float]) -> None:
+        """Up to which epoch this run has the rows already: they are not sent twice."""
+        for key in (key for key in metrics if key.endswith(SECONDS)):
+            last = max(point.step for point in client.get_metric_history(run_id, key))
+            self._known[key.removesuffix(SECONDS)] = int(last)
+
+    def _watch_system(self, run_id: str) -> None:
+        if not self.watch:
+            return
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        self._monitor = SystemMetricsMonitor(
+            run_id, sampling_interval=SYSTEM_METRICS_EVERY_S, resume_logging=True, tracking_uri=self.address
+        )
+        self._monitor.start()
+
+
+def open_client(address: str) -> MlflowClient:
+    """A client that gives up soon. Imports mlflow, which takes seconds."""
+    for key, value in IMPATIENT.items():
+        os.environ.setdefault(key, value)
+    import logging
+
+    import mlflow
+
+    logging.getLogger("mlflow.system_metrics.system_metrics_monitor").setLevel(logging.ERROR)
+    mlflow.set_tracking_uri(address)
+    return mlflow.MlflowClient(address)
+
+
+def experiment_id(client: MlflowClient, model: str, address: str, artifacts: Path) -> str:
+    """The model's experiment. Without a server its artifacts go where the server would keep them."""
+    found = client.get_experiment_by_name(model)
+    if found is not None:
+        return str(found.experiment_id)
+    place = None if address.startswith("http") else artifacts.as_uri()
+    return str(client.create_experiment(model, artifact_location=place))
+
+
+def read_run(folder: Path) -> str:
+    """The run's id in `folder`/run.json, else ''."""
+    try:
+        return str(json.loads((folder / RUN).read_text(encoding="utf-8"))["run_id"])
+    except (OSError, json.JSONDecodeError, KeyError):
+        return ""
+
+
+def _log_row(client: MlflowClient, run_id: str, prefix: str, values: dict[str, float]) -> None:
+    from mlflow.entities import Metric
+
+    now, step = int(time.time() * 1000), int(values["epoch"])
+    metrics = [Metric(f"{prefix}{k}", v, now, step) for k, v in values.items() if k not in ("epoch", "step")]
+    client.log_batch(run_id, metrics=metrics)
+
+
+def _log_params(client: MlflowClient, run_id: str, params: dict[str, Any]) -> None:
+    from mlflow.entities import Param
+
+    client.log_batch(run_id, params=[Param(k, str(v)) for k, v in params.items()])
+
+
+def _log_input(client: MlflowClient, run_id: str, about: About) -> None:
+    from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.data.sources import LocalArtifactDatasetSource
+    from mlflow.entities import DatasetInput, InputTag
+
+    source = LocalArtifactDatasetSource(str(about.data))
+    # DVC's folder hash has 36 characters, just what MLflow allows of a digest.
+    dataset = MetaDataset(source, name=about.model, digest=about.data_hash[:36])
+    tags = [InputTag("mlflow.data.context", "training"), InputTag("dvc", about.data_hash)]
+    client.log_inputs(run_id, datasets=[DatasetInput(dataset._to_mlflow_entity(), tags)])
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
