@@ -33,17 +33,20 @@ _COLOURS = {
 
 @click.command()
 @click.option("--no-wait", is_flag=True, help="Return as soon as the story page answers.")
-def up(no_wait: bool) -> None:
+@click.option(
+    "--only", multiple=True, metavar="NAME", help="Start only this process beside the story page; repeatable."
+)
+def up(no_wait: bool, only: tuple[str, ...]) -> None:
     """Start the local stack and wait until all of it is ready.
 
     The story page answers within seconds and shows the rest coming up. A second `up` shows what runs. What is
     started: MLflow, Prefect, the flow worker, the router, and the services of the live releases. `visionloop down`
     stops all of it.
     """
-    bring_up(wait=not no_wait)
+    bring_up(wait=not no_wait, only=only)
 
 
-def bring_up(wait: bool = True, console: Console | None = None) -> list[ProcessStatus]:
+def bring_up(wait: bool = True, console: Console | None = None, only: Sequence[str] = ()) -> list[ProcessStatus]:
     """What `up` does; also the demo's first step.
 
     Raises:
@@ -51,7 +54,7 @@ def bring_up(wait: bool = True, console: Console | None = None) -> list[ProcessS
         MissingService: a process did not become ready; names it and its log.
     """
     screen, stack = console or Console(stderr=True), Stack()
-    if stack.up():
+    if stack.up(only):
         screen.print(f"story page: [link]{stack.config.home_address}[/link]", highlight=False)
     else:
         screen.print("the stack is already up")

@@ -82,27 +82,31 @@ class Stack:
         """Ends a process and starts it again, without waiting until it is ready. Raises NotFound, MissingService."""
         return ProcessStatus(**self._ask("POST", f"/processes/{name}/restart", timeout_s=240))
 
-    def up(self) -> bool:
+    def up(self, only: Sequence[str] = ()) -> bool:
         """Starts guardian and supervisor; returns when the story page answers, False if it already ran.
 
+        `only`: names of the processes to start beside the story page; empty: all.
+
         Raises:
+            NotFound: `only` names what is no process of the stack.
             SettingsError: a port is busy; names it, its holder and the setting.
             MissingService: the supervisor did not start.
             StorageError: `var` cannot be written.
         """
         with disk_errors(self.run):
+            wanted = layout.chosen(self.config, only)
             self.run.mkdir(parents=True, exist_ok=True)
             (self.config.var / "logs").mkdir(exist_ok=True)
         with self._turn():
-            return False if self.running() else self._bring_up()
+            return False if self.running() else self._bring_up(wanted, only)
 
-    def _bring_up(self) -> bool:
+    def _bring_up(self, wanted: Sequence[ProcessSpec], only: Sequence[str]) -> bool:
         orphans.end(orphans.find(self.config.var))
-        ports.check(self.config.host, [layout.home(self.config), *layout.specs(self.config)])
+        ports.check(self.config.host, [layout.home(self.config), *wanted])
         log = self.config.var / "logs" / "supervisor.log"
         with log.open("ab") as out:
             guardian = subprocess.Popen(
-                [sys.executable, "-m", "flows.stack.guardian"],
+                [sys.executable, "-m", "flows.stack.guardian", *only],
                 env={**self.config.child_environment(), orphans.MARKER: str(self.config.var)},
                 cwd=self.config.root,
                 stdin=subprocess.DEVNULL,

@@ -17,7 +17,7 @@ from flows.stack import orphans
 
 def main() -> int:
     var = Path(os.environ["VISIONLOOP_VAR"])
-    child = subprocess.Popen([sys.executable, "-m", "flows.stack.supervisor"])
+    child = subprocess.Popen([sys.executable, "-m", "flows.stack.supervisor", *sys.argv[1:]])
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: child.terminate())
     code = child.wait()

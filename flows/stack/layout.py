@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from flows.stack.process import ProcessSpec
+from registry.errors import NotFound
 from registry.settings import Settings
 
 HOME = "home"
@@ -15,6 +17,20 @@ def home(settings: Settings) -> ProcessSpec:
     return ProcessSpec(
         HOME, ("-",), url=settings.home_address, port=settings.home_port, setting="home_port", restart=False
     )
+
+
+def chosen(settings: Settings, only: Sequence[str]) -> list[ProcessSpec]:
+    """The processes of `only`, or all of them when it is empty.
+
+    Raises:
+        NotFound: a name is none of them.
+    """
+    every = specs(settings)
+    known = {HOME, *(spec.name for spec in every)}
+    for name in only:
+        if name not in known:
+            raise NotFound(f"the stack has no process {name!r}", expected=f"some of {', '.join(sorted(known))}")
+    return [spec for spec in every if not only or spec.name in only]
 
 
 def specs(settings: Settings) -> list[ProcessSpec]:

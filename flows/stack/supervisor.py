@@ -22,7 +22,7 @@ from registry.errors import MissingService, NotFound, VisionloopError
 from registry.settings import Settings, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import uvicorn
 
@@ -45,8 +45,8 @@ class Supervisor:
         self._processes: dict[str, Supervised] = {}
         self._http = httpx.AsyncClient(follow_redirects=True, trust_env=False)
 
-    def bring_up(self) -> None:
-        for spec in layout.specs(self.config):
+    def bring_up(self, only: Sequence[str]) -> None:
+        for spec in layout.chosen(self.config, only):
             self._processes[spec.name] = Supervised(spec, self.config, self._http)
         for process in self._processes.values():
             process.start([self._processes[name] for name in process.spec.requires if name in self._processes])
@@ -162,8 +162,8 @@ def _server(app: Any, **more: Any) -> uvicorn.Server:
     return Quiet(config)
 
 
-async def run(config: Settings) -> None:
-    """The supervisor's life."""
+async def run(config: Settings, only: Sequence[str]) -> None:
+    """The supervisor's life. `only`: names of the processes to start; empty: all."""
     from flows.stack.api import control_app
     from flows.story.home import home_app
 
@@ -182,7 +182,7 @@ async def run(config: Settings) -> None:
             raise SystemExit(1)  # uvicorn has logged why
         await asyncio.sleep(0.01)
     orphans.record(run_folder, "supervisor", os.getpid(), socket=str(path))
-    supervisor.bring_up()
+    supervisor.bring_up(only)
 
     guardian = os.getppid()
     while not supervisor.stopped.is_set():
@@ -203,7 +203,7 @@ def main() -> None:
     config = settings()
     with _only_one(config.var / "run"):
         try:
-            asyncio.run(run(config))
+            asyncio.run(run(config, sys.argv[1:]))
         except VisionloopError as error:
             print(error, file=sys.stderr)
             sys.exit(error.exit_code)

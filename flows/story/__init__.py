@@ -5,7 +5,7 @@ A step's facts (`registry.journal.fact(step, text, model, **data)`) may carry, i
     picture=path, caption=str            one picture; a path in the project folder or in `var`
     pictures=[{"picture", "caption"}]    several, side by side
     link=address, label=str              address: http(s), or a file in `var` that the home page serves
-    table={"columns": [...], "rows": [[...]]} or {"name": value, ...}
+    table={"columns": [...], "rows": [[...]], "mark": index of the row to set apart} or {"name": value, ...}
     compare={"metric": "Dice", "rows": [{"name", "before", "after"}], "before": "v1", "after": "v2"}
     alarm=True                           sets the fact apart: a drift alarm, a refusal
     granted=bool, reasons=[{"rule", "passed", "found", "expected"}]     a decision

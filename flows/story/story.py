@@ -69,6 +69,11 @@ class Step:
     """Steps that ran inside this one."""
 
     @property
+    def events(self) -> list[Fact | Step]:
+        """Facts and inner steps in the order they came."""
+        return sorted([*self.facts, *self.parts], key=lambda one: one.time if isinstance(one, Fact) else one.began)
+
+    @property
     def share(self) -> float:
         """How far it is, 0 to 1: by its own count, else by the time it usually takes."""
         if self.state in ("done", "skipped"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import mimetypes
+import re
 import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -13,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
+from markupsafe import Markup, escape
 
 from flows.stack.process import ProcessStatus
 from flows.story import figures
@@ -32,8 +34,14 @@ def templates() -> jinja2.Environment:
     environment.filters["duration"] = figures.duration
     environment.filters["clock"] = lambda seconds: time.strftime("%H:%M:%S", time.localtime(seconds))
     environment.filters["day"] = lambda seconds: time.strftime("%-d %B %Y, %H:%M", time.localtime(seconds))
+    environment.filters["marked"] = marked
     environment.globals.update(before_after=figures.before_after, timings=figures.timings)
     return environment
+
+
+def marked(text: str) -> Markup:
+    """`code` in back quotes; everything else as it is."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 class Page:
@@ -164,8 +172,9 @@ class Page:
         if not isinstance(given, Mapping):
             return {}
         if "rows" in given:
-            return {"columns": list(given.get("columns", [])), "rows": [list(row) for row in given["rows"]]}
-        return {"columns": [], "rows": [[name, value] for name, value in given.items()]}
+            rows = [list(row) for row in given["rows"]]
+            return {"columns": list(given.get("columns", [])), "rows": rows, "mark": given.get("mark")}
+        return {"columns": [], "mark": None, "rows": [[name, value] for name, value in given.items()]}
 
     def _render(self, name: str, context: Mapping[str, Any]) -> str:
         return templates().get_template(name).render(**context)

@@ -1,0 +1,42 @@
+"""A stack of one's own: its own `var`, ports that are free, and nothing left when the test is over."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.stack import orphans
+from flows.stack.control import Stack
+from registry.settings import Settings, read_settings, settings
+
+PROJECT = Path(__file__).resolve().parents[2]
+PORTS = ("home_port", "router_port", "mlflow_port", "prefect_port", "drift_port")
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Settings of a project folder of its own, given through the environment, so that children have them too."""
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
+    for name, probe in zip(PORTS, probes, strict=True):
+        monkeypatch.setenv(f"VISIONLOOP_{name.upper()}", str(probe.getsockname()[1]))
+        probe.close()
+    monkeypatch.setenv("VISIONLOOP_ROOT", str(tmp_path))
+    monkeypatch.setenv("VISIONLOOP_VAR", str(tmp_path / "var"))
+    monkeypatch.setenv("PYTHONPATH", f"{PROJECT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    settings.cache_clear()
+    yield read_settings()
+    settings.cache_clear()
+
+
+@pytest.fixture
+def stack(config: Settings) -> Iterator[Stack]:
+    """A stack that is taken down, whatever the test did to it."""
+    found = Stack(config)
+    yield found
+    found.down()
+    left = orphans.find(config.var)
+    assert not left, f"left running: {left}"
