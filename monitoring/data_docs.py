@@ -31,29 +31,7 @@ _PICTURES = re.compile(r"<img\b[^>]*https?://[^>]*>", re.DOTALL | re.IGNORECASE)
 _ELSEWHERE = re.compile(r"<a\b[^>]*href=\"\.\./\.\./[^>]*>(.*?)</a>", re.DOTALL)  # pages of a site that is not there
 _URLS = re.compile(r"url\(\s*['\"]?https?://[^)]*\)", re.IGNORECASE)
 
-STYLE = """
-*{box-sizing:border-box} body{font:15px/1.5 system-ui,sans-serif;margin:0;padding:0 1.5rem 3rem;color:#1d2733;
-background:#fff} h1,h2,h3,h4,h5{line-height:1.25;margin:1.2rem 0 .5rem} a{color:#0b5cad}
-.container,.container-fluid{width:100%;max-width:1200px;margin:auto;padding:0} .row{display:flex;flex-wrap:wrap;gap:1rem}
-.col-12,.col-lg-12,.col-md-12{flex:0 0 100%} .col{flex:1 1 0} [class*="col-"]{min-width:0;max-width:100%}
-.col-lg-2,.col-md-2,.col-sm-2,.col-2{flex:0 0 14%} .col-lg-10,.col-md-10,.col-sm-10,.col-10{flex:1 1 70%}
-.col-6,.col-md-6,.col-lg-6{flex:1 1 45%}
-table{border-collapse:collapse;width:100%;margin:.5rem 0 1rem;font-size:14px}
-th,td{padding:.45rem .6rem;border:1px solid #d8dee6;text-align:left;vertical-align:top;overflow-wrap:anywhere}
-th{background:#f2f5f8} .card,.alert,.ge-section{border:1px solid #d8dee6;border-radius:8px;padding:1rem;margin:1rem 0}
-.badge{display:inline-block;padding:.05rem .5rem;border-radius:1rem;background:#eceff3;font-size:.85em}
-.badge-success,.bg-success{background:#d7f0dd}.badge-danger,.bg-danger{background:#fbdcdc}
-.badge-warning{background:#fcebc5} .text-success{color:#19713a}.text-danger{color:#b3261e} .text-center{text-align:center}
-.navbar,.ge-breadcrumbs,.card:has(.btn-group){display:none!important} .nav,.list-unstyled{list-style:none;display:flex;flex-wrap:wrap;gap:.6rem;padding:0;margin:.6rem 0}
-.nav.flex-column{flex-direction:column} .btn,button,.modal,.sr-only,.navbar-toggler{display:none}
-.sticky{position:static!important} pre,code{white-space:pre-wrap;overflow-wrap:anywhere}
-.passed{color:#19713a}.failed{color:#b3261e} .cooltip .top,.cooltip span{display:none}
-i.fas.fa-check-circle::before{content:"\\2713"} i.fas.fa-times::before{content:"\\2717"}
-i.fas.fa-exclamation-triangle::before{content:"!"}
-@media (prefers-color-scheme:dark){body{background:#14181d;color:#e4e8ed}a{color:#7fb7f0}th{background:#202730}
-th,td,.card,.alert,.ge-section{border-color:#38424e}.badge{background:#2b343f}.badge-success,.bg-success{background:#1d4a2c}
-.badge-danger,.bg-danger{background:#5c2323}.passed,.text-success{color:#7bd196}.failed,.text-danger{color:#f1948d}}
-"""
+STYLE = Path(__file__).with_name("templates") / "data_docs.css"
 
 
 def folder() -> Path:
@@ -72,7 +50,7 @@ def publish(model: str, found: Any, problems: Sequence[tuple[str, str]]) -> Path
     page = folder() / model / f"{now:%Y%m%d-%H%M%S-%f}.html"
     document = ValidationResultsPageRenderer(run_info_at_end=True).render(found)
     raw = DefaultJinjaPageView().render(document)
-    write_file(folder() / "style.css", STYLE)
+    write_file(folder() / "style.css", STYLE.read_bytes())
     write_file(page, offline(raw, f"{model}, {now:%Y-%m-%d %H:%M} UTC", problems))
     facts = {"time": now.isoformat(timespec="seconds"), "passed": bool(found.success)}
     facts |= {"checks": len(found.results), "failed": sum(not result.success for result in found.results)}
@@ -90,7 +68,8 @@ def offline(page: str, title: str, problems: Sequence[tuple[str, str]] = ()) -> 
     text = _ELSEWHERE.sub(r"\1", _URLS.sub("none", _PICTURES.sub("", _FOREIGN.sub("", page))))
     head = (
         f'<meta charset="utf-8"><title>Data check: {html.escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="stylesheet" href="../style.css">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="stylesheet" href="../style.css">'
     )
     text = re.sub(r"<title>.*?</title>", "", text, flags=re.DOTALL)
     text = text.replace("</head>", f"{head}</head>", 1)

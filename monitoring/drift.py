@@ -283,7 +283,7 @@ def _calibrate(observed: float, null: Array, level: float) -> tuple[float, float
 
 
 def _deal_once(n: int, m: int) -> Array:
-    """Weights whose product with pooled values is the difference of means: 1/n for the reference, -1/m for the window."""
+    """Weights (1/n reference, -1/m window) whose product with pooled values is the difference of means."""
     return np.concatenate([np.full(n, 1 / n), np.full(m, -1 / m)])
 
 

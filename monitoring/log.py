@@ -201,7 +201,7 @@ class PredictionLog:
                     self._warned.discard("database")
                     logger.warning("the database is back: what waited is shipped")
                 pause = EVERY_S
-            except Exception as error:  # noqa: BLE001 - whatever the database does, the lines wait and the thread lives
+            except Exception as error:  # whatever the database does, the lines wait and the thread lives
                 self._warn("database", "the database is away, predictions wait in %s: %s", self._folder, error)
                 shipping.close_connection()
                 pause = min(pause * 2, LONGEST_PAUSE_S)

@@ -1,0 +1,138 @@
+"""Labels given later: performance over time, and the retraining set.
+
+A label is kept beside its input and leaves with it when the retention time is over; its score stays.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from monitoring import inputs
+from registry import catalog, database
+from registry.errors import BadInput, NotFound, VisionloopError
+from registry.files import write_file
+from registry.parts import Labelled
+from registry.predictor import Predictor
+from registry.settings import settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from monitoring.models import Prediction
+
+logger = logging.getLogger("visionloop.feedback")
+
+ON_ITS_WAY_S = 3.0
+"""How long a prediction may be between its answer and the database before it counts as unknown."""
+
+
+def give(prediction_id: str, truth: bytes | str, source: str, *, wait_s: float = ON_ITS_WAY_S) -> None:
+    """Stores the truth of a prediction; another one for the same prediction replaces it.
+
+    Args:
+        truth: the bytes of a label file, or the class name for models whose label is a word.
+        source: who or what knows, e.g. a user's name or `stream:noise`.
+
+    Raises:
+        NotFound: no prediction has this id.
+        BadInput: the label cannot be read.
+    """
+    database.setup()
+    from monitoring.models import Feedback
+
+    row = _find(prediction_id, wait_s)
+    spec = catalog.get(row.model)
+    if isinstance(truth, str) and truth not in spec.classes:
+        raise BadInput(
+            f"the label is {truth[:80]!r}",
+            expected=f"one of {', '.join(spec.classes)}, or a label file",
+            mend="send the label again",
+        )
+    if isinstance(truth, bytes):
+        spec.score.truth(truth)  # refuses what is not a label, before anything is stored
+        path = _truth_file(row)
+        write_file(path, truth)
+    fields = {
+        "time": datetime.now(UTC),
+        "source": source[:128],
+        "truth_text": truth if isinstance(truth, str) else "",
+        "truth_file": str(path.relative_to(settings().var)) if isinstance(truth, bytes) else "",
+        "score": None,
+        "problem": "",
+    }
+    Feedback.objects.update_or_create(prediction=row, defaults=fields)
+
+
+def score_pending(model: str, version: int, predictor: Predictor) -> int:
+    """Scores the labels of a version that have none yet, from their kept inputs; returns how many it scored.
+
+    `predictor` runs the bundle of that same version. What cannot be scored keeps the reason in `problem`.
+    """
+    database.setup()
+    from monitoring.models import Feedback
+
+    waiting = Feedback.objects.filter(prediction__model=model, prediction__version=version, score=None, problem="")
+    done = 0
+    for row in waiting.select_related("prediction").iterator(chunk_size=200):
+        try:
+            labelled = _labelled(row.prediction, row.truth_file, row.truth_text)
+            score = predictor.spec.score
+            row.score = score.score([predictor(labelled.input).result], [score.truth(labelled.truth)])
+            done += 1
+        except (VisionloopError, ValueError, OSError) as error:
+            row.problem = str(error).splitlines()[0]
+            logger.warning("the label of %s cannot be scored: %s", row.prediction_id, row.problem)
+        row.save(update_fields=["score", "problem"])
+    return done
+
+
+def labelled(model: str, predictions: Sequence[str] | None = None) -> list[Labelled]:
+    """Labelled inputs that are still kept, the oldest first: all of a model's, or those of these predictions."""
+    database.setup()
+    from monitoring.models import Feedback
+
+    rows = Feedback.objects.filter(prediction__model=model).select_related("prediction").order_by("prediction__time")
+    wanted = None if predictions is None else set(predictions)
+    items = []
+    for row in rows.iterator(chunk_size=200):
+        if wanted is None or row.prediction_id in wanted:
+            try:
+                items.append(_labelled(row.prediction, row.truth_file, row.truth_text))
+            except OSError:
+                continue  # its retention time is over
+    return items
+
+
+def _find(prediction_id: str, wait_s: float) -> Prediction:
+    from monitoring.models import Prediction
+
+    end = time.monotonic() + wait_s
+    while True:
+        row = Prediction.objects.filter(id=prediction_id).first()
+        if row is not None:
+            return row
+        if time.monotonic() >= end:
+            raise NotFound(
+                f"there is no prediction {prediction_id[:64]!r}",
+                expected="the X-Prediction-Id of an answer",
+                mend="check the id; a prediction is known a second or so after its answer",
+            )
+        time.sleep(0.1)
+
+
+def input_file(row: Prediction) -> Path:
+    """Where the input of a prediction lies, if it is still kept."""
+    return inputs.place(row.model, row.time.timestamp(), row.id, row.input_suffix)
+
+
+def _truth_file(row: Prediction) -> Path:
+    return inputs.place(row.model, row.time.timestamp(), row.id, inputs.TRUTH)
+
+
+def _labelled(row: Prediction, file: str, text: str) -> Labelled:
+    """Raises FileNotFoundError when the input or the label is no longer kept."""
+    return Labelled(row.id, input_file(row).read_bytes(), (settings().var / file).read_bytes() if file else text)

@@ -1,0 +1,239 @@
+"""One look at a version's predictions: a window from the log, the tests, the diagnosis, the report.
+
+The verdict itself takes well under a second; Evidently's report takes about ten, most of it its import.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monitoring import diagnosis, drift, evidently_report, feedback, report, tables
+from monitoring.drift import ALL, MIN_REFERENCE, MIN_WINDOW, Finding, Performance, Table
+from monitoring.tables import Window
+from registry import catalog, database, journal
+from registry.bundle import Bundle
+from registry.errors import VisionloopError
+from registry.files import new_folder
+from registry.predictor import Predictor
+from registry.settings import settings
+
+logger = logging.getLogger("visionloop.watch")
+
+STEP = "monitor"
+LEAST_LABELS = 5
+SHOWN = 6
+RESPONSIBLE = 24
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the monitor says.
+
+    Attributes:
+        id: 12 hex digits.
+        time: unix seconds.
+        predictions, errors, labels: answered predictions in the window, failed requests, labelled predictions.
+        drifted: any of `kinds`, or inputs that are broken.
+        kinds: data, prediction, embedding, performance -> whether it drifted.
+        action: none, bad_input, label, retrain or roll_back.
+        why: what led to it, in plain words.
+        scores: the tests' statistics, thresholds and p-values, JSON-able.
+        responsible: prediction ids, the one farthest from the reference first.
+        folder: index.html, verdict.json, report.html (Evidently), pictures.
+    """
+
+    id: str
+    time: float
+    model: str
+    version: int
+    predictions: int
+    errors: int
+    labels: int
+    drifted: bool
+    kinds: dict[str, bool]
+    action: diagnosis.Action
+    why: str
+    scores: dict[str, Any] = field(default_factory=dict)
+    responsible: tuple[str, ...] = ()
+    folder: Path = Path()
+
+    @property
+    def page(self) -> Path:
+        return self.folder / "index.html"
+
+    def to_json(self) -> str:
+        body = {**asdict(self), "folder": str(self.folder.relative_to(settings().var))}
+        return json.dumps(body, indent=2, default=str) + "\n"
+
+
+def watch(
+    model: str,
+    version: int,
+    bundle: Bundle,
+    *,
+    last: int | None = None,
+    since: float | None = None,
+    evidently: bool = True,
+) -> Verdict:
+    """Judges predictions of a version against its bundle's reference, and keeps the verdict with its report.
+
+    Args:
+        last: look at this many predictions at most (default: 200 where `since` is not given either).
+        since: look at predictions from this unix time on.
+        evidently: also write Evidently's report.
+
+    Raises:
+        BundleError: the bundle has no usable reference.
+        StorageError: the disk is full; no verdict is stored.
+    """
+    database.setup()
+    reference = tables.read_reference(bundle)
+    predictor = Predictor(bundle, settings().threads, settings().max_voxels)
+    feedback.score_pending(model, version, predictor)
+    window = tables.read_window(model, version, last=last, since=since)
+    verdict, finding, performance = _decide(model, version, reference, window)
+    part = drift.parts(reference).get(finding.compared_with, reference) if finding else reference
+    order = drift.responsible(reference, window.table, finding) if finding else np.arange(0)
+    responsible = tuple(window.table.ids[i] for i in order[:RESPONSIBLE])
+    folder = settings().var / "reports" / model / verdict.id
+    verdict = Verdict(**{**verdict.__dict__, "responsible": responsible, "folder": folder})
+    with new_folder(folder) as draft:
+        has_evidently = bool(evidently and finding) and _evidently(verdict, part, window.table, finding, draft)
+        report.write_page(
+            draft,
+            verdict,
+            reference=part,
+            window=window.table,
+            finding=finding,
+            performance=performance,
+            responsible=report.draw(predictor, _shown(window, responsible)),
+            known=report.draw(predictor, _known(bundle)),
+            evidently=has_evidently,
+        )
+        (draft / "verdict.json").write_text(verdict.to_json(), encoding="utf-8")
+    _store(verdict, window)
+    relative = str(verdict.page.relative_to(settings().var))
+    journal.fact(STEP, verdict.why, model, verdict=verdict.id, action=verdict.action, version=version, page=relative)
+    return verdict
+
+
+def _decide(
+    model: str, version: int, reference: Table, window: Window
+) -> tuple[Verdict, Finding | None, Performance | None]:
+    spec, alpha = catalog.get(model), settings().false_alarm_rate
+    enough = len(window.table) >= MIN_WINDOW and len(reference) >= MIN_REFERENCE
+    finding = drift.judge(reference, window.table, alpha) if enough else None
+    scores = window.table.score[np.isfinite(window.table.score)]
+    performance = None
+    if len(scores) >= LEAST_LABELS:
+        expected = drift.parts(reference).get(finding.compared_with if finding else ALL, reference).score
+        sign = 1.0 if spec.metric.higher_is_better else -1.0
+        expected = expected[np.isfinite(expected)]
+        performance = drift.judge_scores(sign * expected, sign * scores, alpha, spec.budget.metric_loss)
+    broken = diagnosis.implausible(reference, window.table, spec.inference.PLAUSIBLE)
+    said = diagnosis.diagnose(
+        diagnosis.Situation(
+            finding, performance, broken, window.errors, window.total, window.labelled, _age(model, version, window)
+        )
+    )
+    kinds = {test.kind: test.drifted for test in finding.tests} if finding else {}
+    kinds["performance"] = bool(performance and performance.drifted)
+    tests = finding.to_json() if finding else {}
+    verdict = Verdict(
+        id=uuid.uuid4().hex[:12],
+        time=time.time(),
+        model=model,
+        version=version,
+        predictions=len(window.rows),
+        errors=sum(window.errors.values()),
+        labels=window.labelled,
+        drifted=any(kinds.values()) or said.action == "bad_input",
+        kinds=kinds,
+        action=said.action,
+        why=said.why,
+        scores={"distributions": tests, "performance": asdict(performance) if performance else {}, "broken": broken},
+    )
+    return verdict, finding, performance
+
+
+def _age(model: str, version: int, window: Window) -> float | None:
+    """How long the version had served when the window ended, seconds; None if no other one served before it."""
+    from monitoring.models import Prediction
+
+    mine = (
+        Prediction.objects.filter(model=model, version=version).order_by("time").values_list("time", flat=True).first()
+    )
+    if mine is None or not window.rows:
+        return None
+    earlier = Prediction.objects.filter(model=model, time__lt=mine).exclude(version=version).exists()
+    return (window.rows[-1].time - mine).total_seconds() if earlier else None
+
+
+def _evidently(verdict: Verdict, reference: Table, window: Table, finding: Finding | None, folder: Path) -> bool:
+    assert finding is not None
+    title = f"version {verdict.version}, {datetime.fromtimestamp(verdict.time, UTC):%Y-%m-%d %H:%M}: {verdict.action}"
+    facts = {"verdict": verdict.id, "version": str(verdict.version), "action": verdict.action, "why": verdict.why}
+    facts["alpha"] = f"{finding.alpha} for the whole verdict"
+    try:
+        evidently_report.write(verdict.model, title, reference, window, finding, facts, folder / "report.html")
+    except VisionloopError:
+        raise
+    except Exception:  # a verdict must not fail because a report could not be drawn; say so and go on
+        logger.exception("Evidently's report could not be written; the verdict stands")
+        return False
+    return True
+
+
+def _shown(window: Window, responsible: tuple[str, ...]) -> list[report.Shown]:
+    from monitoring.models import Feedback
+
+    rows = {row.id: row for row in window.rows}
+    labels = {f.prediction_id: f for f in Feedback.objects.filter(prediction_id__in=responsible)}
+    shown = []
+    for number in responsible:
+        try:
+            body = feedback.input_file(rows[number]).read_bytes()
+            label = labels.get(number)
+            truth = (settings().var / label.truth_file).read_bytes() if label and label.truth_file else None
+        except OSError:
+            continue  # no longer kept
+        score = f", score {label.score:.2f}" if label and label.score is not None else ""
+        shown.append(report.Shown(body, truth, f"{rows[number].time:%H:%M:%S}{score}, prediction {number[:8]}"))
+        if len(shown) == SHOWN:
+            break
+    return shown
+
+
+def _known(bundle: Bundle) -> list[report.Shown]:
+    return [report.Shown((path / "input").read_bytes(), None, path.name) for path in bundle.samples[:4]]
+
+
+def _store(verdict: Verdict, window: Window) -> None:
+    from monitoring import models
+
+    models.Verdict.objects.create(
+        id=verdict.id,
+        time=datetime.fromtimestamp(verdict.time, UTC),
+        model=verdict.model,
+        version=verdict.version,
+        window_start=window.rows[0].time if window.rows else None,
+        window_end=window.rows[-1].time if window.rows else None,
+        predictions=verdict.predictions,
+        labels=verdict.labels,
+        drifted=verdict.drifted,
+        action=verdict.action,
+        why=verdict.why,
+        kinds=verdict.kinds,
+        finding=verdict.scores,
+        responsible=list(verdict.responsible),
+        folder=str(verdict.folder.relative_to(settings().var)),
+    )
