@@ -104,10 +104,7 @@ class Decision:
         from jinja2 import Environment, FileSystemLoader, select_autoescape
 
         pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape())
-        pictures = {
-            caption: f"data:image/{'png' if raw[:4] == b'\x89PNG' else 'jpeg'};base64,{base64.b64encode(raw).decode()}"
-            for caption, raw in self.pictures.items()
-        }
+        pictures = {caption: _data_uri(raw) for caption, raw in self.pictures.items()}
         return pages.get_template("decision.html.jinja").render(decision=self, pictures=pictures)
 
     def save(self) -> Path:
@@ -115,3 +112,8 @@ class Decision:
         folder = settings().var / "decisions" / self.model
         write_file(folder / f"{self.id}.json", json.dumps(self.to_json(), indent=2) + "\n")
         return write_file(folder / f"{self.id}.html", self.to_html())
+
+
+def _data_uri(raw: bytes) -> str:
+    kind = "png" if raw.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(raw).decode()}"

@@ -6,7 +6,8 @@ page all read the same lines. A line is {"time", "kind", "step", "model", ...}; 
     start     a step began            {"title", "usually_s"}
     progress  how far it is           {"done", "total", "unit", "note"}
     fact      something worth telling {"text"} and any JSON-able data under "data"
-    finish    a step ended            {"seconds", "outcome": "done" | "skipped" | "failed", "note"}
+    finish    a step ended            {"seconds", "outcome": "done" | "skipped" | "failed", "note"} and, when one of
+              our errors ended it, "error": its to_json()
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from registry.errors import VisionloopError
 from registry.settings import settings
 
 
@@ -53,6 +55,7 @@ class Step:
 
     outcome = "done"
     note = ""
+    error: dict[str, Any] | None = None
 
     def skip(self, why: str) -> None:
         self.outcome, self.note = "skipped", why
@@ -67,11 +70,20 @@ def step(name: str, title: str, model: str = "", usually_s: float | None = None)
         yield running
     except BaseException as error:
         running.outcome, running.note = "failed", str(error).splitlines()[0] if str(error) else type(error).__name__
+        running.error = error.to_json() if isinstance(error, VisionloopError) else None
         raise
     finally:
-        write(
-            "finish", name, model, seconds=time.perf_counter() - began, outcome=running.outcome, note=running.note
-        )
+        seconds = time.perf_counter() - began
+        said = {"error": running.error} if running.error else {}
+        write("finish", name, model, seconds=seconds, outcome=running.outcome, note=running.note, **said)
+
+
+def end_of_file() -> int:
+    """The offset after the last line written so far."""
+    try:
+        return path().stat().st_size
+    except OSError:
+        return 0
 
 
 def read(since: int = 0, file: Path | None = None) -> tuple[list[dict[str, Any]], int]:

@@ -1,0 +1,110 @@
+"""data synth | import | check | status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from flows.cli.options import model_argument
+from registry import catalog, journal
+from registry.errors import DataError, Refused
+from registry.settings import settings
+
+
+@click.group()
+def data() -> None:
+    """Make, import, check and look at data sets."""
+    settings().apply_environment()
+
+
+@data.command()
+@model_argument
+@click.option("--force", is_flag=True, help="Replace the data set that is there.")
+def synth(model: str, force: bool) -> None:
+    """Make the offline starter data of MODEL and version it."""
+    from flows import steps, versioning
+    from flows.cli.teller import telling
+    from registry.files import new_folder
+
+    target = settings().data / model
+    _may_replace(target, force)
+    with telling() as console, journal.step("data", "Make the starter data", model, usually_s=8):
+        with new_folder(target) as draft:
+            catalog.get(model).data.synthesise(draft, steps.parameters(model, "data"))
+        found = versioning.add()
+    console.print(f"data/{model}: {found}")
+
+
+@data.command("import")
+@model_argument
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--val-share", default=0.25, show_default=True, help="Held out, where the source has no split.")
+@click.option("--force", is_flag=True, help="Replace the data set that is there.")
+def import_(model: str, path: Path, val_share: float, force: bool) -> None:
+    """Copy your own data into MODEL's data set, after checking it, and version it.
+
+    PATH is a folder in one of the field's layouts; docs/data.md lists them. Nothing is replaced when a check fails.
+    """
+    from flows import versioning
+    from flows.cli.teller import telling
+    from monitoring import checks
+    from registry.files import new_folder
+
+    if not path.exists():
+        raise DataError(f"there is nothing at {path}", expected="a folder with data", mend="correct the path")
+    target = settings().data / model
+    _may_replace(target, force)
+    with telling() as console, journal.step("data", f"Import {path.name}", model):
+        with new_folder(target) as draft:
+            taken = catalog.get(model).data.import_from(path, draft, {"val_share": val_share})
+            if taken.train or taken.val:
+                validation = checks.validate(model, draft)
+                if validation.breaches:
+                    raise checks.explain(validation)
+        found = versioning.add()
+    console.print(f"{taken.train} training and {taken.val} held-out cases, {taken.unlabelled} without a label: {found}")
+    for note in taken.notes:
+        console.print(f"  {note}", style="dim")
+    console.print(f"next: visionloop run {model}")
+
+
+@data.command()
+@model_argument
+def check(model: str) -> None:
+    """Check MODEL's data set with Great Expectations; writes the data docs page."""
+    from monitoring import checks
+
+    with journal.step("checks", "Check the data", model, usually_s=8):
+        validation = checks.validate(model)
+        if validation.breaches:
+            raise checks.explain(validation)
+    click.echo(f"{validation.cases} cases pass {len(validation.outcomes)} checks; data docs: {validation.docs}")
+
+
+@data.command()
+@model_argument
+def status(model: str) -> None:
+    """What MODEL's data set holds, and whether it is what data.dvc records."""
+    from collections import Counter
+
+    from flows import versioning
+
+    folder = settings().data / model
+    if not folder.is_dir():
+        raise DataError(f"there is no data set at {folder}", mend=f"`visionloop data synth {model}` makes one")
+    counts = Counter((case.split, case.origin) for case in catalog.get(model).data.cases(folder))
+    for (split, origin), count in sorted(counts.items()):
+        click.echo(f"{split:<6} {origin:<20} {count:>5} cases")
+    stale = versioning.stale(model)
+    click.echo(f"data.dvc: {versioning.recorded() or 'nothing recorded yet'}")
+    click.echo(f"stages to run: {', '.join(stale) or 'none, all are up to date'}")
+
+
+def _may_replace(target: Path, force: bool) -> None:
+    if target.is_dir() and any(target.iterdir()) and not force:
+        raise Refused(
+            f"there is a data set at {target} already",
+            expected="an empty place",
+            mend="add --force to replace it; the old one stays in DVC's cache under the hash in data.dvc",
+        )

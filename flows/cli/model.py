@@ -1,0 +1,192 @@
+"""train, promote, decisions, package, release, rollback, predict."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flows.cli.options import local_option, model_argument, prepare
+from flows.cli.teller import telling
+from registry import catalog
+from registry.errors import BadInput, MissingService, NotFound
+from registry.settings import settings
+
+if TYPE_CHECKING:
+    from registry.versions import Version
+
+which_argument = click.argument("version", default="champion")
+
+
+def _version(model: str, which: str) -> Version:
+    from registry.versions import Versions
+
+    return Versions().get(model, which)
+
+
+@click.command()
+@model_argument
+@local_option
+def train(model: str, local: bool) -> None:
+    """Train, compress and evaluate MODEL and register the version; decides and releases nothing."""
+    prepare(local)
+    from flows import steps
+
+    with telling() as console, steps.exclusive(model):
+        steps.prepare_data(model)
+        steps.ensure_start(model)
+        version = steps.register(model, steps.build(model, lambda line: None))
+    console.print(f"{version}: `visionloop promote {model} {version.number}` asks the gate")
+
+
+@click.command()
+@model_argument
+@click.argument("version", default="challenger")
+@click.option("--why", default="asked by hand", help="Stands on the decision page.")
+@local_option
+def promote(model: str, version: str, why: str, local: bool) -> None:
+    """Ask the gate to make a VERSION (a number or an alias) of MODEL the champion. Exit code 7: refused."""
+    prepare(local)
+    from flows import steps
+    from registry.errors import Refused
+
+    with telling() as console:
+        found = _version(model, version)
+        granted = steps.decide(found, "the command line", why)
+        summary = (steps.decided(found) or {}).get("summary", "")
+    if not granted:
+        raise Refused(str(summary), mend=f"`visionloop decisions {model}` shows the page")
+    console.print(summary)
+
+
+@click.command()
+@model_argument
+@click.option("--json", "as_json", is_flag=True, help="The latest one, whole, as JSON.")
+def decisions(model: str, as_json: bool) -> None:
+    """The decision pages of MODEL, the latest first."""
+    folder = settings().var / "decisions" / model
+    found = sorted(
+        ((json.loads(path.read_text()), path) for path in folder.glob("*.json")),
+        key=lambda one: one[0]["created"],
+        reverse=True,
+    )
+    if not found:
+        raise NotFound(f"no decision about {model} yet", mend=f"`visionloop run {model}` leads to one")
+    if as_json:
+        click.echo(json.dumps(found[0][0], indent=2))
+        return
+    for decision, path in found:
+        click.echo(f"{decision['created']}  {decision['summary']}\n    {path.with_suffix('.html')}")
+
+
+@click.command()
+@model_argument
+@which_argument
+def package(model: str, version: str) -> None:
+    """Build the Bento of a VERSION of MODEL; prints its tag."""
+    prepare(local=False)
+    from flows import steps
+
+    tag = steps.package(_version(model, version))
+    click.echo(tag)
+    click.echo(f"by hand: BENTOML_HOME={settings().var / 'bentoml'} bentoml serve {tag}", err=True)
+
+
+@click.command()
+@model_argument
+@which_argument
+def release(model: str, version: str) -> None:
+    """Give a VERSION of MODEL the traffic, without dropping a request."""
+    prepare(local=False)
+    from flows import steps
+
+    found = _version(model, version)
+    with telling():
+        steps.release(found, steps.package(found))
+
+
+@click.command()
+@model_argument
+def rollback(model: str) -> None:
+    """Give MODEL's traffic back to the version before."""
+    prepare(local=False)
+    from flows import steps
+    from registry.versions import Versions
+
+    with telling() as console:
+        found = Versions().roll_back(model)
+        steps.release(found, steps.package(found))
+    console.print(f"{found} is champion again")
+
+
+@click.command()
+@model_argument
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Write the answer there; its ending chooses the format.")
+@click.option("--local", is_flag=True, help="Run the champion's bundle in this process instead of asking the service.")
+def predict(model: str, file: Path, out: Path | None, local: bool) -> None:
+    """Run FILE through MODEL and print the JSON answer, or write a mask or a picture with --out."""
+    spec = catalog.get(model)
+    if not file.is_file():
+        raise BadInput(
+            f"there is no file {file}", expected=f"a file ending in {' or '.join(spec.extensions)}", mend="correct it"
+        )
+    media = _media(spec.media_out, out)
+    raw = _predict_here(model, file, media) if local else _ask(model, file, media)
+    if out:
+        from registry.files import write_file
+
+        write_file(out, raw)
+        click.echo(str(out))
+    else:
+        click.echo(json.dumps(json.loads(raw), indent=2))
+
+
+def _media(offers: tuple[str, ...], out: Path | None) -> str:
+    endings = {".json": "application/json", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webm": "video/webm"}
+    endings |= {".nii": "application/x-nifti", ".gz": "application/x-nifti"}
+    media = endings.get(out.suffix.lower()) if out else "application/json"
+    if media not in offers:
+        known = ", ".join(ending for ending, kind in endings.items() if kind in offers)
+        raise BadInput(f"{out} has an ending that says nothing", expected=known, mend="choose one of these endings")
+    return media
+
+
+def _ask(model: str, file: Path, media: str) -> bytes:
+    import httpx
+
+    from registry import errors
+
+    address = f"{settings().router_address}/v1/models/{model}/predict"
+    headers = {"Accept": media, "Content-Type": "application/octet-stream"}
+    try:
+        answer = httpx.post(
+            address, content=file.read_bytes(), headers=headers, timeout=settings().request_timeout_s, trust_env=False
+        )
+    except httpx.TransportError as error:
+        raise MissingService(
+            f"nothing answers at {address}", expected="the router", mend="`visionloop up`, or add --local"
+        ) from error
+    if answer.is_success:
+        return answer.content
+    try:
+        said = answer.json()
+    except ValueError:
+        said = {"error": "VisionloopError", "found": f"the service answered {answer.status_code}"}
+    kind = getattr(errors, said.get("error", ""), errors.VisionloopError)
+    raise kind(said["found"], expected=said.get("expected", ""), mend=said.get("mend", ""))
+
+
+def _predict_here(model: str, file: Path, media: str) -> bytes:
+    prepare(local=True)
+    from registry.predictor import Predictor
+    from registry.versions import Versions
+
+    versions = Versions()
+    predictor = Predictor.load(versions.fetch(versions.get(model)).path, settings().threads, settings().max_voxels)
+    found = predictor(file.read_bytes())
+    if media == "application/json":
+        return json.dumps(found.result.to_json()).encode()
+    return predictor.spec.render.FORMATS[media](found.sample, found.result)

@@ -1,0 +1,58 @@
+"""What several commands share: the model argument, `--local`, and getting this process ready for the loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from registry import catalog
+from registry.errors import MissingService
+from registry.settings import settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class ModelName(click.ParamType):
+    """A model of the catalog; completes its name."""
+
+    name = "model"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return catalog.get(value).name
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(name) for name in catalog.names() if name.startswith(incomplete)]
+
+
+model_argument = click.argument("model", type=ModelName())
+local_option = click.option(
+    "--local", is_flag=True, help="Without a server: MLflow's database directly, no Prefect, nothing is released."
+)
+
+
+def prepare(local: bool, *, needs_stack: bool = True) -> None:
+    """Sets the environment that the frameworks read, before any is imported.
+
+    Raises:
+        MissingService: the stack is needed and not up.
+    """
+    if local:
+        store = settings().mlflow_store
+        (settings().var / "mlflow").mkdir(parents=True, exist_ok=True)
+        os.environ["VISIONLOOP_MLFLOW_URI"] = store
+        settings.cache_clear()
+    elif needs_stack:
+        from flows.stack.control import Stack
+
+        if not Stack().running():
+            raise MissingService(
+                "the stack is not up",
+                expected="MLflow, Prefect and the router",
+                mend="`visionloop up` starts it; or add --local to work without servers",
+            )
+    settings().apply_environment()

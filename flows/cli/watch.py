@@ -1,0 +1,92 @@
+"""monitor, break, retrain."""
+
+from __future__ import annotations
+
+import click
+
+from flows.cli.options import local_option, model_argument, prepare
+from flows.cli.teller import telling
+from registry import catalog
+from registry.errors import NotFound, SettingsError
+
+
+@click.command()
+@model_argument
+@local_option
+@click.option("--last", type=click.IntRange(min=1), help="Look at so many predictions; default: 200.")
+def monitor(model: str, local: bool, last: int | None) -> None:
+    """Compare MODEL's recent predictions with the reference; gives a verdict and what to do about it.
+
+    Asked of a running stack, a verdict to retrain starts the retraining flow.
+    """
+    prepare(local)
+    with telling() as console:
+        if local:
+            from flows import loop
+
+            verdict = loop.monitor(model, last=last)
+            text = f"{verdict.action}: {verdict.why}\n{verdict.page}"
+        else:
+            from flows.running import run_flow
+
+            text = run_flow("monitor", model=model, last=last)
+    console.print(text)
+
+
+@click.command("break")
+@model_argument
+@click.option("--how", help="Which shift; default: the model's first. `--how list` shows them.")
+@click.option("--severity", default=0.8, show_default=True, type=click.FloatRange(0, 1, min_open=True))
+@click.option("--count", default=40, show_default=True, type=click.IntRange(min=1))
+@click.option("--seed", default=0, show_default=True)
+@click.option("--label", is_flag=True, help="Also give the true labels as feedback.")
+def break_(model: str, how: str | None, severity: float, count: int, seed: int, label: bool) -> None:
+    """Play a stream of shifted inputs against MODEL's service."""
+    spec = catalog.get(model)
+    kinds = spec.shift.HOW
+    if how == "list":
+        for name, about in kinds.items():
+            click.echo(f"{name:<12} {about}")
+        return
+    if how is not None and how not in kinds:
+        raise SettingsError(
+            f"{model} has no shift {how!r}", expected=", ".join(kinds), mend="choose one of these with --how"
+        )
+    prepare(local=False)
+    from monitoring import stream
+
+    ids = stream.play(model, how or next(iter(kinds)), severity, count, seed, label=label)
+    click.echo(f"{len(ids)} predictions; `visionloop monitor {model}` judges them")
+
+
+@click.command()
+@model_argument
+@local_option
+@click.option("--verdict", help="The drift verdict that is answered; default: the latest.")
+def retrain(model: str, local: bool, verdict: str | None) -> None:
+    """Add MODEL's labelled predictions to its data and fine-tune the champion; the gate decides."""
+    prepare(local)
+    from registry import database
+
+    database.setup()
+    database.migrate()
+    from monitoring.models import Verdict
+
+    latest = Verdict.objects.filter(model=model).order_by("-time").first()
+    chosen = verdict or (str(latest.id) if latest else "")
+    if not chosen:
+        raise NotFound(f"there is no drift verdict on {model} yet", mend=f"`visionloop monitor {model}` gives one")
+    with telling() as console:
+        if local:
+            from flows import loop
+
+            outcome = loop.retrain(model, chosen, asked_by="the command line", serve=False)
+            text = f"{outcome.version}: {'promoted' if outcome.granted else 'refused'}"
+        else:
+            from flows.running import run_flow
+
+            text = run_flow("retrain", model=model, verdict=chosen)
+    console.print(text)
+
+
+__all__ = ["break_", "monitor", "retrain"]

@@ -1,0 +1,46 @@
+"""Runs a flow in this process, recorded by the Prefect server."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from registry.errors import MissingService, VisionloopError
+from registry.settings import settings
+
+
+def run_flow(name: str, **parameters: Any) -> str:
+    """Runs `loop`, `monitor` or `retrain` and returns what it says.
+
+    Raises:
+        MissingService: the Prefect server does not answer.
+        VisionloopError: what the flow raised.
+    """
+    from flows import steps
+
+    settings().apply_environment()
+    steps.wait_for(f"{settings().prefect_address}/health", "prefect", 60)
+    from prefect.exceptions import PrefectException
+
+    from flows import orchestration
+
+    # The terminal gets the journal; Prefect's own lines are in its UI.
+    for logger in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+        for handler in logging.getLogger(logger).handlers:
+            if isinstance(handler, logging.StreamHandler) and not hasattr(handler, "flush_sync"):
+                handler.setLevel(logging.CRITICAL)
+    chosen = {
+        "loop": orchestration.loop_flow,
+        "monitor": orchestration.monitor_flow,
+        "retrain": orchestration.retrain_flow,
+    }[name]
+    try:
+        return str(chosen(**parameters))
+    except VisionloopError:
+        raise
+    except PrefectException as error:
+        raise MissingService(
+            f"Prefect could not run the flow: {str(error).splitlines()[0]}",
+            expected=f"a Prefect server at {settings().prefect_address}",
+            mend="`visionloop status` says whether it is up; or add --local",
+        ) from error
