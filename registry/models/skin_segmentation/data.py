@@ -66,29 +66,40 @@ def import_from(source: Path, out: Path, params: Parameters) -> Imported:
     """
     found = importing.find(source)
     share = float(params.get("val_share", 0.25))
-    rows, problems, counts, loose = [], [], {"train": 0, "val": 0}, 0
-    splits = importing.assign(found.pairs, share)
-    for pair, split in zip(found.pairs, splits, strict=True):
-        try:
-            volume = nifti.read(pair.image.read_bytes(), MAX_VOXELS)
-            if pair.mask is None:
-                write_file(out / "unlabelled" / f"{pair.id}.nii.gz", _packed(pair.image.read_bytes()))
-                loose += 1
-                continue
-            _write_case(out / split / pair.id, pair.image.read_bytes(), pair.mask.read_bytes())
-        except BadInput as error:
-            problems.append(f"{pair.image.relative_to(source)}: {error.found}")
-            continue
-        rows.append((pair.id, split, "imported", f"{volume.ndim}-D"))
-        counts[split] += 1
+    problems = [problem for pair in found.pairs for problem in _unusable(pair, source)]
     if problems:
         raise DataError(
-            f"{len(problems)} of {len(found.pairs)} images cannot be used:\n  " + "\n  ".join(problems[:20]),
-            expected="2-D or 3-D scalar NIfTI files",
+            f"{len(problems)} of the files in {source} cannot be used:\n  " + "\n  ".join(problems[:20]),
+            expected="2-D or 3-D scalar NIfTI files, each mask on its image's grid",
             mend="mend or remove these files and import again; nothing was imported",
         )
+    rows, counts, loose = [], {"train": 0, "val": 0}, 0
+    for pair, split in zip(found.pairs, importing.assign(found.pairs, share), strict=True):
+        image = pair.image.read_bytes()
+        if pair.mask is None:
+            write_file(out / "unlabelled" / f"{pair.id}.nii.gz", _packed(image))
+            loose += 1
+            continue
+        _write_case(out / split / pair.id, image, pair.mask.read_bytes())
+        rows.append((pair.id, split, "imported", f"{nifti.read(image, MAX_VOXELS).ndim}-D"))
+        counts[split] += 1
     _write_table(out, rows)
     return Imported(counts["train"], counts["val"], loose, found.notes)
+
+
+def _unusable(pair: importing.Pair, source: Path) -> list[str]:
+    """What is wrong with a pair's files; mask values and the like are for `checks`."""
+    problems, shapes = [], set()
+    for path in (pair.image, pair.mask):
+        if path is None:
+            continue
+        try:
+            shapes.add(nifti.read(path.read_bytes(), MAX_VOXELS).voxels.shape)
+        except BadInput as error:
+            problems.append(f"{path.relative_to(source)}: {error.found}")
+    if len(shapes) > 1 and pair.mask is not None:
+        problems.append(f"{pair.mask.relative_to(source)}: not of the shape of {pair.image.relative_to(source)}")
+    return problems
 
 
 def cases(root: Path) -> list[Case]:
@@ -107,16 +118,22 @@ def cases(root: Path) -> list[Case]:
 
 
 def add(root: Path, items: Sequence[Labelled], origin: str, val_share: float) -> int:
-    """As `DataPart.add`; a case's split follows from the hash of its id."""
+    """As `DataPart.add`; a case's split follows from the hash of its id. An image that is there already, under
+    whatever name, is not added again: it could end up on both sides of the split."""
     rows = [tuple(row[c] for c in COLUMNS) for row in _read_table(root)]
     known = {row[0] for row in rows}
+    images = (_try_read(case.input)[0] for case in cases(root)) if items else ()
+    contents = {_content(image) for image in images if image is not None}
     new = 0
     for item in items:
         case = re.sub(r"[^A-Za-z0-9._-]+", "-", item.id).strip(".-") or "case"
         if case in known:
             continue
-        truth = item.truth if isinstance(item.truth, bytes) else Path(item.truth).read_bytes()
         volume = nifti.read(item.input, MAX_VOXELS)
+        if _content(volume) in contents:
+            continue
+        contents.add(_content(volume))
+        truth = item.truth if isinstance(item.truth, bytes) else Path(item.truth).read_bytes()
         split = "val" if importing.lot(case) < val_share else "train"
         _write_case(root / split / case, item.input, truth)
         rows.append((case, split, origin, f"{volume.ndim}-D"))
@@ -187,12 +204,14 @@ def _content(volume: Volume) -> str:
 
 def checks() -> Sequence[Check]:
     """What must hold of `inspect`'s table."""
+    in_set, between = "expect_column_values_to_be_in_set", "expect_column_values_to_be_between"
 
     def holds(column: str, says: str, mend: str) -> Check:
-        return Check("expect_column_values_to_be_in_set", {"column": column, "value_set": [True]}, says, mend)
+        return Check(in_set, {"column": column, "value_set": [True]}, says, mend)
 
     return (
-        holds("listed", "{rows}: these folders are not in cases.csv", "add them with `visionloop data import`, or remove"),
+        holds("listed", "{rows}: these folders are not in cases.csv",
+              "add them with `visionloop data import`, or remove"),
         holds("image_readable", "{rows}: image.nii.gz is missing or is no finite 2-D or 3-D NIfTI",
               "export these images again, or remove the cases"),
         holds("mask_readable", "{rows}: mask.nii.gz is missing or is no finite 2-D or 3-D NIfTI",
@@ -200,15 +219,18 @@ def checks() -> Sequence[Check]:
         holds("shape_agrees", "{rows}: image and mask have different shapes", "draw the mask on the image's own grid"),
         holds("affine_agrees", "{rows}: image and mask lie at different places in space (their affines differ)",
               "resample the mask to the image, or copy the image's affine if only the header is wrong"),
-        holds("mask_binary", "{rows}: the mask holds other values than 0 and 1", "keep the skin label only and set it to 1"),
-        Check("expect_column_values_to_be_between", {"column": "foreground_share", "min_value": 0.001, "max_value": 0.6},
-              "{rows}: the share of skin is outside 0.1 % to 60 %", "look at these masks: empty, inverted or of another organ?"),
-        Check("expect_column_values_to_be_between", {"column": "range", "min_value": 0, "strict_min": True},
+        holds("mask_binary", "{rows}: the mask holds other values than 0 and 1",
+              "keep the skin label only and set it to 1"),
+        Check(between, {"column": "foreground_share", "min_value": 0.001, "max_value": 0.6},
+              "{rows}: the share of skin is outside 0.1 % to 60 %",
+              "look at these masks: empty, inverted or of another organ?"),
+        Check(between, {"column": "range", "min_value": 0, "strict_min": True},
               "{rows}: the image is constant", "export these images again, or remove the cases"),
-        Check("expect_column_values_to_be_unique", {"column": "case"}, "{rows}: the name is used twice", "rename the cases"),
-        Check("expect_column_values_to_be_in_set", {"column": "copies", "value_set": [1]},
+        Check("expect_column_values_to_be_unique", {"column": "case"},
+              "{rows}: the name is used twice", "rename the cases"),
+        Check(in_set, {"column": "copies", "value_set": [1]},
               "{rows}: the same image is there more than once", "keep one of each"),
-        Check("expect_column_values_to_be_in_set", {"column": "leaks", "value_set": [False]},
+        Check(in_set, {"column": "leaks", "value_set": [False]},
               "{rows}: the same image is in train and in val (leakage)", "remove it from one of them"),
     )  # fmt: skip
 

@@ -45,9 +45,8 @@ def find(source: Path) -> Found:
     Raises:
         DataError: no NIfTI at all, masks without images, or two cases of one name; names the files.
     """
-    files = sorted(p for p in source.rglob("*") if p.is_file() and p.name.lower().endswith(ENDINGS)) if source.is_dir() \
-        else []  # fmt: skip
-    files = [p for p in files if not any(part.startswith(".") for part in p.relative_to(source).parts)]
+    files = sorted(path for path in source.rglob("*") if path.name.lower().endswith(ENDINGS) and path.is_file())
+    files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(source).parts)]
     if not files:
         raise DataError(
             f"no .nii or .nii.gz file in {source}", expected=LAYOUTS, mend="name the folder that holds them"

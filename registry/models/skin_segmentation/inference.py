@@ -140,12 +140,15 @@ def slices(voxels: np.ndarray, axis: int) -> np.ndarray:
 
 
 def window(volume: Volume, low: float, high: float) -> tuple[float, float]:
-    """The intensities at two percentiles, from at most `SAMPLED_VOXELS` voxels evenly spread."""
+    """The intensities at two percentiles, from at most `SAMPLED_VOXELS` voxels evenly spread; of an image that is
+    nearly all one value, its least and greatest."""
     flat = volume.voxels.ravel(order="K")
     step = max(1, flat.size // SAMPLED_VOXELS)
     if step > 1 and step % 2 == 0:
         step += 1  # an odd stride does not fall into step with rows of even length
     a, b = np.percentile(flat[::step], (low, high))
+    if a == b:
+        a, b = flat.min(), flat.max()
     return float(a), float(b)
 
 

@@ -275,8 +275,7 @@ def _spacing(header: Any, affine: NDArray[np.float64], unit: float) -> tuple[flo
 
 def write_mask(mask: ByteArray, volume: Volume) -> bytes:
     """`mask` (uint8 [X, Y, Z]) as .nii.gz with the affine, the codes and the dimensions of `volume`'s own header."""
-    header = volume.header.copy()
-    header.set_data_shape(mask.shape[: volume.ndim])
+    header = _reshaped(volume)
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(1, 0)
     header["cal_min"], header["cal_max"] = 0, 1
@@ -285,8 +284,7 @@ def write_mask(mask: ByteArray, volume: Volume) -> bytes:
 
 def write_like(voxels: NDArray[np.floating[Any]], volume: Volume, packed: bool) -> bytes:
     """`voxels` ([X, Y, Z], scaled intensities) in the data type and scaling of `volume`'s header."""
-    header = volume.header.copy()
-    header.set_data_shape(voxels.shape[: volume.ndim])
+    header = _reshaped(volume)
     slope, intercept = _scaling(header)
     stored = (np.asarray(voxels, dtype=np.float64) - intercept) / slope
     dtype = header.get_data_dtype()
@@ -308,6 +306,15 @@ def write_new(voxels: NDArray[Any], affine: NDArray[np.float64], ndim: int) -> b
     header["pixdim"][1:4] = edges
     header.set_sform(affine, code=1)
     return _store(_file(header, voxels))
+
+
+def _reshaped(volume: Volume) -> Any:
+    """A copy of the volume's header, 2-D or 3-D. nibabel would set the slice thickness of a 2-D image to 1."""
+    header = volume.header.copy()
+    edges = header["pixdim"].copy()
+    header.set_data_shape(volume.voxels.shape[: volume.ndim])
+    header["pixdim"] = edges
+    return header
 
 
 def _file(header: Any, voxels: NDArray[Any]) -> bytes:

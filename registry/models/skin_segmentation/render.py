@@ -125,7 +125,8 @@ def _framed(canvas: np.ndarray, view: _View, legend: list[tuple[str, tuple[int, 
         (_OPPOSITE[view.down], (width // 2 - 6, 22)),
         (view.down, (width // 2 - 6, height - 10)),
     ):
-        _write(canvas, letter, at, (210, 210, 210))
+        cv2.putText(canvas, letter, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, PAPER, 3, cv2.LINE_AA)  # legible on white, too
+        _write(canvas, letter, at, (230, 230, 230))
     full = max(width, 420)
     strip = np.full((34, full, 3), PAPER, dtype=np.uint8)
     left = 12
