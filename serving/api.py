@@ -39,7 +39,7 @@ def create_api(spec: ModelSpec, worker: Worker) -> Starlette:
             answered = await worker.predict(body, caller, media)
             response = answers.answer(answered, media, served, spec)
             counted.predicted(answered.prediction.prediction_statistics, answered.prediction.seconds)
-        except Exception as error:  # noqa: BLE001 - the outermost edge: every failure becomes a JSON answer
+        except Exception as error:
             response = answers.refusal(error, answers.version_headers(served))
         counted.ended(media, response.status_code, time.perf_counter() - began)
         return response

@@ -80,5 +80,6 @@ def _imports(tree: ast.AST) -> Iterator[str]:
 def project_folder() -> Path:
     """Where the packages lie that this process runs."""
     spec = find_spec("registry")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     return Path(spec.origin).parents[1]

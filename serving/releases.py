@@ -28,9 +28,9 @@ class Endpoint:
 
 def announce(model: str, version: int, url: str, tag: str, pid: int | None) -> Endpoint:
     """Says that `version` answers at `url`. It gets no traffic before `switch`, unless it is the live one already."""
+    database.setup()
     from serving.models import Endpoint as Row
 
-    database.setup()
     fields = {"url": url.rstrip("/"), "tag": tag, "pid": pid, "announced": datetime.now(UTC), "retired": None}
     row, _ = Row.objects.update_or_create(model=model, version=version, defaults=fields)
     return _endpoint(row)
@@ -42,12 +42,12 @@ def switch(model: str, version: int) -> None:
     Raises:
         NotFound: no service of that version is announced.
     """
+    database.setup()
     from django.db import transaction
 
     from serving.models import Endpoint as Row
     from serving.models import Release
 
-    database.setup()
     with transaction.atomic():
         if not Row.objects.filter(model=model, version=version, retired=None).exists():
             raise NotFound(
@@ -69,10 +69,10 @@ def live(model: str) -> Endpoint | None:
 
 def live_endpoints() -> dict[str, Endpoint]:
     """The live service of every model that has one, by model."""
+    database.setup()
     from serving.models import Endpoint as Row
     from serving.models import Release
 
-    database.setup()
     wanted = dict(Release.objects.values_list("model", "version"))
     rows = Row.objects.filter(model__in=wanted, retired=None)
     return {row.model: _endpoint(row) for row in rows if wanted[row.model] == row.version}
@@ -80,17 +80,17 @@ def live_endpoints() -> dict[str, Endpoint]:
 
 def retire(model: str, version: int) -> None:
     """Says that the service of `version` is gone. The live one can be retired too: the model then answers 503."""
+    database.setup()
     from serving.models import Endpoint as Row
 
-    database.setup()
     Row.objects.filter(model=model, version=version).update(retired=datetime.now(UTC), pid=None)
 
 
 def withdraw(model: str) -> None:
     """Takes the traffic away from every version of `model`."""
+    database.setup()
     from serving.models import Release
 
-    database.setup()
     Release.objects.filter(model=model).delete()
 
 

@@ -77,7 +77,7 @@ def create_app() -> Starlette:
             check_declared_length(request.headers.get("content-length"), max_bytes)
             _known(model)
             return await _forward(client[0], table, request, model, rest, max_bytes)
-        except Exception as error:  # noqa: BLE001 - the outermost edge: every failure becomes a JSON answer
+        except Exception as error:
             return refusal(error, {"X-Model": model} if isinstance(error, MissingService) else None)
 
     async def models(_: Request) -> Response:
@@ -122,7 +122,7 @@ async def _forward(
 
 
 async def _body(request: Request, max_bytes: int) -> bytes | AsyncIterator[bytes] | None:
-    """Small bodies of known size as bytes, which is the fastest; everything else as a stream that stops at the limit."""
+    """Small bodies of known size as bytes, which is fastest; everything else as a stream that stops at the limit."""
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) <= BUFFERED:
         return await request.body() or None

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 from serving import releases
@@ -29,6 +30,8 @@ class RouteTable:
         self._task: asyncio.Task[None] | None = None
         self._refreshing: asyncio.Lock = asyncio.Lock()
         self._away = False
+        # Django's connections belong to a thread: one thread, one connection.
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="routes")
 
     async def start(self) -> None:
         await self.refresh()
@@ -39,6 +42,7 @@ class RouteTable:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+        self._reader.shutdown(wait=False)
 
     def find(self, model: str) -> Endpoint | None:
         return self._routes.get(model)
@@ -66,8 +70,8 @@ class RouteTable:
         """Reads the database now."""
         async with self._refreshing:
             try:
-                found = await asyncio.to_thread(_read)
-            except Exception as error:  # noqa: BLE001 - whatever the database does, the last routes go on serving
+                found = await asyncio.get_running_loop().run_in_executor(self._reader, _read)
+            except Exception as error:
                 if not self._away:
                     logger.warning("the database is away, the last known routes stay: %s", error)
                 self._away = True
@@ -87,7 +91,10 @@ class RouteTable:
 
 
 def _read() -> dict[str, Endpoint]:
-    from django.db import close_old_connections
+    try:
+        return releases.live_endpoints()
+    except Exception:
+        from django.db import connection
 
-    close_old_connections()
-    return releases.live_endpoints()
+        connection.close()  # the next reading begins with a fresh one
+        raise

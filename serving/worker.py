@@ -93,7 +93,7 @@ class Worker:
             count = predictor.check_golden()
             log = PredictionLog(f"{self.served.model}-{self.served.version}")
             log.start()
-        except Exception as error:  # noqa: BLE001 - whatever it is, a version that failed its check must not serve
+        except Exception as error:
             self._on_failure(error)
             return
         self._predictor, self._log = predictor, log
@@ -161,7 +161,8 @@ class Worker:
     ) -> None:
         from monitoring.log import Record
 
-        assert self._log is not None and self._predictor is not None
+        assert self._log is not None
+        assert self._predictor is not None
         record = Record(
             id=identity,
             time=time.time(),

@@ -1,0 +1,154 @@
+"""A project folder with two packaged versions, real services on free ports, and a real router in front of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from registry import database
+from registry.bundle import Bundle
+from registry.errors import MissingService
+from registry.settings import settings
+from serving import deploy, packaging
+from tests.bundles import MODEL, make_tiny_bundle
+
+PROJECT = Path(__file__).parents[2]
+READY_S = 40
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """As much of a registered version as serving needs."""
+
+    model: str
+    number: int
+
+
+@dataclass
+class Running:
+    """A process under test."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+
+class Processes:
+    """Starts and stops real processes: what the supervisor does, without restarting."""
+
+    def __init__(self, logs: Path) -> None:
+        self.running: dict[str, Running] = {}
+        self._logs = logs
+
+    def start(
+        self, name: str, argv: Sequence[str], env: Mapping[str, str], ready_url: str, restart: bool = True
+    ) -> Running:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        log = self._logs / f"{name}.log"
+        with log.open("ab") as out:
+            process = subprocess.Popen(argv, env=dict(env), stdout=out, stderr=out, cwd=settings().root)
+        self.running[name] = Running(process, ready_url.rpartition("/")[0], log)
+        end = time.monotonic() + READY_S
+        while time.monotonic() < end and process.poll() is None:
+            try:
+                if httpx.get(ready_url, timeout=1).status_code == 200:
+                    return self.running[name]
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.05)
+        self.stop(name)
+        raise MissingService(f"{name} did not become ready: {log.read_text(errors='replace')[-500:]}")
+
+    def stop(self, name: str) -> None:
+        one = self.running.pop(name, None)
+        if one is not None and one.process.poll() is None:
+            one.process.terminate()
+            try:
+                one.process.wait(35)
+            except subprocess.TimeoutExpired:
+                one.process.kill()
+                one.process.wait()
+
+    def stop_all(self) -> None:
+        for name in list(self.running):
+            self.stop(name)
+
+
+@dataclass(frozen=True)
+class Packaged:
+    version: Numbered
+    bundle: Bundle
+    tag: str
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project folder of its own for this package's tests, with a migrated database."""
+    root = tmp_path_factory.mktemp("serving-project")
+    (root / "dvc.yaml").write_text("stages: {}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("VISIONLOOP_")]:
+            patch.delenv(name)
+        patch.setenv("VISIONLOOP_ROOT", str(root))
+        patch.setenv("VISIONLOOP_VAR", str(root / "var"))
+        patch.setenv("VISIONLOOP_MAX_UPLOAD_MB", "64")
+        patch.setenv("VISIONLOOP_ROUTER_PORT", str(_free_port()))
+        settings.cache_clear()
+        database.migrate()
+        yield root
+    settings.cache_clear()
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def packaged(project: Path) -> dict[int, Packaged]:
+    """Versions 1 and 2 as Bentos. The network of version 2 takes about 20 ms, so that requests are caught at work."""
+    made = {}
+    for number, work in ((1, 0), (2, 8)):
+        bundle = make_tiny_bundle(project / f"bundle-{number}", f"version {number}", work=work)
+        version = Numbered(MODEL, number)
+        made[number] = Packaged(version, bundle, packaging.package(version, bundle))
+    return made
+
+
+@pytest.fixture(scope="session")
+def processes(project: Path) -> Iterator[Processes]:
+    started = Processes(project / "var" / "logs")
+    yield started
+    started.stop_all()
+
+
+@pytest.fixture(scope="session")
+def service(packaged: dict[int, Packaged], processes: Processes) -> Running:
+    """Version 1, ready, answering on its own port."""
+    port = deploy.free_port()
+    argv, env = packaging.serve_command(packaged[1].tag, port), packaging.serve_environment()
+    return processes.start("service-under-test", argv, env, f"http://127.0.0.1:{port}/readyz")
+
+
+@pytest.fixture(scope="session")
+def router(project: Path, processes: Processes) -> str:
+    """The router's address."""
+    address = settings().router_address
+    env = {**settings().child_environment(), "PYTHONPATH": str(PROJECT)}
+    processes.start("router", [sys.executable, "-m", "serving.router"], env, f"{address}/healthz")
+    return address

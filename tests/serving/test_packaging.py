@@ -1,0 +1,128 @@
+"""What is in a Bento, that it stands alone, and that a version that fails its check does not serve."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import version as installed
+from pathlib import Path
+
+import httpx
+import pytest
+
+from registry.errors import NotFound
+from serving import deploy, packaging
+from tests.bundles import MODEL, make_scan, make_tiny_bundle
+from tests.serving.conftest import Numbered, Packaged
+
+TRAINING = ("torch", "tensorflow", "mlflow", "evidently", "great-expectations", "prefect", "pandas", "openvino")
+
+
+def test_a_version_is_packaged_once_and_quickly(project: Path) -> None:
+    bundle = make_tiny_bundle(project / "another", "another")
+    began = time.perf_counter()
+    tag = packaging.package(Numbered(MODEL, 7), bundle)
+    first = time.perf_counter() - began
+    assert tag.startswith(f"{MODEL}:7-")
+    assert first < 10
+    began = time.perf_counter()
+    assert packaging.package(Numbered(MODEL, 7), bundle) == tag
+    assert time.perf_counter() - began < 2
+    assert not list((project / "var" / "bentoml" / "staging").iterdir())
+
+
+def test_a_bento_holds_what_serves_the_bundle_and_nothing_else(packaged: dict[int, Packaged]) -> None:
+    folder = packaging.bento_folder(packaged[1].tag)
+    source = folder / "src"
+    assert (source / "bundle" / "bundle.json").read_bytes() == (packaged[1].bundle.path / "bundle.json").read_bytes()
+    modules = {str(path.relative_to(source)) for path in source.rglob("*.py")}
+    assert {"serving/service.py", f"registry/models/{MODEL}/inference.py", "monitoring/log.py"} <= modules
+    for unwanted in (f"registry/models/{MODEL}/network.py", "serving/router.py", "serving/packaging.py"):
+        assert unwanted not in modules
+    assert not [name for name in modules if name.startswith(("training", "flows", "tests"))]
+    pins = (folder / "env" / "python" / "requirements.txt").read_text().split()
+    names = {pin.partition("==")[0].lower() for pin in pins}
+    assert {"onnxruntime", "numpy", "nibabel", "opencv-python-headless", "bentoml", "django"} <= names
+    assert not names & set(TRAINING)
+    assert f"onnxruntime=={installed('onnxruntime')}" in pins
+
+
+def test_the_bento_names_its_model_and_version(packaged: dict[int, Packaged]) -> None:
+    text = (packaging.bento_folder(packaged[2].tag) / "bento.yaml").read_text()
+    for line in (f"model: {MODEL}", "version: '2'", "engine: onnxruntime"):
+        assert line in text
+
+
+def test_without_the_bento_there_is_no_command(project: Path) -> None:
+    with pytest.raises(NotFound, match="no Bento"):
+        packaging.serve_command(f"{MODEL}:99-none", 1)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_version_that_fails_its_golden_samples_exits_with_one_line(
+    packaged: dict[int, Packaged], project: Path, tmp_path: Path, by_hand: bool
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(packaging.bento_folder(packaged[1].tag), broken)
+    expected = broken / "src" / "bundle" / "samples" / "golden-2d" / "expected.json"
+    expected.write_text(json.dumps({**json.loads(expected.read_text()), "foreground_share": 0.9}))
+    _seal_again(broken / "src" / "bundle")
+    port = deploy.free_port()
+    command = [sys.executable, str(broken / "src" / "serve.py")]
+    if by_hand:
+        command = [sys.executable, "-m", "bentoml", "serve", str(broken)]
+    done = subprocess.run(
+        [*command, "--port", str(port)],
+        env=packaging.serve_environment(),
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = [line for line in (done.stderr + done.stdout).splitlines() if "not serving" in line]
+    assert len(said) == 1
+    assert "golden sample golden-2d: foreground_share" in said[0]
+    assert "Traceback" not in done.stderr
+    if not by_hand:
+        assert done.returncode == 6
+
+
+def _seal_again(folder: Path) -> None:
+    """So that only the golden check can notice."""
+    from registry.bundle import open_bundle, seal
+
+    seal(folder, open_bundle(folder, verify=False).manifest)
+
+
+def test_bentoml_serve_works_by_hand(packaged: dict[int, Packaged], project: Path) -> None:
+    port = deploy.free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bentoml", "serve", packaged[1].tag, "--port", str(port)],
+        env=packaging.serve_environment(),
+        cwd=project,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        seen = set()
+        end = time.monotonic() + 60
+        while 200 not in seen and time.monotonic() < end:
+            try:
+                seen.add(httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=1).status_code)
+            except httpx.HTTPError:
+                time.sleep(0.02)
+        assert seen <= {200, 503}
+        assert 200 in seen
+        answer = httpx.post(f"http://127.0.0.1:{port}/predict", files={"file": make_scan(1)}, timeout=20)
+        assert answer.status_code == 200
+        assert answer.json()["version"] == 1
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)

@@ -1,0 +1,231 @@
+"""The router in front of real services: streaming, limits, switches under load, and services that die."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from registry.settings import settings
+from serving import deploy, releases
+from serving.packaging import process_name, serve_command, serve_environment
+from tests.bundles import MODEL, make_scan
+from tests.serving.conftest import Packaged, Processes, Running
+from tests.serving.inputs import REFUSED
+
+RAW = {"Content-Type": "application/gzip"}
+PREDICT = f"/v1/models/{MODEL}/predict"
+
+
+@pytest.fixture(autouse=True)
+def no_release(router: str) -> Iterator[None]:
+    """Each test begins and ends without a released version."""
+    yield
+    releases.withdraw(MODEL)
+    _wait(router, None)
+
+
+@pytest.fixture
+def released(router: str, service: Running, packaged: dict[int, Packaged]) -> str:
+    """The router with version 1 behind it."""
+    releases.announce(MODEL, 1, service.url, packaged[1].tag, service.pid)
+    releases.switch(MODEL, 1)
+    _wait(router, 1)
+    return router
+
+
+def _wait(router: str, version: int | None) -> None:
+    for _ in range(100):
+        route = httpx.get(f"{router}/-/routes").json()["routes"].get(MODEL)
+        if (route or {}).get("version") == version:
+            return
+        time.sleep(0.02)
+    pytest.fail(f"the router still says {route}")
+
+
+def test_passes_requests_and_answers_through(released: str, service: Running) -> None:
+    body = make_scan(3)
+    for accept in ("application/json", "application/x-nifti", "image/jpeg"):
+        headers = {**RAW, "Accept": accept}
+        there = httpx.post(f"{released}{PREDICT}", content=body, headers=headers)
+        straight = httpx.post(f"{service.url}/predict", content=body, headers=headers)
+        assert there.status_code == 200
+        assert there.headers["content-type"] == accept
+        for name in ("x-model-version", "x-release-role"):
+            assert there.headers[name] == straight.headers[name]
+        if accept != "application/json":
+            assert there.content == straight.content
+    form = httpx.post(f"{released}{PREDICT}", params={"format": "jpg"}, files={"file": body})
+    assert form.headers["content-type"] == "image/jpeg"
+
+
+def test_documents_hold_behind_the_router(released: str) -> None:
+    base = f"{released}/v1/models/{MODEL}"
+    assert httpx.get(f"{base}/openapi.json").json()["servers"][0]["url"] == "./"
+    assert httpx.get(f"{base}/static_content/swagger-ui-bundle.js").status_code == 200
+    (listed,) = [one for one in httpx.get(f"{released}/v1/models").json()["models"] if one["name"] == MODEL]
+    assert listed["version"] == 1
+    assert listed["predict"] == PREDICT
+    assert httpx.get(f"{released}{listed['docs']}").status_code == 200
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refusals_of_the_service_come_through(released: str, name: str) -> None:
+    body, status, says = REFUSED[name]
+    answer = httpx.post(f"{released}{PREDICT}", content=body, headers=RAW)
+    assert (answer.status_code, says in answer.json()["found"]) == (status, True)
+
+
+def test_without_a_released_version_it_says_so(router: str) -> None:
+    answer = httpx.post(f"{router}{PREDICT}", content=make_scan(1), headers=RAW)
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    assert "no version of" in answer.json()["found"]
+
+
+@pytest.mark.parametrize(
+    ("path", "says"), [("/v1/models/skin_segmentaton/predict", "did you mean"), ("/nowhere", "GET /v1/models")]
+)
+def test_unknown_addresses_are_404_with_a_hint(router: str, path: str, says: str) -> None:
+    answer = httpx.post(f"{router}{path}", content=b"x")
+    assert answer.status_code == 404
+    assert says in answer.json()["mend"]
+
+
+def test_a_2_gb_upload_is_refused_before_it_is_read(released: str) -> None:
+    host, port = released.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as line:
+        line.sendall(f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {2 << 30}\r\n\r\n".encode() + b"\0" * 999)
+        answer = b"".join(iter(lambda: line.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"2,048 MiB" in answer
+
+
+def test_an_upload_of_unknown_length_is_cut_off_at_the_limit(released: str) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        for _ in range(2048):
+            sent += 1 << 20
+            yield b"\0" * (1 << 20)
+
+    answer = httpx.post(f"{released}{PREDICT}", content=endless(), headers=RAW, timeout=60)
+    assert (answer.status_code, answer.json()["error"]) == (413, "TooLarge")
+    assert sent < (settings().max_upload_mb + 64) << 20
+
+
+def test_a_large_body_is_streamed_through(released: str) -> None:
+    body = make_scan(1, (700, 700, 20), noise=0.3)
+    assert len(body) > 8 << 20
+    answer = httpx.post(f"{released}{PREDICT}", content=body, headers=RAW, timeout=60)
+    assert answer.status_code == 200
+    assert answer.json()["shape"] == [700, 700, 20]
+
+
+def test_a_service_killed_during_a_request_gives_a_clean_503(
+    router: str, processes: Processes, packaged: dict[int, Packaged]
+) -> None:
+    victim = _start(processes, packaged[1], "victim")
+    releases.announce(MODEL, 1, victim.url, packaged[1].tag, victim.pid)
+    releases.switch(MODEL, 1)
+    _wait(router, 1)
+
+    async def kill_during_requests() -> list[httpx.Response]:
+        async with httpx.AsyncClient(timeout=30) as client:
+            big = make_scan(1, (600, 600, 16), noise=0.3)
+            running = [
+                asyncio.create_task(client.post(f"{router}{PREDICT}", content=big, headers=RAW)) for _ in range(3)
+            ]
+            while not httpx.get(f"{router}/-/routes").json()["in_flight"]:
+                await asyncio.sleep(0.005)
+            await asyncio.sleep(0.05)
+            victim.process.kill()
+            return await asyncio.gather(*running)
+
+    answers = asyncio.run(kill_during_requests())
+    assert {answer.status_code for answer in answers} == {503}
+    for answer in answers:
+        assert answer.headers["retry-after"] == "1"
+        assert answer.json()["error"] == "MissingService"
+    after = httpx.post(f"{router}{PREDICT}", content=make_scan(1), headers=RAW)
+    assert after.status_code == 503
+    assert "does not answer" in after.json()["found"]
+    assert httpx.get(f"{router}/-/routes").json()["in_flight"] == {}
+
+
+def test_finds_a_service_that_moved(released: str, processes: Processes, packaged: dict[int, Packaged]) -> None:
+    """The table still names a dead address; the request finds the new one without being told to try again."""
+    moved = _start(processes, packaged[1], "moved")
+    releases.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", packaged[1].tag, None)
+    time.sleep(0.6)
+    releases.announce(MODEL, 1, moved.url, packaged[1].tag, moved.pid)
+    assert httpx.post(f"{released}{PREDICT}", content=make_scan(1), headers=RAW).status_code == 200
+    processes.stop("moved")
+
+
+def test_roll_out_under_load_drops_no_request(router: str, processes: Processes, packaged: dict[int, Packaged]) -> None:
+    one, two = packaged[1], packaged[2]
+    first = deploy.roll_out(one.version, one.tag, processes, router)
+    assert releases.live(MODEL) == first
+    assert process_name(one.tag) in processes.running
+
+    async def load(stop: asyncio.Event, seen: list[tuple[int, str]]) -> None:
+        async with httpx.AsyncClient(timeout=30) as client:
+            body = make_scan(1)
+            while not stop.is_set():
+                answer = await client.post(f"{router}{PREDICT}", content=body, headers=RAW)
+                seen.append((answer.status_code, answer.headers.get("x-model-version", "")))
+
+    async def roll_out_and_back() -> list[tuple[int, str]]:
+        stop, seen = asyncio.Event(), list[tuple[int, str]]()
+        callers = [asyncio.create_task(load(stop, seen)) for _ in range(4)]
+        await asyncio.to_thread(deploy.roll_out, two.version, two.tag, processes, router)
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(deploy.roll_out, one.version, one.tag, processes, router)
+        await asyncio.sleep(0.5)
+        stop.set()
+        await asyncio.gather(*callers)
+        return seen
+
+    seen = asyncio.run(roll_out_and_back())
+    assert {status for status, _ in seen} == {200}
+    assert {version for _, version in seen} == {"1", "2"}
+    assert seen[-1][1] == "1"
+    assert list(processes.running.keys() & {process_name(one.tag), process_name(two.tag)}) == [process_name(one.tag)]
+    assert deploy.roll_out(one.version, one.tag, processes, router) == releases.live(MODEL)  # nothing to do
+    processes.stop(process_name(one.tag))
+
+
+def test_a_roll_out_that_fails_leaves_the_old_version_serving(
+    released: str, processes: Processes, packaged: dict[int, Packaged]
+) -> None:
+    from registry.errors import MissingService
+
+    before, two = releases.live(MODEL), packaged[2]
+
+    class Broken(Processes):
+        def start(self, name, argv, env, ready_url, restart=True):  # type: ignore[no-untyped-def]
+            return super().start(name, [*argv, "--no-such-option"], env, ready_url, restart)
+
+    broken = Broken(settings().var / "logs")
+    with pytest.raises(MissingService, match="no-such-option"):
+        deploy.roll_out(two.version, two.tag, broken, released)
+    assert releases.live(MODEL) == before
+    assert not broken.running
+    with pytest.raises(MissingService, match="did not follow"):
+        deploy.roll_out(two.version, two.tag, processes, f"http://127.0.0.1:{deploy.free_port()}")
+    assert releases.live(MODEL) == before
+    assert process_name(two.tag) not in processes.running
+    answer = httpx.post(f"{released}{PREDICT}", content=make_scan(1), headers=RAW)
+    assert answer.status_code == 200
+    assert answer.headers["x-model-version"] == "1"
+
+
+def _start(processes: Processes, one: Packaged, name: str) -> Running:
+    port = deploy.free_port()
+    return processes.start(name, serve_command(one.tag, port), serve_environment(), f"http://127.0.0.1:{port}/readyz")
