@@ -33,6 +33,9 @@ def play(
     seed: int,
     address: str = "",
     label: bool = False,
+    *,
+    step: str = STEP,
+    bar: bool = True,
 ) -> list[str]:
     """Sends `count` fresh inputs one after the other, and returns the ids of the predictions that were answered.
 
@@ -41,6 +44,8 @@ def play(
         severity: of the shift, in (0, 1].
         address: of the router; default: this stack's.
         label: also gives each input's truth as feedback.
+        step: the journal's step that the progress belongs to.
+        bar: shows a progress bar of its own on a terminal.
 
     Raises:
         NotFound: there is no such model or kind of shift.
@@ -54,7 +59,7 @@ def play(
     ids: list[str] = []
     refused: dict[int, int] = {}
     told = f"{how} at severity {severity:g}" if how else "no shift"
-    with httpx.Client(timeout=settings().request_timeout_s) as client, _bar(count, told) as advance:
+    with httpx.Client(timeout=settings().request_timeout_s) as client, _bar(count, told, bar) as advance:
         for number, item in enumerate(spec.data.synthesise_stream(count, seed)):
             body = spec.shift.shift(item.input, how, severity, seed + number) if how else item.input
             answer = _post(client, url, spec, body)
@@ -65,9 +70,9 @@ def play(
             else:
                 refused[answer.status_code] = refused.get(answer.status_code, 0) + 1
             advance()
-            journal.progress(STEP, number + 1, count, unit, told, model)
+            journal.progress(step, number + 1, count, unit, told, model)
     note = "".join(f"; {n} answered with {status}" for status, n in sorted(refused.items()))
-    journal.fact(STEP, f"{len(ids)} of {count} inputs predicted ({told}){note}", model, how=how, severity=severity)
+    journal.fact(step, f"{len(ids)} of {count} inputs predicted ({told}){note}", model, how=how, severity=severity)
     if refused:
         logger.warning("%d of %d inputs were refused%s", sum(refused.values()), count, note)
     return ids
@@ -111,9 +116,9 @@ def _label(prediction_id: str, item: Labelled, how: str | None) -> None:
 
 
 @contextmanager
-def _bar(count: int, told: str) -> Iterator[Callable[[], None]]:
+def _bar(count: int, told: str, wanted: bool) -> Iterator[Callable[[], None]]:
     """A progress bar on a terminal, nothing elsewhere; yields what advances it by one."""
-    if not sys.stderr.isatty():
+    if not wanted or not sys.stderr.isatty():
         yield lambda: None
         return
     from rich.console import Console

@@ -26,9 +26,12 @@ PLAN: dict[str, str] = {
     "package": "Package",
     "release": "Release",
     "predict": "Predict",
+    "calm": "Normal traffic",
+    "calm-verdict": "No alarm on normal traffic",
     "break": "Break the input",
     "verdict": "Notice the drift",
     "heal": "Heal by retraining",
+    "replay": "The same stream again",
     "quiet": "Quiet again",
 }
 """The steps that a story is expected to have, in order; those not begun yet are shown as pending."""

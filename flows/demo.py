@@ -1,0 +1,257 @@
+"""The demo: the loop's whole story on starter data, told on the story page while it happens."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from flows import running, steps, story
+from flows.cli.teller import telling
+from flows.stack.control import Stack
+from registry import catalog, journal
+from registry.errors import MissingService, VisionloopError
+from registry.files import write_file
+from registry.settings import settings
+from registry.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from monitoring.watch import Verdict
+
+NORMAL = 32
+SHIFTED = 48
+SEED = 1000
+HEAL_BEGINS_S = 90.0
+HEAL_ENDS_S = 900.0
+
+
+def tell(model: str, *, fresh: bool, how: str | None, severity: float) -> None:
+    """Runs the demo. Raises VisionloopError, after the story page has said so too."""
+    spec = catalog.get(model)
+    shift = how or next(iter(spec.shift.HOW))
+    console = Console()
+    if fresh:
+        _forget(model, console)
+    story.begin(f"{spec.title}: from data to a healed model", model)
+    try:
+        with telling(console):
+            _stack(console)
+            _loop(model)
+            _predict(spec)
+            _calm(model)
+            verdict = _break(model, shift, severity)
+            _heal(model, verdict)
+            _quiet(model, shift, severity, verdict)
+    except BaseException as error:
+        text = str(error).splitlines()[0] if isinstance(error, VisionloopError) else type(error).__name__
+        story.end(f"The story ended early: {text}", outcome="failed")
+        _keep(model)
+        raise
+    seconds = _told_for()
+    story.end(f"{spec.title} went through the whole loop in {seconds / 60:.1f} minutes.")
+    page = _keep(model)
+    _closing(console, model, page, seconds)
+
+
+def _forget(model: str, console: Console) -> None:
+    console.print("forgetting versions, predictions and data of this folder", style="dim")
+    Stack().down()
+    for folder in (settings().var, settings().build, settings().data / model):
+        shutil.rmtree(folder, ignore_errors=True)
+    (settings().root / "dvc.lock").unlink(missing_ok=True)
+
+
+def _stack(console: Console) -> None:
+    with journal.step("stack", "Start the stack", usually_s=20) as running_step:
+        began = time.perf_counter()
+        if not Stack().up():
+            running_step.skip("it runs already")
+        else:
+            journal.fact("stack", f"this page answered after {time.perf_counter() - began:.1f} s")
+        console.print(f"  the story page: [bold]{settings().home_address}[/]", highlight=False)
+        steps.wait_for(f"{settings().prefect_address}/health", "prefect", 180)
+
+
+def _loop(model: str) -> None:
+    said = running.run_flow("loop", model=model, asked_by="make demo", why="the demo's first version")
+    from serving import releases
+
+    if releases.live(model) is None:
+        raise MissingService(
+            f"no version of {model} is live: {said}",
+            expected="a version that the gate lets through",
+            mend=f"read the decision (`visionloop decisions {model}`); `make demo FRESH=1` begins anew",
+        )
+
+
+def _predict(spec: ModelSpec) -> None:
+    """One held-out case through the service: JSON, and the picture."""
+    import httpx
+
+    with journal.step("predict", "Predict", spec.name, usually_s=3) as running_step:
+        case = next(c for c in spec.data.cases(settings().data / spec.name) if c.split == "val")
+        address = f"{settings().router_address}/v1/models/{spec.name}/predict"
+        body = case.input.read_bytes()
+        answers: dict[str, Any] = {}
+        for media in ("application/json", "image/jpeg"):
+            files = {"file": (case.input.name, body, spec.media_in[0])}
+            answer = httpx.post(address, files=files, headers={"Accept": media}, timeout=60, trust_env=False)
+            answer.raise_for_status()
+            answers[media] = answer
+        said = answers["application/json"].json()
+        path = write_file(settings().var / "story" / "prediction.jpg", answers["image/jpeg"].content)
+        plain = {key: value for key, value in said.items() if isinstance(value, int | float | str)}
+        table = {key: f"{value:.4g}" if isinstance(value, float) else str(value) for key, value in plain.items()}
+        curl = f"curl -F file=@{case.input.relative_to(settings().root)} {address}"
+        journal.fact("predict", f"`{curl}`", spec.name, picture=str(path), caption=case.id, table=table)
+        running_step.note = f"version {said.get('version')}, {said.get('elapsed_ms', 0):.0f} ms"
+
+
+def _calm(model: str) -> None:
+    """Normal traffic must not raise an alarm."""
+    since = time.time()
+    with journal.step("calm", "Normal traffic", model, usually_s=6):
+        from monitoring import stream
+
+        stream.play(model, None, 1.0, NORMAL, SEED, step="calm", bar=False)
+    _wait_logged(model, since, NORMAL)
+    verdict = steps.watch(model, since=since, step="calm-verdict")
+    journal.fact("calm-verdict", "an alarm on normal traffic" if verdict.drifted else "no alarm, as it should be", model)
+
+
+def _break(model: str, how: str, severity: float) -> Verdict:
+    from monitoring import stream
+
+    since = time.time()
+    with journal.step("break", f"Break the input: {how}", model, usually_s=10):
+        stream.play(model, how, severity, SHIFTED, SEED + 500, label=True, bar=False)
+    _wait_logged(model, since, SHIFTED)
+    from monitoring.models import Verdict as Row
+
+    running.run_flow("monitor", model=model, since=since)
+    row = Row.objects.filter(model=model).order_by("-time").first()
+    if row is None:
+        raise MissingService("the monitor left no verdict", mend="`visionloop logs flows` says why")
+    return _verdict(model, str(row.id))
+
+
+def _verdict(model: str, identity: str) -> Verdict:
+    from monitoring.watch import Verdict as Found
+
+    folder = settings().var / "reports" / model / identity
+    said = json.loads((folder / "verdict.json").read_text())
+    return Found(**{**said, "folder": folder, "responsible": tuple(said["responsible"])})
+
+
+def _heal(model: str, verdict: Verdict) -> None:
+    """The monitor's event starts the retraining flow in the worker; here we only watch the journal."""
+    if verdict.action != "retrain":
+        with journal.step("heal", "Heal by retraining", model) as running_step:
+            running_step.skip(
+                "not needed: this version knows such input already (`make demo FRESH=1` tells it all again)"
+                if not verdict.drifted
+                else f"the verdict asks for {verdict.action!r} instead"
+            )
+        return
+    offset, begun = journal.end_of_file(), False
+    limit = time.monotonic() + HEAL_BEGINS_S
+    while time.monotonic() < limit:
+        lines, offset = journal.read(offset)
+        for line in lines:
+            if line.get("step") == "heal" and line.get("kind") == "start":
+                begun, limit = True, time.monotonic() + HEAL_ENDS_S
+            if line.get("step") == "heal" and line.get("kind") == "finish":
+                if line.get("outcome") == "failed":
+                    raise VisionloopError(
+                        f"retraining failed: {line.get('note')}", mend="`visionloop logs flows` says why"
+                    )
+                return
+        time.sleep(0.3)
+    raise MissingService(
+        "the retraining flow did not " + ("end" if begun else "begin"),
+        expected="Prefect's trigger to start it on the drift event",
+        mend=f"`visionloop logs flows` says why; `visionloop retrain {model}` starts it by hand",
+    )
+
+
+def _quiet(model: str, how: str, severity: float, before: Verdict) -> None:
+    """The same stream again, against what is live now."""
+    from monitoring import stream
+
+    since = time.time()
+    with journal.step("replay", "The same stream again", model, usually_s=10):
+        stream.play(model, how, severity, SHIFTED, SEED + 500, step="replay", label=True, bar=False)
+    _wait_logged(model, since, SHIFTED)
+    after = steps.watch(model, since=since, step="quiet")
+    old, new = _mean_score(model, before.version, before.time), _mean_score(model, after.version, after.time)
+    metric = catalog.get(model).metric.title
+    says = "quiet: no drift" if not after.drifted else f"still not quiet: {after.why}"
+    compare = {
+        "metric": metric,
+        "rows": [{"name": "the shifted stream, served", "before": old, "after": new}],
+        "before": f"version {before.version}",
+        "after": f"version {after.version}",
+    }
+    data = {"compare": compare} if old is not None and new is not None and before.version != after.version else {}
+    numbers = f"; {metric} {old:.3f} before, {new:.3f} now" if data and old is not None and new is not None else ""
+    journal.fact("quiet", says + numbers, model, **data)
+
+
+def _mean_score(model: str, version: int, until: float) -> float | None:
+    """Mean score of the labelled predictions of a version before a moment."""
+    from datetime import UTC, datetime
+
+    from django.db.models import Avg
+
+    from monitoring.models import Feedback
+
+    rows = Feedback.objects.filter(
+        prediction__model=model, prediction__version=version, prediction__time__lte=datetime.fromtimestamp(until, UTC)
+    )
+    found = rows.aggregate(mean=Avg("score"))["mean"]
+    return float(found) if found is not None else None
+
+
+def _wait_logged(model: str, since: float, count: int) -> None:
+    """Predictions reach the database off the hot path: within a second or two."""
+    from datetime import UTC, datetime
+
+    from monitoring.models import Prediction
+
+    began = datetime.fromtimestamp(since, UTC)
+    end = time.monotonic() + 15
+    while Prediction.objects.filter(model=model, time__gte=began).count() < count and time.monotonic() < end:
+        time.sleep(0.2)
+
+
+def _told_for() -> float:
+    lines, _ = journal.read()
+    begun = [line["time"] for line in lines if line.get("kind") == "story"]
+    return time.time() - float(begun[-1]) if begun else 0.0
+
+
+def _keep(model: str) -> Path:
+    from flows.story.view import write_story
+
+    return write_story(settings().var / "story" / "story.html", statuses=Stack().status() if Stack().running() else ())
+
+
+def _closing(console: Console, model: str, page: Path, seconds: float) -> None:
+    s = settings()
+    console.print(f"\n[bold]The whole loop took {seconds / 60:.1f} minutes.[/] What to look at:")
+    for name, address in (
+        ("the story, live", s.home_address),
+        ("the story, a file", str(page)),
+        ("MLflow", s.mlflow_address),
+        ("Prefect", s.prefect_address.removesuffix("/api")),
+        ("the API", f"{s.router_address}/v1/models/{model}/docs"),
+        ("drift reports", f"{s.home_address}/reports/  (Evidently's own view: visionloop ui drift)"),
+    ):
+        console.print(f"  {name:<18} {address}", highlight=False)
+    console.print("\nThe stack stays up. [bold]make down[/] (or `visionloop down`) stops it.")
+
+
