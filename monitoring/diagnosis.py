@@ -85,11 +85,12 @@ def diagnose(s: Situation) -> Diagnosis:
 
 
 def _moved(moved: str, worse: str, s: Situation) -> Diagnosis:
+    if not s.labels:
+        return Diagnosis("label", f"{moved}; no labels tell how good the answers are ({ENOUGH_LABELS} let it retrain)")
     so_far = worse or _holds(s.performance)
     if s.labels >= ENOUGH_LABELS:
-        return Diagnosis("retrain", f"{moved}; {so_far}; {s.labels} labels are there, enough to learn from")
-    missing = f"{s.labels} labels are there, {ENOUGH_LABELS} are needed to retrain"
-    return Diagnosis("label", f"{moved}; {so_far}; {missing}")
+        return Diagnosis("retrain", f"{moved}; {so_far}; that many labels are enough to learn from")
+    return Diagnosis("label", f"{moved}; {so_far}; {ENOUGH_LABELS} labels are needed to retrain, {s.labels} are there")
 
 
 def _only_worse(worse: str, s: Situation) -> Diagnosis:
@@ -107,7 +108,7 @@ def describe(finding: Finding) -> str:
     data, answers = finding.test("data"), finding.test("prediction")
     for test, what in ((data, "the inputs"), (answers, "the answers")):
         if test and test.drifted:
-            columns = sorted((c for c in test.columns if c.drifted), key=lambda c: -c.distance)[:3]
+            columns = sorted((c for c in test.columns if c.drifted), key=lambda c: -c.shift)[:3]
             names = ", ".join(
                 f"{c.name.split('.', 1)[1].replace('_', ' ')} {c.reference[1]:.3g} -> {c.window[1]:.3g}"
                 for c in columns
@@ -125,5 +126,5 @@ def _worse(p: Performance) -> str:
 
 def _holds(p: Performance | None) -> str:
     if p is None:
-        return "no labels tell how good the answers are"
+        return "there are too few labels to tell how good the answers are"
     return f"the score on {p.labels} labelled inputs is {p.window:.3f} (reference {p.reference:.3f})"

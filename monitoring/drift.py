@@ -85,6 +85,12 @@ class Column:
     reference: tuple[float, float, float]
     window: tuple[float, float, float]
 
+    @property
+    def shift(self) -> float:
+        """How far the median moved, in widths of the reference's 5-95 % range."""
+        low, middle, high = self.reference
+        return abs(self.window[1] - middle) / max(high - low, 1e-9)
+
 
 @dataclass(frozen=True)
 class Test:

@@ -46,7 +46,8 @@ def write(
     with _lock:
         _register()
     thresholds = {c.name: test.threshold for test in finding.tests for c in test.columns}
-    names = sorted(thresholds, key=lambda name: -_distance(finding, name))
+    columns = [(c.drifted, c.shift, c.name) for test in finding.tests for c in test.columns]
+    names = [name for _, _, name in sorted(columns, reverse=True)]
     definition = DataDefinition(numerical_columns=names)
     whole = DriftedColumnsCount(
         columns=names, num_method=METHOD, per_column_threshold=thresholds, drift_share=1 / max(len(names), 1)
@@ -67,7 +68,7 @@ def _register() -> None:
     from evidently.legacy.core import ColumnType
     from scipy.stats import ks_2samp
 
-    if METHOD in registry._registered_stattests:
+    if METHOD in registry._registered_stat_tests:
         return
     test = registry.StatTest(
         name=METHOD,
@@ -91,10 +92,6 @@ def _add_to_workspace(model: str, run: object, title: str) -> str:
     project = known[0] if known else home.create_project(model, description=f"Drift verdicts of {model}")
     home.add_run(project.id, run, include_data=False, name=title)  # type: ignore[arg-type]
     return str(project.id)
-
-
-def _distance(finding: Finding, name: str) -> float:
-    return next(c.distance for test in finding.tests for c in test.columns if c.name == name)
 
 
 def _frame(table: Table, names: list[str]) -> pd.DataFrame:

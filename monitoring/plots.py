@@ -18,9 +18,9 @@ COLUMNS, ROWS = 3, 2
 
 
 def distributions(reference: Table, window: Table, finding: Finding) -> bytes:
-    """Reference and window, one panel for each of the columns with the largest distances for their threshold."""
+    """Reference and window, one panel for each of the columns that moved farthest."""
     panels = [(test, column) for test in finding.tests for column in test.columns]
-    panels.sort(key=lambda p: -p[1].distance / max(p[0].threshold, 1e-9))
+    panels.sort(key=lambda p: (not p[1].drifted, -p[1].shift if p[1].drifted else -p[1].distance))
     figure, axes = _figure(COLUMNS * 3.6, ROWS * 2.5, ROWS, COLUMNS)
     for axis, (test, column) in zip(axes, panels, strict=False):
         a, b = reference.columns[column.name], window.columns[column.name]

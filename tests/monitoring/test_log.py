@@ -75,7 +75,7 @@ def test_kill_9_loses_and_doubles_nothing(operational: Path, home: Path) -> None
         assert child.stdout is not None
         told += [child.stdout.readline().strip() for _ in range(400)]
         os.kill(child.pid, signal.SIGKILL)
-        told += [line for line in child.stdout.read().split("\n")[:-1]]
+        told += list(child.stdout.read().split("\n")[:-1])
         child.wait()
     adopter = PredictionLog("adopter")
     adopter.start()
@@ -93,7 +93,8 @@ def test_segments_of_living_processes_are_left_alone(operational: Path, home: Pa
     owner.record(make_record())
     other.start()
     time.sleep(0.6)
-    assert count() == 0 and len(spool(home)) == 2
+    assert count() == 0
+    assert len(spool(home)) == 2
     other.close()
     owner.start()
     owner.close()
@@ -214,7 +215,8 @@ def test_retention_by_age_and_by_room(home: Path, monkeypatch: pytest.MonkeyPatc
     pruned = inputs.prune(now)
     left = {path.name for path in (home / "var" / "inputs").glob("*/*/*")}
     assert left == {"b.nii", "c.nii"}
-    assert pruned.files == 2 and pruned.left == 800_000
+    assert pruned.files == 2
+    assert pruned.left == 800_000
     assert len(list((home / "var" / "inputs" / "skin_segmentation").iterdir())) == len(
         {p.parent for p in (home / "var" / "inputs").glob("*/*/*")}
     )
@@ -229,7 +231,8 @@ def test_no_retention_keeps_no_input(operational: Path, home: Path, monkeypatch:
     log.start()
     log.record(make_record(), b"body")
     log.close()
-    assert count() == 1 and not list((home / "var").glob("inputs/*/*/*"))
+    assert count() == 1
+    assert not list((home / "var").glob("inputs/*/*/*"))
 
 
 def test_recording_is_cheap(operational: Path) -> None:

@@ -1,0 +1,53 @@
+"""Measures what the thresholds promise: `python -m monitoring.calibration BUNDLE [--splits 100]`.
+
+Each split deals the cases of the bundle's own reference into two halves, which come from one distribution by
+construction, and judges one against the other: every alarm is a false one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from monitoring import drift, tables
+from monitoring.drift import Table
+from registry.bundle import open_bundle
+from registry.errors import VisionloopError
+from registry.settings import settings
+
+
+def false_alarms(reference: Table, splits: int, alpha: float, *, rows: int | None = None, seed: int = 0) -> int:
+    """How many of `splits` null splits raise an alarm; the window has `rows` rows (default: half the reference)."""
+    rng, count = np.random.default_rng(seed), 0
+    size = rows or len(reference) // 2
+    for number in range(splits):
+        order = rng.permutation(len(reference))
+        finding = drift.judge(reference.take(order[size:]), reference.take(order[:size]), alpha, seed=number)
+        count += finding.drifted
+    return count
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m monitoring.calibration", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("bundle", type=Path, help="folder of a bundle")
+    parser.add_argument("--splits", type=int, default=100)
+    given = parser.parse_args(arguments)
+    alpha = settings().false_alarm_rate
+    try:
+        reference = tables.read_reference(open_bundle(given.bundle, verify=False))
+    except VisionloopError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    found = false_alarms(reference, given.splits, alpha)
+    print(f"{found} false alarms in {given.splits} null splits of {len(reference)} cases; at most {alpha:.0%} stated")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

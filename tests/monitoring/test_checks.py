@@ -1,0 +1,98 @@
+"""The data check, run as the pipeline runs it, on whole and on broken data."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from registry import catalog
+from registry.settings import settings
+
+MODEL = "skin_segmentation"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("whole") / MODEL
+    root.mkdir()
+    catalog.get(MODEL).data.synthesise(root, {"seed": 3, "train": 12, "val": 8})
+    return root
+
+
+@pytest.fixture
+def data(home: Path, whole: Path) -> Path:
+    root = home / "data" / MODEL
+    shutil.copytree(whole, root)
+    return root
+
+
+def check() -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "monitoring.checks", MODEL]
+    env = settings().child_environment()
+    return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+
+
+def test_whole_data_passes_and_leaves_the_same_bytes_each_time(home: Path, data: Path) -> None:
+    began = time.monotonic()
+    first = check()
+    assert first.returncode == 0, first.stderr
+    assert time.monotonic() - began < 60
+    result = home / "build" / MODEL / "validation" / "result.json"
+    once = result.read_bytes()
+    said = json.loads(once)
+    assert said["valid"]
+    assert said["cases"] == 20
+    assert len(said["checks"]) >= 8
+    assert check().returncode == 0
+    assert result.read_bytes() == once
+    assert str(home) not in once.decode()
+
+
+def test_broken_data_is_named_explained_and_leaves_no_result(home: Path, data: Path) -> None:
+    image = data / "train" / "train-000" / "image.nii.gz"
+    image.write_bytes(image.read_bytes()[:300])
+    shutil.copyfile(data / "val" / "val-001" / "image.nii.gz", data / "train" / "train-005" / "image.nii.gz")
+    (data / "train" / "train-004" / "mask.nii.gz").unlink()
+    found = check()
+    assert found.returncode == 5
+    for case in ("train-000", "train-004", "train-005"):
+        assert case in found.stderr
+    assert "leakage" in found.stderr
+    assert "to mend it" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert not (home / "build").exists()
+    pages = list((home / "var" / "data-docs").rglob("*.html"))
+    assert any("Not fit for training" in page.read_text() for page in pages)
+
+
+def test_the_data_docs_load_nothing_from_elsewhere(home: Path, data: Path) -> None:
+    assert check().returncode == 0
+    docs = home / "var" / "data-docs"
+    files = [*docs.rglob("*.html"), *docs.rglob("*.css")]
+    assert {path.name for path in files} >= {"index.html", "latest.html", "style.css"}
+    for file in files:
+        text = file.read_text()
+        assert not re.search(r"(?:src=|href=|url\(|@import)\s*[\"']?(?:https?:)?//", text), file
+        assert "<script" not in text
+        for link in re.findall(r'href="([^"#]+)"', text):
+            assert (file.parent / link).is_file(), f"{file.name} links to {link}"
+
+
+def test_no_data_set_says_how_to_get_one(home: Path) -> None:
+    found = check()
+    assert found.returncode == 5
+    assert "visionloop data synth" in found.stderr
+
+
+def test_an_unknown_model_is_a_clear_error(home: Path) -> None:
+    command = [sys.executable, "-m", "monitoring.checks", "skin_segmentaton"]
+    found = subprocess.run(command, capture_output=True, text=True, env=settings().child_environment(), check=False)
+    assert found.returncode == 4
+    assert "did you mean 'skin_segmentation'" in found.stderr

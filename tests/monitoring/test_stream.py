@@ -1,0 +1,97 @@
+"""A stream played over HTTP: predicted, logged, labelled, judged."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from monitoring import feedback, stream, watch
+from monitoring.log import PredictionLog
+from registry import catalog, journal
+from registry.bundle import Bundle
+from registry.errors import BadInput, MissingService, NotFound
+from registry.predictor import Predictor
+from tests.bundles import MODEL, make_tiny_bundle
+from tests.monitoring.conftest import make_record
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture
+def service(operational: Path, bundle: Bundle) -> Iterator[str]:
+    """A real HTTP server with a real predictor and a real log; the first request finds it not ready yet."""
+    predictor, log, calls = Predictor(bundle, threads=1), PredictionLog("service"), iter(range(10**6))
+
+    async def predict(request: Request) -> Response:
+        if next(calls) == 0:
+            return JSONResponse({}, 503, {"Retry-After": "0"})
+        async with request.form() as form:
+            body = await form["file"].read()  # type: ignore[union-attr]
+        one = predictor(body)
+        record = make_record(
+            image_statistics=one.image_statistics,
+            prediction_statistics=one.prediction_statistics,
+            embedding=one.embedding,
+        )
+        log.record(record, body)
+        return JSONResponse(one.result.to_json(), headers={"X-Prediction-Id": record.id})
+
+    app = Starlette(routes=[Route(f"/v1/models/{MODEL}/predict", predict, methods=["POST"])])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    log.start()
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(10)
+    log.close()
+
+
+def test_a_shifted_labelled_stream_is_logged_and_drifts(service: str, bundle: Bundle) -> None:
+    how = next(iter(catalog.get(MODEL).shift.HOW))
+    ids = stream.play(MODEL, how, 0.8, 18, seed=5, address=service, label=True)
+    assert len(set(ids)) == 18
+    assert len(feedback.labelled(MODEL, ids)) == 18
+    verdict = watch.watch(MODEL, 1, bundle, evidently=False)
+    assert verdict.drifted
+    assert verdict.labels == 18
+    lines, _ = journal.read()
+    assert [line["done"] for line in lines if line["kind"] == "progress"] == list(range(1, 19))
+
+
+def test_the_same_seed_plays_the_same_inputs(service: str) -> None:
+    from monitoring.models import Prediction
+
+    ids = [stream.play(MODEL, None, 0.5, 2, seed=9, address=service)[1] for _ in range(2)]
+    end = time.monotonic() + 10
+    while Prediction.objects.filter(id__in=ids).count() < 2 and time.monotonic() < end:
+        time.sleep(0.1)
+    first, second = (Prediction.objects.get(id=number).image_statistics for number in ids)
+    assert first == second
+
+
+def test_errors_say_what_to_do(home: Path) -> None:
+    with pytest.raises(NotFound, match="one of"):
+        stream.play(MODEL, "fog", 0.5, 3, 0, "http://127.0.0.1:9")
+    with pytest.raises(BadInput, match="severity"):
+        stream.play(MODEL, "noise", 1.5, 3, 0, "http://127.0.0.1:9")
+    with pytest.raises(MissingService, match="visionloop up"):
+        stream.play(MODEL, "noise", 0.5, 3, 0, "http://127.0.0.1:9")

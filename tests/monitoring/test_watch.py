@@ -1,0 +1,218 @@
+"""Verdicts over real predictions of a small real bundle, stored in a real database."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from monitoring import feedback, inputs, watch
+from monitoring.log import PredictionLog
+from registry.bundle import Bundle
+from registry.predictor import Predictor
+from tests.bundles import AFFINE, MODEL, make_scan, make_tiny_bundle
+from tests.monitoring.conftest import make_record
+
+Send = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture
+def send(operational: Path, bundle: Bundle) -> Send:
+    """Predicts inputs and logs them as the service does."""
+    predictor = Predictor(bundle, threads=1)
+
+    def do(bodies: Sequence[bytes], version: int = 1) -> list[str]:
+        log, ids = PredictionLog("service"), []
+        log.start()
+        for body in bodies:
+            one = predictor(body)
+            record = make_record(
+                version=version,
+                image_statistics=one.image_statistics,
+                prediction_statistics=one.prediction_statistics,
+                embedding=one.embedding,
+            )
+            log.record(record, body)
+            ids.append(record.id)
+        log.close()
+        return ids
+
+    return do
+
+
+def scans(count: int, first: int = 5000, **changes: float) -> list[bytes]:
+    return [make_scan(first + n, (64, 48), **changes) for n in range(count)]
+
+
+def inverted(body: bytes) -> bytes:
+    image = nib.Nifti1Image.from_bytes(gzip.decompress(body))
+    voxels = np.asarray(image.dataobj)
+    return gzip.compress(nib.Nifti1Image(voxels.max() - voxels, image.affine).to_bytes(), mtime=0)
+
+
+def mask(shape: tuple[int, ...] = (64, 48), full: bool = False) -> bytes:
+    voxels = np.full(shape, int(full), np.uint8)
+    voxels[20:40, 15:30] = 1
+    return nib.Nifti1Image(voxels, AFFINE).to_bytes()
+
+
+def test_without_drift_the_verdict_is_quiet(send: Send, bundle: Bundle) -> None:
+    from monitoring.models import Verdict
+
+    send(scans(24))
+    verdict = watch.watch(MODEL, 1, bundle, evidently=False)
+    assert (verdict.action, verdict.drifted, verdict.predictions) == ("none", False, 24)
+    assert Verdict.objects.get(id=verdict.id).action == "none"
+
+
+def test_drift_without_labels_asks_for_labels_of_the_images_responsible(send: Send, bundle: Bundle) -> None:
+    send(scans(8))
+    noisy = send(scans(16, first=2000, noise=0.25))
+    verdict = watch.watch(MODEL, 1, bundle, evidently=False)
+    assert verdict.action == "label"
+    assert verdict.kinds["data"]
+    assert set(verdict.responsible[:16]) == set(noisy)
+    assert "noise" in verdict.why
+    assert len(list(verdict.folder.glob("responsible-*.jpg"))) == watch.SHOWN
+
+
+def test_drift_with_labels_says_retrain_and_the_score_is_measured(send: Send, bundle: Bundle) -> None:
+    ids = send(scans(20, first=2000, noise=0.25))
+    for number in ids:
+        feedback.give(number, mask(), "a radiologist")
+    verdict = watch.watch(MODEL, 1, bundle, evidently=False)
+    assert verdict.action == "retrain"
+    assert verdict.labels == 20
+    assert verdict.kinds["performance"]
+    assert "score fell" in verdict.why
+    assert len(feedback.labelled(MODEL, ids)) == 20
+
+
+def test_inverted_inputs_are_a_fault_of_the_source_and_nothing_to_learn_from(send: Send, bundle: Bundle) -> None:
+    ids = send([inverted(body) for body in scans(20)])
+    for number in ids:
+        feedback.give(number, mask(), "a radiologist")
+    verdict = watch.watch(MODEL, 1, bundle, evidently=False)
+    assert verdict.action == "bad_input"
+    assert "inverted" in verdict.why
+
+
+def test_requests_that_fail_are_bad_input(send: Send, bundle: Bundle) -> None:
+    send(scans(10))
+    log = PredictionLog("service")
+    log.start()
+    for _ in range(10):
+        log.record(make_record(outcome="BadInput", status=422, embedding=[], image_statistics={}))
+    log.close()
+    verdict = watch.watch(MODEL, 1, bundle, evidently=False)
+    assert verdict.action == "bad_input"
+    assert "10 x BadInput" in verdict.why
+    assert verdict.errors == 10
+
+
+def test_a_new_version_that_scores_worse_on_the_same_inputs_is_rolled_back(send: Send, bundle: Bundle) -> None:
+    send(scans(1), version=1)
+    time.sleep(0.01)
+    for number in send(scans(12), version=2):
+        feedback.give(number, mask(full=True), "a radiologist")
+    verdict = watch.watch(MODEL, 2, bundle, evidently=False)
+    assert verdict.action == "roll_back"
+    assert verdict.kinds == {
+        "data": False,
+        "prediction": False,
+        "embedding": False,
+        "performance": True,
+    }
+
+
+def test_too_few_predictions_are_not_judged(send: Send, bundle: Bundle) -> None:
+    send(scans(3, noise=0.25))
+    verdict = watch.watch(MODEL, 1, bundle, evidently=False)
+    assert verdict.action == "none"
+    assert "too few" in verdict.why
+    assert "too few" in verdict.page.read_text()
+
+
+def test_the_window_can_be_cut_by_number_and_by_time(send: Send, bundle: Bundle) -> None:
+    send(scans(10, noise=0.25))
+    middle = time.time()
+    time.sleep(0.01)
+    send(scans(12))
+    assert watch.watch(MODEL, 1, bundle, last=12, evidently=False).predictions == 12
+    assert watch.watch(MODEL, 1, bundle, since=middle, evidently=False).action == "none"
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_evidently_keeps_the_run(
+    send: Send, bundle: Bundle, home: Path
+) -> None:
+    send(scans(24, noise=0.12))
+    verdict = watch.watch(MODEL, 1, bundle)
+    page = verdict.page.read_text()
+    assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", page)
+    assert "report.html" in page
+    assert (verdict.folder / "report.html").stat().st_size > 1_000_000
+    said = json.loads((verdict.folder / "verdict.json").read_text())
+    assert said["id"] == verdict.id
+    assert said["scores"]["distributions"]["drifted"]
+    runs = list((home / "var" / "evidently").glob("*/snapshots/*.json"))
+    assert len(runs) == 1
+    # Evidently calls the same columns drifted as the verdict does.
+    drifted = {c["name"] for t in said["scores"]["distributions"]["tests"] for c in t["columns"] if c["drifted"]}
+    assert drifted
+    stored = json.loads(runs[0].read_text())["metric_results"].values()
+    counts = [result["count"]["value"] for result in stored if "count" in result and "share" in result]
+    assert counts == [len(drifted)]
+
+
+def test_feedback_for_an_unknown_prediction_or_that_is_no_label_is_refused(send: Send) -> None:
+    from monitoring.models import Feedback
+    from registry.errors import BadInput, NotFound
+
+    (number,) = send(scans(1))
+    with pytest.raises(NotFound):
+        feedback.give(uuid.uuid4().hex, mask(), "me", wait_s=0)
+    for bad in (b"no NIfTI", "/etc/passwd"):
+        with pytest.raises(BadInput):
+            feedback.give(number, bad, "me")
+    assert Feedback.objects.count() == 0
+
+
+def test_a_second_label_replaces_the_first_and_one_of_another_shape_is_told(send: Send, bundle: Bundle) -> None:
+    from monitoring.models import Feedback
+
+    (number,) = send(scans(1))
+    feedback.give(number, mask((10, 10)), "me")
+    predictor = Predictor(bundle, threads=1)
+    assert feedback.score_pending(MODEL, 1, predictor) == 0
+    assert "10 x 10" in Feedback.objects.get().problem
+    feedback.give(number, mask(), "someone who looked")
+    assert feedback.score_pending(MODEL, 1, predictor) == 1
+    row = Feedback.objects.get()
+    assert row.source == "someone who looked"
+    assert 0 < (row.score or 0) < 1
+    assert row.problem == ""
+
+
+def test_a_label_without_its_input_keeps_the_reason(send: Send, bundle: Bundle) -> None:
+    from monitoring.models import Feedback, Prediction
+
+    (number,) = send(scans(1))
+    feedback.give(number, mask(), "me")
+    feedback.input_file(Prediction.objects.get(id=number)).unlink()
+    assert feedback.score_pending(MODEL, 1, Predictor(bundle, threads=1)) == 0
+    assert Feedback.objects.get().problem
+    assert feedback.labelled(MODEL) == []
+    assert inputs.folder().is_dir()
