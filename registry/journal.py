@@ -1,7 +1,8 @@
 """The journal: an append-only file of what the loop is doing, one JSON object a line.
 
 Stages, flows and services write it; the terminal's progress bar, Prefect's progress artifact and the story
-page all read the same lines. A line is {"time", "kind", "step", "model", ...}; kinds:
+page all read the same lines. A line is {"time", "pid", "kind", "step", "model", ...}; the pid tells a step that
+still runs from one whose process was killed. Kinds:
 
     start     a step began            {"title", "usually_s"}
     progress  how far it is           {"done", "total", "unit", "note"}
@@ -30,7 +31,8 @@ def path() -> Path:
 
 def write(kind: str, step: str, model: str = "", **fields: Any) -> None:
     """Appends one line. O_APPEND keeps lines of concurrent writers whole; a full disk only loses the line."""
-    line = json.dumps({"time": time.time(), "kind": kind, "step": step, "model": model, **fields}, default=str)
+    who = {"time": time.time(), "pid": os.getpid(), "kind": kind, "step": step, "model": model}
+    line = json.dumps({**who, **fields}, default=str)
     try:
         path().parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path(), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

@@ -118,7 +118,10 @@ def main() -> NoReturn:
 
 def _run(arguments: list[str]) -> int:
     try:
-        code = cli.main(args=arguments, prog_name="visionloop", standalone_mode=False)
+        if "_VISIONLOOP_COMPLETE" in os.environ:  # the shell asks what may follow
+            cli.main(args=arguments, prog_name="visionloop")
+        with cli.make_context("visionloop", arguments) as context:
+            code = cli.invoke(context)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as error:
@@ -133,7 +136,7 @@ def _run(arguments: list[str]) -> int:
         click.echo("stopped", err=True)
         return 130
     except BrokenPipeError:
-        # The reader (head, less) has left. Python would complain once more while closing stdout.
+        # The reader (head, less) has left: not an error. Python would complain once more while closing stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:

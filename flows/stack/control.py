@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from flows.stack import layout, orphans, ports
 from flows.stack.process import ProcessSpec, ProcessStatus
 from registry import errors
@@ -137,7 +135,7 @@ class Stack:
             if self.running():
                 self._ask("POST", "/down")
                 if guardian is not None:
-                    psutil.wait_procs([guardian], timeout=_DOWN_WITHIN_S)
+                    orphans.wait([guardian], _DOWN_WITHIN_S)
             swept = orphans.end(orphans.find(self.config.var))
             for pattern in ("*.json", "*.sock"):
                 for file in self.run.glob(pattern):

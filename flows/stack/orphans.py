@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def find(var: Path, name: str = "") -> list[psutil.Process]:
             process = recorded(file)
             if process is not None:
                 found[process.pid] = process
-    return [process for pid, process in found.items() if pid not in spared and _alive(process)]
+    return [process for pid, process in found.items() if pid not in spared and alive(process)]
 
 
 def end(processes: list[psutil.Process], grace_s: float = 3.0) -> int:
@@ -63,16 +64,27 @@ def end(processes: list[psutil.Process], grace_s: float = 3.0) -> int:
     for process in processes:
         with suppress(psutil.Error):
             process.terminate()
-    _, alive = psutil.wait_procs(processes, timeout=grace_s)
-    for process in alive:
+    for process in wait(processes, grace_s):
         with suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(alive, timeout=3)
+    wait(processes, 3.0)
     return len(processes)
 
 
-def _alive(process: psutil.Process) -> bool:
+def wait(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Waits until they are gone; returns those that are not. A zombie is gone: in a container the first process may
+    take seconds to reap it, or never do."""
+    limit = time.monotonic() + timeout_s
+    left = [process for process in processes if alive(process)]
+    while left and time.monotonic() < limit:
+        time.sleep(0.02)
+        left = [process for process in left if alive(process)]
+    return left
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether that very process still runs."""
     try:
-        return process.status() != psutil.STATUS_ZOMBIE
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False

@@ -8,6 +8,9 @@ A step's facts (`registry.journal.fact(step, text, model, **data)`) may carry, i
     table={"columns": [...], "rows": [[...]], "mark": index of the row to set apart} or {"name": value, ...}
     compare={"metric": "Dice", "rows": [{"name", "before", "after"}], "before": "v1", "after": "v2"}
     alarm=True                           sets the fact apart: a drift alarm, a refusal
+    history=[{"epoch", "loss", "val_...": ...}]      learning curves
+    variants=[registry.bundle.Variant as JSON]     the compression table, the chosen row marked
+    docs=path                                      a link to the data docs
     granted=bool, reasons=[{"rule", "passed", "found", "expected"}]     a decision
 """
 

@@ -34,6 +34,39 @@ def before_after(compare: Mapping[str, Any]) -> Markup:
     return Markup(f'{legend}<div class="bars pairs">{"".join(out)}</div>')
 
 
+_WIDE, _HIGH = 340, 130
+
+
+def curves(history: Sequence[Mapping[str, Any]]) -> Markup:
+    """Learning curves: the losses in one panel, everything else that was measured on held-out data in another."""
+    rows = [row for row in history if isinstance(row, Mapping)]
+    names = [name for name in (rows[0] if rows else {}) if name.endswith("loss") or name.startswith("val_")]
+    panels = (
+        [name for name in names if name.endswith("loss")],
+        [name for name in names if not name.endswith("loss")],
+    )
+    drawn = "".join(_panel(panel, rows) for panel in panels if panel)
+    return Markup(f'<div class="curves">{drawn}</div>' if len(rows) > 1 and drawn else "")
+
+
+def _panel(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    series = {name: [float(row[name]) for row in rows if name in row] for name in names}
+    values = [value for line in series.values() for value in line]
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+    lines, legend = [], []
+    for index, (name, line) in enumerate(series.items()):
+        step = _WIDE / max(1, len(line) - 1)
+        points = " ".join(f"{i * step:.1f},{_HIGH - (v - low) / span * _HIGH:.1f}" for i, v in enumerate(line))
+        lines.append(f'<polyline class="line{index}" points="{points}"/>')
+        legend.append(f'<span class="line{index}">{escape(name.replace("_", " "))} {line[-1]:.3f}</span>')
+    label = f"{', '.join(names)} over {len(rows)} epochs, from {low:.3g} to {high:.3g}"
+    return (
+        f'<div><svg viewBox="-3 -3 {_WIDE + 6} {_HIGH + 6}" role="img" aria-label="{escape(label)}">{"".join(lines)}'
+        f'</svg><p class="legend">{"".join(legend)}<span class="metric">{len(rows)} epochs</span></p></div>'
+    )
+
+
 def timings(steps: Sequence[Step]) -> Markup:
     """One bar a step that took time, to scale."""
     rows = [

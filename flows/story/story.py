@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
+
 from registry import journal
 
 StepState = Literal["pending", "running", "done", "skipped", "failed"]
@@ -70,6 +72,14 @@ class Step:
     facts: list[Fact] = field(default_factory=list)
     parts: list[Step] = field(default_factory=list)
     """Steps that ran inside this one."""
+    pid: int = 0
+    depth: int = 0
+    """How often it was begun again from inside: a flow's step and the same step of the stage that it runs are one."""
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether it still runs by its own account, but its process is gone."""
+        return self.state == "running" and self.pid > 0 and not psutil.pid_exists(self.pid)
 
     @property
     def events(self) -> list[Fact | Step]:
@@ -117,9 +127,9 @@ def walk(steps: Sequence[Step]) -> list[Step]:
     return [inner for step in steps for inner in (step, *walk(step.parts))]
 
 
-def _abandon(steps: Sequence[Step]) -> None:
-    """What still runs when its whole ends was killed before it could say so."""
-    for step in walk(steps):
+def _fail(steps: Sequence[Step]) -> None:
+    """For steps whose process was killed before it could say so."""
+    for step in steps:
         if step.state == "running":
             step.state, step.note = "failed", "did not finish"
 
@@ -143,6 +153,7 @@ class Reader:
         lines, self._offset = journal.read(self._offset, source)
         for line in lines:
             self._take(line)
+        _fail([step for step in walk(self._story.steps + self._story.since) if step.abandoned])
         return self._with_pending()
 
     def _fresh(self) -> None:
@@ -162,7 +173,7 @@ class Reader:
             self._story.ended, self._story.closing = when, str(line.get("text", ""))
             self._story.outcome = str(line.get("outcome", "done"))
             self._whole = None
-            _abandon(self._story.steps)
+            _fail(walk(self._story.steps))
         elif kind == "start":
             self._start(name, line, when)
         elif kind in ("progress", "fact", "finish"):
@@ -175,8 +186,12 @@ class Reader:
         self._count += 1
         past = self._past[name]
         earlier = self._latest.get(name)
-        if earlier is not None and earlier.state == "running":  # its process was killed before it could say so
-            earlier.state, earlier.note = "failed", "did not finish"
+        if earlier is not None and earlier.state == "running":
+            if earlier.pid and not earlier.abandoned:
+                earlier.depth += 1
+                earlier.usually_s = earlier.usually_s or line.get("usually_s")
+                return earlier
+            _fail([earlier])
         step = Step(
             key=f"{name}-{self._count}",
             name=name,
@@ -184,6 +199,7 @@ class Reader:
             model=str(line.get("model", "")),
             state="running" if begun else "done",
             began=when,
+            pid=int(line.get("pid") or 0),
             usually_s=line.get("usually_s") or (statistics.median(past[-5:]) if past else None),
         )
         if self._whole is not None and name not in CONTAINERS:
@@ -200,12 +216,24 @@ class Reader:
         step.unit, step.doing = str(line.get("unit", "")), str(line.get("note", ""))
 
     def _fact(self, step: Step, line: dict[str, Any], when: float) -> None:
-        data = line.get("data") or {}
+        text, data = str(line.get("text", "")), line.get("data") or {}
         if isinstance(data.get("data"), dict):  # fact(..., data={...}) and fact(..., **{...}) mean the same
             data = {**data, **data.pop("data")}
-        step.facts.append(Fact(str(line.get("text", "")), when, data))
+        running = [one for one in self._latest.values() if one.state == "running" and one is not self._whole]
+        if step.state != "running" and running:
+            step = max(
+                running, key=lambda one: one.began
+            )  # said under the name of a step that is over, by what works for the present one
+        for fact in step.facts:
+            if fact.text == text:  # a package says it, then the flow says it with links and pictures
+                fact.data = {**fact.data, **data}
+                return
+        step.facts.append(Fact(text, when, data))
 
     def _finish(self, step: Step, line: dict[str, Any], when: float) -> None:
+        if step.depth > 0:
+            step.depth -= 1
+            return
         outcome = line.get("outcome", "done")
         step.state = outcome if outcome in ("done", "skipped", "failed") else "done"
         step.seconds = float(line.get("seconds") or 0.0)
@@ -214,7 +242,7 @@ class Reader:
             self._past[step.name].append(step.seconds)
         if step is self._whole:
             self._whole = None
-            _abandon(step.parts)
+            _fail(walk(step.parts))
 
     def _with_pending(self) -> Story:
         """The story with what is still to come; steps that ran as part of another count as begun."""

@@ -35,8 +35,30 @@ def templates() -> jinja2.Environment:
     environment.filters["clock"] = lambda seconds: time.strftime("%H:%M:%S", time.localtime(seconds))
     environment.filters["day"] = lambda seconds: time.strftime("%-d %B %Y, %H:%M", time.localtime(seconds))
     environment.filters["marked"] = marked
-    environment.globals.update(before_after=figures.before_after, timings=figures.timings)
+    environment.globals.update(before_after=figures.before_after, curves=figures.curves, timings=figures.timings)
     return environment
+
+
+def variants_table(variants: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The compression table of a bundle's variants (`registry.bundle.Variant` as JSON), the chosen one marked."""
+    columns = ["variant", "score", "95 % interval", "p50 ms", "p95 ms", "MB", "MMACs"]
+    rows = []
+    for one in variants:
+        score = one["score"]
+        interval = f"{score['low']:.3f} to {score['high']:.3f}"
+        times = [round(one["p50_ms"], 1), round(one["p95_ms"], 1)]
+        rows.append(
+            [
+                one["name"],
+                round(score["value"], 4),
+                interval,
+                *times,
+                round(one["size_mb"], 1),
+                round(one["macs"] / 1e6),
+            ]
+        )
+    mark = next((index for index, one in enumerate(variants) if one.get("chosen")), None)
+    return {"columns": columns, "rows": rows, "mark": mark}
 
 
 def marked(text: str) -> Markup:
@@ -167,8 +189,19 @@ class Page:
                 found.append({"src": source, "caption": str(entry.get("caption", ""))})
         return found
 
+    def links(self, fact: Fact) -> list[dict[str, str]]:
+        """The fact's own link, or the data docs that it names."""
+        data = fact.data
+        address, label = data.get("link"), data.get("label") or "look"
+        if not address and data.get("docs"):
+            address, label = data["docs"], "the data docs"
+        url = self.link(str(address)) if address else ""
+        return [{"url": url, "label": str(label)}] if url else []
+
     def table(self, fact: Fact) -> dict[str, Any]:
         given = fact.data.get("table")
+        if isinstance(fact.data.get("variants"), list):
+            given = variants_table(fact.data["variants"])
         if not isinstance(given, Mapping):
             return {}
         if "rows" in given:

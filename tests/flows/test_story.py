@@ -1,0 +1,293 @@
+"""The story: journal lines become steps, steps become a page that can be kept."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from flows import story
+from flows.story.figures import before_after, duration
+from flows.story.story import PLAN, Reader, Story
+from flows.story.view import Page, write_story
+from registry import journal
+from registry.settings import Settings
+
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+def told(config: Settings) -> Story:
+    return Reader(config.var / "journal.jsonl").read()
+
+
+def picture(config: Settings, name: str = "p.png") -> Path:
+    path = config.var / "story" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(PIXEL)
+    return path
+
+
+def test_a_step_runs_and_is_done_with_its_time_and_facts(config: Settings) -> None:
+    with journal.step("data", "Make the data", usually_s=12):
+        journal.progress("data", 3, 12, "cases", "phantom 3")
+        running = told(config).steps[0]
+        assert (running.state, running.share, running.usually_s) == ("running", 0.25, 12)
+        assert (running.doing, running.unit) == ("phantom 3", "cases")
+        journal.fact("data", "12 cases", table={"cases": 12})
+    done = told(config).steps[0]
+    assert (done.state, done.share, done.title) == ("done", 1.0, "Make the data")
+    assert done.seconds > 0
+    assert [fact.text for fact in done.facts] == ["12 cases"]
+
+
+def test_a_failed_step_says_why_and_a_skipped_one_too(config: Settings) -> None:
+    with pytest.raises(RuntimeError), journal.step("checks", "Check"):
+        raise RuntimeError("3 masks have another shape\nand more")
+    with journal.step("train", "Train") as step:
+        step.skip("nothing changed")
+    states = {step.name: (step.state, step.note) for step in told(config).steps}
+    assert states == {"checks": ("failed", "3 masks have another shape"), "train": ("skipped", "nothing changed")}
+
+
+def test_what_is_still_to_come_is_pending_in_order(config: Settings) -> None:
+    story.begin("The whole loop", "skin_segmentation")
+    with journal.step("stack", "Start"):
+        pass
+    with journal.step("data", "Data"):
+        names = [step.name for step in told(config).steps]
+    assert names == list(PLAN)
+    assert [step.state for step in told(config).steps][2:] == ["pending"] * (len(PLAN) - 2)
+
+
+def test_steps_inside_the_healing_are_its_parts_in_the_order_they_came(config: Settings) -> None:
+    with journal.step("heal", "Heal"):
+        journal.fact("heal", "40 labels")
+        with journal.step("train", "Fine-tune"):
+            journal.fact("train", "33 s")
+        journal.fact("heal", "better")
+    (heal,) = [step for step in told(config).steps if step.state != "pending"]
+    assert [getattr(one, "text", None) or one.title for one in heal.events] == ["40 labels", "Fine-tune", "better"]
+    assert heal.parts[0].facts[0].text == "33 s"
+
+
+def test_steps_that_overlap_stay_apart(config: Settings) -> None:
+    journal.write("start", "stack", title="Start the stack")
+    with journal.step("data", "Data"):
+        pass
+    journal.write("finish", "stack", seconds=9.0, outcome="done")
+    states = {step.name: step.state for step in told(config).steps if step.state != "pending"}
+    assert states == {"stack": "done", "data": "done"}
+
+
+def test_a_step_begun_again_inside_itself_is_one_step(config: Settings) -> None:
+    """A flow's step runs the stage, whose process journals the same step."""
+    with journal.step("decide", "Decide"):
+        with journal.step("decide", "Deciding"):
+            journal.fact("decide", "version 2 wins", granted=True)
+        assert told(config).steps[0].state == "running"
+        journal.fact("decide", "version 2 wins", link="decisions/x.html")
+    (decide,) = [step for step in told(config).steps if step.state != "pending"]
+    assert (decide.title, decide.state) == ("Decide", "done")
+    assert [fact.data for fact in decide.facts] == [{"granted": True, "link": "decisions/x.html"}]
+
+
+def test_what_is_said_under_a_finished_steps_name_belongs_to_the_one_that_runs(config: Settings) -> None:
+    with journal.step("verdict", "Look"):
+        journal.fact("monitor", "drift")
+    with journal.step("quiet", "Look again"):
+        journal.fact("monitor", "no drift")
+    assert {step.name: step.facts[0].text for step in told(config).steps if step.facts} == {
+        "verdict": "drift",
+        "quiet": "no drift",
+    }
+
+
+def dead_pid() -> int:
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    process.wait()
+    return process.pid
+
+
+def test_a_step_whose_process_is_gone_is_not_shown_as_running(config: Settings) -> None:
+    journal.write("start", "train", title="Train", pid=dead_pid())
+    (train,) = told(config).steps
+    assert (train.state, train.note) == ("failed", "did not finish")
+
+
+def test_a_step_whose_process_was_killed_does_not_run_for_ever(config: Settings) -> None:
+    journal.write("start", "train", title="Train", pid=dead_pid())
+    with journal.step("train", "Train again"):
+        pass
+    story.end("over")
+    first, second = told(config).steps
+    assert (first.state, first.note) == ("failed", "did not finish")
+    assert second.state == "done"
+
+
+def test_a_new_story_starts_afresh_but_knows_how_long_things_took(config: Settings) -> None:
+    story.begin("First")
+    journal.write("start", "train", title="Train")
+    journal.write("finish", "train", seconds=70.0, outcome="done")
+    story.end("done")
+    story.begin("Second")
+    journal.write("start", "train", title="Train")
+    found = told(config)
+    assert found.title == "Second"
+    (train,) = [step for step in found.steps if step.name == "train"]
+    assert (train.state, train.usually_s) == ("running", 70.0)
+
+
+def test_what_happens_after_the_end_is_told_apart(config: Settings) -> None:
+    story.begin("Loop")
+    with journal.step("train", "Train"):
+        pass
+    story.end("all well")
+    with journal.step("verdict", "Scheduled check"):
+        pass
+    found = told(config)
+    assert (found.closing, [step.title for step in found.since]) == ("all well", ["Scheduled check"])
+    assert [step.name for step in found.steps] == ["train"]
+
+
+def test_a_half_written_line_waits_and_a_spoilt_one_is_passed_over(config: Settings) -> None:
+    reader = Reader(config.var / "journal.jsonl")
+    config.var.mkdir(parents=True)
+    line = json.dumps({"time": 1.0, "kind": "start", "step": "train", "title": "Train"})
+    journal.path().write_text("{spoilt\n" + line[:20])
+    assert not reader.read().told
+    with journal.path().open("a") as file:
+        file.write(line[20:] + "\n")
+    assert reader.read().steps[0].state == "running"
+
+
+def test_a_journal_that_was_removed_is_read_from_its_beginning(config: Settings) -> None:
+    reader = Reader(config.var / "journal.jsonl")
+    for number in range(5):
+        journal.fact("data", f"a long fact number {number}")
+    assert reader.read().told
+    journal.path().unlink()
+    journal.fact("train", "new")
+    assert [step.name for step in reader.read().steps] == ["train"]
+
+
+class Outside(HTMLParser):
+    """Collects what a page loads from elsewhere, and its scripts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag == "script":
+            self.loads.append("script")
+        for name in ("src", "srcset", "data", "poster"):
+            if values.get(name):
+                self.loads.append(str(values[name]))
+        if tag == "link":
+            self.loads.append(str(values.get("href")))
+
+
+def whole_story(config: Settings) -> None:
+    story.begin("The whole loop", "skin_segmentation")
+    with journal.step("predict", "Predict", "skin_segmentation"):
+        journal.fact("predict", "One <prediction> of `v1`", picture=str(picture(config)), caption="a & b")
+    with journal.step("verdict", "Notice"):
+        images = [{"picture": str(picture(config, "q.png")), "caption": "bias"}]
+        journal.fact("verdict", "Drift", alarm=True, images=images, link="reports/x/report.html", label="report")
+    with journal.step("decide", "Decide"):
+        reasons = [{"rule": "floor", "passed": False, "found": "0.7", "expected": "0.8"}]
+        journal.fact("decide", "No", granted=False, reasons=reasons)
+    with journal.step("heal", "Heal"):
+        rows = [{"name": "stream", "before": 0.61, "after": 0.93}]
+        journal.fact("heal", "Dice", compare={"metric": "Dice", "rows": rows, "before": "v1", "after": "v2"})
+    (config.var / "reports" / "x").mkdir(parents=True)
+    (config.var / "reports" / "x" / "report.html").write_text("report")
+
+
+def test_the_kept_story_is_one_file_without_scripts_that_tells_everything(config: Settings, tmp_path: Path) -> None:
+    whole_story(config)
+    page = write_story(tmp_path / "out" / "story.html", config).read_text()
+    outside = Outside()
+    outside.feed(page)
+    assert all(address.startswith("data:") for address in outside.loads), outside.loads
+    assert page.count(base64.b64encode(PIXEL).decode()) == 2
+    assert "One &lt;prediction&gt; of <code>v1</code>" in page and "a &amp; b" in page
+    for words in ("0.610", "0.930", "refused", "floor", config.mlflow_address, config.router_address):
+        assert words in page
+    assert f'href="{config.home_address}/reports/x/report.html"' in page
+    assert re.search(r'class="fact +alarm', page)
+
+
+def test_the_live_page_leaves_pictures_to_the_server_and_clocks_to_the_browser(config: Settings) -> None:
+    whole_story(config)
+    journal.write("start", "quiet", title="Quiet")
+    page, found = Page(config, live=True), told(config)
+    first = page.state(found, (), {})
+    assert "data:image/png" not in json.dumps(first["sections"])
+    assert "/picture?path=" in json.dumps(first["sections"])
+    journal.progress("quiet", 1, 2)
+    second = page.state(told(config), (), {})
+    changed = [key for key, (digest, _) in second["sections"].items() if first["sections"][key][0] != digest]
+    assert changed == [], "progress alone must not redraw a section"
+    (bar,) = second["bars"].values()
+    assert bar["share"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "path", ["../../etc/passwd", "/etc/hostname", "visionloop.db", "mlflow/mlflow.db", "", "link.png", "a\0b"]
+)
+def test_only_pictures_of_this_project_are_shown(path: str, config: Settings) -> None:
+    config.var.mkdir(parents=True)
+    (config.var / "visionloop.db").write_text("secret")
+    (config.var / "link.png").symlink_to("/etc/hostname")
+    assert Page(config, live=True).picture(path) == ""
+    assert Page(config, live=False).picture(path) == ""
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "data:text/html,x", "//evil.example", "visionloop.db"])
+def test_a_link_leads_to_the_web_or_to_a_page_of_ours(address: str, config: Settings) -> None:
+    config.var.mkdir(parents=True)
+    (config.var / "visionloop.db").write_text("secret")
+    assert Page(config, live=True).link(address) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.6, "1 min 00 s"), (3700, "1 h 01 min")]
+)
+def test_durations_read_well(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_the_compression_table_marks_what_serves_and_the_curves_show_the_training(config: Settings) -> None:
+    score = {"value": 0.9571, "low": 0.945, "high": 0.967, "cases": 24}
+    variant = {
+        "name": "pruned bf16",
+        "score": score,
+        "p50_ms": 4.12,
+        "p95_ms": 5.0,
+        "size_mb": 8.1,
+        "macs": 512_000_000,
+    }
+    variants = [{**variant, "name": "dense", "chosen": False}, {**variant, "chosen": True}]
+    history = [{"epoch": n, "loss": 1 / n, "val_loss": 1.1 / n, "val_dice": 1 - 0.1 / n} for n in range(1, 6)]
+    journal.fact("compress", "chosen", variants=variants)
+    journal.fact("train", "learnt", history=history)
+    page = Page(config, live=False).document(told(config))
+    assert re.search(r'class="marked">\s*<td[^>]*>pruned bf16', page)
+    assert "0.945 to 0.967" in page and "512" in page
+    assert page.count("<polyline") == 3 and "val dice 0.980" in page
+
+
+def test_a_missing_before_is_said_not_drawn() -> None:
+    drawn = before_after({"metric": "Dice", "rows": [{"name": "held out", "before": None, "after": 0.9}]})
+    assert "none" in drawn and "0.900" in drawn
+    assert drawn.count("width:0.0%") == 1
