@@ -222,20 +222,21 @@ def _judge_one(reference: Table, window: Table, alpha: float, name: str, seed: i
     level = alpha / FAMILIES
     rows = len(reference) + len(window)
     # Enough rounds for the level to be reached at all, and more where they cost nothing.
-    rounds = max(1999 if rows <= 200 else 999 if rows <= 600 else 199, int(np.ceil(4 / level)))
+    rounds = max(999 if rows <= 600 else 199, int(np.ceil(4 / level)))
+    weights = _deal(len(reference), len(window), rounds, rng)
     tests = []
     for kind, prefix in (("data", IMAGE), ("prediction", PREDICTION)):
         names = [n for n in reference.columns if n.startswith(prefix) and n in window.columns]
         if names:
-            tests.append(_test_columns(kind, names, reference, window, level, rounds, rng))
+            tests.append(_test_columns(kind, names, reference, window, level, weights))
     if reference.embedding.shape[1] and reference.embedding.shape[1] == window.embedding.shape[1]:
-        tests.append(_test_embedding(reference.embedding, window.embedding, level, rounds, rng))
+        a, b = (t.embedding[_thin(len(t), MOST_EMBEDDINGS)].astype(np.float64) for t in (reference, window))
+        thinned = len(a) + len(b) < rows
+        tests.append(_test_embedding(a, b, level, _deal(len(a), len(b), rounds, rng) if thinned else weights))
     return Finding(len(window), count, name, tuple(tests), alpha, rounds)
 
 
-def _test_columns(
-    kind: str, names: list[str], reference: Table, window: Table, level: float, rounds: int, rng: np.random.Generator
-) -> Test:
+def _test_columns(kind: str, names: list[str], reference: Table, window: Table, level: float, weights: Array) -> Test:
     left = np.stack([reference.columns[name] for name in names], axis=1)
     right = np.stack([window.columns[name] for name in names], axis=1)
     pooled = np.nan_to_num(np.concatenate([left, right]), nan=0.0, posinf=1e300, neginf=-1e300)
@@ -246,8 +247,9 @@ def _test_columns(
     last[:-1] = ordered[1:] > ordered[:-1]
     observed = _ks(_deal_once(n, m)[None], order, last)[0]
     batch = max(1, 2_000_000 // pooled.size)
-    weights = _deal(n, m, rounds, rng).astype(np.float32)
-    null = np.concatenate([_ks(weights[i : i + batch], order, last).max(axis=1) for i in range(0, rounds, batch)])
+    dealt = weights.astype(np.float32)
+    starts = range(0, len(dealt), batch)
+    null = np.concatenate([_ks(dealt[i : i + batch], order, last).max(axis=1) for i in starts])
     p, threshold = _calibrate(float(observed.max()), null, level)
     columns = tuple(
         Column(name, float(distance), bool(distance > threshold), _quantiles(left[:, i]), _quantiles(right[:, i]))
@@ -262,11 +264,7 @@ def _ks(weights: NDArray[Any], order: NDArray[np.intp], last: NDArray[np.bool_])
     return np.where(last, steps, 0).max(axis=1).round(6).astype(np.float64)
 
 
-def _test_embedding(
-    reference: FloatArray, window: FloatArray, level: float, rounds: int, rng: np.random.Generator
-) -> Test:
-    left = reference[_thin(len(reference), MOST_EMBEDDINGS)].astype(np.float64)
-    right = window[_thin(len(window), MOST_EMBEDDINGS)].astype(np.float64)
+def _test_embedding(left: Array, right: Array, level: float, dealt: Array) -> Test:
     n, m = len(left), len(right)
     # Components of both together: components of the reference alone would fit it better than any window and alarm
     # on data without drift.
@@ -275,7 +273,7 @@ def _test_embedding(
     u, s, _ = np.linalg.svd(pooled, full_matrices=False)
     count = min(COMPONENTS, max(1, (n + m) // 4), int((s > s[0] * 1e-6).sum()) or 1)
     distances = _distances(*(2 * [u[:, :count] * np.sqrt(s[:count])]))
-    weights = np.concatenate([_deal_once(n, m)[None], _deal(n, m, rounds, rng)])
+    weights = np.concatenate([_deal_once(n, m)[None], dealt])
     energy = -np.einsum("pi,pi->p", weights @ distances, weights)
     p, threshold = _calibrate(float(energy[0]), energy[1:], level)
     return Test("embedding", float(energy[0]), threshold, p, level)
