@@ -1,4 +1,4 @@
-"""What an interrupted training goes on from. Written in one step after each epoch, so a kill -9 loses one epoch at most.
+"""What an interrupted training goes on from. Written in one step after each epoch: a kill -9 loses one at most.
 
 build/<model>/train/
   checkpoint.pt         only while training: network, optimizer, best weights, random state, history

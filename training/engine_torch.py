@@ -165,7 +165,7 @@ class _Loop:
                 raise VisionloopError(
                     f"the loss became {value} at step {self.progress.step}",
                     expected="a finite loss",
-                    mend=f"lower {self.spec.name}.train.learning_rate in params.yaml, or look for odd cases in the data docs",
+                    mend=f"lower {self.spec.name}.train.learning_rate in params.yaml, or look for odd cases",
                 )
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)

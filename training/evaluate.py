@@ -113,7 +113,7 @@ def scored(spec: ModelSpec, results: Sequence[Any], truths: Sequence[Any], boots
 
 
 def resamples(cases: int, bootstrap: int) -> NDArray[np.int64]:
-    """Row numbers drawn with replacement, int64 [bootstrap, cases]; the same for everyone, so differences are paired."""
+    """Row numbers drawn with replacement, int64 [bootstrap, cases]; the same ones for everybody: pairs."""
     return np.random.default_rng(SEED).integers(0, cases, (bootstrap, cases))
 
 
@@ -132,7 +132,7 @@ def paired(
 
 
 def slices(cases: Sequence[Case]) -> dict[str, list[int]]:
-    """Row numbers by slice: `origin=...` and `<attribute>=...`; attributes with one value cut nothing and are left out."""
+    """Row numbers by slice: `origin=...` and `<attribute>=...`; an attribute with one value cuts nothing."""
     found: dict[str, dict[str, list[int]]] = {}
     for row, case in enumerate(cases):
         for name, value in {"origin": case.origin, **case.attributes}.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Sequence
@@ -48,15 +50,19 @@ def to_openvino(onnx: Path, path: Path) -> Path:
 
 def to_int8(ir: Path, batches: Sequence[FloatArray], path: Path) -> Path:
     """Post-training quantisation by NNCF: ranges from `batches`, each float32 [1, C, H, W]."""
-    logging.getLogger("nncf").setLevel(logging.ERROR)
-    import nncf
     import openvino
+
+    # It says twice that there is no GPU, and draws bars over ours.
+    for name in ("nncf", "torch.utils.cpp_extension"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    import nncf
 
     nncf.set_log_level(logging.ERROR)
     model = openvino.Core().read_model(ir)
-    quantised = nncf.quantize(
-        model, nncf.Dataset(list(batches)), preset=nncf.QuantizationPreset.MIXED, subset_size=len(batches)
-    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        quantised = nncf.quantize(
+            model, nncf.Dataset(list(batches)), preset=nncf.QuantizationPreset.MIXED, subset_size=len(batches)
+        )
     openvino.save_model(quantised, path, compress_to_fp16=False)
     return path
 

@@ -57,7 +57,7 @@ def package(stage: Stage, *, track: bool = True) -> Bundle:
         score = found.score
         journal.fact(
             STEP,
-            f"{stage.spec.metric.title} {score.value:.4f} ({score.low:.4f} to {score.high:.4f}) on {score.cases} held-out cases",
+            f"{stage.spec.metric.title} {score.value:.4f} ({score.low:.4f} to {score.high:.4f}), {score.cases} cases",
             stage.spec.name,
             score=score.model_dump(),
             slices={name: one.model_dump() for name, one in found.slices.items()},

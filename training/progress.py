@@ -6,8 +6,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from registry import journal
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 EVERY_S = 0.5  # a journal line; readers poll no faster
 
@@ -17,7 +21,7 @@ class Bar:
 
     def __init__(self, step: str, model: str, unit: str) -> None:
         self.step, self.model, self.unit = step, model, unit
-        self.shown = None
+        self.shown: tuple[Progress, TaskID] | None = None
         self._last = 0.0
 
     def __call__(self, done: int, total: int, note: str = "") -> None:

@@ -112,7 +112,7 @@ class Stage:
             raise NotFound(
                 f"there is no data set at {self.data}",
                 expected="a data set",
-                mend=f"`visionloop data synth {self.spec.name}` makes the starter data, `visionloop data import` takes yours",
+                mend=f"`visionloop data synth {self.spec.name}` makes some, `visionloop data import` takes yours",
             )
         return self.spec.data.cases(self.data)
 

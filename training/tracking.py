@@ -36,6 +36,7 @@ IMPATIENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
 }
 
 
@@ -53,7 +54,7 @@ class About:
 
 
 class Tracker:
-    """One MLflow run, kept in `folder`/run.json so that a resumed stage, and the stages after it, go on logging to it."""
+    """One MLflow run. `folder`/run.json names it, so a resumed stage, and the stages after it, go on logging to it."""
 
     def __init__(self, folder: Path, about: About, address: str, artifacts: Path, *, watch: bool = True) -> None:
         self.folder, self.about, self.address, self.artifacts = folder, about, address, artifacts
@@ -136,7 +137,8 @@ class Tracker:
             except Exception as error:
                 if not self._warned:
                     self._warned = True
-                    text = f"MLflow at {self.address} does not answer ({_first_line(error)}); training goes on, and will tell it later"
+                    why = _first_line(error)
+                    text = f"MLflow at {self.address} does not answer ({why}); training goes on, and tells it later"
                     print(text, file=sys.stderr)
                     journal.fact("train", text, self.about.model)
                 if self._stop.wait(RETRY_S):
@@ -203,11 +205,8 @@ def open_client(address: str) -> MlflowClient:
     """A client that gives up soon. Imports mlflow, which takes seconds."""
     for key, value in IMPATIENT.items():
         os.environ.setdefault(key, value)
-    import logging
-
     import mlflow
 
-    logging.getLogger("mlflow.system_metrics.system_metrics_monitor").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(address)
     return mlflow.MlflowClient(address)
 
