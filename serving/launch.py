@@ -8,9 +8,11 @@ status means something, and `kill -9` ends it.
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 
 from registry.settings import settings
+from serving.service import worker_of
 
 KEEP_ALIVE_S = 75  # longer than the router's (serving.router), so that the router is the one to close idle connections
 DRAIN_S = 30
@@ -22,6 +24,9 @@ def main(folder: Path) -> None:
     parser.add_argument("--host", default=settings().host)
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()
+    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("visionloop").setLevel(logging.INFO)
+    worker_of(folder).start()  # the network compiles while BentoML is imported, which takes about as long
 
     import bentoml
     import uvicorn

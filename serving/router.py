@@ -71,7 +71,7 @@ def create_app() -> Starlette:
         await table.stop()
 
     async def forward(request: Request) -> Response:
-        model, rest = request.path_params["model"], request.path_params["rest"]
+        model, rest = request.path_params["model"], _rest(request)
         try:
             max_bytes = settings().max_upload_mb * MIB
             check_declared_length(request.headers.get("content-length"), max_bytes)
@@ -205,6 +205,11 @@ def _request_headers(request: Request) -> dict[str, str]:
 
 def _answer_headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
     return {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
+
+
+def _rest(request: Request) -> str:
+    """The path behind the model's name as the caller encoded it: decoded, it could forge a second request."""
+    return str(request.scope["raw_path"].decode("ascii").split("/", 4)[4])
 
 
 def _known(model: str) -> None:

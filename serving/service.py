@@ -7,10 +7,10 @@ A Bento's `src` folder is {service.py, serve.py, release.json, bundle/, registry
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,15 +35,14 @@ def build_service(folder: Path) -> Service[Any]:
 
     from serving.api import create_api
 
-    served = _read_release(folder)
+    worker = worker_of(folder)
+    served = worker.served
     spec = catalog.get(served.model)
-    worker = Worker(folder / BUNDLE, served, _give_up)
 
     class VersionService:
         __doc__ = f"{spec.title}, version {served.version}. POST a file to /predict; /docs describes the API."
 
         def __init__(self) -> None:
-            logging.getLogger("visionloop").setLevel(logging.INFO)
             worker.start()
 
         def __is_ready__(self) -> bool:
@@ -65,6 +64,12 @@ def build_service(folder: Path) -> Service[Any]:
     )(VersionService)
     service.mount_asgi_app(create_api(spec, worker), path="/", name="api")
     return service
+
+
+@lru_cache
+def worker_of(folder: Path) -> Worker:
+    """The worker of the version in `folder`, not started. One per process. Raises as `build_service`."""
+    return Worker(folder / BUNDLE, _read_release(folder), _give_up)
 
 
 def _read_release(folder: Path) -> Served:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -58,7 +58,7 @@ def check_declared_length(declared: str | None, max_bytes: int) -> None:
         raise _too_large(f"the request body is {int(declared) / MIB:,.0f} MiB", max_bytes)
 
 
-async def limited(stream: AsyncIterator[bytes], max_bytes: int) -> AsyncIterator[bytes]:
+async def limited(stream: AsyncIterator[bytes], max_bytes: int) -> AsyncGenerator[bytes, None]:
     """Passes the chunks on until they are more than allowed. Raises TooLarge."""
     size = 0
     async for chunk in stream:

@@ -67,6 +67,7 @@ class Worker:
     def __init__(self, bundle: Path, served: Served, on_failure: Callable[[Exception], None]) -> None:
         self.served = served
         self.ready = False
+        self._started = False
         self._bundle = bundle
         self._on_failure = on_failure
         self._predictor: Predictor | None = None
@@ -75,7 +76,10 @@ class Worker:
         self._pool = ThreadPoolExecutor(settings().threads or default_threads(), thread_name_prefix="predict")
 
     def start(self) -> None:
-        threading.Thread(target=self._load, name="load", daemon=True).start()
+        """Begins to load; a second call does nothing."""
+        if not self._started:
+            self._started = True
+            threading.Thread(target=self._load, name="load", daemon=True).start()
 
     def stop(self) -> None:
         """Lets running calls finish and writes out the log."""
@@ -92,12 +96,12 @@ class Worker:
             predictor = Predictor.load(self._bundle, settings().threads, settings().max_voxels)
             count = predictor.check_golden()
             log = PredictionLog(f"{self.served.model}-{self.served.version}")
-            log.start()
         except Exception as error:
             self._on_failure(error)
             return
         self._predictor, self._log = predictor, log
         self.ready = True
+        log.start()  # after: it loads the database's ORM, and what is recorded before it waits on disk
         logger.info(
             "%s version %d is ready: %d golden samples passed, %.1f s after loading began",
             self.served.model,

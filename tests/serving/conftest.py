@@ -21,7 +21,7 @@ from serving import deploy, packaging
 from tests.bundles import MODEL, make_tiny_bundle
 
 PROJECT = Path(__file__).parents[2]
-READY_S = 40
+READY_S = 120
 
 
 @dataclass(frozen=True)

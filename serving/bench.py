@@ -1,0 +1,271 @@
+"""What serving adds to the bare work, side by side: `python -m serving.bench [--bundle FOLDER]` prints a table.
+
+Every round measures each way once, one after the other, so that a busy moment of the machine hits all of them;
+figures are medians over rounds. The services run in a scratch folder with their own database.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from registry import database
+from registry.bundle import Bundle, open_bundle
+from registry.errors import MissingService
+from registry.predictor import Predictor
+from registry.runtime import default_threads
+from registry.settings import settings
+from serving import releases
+from serving.closure import project_folder
+from serving.deploy import free_port
+from serving.packaging import bento_folder, package, serve_command, serve_environment
+
+CLIENTS = 8
+START_S = 120
+ECHO = """
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+async def echo(request):
+    return JSONResponse({{"bytes": len(await request.body())}})
+
+app = Starlette(routes=[Route("/", echo, methods=["GET", "POST"])])
+uvicorn.run(app, host="127.0.0.1", port={port}, log_level="critical")
+"""
+
+
+@dataclass(frozen=True)
+class Unregistered:
+    """The version number that the bench packages a bundle under."""
+
+    model: str
+    number: int = 1
+
+
+@dataclass
+class Figures:
+    """One list entry a round. Milliseconds, except `*_per_s` and `*_start_s`."""
+
+    echo_ms: list[float] = field(default_factory=list)
+    in_process_ms: list[float] = field(default_factory=list)
+    served_ms: list[float] = field(default_factory=list)
+    routed_ms: list[float] = field(default_factory=list)
+    loop_per_s: list[float] = field(default_factory=list)
+    served_per_s: list[float] = field(default_factory=list)
+    routed_per_s: list[float] = field(default_factory=list)
+    bare_start_s: list[float] = field(default_factory=list)
+    served_start_s: list[float] = field(default_factory=list)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="skin_segmentation")
+    parser.add_argument("--bundle", type=Path, help="a bundle folder; the champion if not given")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--calls", type=int, default=60, help="per way and round")
+    parser.add_argument("--isolated", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.isolated:
+        print(measure(open_bundle(options.bundle), options.rounds, options.calls))
+        return
+    folder = options.bundle.resolve() if options.bundle else _champion(options.model).path
+    base = settings().var / "bench"
+    base.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=base) as scratch:
+        here = settings().model_copy(update={"var": Path(scratch)})
+        # A process of its own, because settings are read once: its services must not write into the real database.
+        command = [sys.executable, "-m", "serving.bench", "--isolated", "--bundle", str(folder)]
+        command += ["--rounds", str(options.rounds), "--calls", str(options.calls)]
+        environment = {**here.child_environment(), "VISIONLOOP_ROUTER_PORT": str(free_port())}
+        sys.exit(subprocess.run(command, env=environment, check=False).returncode)
+
+
+def _champion(model: str) -> Bundle:
+    from registry.versions import Versions
+
+    versions = Versions()
+    return versions.fetch(versions.get(model))
+
+
+def measure(bundle: Bundle, rounds: int, calls: int) -> str:
+    """The table, as Markdown."""
+    database.migrate()
+    version = Unregistered(bundle.manifest.model)
+    tag = package(version, bundle)
+    body = (bundle.samples[0] / "input").read_bytes()
+    predictor, figures = Predictor(bundle, settings().threads), Figures()
+    path = f"/v1/models/{version.model}/predict"
+    with ExitStack() as stack:
+        service, _ = stack.enter_context(_service(tag))
+        echo = stack.enter_context(_process([sys.executable, "-c", ECHO.format(port=(port := free_port()))], port, "/"))
+        releases.announce(version.model, version.number, f"http://127.0.0.1:{service}", tag, None)
+        releases.switch(version.model, version.number)
+        command = [sys.executable, "-m", "serving.router"]
+        router = stack.enter_context(_process(command, settings().router_port, "/healthz"))
+        ways: list[tuple[list[float], Callable[[], float]]] = [
+            (figures.echo_ms, lambda: _p50(_caller(echo, "/"), body, calls)),
+            (figures.in_process_ms, lambda: _p50(lambda: predictor, body, calls)),
+            (figures.served_ms, lambda: _p50(_caller(service, "/predict"), body, calls)),
+            (figures.routed_ms, lambda: _p50(_caller(router, path), body, calls)),
+            (
+                figures.loop_per_s,
+                lambda: max(_rate(lambda: predictor, body, calls, n) for n in (1, 2, default_threads())),
+            ),
+            (figures.served_per_s, lambda: _rate(_caller(service, "/predict"), body, calls, CLIENTS)),
+            (figures.routed_per_s, lambda: _rate(_caller(router, path), body, calls, CLIENTS)),
+        ]
+        for _, way in ways:
+            way()  # warm
+        for n in range(rounds):
+            for results, way in ways:
+                results.append(way())
+            print(f"round {n + 1} of {rounds}", file=sys.stderr)
+    for _ in range(min(rounds, 5)):
+        figures.bare_start_s.append(_bare_start(bundle))
+        with _service(tag) as (_, seconds):
+            figures.served_start_s.append(seconds)
+    return _table(bundle, body, figures, rounds, calls)
+
+
+@contextmanager
+def _service(tag: str) -> Iterator[tuple[int, float]]:
+    """A running service: its port, and seconds from the start of its process to its first answer."""
+    port, began = free_port(), time.perf_counter()
+    with _process(serve_command(tag, port), port, "/readyz", serve_environment()):
+        sample = bento_folder(tag) / "src" / "bundle" / "samples"
+        body = next(sample.glob("*/input")).read_bytes()
+        _caller(port, "/predict")()(body)
+        yield port, time.perf_counter() - began
+
+
+@contextmanager
+def _process(argv: list[str], port: int, ready: str, env: dict[str, str] | None = None) -> Iterator[int]:
+    process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + START_S
+        while True:
+            line = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            try:
+                line.request("GET", ready)
+                if line.getresponse().status == 200:
+                    break
+            except OSError:
+                pass
+            finally:
+                line.close()
+            if time.monotonic() > end or process.poll() is not None:
+                raise MissingService(f"{' '.join(argv[:3])} did not become ready", mend="run it by hand and read why")
+            time.sleep(0.01)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _bare_start(bundle: Bundle) -> float:
+    """Seconds for a script that loads the bundle, as it must be loaded, and predicts once."""
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom registry.predictor import Predictor\n"
+        "folder = Path(sys.argv[1])\nPredictor.load(folder)(next(folder.glob('samples/*/input')).read_bytes())\n"
+    )
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", script, str(bundle.path)], cwd=project_folder(), check=True)
+    return time.perf_counter() - began
+
+
+Call = Callable[[bytes], Any]
+
+
+def _caller(port: int, path: str) -> Callable[[], Call]:
+    """Makes callers, each with a connection of its own that is kept open; the standard library's, for its low cost."""
+
+    def make() -> Call:
+        line = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+
+        def call(body: bytes) -> None:
+            line.request("POST", path, body, {"Content-Type": "application/octet-stream"})
+            answer = line.getresponse()
+            content = answer.read()
+            if answer.status != 200:
+                raise MissingService(f"{path} answered {answer.status}: {content[:200].decode(errors='replace')}")
+
+        return call
+
+    return make
+
+
+def _p50(make: Callable[[], Call], body: bytes, calls: int) -> float:
+    """Median milliseconds of one call, one at a time."""
+    call, times = make(), []
+    for _ in range(calls):
+        began = time.perf_counter()
+        call(body)
+        times.append(1000 * (time.perf_counter() - began))
+    return statistics.median(times)
+
+
+def _rate(make: Callable[[], Call], body: bytes, calls: int, clients: int) -> float:
+    """Calls per second of several at once."""
+
+    def client() -> None:
+        call = make()
+        for _ in range(max(1, calls // 2)):
+            call(body)
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        for done in [pool.submit(client) for _ in range(clients)]:
+            done.result()
+    return clients * max(1, calls // 2) / (time.perf_counter() - began)
+
+
+def _table(bundle: Bundle, body: bytes, found: Figures, rounds: int, calls: int) -> str:
+    m = {name: statistics.median(values) for name, values in vars(found).items()}
+    manifest = bundle.manifest
+    adds, routing = m["served_ms"] - m["in_process_ms"], m["routed_ms"] - m["served_ms"]
+    by_loop = {name: f"{m[name] / m['loop_per_s']:.2f} x the loop" for name in ("served_per_s", "routed_per_s")}
+    rows = [
+        ("Starlette echo of the same body, p50", f"{m['echo_ms']:.2f} ms", "", ""),
+        ("in process (bytes to result), p50", f"{m['in_process_ms']:.2f} ms", "", ""),
+        (
+            "served, p50",
+            f"{m['served_ms']:.2f} ms",
+            f"{m['served_ms'] / m['in_process_ms']:.2f} x in process",
+            "<= 1.15",
+        ),
+        ("what serving adds, p50", f"{adds:.2f} ms", f"{adds / m['echo_ms']:.2f} x echo", "<= 2.5 below 20 ms"),
+        ("through the router, p50", f"{m['routed_ms']:.2f} ms", f"{routing:+.2f} ms", "<= +3 ms"),
+        ("best in-process loop", f"{m['loop_per_s']:.0f} /s", "", ""),
+        (f"served, {CLIENTS} clients", f"{m['served_per_s']:.0f} /s", by_loop["served_per_s"], ">= 0.90"),
+        (f"routed, {CLIENTS} clients", f"{m['routed_per_s']:.0f} /s", by_loop["routed_per_s"], ""),
+        ("bare script: load and predict once", f"{m['bare_start_s']:.2f} s", "", ""),
+        (
+            "service: start to first answer",
+            f"{m['served_start_s']:.2f} s",
+            f"{m['served_start_s'] / m['bare_start_s']:.2f} x the script",
+            "<= 1.5",
+        ),
+    ]
+    head = (
+        f"{manifest.model}, {manifest.engine} in {manifest.numerics}, {settings().threads or default_threads()} "
+        f"threads, input of {len(body) / 1000:.0f} kB; medians of {rounds} interleaved rounds of {calls} calls.\n\n"
+        "| what | measured | ratio | goal |\n|---|---|---|---|\n"
+    )
+    return head + "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+if __name__ == "__main__":
+    main()
