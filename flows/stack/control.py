@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from flows.stack import layout, orphans, ports
 from flows.stack.process import ProcessSpec, ProcessStatus
@@ -57,11 +58,13 @@ class Stack:
     ) -> ProcessStatus:
         """Adds a process to the running stack and waits until `ready_url` answers 2xx.
 
-        A process of that name is replaced.
+        A process of that name is replaced. `url` is what people are told; default: where `ready_url` is.
 
         Raises:
             MissingService: the stack is not up, or the process did not become ready; says its last lines.
         """
+        parts = urlsplit(ready_url)
+        url = url or (f"{parts.scheme}://{parts.netloc}" if ready_url else "")
         spec = ProcessSpec(
             name, tuple(argv), dict(env or {}), ready_url, url, restart=restart, start_timeout_s=start_timeout_s,
             cwd=str(cwd or ""),
@@ -73,7 +76,7 @@ class Stack:
         return ProcessStatus(**self._ask("POST", "/start", spec.to_json(), timeout_s=spec.start_timeout_s + 60))
 
     def stop(self, name: str) -> None:
-        """Ends a process, waiting for it. Raises NotFound, MissingService."""
+        """Ends a process and waits for it; says nothing if it is gone already. Raises MissingService."""
         self._ask("POST", f"/processes/{name}/stop", timeout_s=90)
 
     def restart(self, name: str) -> ProcessStatus:

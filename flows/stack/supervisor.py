@@ -84,12 +84,11 @@ class Supervisor:
         return process.status()
 
     async def stop(self, name: str) -> None:
-        """Raises NotFound when there is no such process."""
+        """Ends a process and forgets it; nothing happens when there is none of that name."""
         process = self._processes.get(name)
-        if process is None:
-            raise NotFound(f"the stack runs no {name!r}", expected=", ".join(self._processes) or "none runs")
-        await process.stop()
-        self._processes.pop(name, None)
+        if process is not None:
+            await process.stop()
+            self._processes.pop(name, None)
 
     async def restart(self, name: str) -> ProcessStatus:
         """Starts a process again, its count of deaths forgotten; does not wait. Raises NotFound."""
