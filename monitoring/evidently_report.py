@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from monitoring.drift import Finding, Table
 from registry.files import disk_errors
 from registry.settings import settings
@@ -53,11 +55,10 @@ def write(
         columns=names, num_method=METHOD, per_column_threshold=thresholds, drift_share=1 / max(len(names), 1)
     )
     metrics = [whole, *(ValueDrift(column=name, method=METHOD, threshold=thresholds[name]) for name in names)]
-    run = Report(metrics, metadata=dict(facts), tags=[str(facts.get("action", ""))]).run(
-        Dataset.from_pandas(_frame(window, names), definition),
-        Dataset.from_pandas(_frame(reference, names), definition),
-        name=title,
-    )
+    report = Report(metrics, metadata=dict(facts), tags=[str(facts.get("action", ""))])
+    current, known = (Dataset.from_pandas(_frame(table, names), definition) for table in (window, reference))
+    with np.errstate(all="ignore"):  # it correlates constant columns
+        run = report.run(current, known, name=title)
     with disk_errors(html):
         run.save_html(str(html))
         return _add_to_workspace(model, run, title)
