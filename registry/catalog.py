@@ -33,7 +33,8 @@ def get(name: str) -> ModelSpec:
             mend=f"did you mean {close[0]!r}?" if close else "`visionloop models` lists them",
         )
     spec = importlib.import_module(f"registry.models.{name}").SPEC
-    assert isinstance(spec, ModelSpec) and spec.name == name, f"registry/models/{name} must define SPEC for {name!r}"
+    if not isinstance(spec, ModelSpec) or spec.name != name:
+        raise TypeError(f"registry/models/{name}/__init__.py must define SPEC, a ModelSpec named {name!r}")
     return spec
 
 

@@ -101,9 +101,9 @@ class Decision:
 
     def to_html(self) -> str:
         """A self-contained page."""
-        from jinja2 import Environment, FileSystemLoader, select_autoescape
+        from jinja2 import Environment, FileSystemLoader
 
-        pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape())
+        pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
         pictures = {caption: _data_uri(raw) for caption, raw in self.pictures.items()}
         return pages.get_template("decision.html.jinja").render(decision=self, pictures=pictures)
 

@@ -24,7 +24,8 @@ class VisionloopModel(PythonModel):
 
         self._predict = Predictor.load(Path(context.artifacts["bundle"]))
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    # `model_input` has no type on purpose: MLflow would derive a schema from it and refuse plain paths.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         if isinstance(model_input, pd.DataFrame):
             column = "input" if "input" in model_input else model_input.columns[0]
             given = list(model_input[column])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 _DIGEST = "visionloop.digest"
 # What `mlflow.pyfunc.load_model` needs in an environment of its own.
-_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pydantic", "openvino", "onnxruntime", "opencv-python-headless", "nibabel")
+_REQUIREMENTS = tuple("mlflow numpy pandas pydantic openvino onnxruntime opencv-python-headless nibabel".split())
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,129 @@
+"""Runs over every folder in registry/models: adding a model is adding a folder, and this is what it must keep."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from registry import catalog, parts
+from registry.errors import BadInput
+from registry.spec import ModelSpec
+
+PROJECT = Path(__file__).resolve().parents[2]
+LIMIT = 64_000_000
+PARTS = {
+    "data": parts.DataPart,
+    "inference": parts.InferencePart,
+    "render": parts.RenderPart,
+    "score": parts.ScorePart,
+    "shift": parts.ShiftPart,
+}
+TORCH_HOOKS = ("build", "examples", "input_shape", "keep", "loss", "metric_parts", "preprocessing", "thresholds")
+
+
+@pytest.fixture(params=catalog.names())
+def spec(request: pytest.FixtureRequest) -> ModelSpec:
+    return catalog.get(request.param)
+
+
+@pytest.fixture
+def bodies(spec: ModelSpec) -> list[bytes]:
+    return [item.input for item in spec.data.synthesise_stream(3, seed=11)]
+
+
+def preprocessing(spec: ModelSpec) -> dict[str, object]:
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text())[spec.name]["train"]
+    return dict(spec.network.preprocessing(params))
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_each_part_has_the_functions_of_its_protocol(spec: ModelSpec, part: str) -> None:
+    protocol, module = PARTS[part], getattr(spec, part)
+    for name, wanted in inspect.getmembers(protocol, inspect.isfunction):
+        if name.startswith("_"):
+            continue
+        found = getattr(module, name, None)
+        assert callable(found), f"{spec.name}/{part}.py lacks {name}"
+        expected = [p for p in inspect.signature(wanted).parameters if p != "self"]
+        assert list(inspect.signature(found).parameters)[: len(expected)] == expected, f"{part}.{name}"
+
+
+def test_training_hooks_are_there(spec: ModelSpec) -> None:
+    if spec.framework == "torch":
+        assert all(hasattr(spec.network, hook) for hook in TORCH_HOOKS)
+        assert "embedding" in spec.network.OUTPUTS
+
+
+def test_stages_and_parameters_know_the_model(spec: ModelSpec) -> None:
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    assert spec.name in params["models"]
+    assert {"data", "train", "retrain", "compress", "evaluate"} <= set(params[spec.name])
+
+
+def test_the_same_seed_gives_the_same_stream_and_another_does_not(spec: ModelSpec, bodies: list[bytes]) -> None:
+    again = [item.input for item in spec.data.synthesise_stream(3, seed=11)]
+    other = [item.input for item in spec.data.synthesise_stream(3, seed=12)]
+    assert bodies == again
+    assert set(bodies).isdisjoint(other)
+
+
+def test_an_input_is_prepared_for_the_network(spec: ModelSpec, bodies: list[bytes]) -> None:
+    for body in bodies:
+        sample = spec.inference.decode(body, LIMIT)
+        prepared = spec.inference.preprocess(sample, preprocessing(spec))
+        params = yaml.safe_load((PROJECT / "params.yaml").read_text())[spec.name]["train"]
+        assert prepared.batch.dtype == np.float32
+        assert prepared.batch.shape[1:] == tuple(spec.network.input_shape(params))
+        assert np.isfinite(prepared.batch).all()
+
+
+def test_image_statistics_are_finite_and_the_same_names_for_every_input(spec: ModelSpec, bodies: list[bytes]) -> None:
+    found = [spec.inference.image_statistics(spec.inference.decode(body, LIMIT)) for body in bodies]
+    assert len({tuple(one) for one in found}) == 1
+    assert all(np.isfinite(list(one.values())).all() for one in found)
+
+
+@pytest.mark.parametrize("body", [b"", b"\x00", b"not a file of any kind", bytes(4096)])
+def test_rubbish_is_refused_with_a_word_on_how_to_mend_it(spec: ModelSpec, body: bytes) -> None:
+    with pytest.raises(BadInput) as caught:
+        spec.inference.decode(body, LIMIT)
+    assert caught.value.found
+    assert caught.value.expected or caught.value.mend
+
+
+def test_every_shift_moves_an_image_statistic_and_stays_readable(spec: ModelSpec, bodies: list[bytes]) -> None:
+    before = spec.inference.image_statistics(spec.inference.decode(bodies[0], LIMIT))
+    for how in spec.shift.HOW:
+        shifted = spec.shift.shift(bodies[0], how, 0.8, 3)
+        assert shifted == spec.shift.shift(bodies[0], how, 0.8, 3), f"{how} is not repeatable"
+        after = spec.inference.image_statistics(spec.inference.decode(shifted, LIMIT))
+        moved = max(abs(after[k] - before[k]) / (abs(before[k]) + 1e-6) for k in before)
+        assert moved > 0.05, f"{how} moves nothing"
+
+
+def test_the_truth_scores_well_and_another_cases_truth_does_not(spec: ModelSpec, tmp_path: Path) -> None:
+    spec.data.synthesise(tmp_path, {"seed": 3, "train": 2, "val": 3})
+    cases = spec.data.cases(tmp_path)
+    assert {case.split for case in cases} == {"train", "val"}
+    assert all(case.origin == "starter" for case in cases)
+    assert len({case.id for case in cases}) == len(cases)
+
+
+def test_pictures_are_jpegs(spec: ModelSpec, bodies: list[bytes]) -> None:
+    assert spec.render.picture(spec.inference.decode(bodies[0], LIMIT)).startswith(b"\xff\xd8")
+
+
+def test_every_format_but_json_has_an_encoder(spec: ModelSpec) -> None:
+    assert set(spec.render.FORMATS) == set(spec.media_out) - {"application/json"}
+    assert spec.media_out[0] == "application/json"
+
+
+def test_a_spec_is_json_able_for_pages(spec: ModelSpec) -> None:
+    json.dumps([spec.name, spec.title, spec.classes, spec.media_in, spec.caution])
+    assert spec.name.isidentifier()
+    assert spec.name == spec.name.lower()

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from registry import errors
+from registry.database import connection
+from registry.errors import SettingsError
+from registry.settings import Settings, project_root, read_settings
+
+
+def test_environment_beats_file_beats_default(tmp_path: Path) -> None:
+    (tmp_path / "visionloop.toml").write_text("router_port = 3100\nhome_port = 8800\n")
+    found = read_settings({"VISIONLOOP_ROUTER_PORT": "3200"}, tmp_path)
+    assert (found.router_port, found.home_port, found.mlflow_port) == (3200, 8800, 5000)
+    assert found.var == tmp_path / "var"
+
+
+@pytest.mark.parametrize(
+    ("environment", "file", "says"),
+    [
+        ({"VISIONLOOP_ROUTER_PROT": "1"}, "", "did you mean 'router_port'"),
+        ({}, "routerport = 1", "did you mean 'router_port'"),
+        ({"VISIONLOOP_ROUTER_PORT": "many"}, "", "router_port"),
+        ({"VISIONLOOP_ROUTER_PORT": "99999"}, "", "65535"),
+        ({}, "router_port = = 3", "not TOML"),
+        ({"VISIONLOOP_FALSE_ALARM_RATE": "1.5"}, "", "false_alarm_rate"),
+    ],
+)
+def test_a_bad_setting_is_named_with_its_mend(tmp_path: Path, environment: dict[str, str], file: str, says: str) -> None:
+    (tmp_path / "visionloop.toml").write_text(file)
+    with pytest.raises(SettingsError, match=".*") as caught:
+        read_settings(environment, tmp_path)
+    assert says in str(caught.value)
+    assert caught.value.mend
+
+
+def test_settings_are_frozen(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        read_settings({}, tmp_path).router_port = 1  # type: ignore[misc]
+
+
+def test_children_inherit_the_place_and_the_silence(tmp_path: Path) -> None:
+    env = read_settings({}, tmp_path).child_environment()
+    assert env["VISIONLOOP_ROOT"] == str(tmp_path)
+    assert env["DO_NOT_TRACK"] == "1"
+    assert env["PATH"].startswith(str(Path(sys.executable).parent))
+
+
+def test_the_project_is_found_from_a_folder_inside_it(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").touch()
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    assert project_root(tmp_path / "a" / "b") == tmp_path
+
+
+def test_only_the_settings_module_reads_the_environment_for_settings() -> None:
+    """The rule of STYLE: nobody else asks for VISIONLOOP_ variables."""
+    project = Path(__file__).resolve().parents[2]
+    offenders = [
+        path
+        for package in ("registry", "monitoring", "training", "serving")
+        for path in (project / package).rglob("*.py")
+        if path.name != "settings.py" and ('environ.get("VISIONLOOP' in path.read_text() or "getenv" in path.read_text())
+    ]
+    assert not offenders
+
+
+def test_every_setting_is_in_the_documents() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "settings.md").read_text()
+    missing = [name for name in Settings.model_fields if f"`{name}`" not in text]
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    ("url", "engine", "name"),
+    [
+        ("sqlite:////var/data/a.db", "sqlite3", "/var/data/a.db"),
+        ("sqlite:///a.db", "sqlite3", "a.db"),
+        ("postgresql://me:p%40ss@db:5432/vision", "postgresql", "vision"),
+    ],
+)
+def test_database_urls(url: str, engine: str, name: str) -> None:
+    found = connection(url)
+    assert found["ENGINE"].endswith(engine)
+    assert found["NAME"] == name
+    if engine == "postgresql":
+        assert (found["PASSWORD"], found["PORT"]) == ("p@ss", "5432")
+
+
+@pytest.mark.parametrize("url", ["mysql://a/b", "sqlite://", "nonsense"])
+def test_another_database_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="postgresql://"):
+        connection(url)
+
+
+def test_every_error_says_what_how_and_with_which_code() -> None:
+    kinds = [k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, errors.VisionloopError)]
+    assert len(kinds) > 8
+    error = errors.BadInput("a banana", expected="a scan", mend="send a scan")
+    assert str(error) == "a banana\nexpected: a scan\nto mend it: send a scan"
+    assert error.to_json() == {"error": "BadInput", "found": "a banana", "expected": "a scan", "mend": "send a scan"}
+
+
+def test_help_is_fast_and_imports_no_framework() -> None:
+    code = (
+        "import sys; from flows.cli import cli; cli.main(['--help'], standalone_mode=False); "
+        "heavy = {'torch', 'mlflow', 'prefect', 'evidently', 'great_expectations', 'django', 'bentoml', 'numpy', 'pandas'}; "
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "demo" in done.stdout

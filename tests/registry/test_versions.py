@@ -1,0 +1,106 @@
+"""Against a real MLflow store: SQLite and files, as the embedded default has it without a server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from registry.bundle import Bundle, Score, open_bundle
+from registry.decision import Decision, Reason, SliceRow
+from registry.errors import MissingService, NotFound, Refused
+from registry.versions import Version, Versions
+from tests.bundles import MODEL, make_scan, make_tiny_bundle
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One store for the module: MLflow takes seconds to lay out a database."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@pytest.fixture
+def versions(workspace: Path, store: str) -> Versions:
+    return Versions(store)
+
+
+@pytest.fixture
+def two(versions: Versions, tiny_bundle: Bundle, tmp_path: Path) -> tuple[Version, Version]:
+    other = make_tiny_bundle(tmp_path / "other", version_note="second", threshold=0.4)
+    return versions.register(tiny_bundle), versions.register(other)
+
+
+def test_a_bundle_becomes_a_version_once_and_comes_back_whole(
+    versions: Versions, tiny_bundle: Bundle, two: tuple[Version, Version]
+) -> None:
+    first, second = two
+    assert second.number != first.number
+    assert versions.register(tiny_bundle).number == first.number
+    fetched = versions.fetch(first)
+    assert fetched.digest == tiny_bundle.digest == first.digest
+    # A damaged copy on this machine is fetched again.
+    (fetched.path / "network.onnx").write_bytes(b"broken")
+    assert open_bundle(versions.fetch(first).path).digest == first.digest
+
+
+def test_promotion_and_rollback_change_places(versions: Versions, two: tuple[Version, Version]) -> None:
+    first, second = two
+    versions.promote(first)
+    versions.promote(second)
+    assert versions.get(MODEL).number == second.number
+    assert versions.get(MODEL, "previous").number == first.number
+    assert versions.roll_back(MODEL).number == first.number
+    assert versions.get(MODEL, "previous").number == second.number
+
+
+def test_what_is_not_there_is_said(versions: Versions, two: tuple[Version, Version]) -> None:
+    with pytest.raises(NotFound, match="no version 99"):
+        versions.get(MODEL, 99)
+    with pytest.raises(Refused, match="no previous"):
+        versions.roll_back("nobody")
+    assert versions.find("nobody") is None
+
+
+def test_a_server_that_is_away_is_one_clear_message(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(MissingService, match="visionloop up"):
+        Versions("http://127.0.0.1:9").list(MODEL)
+
+
+def test_mlflows_own_loader_runs_a_version_on_a_file(
+    versions: Versions, two: tuple[Version, Version], store: str, tmp_path: Path
+) -> None:
+    """In a process that cannot import this project from its folder: the version carries its code."""
+    scan = tmp_path / "scan.nii.gz"
+    scan.write_bytes(make_scan(3, (64, 48, 2)))
+    code = (
+        "import sys, mlflow; mlflow.set_tracking_uri(sys.argv[1]); "
+        "found = mlflow.pyfunc.load_model(sys.argv[2]).predict([sys.argv[3]]); "
+        "import registry; print(registry.__file__); print(found.loc[0, 'foreground_share'])"
+    )
+    argv = [sys.executable, "-I", "-c", code, store, f"models:/{MODEL}/{two[0].number}", str(scan)]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=tmp_path, env=dict(os.environ), check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert 0 < float(done.stdout.split()[-1]) < 1
+
+
+def test_a_decision_page_stands_alone(workspace: Path) -> None:
+    score = Score(value=0.9, low=0.88, high=0.92, cases=40)
+    decision = Decision(
+        model=MODEL, challenger=2, champion=1, granted=False, asked_by="a test", why="<script>alert(1)</script>",
+        metric="Dice", data_hash="abc.dir",
+        reasons=(Reason("latency", False, "40 ms", "at most 25 ms"), Reason("floor", True, "0.90", "0.80")),
+        slices=(SliceRow("all", score, score, -0.01, -0.02, 0.0),),
+        pictures={"a sample": b"\xff\xd8\xff"},
+    )  # fmt: skip
+    page = decision.save()
+    text = page.read_text()
+    assert "refused" in text
+    assert "at most 25 ms" in text
+    assert "<script>" not in text
+    assert "http" not in text
+    assert "latency: 40 ms, expected at most 25 ms" in decision.summary
+    assert page.with_suffix(".json").is_file()
