@@ -99,7 +99,9 @@ def _router(settings: Settings) -> ProcessSpec:
 
 def _worker(settings: Settings) -> ProcessSpec:
     requires = () if settings.prefect_api_url else ("prefect",)
-    return ProcessSpec("flows", (sys.executable, "-m", "flows.worker"), requires=requires, grace_s=8)
+    # A busy SQLite makes Prefect's server answer 503; its client then asks again, by default 5 times.
+    env = {"PREFECT_CLIENT_MAX_RETRIES": "10"}
+    return ProcessSpec("flows", (sys.executable, "-m", "flows.worker"), env, requires=requires, grace_s=8)
 
 
 def _releases() -> ProcessSpec:
