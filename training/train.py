@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry import journal
+from registry import catalog, journal
 from training import progress
 from training.checkpoint import WEIGHTS, Checkpoints
 from training.stage import Stage, fingerprint
@@ -59,7 +59,7 @@ def train(stage: Stage, *, fresh: bool = False, track: bool = True) -> dict[str,
 
 def identity(stage: Stage) -> str:
     """What makes this training this training: data, parameters, start and code."""
-    package, model = Path(__file__).parent, Path(stage.spec.network.__file__ or "").parent
+    package, model = Path(__file__).parent, catalog.FOLDER / stage.spec.name
     files = [package / "engine_torch.py", package / "train.py", *(model / f for f in ("network.py", "inference.py"))]
     start = stage.start.bundle.digest if stage.start else ""
     return fingerprint(stage.spec.name, stage.params, stage.data_hash, start, files=files)

@@ -1,0 +1,82 @@
+"""The loop: plan, resume, stop."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from registry.errors import VisionloopError
+from training import engine_torch
+from training.checkpoint import Checkpoints
+from training.engine_torch import Fitted, Watcher, fit, rate
+from training.stage import Recipe, Stage
+
+from .conftest import Make
+
+RECIPE = Recipe(epochs=10, batch=8, learning_rate=1.0, warm_up=0.2, max_seconds=60)
+
+
+def run(stage: Stage, checkpoints: Checkpoints | None = None, watcher: Watcher | None = None) -> Fitted:
+    engine_torch.use_threads(2)
+    model = engine_torch.build(stage.spec.network, stage.params, stage.recipe().seed)
+    return fit(stage.spec, model, stage.cases, stage.params, stage.recipe(), checkpoints, watcher)
+
+
+def test_the_rate_rises_then_falls() -> None:
+    rates = [rate(n / 100, RECIPE) for n in range(101)]
+    assert max(rates) == pytest.approx(1.0)
+    assert rates.index(max(rates)) == 20
+    assert rates[0] < 0.1
+    assert rates[100] == pytest.approx(engine_torch.LAST_RATE)
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+
+
+def test_a_resumed_training_ends_like_one_that_was_never_interrupted(make_stage: Make) -> None:
+    stage = make_stage()
+    whole = run(stage)
+
+    def interrupt(row: dict[str, float]) -> None:
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    folder = stage.folder("train")
+    with pytest.raises(KeyboardInterrupt):
+        run(stage, Checkpoints(folder, "same"), Watcher(epoch=interrupt))
+    resumed = run(stage, Checkpoints(folder, "same"))
+
+    assert resumed.resumed_at == 2
+    assert [row["loss"] for row in resumed.history] == pytest.approx([row["loss"] for row in whole.history], rel=1e-4)
+    for name, value in whole.model.state_dict().items():
+        torch.testing.assert_close(resumed.model.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_checkpoint_of_another_training_is_not_taken(make_stage: Make) -> None:
+    stage = make_stage(train={"epochs": 1})
+    run(stage, Checkpoints(stage.folder("train"), "one"))
+    assert Checkpoints(stage.folder("train"), "one").load() is not None
+    assert Checkpoints(stage.folder("train"), "two").load() is None
+
+
+def test_a_damaged_checkpoint_is_not_taken(make_stage: Make) -> None:
+    stage = make_stage()
+    stage.folder("train").mkdir(parents=True)
+    (stage.folder("train") / "checkpoint.pt").write_bytes(b"PK\x03\x04 half a file")
+    assert Checkpoints(stage.folder("train"), "one").load() is None
+
+
+def test_time_ends_the_training(make_stage: Make) -> None:
+    fitted = run(make_stage(train={"epochs": 500, "patience": 500, "max_seconds": 1.0}))
+    assert fitted.progress.stopped == "time"
+    assert fitted.progress.epoch < 20
+    assert fitted.history[-1]["learning_rate"] < 0.005
+
+
+def test_no_progress_ends_the_training(make_stage: Make) -> None:
+    fitted = run(make_stage(train={"epochs": 40, "patience": 2, "learning_rate": 1e-12}))
+    assert fitted.progress.stopped == "early"
+    assert fitted.progress.epoch == fitted.progress.best_epoch + 2
+
+
+def test_a_loss_that_is_not_finite_stops_it(make_stage: Make) -> None:
+    with pytest.raises(VisionloopError, match="learning_rate"):
+        run(make_stage(train={"epochs": 5, "learning_rate": 1e30}))

@@ -1,0 +1,190 @@
+"""train -> compress -> evaluate on phantoms, with MLflow on SQLite; and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from registry import journal
+from registry.bundle import open_bundle
+from registry.errors import MissingService, StorageError
+from registry.predictor import Predictor
+from registry.settings import settings
+from training.checkpoint import read_metrics
+from training.compress import REPORT, Report, compress
+from training.package import package
+from training.stage import Stage, open_stage
+from training.tracking import read_run
+from training.train import train
+
+from .conftest import MODEL, Make, enter, lay_out
+
+NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
+
+
+def test_the_bundle_is_whole_and_answers_as_recorded(finished: Stage) -> None:
+    bundle = open_bundle(finished.folder("bundle"))
+    manifest = bundle.manifest
+    assert Predictor(bundle, threads=2).check_golden() == 2
+    assert manifest.data_hash == finished.data_hash
+    assert manifest.parent is None
+    assert "scratch" in manifest.pretrained
+    assert manifest.score.cases == 8
+    assert {"dimensions=2-D", "dimensions=3-D"} <= set(manifest.slices)
+    assert "network.onnx" in manifest.files
+    assert not [name for name in manifest.files if name.endswith((".pt", ".pth", ".pkl"))]
+    assert manifest.training["params"]["epochs"] == 3
+
+
+def test_the_reference_has_a_row_for_every_held_out_case(finished: Stage) -> None:
+    table = pq.read_table(finished.folder("bundle") / "reference.parquet")
+    assert table.num_rows == 8
+    names = set(table.column_names)
+    assert {"case", "origin", "score", "embedding"} <= names
+    assert any(name.startswith("image.") for name in names)
+    assert any(name.startswith("prediction.") for name in names)
+    assert str(table.schema.field("embedding").type) == "list<element: float>"
+
+
+def test_the_table_compares_dense_and_pruned(finished: Stage) -> None:
+    report = Report.read(finished.folder("compress") / REPORT)
+    found = {(row.name.split()[0], row.engine, row.numerics) for row in report.variants}
+    assert {
+        ("dense", "torch", "f32"),
+        ("dense", "openvino", "f32"),
+        ("dense", "onnxruntime", "f32"),
+        ("pruned", "openvino", "f32"),
+        ("pruned", "openvino", "int8"),
+        ("pruned", "onnxruntime", "f32"),
+    } <= found
+    assert sum(row.chosen for row in report.variants) == 1
+    by_name = {row.name: row for row in report.variants}
+    exact, exported = by_name["dense torch f32"], by_name["dense openvino f32"]
+    assert exported.score.value == pytest.approx(exact.score.value, abs=0.005)
+    assert by_name["pruned openvino f32"].macs < exact.macs / 2
+
+
+def test_mlflow_has_the_whole_run(finished: Stage) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(settings().mlflow_address)
+    run = client.get_run(read_run(finished.folder("train")))
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["data_hash"] == finished.data_hash
+    assert run.data.tags["git_commit"]
+    assert run.data.params["train.learning_rate"] == "0.005"
+    (dataset,) = run.inputs.dataset_inputs
+    assert dataset.dataset.name == MODEL
+    assert dataset.dataset.digest == finished.data_hash
+    assert [m.step for m in client.get_metric_history(run.info.run_id, "val_dice")] == [1, 2, 3]
+    assert [m.step for m in client.get_metric_history(run.info.run_id, "finetune_val_dice")] == [1]
+    assert "dice" in run.data.metrics
+    kept = {file.path for folder in ("training", "compression", "samples", "served") for file in client.list_artifacts(run.info.run_id, folder)}  # fmt: skip  # noqa: E501
+    assert {"training/learning-curves.png", "compression/variants.json", "compression/variants.png"} <= kept
+    assert any(path.startswith("samples/") for path in kept)
+    assert Path(settings().var / "mlflow" / "artifacts").is_dir()
+
+
+def test_the_journal_tells_of_every_stage(finished: Stage) -> None:
+    lines, _ = journal.read()
+    done = {line["step"] for line in lines if line["kind"] == "finish" and line["outcome"] == "done"}
+    assert {"train", "compress", "evaluate"} <= done
+    assert any(line["kind"] == "progress" and line["step"] == "train" for line in lines)
+
+
+def test_a_finished_training_is_not_done_again(finished: Stage) -> None:
+    weights = finished.folder("train") / "weights.safetensors"
+    before = weights.stat().st_mtime_ns
+    train(open_stage(MODEL))
+    assert weights.stat().st_mtime_ns == before
+
+
+def test_mlflow_away_costs_nothing_but_its_own_part(
+    make_stage: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mlflow import MlflowClient
+
+    with pytest.raises(MissingService, match="goes on from here"):
+        train(make_stage(mlflow=NOBODY, train={"epochs": 2}))
+    folder = tmp_path / "build" / MODEL / "train"
+    assert capsys.readouterr().err.count("does not answer") == 1
+    assert len(read_metrics(folder / "metrics.csv")) == 2
+    weights = (folder / "weights.safetensors").stat().st_mtime_ns
+
+    stage = make_stage(train={"epochs": 2})
+    train(stage)
+    assert (folder / "weights.safetensors").stat().st_mtime_ns == weights, "trained twice"
+    history = MlflowClient(settings().mlflow_address).get_metric_history(read_run(folder), "loss")
+    assert [point.step for point in history] == [1, 2]
+
+
+def test_a_full_disk_leaves_no_half_bundle(finished: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(finished.settings.root, tmp_path / "copy", symlinks=True)
+    enter(monkeypatch, tmp_path / "copy")
+    stage = open_stage(MODEL)
+    shutil.rmtree(stage.folder("bundle"))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(StorageError, match="full"):
+        package(stage, track=False)
+    left = {path.name for path in stage.folder("bundle").parent.iterdir()}
+    assert left == {"start", "train", "compress"}
+
+
+def test_a_champion_is_fine_tuned_and_keeps_its_history(
+    finished: Stage, make_stage: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion = open_bundle(finished.folder("bundle"))
+    stage = make_stage()
+    shutil.copytree(champion.path, stage.folder("start") / "bundle")
+    start = {"version": 4, "digest": champion.digest}
+    (stage.folder("start") / "start.json").write_text(json.dumps(start))
+    stage = open_stage(MODEL)
+    summary = train(stage, track=False)
+    assert summary["epochs"] == 1
+    report = compress(stage)
+    assert {row.name.split()[0] for row in report.variants} == {"fine-tuned"}
+    smaller = {row.parameters for row in report.variants}
+    assert smaller == {champion.manifest.chosen.parameters}
+    manifest = package(stage, track=False).manifest
+    assert manifest.parent is not None
+    assert (manifest.parent.version, manifest.parent.digest) == (4, champion.digest)
+    assert manifest.compression[: len(champion.manifest.compression)] == champion.manifest.compression
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path: Path, phantoms: Path) -> None:
+    lay_out(tmp_path, phantoms, train={"epochs": 12, "patience": 12})
+    command = [sys.executable, "-m", "training", "train", MODEL]
+    environment = {
+        **os.environ,
+        "VISIONLOOP_ROOT": str(tmp_path),
+        "VISIONLOOP_VAR": str(tmp_path / "var"),
+        "VISIONLOOP_MLFLOW_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
+    }
+    checkpoint = tmp_path / "build" / MODEL / "train" / "checkpoint.pt"
+    process = subprocess.Popen(command, env=environment)
+    until = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert checkpoint.exists(), "killed before the first checkpoint or after the last"
+
+    subprocess.run(command, env=environment, check=True, timeout=240)
+    summary = json.loads((checkpoint.parent / "summary.json").read_text())
+    assert summary["resumed_at"] >= 1
+    assert [row["epoch"] for row in read_metrics(checkpoint.parent / "metrics.csv")] == list(range(1, 13))

@@ -1,0 +1,165 @@
+"""Measures what compression and tracking cost or gain, side by side, for docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from registry.errors import NotFound
+from registry.media import FloatArray
+from registry.runtime import Engine, Numerics, open_session
+from training import measure
+from training.compress import REPORT, Report
+from training.measure import Latency
+from training.stage import Stage
+
+FILES: dict[tuple[str, str], str] = {
+    ("onnxruntime", "f32"): "{}.onnx",
+    ("openvino", "f32"): "{}.xml",
+    ("openvino", "bf16"): "{}.xml",
+    ("openvino", "int8"): "{}_int8.xml",
+}
+TRACKING_STEPS = 20
+
+
+def bench(stage: Stage, rounds: int, tracking: bool) -> str:
+    """The report as Markdown. Needs build/<model>/compress of a training from scratch.
+
+    Raises:
+        NotFound: the model was not compressed yet.
+    """
+    from training import engine_torch
+
+    engine_torch.use_threads(stage.settings.threads)
+    folder = stage.folder("compress")
+    if not (folder / REPORT).is_file():
+        raise NotFound(
+            f"{folder} is not there",
+            expected="compressed variants",
+            mend=f"python -m training compress {stage.spec.name}",
+        )
+    report = Report.read(folder / REPORT)
+    shape = stage.spec.network.input_shape(stage.params)
+    times = measure.latencies(_sessions(stage, folder, report), shape, rounds)
+    parts = [_heading(stage, shape, rounds), _table(report, times), _ratios(report, times)]
+    if tracking:
+        parts.append(_tracking(stage, rounds=3))
+    return "\n\n".join(parts)
+
+
+def _sessions(stage: Stage, folder: Path, report: Report) -> dict[str, Callable[[FloatArray], Any]]:
+    """Every variant of the report, opened again."""
+    from training import engine_torch, prune
+    from training.checkpoint import load_weights
+
+    network = stage.spec.network
+    sessions: dict[str, Callable[[FloatArray], Any]] = {}
+    for row in report.variants:
+        slug = row.name.split()[0].replace("-", "_")
+        if row.engine == "torch":
+            model = engine_torch.build(network, stage.params, seed=0)
+            prune.reshape_like(model, load_weights(folder / f"{slug}.safetensors"))
+            sessions[row.name] = engine_torch.TorchSession(model, network.OUTPUTS)
+            continue
+        engine: Engine = "openvino" if row.engine == "openvino" else "onnxruntime"
+        numerics: Numerics = "bf16" if row.numerics == "bf16" else "int8" if row.numerics == "int8" else "f32"
+        path = folder / FILES[engine, numerics].format(slug)
+        sessions[row.name] = open_session(path, engine, numerics, stage.settings.threads)
+    return sessions
+
+
+def _heading(stage: Stage, shape: tuple[int, ...], rounds: int) -> str:
+    machine = measure.machine(stage.settings.threads)
+    return (
+        f"{stage.spec.title}: one input {' x '.join(map(str, shape))}, batch 1, {machine.threads} threads, {rounds} "
+        f"interleaved rounds of {measure.PER_ROUND} calls, medians; {machine.cpu} ({', '.join(machine.flags)}); "
+        + ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
+    )
+
+
+def _table(report: Report, times: dict[str, Latency]) -> str:
+    eager = times[report.variants[0].name].p50
+    lines = [
+        "| variant | metric (95 % interval) | p50 ms | rounds min to max | p95 ms | / eager f32 | MB | MMACs |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in report.variants:
+        t = times[row.name]
+        lines.append(
+            f"| {row.name}{' (serves)' if row.chosen else ''} | {row.score.value:.4f} ({row.score.low:.4f} to "
+            f"{row.score.high:.4f}) | {t.p50:.2f} | {min(t.rounds):.2f} to {max(t.rounds):.2f} | {t.p95:.2f} | "
+            f"{t.p50 / eager:.2f} | {row.size_mb:.1f} | {row.macs / 1e6:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def _ratios(report: Report, times: dict[str, Latency]) -> str:
+    """The goals of a U-Net: engine against eager, pruned against unpruned, time gained against MACs gained."""
+    rows = {row.name: row for row in report.variants}
+    eager = times[report.variants[0].name].p50
+    lines = ["| ratio | engine | found | goal |", "|---|---|---|---|"]
+    for name in times:
+        if name.endswith(" f32") and " torch " not in name and name.startswith(("dense", "fine-tuned")):
+            lines.append(f"| f32 / eager | {name} | {times[name].p50 / eager:.2f} | <= 0.60 |")
+    chosen = next(row for row in report.variants if row.chosen)
+    lines.append(f"| the variant that serves / eager | {chosen.name} | {times[chosen.name].p50 / eager:.2f} | |")
+    for name in times:
+        other = name.replace("pruned", "dense", 1)
+        if not name.startswith("pruned") or other not in times:
+            continue
+        pair = np.array(times[name].rounds) / np.array(times[other].rounds)
+        share, engine = float(np.median(pair)), name.removeprefix("pruned ")
+        macs = rows[name].macs / rows[other].macs
+        lost = rows[other].score.value - rows[name].score.value
+        lines.append(f"| pruned / unpruned (metric {-lost:+.4f}) | {engine} | {share:.2f} | <= 0.60 |")
+        gain = (1 - share) / (1 - macs)
+        lines.append(
+            f"| share of time saved / share of MACs saved ({1 - share:.2f} / {1 - macs:.2f}) | {engine} | {gain:.2f} "
+            "| >= 0.85 |"
+        )
+    return "\n".join(lines)
+
+
+def _tracking(stage: Stage, rounds: int) -> str:
+    """Seconds of the training loop with and without MLflow (SQLite, system metrics on), taking turns."""
+    from training.tracking import Tracker, open_client
+    from training.train import about
+
+    pairs = []
+    with tempfile.TemporaryDirectory(dir=stage.settings.var) as name:
+        folder = Path(name)
+        address = f"sqlite:///{folder / 'mlflow.db'}"
+        open_client(address).search_experiments()  # imports MLflow and makes its tables: once a process
+        _loop(stage, None)
+        for turn in range(rounds):
+            tracker = Tracker(folder / str(turn), about(stage), address, folder / "artifacts")
+            tracker.start()
+            tracked = _loop(stage, tracker)
+            tracker.close()
+            pairs.append(tracked / _loop(stage, None))
+    return (
+        f"| training loop with tracking / without | {rounds} turns of 2 x {TRACKING_STEPS} steps | "
+        f"{float(np.median(pairs)):.3f} ({min(pairs):.3f} to {max(pairs):.3f}) | <= 1.02 |"
+    )
+
+
+def _loop(stage: Stage, tracker: Any) -> float:
+    from training import engine_torch
+
+    recipe = stage.recipe().model_copy(update={"epochs": 2, "max_seconds": 3600.0})
+    train = stage.split("train")
+    wanted, used = TRACKING_STEPS * recipe.batch, []
+    for case in train:  # a 2-D case is one example, so this is at least enough
+        used.append(case)
+        if len(used) >= wanted:
+            break
+    model = engine_torch.build(stage.spec.network, stage.params, recipe.seed)
+    watcher = engine_torch.Watcher(epoch=tracker.row) if tracker else None
+    began = time.perf_counter()
+    engine_torch.fit(stage.spec, model, [*used, *stage.split("val")[:4]], stage.params, recipe, watcher=watcher)
+    return time.perf_counter() - began
