@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import subprocess
@@ -54,8 +52,6 @@ def _repo() -> Iterator[Repo]:
     try:
         with (
             disk_errors(settings().data),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
             Repo(str(settings().root)) as repo,
         ):
             # The remote is a setting of ours, so that moving to S3 edits no file.
@@ -84,13 +80,13 @@ def add() -> DataVersion:
     """Versions data/ as it is now (`dvc add`) and sends it to the remote (`dvc push`) if it was not there."""
     before = recorded()
     with _repo() as repo:
-        out = repo.add("data")[0].outs[0]
+        out = repo.add(str(settings().data))[0].outs[0]
         md5 = str(out.hash_info.value)
         found = DataVersion(md5, int(out.meta.nfiles or 0), int(out.meta.size or 0), md5 != before)
         pushed = settings().var / "run" / "pushed.json"
         where = {"md5": md5, "remote": settings().remote}
         if not pushed.is_file() or json.loads(pushed.read_text() or "{}") != where:
-            repo.push("data.dvc")
+            repo.push(str(settings().root / "data.dvc"))
             write_file(pushed, json.dumps(where))
     return found
 
@@ -106,7 +102,8 @@ def stale(model: str) -> list[str]:
                 expected=f"{model} under `models` in params.yaml",
                 mend="add it there (docs/add-a-model.md)",
             )
-        status: dict[str, Any] = repo.status([names[-1]], with_deps=True)
+        # DVC reads targets relative to the working folder, which is not always the project's.
+        status: dict[str, Any] = repo.status([f"{settings().root / 'dvc.yaml'}:{names[-1]}"], with_deps=True)
     changed = [name for name in names if any(str(key).endswith(name) for key in status)]
     # DVC names what changed now; whatever comes after it will run too.
     return [name.partition("@")[0] for name in names[names.index(changed[0]) :]] if changed else []

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from registry import journal
 from registry.bundle import Bundle, Score
 from registry.decision import Decision, Reason, SliceRow
 from registry.errors import BundleError
@@ -18,7 +17,6 @@ from training.evaluate import Evaluation, evaluate, paired, slices
 from training.export import size_mb
 from training.stage import Evaluating, Stage, open_stage, parse
 
-STEP = "decide"
 FEW = 10  # cases; a slice of fewer has lost only when its whole interval says so
 OVERALL = "all"
 PICTURES = 3
@@ -45,31 +43,28 @@ def decide(
     stage = open_stage(challenger.model)
     spec, held = stage.spec, stage.split("val")
     bootstrap = parse(Evaluating, spec.name, "evaluate", stage.sections["evaluate"]).bootstrap
-    with journal.step(STEP, "Deciding", spec.name, 8):
-        mine = _Side(stage, challenger_bundle, held, bootstrap)
-        theirs = _Side(stage, champion_bundle, held, bootstrap) if champion and champion_bundle else None
-        rows = _compare(spec, held, mine.found, theirs.found if theirs else None, bootstrap)
-        validation = _validation(stage)
-        reasons = [_golden(mine), *_absolute(spec, challenger_bundle, mine.found.score), *_data(validation)]
-        if theirs:
-            reasons += [_no_loss(spec, rows), _win(spec, rows, must_win_on)]
-        decision = Decision(
-            model=spec.name,
-            challenger=challenger.number,
-            champion=champion.number if champion else None,
-            granted=all(reason.passed for reason in reasons),
-            asked_by=asked_by,
-            why=why,
-            metric=spec.metric.name,
-            data_hash=stage.data_hash,
-            reasons=tuple(reasons),
-            slices=tuple(rows),
-            variants=challenger_bundle.manifest.variants,
-            pictures=_pictures(spec, held, mine.found, theirs.found if theirs else None),
-            validation=validation,
-        )
-        journal.fact(STEP, decision.summary, spec.name, id=decision.id, granted=decision.granted)
-    return decision
+    mine = _Side(stage, challenger_bundle, held, bootstrap)
+    theirs = _Side(stage, champion_bundle, held, bootstrap) if champion and champion_bundle else None
+    rows = _compare(spec, held, mine.found, theirs.found if theirs else None, bootstrap)
+    validation = _validation(stage)
+    reasons = [_golden(mine), *_absolute(spec, challenger_bundle, mine.found.score), *_data(validation)]
+    if theirs:
+        reasons += [_no_loss(spec, rows), _win(spec, rows, must_win_on)]
+    return Decision(
+        model=spec.name,
+        challenger=challenger.number,
+        champion=champion.number if champion else None,
+        granted=all(reason.passed for reason in reasons),
+        asked_by=asked_by,
+        why=why,
+        metric=spec.metric.name,
+        data_hash=stage.data_hash,
+        reasons=tuple(reasons),
+        slices=tuple(rows),
+        variants=challenger_bundle.manifest.variants,
+        pictures=_pictures(spec, held, mine.found, theirs.found if theirs else None),
+        validation=validation,
+    )
 
 
 class _Side:

@@ -38,7 +38,9 @@ def run(model: str, local: bool, why: str, start: str | None) -> None:
 
 @click.command()
 @click.argument("model", type=ModelName(), default="skin_segmentation")
-@click.option("--fresh", is_flag=True, help="Forget versions, predictions and data first; the story from its beginning.")
+@click.option(
+    "--fresh", is_flag=True, help="Forget versions, predictions and data first; the story from its beginning."
+)
 @click.option("--how", help="The shift to play; default: the model's first.")
 @click.option("--severity", default=0.8, show_default=True, type=click.FloatRange(0, 1, min_open=True))
 def demo(model: str, fresh: bool, how: str | None, severity: float) -> None:
