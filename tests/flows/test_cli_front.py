@@ -114,9 +114,11 @@ def test_anything_unexpected_is_one_line_and_a_log_file(
     assert front._run(["probe"]) == 1
     told = capsys.readouterr().err
     assert told.startswith("unexpected: ZeroDivisionError: by zero (details: ")
-    assert "Traceback" not in told and len(told.splitlines()) == 1
+    assert "Traceback" not in told
+    assert len(told.splitlines()) == 1
     (log,) = (config.var / "logs" / "errors").iterdir()
-    assert "visionloop probe" in log.read_text() and "ZeroDivisionError: by zero" in log.read_text()
+    assert "visionloop probe" in log.read_text()
+    assert "ZeroDivisionError: by zero" in log.read_text()
 
 
 def test_interrupting_is_no_error(config: Settings) -> None:
@@ -178,7 +180,8 @@ def test_up_status_and_down_on_the_command_line(config: Settings) -> None:
         assert config.home_address in visionloop("status").stdout
     finally:
         down = visionloop("down")
-    assert down.returncode == 0 and down.stderr.startswith("stopped in")
+    assert down.returncode == 0
+    assert down.stderr.startswith("stopped in")
     assert visionloop("down").stderr == "the stack was not up\n"
 
 
@@ -195,7 +198,8 @@ def test_ui_prints_the_address_of_a_running_stack_only(config: Settings) -> None
 def test_models_are_listed_without_a_stack(config: Settings) -> None:
     done = visionloop("models")
     assert done.returncode == 0
-    assert "skin_segmentation" in done.stdout and "not served now" in done.stdout
+    assert "skin_segmentation" in done.stdout
+    assert "not served now" in done.stdout
 
 
 def test_the_command_group_knows_nothing_but_the_table() -> None:

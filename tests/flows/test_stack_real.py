@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 @pytest.fixture
 def up(stack: Stack) -> Iterator[Stack]:
     bring_up()
-    yield stack
+    return stack
 
 
 def until(what: Callable[[], Any], within_s: float = 90.0) -> Any:

@@ -184,7 +184,8 @@ def test_a_started_process_of_the_same_name_replaces_the_old_one(stack: Stack) -
     stack.up(HOME)
     first, _ = start_server(stack)
     second, address = start_server(stack)
-    assert second.pid != first.pid and gone(first.pid)
+    assert second.pid != first.pid
+    assert gone(first.pid)
     assert httpx.get(address).is_success
 
 

@@ -220,7 +220,8 @@ def test_the_kept_story_is_one_file_without_scripts_that_tells_everything(config
     outside.feed(page)
     assert all(address.startswith("data:") for address in outside.loads), outside.loads
     assert page.count(base64.b64encode(PIXEL).decode()) == 2
-    assert "One &lt;prediction&gt; of <code>v1</code>" in page and "a &amp; b" in page
+    assert "One &lt;prediction&gt; of <code>v1</code>" in page
+    assert "a &amp; b" in page
     for words in ("0.610", "0.930", "refused", "floor", config.mlflow_address, config.router_address):
         assert words in page
     assert f'href="{config.home_address}/reports/x/report.html"' in page
@@ -283,11 +284,14 @@ def test_the_compression_table_marks_what_serves_and_the_curves_show_the_trainin
     journal.fact("train", "learnt", history=history)
     page = Page(config, live=False).document(told(config))
     assert re.search(r'class="marked">\s*<td[^>]*>pruned bf16', page)
-    assert "0.945 to 0.967" in page and "512" in page
-    assert page.count("<polyline") == 3 and "val dice 0.980" in page
+    assert "0.945 to 0.967" in page
+    assert "512" in page
+    assert page.count("<polyline") == 3
+    assert "val dice 0.980" in page
 
 
 def test_a_missing_before_is_said_not_drawn() -> None:
     drawn = before_after({"metric": "Dice", "rows": [{"name": "held out", "before": None, "after": 0.9}]})
-    assert "none" in drawn and "0.900" in drawn
+    assert "none" in drawn
+    assert "0.900" in drawn
     assert drawn.count("width:0.0%") == 1
