@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, Summary
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -18,6 +19,7 @@ class Instruments:
     def __init__(self, served: Served) -> None:
         labels = ("model", "version")
         self._model, self._version, self._role = served.model, str(served.version), served.role
+        self._children: dict[tuple[int, tuple[str, ...]], Any] = {}
         self._registry = to = CollectorRegistry()
         ProcessCollector(registry=to)
         self._requests = Counter(
@@ -43,14 +45,21 @@ class Instruments:
 
     def ended(self, media: str, status: int, seconds: float) -> None:
         self._running.dec()
-        self._requests.labels(self._model, self._version, self._role, media, str(status)).inc()
+        self._child(self._requests, self._role, media, str(status)).inc()
         self._seconds.observe(seconds)
 
     def predicted(self, statistics: Mapping[str, float], steps: Mapping[str, float]) -> None:
         for name, value in statistics.items():
-            self._statistics.labels(self._model, self._version, name).observe(value)
+            self._child(self._statistics, name).observe(value)
         for name, value in steps.items():
-            self._steps.labels(self._model, self._version, name).observe(value)
+            self._child(self._steps, name).observe(value)
+
+    def _child(self, metric: Any, *labels: str) -> Any:
+        """`metric.labels` takes a lock and builds a key every time; there are some ten of them a request."""
+        key = (id(metric), labels)
+        if key not in self._children:
+            self._children[key] = metric.labels(self._model, self._version, *labels)
+        return self._children[key]
 
     def exposition(self) -> tuple[bytes, int, None, str]:
         """Content, status, headers and media type of an answer in Prometheus' text format."""
