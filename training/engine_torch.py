@@ -33,6 +33,7 @@ from training.stage import Recipe
 LAST_RATE = 0.02  # share of the learning rate that is left at the end
 MEASURED_STEPS = 6  # before the plan is first checked against the clock; the first ones are not typical
 VALIDATION = 1.15  # an epoch with its validation, against one without: a first guess
+BATCH_NORM_MOMENTUM = 0.1  # at least; EfficientNet's 0.01 averages over more steps than a training here has
 BETTER_BY = 1e-4  # less is noise, and does not count for early stopping
 
 
@@ -120,6 +121,9 @@ class _Loop:
         self.device = device()
         seed_everything(recipe.seed)
         self.model = model.to(self.device, memory_format=torch.channels_last)
+        for module in self.model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None:
+                module.momentum = max(module.momentum, BATCH_NORM_MOMENTUM)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )

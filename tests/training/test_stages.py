@@ -71,7 +71,7 @@ def test_the_table_compares_dense_and_pruned(finished: Stage) -> None:
     by_name = {row.name: row for row in report.variants}
     exact, exported = by_name["dense torch f32"], by_name["dense openvino f32"]
     assert exported.score.value == pytest.approx(exact.score.value, abs=0.005)
-    assert by_name["pruned openvino f32"].macs < exact.macs / 2
+    assert by_name["pruned openvino f32"].macs < 0.7 * exact.macs
 
 
 def test_mlflow_has_the_whole_run(finished: Stage) -> None:
