@@ -120,7 +120,9 @@ def _calm(model: str) -> None:
         stream.play(model, None, 1.0, NORMAL, SEED, step="calm", bar=False)
     _wait_logged(model, since, NORMAL)
     verdict = steps.watch(model, since=since, step="calm-verdict")
-    journal.fact("calm-verdict", "an alarm on normal traffic" if verdict.drifted else "no alarm, as it should be", model)
+    journal.fact(
+        "calm-verdict", "an alarm on normal traffic" if verdict.drifted else "no alarm, as it should be", model
+    )
 
 
 def _break(model: str, how: str, severity: float) -> Verdict:
@@ -181,6 +183,12 @@ def _heal(model: str, verdict: Verdict) -> None:
 def _quiet(model: str, how: str, severity: float, before: Verdict) -> None:
     """The same stream again, against what is live now."""
     from monitoring import stream
+
+    if not before.drifted:
+        for step, title in (("replay", "The same stream again"), ("quiet", "Compare again")):
+            with journal.step(step, title, model) as running_step:
+                running_step.skip("the stream was quiet already")
+        return
 
     since = time.time()
     with journal.step("replay", "The same stream again", model, usually_s=10):
@@ -253,5 +261,3 @@ def _closing(console: Console, model: str, page: Path, seconds: float) -> None:
     ):
         console.print(f"  {name:<18} {address}", highlight=False)
     console.print("\nThe stack stays up. [bold]make down[/] (or `visionloop down`) stops it.")
-
-

@@ -1,7 +1,7 @@
 """The loop in order. It is run bare (`--local`) or inside a Prefect flow: `do` is what makes a step a task.
 
-    bare(step, function, *args)     calls the function
-    flows.orchestration.tasks(...)  runs it as a Prefect task, with retries and a time limit
+bare(step, function, *args)     calls the function
+flows.orchestration.tasks(...)  runs it as a Prefect task, with retries and a time limit
 """
 
 from __future__ import annotations
@@ -65,9 +65,7 @@ def run(
         return _from_build(model, do, say, asked_by, why, must_win_on, serve)
 
 
-def _from_build(
-    model: str, do: Do, say: Say, asked_by: str, why: str, must_win_on: str | None, serve: bool
-) -> Outcome:
+def _from_build(model: str, do: Do, say: Say, asked_by: str, why: str, must_win_on: str | None, serve: bool) -> Outcome:
     bundle = do("train-compress-evaluate", steps.build, model, say)
     version = do("register", steps.register, model, bundle)
     granted = do("decide", steps.decide, version, asked_by, why, must_win_on)
@@ -79,7 +77,9 @@ def _from_build(
     return Outcome(version, granted, live=True)
 
 
-def retrain(model: str, verdict: str, *, do: Do = bare, say: Say = silent, asked_by: str, serve: bool = True) -> Outcome:
+def retrain(
+    model: str, verdict: str, *, do: Do = bare, say: Say = silent, asked_by: str, serve: bool = True
+) -> Outcome:
     """Labelled predictions become data, the champion is fine-tuned on it, and must win where it drifted.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import os
 from typing import Any
 
 from registry.errors import MissingService, VisionloopError
@@ -19,16 +19,13 @@ def run_flow(name: str, **parameters: Any) -> str:
     from flows import steps
 
     settings().apply_environment()
+    # The terminal gets the journal; Prefect's own lines are in its UI.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     steps.wait_for(f"{settings().prefect_address}/health", "prefect", 60)
     from prefect.exceptions import PrefectException
 
     from flows import orchestration
 
-    # The terminal gets the journal; Prefect's own lines are in its UI.
-    for logger in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
-        for handler in logging.getLogger(logger).handlers:
-            if isinstance(handler, logging.StreamHandler) and not hasattr(handler, "flush_sync"):
-                handler.setLevel(logging.CRITICAL)
     chosen = {
         "loop": orchestration.loop_flow,
         "monitor": orchestration.monitor_flow,

@@ -218,7 +218,7 @@ def decide(version: Version, asked_by: str, why: str, must_win_on: str | None = 
         versions.note(version, decision="granted" if decision.granted else "refused", decision_page=page.name)
         if decision.granted:
             versions.promote(version)
-        running.note = decision.summary
+        running.note = "promoted" if decision.granted else "refused"
         rows = [
             {"name": row.name, "before": row.champion.value, "after": row.challenger.value}
             for row in decision.slices
@@ -313,9 +313,10 @@ def watch(model: str, *, last: int | None = None, since: float | None = None, st
         versions = Versions()
         bundle = versions.fetch(versions.get(model, live.version))
         verdict = look(model, live.version, bundle, last=last, since=since)
-        running.note = verdict.why
+        running.note = f"version {verdict.version}: {'DRIFT' if verdict.drifted else 'no drift'}"
         pictures = [
-            {"picture": str(path), "caption": path.stem.replace("-", " ")} for path in sorted(verdict.folder.glob("*.jpg"))
+            {"picture": str(path), "caption": path.stem.replace("-", " ")}
+            for path in sorted(verdict.folder.glob("*.jpg"))
         ]
         journal.fact(
             step,

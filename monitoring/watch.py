@@ -19,7 +19,7 @@ import numpy as np
 from monitoring import diagnosis, drift, evidently_report, feedback, report, tables
 from monitoring.drift import ALL, MIN_REFERENCE, MIN_WINDOW, Finding, Performance, Table
 from monitoring.tables import Window
-from registry import catalog, database, journal
+from registry import catalog, database
 from registry.bundle import Bundle
 from registry.errors import VisionloopError
 from registry.files import new_folder
@@ -121,8 +121,6 @@ def watch(
         )
         (draft / "verdict.json").write_text(verdict.to_json(), encoding="utf-8")
     _store(verdict, window)
-    relative = str(verdict.page.relative_to(settings().var))
-    journal.fact(STEP, verdict.why, model, verdict=verdict.id, action=verdict.action, version=version, page=relative)
     return verdict
 
 

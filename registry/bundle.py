@@ -1,12 +1,12 @@
 """The bundle: the folder that is a packaged model. Nothing in it is a pickle.
 
-    bundle/
-      bundle.json          Manifest: everything there is to know about the version
-      network.xml/.bin     the exported network that serves (or network.onnx, as `engine` says)
-      network.onnx         the same network in the exchange format, for other runtimes
-      weights.safetensors  trainable weights, the start of the next fine-tuning
-      reference.parquet    the drift reference: one row per held-out case
-      samples/<id>/        golden samples: `input` as uploaded and `expected.json`, checked at load
+bundle/
+  bundle.json          Manifest: everything there is to know about the version
+  network.xml/.bin     the exported network that serves (or network.onnx, as `engine` says)
+  network.onnx         the same network in the exchange format, for other runtimes
+  weights.safetensors  trainable weights, the start of the next fine-tuning
+  reference.parquet    the drift reference: one row per held-out case
+  samples/<id>/        golden samples: `input` as uploaded and `expected.json`, checked at load
 """
 
 from __future__ import annotations

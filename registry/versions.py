@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 _DIGEST = "visionloop.digest"
 # What `mlflow.pyfunc.load_model` needs in an environment of its own.
-_REQUIREMENTS = tuple("mlflow numpy pandas pydantic openvino onnxruntime opencv-python-headless nibabel".split())
+_REQUIREMENTS = tuple(
+    ["mlflow", "numpy", "pandas", "pydantic", "openvino", "onnxruntime", "opencv-python-headless", "nibabel"]
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class Versions:
 
             client = self._client
             run = client.get_run(run_id) if run_id else client.create_run(self._experiment(model), run_name="register")
-            with mlflow.start_run(run_id=run.info.run_id):
+            with mlflow.start_run(run_id=run.info.run_id), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # MLflow asks for type hints that would make it refuse plain paths
                 logged = mlflow.pyfunc.log_model(
                     name="bundle",
                     python_model=str(Path(__file__).with_name("pyfunc_model.py")),

@@ -122,4 +122,9 @@ def test_a_failed_step_keeps_the_error_for_other_processes(workspace: Path) -> N
         raise BundleError("half a bundle", expected="a whole one", mend="again")
     last = journal.read()[0][-1]
     assert last["outcome"] == "failed"
-    assert last["error"] == {"error": "BundleError", "found": "half a bundle", "expected": "a whole one", "mend": "again"}
+    assert last["error"] == {
+        "error": "BundleError",
+        "found": "half a bundle",
+        "expected": "a whole one",
+        "mend": "again",
+    }

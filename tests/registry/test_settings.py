@@ -30,7 +30,9 @@ def test_environment_beats_file_beats_default(tmp_path: Path) -> None:
         ({"VISIONLOOP_FALSE_ALARM_RATE": "1.5"}, "", "false_alarm_rate"),
     ],
 )
-def test_a_bad_setting_is_named_with_its_mend(tmp_path: Path, environment: dict[str, str], file: str, says: str) -> None:
+def test_a_bad_setting_is_named_with_its_mend(
+    tmp_path: Path, environment: dict[str, str], file: str, says: str
+) -> None:
     (tmp_path / "visionloop.toml").write_text(file)
     with pytest.raises(SettingsError, match=".*") as caught:
         read_settings(environment, tmp_path)
@@ -63,7 +65,8 @@ def test_only_the_settings_module_reads_the_environment_for_settings() -> None:
         path
         for package in ("registry", "monitoring", "training", "serving")
         for path in (project / package).rglob("*.py")
-        if path.name != "settings.py" and ('environ.get("VISIONLOOP' in path.read_text() or "getenv" in path.read_text())
+        if path.name != "settings.py"
+        and ('environ.get("VISIONLOOP' in path.read_text() or "getenv" in path.read_text())
     ]
     assert not offenders
 
