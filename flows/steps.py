@@ -316,7 +316,7 @@ def watch(model: str, *, last: int | None = None, since: float | None = None, st
         running.note = f"version {verdict.version}: {'DRIFT' if verdict.drifted else 'no drift'}"
         pictures = [
             {"picture": str(path), "caption": path.stem.replace("-", " ")}
-            for path in sorted(verdict.folder.glob("*.jpg"))
+            for path in sorted(verdict.folder.glob("responsible-*.jpg"))
         ]
         journal.fact(
             step,

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 _DIGEST = "visionloop.digest"
 # What `mlflow.pyfunc.load_model` needs in an environment of its own.
-_REQUIREMENTS = tuple(
-    ["mlflow", "numpy", "pandas", "pydantic", "openvino", "onnxruntime", "opencv-python-headless", "nibabel"]
+_REQUIREMENTS = (
+    *("mlflow", "numpy", "pandas", "pydantic", "nibabel"),
+    *("openvino", "onnxruntime", "opencv-python-headless"),
 )
 
 

@@ -10,7 +10,7 @@ import pytest
 from registry import journal
 from registry.bundle import MANIFEST, Bundle, open_bundle, seal
 from registry.errors import BundleError, StorageError
-from registry.files import new_folder, write_file
+from registry.files import disk_errors, new_folder, write_file
 from registry.predictor import Predictor
 from tests.bundles import make_scan
 
@@ -85,20 +85,27 @@ def test_a_write_that_fails_leaves_the_old_folder_and_no_draft(tmp_path: Path) -
     target = tmp_path / "bundle"
     with new_folder(target) as draft:
         (draft / "a").write_text("old")
-    with pytest.raises(RuntimeError), new_folder(target) as draft:
-        (draft / "a").write_text("new")
-        raise RuntimeError("the power went")
+
+    def fail() -> None:
+        with new_folder(target) as draft:
+            (draft / "a").write_text("new")
+            raise RuntimeError("the power went")
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert (target / "a").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
 def test_a_full_disk_is_one_clear_message() -> None:
     """/dev/full is the kernel's own full disk."""
-    with pytest.raises(StorageError, match="disk is full"):
-        from registry.files import disk_errors
 
+    def fill() -> None:
         with disk_errors(Path("/dev/full")), open("/dev/full", "wb", buffering=0) as out:
             out.write(b"x")
+
+    with pytest.raises(StorageError, match="disk is full"):
+        fill()
 
 
 def test_write_file_replaces_in_one_step(tmp_path: Path) -> None:
