@@ -22,6 +22,7 @@ from registry.settings import settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 _DIGEST = "visionloop.digest"
@@ -74,7 +75,7 @@ class Versions:
             import mlflow
 
             client = self._client
-            run = client.get_run(run_id) if run_id else client.create_run(self._experiment(model), run_name="register")
+            run = self._run(run_id) or client.create_run(self._experiment(model), run_name="register")
             with mlflow.start_run(run_id=run.info.run_id), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # MLflow asks for type hints that would make it refuse plain paths
                 logged = mlflow.pyfunc.log_model(
@@ -198,6 +199,17 @@ class Versions:
             for key, value in tags.items():
                 text = value if isinstance(value, str) else json.dumps(value)
                 self._client.set_model_version_tag(version.model, str(version.number), key, text)
+
+    def _run(self, run_id: str | None) -> Run | None:
+        """The run that trained it, if this store has it: the training may have been tracked elsewhere."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._client.get_run(run_id) if run_id else None
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
 
     def _experiment(self, model: str) -> str:
         found = self._client.get_experiment_by_name(model)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from registry.bundle import Bundle
 from registry.settings import QUIET, settings
-from tests.bundles import make_tiny_bundle
+from tests.bundles import MODEL, make_tiny_bundle
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -27,19 +29,40 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return make_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
 
 
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A project folder of the test's own, as a fresh clone has it: DVC, stages, parameters, the code they depend on."""
-    root = tmp_path / "project"
-    root.mkdir()
+def make_workspace(root: Path, **smaller: dict[str, object]) -> Path:
+    """A project folder as a fresh clone has it: DVC, stages, parameters, the code they depend on.
+
+    `smaller` lays other values over sections of the model's parameters, e.g. `train={"epochs": 1}`.
+    """
+    root.mkdir(parents=True)
     for name in ("dvc.yaml", "params.yaml", ".dvcignore"):
         shutil.copy(PROJECT / name, root / name)
     ignore = shutil.ignore_patterns("__pycache__", "tmp", "cache")
     for name in (".dvc", "registry", "training", "monitoring"):
         shutil.copytree(PROJECT / name, root / name, ignore=ignore)
-    (root / ".dvc" / "config").write_text(
-        (PROJECT / ".dvc" / "config").read_text().replace("[core]", "[core]\n    no_scm = true"), encoding="utf-8"
-    )
+    config = (PROJECT / ".dvc" / "config").read_text().replace("[core]", "[core]\n    no_scm = true")
+    (root / ".dvc" / "config").write_text(config, encoding="utf-8")
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    for section, values in smaller.items():
+        params[MODEL][section].update(values)
+    (root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    return root
+
+
+def free_ports() -> dict[str, str]:
+    """Settings for a stack of one's own: ports that are free at this moment."""
+    names = ("home_port", "router_port", "mlflow_port", "prefect_port", "drift_port")
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in names]
+    found = {f"VISIONLOOP_{n.upper()}": str(p.getsockname()[1]) for n, p in zip(names, probes, strict=True)}
+    for probe in probes:
+        probe.close()
+    return found
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A project folder of the test's own; MLflow without a server."""
+    root = make_workspace(tmp_path / "project")
     monkeypatch.setenv("VISIONLOOP_ROOT", str(root))
     monkeypatch.setenv("VISIONLOOP_MLFLOW_URI", f"sqlite:///{root / 'mlflow.db'}")
     monkeypatch.chdir(root)

@@ -126,7 +126,7 @@ def _pages(settings: Settings, count: int = 6) -> list[dict[str, Any]]:
     """The latest decision pages, drift reports and data docs."""
     groups = (
         ("Decisions", "decisions", "*/*.html"),
-        ("Drift reports", "reports", "*/*/report.html"),
+        ("Drift reports", "reports", "*/*/index.html"),
         ("Data checks", "data-docs", "**/index.html"),
     )
     found = []
@@ -147,5 +147,5 @@ def _pages(settings: Settings, count: int = 6) -> list[dict[str, Any]]:
 
 
 def _name(parts: Sequence[str]) -> str:
-    words = [part.removesuffix(".html") for part in parts if part not in ("report.html", "index.html")]
+    words = [part.removesuffix(".html") for part in parts if part != "index.html"]
     return " · ".join(words) or "index"

@@ -1,0 +1,159 @@
+"""The loop on a tiny data set, by the command line, against a real Prefect and a real MLflow server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.bundles import MODEL
+from tests.conftest import free_ports, make_workspace
+
+TINY = {
+    "data": {"train": 8, "val": 6},
+    "train": {"epochs": 1, "image_size": 64, "max_seconds": 10},
+    "compress": {"epochs": 1, "max_seconds": 5, "calibration": 4, "rounds": 2},
+    "evaluate": {"bootstrap": 100, "samples": 1},
+}
+
+
+@dataclass
+class Project:
+    """A project folder and its command line, as a person uses them."""
+
+    root: Path
+    env: dict[str, str]
+
+    def __call__(self, *argv: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("visionloop")), *argv]
+        return subprocess.run(
+            command, cwd=self.root, env=self.env, capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    def port(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.env[f'VISIONLOOP_{name.upper()}_PORT']}"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    root = make_workspace(tmp_path_factory.mktemp("loop") / "project", **TINY)
+    env = {**os.environ, **free_ports(), "VISIONLOOP_ROOT": str(root)}
+    found = Project(root, env)
+    done = found("up", "--only", "prefect", "--only", "mlflow", timeout=300)
+    assert done.returncode == 0, done.stderr
+    yield found
+    assert found("down").returncode == 0
+
+
+@pytest.fixture(scope="module")
+def first(project: Project) -> subprocess.CompletedProcess[str]:
+    """One run of everything; the network has seen eight phantoms, so the gate must say no."""
+    began = time.monotonic()
+    done = project("run", MODEL)
+    (project.root / "took").write_text(str(time.monotonic() - began))
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done
+
+
+def test_an_untrained_version_is_registered_and_refused(
+    project: Project, first: subprocess.CompletedProcess[str]
+) -> None:
+    assert "not promoted" in first.stdout
+    decision = json.loads(project("decisions", MODEL, "--json").stdout)
+    failed = [reason["rule"] for reason in decision["reasons"] if not reason["passed"]]
+    assert decision["granted"] is False
+    assert "metric floor" in failed
+    asked = project("promote", MODEL, "1")
+    assert asked.returncode == 7
+    assert "refused" in asked.stderr
+
+
+def test_mlflow_has_the_run_with_its_data_and_metrics(project: Project, first: object) -> None:
+    api = f"{project.port('mlflow')}/api/2.0/mlflow"
+    found = httpx.post(f"{api}/runs/search", json={"experiment_ids": ["0", "1", "2"]}).json()["runs"]
+    run = next(run for run in found if run["data"].get("metrics"))
+    metrics = {metric["key"] for metric in run["data"]["metrics"]}
+    assert any("dice" in name for name in metrics)
+    assert run["inputs"]["dataset_inputs"][0]["dataset"]["name"]
+    tags = {tag["key"] for tag in run["data"]["tags"]}
+    assert any("data" in tag for tag in tags)
+    version = httpx.get(f"{api}/model-versions/get", params={"name": MODEL, "version": "1"}).json()["model_version"]
+    assert {tag["key"]: tag["value"] for tag in version["tags"]}["decision"] == "refused"
+
+
+def test_prefect_has_the_flow_run_with_tasks_and_progress(project: Project, first: object) -> None:
+    api = f"{project.port('prefect')}/api"
+    runs = httpx.post(f"{api}/flow_runs/filter", json={}).json()
+    assert [run["state"]["type"] for run in runs if run["name"]][-1] == "COMPLETED"
+    tasks = httpx.post(f"{api}/task_runs/filter", json={}).json()
+    assert {"data", "train-compress-evaluate", "register", "decide"} <= {t["name"].rsplit("-", 1)[0] for t in tasks}
+    kinds = {artifact["type"] for artifact in httpx.post(f"{api}/artifacts/filter", json={}).json()}
+    assert {"progress", "markdown"} <= kinds
+
+
+def test_a_run_without_a_change_skips_everything_quickly(project: Project, first: object) -> None:
+    began = time.monotonic()
+    done = project("run", MODEL)
+    seconds = time.monotonic() - began
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("skipped") >= 7, done.stdout
+    assert seconds < float((project.root / "took").read_text()) / 2
+
+
+def test_bad_data_stops_the_loop_and_names_the_file(project: Project, first: object) -> None:
+    """Last but one: the data set is mended afterwards."""
+    case = next((project.root / "data" / MODEL / "train").iterdir())
+    kept = (case / "mask.nii.gz").read_bytes()
+    (case / "mask.nii.gz").unlink()
+    (case / "mask.nii.gz").write_bytes(kept[:60])
+    bundle = (project.root / "build" / MODEL / "bundle" / "bundle.json").read_bytes()
+    try:
+        done = project("run", MODEL)
+        assert done.returncode == 5, done.stdout + done.stderr
+        assert case.name in done.stderr
+        assert "to mend it" in done.stderr
+        assert "Traceback" not in done.stderr + done.stdout
+        assert (project.root / "build" / MODEL / "bundle" / "bundle.json").read_bytes() == bundle
+    finally:
+        (case / "mask.nii.gz").unlink()
+        (case / "mask.nii.gz").write_bytes(kept)
+
+
+def test_without_a_server_the_same_loop_runs_local(project: Project, first: object, tmp_path: Path) -> None:
+    """--local on a project of its own whose stages were built above: nothing to train, MLflow's database directly."""
+    root = tmp_path / "project"
+    shutil.copytree(project.root, root, ignore=shutil.ignore_patterns("var"), symlinks=True)
+    env = {**project.env, "VISIONLOOP_ROOT": str(root), **free_ports()}
+    done = Project(root, env)("run", MODEL, "--local")
+    assert done.returncode == 0, done.stderr
+    assert "not promoted" in done.stdout
+    assert (root / "var" / "mlflow" / "mlflow.db").is_file()
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "says"),
+    [
+        (["run", "skin_segmentatoin"], 4, "did you mean 'skin_segmentation'"),
+        (["predict", MODEL, "no-such-file.nii.gz"], 3, "there is no file"),
+        (["break", MODEL, "--how", "earthquake"], 2, "bias-field"),
+        (["data", "synth", MODEL], 7, "--force"),
+        (["data", "import", MODEL, "nowhere", "--force"], 5, "nothing at nowhere"),
+        (["rollback", MODEL], 7, "no previous version"),
+    ],
+)
+def test_each_mistake_gets_one_clear_message(
+    project: Project, first: object, argv: list[str], code: int, says: str
+) -> None:
+    done = project(*argv)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
