@@ -57,7 +57,7 @@ def decide(
         granted=all(reason.passed for reason in reasons),
         asked_by=asked_by,
         why=why,
-        metric=spec.metric.name,
+        metric=spec.metric.title,
         data_hash=stage.data_hash,
         reasons=tuple(reasons),
         slices=tuple(rows),

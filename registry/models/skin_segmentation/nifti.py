@@ -24,6 +24,7 @@ from registry.media import ByteArray, Volume
 
 GZIP = b"\x1f\x8b"
 HEADER_BYTES = {348: 1, 540: 2}
+MAX_PADDING = 1 << 20
 MAX_OFFSET = 16 * 2**20  # header extensions before the voxels; real ones take some kilobytes
 SCALARS = "uint8, int8, int16, uint16, int32, uint32, int64, uint64, float32 or float64"
 _CODES = {2, 256, 4, 512, 8, 768, 1024, 1280, 16, 64}
@@ -101,8 +102,15 @@ class _Stream:
         return self._have
 
     def finish(self) -> None:
-        """Goes one byte further: at the end of the gzip data its checksum is compared."""
-        self._unpack(1)
+        """Goes to the end of the gzip data, where its checksum is compared; padding is allowed, a second volume is not."""
+        before = len(self._have)
+        self._unpack(MAX_PADDING + 1)
+        if self._source is not None and len(self._have) - before > MAX_PADDING:
+            raise BadInput(
+                "the file holds far more data than its header says",
+                expected=f"the voxels, and at most {MAX_PADDING:,} bytes after them",
+                mend="copy or download the file again: header or data are damaged",
+            )
 
     def _unpack(self, count: int) -> None:
         if self._source is None or count <= 0:
