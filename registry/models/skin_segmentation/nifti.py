@@ -102,7 +102,7 @@ class _Stream:
         return self._have
 
     def finish(self) -> None:
-        """Goes to the end of the gzip data, where its checksum is compared; padding is allowed, a second volume is not."""
+        """Goes to the end of the gzip data, where its checksum is compared; some padding is allowed."""
         before = len(self._have)
         self._unpack(MAX_PADDING + 1)
         if self._source is not None and len(self._have) - before > MAX_PADDING:
