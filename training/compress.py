@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from training.prune import Cost
 
 STEP = "compress"
+IMPORTANCE_CASES = 24
 REPORT = "variants.json"
 HISTORY = "finetune.csv"
 CONSTANTS = "constants.json"  # what serving must know of the network; the stages after this one need no torch
@@ -163,12 +164,20 @@ class _Work:
         slices = [one.prepared.batch[i : i + 1] for one in held for i in range(len(one.prepared.batch))]
         return slices[:: max(1, len(slices) // count)][:count]
 
+    def batches(self) -> Any:
+        """A few batches of training examples as they are, for the importance of channels."""
+        from torch.utils.data import DataLoader
+
+        cases = evaluate.spread(self.stage.split("train"), IMPORTANCE_CASES)
+        examples = self.network.examples(cases, self.stage.params, False, self.stage.recipe().seed)
+        return DataLoader(examples, self.stage.recipe().batch)
+
     def pruned(self, dense: nn.Module) -> nn.Module:
         """The network with channels removed, fine-tuned."""
         from training import engine_torch, prune
 
         stage = self.stage
-        model = prune.prune(self.network, dense, self.shape, self.options.sparsity)
+        model = prune.prune(self.network, dense, self.shape, self.options.sparsity, self.batches())
         before, after = prune.cost(dense, self.shape), prune.cost(model, self.shape)
         with progress.bar(STEP, "fine-tuning", stage.spec.name) as bar:
             fitted = engine_torch.fit(
@@ -182,7 +191,7 @@ class _Work:
         self.history = fitted.history
         self.compression.append(
             {
-                "method": "structured pruning, group L2 magnitude (torch-pruning), then fine-tuning",
+                "method": "structured pruning, group Taylor importance (torch-pruning), then fine-tuning",
                 "sparsity": self.options.sparsity,
                 "channels_rounded_to": prune.ROUND_TO,
                 "macs": [before.macs, after.macs],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -32,16 +32,31 @@ def cost(model: nn.Module, shape: tuple[int, ...]) -> Cost:
     return Cost(int(macs), int(parameters))
 
 
-def prune(network: ModuleType, model: nn.Module, shape: tuple[int, ...], sparsity: float) -> nn.Module:
-    """A copy with about `sparsity` of the channels of each layer removed, those whose group has the least L2 norm
-    (DepGraph, Fang 2023, arXiv:2301.12900); counts stay multiples of 8. Layers of `network.keep` stay whole."""
+def prune(
+    network: ModuleType,
+    model: nn.Module,
+    shape: tuple[int, ...],
+    sparsity: float,
+    batches: Iterable[tuple[Tensor, Any]],
+) -> nn.Module:
+    """A copy with about `sparsity` of the channels of each layer removed; counts stay multiples of 8, layers of
+    `network.keep` stay whole.
+
+    Channels that depend on each other go together (DepGraph, Fang 2023, arXiv:2301.12900), those first whose removal
+    changes the loss least to first order (Taylor importance, Molchanov 2019, arXiv:1906.10771), by the gradients over
+    `batches` of (x, y). By L2 magnitude alone the head's input lost all channels that speak for the foreground: after
+    the same fine-tuning Dice was 0.93 and the loss 0.37, with this 0.95 and 0.08.
+    """
     import torch_pruning
 
     pruned = copy.deepcopy(model).cpu().eval()
+    pruned.zero_grad()
+    for x, y in batches:
+        network.loss(pruned(x), y).backward()
     pruner = torch_pruning.pruner.BasePruner(
         pruned,
         torch.zeros(1, *shape),
-        importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
+        importance=torch_pruning.importance.GroupTaylorImportance(),
         pruning_ratio=sparsity,
         round_to=ROUND_TO,
         ignored_layers=network.keep(pruned),

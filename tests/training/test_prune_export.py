@@ -27,7 +27,8 @@ def networks() -> dict[str, torch.nn.Module]:
         for _ in range(3):
             dense.train()(torch.rand(4, 1, 64, 64))
     dense.eval()
-    return {"dense": dense, "pruned": prune.prune(network, dense, (1, 64, 64), 0.5)}
+    batches = [(torch.rand(4, 1, 64, 64), torch.randint(0, 2, (4, 1, 64, 64)).float())]
+    return {"dense": dense, "pruned": prune.prune(network, dense, (1, 64, 64), 0.5, batches)}
 
 
 def test_pruning_removes_whole_channels_in_eights(networks: dict[str, torch.nn.Module]) -> None:
