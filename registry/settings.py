@@ -22,8 +22,8 @@ FILE = "visionloop.toml"
 
 # Nothing may call home, hang on a hub that is out of reach, or ask whether it may. (DESIGN: offline first.)
 QUIET = {
-    # OpenMP threads that wait by spinning starve each other on a busy machine. A training step on two cores takes 0.25 s;
-    # with one other busy process 3.7 s by default, 0.6 s with a short spin, and 0.5 s without any (but 0.36 s when quiet).
+    # OpenMP threads that wait by spinning starve each other on a busy machine. A training step on two cores takes
+    # 0.25 s; beside one other busy process 3.7 s by default, 0.6 s with a short spin like this.
     "GOMP_SPINCOUNT": "1000",
     "DO_NOT_TRACK": "1",
     "BENTOML_DO_NOT_TRACK": "True",
