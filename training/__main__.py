@@ -91,6 +91,9 @@ def bench(model: str, rounds: int, tracking: bool) -> None:
     """Measure the variants of MODEL side by side and print the ratios as a Markdown table."""
 
     def work() -> None:
+        import os
+
+        os.environ.pop("GOMP_SPINCOUNT", None)  # eager PyTorch at its best: on a quiet machine long spins suit it
         from training.bench import bench as run
         from training.stage import open_stage
 
