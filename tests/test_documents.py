@@ -1,0 +1,55 @@
+"""The documents are tested: what they name exists, and what exists is named."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from flows.cli import COMMANDS
+from registry import catalog
+
+PROJECT = Path(__file__).resolve().parents[1]
+README = (PROJECT / "README.md").read_text()
+PAGES = sorted([PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").rglob("*.md")])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_in_the_readme(name: str) -> None:
+    assert re.search(rf"\b{name}\b", README.split("## The command line")[1].split("## Architecture")[0])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_files_that_are_named_exist(page: Path) -> None:
+    for named in re.findall(
+        r"`((?:registry|training|serving|monitoring|flows|tests|docs)/[\w/.-]+\.(?:py|md))`", page.read_text()
+    ):
+        assert (PROJECT / named).exists(), named
+
+
+def test_the_readme_names_every_model() -> None:
+    for name in catalog.names():
+        assert name in README
+
+
+def test_make_targets_that_are_named_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        for named in re.findall(r"`make ([a-z-]+)", page.read_text()):
+            assert named in targets, f"{page.name}: make {named}"
+
+
+def test_the_lock_names_no_address_and_has_a_hash_for_everything() -> None:
+    lock = (PROJECT / "requirements.lock").read_text()
+    assert "://" not in lock
+    pins = re.findall(r"^[a-zA-Z0-9_.-]+==", lock, re.MULTILINE)
+    assert len(pins) > 150
+    assert lock.count("--hash=sha256:") >= len(pins)
