@@ -20,10 +20,12 @@ from registry.settings import settings
 def main(model: str) -> int:
     """Prints Markdown; returns the number of parts that failed."""
     settings().apply_environment()
-    print(f"Measured {time.strftime('%Y-%m-%d')} on {_cpu()}, {os.cpu_count()} cores, Python {platform.python_version()}.")
+    print(
+        f"Measured {time.strftime('%Y-%m-%d')} on {_cpu()}, {os.cpu_count()} cores, Python {platform.python_version()}."
+    )
     failures = 0
     for title, part in (
-        ("Command line", lambda: _command_line()),
+        ("Command line", _command_line),
         ("A run without a change", lambda: _no_change(model)),
         ("Training and compression", lambda: _module("training", "bench", model, "--tracking")),
         ("Serving", lambda: _module("serving.bench", "--model", model, "--rounds", "5")),

@@ -325,7 +325,7 @@ def watch(model: str, *, last: int | None = None, since: float | None = None, st
             link=str(verdict.page.relative_to(settings().var)),
             label="the drift report",
             alarm=verdict.drifted,
-            pictures=pictures[:6],
+            pictures=pictures[:6] if verdict.drifted else [],
             verdict=verdict.id,
             action=verdict.action,
         )

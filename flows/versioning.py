@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ JOURNALLED = {"validate": "checks"}
 """DVC's stage -> the journal's step, where they differ."""
 
 Say = Callable[[str], None]
+
+_CACHED = re.compile(r"Stage '(\w+)@\w+' is cached")
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def build(model: str, say: Say) -> list[str]:
     if not todo:
         return []
     since = journal.end_of_file()
-    argv = [*_command(), "repro", "--quiet", f"{STAGES[-1]}@{model}"]
+    argv = [*_command(), "repro", f"{STAGES[-1]}@{model}"]
     lines: list[str] = []
     with subprocess.Popen(
         argv,
@@ -148,6 +151,11 @@ def build(model: str, say: Say) -> list[str]:
             for line in child.stdout or ():
                 lines.append(line.rstrip())
                 say(lines[-1])
+                cached = _CACHED.match(lines[-1])
+                if cached:
+                    stage = cached[1]
+                    with journal.step(JOURNALLED.get(stage, stage), stage.capitalize(), model) as running:
+                        running.skip("DVC's cache has the result of exactly these inputs")
         except BaseException:
             child.terminate()  # the stage keeps its checkpoint and goes on from there next time
             raise
