@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from monitoring.log import Record
-from registry import database
 from registry.settings import settings
+from tests.databases import own_database
 
 
 @pytest.fixture
@@ -27,20 +27,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def operational(home: Path) -> Iterator[Path]:
-    """The database file. Django is configured once a process, so its address is turned to this test's file."""
-    database.setup()
-    from django.db import connections
-
-    entry, path = connections.settings["default"], home / "var" / "visionloop.db"
-    before = entry["NAME"]
-    connections["default"].close()
-    del connections["default"]
-    entry["NAME"] = str(path)
-    database.migrate()
-    yield path
-    connections["default"].close()
-    del connections["default"]
-    entry["NAME"] = before
+    """The database file."""
+    with own_database(home / "var" / "visionloop.db") as path:
+        yield path
 
 
 def make_record(**changes: object) -> Record:

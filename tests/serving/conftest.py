@@ -13,12 +13,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from registry import database
 from registry.bundle import Bundle
 from registry.errors import MissingService
 from registry.settings import settings
 from serving import deploy, packaging
 from tests.bundles import MODEL, make_tiny_bundle
+from tests.databases import own_database
 
 PROJECT = Path(__file__).parents[2]
 READY_S = 120
@@ -93,7 +93,7 @@ class Packaged:
     tag: str
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project folder of its own for this package's tests, with a migrated database."""
     root = tmp_path_factory.mktemp("serving-project")
@@ -106,8 +106,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("VISIONLOOP_MAX_UPLOAD_MB", "64")
         patch.setenv("VISIONLOOP_ROUTER_PORT", str(_free_port()))
         settings.cache_clear()
-        database.migrate()
-        yield root
+        with own_database(root / "var" / "visionloop.db"):
+            yield root
     settings.cache_clear()
 
 
@@ -119,7 +119,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def packaged(project: Path) -> dict[int, Packaged]:
     """Versions 1 and 2 as Bentos. The network of version 2 takes about 20 ms, so that requests are caught at work."""
     made = {}
@@ -130,14 +130,14 @@ def packaged(project: Path) -> dict[int, Packaged]:
     return made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def processes(project: Path) -> Iterator[Processes]:
     started = Processes(project / "var" / "logs")
     yield started
     started.stop_all()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(packaged: dict[int, Packaged], processes: Processes) -> Running:
     """Version 1, ready, answering on its own port."""
     port = deploy.free_port()
@@ -145,7 +145,7 @@ def service(packaged: dict[int, Packaged], processes: Processes) -> Running:
     return processes.start("service-under-test", argv, env, f"http://127.0.0.1:{port}/readyz")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def router(project: Path, processes: Processes) -> str:
     """The router's address."""
     address = settings().router_address
