@@ -19,18 +19,20 @@ from mlflow.pyfunc import PythonModel
 class VisionloopModel(PythonModel):
     """A bundle behind MLflow's interface; inputs are paths, or the bytes themselves."""
 
+    @staticmethod
+    def _inputs(given: Any) -> list[Any]:
+        if isinstance(given, pd.DataFrame):
+            return list(given["input" if "input" in given else given.columns[0]])
+        return [given] if isinstance(given, str | bytes) else list(given)
+
     def load_context(self, context: Any) -> None:
         from registry.predictor import Predictor
 
         self._predict = Predictor.load(Path(context.artifacts["bundle"]))
 
-    # `model_input` has no type on purpose: MLflow would derive a schema from it and refuse plain paths.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        if isinstance(model_input, pd.DataFrame):
-            column = "input" if "input" in model_input else model_input.columns[0]
-            given = list(model_input[column])
-        else:
-            given = [model_input] if isinstance(model_input, str | bytes) else list(model_input)
+    # MLflow derives a schema from other type hints and would refuse plain paths; of this one it derives none.
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        given = self._inputs(model_input)
         bodies = [item if isinstance(item, bytes) else Path(item).read_bytes() for item in given]
         return pd.DataFrame([self._predict(body).result.to_json() for body in bodies])
 

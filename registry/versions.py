@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import shutil
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,8 +75,7 @@ class Versions:
 
             client = self._client
             run = self._run(run_id) or client.create_run(self._experiment(model), run_name="register")
-            with mlflow.start_run(run_id=run.info.run_id), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # MLflow asks for type hints that would make it refuse plain paths
+            with mlflow.start_run(run_id=run.info.run_id):
                 logged = mlflow.pyfunc.log_model(
                     name="bundle",
                     python_model=str(Path(__file__).with_name("pyfunc_model.py")),
