@@ -106,7 +106,7 @@ def test_every_shift_moves_an_image_statistic_and_stays_readable(spec: ModelSpec
         assert moved > 0.05, f"{how} moves nothing"
 
 
-def test_the_truth_scores_well_and_another_cases_truth_does_not(spec: ModelSpec, tmp_path: Path) -> None:
+def test_the_starter_data_has_both_splits_one_origin_and_unique_ids(spec: ModelSpec, tmp_path: Path) -> None:
     spec.data.synthesise(tmp_path, {"seed": 3, "train": 2, "val": 3})
     cases = spec.data.cases(tmp_path)
     assert {case.split for case in cases} == {"train", "val"}
