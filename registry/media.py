@@ -44,8 +44,59 @@ class Volume:
         return x * y * z
 
 
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture as a person sees it.
+
+    Attributes:
+        pixels: uint8 [H, W, 3], BGR, upright (the EXIF orientation is applied), contiguous.
+        format: what the file was: `JPEG`, `PNG`, ...
+        notes: what had to be done to it, for the answer: `first of 12 frames`, `transparency over white`, ...
+    """
+
+    pixels: ByteArray
+    format: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != np.uint8:
+            raise ValueError(f"pixels {self.pixels.shape} {self.pixels.dtype} must be uint8 [H, W, 3]")
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A video as it was uploaded, opened and found playable; its frames are decoded while it is worked on.
+
+    Attributes:
+        body: the file's bytes.
+        width, height: of a frame in pixels, upright (the stored rotation is applied).
+        rotation: degrees clockwise that a player turns the stored frames by: 0, 90, 180 or 270.
+        frames: how many the file says it has; 0 where it does not say.
+        fps: average frames per second.
+        seconds: duration; 0.0 where the file does not say.
+        audio: whether there is a sound track.
+    """
+
+    body: bytes
+    width: int
+    height: int
+    rotation: int
+    frames: int
+    fps: float
+    seconds: float
+    audio: bool
+
+
 class Sample(Protocol):
-    """A decoded input; each model has its own type (`Volume` for scans)."""
+    """A decoded input; each model has its own type (`Volume` for scans, `Picture`, `Clip`)."""
 
 
 class Result(Protocol):
