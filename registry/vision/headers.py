@@ -1,0 +1,229 @@
+"""What a picture file says of itself, read before a single pixel is allocated.
+
+PIL's plugins read the headers (lazily: they decode nothing), WebP apart: PIL's WebP plugin allocates its canvases on
+opening, which is what a decompression bomb wants. The plugins are called directly, not through `Image.open`, whose
+own bomb limit is a global of the process and would answer before ours.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from registry.errors import BadInput, UnsupportedMedia
+
+EXPECTED = "a JPEG, PNG, WebP, BMP, TIFF or GIF picture"
+ORIENTATION = 0x0112  # EXIF tag
+TRUNCATED_MEND = "upload it again: the file was cut off or damaged on its way"
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """What the file says, without its pixels.
+
+    Attributes:
+        format: JPEG, PNG, WebP, BMP, TIFF or GIF.
+        width, height: as stored, before the EXIF orientation is applied.
+        mode: PIL's name of the pixel layout: `RGB`, `L`, `P`, `CMYK`, `I;16`, ...
+        alpha: whether some pixels may be transparent.
+        animated: whether there is more than one frame or page.
+        orientation: EXIF, 1 to 8.
+        deep: more than 8 bits a channel.
+        image: PIL's lazy image, for formats that PIL decodes; None for WebP.
+    """
+
+    format: str
+    width: int
+    height: int
+    mode: str
+    alpha: bool = False
+    animated: bool = False
+    orientation: int = 1
+    deep: bool = False
+    image: Image.Image | None = None
+
+
+def read(body: bytes) -> Header:
+    """Reads the header and checks that the file is whole.
+
+    Raises:
+        UnsupportedMedia: a file of a known kind that is not a picture we take (PDF, HEIC, a video, ...).
+        BadInput: empty, unknown, a damaged header, or cut off.
+    """
+    if not body:
+        raise BadInput("the file is empty", expected=EXPECTED, mend="choose the picture again")
+    for name, starts, reader in _FORMATS:
+        if body.startswith(starts) and (name != "WebP" or body[8:12] == b"WEBP"):
+            try:
+                return reader(body)
+            except BadInput:
+                raise
+            except Exception as error:  # hostile bytes can make PIL's parsers raise anything
+                raise BadInput(
+                    f"the file begins like a {name} picture, but its header cannot be read ({error})",
+                    expected=EXPECTED,
+                    mend="open it in a picture program and save it again",
+                ) from error
+    for name, is_it in _FOREIGN.items():
+        if is_it(body):
+            raise UnsupportedMedia(f"the file is {name}", expected=EXPECTED, mend="convert it to JPEG or PNG")
+    raise BadInput(
+        f"the file is not a picture: it begins with {body[:8]!r}", expected=EXPECTED, mend="choose a picture file"
+    )
+
+
+def truncated(name: str, what: str) -> BadInput:
+    """The error for a file that ends too early."""
+    return BadInput(f"the {name} file is truncated: {what}", expected="a whole picture", mend=TRUNCATED_MEND)
+
+
+def _jpeg(body: bytes) -> Header:
+    stream = io.BytesIO(body)
+    image = JpegImageFile(stream)
+    # PIL stops reading after the first start-of-scan. In what follows FF D9 can only be the end-of-image marker, since
+    # FF is escaped in entropy-coded data (ITU T.81, B.1.1.5); thumbnails, which have their own, lie before it.
+    if body.find(b"\xff\xd9", stream.tell()) < 0:
+        raise truncated("JPEG", "the end-of-image marker is missing")
+    turned = _orientation(image.info.get("exif"))
+    return Header("JPEG", *image.size, image.mode, orientation=turned, image=image)
+
+
+def _png(body: bytes) -> Header:
+    exif, depth, frames, complete = None, 8, 1, False
+    for kind, chunk in _png_chunks(body):
+        if kind == b"IHDR":
+            depth = chunk[8]
+        elif kind == b"eXIf":  # may follow the pixels, where PIL's lazy reader does not look
+            exif = bytes(chunk)
+        elif kind == b"acTL":
+            frames = int.from_bytes(chunk[:4], "big")
+        complete = kind == b"IEND"
+    if not complete:
+        raise truncated("PNG", "its end chunk is missing")
+    image = PngImageFile(io.BytesIO(body))
+    alpha = "A" in image.mode or "transparency" in image.info
+    turned = _orientation(exif)
+    return Header("PNG", *image.size, image.mode, alpha, frames > 1, turned, depth > 8, image)
+
+
+def _png_chunks(body: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    view, at = memoryview(body), 8
+    while at + 12 <= len(body):
+        length, kind = int.from_bytes(view[at : at + 4], "big"), bytes(view[at + 4 : at + 8])
+        end = at + 12 + length
+        if end > len(body):
+            raise truncated("PNG", f"its chunk {kind.decode('latin-1')} ends after the file does")
+        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+            raise BadInput(
+                f"the PNG file is damaged: the checksum of its chunk {kind.decode('latin-1')} is wrong",
+                expected="a whole picture",
+                mend=TRUNCATED_MEND,
+            )
+        yield kind, view[at + 8 : end - 4]
+        if kind == b"IEND":
+            return
+        at = end
+
+
+def _webp(body: bytes) -> Header:
+    """RFC 9649. The first chunk is VP8X (extended), VP8L (lossless) or `VP8 ` (lossy)."""
+    if 8 + int.from_bytes(body[4:8], "little") > len(body) + 1:  # the padding byte of the last chunk may be absent
+        raise truncated("WebP", f"it has {len(body)} of {8 + int.from_bytes(body[4:8], 'little')} bytes")
+    kind, data = body[12:16], body[20:]
+    alpha = animated = False
+    exif = None
+    if kind == b"VP8X":
+        alpha, animated = bool(data[0] & 0x10), bool(data[0] & 0x02)
+        width, height = (1 + int.from_bytes(data[i : i + 3], "little") for i in (4, 7))
+        if data[0] & 0x08:
+            exif = _riff_chunk(body, b"EXIF")
+    elif kind == b"VP8L":
+        bits = int.from_bytes(data[1:5], "little")
+        width, height, alpha = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), bool(bits >> 28 & 1)
+    elif kind == b"VP8 ":
+        width, height = (int.from_bytes(data[i : i + 2], "little") & 0x3FFF for i in (6, 8))
+    else:
+        raise ValueError(f"its first chunk is {kind!r}")
+    return Header("WebP", width, height, "RGBA" if alpha else "RGB", alpha, animated, _orientation(exif))
+
+
+def _riff_chunk(body: bytes, wanted: bytes) -> bytes | None:
+    at = 12
+    while at + 8 <= len(body):
+        length = int.from_bytes(body[at + 4 : at + 8], "little")
+        if body[at : at + 4] == wanted:
+            return body[at + 8 : at + 8 + length]
+        at += 8 + length + length % 2
+    return None
+
+
+def _gif(body: bytes) -> Header:
+    image = GifImageFile(io.BytesIO(body))
+    alpha = "transparency" in image.info
+    return Header("GIF", *image.size, image.mode, alpha, image.is_animated, image=image)  # walks to frame 2, no further
+
+
+def _tiff(body: bytes) -> Header:
+    image = TiffImageFile(io.BytesIO(body))
+    depth = max(image.tag_v2.get(258, (1,)))
+    turned = image.tag_v2.get(274, 1)
+    alpha = image.mode in ("RGBA", "LA", "PA")
+    more = bool(image.tag_v2.next)  # where the next page's directory would be
+    return Header("TIFF", *image.size, image.mode, alpha, more, turned, depth > 8, image)
+
+
+def _bmp(body: bytes) -> Header:
+    image = BmpImageFile(io.BytesIO(body))
+    return Header("BMP", *image.size, image.mode, image.mode == "RGBA", image=image)
+
+
+def _orientation(exif: bytes | None) -> int:
+    """1 where there is none, or nothing that can be understood: a picture is not refused for its EXIF block."""
+    if not exif:
+        return 1
+    tags = Image.Exif()
+    try:
+        tags.load(exif if exif.startswith(b"Exif\x00\x00") else b"Exif\x00\x00" + exif)
+        value = tags.get(ORIENTATION, 1)
+    except (SyntaxError, ValueError, OSError, KeyError, IndexError, struct.error):
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+_FORMATS: tuple[tuple[str, tuple[bytes, ...], Callable[[bytes], Header]], ...] = (
+    ("JPEG", (b"\xff\xd8\xff",), _jpeg),
+    ("PNG", (b"\x89PNG\r\n\x1a\n",), _png),
+    ("WebP", (b"RIFF",), _webp),
+    ("GIF", (b"GIF87a", b"GIF89a"), _gif),
+    ("TIFF", (b"II*\x00", b"MM\x00*"), _tiff),
+    ("BMP", (b"BM",), _bmp),
+)
+
+_FOREIGN: Mapping[str, Callable[[bytes], bool]] = {
+    "a PDF document": lambda b: b.startswith(b"%PDF"),
+    "a HEIC picture": lambda b: b[4:8] == b"ftyp" and b[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim"),
+    "an AVIF picture": lambda b: b[4:8] == b"ftyp" and b[8:12] in (b"avif", b"avis"),
+    "a video (MP4 or QuickTime)": lambda b: b[4:8] in (b"ftyp", b"moov"),
+    "a video (Matroska or WebM)": lambda b: b.startswith(b"\x1aE\xdf\xa3"),
+    "a video (AVI)": lambda b: b.startswith(b"RIFF") and b[8:12] == b"AVI ",
+    "a sound (WAV)": lambda b: b.startswith(b"RIFF") and b[8:12] == b"WAVE",
+    "a JPEG 2000 picture": lambda b: b.startswith((b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51")),
+    "a JPEG XL picture": lambda b: b.startswith((b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")),
+    "a Photoshop document": lambda b: b.startswith(b"8BPS"),
+    "an icon (ICO)": lambda b: b.startswith(b"\x00\x00\x01\x00") and 0 < b[4] < 64 and b[5:6] == b"\x00",
+    "a ZIP archive": lambda b: b.startswith(b"PK\x03\x04"),
+    "a gzip file": lambda b: b.startswith(b"\x1f\x8b"),
+    "an SVG drawing": lambda b: b"<svg" in b[:512].lower(),
+    "an HTML page": lambda b: b.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")),
+    "JSON text": lambda b: b.lstrip()[:2] in (b'{"', b"[{", b'["'),
+}
