@@ -37,7 +37,7 @@ class Header:
         mode: PIL's name of the pixel layout: `RGB`, `L`, `P`, `CMYK`, `I;16`, ...
         alpha: whether some pixels may be transparent.
         animated: whether there is more than one frame or page.
-        orientation: EXIF, 1 to 8.
+        orientation: EXIF, 1 to 8, still to be applied.
         deep: more than 8 bits a channel.
         image: PIL's lazy image, for formats that PIL decodes; None for WebP.
     """
@@ -176,10 +176,9 @@ def _gif(body: bytes) -> Header:
 def _tiff(body: bytes) -> Header:
     image = TiffImageFile(io.BytesIO(body))
     depth = max(image.tag_v2.get(258, (1,)))
-    turned = image.tag_v2.get(274, 1)
     alpha = image.mode in ("RGBA", "LA", "PA")
     more = bool(image.tag_v2.next)  # where the next page's directory would be
-    return Header("TIFF", *image.size, image.mode, alpha, more, turned, depth > 8, image)
+    return Header("TIFF", *image.size, image.mode, alpha, more, deep=depth > 8, image=image)  # PIL turns its pixels
 
 
 def _bmp(body: bytes) -> Header:

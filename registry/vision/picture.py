@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from registry.errors import BadInput, TooLarge
 from registry.media import ByteArray, FloatArray, Picture
