@@ -1,0 +1,249 @@
+"""The table that Great Expectations checks for a data set of pictures, and the checks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+
+from registry.errors import BadInput
+from registry.media import Picture
+from registry.parts import Check
+from registry.vision import duplicates, picture, yolo_labels
+from registry.vision.table import SPLITS, TABLE, Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_PIXELS = 100_000_000
+THREADS = min(8, os.cpu_count() or 1)
+SMALLEST_SIDE = 16
+"""Pixels. A service takes smaller ones; nothing is learnt from them."""
+
+FLATTEST = 1.0
+"""Standard deviation of the grey values, of 255, below which a picture shows nothing; JPEG's noise is less."""
+
+MOST_OF_ONE_CLASS = 0.95
+"""Share of the training pictures that one class may have: above it, always saying that class looks like success."""
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What one reading of a picture gives. `problem` is empty if it can be read."""
+
+    problem: str
+    width: int = 0
+    height: int = 0
+    contrast: float = float("nan")
+    content: str = ""
+    mark: duplicates.Fingerprint | None = None
+
+
+def look(path: Path) -> Look:
+    """Reads a picture file; never raises for a bad one."""
+    try:
+        seen = picture.decode(path.read_bytes(), MAX_PIXELS)
+    except OSError:
+        return Look(f"{path.name} is missing or unreadable")
+    except BadInput as error:
+        return Look(f"{path.name}: {error.found}")
+    return look_at(seen)
+
+
+def look_at(seen: Picture) -> Look:
+    """The same for a decoded one."""
+    grey = cv2.cvtColor(seen.pixels, cv2.COLOR_BGR2GRAY)
+    return Look(
+        "", seen.width, seen.height, float(grey.std()), content_of(seen), duplicates.fingerprint(seen.pixels)
+    )  # fmt: skip
+
+
+def content_of(seen: Picture) -> str:
+    """The same for the same pixels, however they are stored."""
+    return hashlib.sha256(f"{seen.width}x{seen.height}".encode() + seen.pixels.tobytes()).hexdigest()[:16]
+
+
+def label_path(root: Path, file: str) -> Path:
+    """`images/train/x.jpg` -> `root/labels/train/x.txt`."""
+    return root.joinpath("labels", *Path(file).parts[1:]).with_suffix(".txt")
+
+
+def class_table(root: Path, rows: Sequence[Row], classes: Sequence[str]) -> pd.DataFrame:
+    """A row per case, and per picture in the class folders that `cases.csv` does not know."""
+    found = [path for split in SPLITS for path in sorted((root / split).glob("*/*")) if path.is_file()]
+    table = _common(root, rows, _strays(root, rows, found))
+    table["class"] = [Path(file).parts[-2] for file in table["file"]]
+    table["class_known"] = table["class"].isin(classes)
+    table["split_agrees"] = [
+        Path(file).parts[0] == split for file, split in zip(table["file"], table["split"], strict=True)
+    ]
+    trained = Counter(table.loc[table["split"] == "train", "class"])
+    # What follows from another breach is left out (NaN is not checked): one message for one cause.
+    table["class_trained"] = table["class"].isin(trained) | (not trained)
+    table["training_classes"] = float(len(trained) or "nan")
+    table["largest_class"] = max(trained.values()) / trained.total() if len(trained) > 1 else float("nan")
+    return table.drop(columns="file")
+
+
+def box_table(root: Path, rows: Sequence[Row], classes: Sequence[str]) -> pd.DataFrame:
+    """A row per case, and per picture or label file that `cases.csv` does not know."""
+    found = [p for kind in ("images", "labels") for s in SPLITS for p in sorted((root / kind / s).glob("*"))]
+    labels = {label_path(root, row.file) for row in rows}
+    table = _common(root, rows, _strays(root, rows, [path for path in found if path not in labels]))
+    table["split_agrees"] = [
+        Path(file).parts[1] == split for file, split in zip(table["file"], table["split"], strict=True)
+    ]
+    read = [_labels(root, file, len(classes)) for file in table["file"]]
+    table["label_problem"] = [said for said, _, _ in read]
+    table["boxes"] = [len(lines) for _, lines, _ in read]
+    for name in ("unknown_class", "empty_boxes", "boxes_outside"):
+        table[name] = [counts[name] for _, _, counts in read]
+    named = [sorted({classes[one.number] for one in lines if one.number < len(classes)}) for _, lines, _ in read]
+    table["classes"] = [", ".join(names) for names in named]
+    trained = {name for names, split in zip(named, table["split"], strict=True) if split == "train" for name in names}
+    table["class_trained"] = [set(names) <= trained or not trained for names in named]
+    for split, name in zip(SPLITS, ("training_boxes", "held_out_boxes"), strict=True):
+        mine = table.loc[table["split"] == split, "boxes"]
+        table[name] = float(mine.sum()) if len(mine) else float("nan")  # no case at all is another check's message
+    return table.drop(columns="file")
+
+
+def _labels(root: Path, file: str, classes: int) -> tuple[str, list[yolo_labels.Line], dict[str, int]]:
+    path = root / file if file.startswith("labels/") else label_path(root, file)
+    try:
+        lines, problems = yolo_labels.parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        lines, problems = [], [f"{path.name} is missing or no text"]
+    counts = {
+        "unknown_class": sum(one.number >= classes for one in lines),
+        "empty_boxes": sum(one.empty for one in lines),
+        "boxes_outside": sum(one.outside > yolo_labels.TOLERANCE for one in lines),
+    }
+    return "; ".join(problems[:3]), lines, counts
+
+
+def _strays(root: Path, rows: Sequence[Row], found: Sequence[Path]) -> list[str]:
+    listed = {row.file for row in rows}
+    files = [path.relative_to(root).as_posix() for path in found if not path.name.startswith(".")]
+    return [file for file in files if file not in listed]
+
+
+def _common(root: Path, rows: Sequence[Row], strays: Sequence[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    every = [*rows, *(Row(file, _split_of(file), "", file) for file in strays)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        looks = list(pool.map(lambda row: look(root / row.file), every))
+    body: dict[str, Any] = {
+        "case": [row.case for row in every],
+        "split": [row.split for row in every],
+        "origin": [row.origin for row in every],
+        "listed": [n < len(rows) for n in range(len(every))],
+        "file": [row.file for row in every],
+        "readable": [not one.problem for one in looks],
+        "problem": [one.problem for one in looks],
+        "shorter_side": [float(min(one.width, one.height)) if one.width else float("nan") for one in looks],
+        "contrast": [one.contrast for one in looks],
+    }
+    table = pd.DataFrame(body)
+    content = pd.Series([one.content or None for one in looks], dtype=object)
+    table["copies"] = content.groupby(content).transform("size").fillna(1).astype(int)
+    table["leaks"] = table["split"].groupby(content).transform("nunique").fillna(1) > 1
+    twins = _twins(every, looks)
+    table["same_as"] = [twins.get(n, "") for n in range(len(every))]
+    table["nearly_leaks"] = [n in twins for n in range(len(every))]
+    return table
+
+
+def _split_of(file: str) -> str:
+    return next((part for part in Path(file).parts if part in SPLITS), "")
+
+
+def _twins(rows: Sequence[Row], looks: Sequence[Look]) -> dict[int, str]:
+    """Row number -> the case of the other split that shows the same picture in other bytes."""
+    sides = [[n for n, row in enumerate(rows) if row.split == split and looks[n].mark is not None] for split in SPLITS]
+    marks = [[looks[n].mark for n in side] for side in sides]
+    found: dict[int, str] = {}
+    for left, right in duplicates.alike(*marks):  # type: ignore[arg-type]
+        a, b = sides[0][left], sides[1][right]
+        if looks[a].content != looks[b].content:
+            found.setdefault(a, rows[b].case)
+            found.setdefault(b, rows[a].case)
+    return found
+
+
+IN_SET, BETWEEN = "expect_column_values_to_be_in_set", "expect_column_values_to_be_between"
+
+
+def _is(column: str, value: Any, says: str, mend: str) -> Check:
+    return Check(IN_SET, {"column": column, "value_set": [value]}, says, mend)
+
+
+def _least(column: str, least: float, says: str, mend: str, **more: Any) -> Check:
+    return Check(BETWEEN, {"column": column, "min_value": least, **more}, says, mend)
+
+
+def _common_checks(model: str) -> tuple[Check, ...]:
+    again = f"import your data again with `visionloop data import {model} PATH`"
+    has = "expect_column_distinct_values_to_contain_set"
+    return (
+        Check(has, {"column": "split", "value_set": ["train"]}, "there is nothing to train on: no case is in train",
+              f"{again}, or add pictures"),
+        Check(has, {"column": "split", "value_set": ["val"]}, "there is no validation split: no case is held out (val)",
+              f"{again}: without a split of its own, a share is held out"),
+        Check("expect_column_values_to_be_unique", {"column": "case"}, "{rows}: the name is used twice",
+              "rename the cases"),
+        _is("listed", True, f"{{rows}}: these files are not in {TABLE}", f"remove them, or {again}"),
+        _is("split_agrees", True, f"{{rows}}: {TABLE} names another split than the folder they are in",
+            f"correct {TABLE}"),
+        _is("readable", True, "{rows}: the picture is missing, truncated or none (column `problem` says which)",
+            "export these pictures again, or remove the cases"),
+        _least("shorter_side", SMALLEST_SIDE, f"{{rows}}: less than {SMALLEST_SIDE} pixels high or wide",
+               "replace the thumbnails by the pictures themselves, or remove them"),
+        _least("contrast", FLATTEST, "{rows}: the picture is all of one value",
+               "export these pictures again, or remove the cases"),
+        _is("copies", 1, "{rows}: the same picture is there more than once", "keep one of each"),
+        _is("leaks", False, "{rows}: the same picture is in train and in val (leakage)", "remove it from one of them"),
+        _is("nearly_leaks", False,
+            "{rows}: nearly the same picture is in train and in val (leakage); column `same_as` names its twin",
+            "remove one of each pair, or move both to one side"),
+    )  # fmt: skip
+
+
+def class_checks(model: str) -> tuple[Check, ...]:
+    """What must hold of `class_table`."""
+    return (
+        *_common_checks(model),
+        _is("class_known", True, "{rows}: the folder is none of the model's classes",
+            "correct the folder's name, or remove these pictures"),
+        _is("class_trained", True, "{rows}: held out, but no training picture is of their class",
+            "add training pictures of that class, or leave it out"),
+        _least("training_classes", 2, "the training pictures are all of one class", "add pictures of other classes"),
+        _least("largest_class", 0.0, f"more than {MOST_OF_ONE_CLASS:.0%} of the training pictures are of one class",
+               "add pictures of the other classes, or leave some of this one out", max_value=MOST_OF_ONE_CLASS),
+    )  # fmt: skip
+
+
+def box_checks(model: str) -> tuple[Check, ...]:
+    """What must hold of `box_table`."""
+    return (
+        *_common_checks(model),
+        _is("label_problem", "", "{rows}: the label file is missing or has lines that are not `class cx cy w h`",
+            "export these labels again; for a picture with nothing in it, an empty file"),
+        _is("unknown_class", 0, "{rows}: boxes of a class number that data.yaml does not have",
+            "correct these labels, or import the data again"),
+        _is("empty_boxes", 0, "{rows}: boxes without width or height", "draw these boxes again, or remove them"),
+        _is("boxes_outside", 0, "{rows}: boxes reach over the picture's edge",
+            "are they in pixels, or of the picture before it was turned? Draw or convert them again"),
+        _is("class_trained", True, "{rows}: held out, but no training box is of one of their classes",
+            "add training pictures of that class, or leave it out"),
+        _least("training_boxes", 1, "no training picture has a box", "label some of the training pictures"),
+        _least("held_out_boxes", 1, "no held-out picture has a box", "label some of the held-out pictures"),
+    )  # fmt: skip
