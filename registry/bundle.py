@@ -5,6 +5,7 @@ bundle/
   network.xml/.bin     the exported network that serves (or network.onnx, as `engine` says)
   network.onnx         the same network in the exchange format, for other runtimes
   weights.safetensors  trainable weights, the start of the next fine-tuning
+  assets/              what preprocessing needs besides, e.g. a face detector; most models need nothing
   reference.parquet    the drift reference: one row per held-out case
   samples/<id>/        golden samples: `input` as uploaded and `expected.json`, checked at load
 """
@@ -27,6 +28,7 @@ MANIFEST = "bundle.json"
 REFERENCE = "reference.parquet"
 WEIGHTS = "weights.safetensors"
 SAMPLES = "samples"
+ASSETS = "assets"
 
 
 class _Strict(BaseModel):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from registry import catalog
-from registry.bundle import Bundle, open_bundle
+from registry.bundle import ASSETS, Bundle, open_bundle
 from registry.errors import BundleError
 from registry.media import FloatArray, Prediction
 from registry.runtime import open_session
@@ -37,6 +37,8 @@ class Predictor:
         self._max_voxels = max_voxels
         self._network = open_session(bundle.path / manifest.network, manifest.engine, manifest.numerics, threads)
         self._inference = self.spec.inference
+        assets = bundle.path / ASSETS
+        self._constants = manifest.preprocessing | ({"assets": str(assets)} if assets.is_dir() else {})
 
     @classmethod
     def load(cls, path: Path, threads: int = 0, max_voxels: int = 64_000_000) -> Predictor:
@@ -49,7 +51,7 @@ class Predictor:
         marks = [time.perf_counter()]
         sample = part.decode(body, self._max_voxels)
         marks.append(time.perf_counter())
-        prepared = part.preprocess(sample, manifest.preprocessing)
+        prepared = part.preprocess(sample, self._constants)
         marks.append(time.perf_counter())
         outputs = self._run(prepared.batch)
         marks.append(time.perf_counter())
@@ -67,6 +69,9 @@ class Predictor:
 
     def _run(self, batch: FloatArray) -> dict[str, FloatArray]:
         """The network on any number of slices or frames, `CHUNK` at a time: memory does not grow with the volume."""
+        if not len(batch):  # no face in a picture, say: nothing to run, but the outputs have their shapes
+            empty = self._network(np.zeros((1, *batch.shape[1:]), dtype=np.float32))
+            return {name: value[:0] for name, value in empty.items()}
         if len(batch) <= CHUNK:
             return self._network(batch)
         parts = [self._network(np.ascontiguousarray(batch[at : at + CHUNK])) for at in range(0, len(batch), CHUNK)]
@@ -97,8 +102,10 @@ def golden_answer(prediction: Prediction) -> dict[str, float]:
 
 
 def pool(outputs: dict[str, FloatArray]) -> FloatArray:
-    """The embedding of one input: the mean over its slices or frames, float32 [D]."""
-    return np.asarray(outputs[EMBEDDING], dtype=np.float32).reshape(len(outputs[EMBEDDING]), -1).mean(axis=0)
+    """The embedding of one input: the mean over its slices, frames or faces, float32 [D]; zeros where there is none."""
+    rows = np.asarray(outputs[EMBEDDING], dtype=np.float32)
+    rows = rows.reshape(len(rows), math.prod(rows.shape[1:]))
+    return rows.mean(axis=0) if len(rows) else np.zeros(rows.shape[1], np.float32)
 
 
 def _compare(folder: Path, expected: dict[str, Any], found: dict[str, float]) -> None:

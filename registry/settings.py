@@ -42,6 +42,9 @@ QUIET = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
     "YOLO_OFFLINE": "true",
+    "YOLO_AUTOINSTALL": "false",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "1",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
@@ -68,7 +71,8 @@ class Settings(BaseModel):
     dvc_remote: str = Field("", description="default: a folder in var")
 
     max_upload_mb: int = Field(512, gt=0, description="largest request body, MiB")
-    max_voxels: int = Field(64_000_000, gt=0, description="largest volume that is decoded, voxels")
+    max_voxels: int = Field(64_000_000, gt=0, description="largest volume or picture that is decoded, voxels or pixels")
+    allow_downloads: bool = Field(False, description="whether pretrained weights may be fetched from a framework's hub")
     threads: int = Field(0, ge=0, description="threads per network; 0: as many as there are cores")
     retention_days: float = Field(7.0, ge=0, description="how long inputs of predictions are kept")
     retention_mb: int = Field(2048, ge=0, description="how much room they may take, MiB")

@@ -33,9 +33,9 @@ def bench(stage: Stage, rounds: int, tracking: bool) -> str:
     Raises:
         NotFound: the model was not compressed yet.
     """
-    from training import engine_torch
+    from training.engines import engine_of
 
-    engine_torch.use_threads(stage.settings.threads)
+    engine_of(stage.spec).use_threads(stage.settings.threads)
     folder = stage.folder("compress")
     if not (folder / REPORT).is_file():
         raise NotFound(
@@ -54,17 +54,16 @@ def bench(stage: Stage, rounds: int, tracking: bool) -> str:
 
 def _sessions(stage: Stage, folder: Path, report: Report) -> dict[str, Callable[[FloatArray], Any]]:
     """Every variant of the report, opened again."""
-    from training import engine_torch, prune
     from training.checkpoint import load_weights
+    from training.engines import engine_of, hooks_of
 
-    network = stage.spec.network
+    framework, hooks = engine_of(stage.spec), hooks_of(stage.spec)
     sessions: dict[str, Callable[[FloatArray], Any]] = {}
     for row in report.variants:
         slug = row.name.split()[0].replace("-", "_")
-        if row.engine == "torch":
-            model = engine_torch.build(network, stage.params, seed=0)
-            prune.reshape_like(model, load_weights(folder / f"{slug}.safetensors"))
-            sessions[row.name] = engine_torch.TorchSession(model, network.OUTPUTS)
+        if row.engine == framework.NAME:
+            model = framework.restore(hooks, stage.params, load_weights(folder / f"{slug}.safetensors"))
+            sessions[row.name] = framework.session(hooks, model)
             continue
         engine: Engine = "openvino" if row.engine == "openvino" else "onnxruntime"
         numerics: Numerics = "bf16" if row.numerics == "bf16" else "int8" if row.numerics == "int8" else "f32"
@@ -104,7 +103,11 @@ def _ratios(report: Report, times: dict[str, Latency]) -> str:
     eager = times[report.variants[0].name].p50
     lines = ["| ratio | engine | found | goal |", "|---|---|---|---|"]
     for name in times:
-        if name.endswith(" f32") and " torch " not in name and name.startswith(("dense", "fine-tuned")):
+        if (
+            name.endswith(" f32")
+            and rows[name].engine not in ("torch", "keras")
+            and name.startswith(("dense", "fine-tuned"))
+        ):
             lines.append(f"| f32 / eager | {name} | {times[name].p50 / eager:.2f} | <= 0.60 |")
     chosen = next(row for row in report.variants if row.chosen)
     lines.append(f"| the variant that serves / eager | {chosen.name} | {times[chosen.name].p50 / eager:.2f} | |")
@@ -149,11 +152,13 @@ def _tracking(stage: Stage, rounds: int) -> str:
 
 
 def _loop(stage: Stage, tracker: Any) -> float:
-    from training import engine_torch
+    from training.course import Watcher
+    from training.engines import engine_of, hooks_of
 
+    engine, hooks = engine_of(stage.spec), hooks_of(stage.spec)
     recipe = stage.recipe().model_copy(update={"epochs": TRACKED_EPOCHS, "max_seconds": 3600.0})
-    model = engine_torch.build(stage.spec.network, stage.params, recipe.seed)
-    watcher = engine_torch.Watcher(epoch=tracker.row) if tracker else None
+    model = engine.build(hooks, stage.params, recipe.seed)
+    watcher = Watcher(epoch=tracker.row) if tracker else None
     began = time.perf_counter()
-    engine_torch.fit(stage.spec, model, stage.cases, stage.params, recipe, watcher=watcher)
+    engine.fit(stage.spec, hooks, model, stage.cases, stage.params, recipe, watcher=watcher)
     return time.perf_counter() - began

@@ -1,7 +1,7 @@
 """What an interrupted training goes on from. Written in one step after each epoch: a kill -9 loses one at most.
 
 build/<model>/train/
-  checkpoint.pt         only while training: network, optimizer, best weights, random state, history
+  checkpoint            only while training: network, optimizer, best weights, random state, history
   weights.safetensors   the best epoch's weights, once training is finished
   metrics.csv           one row an epoch: the copy that does not need MLflow
   summary.json          written last: what came of it; its being there means that training is finished
@@ -16,17 +16,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.errors import BundleError
 from registry.files import write_file
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-CHECKPOINT, WEIGHTS, METRICS, SUMMARY = "checkpoint.pt", "weights.safetensors", "metrics.csv", "summary.json"
+CHECKPOINT, WEIGHTS, METRICS, SUMMARY = "checkpoint", "weights.safetensors", "metrics.csv", "summary.json"
 
 History = list[dict[str, float]]
-"""One dict an epoch: epoch, step, loss, val_loss, val_<metric>, learning_rate, epoch_seconds."""
+"""One dict an epoch: epoch, step, loss, val_loss (where there is one), val_<metric>, learning_rate, epoch_seconds."""
 
 
 @dataclass
@@ -50,31 +51,26 @@ class Checkpoints:
     def __init__(self, folder: Path | None, fingerprint: str) -> None:
         self.folder, self.fingerprint = folder, fingerprint
 
-    def save(self, progress: Progress, state: Mapping[str, Any]) -> None:
-        """Writes progress, network, optimizer and random state. Raises StorageError."""
+    def save(self, progress: Progress, state: bytes) -> None:
+        """Writes progress and the engine's state (network, optimizer, random state). Raises StorageError."""
         if self.folder is None:
             return
-        import torch
-
-        buffer = io.BytesIO()
-        torch.save({"progress": vars(progress), **state}, buffer)
-        write_file(self.folder / CHECKPOINT, buffer.getvalue())
+        head = json.dumps(vars(progress)).encode()
+        write_file(self.folder / CHECKPOINT, b"%d\n%b%b" % (len(head), head, state))
         write_metrics(self.folder / METRICS, progress.history)
 
-    def load(self) -> tuple[Progress, dict[str, Any]] | None:
+    def load(self) -> tuple[Progress, bytes] | None:
         """The last checkpoint, if it is of this very training (same data, parameters, code and start)."""
         if self.folder is None or not (self.folder / CHECKPOINT).is_file():
             return None
-        import torch
-
         try:
-            state = torch.load(self.folder / CHECKPOINT, weights_only=True, map_location="cpu")
-            progress = Progress(**state.pop("progress"))
-        except Exception:  # torch raises half a dozen kinds for a file that is not a checkpoint
+            length, rest = (self.folder / CHECKPOINT).read_bytes().split(b"\n", 1)
+            progress = Progress(**json.loads(rest[: int(length)]))
+        except (ValueError, TypeError):  # not a checkpoint, or not one of ours
             return None
-        return (progress, state) if progress.fingerprint == self.fingerprint else None
+        return (progress, rest[int(length) :]) if progress.fingerprint == self.fingerprint else None
 
-    def finish(self, weights: Mapping[str, Tensor], history: History, summary: Mapping[str, Any]) -> None:
+    def finish(self, weights: Mapping[str, NDArray[Any]], history: History, summary: Mapping[str, Any]) -> None:
         """Writes weights, metrics, then the summary; only then the checkpoint, of no more use, goes."""
         assert self.folder is not None
         save_weights(self.folder / WEIGHTS, weights)
@@ -99,17 +95,26 @@ class Checkpoints:
                 file.unlink()
 
 
-def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """safetensors, on the CPU, in plain memory order."""
-    from safetensors.torch import save
+def save_weights(path: Path, weights: Mapping[str, NDArray[Any]]) -> None:
+    """safetensors: names and numbers, no code."""
+    from safetensors.numpy import save
 
-    write_file(path, save({name: value.detach().cpu().contiguous() for name, value in weights.items()}))
+    write_file(path, save({name: np.ascontiguousarray(value) for name, value in weights.items()}))
 
 
-def load_weights(path: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
+def load_weights(path: Path) -> dict[str, NDArray[Any]]:
+    """Raises BundleError when the file is not whole."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
 
-    return load_file(str(path))
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise BundleError(
+            f"{path.name} cannot be read: {error}",
+            expected="weights in safetensors",
+            mend="train again: empty the folder it lies in",
+        ) from error
 
 
 def write_metrics(path: Path, history: History) -> None:

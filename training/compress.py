@@ -18,16 +18,15 @@ from registry.files import new_folder
 from registry.media import FloatArray
 from registry.runtime import Engine, Numerics, open_session
 from training import choose, evaluate, export, measure, progress
-from training.checkpoint import WEIGHTS, History, load_weights, save_weights, write_metrics
+from training.checkpoint import History, save_weights, write_metrics
+from training.course import Watcher
 from training.stage import Compression, Evaluating, Stage, parse
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from training.prune import Cost
+    from training.engines import Cost
 
 STEP = "compress"
-IMPORTANCE_CASES = 24
+ROUND_TO = 8  # channel counts after pruning
 REPORT = "variants.json"
 HISTORY = "finetune.csv"
 CONSTANTS = "constants.json"  # what serving must know of the network; the stages after this one need no torch
@@ -81,16 +80,13 @@ def compress(stage: Stage) -> Report:
     Raises:
         NotFound, BundleError, SettingsError, StorageError: nothing is half-written then.
     """
-    from training import engine_torch
-    from training.train import starting_network
+    from training.engines import engine_of
+    from training.train import trained_network
 
-    engine_torch.use_threads(stage.settings.threads)
+    engine_of(stage.spec).use_threads(stage.settings.threads)
     name = stage.spec.name
     with journal.step(STEP, "Compressing", name, 45), new_folder(stage.folder(STEP)) as out:
-        trained = starting_network(stage)
-        from training import prune
-
-        prune.reshape_like(trained, load_weights(stage.folder("train") / WEIGHTS))
+        trained = trained_network(stage)
         work = _Work(stage, out)
         if stage.start:
             work.add("fine-tuned", trained)
@@ -115,10 +111,12 @@ class _Work:
     """Collects candidates, then scores and times all of them."""
 
     def __init__(self, stage: Stage, out: Path) -> None:
+        from training.engines import engine_of, hooks_of
+
         self.stage, self.out = stage, out
-        self.network = stage.spec.network
-        self.shape = self.network.input_shape(stage.params)
-        self.constants = self.network.preprocessing(stage.params)
+        self.engine, self.hooks = engine_of(stage.spec), hooks_of(stage.spec)
+        self.shape = self.hooks.input_shape(stage.params)
+        self.constants = self.hooks.preprocessing(stage.params)
         self.options = parse(Compression, stage.spec.name, STEP, stage.sections[STEP])
         self.bootstrap = parse(Evaluating, stage.spec.name, "evaluate", stage.sections["evaluate"]).bootstrap
         self.candidates: list[Candidate] = []
@@ -128,16 +126,14 @@ class _Work:
             [dict(entry) for entry in stage.start.bundle.manifest.compression] if stage.start else []
         )
 
-    def add(self, network: str, model: nn.Module) -> None:
+    def add(self, network: str, model: Any) -> None:
         """Exports a network and puts it into the table with every engine and numerics that it can serve with."""
-        from training import engine_torch, prune
-
-        price = prune.cost(model, self.shape)
+        price = self.engine.cost(model, self.shape)
         slug = network.replace("-", "_")
-        onnx = export.to_onnx(model, self.network.OUTPUTS, self.shape, self.out / f"{slug}.onnx")
+        onnx = self.engine.to_onnx(self.hooks, model, self.shape, self.out / f"{slug}.onnx")
         ir = export.to_openvino(onnx, self.out / f"{slug}.xml")
         weights = self.out / f"{slug}.safetensors"
-        save_weights(weights, model.state_dict())
+        save_weights(weights, self.engine.weights(model))
 
         def candidate(path: Path, engine: Engine, numerics: Numerics) -> None:
             session = open_session(path, engine, numerics, self.stage.settings.threads)
@@ -145,9 +141,9 @@ class _Work:
             self.candidates.append(row)
             self.files[row.name] = {"network": path.name, "onnx": onnx.name, "weights": weights.name}
 
-        eager = engine_torch.TorchSession(model, self.network.OUTPUTS)
+        eager = self.engine.session(self.hooks, model)
         size = weights.stat().st_size / 1e6
-        self.candidates.append(Candidate(network, "torch", "f32", eager, size, price))
+        self.candidates.append(Candidate(network, self.engine.NAME, "f32", eager, size, price))
         candidate(onnx, "onnxruntime", "f32")
         candidate(ir, "openvino", "f32")
         if measure.has_bf16():
@@ -164,36 +160,27 @@ class _Work:
         slices = [one.prepared.batch[i : i + 1] for one in held for i in range(len(one.prepared.batch))]
         return slices[:: max(1, len(slices) // count)][:count]
 
-    def batches(self) -> Any:
-        """A few batches of training examples as they are, for the importance of channels."""
-        from torch.utils.data import DataLoader
-
-        cases = evaluate.spread(self.stage.split("train"), IMPORTANCE_CASES)
-        examples = self.network.examples(cases, self.stage.params, False, self.stage.recipe().seed)
-        return DataLoader(examples, self.stage.recipe().batch)
-
-    def pruned(self, dense: nn.Module) -> nn.Module:
+    def pruned(self, dense: Any) -> Any:
         """The network with channels removed, fine-tuned."""
-        from training import engine_torch, prune
-
-        stage = self.stage
-        model = prune.prune(self.network, dense, self.shape, self.options.sparsity, self.batches())
-        before, after = prune.cost(dense, self.shape), prune.cost(model, self.shape)
+        stage, engine = self.stage, self.engine
+        smaller = engine.prune(self.hooks, dense, stage.cases, stage.laid_over(STEP), self.options)
+        before, after = engine.cost(dense, self.shape), engine.cost(smaller.network, self.shape)
         with progress.bar(STEP, "fine-tuning", stage.spec.name) as bar:
-            fitted = engine_torch.fit(
+            fitted = engine.fit(
                 stage.spec,
-                model,
+                self.hooks,
+                smaller.network,
                 stage.cases,
                 stage.laid_over(STEP),
                 stage.recipe(STEP),
-                watcher=engine_torch.Watcher(bar),
+                watcher=Watcher(bar),
             )
         self.history = fitted.history
         self.compression.append(
             {
-                "method": "structured pruning, group Taylor importance (torch-pruning), then fine-tuning",
+                "method": smaller.method,
                 "sparsity": self.options.sparsity,
-                "channels_rounded_to": prune.ROUND_TO,
+                "channels_rounded_to": ROUND_TO,
                 "macs": [before.macs, after.macs],
                 "parameters": [before.parameters, after.parameters],
                 "epochs": fitted.progress.epoch,
@@ -243,13 +230,13 @@ class _Work:
         return {
             "input_shape": list(self.shape),
             "preprocessing": self.constants,
-            "thresholds": self.network.thresholds(self.stage.params),
+            "thresholds": self.hooks.thresholds(self.stage.params),
         }
 
     def scores(self) -> dict[str, Score]:
         spec = self.stage.spec
         held = evaluate.hold(spec, self.stage.split("val"), self.constants)
-        truths, thresholds = [one.truth for one in held], self.network.thresholds(self.stage.params)
+        truths, thresholds = [one.truth for one in held], self.hooks.thresholds(self.stage.params)
         found = {}
         with progress.bar(STEP, "comparing", spec.name, "variants") as bar:
             for number, candidate in enumerate(self.candidates, start=1):

@@ -1,62 +1,55 @@
-"""The training loop for PyTorch models. It owns the loop; what is particular to a model comes from its `network.py`:
+"""The training loop for PyTorch networks. It owns the loop; what is particular to a model comes as hooks: a module or
+an object with
 
-OUTPUTS: tuple[str, ...]                        names of what forward returns, one of them "embedding"
+OUTPUTS: tuple[str, ...]             names of what forward returns in eval mode, one of them "embedding"
 input_shape(params) -> (C, H, W)
-build(params) -> nn.Module                      forward(float32 [N, C, H, W]) -> tuple in the order of OUTPUTS
+build(params) -> nn.Module           eval: forward(float32 [N, C, H, W]) -> tuple in the order of OUTPUTS;
+                                     while training: whatever `loss` understands
 examples(cases, params, train, seed) -> Dataset of (x [C, H, W], y); may have set_epoch(epoch)
 loss(outputs, target) -> scalar tensor
-metric_parts(outputs, target) -> (numerator, denominator), summed over an epoch for the validation metric
-keep(model) -> [nn.Module]                      layers that pruning must not touch
-preprocessing(params), thresholds(params)       constants that go into the bundle
+keep(model) -> [nn.Module]           layers that pruning must not touch
+preprocessing(params), thresholds(params)    constants that go into the bundle
+
+and, where a model wants them,
+
+collate(list of (x, y)) -> (x [N, ...], y)   instead of PyTorch's own
+metric_parts(outputs, target) -> (numerator, denominator)   summed over an epoch: the validation metric. Without it the
+                                     metric is scored on results (postprocess, score) and there is no val_loss
+raw(model, x) -> outputs             what `loss` understands of a model in eval mode, where forward gives something else
+before_epoch(model, epoch, params)   before epoch `epoch` (from 0): freeze or unfreeze layers
+finish(model, batches, params)       after training, with batches of (x, y) of the train split as it is: sets buffers
+                                     that follow from the features, e.g. a PCA
+rename(weights) -> weights           other people's names of the same layers -> ours (pretrained weights)
+hub_weights() -> weights             pretrained weights from the framework's own hub
 """
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from types import ModuleType
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from registry.errors import VisionloopError
 from registry.media import Case, FloatArray
 from registry.runtime import default_threads
 from registry.spec import ModelSpec
-from training.checkpoint import Checkpoints, History, Progress
-from training.stage import Recipe
+from training import export
+from training import prune as pruning
+from training.checkpoint import Checkpoints, Progress
+from training.course import Course, Fitted, Watcher
+from training.engines import Arrays, Cost, Pruned, validator
+from training.evaluate import spread
+from training.stage import Compression, Recipe
 
-LAST_RATE = 0.02  # share of the learning rate that is left at the end
-MEASURED_STEPS = 6  # before the plan is first checked against the clock; the first ones are not typical
-VALIDATION = 1.15  # an epoch with its validation, against one without: a first guess
+NAME = "torch"
 BATCH_NORM_MOMENTUM = 0.1  # at least; EfficientNet's 0.01 averages over more steps than a training here has
-BETTER_BY = 1e-4  # less is noise, and does not count for early stopping
-
-
-@dataclass
-class Fitted:
-    """What came of a training. `model` holds the best epoch's weights, on the CPU, in eval mode."""
-
-    model: nn.Module
-    progress: Progress
-    device: str
-    resumed_at: int
-
-    @property
-    def history(self) -> History:
-        return self.progress.history
-
-
-@dataclass(frozen=True)
-class Watcher:
-    """Who is told while training runs. `step(done, total, note)` after each step, `epoch(row)` after each epoch."""
-
-    step: Callable[[int, int, str], None] = lambda done, total, note: None
-    epoch: Callable[[dict[str, float]], None] = lambda row: None
+IMPORTANCE_CASES = 24
 
 
 def use_threads(threads: int) -> None:
@@ -75,192 +68,218 @@ def seed_everything(seed: int) -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def rate(done: float, recipe: Recipe) -> float:
-    """The learning rate when the share `done` of the steps is done: linear warm-up, then half a cosine."""
-    if done < recipe.warm_up:
-        return recipe.learning_rate * (0.05 + 0.95 * done / recipe.warm_up)
-    fall = (min(done, 1.0) - recipe.warm_up) / (1 - recipe.warm_up)
-    return recipe.learning_rate * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * fall)))
+def build(hooks: Any, params: Mapping[str, Any], seed: int) -> nn.Module:
+    """As `Engine.build`."""
+    seed_everything(seed)
+    return hooks.build(params)  # type: ignore[no-any-return]
+
+
+def restore(hooks: Any, params: Mapping[str, Any], weights: Arrays) -> nn.Module:
+    """As `Engine.restore`."""
+    return pruning.reshape_like(build(hooks, params, seed=0), tensors(weights))
+
+
+def take_over(network: nn.Module, weights: Arrays) -> tuple[nn.Module, int]:
+    """As `Engine.take_over`."""
+    own, given = network.state_dict(), tensors(weights)
+    fitting = {
+        name: given[name].to(value.dtype)
+        for name, value in own.items()
+        if name in given and given[name].shape == value.shape
+    }
+    network.load_state_dict(fitting, strict=False)
+    return network, len(fitting)
+
+
+def tensors(weights: Arrays) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
+
+
+def weights(network: nn.Module) -> dict[str, NDArray[Any]]:
+    """As `Engine.weights`."""
+    return {name: value.detach().cpu().contiguous().numpy() for name, value in network.state_dict().items()}
+
+
+def session(hooks: Any, network: nn.Module) -> TorchSession:
+    """As `Engine.session`."""
+    return TorchSession(network, hooks.OUTPUTS)
+
+
+def cost(network: nn.Module, shape: tuple[int, ...]) -> Cost:
+    """As `Engine.cost`."""
+    return pruning.cost(network, shape)
+
+
+def prune(
+    hooks: Any, network: nn.Module, cases: Sequence[Case], params: dict[str, Any], options: Compression
+) -> Pruned:
+    """As `Engine.prune`."""
+    train = spread([case for case in cases if case.split == "train"], IMPORTANCE_CASES)
+    examples = hooks.examples(train, params, False, int(params["seed"]))
+    batches = loader(hooks, examples, int(params["batch"]))
+    smaller = pruning.prune(hooks, network, hooks.input_shape(params), options.sparsity, batches)
+    return Pruned(smaller, "structured pruning, group Taylor importance (torch-pruning), then fine-tuning")
+
+
+def to_onnx(hooks: Any, network: nn.Module, shape: tuple[int, ...], path: Path) -> Path:
+    """As `Engine.to_onnx`."""
+    return export.to_onnx(network, hooks.OUTPUTS, shape, path)
+
+
+def loader(hooks: Any, examples: Any, batch: int, **options: Any) -> DataLoader[Any]:
+    return DataLoader(examples, batch, collate_fn=getattr(hooks, "collate", None), **options)
+
+
+def readable(state: bytes) -> bool:
+    """As `Engine.readable`."""
+    try:
+        torch.load(io.BytesIO(state), weights_only=True, map_location="cpu")
+    except Exception:  # torch raises half a dozen kinds for bytes that are not a checkpoint
+        return False
+    return True
 
 
 def fit(
     spec: ModelSpec,
-    model: nn.Module,
+    hooks: Any,
+    network: nn.Module,
     cases: Sequence[Case],
     params: dict[str, Any],
     recipe: Recipe,
     checkpoints: Checkpoints | None = None,
     watcher: Watcher | None = None,
 ) -> Fitted:
-    """Trains `model` on the `train` cases, choosing the epoch that is best on the `val` cases.
-
-    Runs `recipe.epochs` epochs, fewer when they would not fit into `recipe.max_seconds` (the learning rate then falls
-    sooner) or when validation stops improving. Goes on from the checkpoint when there is one of this training.
+    """As `Engine.fit`. Goes on from the checkpoint when there is one of this training.
 
     Raises:
         VisionloopError: the loss is not finite.
         StorageError: the checkpoint could not be written.
     """
-    loop = _Loop(spec, model, cases, params, recipe, checkpoints or Checkpoints(None, ""), watcher or Watcher())
-    return loop.run()
+    return _Loop(spec, hooks, network, cases, params, recipe, checkpoints, watcher).run()
 
 
 class _Loop:
     def __init__(
         self,
         spec: ModelSpec,
-        model: nn.Module,
+        hooks: Any,
+        network: nn.Module,
         cases: Sequence[Case],
         params: dict[str, Any],
         recipe: Recipe,
-        checkpoints: Checkpoints,
-        watcher: Watcher,
+        checkpoints: Checkpoints | None,
+        watcher: Watcher | None,
     ) -> None:
-        self.spec, self.network, self.recipe = spec, spec.network, recipe
-        self.checkpoints, self.watcher = checkpoints, watcher
+        self.hooks, self.params, self.recipe = hooks, params, recipe
         self.device = device()
         seed_everything(recipe.seed)
-        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.model = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for module in self.model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None:
                 module.momentum = max(module.momentum, BATCH_NORM_MOMENTUM)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
-        self.train_set = self.network.examples([c for c in cases if c.split == "train"], params, True, recipe.seed)
-        self.val_set = self.network.examples([c for c in cases if c.split == "val"], params, False, recipe.seed)
-        self.steps = max(1, len(self.train_set) // recipe.batch)  # an epoch; the rest is drawn in another one
-        self.progress = Progress(checkpoints.fingerprint, planned_epochs=recipe.epochs)
-        self.best: dict[str, torch.Tensor] = {}
-        self.metric = f"val_{spec.metric.name}"
+        self.train_cases = [case for case in cases if case.split == "train"]
+        self.train_set = hooks.examples(self.train_cases, params, True, recipe.seed)
+        self.score: Callable[[Any], float] | None = None
+        if hasattr(hooks, "metric_parts"):
+            self.val_set = hooks.examples([c for c in cases if c.split == "val"], params, False, recipe.seed)
+        else:
+            self.score = validator(spec, hooks, cases, params)
+        steps = max(1, len(self.train_set) // recipe.batch)  # an epoch; the rest is drawn in another one
+        self.course = Course(spec, recipe, steps, checkpoints, watcher)
+        self.best: dict[str, Tensor] = {}
+
+    @property
+    def progress(self) -> Progress:
+        return self.course.progress
 
     def run(self) -> Fitted:
         resumed_at = self.resume()
-        began = time.perf_counter() - self.progress.elapsed
-        while not self.progress.stopped:
-            self.watch_clock(began)
-            if self.progress.epoch >= self.progress.planned_epochs:
-                self.progress.stopped = "time" if self.progress.planned_epochs < self.recipe.epochs else "epochs"
-                break
-            row = self.epoch(began)
-            better = self.judge(row)
-            self.progress.history.append(row)
-            if better:
-                self.best = {k: v.detach().to("cpu", copy=True) for k, v in self.model.state_dict().items()}
-            if self.progress.epoch - self.progress.best_epoch >= self.recipe.patience:
-                self.progress.stopped = "early"
-            self.progress.elapsed = time.perf_counter() - began
-            self.checkpoints.save(self.progress, self.state())
-            self.watcher.epoch(row)
+        self.course.begin()
+        while self.course.goes_on():
+            self.epoch()
+            val_loss, metric = self.validate()
+            self.course.close(metric, val_loss, self.state)
         self.model.cpu().load_state_dict(self.best)
-        return Fitted(self.model.eval(), self.progress, self.device.type, resumed_at)
+        self.model.requires_grad_(True).eval()
+        if hasattr(self.hooks, "finish"):
+            examples = self.hooks.examples(self.train_cases, self.params, False, self.recipe.seed)
+            with torch.no_grad():
+                self.hooks.finish(self.model, loader(self.hooks, examples, 2 * self.recipe.batch), self.params)
+        return Fitted(self.model, self.progress, self.device.type, resumed_at)
 
-    def epoch(self, began: float) -> dict[str, float]:
-        """One pass over the training examples and one over the validation examples."""
-        started, total, marks = time.perf_counter(), 0.0, [time.perf_counter()]
+    def epoch(self) -> None:
+        """One pass over the training examples."""
         self.model.train()
-        for number, (x, y) in enumerate(self.batches()):
-            done = self.progress.step / (self.progress.planned_epochs * self.steps)
+        if hasattr(self.hooks, "before_epoch"):
+            self.hooks.before_epoch(self.model, self.progress.epoch, self.params)
+        for x, y in self.batches():
             for group in self.optimizer.param_groups:
-                group["lr"] = rate(done, self.recipe)
-            loss = self.network.loss(self.model(x), y)
-            value = loss.item()
-            if not math.isfinite(value):
-                raise VisionloopError(
-                    f"the loss became {value} at step {self.progress.step}",
-                    expected="a finite loss",
-                    mend=f"lower {self.spec.name}.train.learning_rate in params.yaml, or look for odd cases",
-                )
+                group["lr"] = self.course.rate
+            loss = self.hooks.loss(self.model(x), y)
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
-            total += value
-            self.progress.step += 1
-            marks.append(time.perf_counter())
-            if self.progress.epoch == 0 and number == MEASURED_STEPS:
-                self.watch_clock(began, float(np.median(np.diff(marks))) * self.steps * VALIDATION)
-            self.tell(f"loss {value:.3f}")
-        val_loss, metric = self.validate()
-        self.progress.epoch += 1
-        return {
-            "epoch": self.progress.epoch,
-            "step": self.progress.step,
-            "loss": total / self.steps,
-            "val_loss": val_loss,
-            self.metric: metric,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "epoch_seconds": time.perf_counter() - started,
-        }
+            self.course.stepped(loss.item())
 
-    def batches(self) -> Any:
+    def batches(self) -> Iterator[tuple[Tensor, Any]]:
         """Batches of this epoch: the order depends on the seed and the epoch only, so a resumed run sees the same."""
         if hasattr(self.train_set, "set_epoch"):
             self.train_set.set_epoch(self.progress.epoch)
         order = torch.Generator().manual_seed(self.recipe.seed * 100_003 + self.progress.epoch)
         whole = len(self.train_set) >= self.recipe.batch
-        loader = torch.utils.data.DataLoader(
-            self.train_set, self.recipe.batch, shuffle=True, drop_last=whole, generator=order
-        )
-        for x, y in loader:
+        for x, y in loader(
+            self.hooks, self.train_set, self.recipe.batch, shuffle=True, drop_last=whole, generator=order
+        ):
             yield self.put(x), y.to(self.device)
 
-    def put(self, x: torch.Tensor) -> torch.Tensor:
+    def put(self, x: Tensor) -> Tensor:
         return x.to(self.device, memory_format=torch.channels_last)
 
-    @torch.inference_mode()
-    def validate(self) -> tuple[float, float]:
-        """Loss and metric over the validation examples."""
+    @torch.no_grad()  # not inference_mode: what a network caches here may be wanted with gradients in the next epoch
+    def validate(self) -> tuple[float | None, float]:
+        """Loss (where there is one) and metric over the validation examples."""
         self.model.eval()
+        if self.score is not None:
+            return None, self.score(self._predict)
         losses, over, under, count = 0.0, 0.0, 0.0, 0
-        for x, y in torch.utils.data.DataLoader(self.val_set, 2 * self.recipe.batch):
+        for x, y in loader(self.hooks, self.val_set, 2 * self.recipe.batch):
             outputs, y = self.model(self.put(x)), y.to(self.device)
-            losses += float(self.network.loss(outputs, y)) * len(x)
+            losses += float(self.hooks.loss(outputs, y)) * len(x)
             count += len(x)
-            a, b = self.network.metric_parts(outputs, y)
+            a, b = self.hooks.metric_parts(outputs, y)
             over, under = over + a, under + b
         return losses / max(count, 1), over / under if under else 0.0
 
-    def judge(self, row: dict[str, float]) -> bool:
-        """Whether this epoch is the best so far."""
-        old = self.progress.best_metric
-        if old is not None and self.spec.metric.better_by(row[self.metric], old) <= BETTER_BY:
-            return False
-        self.progress.best_metric, self.progress.best_epoch = row[self.metric], self.progress.epoch
-        return True
+    def _predict(self, batch: FloatArray) -> dict[str, FloatArray]:
+        values = self.model(self.put(torch.from_numpy(batch)))
+        return {name: value.float().cpu().numpy() for name, value in zip(self.hooks.OUTPUTS, values, strict=True)}
 
-    def watch_clock(self, began: float, epoch_seconds: float | None = None) -> None:
-        """Plans as many epochs as fit into the time, `recipe.epochs` at most."""
-        if epoch_seconds is None:
-            if not self.progress.history:
-                return
-            epoch_seconds = float(np.median([row["epoch_seconds"] for row in self.progress.history]))
-        left = self.recipe.max_seconds - (time.perf_counter() - began)
-        # Half an epoch over is better than half an epoch of a falling learning rate lost.
-        more = int((self.recipe.max_seconds if self.progress.epoch == 0 else left) / epoch_seconds + 0.3)
-        self.progress.planned_epochs = max(1, self.progress.epoch, min(self.recipe.epochs, self.progress.epoch + more))
-
-    def tell(self, note: str) -> None:
-        best = self.progress.best_metric
-        said = f"epoch {self.progress.epoch + 1}/{self.progress.planned_epochs}, {note}"
-        if best is not None:
-            said += f", best {self.spec.metric.title} {best:.3f}"
-        self.watcher.step(self.progress.step, self.progress.planned_epochs * self.steps, said)
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "random": torch.get_rng_state(),
-            "best": self.best,
-        }
+    def state(self, better: bool) -> bytes:
+        if better:
+            self.best = {k: v.detach().to("cpu", copy=True) for k, v in self.model.state_dict().items()}
+        buffer = io.BytesIO()
+        torch.save(
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "random": torch.get_rng_state(),
+                "best": self.best,
+            },
+            buffer,
+        )
+        return buffer.getvalue()
 
     def resume(self) -> int:
-        """Takes up the checkpoint, if there is one; the epoch it was written after, else 0."""
-        found = self.checkpoints.load()
-        if found is None:
+        """Takes up the checkpoint, if there is a whole one; the epoch it was written after, else 0."""
+        found = self.course.checkpoints.load()
+        if found is None or not readable(found[1]):
             return 0
-        self.progress, state = found
+        self.course.progress = found[0]
+        state = torch.load(io.BytesIO(found[1]), weights_only=True, map_location="cpu")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
@@ -279,9 +298,3 @@ class TorchSession:
     def __call__(self, batch: FloatArray) -> dict[str, FloatArray]:
         values = self.model(torch.from_numpy(batch).contiguous(memory_format=torch.channels_last))
         return {name: value.float().numpy() for name, value in zip(self.outputs, values, strict=True)}
-
-
-def build(network: ModuleType, params: dict[str, Any], seed: int) -> nn.Module:
-    """The network with random weights that depend on the seed only."""
-    seed_everything(seed)
-    return network.build(params)  # type: ignore[no-any-return]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from registry.bundle import Score
 from registry.media import Case, FloatArray, Prediction, Prepared
-from registry.predictor import Predictor
+from registry.predictor import CHUNK, Predictor
 from registry.spec import ModelSpec
 
 MAX_VOXELS = 512_000_000  # the data set has passed its checks; this only keeps a damaged header out
@@ -100,8 +100,31 @@ def run(
     held: Sequence[Held],
     thresholds: Mapping[str, Any],
 ) -> list[Any]:
-    """The results of a network on held cases."""
-    return [spec.inference.postprocess(session(one.prepared.batch), one.prepared, thresholds) for one in held]
+    """The results of a network on held cases; small cases share a batch."""
+    results: list[Any] = []
+    for group in _groups(held):
+        sizes = [len(one.prepared.batch) for one in group]
+        # No face in a picture is an empty batch: the shapes of the outputs still come from the network.
+        batch = np.concatenate([one.prepared.batch for one in group])
+        outputs = session(batch if len(batch) else np.zeros((1, *batch.shape[1:]), np.float32))
+        for one, end, size in zip(group, np.cumsum(sizes), sizes, strict=True):
+            part = {name: value[end - size : end] for name, value in outputs.items()}
+            results.append(spec.inference.postprocess(part, one.prepared, thresholds))
+    return results
+
+
+def _groups(held: Sequence[Held]) -> list[list[Held]]:
+    """Consecutive cases that together fill at most `CHUNK` rows; a bigger one stands alone."""
+    groups: list[list[Held]] = []
+    room = 0
+    for one in held:
+        size = len(one.prepared.batch)
+        if not groups or size > room:
+            groups.append([])
+            room = CHUNK
+        groups[-1].append(one)
+        room -= size
+    return groups
 
 
 def scored(spec: ModelSpec, results: Sequence[Any], truths: Sequence[Any], bootstrap: int) -> Score:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from training.checkpoint import History
 
-COLOURS = {"torch": "#8c8c8c", "onnxruntime": "#d2691e", "openvino": "#1f5fa8"}
+COLOURS = {"torch": "#8c8c8c", "keras": "#8c8c8c", "onnxruntime": "#d2691e", "openvino": "#1f5fa8"}
 MARKERS = {"f32": "o", "bf16": "s", "int8": "D"}
 
 
@@ -27,7 +27,8 @@ def curves(history: History, metric: str, title: str) -> Figure:
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
     left.plot(epochs, [row["loss"] for row in history], label="training", color="#8c8c8c")
-    left.plot(epochs, [row["val_loss"] for row in history], label="validation", color="#1f5fa8")
+    if all("val_loss" in row for row in history):
+        left.plot(epochs, [row["val_loss"] for row in history], label="validation", color="#1f5fa8")
     left.set(xlabel="epoch", ylabel="loss")
     left.legend(frameon=False)
     values = [row[metric] for row in history]

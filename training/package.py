@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry import journal
-from registry.bundle import REFERENCE, SAMPLES, WEIGHTS, Bundle, Manifest, Parent, open_bundle, seal
+from registry.bundle import ASSETS, REFERENCE, SAMPLES, WEIGHTS, Bundle, Manifest, Parent, open_bundle, seal
 from registry.files import new_folder
 from registry.media import Case
 from registry.predictor import Predictor, golden_answer
+from registry.spec import ModelSpec
 from training import progress
 from training.checkpoint import SUMMARY, read_metrics
 from training.compress import CONSTANTS, HISTORY, REPORT, Report
@@ -70,6 +71,7 @@ def package(stage: Stage, *, track: bool = True) -> Bundle:
 def _write(stage: Stage, out: Path, held: Sequence[Case], options: Evaluating) -> Evaluation:
     report = Report.read(stage.folder("compress") / REPORT)
     _copy_networks(stage.folder("compress"), out, report)
+    _copy_assets(stage.spec, out)
     draft = _manifest(stage, report)
     predictor = Predictor(Bundle(out, draft), stage.settings.threads, stage.settings.max_voxels)
     with progress.bar(STEP, "evaluating", stage.spec.name, "cases") as bar:
@@ -90,6 +92,14 @@ def _copy_networks(source: Path, out: Path, report: Report) -> None:
         shutil.copyfile((source / report.network).with_suffix(".bin"), out / "network.bin")
 
 
+def _copy_assets(spec: ModelSpec, out: Path) -> None:
+    """What inference needs besides the network, e.g. another model's detector: `network.assets()` -> name: file."""
+    wanted = getattr(spec.network, "assets", None)
+    for name, file in (wanted() if wanted else {}).items():
+        (out / ASSETS).mkdir(exist_ok=True)
+        shutil.copyfile(file, out / ASSETS / name)
+
+
 def _manifest(stage: Stage, report: Report) -> Manifest:
     """Everything but what evaluation adds."""
     spec, start = stage.spec, stage.start
@@ -100,7 +110,7 @@ def _manifest(stage: Stage, report: Report) -> Manifest:
         model=spec.name,
         task=spec.task,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        classes=spec.classes,
+        classes=stage.classes,
         engine=chosen.engine,  # type: ignore[arg-type]  # choose() takes serving engines only
         numerics=chosen.numerics,  # type: ignore[arg-type]
         network="network.xml" if report.network.endswith(".xml") else "network.onnx",
@@ -115,11 +125,7 @@ def _manifest(stage: Stage, report: Report) -> Manifest:
         data_hash=stage.data_hash,
         git_commit=stage.git_commit,
         parent=Parent(version=start.version, digest=start.bundle.digest) if start else None,
-        pretrained=(
-            f"version {start.version} of {spec.name}"
-            if start
-            else "random weights: trained from scratch on this data set alone"
-        ),
+        pretrained=summary["pretrained"],
         compression=tuple(report.compression),
         training={"params": stage.params, **{k: v for k, v in summary.items() if k != "fingerprint"}},
     )

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from registry.errors import BundleError
+from training.engines import Cost
 
 ROUND_TO = 8  # odd channel counts run slower than unpruned ones in ONNX Runtime
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Multiply-accumulates of one input, and trainable numbers."""
-
-    macs: int
-    parameters: int
 
 
 def cost(model: nn.Module, shape: tuple[int, ...]) -> Cost:
@@ -33,14 +24,14 @@ def cost(model: nn.Module, shape: tuple[int, ...]) -> Cost:
 
 
 def prune(
-    network: ModuleType,
+    hooks: Any,
     model: nn.Module,
     shape: tuple[int, ...],
     sparsity: float,
     batches: Iterable[tuple[Tensor, Any]],
 ) -> nn.Module:
     """A copy with about `sparsity` of the channels of each layer removed; counts stay multiples of 8, layers of
-    `network.keep` stay whole.
+    `hooks.keep` stay whole.
 
     Channels that depend on each other go together (DepGraph, Fang 2023, arXiv:2301.12900), those first whose removal
     changes the loss least to first order (Taylor importance, Molchanov 2019, arXiv:1906.10771), by the gradients over
@@ -52,14 +43,14 @@ def prune(
     pruned = copy.deepcopy(model).cpu().eval()
     pruned.zero_grad()
     for x, y in batches:
-        network.loss(pruned(x), y).backward()
+        hooks.loss(hooks.raw(pruned, x) if hasattr(hooks, "raw") else pruned(x), y).backward()
     pruner = torch_pruning.pruner.BasePruner(
         pruned,
         torch.zeros(1, *shape),
         importance=torch_pruning.importance.GroupTaylorImportance(),
         pruning_ratio=sparsity,
         round_to=ROUND_TO,
-        ignored_layers=network.keep(pruned),
+        ignored_layers=hooks.keep(pruned),
         output_transform=lambda outputs: outputs[0],  # the embedding is free to shrink
     )
     pruner.step()

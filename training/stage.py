@@ -72,6 +72,10 @@ class Start:
     version: int
     bundle: Bundle
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.bundle.manifest.classes
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -102,8 +106,16 @@ class Stage:
 
     @cached_property
     def params(self) -> dict[str, Any]:
-        """What the network is built and trained with: `train`, with `retrain` over it when there is a champion."""
-        return {**self.sections["train"], **(self.sections["retrain"] if self.start else {})}
+        """What the network is built and trained with: `train`, with `retrain` over it when there is a champion, and
+        `classes`."""
+        mine = {**self.sections["train"], **(self.sections["retrain"] if self.start else {})}
+        return {**mine, "classes": list(self.classes)}
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The data set's own classes where it may bring some (`data.classes(root)`), else the model's."""
+        own = getattr(self.spec.data, "classes", None)
+        return tuple(own(self.data)) if own and self.data.is_dir() else self.spec.classes
 
     @cached_property
     def cases(self) -> list[Case]:

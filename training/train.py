@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from registry import catalog, journal
 from training import progress
-from training.checkpoint import WEIGHTS, Checkpoints
+from training.checkpoint import WEIGHTS, Checkpoints, load_weights
+from training.course import Fitted, Watcher
 from training.stage import Stage, fingerprint
 from training.tracking import About, Tracker
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from torch import nn
-
-    from training.engine_torch import Fitted
 
 STEP = "train"
 PICTURES = 6
@@ -36,7 +34,7 @@ def train(stage: Stage, *, fresh: bool = False, track: bool = True) -> dict[str,
     folder, name = stage.folder("train"), stage.spec.name
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(folder, identity(stage))
-    if fresh or not (checkpoints.finished() or _resumable(checkpoints)):
+    if fresh or not (checkpoints.finished() or _resumable(stage, checkpoints)):
         checkpoints.clear()
     with journal.step(STEP, "Training", name, stage.recipe().max_seconds + 15) as running:
         tracker = Tracker(folder, about(stage), stage.settings.mlflow_address, artifacts(stage))
@@ -60,7 +58,10 @@ def train(stage: Stage, *, fresh: bool = False, track: bool = True) -> dict[str,
 def identity(stage: Stage) -> str:
     """What makes this training this training: data, parameters, start and code."""
     package, model = Path(__file__).parent, catalog.FOLDER / stage.spec.name
-    files = [package / "engine_torch.py", package / "train.py", *(model / f for f in ("network.py", "inference.py"))]
+    engine = "engine_keras.py" if stage.spec.framework == "keras" else "engine_torch.py"
+    files = [package / engine, package / "course.py", package / "train.py"]
+    files += [package / "yolo.py"] if stage.spec.framework == "ultralytics" else []
+    files += [model / name for name in ("network.py", "inference.py")]
     start = stage.start.bundle.digest if stage.start else ""
     return fingerprint(stage.spec.name, stage.params, stage.data_hash, start, files=files)
 
@@ -86,28 +87,57 @@ def artifacts(stage: Stage) -> Path:
     return stage.settings.var / "mlflow" / "artifacts"
 
 
-def starting_network(stage: Stage) -> nn.Module:
-    """The network before training: random, or the champion's with its (pruned) shapes and weights."""
-    from training import engine_torch, prune
+def starting_network(stage: Stage) -> tuple[Any, str]:
+    """The network before training, and in words where its weights come from.
 
-    model = engine_torch.build(stage.spec.network, stage.params, stage.recipe().seed)
+    The champion's, with its (pruned) shapes; else random ones, into which pretrained weights are put where there are
+    some.
+
+    Raises:
+        BundleError: the champion is of another architecture.
+        NotFound, BadInput: the weights file named in params.yaml is missing or unreadable.
+    """
+    from training import pretrained
+    from training.engines import engine_of, hooks_of
+
+    engine, hooks, params = engine_of(stage.spec), hooks_of(stage.spec), stage.params
     if stage.start:
         from registry import bundle
-        from training.checkpoint import load_weights
 
-        prune.reshape_like(model, load_weights(stage.start.bundle.path / bundle.WEIGHTS))
-    return model
+        found = load_weights(stage.start.bundle.path / bundle.WEIGHTS)
+        words = f"version {stage.start.version} of {stage.spec.name}"
+        if list(stage.start.classes) == list(stage.classes):
+            return engine.restore(hooks, params, found), words
+        # Other classes: another head. Everything else is taken over.
+        network, taken = engine.take_over(engine.build(hooks, params, stage.recipe().seed), found)
+        return network, f"{words}, {taken} of {len(found)} tensors: the classes are others"
+    network = engine.build(hooks, params, stage.recipe().seed)
+    return pretrained.start(stage, engine, hooks, network)
 
 
-def _resumable(checkpoints: Checkpoints) -> bool:
-    return checkpoints.load() is not None
+def trained_network(stage: Stage) -> Any:
+    """The network as the stage `train` left it."""
+    from training.engines import engine_of, hooks_of
+
+    weights = load_weights(stage.folder("train") / WEIGHTS)
+    return engine_of(stage.spec).restore(hooks_of(stage.spec), stage.params, weights)
+
+
+def _resumable(stage: Stage, checkpoints: Checkpoints) -> bool:
+    from training.engines import engine_of
+
+    found = checkpoints.load()
+    return found is not None and engine_of(stage.spec).readable(found[1])
 
 
 def _fit(stage: Stage, checkpoints: Checkpoints, tracker: Tracker) -> dict[str, Any]:
-    from training import engine_torch
+    from training.engines import engine_of, hooks_of
 
-    engine_torch.use_threads(stage.settings.threads)
+    engine = engine_of(stage.spec)
+    engine.use_threads(stage.settings.threads)
     stage.split("train"), stage.split("val")
+    network, origin = starting_network(stage)
+    journal.fact(STEP, f"starts from {origin}", stage.spec.name)
     found = checkpoints.load()
     if found:
         journal.fact(STEP, f"goes on after epoch {found[0].epoch}", stage.spec.name)
@@ -115,17 +145,18 @@ def _fit(stage: Stage, checkpoints: Checkpoints, tracker: Tracker) -> dict[str, 
             tracker.row(row)
     began = time.perf_counter()
     with progress.bar(STEP, "training", stage.spec.name) as bar:
-        fitted = engine_torch.fit(
+        fitted = engine.fit(
             stage.spec,
-            starting_network(stage),
+            hooks_of(stage.spec),
+            network,
             stage.cases,
             stage.params,
             stage.recipe(),
             checkpoints,
-            engine_torch.Watcher(bar, tracker.row),
+            Watcher(bar, tracker.row),
         )
-    summary = _summary(stage, fitted, time.perf_counter() - began)
-    checkpoints.finish(fitted.model.state_dict(), fitted.history, summary)
+    summary = {**_summary(stage, fitted, time.perf_counter() - began), "pretrained": origin}
+    checkpoints.finish(engine.weights(fitted.model), fitted.history, summary)
     journal.fact(STEP, summary["says"], stage.spec.name, history=fitted.history)
     return summary
 
@@ -176,15 +207,13 @@ def _log(client: MlflowClient, run_id: str, stage: Stage, summary: dict[str, Any
 
 def _pictures(stage: Stage) -> dict[str, Any]:
     """Validation cases with prediction and truth, drawn: RGB arrays by case id."""
-    from training import engine_torch, evaluate, figures, prune
-    from training.checkpoint import load_weights
+    from training import evaluate, figures
+    from training.engines import engine_of, hooks_of
 
-    network = stage.spec.network
-    model = starting_network(stage)
-    prune.reshape_like(model, load_weights(stage.folder("train") / WEIGHTS))
-    session = engine_torch.TorchSession(model, network.OUTPUTS)
-    held = evaluate.hold(stage.spec, evaluate.spread(stage.split("val"), PICTURES), network.preprocessing(stage.params))
-    results = evaluate.run(stage.spec, session, held, network.thresholds(stage.params))
+    hooks = hooks_of(stage.spec)
+    session = engine_of(stage.spec).session(hooks, trained_network(stage))
+    held = evaluate.hold(stage.spec, evaluate.spread(stage.split("val"), PICTURES), hooks.preprocessing(stage.params))
+    results = evaluate.run(stage.spec, session, held, hooks.thresholds(stage.params))
     return {
         one.case.id: figures.pixels(stage.spec.render.picture(one.sample, result, one.truth))
         for one, result in zip(held, results, strict=True)

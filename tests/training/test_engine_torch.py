@@ -8,7 +8,8 @@ import torch
 from registry.errors import VisionloopError
 from training import engine_torch
 from training.checkpoint import Checkpoints
-from training.engine_torch import Fitted, Watcher, fit, rate
+from training.course import LAST_RATE, Fitted, Watcher, rate
+from training.engine_torch import fit
 from training.stage import Recipe, Stage
 
 from .conftest import Make
@@ -19,7 +20,7 @@ RECIPE = Recipe(epochs=10, batch=8, learning_rate=1.0, warm_up=0.2, max_seconds=
 def run(stage: Stage, checkpoints: Checkpoints | None = None, watcher: Watcher | None = None) -> Fitted:
     engine_torch.use_threads(2)
     model = engine_torch.build(stage.spec.network, stage.params, stage.recipe().seed)
-    return fit(stage.spec, model, stage.cases, stage.params, stage.recipe(), checkpoints, watcher)
+    return fit(stage.spec, stage.spec.network, model, stage.cases, stage.params, stage.recipe(), checkpoints, watcher)
 
 
 def test_the_rate_rises_then_falls() -> None:
@@ -27,7 +28,7 @@ def test_the_rate_rises_then_falls() -> None:
     assert max(rates) == pytest.approx(1.0)
     assert rates.index(max(rates)) == 20
     assert rates[0] < 0.1
-    assert rates[100] == pytest.approx(engine_torch.LAST_RATE)
+    assert rates[100] == pytest.approx(LAST_RATE)
     assert rates[20:] == sorted(rates[20:], reverse=True)
 
 
@@ -60,8 +61,12 @@ def test_a_checkpoint_of_another_training_is_not_taken(make_stage: Make) -> None
 def test_a_damaged_checkpoint_is_not_taken(make_stage: Make) -> None:
     stage = make_stage()
     stage.folder("train").mkdir(parents=True)
-    (stage.folder("train") / "checkpoint.pt").write_bytes(b"PK\x03\x04 half a file")
+    checkpoint = stage.folder("train") / "checkpoint"
+    checkpoint.write_bytes(b"PK\x03\x04 half a file")
     assert Checkpoints(stage.folder("train"), "one").load() is None
+    run(stage, Checkpoints(stage.folder("train"), "one"))
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
+    assert run(stage, Checkpoints(stage.folder("train"), "one")).resumed_at == 0
 
 
 def test_time_ends_the_training(make_stage: Make) -> None:

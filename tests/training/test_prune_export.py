@@ -45,9 +45,8 @@ def test_a_pruned_network_comes_back_from_its_weights_alone(
     networks: dict[str, torch.nn.Module], tmp_path: Path
 ) -> None:
     path = tmp_path / "weights.safetensors"
-    save_weights(path, networks["pruned"].state_dict())
-    again = engine_torch.build(catalog.get(MODEL).network, PARAMETERS, seed=9)
-    prune.reshape_like(again, load_weights(path)).eval()
+    save_weights(path, engine_torch.weights(networks["pruned"]))
+    again = engine_torch.restore(catalog.get(MODEL).network, PARAMETERS, load_weights(path)).eval()
     x = torch.rand(2, 1, 64, 64)
     with torch.no_grad():
         for found, expected in zip(again(x), networks["pruned"](x), strict=True):

@@ -175,7 +175,7 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path: Path, phan
         "VISIONLOOP_VAR": str(tmp_path / "var"),
         "VISIONLOOP_MLFLOW_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
     }
-    checkpoint = tmp_path / "build" / MODEL / "train" / "checkpoint.pt"
+    checkpoint = tmp_path / "build" / MODEL / "train" / "checkpoint"
     process = subprocess.Popen(command, env=environment)
     until = time.monotonic() + 120
     while not checkpoint.exists() and time.monotonic() < until:

@@ -1,0 +1,155 @@
+"""How far a training is and how far it may go: the part of a training loop that no framework knows."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from registry.errors import VisionloopError
+from registry.spec import ModelSpec
+from training.checkpoint import Checkpoints, History, Progress
+from training.stage import Recipe
+
+LAST_RATE = 0.02  # share of the learning rate that is left at the end
+MEASURED_STEPS = 6  # before the plan is first checked against the clock; the first ones are not typical
+VALIDATION = 1.15  # an epoch with its validation, against one without: a first guess
+BETTER_BY = 1e-4  # less is noise, and does not count for early stopping
+
+
+@dataclass
+class Fitted:
+    """What came of a training. `model` holds the best epoch's weights, on the CPU, ready for inference."""
+
+    model: Any
+    progress: Progress
+    device: str
+    resumed_at: int
+
+    @property
+    def history(self) -> History:
+        return self.progress.history
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told while training runs. `step(done, total, note)` after each step, `epoch(row)` after each epoch."""
+
+    step: Callable[[int, int, str], None] = lambda done, total, note: None
+    epoch: Callable[[dict[str, float]], None] = lambda row: None
+
+
+def rate(done: float, recipe: Recipe) -> float:
+    """The learning rate when the share `done` of the steps is done: linear warm-up, then half a cosine."""
+    if done < recipe.warm_up:
+        return recipe.learning_rate * (0.05 + 0.95 * done / recipe.warm_up)
+    fall = (min(done, 1.0) - recipe.warm_up) / (1 - recipe.warm_up)
+    return recipe.learning_rate * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * fall)))
+
+
+class Course:
+    """One training: `recipe.epochs` epochs of `steps` steps, fewer when they would not fit into `recipe.max_seconds`
+    (the learning rate then falls sooner) or when validation stops improving.
+
+    An engine's loop: `begin`; while `goes_on`: for each step `rate`, train, `stepped`; then `close` the epoch.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, recipe: Recipe, steps: int, checkpoints: Checkpoints | None, watcher: Watcher | None
+    ) -> None:
+        self.spec, self.recipe, self.steps = spec, recipe, steps
+        self.checkpoints = checkpoints or Checkpoints(None, "")
+        self.watcher = watcher or Watcher()
+        self.progress = Progress(self.checkpoints.fingerprint, planned_epochs=recipe.epochs)
+        self.metric = f"val_{spec.metric.name}"
+        self._began = time.perf_counter()
+        self._marks: list[float] = []
+        self._losses: list[float] = []
+
+    def begin(self) -> None:
+        """Starts the clock; time spent before an interruption counts."""
+        self._began = time.perf_counter() - self.progress.elapsed
+
+    def goes_on(self) -> bool:
+        """Whether there is another epoch to do; if not, `progress.stopped` says why."""
+        progress = self.progress
+        if not progress.stopped:
+            self._replan()
+            if progress.epoch >= progress.planned_epochs:
+                progress.stopped = "time" if progress.planned_epochs < self.recipe.epochs else "epochs"
+        self._marks, self._losses = [time.perf_counter()], []
+        return not progress.stopped
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the step that comes now."""
+        return rate(self.progress.step / (self.progress.planned_epochs * self.steps), self.recipe)
+
+    def stepped(self, loss: float) -> None:
+        """Counts a step. Raises VisionloopError when the loss is not finite."""
+        if not math.isfinite(loss):
+            raise VisionloopError(
+                f"the loss became {loss} at step {self.progress.step}",
+                expected="a finite loss",
+                mend=f"lower {self.spec.name}.train.learning_rate in params.yaml, or look for odd cases",
+            )
+        self._losses.append(loss)
+        self._marks.append(time.perf_counter())
+        self.progress.step += 1
+        if self.progress.epoch == 0 and len(self._losses) == MEASURED_STEPS + 1:
+            self._replan(float(np.median(np.diff(self._marks))) * self.steps * VALIDATION)
+        self._tell(f"loss {loss:.3f}")
+
+    def close(self, metric: float, val_loss: float | None, state: Callable[[bool], bytes]) -> dict[str, float]:
+        """Ends an epoch: judges it and writes the checkpoint. `state(better)` gives the checkpoint's bytes and may
+        keep the weights aside when the epoch is the best so far. Raises StorageError."""
+        progress = self.progress
+        last_rate = self.rate
+        progress.epoch += 1
+        row = {
+            "epoch": progress.epoch,
+            "step": progress.step,
+            "loss": float(np.mean(self._losses)) if self._losses else 0.0,
+            **({} if val_loss is None else {"val_loss": val_loss}),
+            self.metric: metric,
+            "learning_rate": last_rate,
+            "epoch_seconds": time.perf_counter() - self._marks[0],
+        }
+        better = self._judge(metric)
+        progress.history.append(row)
+        if progress.epoch - progress.best_epoch >= self.recipe.patience:
+            progress.stopped = "early"
+        progress.elapsed = time.perf_counter() - self._began
+        self.checkpoints.save(progress, state(better))
+        self.watcher.epoch(row)
+        return row
+
+    def _judge(self, metric: float) -> bool:
+        old = self.progress.best_metric
+        if old is not None and self.spec.metric.better_by(metric, old) <= BETTER_BY:
+            return False
+        self.progress.best_metric, self.progress.best_epoch = metric, self.progress.epoch
+        return True
+
+    def _replan(self, epoch_seconds: float | None = None) -> None:
+        """Plans as many epochs as fit into the time, `recipe.epochs` at most."""
+        progress = self.progress
+        if epoch_seconds is None:
+            if not progress.history:
+                return
+            epoch_seconds = float(np.median([row["epoch_seconds"] for row in progress.history]))
+        left = self.recipe.max_seconds - (time.perf_counter() - self._began)
+        # Half an epoch over is better than half an epoch of a falling learning rate lost.
+        more = int((self.recipe.max_seconds if progress.epoch == 0 else left) / epoch_seconds + 0.3)
+        progress.planned_epochs = max(1, progress.epoch, min(self.recipe.epochs, progress.epoch + more))
+
+    def _tell(self, note: str) -> None:
+        best = self.progress.best_metric
+        said = f"epoch {self.progress.epoch + 1}/{self.progress.planned_epochs}, {note}"
+        if best is not None:
+            said += f", best {self.spec.metric.title} {best:.3f}"
+        self.watcher.step(self.progress.step, self.progress.planned_epochs * self.steps, said)

@@ -1,0 +1,143 @@
+"""Pretrained weights: where they may come from, and putting in what fits.
+
+Sources, in this order, the first that gives something: the file that `train.weights` of params.yaml names; the entries
+of `spec.weights`: `file:PATH` (relative to the project, or to the home folder with ~: a framework's cache), or `hub`,
+the framework's own hub, asked only when the setting `allow_downloads` is on. None: from scratch, and it says so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.errors import BadInput, NotFound
+from training.checkpoint import load_weights
+
+if TYPE_CHECKING:
+    from training.engines import Engine
+    from training.stage import Stage
+
+FORMATS = (".safetensors", ".npz", ".pt", ".pth", ".h5", ".hdf5", ".keras")
+SCRATCH = "random weights: trained from scratch on this data set alone"
+
+
+def start(stage: Stage, engine: Engine, hooks: Any, network: Any) -> tuple[Any, str]:
+    """The network with pretrained weights put in where there are some, and in words where they come from.
+
+    Raises:
+        NotFound: the file that params.yaml names is not there.
+        BadInput: it is not a weights file, or none of its tensors fits.
+    """
+    weights, source, missed = _find(stage, hooks)
+    if not weights:
+        return network, SCRATCH + (f" ({'; '.join(missed)})" if missed else "")
+    rename = getattr(hooks, "rename", None)  # other people's names for the same layers
+    network, taken = engine.take_over(network, rename(weights) if rename else weights)
+    if not taken:
+        raise BadInput(
+            f"none of the {len(weights)} tensors of {source} fits the network",
+            expected=f"weights of {stage.spec.title}'s network, by name and shape",
+            mend=f"correct {stage.spec.name}.train.weights in params.yaml, or remove it",
+        )
+    return network, f"{source}: {taken} of {len(weights)} tensors taken by name and shape"
+
+
+def _find(stage: Stage, hooks: Any) -> tuple[dict[str, NDArray[Any]], str, list[str]]:
+    """Weights and their source ({} and "" when there are none), and what was tried in vain."""
+    missed: list[str] = []
+    given = stage.params.get("weights")
+    if given:
+        path = _located(stage, str(given))
+        if not path.is_file():
+            raise NotFound(
+                f"there is no weights file {path}",
+                expected=f"the file that {stage.spec.name}.train.weights names",
+                mend="correct params.yaml, or remove `weights` to train from scratch",
+            )
+        return read(path), path.name, missed
+    for source in stage.spec.weights:
+        if source == "hub":
+            if stage.settings.allow_downloads and hasattr(hooks, "hub_weights"):
+                return hooks.hub_weights(), "the framework's hub", missed
+            missed.append("downloads are off: setting allow_downloads")
+            continue
+        path = _located(stage, source.removeprefix("file:"))
+        if path.is_file():
+            return read(path), path.name, missed
+        missed.append(f"no file {source.removeprefix('file:')}")
+    return {}, "", missed
+
+
+def _located(stage: Stage, name: str) -> Path:
+    path = Path(name).expanduser()
+    return path if path.is_absolute() else stage.settings.root / path
+
+
+def read(path: Path) -> dict[str, NDArray[Any]]:
+    """Arrays by name from a weights file; nothing in it is executed.
+
+    Raises:
+        BadInput: not one of `FORMATS`, or damaged, or a pickle of anything but tensors.
+    """
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".safetensors":
+            return load_weights(path)
+        if suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                return {name: _plain(file[name]) for name in file.files}
+        if suffix in (".pt", ".pth"):
+            return _torch(path)
+        if suffix in (".h5", ".hdf5", ".keras"):
+            return _keras(path)
+    except Exception as error:  # each library has kinds of its own for a file that is not what its name says
+        raise BadInput(
+            f"{path.name} cannot be read: {str(error).strip().splitlines()[0] if str(error) else type(error).__name__}",
+            expected=f"a weights file, whole: {', '.join(FORMATS)}",
+            mend="fetch it again; a .pt with code in it must be saved as a state dict or as .safetensors first",
+        ) from error
+    raise BadInput(f"{path.name} is no weights file", expected=", ".join(FORMATS))
+
+
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    """Half precision is a way to store, not to train."""
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def _torch(path: Path) -> dict[str, NDArray[Any]]:
+    import torch
+
+    found = torch.load(path, map_location="cpu", weights_only=True)
+    for key in ("state_dict", "model"):
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+    return {
+        name: _plain(value.float().numpy() if value.is_floating_point() else value.numpy())
+        for name, value in found.items()
+        if isinstance(value, torch.Tensor)
+    }
+
+
+def _keras(path: Path) -> dict[str, NDArray[Any]]:
+    """Every data set of the file by its path, `:0` and the folders that only repeat a name left out."""
+    import io
+    import zipfile
+
+    import h5py
+
+    body: Any = path
+    if path.suffix.lower() == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            body = io.BytesIO(archive.read("model.weights.h5"))
+    found: dict[str, NDArray[Any]] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.dtype.kind in "fiu":
+            found[name.removeprefix("model_weights/").removesuffix(":0")] = _plain(np.asarray(item))
+
+    with h5py.File(body, "r") as file:
+        file.visititems(visit)
+    return found
