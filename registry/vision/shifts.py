@@ -106,11 +106,12 @@ def _sensor_noise(image: Image, severity: float, rng: np.random.Generator) -> Im
 def _jpeg(image: Image, severity: float, rng: np.random.Generator) -> Image:
     worst = 3 + 40 * (1 - severity) ** 2
     small = _bytes(image)
-    for quality in (worst * rng.uniform(1.0, 1.3), worst):
-        # A step of a few pixels between the rounds: the second grid of blocks lies across the first.
-        moved = np.roll(small, (3, 3), axis=(0, 1))
+    for offset, quality in ((3, worst * rng.uniform(1.0, 1.3)), (0, worst)):
+        # The first grid of blocks lies across the second, as after a crop.
+        moved = np.roll(small, (offset, offset), axis=(0, 1))
         packed = np.frombuffer(to_jpeg(moved, max(1, round(quality))), dtype=np.uint8)
-        small = np.roll(cv2.imdecode(packed, cv2.IMREAD_COLOR), (-3, -3), axis=(0, 1)).astype(np.uint8)
+        unpacked = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+        small = np.roll(unpacked, (-offset, -offset), axis=(0, 1)).astype(np.uint8, copy=False)
     return small.astype(np.float32) / np.float32(255)
 
 

@@ -106,4 +106,4 @@ def _median(histogram: np.ndarray) -> float:
     half = below[-1] / 2
     at = int(np.searchsorted(below, half))
     before = below[at - 1] if at else 0.0
-    return max(0.0, at - 0.5 + (half - before) / max(histogram[at], 1.0))
+    return float(max(0.0, at - 0.5 + (half - before) / max(histogram[at], 1.0)))
