@@ -149,7 +149,9 @@ class _Work:
         if measure.has_bf16():
             candidate(ir, "openvino", "bf16")
         if network != "dense":  # the dense network is there to compare with; it need not be quantised for that
-            candidate(export.to_int8(ir, self.calibration(), self.out / f"{slug}_int8.xml"), "openvino", "int8")
+            leave = getattr(self.hooks, "FULL_PRECISION", ())
+            int8 = export.to_int8(ir, self.calibration(), self.out / f"{slug}_int8.xml", leave)
+            candidate(int8, "openvino", "int8")
 
     def calibration(self) -> list[FloatArray]:
         """Training slices, evenly spread over cases and within them: float32 [1, C, H, W] each."""

@@ -16,9 +16,12 @@ collate(list of (x, y)) -> (x [N, ...], y)   instead of PyTorch's own
 metric_parts(outputs, target) -> (numerator, denominator)   summed over an epoch: the validation metric. Without it the
                                      metric is scored on results (postprocess, score) and there is no val_loss
 raw(model, x) -> outputs             what `loss` understands of a model in eval mode, where forward gives something else
-before_epoch(model, epoch, params)   before epoch `epoch` (from 0): freeze or unfreeze layers
+before_epoch(model, epoch, params, pretrained)   before epoch `epoch` (from 0): freeze or unfreeze layers; `pretrained`:
+                                     training began from pretrained weights, not from random ones or from a champion
 finish(model, batches, params)       after training, with batches of (x, y) of the train split as it is: sets buffers
                                      that follow from the features, e.g. a PCA
+inherit(weights, thresholds, params) -> weights   a champion's weights, made to fit `params["classes"]`
+FULL_PRECISION: tuple[str, ...]      patterns of ONNX node names that int8 leaves alone
 rename(weights) -> weights           other people's names of the same layers -> ours (pretrained weights)
 hub_weights() -> weights             pretrained weights from the framework's own hub
 """
@@ -214,7 +217,8 @@ class _Loop:
         """One pass over the training examples."""
         self.model.train()
         if hasattr(self.hooks, "before_epoch"):
-            self.hooks.before_epoch(self.model, self.progress.epoch, self.params)
+            pretrained = bool(self.params.get("pretrained"))
+            self.hooks.before_epoch(self.model, self.progress.epoch, self.params, pretrained)
         for x, y in self.batches():
             for group in self.optimizer.param_groups:
                 group["lr"] = self.course.rate

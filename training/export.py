@@ -48,8 +48,9 @@ def to_openvino(onnx: Path, path: Path) -> Path:
     return path
 
 
-def to_int8(ir: Path, batches: Sequence[FloatArray], path: Path) -> Path:
-    """Post-training quantisation by NNCF: ranges from `batches`, each float32 [1, C, H, W]."""
+def to_int8(ir: Path, batches: Sequence[FloatArray], path: Path, leave: Sequence[str] = ()) -> Path:
+    """Post-training quantisation by NNCF: ranges from `batches`, each float32 [1, C, H, W]; nodes whose names match a
+    pattern of `leave` keep their precision."""
     import openvino
 
     # It says twice that there is no GPU, and draws bars over ours.
@@ -61,7 +62,11 @@ def to_int8(ir: Path, batches: Sequence[FloatArray], path: Path) -> Path:
     model = openvino.Core().read_model(ir)
     with contextlib.redirect_stdout(io.StringIO()):
         quantised = nncf.quantize(
-            model, nncf.Dataset(list(batches)), preset=nncf.QuantizationPreset.MIXED, subset_size=len(batches)
+            model,
+            nncf.Dataset(list(batches)),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(batches),
+            ignored_scope=nncf.IgnoredScope(patterns=list(leave), validate=False) if leave else None,
         )
     openvino.save_model(quantised, path, compress_to_fp16=False)
     return path

@@ -7,6 +7,7 @@ the framework's own hub, asked only when the setting `allow_downloads` is on. No
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,16 @@ FORMATS = (".safetensors", ".npz", ".pt", ".pth", ".h5", ".hdf5", ".keras")
 SCRATCH = "random weights: trained from scratch on this data set alone"
 
 
-def start(stage: Stage, engine: Engine, hooks: Any, network: Any) -> tuple[Any, str]:
-    """The network with pretrained weights put in where there are some, and in words where they come from.
+@dataclass(frozen=True)
+class Origin:
+    """Where a training's first weights come from, in words; `taken`: tensors that are somebody's pretrained ones."""
+
+    words: str
+    taken: int = 0
+
+
+def start(stage: Stage, engine: Engine, hooks: Any, network: Any) -> tuple[Any, Origin]:
+    """The network with pretrained weights put in where there are some, and where they come from.
 
     Raises:
         NotFound: the file that params.yaml names is not there.
@@ -33,7 +42,7 @@ def start(stage: Stage, engine: Engine, hooks: Any, network: Any) -> tuple[Any, 
     """
     weights, source, missed = _find(stage, hooks)
     if not weights:
-        return network, SCRATCH + (f" ({'; '.join(missed)})" if missed else "")
+        return network, Origin(SCRATCH + (f" ({'; '.join(missed)})" if missed else ""))
     rename = getattr(hooks, "rename", None)  # other people's names for the same layers
     network, taken = engine.take_over(network, rename(weights) if rename else weights)
     if not taken:
@@ -42,7 +51,7 @@ def start(stage: Stage, engine: Engine, hooks: Any, network: Any) -> tuple[Any, 
             expected=f"weights of {stage.spec.title}'s network, by name and shape",
             mend=f"correct {stage.spec.name}.train.weights in params.yaml, or remove it",
         )
-    return network, f"{source}: {taken} of {len(weights)} tensors taken by name and shape"
+    return network, Origin(f"{source}: {taken} of {len(weights)} tensors taken by name and shape", taken)
 
 
 def _find(stage: Stage, hooks: Any) -> tuple[dict[str, NDArray[Any]], str, list[str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry import catalog, journal
-from training import progress
+from training import pretrained, progress
 from training.checkpoint import WEIGHTS, Checkpoints, load_weights
 from training.course import Fitted, Watcher
 from training.stage import Stage, fingerprint
@@ -87,8 +87,8 @@ def artifacts(stage: Stage) -> Path:
     return stage.settings.var / "mlflow" / "artifacts"
 
 
-def starting_network(stage: Stage) -> tuple[Any, str]:
-    """The network before training, and in words where its weights come from.
+def starting_network(stage: Stage) -> tuple[Any, pretrained.Origin]:
+    """The network before training, and where its weights come from.
 
     The champion's, with its (pruned) shapes; else random ones, into which pretrained weights are put where there are
     some.
@@ -97,7 +97,6 @@ def starting_network(stage: Stage) -> tuple[Any, str]:
         BundleError: the champion is of another architecture.
         NotFound, BadInput: the weights file named in params.yaml is missing or unreadable.
     """
-    from training import pretrained
     from training.engines import engine_of, hooks_of
 
     engine, hooks, params = engine_of(stage.spec), hooks_of(stage.spec), stage.params
@@ -107,10 +106,13 @@ def starting_network(stage: Stage) -> tuple[Any, str]:
         found = load_weights(stage.start.bundle.path / bundle.WEIGHTS)
         words = f"version {stage.start.version} of {stage.spec.name}"
         if list(stage.start.classes) == list(stage.classes):
-            return engine.restore(hooks, params, found), words
-        # Other classes: another head. Everything else is taken over.
+            return engine.restore(hooks, params, found), pretrained.Origin(words)
+        # Other classes: another head. What a model cannot make fit itself is taken over as far as shapes agree.
+        if hasattr(hooks, "inherit"):
+            fitting = hooks.inherit(found, stage.start.bundle.manifest.thresholds, params)
+            return engine.restore(hooks, params, fitting), pretrained.Origin(f"{words}; the classes are others")
         network, taken = engine.take_over(engine.build(hooks, params, stage.recipe().seed), found)
-        return network, f"{words}, {taken} of {len(found)} tensors: the classes are others"
+        return network, pretrained.Origin(f"{words}, {taken} of {len(found)} tensors: the classes are others")
     network = engine.build(hooks, params, stage.recipe().seed)
     return pretrained.start(stage, engine, hooks, network)
 
@@ -137,7 +139,7 @@ def _fit(stage: Stage, checkpoints: Checkpoints, tracker: Tracker) -> dict[str, 
     engine.use_threads(stage.settings.threads)
     stage.split("train"), stage.split("val")
     network, origin = starting_network(stage)
-    journal.fact(STEP, f"starts from {origin}", stage.spec.name)
+    journal.fact(STEP, f"starts from {origin.words}", stage.spec.name)
     found = checkpoints.load()
     if found:
         journal.fact(STEP, f"goes on after epoch {found[0].epoch}", stage.spec.name)
@@ -150,12 +152,12 @@ def _fit(stage: Stage, checkpoints: Checkpoints, tracker: Tracker) -> dict[str, 
             hooks_of(stage.spec),
             network,
             stage.cases,
-            stage.params,
+            {**stage.params, "pretrained": origin.taken > 0},
             stage.recipe(),
             checkpoints,
             Watcher(bar, tracker.row),
         )
-    summary = {**_summary(stage, fitted, time.perf_counter() - began), "pretrained": origin}
+    summary = {**_summary(stage, fitted, time.perf_counter() - began), "pretrained": origin.words}
     checkpoints.finish(engine.weights(fitted.model), fitted.history, summary)
     journal.fact(STEP, summary["says"], stage.spec.name, history=fitted.history)
     return summary
