@@ -166,7 +166,9 @@ def on(fill: Colour) -> Colour:
 
 def plain(text: str) -> str:
     """ASCII, which is all that OpenCV's font has: accents go, anything else becomes `?`."""
-    stripped = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    stripped = "".join(
+        c for c in unicodedata.normalize("NFKD", text.replace("ß", "ss")) if not unicodedata.combining(c)
+    )
     return stripped.encode("ascii", "replace").decode("ascii")
 
 
@@ -181,7 +183,7 @@ def bars(
     """The picture (fitted into `height`) and, to its right, a bar for each name: the top classes of a classifier.
 
     Args:
-        names: in the order they are drawn, the most likely first; the first is written bold.
+        names: in the order they are drawn, the most likely first, which is written brighter.
         values: shares in [0, 1].
         classes: class numbers for the colours; by default the order.
         truth: the name of the true class, which is marked where it is among `names` and else written below.
@@ -219,7 +221,7 @@ def _bar(
     (taken, _), _ = cv2.getTextSize(share, _FONT, text, 1)
     cv2.putText(canvas, share, (right - taken, base), _FONT, text, ink, 1, cv2.LINE_AA)
     fitted = _fitted(name, right - left - taken - 12, text)
-    cv2.putText(canvas, fitted, (left, base), _FONT, text, ink, 2 if first else 1, cv2.LINE_AA)
+    cv2.putText(canvas, fitted, (left, base), _FONT, text, ink, 1, cv2.LINE_AA)
     y1, y2 = top + step * 58 // 100, top + step * 85 // 100
     cv2.rectangle(canvas, (left, y1), (right, y2), _mixed(INK, PAPER, 0.15), cv2.FILLED)
     long = round((right - left) * float(np.clip(value, 0, 1)))
@@ -229,7 +231,7 @@ def _bar(
 
 def _fitted(name: str, room: int, text: float) -> str:
     name = plain(name)
-    while len(name) > 3 and cv2.getTextSize(name, _FONT, text, 2)[0][0] > room:
+    while len(name) > 3 and cv2.getTextSize(name, _FONT, text, 1)[0][0] > room:
         name = name[:-3].rstrip(" .") + ".."
     return name
 
