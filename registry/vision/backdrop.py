@@ -43,11 +43,12 @@ def photograph(rng: np.random.Generator, pixels: ByteArray) -> ByteArray:
     noise = rng.uniform(0.5, 5.0)
     # Mostly grey: one draw a pixel, and half as much a channel.
     grain = _normals(rng, (height, width, 1)) + np.float32(0.5) * _normals(rng, (height, width, 3))
-    return _rounded(image * gains + np.float32(noise) * grain)
+    return _rounded(np.asarray(image * gains + np.float32(noise) * grain, dtype=np.float32))
 
 
 def _normals(rng: np.random.Generator, shape: tuple[int, ...]) -> Image:
-    """About normal, from bytes, which are drawn much faster than normals: the sum of two uniform ones has a variance of 2 * 256^2 / 12."""
+    """About normal, from bytes, which are drawn much faster: the sum of two uniform ones has a variance of
+    2 * 256^2 / 12."""
     one, two = (rng.integers(0, 256, shape, dtype=np.uint8).astype(np.float32) for _ in range(2))
     return (one + two - 255) / np.float32(104.5)
 

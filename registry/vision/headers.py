@@ -69,6 +69,8 @@ def read(body: bytes) -> Header:
             except BadInput:
                 raise
             except Exception as error:  # hostile bytes can make PIL's parsers raise anything
+                if "truncated" in str(error).lower():
+                    raise truncated(name, "its header is cut off") from error
                 raise BadInput(
                     f"the file begins like a {name} picture, but its header cannot be read ({error})",
                     expected=EXPECTED,
@@ -174,6 +176,8 @@ def _gif(body: bytes) -> Header:
 
 
 def _tiff(body: bytes) -> Header:
+    if int.from_bytes(body[4:8], "little" if body.startswith(b"II") else "big") + 2 > len(body):
+        raise truncated("TIFF", "its directory lies beyond its end")
     image = TiffImageFile(io.BytesIO(body))
     depth = max(image.tag_v2.get(258, (1,)))
     alpha = image.mode in ("RGBA", "LA", "PA")
@@ -220,6 +224,7 @@ _FOREIGN: Mapping[str, Callable[[bytes], bool]] = {
     "a JPEG XL picture": lambda b: b.startswith((b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")),
     "a Photoshop document": lambda b: b.startswith(b"8BPS"),
     "an icon (ICO)": lambda b: b.startswith(b"\x00\x00\x01\x00") and 0 < b[4] < 64 and b[5:6] == b"\x00",
+    "a BigTIFF picture": lambda b: b.startswith((b"II+\x00", b"MM\x00+")),
     "a ZIP archive": lambda b: b.startswith(b"PK\x03\x04"),
     "a gzip file": lambda b: b.startswith(b"\x1f\x8b"),
     "an SVG drawing": lambda b: b"<svg" in b[:512].lower(),
