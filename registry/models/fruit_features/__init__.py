@@ -1,0 +1,21 @@
+"""Recognises fruit and describes it: MobileNetV2's 1280 features, standardised, with their principal components."""
+
+from registry.spec import Budget, Metric, ModelSpec
+from registry.vision.picture import EXTENSIONS, MEDIA_IN
+
+SPEC = ModelSpec(
+    name="fruit_features",
+    title="Fruit features",
+    task="features",
+    framework="torch",
+    media_in=MEDIA_IN,
+    media_out=("application/json", "image/jpeg", "application/x-npy"),
+    extensions=EXTENSIONS,
+    classes=(
+        "apple", "banana", "cherry", "grape", "kiwi", "lemon", "lime", "mango",
+        "orange", "peach", "pear", "pineapple", "plum", "strawberry", "watermelon",
+    ),
+    metric=Metric("accuracy", "Linear-probe accuracy", floor=0.80),
+    budget=Budget(latency_ms=10.0, size_mb=12.0, metric_loss=0.01),
+    caution="Knows the kinds of fruit that it was shown, and nothing of ripeness, quality or whether it may be eaten.",
+)  # fmt: skip

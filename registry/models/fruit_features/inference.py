@@ -1,0 +1,72 @@
+"""Bytes -> picture -> network input -> what fruit it is, and its features. Training and serving go through here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from registry.media import FloatArray, Picture, Prepared
+from registry.parts import Parameters
+from registry.vision import classification, statistics
+from registry.vision.classification import Ranking, evidence, focus, preprocess
+from registry.vision.picture import decode
+
+__all__ = ["PLAUSIBLE", "FruitResult", "decode", "evidence", "focus", "image_statistics", "postprocess", "preprocess"]
+
+DEFAULTS: dict[str, Any] = {"image_size": 96}
+PLAUSIBLE = statistics.PLAUSIBLE
+NEAREST = 5
+FAR = 1e6
+"""Distance that the network gives to a class it has seen no example of; such classes are not named."""
+
+
+@dataclass(frozen=True, eq=False)
+class FruitResult(Ranking):
+    """A ranking of classes, with what it rests on.
+
+    Attributes:
+        features: float32 [1280], MobileNetV2's pooled features as they are.
+        pca: float32 [K], the features standardised and projected on their principal components.
+        distances: float32 [C], Euclidean, from `pca` to each class's centroid.
+    """
+
+    features: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
+    pca: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
+    distances: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def nearest(self, count: int = NEAREST) -> list[tuple[str, float]]:
+        """The `count` classes whose centroids are nearest, nearest first."""
+        order = np.argsort(self.distances, kind="stable")[:count]
+        return [(self.classes[n], float(self.distances[n])) for n in order if self.distances[n] < FAR / 2]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `Ranking`, with `nearest` and `pca`. The features are 8 KB: ask for them as application/x-npy."""
+        return super().to_json() | {
+            "nearest": [{"class": name, "distance": round(far, 4)} for name, far in self.nearest()],
+            "pca": [round(float(v), 4) for v in self.pca],
+        }
+
+    def statistics(self) -> dict[str, float]:
+        """As `Ranking`, with the distance to the nearest class: it grows for fruit that is none of them."""
+        return super().statistics() | {"nearest_distance": float(self.distances.min())}
+
+
+def postprocess(outputs: Mapping[str, np.ndarray], prepared: Prepared, thresholds: Parameters) -> FruitResult:
+    """Outputs `logits` [1, C], `embedding` [1, 1280], `pca` [1, K] and `nearest` [1, C], all float32."""
+    context: classification.Fitted = prepared.context
+    return FruitResult(
+        tuple(thresholds["classes"]),
+        classification.softmax(outputs["logits"][0]),
+        context.extras,
+        features=np.asarray(outputs["embedding"][0], dtype=np.float32),
+        pca=np.asarray(outputs["pca"][0], dtype=np.float32),
+        distances=np.asarray(outputs["nearest"][0], dtype=np.float32),
+    )
+
+
+def image_statistics(sample: Picture) -> dict[str, float]:
+    """As `registry.vision.statistics`."""
+    return statistics.picture_statistics(sample.pixels)
