@@ -79,10 +79,12 @@ class Clip:
         body: the file's bytes.
         width, height: of a frame in pixels, upright (the stored rotation is applied).
         rotation: degrees clockwise that a player turns the stored frames by: 0, 90, 180 or 270.
-        frames: how many the file says it has; 0 where it does not say.
+        frames: how many there are in the file (counted, without decoding them).
         fps: average frames per second.
-        seconds: duration; 0.0 where the file does not say.
+        seconds: from the first frame to the end of the last.
         audio: whether there is a sound track.
+        format: what the file is: `MP4`, `Matroska`, ...
+        notes: what was found wrong with it, or had to be done, for the answer.
     """
 
     body: bytes
@@ -93,6 +95,8 @@ class Clip:
     fps: float
     seconds: float
     audio: bool
+    format: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class Sample(Protocol):

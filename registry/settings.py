@@ -73,6 +73,7 @@ class Settings(BaseModel):
     max_upload_mb: int = Field(512, gt=0, description="largest request body, MiB")
     max_voxels: int = Field(64_000_000, gt=0, description="largest volume or picture that is decoded, voxels or pixels")
     allow_downloads: bool = Field(False, description="whether pretrained weights may be fetched from a framework's hub")
+    max_video_s: float = Field(900.0, gt=0, description="longest video that is taken, seconds")
     threads: int = Field(0, ge=0, description="threads per network; 0: as many as there are cores")
     retention_days: float = Field(7.0, ge=0, description="how long inputs of predictions are kept")
     retention_mb: int = Field(2048, ge=0, description="how much room they may take, MiB")

@@ -1,0 +1,440 @@
+"""Videos as files: what they are, whether they can be played, and their frames as a player would show them.
+
+FFmpeg (through PyAV) reads from memory, only with the demuxer that the first bytes call for: others could be made to
+open files and addresses that the video names.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container.input import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from registry.errors import BadInput, TooLarge, UnsupportedMedia
+from registry.media import ByteArray, Clip
+from registry.runtime import default_threads
+from registry.settings import settings
+
+MEDIA_IN = (
+    "video/mp4",
+    "video/webm",
+    "video/x-matroska",
+    "video/quicktime",
+    "video/x-msvideo",
+    "video/mpeg",
+    "video/mp2t",
+    "video/3gpp",
+    "video/ogg",
+    "video/x-flv",
+    "video/x-ms-wmv",
+)
+EXTENSIONS = (
+    ".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".3gp", ".ogv", ".flv", ".wmv"
+)  # fmt: skip
+EXPECTED = "a video: MP4, WebM, Matroska, QuickTime, AVI, MPEG, Ogg, FLV or WMV"
+MIN_SIDE = 8
+MAX_FRAME_PIXELS = 4096 * 4096
+"""Of one frame, whatever is allowed for pictures: some ten frames are in memory at a time."""
+MAX_FPS = 240
+_BUFFER = 1 << 18
+_PICTURE_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"avif", b"avis")
+_ASF = bytes.fromhex("3026b2758e66cf11")
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A container format: its name, FFmpeg's demuxer, and the ending that such a file usually has."""
+
+    title: str
+    demuxer: str
+    ending: str
+    is_it: Callable[[bytes], bool]
+
+
+_KINDS = (
+    _Kind("MP4", "mov", ".mp4", lambda b: b[4:8] == b"ftyp" and b[8:12] not in (*_PICTURE_BRANDS, b"qt  ")),
+    _Kind("QuickTime", "mov", ".mov", lambda b: b[4:12] == b"ftypqt  " or b[4:8] in (b"moov", b"mdat", b"wide")),
+    _Kind("WebM", "matroska", ".webm", lambda b: b.startswith(b"\x1aE\xdf\xa3") and b"webm" in b[:64]),
+    _Kind("Matroska", "matroska", ".mkv", lambda b: b.startswith(b"\x1aE\xdf\xa3")),
+    _Kind("AVI", "avi", ".avi", lambda b: b.startswith(b"RIFF") and b[8:11] == b"AVI"),
+    _Kind("MPEG-TS", "mpegts", ".ts", lambda b: len(b) > 376 and b[0] == b[188] == b[376] == 0x47),
+    _Kind("MPEG-TS", "mpegts", ".m2ts", lambda b: len(b) > 388 and b[4] == b[196] == b[388] == 0x47),
+    _Kind("MPEG", "mpeg", ".mpg", lambda b: b.startswith(b"\x00\x00\x01\xba")),
+    _Kind("Ogg", "ogg", ".ogv", lambda b: b.startswith(b"OggS")),
+    _Kind("FLV", "flv", ".flv", lambda b: b.startswith(b"FLV\x01")),
+    _Kind("WMV", "asf", ".wmv", lambda b: b.startswith(_ASF)),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One frame, upright.
+
+    Attributes:
+        number: from 0.
+        at, lasts: when it appears and for how long, seconds from the start of the clip.
+        pixels: uint8 [H, W, 3], BGR.
+    """
+
+    number: int
+    at: float
+    lasts: float
+    pixels: ByteArray
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """A packet of the sound track, as it was stored."""
+
+    packet: Packet
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What a walk over the packets found: times in seconds, None where the file has none."""
+
+    frames: int
+    first: float | None
+    end: float | None
+    damaged: int
+    encrypted: bool
+
+
+def is_video(body: bytes) -> bool:
+    """Whether the first bytes are those of a video file (or of a sound file in such a container)."""
+    return _kind(body) is not None
+
+
+def ending(body: bytes) -> str:
+    """The file ending for such a body, with its dot; empty if it is no video."""
+    kind = _kind(body)
+    return kind.ending if kind else ""
+
+
+def _kind(body: bytes) -> _Kind | None:
+    head = body[:512]
+    return next((kind for kind in _KINDS if kind.is_it(head)), None)
+
+
+def open_clip(body: bytes, max_pixels: int = MAX_FRAME_PIXELS, max_seconds: float | None = None) -> Clip:
+    """Looks a video over without decoding more than its first frame.
+
+    Packets are counted, so that frames, duration and what is missing are known for every format; a file that was cut
+    off is taken as far as it goes, and `notes` say so.
+
+    Args:
+        body: the file.
+        max_pixels: of a frame (never more than `MAX_FRAME_PIXELS`).
+        max_seconds: how long it may be; None: the setting `max_video_s`.
+
+    Raises:
+        UnsupportedMedia: not a video, or one in a codec that cannot be decoded.
+        TooLarge: frames of more than `max_pixels`, or too long.
+        BadInput: no picture track, no frames, encrypted, or damaged beyond use.
+    """
+    limit = settings().max_video_s if max_seconds is None else max_seconds
+    max_pixels = min(max_pixels, MAX_FRAME_PIXELS)
+    kind = _kind(body)
+    if kind is None:
+        raise UnsupportedMedia(
+            f"the file is not a video: it begins with {body[:8]!r}", expected=EXPECTED, mend="choose a video file"
+        )
+    with _opened(body, kind, max_pixels) as (container, stream):
+        _check_frame_size(stream.codec_context.width, stream.codec_context.height, max_pixels, kind.title)
+        found = _count(container, stream)
+        declared, told = stream.frames, _declared_seconds(container, stream)
+        rate = stream.average_rate or stream.guessed_rate
+        audio = _sound_track(container) is not None
+    if not found.frames:
+        raise BadInput(
+            f"the {kind.title} file holds no frames", expected=EXPECTED, mend="record it again, or send the whole file"
+        )
+    if found.encrypted:
+        raise BadInput(
+            f"the {kind.title} file is encrypted", expected="a video without copy protection", mend="decrypt it first"
+        )
+    fps, seconds = _pace(found, float(rate) if rate else 0.0)
+    _check_length(found.frames, seconds, limit)
+    first = _first_frame(body, kind, max_pixels, found.frames)
+    height, width = upright(first).shape[:2]
+    _check_frame_size(width, height, max_pixels, kind.title)
+    return Clip(
+        body=body,
+        width=width,
+        height=height,
+        rotation=_rotation(first),
+        frames=found.frames,
+        fps=fps,
+        seconds=seconds,
+        audio=audio,
+        format=kind.title,
+        notes=_notes(found, declared, told, seconds),
+    )
+
+
+def _notes(found: _Counted, declared: int, told: float, seconds: float) -> tuple[str, ...]:
+    """`declared` frames and `told` seconds are what the file says of itself."""
+    if declared > found.frames:
+        return (f"the file is cut off: {found.frames} of {declared} frames are there",)
+    if told > 0.25 and seconds < 0.9 * told - 0.25:
+        return (f"the pictures end after {seconds:.1f} of {told:.1f} s: the file is cut off, or its sound goes on",)
+    return (f"{found.damaged} of {found.frames} frames are incomplete",) if found.damaged else ()
+
+
+def _check_frame_size(width: int, height: int, max_pixels: int, title: str) -> None:
+    if width and height and min(width, height) < MIN_SIDE:
+        raise BadInput(
+            f"the {title} file has frames of {width} x {height} pixels",
+            expected=f"at least {MIN_SIDE} x {MIN_SIDE}",
+            mend="send the video itself",
+        )
+    if width * height > max_pixels:
+        raise TooLarge(
+            f"the {title} file has frames of {width} x {height} pixels",
+            expected=f"at most {max_pixels / 1e6:.3g} megapixels a frame",
+            mend="scale it down first, e.g. to 1920 x 1080",
+        )
+
+
+def _check_length(frames: int, seconds: float, limit: float) -> None:
+    if seconds > limit or frames > limit * MAX_FPS:
+        raise TooLarge(
+            f"the video has {frames:,} frames and lasts {seconds:,.0f} s",
+            expected=f"at most {limit:g} s",
+            mend="cut it into pieces, or raise max_video_s",
+        )
+
+
+@contextmanager
+def _opened(body: bytes, kind: _Kind, max_pixels: int) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The container and its picture track, able to be decoded. Frames over `max_pixels` are never allocated.
+
+    Raises:
+        UnsupportedMedia, TooLarge, BadInput: as `open_clip`.
+    """
+    try:
+        container = av.open(
+            io.BytesIO(body), "r", format=kind.demuxer, options={"max_pixels": str(max_pixels)}, buffer_size=_BUFFER
+        )
+    except (av.error.FFmpegError, ValueError, OverflowError) as error:
+        raise BadInput(
+            f"the file begins like {kind.title}, but cannot be opened: its index is missing or damaged",
+            expected="a whole video",
+            mend="send the whole file; a recording that was broken off has no index and must be repaired first",
+        ) from error
+    with container:
+        stream = _picture_track(container, kind, max_pixels)
+        context = stream.codec_context
+        context.thread_type = "AUTO"
+        context.thread_count = default_threads()
+        yield container, stream
+
+
+def _picture_track(container: InputContainer, kind: _Kind, max_pixels: int) -> VideoStream:
+    tracks = [s for s in container.streams.video if not _is_cover(s)]
+    if not tracks:
+        kinds = sorted({str(s.type) for s in container.streams}) or ["nothing"]
+        raise BadInput(
+            f"the {kind.title} file has no picture track: it holds {', '.join(kinds)} only",
+            expected=EXPECTED,
+            mend="choose another file",
+        )
+    readable = [s for s in tracks if s.codec_context is not None]
+    if not readable:
+        raise UnsupportedMedia(
+            f"the {kind.title} file's pictures are in a codec that cannot be decoded here",
+            expected="H.264, H.265, VP8, VP9, AV1, MPEG-4 or another codec that FFmpeg knows",
+            mend="convert it, e.g. `ffmpeg -i IN -c:v libx264 OUT.mp4`",
+        )
+    best = max(readable, key=lambda s: (s.codec_context.width * s.codec_context.height, -s.index))
+    context = best.codec_context
+    if not context.width * context.height:
+        raise TooLarge(
+            f"the {kind.title} file's frames have no size, or one of more than {max_pixels / 1e6:.3g} megapixels",
+            expected=f"at most {max_pixels / 1e6:.3g} megapixels a frame",
+            mend="scale it down first, e.g. to 1920 x 1080",
+        )
+    return best
+
+
+def _is_cover(stream: VideoStream) -> bool:
+    """A cover picture in a sound file is a video stream to FFmpeg."""
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _sound_track(container: InputContainer) -> AudioStream | None:
+    """The first sound track that can be decoded."""
+    return next((s for s in container.streams.audio if s.codec_context is not None), None)
+
+
+def _count(container: InputContainer, stream: VideoStream) -> _Counted:
+    frames, damaged, encrypted = 0, 0, False
+    first: float | None = None
+    end: float | None = None
+    base = float(stream.time_base or 0)
+    try:
+        for packet in container.demux(stream):
+            if not packet.size or packet.is_discard:
+                continue
+            if not frames:
+                encrypted = any(packet.has_sidedata(kind) for kind in ("encryption_info", "encryption_init_info"))
+            frames += 1
+            damaged += packet.is_corrupt
+            at = packet.pts if packet.pts is not None else packet.dts
+            if at is not None:
+                first = at * base if first is None else min(first, at * base)
+                end = max(end or 0.0, (at + (packet.duration or 0)) * base)
+    except av.error.FFmpegError:
+        pass  # what came before the damage is there
+    return _Counted(frames, first, end, damaged, encrypted)
+
+
+def _pace(found: _Counted, rate: float) -> tuple[float, float]:
+    """Frames per second and duration, from the times in the file; from its frame rate where it has none."""
+    span = (found.end - found.first) if found.end is not None and found.first is not None else 0.0
+    if span <= 0:
+        rate = rate if 0 < rate <= MAX_FPS else 25.0
+        return rate, found.frames / rate
+    return found.frames / span, span
+
+
+def _declared_seconds(container: InputContainer, stream: VideoStream) -> float:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else 0.0
+
+
+def _first_frame(body: bytes, kind: _Kind, max_pixels: int, frames: int) -> VideoFrame:
+    with _opened(body, kind, max_pixels) as (container, stream):
+        found = next((item for item in _decoded(container, (stream,), stream) if isinstance(item, VideoFrame)), None)
+    if found is None:
+        raise BadInput(
+            f"none of the {frames} frames of the {kind.title} file can be decoded",
+            expected="a whole video",
+            mend="send the whole file, or convert it first",
+        )
+    return found
+
+
+def _decoded(
+    container: InputContainer, tracks: tuple[VideoStream | AudioStream, ...], stream: VideoStream
+) -> Iterator[VideoFrame | Packet]:
+    """Frames of `stream` in the order they are shown, packets of the other track between them. What cannot be decoded
+    is left out; a file that breaks off ends there."""
+    packets = container.demux(*tracks)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.error.FFmpegError):
+            return
+        if packet.stream_index != stream.index:
+            if packet.size:
+                yield packet
+            continue
+        try:
+            yield from stream.decode(packet)
+        except av.error.FFmpegError:
+            continue
+
+
+class Reader:
+    """A clip being played once, from its beginning. Not to be used by two threads at a time.
+
+    Attributes:
+        sound: the sound track, or None; `play(sound=True)` gives its packets.
+        aspect: width of a pixel over its height, upright; 1.0 nearly always.
+        notes: what had to be done, filled while it plays.
+    """
+
+    def __init__(self, clip: Clip) -> None:
+        kind = _kind(clip.body)
+        assert kind is not None
+        self._clip = clip
+        self._context = _opened(clip.body, kind, MAX_FRAME_PIXELS)
+        self._container, self._stream = self._context.__enter__()
+        self.sound = _sound_track(self._container)
+        self.notes: list[str] = []
+        ratio = self._stream.sample_aspect_ratio
+        aspect = float(ratio) if ratio else 1.0
+        self.aspect = 1 / aspect if clip.rotation in (90, 270) else aspect
+
+    def close(self) -> None:
+        self._context.__exit__(None, None, None)
+
+    @property
+    def start(self) -> float:
+        """The time in the file, in seconds, that is 0 for `Frame.at`."""
+        return self._start
+
+    _start = 0.0
+
+    def play(self, sound: bool = False) -> Iterator[Frame | Sound]:
+        """Frames in order, times strictly rising from 0; with `sound`, packets of the sound track between them."""
+        tracks: tuple[VideoStream | AudioStream, ...] = (self._stream,)
+        if sound and self.sound is not None:
+            tracks = (self._stream, self.sound)
+        step = 1 / self._clip.fps
+        number, last, waiting = 0, -step, list[Sound]()
+        for item in _decoded(self._container, tracks, self._stream):
+            if isinstance(item, Packet):
+                if number:
+                    yield Sound(item)
+                else:
+                    waiting.append(Sound(item))  # until the first frame says when the clip begins
+                continue
+            stamp = item.time
+            if not number:
+                self._start = stamp or 0.0
+                yield from waiting
+            at = last + step if stamp is None else stamp - self._start
+            if number and at < last + 0.001:
+                at = last + 0.001  # milliseconds are what WebM counts in
+            lasts = float(item.duration * item.time_base) if item.duration and item.time_base else step
+            yield Frame(number, max(at, 0.0), lasts, self._fit(upright(item)))
+            number, last = number + 1, max(at, 0.0)
+
+    def _fit(self, pixels: ByteArray) -> ByteArray:
+        """A frame of another size than the first (streams may change in the middle) is brought to the first's."""
+        size = (self._clip.width, self._clip.height)
+        if (pixels.shape[1], pixels.shape[0]) == size:
+            return pixels
+        note = "the size of the frames changes in the middle: all are brought to the first's"
+        if note not in self.notes:
+            self.notes.append(note)
+        return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def frames(clip: Clip) -> Iterator[Frame]:
+    """All frames of a clip, without sound."""
+    reader = Reader(clip)
+    try:
+        yield from (item for item in reader.play() if isinstance(item, Frame))
+    finally:
+        reader.close()
+
+
+_TURNS: Mapping[int, int] = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+
+
+def upright(frame: VideoFrame) -> ByteArray:
+    """uint8 [H, W, 3] BGR, contiguous, turned as the file's display matrix says. Grey, 10-bit and other pixel formats
+    are converted, by the colour matrix that the frame names."""
+    pixels: Any = frame.to_ndarray(format="bgr24")
+    turn = _TURNS.get(_rotation(frame))
+    return np.ascontiguousarray(pixels if turn is None else cv2.rotate(pixels, turn), dtype=np.uint8)
+
+
+def _rotation(frame: VideoFrame) -> int:
+    """Degrees clockwise, to the nearest quarter turn (FFmpeg's angle counts the other way)."""
+    return round(-frame.rotation / 90) * 90 % 360
