@@ -70,10 +70,14 @@ class PictureSet(ABC):
         train, val: how many starter cases, where the parameters do not say.
     """
 
+    boxes: bool
+
     def __init__(self, model: str, classes: Sequence[str], make: Make, train: int, val: int) -> None:
         if len(set(classes)) < len(classes):
             raise ValueError(f"classes {classes} are not all different")
         self.model, self._classes, self._make, self._counts = model, tuple(classes), make, (train, val)
+        self.named: tuple[str, ...] | None = self._classes
+        """The classes that an import matches names with; None: any."""
 
     def synthesise(self, out: Path, params: Parameters) -> None:
         """Writes `train` and `val` generated cases into `out`; seeded by `seed`, bit-identical."""
@@ -82,9 +86,9 @@ class PictureSet(ABC):
             for n in range(int(params.get(split, self._counts[number]))):
                 made = self._make(np.random.default_rng([int(params["seed"]), number, n]), n)
                 case = f"{split}-{n:04d}"
-                file = self._store(out, case, split, made.picture, self._label(made))
+                file = self.store(out, case, split, made.picture, self._label(made))
                 rows.append(Row(case, split, "starter", file, made.attributes))
-        self._finish(out, rows, self._classes)
+        self.finish(out, rows, self._classes)
 
     def synthesise_stream(self, count: int, seed: int) -> list[Labelled]:
         """Generated cases that are in no data set; the same ones for a seed."""
@@ -135,9 +139,9 @@ class PictureSet(ABC):
             contents.add(content)
             prints.append(mine)
             splits.append(split)
-            new.append(Row(case, split, origin, self._store(root, case, split, body, label)))
+            new.append(Row(case, split, origin, self.store(root, case, split, body, label)))
         if new:
-            self._finish(root, [*rows, *new], classes)
+            self.finish(root, [*rows, *new], classes)
         return len(new)
 
     def _present(self, root: Path, rows: Sequence[Row]) -> tuple[set[str], list[duplicates.Fingerprint], list[str]]:
@@ -175,7 +179,7 @@ class PictureSet(ABC):
         """The item's label if it is one. Raises DataError."""
 
     @abstractmethod
-    def _store(self, root: Path, case: str, split: str, body: bytes, label: bytes | str) -> str:
+    def store(self, root: Path, case: str, split: str, body: bytes, label: bytes | str) -> str:
         """Writes a case's files; the bytes stay as they are. Returns the picture's path below `root`."""
 
     @abstractmethod
@@ -183,7 +187,7 @@ class PictureSet(ABC):
         """`Case.truth`."""
 
     @abstractmethod
-    def _finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
+    def finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
         """Writes what stands beside the cases; `cases.csv` last."""
 
 
@@ -193,6 +197,8 @@ class ClassSet(PictureSet):
     `open_classes`: the data defines the classes, not the model: an import may bring its own, and `classes.txt`
     keeps them in order.
     """
+
+    boxes = False
 
     def __init__(
         self,
@@ -206,6 +212,8 @@ class ClassSet(PictureSet):
     ) -> None:
         super().__init__(model, classes, make, train, val)
         self.open_classes = open_classes
+        if open_classes:
+            self.named = None
 
     def classes(self, root: Path) -> tuple[str, ...]:
         """The model's classes; where they are open, those of `classes.txt`, or else of the folders."""
@@ -243,7 +251,7 @@ class ClassSet(PictureSet):
             )
         return name
 
-    def _store(self, root: Path, case: str, split: str, body: bytes, label: bytes | str) -> str:
+    def store(self, root: Path, case: str, split: str, body: bytes, label: bytes | str) -> str:
         file = f"{split}/{label!s}/{case}{ending(body)}"
         write_file(root / file, body)
         return file
@@ -251,7 +259,7 @@ class ClassSet(PictureSet):
     def _truth(self, root: Path, row: Row) -> str:
         return _folder(row)
 
-    def _finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
+    def finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
         if self.open_classes:
             write_file(root / CLASSES, "".join(f"{name}\n" for name in classes))
         table.write(root, rows)
@@ -260,6 +268,8 @@ class ClassSet(PictureSet):
 class BoxSet(PictureSet):
     """Pictures with any number of boxes, in YOLO's layout; `Case.truth` is the label file, `Labelled.truth` its text
     as bytes. An empty label file says that there is nothing in the picture."""
+
+    boxes = True
 
     def __init__(self, model: str, classes: Sequence[str], make: Make, train: int = 160, val: int = 80) -> None:
         super().__init__(model, classes, make, train, val)
@@ -306,7 +316,7 @@ class BoxSet(PictureSet):
             )
         return raw
 
-    def _store(self, root: Path, case: str, split: str, body: bytes, label: bytes | str) -> str:
+    def store(self, root: Path, case: str, split: str, body: bytes, label: bytes | str) -> str:
         file = f"images/{split}/{case}{ending(body)}"
         write_file(label_path(root, file), label)
         write_file(root / file, body)
@@ -315,7 +325,7 @@ class BoxSet(PictureSet):
     def _truth(self, root: Path, row: Row) -> Path:
         return label_path(root, row.file)
 
-    def _finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
+    def finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
         said = {"path": ".", "train": "images/train", "val": "images/val", "names": dict(enumerate(classes))}
         write_file(root / NAMES, yaml.safe_dump(said, sort_keys=False))
         table.write(root, rows)

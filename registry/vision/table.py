@@ -54,7 +54,10 @@ def read(root: Path, model: str) -> list[Row]:
             mend=f"mend these lines; or {mend}",
         )
     extra = names[len(COLUMNS) :]
-    rows = [Row(*(line[c] for c in COLUMNS), {name: line[name] for name in extra if line[name]}) for line in lines]
+    rows = [
+        Row(line["case"], line["split"], line["origin"], line["file"], {n: line[n] for n in extra if line[n]})
+        for line in lines
+    ]
     return sorted(rows, key=lambda row: row.case)
 
 
