@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from registry.media import Case, Prepared, Result
+from registry.media import ByteArray, Case, FloatArray, Prepared, Result
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,6 +107,17 @@ class InferencePart(Protocol):
 
     def image_statistics(self, sample: Any) -> dict[str, float]:
         """Finite numbers that move when the camera, the scanner or the light does."""
+
+    def focus(
+        self, sample: Any, prepared: Prepared, result: Any
+    ) -> tuple[int, ByteArray, tuple[float, float, float, float]]:
+        """What an explanation is about: the element of `prepared.batch`, the picture that its heat map is drawn over
+        (uint8 [h, w, 3] BGR), and the rectangle (x1, y1, x2, y2) of the network's input, in its pixels, that shows the
+        whole of that picture. Raises BadInput where there is nothing to explain."""
+
+    def evidence(self, outputs: Mapping[str, np.ndarray], prepared: Prepared, result: Any) -> FloatArray:
+        """How strongly each of M outputs, of M changed copies of that one element, still says what `result` says:
+        float32 [M], the more the stronger, e.g. the probability of the class that `result` names."""
 
 
 class RenderPart(Protocol):

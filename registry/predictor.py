@@ -13,7 +13,7 @@ import numpy as np
 from registry import catalog
 from registry.bundle import ASSETS, Bundle, open_bundle
 from registry.errors import BundleError
-from registry.media import FloatArray, Prediction
+from registry.media import FloatArray, Prediction, Prepared
 from registry.runtime import open_session
 from registry.spec import ModelSpec
 
@@ -51,9 +51,9 @@ class Predictor:
         marks = [time.perf_counter()]
         sample = part.decode(body, self._max_voxels)
         marks.append(time.perf_counter())
-        prepared = part.preprocess(sample, self._constants)
+        prepared = self.prepare(sample)
         marks.append(time.perf_counter())
-        outputs = self._run(prepared.batch)
+        outputs = self.run(prepared.batch)
         marks.append(time.perf_counter())
         result = part.postprocess(outputs, prepared, manifest.thresholds)
         marks.append(time.perf_counter())
@@ -67,7 +67,11 @@ class Predictor:
             seconds={name: b - a for name, a, b in zip(names, marks[:-1], marks[1:], strict=True)},
         )
 
-    def _run(self, batch: FloatArray) -> dict[str, FloatArray]:
+    def prepare(self, sample: Any) -> Prepared:
+        """A decoded sample as the network takes it."""
+        return self._inference.preprocess(sample, self._constants)
+
+    def run(self, batch: FloatArray) -> dict[str, FloatArray]:
         """The network on any number of slices or frames, `CHUNK` at a time: memory does not grow with the volume."""
         if not len(batch):  # no face in a picture, say: nothing to run, but the outputs have their shapes
             empty = self._network(np.zeros((1, *batch.shape[1:]), dtype=np.float32))
