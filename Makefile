@@ -6,10 +6,11 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 MODEL ?= skin_segmentation
 
-.PHONY: help setup demo down test test-slow check bench lock browser clean
+.PHONY: help setup demo demo-all down test test-slow check bench lock browser clean
 
 help:
 	@echo "make demo       set up, then run the whole loop for MODEL=$(MODEL)"
+	@echo "make demo-all   train, register and serve all six models"
 	@echo "make test       set up, then run the tests"
 	@echo "make check      linters, types, layers"
 	@echo "make test-slow  the long tests too    make bench  the measured figures    make down  stop the stack"
@@ -29,6 +30,9 @@ $(READY): requirements.lock pyproject.toml
 
 demo: setup
 	@$(BIN)/visionloop demo $(MODEL) $(if $(FRESH),--fresh)
+
+demo-all: setup
+	@$(BIN)/visionloop demo --all $(if $(FRESH),--fresh)
 
 down: setup
 	@$(BIN)/visionloop down

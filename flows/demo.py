@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +36,13 @@ def tell(model: str, *, fresh: bool, how: str | None, severity: float) -> None:
     shift = how or next(iter(spec.shift.HOW))
     console = Console()
     if fresh:
-        _forget(model, console)
+        forget([model], console)
     story.begin(f"{spec.title}: from data to a healed model", model)
     try:
         with telling(console):
-            _stack(console)
-            _loop(model)
-            _predict(spec)
+            start_stack(console)
+            loop(model)
+            predict(spec)
             _calm(model)
             verdict = _break(model, shift, severity)
             _heal(model, verdict)
@@ -57,15 +58,17 @@ def tell(model: str, *, fresh: bool, how: str | None, severity: float) -> None:
     _closing(console, model, page, seconds)
 
 
-def _forget(model: str, console: Console) -> None:
+def forget(models: Sequence[str], console: Console) -> None:
+    """Empties var/ and build/ and the data of these models."""
     console.print("forgetting versions, predictions and data of this folder", style="dim")
     Stack().down()
-    for folder in (settings().var, settings().build, settings().data / model):
+    for folder in (settings().var, settings().build, *(settings().data / model for model in models)):
         shutil.rmtree(folder, ignore_errors=True)
     (settings().root / "dvc.lock").unlink(missing_ok=True)
 
 
-def _stack(console: Console) -> None:
+def start_stack(console: Console) -> None:
+    """Brings the stack up and waits until Prefect answers."""
     with journal.step("stack", "Start the stack", usually_s=20) as running_step:
         began = time.perf_counter()
         if not Stack().up():
@@ -76,7 +79,8 @@ def _stack(console: Console) -> None:
         steps.wait_for(f"{settings().prefect_address}/health", "prefect", 180)
 
 
-def _loop(model: str) -> None:
+def loop(model: str) -> None:
+    """The loop as a Prefect flow. Raises MissingService when no version is live after it."""
     said = running.run_flow("loop", model=model, asked_by="make demo", why="the demo's first version")
     from serving import releases
 
@@ -88,7 +92,7 @@ def _loop(model: str) -> None:
         )
 
 
-def _predict(spec: ModelSpec) -> None:
+def predict(spec: ModelSpec) -> None:
     """One held-out case through the service: JSON, and the picture."""
     import httpx
 
@@ -103,7 +107,7 @@ def _predict(spec: ModelSpec) -> None:
             answer.raise_for_status()
             answers[media] = answer
         said = answers["application/json"].json()
-        path = write_file(settings().var / "story" / "prediction.jpg", answers["image/jpeg"].content)
+        path = write_file(settings().var / "story" / f"prediction-{spec.name}.jpg", answers["image/jpeg"].content)
         plain = {key: value for key, value in said.items() if isinstance(value, int | float | str)}
         table = {key: f"{value:.4g}" if isinstance(value, float) else str(value) for key, value in plain.items()}
         curl = f"curl -F file=@{case.input.relative_to(settings().root)} {address}"

@@ -40,24 +40,30 @@ def synth(model: str, force: bool) -> None:
 @model_argument
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--val-share", default=0.25, show_default=True, help="Held out, where the source has no split.")
+@click.option("--map", "renamed", multiple=True, metavar="THEIRS=OURS", help="Rename a class on the way in.")
 @click.option("--force", is_flag=True, help="Replace the data set that is there.")
-def import_(model: str, path: Path, val_share: float, force: bool) -> None:
+def import_(model: str, path: Path, val_share: float, renamed: tuple[str, ...], force: bool) -> None:
     """Copy your own data into MODEL's data set, after checking it, and version it.
 
-    PATH is a folder in one of the field's layouts; docs/data.md lists them. Nothing is replaced when a check fails.
+    PATH is a folder, or a zip of one, in one of the field's layouts; docs/data.md lists them. Nothing is replaced when
+    a check fails.
     """
     from flows import versioning
     from flows.cli.teller import telling
     from monitoring import checks
+    from registry import archives
     from registry.files import new_folder
 
     if not path.exists():
-        raise DataError(f"there is nothing at {path}", expected="a folder with data", mend="correct the path")
+        raise DataError(f"there is nothing at {path}", expected="a folder or zip with data", mend="correct the path")
+    if wrong := [one for one in renamed if not all(one.partition("="))]:
+        raise click.BadParameter(f"{', '.join(wrong)}: THEIRS=OURS is expected, e.g. pistol=weapon")
+    params = {"val_share": val_share, "map": dict(one.split("=", 1) for one in renamed)}
     target = settings().data / model
     _may_replace(target, force)
     with telling() as console, journal.step("data", f"Import {path.name}", model):
-        with new_folder(target) as draft:
-            taken = catalog.get(model).data.import_from(path, draft, {"val_share": val_share})
+        with archives.opened(path) as folder, new_folder(target) as draft:
+            taken = catalog.get(model).data.import_from(folder, draft, params)
             if taken.train or taken.val:
                 validation = checks.validate(model, draft)
                 if validation.breaches:

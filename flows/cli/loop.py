@@ -41,14 +41,20 @@ def run(model: str, local: bool, why: str, start: str | None) -> None:
 @click.option(
     "--fresh", is_flag=True, help="Forget versions, predictions and data first; the story from its beginning."
 )
+@click.option("--all", "every", is_flag=True, help="Every model: trained, registered, served; without break and heal.")
 @click.option("--how", help="The shift to play; default: the model's first.")
 @click.option("--severity", default=0.8, show_default=True, type=click.FloatRange(0, 1, min_open=True))
-def demo(model: str, fresh: bool, how: str | None, severity: float) -> None:
+def demo(model: str, fresh: bool, every: bool, how: str | None, severity: float) -> None:
     """The whole story of MODEL on starter data: train, serve, break, notice, heal.
 
     Takes a few minutes; a second run skips what is unchanged. The stack stays up: `visionloop down` stops it.
     """
     prepare(local=False, needs_stack=False)
+    if every:
+        from flows import demo_all
+
+        demo_all.tell(fresh=fresh)
+        return
     from flows.demo import tell
 
     tell(model, fresh=fresh, how=how, severity=severity)

@@ -16,12 +16,17 @@ A step's facts (`registry.journal.fact(step, text, model, **data)`) may carry, i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from registry import journal
 
 
-def begin(title: str, model: str = "") -> None:
-    """A new story starts here: what the journal holds so far becomes history, used for durations only."""
-    journal.write("story", "", model, title=title)
+def begin(title: str, model: str = "", plan: Sequence[str] = ()) -> None:
+    """A new story starts here: what the journal holds so far becomes history, used for durations only.
+
+    `plan`: of a story of several models, the titles of their steps (`journal.step("model", title, name)`).
+    """
+    journal.write("story", "", model, title=title, plan=list(plan))
 
 
 def end(text: str, outcome: str = "done") -> None:

@@ -41,7 +41,7 @@ PLAN: dict[str, str] = {
 ALIASES = {"drift": "break", "retrain": "heal", "validate": "checks", "monitor": "verdict"}
 """Step names that stand for one of the plan."""
 
-CONTAINERS = ("heal",)
+CONTAINERS = ("heal", "model")
 """Steps that others run inside of: what starts meanwhile is part of them."""
 
 
@@ -106,6 +106,8 @@ class Story:
     ended: float = 0.0
     closing: str = ""
     outcome: str = ""
+    plan: list[str] = field(default_factory=list)
+    """Of a story of several models: the titles of their steps."""
     steps: list[Step] = field(default_factory=list)
     since: list[Step] = field(default_factory=list)
     """Steps that were run after the story's end, latest last."""
@@ -168,7 +170,7 @@ class Reader:
         if kind == "story":
             self._fresh()
             self._story.title, self._story.model = str(line.get("title", "")), str(line.get("model", ""))
-            self._story.began = when
+            self._story.began, self._story.plan = when, list(line.get("plan") or ())
         elif kind == "end":
             self._story.ended, self._story.closing = when, str(line.get("text", ""))
             self._story.outcome = str(line.get("outcome", "done"))
@@ -249,6 +251,10 @@ class Reader:
         story = self._story
         if not story.steps or story.ended:
             return story
+        if story.plan:
+            number = sum(step.name == "model" for step in story.steps)
+            later = [Step(f"model-{title}", "model", title) for title in story.plan[number:]]
+            return Story(**{**story.__dict__, "steps": story.steps + later})
         begun = {step.name for step in walk(story.steps)}
         order = list(PLAN)
         reached = max((order.index(step.name) for step in story.steps if step.name in PLAN), default=-1)

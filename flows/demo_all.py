@@ -1,0 +1,121 @@
+"""Every model through the loop, one after the other, until all of them are served side by side."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from flows import demo, story
+from flows.cli.teller import telling
+from flows.stack.control import Stack
+from registry import catalog, journal
+from registry.errors import VisionloopError
+from registry.settings import settings
+from registry.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Line:
+    """What came of one model; `problem` "" when it is served."""
+
+    spec: ModelSpec
+    seconds: float
+    problem: str = ""
+
+
+def tell(*, fresh: bool) -> None:
+    """Trains, registers and serves every model and asks each for a prediction.
+
+    A model that fails does not stop the others.
+
+    Raises:
+        VisionloopError: one or more of them failed; names them all.
+    """
+    console, specs = Console(), catalog.all_specs()
+    if fresh:
+        demo.forget(list(catalog.names()), console)
+    story.begin(f"{len(specs)} models: trained, registered, served", plan=[spec.title for spec in specs])
+    began, lines = time.perf_counter(), list[Line]()
+    try:
+        with telling(console):
+            demo.start_stack(console)
+            lines = [_one(spec) for spec in specs]
+    except BaseException as error:
+        story.end(f"The story ended early: {str(error).splitlines()[0] or type(error).__name__}", outcome="failed")
+        raise
+    failed = [line for line in lines if line.problem]
+    seconds = time.perf_counter() - began
+    text = f"{len(lines) - len(failed)} of {len(lines)} models are served after {seconds / 60:.1f} minutes."
+    story.end(text, outcome="failed" if failed else "done")
+    console.print(table(lines))
+    console.print(f"[bold]{text}[/] {memory()}. The story: {settings().home_address}", highlight=False)
+    if failed:
+        raise VisionloopError(
+            "; ".join(f"{line.spec.name}: {line.problem}" for line in failed),
+            expected="every model to be served",
+            mend="`visionloop demo --all` goes on with those; `visionloop logs` says more",
+        )
+
+
+def _one(spec: ModelSpec) -> Line:
+    began = time.perf_counter()
+    try:
+        with journal.step("model", spec.title, spec.name, usually_s=240) as running:
+            demo.loop(spec.name)
+            demo.predict(spec)
+            running.note = served(spec.name)
+    except VisionloopError as error:
+        return Line(spec, time.perf_counter() - began, str(error).splitlines()[0])
+    return Line(spec, time.perf_counter() - began)
+
+
+def bundle_of(model: str) -> Any:
+    """The manifest of the version that gets the traffic."""
+    from registry.versions import Versions
+    from serving import releases
+
+    live = releases.live(model)
+    assert live is not None, "demo.loop raises when nothing is live"
+    versions = Versions()
+    return live.version, versions.fetch(versions.get(model, live.version)).manifest
+
+
+def served(model: str) -> str:
+    number, manifest = bundle_of(model)
+    chosen = manifest.chosen
+    return f"version {number}, {manifest.metric} {manifest.score.value:.3f}, {chosen.p50_ms:.1f} ms"
+
+
+def table(lines: list[Line]) -> Table:
+    """One row a model: what serves, how good, how fast, how big."""
+    made = Table(box=box.SIMPLE)
+    for name in ("model", "metric", "95 % interval", "serves", "p50 ms", "MB", "minutes"):
+        made.add_column(name, justify="left" if name in ("model", "serves") else "right", no_wrap=name == "model")
+    for line in lines:
+        minutes = f"{line.seconds / 60:.1f}"
+        if line.problem:
+            made.add_row(line.spec.name, "", "", line.problem, "", "", minutes, style="red")
+            continue
+        number, manifest = bundle_of(line.spec.name)
+        score, chosen = manifest.score, manifest.chosen
+        made.add_row(
+            line.spec.name,
+            f"{line.spec.metric.title} {score.value:.3f}",
+            f"{score.low:.3f} to {score.high:.3f}",
+            f"version {number}, {chosen.name}",
+            f"{chosen.p50_ms:.1f}",
+            f"{chosen.size_mb:.1f}",
+            minutes,
+        )
+    return made
+
+
+def memory() -> str:
+    """What the services take together: resident memory, shared pages counted for each."""
+    found = [one for one in Stack().status() if one.name.startswith(tuple(catalog.names()))]
+    return f"The {len(found)} services take {sum(one.memory_mb for one in found) / 1000:.2f} GB"

@@ -1,0 +1,28 @@
+"""The steps of the loop as plain functions: each does one thing, journals it and returns what the next one needs.
+
+`flows.loop` puts them in order; they know nothing of Prefect.
+"""
+
+from flows.steps.building import build, ensure_start, exclusive, prepare_start
+from flows.steps.data import parameters, prepare_data, synthesise, take_labels
+from flows.steps.version import decide, decided, package, register, release, released
+from flows.steps.watching import wait_for, watch
+
+__all__ = [
+    "build",
+    "decide",
+    "decided",
+    "ensure_start",
+    "exclusive",
+    "package",
+    "parameters",
+    "prepare_data",
+    "prepare_start",
+    "register",
+    "release",
+    "released",
+    "synthesise",
+    "take_labels",
+    "wait_for",
+    "watch",
+]

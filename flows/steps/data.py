@@ -1,0 +1,118 @@
+"""Data steps: starter data, DVC, and labels that become cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flows import versioning
+from flows.versioning import DataVersion
+from registry import catalog, database, journal
+from registry.errors import Refused, SettingsError
+from registry.files import new_folder, write_file
+from registry.settings import settings
+
+DRIFT_ORIGIN = "drift"
+
+
+def parameters(model: str, section: str) -> dict[str, Any]:
+    """One section of params.yaml. Raises SettingsError."""
+    path = settings().root / "params.yaml"
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingsError(
+            f"params.yaml cannot be read: {str(error).splitlines()[0]}",
+            expected="one section per model",
+            mend="restore it: git checkout params.yaml",
+        ) from error
+    return dict(found.get(model, {}).get(section) or {})
+
+
+def synthesise(model: str) -> None:
+    """Writes the starter data of a model that has none. Raises SettingsError, StorageError."""
+    with new_folder(settings().data / model) as draft:
+        catalog.get(model).data.synthesise(draft, parameters(model, "data"))
+
+
+def prepare_data(model: str) -> DataVersion:
+    """Makes the starter data where there is none, and versions data/ as it is.
+
+    Where data/ is empty, as in a fresh clone, every model gets its starter data: only all of it together has the hash
+    that data.dvc records.
+    """
+    spec = catalog.get(model)
+    with journal.step("data", "Make and version the data", model, usually_s=30) as running:
+        target, said = settings().data / model, versioning.recorded()
+        made = _missing(model)
+        for number, name in enumerate(made, start=1):
+            journal.progress(
+                "data", number - 1, len(made), unit="data sets", note=f"starter data of {name}", model=model
+            )
+            synthesise(name)
+        found = versioning.add()
+        if not made and not found.changed:
+            running.skip(f"unchanged: {found}")
+        elif made and said and not found.changed:
+            running.note = f"{found}: the starter data again, bit for bit what data.dvc records"
+        else:
+            running.note = str(found)
+        if not running.note.startswith("unchanged"):
+            cases = spec.data.cases(target)
+            shown = _pictures(model, [case for case in cases if case.split == "val"][:4])
+            per = {split: sum(case.split == split for case in cases) for split in ("train", "val")}
+            text = f"{per['train']} training and {per['val']} held-out cases; DVC: {found}"
+            journal.fact("data", text, model, pictures=shown)
+    return found
+
+
+def _missing(model: str) -> list[str]:
+    """The models to make starter data for: this one if it has none, all of them if nobody has any."""
+
+    def empty(folder: Path) -> bool:
+        return not folder.is_dir() or not any(folder.iterdir())
+
+    if empty(settings().data):
+        return list(catalog.names())
+    return [model] if empty(settings().data / model) else []
+
+
+def _pictures(model: str, cases: Sequence[Any]) -> list[dict[str, str]]:
+    """Draws cases with their truth for the story page."""
+    spec = catalog.get(model)
+    found = []
+    for case in cases:
+        sample = spec.inference.decode(case.input.read_bytes(), settings().max_voxels)
+        raw = spec.render.picture(sample, None, spec.score.truth(case.truth))
+        path = write_file(settings().var / "story" / "data" / f"{case.id}.jpg", raw)
+        found.append({"picture": str(path), "caption": case.id})
+    return found
+
+
+def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
+    """Adds labelled predictions to the data set under an origin of their own; returns how many and the origin.
+
+    Raises:
+        Refused: there is no labelled prediction that the data set does not have already.
+    """
+    from monitoring import feedback
+
+    database.setup()
+    database.migrate()
+    origin = f"{DRIFT_ORIGIN}-{verdict_id[:8]}"
+    with journal.step("labels", "Add the labelled predictions to the data", model, usually_s=5) as running:
+        items = feedback.labelled(model)
+        added = catalog.get(model).data.add(settings().data / model, items, origin, val_share=0.4) if items else 0
+        if not added:
+            raise Refused(
+                f"there are no new labelled predictions of {model} to learn from",
+                expected="predictions with feedback that the data set does not hold yet",
+                mend="give labels (monitoring.feedback.give; `visionloop break --label` does it for its stream)",
+            )
+        found = versioning.add()
+        running.note = f"{added} cases, {found}"
+        journal.fact("labels", f"{added} labelled predictions became cases of origin {origin}; DVC: {found}", model)
+    return added, origin

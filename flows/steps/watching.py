@@ -1,0 +1,68 @@
+"""Looking at what is live."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from registry import database, journal
+from registry.errors import MissingService, NotFound
+from registry.settings import settings
+from registry.versions import Versions
+
+if TYPE_CHECKING:
+    from monitoring.watch import Verdict
+
+
+def watch(model: str, *, last: int | None = None, since: float | None = None, step: str = "verdict") -> Verdict:
+    """The monitor's verdict on the live version's recent predictions. Raises NotFound when nothing is live."""
+    from monitoring.watch import watch as look
+    from serving import releases
+
+    database.setup()
+    database.migrate()
+    titles = {"verdict": "Compare with the reference", "quiet": "Compare again"}
+    with journal.step(step, titles.get(step, "Compare with the reference"), model, usually_s=20) as running:
+        live = releases.live(model)
+        if live is None:
+            raise NotFound(
+                f"no version of {model} is live", expected="a released version", mend=f"`visionloop run {model}`"
+            )
+        versions = Versions()
+        bundle = versions.fetch(versions.get(model, live.version))
+        verdict = look(model, live.version, bundle, last=last, since=since)
+        running.note = f"version {verdict.version}: {'DRIFT' if verdict.drifted else 'no drift'}"
+        pictures = [
+            {"picture": str(path), "caption": path.stem.replace("-", " ")}
+            for path in sorted(verdict.folder.glob("responsible-*.jpg"))
+        ]
+        journal.fact(
+            step,
+            verdict.why,
+            model,
+            link=str(verdict.page.relative_to(settings().var)),
+            label="the drift report",
+            alarm=verdict.drifted,
+            pictures=pictures[:6] if verdict.drifted else [],
+            verdict=verdict.id,
+            action=verdict.action,
+        )
+    return verdict
+
+
+def wait_for(address: str, name: str, seconds: float) -> None:
+    """Waits until an HTTP address answers. Raises MissingService."""
+    import httpx
+
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            if httpx.get(address, timeout=2, trust_env=False).status_code < 500:
+                return
+        except httpx.HTTPError:
+            pass
+        if time.monotonic() > end:
+            raise MissingService(
+                f"{name} does not answer at {address}", expected="an answer", mend=f"`visionloop logs {name}` says why"
+            )
+        time.sleep(0.25)
