@@ -75,7 +75,7 @@ def explain(predictor: Predictor, body: bytes, prediction: Prediction | None = N
 
     whole = float(ask(element[None])[0])
     left = np.concatenate([ask(batch) for batch in windows.occlude(element)])
-    lost = np.clip(whole - left, 0, None).reshape(GRID, GRID)
+    lost = np.asarray(np.clip(whole - left, 0, None), dtype=np.float32).reshape(GRID, GRID)
     heat = windows.spread(lost)
     drawn = drawing.heat(drawing.enlarged(shown)[0], heat)
     return Explanation(
@@ -137,9 +137,9 @@ class _Windows:
     def spread(self, lost: FloatArray) -> FloatArray:
         """Evidence lost by window, [GRID, GRID] -> float32 [h, w] in [0, 1]: each place gets the mean over the windows
         that hide it, weighted by how much they do."""
-        if float(lost.max()) <= _LEAST:
-            return np.zeros((len(_coarse(self.down).T), len(_coarse(self.across).T)), dtype=np.float32)
         down, across = _coarse(self.down), _coarse(self.across)
+        if float(lost.max()) <= _LEAST:
+            return np.zeros((down.shape[1], across.shape[1]), dtype=np.float32)
         heat = (down.T @ lost @ across) / np.outer(down.sum(axis=0), across.sum(axis=0))
         return np.asarray(heat / heat.max(), dtype=np.float32)
 

@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from registry.errors import BadInput
 from registry.media import ByteArray, FloatArray, Prepared, Volume
 from registry.models.skin_segmentation import nifti
 from registry.parts import Parameters
@@ -216,6 +217,37 @@ def _measures(logits: FloatArray, cut: float) -> dict[str, float]:
         "parts": float(np.mean(parts)) if parts else 0.0,
         "spread": float(np.mean(spread)) if spread else 0.0,
     }
+
+
+def focus(sample: Volume, prepared: Prepared, result: SkinResult) -> tuple[int, ByteArray, tuple[int, int, int, int]]:
+    """The slice with the most skin, as the network sees it.
+
+    Raises:
+        BadInput: there is no skin anywhere.
+    """
+    frame: Frame = prepared.context[1]
+    areas = np.count_nonzero(slices(result.mask, frame.axis), axis=(1, 2))
+    if not areas.any():
+        raise BadInput(
+            "no skin was found", expected="a scan with skin in it", mend="an answer of nothing has no explanation"
+        )
+    number = int(areas.argmax())
+    seen = frame.crop(prepared.batch[number])[0]
+    factor = max(1, round(640 / max(seen.shape)))
+    large = cv2.resize(seen, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    grey = np.rint(255 * np.clip(large, 0, 1)).astype(np.uint8)
+    box = (frame.left, frame.top, frame.left + frame.width, frame.top + frame.height)
+    return number, np.repeat(grey[:, :, None], 3, axis=2), box
+
+
+def evidence(outputs: Mapping[str, np.ndarray], prepared: Prepared, result: SkinResult) -> FloatArray:
+    """float32 [M]: the mean logit over what `result` calls skin in the slice that `focus` chose."""
+    frame: Frame = prepared.context[1]
+    cut = slices(result.mask, frame.axis)
+    number = int(np.count_nonzero(cut, axis=(1, 2)).argmax())
+    skin = frame.fit(cut[number : number + 1].astype(np.float32))[0]
+    logits = np.asarray(outputs["mask"], dtype=np.float32)[:, 0]
+    return np.asarray((logits * skin).sum(axis=(1, 2)) / skin.sum(), dtype=np.float32)
 
 
 def image_statistics(sample: Volume) -> dict[str, float]:

@@ -70,6 +70,11 @@ def picture(sample: Volume, result: SkinResult | None = None, truth: Truth | Non
     return bytes(encoded)
 
 
+def upright(pixels: ByteArray, sample: Volume) -> ByteArray:
+    """A picture of a slice in the order of its voxels (as the network sees it) -> hung as `picture` hangs it."""
+    return _View(sample, inference.slice_axis(sample)).hung(pixels)
+
+
 def _best_slice(sample: Volume, axis: int, mask: ByteArray | None) -> int:
     if mask is None or not mask.any():
         return sample.voxels.shape[axis] // 2
@@ -101,15 +106,19 @@ class _View:
 
     def of(self, voxels: np.ndarray, number: int) -> FloatArray:
         """float32 [height, width] of slice `number`."""
-        image = np.asarray(np.moveaxis(voxels, self.axis, 0)[number], dtype=np.float32)
+        image = self.hung(np.asarray(np.moveaxis(voxels, self.axis, 0)[number], dtype=np.float32))
+        resized = cv2.resize(image, self.size, interpolation=cv2.INTER_LINEAR)
+        return np.asarray(resized, dtype=np.float32)
+
+    def hung(self, image: np.ndarray) -> np.ndarray:
+        """A slice [H, W] or [H, W, C] of the volume's voxels, turned as it is hung."""
         if self.transposed:
-            image = image.T
+            image = image.swapaxes(0, 1)
         if self.flip_up:
             image = image[::-1]
         if self.flip_across:
             image = image[:, ::-1]
-        resized = cv2.resize(np.ascontiguousarray(image), self.size, interpolation=cv2.INTER_LINEAR)
-        return np.asarray(resized, dtype=np.float32)
+        return np.ascontiguousarray(image)
 
 
 def _outline(canvas: np.ndarray, mask: FloatArray, colour: tuple[int, int, int]) -> None:
