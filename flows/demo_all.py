@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from flows import demo, story
+from flows import demo, steps, story
 from flows.cli.teller import telling
 from flows.stack.control import Stack
 from registry import catalog, journal
@@ -36,9 +36,9 @@ def tell(*, fresh: bool) -> None:
     Raises:
         VisionloopError: one or more of them failed; names them all.
     """
-    console, specs = Console(), catalog.all_specs()
+    console, specs = Console(), [catalog.get(name) for name in steps.active()]
     if fresh:
-        demo.forget(list(catalog.names()), console)
+        demo.forget([spec.name for spec in specs], console)
     story.begin(f"{len(specs)} models: trained, registered, served", plan=[spec.title for spec in specs])
     began, lines = time.perf_counter(), list[Line]()
     try:

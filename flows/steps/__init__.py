@@ -4,11 +4,12 @@
 """
 
 from flows.steps.building import build, ensure_start, exclusive, prepare_start
-from flows.steps.data import parameters, prepare_data, synthesise, take_labels
+from flows.steps.data import active, parameters, prepare_data, synthesise, take_labels
 from flows.steps.version import decide, decided, package, register, release, released
 from flows.steps.watching import wait_for, watch
 
 __all__ = [
+    "active",
     "build",
     "decide",
     "decided",

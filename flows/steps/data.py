@@ -20,16 +20,24 @@ DRIFT_ORIGIN = "drift"
 
 def parameters(model: str, section: str) -> dict[str, Any]:
     """One section of params.yaml. Raises SettingsError."""
+    return dict(_params().get(model, {}).get(section) or {})
+
+
+def active() -> list[str]:
+    """The models that params.yaml lists: those that DVC has stages for. Raises SettingsError."""
+    return [name for name in _params().get("models") or () if name in catalog.names()]
+
+
+def _params() -> dict[str, Any]:
     path = settings().root / "params.yaml"
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
         raise SettingsError(
             f"params.yaml cannot be read: {str(error).splitlines()[0]}",
             expected="one section per model",
             mend="restore it: git checkout params.yaml",
         ) from error
-    return dict(found.get(model, {}).get(section) or {})
 
 
 def synthesise(model: str) -> None:
@@ -41,7 +49,7 @@ def synthesise(model: str) -> None:
 def prepare_data(model: str) -> DataVersion:
     """Makes the starter data where there is none, and versions data/ as it is.
 
-    Where data/ is empty, as in a fresh clone, every model gets its starter data: only all of it together has the hash
+    Where data/ is empty, as in a fresh clone, every model of params.yaml gets its starter data: only all of it together has the hash
     that data.dvc records.
     """
     spec = catalog.get(model)
@@ -76,7 +84,7 @@ def _missing(model: str) -> list[str]:
         return not folder.is_dir() or not any(folder.iterdir())
 
     if empty(settings().data):
-        return list(catalog.names())
+        return active()
     return [model] if empty(settings().data / model) else []
 
 

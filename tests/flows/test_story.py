@@ -295,3 +295,16 @@ def test_a_missing_before_is_said_not_drawn() -> None:
     assert "none" in drawn
     assert "0.900" in drawn
     assert drawn.count("width:0.0%") == 1
+
+
+def test_a_story_of_several_models_shows_those_to_come_and_keeps_their_steps_inside(config: Settings) -> None:
+    story.begin("Two models", plan=["One", "Two"])
+    with journal.step("model", "One", "one") as running:
+        with journal.step("train", "Train", "one"):
+            journal.fact("train", "went well", "one")
+        running.note = "served"
+    found = told(config).steps
+    assert [(step.title, step.state) for step in found] == [("One", "done"), ("Two", "pending")]
+    assert [inner.title for inner in found[0].parts] == ["Train"]
+    with journal.step("model", "Two", "two"):
+        assert [(step.title, step.state) for step in told(config).steps] == [("One", "done"), ("Two", "running")]
