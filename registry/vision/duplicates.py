@@ -20,8 +20,8 @@ SIDE = 32
 RADIUS = 10
 """Bits of 64 that may differ before thumbnails are compared at all."""
 
-ALIKE = 0.995
-"""Correlation of thumbnails (brightness and contrast taken out) from which two pictures are one."""
+ALIKE = 0.99
+"""Correlation of thumbnails (brightness, contrast and colour cast taken out) from which two pictures are one."""
 
 _ROWS = 512  # of the table of distances at once: 512 x 20,000 distances are 80 MB
 
