@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from registry.errors import TooLarge, VisionloopError
+from registry.errors import BadInput, TooLarge, VisionloopError
 from registry.spec import ModelSpec
 from serving.worker import Answered, Served
 
@@ -42,11 +43,30 @@ def answer(answered: Answered, media: str, served: Served, spec: ModelSpec) -> R
             "role": served.role,
             "elapsed_ms": round(answered.elapsed_ms, 3),
             "timings_ms": {name: round(ms, 3) for name, ms in steps.items()},
+            **_extras(answered),
         }
         return JSONResponse(content, headers=headers)
     name = f"{served.model}-{answered.id[:8]}{_ending(media, answered.payload, spec)}"
     headers["Content-Disposition"] = f'{"inline" if media.startswith("image/") else "attachment"}; filename="{name}"'
     return Response(answered.payload, media_type=media, headers=headers)
+
+
+def _extras(answered: Answered) -> dict[str, Any]:
+    """What `?image=true` and `?explain=true` add; pictures are base64 of a JPEG."""
+    extras: dict[str, Any] = {}
+    if answered.image is not None:
+        extras["image"] = base64.b64encode(answered.image).decode("ascii")
+    found = answered.explanation
+    if isinstance(found, BadInput):
+        extras["explanation"] = {"image": None, "why_not": found.found, "seconds": 0.0, "network_calls": 0}
+    elif found is not None:
+        extras["explanation"] = {
+            "image": base64.b64encode(found.picture).decode("ascii"),
+            "evidence_lost": round(found.loss, 4),
+            "seconds": round(found.seconds, 4),
+            "network_calls": found.calls,
+        }
+    return extras
 
 
 def _ending(media: str, payload: bytes, spec: ModelSpec) -> str:

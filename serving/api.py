@@ -17,7 +17,7 @@ from registry.settings import settings
 from registry.spec import ModelSpec
 from serving import answers, documentation
 from serving.instruments import Instruments
-from serving.negotiation import choose
+from serving.negotiation import wanted
 from serving.uploads import MIB, read_body
 from serving.worker import Worker
 
@@ -33,10 +33,11 @@ def create_api(spec: ModelSpec, worker: Worker) -> Starlette:
         began, media = time.perf_counter(), ""
         counted.began()
         try:
-            media = choose(request.headers.get("accept"), request.query_params.get("format"), spec.media_out)
+            wants = wanted(request.headers.get("accept"), request.query_params, spec.media_out)
+            media = wants.media
             body = await read_body(request, spec.media_in, settings().max_upload_mb * MIB)
             caller = request.headers.get(CALLER) or (request.client.host if request.client else "")
-            answered = await worker.predict(body, caller, media)
+            answered = await worker.predict(body, caller, wants)
             response = answers.answer(answered, media, served, spec)
             counted.predicted(answered.prediction.prediction_statistics, answered.prediction.seconds)
         except Exception as error:

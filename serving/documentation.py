@@ -8,6 +8,7 @@ from typing import Any
 from registry import errors
 from registry.settings import settings
 from registry.spec import ModelSpec
+from registry.vision.explain import COPIES
 from serving.negotiation import short_name
 from serving.uploads import FIELD, MULTIPART
 from serving.worker import Served
@@ -73,12 +74,23 @@ def _predict(spec: ModelSpec) -> dict[str, Any]:
         "description": f"Send the file as the body, or as the form field `{FIELD}`; at most "
         f"{settings().max_upload_mb} MiB. The Accept header (or `?format=`) chooses the answer.",
         "parameters": [
-            {
-                "name": "format",
-                "in": "query",
-                "description": "Answer format, where Accept cannot be set",
-                "schema": {"type": "string", "enum": [short_name(media) for media in spec.media_out]},
-            }
+            _query(
+                "format",
+                "Answer format, where Accept cannot be set",
+                {"type": "string", "enum": [short_name(media) for media in spec.media_out]},
+            ),
+            _query(
+                "explain",
+                f"Also explain the answer: {COPIES} copies of the input with a window each hidden go through the "
+                "network, and a heat map shows where that weakened the answer. With Accept: image/jpeg the map is the "
+                "answer; in JSON it is `explanation`. Costs many times the prediction. Not for videos",
+                {"type": "boolean", "default": False},
+            ),
+            _query(
+                "image",
+                "Put the annotated picture into the JSON answer, as base64 of a JPEG",
+                {"type": "boolean", "default": False},
+            ),
         ],
         "requestBody": {
             "required": True,
@@ -86,6 +98,10 @@ def _predict(spec: ModelSpec) -> dict[str, Any]:
         },
         "responses": {"200": {"description": "The prediction", "headers": headers, "content": answers}, **refusals},
     }
+
+
+def _query(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
 def _probe(operation: str, summary: str, others: dict[str, Any]) -> dict[str, Any]:
@@ -105,11 +121,28 @@ def _prediction() -> dict[str, Any]:
         "elapsed_ms": {"type": "number", "description": "bytes in to bytes out"},
         "timings_ms": {"type": "object", "additionalProperties": {"type": "number"}},
     }
+    jpeg = {"type": ["string", "null"], "contentEncoding": "base64", "contentMediaType": "image/jpeg"}
+    explanation = {
+        "image": {**jpeg, "description": "the heat map over the input; null where there is nothing to explain"},
+        "why_not": {"type": "string", "description": "why there is none"},
+        "evidence_lost": {"type": "number", "description": "at the hottest place, as a share of all evidence"},
+        "seconds": {"type": "number", "description": "what the explanation took"},
+        "network_calls": {"type": "integer", "description": "inputs that went through the network for it"},
+    }
+    extras = {
+        "image": {**jpeg, "description": "the annotated picture, with ?image=true"},
+        "explanation": {
+            "type": "object",
+            "description": "with ?explain=true",
+            "required": ["image", "seconds", "network_calls"],
+            "properties": explanation,
+        },
+    }
     return {
         "type": "object",
         "description": "The model's own findings beside these fields; units are in the names",
         "required": list(fields),
-        "properties": fields,
+        "properties": fields | extras,
         "additionalProperties": True,
     }
 

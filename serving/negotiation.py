@@ -1,13 +1,57 @@
-"""Chooses the answer's media type from the Accept header (RFC 9110, section 12.5.1)."""
+"""What a caller wants: the answer's media type, from the Accept header (RFC 9110, section 12.5.1), and extras."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from registry.errors import BadInput, NotAcceptable
 
 SHORT = {"application/json": "json", "application/x-nifti": "nifti", "image/jpeg": "jpg", "image/png": "png"}
 """Names for `?format=`, for browsers and forms, which cannot set Accept."""
+
+
+JSON, JPEG = "application/json", "image/jpeg"
+_FLAG = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an answer is to hold.
+
+    Attributes:
+        media: its content type.
+        explain: the heat map: in place of the picture, or in the JSON.
+        image: the annotated picture in the JSON, too.
+    """
+
+    media: str
+    explain: bool = False
+    image: bool = False
+
+
+def wanted(accept: str | None, query: Mapping[str, str], offers: Sequence[str]) -> Wanted:
+    """What the Accept header and the query (`format`, `explain`, `image`) ask for.
+
+    Raises:
+        NotAcceptable: as `choose`.
+        BadInput: as `choose`; a flag that is neither true nor false; an extra that the answer's format has no room for.
+    """
+    media = choose(accept, query.get("format"), offers)
+    explain, image = (_flag(name, query.get(name, "")) for name in ("explain", "image"))
+    if explain and media not in (JSON, JPEG):
+        raise BadInput(
+            f"an explanation was asked for as {media}",
+            expected=f"{JSON} or {JPEG}",
+            mend="change Accept or ?format=, or leave ?explain= out",
+        )
+    return Wanted(media, explain, image and media == JSON and JPEG in offers)
+
+
+def _flag(name: str, value: str) -> bool:
+    if value.lower() not in _FLAG:
+        raise BadInput(f"{name} is {value[:40]!r}", expected="true or false", mend=f"correct ?{name}=")
+    return _FLAG[value.lower()]
 
 
 def short_name(media: str) -> str:

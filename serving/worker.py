@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.errors import MissingService, VisionloopError
+from registry.errors import BadInput, MissingService, VisionloopError
 from registry.media import Prediction
 from registry.predictor import Predictor
 from registry.runtime import default_threads
 from registry.settings import settings
+from serving.negotiation import JPEG, JSON, Wanted
 
 if TYPE_CHECKING:
     from monitoring.log import PredictionLog
+    from registry.vision.explain import Explanation
 
 logger = logging.getLogger("visionloop.serving")
 
@@ -49,12 +51,16 @@ class Answered:
         id: uuid4, hex.
         payload: the result encoded as the caller asked for, or None when JSON was asked for.
         elapsed_ms: bytes in to bytes out, without the network between caller and service.
+        image: the annotated picture for the JSON answer, a JPEG.
+        explanation: the heat map; a BadInput where there was nothing to explain.
     """
 
     id: str
     prediction: Prediction
     payload: bytes | None
     elapsed_ms: float
+    image: bytes | None = None
+    explanation: Explanation | BadInput | None = None
 
 
 class Worker:
@@ -110,7 +116,7 @@ class Worker:
             time.perf_counter() - began,
         )
 
-    async def predict(self, body: bytes, caller: str, media: str) -> Answered:
+    async def predict(self, body: bytes, caller: str, wants: Wanted) -> Answered:
         """Predicts one input in the pool and logs it.
 
         Raises:
@@ -124,7 +130,7 @@ class Worker:
                 mend="try again in a second",
             )
         limit = settings().request_timeout_s
-        call = asyncio.get_running_loop().run_in_executor(self._pool, self._predict, body, caller, media)
+        call = asyncio.get_running_loop().run_in_executor(self._pool, self._predict, body, caller, wants)
         try:
             return await asyncio.wait_for(call, limit)
         except TimeoutError as error:
@@ -134,13 +140,19 @@ class Worker:
                 mend="try again, send a smaller input, or raise request_timeout_s",
             ) from error
 
-    def _predict(self, body: bytes, caller: str, media: str) -> Answered:
+    def _predict(self, body: bytes, caller: str, wants: Wanted) -> Answered:
         assert self._predictor is not None
         began, identity = time.perf_counter(), uuid.uuid4().hex
         try:
             prediction = self._predictor(body)
-            encode = self._predictor.spec.render.FORMATS.get(media)
-            payload = encode(prediction.sample, prediction.result) if encode else None
+            predicted = time.perf_counter()
+            formats = self._predictor.spec.render.FORMATS
+            explanation = self._explain(body, prediction, wants) if wants.explain else None
+            image = formats[JPEG](prediction.sample, prediction.result) if wants.image else None
+            payload = None
+            if wants.media != JSON:
+                heat = None if explanation is None or isinstance(explanation, BadInput) else explanation.picture
+                payload = heat or formats[wants.media](prediction.sample, prediction.result)
         except Exception as error:
             known = isinstance(error, VisionloopError)
             status = error.http_status if isinstance(error, VisionloopError) else 500
@@ -150,8 +162,22 @@ class Worker:
                 logger.exception("prediction %s failed", identity)
             raise
         elapsed = 1000 * (time.perf_counter() - began)
-        self._record(identity, caller, elapsed, "ok", 200, prediction, body)
-        return Answered(identity, prediction, payload, elapsed)
+        # An explanation asks the network many times: the version's own latency would be lost in it.
+        alone = 1000 * (predicted - began) if wants.explain else elapsed
+        self._record(identity, caller, alone, "ok", 200, prediction, body)
+        return Answered(identity, prediction, payload, elapsed, image, explanation)
+
+    def _explain(self, body: bytes, prediction: Prediction, wants: Wanted) -> Explanation | BadInput:
+        """The heat map, or why there is none; that is an error only where nothing else was asked for."""
+        from registry.vision.explain import explain
+
+        assert self._predictor is not None
+        try:
+            return explain(self._predictor, body, prediction)
+        except BadInput as error:
+            if wants.media != JSON:
+                raise
+            return error
 
     def _record(
         self,
