@@ -49,8 +49,8 @@ def synthesise(model: str) -> None:
 def prepare_data(model: str) -> DataVersion:
     """Makes the starter data where there is none, and versions data/ as it is.
 
-    Where data/ is empty, as in a fresh clone, every model of params.yaml gets its starter data: only all of it together has the hash
-    that data.dvc records.
+    Where data/ is empty, as in a fresh clone, every model of params.yaml gets its starter data: only all of it together
+    has the hash that data.dvc records.
     """
     spec = catalog.get(model)
     with journal.step("data", "Make and version the data", model, usually_s=30) as running:
