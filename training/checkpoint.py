@@ -99,7 +99,7 @@ def save_weights(path: Path, weights: Mapping[str, NDArray[Any]]) -> None:
     """safetensors: names and numbers, no code."""
     from safetensors.numpy import save
 
-    write_file(path, save({name: np.ascontiguousarray(value) for name, value in weights.items()}))
+    write_file(path, save({name: np.asarray(value, order="C") for name, value in weights.items()}))
 
 
 def load_weights(path: Path) -> dict[str, NDArray[Any]]:
