@@ -62,7 +62,7 @@ def _unpack(source: Path, folder: Path) -> None:
                 )
             packed = source.stat().st_size
             room = min(MOST_BYTES, FREE_GROWTH + MOST_GROWTH * packed, shutil.disk_usage(folder).free)
-            if len(entries) > MOST_FILES or sum(entry.file_size for entry in entries) > room:
+            if len(entries) > MOST_FILES or _claimed(entries) > room:
                 raise _too_large(source, room)
             for entry in entries:
                 room -= _extract(archive, entry, folder, room, source)
@@ -77,6 +77,10 @@ def _inside(entry: zipfile.ZipInfo) -> bool:
     path = PurePosixPath(name)
     link = (entry.external_attr >> 16) & 0o170000 == _SYMLINK
     return not (link or path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in name)
+
+
+def _claimed(entries: list[zipfile.ZipInfo]) -> int:
+    return sum(entry.file_size for entry in entries)
 
 
 def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, room: int, source: Path) -> int:

@@ -73,7 +73,9 @@ def _yolo(folder: Folder, source: Path, numbers: Mapping[int, str], names: Names
     reading = Reading(f"YOLO, {folder.shown(source)}")
     said = _said_splits(source) if source.suffix in (".yaml", ".yml") else {}
     known = own_attributes(folder)
-    labels = {path for path in folder.ending(".txt") if path != source and _is_label(path, folder.root)}
+    beside = {path.with_suffix(".txt") for path in folder.pictures}
+    texts = [path for path in folder.ending(".txt") if path != source]
+    labels = {path for path in texts if path in beside or _is_label(path, folder.root)}
     polygons = 0
     for picture in folder.pictures:
         split = next((s for at, s in said.items() if picture.is_relative_to(at)), "") or split_of(picture, folder.root)
