@@ -1,0 +1,17 @@
+"""Macro F1 over the classes that occur: a rare class counts as much as a common one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from registry.models.suspect_classification import SPEC
+from registry.vision import classification
+from registry.vision.classification import macro_f1 as score
+from registry.vision.classification import per_class
+
+__all__ = ["per_class", "score", "truth"]
+
+
+def truth(label: Path | bytes | str) -> str:
+    """A label is the name of one of the nine classes. Raises BadInput if it is another."""
+    return classification.truth(label, SPEC.classes)

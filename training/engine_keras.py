@@ -1,0 +1,307 @@
+"""The training loop for Keras 3 networks on TensorFlow. It owns the loop; what is particular to a model comes as hooks:
+a module or an object with
+
+OUTPUTS: tuple[str, ...]             names of the model's outputs in their order, one of them "embedding"
+input_shape(params) -> (C, H, W)
+build(params) -> keras.Model         functional, of Keras' own layers with names of their own (pruning and weights go by
+                                     them); float32 [N, H, W, C] -> list of outputs in the order of OUTPUTS
+examples(cases, params, train, seed) -> indexable, with a length: (x float32 [H, W, C], y); may have set_epoch(epoch)
+loss(outputs, target) -> scalar tensor    runs inside a tf.function
+keep(model) -> [str]                 names of layers that pruning must not touch: those that make the answer
+preprocessing(params), thresholds(params)    constants that go into the bundle
+
+and, where a model wants them,
+
+rename(weights) -> weights           other people's names of the same layers -> ours (pretrained weights)
+hub_weights() -> weights             pretrained weights from the framework's own hub
+
+The validation metric is scored on results: postprocess and score, as served. TensorFlow is imported when first used,
+with what it says while it starts kept off the terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.media import Case, FloatArray
+from registry.runtime import default_threads
+from registry.spec import ModelSpec
+from training import keras_pruning
+from training.checkpoint import Checkpoints
+from training.course import Course, Fitted, Watcher
+from training.engines import Arrays, Cost, Pruned, validator
+from training.evaluate import spread
+from training.stage import Compression, Recipe
+
+NAME = "keras"
+BATCH_NORM_MOMENTUM = 0.9  # at most; MobileNetV2's 0.999 averages over more steps than a training here has
+IMPORTANCE_CASES = 96
+CLIP_NORM = 5.0
+UNDECAYED = ("bias", "gamma", "beta")
+
+
+@functools.cache
+def framework() -> tuple[Any, Any]:
+    """TensorFlow and Keras, imported once; exact repeats of a run are asked for."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _standard_error_away():
+        import keras
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()  # looks for a GPU, and says so
+    tensorflow.get_logger().setLevel("ERROR")
+    tensorflow.config.experimental.enable_op_determinism()
+    return tensorflow, keras
+
+
+@contextlib.contextmanager
+def _standard_error_away() -> Iterator[None]:
+    """TensorFlow's C++ part writes to file descriptor 2 before its log level is read; errors come as exceptions."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def use_threads(threads: int) -> None:
+    """As `Engine.use_threads`. TensorFlow takes the number before its first operation only; later ones are void."""
+    tf, _ = framework()
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(threads or default_threads())
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def build(hooks: Any, params: Mapping[str, Any], seed: int) -> Any:
+    """As `Engine.build`."""
+    _, keras = framework()
+    keras.utils.clear_session(free_memory=False)  # names that Keras gives by counting begin anew
+    keras.utils.set_random_seed(seed)
+    return hooks.build(params)
+
+
+def restore(hooks: Any, params: Mapping[str, Any], weights: Arrays) -> Any:
+    """As `Engine.restore`."""
+    return keras_pruning.reshape_like(build(hooks, params, seed=0), weights)
+
+
+def take_over(network: Any, weights: Arrays) -> tuple[Any, int]:
+    """As `Engine.take_over`. Names may repeat a layer's as Keras' .h5 files do: `Conv1/Conv1/kernel`."""
+    given = {_plain_name(name): value for name, value in weights.items()}
+    taken = 0
+    for variable in network.weights:
+        value = given.get(variable.path)
+        if value is not None and tuple(value.shape) == tuple(variable.shape):
+            variable.assign(value)
+            taken += 1
+    return network, taken
+
+
+def _plain_name(name: str) -> str:
+    """`Conv1/Conv1/depthwise_kernel` -> `Conv1/kernel`: layer and variable, as Keras 3 calls them."""
+    layer, _, variable = name.removesuffix(":0").rpartition("/")
+    return f"{layer.split('/')[-1]}/{variable.removeprefix('depthwise_')}"
+
+
+def weights(network: Any) -> dict[str, NDArray[Any]]:
+    """As `Engine.weights`: `<layer>/<variable>`, in Keras' own order of axes."""
+    return {variable.path: np.array(variable) for variable in network.weights}
+
+
+def session(hooks: Any, network: Any) -> KerasSession:
+    """As `Engine.session`."""
+    return KerasSession(network, hooks.OUTPUTS)
+
+
+def cost(network: Any, shape: tuple[int, ...]) -> Cost:
+    """As `Engine.cost`; `shape` must be the one that the network was built with."""
+    parameters = sum(int(np.prod(variable.shape)) for variable in network.trainable_weights)
+    return Cost(keras_pruning.macs(network), parameters)
+
+
+def prune(hooks: Any, network: Any, cases: Sequence[Case], params: dict[str, Any], options: Compression) -> Pruned:
+    """As `Engine.prune`; `params["blocks"]` sets the sparsity block by block (`keras_pruning.plan`)."""
+    train = spread([case for case in cases if case.split == "train"], IMPORTANCE_CASES)
+    examples = hooks.examples(train, params, False, int(params["seed"]))
+    blocks = params.get("blocks") or {}
+    smaller = keras_pruning.prune(
+        network,
+        hooks.keep(network),
+        options.sparsity,
+        blocks,
+        _batches(examples, np.arange(len(examples)), int(params["batch"])),
+        hooks.loss,
+    )
+    apart = f", apart from {', '.join(f'{k} {v:g}' for k, v in blocks.items())}" if blocks else ""
+    return Pruned(smaller, f"structured pruning, Taylor importance, Keras graph built again{apart}; then fine-tuning")
+
+
+def to_onnx(hooks: Any, network: Any, shape: tuple[int, ...], path: Path) -> Path:
+    """As `Engine.to_onnx`."""
+    from training import keras_export
+
+    return keras_export.to_onnx(network, hooks.OUTPUTS, shape, path)
+
+
+def readable(state: bytes) -> bool:
+    """As `Engine.readable`."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        load(state)
+    except SafetensorError:
+        return False
+    return True
+
+
+def fit(
+    spec: ModelSpec,
+    hooks: Any,
+    network: Any,
+    cases: Sequence[Case],
+    params: dict[str, Any],
+    recipe: Recipe,
+    checkpoints: Checkpoints | None = None,
+    watcher: Watcher | None = None,
+) -> Fitted:
+    """As `Engine.fit`. Goes on from the checkpoint when there is one of this training.
+
+    Raises:
+        VisionloopError: the loss is not finite.
+        StorageError: the checkpoint could not be written.
+    """
+    return _Loop(spec, hooks, network, cases, params, recipe, checkpoints, watcher).run()
+
+
+def _batches(examples: Any, order: NDArray[np.int64], size: int) -> Iterator[tuple[FloatArray, NDArray[Any]]]:
+    for at in range(0, len(order), size):
+        rows = [examples[int(index)] for index in order[at : at + size]]
+        yield np.stack([x for x, _ in rows]).astype(np.float32), np.stack([y for _, y in rows])
+
+
+class _Loop:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        hooks: Any,
+        network: Any,
+        cases: Sequence[Case],
+        params: dict[str, Any],
+        recipe: Recipe,
+        checkpoints: Checkpoints | None,
+        watcher: Watcher | None,
+    ) -> None:
+        self.tf, keras = framework()
+        keras.utils.set_random_seed(recipe.seed)
+        self.recipe, self.hooks, self.model = recipe, hooks, network
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = min(layer.momentum, BATCH_NORM_MOMENTUM)
+        self.optimizer = keras.optimizers.AdamW(
+            recipe.learning_rate, weight_decay=recipe.weight_decay, global_clipnorm=CLIP_NORM
+        )
+        self.optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
+        self.optimizer.build(network.trainable_variables)
+        train = [case for case in cases if case.split == "train"]
+        self.train_set = hooks.examples(train, params, True, recipe.seed)
+        self.score = validator(spec, hooks, cases, params)
+        self.predict = session(hooks, network)
+        self.step = self._compiled()
+        steps = max(1, len(self.train_set) // recipe.batch)  # an epoch; the rest is drawn in another one
+        self.course = Course(spec, recipe, steps, checkpoints, watcher)
+        self.best: dict[str, NDArray[Any]] = {}
+
+    def _compiled(self) -> Callable[[Any, Any], Any]:
+        tf, model, optimizer, loss = self.tf, self.model, self.optimizer, self.hooks.loss
+        variables = model.trainable_variables
+        values = [variable.value for variable in variables]
+
+        @tf.function(reduce_retracing=True)
+        def step(x: Any, y: Any) -> Any:
+            with tf.GradientTape() as tape:
+                value = loss(model(x, training=True), y)
+            optimizer.apply(tape.gradient(value, values), variables)
+            return value
+
+        return step  # type: ignore[no-any-return]
+
+    def run(self) -> Fitted:
+        resumed_at = self.resume()
+        self.course.begin()
+        while self.course.goes_on():
+            for x, y in self.batches():
+                self.optimizer.learning_rate.assign(self.course.rate)
+                self.course.stepped(float(self.step(self.tf.constant(x), self.tf.constant(y))))
+            self.course.close(self.score(self.predict), None, self.state)
+        for variable in self.model.weights:
+            variable.assign(self.best[variable.path])
+        device = "cuda" if self.tf.config.list_physical_devices("GPU") else "cpu"
+        return Fitted(self.model, self.course.progress, device, resumed_at)
+
+    def batches(self) -> Iterator[tuple[FloatArray, NDArray[Any]]]:
+        """Batches of this epoch: the order depends on the seed and the epoch only, so a resumed run sees the same."""
+        epoch = self.course.progress.epoch
+        if hasattr(self.train_set, "set_epoch"):
+            self.train_set.set_epoch(epoch)
+        order = np.random.default_rng([self.recipe.seed, epoch]).permutation(len(self.train_set))
+        if len(order) >= self.recipe.batch:
+            order = order[: self.course.steps * self.recipe.batch]
+        return _batches(self.train_set, order, self.recipe.batch)
+
+    def _variables(self) -> dict[str, Any]:
+        """All that a step changes: weights, the state of random layers, the optimizer's moments."""
+        own = {f"model/{n}": variable for n, variable in enumerate(self.model.variables)}
+        return own | {f"optimizer/{n}": variable for n, variable in enumerate(self.optimizer.variables)}
+
+    def state(self, better: bool) -> bytes:
+        from safetensors.numpy import save
+
+        if better:
+            self.best = weights(self.model)
+        now = {name: np.array(variable) for name, variable in self._variables().items()}
+        return save(now | {f"best/{name}": value for name, value in self.best.items()})
+
+    def resume(self) -> int:
+        """Takes up the checkpoint, if there is a whole one; the epoch it was written after, else 0."""
+        from safetensors.numpy import load
+
+        found = self.course.checkpoints.load()
+        if found is None or not readable(found[1]):
+            return 0
+        self.course.progress, state = found[0], load(found[1])
+        for name, variable in self._variables().items():
+            variable.assign(state[name])
+        self.best = {name.removeprefix("best/"): v for name, v in state.items() if name.startswith("best/")}
+        return self.course.progress.epoch
+
+
+class KerasSession:
+    """A network that is not exported yet, called like a `registry.runtime.Session`: the graph that TensorFlow runs."""
+
+    def __init__(self, model: Any, outputs: Sequence[str]) -> None:
+        tf, _ = framework()
+        self.outputs = outputs
+        height, width, channels = model.inputs[0].shape[1:]
+        signature = [tf.TensorSpec((None, channels, height, width), tf.float32)]
+        self._run = tf.function(
+            lambda image: model(tf.transpose(image, (0, 2, 3, 1)), training=False), input_signature=signature
+        )
+
+    def __call__(self, batch: FloatArray) -> dict[str, FloatArray]:
+        return {name: np.array(value) for name, value in zip(self.outputs, self._run(batch), strict=True)}

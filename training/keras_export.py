@@ -1,0 +1,41 @@
+"""Keras network -> ONNX, by tf2onnx. From there on everything is as for other frameworks (`training.export`)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from training.export import INPUT, OPSET
+
+
+def to_onnx(network: Any, outputs: Sequence[str], shape: tuple[int, ...], path: Path) -> Path:
+    """Writes `path`: input `image` float32 [N, C, H, W], outputs as named. Weights are inside.
+
+    tf2onnx moves the one transpose at the input through the graph until it meets those that convolutions bring, so that
+    none is left between layers.
+    """
+    from training.engine_keras import framework
+
+    tf, _ = framework()
+    for name in ("tf2onnx", "tensorflow", "root"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tf2onnx
+
+    signature = [tf.TensorSpec((None, *shape), tf.float32, name=INPUT)]
+
+    @tf.function(input_signature=signature)
+    def named(image: Any) -> dict[str, Any]:
+        values = network(tf.transpose(image, (0, 2, 3, 1)), training=False)
+        return {name: tf.identity(value, name=name) for name, value in zip(outputs, values, strict=True)}
+
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tf2onnx.convert.from_function(named, input_signature=signature, opset=OPSET, output_path=str(path))
+    return path
