@@ -46,10 +46,11 @@ def give(prediction_id: str, truth: bytes | str, source: str, *, wait_s: float =
 
     row = _find(prediction_id, wait_s)
     spec = catalog.get(row.model)
-    if isinstance(truth, str) and truth not in spec.classes:
+    classes = spec.classes_of(settings().data / spec.name)
+    if isinstance(truth, str) and truth not in classes:
         raise BadInput(
             f"the label is {truth[:80]!r}",
-            expected=f"one of {', '.join(spec.classes)}, or a label file",
+            expected=f"one of {', '.join(classes)}, or a label file",
             mend="send the label again",
         )
     if isinstance(truth, bytes):

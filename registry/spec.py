@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import Literal, cast
 
@@ -67,6 +68,11 @@ class ModelSpec:
     weights: tuple[str, ...] = ()
     caution: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+
+    def classes_of(self, root: Path) -> tuple[str, ...]:
+        """The classes of the data set at `root`: its own, where a model's data may bring some (`data.classes(root)`)."""
+        own = getattr(self.data, "classes", None)
+        return tuple(own(root)) if own and root.is_dir() else self.classes
 
     def _part(self, part: str) -> ModuleType:
         return importlib.import_module(f"registry.models.{self.name}.{part}")

@@ -113,9 +113,8 @@ class Stage:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """The data set's own classes where it may bring some (`data.classes(root)`), else the model's."""
-        own = getattr(self.spec.data, "classes", None)
-        return tuple(own(self.data)) if own and self.data.is_dir() else self.spec.classes
+        """As `ModelSpec.classes_of`."""
+        return self.spec.classes_of(self.data)
 
     @cached_property
     def cases(self) -> list[Case]:
