@@ -15,11 +15,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.errors import SettingsError
 from registry.media import ByteArray, FloatArray, Picture, Prepared
 from registry.parts import Parameters
 from registry.vision.picture import Letterbox, to_input
 
 PREDICTIONS = "predictions"
+OUTPUTS = (PREDICTIONS, "embedding")
+STRIDE = 32  # of the coarsest grid; the square's edge is a multiple of it
 MAX_DETECTIONS = 300
 MAX_CANDIDATES = 3000  # boxes that enter the suppression; an untrained network says "maybe" everywhere
 FLOOR = 0.01  # least score that is kept at all: average precision needs the whole curve, people do not
@@ -127,6 +130,26 @@ class Detections:
             numbers["classes"] = float(len(share))
             numbers["class_entropy_bits"] = float(-(share * np.log2(share)).sum())
         return numbers
+
+
+def input_shape(params: Parameters) -> tuple[int, int, int]:
+    """(3, S, S). Raises SettingsError for a size that the network's grids do not divide."""
+    size = int(params["image_size"])
+    if size < STRIDE or size % STRIDE:
+        raise SettingsError(
+            f"image_size is {size}", expected=f"a multiple of {STRIDE}", mend=f"use {max(1, size // STRIDE) * STRIDE}"
+        )
+    return 3, size, size
+
+
+def preprocessing(params: Parameters) -> dict[str, Any]:
+    """Constants of the bundle for `preprocess`."""
+    return {"image_size": input_shape(params)[1]}
+
+
+def thresholds(params: Parameters) -> dict[str, Any]:
+    """Constants of the bundle for `postprocess`: least score that is shown, and overlap from which one box stays."""
+    return {"score": float(params.get("score", 0.25)), "iou": float(params.get("iou", 0.6))}
 
 
 def fit(pixels: ByteArray, size: int) -> tuple[FloatArray, Letterbox]:
