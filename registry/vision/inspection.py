@@ -159,6 +159,8 @@ def _common(root: Path, rows: Sequence[Row], strays: Sequence[str]) -> pd.DataFr
     twins = _twins(every, looks)
     table["same_as"] = [twins.get(n, "") for n in range(len(every))]
     table["nearly_leaks"] = [n in twins for n in range(len(every))]
+    for name, split in (("training_cases", "train"), ("held_out_cases", "val")):
+        table[name] = int((table["split"] == split).sum())
     return table
 
 
@@ -192,12 +194,10 @@ def _least(column: str, least: float, says: str, mend: str, **more: Any) -> Chec
 
 def _common_checks(model: str) -> tuple[Check, ...]:
     again = f"import your data again with `visionloop data import {model} PATH`"
-    has = "expect_column_distinct_values_to_contain_set"
     return (
-        Check(has, {"column": "split", "value_set": ["train"]}, "there is nothing to train on: no case is in train",
-              f"{again}, or add pictures"),
-        Check(has, {"column": "split", "value_set": ["val"]}, "there is no validation split: no case is held out (val)",
-              f"{again}: without a split of its own, a share is held out"),
+        _least("training_cases", 1, "there is nothing to train on: no case is in train", f"{again}, or add pictures"),
+        _least("held_out_cases", 1, "there is no validation split: no case is held out (val)",
+               f"{again}: without a split of its own, a share is held out"),
         Check("expect_column_values_to_be_unique", {"column": "case"}, "{rows}: the name is used twice",
               "rename the cases"),
         _is("listed", True, f"{{rows}}: these files are not in {TABLE}", f"remove them, or {again}"),
