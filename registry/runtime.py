@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from registry.errors import BundleError
 from registry.media import FloatArray
 
 Engine = Literal["openvino", "onnxruntime"]
+ENGINES: frozenset[str] = frozenset(get_args(Engine))
+"""Import names of the engines; an environment for one bundle needs that bundle's only."""
+
 Numerics = Literal["f32", "bf16", "int8"]
 
 

@@ -5,7 +5,6 @@ Aliases: `champion` serves, `previous` is what a rollback returns to, `challenge
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import shutil
 from collections.abc import Iterator
@@ -15,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.bundle import Bundle, open_bundle
+from registry.closure import closure_of, project_folder, requirements
 from registry.errors import BundleError, MissingService, NotFound, Refused
 from registry.files import new_folder
+from registry.runtime import ENGINES
 from registry.settings import settings
 
 if TYPE_CHECKING:
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 _DIGEST = "visionloop.digest"
-# What `mlflow.pyfunc.load_model` needs in an environment of its own.
-_REQUIREMENTS = (
-    *("mlflow", "numpy", "pandas", "pydantic", "nibabel"),
-    *("openvino", "onnxruntime", "opencv-python-headless"),
-)
 
 
 @dataclass(frozen=True)
@@ -45,6 +41,13 @@ class Version:
 
     def __str__(self) -> str:
         return f"{self.model}@{self.number}"
+
+
+def pyfunc_requirements(model: str, engine: str) -> list[str]:
+    """What `mlflow.pyfunc.load_model` needs in an environment of its own: what the model's serving parts import."""
+    parts = (f"registry.models.{model}{part}" for part in ("", ".inference", ".render"))
+    packages = closure_of(("registry.pyfunc_model", *parts), project_folder()).packages
+    return requirements(packages - (ENGINES - {engine}))
 
 
 class Versions:
@@ -81,7 +84,7 @@ class Versions:
                     python_model=str(Path(__file__).with_name("pyfunc_model.py")),
                     artifacts={"bundle": str(bundle.path)},
                     code_paths=[str(Path(__file__).parent)],
-                    pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in _REQUIREMENTS],
+                    pip_requirements=pyfunc_requirements(model, bundle.manifest.engine),
                     metadata={"visionloop": {"digest": digest, "engine": bundle.manifest.engine}},
                 )
             if not client.search_registered_models(f"name = '{model}'"):

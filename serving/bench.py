@@ -22,12 +22,12 @@ from typing import Any
 
 from registry import database
 from registry.bundle import Bundle, open_bundle
+from registry.closure import project_folder
 from registry.errors import MissingService
 from registry.predictor import Predictor
 from registry.runtime import default_threads
 from registry.settings import settings
 from serving import releases
-from serving.closure import project_folder
 from serving.deploy import free_port
 from serving.packaging import bento_folder, package, serve_command, serve_environment
 

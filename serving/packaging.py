@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from registry.bundle import Bundle, Manifest
+from registry.closure import Closure, closure_of, project_folder, requirements
 from registry.errors import MissingService, NotFound
 from registry.files import disk_errors
+from registry.runtime import ENGINES
 from registry.settings import settings
-from serving.closure import Closure, closure_of, project_folder, requirements
 from serving.service import BUNDLE, RELEASE
 from serving.worker import Served
 
@@ -25,7 +26,6 @@ ROOTS = ("serving.launch", "serving.service", "serving.models", "monitoring.mode
 MIGRATIONS = ("serving/migrations", "monitoring/migrations")
 # Imported by Starlette and uvicorn when they are there, so no import of ours names them.
 ALSO = ("python-multipart", "uvloop", "httptools")
-ENGINES = frozenset({"openvino", "onnxruntime"})
 BUILD_LIMIT_S = 120
 
 SERVICE = '''"""What `bentoml serve` loads."""

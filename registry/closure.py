@@ -51,7 +51,8 @@ def closure_of(modules: tuple[str, ...], project: Path) -> Closure:
 def requirements(packages: frozenset[str]) -> list[str]:
     """Import names -> `distribution==version` of what is installed here, sorted."""
     owners = packages_distributions()
-    names = {owners[package][0] for package in packages if package in owners}
+    # `mlflow` belongs to mlflow-skinny as well: the one of the package's own name has all of it.
+    names = {package if package in owners[package] else owners[package][0] for package in packages if package in owners}
     return sorted(f"{name}=={distribution(name).version.partition('+')[0]}" for name in names)
 
 
