@@ -44,6 +44,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "release": Entry("model:release", "Give a version the traffic, without dropping a request."),
         "rollback": Entry("model:rollback", "Give the traffic back to the previous version."),
         "predict": Entry("model:predict", "Run a file through a version or through the service."),
+        "featurize": Entry("features:featurize", "Describe a folder or a bucket of pictures, as Parquet."),
     },
     "Watching": {
         "monitor": Entry("watch:monitor", "Compare recent predictions with the reference; gives a verdict."),

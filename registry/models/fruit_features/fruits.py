@@ -81,7 +81,7 @@ def _cut_citrus(rng: Rng, frame: Frame, rind: Colour, flesh: Colour, stretch: fl
     wedge = np.abs(((body.phi + rng.uniform(0, 1)) * count / (2 * np.pi)) % 1 - 0.5) * 2
     wall = (wedge > 1 - 0.07 / np.maximum(body.t, 0.12)) | (body.t > 0.86) | (body.t < 0.1)
     grain = 1 + 0.12 * noise(rng, frame, 30)
-    albedo = blend(flat(frame, vary(rng, flesh, 8)) * grain[..., None], (205, 232, 245), 0.9 * wall)
+    albedo = blend(flat(frame, vary(rng, flesh, 8)) * grain[..., None], (205, 232, 245), 0.9 * wall.astype(np.float64))
     albedo = blend(albedo, vary(rng, rind, 8), (body.t > 0.93).astype(np.float64))
     level = frame.light.ambient + (1.1 - frame.light.ambient) * frame.light.z
     return Layer(np.clip(albedo * level, 0, 255), body.alpha)
@@ -182,7 +182,7 @@ def _banana(rng: Rng, frame: Frame) -> Layer:
         ridge = 1 - 0.13 * np.exp(-(((side - 0.25) / 0.09) ** 2)) - 0.1 * np.exp(-(((side + 0.4) / 0.08) ** 2))
         albedo = blend(flat(frame, skin), (50, 85, 100), np.clip((along - 0.86) * 9, 0, 1))
         if spots:
-            albedo = blend(albedo, (45, 80, 115), 0.75 * freckled)
+            albedo = blend(albedo, (45, 80, 115), 0.75 * freckled.astype(np.float64))
         light = (frame.light.ambient + (1.1 - frame.light.ambient) * np.maximum(lit, 0)) * ridge
         out.paint(Layer(np.clip(albedo * light[..., None], 0, 255), alpha))
     return out

@@ -111,7 +111,7 @@ class Layer:
         """Puts one colour on top where `mask` (uint8 [S, S], 255 is all) says, and a `within` body is."""
         x, y, width, height = cv2.boundingRect(mask)
         part = (slice(y, y + height), slice(x, x + width))
-        alpha = mask[part] * (strength / 255)
+        alpha = mask[part].astype(np.float64) * (strength / 255)
         if within is not None:
             alpha = alpha * within.alpha[part]
         return self.paint(Layer(np.broadcast_to(np.array(colour), (*alpha.shape, 3)), alpha), part)

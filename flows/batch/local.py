@@ -1,0 +1,83 @@
+"""The local engine: as many workers as cores, each with a network of one thread and slices of its own.
+
+Nothing is shared between workers but the listing: decoding, the network and writing all release Python's lock, so each
+worker keeps its core busy from reading to writing, and there is no queue between stages that could stall one.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path
+
+import numpy as np
+
+from flows.batch.plan import Output, Plan
+from flows.batch.slices import BATCH, featurize_slice
+from flows.batch.sources import Item, Source
+from registry.bundle import open_bundle
+from registry.predictor import Predictor
+
+Told = Callable[[int, int], None]
+"""Called with (pictures, how many of them were unreadable) after each part, from the workers' threads."""
+
+
+def run(
+    plan: Plan,
+    source: Source,
+    items: Sequence[Item],
+    numbers: Sequence[int],
+    bundle: Path,
+    out: Output,
+    *,
+    workers: int,
+    max_pixels: int,
+    batch: int = BATCH,
+    told: Told = lambda pictures, errors: None,
+) -> None:
+    """Writes the parts `numbers` of `plan`. After an error no worker begins another part; each part that is there is
+    whole.
+
+    Raises:
+        StorageError: a part could not be written.
+        BundleError: the network cannot be loaded.
+    """
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in numbers:
+        waiting.put(number)
+    opened = open_bundle(bundle, verify=False)  # `Versions.fetch` has verified it
+    stop = threading.Event()
+
+    def work() -> None:
+        predictor = Predictor(opened, threads=1, max_voxels=max_pixels)
+        while not stop.is_set():
+            try:
+                number = waiting.get_nowait()
+            except queue.Empty:
+                return
+            table = featurize_slice(predictor, source, plan.slice(items, number), plan.version, batch, max_pixels)
+            out.write(number, table)
+            told(table.num_rows, table.num_rows - table["error"].null_count)
+
+    count = max(1, min(workers, len(numbers)))
+    with ThreadPoolExecutor(count, "featurize") as pool:
+        futures = [pool.submit(work) for _ in range(count)]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+        finally:
+            stop.set()
+
+
+def unreadable(out: Output, plan: Plan) -> int:
+    """How many rows of the parts have an error: those of earlier runs count, too."""
+    import pyarrow.parquet as pq
+
+    counts = []
+    for number in range(plan.parts):
+        column = pq.read_table(out.path(number), columns=["error"])["error"]
+        counts.append(len(column) - column.null_count)
+    return int(np.sum(counts))

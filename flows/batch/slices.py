@@ -1,0 +1,151 @@
+"""One slice of a listing -> one table. The same function for every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from flows.batch.sources import Item, Source
+from registry.errors import VisionloopError
+from registry.media import FloatArray, Prepared
+from registry.predictor import EMBEDDING, Predictor
+from registry.vision.classification import Ranking
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PCA = "pca"
+BATCH = 32
+
+
+class Ready(NamedTuple):
+    """A picture that is decoded and prepared; `row` is its number in the slice."""
+
+    row: int
+    prepared: Prepared
+
+
+def schema() -> pa.Schema:
+    """The columns of a part; `features`, `pca`, `class` and `probability` are null where there is an `error`.
+
+    The vectors of a model have one length. They are plain lists all the same: Parquet knows no other ones, and Arrow
+    cannot read a null among lists of fixed size back.
+    """
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field("path", pa.string(), nullable=False),
+            pa.field("label", pa.string()),
+            pa.field("features", pa.list_(pa.float32())),
+            pa.field("pca", pa.list_(pa.float32())),
+            pa.field("class", pa.string()),
+            pa.field("probability", pa.float32()),
+            pa.field("version", pa.string(), nullable=False),
+            pa.field("error", pa.string()),
+        ]
+    )
+
+
+def sizes(predictor: Predictor) -> tuple[int, int]:
+    """How many features and components a model gives, found by asking it once."""
+    outputs = predictor.run(np.zeros((1, *predictor.bundle.manifest.input_shape), dtype=np.float32))
+    return outputs[EMBEDDING].shape[1], outputs[PCA].shape[1]
+
+
+def featurize_slice(
+    predictor: Predictor,
+    source: Source,
+    items: Sequence[Item],
+    version: str,
+    batch: int = BATCH,
+    max_pixels: int = 64_000_000,
+) -> pa.Table:
+    """Reads, decodes and describes `items`; one row each, in their order.
+
+    A picture that cannot be read or decoded becomes a row with its `error`. At most two batches of encoded pictures and
+    one of prepared ones are in memory: while one is worked on, the next is read.
+    """
+    features, components = sizes(predictor)
+    rows = _Rows(items, features, components)
+    answer, thresholds = predictor.spec.inference.postprocess, predictor.bundle.manifest.thresholds
+    for ready in _prepared(predictor, source, items, batch, max_pixels, rows):
+        stacked = np.concatenate([one.prepared.batch for one in ready])
+        outputs = predictor.run(stacked)
+        for n, one in enumerate(ready):
+            mine = {name: values[n : n + 1] for name, values in outputs.items()}
+            result = answer(mine, one.prepared, thresholds)
+            assert isinstance(result, Ranking), "a model of the task `features` ranks classes"
+            rows.take(one.row, mine, result)
+    return rows.table(version)
+
+
+def _prepared(
+    predictor: Predictor, source: Source, items: Sequence[Item], batch: int, max_pixels: int, rows: _Rows
+) -> Iterator[list[Ready]]:
+    """Batches of prepared pictures; what cannot be prepared goes to `rows`."""
+    starts, decode = range(0, len(items), batch), predictor.spec.inference.decode
+    with ThreadPoolExecutor(1, "reader") as reader:
+        coming = reader.submit(source.read, items[:batch])
+        for start in starts:
+            bodies = coming.result()
+            if start + batch < len(items):
+                coming = reader.submit(source.read, items[start + batch : start + 2 * batch])
+            ready = []
+            for row, body in enumerate(bodies, start):
+                try:
+                    if isinstance(body, str):
+                        rows.errors[row] = body
+                    else:
+                        ready.append(Ready(row, predictor.prepare(decode(body, max_pixels))))
+                except VisionloopError as error:
+                    rows.errors[row] = error.found
+                except Exception as error:  # one odd file among a million must not stop the other ones
+                    rows.errors[row] = f"{type(error).__name__}: {error}"
+            if ready:
+                yield ready
+
+
+class _Rows:
+    """The columns of a slice while they fill."""
+
+    def __init__(self, items: Sequence[Item], features: int, components: int) -> None:
+        self.items, count = items, len(items)
+        self.features = np.zeros((count, features), dtype=np.float32)
+        self.pca = np.zeros((count, components), dtype=np.float32)
+        self.names: list[str | None] = [None] * count
+        self.shares: list[float | None] = [None] * count
+        self.errors: list[str | None] = [None] * count
+
+    def take(self, row: int, outputs: dict[str, FloatArray], result: Ranking) -> None:
+        self.features[row], self.pca[row] = outputs[EMBEDDING][0], outputs[PCA][0]
+        self.names[row], self.shares[row] = result.name, result.probability
+
+    def table(self, version: str) -> pa.Table:
+        import pyarrow as pa
+
+        read = np.array([error is None for error in self.errors], dtype=bool)
+
+        def vectors(values: FloatArray) -> pa.Array:
+            ends = np.concatenate([[0], np.cumsum(read * values.shape[1])]).astype(np.int32)
+            return pa.ListArray.from_arrays(pa.array(ends), pa.array(values[read].ravel()), mask=pa.array(~read))
+
+        values = [
+            pa.array([_text(item.path) for item in self.items], pa.string()),
+            pa.array([_text(item.label) if item.label else None for item in self.items], pa.string()),
+            vectors(self.features),
+            vectors(self.pca),
+            pa.array(self.names, pa.string()),
+            pa.array(self.shares, pa.float32()),
+            pa.array([version] * len(self.items), pa.string()),
+            pa.array([None if error is None else _text(error) for error in self.errors], pa.string()),
+        ]
+        return pa.Table.from_arrays(values, schema=schema())
+
+
+def _text(name: str) -> str:
+    """File names need not be UTF-8, and Arrow's strings must be: bytes that are not are written as \\xNN."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
