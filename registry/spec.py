@@ -70,7 +70,7 @@ class ModelSpec:
     tags: dict[str, str] = field(default_factory=dict)
 
     def classes_of(self, root: Path) -> tuple[str, ...]:
-        """The classes of the data set at `root`: its own, where a model's data may bring some (`data.classes(root)`)."""
+        """The classes of the data set at `root`: its own, where the data may bring some (`data.classes(root)`)."""
         own = getattr(self.data, "classes", None)
         return tuple(own(root)) if own and root.is_dir() else self.classes
 
