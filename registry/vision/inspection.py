@@ -147,7 +147,6 @@ def _common(root: Path, rows: Sequence[Row], strays: Sequence[str]) -> pd.DataFr
         "origin": [row.origin for row in every],
         "listed": [n < len(rows) for n in range(len(every))],
         "file": [row.file for row in every],
-        "readable": [not one.problem for one in looks],
         "problem": [one.problem for one in looks],
         "shorter_side": [float(min(one.width, one.height)) if one.width else float("nan") for one in looks],
         "contrast": [one.contrast for one in looks],
@@ -158,7 +157,6 @@ def _common(root: Path, rows: Sequence[Row], strays: Sequence[str]) -> pd.DataFr
     table["leaks"] = table["split"].groupby(content).transform("nunique").fillna(1) > 1
     twins = _twins(every, looks)
     table["same_as"] = [twins.get(n, "") for n in range(len(every))]
-    table["nearly_leaks"] = [n in twins for n in range(len(every))]
     for name, split in (("training_cases", "train"), ("held_out_cases", "val")):
         table[name] = int((table["split"] == split).sum())
     return table
@@ -203,17 +201,16 @@ def _common_checks(model: str) -> tuple[Check, ...]:
         _is("listed", True, f"{{rows}}: these files are not in {TABLE}", f"remove them, or {again}"),
         _is("split_agrees", True, f"{{rows}}: {TABLE} names another split than the folder they are in",
             f"correct {TABLE}"),
-        _is("readable", True, "{rows}: the picture is missing, truncated or none (column `problem` says which)",
-            "export these pictures again, or remove the cases"),
+        _is("problem", "", "{rows}: the picture is missing, truncated or none",
+            "export these pictures again, or remove the cases; the data docs page says what is wrong with each"),
         _least("shorter_side", SMALLEST_SIDE, f"{{rows}}: less than {SMALLEST_SIDE} pixels high or wide",
                "replace the thumbnails by the pictures themselves, or remove them"),
         _least("contrast", FLATTEST, "{rows}: the picture is all of one value",
                "export these pictures again, or remove the cases"),
         _is("copies", 1, "{rows}: the same picture is there more than once", "keep one of each"),
         _is("leaks", False, "{rows}: the same picture is in train and in val (leakage)", "remove it from one of them"),
-        _is("nearly_leaks", False,
-            "{rows}: nearly the same picture is in train and in val (leakage); column `same_as` names its twin",
-            "remove one of each pair, or move both to one side"),
+        _is("same_as", "", "{rows}: nearly the same picture is in train and in val (leakage)",
+            "remove one of each pair, or move both to one side; the data docs page names the pairs"),
     )  # fmt: skip
 
 

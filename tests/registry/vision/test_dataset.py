@@ -39,9 +39,7 @@ def again(body: bytes, quality: int = 70, brighter: int = 6) -> bytes:
     return cv2.imencode(".jpg", lighter, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
-def test_the_same_seed_gives_the_same_files_and_another_does_not(
-    kind: PictureSet, root: Path, tmp_path: Path
-) -> None:
+def test_the_same_seed_gives_the_same_files_and_another_does_not(kind: PictureSet, root: Path, tmp_path: Path) -> None:
     kind.synthesise(tmp_path / "again", SMALL)
     kind.synthesise(tmp_path / "other", {**SMALL, "seed": 4})
     assert contents(tmp_path / "again") == contents(root)
@@ -110,7 +108,7 @@ def test_nearly_the_same_picture_joins_the_split_that_it_would_leak_from(kind: P
     split = {case.id: case.split for case in kind.cases(root)}
     assert all(split[f"again-{case.id}"] == case.split for case in known)
     table = kind.inspect(root)
-    assert not table["nearly_leaks"].any()
+    assert not table["same_as"].any()
 
 
 def test_bytes_are_kept_and_named_for_what_they_are(kind: PictureSet, root: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is checked before training, by Great Expectations itself: each damage has its own message, and whole data none."""
+"""What Great Expectations itself says before training: each damage has its own message, and whole data none."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ def test_every_damage_of_a_class_set_is_named(starters: Path, tmp_path: Path) ->
     (root / "train" / "hat" / "h.jpg").write_bytes(scene(np.random.default_rng(98), ("disc",))[0])
     edit(root / "cases.csv", lambda text: text.replace("train-0009,train", "train-0009,val"))
     found = breaches(class_set(), root)
-    assert "train-0000, train-0001: the picture is missing, truncated or none" in found["readable"]
+    assert "train-0000, train-0001: the picture is missing, truncated or none" in found["problem"]
     assert found["contrast"].startswith("train-0002: ")
     assert found["shorter_side"].startswith("train-0003: ")
     assert found["copies"].startswith("train-0004, train-0005, train-0007, val-0002: ")
     assert found["leaks"].startswith("train-0005, val-0002: ")
-    assert found["nearly_leaks"].startswith("train-0008, val-0005: ")
+    assert found["same_as"].startswith("train-0008, val-0005: ")
     assert found["listed"].startswith("train/disc/stray.jpg, train/hat/h.jpg: ")
     assert found["class_known"].startswith("train/hat/h.jpg: ")
     assert found["split_agrees"].startswith("train-0009: ")
@@ -102,7 +102,7 @@ def test_every_damage_of_a_box_set_is_named(starters: Path, tmp_path: Path) -> N
     assert found["empty_boxes"].startswith("train-0003: ")
     assert found["boxes_outside"].startswith("train-0004, train-0005: boxes reach over the picture's edge")
     assert found["listed"].startswith("labels/train/stray.txt: ")
-    assert set(found) <= {"label_problem", "unknown_class", "empty_boxes", "boxes_outside", "listed", "readable"}
+    assert set(found) <= {"label_problem", "unknown_class", "empty_boxes", "boxes_outside", "listed"}
 
 
 def keep(root: Path, wanted: Callable[[list[str]], bool]) -> None:
@@ -185,7 +185,7 @@ def test_turned_and_odd_pictures_are_not_taken_for_broken_ones(starters: Path, t
         image = Image.open(io.BytesIO(case.input.read_bytes())).convert(mode)
         image.save(case.input, "JPEG", exif=exif, quality=95)
     table = class_set().inspect(root)
-    assert table["readable"].all()
+    assert not table["problem"].any()
     assert breaches(class_set(), root) == {}
 
 
