@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,8 +126,11 @@ def rollback(model: str) -> None:
 @model_argument
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Write the answer there; its ending chooses the format.")
+@click.option(
+    "--explain", type=click.Path(path_type=Path), help="Write a heat map (.jpg) there: where the answer comes from."
+)
 @click.option("--local", is_flag=True, help="Run the champion's bundle in this process instead of asking the service.")
-def predict(model: str, file: Path, out: Path | None, local: bool) -> None:
+def predict(model: str, file: Path, out: Path | None, explain: Path | None, local: bool) -> None:
     """Run FILE through MODEL and print the JSON answer, or write a mask or a picture with --out."""
     spec = catalog.get(model)
     if not file.is_file():
@@ -134,13 +138,17 @@ def predict(model: str, file: Path, out: Path | None, local: bool) -> None:
             f"there is no file {file}", expected=f"a file ending in {' or '.join(spec.extensions)}", mend="correct it"
         )
     media = _media(spec.media_out, out)
-    raw = _predict_here(model, file, media) if local else _ask(model, file, media)
-    if out:
+    if explain and explain.suffix.lower() not in (".jpg", ".jpeg"):
+        raise BadInput(f"{explain} is not the name of a JPEG", expected="an ending of .jpg or .jpeg", mend="correct it")
+    raw, heat = (_predict_here if local else _ask)(model, file, media, explain is not None)
+    if out or explain:
         from registry.files import write_file
 
-        write_file(out, raw)
-        click.echo(str(out))
-    else:
+        for path, content in ((out, raw), (explain, heat)):
+            if path:
+                write_file(path, content)
+                click.echo(str(path), err=out is None)
+    if not out:
         click.echo(json.dumps(json.loads(raw), indent=2))
 
 
@@ -154,7 +162,21 @@ def _media(offers: tuple[str, ...], out: Path | None) -> str:
     return media
 
 
-def _ask(model: str, file: Path, media: str) -> bytes:
+def _ask(model: str, file: Path, media: str, explain: bool) -> tuple[bytes, bytes]:
+    """The answer of the service, and the heat map if one was asked for."""
+    if not explain:
+        return _post(model, file, media, {}), b""
+    if media != "application/json":
+        return _post(model, file, media, {}), _post(model, file, "image/jpeg", {"explain": "true"})
+    found = json.loads(_post(model, file, media, {"explain": "true"}))
+    explanation = found["explanation"]
+    if explanation["image"] is None:
+        raise BadInput(explanation["why_not"], mend="leave --explain out to see the answer alone")
+    heat = base64.b64decode(explanation.pop("image"))
+    return json.dumps(found).encode(), heat
+
+
+def _post(model: str, file: Path, media: str, query: dict[str, str]) -> bytes:
     import httpx
 
     from registry import errors
@@ -163,7 +185,12 @@ def _ask(model: str, file: Path, media: str) -> bytes:
     headers = {"Accept": media, "Content-Type": "application/octet-stream"}
     try:
         answer = httpx.post(
-            address, content=file.read_bytes(), headers=headers, timeout=settings().request_timeout_s, trust_env=False
+            address,
+            params=query,
+            content=file.read_bytes(),
+            headers=headers,
+            timeout=settings().request_timeout_s,
+            trust_env=False,
         )
     except httpx.TransportError as error:
         raise MissingService(
@@ -179,14 +206,21 @@ def _ask(model: str, file: Path, media: str) -> bytes:
     raise kind(said["found"], expected=said.get("expected", ""), mend=said.get("mend", ""))
 
 
-def _predict_here(model: str, file: Path, media: str) -> bytes:
+def _predict_here(model: str, file: Path, media: str, explain: bool) -> tuple[bytes, bytes]:
+    """As `_ask`, in this process."""
     prepare(local=True)
     from registry.predictor import Predictor
     from registry.versions import Versions
 
     versions = Versions()
     predictor = Predictor.load(versions.fetch(versions.get(model)).path, settings().threads, settings().max_voxels)
-    found = predictor(file.read_bytes())
+    body = file.read_bytes()
+    found = predictor(body)
+    heat = b""
+    if explain:
+        from registry.vision.explain import explain as occlusion
+
+        heat = occlusion(predictor, body, found).picture
     if media == "application/json":
-        return json.dumps(found.result.to_json()).encode()
-    return predictor.spec.render.FORMATS[media](found.sample, found.result)
+        return json.dumps(found.result.to_json()).encode(), heat
+    return predictor.spec.render.FORMATS[media](found.sample, found.result), heat

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import socket
 import time
 from collections.abc import Iterator
@@ -61,6 +62,11 @@ def test_passes_requests_and_answers_through(released: str, service: Running) ->
             assert there.content == straight.content
     form = httpx.post(f"{released}{PREDICT}", params={"format": "jpg"}, files={"file": body})
     assert form.headers["content-type"] == "image/jpeg"
+
+
+def test_an_explanation_comes_through(released: str) -> None:
+    answer = httpx.post(f"{released}{PREDICT}?explain=true", content=make_scan(3), headers=RAW, timeout=30)
+    assert base64.b64decode(answer.json()["explanation"]["image"]).startswith(b"\xff\xd8")
 
 
 def test_documents_hold_behind_the_router(released: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import json
 import socket
@@ -98,6 +99,56 @@ def test_accept_or_format_chooses_the_answer(client: httpx.Client, accept: str, 
     assert (answer.status_code, answer.headers["content-type"]) == (200, expected)
 
 
+def _picture(encoded: str) -> np.ndarray:
+    decoded = cv2.imdecode(np.frombuffer(base64.b64decode(encoded, validate=True), np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return decoded
+
+
+def test_an_explanation_comes_with_the_json_and_says_what_it_cost(client: httpx.Client) -> None:
+    body = make_scan(3)
+    plain = client.post("/predict", content=body, headers=RAW).json()
+    found = client.post("/predict?explain=true&image=true", content=body, headers=RAW).json()
+    assert {"explanation", "image"}.isdisjoint(plain)
+    assert found["voxels"] == plain["voxels"]
+    assert found["explanation"]["network_calls"] == 65
+    assert 0 < found["explanation"]["seconds"] <= found["elapsed_ms"] / 1000
+    assert found["explanation"]["evidence_lost"] > 0
+    heat, image = _picture(found["explanation"]["image"]), _picture(found["image"])
+    assert np.ptp(heat.astype(int), axis=2).max() > 100, "the heat is in colour"
+    assert heat.shape != image.shape
+
+
+def test_an_explanation_is_a_picture_where_a_picture_is_accepted(client: httpx.Client) -> None:
+    headers = {**RAW, "Accept": "image/jpeg"}
+    heat = client.post("/predict?explain=1", content=make_scan(3), headers=headers)
+    plain = client.post("/predict?explain=0", content=make_scan(3), headers=headers)
+    assert heat.headers["content-type"] == plain.headers["content-type"] == "image/jpeg"
+    assert heat.content[:2] == plain.content[:2] == b"\xff\xd8"
+    assert heat.content != plain.content
+
+
+def test_where_nothing_was_found_there_is_nothing_to_explain(client: httpx.Client) -> None:
+    empty = gzip.compress(bytes(nib.Nifti1Image(np.zeros((16, 16), np.int16), np.eye(4)).to_bytes()))
+    found = client.post("/predict?explain=true", content=empty, headers=RAW)
+    assert found.status_code == 200
+    assert found.json()["explanation"]["image"] is None
+    assert "no skin" in found.json()["explanation"]["why_not"]
+    refused = client.post("/predict?explain=true", content=empty, headers={**RAW, "Accept": "image/jpeg"})
+    assert (refused.status_code, refused.json()["found"]) == (422, "no skin was found")
+
+
+def test_an_explanation_does_not_count_as_the_versions_latency(client: httpx.Client) -> None:
+    from monitoring.models import Prediction
+
+    found = client.post("/predict?explain=true", content=make_scan(12), headers=RAW).json()
+    for _ in range(100):
+        if rows := Prediction.objects.filter(id=found["id"]):
+            break
+        time.sleep(0.1)
+    assert rows[0].latency_ms <= found["elapsed_ms"] - 1000 * found["explanation"]["seconds"]
+
+
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.parametrize("form", [False, True])
 def test_bad_files_are_refused_with_one_clear_message(client: httpx.Client, name: str, form: bool) -> None:
@@ -122,6 +173,9 @@ def test_bad_files_are_refused_with_one_clear_message(client: httpx.Client, name
         ({"Content-Type": "application/x-www-form-urlencoded"}, "", 415, "UnsupportedMedia"),
         ({**RAW, "Accept": "text/csv"}, "", 406, "NotAcceptable"),
         (RAW, "?format=tiff", 422, "BadInput"),
+        (RAW, "?explain=perhaps", 422, "BadInput"),
+        (RAW, "?image=2", 422, "BadInput"),
+        (RAW, "?explain=true&format=nifti", 422, "BadInput"),
         ({"Content-Type": "multipart/form-data"}, "", 422, "BadInput"),
         ({"Content-Type": "multipart/form-data; boundary=x"}, "", 422, "BadInput"),
     ],
@@ -230,6 +284,7 @@ def test_the_openapi_document_describes_what_the_service_does(client: httpx.Clie
     assert set(post["responses"]["200"]["content"]) == {"application/json", "application/x-nifti", "image/jpeg"}
     assert {"406", "413", "415", "422", "500", "503"} <= set(post["responses"])
     assert "multipart/form-data" in post["requestBody"]["content"]
+    assert {one["name"] for one in post["parameters"]} == {"format", "explain", "image"}
     for pointer in _references(document):
         target = document
         for key in pointer.removeprefix("#/").split("/"):
