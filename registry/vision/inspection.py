@@ -116,7 +116,7 @@ def box_table(root: Path, rows: Sequence[Row], classes: Sequence[str]) -> pd.Dat
 
 
 def _labels(root: Path, file: str, classes: int) -> tuple[str, list[yolo_labels.Line], dict[str, int]]:
-    path = root / file if file.startswith("labels/") else label_path(root, file)
+    path = root / file if _is_label(file) else label_path(root, file)
     try:
         lines, problems = yolo_labels.parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
@@ -140,7 +140,8 @@ def _common(root: Path, rows: Sequence[Row], strays: Sequence[str]) -> pd.DataFr
 
     every = [*rows, *(Row(file, _split_of(file), "", file) for file in strays)]
     with ThreadPoolExecutor(THREADS) as pool:
-        looks = list(pool.map(lambda row: look(root / row.file), every))
+        # A label without its picture is a stray file, and no more than that.
+        looks = list(pool.map(lambda row: Look("") if _is_label(row.file) else look(root / row.file), every))
     body: dict[str, Any] = {
         "case": [row.case for row in every],
         "split": [row.split for row in every],
@@ -160,6 +161,10 @@ def _common(root: Path, rows: Sequence[Row], strays: Sequence[str]) -> pd.DataFr
     for name, split in (("training_cases", "train"), ("held_out_cases", "val")):
         table[name] = int((table["split"] == split).sum())
     return table
+
+
+def _is_label(file: str) -> bool:
+    return file.startswith("labels/") and file.endswith(".txt")
 
 
 def _split_of(file: str) -> str:
