@@ -21,11 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from registry.media import ByteArray, Case, FloatArray, Prepared, Result
+from registry.media import ByteArray, Case, Clip, FloatArray, Prediction, Prepared, Result
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+
+Told = Callable[[int, int], None]
+"""Called as work goes on, with how many frames are done and how many there are. What it raises ends the work."""
 
 Parameters = Mapping[str, Any]
 """One section of params.yaml, e.g. `skin_segmentation.train`."""
@@ -118,6 +121,27 @@ class InferencePart(Protocol):
     def evidence(self, outputs: Mapping[str, np.ndarray], prepared: Prepared, result: Any) -> FloatArray:
         """How strongly each of M outputs, of M changed copies of that one element, still says what `result` says:
         float32 [M], the more the stronger, e.g. the probability of the class that `result` names."""
+
+
+class ClipPart(Protocol):
+    """What `inference.py` also has where `decode` may give a `Clip`; `registry.vision.clips.follower` makes it of a
+    detector's other functions. Nothing of it in models of pictures and volumes only."""
+
+    def follow(
+        self,
+        clip: Clip,
+        network: Callable[[FloatArray], dict[str, FloatArray]],
+        constants: Parameters,
+        thresholds: Parameters,
+        media: str,
+        told: Told | None,
+    ) -> Prediction:
+        """Predicts a clip in bounded memory; `seconds` by step, which may overlap.
+
+        Args:
+            network: any batch, float32 [N, C, H, W] -> outputs.
+            media: content type that is asked for: `video/webm` makes the result hold the annotated video.
+        """
 
 
 class RenderPart(Protocol):

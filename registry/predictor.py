@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from registry import catalog
 from registry.bundle import ASSETS, Bundle, open_bundle
 from registry.errors import BundleError
-from registry.media import FloatArray, Prediction, Prepared
+from registry.media import Clip, FloatArray, Prediction, Prepared
+from registry.parts import ClipPart, Told
 from registry.runtime import open_session
 from registry.spec import ModelSpec
 
@@ -45,12 +47,24 @@ class Predictor:
         """Opens, verifies and compiles. Raises BundleError."""
         return cls(open_bundle(path), threads, max_voxels)
 
-    def __call__(self, body: bytes) -> Prediction:
-        """Predicts one input as it was uploaded. Raises BadInput, UnsupportedMedia or TooLarge."""
+    def __call__(self, body: bytes, media: str = "application/json", told: Told | None = None) -> Prediction:
+        """Predicts one input as it was uploaded.
+
+        Args:
+            media: content type that the answer will be encoded as: a clip is only annotated when it is `video/webm`.
+            told: progress through a clip, and a way to stop it (see `registry.parts.Told`).
+
+        Raises:
+            BadInput, UnsupportedMedia, TooLarge: the input's own fault.
+        """
         manifest, part = self.bundle.manifest, self._inference
         marks = [time.perf_counter()]
         sample = part.decode(body, self._max_voxels)
         marks.append(time.perf_counter())
+        if isinstance(sample, Clip):
+            clips = cast(ClipPart, part)
+            found = clips.follow(sample, self.run, self._constants, manifest.thresholds, media, told)
+            return replace(found, seconds={"open": marks[1] - marks[0], **found.seconds})
         prepared = self.prepare(sample)
         marks.append(time.perf_counter())
         outputs = self.run(prepared.batch)
