@@ -12,7 +12,8 @@ import logging
 import math
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 STEP = "validate"
 SHOWN_ROWS = 12
+SHOWN_PICTURES = 6
+MOST_SHOWN = 64_000_000
+"""Pixels or voxels of an input above which no picture of it is made."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def validate(model: str, root: Path | None = None) -> Validation:
     table = part.inspect(folder)
     if table.empty:
         raise DataError(f"the data set in {folder} holds no cases", expected="at least one", mend=mend)
-    outcomes, docs = _run(model, table, part.checks())
+    outcomes, docs = _run(model, table, part.checks(), lambda breaches: _pictures(model, folder, breaches))
     return Validation(model, len(table), tuple(outcomes), _profile(table), docs)
 
 
@@ -97,7 +101,12 @@ def explain(validation: Validation) -> DataError:
     )
 
 
-def _run(model: str, table: pd.DataFrame, checks: Sequence[Check]) -> tuple[list[Outcome], Path]:
+def _run(
+    model: str,
+    table: pd.DataFrame,
+    checks: Sequence[Check],
+    pictures: Callable[[Sequence[Outcome]], list[dict[str, bytes]]] | None = None,
+) -> tuple[list[Outcome], Path]:
     settings().apply_environment()  # before the import: it reads at import whether it may call home
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="great_expectations")
@@ -125,8 +134,35 @@ def _run(model: str, table: pd.DataFrame, checks: Sequence[Check]) -> tuple[list
     )
     by_number = {result.expectation_config.meta["number"]: result for result in found.results}
     outcomes = [_outcome(check, by_number[number]) for number, check in enumerate(checks)]
-    problems = [(outcome.says, outcome.mend) for outcome in outcomes if not outcome.passed]
+    breaches = [outcome for outcome in outcomes if not outcome.passed]
+    seen = pictures(breaches) if pictures else [{} for _ in breaches]
+    problems = [data_docs.Problem(one.says, one.mend, them) for one, them in zip(breaches, seen, strict=True)]
     return outcomes, data_docs.publish(model, found, problems)
+
+
+def _pictures(model: str, root: Path, breaches: Sequence[Outcome]) -> list[dict[str, bytes]]:
+    """Per breach, small JPEGs of its first cases with their labels drawn in; without those that cannot be shown."""
+    from monitoring import data_docs
+
+    spec = catalog.get(model)
+    known = {case.id: case for case in spec.data.cases(root)} if breaches else {}
+
+    def shown(name: str) -> bytes | None:
+        case = known.get(name)
+        if case is None:
+            return None
+        with suppress(Exception):  # a broken input, or a label that does not fit: the message says so already
+            sample = spec.inference.decode(case.input.read_bytes(), MOST_SHOWN)
+            with suppress(Exception):
+                return data_docs.thumbnail(spec.render.picture(sample, None, spec.score.truth(case.truth)))
+            return data_docs.thumbnail(spec.render.picture(sample))
+        return None
+
+    found = []
+    for breach in breaches:
+        seen = {name: shown(name) for name in breach.cases[:SHOWN_PICTURES]}
+        found.append({name: jpeg for name, jpeg in seen.items() if jpeg is not None})
+    return found
 
 
 def _outcome(check: Check, result: Any) -> Outcome:

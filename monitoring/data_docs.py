@@ -7,11 +7,13 @@ its pages use stand in one local file, and the index is a plain page.
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,9 @@ from registry.settings import settings
 
 KEPT = 30
 """Pages kept per model."""
+
+THUMBNAIL = 200
+"""Pixels of a case's picture on the page."""
 
 # Whole elements whose only purpose is to load something from elsewhere, or to serve those that did.
 _FOREIGN = re.compile(
@@ -34,14 +39,23 @@ _URLS = re.compile(r"url\(\s*['\"]?https?://[^)]*\)", re.IGNORECASE)
 STYLE = Path(__file__).with_name("templates") / "data_docs.css"
 
 
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong and how to mend it, in words; and small JPEGs of some of the cases, by their names."""
+
+    says: str
+    mend: str
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+
+
 def folder() -> Path:
     return settings().var / "data-docs"
 
 
-def publish(model: str, found: Any, problems: Sequence[tuple[str, str]]) -> Path:
+def publish(model: str, found: Any, problems: Sequence[Problem]) -> Path:
     """Renders one validation result (`ExpectationSuiteValidationResult`) as a page; returns the page's path.
 
-    `problems` are what is wrong and how to mend it, in words; they stand at the top.
+    `problems` stand at the top.
     """
     from great_expectations.render.renderer import ValidationResultsPageRenderer
     from great_expectations.render.view import DefaultJinjaPageView
@@ -63,7 +77,7 @@ def publish(model: str, found: Any, problems: Sequence[tuple[str, str]]) -> Path
     return page
 
 
-def offline(page: str, title: str, problems: Sequence[tuple[str, str]] = ()) -> str:
+def offline(page: str, title: str, problems: Sequence[Problem] = ()) -> str:
     """A page of Great Expectations without anything that it would fetch from elsewhere."""
     text = _ELSEWHERE.sub(r"\1", _URLS.sub("none", _PICTURES.sub("", _FOREIGN.sub("", page))))
     head = (
@@ -73,11 +87,35 @@ def offline(page: str, title: str, problems: Sequence[tuple[str, str]] = ()) -> 
     )
     text = re.sub(r"<title>.*?</title>", "", text, flags=re.DOTALL)
     text = text.replace("</head>", f"{head}</head>", 1)
-    told = "".join(f"<li><b>{html.escape(says)}</b><br>{html.escape(mend)}</li>" for says, mend in problems)
+    told = "".join(
+        f"<li><b>{html.escape(one.says)}</b><br>{html.escape(one.mend)}{_figures(one.pictures)}</li>"
+        for one in problems
+    )
     bar = f'<p><a href="../index.html">All data checks</a></p><h1>Data check: {html.escape(title)}</h1>' + (
         f'<div class="card"><p class="failed">Not fit for training:</p><ul>{told}</ul></div>' if told else ""
     )
     return re.sub(r"(<body[^>]*>)", lambda match: match[1] + bar, text, count=1)
+
+
+def thumbnail(jpeg: bytes) -> bytes:
+    """The same picture, at most `THUMBNAIL` pixels wide and high."""
+    import cv2
+    import numpy as np
+
+    pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    scale = THUMBNAIL / max(pixels.shape[:2])
+    if scale < 1:
+        pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes())
+
+
+def _figures(pictures: Mapping[str, bytes]) -> str:
+    shown = "".join(
+        f'<figure><img alt="{html.escape(name)}" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}">'
+        f"<figcaption>{html.escape(name)}</figcaption></figure>"
+        for name, jpeg in pictures.items()
+    )
+    return f'<div class="figures">{shown}</div>' if shown else ""
 
 
 def _index() -> str:

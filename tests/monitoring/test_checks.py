@@ -80,7 +80,11 @@ def test_broken_data_is_named_explained_and_leaves_no_result(home: Path, data: P
     assert "Traceback" not in found.stderr
     assert not (home / "build").exists()
     assert_readable_offline(home / "var" / "data-docs")
-    assert "Not fit for training" in (home / "var" / "data-docs" / MODEL / "latest.html").read_text()
+    page = (home / "var" / "data-docs" / MODEL / "latest.html").read_text()
+    assert "Not fit for training" in page
+    shown = set(re.findall(r"<figcaption>([^<]+)</figcaption>", page))
+    assert {"train-005", "val-001"} <= shown  # the case that cannot be read has no picture
+    assert "train-000" not in shown
 
 
 def test_no_data_set_says_how_to_get_one(home: Path) -> None:
