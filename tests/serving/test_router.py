@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from flows.cli import cli
+from registry.errors import BadInput
 from registry.settings import settings
 from serving import deploy, releases
 from serving.packaging import process_name, serve_command, serve_environment
@@ -67,6 +72,24 @@ def test_passes_requests_and_answers_through(released: str, service: Running) ->
 def test_an_explanation_comes_through(released: str) -> None:
     answer = httpx.post(f"{released}{PREDICT}?explain=true", content=make_scan(3), headers=RAW, timeout=30)
     assert base64.b64decode(answer.json()["explanation"]["image"]).startswith(b"\xff\xd8")
+
+
+def test_the_command_line_writes_the_heat_map_beside_the_answer(released: str, tmp_path: Path) -> None:
+    scan, heat, mask = tmp_path / "scan.nii.gz", tmp_path / "heat.jpg", tmp_path / "mask.nii.gz"
+    scan.write_bytes(make_scan(3))
+    asked = ["predict", MODEL, str(scan), "--explain", str(heat)]
+    done = CliRunner().invoke(cli, asked)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["explanation"]["network_calls"] == 65
+    assert "image" not in found["explanation"]
+    assert heat.read_bytes().startswith(b"\xff\xd8")
+    heat.unlink()
+    assert CliRunner().invoke(cli, [*asked, "--out", str(mask)]).exit_code == 0
+    assert heat.read_bytes().startswith(b"\xff\xd8")
+    assert mask.read_bytes().startswith(b"\x1f\x8b")
+    wrong = CliRunner().invoke(cli, [*asked[:-1], str(tmp_path / "heat.txt")])
+    assert isinstance(wrong.exception, BadInput)
 
 
 def test_documents_hold_behind_the_router(released: str) -> None:
