@@ -53,7 +53,26 @@ def build(params: Parameters) -> Any:
     features = layers.GlobalAveragePooling2D(name="features")(base.output)
     dropped = layers.Dropout(float(params.get("dropout", 0.2)), name="dropout")(features)
     logits = layers.Dense(len(SPEC.classes), name="classes")(dropped)
-    return Model(image, [logits, features], name=SPEC.name)
+    model = Model(image, [logits, features], name=SPEC.name)
+    _start(model)
+    return model
+
+
+def _start(model: Any) -> None:
+    """Random weights to learn quickly from. Keras' own (Glorot) make depthwise filters so small that each step of Adam
+    turns them over: He 2015 (arXiv:1502.01852) by the filter's own inputs. Residual branches begin at nothing (zero
+    gamma, Goyal 2017, arXiv:1706.02677), so that the network is shallow at first."""
+    from keras import initializers, layers
+
+    for layer in model.layers:
+        if isinstance(layer, layers.DepthwiseConv2D):
+            spread = (2 / np.prod(layer.kernel.shape[:2])) ** 0.5
+            layer.kernel.assign(initializers.RandomNormal(stddev=spread)(layer.kernel.shape))
+        elif isinstance(layer, layers.Conv2D):
+            layer.kernel.assign(initializers.HeNormal()(layer.kernel.shape))
+        elif isinstance(layer, layers.Add):
+            branch = model.get_layer(layer.name.replace("_add", "_project_BN"))
+            branch.gamma.assign(np.zeros(branch.gamma.shape, np.float32))
 
 
 def keep(model: Any) -> list[str]:

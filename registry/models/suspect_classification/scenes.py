@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from registry.models.suspect_classification.pen import Pen
@@ -14,7 +12,7 @@ from registry.vision.picture import to_jpeg
 
 CLASSES = tuple(DRAW)
 UPRIGHT = ("person", "yellow_vest")
-SMALL, LARGE = 0.24, 0.46  # half the thing's length, as a share of the picture's shorter side
+SMALL, LARGE = 0.32, 0.50  # half the thing's length, as a share of the picture's shorter side
 QUALITY = 88
 
 
@@ -25,7 +23,7 @@ def make(rng: np.random.Generator, n: int) -> Made:
     pixels = backdrop(rng, width, height).copy()
     share = float(rng.uniform(SMALL, LARGE))
     scale = share * min(width, height)
-    turn = rng.normal(0, 0.12) if name in UPRIGHT else rng.uniform(-math.pi, math.pi) * rng.choice([0.12, 1.0])
+    turn = rng.normal(0, 0.1 if name in UPRIGHT else 0.4)
     room_x, room_y = max(0.0, width / 2 - scale), max(0.0, height / 2 - scale)
     pen = Pen(
         pixels,
