@@ -19,10 +19,13 @@ from numpy.typing import NDArray
 from registry.errors import BadInput, NotAcceptable
 from registry.media import ByteArray, Clip, FloatArray, Picture, Prediction, Prepared
 from registry.parts import Parameters, Told
-from registry.vision import drawing, picture, video, webm
+from registry.vision import detection, drawing, video, webm
 from registry.vision.detection import Detections
 from registry.vision.following import Book, ClipResult
+from registry.vision.mean_ap import TrueBoxes
 from registry.vision.overlap import ahead
+from registry.vision.picture import decode as decode_picture
+from registry.vision.picture import to_jpeg
 from registry.vision.tracking import ByteTracker
 from registry.vision.video import Frame, Reader, Sound
 
@@ -330,7 +333,7 @@ def _sheet(tiles: list[ByteArray]) -> ByteArray:
 
 def decode(body: bytes, max_pixels: int) -> Picture | Clip:
     """A picture or a clip, whichever the file is. Raises as `picture.decode` and `video.open_clip`."""
-    return video.open_clip(body, max_pixels) if video.is_video(body) else picture.decode(body, max_pixels)
+    return video.open_clip(body, max_pixels) if video.is_video(body) else decode_picture(body, max_pixels)
 
 
 def glimpse(sample: Picture | Clip) -> Picture:
@@ -338,6 +341,18 @@ def glimpse(sample: Picture | Clip) -> Picture:
     if isinstance(sample, Picture):
         return sample
     return Picture(next(iter(video.frames(sample))).pixels, sample.format)
+
+
+def picture(
+    sample: Picture | Clip, result: Detections | ClipResult | None = None, truth: TrueBoxes | None = None
+) -> bytes:
+    """`registry.parts.RenderPart.picture`: found objects in their class's colour, true ones dashed and green; of a clip
+    some of its frames."""
+    if isinstance(result, ClipResult):
+        return to_jpeg(result.sheet)
+    seen = glimpse(sample)
+    true = truth.pixels(seen.width, seen.height) if truth is not None else None
+    return to_jpeg(detection.drawn(seen.pixels, result, true))
 
 
 def to_webm(sample: Picture | Clip, result: Any) -> bytes:
@@ -353,3 +368,6 @@ def to_webm(sample: Picture | Clip, result: Any) -> bytes:
             mend="ask for image/jpeg",
         )
     return result.video
+
+
+FORMATS: Mapping[str, Callable[[Any, Any], bytes]] = {"image/jpeg": picture, webm.MEDIA: to_webm}

@@ -26,22 +26,6 @@ from registry.media import ByteArray, Clip
 from registry.runtime import default_threads
 from registry.settings import settings
 
-MEDIA_IN = (
-    "video/mp4",
-    "video/webm",
-    "video/x-matroska",
-    "video/quicktime",
-    "video/x-msvideo",
-    "video/mpeg",
-    "video/mp2t",
-    "video/3gpp",
-    "video/ogg",
-    "video/x-flv",
-    "video/x-ms-wmv",
-)
-EXTENSIONS = (
-    ".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".3gp", ".ogv", ".flv", ".wmv"
-)  # fmt: skip
 EXPECTED = "a video: MP4, WebM, Matroska, QuickTime, AVI, MPEG, Ogg, FLV or WMV"
 MIN_SIDE = 8
 MAX_FRAME_PIXELS = 4096 * 4096

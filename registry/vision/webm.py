@@ -18,8 +18,9 @@ from av.video.frame import VideoFrame
 
 from registry.media import ByteArray
 from registry.runtime import default_threads
+from registry.vision.media_types import VIDEO_OUT
 
-MEDIA = "video/webm"
+MEDIA = VIDEO_OUT
 QUALITY = 32  # libvpx crf, 0 to 63
 BITS_PER_PIXEL = 0.12  # ceiling, per pixel and frame
 KEYFRAME_S = 2.0  # a player seeks to a keyframe and decodes from there

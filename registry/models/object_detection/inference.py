@@ -1,0 +1,31 @@
+"""Bytes -> picture or clip -> network input -> objects, each with its class, box and score; in a clip also followed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from registry.media import Clip, Picture, Prepared
+from registry.models.object_detection import SPEC
+from registry.parts import Parameters
+from registry.vision import clips, detection, statistics
+from registry.vision.clips import decode
+from registry.vision.detection import Detections, evidence, focus, preprocess
+
+__all__ = ["PLAUSIBLE", "decode", "evidence", "focus", "follow", "image_statistics", "postprocess", "preprocess"]
+
+PLAUSIBLE = statistics.PLAUSIBLE
+
+
+def postprocess(outputs: Mapping[str, np.ndarray], prepared: Prepared, thresholds: Parameters) -> Detections:
+    """As `registry.vision.detection.postprocess`, with this model's classes."""
+    return detection.postprocess(outputs, prepared, thresholds, SPEC.classes)
+
+
+def image_statistics(sample: Picture | Clip) -> dict[str, float]:
+    """As `registry.vision.statistics`; of a clip its first frame's."""
+    return statistics.picture_statistics(clips.glimpse(sample).pixels)
+
+
+follow = clips.follower(preprocess, postprocess, image_statistics)

@@ -1,0 +1,21 @@
+"""Mean average precision over overlaps from 0.5 to 0.95 (COCO's mAP50-95), and at 0.5 beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from registry.vision import mean_ap
+from registry.vision.detection import Detections
+from registry.vision.mean_ap import TrueBoxes, truth
+
+__all__ = ["per_class", "score", "truth"]
+
+
+def score(results: Sequence[Detections], truths: Sequence[TrueBoxes]) -> float:
+    """mAP50-95 over the classes that occur."""
+    return mean_ap.score(results, truths, None)
+
+
+def per_class(results: Sequence[Detections], truths: Sequence[TrueBoxes]) -> dict[str, float]:
+    """The same, class by class."""
+    return mean_ap.per_class(results, truths, None)

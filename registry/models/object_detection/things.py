@@ -1,0 +1,227 @@
+"""Everyday things drawn as polygons, seen from the side, upright. Parts are painted in their order.
+
+A thing fills about [0, w] x [0, 1], y pointing down; `w` differs from thing to thing. What tells classes apart is shape
+and the order of parts; colours vary wherever the real thing's do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = Sequence[tuple[float, float]]
+Colour = tuple[float, float, float]
+"""BGR, 0..255."""
+
+SKIN: tuple[Colour, ...] = ((120, 150, 205), (85, 120, 175), (60, 85, 130), (40, 58, 92), (150, 178, 225))
+CLOTH: tuple[Colour, ...] = (
+    (45, 40, 38), (140, 80, 40), (60, 60, 170), (80, 130, 70), (190, 190, 185), (60, 150, 200), (120, 60, 110),
+)  # fmt: skip
+PAINT: tuple[Colour, ...] = (
+    (40, 40, 190), (170, 80, 30), (215, 215, 215), (50, 50, 50), (120, 130, 60), (40, 170, 220), (140, 140, 145),
+)  # fmt: skip
+GLASS: Colour = (150, 130, 105)
+TYRE: Colour = (32, 30, 30)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A filled polygon, float64 [K, 2]."""
+
+    points: NDArray[np.float64]
+    colour: Colour
+
+
+def _pick(rng: np.random.Generator, colours: Sequence[Colour], least: float = 0.8) -> Colour:
+    return _tone(colours[int(rng.integers(len(colours)))], float(rng.uniform(least, 1.2)))
+
+
+def _tone(colour: Colour, gain: float) -> Colour:
+    blue, green, red = (float(v) for v in np.clip(np.array(colour) * gain, 6, 250))
+    return blue, green, red
+
+
+def _fill(points: Points, colour: Colour) -> Part:
+    return Part(np.array(points, dtype=np.float64), colour)
+
+
+def _box(x1: float, y1: float, x2: float, y2: float, colour: Colour) -> Part:
+    return _fill([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], colour)
+
+
+def _oval(x: float, y: float, across: float, down: float, colour: Colour, first: float = 0, last: float = 1) -> Part:
+    turns = 2 * np.pi * np.linspace(first, last, 25)
+    return Part(np.stack([x + across * np.cos(turns), y + down * np.sin(turns)], axis=1), colour)
+
+
+def _stroke(a: tuple[float, float], b: tuple[float, float], wide: float, colour: Colour) -> Part:
+    p, q = np.array(a), np.array(b)
+    along = (q - p) / max(float(np.hypot(*(q - p))), 1e-9)
+    side = np.array([-along[1], along[0]]) * wide / 2
+    return Part(np.array([p + side, q + side, q - side, p - side]), colour)
+
+
+def person(rng: np.random.Generator) -> list[Part]:
+    """Standing or walking, from the front or the side."""
+    skin, shirt, legs = _pick(rng, SKIN), _pick(rng, CLOTH), _pick(rng, CLOTH)
+    hair = _pick(rng, ((25, 25, 28), (40, 60, 95), (60, 120, 170), (150, 150, 155)))
+    stride, swing = rng.uniform(0.02, 0.12), rng.uniform(0.05, 0.2)
+    middle = 0.22
+    parts = [
+        _stroke((middle - 0.05, 0.5), (middle - stride - 0.03, 0.96), 0.1, legs),
+        _stroke((middle + 0.05, 0.5), (middle + stride + 0.03, 0.96), 0.1, _tone(legs, 0.9)),
+    ]
+    for side, foot in ((-1, middle - stride - 0.03), (1, middle + stride + 0.03)):
+        parts.append(_oval(foot + 0.02, 0.97, 0.06, 0.03, (30, 30, 34)))
+        hand = (middle + side * (0.12 + swing), 0.5 - float(rng.uniform(0, 0.12)))
+        parts.append(_stroke((middle + side * 0.09, 0.21), hand, 0.07, _tone(shirt, 0.92)))
+        parts.append(_oval(*hand, 0.035, 0.035, skin))
+    parts += [
+        _fill([(middle - 0.13, 0.19), (middle + 0.13, 0.19), (middle + 0.1, 0.54), (middle - 0.1, 0.54)], shirt),
+        _box(middle - 0.03, 0.14, middle + 0.03, 0.2, skin),
+        _oval(middle, 0.09, 0.065, 0.085, skin),
+        _oval(middle, 0.065, 0.068, 0.065, hair, 0.5, 1.0),
+    ]
+    return parts
+
+
+def car(rng: np.random.Generator) -> list[Part]:
+    """From the side: saloon, estate or hatchback."""
+    body = _pick(rng, PAINT)
+    long, roof = rng.uniform(2.1, 2.6), rng.uniform(0.38, 0.48)
+    front, back = rng.uniform(0.25, 0.38), rng.uniform(0.62, 0.92)
+    a, b, c, d = long * front, long * (front + 0.13), long * (back - 0.1), long * back
+    wheel = rng.uniform(0.19, 0.23)
+    parts = [
+        _fill([(a, roof), (b, 0), (c, 0), (min(d, long), roof)], body),
+        _fill([(0.02, 0.55), (0.1, roof), (long - 0.1, roof), (long, 0.55), (long, 0.82), (0, 0.82)], body),
+        _fill([(a + 0.12, roof), (b + 0.04, 0.07), ((b + c) / 2 - 0.04, 0.07), ((b + c) / 2 - 0.04, roof)], GLASS),
+        _fill([((b + c) / 2 + 0.04, roof), ((b + c) / 2 + 0.04, 0.07), (c - 0.03, 0.07), (d - 0.12, roof)], GLASS),
+        _box(0, 0.5, 0.1, 0.6, (200, 240, 250)),
+        _box(long - 0.09, 0.5, long, 0.6, (30, 30, 200)),
+        _box(0, 0.74, long, 0.83, _tone(body, 0.6)),
+    ]
+    for x in (long * 0.2, long * 0.8):
+        parts += [_oval(x, 0.8, wheel, wheel, TYRE), _oval(x, 0.8, wheel * 0.5, wheel * 0.5, (175, 175, 175))]
+    return parts
+
+
+def traffic_light(rng: np.random.Generator) -> list[Part]:
+    """Three lamps one above the other, one or two lit."""
+    case = _pick(rng, ((30, 32, 30), (45, 48, 45), (40, 150, 190)))
+    lit = int(rng.integers(3))
+    parts = [_box(0, 0, 0.4, 1, case), _box(0.03, 0.02, 0.37, 0.98, _tone(case, 0.7))]
+    for n, lamp in enumerate(((40, 40, 235), (40, 190, 245), (90, 220, 60))):
+        y = 0.19 + 0.31 * n
+        bright = n == lit or rng.random() < 0.08
+        parts.append(_oval(0.2, y, 0.13, 0.13, lamp if bright else _tone(lamp, 0.3)))
+    return parts
+
+
+def stop_sign(rng: np.random.Generator) -> list[Part]:
+    """A red octagon with a white rim and bars for its letters."""
+    red = (float(rng.uniform(25, 60)), float(rng.uniform(25, 60)), float(rng.uniform(150, 225)))
+    turns = 2 * np.pi * (np.arange(8) + 0.5) / 8
+    corners = np.stack([np.cos(turns), np.sin(turns)], axis=1) / 1.848 + 0.5
+    parts = [Part(corners, (235, 235, 235)), Part((corners - 0.5) * 0.9 + 0.5, red)]
+    for n in range(4):
+        left = 0.19 + 0.16 * n
+        parts.append(_box(left, 0.38, left + 0.11, 0.62, (235, 235, 235)))
+        parts.append(_box(left + 0.04, 0.44, left + 0.075, 0.5 + 0.06 * (n % 2), red))
+    return parts
+
+
+def umbrella(rng: np.random.Generator) -> list[Part]:
+    """Open, with ribs in two colours and a crook."""
+    one = _pick(rng, PAINT)
+    two = _tone(one, 0.75) if rng.random() < 0.6 else _pick(rng, PAINT)
+    parts = [
+        _stroke((0.6, 0.05), (0.6, 0.92), 0.03, (60, 70, 80)),
+        _stroke((0.6, 0.92), (0.5, 0.97), 0.035, (40, 60, 90)),
+    ]
+    count = 5
+    for n in range(count):
+        left, right = 1.2 * n / count, 1.2 * (n + 1) / count
+        turns = np.pi * (1 - np.linspace(left, right, 7) / 1.2)
+        arc = [(0.6 - 0.6 * float(np.cos(np.pi - t)), 0.52 - 0.48 * float(np.sin(t))) for t in turns]
+        rim = [(right, 0.52), ((left + right) / 2, 0.47), (left, 0.52)]
+        parts.append(
+            _fill([*arc, *rim, (0.6, 0.04)] if n not in (0, count - 1) else [*arc, *rim], one if n % 2 else two)
+        )
+    return parts
+
+
+def bottle(rng: np.random.Generator) -> list[Part]:
+    """Glass or plastic, with neck, cap and label."""
+    glass = _pick(rng, ((60, 110, 40), (40, 70, 110), (190, 170, 130), (60, 60, 60), (50, 130, 170)))
+    wide, neck = rng.uniform(0.28, 0.36), rng.uniform(0.09, 0.13)
+    shoulder, left = rng.uniform(0.3, 0.42), 0.0
+    x = left + wide / 2
+    outline = [
+        (x - neck / 2, 0.06), (x + neck / 2, 0.06), (x + neck / 2, shoulder - 0.1), (x + wide / 2, shoulder),
+        (x + wide / 2, 0.97), (x + wide / 2 - 0.03, 1), (x - wide / 2 + 0.03, 1), (x - wide / 2, 0.97),
+        (x - wide / 2, shoulder), (x - neck / 2, shoulder - 0.1),
+    ]  # fmt: skip
+    cap, label = _pick(rng, PAINT), _pick(rng, ((225, 230, 235), (60, 60, 190), (60, 190, 220), (150, 90, 50)))
+    return [
+        _fill(outline, glass),
+        _box(x - neck / 2 - 0.015, 0, x + neck / 2 + 0.015, 0.08, cap),
+        _box(x - wide / 2, shoulder + 0.12, x + wide / 2, shoulder + 0.38, label),
+        _box(x - wide / 2 + 0.03, shoulder + 0.02, x - wide / 2 + 0.06, 0.95, _tone(glass, 1.5)),
+    ]
+
+
+def cup(rng: np.random.Generator) -> list[Part]:
+    """With a handle, something in it, and often a band."""
+    clay = _pick(rng, PAINT)
+    inside = _pick(rng, ((30, 50, 80), (60, 60, 60), (120, 170, 210)))
+    wide, slant = rng.uniform(0.75, 0.95), rng.uniform(0.02, 0.14)
+    handle = [_oval(wide + 0.02, 0.5, 0.25, 0.28, _tone(clay, 0.8)), _oval(wide + 0.02, 0.5, 0.13, 0.16, (95, 95, 95))]
+    body = [
+        _fill(
+            [(0, 0.1), (wide, 0.1), (wide - slant, 0.97), (wide - slant - 0.1, 1), (slant + 0.1, 1), (slant, 0.97)],
+            clay,
+        ),
+        _oval(wide / 2, 0.1, wide / 2, 0.1, _tone(clay, 1.2)),
+        _oval(wide / 2, 0.11, wide / 2 - 0.05, 0.07, inside),
+    ]
+    if rng.random() < 0.6:
+        low = float(rng.uniform(0.4, 0.6))
+        body.append(_box(slant * 0.7, low, wide - slant * 0.7, low + 0.14, _pick(rng, PAINT)))
+    return handle + body
+
+
+def banana(rng: np.random.Generator) -> list[Part]:
+    """A crescent with dark ends, green to spotted."""
+    peel = (float(rng.uniform(30, 80)), float(rng.uniform(180, 225)), float(rng.uniform(190, 240)))
+    bow, thick = rng.uniform(0.45, 0.65), rng.uniform(0.24, 0.32)
+    t = np.linspace(0, 1, 15)
+    x = 1.8 * t
+    outer = bow + thick - 4 * bow * (t - 0.5) ** 2
+    inner = bow - 4 * bow * 1.05 * (t - 0.5) ** 2 + thick * 0.15 * np.abs(2 * t - 1)
+    shape = np.concatenate([np.stack([x, outer], axis=1), np.stack([x, inner], axis=1)[::-1]])
+    ridge = np.concatenate([np.stack([x, (outer * 0.45 + inner * 0.55)], axis=1), np.stack([x, inner], axis=1)[::-1]])
+    parts = [Part(shape, peel), Part(ridge, _tone(peel, 0.85))]
+    for n, tip in ((0, (40, 60, 70)), (-1, (40, 90, 90))):
+        parts.append(_oval(float(x[n]), float((outer[n] + inner[n]) / 2), 0.05, 0.06, tip))
+    for _ in range(int(rng.integers(0, 4))):
+        at = int(rng.integers(3, 12))
+        parts.append(_oval(float(x[at]), float(outer[at] * 0.7 + inner[at] * 0.3), 0.04, 0.02, (30, 60, 90)))
+    return parts
+
+
+THINGS: Mapping[str, tuple[Callable[[np.random.Generator], list[Part]], float, float, float]] = {
+    "person": (person, 0.35, 0.9, 0.06),
+    "car": (car, 0.3, 0.8, 0.05),
+    "traffic light": (traffic_light, 0.25, 0.6, 0.06),
+    "stop sign": (stop_sign, 0.2, 0.5, 0.08),
+    "umbrella": (umbrella, 0.3, 0.65, 0.12),
+    "bottle": (bottle, 0.3, 0.7, 0.15),
+    "cup": (cup, 0.2, 0.5, 0.08),
+    "banana": (banana, 0.2, 0.5, 3.0),
+}
+"""Class -> how it is drawn, the least and greatest of its longer side as a share of the picture's shorter one, and how
+far it may lean, radians (standard deviation; anything above 1 lies as it fell)."""
