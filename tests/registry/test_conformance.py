@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import yaml
 from registry import catalog, parts
 from registry.errors import BadInput
 from registry.spec import ModelSpec
+from registry.vision.explain import explain
+from tests.registry.looking import Looking
 
 PROJECT = Path(__file__).resolve().parents[2]
 LIMIT = 64_000_000
@@ -82,6 +85,37 @@ def test_an_input_is_prepared_for_the_network(spec: ModelSpec, bodies: list[byte
         assert np.isfinite(prepared.batch).all()
 
 
+def test_the_heat_map_points_at_what_the_network_looks_at(spec: ModelSpec, bodies: list[bytes]) -> None:
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text())[spec.name]["train"]
+    constants, thresholds = preprocessing(spec), spec.network.thresholds(params)
+    samples = [spec.inference.decode(body, LIMIT) for body in bodies]
+    prepared = [spec.inference.preprocess(sample, constants) for sample in samples]
+    both = [(sample, one) for sample, one in zip(samples, prepared, strict=True) if len(one.batch)]
+    assert both, "nothing to predict in any input"
+    for sample, one in both:
+        network = Looking.over(spec, one, 0)
+        number = spec.inference.focus(sample, one, network.predict(sample, thresholds).result)[0]
+        network = Looking.over(spec, one, number)
+        prediction = network.predict(sample, thresholds)
+        again, picture, (x1, y1, x2, y2) = spec.inference.focus(sample, one, prediction.result)
+        assert again == number
+        assert picture.dtype == np.uint8
+        assert picture.shape[2] == 3
+        assert (x2 - x1) / (y2 - y1) == pytest.approx(picture.shape[1] / picture.shape[0], rel=0.1)
+        found = explain(network.as_predictor(), b"", prediction)
+        assert found.calls == 65
+        assert found.loss > 0.1
+        assert np.isfinite(found.heat).all()
+        assert found.heat.max() == 1
+        assert found.picture.startswith(b"\xff\xd8")
+        row, column = np.unravel_index(int(found.heat.argmax()), found.heat.shape)
+        x = x1 + (column + 0.5) / found.heat.shape[1] * (x2 - x1)
+        y = y1 + (row + 0.5) / found.heat.shape[0] * (y2 - y1)
+        left, top, right, bottom = network.at
+        assert left - (x2 - x1) / 8 <= x <= right + (x2 - x1) / 8
+        assert top - (y2 - y1) / 8 <= y <= bottom + (y2 - y1) / 8
+
+
 def test_image_statistics_are_finite_and_the_same_names_for_every_input(spec: ModelSpec, bodies: list[bytes]) -> None:
     found = [spec.inference.image_statistics(spec.inference.decode(body, LIMIT)) for body in bodies]
     assert len({tuple(one) for one in found}) == 1
@@ -112,6 +146,22 @@ def test_the_starter_data_has_both_splits_one_origin_and_unique_ids(spec: ModelS
     assert {case.split for case in cases} == {"train", "val"}
     assert all(case.origin == "starter" for case in cases)
     assert len({case.id for case in cases}) == len(cases)
+
+
+def test_what_a_perfect_model_would_answer_scores_1(spec: ModelSpec, tmp_path: Path) -> None:
+    """Generator, label files and metric agree; and the wrong case's truth does not score as much."""
+    result_of = getattr(spec.score, "result_of", None)
+    if result_of is None:
+        pytest.skip(f"{spec.name}/score.py has no result_of")
+    spec.data.synthesise(tmp_path, {"seed": 5, "train": 2, "val": 6})
+    cases = [case for case in spec.data.cases(tmp_path) if case.split == "val"]
+    truths = [spec.score.truth(case.truth) for case in cases]
+    samples = [spec.inference.decode(case.input.read_bytes(), LIMIT) for case in cases]
+    perfect = [result_of(truth, sample) for truth, sample in zip(truths, samples, strict=True)]
+    assert spec.score.score(perfect, truths) == pytest.approx(1.0)
+    assert all(value == pytest.approx(1.0) for value in spec.score.per_class(perfect, truths).values())
+    with suppress(BadInput):  # a label of another size may be refused instead
+        assert spec.score.score(perfect, [*truths[1:], truths[0]]) < 0.95
 
 
 def test_pictures_are_jpegs(spec: ModelSpec, bodies: list[bytes]) -> None:
