@@ -153,6 +153,9 @@ class RenderPart(Protocol):
 
 
 class ScorePart(Protocol):
+    """Besides these, `result_of(truth, sample) -> Result` where it can be said what a perfect model would answer; the
+    conformance test then holds the whole chain of starter data, labels and metric to it."""
+
     def truth(self, label: Path | bytes | str) -> Any:
         """Reads a label: the file of a `Case`, or its bytes."""
 

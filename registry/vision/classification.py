@@ -149,6 +149,11 @@ def truth(label: Path | bytes | str, classes: Sequence[str]) -> str:
     return found
 
 
+def result_of(truth: str, classes: Sequence[str]) -> Ranking:
+    """What a perfect model answers: the true class, for certain."""
+    return Ranking(tuple(classes), np.array([name == truth for name in classes], dtype=np.float32))
+
+
 def confusion(results: Sequence[Ranking], truths: Sequence[str]) -> NDArray[np.int64]:
     """Counts, int64 [C, C]: row = true class, column = named class. Raises ValueError if there is no case."""
     if not results:

@@ -242,10 +242,11 @@ class ClassSet(PictureSet):
         return made.truth
 
     def _checked(self, item: Labelled, classes: Sequence[str]) -> str:
-        name = (item.truth.decode("utf-8", "replace") if isinstance(item.truth, bytes) else item.truth).strip()
-        if name not in classes:
+        said = (item.truth.decode("utf-8", "replace") if isinstance(item.truth, bytes) else item.truth).strip()
+        name = {one.casefold(): one for one in classes}.get(said.casefold())
+        if name is None:
             raise DataError(
-                f"the label of {item.id} is {name[:60]!r}",
+                f"the label of {item.id} is {said[:60]!r}",
                 expected=f"one of {', '.join(classes)}",
                 mend="correct the label; nothing was added",
             )

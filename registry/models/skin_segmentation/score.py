@@ -10,9 +10,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from registry.errors import BadInput
-from registry.media import ByteArray
+from registry.media import ByteArray, Volume
 from registry.models.skin_segmentation import nifti
-from registry.models.skin_segmentation.inference import SkinResult
+from registry.models.skin_segmentation.inference import SkinResult, slice_axis
 
 MAX_VOXELS = 512_000_000  # of a label; its image was already let through
 
@@ -32,6 +32,11 @@ def truth(label: Path | bytes | str) -> Truth:
     """Reads a mask: a NIfTI file or its bytes. Any value but 0 is skin. Raises BadInput and its kin."""
     body = label if isinstance(label, bytes) else Path(label).read_bytes()
     return Truth((nifti.read(body, MAX_VOXELS).voxels != 0).astype(np.uint8))
+
+
+def result_of(truth: Truth, sample: Volume) -> SkinResult:
+    """What a perfect model answers."""
+    return SkinResult(truth.mask, sample.spacing, sample.ndim, slice_axis(sample))
 
 
 def dice(result: SkinResult, true: Truth) -> float:

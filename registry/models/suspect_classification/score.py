@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from registry.media import Picture
 from registry.models.suspect_classification import SPEC
 from registry.vision import classification
+from registry.vision.classification import Ranking, per_class
 from registry.vision.classification import macro_f1 as score
-from registry.vision.classification import per_class
 
-__all__ = ["per_class", "score", "truth"]
+__all__ = ["per_class", "result_of", "score", "truth"]
 
 
 def truth(label: Path | bytes | str) -> str:
     """A label is the name of one of the nine classes. Raises BadInput if it is another."""
     return classification.truth(label, SPEC.classes)
+
+
+def result_of(truth: str, sample: Picture) -> Ranking:
+    """What a perfect model answers."""
+    return classification.result_of(truth, SPEC.classes)

@@ -145,6 +145,14 @@ def test_a_label_that_is_none_is_refused_and_nothing_is_added(make, label, said:
     assert contents(tmp_path) == before
 
 
+def test_a_class_is_known_in_any_case_and_between_blanks(tmp_path: Path) -> None:
+    kind = class_set()
+    kind.synthesise(tmp_path, SMALL)
+    item = kind.synthesise_stream(1, 9)[0]
+    kind.add(tmp_path, [Labelled("loud", item.input, b" DISC\n")], "drift", 0.0)
+    assert next(case for case in kind.cases(tmp_path) if case.id == "loud").truth == "disc"
+
+
 def test_what_is_no_picture_is_refused(kind: PictureSet, root: Path) -> None:
     label = "disc" if not kind.boxes else b""
     for body in (b"", b"nonsense", scene(np.random.default_rng(0), ())[0][:-200]):
