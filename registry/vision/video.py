@@ -213,7 +213,7 @@ def _opened(body: bytes, kind: _Kind, max_pixels: int) -> Iterator[tuple[InputCo
         )
     except (av.error.FFmpegError, ValueError, OverflowError) as error:
         raise BadInput(
-            f"the file begins like {kind.title}, but cannot be opened: its index is missing or damaged",
+            f"the file begins like {kind.title}, but cannot be opened: it has no frames, or its index is missing or damaged",
             expected="a whole video",
             mend="send the whole file; a recording that was broken off has no index and must be repaired first",
         ) from error
