@@ -136,8 +136,8 @@ class _Windows:
 
     def spread(self, lost: FloatArray) -> FloatArray:
         """Evidence lost by window, [GRID, GRID] -> float32 [h, w] in [0, 1]: each place gets the mean over the windows
-        that hide it, weighted by how much they do."""
-        down, across = _coarse(self.down), _coarse(self.across)
+        that hide it, the nearer the more."""
+        down, across = _near(self.down.shape[1]), _near(self.across.shape[1])
         if float(lost.max()) <= _LEAST:
             return np.zeros((down.shape[1], across.shape[1]), dtype=np.float32)
         heat = (down.T @ lost @ across) / np.outer(down.sum(axis=0), across.sum(axis=0))
@@ -155,6 +155,9 @@ def _profiles(length: int) -> FloatArray:
     return profiles.astype(np.float32)
 
 
-def _coarse(profiles: FloatArray) -> FloatArray:
-    cells = max(GRID, -(-profiles.shape[1] // _DETAIL))
-    return np.asarray(cv2.resize(profiles, (cells, GRID), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+def _near(length: int) -> FloatArray:
+    """float32 [GRID, cells]: how near a cell of the heat map is to each window's middle, 0 outside of the window."""
+    cells = max(GRID, -(-length // _DETAIL))
+    at = (np.arange(cells) + 0.5) * GRID / cells
+    away = np.abs(at[None, :] - (np.arange(GRID) + 0.5)[:, None])
+    return np.clip(1 - away / _SOFT, 0, 1).astype(np.float32)
