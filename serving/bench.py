@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from registry.errors import MissingService
 from registry.predictor import Predictor
 from registry.runtime import default_threads
 from registry.settings import settings
+from registry.vision.explain import explain
 from serving import releases
 from serving.deploy import free_port
 from serving.packaging import bento_folder, package, serve_command, serve_environment
@@ -61,6 +63,7 @@ class Figures:
 
     echo_ms: list[float] = field(default_factory=list)
     in_process_ms: list[float] = field(default_factory=list)
+    explained_ms: list[float] = field(default_factory=list)
     served_ms: list[float] = field(default_factory=list)
     routed_ms: list[float] = field(default_factory=list)
     loop_per_s: list[float] = field(default_factory=list)
@@ -118,6 +121,7 @@ def measure(bundle: Bundle, rounds: int, calls: int) -> str:
         ways: list[tuple[list[float], Callable[[], float]]] = [
             (figures.echo_ms, lambda: _p50(_caller(echo, "/"), body, calls)),
             (figures.in_process_ms, lambda: _p50(lambda: predictor, body, calls)),
+            (figures.explained_ms, lambda: _p50(lambda: partial(explain, predictor), body, max(3, calls // 20))),
             (figures.served_ms, lambda: _p50(_caller(service, "/predict"), body, calls)),
             (figures.routed_ms, lambda: _p50(_caller(router, path), body, calls)),
             (
@@ -240,6 +244,12 @@ def _table(bundle: Bundle, body: bytes, found: Figures, rounds: int, calls: int)
     rows = [
         ("Starlette echo of the same body, p50", f"{m['echo_ms']:.2f} ms", "", ""),
         ("in process (bytes to result), p50", f"{m['in_process_ms']:.2f} ms", "", ""),
+        (
+            "in process with its explanation, p50",
+            f"{m['explained_ms']:.0f} ms",
+            f"{m['explained_ms'] / m['in_process_ms']:.1f} x in process",
+            "",
+        ),
         (
             "served, p50",
             f"{m['served_ms']:.2f} ms",
