@@ -132,7 +132,6 @@ def test_a_frame_of_30000_by_30000_is_refused_without_allocating_it() -> None:
         ("mpegts", "libx264", "yuv420p"),
         ("mov", "mpeg4", "yuv420p"),
         ("flv", "flv1", "yuv420p"),
-        ("ogg", "libtheora", "yuv420p"),
     ],
 )
 def test_every_container_and_pixel_format_gives_its_frames(container: str, codec: str, pixel_format: str) -> None:
