@@ -11,6 +11,7 @@ and in its parameters, besides what the engine reads, `image_size`, `score`, `io
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -154,7 +155,14 @@ class YoloHooks:
         self.architecture: str = spec.network.ARCHITECTURE
 
     def build(self, params: Parameters) -> Yolo:
-        return Yolo(self.architecture, len(self.spec.classes))
+        """Random weights. The class branches begin at five objects a picture of *this* size: ultralytics assumes 640
+        pixels, and at 160 the first hundred steps would only unlearn that."""
+        model = Yolo(self.architecture, len(self.spec.classes))
+        size = int(params["image_size"])
+        with torch.no_grad():
+            for branch, stride in zip(model.head.cv3, model.head.stride, strict=True):
+                branch[-1].bias.fill_(math.log(5 / len(self.spec.classes) / (size / float(stride)) ** 2))
+        return model
 
     def examples(self, cases: Sequence[Case], params: Parameters, train: bool, seed: int) -> mosaic.Scenes:
         return mosaic.Scenes(cases, self.spec.score.truth, params, train, seed)

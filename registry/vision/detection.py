@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from registry.errors import SettingsError
 from registry.media import ByteArray, FloatArray, Picture, Prepared
 from registry.parts import Parameters
+from registry.vision import drawing
 from registry.vision.picture import Letterbox, to_input
 
 PREDICTIONS = "predictions"
@@ -245,3 +246,21 @@ def evidence(outputs: Mapping[str, np.ndarray], prepared: Prepared, result: Dete
         near = overlaps(at, box[None])[..., 0] >= MATCH_IOU
         total += np.where(near, predictions[:, 4 + int(number)], 0).max(axis=1)
     return total
+
+
+def drawn(pixels: ByteArray, result: Detections | None, true: FloatArray | None = None) -> ByteArray:
+    """A picture with what is shown of `result`, uint8 BGR; small ones are scaled up. `true`: boxes float32 [T, 4] in
+    its pixels, drawn dashed and green."""
+    canvas, factor = drawing.enlarged(pixels)
+    if true is not None:
+        canvas = drawing.truths(canvas, true * factor)
+    if result is not None:
+        shown = result.shown
+        labels = [
+            f"{result.names[number]} {100 * float(score):.0f} %"
+            for number, score in zip(shown.classes, shown.scores, strict=True)
+        ]
+        canvas = drawing.boxes(canvas, shown.boxes * factor, labels, shown.classes.tolist())
+    if true is None:
+        return canvas
+    return drawing.legend(canvas, [("true box", drawing.TRUTH)])

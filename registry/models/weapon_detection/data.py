@@ -1,0 +1,11 @@
+"""The data set: pictures with labelled boxes, in YOLO's layout."""
+
+from __future__ import annotations
+
+from registry.models.weapon_detection import SPEC, scenes
+from registry.vision.dataset import BoxSet
+
+_set = BoxSet(SPEC.name, SPEC.classes, scenes.make, train=480, val=120)
+
+synthesise, synthesise_stream, import_from = _set.synthesise, _set.synthesise_stream, _set.import_from
+cases, add, inspect, checks = _set.cases, _set.add, _set.inspect, _set.checks

@@ -1,0 +1,10 @@
+"""The network: YOLOv8 nano (ultralytics 2023) with boxes, class probabilities and an embedding as outputs.
+`training/yolo.py` builds and trains it."""
+
+from __future__ import annotations
+
+from registry.vision.detection import OUTPUTS, input_shape, preprocessing, thresholds
+
+__all__ = ["ARCHITECTURE", "OUTPUTS", "input_shape", "preprocessing", "thresholds"]
+
+ARCHITECTURE = "yolov8n.yaml"
