@@ -24,6 +24,8 @@ from registry.errors import BadInput, UnsupportedMedia
 
 EXPECTED = "a JPEG, PNG, WebP, BMP, TIFF or GIF picture"
 ORIENTATION = 0x0112  # EXIF tag
+MAX_SCANS = 100
+"""Of a progressive JPEG: each goes over the whole picture, so a small file of thousands would take minutes."""
 TRUNCATED_MEND = "upload it again: the file was cut off or damaged on its way"
 
 
@@ -94,8 +96,16 @@ def _jpeg(body: bytes) -> Header:
     image = JpegImageFile(stream)
     # PIL stops reading after the first start-of-scan. In what follows FF D9 can only be the end-of-image marker, since
     # FF is escaped in entropy-coded data (ITU T.81, B.1.1.5); thumbnails, which have their own, lie before it.
-    if body.find(b"\xff\xd9", stream.tell()) < 0:
+    end = body.find(b"\xff\xd9", stream.tell())
+    if end < 0:
         raise truncated("JPEG", "the end-of-image marker is missing")
+    scans = 1 + body.count(b"\xff\xda", stream.tell(), end)
+    if scans > MAX_SCANS:
+        raise BadInput(
+            f"the progressive JPEG has {scans} scans",
+            expected=f"at most {MAX_SCANS}; cameras and programs write about ten",
+            mend="save it again as a baseline JPEG",
+        )
     turned = _orientation(image.info.get("exif"))
     return Header("JPEG", *image.size, image.mode, orientation=turned, image=image)
 

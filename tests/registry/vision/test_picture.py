@@ -108,6 +108,15 @@ def test_a_thumbnails_end_marker_does_not_make_a_truncated_jpeg_whole() -> None:
         decode(whole[:-200], LIMIT)
 
 
+def test_a_jpeg_of_a_thousand_scans_is_refused() -> None:
+    whole = packed(scene(), "JPEG", progressive=True)
+    last = whole.rindex(b"\xff\xda")
+    with pytest.raises(BadInput, match="scans"):
+        decode(whole[:last] + whole[last:-2] * 1000 + whole[-2:], LIMIT)
+    after = whole + b"\xff\xda" * 1000
+    assert off(decode(after, LIMIT).pixels, scene()) < 8, "what follows the picture does not count"
+
+
 def test_rubbish_after_a_jpeg_is_harmless() -> None:
     assert off(decode(GOOD["JPEG"](scene()) + b"\0" * 999 + b"trailer", LIMIT).pixels, scene()) < 4
 
