@@ -41,8 +41,15 @@ def synth(model: str, force: bool) -> None:
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--val-share", default=0.25, show_default=True, help="Held out, where the source has no split.")
 @click.option("--map", "renamed", multiple=True, metavar="THEIRS=OURS", help="Rename a class on the way in.")
+@click.option(
+    "--look-alikes",
+    type=click.Choice(("drop", "keep")),
+    default="drop",
+    show_default=True,
+    help="Training pictures that are nearly the same as held-out ones: leave them out, or not.",
+)
 @click.option("--force", is_flag=True, help="Replace the data set that is there.")
-def import_(model: str, path: Path, val_share: float, renamed: tuple[str, ...], force: bool) -> None:
+def import_(model: str, path: Path, val_share: float, renamed: tuple[str, ...], look_alikes: str, force: bool) -> None:
     """Copy your own data into MODEL's data set, after checking it, and version it.
 
     PATH is a folder, or a zip of one, in one of the field's layouts; docs/data.md lists them. Nothing is replaced when
@@ -58,7 +65,7 @@ def import_(model: str, path: Path, val_share: float, renamed: tuple[str, ...], 
         raise DataError(f"there is nothing at {path}", expected="a folder or zip with data", mend="correct the path")
     if wrong := [one for one in renamed if not all(one.partition("="))]:
         raise click.BadParameter(f"{', '.join(wrong)}: THEIRS=OURS is expected, e.g. pistol=weapon")
-    params = {"val_share": val_share, "map": dict(one.split("=", 1) for one in renamed)}
+    params = {"val_share": val_share, "map": dict(one.split("=", 1) for one in renamed), "look_alikes": look_alikes}
     target = settings().data / model
     _may_replace(target, force)
     with telling() as console, journal.step("data", f"Import {path.name}", model):

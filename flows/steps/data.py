@@ -11,8 +11,9 @@ import yaml
 from flows import versioning
 from flows.versioning import DataVersion
 from registry import catalog, database, journal
-from registry.errors import Refused, SettingsError
+from registry.errors import BadInput, DataError, Refused, SettingsError
 from registry.files import new_folder, write_file
+from registry.parts import DataPart, Labelled
 from registry.settings import settings
 
 DRIFT_ORIGIN = "drift"
@@ -100,6 +101,23 @@ def _pictures(model: str, cases: Sequence[Any]) -> list[dict[str, str]]:
     return found
 
 
+def _add(part: DataPart, root: Path, items: Sequence[Labelled], origin: str) -> tuple[int, list[str]]:
+    """How many of `items` became cases, and what is wrong with those that cannot: one of them must not keep the rest
+    from being learnt. Raises DataError if there is no data set at `root`."""
+    part.cases(root)
+
+    def add(some: Sequence[Labelled]) -> tuple[int, list[str]]:
+        try:
+            return (part.add(root, some, origin, val_share=0.4) if some else 0), []
+        except (BadInput, DataError) as error:
+            if len(some) == 1:
+                return 0, [f"{some[0].id}: {error.found}"]
+        left, right = add(some[: len(some) // 2]), add(some[len(some) // 2 :])
+        return left[0] + right[0], left[1] + right[1]
+
+    return add(items)
+
+
 def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
     """Adds labelled predictions to the data set under an origin of their own; returns how many and the origin.
 
@@ -113,7 +131,9 @@ def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
     origin = f"{DRIFT_ORIGIN}-{verdict_id[:8]}"
     with journal.step("labels", "Add the labelled predictions to the data", model, usually_s=5) as running:
         items = feedback.labelled(model)
-        added = catalog.get(model).data.add(settings().data / model, items, origin, val_share=0.4) if items else 0
+        added, refused = _add(catalog.get(model).data, settings().data / model, items, origin)
+        for said in refused:
+            journal.fact("labels", f"left out: {said}", model)
         if not added:
             raise Refused(
                 f"there are no new labelled predictions of {model} to learn from",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +18,14 @@ from registry import archives
 from registry.errors import DataError
 from registry.files import write_file
 from registry.parts import Imported, Parameters
-from registry.vision import box_formats, class_formats, duplicates, headers, inspection, yolo_labels
+from registry.vision import box_formats, class_formats, headers, inspection, yolo_labels
 from registry.vision.sources import Folder, Found, Names, Reading
-from registry.vision.table import SPLITS, Row, lot, safe
+from registry.vision.splitting import Item, splits
+from registry.vision.table import Row, safe
 from registry.vision.yolo_labels import TrueBox
 
 if TYPE_CHECKING:
-    from registry.vision.dataset import PictureSet
+    from registry.vision.picture_set import PictureSet
 
 SHOWN = 20
 LABELS = (".txt", ".json", ".xml", ".csv", ".tsv", ".yaml", ".yml")
@@ -37,28 +38,14 @@ RARE = 10
 """Training cases of a class below which the notes warn."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Item:
-    """One picture on its way: where from, what it shows, its case and split. `split` "" : for prediction only."""
-
-    found: Found
-    look: inspection.Look
-    case: str
-    split: str = ""
-
-    @property
-    def names(self) -> set[str]:
-        label = self.found.label
-        return {label} if isinstance(label, str) else {one.name for one in label or ()}
-
-
 def import_into(target: PictureSet, source: Path, out: Path, params: Parameters) -> Imported:
     """As `DataPart.import_from`.
 
     Args:
         target: the data set's kind; its classes are the model's.
         source: a folder or a .zip; `class_formats.LAYOUTS` and `box_formats.LAYOUTS` say in which formats.
-        params: `val_share` (default 0.25), `map` (the source's class names -> the model's).
+        params: `val_share` (default 0.25); `map` (the source's class names -> the model's); `look_alikes`: `drop`
+            (default) or `keep` training pictures that are nearly the same as held-out ones.
 
     Raises:
         DataError: nothing there, files that cannot be used (all named, up to 20), or no class that the model has.
@@ -72,7 +59,10 @@ def import_into(target: PictureSet, source: Path, out: Path, params: Parameters)
         if reading.problems:
             raise _unusable(reading, source)
         _some_label(target, items, names, reading, source)
-        items, notes = _splits(items, float(params.get("val_share", 0.25)))
+        keep = params.get("look_alikes") == "keep"
+        items, notes = splits(items, float(params.get("val_share", 0.25)), keep)
+        if keep:
+            write_file(out / inspection.KEPT, inspection.KEPT_TEXT)
         return _write(target, out, items, [*reading.notes, *_dropped(names), *notes])
 
 
@@ -90,6 +80,8 @@ def _read(target: PictureSet, folder: Folder, names: Names, source: Path) -> Rea
             mend="name the folder that holds both pictures and labels, or export them in one of these formats",
         )
     reading.notes.insert(0, f"read as {reading.layout}")
+    kinds = ", ".join(f"{ending} ({count})" for ending, count in sorted(folder.untaken().items()))
+    reading.notes += [f"pictures of kinds that are not taken, convert them first: {kinds}"] if kinds else []
     return reading
 
 
@@ -104,7 +96,7 @@ def _look(reading: Reading, folder: Folder) -> list[inspection.Look]:
     return looks
 
 
-def _items(reading: Reading, looks: Sequence[inspection.Look], folder: Folder) -> list[_Item]:
+def _items(reading: Reading, looks: Sequence[inspection.Look], folder: Folder) -> list[Item]:
     """With boxes in pixels of the upright picture, cut off at its edges, and names of their own."""
     cases = _ids([folder.shown(one.path) for one in reading.found])
     items, changed = [], Counter[str]()
@@ -115,7 +107,7 @@ def _items(reading: Reading, looks: Sequence[inspection.Look], folder: Folder) -
                 one = replace(one, label=_cut(label, look, changed))
             except ValueError as error:
                 reading.problems.append(f"{folder.shown(one.path)}: {error}")
-        items.append(_Item(one, look, case))
+        items.append(Item(one, look, case))
     reading.notes += [f"{count} {what}" for what, count in sorted(changed.items()) if count]
     return sorted(items, key=lambda item: item.case)
 
@@ -200,7 +192,7 @@ def _unusable(reading: Reading, source: Path) -> DataError:
     )
 
 
-def _some_label(target: PictureSet, items: Sequence[_Item], names: Names, reading: Reading, source: Path) -> None:
+def _some_label(target: PictureSet, items: Sequence[Item], names: Names, reading: Reading, source: Path) -> None:
     labelled = [item for item in items if item.found.label is not None]
     if not labelled and not names.dropped and items:
         return  # pictures only: for prediction
@@ -229,79 +221,7 @@ def _listed(counts: Counter[str]) -> str:
     return text + (f" and {len(counts) - 12} more" if len(counts) > 12 else "")
 
 
-def _splits(items: Sequence[_Item], share: float) -> tuple[list[_Item], list[str]]:
-    """Every labelled item with its split, without copies; and what was done."""
-    notes: list[str] = []
-    loose = [item for item in items if item.found.label is None]
-    labelled, copies, disputed = _without_copies([item for item in items if item.found.label is not None])
-    if copies:
-        notes.append(f"{copies} copies of pictures that are there already left out")
-    if disputed:
-        notes.append(f"left out, the same picture with different classes: {', '.join(disputed[:10])}")
-    said = {item.found.split for item in labelled if item.found.split}
-    if len(said) == 1 and all(item.found.split for item in labelled):
-        notes.append(f"the source has a {said.pop()} part only: {share:.0%} of it are held out")
-        labelled = [replace(item, found=replace(item.found, split="")) for item in labelled]
-    free = [item for item in labelled if not item.found.split]
-    held = _hold_out(free, share)
-    labelled = [replace(item, split=item.found.split or ("val" if item.case in held else "train")) for item in labelled]
-    sides = [[item for item in labelled if item.split == split] for split in SPLITS]
-    marks = [[item.look.mark for item in side if item.look.mark is not None] for side in sides]
-    twins = {sides[0][left].case for left, _ in duplicates.alike(*marks)}
-    if twins:
-        some = ", ".join(sorted(twins)[:5])
-        notes.append(f"{len(twins)} training pictures left out, as nearly the same one is held out: {some}")
-    return [*(item for item in labelled if item.case not in twins), *loose], notes
-
-
-def _without_copies(items: Sequence[_Item]) -> tuple[list[_Item], int, list[str]]:
-    """Of pictures with the same pixels the held-out one stays, else the first; of one with two classes, none."""
-    groups: dict[str, list[_Item]] = {}
-    for item in items:
-        groups.setdefault(item.look.content, []).append(item)
-    kept, disputed = [], []
-    for group in groups.values():
-        if len({item.found.label for item in group if isinstance(item.found.label, str)}) > 1:
-            disputed += [item.case for item in group]
-        else:
-            kept.append(min(group, key=lambda item: item.found.split != "val"))
-    kept.sort(key=lambda item: item.case)
-    return kept, len(items) - len(kept) - len(disputed), sorted(disputed)
-
-
-def _hold_out(items: Sequence[_Item], share: float) -> set[str]:
-    """Cases for `val`: by class where each has one, that share of each, at least one of two; twins stay together."""
-    leader = _leaders(items)
-    strata: dict[str, list[_Item]] = {}
-    for item in items:
-        label = item.found.label
-        strata.setdefault(label if isinstance(label, str) else "boxes" if label else "none", []).append(item)
-    held: set[str] = set()
-    for group in strata.values():
-        ranked = sorted({leader[item.case] for item in group}, key=lot)
-        count = max(round(share * len(ranked)), 1 if len(ranked) > 1 and share > 0 else 0)
-        chosen = set(ranked[: min(count, max(len(ranked) - 1, 0))])
-        held |= {item.case for item in group if leader[item.case] in chosen}
-    return held
-
-
-def _leaders(items: Sequence[_Item]) -> dict[str, str]:
-    """Case -> the first case that shows the same, by the hash of the names."""
-    above = {item.case: item.case for item in items}
-
-    def top(case: str) -> str:
-        while above[case] != case:
-            case = above[case]
-        return case
-
-    marks = [item.look.mark for item in items if item.look.mark is not None]
-    for left, right in duplicates.alike(marks, marks):
-        a, b = sorted((top(items[left].case), top(items[right].case)), key=lot)
-        above[b] = a
-    return {case: top(case) for case in above}
-
-
-def _write(target: PictureSet, out: Path, items: Sequence[_Item], notes: list[str]) -> Imported:
+def _write(target: PictureSet, out: Path, items: Sequence[Item], notes: list[str]) -> Imported:
     classes = target.named or tuple(sorted({name for item in items for name in item.names}))
     rows: list[Row] = []
     loose = 0
@@ -320,14 +240,14 @@ def _write(target: PictureSet, out: Path, items: Sequence[_Item], notes: list[st
     return Imported(counts["train"], counts["val"], loose, tuple(notes))
 
 
-def _stored(item: _Item, classes: Sequence[str]) -> bytes | str:
+def _stored(item: Item, classes: Sequence[str]) -> bytes | str:
     label = item.found.label
     if isinstance(label, str):
         return label
     return yolo_labels.text_of(label or (), classes, item.look.width, item.look.height).encode()
 
 
-def _about_classes(items: Sequence[_Item], classes: Sequence[str]) -> list[str]:
+def _about_classes(items: Sequence[Item], classes: Sequence[str]) -> list[str]:
     """What a person should know before training: classes that are missing, or rare."""
     count: Callable[[str], Counter[str]] = lambda split: Counter(  # noqa: E731
         name for item in items if item.split == split for name in item.names

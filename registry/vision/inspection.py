@@ -34,6 +34,12 @@ MOST_OF_ONE_CLASS = 0.95
 """Share of the training pictures that one class may have: above it, always saying that class looks like success."""
 
 
+KEPT = "look-alikes-kept.txt"
+"""Stands in a data set whose owner wants nearly equal pictures on both sides of the split."""
+
+KEPT_TEXT = "Imported with --look-alikes keep: train and val hold nearly the same pictures, and the metric flatters.\n"
+
+
 @dataclass(frozen=True, eq=False)
 class Look:
     """What one reading of a picture gives. `problem` is empty if it can be read."""
@@ -156,7 +162,7 @@ def _common(root: Path, rows: Sequence[Row], strays: Sequence[str]) -> pd.DataFr
     content = pd.Series([one.content or None for one in looks], dtype=object)
     table["copies"] = content.groupby(content).transform("size").fillna(1).astype(int)
     table["leaks"] = table["split"].groupby(content).transform("nunique").fillna(1) > 1
-    twins = _twins(every, looks)
+    twins = {} if (root / KEPT).is_file() else _twins(every, looks)
     table["same_as"] = [twins.get(n, "") for n in range(len(every))]
     for name, split in (("training_cases", "train"), ("held_out_cases", "val")):
         table[name] = int((table["split"] == split).sum())

@@ -15,8 +15,10 @@ from registry.vision.table import TABLE
 from registry.vision.yolo_labels import TrueBox
 
 _SPLIT = re.compile(r"(train|training|val|valid|validation|test|testing)[_-]?\d{0,4}", re.IGNORECASE)
+_UNFIT = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]+')  # in the name of a folder, on one system or another
 _PATH = ("path", "file", "filename", "file_name", "image", "image_path", "image_name", "picture", "photo", "img")
 _SPLIT_COLUMNS = ("split", "set", "subset", "fold", "partition")
+UNTAKEN = (".heic", ".heif", ".avif", ".jfif", ".jp2", ".ppm", ".pgm", ".psd", ".svg", ".raw", ".dng", ".cr2", ".nef")
 MOST_VALUES = 12
 """Columns of a table with more values than this are no attributes: slices of a handful of cases say nothing."""
 
@@ -61,6 +63,10 @@ class Folder:
         for path in self.pictures:
             for key in {path.name, path.stem}:
                 self._by_name.setdefault(key, []).append(path)
+
+    def untaken(self) -> Counter[str]:
+        """Pictures of kinds that are not taken, by their ending."""
+        return Counter(path.suffix.lower() for path in self.files if path.suffix.lower() in UNTAKEN)
 
     def ending(self, *suffixes: str) -> list[Path]:
         return [path for path in self.files if path.suffix.lower() in suffixes]
@@ -120,10 +126,10 @@ class Names:
         """The model's class of that name; None (and counted) if it has none."""
         name = str(name).strip()
         target = self._renamed.get(plain(name), name)
-        found = target if self._open else self._known.get(plain(target))
-        if found is None:
+        found = _UNFIT.sub("-", target).strip(". ") if self._open else self._known.get(plain(target))
+        if not found:
             self.dropped[name] += 1
-        return found
+        return found or None
 
     def knows(self, name: str) -> bool:
         return not self._open and plain(self._renamed.get(plain(name), name)) in self._known

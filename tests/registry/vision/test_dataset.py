@@ -13,8 +13,8 @@ from PIL import Image
 
 from registry.errors import BadInput, DataError
 from registry.parts import Labelled
-from registry.vision import dataset, yolo_labels
-from registry.vision.dataset import PictureSet
+from registry.vision import picture_set, yolo_labels
+from registry.vision.picture_set import PictureSet
 from tests.registry.vision.made import CLASSES, HEIGHT, WIDTH, box_set, class_set, contents, scene
 
 KINDS = {"classes": class_set, "boxes": box_set}
@@ -109,6 +109,19 @@ def test_nearly_the_same_picture_joins_the_split_that_it_would_leak_from(kind: P
     assert all(split[f"again-{case.id}"] == case.split for case in known)
     table = kind.inspect(root)
     assert not table["same_as"].any()
+
+
+def test_a_picture_that_resembles_both_splits_is_not_added(kind: PictureSet, root: Path) -> None:
+    case = kind.cases(root)[0]
+    other = "val" if case.split == "train" else "train"
+    twin = Path(str(case.input).replace(f"/{case.split}/", f"/{other}/")).with_name("twin.jpg")
+    twin.parent.mkdir(parents=True, exist_ok=True)
+    twin.write_bytes(again(case.input.read_bytes(), brighter=3))
+    row = f"twin,{other},x,{twin.relative_to(root).as_posix()}" + ("" if kind.boxes else ",day")
+    (root / "cases.csv").write_text((root / "cases.csv").read_text() + row + "\n")
+    label = case.truth if isinstance(case.truth, str) else case.truth.read_bytes()
+    third = Labelled("third", again(case.input.read_bytes(), brighter=10), label)
+    assert kind.add(root, [third], "drift", 0.5) == 0
 
 
 def test_bytes_are_kept_and_named_for_what_they_are(kind: PictureSet, root: Path) -> None:
@@ -214,4 +227,4 @@ def test_upright_size_swaps_the_sides_of_a_picture_that_lies(tmp_path: Path) -> 
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (40, 20)).save(out, "JPEG", exif=exif)
-    assert dataset.upright_size(out.getvalue()) == (20, 40)
+    assert picture_set.upright_size(out.getvalue()) == (20, 40)

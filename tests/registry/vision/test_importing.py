@@ -152,6 +152,33 @@ def test_a_training_copy_of_a_held_out_picture_is_left_out_and_told(source: Path
     assert any("nearly" in note for note in taken.notes)
 
 
+def test_look_alikes_are_kept_on_request_and_the_data_set_says_so(source: Path, out: Path) -> None:
+    """Frames of a turntable: every training picture has its like among the held-out ones."""
+    for n in range(6):
+        body, _ = scene(np.random.default_rng([8, n]), (CLASSES[n % 2],))
+        pixels = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)
+        put(source / "Test" / CLASSES[n % 2] / f"{n}.jpg", body)
+        for k in (2, 4):
+            lighter = cv2.imencode(".jpg", cv2.convertScaleAbs(pixels, alpha=1.0, beta=2 * k))[1].tobytes()
+            put(source / "Training" / CLASSES[n % 2] / f"{n}_{k}.jpg", lighter)
+    other, _ = scene(np.random.default_rng([8, 99]), (CLASSES[0],))
+    put(source / "Training" / CLASSES[0] / "other.jpg", other)
+    dropped = class_set().import_from(source, out / "dropped", {})
+    assert (dropped.train, dropped.val) == (1, 6)
+    assert any("12 of 13 training pictures left out" in note for note in dropped.notes)
+    kept = class_set().import_from(source, out / "kept", {"look_alikes": "keep"})
+    assert (kept.train, kept.val) == (13, 6)
+    assert any("the metric will flatter" in note for note in kept.notes)
+    assert (out / "kept" / "look-alikes-kept.txt").is_file()
+    assert not class_set().inspect(out / "kept")["same_as"].any()
+
+
+def test_pictures_of_other_kinds_are_told(source: Path, out: Path) -> None:
+    layouts.class_folders(source, some(16, 8))
+    put(source / "train" / "disc" / "phone.HEIC", b"...")
+    assert any(".heic (1)" in note for note in class_set().import_from(source, out, {}).notes)
+
+
 def test_one_picture_with_two_classes_is_left_out_and_told(source: Path, out: Path) -> None:
     layouts.class_folders(source, some(16, 8))
     first = some(16, 8)[1]
@@ -223,6 +250,19 @@ def test_open_classes_are_the_source_s_own(source: Path, out: Path) -> None:
     kind.import_from(source, out, {})
     assert kind.classes(out) == ("DISC", "Square", "Yellow Vest")
     assert {case.truth for case in kind.cases(out)} == set(kind.classes(out))
+
+
+def test_open_class_names_that_no_folder_can_have_are_mended(source: Path, out: Path) -> None:
+    lines = ["path,label,split"]
+    for n in range(8):
+        put(source / f"{n}.jpg", scene(np.random.default_rng([3, n]), (CLASSES[n % 2],))[0])
+        lines.append(f"{n}.jpg,{('half/half', '../up', 'fine')[n % 3]},{('train', 'val')[n // 6]}")
+    put(source / "list.csv", "\n".join(lines))
+    kind = class_set(open_classes=True)
+    kind.import_from(source, out, {})
+    assert kind.classes(out) == ("-up", "fine", "half-half")
+    assert all(case.input.is_file() for case in kind.cases(out))
+    assert not list(source.parent.glob("up*"))
 
 
 # --- EXIF ---

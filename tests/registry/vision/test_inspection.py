@@ -14,7 +14,7 @@ from PIL import Image
 
 from monitoring import checks
 from registry.settings import settings
-from registry.vision.dataset import PictureSet
+from registry.vision.picture_set import PictureSet
 from tests.registry.vision.made import box_set, class_set, scene
 
 SMALL = {"seed": 3, "train": 18, "val": 9}
