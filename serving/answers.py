@@ -16,7 +16,7 @@ from serving.worker import Answered, Served
 logger = logging.getLogger("visionloop.serving")
 
 PREDICTION_ID, MODEL, VERSION, ROLE = "X-Prediction-Id", "X-Model", "X-Model-Version", "X-Release-Role"
-ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", "application/json": ".json"}
+ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", "application/json": ".json", "video/webm": ".webm"}
 
 
 def version_headers(served: Served) -> dict[str, str]:
@@ -47,7 +47,9 @@ def answer(answered: Answered, media: str, served: Served, spec: ModelSpec) -> R
         }
         return JSONResponse(content, headers=headers)
     name = f"{served.model}-{answered.id[:8]}{_ending(media, answered.payload, spec)}"
-    headers["Content-Disposition"] = f'{"inline" if media.startswith("image/") else "attachment"}; filename="{name}"'
+    headers["Content-Disposition"] = (
+        f'{"inline" if media.startswith(("image/", "video/")) else "attachment"}; filename="{name}"'
+    )
     return Response(answered.payload, media_type=media, headers=headers)
 
 

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from registry.errors import BadInput, TooLarge, UnsupportedMedia
 
-MULTIPART = "multipart/form-data"
+MULTIPART, RAW = "multipart/form-data", "application/octet-stream"
 FIELD = "file"
 MIB = 1 << 20
 
@@ -23,7 +23,7 @@ def content_type(request: Request) -> str:
 async def read_body(request: Request, takes: Sequence[str], max_bytes: int) -> bytes:
     """The uploaded file's bytes.
 
-    A body without a content type is taken as raw bytes: the decoder finds out what it is.
+    A body without a content type, or declared as mere bytes, is taken: the decoder finds out what it is.
 
     Raises:
         UnsupportedMedia: a content type that is not in `takes` (415).
@@ -31,7 +31,7 @@ async def read_body(request: Request, takes: Sequence[str], max_bytes: int) -> b
         BadInput: empty, a broken multipart body, or one without the field `file` (422).
     """
     declared = content_type(request)
-    if declared and declared != MULTIPART and declared not in takes:
+    if declared and declared not in (MULTIPART, RAW, *takes):
         raise UnsupportedMedia(
             f"the content type is {declared}",
             expected=f"{', '.join(takes)}, or {MULTIPART} with the field {FIELD!r}",

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.errors import BadInput, MissingService, VisionloopError
+from registry.errors import BadInput, MissingService, TooLarge, VisionloopError
 from registry.media import Prediction
 from registry.predictor import Predictor
 from registry.runtime import default_threads
 from registry.settings import settings
+from registry.vision import media_types
 from serving.negotiation import JPEG, JSON, Wanted
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from registry.vision.explain import Explanation
 
 logger = logging.getLogger("visionloop.serving")
+
+GRACE_S = 1.0
+"""So that work which watches the time itself is the one to say why it ended."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,32 @@ class Answered:
     elapsed_ms: float
     image: bytes | None = None
     explanation: Explanation | BadInput | None = None
+
+
+class Stopwatch:
+    """Ends the work on a video that takes longer than a caller waits for; given to the predictor as `told`.
+
+    From `SURE_S` seconds on it also ends one that would take more than twice as long at its pace.
+    """
+
+    SURE_S = 5.0
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit = limit_s
+        self._began = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Raises TooLarge."""
+        spent = time.monotonic() - self._began
+        needed = spent * total / max(done, 1)
+        if spent <= self._limit and not (spent >= self.SURE_S and needed > 2 * self._limit):
+            return
+        raise TooLarge(
+            f"the video would take about {needed:,.0f} s here: {done:,} of its {total:,} frames took {spent:.0f} s",
+            expected=f"a video that is done within {self._limit:g} s, about {done * self._limit / spent:,.0f} frames",
+            mend="use the command line, which has no limit (`visionloop predict MODEL FILE --out OUT.webm`), cut the "
+            "video, or raise request_timeout_s",
+        )
 
 
 class Worker:
@@ -130,9 +160,10 @@ class Worker:
                 mend="try again in a second",
             )
         limit = settings().request_timeout_s
-        call = asyncio.get_running_loop().run_in_executor(self._pool, self._predict, body, caller, wants)
+        watch = Stopwatch(limit)
+        call = asyncio.get_running_loop().run_in_executor(self._pool, self._predict, body, caller, wants, watch)
         try:
-            return await asyncio.wait_for(call, limit)
+            return await asyncio.wait_for(call, limit + GRACE_S)
         except TimeoutError as error:
             raise MissingService(
                 f"no answer within {limit:g} s",
@@ -140,11 +171,11 @@ class Worker:
                 mend="try again, send a smaller input, or raise request_timeout_s",
             ) from error
 
-    def _predict(self, body: bytes, caller: str, wants: Wanted) -> Answered:
+    def _predict(self, body: bytes, caller: str, wants: Wanted, watch: Stopwatch) -> Answered:
         assert self._predictor is not None
         began, identity = time.perf_counter(), uuid.uuid4().hex
         try:
-            prediction = self._predictor(body)
+            prediction = self._predictor(body, wants.media, watch)
             predicted = time.perf_counter()
             formats = self._predictor.spec.render.FORMATS
             explanation = self._explain(body, prediction, wants) if wants.explain else None
@@ -211,8 +242,10 @@ class Worker:
         self._log.record(record, body)
 
     def _suffix(self, body: bytes | None) -> str:
-        """The file ending to keep the input under: a gzipped body takes the ending that says so."""
+        """The file ending to keep the input under: what its first bytes say; a gzipped body takes one that says so."""
         assert self._predictor is not None
         extensions = self._predictor.spec.extensions
+        if body is not None and (found := media_types.ending(body)) in extensions:
+            return found
         packed = body is not None and body[:2] == b"\x1f\x8b"
         return next((e for e in extensions if e.endswith(".gz") == packed), extensions[0])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flows.cli import clip
 from flows.cli.options import local_option, model_argument, prepare
 from flows.cli.teller import telling
 from registry import catalog
@@ -131,7 +132,10 @@ def rollback(model: str) -> None:
 )
 @click.option("--local", is_flag=True, help="Run the champion's bundle in this process instead of asking the service.")
 def predict(model: str, file: Path, out: Path | None, explain: Path | None, local: bool) -> None:
-    """Run FILE through MODEL and print the JSON answer, or write a mask or a picture with --out."""
+    """Run FILE through MODEL and print the JSON answer, or write a mask or a picture with --out.
+
+    A video is always worked on in this process, however long it takes; --out OUT.webm writes OUT.json beside it.
+    """
     spec = catalog.get(model)
     if not file.is_file():
         raise BadInput(
@@ -140,6 +144,9 @@ def predict(model: str, file: Path, out: Path | None, explain: Path | None, loca
     media = _media(spec.media_out, out)
     if explain and explain.suffix.lower() not in (".jpg", ".jpeg"):
         raise BadInput(f"{explain} is not the name of a JPEG", expected="an ending of .jpg or .jpeg", mend="correct it")
+    if clip.is_clip(file):
+        clip.predict(model, file, out, media, explain is not None)
+        return
     raw, heat = (_predict_here if local else _ask)(model, file, media, explain is not None)
     if out or explain:
         from registry.files import write_file

@@ -23,6 +23,7 @@ from registry.vision import detection, drawing, video, webm
 from registry.vision.detection import Detections
 from registry.vision.following import Book, ClipResult
 from registry.vision.mean_ap import TrueBoxes
+from registry.vision.media_types import is_video
 from registry.vision.overlap import ahead
 from registry.vision.picture import decode as decode_picture
 from registry.vision.picture import to_jpeg
@@ -333,7 +334,7 @@ def _sheet(tiles: list[ByteArray]) -> ByteArray:
 
 def decode(body: bytes, max_pixels: int) -> Picture | Clip:
     """A picture or a clip, whichever the file is. Raises as `picture.decode` and `video.open_clip`."""
-    return video.open_clip(body, max_pixels) if video.is_video(body) else decode_picture(body, max_pixels)
+    return video.open_clip(body, max_pixels) if is_video(body) else decode_picture(body, max_pixels)
 
 
 def glimpse(sample: Picture | Clip) -> Picture:

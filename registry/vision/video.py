@@ -7,7 +7,7 @@ open files and addresses that the video names.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,8 @@ from registry.errors import BadInput, TooLarge, UnsupportedMedia
 from registry.media import ByteArray, Clip
 from registry.runtime import default_threads
 from registry.settings import settings
+from registry.vision.media_types import Container
+from registry.vision.media_types import container as container_of
 
 EXPECTED = "a video: MP4, WebM, Matroska, QuickTime, AVI, MPEG, Ogg, FLV or WMV"
 MIN_SIDE = 8
@@ -32,33 +34,6 @@ MAX_FRAME_PIXELS = 4096 * 4096
 """Of one frame, whatever is allowed for pictures: some ten frames are in memory at a time."""
 MAX_FPS = 240
 _BUFFER = 1 << 18
-_PICTURE_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"avif", b"avis")
-_ASF = bytes.fromhex("3026b2758e66cf11")
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """A container format: its name, FFmpeg's demuxer, and the ending that such a file usually has."""
-
-    title: str
-    demuxer: str
-    ending: str
-    is_it: Callable[[bytes], bool]
-
-
-_KINDS = (
-    _Kind("MP4", "mov", ".mp4", lambda b: b[4:8] == b"ftyp" and b[8:12] not in (*_PICTURE_BRANDS, b"qt  ")),
-    _Kind("QuickTime", "mov", ".mov", lambda b: b[4:12] == b"ftypqt  " or b[4:8] in (b"moov", b"mdat", b"wide")),
-    _Kind("WebM", "matroska", ".webm", lambda b: b.startswith(b"\x1aE\xdf\xa3") and b"webm" in b[:64]),
-    _Kind("Matroska", "matroska", ".mkv", lambda b: b.startswith(b"\x1aE\xdf\xa3")),
-    _Kind("AVI", "avi", ".avi", lambda b: b.startswith(b"RIFF") and b[8:11] == b"AVI"),
-    _Kind("MPEG-TS", "mpegts", ".ts", lambda b: len(b) > 376 and b[0] == b[188] == b[376] == 0x47),
-    _Kind("MPEG-TS", "mpegts", ".m2ts", lambda b: len(b) > 388 and b[4] == b[196] == b[388] == 0x47),
-    _Kind("MPEG", "mpeg", ".mpg", lambda b: b.startswith(b"\x00\x00\x01\xba")),
-    _Kind("Ogg", "ogg", ".ogv", lambda b: b.startswith(b"OggS")),
-    _Kind("FLV", "flv", ".flv", lambda b: b.startswith(b"FLV\x01")),
-    _Kind("WMV", "asf", ".wmv", lambda b: b.startswith(_ASF)),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,22 +70,6 @@ class _Counted:
     encrypted: bool
 
 
-def is_video(body: bytes) -> bool:
-    """Whether the first bytes are those of a video file (or of a sound file in such a container)."""
-    return _kind(body) is not None
-
-
-def ending(body: bytes) -> str:
-    """The file ending for such a body, with its dot; empty if it is no video."""
-    kind = _kind(body)
-    return kind.ending if kind else ""
-
-
-def _kind(body: bytes) -> _Kind | None:
-    head = body[:512]
-    return next((kind for kind in _KINDS if kind.is_it(head)), None)
-
-
 def open_clip(body: bytes, max_pixels: int = MAX_FRAME_PIXELS, max_seconds: float | None = None) -> Clip:
     """Looks a video over without decoding more than its first frame.
 
@@ -129,7 +88,7 @@ def open_clip(body: bytes, max_pixels: int = MAX_FRAME_PIXELS, max_seconds: floa
     """
     limit = settings().max_video_s if max_seconds is None else max_seconds
     max_pixels = min(max_pixels, MAX_FRAME_PIXELS)
-    kind = _kind(body)
+    kind = container_of(body)
     if kind is None:
         raise UnsupportedMedia(
             f"the file is not a video: it begins with {body[:8]!r}", expected=EXPECTED, mend="choose a video file"
@@ -201,7 +160,7 @@ def _check_length(frames: int, seconds: float, limit: float) -> None:
 
 
 @contextmanager
-def _opened(body: bytes, kind: _Kind, max_pixels: int) -> Iterator[tuple[InputContainer, VideoStream]]:
+def _opened(body: bytes, kind: Container, max_pixels: int) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The container and its picture track, able to be decoded. Frames over `max_pixels` are never allocated.
 
     Raises:
@@ -213,7 +172,7 @@ def _opened(body: bytes, kind: _Kind, max_pixels: int) -> Iterator[tuple[InputCo
         )
     except (av.error.FFmpegError, ValueError, OverflowError) as error:
         raise BadInput(
-            f"the file begins like {kind.title}, but cannot be opened: it has no frames, or its index is missing or damaged",
+            f"the {kind.title} file cannot be opened: it has no frames, or its index is missing or damaged",
             expected="a whole video",
             mend="send the whole file; a recording that was broken off has no index and must be repaired first",
         ) from error
@@ -225,7 +184,7 @@ def _opened(body: bytes, kind: _Kind, max_pixels: int) -> Iterator[tuple[InputCo
         yield container, stream
 
 
-def _picture_track(container: InputContainer, kind: _Kind, max_pixels: int) -> VideoStream:
+def _picture_track(container: InputContainer, kind: Container, max_pixels: int) -> VideoStream:
     tracks = [s for s in container.streams.video if not _is_cover(s)]
     if not tracks:
         kinds = sorted({str(s.type) for s in container.streams}) or ["nothing"]
@@ -299,7 +258,7 @@ def _declared_seconds(container: InputContainer, stream: VideoStream) -> float:
     return container.duration / av.time_base if container.duration else 0.0
 
 
-def _first_frame(body: bytes, kind: _Kind, max_pixels: int, frames: int) -> VideoFrame:
+def _first_frame(body: bytes, kind: Container, max_pixels: int, frames: int) -> VideoFrame:
     with _opened(body, kind, max_pixels) as (container, stream):
         found = next((item for item in _decoded(container, (stream,), stream) if isinstance(item, VideoFrame)), None)
     if found is None:
@@ -342,7 +301,7 @@ class Reader:
     """
 
     def __init__(self, clip: Clip) -> None:
-        kind = _kind(clip.body)
+        kind = container_of(clip.body)
         assert kind is not None
         self._clip = clip
         self._context = _opened(clip.body, kind, MAX_FRAME_PIXELS)
