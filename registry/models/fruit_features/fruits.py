@@ -166,7 +166,7 @@ def _mango(rng: Rng, frame: Frame) -> Layer:
 def _banana(rng: Rng, frame: Frame) -> Layer:
     """One to three fingers: each a bow of `radius`, thick in the middle."""
     skin = vary(rng, ((50, 205, 235), (75, 200, 200), (55, 185, 225))[rng.integers(3)], 8)
-    radius, spots = rng.uniform(1.1, 1.5), rng.random() < 0.5
+    radius, ripe = rng.uniform(1.1, 1.5), rng.random() < 0.5
     freckled = noise(rng, frame, 36) > 0.62
     out = Layer.empty(frame)
     for n in range(int(rng.integers(1, 4))):
@@ -181,7 +181,7 @@ def _banana(rng: Rng, frame: Frame) -> Layer:
         lit = normal + np.sqrt(1 - side**2) * frame.light.z
         ridge = 1 - 0.13 * np.exp(-(((side - 0.25) / 0.09) ** 2)) - 0.1 * np.exp(-(((side + 0.4) / 0.08) ** 2))
         albedo = blend(flat(frame, skin), (50, 85, 100), np.clip((along - 0.86) * 9, 0, 1))
-        if spots:
+        if ripe:
             albedo = blend(albedo, (45, 80, 115), 0.75 * freckled.astype(np.float64))
         light = (frame.light.ambient + (1.1 - frame.light.ambient) * np.maximum(lit, 0)) * ridge
         out.paint(Layer(np.clip(albedo * light[..., None], 0, 255), alpha))

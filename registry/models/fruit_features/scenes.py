@@ -22,7 +22,7 @@ def make(rng: np.random.Generator, n: int) -> Made:
     names = tuple(FRUITS)
     name, several = names[n % len(names)], (n // len(names)) % SEVERAL == SEVERAL - 1
     width, height = (int(side) for side in rng.choice(SIZES, 2))
-    pixels = backdrop(rng, width, height)
+    pixels = _calm(rng, backdrop(rng, width, height))
     light = Light.draw(rng)
     for x, y, radius in _places(rng, width, height, several):
         angle = rng.uniform(-0.7, 0.7) if rng.random() < 0.8 else rng.uniform(-np.pi, np.pi)
@@ -31,14 +31,23 @@ def make(rng: np.random.Generator, n: int) -> Made:
     return Made(to_jpeg(photograph(rng, pixels), QUALITY), name, {"view": "several" if several else "one"})
 
 
+def _calm(rng: np.random.Generator, pixels: ByteArray) -> ByteArray:
+    """Shelves, tables and crates are duller than what lies on them."""
+    image = pixels.astype(np.float64)
+    grey = image.mean(axis=2, keepdims=True)
+    dull = grey + rng.uniform(0.15, 0.5) * (image - grey)
+    level = dull.mean()
+    return np.rint(np.clip(level + rng.uniform(0.4, 0.8) * (dull - level), 0, 255)).astype(np.uint8)
+
+
 def _places(rng: np.random.Generator, width: int, height: int, several: bool) -> list[tuple[int, int, float]]:
     """Centres and radii in pixels, the farthest first. Fruits may overlap and reach over the picture's edge."""
     short = min(width, height)
     if not several:
-        radius = short * rng.uniform(0.2, 0.4)
-        slack = 0.8 * radius
+        radius = short * rng.uniform(0.3, 0.44)
+        slack = 0.95 * radius
         return [(round(rng.uniform(slack, width - slack)), round(rng.uniform(slack, height - slack)), radius)]
-    radius = short * rng.uniform(0.15, 0.24)
+    radius = short * rng.uniform(0.2, 0.27)
     found: list[tuple[int, int, float]] = []
     for _ in range(int(rng.integers(2, 6))):
         for _ in range(6):  # tries for a place that does not cover another fruit's middle
