@@ -1,16 +1,16 @@
-"""Finds firearms in pictures: YOLOv8, fine-tuned where weights are at hand."""
+"""Finds firearms in pictures and videos: YOLOv8 nano."""
 
 from registry.spec import Budget, Metric, ModelSpec
-from registry.vision import picture
+from registry.vision.media_types import DETECTOR_EXTENSIONS, DETECTOR_IN, DETECTOR_OUT
 
 SPEC = ModelSpec(
     name="weapon_detection",
     title="Weapon detection",
     task="detection",
     framework="ultralytics",
-    media_in=picture.MEDIA_IN,
-    media_out=("application/json", "image/jpeg"),
-    extensions=picture.EXTENSIONS,
+    media_in=DETECTOR_IN,
+    media_out=DETECTOR_OUT,
+    extensions=DETECTOR_EXTENSIONS,
     classes=("gun",),
     metric=Metric("map50", "mAP50", floor=0.50),
     budget=Budget(latency_ms=40.0, size_mb=14.0, metric_loss=0.02),

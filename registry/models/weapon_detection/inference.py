@@ -1,4 +1,4 @@
-"""Bytes -> picture -> network input -> firearms, each with its box and score. Training and serving go through here."""
+"""Bytes -> picture or clip -> network input -> firearms, each with its box and score; in a clip also followed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from registry.media import Picture, Prepared
+from registry.media import Clip, Picture, Prepared
 from registry.models.weapon_detection import SPEC
 from registry.parts import Parameters
-from registry.vision import detection, statistics
+from registry.vision import clips, detection, statistics
+from registry.vision.clips import decode
 from registry.vision.detection import Detections, evidence, focus, preprocess
-from registry.vision.picture import decode
 
-__all__ = ["PLAUSIBLE", "decode", "evidence", "focus", "image_statistics", "postprocess", "preprocess"]
+__all__ = ["PLAUSIBLE", "decode", "evidence", "focus", "follow", "image_statistics", "postprocess", "preprocess"]
 
 PLAUSIBLE = statistics.PLAUSIBLE
 
@@ -23,6 +23,9 @@ def postprocess(outputs: Mapping[str, np.ndarray], prepared: Prepared, threshold
     return detection.postprocess(outputs, prepared, thresholds, SPEC.classes)
 
 
-def image_statistics(sample: Picture) -> dict[str, float]:
-    """As `registry.vision.statistics`."""
-    return statistics.picture_statistics(sample.pixels)
+def image_statistics(sample: Picture | Clip) -> dict[str, float]:
+    """As `registry.vision.statistics`; of a clip its first frame's."""
+    return statistics.picture_statistics(clips.glimpse(sample).pixels)
+
+
+follow = clips.follower(preprocess, postprocess, image_statistics)

@@ -28,7 +28,7 @@ def make(rng: np.random.Generator, n: int) -> Made:
     """A picture with its boxes, class `gun`. `n` balances: of five pictures one has no firearm."""
     width, height = SIZES[int(rng.integers(len(SIZES)))]
     guns = 0 if n % 5 == 4 else int(rng.choice([1, 2, 3], p=[0.68, 0.25, 0.07]))
-    things = [True] * guns + [False] * int(rng.integers(1, 4) if not guns else rng.integers(0, 3))
+    things = [True] * guns + [False] * int(rng.integers(1, 4) if not guns else rng.integers(0, 2))
     image = backdrop(rng, width, height).astype(np.float32)
     taken: list[NDArray[np.float64]] = []
     boxes = []
@@ -40,7 +40,7 @@ def make(rng: np.random.Generator, n: int) -> Made:
         mask, colours, corners = placed
         taken.append(corners)
         image = lay(image, mask, colours, shadow=rng.uniform(0.1, 0.5), soft=0.5)
-        if rng.random() < 0.35:
+        if rng.random() < 0.25:
             image = _cover(rng, image, mask)
         if armed:
             x1, y1, x2, y2 = (float(v) for v in corners)
@@ -53,10 +53,10 @@ def _shape(rng: np.random.Generator, armed: bool) -> tuple[list[Part], float, fl
     """A thing, and the least and greatest share of the picture's shorter side that it is long."""
     if not armed:
         names = list(shapes.OTHERS)
-        return shapes.OTHERS[names[int(rng.integers(len(names)))]](rng), 0.25, 0.65
+        return shapes.OTHERS[names[int(rng.integers(len(names)))]](rng), 0.3, 0.75
     if rng.random() < 0.6:
-        return shapes.HANDGUNS[int(rng.integers(len(shapes.HANDGUNS)))](rng), 0.25, 0.65
-    return shapes.LONG_GUNS[int(rng.integers(len(shapes.LONG_GUNS)))](rng), 0.5, 1.05
+        return shapes.HANDGUNS[int(rng.integers(len(shapes.HANDGUNS)))](rng), 0.35, 0.8
+    return shapes.LONG_GUNS[int(rng.integers(len(shapes.LONG_GUNS)))](rng), 0.65, 1.1
 
 
 def _place(
@@ -88,7 +88,7 @@ def _place(
 
 def _pose(rng: np.random.Generator, length: float) -> NDArray[np.float64]:
     """Units -> pixels, [2, 2]: most things lie or are held about level, seen more or less from the side."""
-    turn = rng.normal(0, 0.35) if rng.random() < 0.75 else rng.uniform(-np.pi, np.pi)
+    turn = rng.normal(0, 0.3) if rng.random() < 0.85 else rng.uniform(-np.pi, np.pi)
     squeeze = rng.uniform(0.6, 1.0) if rng.random() < 0.4 else 1.0
     side = -1.0 if rng.random() < 0.5 else 1.0
     c, s = np.cos(turn), np.sin(turn)
