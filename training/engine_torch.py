@@ -180,8 +180,9 @@ class _Loop:
         for module in self.model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None:
                 module.momentum = max(module.momentum, BATCH_NORM_MOMENTUM)
+        # Fused: the default loops over tensors in Python and takes a tenth of a small detector's step.
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+            self.model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
         self.train_cases = [case for case in cases if case.split == "train"]
         self.train_set = hooks.examples(self.train_cases, params, True, recipe.seed)
