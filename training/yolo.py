@@ -5,7 +5,8 @@ none of its callbacks, downloads or settings takes part. A model says in its `ne
 
 ARCHITECTURE: str                    "yolov8n.yaml"
 
-and in its parameters, besides what the engine reads, `image_size`, `score`, `iou`, and those of `training.mosaic`.
+and in its parameters, besides what the engine reads, `image_size`, `score`, `iou`, those of `training.mosaic`, and
+`architecture` where it is to be another one.
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ class YoloHooks:
     def build(self, params: Parameters) -> Yolo:
         """Random weights. The class branches begin at five objects a picture of *this* size: ultralytics assumes 640
         pixels, and at 160 the first hundred steps would only unlearn that."""
-        model = Yolo(self.architecture, len(self.spec.classes))
+        model = Yolo(str(params.get("architecture", self.architecture)), len(self.spec.classes))
         size = int(params["image_size"])
         with torch.no_grad():
             for branch, stride in zip(model.head.cv3, model.head.stride, strict=True):

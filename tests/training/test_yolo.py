@@ -201,6 +201,11 @@ def test_weights_from_the_hub_are_read_as_published(monkeypatch: pytest.MonkeyPa
     assert asked == [f"{yolo.HUB}yolov8n.pt"]
 
 
+def test_parameters_may_name_another_architecture() -> None:
+    model = hooks_for("yolov8n.yaml").build(PARAMS | {"architecture": "yolov5n.yaml"})
+    assert model.state_dict().keys() == hooks_for("yolov5n.yaml").build(PARAMS).state_dict().keys()
+
+
 def test_a_size_that_the_grids_do_not_divide_is_refused() -> None:
     with pytest.raises(SettingsError, match="image_size is 100"):
         hooks_for("yolov8n.yaml").input_shape({"image_size": 100})
