@@ -1,9 +1,11 @@
-"""Starter data: one drawn thing in a drawn place, photographed badly enough to mean something."""
+"""Starter data: one drawn thing before a drawn place that is out of focus, photographed badly enough to mean something."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
+from registry.media import ByteArray
 from registry.models.suspect_classification.pen import Pen
 from registry.models.suspect_classification.things import DRAW
 from registry.vision.backdrop import backdrop, photograph
@@ -12,28 +14,35 @@ from registry.vision.picture import to_jpeg
 
 CLASSES = tuple(DRAW)
 UPRIGHT = ("person", "yellow_vest")
-SMALL, LARGE = 0.32, 0.50  # half the thing's length, as a share of the picture's shorter side
+SMALL, LARGE = 0.34, 0.50  # half the thing's length, as a share of the picture's shorter side
 QUALITY = 88
 
 
 def make(rng: np.random.Generator, n: int) -> Made:
-    """One picture of class `n` modulo 9, 120 to 200 pixels a side; slices: whether the thing is small in it."""
+    """One picture of class `n` modulo 9, 112 to 160 pixels a side; slices: whether the thing is small in it."""
     name = CLASSES[n % len(CLASSES)]
-    width, height = (int(v) for v in rng.integers(120, 201, 2))
-    pixels = backdrop(rng, width, height).copy()
+    width, height = (int(v) for v in rng.integers(112, 161, 2))
+    pixels = _behind(rng, backdrop(rng, width, height))
     share = float(rng.uniform(SMALL, LARGE))
     scale = share * min(width, height)
-    turn = rng.normal(0, 0.1 if name in UPRIGHT else 0.4)
-    room_x, room_y = max(0.0, width / 2 - scale), max(0.0, height / 2 - scale)
+    room_x, room_y = width / 2 - scale, height / 2 - scale
     pen = Pen(
         pixels,
         x=width / 2 + rng.uniform(-1, 1) * room_x,
         y=height / 2 + rng.uniform(-1, 1) * room_y,
         scale=scale,
-        turn=float(turn),
+        turn=float(rng.normal(0, 0.08 if name in UPRIGHT else 0.3)),
         mirrored=bool(rng.random() < 0.5),
-        squeeze=float(rng.uniform(0.8, 1.0)),
+        squeeze=float(rng.uniform(0.85, 1.0)),
     )
     DRAW[name](rng, pen)
     size = "small" if share < (SMALL + LARGE) / 2 else "large"
     return Made(to_jpeg(photograph(rng, pixels), QUALITY), name, {"size": size})
+
+
+def _behind(rng: np.random.Generator, place: ByteArray) -> ByteArray:
+    """The place as a lens that is focused on something nearer shows it: blurred, and paler for the air between."""
+    sigma, air = rng.uniform(1.5, 4.0), rng.uniform(0.3, 0.6)
+    blurred = cv2.GaussianBlur(place, (0, 0), sigma)
+    pale = np.full_like(blurred, rng.integers(150, 236))
+    return np.asarray(cv2.addWeighted(blurred, 1 - air, pale, air, 0), dtype=np.uint8)
