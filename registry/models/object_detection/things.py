@@ -214,14 +214,14 @@ def banana(rng: np.random.Generator) -> list[Part]:
 
 
 THINGS: Mapping[str, tuple[Callable[[np.random.Generator], list[Part]], float, float, float]] = {
-    "person": (person, 0.35, 0.9, 0.06),
-    "car": (car, 0.3, 0.8, 0.05),
-    "traffic light": (traffic_light, 0.25, 0.6, 0.06),
-    "stop sign": (stop_sign, 0.2, 0.5, 0.08),
-    "umbrella": (umbrella, 0.3, 0.65, 0.12),
-    "bottle": (bottle, 0.3, 0.7, 0.15),
-    "cup": (cup, 0.2, 0.5, 0.08),
-    "banana": (banana, 0.2, 0.5, 3.0),
+    "person": (person, 0.45, 0.95, 0.06),
+    "car": (car, 0.4, 0.95, 0.05),
+    "traffic light": (traffic_light, 0.35, 0.7, 0.06),
+    "stop sign": (stop_sign, 0.28, 0.6, 0.08),
+    "umbrella": (umbrella, 0.35, 0.75, 0.12),
+    "bottle": (bottle, 0.4, 0.8, 0.15),
+    "cup": (cup, 0.28, 0.6, 0.08),
+    "banana": (banana, 0.28, 0.65, 3.0),
 }
 """Class -> how it is drawn, the least and greatest of its longer side as a share of the picture's shorter one, and how
 far it may lean, radians (standard deviation; anything above 1 lies as it fell)."""
