@@ -26,7 +26,12 @@ PARTS = {
     "score": parts.ScorePart,
     "shift": parts.ShiftPart,
 }
-TORCH_HOOKS = ("build", "examples", "input_shape", "keep", "loss", "metric_parts", "preprocessing", "thresholds")
+COMMON_HOOKS = ("OUTPUTS", "input_shape", "preprocessing", "thresholds")
+HOOKS = {
+    "torch": (*COMMON_HOOKS, "build", "examples", "loss", "keep"),
+    "keras": (*COMMON_HOOKS, "build", "examples", "loss", "keep"),
+    "ultralytics": (*COMMON_HOOKS, "ARCHITECTURE"),
+}
 
 
 @pytest.fixture(params=catalog.names())
@@ -57,9 +62,8 @@ def test_each_part_has_the_functions_of_its_protocol(spec: ModelSpec, part: str)
 
 
 def test_training_hooks_are_there(spec: ModelSpec) -> None:
-    if spec.framework == "torch":
-        assert all(hasattr(spec.network, hook) for hook in TORCH_HOOKS)
-        assert "embedding" in spec.network.OUTPUTS
+    assert [hook for hook in HOOKS[spec.framework] if not hasattr(spec.network, hook)] == []
+    assert "embedding" in spec.network.OUTPUTS
 
 
 def test_stages_and_parameters_know_the_model(spec: ModelSpec) -> None:
