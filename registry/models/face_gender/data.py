@@ -1,0 +1,11 @@
+"""The data set: pictures with a box for every face, in YOLO's layout; the class is what the face is labelled."""
+
+from __future__ import annotations
+
+from registry.models.face_gender import SPEC, scenes
+from registry.vision.dataset import BoxSet
+
+_set = BoxSet(SPEC.name, SPEC.classes, scenes.make, train=240, val=120)
+
+synthesise, synthesise_stream, import_from = _set.synthesise, _set.synthesise_stream, _set.import_from
+cases, add, inspect, checks = _set.cases, _set.add, _set.inspect, _set.checks
