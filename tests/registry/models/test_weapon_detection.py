@@ -99,3 +99,20 @@ def test_an_answer_says_where_the_firearm_is_and_draws_it() -> None:
     assert np.abs(drawn.pixels.astype(int) - bare.pixels).max() > 100
     true = mean_ap.truth(item.truth)
     assert spec.render.picture(sample, result, true) != spec.render.picture(sample, result)
+
+
+def test_an_untrained_network_finds_none_of_the_starter_datas_firearms() -> None:
+    from training import engine_torch, engines
+
+    spec = catalog.get("weapon_detection")
+    params = {"image_size": 160}
+    hooks = engines.hooks_of(spec)
+    session = engine_torch.session(hooks, engine_torch.build(hooks, params, seed=1))
+    items = spec.data.synthesise_stream(8, seed=2)
+    prepared = [spec.inference.preprocess(spec.inference.decode(item.input, 1_000_000), params) for item in items]
+    outputs = session(np.concatenate([one.batch for one in prepared]))
+    results = [
+        spec.inference.postprocess({k: v[n : n + 1] for k, v in outputs.items()}, one, hooks.thresholds(params))
+        for n, one in enumerate(prepared)
+    ]
+    assert spec.score.score(results, [spec.score.truth(item.truth) for item in items]) < 0.1
