@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -36,6 +37,8 @@ def make_clip(
     options: Mapping[str, str] | None = None,
     encoder: Mapping[str, str] | None = None,
     scenes: Sequence[ByteArray] | None = None,
+    aspect: Fraction | None = None,
+    path: Path | None = None,
 ) -> bytes:
     """A video.
 
@@ -44,14 +47,18 @@ def make_clip(
         sound: codec of a 440 Hz tone as long as the pictures; empty: none.
         times: seconds of each frame, for a variable rate.
         scenes: what to show instead of `scene`.
+        aspect: width of a pixel over its height.
+        path: where to make it, for what FFmpeg cannot do in memory.
     """
     file = io.BytesIO()
-    with av.open(file, "w", format=container, options=dict(options or {})) as out:
+    with av.open(str(path) if path else file, "w", format=container, options=dict(options or {})) as out:
         video = out.add_stream(codec, rate=fps, options=dict(encoder or {}))
         video.width, video.height, video.pix_fmt = *size, pixel_format
         video.codec_context.time_base = Fraction(1, 1000) if times else Fraction(1, fps)
         if rotation:
             video.set_display_rotation(-rotation)
+        if aspect:
+            video.codec_context.sample_aspect_ratio = aspect
         tone = out.add_stream(sound, rate=48_000, layout="mono") if sound else None
         for number in range(frames):
             pixels = scenes[number] if scenes else scene(number, *size)
@@ -62,7 +69,7 @@ def make_clip(
         out.mux(video.encode(None))
         if tone is not None:
             _play(out, tone, frames / fps)
-    return file.getvalue()
+    return path.read_bytes() if path else file.getvalue()
 
 
 def _play(out: av.container.OutputContainer, tone: av.AudioStream, seconds: float) -> None:

@@ -39,7 +39,7 @@ class WebmWriter:
         width, height: of a frame, pixels.
         fps: average frames per second; times are given frame by frame.
         seconds: expected duration, to keep room at the front of the file for its index.
-        aspect: width of a pixel over its height.
+        aspect: width of a pixel over its height; the pixels of the file are square.
         sound: the track that `sound` will be given packets of, or None. Copied where WebM takes it, else made Opus.
     """
 
@@ -52,6 +52,8 @@ class WebmWriter:
         aspect: float = 1.0,
         sound: AudioStream | None = None,
     ) -> None:
+        # PyAV cannot tell the muxer of an aspect ratio, so what is not square is made so.
+        self._size = width, height = square(width, height, aspect)
         self._file = io.BytesIO()
         cues = _BYTES_PER_CUE * (int(seconds / KEYFRAME_S) + 8)
         self._container = av.open(self._file, "w", format="webm", options={"reserve_index_space": str(128 + cues)})
@@ -76,8 +78,6 @@ class WebmWriter:
         context.gop_size = max(1, round(KEYFRAME_S * fps))
         context.thread_count = min(default_threads(), 8)
         context.colorspace, context.color_range = _BT601, _LIMITED
-        if abs(aspect - 1) > 0.001:
-            context.sample_aspect_ratio = Fraction(aspect).limit_denominator(255)
         self._sound = _Sound(self._container, sound) if sound is not None else None
         self._last: Packet | None = None
 
@@ -88,6 +88,8 @@ class WebmWriter:
 
     def add(self, pixels: ByteArray, at: float, lasts: float) -> None:
         """Appends a frame, uint8 [height, width, 3] BGR, shown from `at` for `lasts` seconds (the next one ends it)."""
+        if (pixels.shape[1], pixels.shape[0]) != self._size:
+            pixels = np.asarray(cv2.resize(pixels, self._size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
         frame = to_yuv(pixels)
         frame.pts, frame.time_base = round(at / TICKS), TICKS
         frame.duration = max(1, round((at + lasts) / TICKS) - frame.pts)
@@ -112,6 +114,13 @@ class WebmWriter:
     def abandon(self) -> None:
         """Frees the encoder where the file will not be wanted."""
         self._container.close()
+
+
+def square(width: int, height: int, aspect: float) -> tuple[int, int]:
+    """The size that a frame has when its pixels, `aspect` times as wide as high, are made square by stretching."""
+    if not 0.1 < aspect < 10 or abs(aspect - 1) < 0.001:
+        return width, height
+    return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
 
 
 def to_yuv(pixels: ByteArray) -> VideoFrame:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -175,6 +177,24 @@ def test_a_truncated_video_is_taken_as_far_as_it_goes(share: float) -> None:
     assert 0 < clip.frames < 40
     assert "cut off" in clip.notes[0]
     assert 0 < len(list(video.frames(clip))) <= clip.frames
+
+
+def test_a_truncated_mp4_with_its_index_in_front_says_how_much_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "clip.mp4"
+    body = make_clip(40, encoder={"g": "10"}, path=file, options={"movflags": "faststart"})
+    assert body.index(b"moov") < body.index(b"mdat")
+    clip = video.open_clip(body[: len(body) * 8 // 10])
+    assert 5 < clip.frames < 40
+    assert clip.notes == (f"the file is cut off: {clip.frames} of 40 frames are there",)
+    assert 0 < len(list(video.frames(clip))) <= clip.frames
+
+
+@pytest.mark.parametrize(("aspect", "size"), [(Fraction(4, 3), (128, 64)), (Fraction(1, 2), (96, 128))])
+def test_pixels_that_are_not_square_are_made_so(aspect: Fraction, size: tuple[int, int]) -> None:
+    clip = video.open_clip(make_clip(4, aspect=aspect))
+    assert (clip.width, clip.height) == (96, 64)
+    again = video.open_clip(written(clip))
+    assert (again.width, again.height) == size
 
 
 def test_damage_in_the_middle_loses_only_what_is_damaged() -> None:
