@@ -40,7 +40,11 @@ class Predictor:
         self._network = open_session(bundle.path / manifest.network, manifest.engine, manifest.numerics, threads)
         self._inference = self.spec.inference
         assets = bundle.path / ASSETS
-        self._constants = manifest.preprocessing | ({"assets": str(assets)} if assets.is_dir() else {})
+        self._constants = {
+            **manifest.preprocessing,
+            **({"assets": str(assets)} if assets.is_dir() else {}),
+            "size_mb": manifest.chosen.size_mb,  # for models whose answer says how large they are
+        }
 
     @classmethod
     def load(cls, path: Path, threads: int = 0, max_voxels: int = 64_000_000) -> Predictor:

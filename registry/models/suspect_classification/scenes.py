@@ -14,14 +14,14 @@ from registry.vision.picture import to_jpeg
 
 CLASSES = tuple(DRAW)
 UPRIGHT = ("person", "yellow_vest")
-SMALL, LARGE = 0.34, 0.50  # half the thing's length, as a share of the picture's shorter side
+SMALL, LARGE = 0.38, 0.50  # half the thing's length, as a share of the picture's shorter side
 QUALITY = 88
 
 
 def make(rng: np.random.Generator, n: int) -> Made:
-    """One picture of class `n` modulo 9, 112 to 160 pixels a side; slices: whether the thing is small in it."""
+    """One picture of class `n` modulo 9, 128 to 152 pixels a side; slices: whether the thing is small in it."""
     name = CLASSES[n % len(CLASSES)]
-    width, height = (int(v) for v in rng.integers(112, 161, 2))
+    width, height = (int(v) for v in rng.integers(128, 153, 2))
     pixels = _behind(rng, backdrop(rng, width, height))
     share = float(rng.uniform(SMALL, LARGE))
     scale = share * min(width, height)
