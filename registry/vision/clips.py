@@ -9,17 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from registry.errors import BadInput, NotAcceptable
 from registry.media import ByteArray, Clip, FloatArray, Picture, Prediction, Prepared
 from registry.parts import Parameters, Told
-from registry.vision import detection, drawing, video, webm
+from registry.vision import detection, video, webm
+from registry.vision.annotated import annotate, sheet, tile
 from registry.vision.detection import Detections
 from registry.vision.following import Book, ClipResult
 from registry.vision.mean_ap import TrueBoxes
@@ -36,7 +36,7 @@ DEPTH = 2
 """Frames that wait between two steps."""
 SAMPLED = 32
 """Frames whose image statistics are taken, evenly spread."""
-SHEET_TILES, SHEET_TILE = 6, 426
+SHEET_TILES = 6
 EMBEDDING = "embedding"
 
 Network = Callable[[FloatArray], dict[str, FloatArray]]
@@ -233,10 +233,11 @@ class _Run:
 
     def _draw(self, work: _Work) -> None:
         assert work.shown is not None
+        assert work.ids is not None
         if self._writer is not None:
             work.drawn = annotate(work.frame.pixels, work.shown, work.ids)
         if work.frame.number in self._on_sheet:
-            self._tiles.append(_tile(work.frame, work.shown, work.ids))
+            self._tiles.append(tile(work.frame, work.shown, work.ids))
 
     def _write(self, work: _Work) -> None:
         if self._writer is not None and work.drawn is not None:
@@ -259,7 +260,7 @@ class _Run:
         notes = [*self.clip.notes, *self._reader.notes, *(self._writer.notes if self._writer else ())]
         if self._book.frames < self.clip.frames:
             notes.append(f"{self._book.frames} of {self.clip.frames} frames could be decoded")
-        result = ClipResult(self.clip, self._book, _sheet(self._tiles), self._video, tuple(notes))
+        result = ClipResult(self.clip, self._book, sheet(self._tiles), self._video, tuple(notes))
         names = self._statistics[0]
         return Prediction(
             sample=self.clip,
@@ -274,59 +275,7 @@ class _Run:
 def _as_found(found: Detections) -> Detections:
     """All of them count as found, whatever their score."""
     lowest = float(found.scores.min()) if len(found) else found.threshold
-    return Detections(
-        found.boxes,
-        found.scores,
-        found.classes,
-        found.names,
-        found.width,
-        found.height,
-        min(found.threshold, lowest),
-        found.notes,
-    )
-
-
-def annotate(pixels: ByteArray, found: Detections, ids: Any) -> ByteArray:
-    """uint8 [H, W, 3] BGR with boxes, classes, scores and track ids drawn in."""
-    labels = [
-        f"{found.names[kind]} {100 * score:.0f} %" + (f" #{track}" if track else "")
-        for kind, score, track in zip(
-            found.classes.tolist(), found.scores.tolist(), np.asarray(ids).tolist(), strict=True
-        )
-    ]
-    return drawing.boxes(pixels, found.boxes, labels, found.classes.tolist())
-
-
-def _tile(frame: Frame, found: Detections, ids: Any) -> ByteArray:
-    height, width = frame.pixels.shape[:2]
-    scale = SHEET_TILE / max(width, height)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(frame.pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    scaled = Detections(
-        (found.boxes * np.float32(scale)).astype(np.float32),
-        found.scores,
-        found.classes,
-        found.names,
-        size[0],
-        size[1],
-        found.threshold,
-    )
-    minutes, seconds = divmod(frame.at, 60)
-    drawn = annotate(np.asarray(small, dtype=np.uint8), scaled, ids)
-    return drawing.legend(drawn, (), f"frame {frame.number}, {minutes:.0f}:{seconds:04.1f}")
-
-
-def _sheet(tiles: list[ByteArray]) -> ByteArray:
-    """Tiles of one size side by side, three to a row."""
-    height, width = tiles[0].shape[:2] if tiles else (1, 1)
-    across = min(3, max(1, len(tiles)))
-    down = max(1, -(-len(tiles) // across))
-    gap = 6
-    canvas = np.full((down * (height + gap) + gap, across * (width + gap) + gap, 3), drawing.INK, dtype=np.uint8)
-    for n, tile in enumerate(tiles):
-        top, left = gap + n // across * (height + gap), gap + n % across * (width + gap)
-        canvas[top : top + height, left : left + width] = tile
-    return canvas
+    return replace(found, threshold=min(found.threshold, lowest))
 
 
 # What a model of pictures and clips has in its modules, as they are.

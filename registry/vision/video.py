@@ -1,16 +1,9 @@
-"""Videos as files: what they are, whether they can be played, and their frames as a player would show them.
-
-FFmpeg (through PyAV) reads from memory, only with the demuxer that the first bytes call for: others could be made to
-open files and addresses that the video names.
-"""
+"""Videos as files: what they are, whether they can be played, and their frames as a player would show them."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import av
 import cv2
@@ -23,17 +16,15 @@ from av.video.stream import VideoStream
 
 from registry.errors import BadInput, TooLarge, UnsupportedMedia
 from registry.media import ByteArray, Clip
-from registry.runtime import default_threads
 from registry.settings import settings
+from registry.vision.demuxed import EXPECTED, decoded, opened, rotation, sound_track, upright
 from registry.vision.media_types import Container
 from registry.vision.media_types import container as container_of
 
-EXPECTED = "a video: MP4, WebM, Matroska, QuickTime, AVI, MPEG, Ogg, FLV or WMV"
 MIN_SIDE = 8
 MAX_FRAME_PIXELS = 4096 * 4096
 """Of one frame, whatever is allowed for pictures: some ten frames are in memory at a time."""
 MAX_FPS = 240
-_BUFFER = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,12 +84,12 @@ def open_clip(body: bytes, max_pixels: int = MAX_FRAME_PIXELS, max_seconds: floa
         raise UnsupportedMedia(
             f"the file is not a video: it begins with {body[:8]!r}", expected=EXPECTED, mend="choose a video file"
         )
-    with _opened(body, kind, max_pixels) as (container, stream):
+    with opened(body, kind, max_pixels) as (container, stream):
         _check_frame_size(stream.codec_context.width, stream.codec_context.height, max_pixels, kind.title)
         found = _count(container, stream)
         declared, told = stream.frames, _declared_seconds(container, stream)
         rate = stream.average_rate or stream.guessed_rate
-        audio = _sound_track(container) is not None
+        audio = sound_track(container) is not None
     if not found.frames:
         raise BadInput(
             f"the {kind.title} file holds no frames", expected=EXPECTED, mend="record it again, or send the whole file"
@@ -116,7 +107,7 @@ def open_clip(body: bytes, max_pixels: int = MAX_FRAME_PIXELS, max_seconds: floa
         body=body,
         width=width,
         height=height,
-        rotation=_rotation(first),
+        rotation=rotation(first),
         frames=found.frames,
         fps=fps,
         seconds=seconds,
@@ -159,68 +150,6 @@ def _check_length(frames: int, seconds: float, limit: float) -> None:
         )
 
 
-@contextmanager
-def _opened(body: bytes, kind: Container, max_pixels: int) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The container and its picture track, able to be decoded. Frames over `max_pixels` are never allocated.
-
-    Raises:
-        UnsupportedMedia, TooLarge, BadInput: as `open_clip`.
-    """
-    try:
-        container = av.open(
-            io.BytesIO(body), "r", format=kind.demuxer, options={"max_pixels": str(max_pixels)}, buffer_size=_BUFFER
-        )
-    except (av.error.FFmpegError, ValueError, OverflowError) as error:
-        raise BadInput(
-            f"the {kind.title} file cannot be opened: it has no frames, or its index is missing or damaged",
-            expected="a whole video",
-            mend="send the whole file; a recording that was broken off has no index and must be repaired first",
-        ) from error
-    with container:
-        stream = _picture_track(container, kind, max_pixels)
-        context = stream.codec_context
-        context.thread_type = "AUTO"
-        context.thread_count = default_threads()
-        yield container, stream
-
-
-def _picture_track(container: InputContainer, kind: Container, max_pixels: int) -> VideoStream:
-    tracks = [s for s in container.streams.video if not _is_cover(s)]
-    if not tracks:
-        kinds = sorted({str(s.type) for s in container.streams}) or ["nothing"]
-        raise BadInput(
-            f"the {kind.title} file has no picture track: it holds {', '.join(kinds)} only",
-            expected=EXPECTED,
-            mend="choose another file",
-        )
-    readable = [s for s in tracks if s.codec_context is not None]
-    if not readable:
-        raise UnsupportedMedia(
-            f"the {kind.title} file's pictures are in a codec that cannot be decoded here",
-            expected="H.264, H.265, VP8, VP9, AV1, MPEG-4 or another codec that FFmpeg knows",
-            mend="convert it, e.g. `ffmpeg -i IN -c:v libx264 OUT.mp4`",
-        )
-    best = max(readable, key=lambda s: (s.codec_context.width * s.codec_context.height, -s.index))
-    context = best.codec_context
-    if not context.width * context.height:
-        raise TooLarge(
-            f"the {kind.title} file's frames have no size, or one of more than {max_pixels / 1e6:.3g} megapixels",
-            expected=f"at most {max_pixels / 1e6:.3g} megapixels a frame",
-            mend="scale it down first, e.g. to 1920 x 1080",
-        )
-    return best
-
-
-def _is_cover(stream: VideoStream) -> bool:
-    """A cover picture in a sound file is a video stream to FFmpeg."""
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
-
-
-def _sound_track(container: InputContainer) -> AudioStream | None:
-    """The first sound track that can be decoded."""
-    return next((s for s in container.streams.audio if s.codec_context is not None), None)
-
-
 def _count(container: InputContainer, stream: VideoStream) -> _Counted:
     frames, damaged, encrypted = 0, 0, False
     first: float | None = None
@@ -259,8 +188,8 @@ def _declared_seconds(container: InputContainer, stream: VideoStream) -> float:
 
 
 def _first_frame(body: bytes, kind: Container, max_pixels: int, frames: int) -> VideoFrame:
-    with _opened(body, kind, max_pixels) as (container, stream):
-        found = next((item for item in _decoded(container, (stream,), stream) if isinstance(item, VideoFrame)), None)
+    with opened(body, kind, max_pixels) as (container, stream):
+        found = next((item for item in decoded(container, (stream,), stream) if isinstance(item, VideoFrame)), None)
     if found is None:
         raise BadInput(
             f"none of the {frames} frames of the {kind.title} file can be decoded",
@@ -268,27 +197,6 @@ def _first_frame(body: bytes, kind: Container, max_pixels: int, frames: int) -> 
             mend="send the whole file, or convert it first",
         )
     return found
-
-
-def _decoded(
-    container: InputContainer, tracks: tuple[VideoStream | AudioStream, ...], stream: VideoStream
-) -> Iterator[VideoFrame | Packet]:
-    """Frames of `stream` in the order they are shown, packets of the other track between them. What cannot be decoded
-    is left out; a file that breaks off ends there."""
-    packets = container.demux(*tracks)
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, av.error.FFmpegError):
-            return
-        if packet.stream_index != stream.index:
-            if packet.size:
-                yield packet
-            continue
-        try:
-            yield from stream.decode(packet)
-        except av.error.FFmpegError:
-            continue
 
 
 class Reader:
@@ -304,9 +212,9 @@ class Reader:
         kind = container_of(clip.body)
         assert kind is not None
         self._clip = clip
-        self._context = _opened(clip.body, kind, MAX_FRAME_PIXELS)
+        self._context = opened(clip.body, kind, MAX_FRAME_PIXELS)
         self._container, self._stream = self._context.__enter__()
-        self.sound = _sound_track(self._container)
+        self.sound = sound_track(self._container)
         self.notes: list[str] = []
         ratio = self._stream.sample_aspect_ratio
         aspect = float(ratio) if ratio else 1.0
@@ -329,7 +237,7 @@ class Reader:
             tracks = (self._stream, self.sound)
         step = 1 / self._clip.fps
         number, last, waiting = 0, -step, list[Sound]()
-        for item in _decoded(self._container, tracks, self._stream):
+        for item in decoded(self._container, tracks, self._stream):
             if isinstance(item, Packet):
                 if number:
                     yield Sound(item)
@@ -365,19 +273,3 @@ def frames(clip: Clip) -> Iterator[Frame]:
         yield from (item for item in reader.play() if isinstance(item, Frame))
     finally:
         reader.close()
-
-
-_TURNS: Mapping[int, int] = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
-
-
-def upright(frame: VideoFrame) -> ByteArray:
-    """uint8 [H, W, 3] BGR, contiguous, turned as the file's display matrix says. Grey, 10-bit and other pixel formats
-    are converted, by the colour matrix that the frame names."""
-    pixels: Any = frame.to_ndarray(format="bgr24")
-    turn = _TURNS.get(_rotation(frame))
-    return np.ascontiguousarray(pixels if turn is None else cv2.rotate(pixels, turn), dtype=np.uint8)
-
-
-def _rotation(frame: VideoFrame) -> int:
-    """Degrees clockwise, to the nearest quarter turn (FFmpeg's angle counts the other way)."""
-    return round(-frame.rotation / 90) * 90 % 360
