@@ -20,6 +20,7 @@ from registry.vision.sources import (
     Reading,
     Table,
     attributes,
+    label_column,
     own_attributes,
     plain,
     split_named,
@@ -290,7 +291,8 @@ def _table(
     whole = tuple(by_name.get(key, "") for key in ("width", "height"))
     whole = whole if all(whole) and not set(whole) & set(four) else ("", "")
     reading = Reading(f"{folder.shown(table.path)}: path {table.picture!r}, boxes {', '.join(four)}")
-    extra = attributes(table, {table.picture, table.split, table.label, *four, *whole}, reading)
+    column = label_column(table, names)
+    extra = attributes(table, {table.picture, table.split, column, *four, *whole}, reading)
     boxes: dict[Path, list[TrueBox]] = {}
     said: dict[Path, Found] = {}
     for number, (line, more) in enumerate(zip(table.lines, extra, strict=True), start=2):
@@ -304,7 +306,7 @@ def _table(
         said.setdefault(path, Found(path, split, (), size, more))
         cells = [line[name] for name in four]
         box = _numbers(cells, 4)
-        label = line[table.label] if table.label else classes[0] if len(classes) == 1 else ""
+        label = line[column] if column else classes[0] if len(classes) == 1 else ""
         if not any(cells):
             continue  # nothing in this picture
         if box is None or not label:

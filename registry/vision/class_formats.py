@@ -11,6 +11,7 @@ from registry.vision.sources import (
     Reading,
     Table,
     attributes,
+    label_column,
     own_attributes,
     split_named,
     split_of,
@@ -27,18 +28,9 @@ _NO_CLASS = {"images", "image", "imgs", "img", "pictures", "photos", "data", "un
 def read(folder: Folder, names: Names) -> Reading:
     """A table of paths and labels if there is one, else class folders."""
     for table in tables(folder):
-        if column := _label_column(table, names):
+        if column := label_column(table, names):
             return _from_table(folder, table, column, names)
     return _from_folders(folder, names)
-
-
-def _label_column(table: Table, names: Names) -> str:
-    """The column called label or the like; else the only one whose every value is one of the model's classes."""
-    if table.label:
-        return table.label
-    free = [name for name in table.columns if name and name not in (table.picture, table.split)]
-    fitting = [name for name in free if all(names.knows(line[name]) for line in table.lines)]
-    return fitting[0] if len(fitting) == 1 else ""
 
 
 def _from_table(folder: Folder, table: Table, column: str, names: Names) -> Reading:

@@ -179,6 +179,16 @@ def _split_column(columns: Sequence[str], lines: Sequence[Mapping[str, str]]) ->
     return column if column and any(split_named(line[column]) for line in lines) else ""
 
 
+def label_column(table: Table, names: Names) -> str:
+    """The column called label or the like; else the only one whose every value is one of the model's classes."""
+    if table.label:
+        return table.label
+    free = [name for name in table.columns if name and name not in (table.picture, table.split)]
+    values = {name: {line[name] for line in table.lines} - {""} for name in free}
+    fitting = [name for name, said in values.items() if said and all(map(names.knows, said))]
+    return fitting[0] if len(fitting) == 1 else ""
+
+
 def attributes(table: Table, used: set[str], reading: Reading) -> list[dict[str, str]]:
     """Per line: the columns that are nothing else and have two values or some more; notes name those with many."""
     values = {name: len({line[name] for line in table.lines}) for name in table.columns if name and name not in used}

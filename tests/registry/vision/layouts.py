@@ -140,8 +140,21 @@ def corner_and_size(root: Path, ones: Sequence[One]) -> None:
     put(root / "labels.csv", "\n".join(lines))
 
 
+def boxes_by_values(root: Path, ones: Sequence[One]) -> None:
+    """No column is called label; the one of classes is found by its values. Hats are not labelled here."""
+    lines = ["file,shape,head_x0,head_y0,head_x1,head_y1,split,width,height"]
+    for one in ones:
+        put(root / f"{one.name}.jpg", one.body)
+        boxes = [box for box in one.boxes if box.name in OURS]
+        for box in boxes:
+            lines.append(",".join(map(str, (f"{one.name}.jpg", box.name, *box.box, one.split, WIDTH, HEIGHT))))
+        if not boxes:
+            lines.append(f"{one.name}.jpg,,,,,,{one.split},{WIDTH},{HEIGHT}")
+    put(root / "shapes.csv", "\n".join(lines))
+
+
 BOXES: dict[str, Callable[[Path, Sequence[One]], None]] = {
-    one.__name__: one for one in (yolo, roboflow, darknet, coco, voc, table, corner_and_size)
+    one.__name__: one for one in (yolo, roboflow, darknet, coco, voc, table, corner_and_size, boxes_by_values)
 }
 
 
