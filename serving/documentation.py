@@ -8,7 +8,6 @@ from typing import Any
 from registry import errors
 from registry.settings import settings
 from registry.spec import ModelSpec
-from registry.vision.explain import COPIES
 from serving.negotiation import short_name
 from serving.uploads import FIELD, MULTIPART
 from serving.worker import Served
@@ -54,6 +53,8 @@ def openapi(spec: ModelSpec, served: Served) -> dict[str, Any]:
 
 
 def _predict(spec: ModelSpec) -> dict[str, Any]:
+    from registry.vision.explain import COPIES  # loads PIL, which a service of scans never needs otherwise
+
     binary = {"type": "string", "format": "binary"}
     form = {"type": "object", "required": [FIELD], "properties": {FIELD: binary}}
     answers = {
