@@ -10,14 +10,18 @@ import numpy as np
 from registry.media import Picture, Prepared
 from registry.models.suspect_classification import SPEC
 from registry.parts import Parameters
-from registry.vision import classification, statistics
+from registry.vision import classification, picture, statistics
 from registry.vision.classification import Ranking, evidence, focus, preprocess
-from registry.vision.picture import decode
 
 __all__ = ["PLAUSIBLE", "decode", "evidence", "focus", "image_statistics", "postprocess", "preprocess"]
 
 DEFAULTS: dict[str, Any] = {"image_size": 96}
 PLAUSIBLE: Mapping[str, tuple[float, float, str]] = statistics.PLAUSIBLE
+
+
+def decode(body: bytes, max_voxels: int) -> Picture:
+    """A picture file, as `registry.vision.picture.decode`; of `max_voxels` pixels at most."""
+    return picture.decode(body, max_voxels)
 
 
 def postprocess(outputs: Mapping[str, np.ndarray], prepared: Prepared, thresholds: Parameters) -> Ranking:

@@ -1,4 +1,4 @@
-"""Starter data: one drawn thing before a drawn place that is out of focus, photographed badly enough to mean something."""
+"""Starter data: one drawn thing before a drawn place that is out of focus, photographed by a mediocre camera."""
 
 from __future__ import annotations
 
