@@ -40,9 +40,64 @@ class SliceRow:
     high: float | None = None
 
 
+SMALL_GROUP = 30
+"""Cases; the accuracy of a smaller group says little."""
+
+LARGE_GAP = 0.05
+"""Of the metric between two groups; people should look at more."""
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """The challenger on the values of one attribute that tells people apart, e.g. `skin_tone`."""
+
+    attribute: str
+    rows: tuple[SliceRow, ...]
+
+    @property
+    def ends(self) -> tuple[SliceRow, SliceRow]:
+        """The rows of the lowest and the highest value."""
+        rows = sorted(self.rows, key=lambda row: row.challenger.value)
+        return rows[0], rows[-1]
+
+    @property
+    def gap(self) -> float:
+        """The highest value less the lowest."""
+        low, high = self.ends
+        return high.challenger.value - low.challenger.value
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to keep in mind when these rows are read; () when there is nothing."""
+        low, high = self.ends
+        small = [f"{_value(row)} ({row.challenger.cases})" for row in self.rows if row.challenger.cases < SMALL_GROUP]
+        said = [f"Fewer than {SMALL_GROUP} cases: {', '.join(small)}. Their figures say little."] if small else []
+        if self.gap > LARGE_GAP:
+            # That two intervals do not meet asks for more than that their difference be significant.
+            apart = low.challenger.high < high.challenger.low
+            doubt = "beyond chance" if apart else "which may be chance: the intervals overlap"
+            said.append(f"{_value(low)} lies {self.gap:.3f} below {_value(high)}, {doubt}.")
+        return tuple(said)
+
+    def to_json(self) -> dict[str, Any]:
+        low, high = self.ends
+        return {
+            "attribute": self.attribute,
+            "gap": self.gap,
+            "lowest": low.name,
+            "highest": high.name,
+            "warnings": list(self.warnings),
+        }
+
+
+def _value(row: SliceRow) -> str:
+    return row.name.partition("=")[2]
+
+
 @dataclass(frozen=True)
 class Decision:
-    """What the gate saw and said. `pictures` maps a caption to a JPEG or PNG."""
+    """What the gate saw and said. `pictures` maps a caption to a JPEG or PNG; `classes` are rows of single classes;
+    `group_by` names the attributes that tell people apart, where the model has to do with people."""
 
     model: str
     challenger: int
@@ -57,6 +112,8 @@ class Decision:
     variants: tuple[Variant, ...] = ()
     pictures: dict[str, bytes] = field(default_factory=dict)
     validation: dict[str, Any] = field(default_factory=dict)
+    classes: tuple[SliceRow, ...] = ()
+    group_by: tuple[str, ...] = ()
     id: str = field(default_factory=lambda: uuid4().hex[:12])
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -68,6 +125,12 @@ class Decision:
             return f"{self.model} version {self.challenger} promoted ({against})"
         failed = "; ".join(f"{r.rule}: {r.found}, expected {r.expected}" for r in self.reasons if not r.passed)
         return f"{self.model} version {self.challenger} refused ({against}): {failed}"
+
+    @property
+    def groups(self) -> tuple[Grouped, ...]:
+        """The slices of each attribute of `group_by` that the held-out cases have two values of or more."""
+        rows = {name: tuple(r for r in self.slices if r.name.startswith(f"{name}=")) for name in self.group_by}
+        return tuple(Grouped(name, members) for name, members in rows.items() if len(members) > 1)
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the pictures."""
@@ -84,17 +147,9 @@ class Decision:
             "metric": self.metric,
             "data_hash": self.data_hash,
             "reasons": [asdict(reason) for reason in self.reasons],
-            "slices": [
-                {
-                    "name": row.name,
-                    "challenger": row.challenger.model_dump(),
-                    "champion": row.champion.model_dump() if row.champion else None,
-                    "difference": row.difference,
-                    "low": row.low,
-                    "high": row.high,
-                }
-                for row in self.slices
-            ],
+            "slices": [_row(row) for row in self.slices],
+            "classes": [_row(row) for row in self.classes],
+            "groups": [one.to_json() for one in self.groups],
             "variants": [variant.model_dump() for variant in self.variants],
             "validation": self.validation,
         }
@@ -112,6 +167,17 @@ class Decision:
         folder = settings().var / "decisions" / self.model
         write_file(folder / f"{self.id}.json", json.dumps(self.to_json(), indent=2) + "\n")
         return write_file(folder / f"{self.id}.html", self.to_html())
+
+
+def _row(row: SliceRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "challenger": row.challenger.model_dump(),
+        "champion": row.champion.model_dump() if row.champion else None,
+        "difference": row.difference,
+        "low": row.low,
+        "high": row.high,
+    }
 
 
 def _data_uri(raw: bytes) -> str:

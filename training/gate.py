@@ -64,6 +64,8 @@ def decide(
         variants=challenger_bundle.manifest.variants,
         pictures=_pictures(spec, held, mine.found, theirs.found if theirs else None),
         validation=validation,
+        classes=tuple(_classes(mine.found, theirs.found if theirs else None)),
+        group_by=tuple(filter(None, map(str.strip, spec.tags.get("groups", "").split(",")))),
     )
 
 
@@ -92,6 +94,12 @@ def _compare(
         value, low, high = paired(spec, ours, old, truths, bootstrap)
         rows.append(SliceRow(name, scores[name], others[name], value, low, high))
     return rows
+
+
+def _classes(mine: Evaluation, theirs: Evaluation | None) -> list[SliceRow]:
+    """A row for each class and for whatever else `per_class` gives; both versions, without a difference."""
+    others = theirs.slices if theirs else {}
+    return [SliceRow(name, found, others.get(name)) for name, found in mine.slices.items() if name.startswith("class=")]
 
 
 def _golden(side: _Side) -> Reason:
