@@ -10,6 +10,7 @@ import click
 from flows.cli.options import ModelName, prepare
 from registry import catalog
 from registry.errors import BadInput
+from registry.settings import settings
 
 if TYPE_CHECKING:
     from flows.featurize import Summary, Work
@@ -32,7 +33,7 @@ def featurize(
     The same command again goes on where it stopped. Unreadable pictures become rows with an error.
     """
     model = model or _only_model()
-    prepare(local, needs_stack=False)
+    prepare(local, needs_stack=not settings().mlflow_uri)  # elsewhere it need not be our stack that runs MLflow
     from flows.featurize import featurize as run
     from registry.versions import Versions
 

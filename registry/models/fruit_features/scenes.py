@@ -13,7 +13,7 @@ from registry.vision.dataset import Made
 from registry.vision.picture import to_jpeg
 
 QUALITY = 90
-SIZES = (128, 144, 160, 176)
+SIZES = (96, 112, 128, 144)
 SEVERAL = 3  # every third picture of a kind shows more than one
 
 
@@ -25,7 +25,7 @@ def make(rng: np.random.Generator, n: int) -> Made:
     pixels = _calm(rng, backdrop(rng, width, height))
     light = Light.draw(rng)
     for x, y, radius in _places(rng, width, height, several):
-        angle = rng.uniform(-0.7, 0.7) if rng.random() < 0.8 else rng.uniform(-np.pi, np.pi)
+        angle = rng.uniform(-0.5, 0.5)
         frame = Frame.of(radius, angle, rng.uniform(0.86, 1.0), light)
         _put(pixels, FRUITS[name](rng, frame), x, y, light, radius)
     return Made(to_jpeg(photograph(rng, pixels), QUALITY), name, {"view": "several" if several else "one"})

@@ -32,9 +32,9 @@ class Light:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Light:
-        turn, height = rng.uniform(0, 2 * np.pi), rng.uniform(0.35, 0.85)
+        turn, height = rng.uniform(0, 2 * np.pi), rng.uniform(0.55, 0.9)
         flat = float(np.sqrt(1 - height**2))
-        return cls(flat * float(np.cos(turn)), flat * float(np.sin(turn)), height, rng.uniform(0.35, 0.6))
+        return cls(flat * float(np.cos(turn)), flat * float(np.sin(turn)), height, rng.uniform(0.5, 0.7))
 
     def turned(self, angle: float) -> Light:
         """As seen in a frame that is turned by `angle` (radians, clockwise on the screen)."""
