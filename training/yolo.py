@@ -142,6 +142,23 @@ class Yolo(nn.Module):
         return self
 
 
+@torch.no_grad()
+def expect(head: Any, size: int, classes: int) -> None:
+    """Sets the biases of the last layers. ultralytics begins with five objects in a picture of 640 pixels, and with
+    boxes of 15 strides; at 160 pixels the first hundred steps would only unlearn that: the boxes alone fill the picture.
+
+    Distances are read from bins as an expectation; a bias that falls by a constant from bin to bin makes that a
+    geometric distribution, whose mean is to shrink with the picture. At 640 this is ultralytics' own.
+    """
+    bins = torch.arange(head.reg_max)
+    uniform = (head.reg_max - 1) / 2
+    mean = uniform * min(1.0, size / 640)
+    fall = math.log((1 + mean) / mean) - math.log((1 + uniform) / uniform)
+    for box, kind, stride in zip(head.cv2, head.cv3, head.stride, strict=True):
+        box[-1].bias.copy_((2.0 - fall * bins).repeat(4))
+        kind[-1].bias.fill_(math.log(5 / classes / (size / float(stride)) ** 2))
+
+
 class YoloHooks:
     """What the engine asks, for one model."""
 
@@ -156,13 +173,9 @@ class YoloHooks:
         self.architecture: str = spec.network.ARCHITECTURE
 
     def build(self, params: Parameters) -> Yolo:
-        """Random weights. The class branches begin at five objects a picture of *this* size: ultralytics assumes 640
-        pixels, and at 160 the first hundred steps would only unlearn that."""
+        """Random weights; the head expects objects as large and as many as they are in pictures of *this* size."""
         model = Yolo(str(params.get("architecture", self.architecture)), len(self.spec.classes))
-        size = int(params["image_size"])
-        with torch.no_grad():
-            for branch, stride in zip(model.head.cv3, model.head.stride, strict=True):
-                branch[-1].bias.fill_(math.log(5 / len(self.spec.classes) / (size / float(stride)) ** 2))
+        expect(model.head, int(params["image_size"]), len(self.spec.classes))
         return model
 
     def examples(self, cases: Sequence[Case], params: Parameters, train: bool, seed: int) -> mosaic.Scenes:

@@ -86,15 +86,17 @@ def test_names_of_its_own_pass_through_and_prefixes_go(architecture: str) -> Non
     assert hooks.rename({f"model.{name}": value for name, value in own.items()}).keys() == own.keys()
 
 
-def test_the_first_scores_suit_the_picture_size() -> None:
-    hooks = hooks_for("yolov8n.yaml")
-    biases = {
-        size: [float(branch[-1].bias[0].detach()) for branch in hooks.build(PARAMS | {"image_size": size}).head.cv3]
-        for size in (160, 640)
-    }
-    ultralytics = [float(branch[-1].bias[0].detach()) for branch in original("yolov8n.yaml").model[-1].cv3]
-    assert biases[640] == pytest.approx(ultralytics)
-    assert np.subtract(biases[160], biases[640]) == pytest.approx([np.log(16)] * 3, rel=1e-5)
+def test_a_new_head_expects_what_pictures_of_its_size_hold() -> None:
+    hooks, net = hooks_for("yolov8n.yaml"), original("yolov8n.yaml").model[-1]
+    large, small = (hooks.build(PARAMS | {"image_size": size}).head for size in (640, 160))
+    for ours, theirs in ((large.cv2, net.cv2), (large.cv3, net.cv3)):
+        for one, two in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one[-1].bias.detach(), two[-1].bias.detach(), atol=1e-5)
+    for one, two in zip(small.cv3, large.cv3, strict=True):
+        np.testing.assert_allclose((one[-1].bias - two[-1].bias).detach(), np.log(16), atol=1e-5)
+    distances = [torch.softmax(head.cv2[0][-1].bias[:16].detach(), 0) @ torch.arange(16.0) for head in (large, small)]
+    assert float(distances[0]) == pytest.approx(7.5, abs=1e-4)
+    assert 1.5 < float(distances[1]) < 3
 
 
 def test_the_loss_falls_and_says_the_same_in_training_and_evaluation_mode(architecture: str) -> None:

@@ -27,7 +27,7 @@ MOST_OVERLAP = 0.15  # of the smaller box, between two things
 def make(rng: np.random.Generator, n: int) -> Made:
     """A picture with its boxes, class `gun`. `n` balances: of five pictures one has no firearm."""
     width, height = SIZES[int(rng.integers(len(SIZES)))]
-    guns = 0 if n % 5 == 4 else int(rng.choice([1, 2, 3], p=[0.68, 0.25, 0.07]))
+    guns = 0 if n % 5 == 4 else int(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15]))
     things = [True] * guns + [False] * int(rng.integers(1, 4) if not guns else rng.integers(0, 2))
     image = backdrop(rng, width, height).astype(np.float32)
     taken: list[NDArray[np.float64]] = []
@@ -40,7 +40,7 @@ def make(rng: np.random.Generator, n: int) -> Made:
         mask, colours, corners = placed
         taken.append(corners)
         image = lay(image, mask, colours, shadow=rng.uniform(0.1, 0.5), soft=0.5)
-        if rng.random() < 0.25:
+        if rng.random() < 0.2:
             image = _cover(rng, image, mask)
         if armed:
             x1, y1, x2, y2 = (float(v) for v in corners)
@@ -75,7 +75,7 @@ def _place(
         offset = centre - (everything.min(axis=0) + everything.max(axis=0)) / 2
         low, high = everything.min(axis=0) + offset, everything.max(axis=0) + offset
         cut_low, cut_high = np.maximum(low, 0), np.minimum(high, [width, height])
-        if (cut_high - cut_low).min() < 8 or (cut_high - cut_low).prod() < 0.7 * (high - low).prod():
+        if (cut_high - cut_low).min() < 8 or (cut_high - cut_low).prod() < 0.8 * (high - low).prod():
             continue
         if any(_overlap(np.concatenate([cut_low, cut_high]), other) > MOST_OVERLAP for other in taken):
             continue
