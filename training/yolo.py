@@ -145,7 +145,8 @@ class Yolo(nn.Module):
 @torch.no_grad()
 def expect(head: Any, size: int, classes: int) -> None:
     """Sets the biases of the last layers. ultralytics begins with five objects in a picture of 640 pixels, and with
-    boxes of 15 strides; at 160 pixels the first hundred steps would only unlearn that: the boxes alone fill the picture.
+    boxes of 15 strides; at 160 pixels, where one such box fills the picture, the first hundred steps would only unlearn
+    that.
 
     Distances are read from bins as an expectation; a bias that falls by a constant from bin to bin makes that a
     geometric distribution, whose mean is to shrink with the picture. At 640 this is ultralytics' own.
