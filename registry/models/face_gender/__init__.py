@@ -20,5 +20,5 @@ SPEC = ModelSpec(
         "is wrong more often for some groups than for others. Never use it to decide about, identify, sort, watch or "
         "address a person."
     ),
-    tags={"groups": "skin_tone,light,ethnicity,age_group"},
+    tags={"groups": "skin_tone,ethnicity,age_group"},
 )

@@ -27,7 +27,7 @@ SMALL = 0.1
 
 LONG_SIDES = (640, 960)
 """Longer sides, in pixels, at which the network looks again, with the picture's own proportions: it is convolutional
-and takes any size. Faces down to about 2 % of the longer side come into reach."""
+and takes any size. Faces down to about 3 % of the longer side come into reach."""
 
 TURNS = (40, -40, 90, -90, 180)
 """Degrees counterclockwise by which a picture is turned to look for faces that are not upright."""

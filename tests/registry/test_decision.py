@@ -1,0 +1,50 @@
+"""The decision page: groups of people, with what has to be said about them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from registry.bundle import Score
+from registry.decision import Decision, SliceRow
+
+
+def row(name: str, value: float, half: float = 0.02, cases: int = 80) -> SliceRow:
+    return SliceRow(name, Score(value=value, low=value - half, high=min(1.0, value + half), cases=cases))
+
+
+def decision(*rows: SliceRow, group_by: tuple[str, ...] = ("skin_tone",)) -> Decision:
+    return Decision("m", 1, None, True, "a test", "", "Accuracy", "", (), rows, group_by=group_by)
+
+
+def test_a_large_gap_between_groups_is_named_with_its_ends() -> None:
+    made = decision(row("all", 0.9), row("skin_tone=dark", 0.80), row("skin_tone=light", 0.97), row("light=dim", 0.1))
+    (group,) = made.groups
+    assert group.gap == pytest.approx(0.17)
+    assert group.warnings == ("dark lies 0.170 below light, beyond chance.",)
+    page = made.to_html()
+    assert "largest gap 0.170" in page
+    assert group.warnings[0] in page
+    assert json.loads(json.dumps(made.to_json()))["groups"][0]["lowest"] == "skin_tone=dark"
+
+
+def test_a_gap_that_may_be_chance_is_said_to_be() -> None:
+    made = decision(row("skin_tone=dark", 0.85, 0.1), row("skin_tone=light", 0.95, 0.05))
+    assert "may be chance" in made.groups[0].warnings[0]
+
+
+def test_small_groups_come_with_a_warning_and_even_ones_with_none() -> None:
+    small = decision(row("skin_tone=dark", 0.95, cases=12), row("skin_tone=light", 0.96))
+    assert "dark (12)" in small.groups[0].warnings[0]
+    assert decision(row("skin_tone=dark", 0.95), row("skin_tone=light", 0.96)).groups[0].warnings == ()
+
+
+def test_data_without_the_attribute_leaves_the_question_open() -> None:
+    made = decision(row("all", 0.9), row("origin=imported", 0.9))
+    assert made.groups == ()
+    assert "nothing is known of how accuracy differs" in made.to_html()
+
+
+def test_a_model_that_has_nothing_to_do_with_people_has_no_such_section() -> None:
+    assert "Groups of people" not in decision(row("all", 0.9), group_by=()).to_html()
