@@ -134,29 +134,24 @@ def stop_sign(rng: np.random.Generator) -> list[Part]:
     return parts
 
 
-def umbrella(rng: np.random.Generator) -> list[Part]:
-    """Open, with ribs in two colours and a crook."""
-    one = _pick(rng, PAINT)
-    two = _tone(one, 0.75) if rng.random() < 0.6 else _pick(rng, PAINT)
-    parts = [
-        _stroke((0.6, 0.05), (0.6, 0.92), 0.03, (60, 70, 80)),
-        _stroke((0.6, 0.92), (0.5, 0.97), 0.035, (40, 60, 90)),
-    ]
-    count = 5
-    for n in range(count):
-        left, right = 1.2 * n / count, 1.2 * (n + 1) / count
-        turns = np.pi * (1 - np.linspace(left, right, 7) / 1.2)
-        arc = [(0.6 - 0.6 * float(np.cos(np.pi - t)), 0.52 - 0.48 * float(np.sin(t))) for t in turns]
-        rim = [(right, 0.52), ((left + right) / 2, 0.47), (left, 0.52)]
-        parts.append(
-            _fill([*arc, *rim, (0.6, 0.04)] if n not in (0, count - 1) else [*arc, *rim], one if n % 2 else two)
-        )
-    return parts
+def clock(rng: np.random.Generator) -> list[Part]:
+    """A white dial in a dark or coloured rim, with twelve marks and two hands."""
+    rim, ink = _pick(rng, PAINT), (35.0, 32.0, 30.0)
+    parts = [_oval(0.5, 0.5, 0.5, 0.5, rim), _oval(0.5, 0.5, 0.41, 0.41, (238, 240, 240))]
+    for n in range(12):
+        c, s = float(np.cos(np.pi * n / 6)), float(np.sin(np.pi * n / 6))
+        wide = 0.045 if n % 3 == 0 else 0.025
+        parts.append(_stroke((0.5 + 0.31 * c, 0.5 + 0.31 * s), (0.5 + 0.39 * c, 0.5 + 0.39 * s), wide, ink))
+    for length, wide in ((0.2, 0.06), (0.31, 0.04)):
+        turn = float(rng.uniform(0, 2 * np.pi))
+        tip = (0.5 + length * float(np.cos(turn)), 0.5 + length * float(np.sin(turn)))
+        parts.append(_stroke((0.5, 0.5), tip, wide, ink))
+    return [*parts, _oval(0.5, 0.5, 0.035, 0.035, (40, 40, 190))]
 
 
 def bottle(rng: np.random.Generator) -> list[Part]:
     """Glass or plastic, with neck, cap and label."""
-    glass = _pick(rng, ((60, 110, 40), (40, 70, 110), (190, 170, 130), (60, 60, 60), (50, 130, 170)))
+    glass = _pick(rng, ((60, 125, 40), (45, 85, 50), (35, 65, 105)))
     wide, neck = rng.uniform(0.28, 0.36), rng.uniform(0.09, 0.13)
     shoulder, left = rng.uniform(0.3, 0.42), 0.0
     x = left + wide / 2
@@ -165,7 +160,7 @@ def bottle(rng: np.random.Generator) -> list[Part]:
         (x + wide / 2, 0.97), (x + wide / 2 - 0.03, 1), (x - wide / 2 + 0.03, 1), (x - wide / 2, 0.97),
         (x - wide / 2, shoulder), (x - neck / 2, shoulder - 0.1),
     ]  # fmt: skip
-    cap, label = _pick(rng, PAINT), _pick(rng, ((225, 230, 235), (60, 60, 190), (60, 190, 220), (150, 90, 50)))
+    cap, label = _pick(rng, PAINT), _pick(rng, ((225, 230, 235), (200, 220, 230)))
     return [
         _fill(outline, glass),
         _box(x - neck / 2 - 0.015, 0, x + neck / 2 + 0.015, 0.08, cap),
@@ -195,9 +190,9 @@ def cup(rng: np.random.Generator) -> list[Part]:
 
 
 def banana(rng: np.random.Generator) -> list[Part]:
-    """A crescent with dark ends, green to spotted."""
-    peel = (float(rng.uniform(30, 80)), float(rng.uniform(180, 225)), float(rng.uniform(190, 240)))
-    bow, thick = rng.uniform(0.45, 0.65), rng.uniform(0.24, 0.32)
+    """A crescent with dark ends, some spotted."""
+    peel = (float(rng.uniform(20, 60)), float(rng.uniform(190, 225)), float(rng.uniform(215, 245)))
+    bow, thick = rng.uniform(0.45, 0.6), rng.uniform(0.32, 0.42)
     t = np.linspace(0, 1, 15)
     x = 1.8 * t
     outer = bow + thick - 4 * bow * (t - 0.5) ** 2
@@ -214,14 +209,14 @@ def banana(rng: np.random.Generator) -> list[Part]:
 
 
 THINGS: Mapping[str, tuple[Callable[[np.random.Generator], list[Part]], float, float, float]] = {
-    "person": (person, 0.45, 0.95, 0.06),
-    "car": (car, 0.4, 0.95, 0.05),
+    "person": (person, 0.5, 0.95, 0.06),
+    "car": (car, 0.45, 0.95, 0.05),
     "traffic light": (traffic_light, 0.35, 0.7, 0.06),
     "stop sign": (stop_sign, 0.28, 0.6, 0.08),
-    "umbrella": (umbrella, 0.35, 0.75, 0.12),
-    "bottle": (bottle, 0.4, 0.8, 0.15),
-    "cup": (cup, 0.28, 0.6, 0.08),
-    "banana": (banana, 0.28, 0.65, 3.0),
+    "clock": (clock, 0.28, 0.6, 0.1),
+    "bottle": (bottle, 0.45, 0.85, 0.12),
+    "cup": (cup, 0.32, 0.62, 0.08),
+    "banana": (banana, 0.35, 0.7, 0.5),
 }
 """Class -> how it is drawn, the least and greatest of its longer side as a share of the picture's shorter one, and how
 far it may lean, radians (standard deviation; anything above 1 lies as it fell)."""
