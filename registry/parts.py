@@ -153,11 +153,12 @@ class RenderPart(Protocol):
 
 
 class ScorePart(Protocol):
-    """Besides these, `result_of(truth, sample) -> Result` where it can be said what a perfect model would answer; the
-    conformance test then holds the whole chain of starter data, labels and metric to it."""
-
     def truth(self, label: Path | bytes | str) -> Any:
         """Reads a label: the file of a `Case`, or its bytes."""
+
+    def result_of(self, truth: Any, sample: Any) -> Result:
+        """What a perfect model answers, as far as the metric looks at it. The conformance test holds starter data,
+        label files and metric to it."""
 
     def score(self, results: Sequence[Result], truths: Sequence[Any]) -> float:
         """The metric over any number of cases (one, or a bootstrap sample)."""
