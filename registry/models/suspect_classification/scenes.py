@@ -31,7 +31,7 @@ def make(rng: np.random.Generator, n: int) -> Made:
         x=width / 2 + rng.uniform(-1, 1) * room_x,
         y=height / 2 + rng.uniform(-1, 1) * room_y,
         scale=scale,
-        turn=float(rng.normal(0, 0.08 if name in UPRIGHT else 0.3)),
+        turn=float(rng.normal(0, 0.08 if name in UPRIGHT else 0.22)),
         mirrored=bool(rng.random() < 0.5),
         squeeze=float(rng.uniform(0.85, 1.0)),
     )

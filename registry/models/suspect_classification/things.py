@@ -26,10 +26,10 @@ def _hand(rng: np.random.Generator, pen: Pen, x: float, y: float, size: float) -
 
 
 def camera(rng: np.random.Generator, pen: Pen) -> None:
-    if rng.random() < 0.35:
+    if rng.random() < 0.25:
         _surveillance(rng, pen)
         return
-    body = dark(rng) if rng.random() < 0.65 else near(rng, any_colour(rng), 0)
+    body = dark(rng) if rng.random() < 0.85 else any_colour(rng)
     high = rng.uniform(0.5, 0.66)
     if rng.random() < 0.6:  # the hump of a viewfinder
         pen.fill([(-0.3, -high), (-0.2, -high - 0.26), (0.2, -high - 0.26), (0.3, -high)], shade(body, 1.1))
@@ -45,7 +45,7 @@ def camera(rng: np.random.Generator, pen: Pen) -> None:
     pen.disc(x - r * 0.2, -r * 0.2, r * 0.14, r * 0.14, (240, 235, 230))
     pen.box(-0.85, -high + 0.08, -0.58, -high + 0.24, (200, 220, 225))
     pen.disc(0.75, -high + 0.14, 0.07, 0.07, near(rng, (60, 60, 190), 30))
-    if rng.random() < 0.35:
+    if rng.random() < 0.25:
         _hand(rng, pen, 0.95, 0.25, 0.3)
 
 
@@ -87,7 +87,7 @@ def _pistol(rng: np.random.Generator, pen: Pen) -> None:
             pen.line([(0.55 + 0.07 * n, -0.5), (0.55 + 0.07 * n, -0.3)], 0.025, shade(steel, 0.6))
         pen.box(-long + 0.05, -0.62, -long + 0.13, -0.55, steel)
     pen.disc(-long, -0.4, 0.025, 0.06, (10, 10, 10))
-    if rng.random() < 0.45:
+    if rng.random() < 0.3:
         _hand(rng, pen, 0.66 + lean * 0.5, 0.3, 0.34)
 
 
@@ -127,13 +127,13 @@ def knife(rng: np.random.Generator, pen: Pen) -> None:
     pen.fill([(0.15, -0.16), (0.95, -0.2), (1.05, 0.05), (0.95, 0.2), (0.15, 0.15)], handle)
     for n in range(int(rng.integers(0, 4))):
         pen.disc(0.35 + 0.2 * n, 0.0, 0.035, 0.035, shade(blade, 0.9))
-    if rng.random() < 0.5:
+    if rng.random() < 0.3:
         _hand(rng, pen, 0.6, 0.05, 0.33)
 
 
 def baton(rng: np.random.Generator, pen: Pen) -> None:
     """Straight, telescopic, or with a side handle; black, wooden or coloured; as wide at the end as at the start."""
-    colour = dark(rng) if rng.random() < 0.7 else (wood(rng) if rng.random() < 0.6 else any_colour(rng))
+    colour = dark(rng) if rng.random() < 0.8 else (wood(rng) if rng.random() < 0.7 else any_colour(rng))
     thick = rng.uniform(0.13, 0.2)
     kind = int(rng.integers(3))
     if kind == 1:
@@ -155,7 +155,7 @@ def baton(rng: np.random.Generator, pen: Pen) -> None:
         x = 0.62 + 0.09 * n
         pen.line([(x, -thick / 2), (x + 0.03, thick / 2)], 0.03, shade(colour, 0.55))
     pen.disc(1.2, 0, thick * 0.6, thick * 0.62, shade(colour, 0.8))
-    if rng.random() < 0.5:
+    if rng.random() < 0.3:
         _hand(rng, pen, 0.9, 0.05, 0.3)
 
 
@@ -216,7 +216,7 @@ def grenade(rng: np.random.Generator, pen: Pen) -> None:
     pen.box(-0.2, -0.68, 0.2, -0.35, steel)
     pen.line([(-0.12, -0.7), (0.38, -0.66), (0.62, -0.2), (0.66, 0.35)], 0.11, shade(steel, 0.85))
     pen.ring(-0.42, -0.6, 0.2, 0.2, 0.055, shade(steel, 1.25))
-    if rng.random() < 0.35:
+    if rng.random() < 0.25:
         _hand(rng, pen, 0.35, 0.6, 0.4)
 
 
@@ -225,7 +225,7 @@ def other(rng: np.random.Generator, pen: Pen) -> None:
     kind = int(rng.integers(len(_OTHERS) + 1))
     if kind < len(_OTHERS):
         _OTHERS[kind](rng, pen, any_colour(rng))
-        if rng.random() < 0.25:
+        if rng.random() < 0.15:
             _hand(rng, pen, 0.2, 0.55, 0.32)
 
 
@@ -251,13 +251,6 @@ def _mug(rng: np.random.Generator, pen: Pen, colour: Colour) -> None:
     pen.ring(0.55, 0.05, 0.3, 0.32, 0.13, shade(colour, 0.85))
     pen.box(-0.55, -0.6, 0.5, 0.65, colour)
     pen.disc(-0.02, -0.6, 0.53, 0.15, shade(colour, 0.6))
-
-
-def _book(rng: np.random.Generator, pen: Pen, colour: Colour) -> None:
-    pen.box(-0.65, -0.85, 0.65, 0.85, colour)
-    pen.box(-0.65, -0.85, -0.5, 0.85, shade(colour, 0.7))
-    for y in (-0.5, -0.3, 0.4):
-        pen.line([(-0.3, y), (rng.uniform(0.2, 0.5), y)], 0.08, shade(colour, 1.6))
 
 
 def _phone(rng: np.random.Generator, pen: Pen, colour: Colour) -> None:
@@ -321,15 +314,8 @@ def _bag(rng: np.random.Generator, pen: Pen, colour: Colour) -> None:
     pen.line([(-0.7, -0.1), (0.7, -0.1)], 0.05, shade(colour, 0.5))
 
 
-def _fruit(rng: np.random.Generator, pen: Pen, colour: Colour) -> None:
-    ripe = near(rng, ((40, 60, 200), (40, 190, 90), (40, 150, 235))[int(rng.integers(3))], 25)
-    for x, y in ((-0.45, 0.25), (0.45, 0.28), (0.0, -0.35))[: int(rng.integers(1, 4))]:
-        pen.disc(x, y, 0.46, 0.44, near(rng, ripe, 15))
-        pen.line([(x, y - 0.4), (x + 0.08, y - 0.58)], 0.07, (40, 60, 70))
-
-
 _OTHERS: tuple[Callable[[np.random.Generator, Pen, Colour], None], ...] = (
-    _bottle, _mug, _book, _phone, _umbrella, _ball, _bird, _balloon, _plant, _chair, _bag, _fruit,
+    _bottle, _mug, _phone, _umbrella, _ball, _bird, _balloon, _plant, _chair, _bag,
 )  # fmt: skip
 
 DRAW: Mapping[str, Draw] = {
