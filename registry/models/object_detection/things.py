@@ -17,9 +17,8 @@ Colour = tuple[float, float, float]
 """BGR, 0..255."""
 
 SKIN: tuple[Colour, ...] = ((120, 150, 205), (85, 120, 175), (60, 85, 130), (40, 58, 92), (150, 178, 225))
-CLOTH: tuple[Colour, ...] = (
-    (45, 40, 38), (140, 80, 40), (60, 60, 170), (80, 130, 70), (190, 190, 185), (60, 150, 200), (120, 60, 110),
-)  # fmt: skip
+SHIRTS: tuple[Colour, ...] = ((150, 80, 40), (60, 60, 180), (190, 190, 185), (60, 150, 205))
+TROUSERS: tuple[Colour, ...] = ((45, 40, 38), (120, 70, 35))
 PAINT: tuple[Colour, ...] = (
     (40, 40, 190), (170, 80, 30), (215, 215, 215), (50, 50, 50), (120, 130, 60), (40, 170, 220), (140, 140, 145),
 )  # fmt: skip
@@ -66,7 +65,7 @@ def _stroke(a: tuple[float, float], b: tuple[float, float], wide: float, colour:
 
 def person(rng: np.random.Generator) -> list[Part]:
     """Standing or walking, from the front or the side."""
-    skin, shirt, legs = _pick(rng, SKIN), _pick(rng, CLOTH), _pick(rng, CLOTH)
+    skin, shirt, legs = _pick(rng, SKIN), _pick(rng, SHIRTS), _pick(rng, TROUSERS)
     hair = _pick(rng, ((25, 25, 28), (40, 60, 95), (60, 120, 170), (150, 150, 155)))
     stride, swing = rng.uniform(0.02, 0.12), rng.uniform(0.05, 0.2)
     middle = 0.22
@@ -90,7 +89,7 @@ def person(rng: np.random.Generator) -> list[Part]:
 
 def car(rng: np.random.Generator) -> list[Part]:
     """From the side: saloon, estate or hatchback."""
-    body = _pick(rng, PAINT)
+    body = _pick(rng, ((40, 40, 200), (190, 90, 30), (225, 225, 225)))
     long, roof = rng.uniform(2.1, 2.6), rng.uniform(0.38, 0.48)
     front, back = rng.uniform(0.25, 0.38), rng.uniform(0.62, 0.92)
     a, b, c, d = long * front, long * (front + 0.13), long * (back - 0.1), long * back
@@ -169,24 +168,22 @@ def bottle(rng: np.random.Generator) -> list[Part]:
     ]
 
 
-def cup(rng: np.random.Generator) -> list[Part]:
-    """With a handle, something in it, and often a band."""
-    clay = _pick(rng, PAINT)
-    inside = _pick(rng, ((30, 50, 80), (60, 60, 60), (120, 170, 210)))
-    wide, slant = rng.uniform(0.75, 0.95), rng.uniform(0.02, 0.14)
-    handle = [_oval(wide + 0.02, 0.5, 0.25, 0.28, _tone(clay, 0.8)), _oval(wide + 0.02, 0.5, 0.13, 0.16, (95, 95, 95))]
-    body = [
-        _fill(
-            [(0, 0.1), (wide, 0.1), (wide - slant, 0.97), (wide - slant - 0.1, 1), (slant + 0.1, 1), (slant, 0.97)],
-            clay,
-        ),
-        _oval(wide / 2, 0.1, wide / 2, 0.1, _tone(clay, 1.2)),
-        _oval(wide / 2, 0.11, wide / 2 - 0.05, 0.07, inside),
+def apple(rng: np.random.Generator) -> list[Part]:
+    """Red to green, dented where the stem is, with a leaf and a highlight."""
+    skin = _pick(rng, ((35, 35, 205), (30, 60, 190), (60, 190, 120)))
+    turns = np.linspace(0, 2 * np.pi, 33)
+    reach = 0.44 * (
+        1 - 0.16 * np.exp(-(((turns - 1.5 * np.pi) / 0.45) ** 2)) - 0.06 * np.exp(-(((turns - np.pi / 2) / 0.35) ** 2))
+    )
+    body = np.stack([0.5 + 1.06 * reach * np.cos(turns), 0.58 + reach * np.sin(turns)], axis=1)
+    lean = float(rng.uniform(-0.1, 0.1))
+    leaf = [(0.5, 0.18), (0.62, 0.05), (0.8, 0.04), (0.7, 0.17)]
+    return [
+        Part(body, skin),
+        _oval(0.33, 0.42, 0.07, 0.11, _tone(skin, 1.6)),
+        _stroke((0.5, 0.28), (0.5 + lean, 0.04), 0.05, (35, 60, 85)),
+        _fill(leaf, _pick(rng, ((50, 140, 60), (40, 110, 45)))),
     ]
-    if rng.random() < 0.6:
-        low = float(rng.uniform(0.4, 0.6))
-        body.append(_box(slant * 0.7, low, wide - slant * 0.7, low + 0.14, _pick(rng, PAINT)))
-    return handle + body
 
 
 def banana(rng: np.random.Generator) -> list[Part]:
@@ -215,7 +212,7 @@ THINGS: Mapping[str, tuple[Callable[[np.random.Generator], list[Part]], float, f
     "stop sign": (stop_sign, 0.28, 0.6, 0.08),
     "clock": (clock, 0.28, 0.6, 0.1),
     "bottle": (bottle, 0.45, 0.85, 0.12),
-    "cup": (cup, 0.32, 0.62, 0.08),
+    "apple": (apple, 0.28, 0.6, 0.2),
     "banana": (banana, 0.35, 0.7, 0.5),
 }
 """Class -> how it is drawn, the least and greatest of its longer side as a share of the picture's shorter one, and how
