@@ -161,7 +161,7 @@ def predict(model: str, file: Path, out: Path | None, explain: Path | None, loca
 
 def _media(offers: tuple[str, ...], out: Path | None) -> str:
     endings = {".json": "application/json", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webm": "video/webm"}
-    endings |= {".nii": "application/x-nifti", ".gz": "application/x-nifti"}
+    endings |= {".nii": "application/x-nifti", ".gz": "application/x-nifti", ".npy": "application/x-npy"}
     media = endings.get(out.suffix.lower()) if out else "application/json"
     if media not in offers:
         known = ", ".join(ending for ending, kind in endings.items() if kind in offers)
