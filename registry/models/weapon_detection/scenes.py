@@ -127,7 +127,8 @@ def _drawn(
     # What is not drawn is black: divided out, or every edge would be dark.
     mixed = cv2.resize(colours, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
     mixed /= np.maximum(covered.astype(np.float32) / np.float32(255), np.float32(0.25))[:, :, None]
-    light = np.linspace(*rng.uniform(0.8, 1.25, 2), height, dtype=np.float32)[:, None, None]
+    above, below = (float(v) for v in rng.uniform(0.8, 1.25, 2))
+    light = np.linspace(above, below, height, dtype=np.float32)[:, None, None]
     return covered, np.asarray(mixed * light, dtype=np.float32)
 
 
