@@ -49,6 +49,8 @@ def opened(body: bytes, kind: Container, max_pixels: int) -> Iterator[tuple[Inpu
     with container:
         stream = picture_track(container, kind, max_pixels)
         context = stream.codec_context
+        # Frames may change their size in the middle, to any size that the file names.
+        context.options = {**context.options, "max_pixels": str(max_pixels)}
         context.thread_type = "AUTO"
         context.thread_count = default_threads()
         yield container, stream

@@ -24,6 +24,8 @@ from registry.vision.media_types import container as container_of
 MIN_SIDE = 8
 MAX_FRAME_PIXELS = 4096 * 4096
 """Of one frame, whatever is allowed for pictures: some ten frames are in memory at a time."""
+GROWTH = 4
+"""How many times the first frame's pixels a later one may have."""
 MAX_FPS = 240
 
 
@@ -212,7 +214,8 @@ class Reader:
         kind = container_of(clip.body)
         assert kind is not None
         self._clip = clip
-        self._context = opened(clip.body, kind, MAX_FRAME_PIXELS)
+        most = min(MAX_FRAME_PIXELS, max(GROWTH * clip.width * clip.height, 1 << 20))
+        self._context = opened(clip.body, kind, most)
         self._container, self._stream = self._context.__enter__()
         self.sound = sound_track(self._container)
         self.notes: list[str] = []

@@ -262,11 +262,11 @@ def test_sound_keeps_its_place_when_pictures_begin_later() -> None:
     assert first["video"] - first["audio"] == pytest.approx(0.5, abs=0.05)
 
 
-def test_frames_that_change_their_size_are_brought_to_the_first_ones() -> None:
-    """VP9 may change its size from one frame to the next."""
-    small, large = (make_clip(3, size, container="webm", codec="libvpx-vp9") for size in ((64, 48), (96, 72)))
+def joined(first: tuple[int, int], second: tuple[int, int]) -> bytes:
+    """Three frames of one size, then three of another, which VP9 allows in one stream."""
     file = io.BytesIO()
-    with av.open(io.BytesIO(small)) as a, av.open(io.BytesIO(large)) as b, av.open(file, "w", format="webm") as out:
+    bodies = [make_clip(3, size, container="webm", codec="libvpx-vp9") for size in (first, second)]
+    with av.open(io.BytesIO(bodies[0])) as a, av.open(io.BytesIO(bodies[1])) as b, av.open(file, "w", "webm") as out:
         stream = out.add_stream_from_template(a.streams.video[0])
         for start, source in ((0, a), (300, b)):
             for packet in source.demux(video=0):
@@ -275,9 +275,18 @@ def test_frames_that_change_their_size_are_brought_to_the_first_ones() -> None:
                     packet.dts = packet.pts
                     packet.stream = stream
                     out.mux(packet)
-    clip = video.open_clip(file.getvalue())
-    reader = Reader(clip)
+    return file.getvalue()
+
+
+def test_frames_that_change_their_size_are_brought_to_the_first_ones() -> None:
+    reader = Reader(video.open_clip(joined((64, 48), (96, 72))))
     shapes = [item.pixels.shape for item in reader.play() if isinstance(item, Frame)]
     reader.close()
     assert shapes == [(48, 64, 3)] * 6
     assert "changes in the middle" in reader.notes[0]
+
+
+def test_frames_that_suddenly_become_huge_are_never_allocated() -> None:
+    clip = video.open_clip(joined((64, 48), (1536, 1024)))
+    assert clip.frames == 6
+    assert len(list(video.frames(clip))) == 3
