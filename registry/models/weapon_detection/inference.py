@@ -10,12 +10,16 @@ from registry.media import Clip, Picture, Prepared
 from registry.models.weapon_detection import SPEC
 from registry.parts import Parameters
 from registry.vision import clips, detection, statistics
-from registry.vision.clips import decode
 from registry.vision.detection import Detections, evidence, focus, preprocess
 
 __all__ = ["PLAUSIBLE", "decode", "evidence", "focus", "follow", "image_statistics", "postprocess", "preprocess"]
 
 PLAUSIBLE = statistics.PLAUSIBLE
+
+
+def decode(body: bytes, max_voxels: int) -> Picture | Clip:
+    """A picture or a video, whichever the file is. Raises as `registry.vision.clips.decode`."""
+    return clips.decode(body, max_voxels)
 
 
 def postprocess(outputs: Mapping[str, np.ndarray], prepared: Prepared, thresholds: Parameters) -> Detections:
