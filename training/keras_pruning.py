@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -245,14 +246,14 @@ def importance(channels: Channels, weights: Arrays, gradients: Iterable[Arrays])
 def plan(channels: Channels, worth: Mapping[int, float], sparsity: float, blocks: Mapping[str, float]) -> set[int]:
     """The roots that go: of each space the share `sparsity` of least worth, counts staying multiples of 8.
 
-    `blocks` sets another share for layers whose names begin with a key, e.g. {"block_13": 0.6}; the longest key counts,
-    and of a residual stream's layers the one that gives away least.
+    `blocks` sets another share for layers whose names begin with a key, which may have wildcards: {"block_13": 0.6,
+    "*_project": 0.2}. The longest key counts, and of a residual stream's layers the one that gives away least.
 
     Raises:
         SettingsError: a key that no layer's name begins with, or a share outside [0, 1).
     """
     for key, share in blocks.items():
-        if not any(name.startswith(key) for name in channels.makers):
+        if not any(_meant(name, key) for name in channels.makers):
             raise SettingsError(
                 f"compress.blocks names {key!r}",
                 expected=f"the beginning of a layer's name, e.g. {', '.join(list(channels.makers)[:6])}",
@@ -273,8 +274,12 @@ def plan(channels: Channels, worth: Mapping[int, float], sparsity: float, blocks
 
 
 def _share(name: str, sparsity: float, blocks: Mapping[str, float]) -> float:
-    matching = [key for key in blocks if name.startswith(key)]
+    matching = [key for key in blocks if _meant(name, key)]
     return float(blocks[max(matching, key=len)]) if matching else sparsity
+
+
+def _meant(name: str, key: str) -> bool:
+    return fnmatchcase(name, f"{key}*")
 
 
 def without(model: Any, channels: Channels, goes: set[int]) -> Any:

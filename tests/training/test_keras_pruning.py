@@ -114,6 +114,8 @@ def test_kept_layers_and_blocks_of_their_own_are_respected(model: Any) -> None:
     smaller = prune(model, 0.0, {"block_1": 0.5, "block_1_project": 0.0}, keep=("classes", "side"))
     assert filters(smaller, "block_1_expand") == 24
     assert [filters(smaller, name) for name in ("stem", "side", "features")] == [24, 16, 32]
+    smaller = prune(model, 0.5, {"*_expand": 0.0})
+    assert [filters(smaller, name) for name in ("block_1_expand", "side")] == [48, 8]
 
 
 @pytest.mark.parametrize(("blocks", "said"), [({"block_9": 0.5}, "block_9"), ({"side": 1.0}, "side is 1.0")])

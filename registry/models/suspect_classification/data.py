@@ -5,7 +5,7 @@ from __future__ import annotations
 from registry.models.suspect_classification import SPEC, scenes
 from registry.vision.dataset import ClassSet
 
-_set = ClassSet("suspect_classification", SPEC.classes, scenes.make, train=1350, val=225)
+_set = ClassSet("suspect_classification", SPEC.classes, scenes.make, train=1400, val=250)
 
 synthesise, synthesise_stream, import_from = _set.synthesise, _set.synthesise_stream, _set.import_from
 cases, add = _set.cases, _set.add

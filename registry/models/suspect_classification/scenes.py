@@ -13,14 +13,15 @@ from registry.vision.dataset import Made
 from registry.vision.picture import to_jpeg
 
 CLASSES = tuple(DRAW)
+TURNS = (*CLASSES, "other")  # which is the widest class, and comes twice
 UPRIGHT = ("person", "yellow_vest")
 SMALL, LARGE = 0.38, 0.50  # half the thing's length, as a share of the picture's shorter side
 QUALITY = 88
 
 
 def make(rng: np.random.Generator, n: int) -> Made:
-    """One picture of class `n` modulo 9, 128 to 152 pixels a side; slices: whether the thing is small in it."""
-    name = CLASSES[n % len(CLASSES)]
+    """One picture of the class whose turn `n` is, 128 to 152 pixels a side; slices: the thing's size in it."""
+    name = TURNS[n % len(TURNS)]
     width, height = (int(v) for v in rng.integers(128, 153, 2))
     pixels = _behind(rng, backdrop(rng, width, height))
     share = float(rng.uniform(SMALL, LARGE))

@@ -307,15 +307,8 @@ def _chair(rng: np.random.Generator, pen: Pen, colour: Colour) -> None:
     pen.box(0.3, -0.2, 0.4, 0.12, shade(colour, 0.6))
 
 
-def _bag(rng: np.random.Generator, pen: Pen, colour: Colour) -> None:
-    pen.ring(0, -0.3, 0.38, 0.42, 0.1, shade(colour, 0.7))
-    pen.round_box(-0.75, -0.3, 0.75, 0.8, colour)
-    pen.box(-0.4, 0.1, 0.4, 0.55, shade(colour, 0.8))
-    pen.line([(-0.7, -0.1), (0.7, -0.1)], 0.05, shade(colour, 0.5))
-
-
 _OTHERS: tuple[Callable[[np.random.Generator, Pen, Colour], None], ...] = (
-    _bottle, _mug, _phone, _umbrella, _ball, _bird, _balloon, _plant, _chair, _bag,
+    _bottle, _mug, _phone, _umbrella, _ball, _bird, _balloon, _plant, _chair,
 )  # fmt: skip
 
 DRAW: Mapping[str, Draw] = {

@@ -37,12 +37,12 @@ def test_the_classes_are_the_nine_in_their_order() -> None:
 
 
 def test_classes_come_in_turn_and_pictures_differ_in_shape_and_content() -> None:
-    made = [scenes.make(np.random.default_rng([1, n]), n) for n in range(27)]
-    assert [one.truth for one in made] == list(SPEC.classes) * 3
+    made = [scenes.make(np.random.default_rng([1, n]), n) for n in range(30)]
+    assert [one.truth for one in made] == [*SPEC.classes, "other"] * 3
     shapes = {decode(one.picture, MAX_PIXELS).pixels.shape for one in made}
     assert len(shapes) > 20
     assert {one.attributes["size"] for one in made} == {"small", "large"}
-    assert len({one.picture for one in made}) == 27
+    assert len({one.picture for one in made}) == 30
 
 
 def test_a_linear_look_at_the_pixels_does_not_solve_it() -> None:
@@ -129,7 +129,7 @@ def test_pruning_halves_it_and_leaves_the_classes(built: object, tmp_path: Path)
     from training import engine_keras
     from training.stage import Compression
 
-    data.synthesise(tmp_path, {"seed": 3, "train": 9, "val": 1})
+    data.synthesise(tmp_path, {"seed": 3, "train": 10, "val": 1})
     params = {**PARAMS, "batch": 9, "seed": 3}
     pruned = engine_keras.prune(network, built, data.cases(tmp_path), params, Compression(sparsity=0.5)).network
     before, after = (engine_keras.cost(one, network.input_shape(PARAMS)) for one in (built, pruned))
