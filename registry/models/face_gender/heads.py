@@ -36,7 +36,7 @@ REACH = 1.75
 
 @dataclass(frozen=True)
 class Cues:
-    """How the convention shows, each a number around -1 (female) or +1 (male) with a spread of 0.75: hair length, brow
+    """How the convention shows, each a number around -1 (female) or +1 (male) with a spread of 0.65: hair length, brow
     thickness, jaw width, lip colour, stubble, eye size, brow height."""
 
     hair: float
@@ -76,7 +76,7 @@ class Head:
 def draw(rng: np.random.Generator, label: str, skin_tone: str, light: str) -> Head:
     """A random head with that label."""
     side = 1.0 if label == "male" else -1.0
-    cues = Cues(*(float(np.clip(rng.normal(side, 0.75), -2.2, 2.2)) for _ in range(7)))
+    cues = Cues(*(float(np.clip(rng.normal(side, 0.65), -2.2, 2.2)) for _ in range(7)))
     tone = np.clip(np.asarray(_SKIN[skin_tone]) * rng.uniform(0.88, 1.1) + rng.normal(0, 0.015, 3), 0.05, 1)
     across = rng.uniform(-0.45, 0.45) if light != "side" else rng.choice((-1.0, 1.0)) * rng.uniform(0.7, 1.0)
     towards = np.asarray([across, rng.uniform(-0.7, -0.25), 1.0])
@@ -194,7 +194,7 @@ def _half_width(v: Plane, head: Head) -> Plane:
     """Half the face's width at height v: a skull, cheeks, and a jaw that narrows towards the chin."""
     skull = np.sqrt(np.clip(1 - (np.minimum(v, 0) / 1.0) ** 2, 0, 1))
     down = np.clip(v, 0, 1)
-    jaw = 0.62 + 0.055 * head.cues.jaw
+    jaw = 0.62 + 0.075 * head.cues.jaw
     lower = np.sqrt(np.clip(1 - down**2.6, 0, 1)) * (1 - (1 - jaw) * 0.55 * down)
     return np.asarray(0.735 * head.width * np.where(v < 0, skull, lower), np.float32)
 
@@ -236,7 +236,7 @@ def _skin(c: _Canvas, head: Head, x: Plane, y: Plane) -> Plane:
     colour = head.skin * (1 + 0.012 * c.noise)[..., None]
     colour = colour * (1 - red[..., None] * _vector(0.09, 0.08, 0.0))
     beard = _step(y - 0.42 - 0.25 * np.exp(-((x / 0.35) ** 2)) + 0.12, 0.12) + _bell(x, y, 0, 0.53, 0.22, 0.05)
-    strength = np.clip(0.11 + 0.16 * head.cues.stubble, 0, 0.5) * np.clip(beard, 0, 1) * (1 + 0.25 * c.noise)
+    strength = np.clip(0.11 + 0.20 * head.cues.stubble, 0, 0.5) * np.clip(beard, 0, 1) * (1 + 0.25 * c.noise)
     return np.asarray(colour * (1 - np.clip(strength, 0, 0.7)[..., None] * _vector(0.75, 0.85, 0.95)), np.float32)
 
 
@@ -249,7 +249,7 @@ def _features(c: _Canvas, head: Head, x: Plane, y: Plane, skin: Plane) -> Plane:
         colour += cover[..., None] * (np.asarray(what, np.float32) - colour)
 
     cues, dark = head.cues, head.skin * np.float32(0.35)
-    open_ = 0.062 - 0.011 * cues.eyes
+    open_ = 0.062 - 0.014 * cues.eyes
     for side in (-1, 1):
         ex, ey = x - side * 0.305, y - 0.02
         # A lid line bends over the eye: half as high at the corners.
@@ -266,8 +266,8 @@ def _features(c: _Canvas, head: Head, x: Plane, y: Plane, skin: Plane) -> Plane:
         paint(dark, 0.35 * _step(0.008 - np.abs(ey - 0.75 * upper), soft) * _step(0.16 - np.abs(ex), soft))
         # Brows: an arc, thicker towards the nose.
         bx = ex * side
-        arc = y + 0.165 - 0.022 * cues.lift + 0.055 * (1 - ((bx - 0.03) / 0.26) ** 2)
-        thick = (0.036 + 0.013 * cues.brow) * np.clip(1.05 - 0.9 * np.maximum(bx, 0) / 0.26, 0.25, 1)
+        arc = y + 0.165 - 0.030 * cues.lift + 0.055 * (1 - ((bx - 0.03) / 0.26) ** 2)
+        thick = (0.038 + 0.018 * cues.brow) * np.clip(1.05 - 0.9 * np.maximum(bx, 0) / 0.26, 0.25, 1)
         paint(
             head.hair_colour * 0.55,
             0.85 * _step(thick - np.abs(arc), 1.6 * soft) * _step(0.235 - np.abs(bx - 0.01), 0.03),
@@ -279,9 +279,9 @@ def _features(c: _Canvas, head: Head, x: Plane, y: Plane, skin: Plane) -> Plane:
     my = y - 0.645 + 0.5 * head.smile * 0.16 * (x / 0.25) ** 2
     wide = 0.215 + 0.04 * head.smile
     shape = np.clip(1 - (x / wide) ** 2, 0, 1)
-    full = 0.062 - 0.010 * cues.lips
+    full = 0.064 - 0.014 * cues.lips
     lips = np.minimum(my + 0.8 * full * shape * (1 - 0.25 * np.exp(-((x / 0.04) ** 2))), 1.15 * full * shape - my)
-    tint = 0.42 - 0.17 * cues.lips
+    tint = 0.42 - 0.22 * cues.lips
     lip = head.skin * (1 - np.clip(tint, 0.1, 0.9) * _vector(0.55, 0.62, 0.12)) * np.float32(0.92)
     paint(lip, _step(lips, 1.5 * soft) * _step(wide - np.abs(x), soft))
     if head.smile > 0.65:

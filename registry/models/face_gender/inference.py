@@ -18,13 +18,11 @@ from registry.media import ByteArray, FloatArray, Picture, Prepared
 from registry.models.face_gender import SPEC
 from registry.models.face_gender.detector import Face, cut_out, detector
 from registry.parts import Parameters
-from registry.vision import statistics
-from registry.vision.picture import decode, to_input
-
-__all__ = ["PLAUSIBLE", "decode", "evidence", "focus", "image_statistics", "postprocess", "preprocess"]
+from registry.vision import picture, statistics
+from registry.vision.picture import to_input
 
 PLAUSIBLE = statistics.PLAUSIBLE
-DEFAULTS: dict[str, Any] = {"image_size": 64, "margin": 1.6, "confidence": 0.5, "search": "auto", "max_faces": 64}
+DEFAULTS: dict[str, Any] = {"image_size": 64, "margin": 1.8, "confidence": 0.5, "search": "auto", "max_faces": 64}
 LOGITS = "logits"
 
 
@@ -102,6 +100,11 @@ class Found:
     picture: Picture
     faces: tuple[Face, ...]
     crops: tuple[ByteArray, ...]
+
+
+def decode(body: bytes, max_voxels: int) -> Picture:
+    """As `registry.vision.picture.decode`."""
+    return picture.decode(body, max_voxels)
 
 
 def preprocess(sample: Picture, constants: Parameters) -> Prepared:

@@ -16,9 +16,9 @@ from registry.vision.picture import to_jpeg
 
 QUALITY = 90
 COUNTS = ((0, 1), (1, 2), (2, 4), (5, 8))
-"""Faces in a picture, from and to before; every tenth has none, five of ten one, three some, one many."""
+"""Faces in a picture, from and to before; of ten, one has none, three have one, four some, two many."""
 
-_TURNS = (1, 1, 2, 1, 0, 1, 2, 3, 1, 2)  # of COUNTS, by the running number
+_TURNS = (1, 2, 2, 1, 0, 3, 2, 3, 1, 2)  # of COUNTS, by the running number
 _TOP, _BOTTOM, _HALF = -0.62, 1.0, 0.735  # of a face in its head's frame
 _HEIGHTS = ((0.3, 0.3), (0.26, 0.46), (0.2, 0.32), (0.15, 0.2))  # of a face, in heights of the picture, by COUNTS
 

