@@ -15,7 +15,7 @@ from registry.vision.classification import Ranking, evidence, focus, preprocess
 
 __all__ = ["PLAUSIBLE", "decode", "evidence", "focus", "image_statistics", "postprocess", "preprocess"]
 
-DEFAULTS: dict[str, Any] = {"image_size": 64}
+DEFAULTS: dict[str, Any] = {"image_size": 72}
 PLAUSIBLE: Mapping[str, tuple[float, float, str]] = statistics.PLAUSIBLE
 
 
