@@ -43,9 +43,9 @@ def _stem(rng: Rng, layer: Layer, frame: Frame, foot: float, length: float, widt
 
 def _apple(rng: Rng, frame: Frame) -> Layer:
     body = solid(frame, lambda p: 1 - 0.2 * bell(p, 0, 0.42) - 0.09 * bell(p, np.pi, 0.3) + 0.05 * np.sin(p) ** 2)
-    kind = rng.integers(3)
-    base: Colour = ((40, 40, 185), (70, 190, 150), (70, 185, 225))[kind]
-    second: Colour = ((70, 150, 215), (90, 205, 190), (50, 60, 205))[kind]
+    kind = rng.integers(2)
+    base: Colour = ((40, 40, 185), (70, 190, 150))[kind]
+    second: Colour = ((60, 95, 205), (90, 205, 190))[kind]
     streaks = np.sin(9 * body.phi + 2 * noise(rng, frame, 6)) * 0.5 + 0.5
     share = 0.5 * streaks * (0.3 + body.t) + 0.35 * noise(rng, frame, 4)
     albedo = blend(vary(rng, base), vary(rng, second), share)
@@ -130,7 +130,7 @@ def _peach(rng: Rng, frame: Frame) -> Layer:
 def _pear(rng: Rng, frame: Frame) -> Layer:
     neck = rng.uniform(0.5, 0.7)
     body = solid(frame, lambda p: 0.82 + neck * bell(p, 0, 0.42) - 0.04 * bell(p, np.pi, 0.3), at=(0.0, 0.3))
-    colour: Colour = ((70, 190, 180), (60, 200, 215), (70, 125, 165), (60, 90, 175))[rng.integers(4)]
+    colour: Colour = ((70, 190, 180), (60, 200, 215), (70, 125, 165))[rng.integers(3)]
     albedo = blend(vary(rng, colour), vary(rng, (70, 150, 170)), 0.4 * body.t**2 + 0.4 * noise(rng, frame, 5))
     out = shade(body, albedo, frame.light, 0.2, 4)
     out.dab(spots(frame, _freckles(rng, 40, -0.8, 1.0), 0.02), (50, 95, 120), 0.7, body)

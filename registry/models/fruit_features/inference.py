@@ -10,9 +10,8 @@ import numpy as np
 
 from registry.media import FloatArray, Picture, Prepared
 from registry.parts import Parameters
-from registry.vision import classification, statistics
+from registry.vision import classification, picture, statistics
 from registry.vision.classification import Ranking, evidence, focus, preprocess
-from registry.vision.picture import decode
 
 __all__ = ["PLAUSIBLE", "FruitResult", "decode", "evidence", "focus", "image_statistics", "postprocess", "preprocess"]
 
@@ -21,6 +20,11 @@ PLAUSIBLE = statistics.PLAUSIBLE
 NEAREST = 5
 FAR = 1e6
 """Distance that the network gives to a class it has seen no example of; such classes are not named."""
+
+
+def decode(body: bytes, max_voxels: int) -> Picture:
+    """As `registry.vision.picture.decode`; of `max_voxels` pixels at most."""
+    return picture.decode(body, max_voxels)
 
 
 @dataclass(frozen=True, eq=False)
