@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 PLAN, LOCK = "_featurize.json", "_lock"  # readers of Parquet folders pass over names with an underscore
 SCHEMA = 1
 LEAST, MOST, PARTS = 32, 1024, 16
-"""Pictures in a part: so many that there are `PARTS` parts for the workers to share, within these bounds."""
+"""Pictures in a part: within these bounds and whole batches of `LEAST`, so that there are up to `PARTS` parts for the
+workers to share."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Plan:
     @classmethod
     def of(cls, source: str, version: str, digest: str, listing: Listing) -> Plan:
         count = len(listing.items)
-        part = min(MOST, max(LEAST, -(-count // PARTS)))
+        part = min(MOST, max(1, -(-count // (PARTS * LEAST))) * LEAST)
         return cls(source, version, digest, listing.digest, count, part)
 
     @property

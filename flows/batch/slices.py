@@ -50,12 +50,6 @@ def schema() -> pa.Schema:
     )
 
 
-def sizes(predictor: Predictor) -> tuple[int, int]:
-    """How many features and components a model gives, found by asking it once."""
-    outputs = predictor.run(np.zeros((1, *predictor.bundle.manifest.input_shape), dtype=np.float32))
-    return outputs[EMBEDDING].shape[1], outputs[PCA].shape[1]
-
-
 def featurize_slice(
     predictor: Predictor,
     source: Source,
@@ -69,8 +63,7 @@ def featurize_slice(
     A picture that cannot be read or decoded becomes a row with its `error`. At most two batches of encoded pictures and
     one of prepared ones are in memory: while one is worked on, the next is read.
     """
-    features, components = sizes(predictor)
-    rows = _Rows(items, features, components)
+    rows = _Rows(items)
     answer, thresholds = predictor.spec.inference.postprocess, predictor.bundle.manifest.thresholds
     for ready in _prepared(predictor, source, items, batch, max_pixels, rows):
         stacked = np.concatenate([one.prepared.batch for one in ready])
@@ -112,16 +105,17 @@ def _prepared(
 class _Rows:
     """The columns of a slice while they fill."""
 
-    def __init__(self, items: Sequence[Item], features: int, components: int) -> None:
+    def __init__(self, items: Sequence[Item]) -> None:
         self.items, count = items, len(items)
-        self.features = np.zeros((count, features), dtype=np.float32)
-        self.pca = np.zeros((count, components), dtype=np.float32)
+        self.features: list[FloatArray] = []  # of the rows that could be read, in their order
+        self.pca: list[FloatArray] = []
         self.names: list[str | None] = [None] * count
         self.shares: list[float | None] = [None] * count
         self.errors: list[str | None] = [None] * count
 
     def take(self, row: int, outputs: dict[str, FloatArray], result: Ranking) -> None:
-        self.features[row], self.pca[row] = outputs[EMBEDDING][0], outputs[PCA][0]
+        self.features.append(outputs[EMBEDDING][0])
+        self.pca.append(outputs[PCA][0])
         self.names[row], self.shares[row] = result.name, result.probability
 
     def table(self, version: str) -> pa.Table:
@@ -129,9 +123,10 @@ class _Rows:
 
         read = np.array([error is None for error in self.errors], dtype=bool)
 
-        def vectors(values: FloatArray) -> pa.Array:
-            ends = np.concatenate([[0], np.cumsum(read * values.shape[1])]).astype(np.int32)
-            return pa.ListArray.from_arrays(pa.array(ends), pa.array(values[read].ravel()), mask=pa.array(~read))
+        def vectors(values: list[FloatArray]) -> pa.Array:
+            flat = np.concatenate(values) if values else np.zeros(0, dtype=np.float32)
+            ends = np.concatenate([[0], np.cumsum(read * (len(values[0]) if values else 0))]).astype(np.int32)
+            return pa.ListArray.from_arrays(pa.array(ends), pa.array(flat), mask=pa.array(~read))
 
         values = [
             pa.array([_text(item.path) for item in self.items], pa.string()),

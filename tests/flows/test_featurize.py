@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.batch import plan
-from flows.batch.plan import Output
+from flows.batch.plan import Output, Plan
 from flows.batch.slices import featurize_slice, schema
-from flows.batch.sources import Folder, open_source
+from flows.batch.sources import Folder, Item, Listing, open_source
 from flows.featurize import Summary, Work, featurize
 from registry import files
 from registry.bundle import Bundle
@@ -273,14 +273,12 @@ def test_workers_share_the_parts_and_only_whole_slices_are_written(
     assert rows(tmp_path / "two").equals(rows(tmp_path / "one"))
 
 
-@pytest.mark.parametrize(
-    ("pictures_", "part", "parts"), [(1, 32, 1), (512, 32, 16), (513, 33, 16), (100_000, 1024, 98)]
-)
-def test_parts_are_enough_to_share_and_never_huge(pictures_: int, part: int, parts: int) -> None:
-    made = plan.Plan("s", "v", "d", "l", pictures_, min(plan.MOST, max(plan.LEAST, -(-pictures_ // plan.PARTS))))
+@pytest.mark.parametrize(("count", "part", "parts"), [(1, 32, 1), (512, 32, 16), (513, 64, 9), (100_000, 1024, 98)])
+def test_parts_are_enough_to_share_and_never_huge(count: int, part: int, parts: int) -> None:
+    items = tuple(Item(f"{n:06d}.jpg", 1, "") for n in range(count))
+    made = Plan.of("s", "v", "d", Listing(items, 0))
     assert (made.part, made.parts) == (part, parts)
-    items = list(range(pictures_))
-    assert [x for n in range(made.parts) for x in made.slice(items, n)] == items  # type: ignore[arg-type]
+    assert [x for n in range(made.parts) for x in made.slice(items, n)] == list(items)
 
 
 def test_a_damaged_plan_is_not_taken_for_ours(pictures: Path, tmp_path: Path, bundle: Bundle) -> None:
