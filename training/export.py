@@ -56,13 +56,12 @@ def to_int8(ir: Path, batches: Sequence[FloatArray], path: Path, leave: Sequence
     # It says twice that there is no GPU, and draws bars over ours.
     for name in ("nncf", "torch.utils.cpp_extension"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # where TensorFlow was imported first, torch says that it finds no CUDA
-        import nncf
+    import nncf
 
     nncf.set_log_level(logging.ERROR)
     model = openvino.Core().read_model(ir)
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where TensorFlow was imported first, torch says that it finds no CUDA
         quantised = nncf.quantize(
             model,
             nncf.Dataset(list(batches)),
