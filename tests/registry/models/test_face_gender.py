@@ -61,7 +61,7 @@ def faces(*rows: tuple[tuple[float, float, float, float], int]) -> Faces:
 
 def true(*rows: tuple[tuple[float, float, float, float], int]) -> TrueBoxes:
     boxes = np.array([box for box, _ in rows], np.float32).reshape(-1, 4) / 100
-    return TrueBoxes(boxes, np.array([n for _, n in rows], np.int64))
+    return TrueBoxes(boxes.astype(np.float32), np.array([n for _, n in rows], np.int64))
 
 
 def test_the_plain_pass_is_cvlibs(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_drawn_faces_are_found_whatever_their_label() -> None:
         boxes = np.array([f.box for f in detector.detector().single(pixels)], np.float32).reshape(-1, 4)
         places = np.array([b.box for b in one.truth], np.float32).reshape(-1, 4)  # type: ignore[union-attr]
         matched = {t for _, t in score.match(boxes, places)}
-        found += [(b.name, t in matched) for t, b in enumerate(one.truth)]  # type: ignore[arg-type,union-attr]
+        found += [(b.name, t in matched) for t, b in enumerate(one.truth)]  # type: ignore[arg-type,attr-defined,union-attr]
     assert len(found) > 40
     for label in heads.LABELS:
         assert np.mean([seen for name, seen in found if name == label]) >= 0.9
@@ -280,7 +280,7 @@ def test_a_file_of_the_authors_network_becomes_the_start_exactly(tmp_path: Path)
     picture = rng.integers(0, 256, (2, 64, 64, 3)).astype(np.float32) / 255
     grey = (picture @ np.array(network.GREY, np.float32))[..., None] * 2 - 1
     wanted = np.array(theirs(grey))  # type: ignore[operator]
-    got = engine_keras.session(network, ours)(picture.transpose(0, 3, 1, 2))["logits"]
+    got = engine_keras.session(network, ours)(picture.transpose(0, 3, 1, 2).astype(np.float32))["logits"]
     assert np.abs(wanted).max() > 0.01
     np.testing.assert_allclose(got, wanted, atol=1e-4)
 
