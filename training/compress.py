@@ -151,7 +151,11 @@ class _Work:
         if network != "dense":  # the dense network is there to compare with; it need not be quantised for that
             leave = getattr(self.hooks, "FULL_PRECISION", ())
             int8 = export.to_int8(ir, self.calibration(), self.out / f"{slug}_int8.xml", leave)
-            candidate(int8, "openvino", "int8")
+            if measure.survives(int8, self.shape, self.stage.settings.threads):
+                candidate(int8, "openvino", "int8")
+            else:
+                said = f"{network} openvino int8 is left out: the engine crashes on it on this machine"
+                journal.fact(STEP, said, self.stage.spec.name, alarm=True)
 
     def calibration(self) -> list[FloatArray]:
         """Training slices, evenly spread over cases and within them: float32 [1, C, H, W] each."""
