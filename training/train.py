@@ -60,7 +60,7 @@ def identity(stage: Stage) -> str:
     package, model = Path(__file__).parent, catalog.FOLDER / stage.spec.name
     engine = "engine_keras.py" if stage.spec.framework == "keras" else "engine_torch.py"
     files = [package / engine, package / "course.py", package / "train.py"]
-    files += [package / "yolo.py"] if stage.spec.framework == "ultralytics" else []
+    files += [package / "yolo.py", package / "mosaic.py"] if stage.spec.framework == "ultralytics" else []
     files += [model / name for name in ("network.py", "inference.py")]
     start = stage.start.bundle.digest if stage.start else ""
     return fingerprint(stage.spec.name, stage.params, stage.data_hash, start, files=files)
