@@ -55,8 +55,8 @@ def _shape(rng: np.random.Generator, armed: bool) -> tuple[list[Part], float, fl
         names = list(shapes.OTHERS)
         return shapes.OTHERS[names[int(rng.integers(len(names)))]](rng), 0.3, 0.75
     if rng.random() < 0.6:
-        return shapes.HANDGUNS[int(rng.integers(len(shapes.HANDGUNS)))](rng), 0.35, 0.8
-    return shapes.LONG_GUNS[int(rng.integers(len(shapes.LONG_GUNS)))](rng), 0.65, 1.1
+        return shapes.HANDGUNS[int(rng.integers(len(shapes.HANDGUNS)))](rng), 0.4, 0.8
+    return shapes.LONG_GUNS[int(rng.integers(len(shapes.LONG_GUNS)))](rng), 0.7, 1.1
 
 
 def _place(
@@ -88,7 +88,7 @@ def _place(
 
 def _pose(rng: np.random.Generator, length: float) -> NDArray[np.float64]:
     """Units -> pixels, [2, 2]: most things lie or are held about level, seen more or less from the side."""
-    turn = rng.normal(0, 0.3) if rng.random() < 0.85 else rng.uniform(-np.pi, np.pi)
+    turn = rng.normal(0, 0.3) if rng.random() < 0.9 else rng.uniform(-np.pi, np.pi)
     squeeze = rng.uniform(0.6, 1.0) if rng.random() < 0.4 else 1.0
     side = -1.0 if rng.random() < 0.5 else 1.0
     c, s = np.cos(turn), np.sin(turn)
