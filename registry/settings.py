@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import tomllib
 from functools import lru_cache
 from pathlib import Path
@@ -42,6 +43,7 @@ QUIET = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
     "YOLO_OFFLINE": "true",
+    "YOLO_CONFIG_DIR": tempfile.gettempdir(),  # it writes its settings on import; nobody reads them
     "YOLO_AUTOINSTALL": "false",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_ENABLE_ONEDNN_OPTS": "1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -21,6 +22,20 @@ PROJECT = Path(__file__).resolve().parents[1]
 os.environ.update(QUIET)
 for name in [name for name in os.environ if name.startswith("VISIONLOOP_")]:
     del os.environ[name]
+
+
+with contextlib.suppress(ImportError):
+    # torch's compiler and TensorFlow each bring an LLVM. TensorFlow first, and loading the other ends the process.
+    import triton._C.libtriton  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """Where a command that ran in this process said that things are ends with its test."""
+    yield
+    places = ("PREFECT_HOME", "PREFECT_API_URL", "BENTOML_HOME", "MLFLOW_TRACKING_URI")
+    for name in ("VISIONLOOP_ROOT", "VISIONLOOP_VAR", *places):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")

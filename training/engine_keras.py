@@ -54,6 +54,9 @@ def framework() -> tuple[Any, Any]:
     """TensorFlow and Keras, imported once; exact repeats of a run are asked for."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with contextlib.suppress(ImportError):
+        # TensorFlow and torch's compiler each bring an LLVM: after TensorFlow's, loading the other ends the process.
+        import triton._C.libtriton  # noqa: F401
     with _standard_error_away():
         import keras
         import tensorflow
