@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +53,7 @@ def tell(*, fresh: bool) -> None:
     seconds = time.perf_counter() - began
     text = f"{len(lines) - len(failed)} of {len(lines)} models are served after {seconds / 60:.1f} minutes."
     story.end(text, outcome="failed" if failed else "done")
-    console.print(table(lines))
+    (console if sys.stdout.isatty() else Console(width=150)).print(table(lines))
     console.print(f"[bold]{text}[/] {memory()}. The story: {settings().home_address}", highlight=False)
     if failed:
         raise VisionloopError(
