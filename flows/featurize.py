@@ -110,7 +110,7 @@ def featurize(
         if numbers:
             local.run(
                 plan, source, listing.items, numbers, bundle, output,
-                workers=count, max_pixels=settings().max_voxels, batch=batch, told=told,
+                workers=count, limit=settings().max_voxels, batch=batch, told=told,
             )  # fmt: skip
         unreadable = local.unreadable(output, plan)
     return Summary(

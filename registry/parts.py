@@ -95,8 +95,9 @@ class DataPart(Protocol):
 
 
 class InferencePart(Protocol):
-    def decode(self, body: bytes, max_voxels: int) -> Any:
-        """Bytes as uploaded -> sample. Raises BadInput, UnsupportedMedia or TooLarge, before allocating."""
+    def decode(self, body: bytes, limit: int) -> Any:
+        """Bytes as uploaded -> sample of at most `limit` voxels, or pixels (of a frame). Raises BadInput,
+        UnsupportedMedia or TooLarge, before allocating."""
 
     def preprocess(self, sample: Any, constants: Parameters) -> Prepared:
         """Sample -> network input. `constants` is `preprocessing` of the bundle."""

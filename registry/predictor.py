@@ -30,13 +30,13 @@ GOLDEN_RELATIVE, GOLDEN_ABSOLUTE = 0.03, 0.01
 
 
 class Predictor:
-    """A bundle, ready to answer. Safe to call from several threads."""
+    """A bundle, ready to answer inputs of at most `limit` voxels or pixels. Safe to call from several threads."""
 
-    def __init__(self, bundle: Bundle, threads: int = 0, max_voxels: int = 64_000_000) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 0, limit: int = 64_000_000) -> None:
         manifest = bundle.manifest
         self.bundle = bundle
         self.spec: ModelSpec = catalog.get(manifest.model)
-        self._max_voxels = max_voxels
+        self._limit = limit
         self._network = open_session(bundle.path / manifest.network, manifest.engine, manifest.numerics, threads)
         self._inference = self.spec.inference
         assets = bundle.path / ASSETS
@@ -47,9 +47,9 @@ class Predictor:
         }
 
     @classmethod
-    def load(cls, path: Path, threads: int = 0, max_voxels: int = 64_000_000) -> Predictor:
+    def load(cls, path: Path, threads: int = 0, limit: int = 64_000_000) -> Predictor:
         """Opens, verifies and compiles. Raises BundleError."""
-        return cls(open_bundle(path), threads, max_voxels)
+        return cls(open_bundle(path), threads, limit)
 
     def __call__(self, body: bytes, media: str = "application/json", told: Told | None = None) -> Prediction:
         """Predicts one input as it was uploaded.
@@ -63,7 +63,7 @@ class Predictor:
         """
         manifest, part = self.bundle.manifest, self._inference
         marks = [time.perf_counter()]
-        sample = part.decode(body, self._max_voxels)
+        sample = part.decode(body, self._limit)
         marks.append(time.perf_counter())
         if isinstance(sample, Clip):
             clips = cast(ClipPart, part)

@@ -33,7 +33,7 @@ def run(
     out: Output,
     *,
     workers: int,
-    max_pixels: int,
+    limit: int,
     batch: int = BATCH,
     told: Told = lambda pictures, errors: None,
 ) -> None:
@@ -51,13 +51,13 @@ def run(
     stop = threading.Event()
 
     def work() -> None:
-        predictor = Predictor(opened, threads=1, max_voxels=max_pixels)
+        predictor = Predictor(opened, threads=1, limit=limit)
         while not stop.is_set():
             try:
                 number = waiting.get_nowait()
             except queue.Empty:
                 return
-            table = featurize_slice(predictor, source, plan.slice(items, number), plan.version, batch, max_pixels)
+            table = featurize_slice(predictor, source, plan.slice(items, number), plan.version, batch, limit)
             out.write(number, table)
             told(table.num_rows, table.num_rows - table["error"].null_count)
 

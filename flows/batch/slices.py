@@ -56,16 +56,16 @@ def featurize_slice(
     items: Sequence[Item],
     version: str,
     batch: int = BATCH,
-    max_pixels: int = 64_000_000,
+    limit: int = 64_000_000,
 ) -> pa.Table:
     """Reads, decodes and describes `items`; one row each, in their order.
 
-    A picture that cannot be read or decoded becomes a row with its `error`. At most two batches of encoded pictures and
-    one of prepared ones are in memory: while one is worked on, the next is read.
+    A picture that cannot be read or decoded, or has more than `limit` pixels, becomes a row with its `error`. At most
+    two batches of encoded pictures and one of prepared ones are in memory: while one is worked on, the next is read.
     """
     rows = _Rows(items)
     answer, thresholds = predictor.spec.inference.postprocess, predictor.bundle.manifest.thresholds
-    for ready in _prepared(predictor, source, items, batch, max_pixels, rows):
+    for ready in _prepared(predictor, source, items, batch, limit, rows):
         stacked = np.concatenate([one.prepared.batch for one in ready])
         outputs = predictor.run(stacked)
         for n, one in enumerate(ready):
@@ -77,7 +77,7 @@ def featurize_slice(
 
 
 def _prepared(
-    predictor: Predictor, source: Source, items: Sequence[Item], batch: int, max_pixels: int, rows: _Rows
+    predictor: Predictor, source: Source, items: Sequence[Item], batch: int, limit: int, rows: _Rows
 ) -> Iterator[list[Ready]]:
     """Batches of prepared pictures; what cannot be prepared goes to `rows`."""
     starts, decode = range(0, len(items), batch), predictor.spec.inference.decode
@@ -93,7 +93,7 @@ def _prepared(
                     if isinstance(body, str):
                         rows.errors[row] = body
                     else:
-                        ready.append(Ready(row, predictor.prepare(decode(body, max_pixels))))
+                        ready.append(Ready(row, predictor.prepare(decode(body, limit))))
                 except VisionloopError as error:
                     rows.errors[row] = error.found
                 except Exception as error:  # one odd file among a million must not stop the other ones

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from registry.errors import BadInput, NotAcceptable
 from registry.media import ByteArray, Clip, FloatArray, Picture, Prediction, Prepared
 from registry.parts import Parameters, Told
-from registry.vision import detection, video, webm
+from registry.vision import detection, statistics, video, webm
 from registry.vision.annotated import annotate, sheet, tile
 from registry.vision.detection import Detections
 from registry.vision.following import Book, ClipResult
@@ -281,9 +281,9 @@ def _as_found(found: Detections) -> Detections:
 # What a model of pictures and clips has in its modules, as they are.
 
 
-def decode(body: bytes, max_pixels: int) -> Picture | Clip:
+def decode(body: bytes, limit: int) -> Picture | Clip:
     """A picture or a clip, whichever the file is. Raises as `picture.decode` and `video.open_clip`."""
-    return video.open_clip(body, max_pixels) if is_video(body) else decode_picture(body, max_pixels)
+    return video.open_clip(body, limit) if is_video(body) else decode_picture(body, limit)
 
 
 def glimpse(sample: Picture | Clip) -> Picture:
@@ -291,6 +291,11 @@ def glimpse(sample: Picture | Clip) -> Picture:
     if isinstance(sample, Picture):
         return sample
     return Picture(next(iter(video.frames(sample))).pixels, sample.format)
+
+
+def image_statistics(sample: Picture | Clip) -> dict[str, float]:
+    """As `registry.vision.statistics`; of a clip its first frame's."""
+    return statistics.image_statistics(glimpse(sample))
 
 
 def picture(

@@ -22,22 +22,22 @@ _COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # the orientation is
 _ALL_CHANNELS = cv2.IMREAD_UNCHANGED
 
 
-def decode(body: bytes, max_pixels: int) -> Picture:
+def decode(body: bytes, limit: int) -> Picture:
     """A picture file -> its pixels, upright and in 8-bit BGR; of an animation or a document the first frame.
 
     Transparency is laid over white, CMYK and 16-bit samples are converted; `notes` say so. ICC profiles are ignored.
 
     Args:
         body: JPEG, PNG, WebP, BMP, TIFF or GIF.
-        max_pixels: the most that width x height may be; checked before anything is allocated.
+        limit: the most that width x height may be; checked before anything is allocated.
 
     Raises:
         UnsupportedMedia: a known format that is not among these.
-        TooLarge: more pixels than `max_pixels`.
+        TooLarge: more pixels than `limit`.
         BadInput: no picture, truncated, damaged, smaller than `MIN_SIDE`, or of a pixel type that has no 8-bit meaning.
     """
     header = headers.read(body)
-    _check_size(header, max_pixels)
+    _check_size(header, limit)
     notes = []
     if header.animated:
         notes.append("first page of several" if header.format == "TIFF" else "first frame of an animation")
@@ -55,10 +55,10 @@ def decode(body: bytes, max_pixels: int) -> Picture:
     return Picture(np.ascontiguousarray(upright), header.format, tuple(notes))
 
 
-def _check_size(header: Header, max_pixels: int) -> None:
+def _check_size(header: Header, limit: int) -> None:
     size = f"the {header.format} picture is {header.width} x {header.height} pixels"
-    if header.width * header.height > max_pixels:
-        raise TooLarge(size, expected=f"at most {max_pixels / 1e6:g} megapixels", mend="scale it down first")
+    if header.width * header.height > limit:
+        raise TooLarge(size, expected=f"at most {limit / 1e6:g} megapixels", mend="scale it down first")
     if min(header.width, header.height) < MIN_SIDE:
         raise BadInput(
             size, expected=f"at least {MIN_SIDE} x {MIN_SIDE}", mend="upload the picture itself, not a thumbnail"

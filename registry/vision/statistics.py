@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from registry.media import ByteArray
+from registry.media import ByteArray, Picture
 
 PLAUSIBLE: Mapping[str, tuple[float, float, str]] = {
     "brightness": (0.015, 0.985, "black or overexposed all over: is the lens covered, or the exposure broken?"),
@@ -18,6 +18,11 @@ PLAUSIBLE: Mapping[str, tuple[float, float, str]] = {
 
 _TILE, _GRID = 176, 3  # of a picture above a quarter of a megapixel, 3 x 3 tiles at full resolution stand for it
 _SECOND_DIFFERENCE = np.array([1, -2, 1], dtype=np.float32)
+
+
+def image_statistics(sample: Picture) -> dict[str, float]:
+    """`registry.parts.InferencePart.image_statistics` of a model of pictures: `picture_statistics` of its pixels."""
+    return picture_statistics(sample.pixels)
 
 
 def picture_statistics(pixels: ByteArray) -> dict[str, float]:

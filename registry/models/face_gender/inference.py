@@ -19,11 +19,11 @@ from registry.models.face_gender import SPEC
 from registry.models.face_gender.detector import Face, cut_out, detector
 from registry.parts import Parameters
 from registry.vision import picture, statistics
+from registry.vision.classification import LOGITS, softmax
 from registry.vision.picture import to_input
 
-PLAUSIBLE = statistics.PLAUSIBLE
+decode, image_statistics, PLAUSIBLE = picture.decode, statistics.image_statistics, statistics.PLAUSIBLE
 DEFAULTS: dict[str, Any] = {"image_size": 64, "margin": 1.8, "confidence": 0.5, "search": "auto", "max_faces": 64}
-LOGITS = "logits"
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,11 +102,6 @@ class Found:
     crops: tuple[ByteArray, ...]
 
 
-def decode(body: bytes, max_voxels: int) -> Picture:
-    """As `registry.vision.picture.decode`."""
-    return picture.decode(body, max_voxels)
-
-
 def preprocess(sample: Picture, constants: Parameters) -> Prepared:
     """Finds the faces: batch float32 [F, 3, S, S] RGB in [0, 1], F from 0 to `max_faces`; context: `Found`.
 
@@ -145,19 +140,6 @@ def postprocess(outputs: Mapping[str, np.ndarray], prepared: Prepared, threshold
         height=found.picture.height,
         notes=found.picture.notes,
     )
-
-
-def softmax(logits: FloatArray) -> FloatArray:
-    """float32 [N, C] -> float32 [N, C], rows adding up to 1."""
-    if not len(logits):
-        return logits.astype(np.float32)
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
-
-
-def image_statistics(sample: Picture) -> dict[str, float]:
-    """As `registry.vision.statistics`."""
-    return statistics.picture_statistics(sample.pixels)
 
 
 def focus(sample: Picture, prepared: Prepared, result: Faces) -> tuple[int, ByteArray, tuple[int, int, int, int]]:

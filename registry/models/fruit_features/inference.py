@@ -8,23 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from registry.media import FloatArray, Picture, Prepared
+from registry.media import FloatArray, Prepared
 from registry.parts import Parameters
-from registry.vision import classification, picture, statistics
+from registry.vision import classification
 from registry.vision.classification import Ranking, evidence, focus, preprocess
+from registry.vision.picture import decode
+from registry.vision.statistics import PLAUSIBLE, image_statistics
 
 __all__ = ["PLAUSIBLE", "FruitResult", "decode", "evidence", "focus", "image_statistics", "postprocess", "preprocess"]
 
 DEFAULTS: dict[str, Any] = {"image_size": 96}
-PLAUSIBLE = statistics.PLAUSIBLE
 NEAREST = 5
 FAR = 1e6
 """Distance that the network gives to a class it has seen no example of; such classes are not named."""
-
-
-def decode(body: bytes, max_voxels: int) -> Picture:
-    """As `registry.vision.picture.decode`; of `max_voxels` pixels at most."""
-    return picture.decode(body, max_voxels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +65,3 @@ def postprocess(outputs: Mapping[str, np.ndarray], prepared: Prepared, threshold
         pca=np.asarray(outputs["pca"][0], dtype=np.float32),
         distances=np.asarray(outputs["nearest"][0], dtype=np.float32),
     )
-
-
-def image_statistics(sample: Picture) -> dict[str, float]:
-    """As `registry.vision.statistics`."""
-    return statistics.picture_statistics(sample.pixels)

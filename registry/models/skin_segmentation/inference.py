@@ -119,9 +119,9 @@ class SkinResult:
         return dict(self.measures)
 
 
-def decode(body: bytes, max_voxels: int) -> Volume:
-    """A .nii or .nii.gz, NIfTI-1 or -2, 2-D or 3-D. Raises as `nifti.read`."""
-    return nifti.read(body, max_voxels)
+def decode(body: bytes, limit: int) -> Volume:
+    """A .nii or .nii.gz, NIfTI-1 or -2, 2-D or 3-D, of at most `limit` voxels. Raises as `nifti.read`."""
+    return nifti.read(body, limit)
 
 
 def slice_axis(volume: Volume) -> int:
