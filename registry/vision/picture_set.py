@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ import numpy as np
 from registry.errors import BadInput
 from registry.media import Case
 from registry.parts import Check, Imported, Labelled, Parameters
+from registry.runtime import default_threads
 from registry.vision import duplicates, headers, inspection, picture, table
 from registry.vision.inspection import content_of
 from registry.vision.table import SPLITS, Row, lot, safe
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 STREAM = 0x5EED  # keeps streams apart from the starter data, whatever their seeds
 MAX_PIXELS = inspection.MAX_PIXELS
+MANY = 300
+"""Pictures from which on starting processes pays."""
 _ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "GIF": ".gif"}
 
 
@@ -44,6 +49,21 @@ class Made:
 
 Make = Callable[[np.random.Generator, int], Made]
 """A model's generator. The second argument is a running number, to balance classes with."""
+
+
+def generated(make: Make, wanted: Sequence[tuple[int, int, int]]) -> Iterator[Made]:
+    """A picture for each (seed, split, n), in order; many are drawn on all cores."""
+    processes = default_threads()
+    if processes == 1 or len(wanted) < MANY:
+        yield from map(partial(_generate, make), wanted)
+        return
+    # Spawned, not forked: the caller may be a flow with threads of its own.
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        yield from pool.map(partial(_generate, make), wanted, chunksize=16)
+
+
+def _generate(make: Make, one: tuple[int, int, int]) -> Made:
+    return make(np.random.default_rng(one), one[2])
 
 
 class PictureSet(ABC):
@@ -67,13 +87,16 @@ class PictureSet(ABC):
 
     def synthesise(self, out: Path, params: Parameters) -> None:
         """Writes `train` and `val` generated cases into `out`; seeded by `seed`, bit-identical."""
+        wanted = [
+            (int(params["seed"]), number, n)
+            for number, split in enumerate(SPLITS)
+            for n in range(int(params.get(split, self._counts[number])))
+        ]
         rows = []
-        for number, split in enumerate(SPLITS):
-            for n in range(int(params.get(split, self._counts[number]))):
-                made = self._make(np.random.default_rng([int(params["seed"]), number, n]), n)
-                case = f"{split}-{n:04d}"
-                file = self.store(out, case, split, made.picture, self._label(made))
-                rows.append(Row(case, split, "starter", file, made.attributes))
+        for (_, number, n), made in zip(wanted, generated(self._make, wanted), strict=True):
+            split, case = SPLITS[number], f"{SPLITS[number]}-{n:04d}"
+            file = self.store(out, case, split, made.picture, self._label(made))
+            rows.append(Row(case, split, "starter", file, made.attributes))
         self.finish(out, rows, self._classes)
 
     def synthesise_stream(self, count: int, seed: int) -> list[Labelled]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import resource
 from pathlib import Path
 
 import cv2
@@ -52,6 +53,17 @@ def test_more_cases_of_a_seed_begin_with_the_same_ones(kind: PictureSet, root: P
     kind.synthesise(tmp_path / "more", {**SMALL, "train": 9})
     more = contents(tmp_path / "more")
     assert all(more[name] == digest for name, digest in contents(root).items() if name.endswith((".jpg", ".txt")))
+
+
+def test_many_are_drawn_by_several_processes_and_are_the_same(
+    kind: PictureSet, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture_set, "MANY", 10)
+    monkeypatch.setattr(picture_set, "default_threads", lambda: 2)
+    began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    kind.synthesise(tmp_path / "many", SMALL)
+    assert contents(tmp_path / "many") == contents(root)
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime > began  # others did the work
 
 
 def test_a_stream_is_in_no_split(kind: PictureSet, root: Path) -> None:
