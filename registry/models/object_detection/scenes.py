@@ -9,19 +9,17 @@ from numpy.typing import NDArray
 
 from registry.media import ByteArray
 from registry.models.object_detection import things
-from registry.models.object_detection.things import Part
 from registry.vision.backdrop import backdrop, lay, photograph
 from registry.vision.dataset import Made
 from registry.vision.picture import to_jpeg
+from registry.vision.polygons import drawn
 from registry.vision.yolo_labels import TrueBox
 
 SIZES = ((224, 168), (208, 208), (168, 208), (224, 144))
 QUALITY = 88
-FINE = 2  # drawn twice as large, then averaged: edges without steps
 TRIES = 12
 EMPTY = 10  # every tenth picture shows nothing of a class
 LEAST_SEEN = 0.75  # of a thing that another one stands before, or that the edge cuts
-_BITS = 4  # fixed point of OpenCV's drawing: whole numbers draw the same pixels everywhere
 
 
 def make(rng: np.random.Generator, n: int) -> Made:
@@ -71,7 +69,7 @@ def _place(
         inside = np.minimum(high, [width, height]) - np.maximum(low, 0)
         if inside.min() < 8 or inside.prod() < 0.75 * (high - low).prod():
             continue
-        mask, colours = _drawn(rng, parts, matrix, offset, width, height)
+        mask, colours = drawn(rng, parts, matrix, offset, width, height)
         seen = [np.count_nonzero((other > 127) & (mask <= 127)) for other in others]
         if all(left >= LEAST_SEEN * area for left, area in zip(seen, areas, strict=True)):
             return mask, colours
@@ -84,26 +82,3 @@ def _pose(rng: np.random.Generator, length: float, turn: float) -> NDArray[np.fl
     side = -1.0 if rng.random() < 0.5 else 1.0
     stretch = np.exp(rng.normal(0, 0.08))
     return np.asarray(length * np.array([[c, -s], [s, c]]) @ np.diag([side * stretch, 1 / stretch]))
-
-
-def _drawn(
-    rng: np.random.Generator,
-    parts: list[Part],
-    matrix: NDArray[np.float64],
-    offset: NDArray[np.float64],
-    width: int,
-    height: int,
-) -> tuple[ByteArray, NDArray[np.float32]]:
-    mask = np.zeros((height * FINE, width * FINE), dtype=np.uint8)
-    colours = np.zeros((height * FINE, width * FINE, 3), dtype=np.uint8)
-    for part in parts:
-        at = np.rint((part.points @ matrix.T + offset) * FINE * (1 << _BITS)).astype(np.int32)
-        cv2.fillPoly(mask, [at], (255,), cv2.LINE_8, _BITS)
-        cv2.fillPoly(colours, [at], tuple(round(v) for v in part.colour), cv2.LINE_8, _BITS)
-    covered = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    # What is not drawn is black: divided out, or every edge would be dark.
-    mixed = cv2.resize(colours, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
-    mixed /= np.maximum(covered.astype(np.float32) / np.float32(255), np.float32(0.25))[:, :, None]
-    top, bottom = (float(v) for v in rng.uniform(0.8, 1.25, 2))
-    light = np.linspace(top, bottom, height, dtype=np.float32)[:, None, None]
-    return covered, np.asarray(mixed * light, dtype=np.float32)

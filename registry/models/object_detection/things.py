@@ -7,14 +7,10 @@ and the order of parts; colours vary wherever the real thing's do.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Points = Sequence[tuple[float, float]]
-Colour = tuple[float, float, float]
-"""BGR, 0..255."""
+from registry.vision.polygons import Colour, Part, Points
 
 SKIN: tuple[Colour, ...] = ((120, 150, 205), (85, 120, 175), (60, 85, 130), (40, 58, 92), (150, 178, 225))
 SHIRTS: tuple[Colour, ...] = ((150, 80, 40), (60, 60, 180), (190, 190, 185), (60, 150, 205))
@@ -24,14 +20,6 @@ PAINT: tuple[Colour, ...] = (
 )  # fmt: skip
 GLASS: Colour = (150, 130, 105)
 TYRE: Colour = (32, 30, 30)
-
-
-@dataclass(frozen=True)
-class Part:
-    """A filled polygon, float64 [K, 2]."""
-
-    points: NDArray[np.float64]
-    colour: Colour
 
 
 def _pick(rng: np.random.Generator, colours: Sequence[Colour], least: float = 0.8) -> Colour:

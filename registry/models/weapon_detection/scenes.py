@@ -9,16 +9,14 @@ from numpy.typing import NDArray
 
 from registry.media import ByteArray
 from registry.models.weapon_detection import shapes
-from registry.models.weapon_detection.shapes import Part
 from registry.vision.backdrop import backdrop, lay, paint, photograph
 from registry.vision.dataset import Made
 from registry.vision.picture import to_jpeg
+from registry.vision.polygons import Part, drawn
 from registry.vision.yolo_labels import TrueBox
 
 SIZES = ((208, 160), (208, 208), (176, 208), (208, 136))
 QUALITY = 88
-FINE = 2  # drawn twice as large, then averaged: edges without steps
-_BITS = 4  # fixed point of OpenCV's drawing: whole numbers draw the same pixels everywhere
 SKIN = ((120, 150, 205), (85, 120, 175), (60, 85, 130), (40, 58, 92), (150, 178, 225))
 TRIES = 12
 MOST_OVERLAP = 0.15  # of the smaller box, between two things
@@ -79,7 +77,7 @@ def _place(
             continue
         if any(_overlap(np.concatenate([cut_low, cut_high]), other) > MOST_OVERLAP for other in taken):
             continue
-        mask, colours = _drawn(rng, parts, matrix, offset, width, height)
+        mask, colours = drawn(rng, parts, matrix, offset, width, height)
         x, y, wide, tall = cv2.boundingRect((mask > 96).astype(np.uint8))
         if min(wide, tall) >= 6:
             return mask, colours, np.array([x, y, x + wide, y + tall], dtype=np.float64)
@@ -100,36 +98,6 @@ def _overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
     smaller = min(float((a[2:] - a[:2]).prod()), float((b[2:] - b[:2]).prod()))
     return float(np.clip(sides, 0, None).prod()) / max(smaller, 1.0)
-
-
-def _drawn(
-    rng: np.random.Generator,
-    parts: list[Part],
-    matrix: NDArray[np.float64],
-    offset: NDArray[np.float64],
-    width: int,
-    height: int,
-) -> tuple[ByteArray, NDArray[np.float32]]:
-    mask = np.zeros((height * FINE, width * FINE), dtype=np.uint8)
-    colours = np.zeros((height * FINE, width * FINE, 3), dtype=np.uint8)
-    scale = FINE * float(np.sqrt(abs(np.linalg.det(matrix))))
-    for part in parts:
-        at = np.rint((part.points @ matrix.T + offset) * FINE * (1 << _BITS)).astype(np.int32)
-        colour = tuple(round(v) for v in part.colour)
-        if part.pen:
-            pen = max(1, round(part.pen * scale))
-            for canvas, ink in ((mask, (255,)), (colours, colour)):
-                cv2.polylines(canvas, [at], False, ink, pen, cv2.LINE_8, _BITS)
-        else:
-            for canvas, ink in ((mask, (255,)), (colours, colour)):
-                cv2.fillPoly(canvas, [at], ink, cv2.LINE_8, _BITS)
-    covered = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    # What is not drawn is black: divided out, or every edge would be dark.
-    mixed = cv2.resize(colours, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
-    mixed /= np.maximum(covered.astype(np.float32) / np.float32(255), np.float32(0.25))[:, :, None]
-    above, below = (float(v) for v in rng.uniform(0.8, 1.25, 2))
-    light = np.linspace(above, below, height, dtype=np.float32)[:, None, None]
-    return covered, np.asarray(mixed * light, dtype=np.float32)
 
 
 def _cover(rng: np.random.Generator, image: NDArray[np.float32], mask: ByteArray) -> NDArray[np.float32]:

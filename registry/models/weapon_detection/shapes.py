@@ -6,24 +6,10 @@ A thing lies along x from 0 to about 1 (a gun's muzzle is at 1), y points down. 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Points = Sequence[tuple[float, float]]
-Colour = tuple[float, float, float]
-"""BGR, 0..255."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A filled polygon, or with `pen` a line of that width. `shade`: how much lighter or darker than its colour."""
-
-    points: NDArray[np.float64]
-    colour: Colour
-    pen: float = 0.0
-
+from registry.vision.polygons import Colour, Part, Points
 
 STEEL: tuple[Colour, ...] = ((38, 36, 35), (60, 57, 54), (25, 24, 24), (96, 92, 88), (150, 146, 140), (48, 54, 58))
 GRIPS: tuple[Colour, ...] = ((30, 29, 28), (26, 44, 70), (38, 66, 104), (45, 50, 52), (60, 92, 120), (22, 22, 24))
