@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.cli.options import ModelName, prepare
-from registry import catalog
 from registry.errors import BadInput
 from registry.settings import settings
 
@@ -48,7 +47,9 @@ def featurize(
 
 
 def _only_model() -> str:
-    found = [name for name in catalog.names() if catalog.get(name).task == "features"]
+    from flows.featurize import feature_models
+
+    found = [spec.name for spec in feature_models()]
     if len(found) != 1:
         raise BadInput("--model is missing", expected=f"one of {', '.join(found)}", mend="name the model")
     return found[0]
