@@ -119,8 +119,20 @@ def test_the_loss_falls_and_says_the_same_in_training_and_evaluation_mode(archit
     with torch.no_grad():
         one = float(hooks.loss(model(pictures()), a_target()))
         assert float(hooks.loss(hooks.raw(model.eval(), pictures()), a_target())) == pytest.approx(one, rel=1e-5)
-        empty = hooks.loss(hooks.raw(model, pictures()), torch.zeros(0, 6))
-    assert 0 < float(empty) < float("inf")  # nothing to find: only the class scores count, over one box at least
+
+
+def test_pictures_without_objects_cost_their_class_scores_and_nothing_else(architecture: str) -> None:
+    torch.manual_seed(0)
+    hooks, target = hooks_for(architecture), torch.zeros(0, 6)
+    with torch.no_grad():
+        outputs = criterion, predictions = hooks.raw(hooks.build(PARAMS).eval(), pictures())
+        batch = {"batch_idx": target[:, 0], "cls": target[:, 1], "bboxes": target[:, 2:]}
+        box, kind, distances = criterion(predictions, batch)[0].tolist()
+        surprise = torch.nn.functional.softplus(predictions["scores"]).sum()  # -log(1 - probability)
+        assert (box, distances) == (0, 0)
+        assert kind > 0
+        assert kind / len(pictures()) == pytest.approx(yolo.GAINS.cls * float(surprise), rel=1e-5)
+        assert float(hooks.loss(outputs, target)) * len(pictures()) == pytest.approx(box + kind + distances, rel=1e-6)
 
 
 @pytest.fixture
