@@ -175,12 +175,14 @@ def slice_scores(
         name: scored(spec, [results[r] for r in rows], [truths[r] for r in rows], bootstrap)
         for name, rows in slices(cases).items()
     }
-    for name, value in spec.score.per_class(results, truths).items():
-        drawn = [
-            spec.score.per_class([results[i] for i in rows], [truths[i] for i in rows]).get(name, value)
-            for rows in resamples(len(results), min(bootstrap, 200))
-        ]
-        low, high = np.quantile(drawn, (0.025, 0.975))
+    classes = spec.score.per_class(results, truths)
+    drawn = [
+        spec.score.per_class([results[i] for i in rows], [truths[i] for i in rows])
+        for rows in (resamples(len(results), min(bootstrap, 200)) if classes else ())
+    ]
+    for name, value in classes.items():
+        # A resample may hold no case of a class.
+        low, high = np.quantile([one.get(name, value) for one in drawn], (0.025, 0.975))
         scores[f"class={name}"] = Score(value=value, low=float(low), high=float(high), cases=len(results))
     return scores
 
