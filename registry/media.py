@@ -156,6 +156,7 @@ class Prediction:
         prediction_statistics: finite numbers describing the answer.
         embedding: float32 [D], the network's pooled features, averaged over slices or frames.
         seconds: time spent, by step: decode, preprocess, network, postprocess.
+        prepared: what the network was given, for an explanation; None of a clip, or where it was not kept.
     """
 
     sample: Any
@@ -164,3 +165,4 @@ class Prediction:
     prediction_statistics: dict[str, float]
     embedding: FloatArray
     seconds: dict[str, float]
+    prepared: Prepared | None = None

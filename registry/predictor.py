@@ -83,6 +83,7 @@ class Predictor:
             prediction_statistics=result.statistics(),
             embedding=pool(outputs),
             seconds={name: b - a for name, a, b in zip(names, marks[:-1], marks[1:], strict=True)},
+            prepared=prepared,
         )
 
     def prepare(self, sample: Any) -> Prepared:

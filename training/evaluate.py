@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,8 @@ def evaluate(
     spec = predictor.spec
     predictions, truths = [], []
     for number, case in enumerate(cases, start=1):
-        predictions.append(predictor(case.input.read_bytes()))
+        # The network's inputs of a whole data set may be larger than the memory.
+        predictions.append(replace(predictor(case.input.read_bytes()), prepared=None))
         truths.append(spec.score.truth(case.truth))
         told(number, len(cases))
     results = [prediction.result for prediction in predictions]

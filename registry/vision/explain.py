@@ -64,7 +64,7 @@ def explain(predictor: Predictor, body: bytes, prediction: Prediction | None = N
         raise BadInput("the input is a video", expected="a picture", mend="send the frame that is to be explained")
     began = time.perf_counter()
     part = predictor.spec.inference
-    prepared = predictor.prepare(prediction.sample)
+    prepared = prediction.prepared or predictor.prepare(prediction.sample)
     number, shown, rectangle = part.focus(prediction.sample, prepared, prediction.result)
     element = prepared.batch[number]
     windows = _Windows.over(rectangle, element.shape[1:])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import nibabel as nib
 import numpy as np
@@ -9,7 +11,8 @@ import pytest
 
 from registry import catalog
 from registry.errors import BadInput
-from registry.media import ByteArray, Clip, Prediction
+from registry.media import ByteArray, Clip, Prediction, Prepared, Volume
+from registry.parts import Parameters
 from registry.predictor import CHUNK, Predictor
 from registry.vision import explain as module
 from registry.vision.backdrop import backdrop
@@ -47,6 +50,25 @@ def test_the_heat_lies_on_the_object(predictor: Predictor) -> None:
 def test_without_a_prediction_it_makes_its_own(predictor: Predictor) -> None:
     body = make_scan(4, (64, 48))
     assert np.array_equal(explain(predictor, body).heat, explain(predictor, body, predictor(body)).heat)
+
+
+def test_an_input_is_prepared_once_for_its_answer_and_its_explanation(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Preparing may cost more than the network does: of a picture of people, it finds the faces."""
+    part, body, prepared = predictor.spec.inference, make_scan(4, (64, 48)), []
+    once = part.preprocess
+
+    def counted(sample: Volume, constants: Parameters) -> Prepared:
+        prepared.append(once(sample, constants))
+        return prepared[-1]
+
+    monkeypatch.setattr(part, "preprocess", counted)
+    prediction = predictor(body)
+    seen = explain(predictor, body, prediction)
+    assert len(prepared) == 1
+    assert np.array_equal(seen.heat, explain(predictor, body, replace(prediction, prepared=None)).heat)
+    assert len(prepared) == 2
 
 
 def test_the_picture_of_a_scan_is_hung_as_its_other_pictures_are(predictor: Predictor) -> None:
