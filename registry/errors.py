@@ -11,6 +11,10 @@
     ├── BundleError        a bundle that is corrupt or half there         exit 6
     ├── Refused            the gate, or a rule, says no                   HTTP 409, exit 7
     ├── MissingService     something the step needs does not answer       HTTP 503, exit 8
+    ├── Unauthorized       no key, or one that is not valid               HTTP 401, exit 10
+    ├── Forbidden          a valid key that is not for this               HTTP 403, exit 11
+    ├── OverQuota          more requests than the key has                 HTTP 429, exit 12
+    ├── Overloaded         more requests than can wait; carries when to try again   HTTP 429, exit 8
     └── StorageError       a disk that is full or cannot be written       HTTP 507, exit 9
 
 Each one says what was found, what was expected and how to mend it; the command line prints exactly
@@ -95,6 +99,32 @@ class Refused(VisionloopError):
 class MissingService(VisionloopError):
     exit_code = 8
     http_status = 503
+
+
+class Unauthorized(VisionloopError):
+    exit_code = 10
+    http_status = 401
+
+
+class Forbidden(VisionloopError):
+    exit_code = 11
+    http_status = 403
+
+
+class OverQuota(VisionloopError):
+    exit_code = 12
+    http_status = 429
+
+
+class Overloaded(VisionloopError):
+    """`retry_after_s`: whole seconds after which another try is likely to be let in."""
+
+    exit_code = 8
+    http_status = 429
+
+    def __init__(self, found: str, *, retry_after_s: int, expected: str = "", mend: str = "") -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(found, expected=expected, mend=mend)
 
 
 class StorageError(VisionloopError):

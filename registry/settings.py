@@ -11,6 +11,7 @@ import sys
 import tempfile
 import tomllib
 from functools import lru_cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,33 @@ class Settings(BaseModel):
     retention_days: float = Field(7.0, ge=0, description="how long inputs of predictions are kept")
     retention_mb: int = Field(2048, ge=0, description="how much room they may take, MiB")
     request_timeout_s: float = Field(60.0, gt=0)
+    max_inputs: int = Field(16, gt=0, description="most files in one request")
+    max_waiting: int = Field(
+        0, ge=0, description="inputs that may wait in a service; 0: as many as it answers in half of request_timeout_s"
+    )
+    allow_url_inputs: bool = Field(
+        False, description="whether a service may fetch an input from an address it is given"
+    )
+    require_keys: bool | None = Field(None, description="of callers of the router; unset: unless host is a loopback")
+    api_key: str = Field("", description="what this machine's own commands show the router", repr=False)
+    quota_per_minute: int = Field(600, ge=0, description="requests of a key without a quota of its own; 0: no limit")
+    quota_per_month: int = Field(0, ge=0, description="likewise, per calendar month (UTC)")
+    anonymous_per_minute: int = Field(0, ge=0, description="requests of one address without a key; 0: no limit")
+    warm_s: int = Field(
+        3600, ge=0, description="how long the version before keeps running for an instant rollback, s; 0: not at all"
+    )
     monitor_every_s: int = Field(900, gt=0, description="the monitor flow's schedule")
     false_alarm_rate: float = Field(0.05, gt=0, lt=1, description="of one drift verdict")
+
+    @property
+    def keys_required(self) -> bool:
+        """Whether the router refuses callers without a key."""
+        return not is_loopback(self.host) if self.require_keys is None else self.require_keys
+
+    @property
+    def key_headers(self) -> dict[str, str]:
+        """What this machine's own commands send to the router."""
+        return {"X-API-Key": self.api_key} if self.api_key else {}
 
     @property
     def mlflow_address(self) -> str:
@@ -146,6 +172,14 @@ class Settings(BaseModel):
     def apply_environment(self) -> None:
         """Gives this process the child environment, before a framework that reads it is imported."""
         os.environ.update(self.child_environment())
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`. Names other than localhost are not looked up."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def project_root(start: Path | None = None) -> Path:

@@ -53,6 +53,7 @@ class ModelSpec:
         classes: class names in the order of the network's outputs.
         weights: sources of pretrained weights in the order they are tried; empty: from scratch.
         caution: what it must not be used for, shown on its pages.
+        embeds: what an embedding of it describes, where that is of use by itself; empty: no `/embed` is offered.
     """
 
     name: str
@@ -67,6 +68,7 @@ class ModelSpec:
     budget: Budget
     weights: tuple[str, ...] = ()
     caution: str = ""
+    embeds: str = ""
     tags: dict[str, str] = field(default_factory=dict)
 
     def classes_of(self, root: Path) -> tuple[str, ...]:

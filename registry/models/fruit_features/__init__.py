@@ -18,5 +18,6 @@ SPEC = ModelSpec(
     metric=Metric("accuracy", "Linear-probe accuracy", floor=0.80),
     budget=Budget(latency_ms=10.0, size_mb=12.0, metric_loss=0.01),
     weights=("file:~/.cache/torch/hub/checkpoints/mobilenet_v2-b0353104.pth", "hub"),  # torchvision's, ImageNet-1k
+    embeds="the picture: the 1280 pooled features of MobileNetV2",
     caution="Knows the kinds of fruit that it was shown, and nothing of ripeness, quality or whether it may be eaten.",
 )  # fmt: skip

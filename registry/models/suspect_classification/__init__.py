@@ -18,6 +18,7 @@ SPEC = ModelSpec(
         "file:~/.keras/models/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.5_96_no_top.h5",
         "hub",
     ),
+    embeds="the picture: the pooled features of MobileNetV2",
     caution=(
         "A hint for a person who looks at the picture, nothing more: it must never start an alarm, a search or an "
         "arrest by itself, nor be used to watch, rate or sort people. A named class says nothing of intent."
