@@ -3,54 +3,101 @@
 from __future__ import annotations
 
 import base64
+import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from registry.errors import BadInput, TooLarge, VisionloopError
+from registry.errors import BadInput, Overloaded, TooLarge, VisionloopError
 from registry.spec import ModelSpec
+from serving.negotiation import JSON, NPY, Wanted
+from serving.stopwatch import CallerGone
 from serving.worker import Answered, Served
 
 logger = logging.getLogger("visionloop.serving")
 
 PREDICTION_ID, MODEL, VERSION, ROLE = "X-Prediction-Id", "X-Model", "X-Model-Version", "X-Release-Role"
-ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", "application/json": ".json", "video/webm": ".webm"}
+ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", JSON: ".json", "video/webm": ".webm", NPY: ".npy"}
 
 
 def version_headers(served: Served) -> dict[str, str]:
     return {MODEL: served.model, VERSION: str(served.version), ROLE: served.role}
 
 
-def answer(answered: Answered, media: str, served: Served, spec: ModelSpec) -> Response:
+def answer(answered: Answered, wants: Wanted, served: Served, spec: ModelSpec) -> Response:
     """The answer to a prediction, in the media type that was agreed on."""
-    steps = {name: 1000 * seconds for name, seconds in answered.prediction.seconds.items()}
     headers = {
         **version_headers(served),
         PREDICTION_ID: answered.id,
         "Vary": "Accept",
-        "Server-Timing": ", ".join(
-            f"{name};dur={ms:.2f}" for name, ms in {**steps, "total": answered.elapsed_ms}.items()
-        ),
+        "Server-Timing": ", ".join(f"{name};dur={ms:.2f}" for name, ms in _timings(answered, "total").items()),
     }
-    if answered.payload is None:
-        content = {
-            **answered.prediction.result.to_json(),
-            "id": answered.id,
-            "model": served.model,
-            "version": served.version,
-            "role": served.role,
-            "elapsed_ms": round(answered.elapsed_ms, 3),
-            "timings_ms": {name: round(ms, 3) for name, ms in steps.items()},
-            **_extras(answered),
-        }
-        return JSONResponse(content, headers=headers)
-    name = f"{served.model}-{answered.id[:8]}{_ending(media, answered.payload, spec)}"
-    headers["Content-Disposition"] = (
-        f'{"inline" if media.startswith(("image/", "video/")) else "attachment"}; filename="{name}"'
+    if wants.media == JSON:
+        return JSONResponse(content(answered, wants, served), headers=headers)
+    payload = _npy(answered) if wants.embedding else answered.payload
+    assert payload is not None
+    name = f"{served.model}-{answered.id[:8]}{_ending(wants.media, payload, spec)}"
+    shown = "inline" if wants.media.startswith(("image/", "video/")) else "attachment"
+    headers["Content-Disposition"] = f'{shown}; filename="{name}"'
+    return Response(payload, media_type=wants.media, headers=headers)
+
+
+def answers(
+    found: Sequence[Answered | BaseException], wants: Wanted, served: Served, elapsed_ms: float
+) -> JSONResponse:
+    """The answers to several inputs of one request, in their order; what is wrong with one is its own entry.
+
+    Raises:
+        CallerGone: nobody is there to read it.
+    """
+    for one in found:
+        if isinstance(one, CallerGone) or not isinstance(one, Answered | Exception):
+            raise one
+    results = [
+        content(one, wants, served) if isinstance(one, Answered) else {**_told(one), "status": _status(one)}
+        for one in found
+        if isinstance(one, Answered | Exception)
+    ]
+    summary = {"model": served.model, "version": served.version, "role": served.role}
+    return JSONResponse(
+        {"results": results, **summary, "elapsed_ms": round(elapsed_ms, 3)}, headers=version_headers(served)
     )
-    return Response(answered.payload, media_type=media, headers=headers)
+
+
+def content(answered: Answered, wants: Wanted, served: Served) -> dict[str, Any]:
+    """The JSON answer to one input."""
+    if wants.embedding:
+        vector = [float(f"{value:.9g}") for value in answered.prediction.embedding]  # nine digits hold any float32
+        findings: dict[str, Any] = {"embedding": vector, "dimensions": len(vector)}
+    else:
+        findings = answered.prediction.result.to_json()
+    return {
+        **findings,
+        "id": answered.id,
+        "model": served.model,
+        "version": served.version,
+        "role": served.role,
+        "elapsed_ms": round(answered.elapsed_ms, 3),
+        "timings_ms": {name: round(ms, 3) for name, ms in _timings(answered).items()},
+        **_extras(answered),
+    }
+
+
+def _timings(answered: Answered, total: str = "") -> dict[str, float]:
+    """Milliseconds by step, and under the name `total` those of the whole."""
+    steps = {name: 1000 * seconds for name, seconds in answered.prediction.seconds.items()}
+    return {**steps, total: answered.elapsed_ms} if total else steps
+
+
+def _npy(answered: Answered) -> bytes:
+    """The embedding as a .npy file, float32 [D]."""
+    import numpy as np
+
+    stream = io.BytesIO()
+    np.save(stream, np.asarray(answered.prediction.embedding, dtype=np.float32), allow_pickle=False)
+    return stream.getvalue()
 
 
 def _extras(answered: Answered) -> dict[str, Any]:
@@ -82,17 +129,26 @@ def _ending(media: str, payload: bytes, spec: ModelSpec) -> str:
 def refusal(error: Exception, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """An error as JSON: what was found, what was expected, how to mend it. Unknown ones are logged, not shown."""
     out = dict(headers or {})
-    if not isinstance(error, VisionloopError):
-        logger.error("a request failed", exc_info=error)
-        content: dict[str, Any] = {
-            "error": "InternalError",
-            "found": "the service failed on this request",
-            "expected": "",
-            "mend": "try again; if it happens again, the service's log says why",
-        }
-        return JSONResponse(content, status_code=500, headers=out)
-    if error.http_status == 503:
+    if isinstance(error, Overloaded):
+        out["Retry-After"] = str(error.retry_after_s)
+    elif isinstance(error, VisionloopError) and error.http_status == 503:
         out["Retry-After"] = "1"
     if isinstance(error, TooLarge):
         out["Connection"] = "close"  # the rest of the body is not read
-    return JSONResponse(error.to_json(), status_code=error.http_status, headers=out)
+    return JSONResponse(_told(error), status_code=_status(error), headers=out)
+
+
+def _status(error: Exception) -> int:
+    return error.http_status if isinstance(error, VisionloopError) else 500
+
+
+def _told(error: Exception) -> dict[str, Any]:
+    if isinstance(error, VisionloopError):
+        return error.to_json()
+    logger.error("a request failed", exc_info=error)
+    return {
+        "error": "InternalError",
+        "found": "the service failed on this request",
+        "expected": "",
+        "mend": "try again; if it happens again, the service's log says why",
+    }

@@ -1,68 +1,175 @@
-"""The HTTP interface of a service: /predict, /metrics, /openapi.json and /docs, as a Starlette app that BentoML mounts.
+"""The HTTP interface of a service, as a Starlette app that BentoML mounts: /predict, /render, /explain, /embed,
+/schema, /metrics, /openapi.json and /docs.
 
-It is mounted instead of written as `@bentoml.api` methods because it needs what those do not give: one path that
-takes a raw or a multipart body, answers by Accept, refuses by Content-Length before reading, and copies nothing.
+It is mounted instead of written as `@bentoml.api` methods because it needs what those do not give: one path that takes
+a raw, a multipart or a JSON body, answers by Accept, refuses by Content-Length before reading, and copies nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from registry.errors import BadInput
 from registry.settings import settings
 from registry.spec import ModelSpec
+from registry.vision.media_types import is_video
 from serving import answers, documentation
 from serving.instruments import Instruments
-from serving.negotiation import wanted
-from serving.uploads import MIB, read_body
-from serving.worker import Worker
+from serving.json_inputs import MIB
+from serving.negotiation import JPEG, JSON, NPY, Wanted, choose, rendered, wanted
+from serving.schema import schema_of
+from serving.uploads import Limits, Upload, read_upload
+from serving.worker import Answered, Asked, Served, Worker
 
-CALLER = "X-Caller"
+CALLER, ROLE = "X-Caller", answers.ROLE
+ROLES = ("champion", "canary", "shadow", "a", "b")
+
+Wants = Callable[[Request, bool], Wanted]
+"""What a request asks for, and whether it brought a video."""
 
 
 def create_api(spec: ModelSpec, worker: Worker) -> Starlette:
     """The app of one served version. `worker` may still be loading."""
-    served = worker.served
-    counted = Instruments(served)
-
-    async def predict(request: Request) -> Response:
-        began, media = time.perf_counter(), ""
-        counted.began()
-        try:
-            wants = wanted(request.headers.get("accept"), request.query_params, spec.media_out)
-            media = wants.media
-            body = await read_body(request, spec.media_in, settings().max_upload_mb * MIB)
-            caller = request.headers.get(CALLER) or (request.client.host if request.client else "")
-            answered = await worker.predict(body, caller, wants)
-            response = answers.answer(answered, media, served, spec)
-            counted.predicted(answered.prediction.prediction_statistics, answered.prediction.seconds)
-        except Exception as error:
-            response = answers.refusal(error, answers.version_headers(served))
-        counted.ended(media, response.status_code, time.perf_counter() - began)
-        return response
-
-    async def openapi(request: Request) -> Response:
-        return JSONResponse(documentation.openapi(spec, served))
-
-    async def docs(request: Request) -> Response:
-        return HTMLResponse(documentation.docs_page(spec, served))
-
-    async def metrics(request: Request) -> Response:
-        return Response(*counted.exposition())
-
-    async def index(request: Request) -> Response:
-        return RedirectResponse("docs")
-
+    service = _Service(spec, worker)
+    asked: dict[str, Wants] = {
+        "predict": lambda request, _: wanted(request.headers.get("accept"), request.query_params, spec.media_out),
+        "render": lambda request, video: _rendered(request, spec, video),
+        "explain": lambda request, _: _explained(request),
+    }
+    if spec.embeds:
+        asked["embed"] = lambda request, _: _embedded(request)
     return Starlette(
         routes=[
-            Route("/predict", predict, methods=["POST"]),
-            Route("/openapi.json", openapi),
-            Route("/docs", docs),
-            Route("/metrics", metrics),
-            Route("/", index),
+            *(Route(f"/{name}", service.endpoint(wants), methods=["POST"]) for name, wants in asked.items()),
+            Route("/schema", service.schema),
+            Route("/openapi.json", service.openapi),
+            Route("/docs", service.docs),
+            Route("/metrics", service.metrics),
+            Route("/", service.index),
         ]
     )
+
+
+def _rendered(request: Request, spec: ModelSpec, video: bool) -> Wanted:
+    offers = rendered(spec.media_out, video)
+    return Wanted(choose(request.headers.get("accept"), request.query_params.get("format"), offers))
+
+
+def _explained(request: Request) -> Wanted:
+    return wanted(request.headers.get("accept"), {**request.query_params, "explain": "true"}, (JPEG, JSON))
+
+
+def _embedded(request: Request) -> Wanted:
+    offers = (JSON, NPY)
+    return Wanted(choose(request.headers.get("accept"), request.query_params.get("format"), offers), embedding=True)
+
+
+class _Service:
+    """The endpoints of one served version."""
+
+    def __init__(self, spec: ModelSpec, worker: Worker) -> None:
+        self.spec, self.worker = spec, worker
+        self.counted = Instruments(worker.served, worker.line)
+        self._as_role: Mapping[str, Served] = {role: replace(worker.served, role=role) for role in ROLES}
+        self._limits = Limits(settings().max_upload_mb * MIB, settings().max_inputs, settings().allow_url_inputs)
+
+    def endpoint(self, wants_of: Wants) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            began, media = time.perf_counter(), ""
+            served = self._as_role.get(request.headers.get(ROLE, ""), self.worker.served)
+            self.counted.began()
+            try:
+                self.worker.check_ready()
+                self.worker.line.check()  # before the body is read: refusing must cost little
+                media = wants_of(request, False).media
+                upload = await read_upload(request, self.spec.media_in, self._limits)
+                first = upload.inputs[0]
+                wants = wants_of(request, isinstance(first, bytes) and is_video(first))
+                media = wants.media
+                response = await self._answered(request, upload, wants, served)
+            except Exception as error:
+                response = answers.refusal(error, answers.version_headers(served))
+            if self.worker.draining:
+                response.headers["Connection"] = "close"  # the next request finds another service
+            self.counted.ended(served.role, media, response.status_code, time.perf_counter() - began)
+            return response
+
+        return answer
+
+    async def _answered(self, request: Request, upload: Upload, wants: Wanted, served: Served) -> Response:
+        if upload.several and wants.media != JSON:
+            raise BadInput(
+                f"several files were sent, and {wants.media} holds the answer to one",
+                expected=f"one file, or Accept: {JSON}",
+                mend="send them one by one, or ask for JSON",
+            )
+        asked = Asked(request.headers.get(CALLER) or (request.client.host if request.client else ""), served.role)
+        caller = _Caller(request)
+        try:
+            if not upload.several:
+                with self.worker.line.places(1):
+                    answered = await self._predicted(upload.inputs[0], wants, asked, caller)
+                return answers.answer(answered, wants, served, self.spec)
+            began = time.perf_counter()
+            with self.worker.line.places(sum(isinstance(one, bytes) for one in upload.inputs)):
+                all_of_them = (self._predicted(one, wants, asked, caller) for one in upload.inputs)
+                found = await asyncio.gather(*all_of_them, return_exceptions=True)
+            return answers.answers(found, wants, served, 1000 * (time.perf_counter() - began))
+        finally:
+            caller.forget()
+
+    async def _predicted(self, one: bytes | BadInput, wants: Wanted, asked: Asked, caller: _Caller) -> Answered:
+        if isinstance(one, BadInput):
+            raise one
+        answered = await self.worker.predict(one, wants, asked, caller.gone)
+        self.counted.predicted(answered.prediction.prediction_statistics, answered.prediction.seconds)
+        return answered
+
+    async def schema(self, request: Request) -> Response:
+        try:
+            return JSONResponse(
+                schema_of(self.spec, self.worker.served, self.worker.manifest, await self.worker.example())
+            )
+        except Exception as error:
+            return answers.refusal(error, answers.version_headers(self.worker.served))
+
+    async def openapi(self, request: Request) -> Response:
+        return JSONResponse(documentation.openapi(self.spec, self.worker.served))
+
+    async def docs(self, request: Request) -> Response:
+        return HTMLResponse(documentation.docs_page(self.spec, self.worker.served))
+
+    async def metrics(self, request: Request) -> Response:
+        return Response(*self.counted.exposition())
+
+    async def index(self, request: Request) -> Response:
+        return RedirectResponse("docs")
+
+
+class _Caller:
+    """Whether the caller of a request is still there; watched from the first question on."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._watch: asyncio.Task[None] | None = None
+
+    def gone(self) -> asyncio.Future[None]:
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._until_gone())
+        return self._watch
+
+    def forget(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+
+    async def _until_gone(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass

@@ -3,30 +3,54 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from registry import errors
 from registry.settings import settings
 from registry.spec import ModelSpec
-from serving.negotiation import short_name
+from serving import examples
+from serving.json_inputs import INPUT, INPUTS, URL, URLS
+from serving.negotiation import JPEG, JSON, NPY, rendered, short_name
+from serving.schema import prediction_schema
 from serving.uploads import FIELD, MULTIPART
 from serving.worker import Served
 
 _REFUSALS: tuple[tuple[int, str], ...] = (
     (406, "None of the answer formats is acceptable"),
-    (413, "More bytes or voxels than allowed; refused before it is read"),
+    (413, "More bytes, files or voxels than allowed; refused before it is read"),
     (415, "Not a content type or a file format that the model takes"),
     (422, "The file cannot be used: it says what was found, what was expected and how to mend it"),
+    (429, "Too many wait already; Retry-After says for how many seconds to stay away"),
     (500, "The service failed; its log says why"),
     (503, "Not ready, or no answer in time; see Retry-After"),
 )
 _HEADERS = {
-    "X-Prediction-Id": ("Identity of the prediction, for feedback", "string"),
+    "X-Prediction-Id": ("Identity of the prediction, for feedback; of several, each is in its result", "string"),
     "X-Model": ("Name of the model", "string"),
     "X-Model-Version": ("Version that answered", "integer"),
-    "X-Release-Role": ("Part the version plays in the release", "string"),
+    "X-Release-Role": ("Part the version plays in the release for this request", "string"),
     "Server-Timing": ("Milliseconds by step", "string"),
 }
+_BINARY = {"type": "string", "format": "binary"}
+
+
+@dataclass(frozen=True)
+class _Operation:
+    """One way of asking.
+
+    Attributes:
+        offers: media types of the answer; the first is the default.
+        schema: name of the JSON answer's schema.
+    """
+
+    name: str
+    summary: str
+    text: str
+    offers: Sequence[str]
+    schema: str = "Prediction"
+    extras: bool = False
 
 
 def openapi(spec: ModelSpec, served: Served) -> dict[str, Any]:
@@ -40,69 +64,133 @@ def openapi(spec: ModelSpec, served: Served) -> dict[str, Any]:
         },
         "servers": [{"url": "./", "description": "this version"}],
         "paths": {
-            "/predict": {"post": _predict(spec)},
+            **{f"/{one.name}": {"post": _post(spec, one)} for one in _operations(spec)},
+            "/schema": {"get": _schema()},
             "/healthz": {"get": _probe("healthz", "The process is alive", {})},
             "/livez": {"get": _probe("livez", "The process is alive", {})},
             "/readyz": {
-                "get": _probe("readyz", "The golden samples passed: it can take traffic", {"503": _text("Not yet")})
+                "get": _probe(
+                    "readyz",
+                    "The golden samples passed, and it is not being stopped: it can take traffic",
+                    {"503": _text("Not yet, or no more")},
+                )
             },
             "/metrics": {"get": _probe("metrics", "Prometheus metrics", {})},
         },
-        "components": {"schemas": {"Prediction": _prediction(), "Error": _error()}},
+        "components": {
+            "schemas": {
+                "Prediction": prediction_schema({}),
+                "Embedding": _embedding(),
+                "Results": _results(),
+                "Json": _json_body(),
+                "Error": _error(),
+            }
+        },
     }
 
 
-def _predict(spec: ModelSpec) -> dict[str, Any]:
+def _operations(spec: ModelSpec) -> list[_Operation]:
     from registry.vision.explain import COPIES  # loads PIL, which a service of scans never needs otherwise
 
-    binary = {"type": "string", "format": "binary"}
-    form = {"type": "object", "required": [FIELD], "properties": {FIELD: binary}}
-    answers = {
-        media: {"schema": {"$ref": "#/components/schemas/Prediction"} if media == "application/json" else binary}
-        for media in spec.media_out
-    }
+    found = [
+        _Operation(
+            "predict",
+            f"Predict one file or several ({', '.join(spec.extensions)})",
+            "Several files get a list of answers, each with its own prediction id; what is wrong with one is its own "
+            "entry, with the status that it would have had alone.",
+            spec.media_out,
+            extras=True,
+        ),
+        _Operation(
+            "render",
+            "The answer to one file as a picture, a mask or a video",
+            "As `predict`, logged as such, but for people: the annotated picture of a picture, the annotated video of "
+            "a video; Accept chooses among what there is.",
+            rendered(spec.media_out, False),
+        ),
+        _Operation(
+            "explain",
+            "What in the picture the answer rests on",
+            f"{COPIES} copies of the input with a window each hidden go through the network, and a heat map shows "
+            "where that weakened the answer. Costs many times the prediction. Not for videos.",
+            (JPEG, JSON),
+        ),
+    ]
+    if spec.embeds:
+        text = f"It describes {spec.embeds}: pictures that are alike lie near each other."
+        found.append(_Operation("embed", "The embedding of one file or several", text, (JSON, NPY), "Embedding"))
+    return found
+
+
+def _post(spec: ModelSpec, one: _Operation) -> dict[str, Any]:
+    answers: dict[str, Any] = {media: {"schema": _BINARY} for media in one.offers}
+    if JSON in one.offers:
+        kinds = [{"$ref": f"#/components/schemas/{name}"} for name in (one.schema, "Results")]
+        answers[JSON] = {"schema": {"oneOf": kinds}}
     headers = {name: {"description": text, "schema": {"type": kind}} for name, (text, kind) in _HEADERS.items()}
-    refusals = {
-        str(status): {
-            "description": text,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-        }
-        for status, text in _REFUSALS
+    body = {
+        MULTIPART: {"schema": _form()},
+        JSON: {"schema": {"$ref": "#/components/schemas/Json"}},
+        **{media: {"schema": _BINARY} for media in spec.media_in},
     }
+    now = settings()
     return {
-        "operationId": "predict",
-        "summary": f"Predict one file ({', '.join(spec.extensions)})",
-        "description": f"Send the file as the body, or as the form field `{FIELD}`; at most "
-        f"{settings().max_upload_mb} MiB. The Accept header (or `?format=`) chooses the answer.",
+        "operationId": one.name,
+        "summary": one.summary,
+        "description": f"{one.text}\n\nSend the file as the body, in the form field `{FIELD}` (repeated for several) "
+        f"or as base64 in JSON; at most {now.max_upload_mb} MiB and {now.max_inputs} files. The Accept header (or "
+        f"`?format=`) chooses the answer.\n\n{examples.of(spec, one.name, one.offers)}",
         "parameters": [
             _query(
                 "format",
                 "Answer format, where Accept cannot be set",
-                {"type": "string", "enum": [short_name(media) for media in spec.media_out]},
+                {"type": "string", "enum": [short_name(media) for media in one.offers]},
             ),
-            _query(
-                "explain",
-                f"Also explain the answer: {COPIES} copies of the input with a window each hidden go through the "
-                "network, and a heat map shows where that weakened the answer. With Accept: image/jpeg the map is the "
-                "answer; in JSON it is `explanation`. Costs many times the prediction. Not for videos",
-                {"type": "boolean", "default": False},
-            ),
-            _query(
-                "image",
-                "Put the annotated picture into the JSON answer, as base64 of a JPEG",
-                {"type": "boolean", "default": False},
-            ),
+            *(_extras() if one.extras else ()),
         ],
-        "requestBody": {
-            "required": True,
-            "content": {MULTIPART: {"schema": form}, **{media: {"schema": binary} for media in spec.media_in}},
+        "requestBody": {"required": True, "content": body},
+        "responses": {
+            "200": {"description": "The answer", "headers": headers, "content": answers},
+            **{
+                str(status): {
+                    "description": text,
+                    "content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}},
+                }
+                for status, text in _REFUSALS
+            },
         },
-        "responses": {"200": {"description": "The prediction", "headers": headers, "content": answers}, **refusals},
     }
+
+
+def _extras() -> list[dict[str, Any]]:
+    return [
+        _query(
+            "explain",
+            "Also explain the answer, as `/explain` does. With Accept: image/jpeg the map is the answer; in JSON it is "
+            "`explanation`",
+            {"type": "boolean", "default": False},
+        ),
+        _query(
+            "image",
+            "Put the annotated picture into the JSON answer, as base64 of a JPEG",
+            {"type": "boolean", "default": False},
+        ),
+    ]
 
 
 def _query(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def _schema() -> dict[str, Any]:
+    return {
+        "operationId": "schema",
+        "summary": "Classes, thresholds, media types, limits, and the JSON schema of an answer",
+        "responses": {
+            "200": {"description": "It", "content": {JSON: {"schema": {"type": "object"}}}},
+            "503": {"description": "Not ready", "content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}},
+        },
+    }
 
 
 def _probe(operation: str, summary: str, others: dict[str, Any]) -> dict[str, Any]:
@@ -113,43 +201,48 @@ def _text(description: str) -> dict[str, Any]:
     return {"description": description, "content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
-def _prediction() -> dict[str, Any]:
+def _form() -> dict[str, Any]:
+    several = {"type": "array", "items": _BINARY, "minItems": 1, "maxItems": settings().max_inputs}
+    return {"type": "object", "required": [FIELD], "properties": {FIELD: several}}
+
+
+def _json_body() -> dict[str, Any]:
+    file = {"type": "string", "contentEncoding": "base64"}
+    address = {"type": "string", "format": "uri", "description": "only where the setting allow_url_inputs is on"}
+
+    def only(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "object", "required": [name], "properties": {name: schema}, "additionalProperties": False}
+
+    def several(schema: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "array", "items": schema, "minItems": 1, "maxItems": settings().max_inputs}
+
+    kinds = {INPUT: file, INPUTS: several(file), URL: address, URLS: several(address)}
+    return {"oneOf": [only(name, schema) for name, schema in kinds.items()]}
+
+
+def _embedding() -> dict[str, Any]:
+    common = prediction_schema({})
+    own = {"embedding": {"type": "array", "items": {"type": "number"}}, "dimensions": {"type": "integer"}}
+    kept = {name: common["properties"][name] for name in common["required"]}
+    return {"type": "object", "required": [*own, *kept], "properties": own | kept}
+
+
+def _results() -> dict[str, Any]:
+    kinds = ("Prediction", "Embedding", "Error")
+    entry = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in kinds]}
     fields = {
-        "id": {"type": "string", "description": "uuid, hex"},
+        "results": {"type": "array", "items": entry, "description": "in the order of the files"},
         "model": {"type": "string"},
         "version": {"type": "integer"},
         "role": {"type": "string"},
-        "elapsed_ms": {"type": "number", "description": "bytes in to bytes out"},
-        "timings_ms": {"type": "object", "additionalProperties": {"type": "number"}},
+        "elapsed_ms": {"type": "number"},
     }
-    jpeg = {"type": ["string", "null"], "contentEncoding": "base64", "contentMediaType": "image/jpeg"}
-    explanation = {
-        "image": {**jpeg, "description": "the heat map over the input; null where there is nothing to explain"},
-        "why_not": {"type": "string", "description": "why there is none"},
-        "evidence_lost": {"type": "number", "description": "at the hottest place, as a share of all evidence"},
-        "seconds": {"type": "number", "description": "what the explanation took"},
-        "network_calls": {"type": "integer", "description": "inputs that went through the network for it"},
-    }
-    extras = {
-        "image": {**jpeg, "description": "the annotated picture, with ?image=true"},
-        "explanation": {
-            "type": "object",
-            "description": "with ?explain=true",
-            "required": ["image", "seconds", "network_calls"],
-            "properties": explanation,
-        },
-    }
-    return {
-        "type": "object",
-        "description": "The model's own findings beside these fields; units are in the names",
-        "required": list(fields),
-        "properties": fields | extras,
-        "additionalProperties": True,
-    }
+    return {"type": "object", "description": "of several files", "required": list(fields), "properties": fields}
 
 
 def _error() -> dict[str, Any]:
-    fields = {name: {"type": "string"} for name in errors.VisionloopError("").to_json()}
+    fields: dict[str, Any] = {name: {"type": "string"} for name in errors.VisionloopError("").to_json()}
+    fields["status"] = {"type": "integer", "description": "in a list of results: what it would have been alone"}
     return {"type": "object", "required": ["error", "found"], "properties": fields}
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, Summary
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from registry.errors import Overloaded
+from serving.admission import Line
 from serving.worker import Served
 
 SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -16,9 +18,9 @@ SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1
 class Instruments:
     """What a service counts."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: Served, line: Line) -> None:
         labels = ("model", "version")
-        self._model, self._version, self._role = served.model, str(served.version), served.role
+        self._model, self._version = served.model, str(served.version)
         self._children: dict[tuple[int, tuple[str, ...]], Any] = {}
         self._registry = to = CollectorRegistry()
         ProcessCollector(registry=to)
@@ -37,15 +39,26 @@ class Instruments:
         self._running = Gauge("visionloop_requests_running", "Requests being worked on", labels, registry=to).labels(
             self._model, self._version
         )
+        for name, text, read in (
+            ("visionloop_queue_length", "Inputs that wait for their turn", lambda: line.waiting),
+            ("visionloop_queue_capacity", "Inputs that may wait", lambda: line.capacity),
+            ("visionloop_service_seconds", "Mean time of one input at work, seconds", lambda: line.service_s),
+        ):
+            Gauge(name, text, labels, registry=to).labels(self._model, self._version).set_function(read)
+        self._rejected = Counter(
+            "visionloop_rejected", "Requests refused because too many inputs waited", labels, registry=to
+        ).labels(self._model, self._version)
         info = Gauge("visionloop_version_info", "1 for the version served", (*labels, "digest"), registry=to)
         info.labels(self._model, self._version, served.digest[:12]).set(1)
 
     def began(self) -> None:
         self._running.inc()
 
-    def ended(self, media: str, status: int, seconds: float) -> None:
+    def ended(self, role: str, media: str, status: int, seconds: float) -> None:
         self._running.dec()
-        self._child(self._requests, self._role, media, str(status)).inc()
+        self._child(self._requests, role, media, str(status)).inc()
+        if status == Overloaded.http_status:
+            self._rejected.inc()
         self._seconds.observe(seconds)
 
     def predicted(self, statistics: Mapping[str, float], steps: Mapping[str, float]) -> None:

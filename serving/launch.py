@@ -26,13 +26,16 @@ def main(folder: Path) -> None:
     options = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("visionloop").setLevel(logging.INFO)
-    worker_of(folder).start()  # the network compiles while BentoML is imported, which takes about as long
+    worker = worker_of(folder)
+    worker.start()  # the network compiles while BentoML is imported, which takes about as long
 
     import bentoml
     import uvicorn
 
+    from serving.server import Server
+
     service = bentoml.load(str(folder.parent))
-    uvicorn.run(
+    config = uvicorn.Config(
         service.to_asgi(is_main=True),
         host=options.host,
         port=options.port,
@@ -41,3 +44,4 @@ def main(folder: Path) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=DRAIN_S,
     )
+    Server(config, worker).run()

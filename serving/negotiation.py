@@ -11,7 +11,7 @@ SHORT = {"application/json": "json", "application/x-nifti": "nifti", "image/jpeg
 """Names for `?format=`, for browsers and forms, which cannot set Accept."""
 
 
-JSON, JPEG = "application/json", "image/jpeg"
+JSON, JPEG, NPY, WEBM = "application/json", "image/jpeg", "application/x-npy", "video/webm"
 _FLAG = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 
 
@@ -23,11 +23,13 @@ class Wanted:
         media: its content type.
         explain: the heat map: in place of the picture, or in the JSON.
         image: the annotated picture in the JSON, too.
+        embedding: the embedding in place of the findings.
     """
 
     media: str
     explain: bool = False
     image: bool = False
+    embedding: bool = False
 
 
 def wanted(accept: str | None, query: Mapping[str, str], offers: Sequence[str]) -> Wanted:
@@ -46,6 +48,13 @@ def wanted(accept: str | None, query: Mapping[str, str], offers: Sequence[str]) 
             mend="change Accept or ?format=, or leave ?explain= out",
         )
     return Wanted(media, explain, image and media == JSON and JPEG in offers)
+
+
+def rendered(media_out: Sequence[str], is_video: bool) -> tuple[str, ...]:
+    """What `render` offers, best first: for people, so the annotated video of a video, a JPEG of anything else."""
+    pictures = tuple(media for media in media_out if media not in (JSON, NPY))
+    best = WEBM if is_video else JPEG
+    return tuple(sorted(pictures, key=lambda media: media != best))
 
 
 def _flag(name: str, value: str) -> bool:

@@ -46,7 +46,7 @@ def build_service(folder: Path) -> Service[Any]:
             worker.start()
 
         def __is_ready__(self) -> bool:
-            return worker.ready
+            return worker.ready and not worker.draining
 
         @bentoml.on_shutdown
         def close(self) -> None:

@@ -1,18 +1,35 @@
-"""Reads a request's body: raw or multipart, never more of it than allowed, never onto the disk."""
+"""Reads a request's body: raw, multipart or JSON, never more of it than allowed, never onto the disk."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from registry.errors import BadInput, TooLarge, UnsupportedMedia
+from serving.json_inputs import JSON, MIB, Address, largest_body, parse
 
 MULTIPART, RAW = "multipart/form-data", "application/octet-stream"
 FIELD = "file"
-MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may bring.
+
+    Attributes:
+        max_bytes: of all files together.
+        max_inputs: how many files.
+        allow_urls: whether an input may be an address to fetch it from.
+    """
+
+    max_bytes: int
+    max_inputs: int
+    allow_urls: bool = False
 
 
 def content_type(request: Request) -> str:
@@ -20,36 +37,89 @@ def content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_body(request: Request, takes: Sequence[str], max_bytes: int) -> bytes:
-    """The uploaded file's bytes.
+@dataclass(frozen=True)
+class Upload:
+    """What a request brought.
 
-    A body without a content type, or declared as mere bytes, is taken: the decoder finds out what it is.
+    Attributes:
+        inputs: the bytes of each file; where one cannot be used, why.
+        several: whether the caller sent a list, and so gets one.
+    """
+
+    inputs: tuple[bytes | BadInput, ...]
+    several: bool = False
+
+
+async def read_upload(request: Request, takes: Sequence[str], limits: Limits) -> Upload:
+    """The uploaded files: one as the body, or one or several as a form or in JSON.
+
+    A body without a content type, or declared as mere bytes, is taken: the decoder finds out what it is. In a list,
+    what is wrong with one file is its own entry; a single one raises it.
 
     Raises:
         UnsupportedMedia: a content type that is not in `takes` (415).
-        TooLarge: declared or actual size is over `max_bytes`; the rest is not read (413).
-        BadInput: empty, a broken multipart body, or one without the field `file` (422).
+        TooLarge: declared or actual size is over the limit, or more files than allowed; the rest is not read (413).
+        BadInput: empty, a broken multipart or JSON body, or a form without the field `file` (422).
     """
     declared = content_type(request)
-    if declared and declared not in (MULTIPART, RAW, *takes):
+    if declared and declared not in (MULTIPART, RAW, JSON, *takes):
         raise UnsupportedMedia(
             f"the content type is {declared}",
-            expected=f"{', '.join(takes)}, or {MULTIPART} with the field {FIELD!r}",
+            expected=f"{', '.join(takes)}, {MULTIPART} with the field {FIELD!r}, or {JSON} with base64",
             mend=f"send the file as it is with `Content-Type: {takes[0]}`",
         )
-    check_declared_length(request.headers.get("content-length"), max_bytes)
+    most = largest_body(limits.max_bytes) if declared == JSON else limits.max_bytes
+    check_declared_length(request.headers.get("content-length"), most)
     try:
         if declared == MULTIPART:
-            body = await _from_multipart(request, max_bytes)
-        else:
-            body = b"".join([chunk async for chunk in limited(request.stream(), max_bytes)])
+            return _upload(await _from_multipart(request, limits))
+        body = b"".join([chunk async for chunk in limited(request.stream(), most)])
     except ClientDisconnect as error:
         raise BadInput("the caller went away before the body was complete") from error
-    if not body:
-        raise BadInput(
-            "the body is empty", expected="the bytes of one file", mend="send the file's content as the body"
+    if declared == JSON:
+        # Decoding a large body would hold up every other request.
+        found, several = await asyncio.to_thread(parse, body, limits.max_bytes)  # a large one takes its time
+        if len(found) > limits.max_inputs:
+            raise _too_many(limits)
+        return _upload(await asyncio.gather(*(_fetched(one, limits, len(found)) for one in found)), several)
+    return _upload([body])
+
+
+def _upload(inputs: Sequence[bytes | BadInput], several: bool = False) -> Upload:
+    checked = tuple(one or _empty() for one in inputs)
+    several = several or len(checked) > 1
+    if not several and isinstance(checked[0], BadInput):
+        raise checked[0]
+    return Upload(checked, several)
+
+
+def _empty() -> BadInput:
+    return BadInput("the body is empty", expected="the bytes of one file", mend="send the file's content as the body")
+
+
+async def _fetched(one: bytes | Address | BadInput, limits: Limits, count: int) -> bytes | BadInput:
+    if not isinstance(one, Address):
+        return one
+    if not limits.allow_urls:
+        return BadInput(
+            "the input is an address, and this service fetches none",
+            expected="the file itself",
+            mend="send the file as the body, or switch the setting allow_url_inputs on",
         )
-    return body
+    from serving.fetching import fetch
+
+    try:
+        return await fetch(one.url, limits.max_bytes // count)
+    except BadInput as error:
+        return error
+
+
+def _too_many(limits: Limits) -> TooLarge:
+    return TooLarge(
+        f"the request holds more than {limits.max_inputs} files",
+        expected=f"at most {limits.max_inputs}",
+        mend="send them in several requests, or raise max_inputs",
+    )
 
 
 def check_declared_length(declared: str | None, max_bytes: int) -> None:
@@ -76,26 +146,33 @@ def _too_large(found: str, max_bytes: int) -> TooLarge:
     )
 
 
-async def _from_multipart(request: Request, max_bytes: int) -> bytes:
+async def _from_multipart(request: Request, limits: Limits) -> list[bytes]:
     parser = MultiPartParser(
-        request.headers, limited(request.stream(), max_bytes), max_files=1, max_fields=16, max_part_size=64 * 1024
+        request.headers,
+        limited(request.stream(), limits.max_bytes),
+        max_files=limits.max_inputs,
+        max_fields=16,
+        max_part_size=64 * 1024,
     )
     # Starlette spools parts over 1 MB to the system's temporary folder; the body is bounded, so keep it in memory.
-    parser.spool_max_size = max_bytes + MIB
+    parser.spool_max_size = limits.max_bytes + MIB
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError) as error:  # KeyError: no boundary in the content type
+        message = getattr(error, "message", "it names no boundary")
+        if message.startswith("Too many files"):
+            raise _too_many(limits) from error
         raise BadInput(
-            f"the multipart body is malformed: {getattr(error, 'message', 'it names no boundary')}",
-            expected=f"one file in the field {FIELD!r}",
+            f"the multipart body is malformed: {message}",
+            expected=f"files in the field {FIELD!r}",
             mend="let the HTTP library build the form, or send the file's bytes as the body",
         ) from error
-    part = form.get(FIELD)
-    if not isinstance(part, UploadFile):
+    parts = [part for part in form.getlist(FIELD) if isinstance(part, UploadFile)]
+    if not parts:
         names = ", ".join(repr(name) for name in form) or "no field"
         raise BadInput(
             f"the form holds {names}",
-            expected=f"one file in the field {FIELD!r}",
+            expected=f"one file in the field {FIELD!r}, or several in fields of that name",
             mend=f"e.g. `curl -F {FIELD}=@FILE`",
         )
-    return await part.read()
+    return [await part.read() for part in parts]

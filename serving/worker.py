@@ -11,24 +11,32 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from registry.errors import BadInput, MissingService, TooLarge, VisionloopError
+from registry.errors import BadInput, MissingService, VisionloopError
 from registry.media import Prediction
 from registry.predictor import Predictor
 from registry.runtime import default_threads
 from registry.settings import settings
 from registry.vision import media_types
+from serving.admission import Line
 from serving.negotiation import JPEG, JSON, Wanted
+from serving.stopwatch import CallerGone, Stopwatch
 
 if TYPE_CHECKING:
     from monitoring.log import PredictionLog
+    from registry.bundle import Manifest
     from registry.vision.explain import Explanation
 
 logger = logging.getLogger("visionloop.serving")
 
 GRACE_S = 1.0
 """So that work which watches the time itself is the one to say why it ended."""
+UNWATCHED_S = 0.1
+"""Quick answers are not worth watching whether their caller is still there."""
+
+Gone = Callable[[], "asyncio.Future[None]"]
+"""Gives what is done when the caller has closed the connection."""
 
 
 @dataclass(frozen=True)
@@ -67,30 +75,17 @@ class Answered:
     explanation: Explanation | BadInput | None = None
 
 
-class Stopwatch:
-    """Ends the work on a video that takes longer than a caller waits for; given to the predictor as `told`.
+@dataclass(frozen=True)
+class Asked:
+    """By whom, and in which part, a prediction was asked for.
 
-    From `SURE_S` seconds on it also ends one that would take more than twice as long at its pace.
+    Attributes:
+        caller: key or address, for the log.
+        role: part that the version plays for this request: champion, canary, shadow, a or b.
     """
 
-    SURE_S = 5.0
-
-    def __init__(self, limit_s: float) -> None:
-        self._limit = limit_s
-        self._began = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        """Raises TooLarge."""
-        spent = time.monotonic() - self._began
-        needed = spent * total / max(done, 1)
-        if spent <= self._limit and not (spent >= self.SURE_S and needed > 2 * self._limit):
-            return
-        raise TooLarge(
-            f"the video would take about {needed:,.0f} s here: {done:,} of its {total:,} frames took {spent:.0f} s",
-            expected=f"a video that is done within {self._limit:g} s, about {done * self._limit / spent:,.0f} frames",
-            mend="use the command line, which has no limit (`visionloop predict MODEL FILE --out OUT.webm`), cut the "
-            "video, or raise request_timeout_s",
-        )
+    caller: str = ""
+    role: str = "champion"
 
 
 class Worker:
@@ -103,13 +98,17 @@ class Worker:
     def __init__(self, bundle: Path, served: Served, on_failure: Callable[[Exception], None]) -> None:
         self.served = served
         self.ready = False
+        self.draining = False
         self._started = False
         self._bundle = bundle
         self._on_failure = on_failure
         self._predictor: Predictor | None = None
         self._log: PredictionLog | None = None
+        self._findings: dict[str, Any] | None = None
         # As many calls at once as there are cores: one decodes while the network of another runs.
-        self._pool = ThreadPoolExecutor(settings().threads or default_threads(), thread_name_prefix="predict")
+        slots = settings().threads or default_threads()
+        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="predict")
+        self.line = Line(slots, settings().max_waiting, settings().request_timeout_s)
 
     def start(self) -> None:
         """Begins to load; a second call does nothing."""
@@ -123,6 +122,25 @@ class Worker:
         self._pool.shutdown(wait=True, cancel_futures=True)
         if self._log is not None:
             self._log.close(timeout_s=10)
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the bundle. Raises MissingService as long as it is being loaded."""
+        self.check_ready()
+        assert self._predictor is not None
+        return self._predictor.bundle.manifest
+
+    async def example(self) -> dict[str, Any]:
+        """The findings on a golden sample, as the JSON answer has them. Raises MissingService."""
+        self.check_ready()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._example)
+
+    def _example(self) -> dict[str, Any]:
+        assert self._predictor is not None
+        if self._findings is None:
+            sample = (self._predictor.bundle.samples[0] / "input").read_bytes()
+            self._findings = self._predictor(sample).result.to_json()
+        return self._findings
 
     def _load(self) -> None:
         from monitoring.log import PredictionLog
@@ -146,32 +164,59 @@ class Worker:
             time.perf_counter() - began,
         )
 
-    async def predict(self, body: bytes, caller: str, wants: Wanted) -> Answered:
-        """Predicts one input in the pool and logs it.
-
-        Raises:
-            MissingService: not ready yet, or no answer within `request_timeout_s`.
-            BadInput, UnsupportedMedia, TooLarge: the input's own fault.
-        """
+    def check_ready(self) -> None:
+        """Raises MissingService while the version is being loaded."""
         if not self.ready:
             raise MissingService(
                 f"{self.served.model} version {self.served.version} is still being loaded",
                 expected="/readyz to answer 200",
                 mend="try again in a second",
             )
-        limit = settings().request_timeout_s
-        watch = Stopwatch(limit)
-        call = asyncio.get_running_loop().run_in_executor(self._pool, self._predict, body, caller, wants, watch)
-        try:
-            return await asyncio.wait_for(call, limit + GRACE_S)
-        except TimeoutError as error:
-            raise MissingService(
-                f"no answer within {limit:g} s",
-                expected="an input of a usual size, and a machine that is not overloaded",
-                mend="try again, send a smaller input, or raise request_timeout_s",
-            ) from error
 
-    def _predict(self, body: bytes, caller: str, wants: Wanted, watch: Stopwatch) -> Answered:
+    async def predict(self, body: bytes, wants: Wanted, asked: Asked, gone: Gone | None = None) -> Answered:
+        """Predicts one input in the pool and logs it. The caller holds a place in `line`.
+
+        What has not begun when the time is over or the caller gone does not begin; a video also ends half-way.
+
+        Raises:
+            MissingService: not ready yet, or no answer within `request_timeout_s`, waiting included.
+            CallerGone: the connection was closed.
+            BadInput, UnsupportedMedia, TooLarge: the input's own fault.
+        """
+        self.check_ready()
+        limit = settings().request_timeout_s
+        watch, waits = Stopwatch(limit), self.line.waiting > 0
+        call = asyncio.get_running_loop().run_in_executor(self._pool, self._predict, body, wants, asked, watch)
+        try:
+            if not waits:
+                await asyncio.wait((call,), timeout=min(UNWATCHED_S, limit))
+            if not call.done():
+                await self._watched(call, watch, limit + GRACE_S, gone)
+        finally:
+            call.cancel()  # does nothing to one that is done
+        answered = call.result()
+        self.line.served(answered.elapsed_ms / 1000)
+        return answered
+
+    async def _watched(
+        self, call: asyncio.Future[Answered], watch: Stopwatch, limit_s: float, gone: Gone | None
+    ) -> None:
+        """Waits for the answer, the end of the time or that of the caller's patience. Raises as `predict`."""
+        left = gone() if gone else asyncio.get_running_loop().create_future()
+        both: tuple[asyncio.Future[Any], ...] = (call, left)
+        await asyncio.wait(both, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        if call.done():
+            return
+        if left.done():
+            watch.caller_went()
+            raise CallerGone("the caller went away before the answer")
+        raise MissingService(
+            f"no answer within {settings().request_timeout_s:g} s",
+            expected="an input of a usual size, and a machine that is not overloaded",
+            mend="try again, send a smaller input, or raise request_timeout_s",
+        )
+
+    def _predict(self, body: bytes, wants: Wanted, asked: Asked, watch: Stopwatch) -> Answered:
         assert self._predictor is not None
         began, identity = time.perf_counter(), uuid.uuid4().hex
         try:
@@ -181,21 +226,21 @@ class Worker:
             explanation = self._explain(body, prediction, wants) if wants.explain else None
             image = formats[JPEG](prediction.sample, prediction.result) if wants.image else None
             payload = None
-            if wants.media != JSON:
+            if wants.media != JSON and not wants.embedding:
                 heat = None if explanation is None or isinstance(explanation, BadInput) else explanation.picture
                 payload = heat or formats[wants.media](prediction.sample, prediction.result)
         except Exception as error:
             known = isinstance(error, VisionloopError)
             status = error.http_status if isinstance(error, VisionloopError) else 500
             elapsed = 1000 * (time.perf_counter() - began)
-            self._record(identity, caller, elapsed, type(error).__name__, status, None, None)
+            self._record(identity, asked, elapsed, type(error).__name__, status, None, None)
             if not known:
                 logger.exception("prediction %s failed", identity)
             raise
         elapsed = 1000 * (time.perf_counter() - began)
         # An explanation asks the network many times: the version's own latency would be lost in it.
         alone = 1000 * (predicted - began) if wants.explain else elapsed
-        self._record(identity, caller, alone, "ok", 200, prediction, body)
+        self._record(identity, asked, alone, "ok", 200, prediction, body)
         return Answered(identity, prediction, payload, elapsed, image, explanation)
 
     def _explain(self, body: bytes, prediction: Prediction, wants: Wanted) -> Explanation | BadInput:
@@ -213,7 +258,7 @@ class Worker:
     def _record(
         self,
         identity: str,
-        caller: str,
+        asked: Asked,
         latency_ms: float,
         outcome: str,
         status: int,
@@ -229,8 +274,8 @@ class Worker:
             time=time.time(),
             model=self.served.model,
             version=self.served.version,
-            role=self.served.role,
-            caller=caller[:128],
+            role=asked.role,
+            caller=asked.caller[:128],
             latency_ms=latency_ms,
             outcome=outcome,
             status=status,

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import base64
 import io
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,16 +14,14 @@ import cv2
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 
 from registry import catalog
 from registry.vision.picture import to_jpeg
-from serving.api import create_api
-from serving.worker import Served, Worker
 from tests.clips import scene
 from tests.detector_bundle import RED, make_detector_bundle
 from tests.registry.vision.test_picture import BOMBS, GOOD, saved
+from tests.serving.local_api import answering
 
 MODEL = "object_detection"
 JPEG = {"Content-Type": "image/jpeg"}
@@ -36,24 +31,8 @@ JPEG = {"Content-Type": "image/jpeg"}
 def client(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     spec = catalog.get(MODEL)
     bundle = make_detector_bundle(tmp_path_factory.mktemp("pictures") / "bundle", spec)
-    failures: list[Exception] = []
-    worker = Worker(bundle.path, Served(MODEL, 1, "0" * 64), failures.append)
-    worker.start()
-    with socket.socket() as line:
-        line.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(create_api(spec, worker), log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [line]}, daemon=True)
-        thread.start()
-        end = time.monotonic() + 60
-        while not (worker.ready and server.started):
-            assert not failures, failures
-            assert time.monotonic() < end
-            time.sleep(0.02)
-        with httpx.Client(base_url=f"http://127.0.0.1:{line.getsockname()[1]}", timeout=60) as one:
-            yield one
-        server.should_exit = True
-        thread.join(20)
-        worker.stop()
+    with answering(spec, bundle.path) as (address, _), httpx.Client(base_url=address, timeout=60) as one:
+        yield one
 
 
 def picture(encoded: str) -> np.ndarray:

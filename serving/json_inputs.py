@@ -1,0 +1,96 @@
+"""Inputs inside a JSON body: base64, for callers that can send nothing else, or addresses to fetch them from."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from registry.errors import BadInput, TooLarge
+
+JSON = "application/json"
+INPUT, INPUTS, URL, URLS = "input", "inputs", "url", "urls"
+MIB = 1 << 20
+_EXPECTED = (
+    f'{{"{INPUT}": "<base64>"}}, {{"{INPUTS}": ["<base64>", ...]}}, {{"{URL}": "https://..."}} or {{"{URLS}": [...]}}'
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where an input is to be fetched from, as the caller wrote it."""
+
+    url: str
+
+
+def largest_body(max_bytes: int) -> int:
+    """Bytes of JSON that hold an input of `max_bytes`: base64 makes four of three."""
+    return max_bytes * 4 // 3 + 4096
+
+
+def parse(body: bytes, max_bytes: int) -> tuple[list[bytes | Address | BadInput], bool]:
+    """What a JSON body holds, and whether it is a list. In a list, what is wrong with one is its own entry.
+
+    Raises:
+        BadInput: not JSON, or not of the expected form; a single input that is not base64.
+        TooLarge: a single input is more than `max_bytes`.
+    """
+    try:
+        content: Any = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise _malformed("the body is not JSON") from error
+    if not isinstance(content, dict) or len(content) != 1:
+        found = (
+            f"keys {', '.join(map(repr, content))[:200]}" if isinstance(content, dict) and content else "no such key"
+        )
+        raise _malformed(f"the JSON body holds {found}")
+    ((key, value),) = content.items()
+    if key in (INPUT, URL) and isinstance(value, str):
+        return [_decoded(value, max_bytes) if key == INPUT else Address(value)], False
+    if key in (INPUTS, URLS) and isinstance(value, list) and value:
+        return [_entry(key, one, max_bytes) for one in value], True
+    raise _malformed(f"the JSON body's {str(key)[:40]!r} is {_kind(value)}")
+
+
+def _entry(key: str, value: Any, max_bytes: int) -> bytes | Address | BadInput:
+    if not isinstance(value, str):
+        return _malformed(f"one of {key!r} is {_kind(value)}")
+    if key == URLS:
+        return Address(value)
+    try:
+        return _decoded(value, max_bytes)
+    except BadInput as error:
+        return error
+
+
+def _decoded(text: str, max_bytes: int) -> bytes:
+    """Base64 with or without the head of a data URL (RFC 2397)."""
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    if len(text) > largest_body(max_bytes):
+        raise TooLarge(
+            f"the input is {len(text) * 3 / 4 / MIB:,.0f} MiB",
+            expected=f"at most {max_bytes / MIB:,.0f} MiB",
+            mend="compress or crop the file, or raise max_upload_mb",
+        )
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadInput(
+            f"the input is not base64: {error}",
+            expected="the file's bytes in base64 (RFC 4648, section 4)",
+            mend="encode them with the standard alphabet and padding, or send the file itself as the body",
+        ) from error
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, list):
+        return "an empty list" if not value else "a list"
+    names = {dict: "an object", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _malformed(found: str) -> BadInput:
+    return BadInput(found, expected=_EXPECTED, mend="correct the body, or send the file itself as the body")

@@ -1,0 +1,72 @@
+"""A service that is told to stop while it works: a real process, real signals."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+
+import httpx
+
+from serving import deploy, packaging
+from tests.bundles import make_scan
+from tests.serving.conftest import Packaged, Processes
+
+CLIENTS = 6
+BODY = make_scan(3, (64, 48, 4))
+
+
+def test_a_service_that_is_stopped_finishes_what_it_took_and_drops_nothing(
+    packaged: dict[int, Packaged], processes: Processes
+) -> None:
+    port = deploy.free_port()
+    argv, env = packaging.serve_command(packaged[2].tag, port), packaging.serve_environment()
+    running = processes.start("stopped", argv, env, f"http://127.0.0.1:{port}/readyz")
+    outcomes: Counter[str] = Counter()
+    stopped = threading.Event()
+
+    def client() -> None:
+        """One request after the other on one connection, until an answer says that the connection ends."""
+        with httpx.Client(base_url=running.url, timeout=60) as one:
+            while True:
+                try:
+                    answer = one.post("/predict", content=BODY)
+                except httpx.HTTPError as error:
+                    outcomes[repr(error)] += 1
+                    return
+                outcomes[f"{answer.status_code}{' after' if stopped.is_set() else ''}"] += 1
+                if answer.headers.get("connection") == "close":
+                    return
+
+    threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    while outcomes["200"] < 2 * CLIENTS:
+        time.sleep(0.01)
+    stopped.set()
+    running.process.send_signal(signal.SIGTERM)
+    readiness = set()
+    while running.process.poll() is None:
+        try:
+            readiness.add(httpx.get(f"{running.url}/readyz", timeout=5).status_code)
+        except httpx.HTTPError:
+            break
+    for thread in threads:
+        thread.join(60)
+    running.process.wait(30)
+    assert set(outcomes) == {"200", "200 after"}, outcomes
+    assert outcomes["200 after"] >= CLIENTS
+    assert 503 in readiness
+
+
+def test_told_twice_a_service_leaves_at_once(packaged: dict[int, Packaged], processes: Processes) -> None:
+    port = deploy.free_port()
+    argv, env = packaging.serve_command(packaged[2].tag, port), packaging.serve_environment()
+    running = processes.start("told-twice", argv, env, f"http://127.0.0.1:{port}/readyz")
+    began = time.monotonic()
+    running.process.send_signal(signal.SIGTERM)
+    time.sleep(0.1)
+    running.process.send_signal(signal.SIGTERM)
+    running.process.wait(30)
+    assert time.monotonic() - began < 5
