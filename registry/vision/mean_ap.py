@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from registry.errors import BadInput
 from registry.media import FloatArray, Picture
 from registry.vision import yolo_labels
 from registry.vision.detection import Detections, overlaps
+from registry.vision.remembered import remembered
 
 COCO_IOUS = tuple(round(0.5 + 0.05 * n, 2) for n in range(10))
 RECALLS = np.linspace(0, 1, 101)
@@ -84,18 +84,10 @@ class Matches:
     clean: bool
 
 
-# A bootstrap asks for the same pairs a thousand times. Weak keys: what is forgotten elsewhere is forgotten here.
-_known: WeakKeyDictionary[Detections, WeakKeyDictionary[TrueBoxes, Matches]] = WeakKeyDictionary()
-
-
+@remembered
 def match(result: Detections, true: TrueBoxes) -> Matches:
-    """Judges one picture; remembered as long as both are."""
-    pairs = _known.setdefault(result, WeakKeyDictionary())
-    if true not in pairs:
-        pairs[true] = Matches(
-            result.scores, result.classes, _hits(result, true), true.classes, clean=not len(result.shown)
-        )
-    return pairs[true]
+    """Judges one picture."""
+    return Matches(result.scores, result.classes, _hits(result, true), true.classes, clean=not len(result.shown))
 
 
 def _hits(result: Detections, true: TrueBoxes) -> NDArray[np.bool_]:

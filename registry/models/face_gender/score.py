@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from registry.models.face_gender import SPEC
 from registry.models.face_gender.inference import Faces
 from registry.vision.detection import overlaps
 from registry.vision.mean_ap import TrueBoxes, truth
+from registry.vision.remembered import remembered
 
 __all__ = ["per_class", "result_of", "score", "truth"]
 
@@ -30,10 +30,6 @@ class Counts:
     matched: NDArray[np.int64]
     right: NDArray[np.int64]
     found: int
-
-
-# A bootstrap asks for the same pairs hundreds of times. Weak keys: what is forgotten elsewhere is forgotten here.
-_known: WeakKeyDictionary[Faces, WeakKeyDictionary[TrueBoxes, Counts]] = WeakKeyDictionary()
 
 
 def result_of(truth: TrueBoxes, sample: Picture) -> Faces:
@@ -59,18 +55,16 @@ def match(boxes: NDArray[np.float32], true: NDArray[np.float32]) -> list[tuple[i
     return pairs
 
 
+@remembered
 def counts(result: Faces, true: TrueBoxes) -> Counts:
     """Of one picture."""
-    kept = _known.setdefault(result, WeakKeyDictionary())
-    if true not in kept:
-        classes = len(result.names)
-        pairs = match(result.boxes, true.pixels(result.width, result.height))
-        said = result.classes
-        found = np.array([true.classes[t] for _, t in pairs], np.int64)
-        right = np.array([true.classes[t] for f, t in pairs if said[f] == true.classes[t]], np.int64)
-        of_true, of_found, of_right = (np.bincount(one, minlength=classes) for one in (true.classes, found, right))
-        kept[true] = Counts(of_true, of_found, of_right, len(result))
-    return kept[true]
+    classes = len(result.names)
+    pairs = match(result.boxes, true.pixels(result.width, result.height))
+    said = result.classes
+    found = np.array([true.classes[t] for _, t in pairs], np.int64)
+    right = np.array([true.classes[t] for f, t in pairs if said[f] == true.classes[t]], np.int64)
+    of_true, of_found, of_right = (np.bincount(one, minlength=classes) for one in (true.classes, found, right))
+    return Counts(of_true, of_found, of_right, len(result))
 
 
 def _total(results: Sequence[Faces], truths: Sequence[TrueBoxes]) -> Counts:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from registry.errors import BadInput
 from registry.media import ByteArray, Volume
 from registry.models.skin_segmentation import nifti
 from registry.models.skin_segmentation.inference import SkinResult, slice_axis
+from registry.vision.remembered import remembered
 
 MAX_VOXELS = 512_000_000  # of a label; its image was already let through
 
@@ -22,10 +22,6 @@ class Truth:
     """A true mask: uint8 [X, Y, Z], 1 is skin."""
 
     mask: ByteArray
-
-
-# A bootstrap asks for the same pairs a thousand times. Weak keys: what is forgotten elsewhere is forgotten here.
-_known: WeakKeyDictionary[SkinResult, WeakKeyDictionary[Truth, float]] = WeakKeyDictionary()
 
 
 def truth(label: Path | bytes | str) -> Truth:
@@ -39,6 +35,7 @@ def result_of(truth: Truth, sample: Volume) -> SkinResult:
     return SkinResult(truth.mask, sample.spacing, sample.ndim, slice_axis(sample))
 
 
+@remembered
 def dice(result: SkinResult, true: Truth) -> float:
     """2 |A and B| / (|A| + |B|) in [0, 1]; two empty masks agree: 1.
 
@@ -51,12 +48,9 @@ def dice(result: SkinResult, true: Truth) -> float:
             expected=f"the image's {' x '.join(map(str, result.mask.shape))}",
             mend="draw the label on the image it belongs to",
         )
-    pairs = _known.setdefault(result, WeakKeyDictionary())
-    if true not in pairs:
-        both = np.count_nonzero(result.mask & true.mask)
-        total = np.count_nonzero(result.mask) + np.count_nonzero(true.mask)
-        pairs[true] = 2 * both / total if total else 1.0
-    return pairs[true]
+    both = np.count_nonzero(result.mask & true.mask)
+    total = np.count_nonzero(result.mask) + np.count_nonzero(true.mask)
+    return 2 * both / total if total else 1.0
 
 
 def score(results: Sequence[SkinResult], truths: Sequence[Truth]) -> float:
