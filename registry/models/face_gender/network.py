@@ -20,11 +20,12 @@ from registry.media import ByteArray, Case, FloatArray, Picture
 from registry.models.face_gender import SPEC, detector, inference, score
 from registry.models.face_gender.detector import Face
 from registry.parts import Parameters
+from registry.vision import keras_loss
 from registry.vision.picture import decode, to_input
 
 OUTPUTS = ("logits", "embedding")
+loss = keras_loss.loss
 MAX_PIXELS = 128_000_000
-SMOOTHING = 0.05  # of labels (Szegedy 2016): probabilities stay honest on a small data set
 WIDTHS = (16, 32, 64, 128)
 GREY = (0.299, 0.587, 0.114)  # of red, green, blue (ITU-R BT.601), as cv2's
 WIDER = 1.2  # crops of training faces are cut by this much larger, so that they can be moved and turned
@@ -204,12 +205,3 @@ def augment(image: ByteArray, size: int, rng: np.random.Generator) -> ByteArray:
         x, y = (int(v) for v in rng.integers(0, size - edge, 2))
         seen[y : y + edge, x : x + edge] = rng.integers(0, 256, 3)
     return np.asarray(seen, dtype=np.uint8)
-
-
-def loss(outputs: Sequence[Any], target: Any) -> Any:
-    """Cross-entropy with label smoothing over the logits, float32 [N, 2]; `target` int64 [N]."""
-    from keras import losses, ops
-
-    classes = len(SPEC.classes)
-    wanted = ops.one_hot(target, classes) * (1 - SMOOTHING) + SMOOTHING / classes
-    return ops.mean(losses.categorical_crossentropy(wanted, outputs[0], from_logits=True))

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from registry.media import ByteArray, Case, FloatArray
 from registry.models.suspect_classification import SPEC, inference
 from registry.parts import Parameters
+from registry.vision import keras_loss
 from registry.vision.picture import Letterbox, decode, to_input
 
 OUTPUTS = ("logits", "embedding")
+loss = keras_loss.loss
 MAX_PIXELS = 128_000_000
-SMOOTHING = 0.05  # of labels (Szegedy 2016): probabilities stay honest on a small data set
 
 
 def input_shape(params: Parameters) -> tuple[int, int, int]:
@@ -126,15 +127,6 @@ def augment(image: ByteArray, rng: np.random.Generator) -> ByteArray:
     gains = rng.normal(1, 0.03, 3) * rng.uniform(0.85, 1.15)
     table = np.clip(np.arange(256)[:, None] * gains, 0, 255).astype(np.uint8)
     return np.asarray(cv2.LUT(posed, np.ascontiguousarray(table[None])), dtype=np.uint8)
-
-
-def loss(outputs: Sequence[Any], target: Any) -> Any:
-    """Cross-entropy with label smoothing over the logits, float32 [N, 9]; `target` int64 [N]."""
-    from keras import losses, ops
-
-    classes = len(SPEC.classes)
-    wanted = ops.one_hot(target, classes) * (1 - SMOOTHING) + SMOOTHING / classes
-    return ops.mean(losses.categorical_crossentropy(wanted, outputs[0], from_logits=True))
 
 
 def hub_weights() -> Mapping[str, NDArray[Any]]:
