@@ -103,7 +103,8 @@ def predict(spec: ModelSpec) -> None:
         answers: dict[str, Any] = {}
         for media in ("application/json", "image/jpeg"):
             files = {"file": (case.input.name, body, spec.media_in[0])}
-            answer = httpx.post(address, files=files, headers={"Accept": media}, timeout=60, trust_env=False)
+            headers = {"Accept": media, **settings().key_headers}
+            answer = httpx.post(address, files=files, headers=headers, timeout=60, trust_env=False)
             answer.raise_for_status()
             answers[media] = answer
         said = answers["application/json"].json()

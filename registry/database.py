@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,8 +16,8 @@ from urllib.parse import unquote, urlsplit
 from registry.errors import MissingService, SettingsError, StorageError
 from registry.settings import Settings, settings
 
-APPS = ("monitoring", "serving")
-"""The packages that own tables; named, not imported."""
+APPS = ("monitoring", "serving", "serving.access")
+"""The packages that own tables; named, not imported. A Bento carries those that its service uses."""
 
 _lock = threading.Lock()
 
@@ -72,12 +73,16 @@ def setup(config: Settings | None = None) -> None:
             Path(entry["NAME"]).parent.mkdir(parents=True, exist_ok=True)
         django_settings.configure(
             DATABASES={"default": entry},
-            INSTALLED_APPS=list(APPS),
+            INSTALLED_APPS=[app for app in APPS if find_spec(app)],
             DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
             USE_TZ=True,
             TIME_ZONE="UTC",
             SECRET_KEY=secrets.token_hex(32),  # signs nothing yet: no sessions, no cookies
             LOGGING_CONFIG=None,
+            ROOT_URLCONF="serving.public.urls",  # looked up by the router only
+            # The router bounds bodies itself, and nothing that a caller sends goes onto the disk on the way.
+            DATA_UPLOAD_MAX_MEMORY_SIZE=None,
+            FILE_UPLOAD_MAX_MEMORY_SIZE=chosen.max_upload_mb * 2**20,
         )
         # The ORM refuses to run under an event loop; our calls there are short and go through threads anyway.
         os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")

@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -22,8 +23,10 @@ from yarl import URL
 from registry import catalog
 from registry.errors import MissingService, NotFound, VisionloopError
 from registry.settings import settings
+from serving.access.middleware import AccessMiddleware
 from serving.answers import refusal
 from serving.api import CALLER
+from serving.public import mount as public
 from serving.releases import Endpoint
 from serving.routing import RouteTable
 from serving.uploads import MIB, check_declared_length, limited
@@ -94,9 +97,11 @@ def create_app() -> Starlette:
         routes=[
             Route("/v1/models", models),
             Route("/v1/models/{model}/{rest:path}", forward, methods=METHODS),
+            *public.routes(),
             Route("/healthz", healthz),
             Route("/-/routes", routes),
         ],
+        middleware=[Middleware(AccessMiddleware)],
         exception_handlers={404: _no_page, 405: _no_page},
         lifespan=lifespan,
     )
@@ -199,7 +204,7 @@ def _refused_upload(error: BaseException) -> VisionloopError | None:
 
 def _request_headers(request: Request) -> dict[str, str]:
     headers = {name: value for name, value in request.headers.items() if name not in HOP_BY_HOP and name != "host"}
-    headers[CALLER] = request.client.host if request.client else ""
+    headers[CALLER] = request.scope["state"]["caller"]
     return headers
 
 
@@ -259,7 +264,7 @@ async def _no_page(request: Request, error: Exception) -> Response:
         expected="/v1/models, or /v1/models/{model}/predict",
         mend="GET /v1/models lists the models",
     )
-    return JSONResponse(found.to_json(), status_code=status)
+    return JSONResponse(found.to_json(), status_code=status, headers=getattr(error, "headers", None))
 
 
 def main() -> None:

@@ -189,7 +189,7 @@ def _post(model: str, file: Path, media: str, query: dict[str, str]) -> bytes:
     from registry import errors
 
     address = f"{settings().router_address}/v1/models/{model}/predict"
-    headers = {"Accept": media, "Content-Type": "application/octet-stream"}
+    headers = {"Accept": media, "Content-Type": "application/octet-stream", **settings().key_headers}
     try:
         answer = httpx.post(
             address,

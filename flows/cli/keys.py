@@ -1,0 +1,216 @@
+"""keys: create, list, show, revoke, usage."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flows.cli.options import ModelName
+from registry import database
+from registry.errors import BadInput
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from serving.access.keys import Grant
+    from serving.access.report import Line
+
+_STYLES = {"active": "green", "expired": "yellow", "revoked": "red"}
+
+
+@click.group()
+def keys() -> None:
+    """API keys: who may ask the router for what, how often, and what was asked."""
+    database.migrate()
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--owner", default="", help="Who has it: a person, a team, a customer.")
+@click.option("--model", "models", multiple=True, type=ModelName(), help="Only these models; may be repeated.")
+@click.option("--action", "actions", multiple=True, help="predict, read, feedback or admin; default: all but admin.")
+@click.option("--per-minute", type=click.IntRange(0), help="Default: quota_per_minute; 0: no limit.")
+@click.option("--per-month", type=click.IntRange(0), help="Default: quota_per_month; 0: no limit.")
+@click.option("--expires", help="A date, or a number of days like 90d. Default: never.")
+def create(
+    name: str,
+    owner: str,
+    models: tuple[str, ...],
+    actions: tuple[str, ...],
+    per_minute: int | None,
+    per_month: int | None,
+    expires: str | None,
+) -> None:
+    """Make a key called NAME and print it, this once. Routers know it within a second."""
+    from serving.access import keys as store
+
+    grant, token = store.create(
+        name,
+        owner,
+        models=models or (store.ALL,),
+        actions=actions or store.USUAL,
+        per_minute=per_minute,
+        per_month=per_month,
+        expires=_moment(expires),
+    )
+    click.echo(f"{grant.caller} {grant.name}: {_models(grant)}; {', '.join(sorted(grant.actions))}", err=True)
+    click.echo("this is shown once, only its hash is kept:", err=True)
+    click.echo(token)
+
+
+@keys.command("list")
+@click.option("--all", "everything", is_flag=True, help="The revoked and expired ones too.")
+def list_(everything: bool) -> None:
+    """The keys, the oldest first."""
+    from serving.access import keys as store
+
+    now = datetime.now(UTC).timestamp()
+    found = [grant for grant in store.every() if everything or grant.state(now) == "active"]
+    table = _table("key", "name", "owner", "models", "actions", "a minute", "a month", "expires", "state")
+    for grant in found:
+        state = grant.state(now)
+        table.add_row(
+            grant.caller,
+            grant.name,
+            grant.owner,
+            _models(grant),
+            " ".join(sorted(grant.actions)),
+            _limit(grant.per_minute),
+            _limit(grant.per_month),
+            _day(grant.expires),
+            f"[{_STYLES[state]}]{state}[/]",
+        )
+    _print(table) if found else click.echo("no keys: `visionloop keys create NAME` makes one")
+
+
+@keys.command()
+@click.argument("key")
+def show(key: str) -> None:
+    """What KEY (its part in front of the secret) allows, and what it did this month."""
+    from serving.access import keys as store
+    from serving.access import report
+
+    grant = store.get(key)
+    today = datetime.now(UTC).date()
+    used = sum(line.requests for line in report.lines(today.replace(day=1), today, grant.id))
+    table = _table("", "")
+    for name, value in {
+        "key": grant.caller,
+        "name": grant.name,
+        "owner": grant.owner,
+        "state": grant.state(datetime.now(UTC).timestamp()),
+        "models": _models(grant),
+        "actions": ", ".join(sorted(grant.actions)),
+        "requests a minute": _limit(grant.per_minute),
+        "requests a month": _limit(grant.per_month),
+        "requests this month": f"{used:,}",
+        "created": _day(grant.created),
+        "expires": _day(grant.expires),
+        "revoked": _day(grant.revoked),
+    }.items():
+        table.add_row(name, value)
+    table.show_header = False
+    _print(table)
+
+
+@keys.command()
+@click.argument("key")
+def revoke(key: str) -> None:
+    """End KEY; every router refuses it within two seconds."""
+    from serving.access import keys as store
+
+    grant = store.revoke(key)
+    click.echo(f"{grant.caller} {grant.name} is revoked")
+
+
+@keys.command()
+@click.argument("key", required=False)
+@click.option("--since", help="A date, or a number of days like 30d. Default: the first of this month.")
+@click.option("--until", help="A date, included. Default: today.")
+@click.option("--csv", "path", type=click.Path(path_type=Path), help="Write it there; - is the terminal.")
+def usage(key: str | None, since: str | None, until: str | None, path: Path | None) -> None:
+    """What was asked, by key, model and day (UTC): of KEY, or of all."""
+    from registry.files import write_file
+    from serving.access import keys as store
+    from serving.access import report
+
+    today = datetime.now(UTC).date()
+    first, last = _date(since) or today.replace(day=1), _date(until) or today
+    lines = report.lines(first, last, store.get(key).id if key else None)
+    if path is None:
+        _print(_usage_table(lines)) if lines else click.echo(f"nothing from {first} to {last}")
+    elif str(path) == "-":
+        click.echo(report.as_csv(lines), nl=False)
+    else:
+        write_file(path, report.as_csv(lines))
+        click.echo(f"{len(lines)} rows in {path}")
+
+
+def _usage_table(lines: list[Line]) -> Table:
+    table = _table("day", "key", "name", "model", "requests", "errors", "over quota", "MB in", "MB out", "seconds")
+    for line in lines:
+        table.add_row(
+            line.day.isoformat(),
+            line.key or "none",
+            line.name,
+            line.model,
+            f"{line.requests:,}",
+            f"{line.errors:,}",
+            f"{line.refused:,}",
+            f"{line.bytes_in / 1e6:,.1f}",
+            f"{line.bytes_out / 1e6:,.1f}",
+            f"{line.milliseconds / 1000:,.1f}",
+        )
+    for column in table.columns[4:]:
+        column.justify = "right"
+    return table
+
+
+def _table(*headings: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(*headings, box=box.SIMPLE, header_style="bold")
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
+
+    Console().print(table)
+
+
+def _models(grant: Grant) -> str:
+    return "all models" if grant.reaches("") else " ".join(sorted(grant.models))
+
+
+def _limit(value: int | None) -> str:
+    return "default" if value is None else f"{value:,}" if value else "no limit"
+
+
+def _day(moment: float | None) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M}" if moment is not None else "never"
+
+
+def _moment(text: str | None) -> datetime | None:
+    """The end of a key: so many days from now, or the beginning of a day, UTC."""
+    if text and text[:-1].isdigit() and text.endswith("d"):
+        return datetime.now(UTC) + timedelta(days=int(text[:-1]))
+    found = _date(text)
+    return datetime(found.year, found.month, found.day, tzinfo=UTC) if found else None
+
+
+def _date(text: str | None) -> date | None:
+    """A day; a number of days like 30d is that long ago."""
+    if not text:
+        return None
+    try:
+        if text.endswith("d"):
+            return datetime.now(UTC).date() - timedelta(days=int(text[:-1]))
+        return date.fromisoformat(text)
+    except (ValueError, OverflowError) as error:
+        raise BadInput(
+            f"{text!r} is no day", expected="a date like 2026-12-31, or days like 30d", mend="correct it"
+        ) from error

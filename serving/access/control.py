@@ -1,0 +1,192 @@
+"""What a router knows of keys, quotas and usage, and the thread that keeps it up to date."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from registry.errors import Forbidden, OverQuota, Unauthorized
+from registry.settings import settings
+from serving.access.keyring import Keyring
+from serving.access.keys import Grant
+from serving.access.quotas import Standing, Windows
+from serving.access.rules import Need
+from serving.access.usage import Counts, Meter
+
+logger = logging.getLogger("visionloop.access")
+
+KEYS_EVERY_S = 0.5
+FLUSH_EVERY_S = 1.0
+MONTH_EVERY_S = 5.0
+ADOPT_EVERY_S = 30.0
+JOIN_S = 10.0
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A request that may go on.
+
+    Attributes:
+        caller: `vl_<id>`, or the address of a caller without a key.
+        grant: None without a key.
+        standing: None where there is no limit.
+    """
+
+    caller: str
+    grant: Grant | None
+    standing: Standing | None
+
+    @property
+    def key(self) -> str:
+        return self.grant.id if self.grant else ""
+
+
+class NoQuota(OverQuota):
+    """An OverQuota that knows whose it is (empty: of no key) and when there is some again."""
+
+    def __init__(self, standing: Standing, key: str = "") -> None:
+        super().__init__(
+            f"the quota of {standing.limit:,} requests a {standing.period} is used up",
+            expected="requests within the quota",
+            mend=f"try again in {standing.reset_s} s, or ask for a larger quota",
+        )
+        self.standing = standing
+        self.key = key
+
+    def to_json(self) -> dict[str, object]:
+        return {**super().to_json(), "error": OverQuota.__name__}
+
+
+class Access:
+    """Keys, quotas and usage of one router. `admit` and `count` never touch the database."""
+
+    def __init__(self) -> None:
+        self.meter = Meter()
+        self._keyring = Keyring()
+        self._windows = Windows()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._away: set[str] = set()
+
+    def start(self) -> None:
+        """Reads the keys and begins to poll. A missing database is waited for in the background."""
+        first = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(first,), name="access", daemon=True)
+        self._thread.start()
+        first.wait(JOIN_S)
+
+    def stop(self) -> None:
+        """Writes out the usage."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(JOIN_S)
+
+    def admit(self, need: Need, token: str | None, address: str) -> Admitted:
+        """Lets a request through, or says why not.
+
+        Raises:
+            Unauthorized: no key where one is required, or one that is not valid.
+            Forbidden: a key for other models or actions.
+            NoQuota: more requests than there are.
+            MissingService: the keys could not be read yet.
+        """
+        if token is None:
+            return self._anonymous(address)
+        grant = self._keyring.find(token)
+        _permit(grant, need)
+        return Admitted(grant.caller, grant, self._spend(grant))
+
+    def count(self, admitted_key: str, model: str, counts: Counts) -> None:
+        self.meter.count(admitted_key, model, datetime.now(UTC), counts)
+
+    def _anonymous(self, address: str) -> Admitted:
+        if settings().keys_required:
+            raise Unauthorized(
+                "the request has no key",
+                expected="`Authorization: Bearer vl_...`, or `X-API-Key: vl_...`",
+                mend="ask whoever runs this for a key (`visionloop keys create`)",
+            )
+        standing = self._windows.take(address, settings().anonymous_per_minute, time.monotonic())
+        if standing is not None and not standing.allowed:
+            raise NoQuota(standing)
+        return Admitted(address, None, standing)
+
+    def _spend(self, grant: Grant) -> Standing | None:
+        """One request of a key's quotas; the tighter of the two is the one to tell."""
+        config = settings()
+        per_minute = config.quota_per_minute if grant.per_minute is None else grant.per_minute
+        per_month = config.quota_per_month if grant.per_month is None else grant.per_month
+        month = _month(per_month, self.meter, grant.id) if per_month else None
+        if month is not None and not month.allowed:
+            raise NoQuota(month, grant.id)
+        minute = self._windows.take(grant.id, per_minute, time.monotonic())
+        if minute is not None and not minute.allowed:
+            raise NoQuota(minute, grant.id)
+        return min((one for one in (minute, month) if one), key=lambda one: one.remaining, default=None)
+
+    def _run(self, first: threading.Event) -> None:
+        work: list[tuple[str, float, Callable[[], None]]] = [
+            ("keys", KEYS_EVERY_S, self._keyring.refresh),
+            ("usage", FLUSH_EVERY_S, self.meter.flush),
+            ("quotas", MONTH_EVERY_S, lambda: self.meter.read_month(datetime.now(UTC))),
+            ("left usage", ADOPT_EVERY_S, self.meter.adopt),
+        ]
+        due = dict.fromkeys((name for name, _, _ in work), 0.0)
+        while not self._stop.is_set():
+            for name, every, task in work:
+                if time.monotonic() >= due[name]:
+                    due[name] = time.monotonic() + every
+                    self._try(name, task)
+            first.set()
+            self._stop.wait(KEYS_EVERY_S)
+        self.meter.close()
+        _close_connection()
+
+    def _try(self, name: str, task: Callable[[], None]) -> None:
+        try:
+            task()
+        except Exception as error:  # whatever the database does, the thread lives and tries again
+            if name not in self._away:
+                logger.warning("the database is away, %s stay as they are: %s", name, error)
+                self._away.add(name)
+            _close_connection()
+        else:
+            if name in self._away:
+                self._away.discard(name)
+                logger.warning("the database is back: %s are up to date", name)
+
+
+def _permit(grant: Grant, need: Need) -> None:
+    if need.action and not grant.may(need.action):
+        raise _forbidden(grant, f"the action {need.action}", grant.actions)
+    if need.model and not grant.reaches(need.model):
+        raise _forbidden(grant, "this model", grant.models)
+
+
+def _forbidden(grant: Grant, what: str, instead: frozenset[str]) -> Forbidden:
+    return Forbidden(
+        f"the key {grant.caller} is not for {what}",
+        expected=f"one of {', '.join(sorted(instead))}",
+        mend="ask whoever runs this for a key that is",
+    )
+
+
+def _month(limit: int, meter: Meter, key: str) -> Standing:
+    now = datetime.now(UTC)
+    used = meter.month(key, now)
+    after = (now.replace(day=1) + timedelta(days=32)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    reset = math.ceil((after - now).total_seconds())
+    return Standing(limit, max(limit - used - 1, 0), reset, used < limit, "month")
+
+
+def _close_connection() -> None:
+    from django.db import connection
+
+    with suppress(Exception):
+        connection.close()

@@ -1,0 +1,138 @@
+"""The router's doorkeeper: a plain ASGI middleware around the whole app.
+
+What it adds to a request is a few dictionary look-ups, one sha256 and two counters; the database is asked by
+`serving.access.control`'s thread only. It sets `scope["state"]["caller"]` (`vl_<id>`, or the caller's address) and
+`scope["state"]["access"]`, and takes the key out of the headers: nothing behind it ever sees a secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from ipaddress import ip_address
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from registry.errors import Forbidden, MissingService, Unauthorized, VisionloopError
+from serving.access.control import Access, Admitted, NoQuota
+from serving.access.rules import Need, need
+from serving.access.usage import Counts
+
+CALLER, ADMITTED, ACCESS = "caller", "admitted", "access"
+"""Keys of `scope["state"]`: a string, an `Admitted`, an `Access`."""
+
+
+class AccessMiddleware:
+    """Asks for a key where one is needed, holds callers to their quota, and counts."""
+
+    def __init__(self, app: ASGIApp, access: Access | None = None) -> None:
+        self.app = app
+        self.access = access or Access()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        elif scope["type"] != "http":
+            await self.app(scope, receive, send)
+        else:
+            await self._request(scope, receive, send)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def told(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown"):
+                await asyncio.to_thread(self.access.stop)
+            await send(message)
+
+        await asyncio.to_thread(self.access.start)
+        await self.app(scope, receive, told)
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        needed, address = need(scope), scope["client"][0] if scope.get("client") else ""
+        token = _take_key(scope)
+        state = scope.setdefault("state", {})
+        state[CALLER], state[ACCESS] = address, self.access
+        if needed.open:
+            await self.app(scope, receive, send)
+            return
+        try:
+            if needed.local:
+                _check_local(scope, address)
+                await self.app(scope, receive, send)
+                return
+            admitted = self.access.admit(needed, token, address)
+        except VisionloopError as error:
+            if isinstance(error, NoQuota):
+                self.access.count(error.key, needed.counted_model, Counts(refused=1))
+            await _refusal(error)(scope, receive, send)
+            return
+        state[CALLER], state[ADMITTED] = admitted.caller, admitted
+        await self._counted(admitted, needed, scope, receive, send)
+
+    async def _counted(self, admitted: Admitted, needed: Need, scope: Scope, receive: Receive, send: Send) -> None:
+        began, counts = time.perf_counter(), Counts()
+        model = needed.counted_model
+        extra = admitted.standing.headers if admitted.standing else []
+        # Counted at once, so that the month's quota sees requests that are still at work.
+        self.access.count(admitted.key, model, Counts(requests=1))
+
+        async def received() -> Message:
+            message = await receive()
+            counts.bytes_in += len(message.get("body", b""))
+            return message
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                counts.errors = int(message["status"] >= 400)
+                message = {**message, "headers": [*message.get("headers", ()), *extra]}
+            else:
+                counts.bytes_out += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self.app(scope, received, told)
+        finally:
+            counts.milliseconds = 1000 * (time.perf_counter() - began)
+            self.access.count(admitted.key, model, counts)
+
+
+def _take_key(scope: Scope) -> str | None:
+    """The caller's key, which leaves the headers here. Another kind of Authorization is no key of ours."""
+    bearer = other = None
+    kept = []
+    for name, value in scope["headers"]:
+        if name == b"x-api-key":
+            other = value
+        elif name == b"authorization" and value[:7].lower() == b"bearer ":
+            bearer = value[7:]
+        elif name != b"authorization":
+            kept.append((name, value))
+    found = other if bearer is None else bearer
+    scope["headers"] = kept
+    return None if found is None else str(found.strip().decode("latin-1"))
+
+
+def _check_local(scope: Scope, address: str) -> None:
+    """Raises Forbidden unless the caller is on this machine: a loopback address, or the one it is connected to."""
+    try:
+        local = ip_address(address).is_loopback
+    except ValueError:
+        local = False
+    server = scope.get("server")
+    if not local and (not server or server[0] != address):
+        raise Forbidden(f"{scope['path']} is not for other machines", expected="a caller on the router's own machine")
+
+
+def _refusal(error: VisionloopError) -> JSONResponse:
+    answer = JSONResponse(error.to_json(), error.http_status)
+    headers: MutableHeaders = answer.headers
+    headers["connection"] = "close"  # the body, which may be large, is not read
+    if isinstance(error, Unauthorized):
+        headers["www-authenticate"] = 'Bearer realm="visionloop"'
+    if isinstance(error, MissingService):
+        headers["retry-after"] = "1"
+    if isinstance(error, NoQuota):
+        headers["retry-after"] = str(max(error.standing.reset_s, 1))
+        answer.raw_headers.extend(error.standing.headers)
+    return answer

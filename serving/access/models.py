@@ -1,0 +1,68 @@
+"""The tables of keys and of what was done with them. Import only after `registry.database.setup()`. Times are UTC."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+
+class Key(models.Model):
+    """An API key, without its secret. Keys are revoked, never deleted: their usage refers to them."""
+
+    id = models.CharField(primary_key=True, max_length=12)
+    name = models.CharField(max_length=64)
+    owner = models.CharField(max_length=128)
+    digest = models.CharField(max_length=64)  # sha256 of the secret, hex
+    model_names = models.JSONField(default=list)  # ["*"]: all
+    actions = models.JSONField(default=list)  # see serving.access.keys.ACTIONS
+    per_minute = models.IntegerField(null=True)  # null: as the setting says; 0: no limit
+    per_month = models.IntegerField(null=True)
+    created = models.DateTimeField()
+    expires = models.DateTimeField(null=True)
+    revoked = models.DateTimeField(null=True)
+    # Rises by one with every change of any key. Unique, so that changes commit in its order: a router that has seen
+    # number 7 will never meet a 6 that it has missed.
+    serial = models.BigIntegerField(unique=True)
+
+    class Meta:
+        app_label = "access"
+
+    def __str__(self) -> str:
+        return f"vl_{self.id} {self.name}"
+
+
+class Usage(models.Model):
+    """What one key asked of one model on one day. Routers add to it; `key` is empty for callers without one."""
+
+    key = models.CharField(max_length=12, blank=True)
+    model = models.CharField(max_length=64, blank=True)  # empty: what concerns no model, e.g. /v1/usage
+    day = models.DateField()
+    requests = models.BigIntegerField(default=0)  # let through, whatever came of them
+    errors = models.BigIntegerField(default=0)  # of them: answered with 400 or more
+    refused = models.BigIntegerField(default=0)  # over quota; not among the requests
+    bytes_in = models.BigIntegerField(default=0)
+    bytes_out = models.BigIntegerField(default=0)
+    milliseconds = models.FloatField(default=0.0)
+
+    class Meta:
+        app_label = "access"
+        constraints: ClassVar = [models.UniqueConstraint(fields=["key", "model", "day"], name="usage_of_a_day")]
+        indexes: ClassVar = [models.Index(fields=["day"], name="usage_by_day")]
+
+    def __str__(self) -> str:
+        return f"{self.key or 'anonymous'} {self.model} {self.day}: {self.requests}"
+
+
+class Batch(models.Model):
+    """A flush that is in `Usage`: it commits with it, so a flush that is tried again adds nothing twice."""
+
+    id = models.CharField(primary_key=True, max_length=32)
+    time = models.DateTimeField()
+
+    class Meta:
+        app_label = "access"
+        indexes: ClassVar = [models.Index(fields=["time"], name="batch_by_time")]
+
+    def __str__(self) -> str:
+        return self.id

@@ -1,0 +1,217 @@
+"""The typed routes, with django-ninja. Import only after `registry.database.setup()`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+
+from asgiref.sync import sync_to_async
+from django.db import DatabaseError, InterfaceError
+from django.http import HttpRequest, HttpResponse
+from ninja import NinjaAPI, Path, Query
+from ninja.errors import HttpError, ValidationError
+
+from registry.errors import BadInput, MissingService, NotFound, UnsupportedMedia, VisionloopError
+from serving.access.middleware import ACCESS, ADMITTED, CALLER
+from serving.public import log
+from serving.public.schemas import Accepted, LoggedPrediction, Problem, UsageReport
+
+logger = logging.getLogger("visionloop.public")
+
+WAIT_S, LOOK_EVERY_S = 3.0, 0.1
+"""A prediction is in the log a fraction of a second after its answer; longer while the database is busy or away."""
+LONGEST_LABEL = 256
+PredictionId = Annotated[
+    str, Path(pattern="^[0-9a-f]{32}$", description="the X-Prediction-Id of an answer", examples=["0" * 32])
+]
+
+api = NinjaAPI(title="visionloop", openapi_url=None, docs_url=None)
+
+
+def _refusals(*statuses: int) -> dict[int, Any]:
+    return dict.fromkeys((*statuses, 401, 403, 422, 429, 503), Problem)
+
+
+@api.get(
+    "/v1/predictions/{prediction_id}",
+    response={200: LoggedPrediction, **_refusals(404)},
+    operation_id="prediction",
+    summary="What the log has about a prediction",
+    tags=["predictions"],
+)
+async def prediction(request: HttpRequest, prediction_id: PredictionId) -> Any:
+    """The caller's own predictions; any, with a key that has the action admin."""
+    row = await _find(request, prediction_id)
+    return await _in_thread(log.described, row)
+
+
+@api.post(
+    "/v1/predictions/{prediction_id}/feedback",
+    response={200: Accepted, **_refusals(404, 413, 415)},
+    operation_id="feedback",
+    summary="Say what would have been right",
+    tags=["predictions"],
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["label"],
+                        "properties": {"label": {"type": "string", "minLength": 1, "maxLength": LONGEST_LABEL}},
+                    },
+                    "example": {"label": "apple"},
+                },
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "description": "one of the two",
+                        "properties": {
+                            "label": {"type": "string"},
+                            "file": {"type": "string", "format": "binary"},
+                        },
+                    }
+                },
+            },
+        }
+    },
+)
+async def feedback(request: HttpRequest, prediction_id: PredictionId) -> Any:
+    """The label of the caller's own prediction: a class as text, or a file as the model's data set has it (a mask,
+    boxes). It is checked for the model. A second label takes the place of the first."""
+    truth = _truth(request)
+    row = await _find(request, prediction_id)
+    replaced = await _in_thread(log.label, row, truth, _caller(request))
+    return Accepted(prediction=row.id, model=row.model, version=row.version, replaced=replaced)
+
+
+@api.get(
+    "/v1/usage",
+    response={200: UsageReport, **_refusals()},
+    operation_id="usage",
+    summary="What was asked, by key, model and day",
+    tags=["usage"],
+)
+async def usage(
+    request: HttpRequest,
+    since: Annotated[date | None, Query(description="first day, UTC; default: the first of this month")] = None,
+    until: Annotated[date | None, Query(description="last day, UTC; default: today")] = None,
+) -> Any:
+    """Of the caller's key; of all keys, with one that has the action admin. Up to this moment for this router, up to a
+    second ago for others."""
+    today = datetime.now(UTC).date()
+    first, last = since or today.replace(day=1), until or today
+    if first > last:
+        raise BadInput(f"since is {first}, until {last}", expected="since not after until", mend="exchange them")
+    state = request.scope["state"]  # type: ignore[attr-defined]
+    return await _in_thread(log.usage, state[ADMITTED], state[ACCESS], first, last)
+
+
+async def _find(request: HttpRequest, prediction_id: str) -> log.Row:
+    """The caller's prediction; waits a moment for one that is still on its way into the log."""
+    end = asyncio.get_running_loop().time() + WAIT_S
+    grant = request.scope["state"][ADMITTED].grant  # type: ignore[attr-defined]
+    while True:
+        row = await _in_thread(log.find, prediction_id)
+        if row is not None and log.may_see(row, _caller(request), grant):
+            return row
+        # A foreign prediction answers like an unknown one, and as late: ids cannot be tried out.
+        if asyncio.get_running_loop().time() >= end:
+            raise NotFound(
+                f"there is no prediction {prediction_id}",
+                expected="the X-Prediction-Id of an answer to this caller",
+                mend="check the id; if the answer is a moment old, try again",
+            )
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+def _caller(request: HttpRequest) -> str:
+    return str(request.scope["state"][CALLER])  # type: ignore[attr-defined]
+
+
+def _truth(request: HttpRequest) -> str | bytes:
+    """The label that came with the request. Raises BadInput, UnsupportedMedia."""
+    kind = request.content_type or ""
+    if kind == "application/json":
+        return _text(_json(request.body))
+    if kind != "multipart/form-data":
+        raise UnsupportedMedia(
+            f"the content type is {kind[:80] or 'missing'}",
+            expected='application/json with {"label": ...}, or multipart/form-data with the field label or file',
+            mend="e.g. `curl -F label=apple` or `curl -F file=@mask.nii.gz`",
+        )
+    try:
+        fields, files = request.POST, request.FILES
+    except Exception as error:  # Django has half a dozen for a malformed form
+        raise BadInput("the multipart body is malformed", mend="let the HTTP library build the form") from error
+    if "file" in files:
+        content = files["file"].read()
+        if not content:
+            raise BadInput("the label file is empty", expected="a label as the data set has it", mend="send it again")
+        return bytes(content)
+    return _text(fields.get("label"))
+
+
+def _json(body: bytes) -> object:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadInput("the body is not JSON", expected='{"label": "..."}', mend="correct it") from error
+    return found.get("label") if isinstance(found, dict) else None
+
+
+def _text(label: object) -> str:
+    if isinstance(label, str) and 0 < len(label) <= LONGEST_LABEL and label.isprintable():
+        return label
+    raise BadInput(
+        f"the label is {str(label)[:80]!r}" if label is not None else "there is no label",
+        expected=f"a text of 1 to {LONGEST_LABEL} characters in `label`, or a file in `file`",
+        mend="e.g. `curl -F label=apple`",
+    )
+
+
+async def _in_thread(work: Any, *values: Any) -> Any:
+    """Calls what asks the database, in a thread; says so when the database does not answer."""
+    try:
+        return await sync_to_async(work)(*values)
+    except (DatabaseError, InterfaceError) as error:
+        logger.warning("the database is away: %s", error)
+        raise MissingService(
+            "the operational database does not answer", expected="a database that does", mend="try again in a moment"
+        ) from error
+
+
+def answer(problem: VisionloopError) -> HttpResponse:
+    """An error as JSON."""
+    response = HttpResponse(json.dumps(problem.to_json()), content_type="application/json", status=problem.http_status)
+    if problem.http_status in (404, 503):
+        response["Retry-After"] = "1"
+    return response
+
+
+@api.exception_handler(VisionloopError)
+def _ours(_: HttpRequest, error: VisionloopError) -> HttpResponse:
+    return answer(error)
+
+
+@api.exception_handler(ValidationError)
+def _invalid(_: HttpRequest, error: ValidationError) -> HttpResponse:
+    first: dict[str, Any] = dict(error.errors[0])
+    where = re.sub(r"\W+", " ", ".".join(map(str, first.get("loc", ())))).strip()
+    return answer(BadInput(f"{where} is not valid", expected=str(first.get("msg", "")), mend="correct it"))
+
+
+@api.exception_handler(HttpError)
+def _refused(_: HttpRequest, error: HttpError) -> HttpResponse:
+    return answer(BadInput(str(error), mend="correct the request"))
+
+
+@api.exception_handler(Exception)
+def _failed(_: HttpRequest, error: Exception) -> HttpResponse:
+    logger.error("a request failed", exc_info=error)
+    return answer(VisionloopError("the router failed on this request", mend="try again; its log says why"))

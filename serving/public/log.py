@@ -1,0 +1,117 @@
+"""What the typed routes ask of the tables. All of it waits for the database: call it in a thread."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+
+from monitoring import feedback as labels
+from monitoring.models import Feedback
+from monitoring.models import Prediction as Row
+from registry import catalog
+from registry.errors import BadInput, VisionloopError
+from registry.settings import settings
+from serving.access import report
+from serving.access.control import Access, Admitted
+from serving.access.keys import Grant
+from serving.access.usage import Counts, Slot
+from serving.public.schemas import GivenFeedback, LoggedPrediction, Quota, UsageReport, UsageRow
+
+logger = logging.getLogger("visionloop.public")
+
+
+def find(prediction_id: str) -> Row | None:
+    """The prediction with its feedback."""
+    return Row.objects.select_related("feedback").filter(id=prediction_id).first()
+
+
+def may_see(row: Row, caller: str, grant: Grant | None) -> bool:
+    """Own predictions, and all of its models with the action admin."""
+    if grant is not None and grant.may("admin"):
+        return grant.reaches(row.model)
+    return bool(row.caller == caller)
+
+
+def described(row: Row) -> LoggedPrediction:
+    given: Feedback | None = getattr(row, "feedback", None)
+    return LoggedPrediction(
+        id=row.id,
+        model=row.model,
+        version=row.version,
+        role=row.role,
+        time=row.time,
+        caller=row.caller,
+        latency_ms=row.latency_ms,
+        outcome=row.outcome,
+        status=row.status,
+        image_statistics=row.image_statistics,
+        prediction_statistics=row.prediction_statistics,
+        input_kept=labels.input_file(row).is_file(),
+        feedback=given
+        and GivenFeedback(
+            time=given.time,
+            source=given.source,
+            label=given.truth_text or None,
+            score=given.score,
+            problem=given.problem,
+        ),
+    )
+
+
+def label(row: Row, truth: str | bytes, source: str) -> bool:
+    """Stores the truth of a prediction; returns whether there was one before.
+
+    Raises:
+        BadInput: it is no label of this model.
+    """
+    if isinstance(truth, bytes):
+        try:
+            catalog.get(row.model).score.truth(truth)
+        except VisionloopError:
+            raise
+        except Exception as error:  # whatever a reader of files raises on a file that is none
+            logger.info("a label for %s cannot be read: %s", row.id, error)
+            raise BadInput(
+                "the label file cannot be read",
+                expected=f"a label as the data set of {row.model} has it",
+                mend="docs/data.md says how labels look",
+            ) from error
+    before = Feedback.objects.filter(prediction_id=row.id).exists()
+    labels.give(row.id, truth, source)
+    return before
+
+
+def usage(admitted: Admitted, access: Access, first: date, last: date) -> UsageReport:
+    """What a key, or with admin everyone, asked from the first to the last day, both included."""
+    grant = admitted.grant
+    only = None if grant is not None and grant.may("admin") else admitted.key
+    sums: dict[Slot, Counts] = {}
+    for line in report.lines(first, last, only):
+        slot = Slot(line.key.removeprefix("vl_"), line.model, line.day.isoformat())
+        sums[slot] = Counts(**{name: getattr(line, name) for name in asdict(Counts())})
+    # After the table: what is flushed in between is missing for a moment, and not there twice.
+    for slot, counts in access.meter.unflushed().items():
+        if only in (None, slot.key) and first.isoformat() <= slot.day <= last.isoformat():
+            sums.setdefault(slot, Counts()).add(counts)
+    rows = [
+        UsageRow(
+            day=date.fromisoformat(slot.day),
+            key=f"vl_{slot.key}" if slot.key else "",
+            model=slot.model,
+            **asdict(counts),
+        )
+        for slot, counts in sorted(sums.items(), key=lambda one: (one[0].day, one[0].key, one[0].model))
+    ]
+    return UsageReport(since=first, until=last, quota=_quota(grant, access) if grant else None, rows=rows)
+
+
+def _quota(grant: Grant, access: Access) -> Quota:
+    config = settings()
+    per_minute = config.quota_per_minute if grant.per_minute is None else grant.per_minute
+    per_month = config.quota_per_month if grant.per_month is None else grant.per_month
+    return Quota(
+        per_minute=per_minute or None,
+        per_month=per_month or None,
+        used_this_month=access.meter.month(grant.id, datetime.now(UTC)),
+    )

@@ -1,0 +1,59 @@
+"""Routers that ask for keys, in front of the services of `tests/serving`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from registry.settings import settings
+from serving import deploy, releases
+from tests.bundles import MODEL
+from tests.serving.conftest import PROJECT, Packaged, Processes, Running
+
+
+def start_router(processes: Processes, name: str, **changed: str) -> str:
+    """A router with other settings, in a process of its own; returns its address."""
+    port = deploy.free_port()
+    env = {**settings().child_environment(), "PYTHONPATH": str(PROJECT), "VISIONLOOP_ROUTER_PORT": str(port)}
+    env.update({f"VISIONLOOP_{key.upper()}": value for key, value in changed.items()})
+    address = f"http://127.0.0.1:{port}"
+    processes.start(name, [sys.executable, "-m", "serving.router"], env, f"{address}/healthz")
+    return address
+
+
+@pytest.fixture(scope="package")
+def guarded(project: Path, processes: Processes) -> Iterator[str]:
+    """A router that asks for keys."""
+    yield start_router(processes, "guarded", require_keys="true", quota_per_minute="0")
+    processes.stop("guarded")
+
+
+@pytest.fixture(scope="package")
+def live(guarded: str, service: Running, packaged: dict[int, Packaged]) -> Iterator[str]:
+    """The same with version 1 behind it."""
+    releases.announce(MODEL, 1, service.url, packaged[1].tag, service.pid)
+    releases.switch(MODEL, 1)
+    end = time.monotonic() + 10
+    while MODEL not in httpx.get(f"{guarded}/-/routes").json()["routes"]:
+        assert time.monotonic() < end, "the router did not follow"
+        time.sleep(0.05)
+    yield guarded
+    releases.withdraw(MODEL)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def known(router: str, token: str) -> str:
+    """Waits until the router knows a new key; returns the key."""
+    end = time.monotonic() + 2
+    while httpx.get(f"{router}/v1/nothing", headers=bearer(token)).status_code == 401:
+        assert time.monotonic() < end, "the router does not know the key after two seconds"
+        time.sleep(0.05)
+    return token

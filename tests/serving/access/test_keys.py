@@ -1,0 +1,141 @@
+"""Keys: made, shown once, kept as a hash, revoked; on the command line too."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from flows.cli import cli
+from registry.errors import BadInput, NotFound, Unauthorized, VisionloopError
+from serving.access import keys
+from serving.access.keyring import Keyring
+from tests.bundles import MODEL
+
+
+@pytest.fixture(autouse=True)
+def _project(project: Path) -> None:
+    """Every test here has a database."""
+
+
+def test_a_key_is_returned_once_and_kept_as_a_hash() -> None:
+    from serving.access.models import Key
+
+    grant, token = keys.create("a test", "tests")
+    kept = str(Key.objects.filter(id=grant.id).values())
+    _, secret = keys.parse(token) or ("", "")
+    assert len(secret) == 64
+    assert secret not in kept
+    assert keys.matches(grant, secret)
+    assert not keys.matches(grant, secret[:-1] + ("0" if secret[-1] != "0" else "1"))
+    assert not keys.matches(None, secret)
+
+
+@pytest.mark.parametrize("token", ["", "vl_", "vl_0123456789ab_", "VL_0123456789ab_" + "0" * 64, "vl_../../x_y", "é"])
+def test_what_is_no_key_is_not_parsed(token: str) -> None:
+    assert keys.parse(token) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "says"),
+    [
+        ({"actions": ("predict", "fly")}, BadInput, "fly"),
+        ({"actions": ()}, BadInput, "none"),
+        ({"models": ()}, BadInput, "no model"),
+        ({"models": ("skin_segmentaton",)}, NotFound, "skin_segmentaton"),
+        ({"name": ""}, BadInput, "name"),
+        ({"name": "a\x1b[2J"}, BadInput, "name"),
+        ({"expires": datetime.now(UTC) - timedelta(days=1)}, BadInput, "expires"),
+    ],
+)
+def test_refuses_keys_that_make_no_sense(changed: dict[str, Any], error: type[VisionloopError], says: str) -> None:
+    with pytest.raises(error, match=says):
+        keys.create(**{"name": "a test", **changed})
+
+
+def test_a_keyring_follows_what_changes() -> None:
+    ring = Keyring()
+    ring.refresh()
+    grant, token = keys.create("a test", expires=datetime.now(UTC) + timedelta(hours=1))
+    with pytest.raises(Unauthorized, match="not known"):
+        ring.find(token)
+    ring.refresh()
+    assert ring.find(token).id == grant.id
+    with pytest.raises(Unauthorized, match="not known"):
+        ring.find(token[:-1] + ("0" if token[-1] != "0" else "1"))
+    keys.revoke(grant.id)
+    ring.refresh()
+    with pytest.raises(Unauthorized, match="revoked"):
+        ring.find(token)
+    assert keys.revoke(grant.id) == keys.get(grant.id)
+
+
+def test_an_expired_key_is_refused() -> None:
+    from serving.access.models import Key
+
+    grant, token = keys.create("a test", expires=datetime.now(UTC) + timedelta(hours=1))
+    Key.objects.filter(id=grant.id).update(expires=datetime.now(UTC) - timedelta(seconds=1))
+    ring = Keyring()
+    ring.refresh()
+    with pytest.raises(Unauthorized, match="expired"):
+        ring.find(token)
+
+
+def test_keys_made_at_once_get_serials_of_their_own() -> None:
+    made: list[int] = []
+
+    def make() -> None:
+        from django.db import connection
+
+        made.append(keys.create("at once")[0].serial)
+        connection.close()
+
+    threads = [threading.Thread(target=make) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(made)) == 8
+
+
+def _run(*arguments: str) -> str:
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(cli, ["keys", *arguments])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_the_command_line_makes_shows_and_revokes() -> None:
+    token = _run(
+        "create", "a camera", "--owner", "gate 3", "--model", MODEL, "--per-minute", "30", "--expires", "90d"
+    ).strip()
+    key, secret = token.rsplit("_", 1)
+    assert all(part in _run("list") for part in (key, "a camera", "gate 3", MODEL, "30"))
+    shown = _run("show", key)
+    assert "active" in shown
+    assert secret not in shown
+    assert "is revoked" in _run("revoke", key)
+    assert key not in _run("list")
+    assert "revoked" in _run("list", "--all")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["show", "vl_000000000000"], NotFound),
+        (["revoke", "../../etc/passwd"], NotFound),
+        (["create", "x", "--expires", "soon"], BadInput),
+        (["create", "x", "--expires", "2020-01-01"], BadInput),
+        (["create", "x", "--action", "fly"], BadInput),
+        (["usage", "--since", "99999999999d"], BadInput),
+    ],
+)
+def test_the_command_line_says_what_is_wrong(arguments: list[str], error: type[VisionloopError]) -> None:
+    with pytest.raises(error) as caught:
+        _run(*arguments)
+    assert caught.value.mend

@@ -1,0 +1,222 @@
+"""The doorkeeper, in real routers: who gets in, how often, and what is counted."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from flows.cli import cli
+from serving import releases
+from serving.access import keys
+from tests.bundles import MODEL, make_scan
+from tests.serving.access.conftest import bearer, known, start_router
+from tests.serving.conftest import Processes
+
+PREDICT = f"/v1/models/{MODEL}/predict"
+RAW = {"Content-Type": "application/gzip"}
+OTHER = "fruit_features"
+
+
+@pytest.fixture(scope="module")
+def token(guarded: str) -> str:
+    return known(guarded, keys.create("for tests", "tests")[1])
+
+
+@pytest.mark.parametrize("name", ["Authorization", "X-API-Key"])
+def test_a_key_opens_the_door(live: str, token: str, name: str) -> None:
+    value = f"Bearer {token}" if name == "Authorization" else token
+    answer = httpx.post(f"{live}{PREDICT}", content=make_scan(1), headers={**RAW, name: value})
+    assert answer.status_code == 200
+    _wait_for_caller(answer.headers["x-prediction-id"], token.rsplit("_", 1)[0])
+
+
+def _wait_for_caller(prediction: str, caller: str) -> None:
+    from monitoring.models import Prediction
+
+    end = time.monotonic() + 5
+    while not (row := Prediction.objects.filter(id=prediction).first()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert row.caller == caller
+
+
+WRONG = {
+    "none": {},
+    "nonsense": bearer("hello"),
+    "unknown": bearer(f"vl_{'0' * 12}_{'0' * 64}"),
+    "empty": {"X-API-Key": ""},
+    "another kind": {"Authorization": "Basic dXNlcjpwYXNz"},
+    "not ascii": {"X-API-Key": "vl_\xe9"},
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_without_a_valid_key_it_is_401(live: str, name: str) -> None:
+    headers = [(key.encode(), value.encode("latin-1")) for key, value in {**RAW, **WRONG[name]}.items()]
+    answer = httpx.post(f"{live}{PREDICT}", content=make_scan(1), headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert answer.json()["error"] == "Unauthorized"
+    assert answer.json()["mend"]
+
+
+def test_a_wrong_secret_is_401_and_a_foreign_scope_403(live: str, token: str) -> None:
+    wrong = token[:-1] + ("0" if token[-1] != "0" else "1")
+    assert httpx.post(f"{live}{PREDICT}", headers=bearer(wrong)).status_code == 401
+    other = known(live, keys.create("other", models=[OTHER])[1])
+    reader = known(live, keys.create("reader", actions=["read"])[1])
+    for one in (other, reader):
+        answer = httpx.post(f"{live}{PREDICT}", content=make_scan(1), headers={**RAW, **bearer(one)})
+        assert (answer.status_code, answer.json()["error"]) == (403, "Forbidden")
+    assert httpx.get(f"{live}/v1/models/{MODEL}/metrics", headers=bearer(token)).status_code == 403
+    assert httpx.post(f"{live}/v1/predictions/{'0' * 32}/feedback", headers=bearer(reader)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/v1/models/{MODEL}/predict",
+        f"/v1/models/{MODEL}/metrics",
+        f"/v1/models/{MODEL}%2Fdocs/metrics",
+        f"/v1/models/{MODEL}%2Fstatic_content/metrics",
+        f"/v1/models/{MODEL}/static_content/%2e%2e/metrics",
+        f"/v1/models/{MODEL}/static_content/../metrics",
+        f"/v1/models/{MODEL}/docs%2F..%2Fmetrics",
+        "/v1/usage",
+        "/nothing",
+    ],
+)
+def test_no_spelling_of_a_path_gets_around_the_door(live: str, path: str) -> None:
+    with httpx.Client() as client:
+        request = client.build_request("GET", live)
+        request.url = request.url.copy_with(raw_path=path.encode())
+        assert client.send(request).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/v1/models", f"/v1/models/{MODEL}/openapi.json", "/-/routes"])
+def test_documents_and_probes_need_no_key(live: str, path: str) -> None:
+    assert httpx.get(f"{live}{path}").status_code == 200
+
+
+def test_a_revoked_key_is_refused_within_two_seconds_by_every_router(live: str, router: str, project: object) -> None:
+    grant, token = keys.create("to be revoked")
+    for one in (live, router):
+        known(one, token)
+    keys.revoke(grant.id)
+    end = time.monotonic() + 2
+    for one in (live, router):
+        while httpx.get(f"{one}/v1/nothing", headers=bearer(token)).status_code != 401:
+            assert time.monotonic() < end, "two seconds after it was revoked the key still opens"
+            time.sleep(0.02)
+
+
+def test_without_keys_a_wrong_one_is_refused_all_the_same(router: str) -> None:
+    assert httpx.post(f"{router}{PREDICT}", content=b"x").status_code == 415
+    assert httpx.post(f"{router}{PREDICT}", content=b"x", headers=bearer("hello")).status_code == 401
+
+
+def test_over_the_quota_of_a_minute_it_is_429(live: str) -> None:
+    token = known(live, keys.create("slow", per_minute=8)[1])
+    answers = [httpx.get(f"{live}/v1/nothing", headers=bearer(token)) for _ in range(10)]
+    left = [int(one.headers["ratelimit-remaining"]) for one in answers]
+    assert left == sorted(left, reverse=True)
+    assert {one.headers["ratelimit-limit"] for one in answers} == {"8"}
+    last = answers[-1]
+    assert (last.status_code, last.json()["error"]) == (429, "OverQuota")
+    assert last.headers["retry-after"] == last.headers["ratelimit-reset"]
+    assert 1 <= int(last.headers["retry-after"]) <= 61
+
+
+def test_over_the_quota_of_a_month_it_is_429_also_after_a_restart(project: object, processes: Processes) -> None:
+    first = start_router(processes, "month-1", require_keys="true", quota_per_minute="0", quota_per_month="6")
+    token = keys.create("monthly")[1]
+    known(first, token)
+    statuses = [httpx.get(f"{first}/v1/nothing", headers=bearer(token)).status_code for _ in range(6)]
+    assert (statuses[0], statuses[-1]) == (404, 429)
+    processes.stop("month-1")
+    second = start_router(processes, "month-2", require_keys="true", quota_per_minute="0", quota_per_month="6")
+    answer = httpx.get(f"{second}/v1/nothing", headers=bearer(token))
+    assert answer.status_code == 429
+    assert "month" in answer.json()["found"]
+    now = datetime.now(UTC)
+    wait = datetime.now(UTC) + timedelta(seconds=int(answer.headers["retry-after"]))
+    assert (wait.day, wait.hour) == (1, 0)
+    assert wait > now
+    processes.stop("month-2")
+
+
+def test_addresses_without_a_key_can_have_a_quota(project: object, processes: Processes) -> None:
+    address = start_router(processes, "anonymous", anonymous_per_minute="3")
+    assert [httpx.get(f"{address}/v1/nothing").status_code for _ in range(4)] == [404, 404, 404, 429]
+    assert httpx.get(f"{address}/v1/models").status_code == 200
+    processes.stop("anonymous")
+
+
+def test_what_is_asked_is_counted_and_exported(live: str) -> None:
+    grant, token = keys.create("counted", "a customer")
+    known(live, token)
+    body = make_scan(1)
+    sizes = [
+        len(httpx.post(f"{live}{PREDICT}", content=sent, headers={**RAW, **bearer(token)}).content)
+        for sent in (body, body, b"not a scan")
+    ]
+    end = time.monotonic() + 5
+    while not (row := _exported(grant.caller, MODEL)) or row["requests"] != "3" or row["errors"] != "1":
+        assert time.monotonic() < end, row
+        time.sleep(0.1)
+    assert int(row["bytes_in"]) == 2 * len(body) + len(b"not a scan")
+    assert int(row["bytes_out"]) == sum(sizes)
+    assert float(row["milliseconds"]) > 0
+    assert row["owner"] == "a customer"
+
+
+def _exported(caller: str, model: str) -> dict[str, str] | None:
+    done = CliRunner().invoke(cli, ["keys", "usage", caller, "--csv", "-"])
+    return next((row for row in csv.DictReader(io.StringIO(done.stdout)) if row["model"] == model), None)
+
+
+@pytest.fixture
+def echo() -> Iterator[str]:
+    """A server that answers with the headers it got."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            said = json.dumps({name.lower(): value for name, value in self.headers.items()}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_services_see_who_asks_but_never_a_secret(guarded: str, token: str, echo: str) -> None:
+    releases.announce(OTHER, 1, echo, "echo:1", None)
+    releases.switch(OTHER, 1)
+    headers = {"X-API-Key": token, "Authorization": "Basic dXNlcjpwYXNz", "X-Caller": "somebody else"}
+    end = time.monotonic() + 5
+    while (answer := httpx.get(f"{guarded}/v1/models/{OTHER}/x", headers=headers)).status_code == 503:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    releases.withdraw(OTHER)
+    seen = answer.json()
+    assert seen["x-caller"] == token.rsplit("_", 1)[0]
+    assert not {"authorization", "x-api-key"} & seen.keys()
+    assert token.rsplit("_", 1)[1] not in answer.text
