@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.errors import BadInput, NotFound
+from training import keras_files
 from training.checkpoint import load_weights
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
         if suffix in (".pt", ".pth"):
             return _torch(path)
         if suffix in (".h5", ".hdf5", ".keras"):
-            return _keras(path)
+            return {name: _plain(value) for name, value in keras_files.read(path).items()}
     except Exception as error:  # each library has kinds of its own for a file that is not what its name says
         raise BadInput(
             f"{path.name} cannot be read: {str(error).strip().splitlines()[0] if str(error) else type(error).__name__}",
@@ -128,25 +129,3 @@ def _torch(path: Path) -> dict[str, NDArray[Any]]:
         for name, value in found.items()
         if isinstance(value, torch.Tensor)
     }
-
-
-def _keras(path: Path) -> dict[str, NDArray[Any]]:
-    """Every data set of the file by its path, `:0` and the folders that only repeat a name left out."""
-    import io
-    import zipfile
-
-    import h5py
-
-    body: Any = path
-    if path.suffix.lower() == ".keras":
-        with zipfile.ZipFile(path) as archive:
-            body = io.BytesIO(archive.read("model.weights.h5"))
-    found: dict[str, NDArray[Any]] = {}
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.dtype.kind in "fiu":
-            found[name.removeprefix("model_weights/").removesuffix(":0")] = _plain(np.asarray(item))
-
-    with h5py.File(body, "r") as file:
-        file.visititems(visit)
-    return found

@@ -262,7 +262,8 @@ def _mini_xception() -> object:
     return Model(image, layers.GlobalAveragePooling2D()(x))
 
 
-def test_a_file_of_the_authors_network_becomes_the_start_exactly(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["theirs.h5", "theirs.keras"])
+def test_a_file_of_the_authors_network_becomes_the_start_exactly(name: str, tmp_path: Path) -> None:
     from training import engine_keras, pretrained
 
     _, keras = engine_keras.framework()
@@ -272,9 +273,9 @@ def test_a_file_of_the_authors_network_becomes_the_start_exactly(tmp_path: Path)
     for variable in theirs.weights:  # type: ignore[attr-defined]
         if "moving" in variable.path or "beta" in variable.path:
             variable.assign(rng.uniform(0.5, 1.5, variable.shape))
-    theirs.save(tmp_path / "theirs.h5")  # type: ignore[attr-defined]
+    theirs.save(tmp_path / name)  # type: ignore[attr-defined]
     ours = engine_keras.build(network, PARAMS, seed=1)
-    given = network.rename(pretrained.read(tmp_path / "theirs.h5"))
+    given = network.rename(pretrained.read(tmp_path / name))
     ours, taken = engine_keras.take_over(ours, given)
     assert taken == len(ours.weights)
     picture = rng.integers(0, 256, (2, 64, 64, 3)).astype(np.float32) / 255
