@@ -25,9 +25,7 @@ logger = logging.getLogger("visionloop.public")
 WAIT_S, LOOK_EVERY_S = 3.0, 0.1
 """A prediction is in the log a fraction of a second after its answer; longer while the database is busy or away."""
 LONGEST_LABEL = 256
-PredictionId = Annotated[
-    str, Path(pattern="^[0-9a-f]{32}$", description="the X-Prediction-Id of an answer", examples=["0" * 32])
-]
+PredictionId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="the X-Prediction-Id of an answer")]
 
 api = NinjaAPI(title="visionloop", openapi_url=None, docs_url=None)
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from registry import database
-from registry.errors import TooLarge
+from registry.errors import NotFound, TooLarge
 from registry.settings import settings
 from serving.answers import refusal
+from serving.public import document
 from serving.uploads import MIB, check_declared_length, limited
 
 if TYPE_CHECKING:
@@ -46,8 +48,23 @@ class Typed:
 
         # The server leaves the body of an answer to HEAD out.
         asked = {**scope, "method": "GET", "root_path": ""} if scope["method"] == "HEAD" else {**scope, "root_path": ""}
-        app = self._django if self._django is not None else await asyncio.to_thread(self._load)
+        app = await self._loaded()
         await app(asked, received, send)
+
+    async def openapi(self, _: Request) -> Response:
+        await self._loaded()
+        return JSONResponse(await asyncio.to_thread(document.document))
+
+    async def asset(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        await self._loaded()
+        found = document.asset(name)
+        if found is None:
+            return refusal(NotFound(f"there is no {request.url.path[:200]}", mend="/docs is the page"))
+        return Response(found, media_type=document.ASSETS[name], headers={"Cache-Control": "max-age=86400"})
+
+    async def _loaded(self) -> ASGIHandler:
+        return self._django if self._django is not None else await asyncio.to_thread(self._load)
 
     def _load(self) -> ASGIHandler:
         with self._loading:
@@ -68,4 +85,11 @@ def routes() -> list[Route]:
         Route("/v1/predictions/{prediction_id}", typed, methods=["GET"]),
         Route("/v1/predictions/{prediction_id}/feedback", typed, methods=["POST"]),
         Route("/v1/usage", typed, methods=["GET"]),
+        Route("/openapi.json", typed.openapi),
+        Route("/docs", _docs),
+        Route("/docs/{name}", typed.asset),
     ]
+
+
+async def _docs(_: Request) -> Response:
+    return HTMLResponse(document.page())
