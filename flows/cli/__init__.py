@@ -45,6 +45,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "rollback": Entry("model:rollback", "Give the traffic back to the previous version."),
         "predict": Entry("model:predict", "Run a file through a version or through the service."),
         "keys": Entry("keys:keys", "API keys: create, list, show, revoke; usage by key, model and day."),
+        "reproduce": Entry("reproduce:reproduce", "What made a served result; runs it again and compares."),
         "featurize": Entry("features:featurize", "Describe a folder or a bucket of pictures, as Parquet."),
     },
     "Watching": {

@@ -1,0 +1,97 @@
+"""reproduce."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flows.cli.options import prepare
+from registry import database
+from registry.errors import Refused
+from registry.settings import settings
+
+if TYPE_CHECKING:
+    from flows.reproduce import Difference, Origin
+
+
+@click.command()
+@click.argument("prediction")
+@click.option("--json", "as_json", is_flag=True, help="What made it and the comparison, as JSON.")
+@click.option("--local", is_flag=True, help="Without a server: MLflow's database directly.")
+def reproduce(prediction: str, as_json: bool, local: bool) -> None:
+    """What made the result of PREDICTION (an id), and whether the same comes out again.
+
+    Exit code 4: unknown, or no longer kept; 7: something else came out.
+    """
+    prepare(local, needs_stack=not settings().mlflow_uri)
+    from flows.reproduce import run_again, trace
+    from registry.versions import Versions
+
+    database.migrate()
+    origin = trace(prediction, Versions())
+    made_by = _made_by(origin)
+    if not as_json:
+        _print(made_by)
+    found = run_again(origin)
+    if as_json:
+        click.echo(json.dumps({**made_by, "comparison": [one.__dict__ for one in found]}, indent=2, default=str))
+    else:
+        _compare(found)
+    off = [one for one in found if not one.within]
+    if off:
+        raise Refused(
+            f"another result: {len(off)} of {len(found)} numbers differ, {off[0].name} most visibly "
+            f"({off[0].logged:.5g} then, {off[0].now:.5g} now)",
+            expected="the same numbers within 3 % or 0.01, embeddings within 3 %",
+            mend="compare the engine, its numerics and the CPU with those of the service that answered",
+        )
+
+
+def _made_by(origin: Origin) -> dict[str, Any]:
+    row, manifest = origin.row, origin.bundle.manifest
+    return {
+        "prediction": row.id,
+        "time": f"{row.time:%Y-%m-%d %H:%M:%S} UTC",
+        "asked by": row.caller,
+        "answered": f"{row.status} {row.outcome}, {row.latency_ms:.1f} ms",
+        "version": f"{row.model}@{row.version}, as {row.role}",
+        "Bento": origin.bento or "not announced here",
+        "bundle": origin.bundle.digest,
+        "data": manifest.data_hash,
+        "code": manifest.git_commit,
+        "trained": manifest.created,
+        "started from": manifest.pretrained,
+        "parent": f"version {manifest.parent.version}, {manifest.parent.digest}" if manifest.parent else "none",
+        "engine": f"{manifest.engine} {manifest.numerics}, {manifest.network}",
+        "preprocessing": dict(manifest.preprocessing),
+        "thresholds": dict(manifest.thresholds),
+        "MLflow run": origin.version.run_id,
+        "input": str(origin.input or "not kept any more"),
+    }
+
+
+def _print(made_by: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console()
+    width = max(map(len, made_by)) + 2
+    for name, value in made_by.items():
+        text = ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, dict) else str(value)
+        console.print(f"[bold]{name:<{width}}[/]{escape(text)}", highlight=False, soft_wrap=True)
+
+
+def _compare(found: list[Difference]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "then", "now", "", box=box.SIMPLE, header_style="bold")
+    for one in found:
+        mark = "[green]same[/]" if one.within else "[red]differs[/]"
+        table.add_row(one.name, f"{one.logged:.6g}", f"{one.now:.6g}", mark)
+    Console().print(table)
+    if all(one.within for one in found):
+        click.echo(f"the same result: {len(found)} numbers agree within 3 % or 0.01, embeddings within 3 %")

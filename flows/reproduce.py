@@ -1,0 +1,132 @@
+"""From a served result back to what made it, and the same computation again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from monitoring import embedding as embeddings
+from monitoring import feedback
+from registry import database
+from registry.bundle import Bundle
+from registry.errors import NotFound
+from registry.media import FloatArray
+from registry.predictor import GOLDEN_ABSOLUTE, GOLDEN_RELATIVE, Predictor
+from registry.settings import settings
+from registry.versions import Version, Versions
+
+if TYPE_CHECKING:
+    from monitoring.models import Prediction as Row
+
+EMBEDDING_RELATIVE = 0.03
+"""Largest |a - b| / |a| of two embeddings of one input; the log keeps float16, which alone is 0.001 at most."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A number of the log, and what it is now. `within`: nearer than the tolerance."""
+
+    name: str
+    logged: float
+    now: float
+    within: bool
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What made a prediction."""
+
+    row: Row
+    version: Version
+    bundle: Bundle
+    bento: str
+
+    @property
+    def input(self) -> Path | None:
+        """Where the input lies; None once its retention time is over."""
+        path = feedback.input_file(self.row)
+        return path if path.is_file() else None
+
+
+def trace(prediction_id: str, versions: Versions) -> Origin:
+    """Finds the version and the bundle of a prediction.
+
+    Raises:
+        NotFound: no such prediction, or its version was deleted from the registry.
+        BundleError: the registered bundle is damaged.
+    """
+    database.setup()
+    from monitoring.models import Prediction
+    from serving.models import Endpoint
+
+    row = Prediction.objects.filter(id=prediction_id).first()
+    if row is None:
+        raise NotFound(
+            f"there is no prediction {prediction_id[:64]!r}",
+            expected="the X-Prediction-Id of an answer",
+            mend="check the id; a prediction is known a second or so after its answer",
+        )
+    version = versions.find(row.model, row.version)
+    if version is None:
+        raise NotFound(
+            f"version {row.version} of {row.model}, which answered then, is not in the registry any more",
+            expected=f"one of {[one.number for one in versions.list(row.model)] or 'none'}",
+            mend="restore it in MLflow from a backup; without it the result cannot be made again",
+        )
+    served = Endpoint.objects.filter(model=row.model, version=row.version).first()
+    return Origin(row, version, versions.fetch(version), served.tag if served else "")
+
+
+def run_again(origin: Origin) -> list[Difference]:
+    """Predicts the kept input with the same bundle, and compares with what was logged.
+
+    Statistics agree within 3 % or 0.01, as golden samples do: another CPU rounds otherwise, while another network,
+    preprocessing or input is off by far more. Embeddings agree within `EMBEDDING_RELATIVE`.
+
+    Raises:
+        NotFound: the request was refused, so there is no result; or its input is not kept any more.
+    """
+    row, path = origin.row, origin.input
+    if row.outcome != "ok":
+        raise NotFound(
+            f"{row.id} has no result: the request was answered with {row.status} ({row.outcome})",
+            expected="a prediction whose outcome is ok",
+            mend="choose another one",
+        )
+    if path is None:
+        raise NotFound(
+            f"the input of {row.id} is not kept any more",
+            expected=f"one of the last {settings().retention_days:g} days and {settings().retention_mb} MiB",
+            mend="raise retention_days or retention_mb to keep inputs for longer; what made the result is above",
+        )
+    again = Predictor(origin.bundle, settings().threads, settings().max_voxels)(path.read_bytes())
+    now = {
+        **{f"image.{name}": value for name, value in again.image_statistics.items()},
+        **{f"prediction.{name}": value for name, value in again.prediction_statistics.items()},
+    }
+    logged = {
+        **{f"image.{name}": value for name, value in row.image_statistics.items()},
+        **{f"prediction.{name}": value for name, value in row.prediction_statistics.items()},
+    }
+    found = [_compared(name, value, now.get(name, math.nan)) for name, value in sorted(logged.items())]
+    kept = embeddings.unpack(bytes(row.embedding))
+    if len(kept):
+        distance = _distance(kept, again.embedding)
+        found.append(Difference("embedding: relative distance", 0.0, distance, distance <= EMBEDDING_RELATIVE))
+    return found
+
+
+def _compared(name: str, logged: float, now: float) -> Difference:
+    near = math.isclose(now, logged, rel_tol=GOLDEN_RELATIVE, abs_tol=GOLDEN_ABSOLUTE)
+    return Difference(name, logged, now, near)
+
+
+def _distance(a: FloatArray, b: FloatArray) -> float:
+    """|a - b| / |a|; infinite where they have not the same length."""
+    if a.shape != b.shape:
+        return math.inf
+    return float(np.linalg.norm(a - b) / max(float(np.linalg.norm(a)), 1e-9))
