@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
 
 from registry.vision.remembered import remembered
@@ -35,6 +34,5 @@ def test_what_was_judged_may_be_forgotten() -> None:
     judge(result, true)
     gone = weakref.ref(result), weakref.ref(true)
     del result, true
-    gc.collect()
     assert gone[0]() is None
     assert gone[1]() is None
