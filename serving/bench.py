@@ -30,6 +30,7 @@ from registry.runtime import default_threads
 from registry.settings import settings
 from registry.vision.explain import explain
 from serving import releases
+from serving.batching import BatchingPredictor
 from serving.deploy import free_port
 from serving.packaging import bento_folder, package, serve_command, serve_environment
 
@@ -63,10 +64,12 @@ class Figures:
 
     echo_ms: list[float] = field(default_factory=list)
     in_process_ms: list[float] = field(default_factory=list)
+    batching_ms: list[float] = field(default_factory=list)
     explained_ms: list[float] = field(default_factory=list)
     served_ms: list[float] = field(default_factory=list)
     routed_ms: list[float] = field(default_factory=list)
     loop_per_s: list[float] = field(default_factory=list)
+    batching_per_s: list[float] = field(default_factory=list)
     served_per_s: list[float] = field(default_factory=list)
     routed_per_s: list[float] = field(default_factory=list)
     bare_start_s: list[float] = field(default_factory=list)
@@ -110,6 +113,7 @@ def measure(bundle: Bundle, rounds: int, calls: int) -> str:
     tag = package(version, bundle)
     body = (bundle.samples[0] / "input").read_bytes()
     predictor, figures = Predictor(bundle, settings().threads), Figures()
+    batching = BatchingPredictor(bundle, settings().threads)
     path = f"/v1/models/{version.model}/predict"
     with ExitStack() as stack:
         service, _ = stack.enter_context(_service(tag))
@@ -121,6 +125,7 @@ def measure(bundle: Bundle, rounds: int, calls: int) -> str:
         ways: list[tuple[list[float], Callable[[], float]]] = [
             (figures.echo_ms, lambda: _p50(_caller(echo, "/"), body, calls)),
             (figures.in_process_ms, lambda: _p50(lambda: predictor, body, calls)),
+            (figures.batching_ms, lambda: _p50(lambda: batching, body, calls)),
             (figures.explained_ms, lambda: _p50(lambda: partial(explain, predictor), body, max(3, calls // 20))),
             (figures.served_ms, lambda: _p50(_caller(service, "/predict"), body, calls)),
             (figures.routed_ms, lambda: _p50(_caller(router, path), body, calls)),
@@ -128,6 +133,7 @@ def measure(bundle: Bundle, rounds: int, calls: int) -> str:
                 figures.loop_per_s,
                 lambda: max(_rate(lambda: predictor, body, calls, n) for n in (1, 2, default_threads())),
             ),
+            (figures.batching_per_s, lambda: _rate(lambda: batching, body, calls, CLIENTS)),
             (figures.served_per_s, lambda: _rate(_caller(service, "/predict"), body, calls, CLIENTS)),
             (figures.routed_per_s, lambda: _rate(_caller(router, path), body, calls, CLIENTS)),
         ]
@@ -240,10 +246,17 @@ def _table(bundle: Bundle, body: bytes, found: Figures, rounds: int, calls: int)
     m = {name: statistics.median(values) for name, values in vars(found).items()}
     manifest = bundle.manifest
     adds, routing = m["served_ms"] - m["in_process_ms"], m["routed_ms"] - m["served_ms"]
-    by_loop = {name: f"{m[name] / m['loop_per_s']:.2f} x the loop" for name in ("served_per_s", "routed_per_s")}
+    rates = ("served_per_s", "routed_per_s", "batching_per_s")
+    by_loop = {name: f"{m[name] / m['loop_per_s']:.2f} x the loop" for name in rates}
     rows = [
         ("Starlette echo of the same body, p50", f"{m['echo_ms']:.2f} ms", "", ""),
         ("in process (bytes to result), p50", f"{m['in_process_ms']:.2f} ms", "", ""),
+        (
+            "in process, batching, one caller, p50",
+            f"{m['batching_ms']:.2f} ms",
+            f"{m['batching_ms'] / m['in_process_ms']:.2f} x unbatched",
+            "<= 1.10",
+        ),
         (
             "in process with its explanation, p50",
             f"{m['explained_ms']:.0f} ms",
@@ -259,6 +272,7 @@ def _table(bundle: Bundle, body: bytes, found: Figures, rounds: int, calls: int)
         ("what serving adds, p50", f"{adds:.2f} ms", f"{adds / m['echo_ms']:.2f} x echo", "<= 2.5 below 20 ms"),
         ("through the router, p50", f"{m['routed_ms']:.2f} ms", f"{routing:+.2f} ms", "<= +3 ms"),
         ("best in-process loop", f"{m['loop_per_s']:.0f} /s", "", ""),
+        (f"in process, batching, {CLIENTS} callers", f"{m['batching_per_s']:.0f} /s", by_loop["batching_per_s"], ""),
         (f"served, {CLIENTS} clients", f"{m['served_per_s']:.0f} /s", by_loop["served_per_s"], ">= 0.90"),
         (f"routed, {CLIENTS} clients", f"{m['routed_per_s']:.0f} /s", by_loop["routed_per_s"], ""),
         ("bare script: load and predict once", f"{m['bare_start_s']:.2f} s", "", ""),

@@ -10,6 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from registry.errors import Overloaded
 from serving.admission import Line
+from serving.batching import SIZES
 from serving.worker import Served
 
 SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -38,6 +39,17 @@ class Instruments:
         )
         self._running = Gauge("visionloop_requests_running", "Requests being worked on", labels, registry=to).labels(
             self._model, self._version
+        )
+        self.batched = (
+            Histogram(
+                "visionloop_batch_size",
+                "Inputs that went through the network together",
+                labels,
+                buckets=SIZES,
+                registry=to,
+            )
+            .labels(self._model, self._version)
+            .observe
         )
         for name, text, read in (
             ("visionloop_queue_length", "Inputs that wait for their turn", lambda: line.waiting),

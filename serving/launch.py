@@ -12,7 +12,7 @@ import logging
 from pathlib import Path
 
 from registry.settings import settings
-from serving.service import worker_of
+from serving.service import api_of, worker_of
 
 KEEP_ALIVE_S = 75  # longer than the router's (serving.router), so that the router is the one to close idle connections
 DRAIN_S = 30
@@ -32,11 +32,11 @@ def main(folder: Path) -> None:
     import bentoml
     import uvicorn
 
-    from serving.server import Server
+    from serving.server import Server, direct
 
     service = bentoml.load(str(folder.parent))
     config = uvicorn.Config(
-        service.to_asgi(is_main=True),
+        direct(api_of(folder), service.to_asgi(is_main=True)),
         host=options.host,
         port=options.port,
         log_config=None,

@@ -21,6 +21,7 @@ from serving.worker import Served, Worker
 
 if TYPE_CHECKING:
     from _bentoml_sdk import Service
+    from starlette.applications import Starlette
 
 RELEASE, BUNDLE = "release.json", "bundle"
 
@@ -32,8 +33,6 @@ def build_service(folder: Path) -> Service[Any]:
         BundleError: `folder` is not the source folder of a Bento that `serving.packaging` made.
     """
     import bentoml
-
-    from serving.api import create_api
 
     worker = worker_of(folder)
     served = worker.served
@@ -63,8 +62,17 @@ def build_service(folder: Path) -> Service[Any]:
         tracing={"excluded_urls": [".*"]},  # spans without an exporter cost a third of a millisecond each
         labels={"model": served.model, "version": str(served.version)},
     )(VersionService)
-    service.mount_asgi_app(create_api(spec, worker), path="/", name="api")
+    service.mount_asgi_app(api_of(folder), path="/", name="api")
     return service
+
+
+@lru_cache
+def api_of(folder: Path) -> Starlette:
+    """The HTTP interface of the version in `folder`. One per process. Raises as `build_service`."""
+    from serving.api import create_api
+
+    worker = worker_of(folder)
+    return create_api(catalog.get(worker.served.model), worker)
 
 
 @lru_cache

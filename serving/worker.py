@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry import catalog
+from registry.bundle import open_bundle
 from registry.errors import BadInput, MissingService, VisionloopError
 from registry.media import Prediction
 from registry.predictor import Predictor
@@ -20,6 +22,7 @@ from registry.runtime import default_threads
 from registry.settings import settings
 from registry.vision import media_types
 from serving.admission import Line
+from serving.batching import SIZES, BatchingPredictor
 from serving.negotiation import JPEG, JSON, Wanted
 from serving.stopwatch import CallerGone, Stopwatch
 
@@ -105,9 +108,13 @@ class Worker:
         self._predictor: Predictor | None = None
         self._log: PredictionLog | None = None
         self._findings: dict[str, Any] | None = None
-        # As many calls at once as there are cores: one decodes while the network of another runs.
-        slots = settings().threads or default_threads()
+        self.on_batch: Callable[[int], None] = lambda size: None
+        # As many calls at once as there are cores: one decodes while the network of another runs. Pictures are small
+        # and one element each, so more of them may be under way: those that wait for the network share its next batch.
+        cores = settings().threads or default_threads()
+        slots = max(cores, SIZES[-1]) if JPEG in catalog.get(served.model).media_in else cores
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="predict")
+        self._heavy = ThreadPoolExecutor(cores, thread_name_prefix="predict-heavy")
         self.line = Line(slots, settings().max_waiting, settings().request_timeout_s)
 
     def start(self) -> None:
@@ -119,7 +126,8 @@ class Worker:
     def stop(self) -> None:
         """Lets running calls finish and writes out the log."""
         self.ready = False
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._pool, self._heavy):
+            pool.shutdown(wait=True, cancel_futures=True)
         if self._log is not None:
             self._log.close(timeout_s=10)
 
@@ -147,7 +155,12 @@ class Worker:
 
         began = time.perf_counter()
         try:
-            predictor = Predictor.load(self._bundle, settings().threads, settings().max_voxels)
+            predictor = BatchingPredictor(
+                open_bundle(self._bundle),
+                settings().threads,
+                settings().max_voxels,
+                ran=lambda size: self.on_batch(size),
+            )
             count = predictor.check_golden()
             log = PredictionLog(f"{self.served.model}-{self.served.version}")
         except Exception as error:
@@ -186,7 +199,8 @@ class Worker:
         self.check_ready()
         limit = settings().request_timeout_s
         watch, waits = Stopwatch(limit), self.line.waiting > 0
-        call = asyncio.get_running_loop().run_in_executor(self._pool, self._predict, body, wants, asked, watch)
+        pool = self._heavy if wants.explain or media_types.is_video(body) else self._pool
+        call = asyncio.get_running_loop().run_in_executor(pool, self._predict, body, wants, asked, watch)
         try:
             if not waits:
                 await asyncio.wait((call,), timeout=min(UNWATCHED_S, limit))

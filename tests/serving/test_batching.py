@@ -1,0 +1,130 @@
+"""What waits for the network goes through it together, and what does not wait, alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from registry import catalog
+from registry.errors import BadInput
+from registry.media import FloatArray
+from registry.predictor import Predictor
+from registry.vision.picture import to_jpeg
+from serving.batching import SIZES, Batcher, BatchingPredictor, Pace
+from tests.clips import scene
+from tests.detector_bundle import make_detector_bundle
+
+
+class Network:
+    """Doubles its input; takes `seconds` and notes the sizes that it was called with."""
+
+    def __init__(self, seconds: float = 0.02) -> None:
+        self.sizes: list[int] = []
+        self.seconds = seconds
+        self.running = 0
+
+    def __call__(self, batch: FloatArray) -> dict[str, FloatArray]:
+        self.running += 1
+        assert self.running == 1, "one batch at a time"
+        self.sizes.append(len(batch))
+        time.sleep(self.seconds)
+        self.running -= 1
+        if (batch < 0).any():
+            raise BadInput("negative")
+        return {"twice": 2 * batch, "sum": batch.sum(axis=(1, 2, 3))}
+
+
+def element(value: float) -> FloatArray:
+    return np.full((1, 1, 2, 2), value, np.float32)
+
+
+def test_one_caller_never_waits_for_company() -> None:
+    network = Network(0.001)
+    batcher = Batcher(network)
+    for n in range(20):
+        np.testing.assert_array_equal(batcher(element(n))["twice"], element(2 * n))
+    assert network.sizes == [1] * 20
+
+
+def test_those_who_wait_go_together_and_everyone_gets_their_own() -> None:
+    network, told = Network(), []
+    batcher = Batcher(network, told.append)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: batcher(element(n)), range(200)))
+    for n, outputs in enumerate(found):
+        np.testing.assert_array_equal(outputs["twice"], element(2 * n))
+        np.testing.assert_array_equal(outputs["sum"], [4 * n])
+    assert sum(network.sizes) == 200
+    assert len(network.sizes) < 100
+    assert set(network.sizes) <= set(SIZES)
+    assert told == network.sizes
+
+
+def test_an_error_reaches_everyone_in_the_batch_and_the_next_batch_runs() -> None:
+    network = Network(0.05)
+    batcher = Batcher(network)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(batcher, element(1))
+        time.sleep(0.01)
+        bad = [pool.submit(batcher, element(value)) for value in (-1, 2)]
+        assert first.result(5)["sum"] == [4]
+        errors = [one.exception(5) for one in bad]
+    assert isinstance(errors[0], BadInput)
+    assert batcher(element(3))["sum"] == [12]
+
+
+def test_a_network_that_gains_nothing_by_batches_gets_none() -> None:
+    pace = Pace()
+    for _ in range(5):
+        for size in SIZES:
+            pace.took(size, 0.01 * size * (1.0 if size == 1 else 1.2))
+    assert [pace.best(waiting) for waiting in (1, 2, 5, 8, 30)] == [1] * 5
+
+
+def test_the_quickest_size_is_found_and_a_change_is_noticed() -> None:
+    pace = Pace()
+    cost = {1: 1.0, 2: 0.8, 4: 0.5, 8: 0.7}
+    for _ in range(40):
+        size = pace.best(8)
+        pace.took(size, size * cost[size])
+    assert pace.best(8) == 4
+    assert pace.best(3) == 2
+    cost[8] = 0.2
+    for _ in range(2000):
+        size = pace.best(8)
+        pace.took(size, size * cost[size])
+    assert pace.best(8) == 8
+
+
+def test_the_first_run_of_a_size_does_not_count() -> None:
+    pace = Pace()
+    for n in range(4):
+        for size in SIZES:
+            pace.took(size, size * (100.0 if n == 0 and size == 8 else 1.0 / size))
+    assert pace.best(8) == 8
+
+
+@pytest.mark.parametrize("callers", [1, 8])
+def test_a_batching_predictor_answers_what_the_predictor_answers(tmp_path: Path, callers: int) -> None:
+    bundle = make_detector_bundle(tmp_path / "bundle", catalog.get("object_detection"), work=4)
+    sizes: list[int] = []
+    plain, batching = Predictor(bundle), BatchingPredictor(bundle, ran=sizes.append)
+    pictures = [to_jpeg(scene(n, 160, 120)) for n in range(24)]
+    start = threading.Barrier(callers)
+
+    def ask(mine: list[bytes]) -> list[dict]:
+        start.wait()
+        return [batching(body).result.to_json() for body in mine]
+
+    with ThreadPoolExecutor(callers) as pool:
+        shares = [pictures[n::callers] for n in range(callers)]
+        found = list(pool.map(ask, shares))
+    for share, answers in zip(shares, found, strict=True):
+        assert answers == [plain(body).result.to_json() for body in share]
+    assert sum(sizes) == 24
+    assert (max(sizes) > 1) is (callers > 1)
