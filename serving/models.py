@@ -1,4 +1,5 @@
-"""The serving tables of the operational database: which services there are, and which of them gets the traffic.
+"""The serving tables of the operational database: which services there are, which of them get the traffic, and how
+they fare with it.
 
 Import only after `registry.database.setup()`. Times are UTC.
 """
@@ -31,16 +32,79 @@ class Endpoint(models.Model):
 
 
 class Release(models.Model):
-    """The release plan of one model. `all`: every request goes to `version`."""
+    """The release plan of one model; `serving.plans.Plan` is what code works with."""
 
     model = models.CharField(primary_key=True, max_length=64)
-    plan = models.CharField(max_length=16, default="all")
-    version = models.IntegerField()
+    plan = models.CharField(max_length=16, default="all")  # see serving.plans.Kind
+    version = models.IntegerField()  # the champion
     previous = models.IntegerField(null=True)  # what `version` took over from
     changed = models.DateTimeField()
+    challenger = models.IntegerField(null=True)  # the second version, where the plan has one
+    share = models.IntegerField(default=0)  # of the requests that the challenger answers, percent
+    sticky = models.CharField(max_length=16, default="request")
+    steps = models.JSONField(default=list)  # shares that a canary goes through by itself
+    limits = models.JSONField(default=dict)  # serving.plans.Limits
+    state = models.CharField(max_length=16, default="running")
+    since = models.DateTimeField(null=True)  # when this step of the plan began
+    why = models.TextField(blank=True)
+    revision = models.IntegerField(default=0)  # one more with every change
 
     class Meta:
         app_label = "serving"
 
     def __str__(self) -> str:
         return f"{self.model}: {self.plan} to v{self.version}"
+
+
+class ReleaseEvent(models.Model):
+    """One change of a release plan, and who wanted it. Rows are never changed."""
+
+    id = models.BigAutoField(primary_key=True)
+    time = models.DateTimeField()
+    model = models.CharField(max_length=64)
+    what = models.CharField(max_length=16)  # switch, canary, step, shadow, ab, promote, rollback, verdict
+    who = models.CharField(max_length=128)
+    why = models.TextField(blank=True)
+    version = models.IntegerField()  # the champion from then on
+    challenger = models.IntegerField(null=True)
+    share = models.IntegerField(default=0)
+    page = models.CharField(max_length=256, blank=True)  # the decision page, relative to var
+
+    class Meta:
+        app_label = "serving"
+        indexes: ClassVar = [models.Index(fields=["model", "-time"], name="event_by_model")]
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.what} by {self.who}"
+
+
+class Traffic(models.Model):
+    """What one router sent to one version in one role, in one minute of one revision of the plan."""
+
+    id = models.BigAutoField(primary_key=True)
+    router = models.CharField(max_length=32)
+    model = models.CharField(max_length=64)
+    version = models.IntegerField()
+    role = models.CharField(max_length=16)
+    revision = models.IntegerField()
+    minute = models.DateTimeField()
+    calls = models.IntegerField(default=0)
+    errors = models.IntegerField(default=0)  # no answer, or one of 500 and above
+    retried = models.IntegerField(default=0)  # of the errors, those that the champion answered instead
+    dropped = models.IntegerField(default=0)  # shadow copies that were not sent
+    compared = models.IntegerField(default=0)  # shadow answers that could be compared
+    disagreed = models.IntegerField(default=0)
+    agreement = models.FloatField(default=0.0)  # the sum over the compared ones
+    latencies = models.JSONField(default=dict)  # see serving.traffic.Latencies
+
+    class Meta:
+        app_label = "serving"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["router", "model", "version", "role", "revision", "minute"], name="traffic_of_a_minute"
+            )
+        ]
+        indexes: ClassVar = [models.Index(fields=["model", "-minute"], name="traffic_by_model")]
+
+    def __str__(self) -> str:
+        return f"{self.model} v{self.version} as {self.role}: {self.calls} calls"
