@@ -1,4 +1,8 @@
-"""Takes a version into service and the old one out of it, without dropping a request."""
+"""Takes versions into service and out of it: switch, second version, promotion, rollback. None of them drops a request.
+
+A plan is changed in the database; the router must say that it follows; requests on a service that is no longer wanted
+finish; then that service is stopped. The version before stays warm for a while, so that going back is a change of plan.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,16 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
-from registry.errors import MissingService
+from registry.errors import MissingService, NotFound, Refused
 from registry.settings import settings
 from serving import releases
 from serving.packaging import Version, process_name, serve_command, serve_environment
-from serving.releases import Endpoint
+from serving.plans import Plan
+from serving.releases import ENDED, Endpoint
 
 CONFIRM_S = 10.0
 DRAIN_S = 60.0
@@ -40,12 +45,13 @@ class Starter(Protocol):
         """Ends a process; says nothing if it is gone already."""
 
 
-def roll_out(version: Version, tag: str, starter: Starter, router: str | None = None) -> Endpoint:
+def roll_out(
+    version: Version, tag: str, starter: Starter, router: str | None = None, *, who: str = "", why: str = ""
+) -> Endpoint:
     """Gives the traffic of a model to a version that is packaged as `tag`; returns where it answers.
 
-    The new service is started and must pass its golden samples; then the traffic is switched, the router must say
-    that it follows, the requests on the old service finish, and the old service is stopped. What is live already
-    is left as it is.
+    The new service is started and must pass its golden samples; then the traffic is switched and the router must say
+    that it follows. The old service is kept warm as `warm_s` says. What is live already is left as it is.
 
     Args:
         router: address that must confirm the switch; the default is this machine's, "" asks none.
@@ -54,44 +60,194 @@ def roll_out(version: Version, tag: str, starter: Starter, router: str | None = 
         MissingService: the new service did not come up, or the router did not follow. The old version still
             gets the traffic then, and the new one is stopped.
     """
-    address = settings().router_address if router is None else router
-    old = releases.live(version.model)
-    if old is not None and (old.version, old.tag) == (version.number, tag) and answers(old):
+    model, plan, old = version.model, releases.plan(version.model), releases.live(version.model)
+    same = old is not None and (old.version, old.tag) == (version.number, tag)
+    if old is not None and same and plan is not None and not plan.two and answers(old):
         return old
-    name, port = process_name(tag), free_port()
-    url = f"http://{settings().host}:{port}"
-    try:
-        started = starter.start(name, serve_command(tag, port), serve_environment(), f"{url}/readyz")
-        new = releases.announce(version.model, version.number, url, tag, started.pid)
-        releases.switch(version.model, version.number)
-        if address:
-            confirm(address, new)
-    except BaseException:
-        _take_back(version, old, starter, name)
-        raise
-    if old is not None and old.url != new.url:
-        drain(address, old)
-        if old.version != new.version:
-            releases.retire(old.model, old.version)
-        if process_name(old.tag) != name:
+    with _undone(version, tag, starter):
+        new = start(version, tag, starter)
+        follow(releases.switch(model, version.number, who, why), router)
+    if old is not None and old.url != new.url and old.version == new.version:  # the same version, packaged anew
+        drain(_address(router), old)
+        if process_name(old.tag) != process_name(tag):
             starter.stop(process_name(old.tag))
+    tidy(model, starter, router)
     return new
 
 
-def _take_back(version: Version, old: Endpoint | None, starter: Starter, name: str) -> None:
-    """After a failure: the traffic stays with, or returns to, the old service."""
-    with suppress(Exception):  # the first error is the one to tell
-        if old is not None:
-            releases.announce(old.model, old.version, old.url, old.tag, old.pid)
-            releases.switch(old.model, old.version)
-        else:
-            releases.withdraw(version.model)
-    with suppress(Exception):
-        if old is None or old.version != version.number:
-            releases.retire(version.model, version.number)
-    with suppress(Exception):
-        if old is None or process_name(old.tag) != name:
-            starter.stop(name)
+def begin(
+    plan: Plan, version: Version, tag: str, starter: Starter, router: str | None = None, *, who: str = "", why: str = ""
+) -> Plan:
+    """Starts the second version of a plan and puts the plan into effect.
+
+    Args:
+        plan: canary, shadow or ab; its champion must be the live version.
+
+    Raises:
+        Refused: another version is being compared already, or the champion is not live.
+        MissingService: as `roll_out`; everything stays as it was.
+    """
+    current = releases.plan(plan.model)
+    if current is None or current.champion != plan.champion or releases.live(plan.model) is None:
+        raise Refused(
+            f"version {plan.champion} of {plan.model} is not live",
+            expected="a live version to compare with",
+            mend=f"`visionloop release {plan.model} {plan.champion}` releases it",
+        )
+    if current.two and current.challenger != plan.challenger:
+        raise Refused(
+            f"{plan.model} has a running {current.kind} of version {current.challenger}",
+            expected="one second version at a time",
+            mend=f"`visionloop release {plan.model} promote` or `rollback` ends it",
+        )
+    with _undone(version, tag, starter):
+        start(version, tag, starter)
+        changed = releases.change(
+            plan.model,
+            plan.kind,
+            who,
+            why,
+            revision=current.revision,
+            plan=plan.kind,
+            challenger=plan.challenger,
+            share=plan.share,
+            sticky=plan.sticky,
+            steps=list(plan.steps),
+            limits=plan.limits.to_json(),
+            state="running",
+        )
+        follow(changed, router)
+    return changed
+
+
+def promote(
+    model: str, starter: Starter, router: str | None = None, *, who: str = "", why: str = "", **expected: Any
+) -> Plan:
+    """Makes the second version the champion; the one until now is kept warm.
+
+    Args:
+        expected: `revision` of the plan that is meant, and the `page` that says why; see `releases.change`.
+
+    Raises:
+        Refused: there is no second version, or it does not answer.
+    """
+    plan = _with_second(model)
+    second = releases.announced(model).get((model, plan.challenger or 0))
+    if second is None or not answers(second):
+        raise Refused(
+            f"version {plan.challenger} of {model} does not answer",
+            expected="a service that is ready",
+            mend="wait until the supervisor has restarted it, or roll back",
+        )
+    columns = {**ENDED, "plan": "blue_green", "version": plan.challenger, "previous": plan.champion}
+    changed = releases.change(model, "promote", who, why, **{**columns, "state": "promoted"}, **expected)
+    follow(changed, router)
+    tidy(model, starter, router)
+    return changed
+
+
+def roll_back(
+    model: str, starter: Starter, router: str | None = None, *, who: str = "", why: str = "", **expected: Any
+) -> Plan:
+    """Gives all traffic to the champion where a second version is being tried, else to the version before it.
+
+    Args:
+        expected: as for `promote`.
+
+    Raises:
+        Refused: there is nothing to go back to.
+        NotFound: the version before is not kept warm any more; it must be rolled out.
+    """
+    plan = releases.plan(model)
+    if plan is not None and plan.two:
+        columns = {**ENDED, "plan": "blue_green" if plan.previous else "all", "state": "rolled_back"}
+    elif plan is None or plan.previous is None:
+        raise Refused(
+            f"{model} has no previous version to return to", mend=f"`visionloop release {model} VERSION` names one"
+        )
+    else:
+        before = releases.announced(model).get((model, plan.previous))
+        if before is None or not answers(before):
+            raise NotFound(
+                f"version {plan.previous} of {model} is not kept warm any more",
+                expected="its service",
+                mend=f"`visionloop release {model} {plan.previous}` starts it",
+            )
+        columns = {**ENDED, "plan": "blue_green", "version": plan.previous, "previous": plan.champion}
+        columns["state"] = "rolled_back"
+    changed = releases.change(model, "rollback", who, why, **columns, **expected)
+    follow(changed, router)
+    tidy(model, starter, router)
+    return changed
+
+
+def start(version: Version, tag: str, starter: Starter) -> Endpoint:
+    """Starts the service of a version and announces it; one that runs, and is packaged as `tag`, is left running."""
+    known = releases.announced(version.model).get((version.model, version.number))
+    if known is not None and known.tag == tag and answers(known):
+        return known
+    port = free_port()
+    url = f"http://{settings().host}:{port}"
+    started = starter.start(process_name(tag), serve_command(tag, port), serve_environment(), f"{url}/readyz")
+    return releases.announce(version.model, version.number, url, tag, started.pid)
+
+
+def tidy(model: str, starter: Starter, router: str | None = None, *, warm: bool = True) -> None:
+    """Stops the services of a model that no plan wants any more, after their last request.
+
+    Args:
+        warm: keep the version before, unless the settings say that none is kept.
+    """
+    plan = releases.plan(model)
+    wanted = set() if plan is None else {plan.champion, plan.challenger if plan.two else None}
+    if plan is not None and warm and settings().warm_s > 0:
+        wanted.add(plan.previous)
+    for (_, number), endpoint in releases.announced(model).items():
+        if number not in wanted:
+            releases.retire(model, number)
+            drain(_address(router), endpoint)
+            starter.stop(process_name(endpoint.tag))
+
+
+@contextmanager
+def _undone(version: Version, tag: str, starter: Starter) -> Iterator[None]:
+    """After a failure the plan is as it was, and what was started for it is stopped."""
+    model = version.model
+    plan, services = releases.plan(model), releases.announced(model)
+    try:
+        yield
+    except BaseException:
+        known = services.get((model, version.number))
+        with suppress(Exception):  # the first error is the one to tell
+            now = releases.plan(model)
+            if known is not None:
+                releases.announce(model, known.version, known.url, known.tag, known.pid)
+            if plan is None:
+                releases.withdraw(model)
+            elif now is not None and now.revision != plan.revision:
+                releases.change(model, "undo", why="it did not come into effect", **releases.columns(plan))
+        with suppress(Exception):
+            if known is None:
+                releases.retire(model, version.number)
+        with suppress(Exception):
+            if known is None or process_name(known.tag) != process_name(tag):
+                starter.stop(process_name(tag))
+        raise
+
+
+def _with_second(model: str) -> Plan:
+    plan = releases.plan(model)
+    if plan is None or not plan.two:
+        raise Refused(
+            f"{model} has no canary, shadow or A/B comparison",
+            expected="a second version to promote",
+            mend=f"`visionloop release {model} canary VERSION` begins one",
+        )
+    return plan
+
+
+def _address(router: str | None) -> str:
+    return settings().router_address if router is None else router
 
 
 def free_port() -> int:
@@ -110,32 +266,37 @@ def answers(endpoint: Endpoint) -> bool:
         return False
 
 
-def confirm(router: str, endpoint: Endpoint) -> None:
-    """Waits until the router sends the model's requests to `endpoint`. Raises MissingService."""
+def follow(plan: Plan, router: str | None = None) -> None:
+    """Waits until the router follows this plan, or a later one. Raises MissingService."""
+    address = _address(router)
     found: Any = "no answer"
     end = time.monotonic() + CONFIRM_S
-    while time.monotonic() < end:
+    while address and time.monotonic() < end:
         with suppress(OSError, ValueError):
-            found = _routes(router)["routes"].get(endpoint.model, "no route")
-            if isinstance(found, dict) and found["url"] == endpoint.url:
+            found = _routes(address)["routes"].get(plan.model, "no route")
+            if isinstance(found, dict) and found["revision"] >= plan.revision:
                 return
-        time.sleep(0.1)
-    raise MissingService(
-        f"the router at {router} did not follow within {CONFIRM_S:g} s: {found}",
-        expected=f"{endpoint.model} at {endpoint.url}",
-        mend="`visionloop status` says whether the router is up; `visionloop logs router` why not",
-    )
+        time.sleep(0.05)
+    if address:
+        raise MissingService(
+            f"the router at {address} did not follow within {CONFIRM_S:g} s: {found}",
+            expected=f"revision {plan.revision} of the release plan of {plan.model}",
+            mend="`visionloop status` says whether the router is up; `visionloop logs router` why not",
+        )
 
 
 def drain(router: str, endpoint: Endpoint) -> None:
-    """Waits until the router has no request on `endpoint` any more; one that hangs is not waited for for ever."""
+    """Waits until the router neither names `endpoint` nor has a request on it; not for ever, as one may hang."""
     end = time.monotonic() + min(DRAIN_S, settings().request_timeout_s + 5)
     while router and time.monotonic() < end:
         try:
-            if not _routes(router)["in_flight"].get(endpoint.url):
-                return
+            said = _routes(router)
         except (OSError, ValueError):
             return  # without a router there is nothing on its way
+        route = said["routes"].get(endpoint.model) or {}
+        named = [route, *(route.get(part) or {} for part in ("challenger", "standby"))]
+        if endpoint.url not in (one.get("url") for one in named) and not said["in_flight"].get(endpoint.url):
+            return
         time.sleep(0.05)
 
 

@@ -1,12 +1,21 @@
-"""Which services there are and which version of each model gets the traffic: the tables behind the router."""
+"""Which services there are, which version of each model gets the traffic, and who changed that: the tables behind the
+router."""
 
 from __future__ import annotations
 
+import getpass
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from registry import database
-from registry.errors import NotFound
+from registry.errors import NotFound, Refused
+from serving.plans import NEVER, Limits, Plan
+
+if TYPE_CHECKING:
+    from serving.models import Release as Row
+    from serving.models import ReleaseEvent
 
 
 @dataclass(frozen=True)
@@ -26,8 +35,26 @@ class Endpoint:
     pid: int | None = None
 
 
+@dataclass(frozen=True)
+class Route:
+    """A plan and the services it needs that are there.
+
+    Attributes:
+        standby: the service of the version before, while it is kept warm.
+    """
+
+    plan: Plan
+    champion: Endpoint
+    challenger: Endpoint | None = None
+    standby: Endpoint | None = None
+
+    def of(self, version: int) -> Endpoint | None:
+        """The service of one of the plan's versions."""
+        return next((e for e in (self.champion, self.challenger) if e and e.version == version), None)
+
+
 def announce(model: str, version: int, url: str, tag: str, pid: int | None) -> Endpoint:
-    """Says that `version` answers at `url`. It gets no traffic before `switch`, unless it is the live one already."""
+    """Says that `version` answers at `url`. It gets no traffic before a plan names it."""
     database.setup()
     from serving.models import Endpoint as Row
 
@@ -36,46 +63,162 @@ def announce(model: str, version: int, url: str, tag: str, pid: int | None) -> E
     return _endpoint(row)
 
 
-def switch(model: str, version: int) -> None:
+def switch(model: str, version: int, who: str = "", why: str = "") -> Plan:
     """Gives all traffic of `model` to `version`; routers follow within half a second.
 
     Raises:
         NotFound: no service of that version is announced.
     """
+    old = plan(model)
+    before = None if old is None else old.previous if old.champion == version else old.champion
+    kind = "blue_green" if before else "all"
+    return change(model, "switch", who, why, plan=kind, version=version, previous=before, **ENDED)
+
+
+ENDED: dict[str, Any] = {"challenger": None, "share": 0, "steps": [], "state": "running"}
+"""The columns of a plan that has no second version any more."""
+
+
+def change(
+    model: str, what: str, who: str = "", why: str = "", *, revision: int | None = None, page: str = "", **columns: Any
+) -> Plan:
+    """Changes the release plan of a model and notes who did it and why, both or neither.
+
+    Args:
+        what: one word for the history, e.g. `canary`.
+        who: default: the person at the command line.
+        revision: of the plan that the change was meant for; None: whatever it is.
+        page: a decision page, relative to var.
+        columns: of `serving.models.Release`.
+
+    Raises:
+        NotFound: no service of a version that is to get traffic is announced.
+        Refused: the plan was changed by somebody else meanwhile.
+    """
     database.setup()
     from django.db import transaction
 
-    from serving.models import Endpoint as Row
+    from serving.models import Endpoint as Service
+    from serving.models import Release, ReleaseEvent
+
+    now = datetime.now(UTC)
+    with transaction.atomic():
+        row = Release.objects.select_for_update().filter(model=model).first()
+        if revision is not None and (row is None or row.revision != revision):
+            raise Refused(
+                f"the release plan of {model} was changed meanwhile",
+                expected=f"revision {revision}",
+                mend=f"look at it with `visionloop release {model} status`, then decide again",
+            )
+        row = row or Release(model=model, version=columns["version"])
+        for name, value in columns.items():
+            setattr(row, name, value)
+        for version in filter(None, (row.version, row.challenger)):
+            if not Service.objects.filter(model=model, version=version, retired=None).exists():
+                raise NotFound(
+                    f"no service of {model} version {version} is announced",
+                    expected="a service that is running and passed its golden samples",
+                    mend=f"`visionloop release {model} {version}` starts one",
+                )
+        row.revision += 1
+        row.changed = row.since = now
+        row.why = why
+        row.save()
+        ReleaseEvent.objects.create(
+            time=now,
+            model=model,
+            what=what,
+            who=(who or person())[:128],
+            why=why,
+            version=row.version,
+            challenger=row.challenger,
+            share=row.share,
+            page=page,
+        )
+    return _plan(row)
+
+
+def columns(plan: Plan) -> dict[str, Any]:
+    """A plan as the columns that `change` takes."""
+    return {
+        "plan": plan.kind,
+        "version": plan.champion,
+        "previous": plan.previous,
+        "challenger": plan.challenger,
+        "share": plan.share,
+        "sticky": plan.sticky,
+        "steps": list(plan.steps),
+        "limits": plan.limits.to_json(),
+        "state": plan.state,
+    }
+
+
+def person() -> str:
+    """Who sits at the command line."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in some containers
+        return "the command line"
+
+
+def plan(model: str) -> Plan | None:
+    """The release plan of a model, if it has one."""
+    database.setup()
     from serving.models import Release
 
-    with transaction.atomic():
-        if not Row.objects.filter(model=model, version=version, retired=None).exists():
-            raise NotFound(
-                f"no service of {model} version {version} is announced",
-                expected="a service that is running and passed its golden samples",
-                mend=f"`visionloop release {model} {version}` starts one",
+    row = Release.objects.filter(model=model).first()
+    return _plan(row) if row else None
+
+
+def plans() -> list[Plan]:
+    """All release plans, by model."""
+    database.setup()
+    from serving.models import Release
+
+    return [_plan(row) for row in Release.objects.order_by("model")]
+
+
+def events(model: str, last: int = 20) -> list[ReleaseEvent]:
+    """The latest changes of a model's plan, the newest first."""
+    database.setup()
+    from serving.models import ReleaseEvent
+
+    return list(ReleaseEvent.objects.filter(model=model).order_by("-time", "-id")[:last])
+
+
+def routes() -> dict[str, Route]:
+    """Where the requests of each model go; models whose champion has no service are not in it."""
+    found: dict[str, Route] = {}
+    services = announced()
+    for one in plans():
+        champion = services.get((one.model, one.champion))
+        if champion is not None:
+            found[one.model] = Route(
+                one,
+                champion,
+                services.get((one.model, one.challenger)) if one.two and one.challenger else None,
+                services.get((one.model, one.previous)) if one.previous else None,
             )
-        old = Release.objects.filter(model=model).first()
-        previous = old.previous if old and old.version == version else old.version if old else None
-        Release.objects.update_or_create(
-            model=model, defaults={"version": version, "previous": previous, "changed": datetime.now(UTC)}
-        )
+    return found
+
+
+def announced(model: str | None = None) -> Mapping[tuple[str, int], Endpoint]:
+    """Every service that is not retired, by model and version."""
+    database.setup()
+    from serving.models import Endpoint as Row
+
+    rows = Row.objects.filter(retired=None, **({"model": model} if model else {}))
+    return {(row.model, row.version): _endpoint(row) for row in rows}
 
 
 def live(model: str) -> Endpoint | None:
-    """The service that gets the traffic of `model`, if there is one."""
+    """The champion's service, if there is one."""
     return live_endpoints().get(model)
 
 
 def live_endpoints() -> dict[str, Endpoint]:
-    """The live service of every model that has one, by model."""
-    database.setup()
-    from serving.models import Endpoint as Row
-    from serving.models import Release
-
-    wanted = dict(Release.objects.values_list("model", "version"))
-    rows = Row.objects.filter(model__in=wanted, retired=None)
-    return {row.model: _endpoint(row) for row in rows if wanted[row.model] == row.version}
+    """The champion's service of every model that has one, by model."""
+    return {model: route.champion for model, route in routes().items()}
 
 
 def retire(model: str, version: int) -> None:
@@ -97,3 +240,21 @@ def withdraw(model: str) -> None:
 def _endpoint(row: object) -> Endpoint:
     names = ("model", "version", "url", "tag", "pid")
     return Endpoint(**{name: getattr(row, name) for name in names})
+
+
+def _plan(row: Row) -> Plan:
+    return Plan(
+        model=row.model,
+        kind=row.plan,
+        champion=row.version,
+        challenger=row.challenger,
+        previous=row.previous,
+        share=row.share,
+        sticky=row.sticky,
+        steps=tuple(row.steps),
+        limits=Limits.of(row.limits),
+        state=row.state,
+        since=row.since or NEVER,
+        why=row.why,
+        revision=row.revision,
+    )

@@ -1,65 +1,49 @@
 """The one address for predictions: `/v1/models/{model}/...` goes to the live service of the model.
 
-Bodies are streamed both ways. A request stays on the service it began on, so a switch drops nothing; when a service
-dies under a request, the caller gets a 503 that says so and when to try again.
+Which service that is, the release plan says (serving.plans); how a request gets there and what happens when the service
+dies is in serving.forwarding. A request stays on the service it began on, so a switch drops nothing.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import aiohttp
+from starlette import routing
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
-from yarl import URL
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from registry import catalog
-from registry.errors import MissingService, NotFound, VisionloopError
+from registry.errors import MissingService, NotFound
 from registry.settings import settings
 from serving.access.middleware import AccessMiddleware
 from serving.answers import refusal
-from serving.api import CALLER
+from serving.forwarding import Forwarder
 from serving.public import mount as public
-from serving.releases import Endpoint
+from serving.releases import Endpoint, Route
 from serving.routing import RouteTable
-from serving.uploads import MIB, check_declared_length, limited
-
-logger = logging.getLogger("visionloop.router")
+from serving.shadow import Shadow
+from serving.uploads import MIB, check_declared_length
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-# RFC 9110, section 7.6.1: these belong to one connection and are not passed on.
-HOP_BY_HOP = frozenset(
-    (
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    )
-)
-BUFFERED = 8 * MIB
 CONNECT_S = 2.0
+PROBE_S = 1.0
 IDLE_S = 30  # less than the service's keep-alive (serving.launch), or a connection could close under a new request
 
 
 def create_app() -> Starlette:
     """The router. Reads the releases from the database as long as it runs."""
     table = RouteTable()
-    client: list[aiohttp.ClientSession] = []
+    ready: list[Forwarder] = []
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await table.start()
         timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_S, sock_read=settings().request_timeout_s + 5)
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S)
         # auto_decompress off: the answer goes on as it came.
@@ -69,9 +53,13 @@ def create_app() -> Starlette:
             auto_decompress=False,
             skip_auto_headers=("User-Agent", "Content-Type"),
         ) as session:
-            client.append(session)
+            shadow = Shadow(session, table)
+            await table.start(partial(_probe, session))
+            shadow.start()
+            ready.append(Forwarder(session, table, shadow))
             yield
-        await table.stop()
+            await shadow.stop()
+            await table.stop()
 
     async def forward(request: Request) -> Response:
         model, rest = request.path_params["model"], _rest(request)
@@ -79,7 +67,7 @@ def create_app() -> Starlette:
             max_bytes = settings().max_upload_mb * MIB
             check_declared_length(request.headers.get("content-length"), max_bytes)
             _known(model)
-            return await _forward(client[0], table, request, model, rest, max_bytes)
+            return await ready[0](request, model, rest, max_bytes)
         except Exception as error:
             return refusal(error, {"X-Model": model} if isinstance(error, MissingService) else None)
 
@@ -87,7 +75,7 @@ def create_app() -> Starlette:
         return JSONResponse({"models": [_describe(name, table.find(name)) for name in catalog.names()]})
 
     async def routes(_: Request) -> Response:
-        live = {name: {"version": e.version, "url": e.url, "tag": e.tag} for name, e in table.routes.items()}
+        live = {name: _route(table, route) for name, route in table.routes.items()}
         return JSONResponse({"routes": live, "in_flight": table.in_flight})
 
     async def healthz(_: Request) -> Response:
@@ -95,121 +83,16 @@ def create_app() -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/v1/models", models),
-            Route("/v1/models/{model}/{rest:path}", forward, methods=METHODS),
+            routing.Route("/v1/models", models),
+            routing.Route("/v1/models/{model}/{rest:path}", forward, methods=METHODS),
             *public.routes(),
-            Route("/healthz", healthz),
-            Route("/-/routes", routes),
+            routing.Route("/healthz", healthz),
+            routing.Route("/-/routes", routes),
         ],
         middleware=[Middleware(AccessMiddleware)],
         exception_handlers={404: _no_page, 405: _no_page},
         lifespan=lifespan,
     )
-
-
-async def _forward(
-    client: aiohttp.ClientSession, table: RouteTable, request: Request, model: str, rest: str, max_bytes: int
-) -> Response:
-    body = await _body(request, max_bytes)
-    endpoint = _route(table, model)
-    try:
-        return await _send(client, table, endpoint, request, rest, body)
-    except aiohttp.ClientConnectorError as error:
-        # Nothing was sent, so nothing can happen twice: perhaps the service has moved since the table was read.
-        await table.refresh()
-        moved = _route(table, model)
-        if moved == endpoint:
-            raise _died(model, endpoint, "does not answer") from error
-        try:
-            return await _send(client, table, moved, request, rest, body)
-        except aiohttp.ClientConnectorError as again:
-            raise _died(model, moved, "does not answer") from again
-
-
-async def _body(request: Request, max_bytes: int) -> bytes | AsyncIterator[bytes] | None:
-    """Small bodies of known size as bytes, which is fastest; everything else as a stream that stops at the limit."""
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) <= BUFFERED:
-        return await request.body() or None
-    if not length and "transfer-encoding" not in request.headers:
-        return None
-    return limited(request.stream(), max_bytes)
-
-
-async def _send(
-    client: aiohttp.ClientSession,
-    table: RouteTable,
-    endpoint: Endpoint,
-    request: Request,
-    rest: str,
-    body: bytes | AsyncIterator[bytes] | None,
-) -> Response:
-    """One attempt. Raises ClientConnectorError when nothing was sent, MissingService when the service died."""
-    query = f"?{request.url.query}" if request.url.query else ""
-    async with AsyncExitStack() as stack:
-        stack.enter_context(table.counted(endpoint))
-        try:
-            answer = await client.request(
-                request.method,
-                URL(f"{endpoint.url}/{rest}{query}", encoded=True),
-                headers=_request_headers(request),
-                data=body,
-                allow_redirects=False,
-            )
-            stack.push_async_callback(_close, answer)
-            headers = _answer_headers(answer)
-            length = answer.content_length
-            if length is not None and length <= BUFFERED:
-                return Response(await answer.read(), answer.status, headers)
-        except aiohttp.ClientConnectorError:
-            raise
-        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
-            if refused := _refused_upload(error):
-                raise refused from error
-            why = (
-                "did not answer in time" if isinstance(error, TimeoutError) else "died while it worked on this request"
-            )
-            raise _died(endpoint.model, endpoint, why) from error
-        # The answer is still to come through: it stays counted as in flight until the last byte.
-        return _Passed(answer.content.iter_any(), answer.status, headers, stack.pop_all())
-
-
-class _Passed(StreamingResponse):
-    """An answer that is streamed on; `held` is let go of at its end, also when the caller goes away."""
-
-    def __init__(self, body: AsyncIterator[bytes], status: int, headers: dict[str, str], held: AsyncExitStack) -> None:
-        super().__init__(body, status, headers)
-        self._held = held
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._held:
-            await super().__call__(scope, receive, send)
-
-
-async def _close(answer: aiohttp.ClientResponse) -> None:
-    answer.release()
-
-
-def _refused_upload(error: BaseException) -> VisionloopError | None:
-    """What our own body stream raised, if that is why the request could not be sent."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, VisionloopError):
-            return seen
-        if isinstance(seen, ClientDisconnect):
-            return MissingService("the caller went away before the body was complete")
-        seen = seen.__cause__ or seen.__context__
-    return None
-
-
-def _request_headers(request: Request) -> dict[str, str]:
-    headers = {name: value for name, value in request.headers.items() if name not in HOP_BY_HOP and name != "host"}
-    headers[CALLER] = request.scope["state"]["caller"]
-    return headers
-
-
-def _answer_headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
-    return {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
 
 
 def _rest(request: Request) -> str:
@@ -222,34 +105,39 @@ def _known(model: str) -> None:
         catalog.get(model)  # raises NotFound with a suggestion
 
 
-def _route(table: RouteTable, model: str) -> Endpoint:
-    endpoint = table.find(model)
-    if endpoint is None:
-        raise MissingService(
-            f"no version of {model} is being served",
-            expected="a released version",
-            mend="train and release one (`visionloop demo` does both), or try again when it is up",
-        )
-    return endpoint
+async def _probe(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(f"{url}/readyz", timeout=aiohttp.ClientTimeout(total=PROBE_S)) as answer:
+            return answer.status == 200
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return False
 
 
-def _died(model: str, endpoint: Endpoint, what: str) -> MissingService:
-    logger.warning("the service of %s version %d at %s %s", model, endpoint.version, endpoint.url, what)
-    return MissingService(
-        f"the service of {model} version {endpoint.version} {what}",
-        expected="an answer",
-        mend="send the request again: the supervisor restarts a service that died",
-    )
+def _route(table: RouteTable, route: Route) -> dict[str, Any]:
+    """The champion's service, as callers of before there were plans know it, and the plan."""
+    plan, second = route.plan, route.challenger
+    return {
+        **_service(table, route.champion),
+        "plan": plan.kind,
+        "revision": plan.revision,
+        "share": plan.share,
+        "challenger": _service(table, second) if second else None,
+        "standby": _service(table, route.standby) if route.standby else None,
+    }
 
 
-def _describe(name: str, endpoint: Endpoint | None) -> dict[str, Any]:
+def _service(table: RouteTable, endpoint: Endpoint) -> dict[str, Any]:
+    return {"version": endpoint.version, "url": endpoint.url, "tag": endpoint.tag, "down": table.down(endpoint)}
+
+
+def _describe(name: str, route: Route | None) -> dict[str, Any]:
     spec = catalog.get(name)
     base = f"/v1/models/{name}"
     return {
         "name": name,
         "title": spec.title,
         "task": spec.task,
-        "version": endpoint.version if endpoint else None,
+        "version": route.plan.champion if route else None,
         "media_in": spec.media_in,
         "media_out": spec.media_out,
         "predict": f"{base}/predict",

@@ -1,54 +1,68 @@
-"""The router's table of routes: read from the database twice a second, with what is in flight on each service."""
+"""The router's table of routes: read from the database four times a second, with what is in flight on each service,
+which services are down, and what became of their requests."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from serving import releases
-from serving.releases import Endpoint
+from serving.releases import Endpoint, Route
+from serving.traffic import Traffic
 
 logger = logging.getLogger("visionloop.router")
 
 EVERY_S = 0.25
+WRITE_EVERY_S = 1.0
+
+T = TypeVar("T")
+Probe = Callable[[str], Awaitable[bool]]
+"""Whether the service at a url is ready."""
 
 
 class RouteTable:
-    """Which service gets the requests of a model, at this moment.
+    """Which services get the requests of a model, at this moment.
 
     While the database is away the last known routes stay. Reading runs in a thread; the table changes on the
     event loop only, so a request sees either the old route or the new one.
     """
 
     def __init__(self) -> None:
-        self._routes: Mapping[str, Endpoint] = {}
+        self.traffic = Traffic()
+        self._routes: Mapping[str, Route] = {}
         self._in_flight: Counter[str] = Counter()
-        self._task: asyncio.Task[None] | None = None
+        self._down: set[str] = set()
+        self._tasks: list[asyncio.Task[None]] = []
         self._refreshing: asyncio.Lock = asyncio.Lock()
         self._away = False
-        # Django's connections belong to a thread: one thread, one connection.
+        # Django's connections belong to a thread: one thread, one connection. Reading never waits for a write.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="routes")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="traffic")
 
-    async def start(self) -> None:
+    async def start(self, probe: Probe) -> None:
         await self.refresh()
-        self._task = asyncio.create_task(self._poll())
+        self._tasks = [asyncio.create_task(one) for one in (self._poll(), self._look_after(probe), self._write())]
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._task
-        self._reader.shutdown(wait=False)
+                await task
+        await self._write_now()
+        for pool in (self._reader, self._writer):
+            pool.shutdown(wait=False)
 
-    def find(self, model: str) -> Endpoint | None:
+    def find(self, model: str) -> Route | None:
         return self._routes.get(model)
 
     @property
-    def routes(self) -> Mapping[str, Endpoint]:
+    def routes(self) -> Mapping[str, Route]:
         return self._routes
 
     @property
@@ -65,6 +79,26 @@ class RouteTable:
             self._in_flight[endpoint.url] -= 1
             if not self._in_flight[endpoint.url]:
                 del self._in_flight[endpoint.url]
+
+    def down(self, endpoint: Endpoint) -> bool:
+        """Whether its process was gone when it was last asked."""
+        return endpoint.url in self._down
+
+    def lost(self, endpoint: Endpoint) -> None:
+        """Its process is gone. It gets no request until it says ready again."""
+        if endpoint.url not in self._down:
+            logger.warning("version %d of %s at %s is down", endpoint.version, endpoint.model, endpoint.url)
+        self._down.add(endpoint.url)
+
+    async def back(self, model: str, within_s: float) -> bool:
+        """Waits until the champion of a model can be asked again, where it was or elsewhere."""
+        end = time.monotonic() + within_s
+        while time.monotonic() < end:
+            route = self._routes.get(model)
+            if route is not None and not self.down(route.champion):
+                return True
+            await asyncio.sleep(EVERY_S / 5)
+        return False
 
     async def refresh(self) -> None:
         """Reads the database now."""
@@ -89,12 +123,42 @@ class RouteTable:
             await asyncio.sleep(EVERY_S)
             await self.refresh()
 
+    async def _look_after(self, probe: Probe) -> None:
+        """Asks services that are down whether they are back, so that no caller's request has to find out."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            wanted = {e.url for r in self._routes.values() for e in (r.champion, r.challenger, r.standby) if e}
+            self._down &= wanted
+            for url in sorted(self._down):
+                if await probe(url):
+                    logger.warning("the service at %s is back", url)
+                    self._down.discard(url)
 
-def _read() -> dict[str, Endpoint]:
+    async def _write(self) -> None:
+        while True:
+            await asyncio.sleep(WRITE_EVERY_S)
+            await self._write_now()
+
+    async def _write_now(self) -> None:
+        taken = self.traffic.take()
+        if not taken:
+            return
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._writer, _in_database, self.traffic.write, taken)
+        except Exception as error:
+            logger.debug("the traffic could not be written down yet: %s", error)
+            self.traffic.put_back(taken)
+
+
+def _read() -> Mapping[str, Route]:
+    return _in_database(releases.routes)
+
+
+def _in_database(work: Callable[..., T], *args: object) -> T:
     try:
-        return releases.live_endpoints()
+        return work(*args)
     except Exception:
         from django.db import connection
 
-        connection.close()  # the next reading begins with a fresh one
+        connection.close()  # the next one begins with a fresh one
         raise

@@ -57,15 +57,20 @@ def stop_service(tag: str) -> None:
     Stack().stop(packaging.process_name(tag))
 
 
-def live_services() -> list[ProcessSpec]:
-    """The services of the live releases, on the ports they had, where those are still free."""
-    return [service_spec(endpoint.tag, _port(endpoint)) for endpoint in releases.live_endpoints().values()]
+def _wanted() -> list[Endpoint]:
+    return [one for route in releases.routes().values() for one in (route.champion, route.challenger) if one]
 
 
 def bring_back() -> int:
-    """Starts the service of every live release and announces where it answers now; returns how many failed."""
-    failures = 0
-    for endpoint in releases.live_endpoints().values():
+    """Starts the services that the release plans want and announces where they answer; returns how many failed.
+
+    What was kept warm before is not: it is retired.
+    """
+    failures, wanted = 0, _wanted()
+    for (model, number), endpoint in releases.announced().items():
+        if endpoint not in wanted:
+            releases.retire(model, number)
+    for endpoint in wanted:
         try:
             status = start_service(endpoint.tag, _port(endpoint))
         except VisionloopError as error:

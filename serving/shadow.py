@@ -1,0 +1,144 @@
+"""Copies of requests for a version that is only watched. They wait in a queue that drops what it has no room for, have
+their own time limit, and begin when the caller's answer is on its way: they can neither delay nor fail it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+import aiohttp
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.types import Message
+from yarl import URL
+
+from registry import catalog
+from registry.errors import VisionloopError
+from registry.settings import settings
+from serving.answers import ROLE
+from serving.releases import Endpoint, Route
+from serving.routing import RouteTable
+from serving.uploads import MIB
+
+logger = logging.getLogger("visionloop.router")
+
+WAITING = 64
+WAITING_BYTES = 64 * MIB
+AT_ONCE = 2
+LIMIT_S = 20.0
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A request that the champion has answered.
+
+    Attributes:
+        endpoint: the service that gets it.
+        answered: status, content type and body of the champion's answer; None when it was streamed.
+    """
+
+    route: Route
+    endpoint: Endpoint
+    query: str
+    headers: dict[str, str]
+    body: bytes
+    answered: tuple[int, str, bytes] | None
+
+
+class Shadow:
+    """Sends copies and compares the answers."""
+
+    def __init__(self, client: aiohttp.ClientSession, table: RouteTable) -> None:
+        self._client, self._table = client, table
+        self._queue: asyncio.Queue[Copy] = asyncio.Queue(WAITING)
+        self._bytes = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(AT_ONCE)]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def offer(self, copy: Copy) -> None:
+        """Takes a copy, or counts it as dropped. Never waits."""
+        full = self._queue.full() or self._bytes + len(copy.body) > WAITING_BYTES
+        if full or self._table.down(copy.endpoint):
+            self._table.traffic.of(copy.route.plan, copy.endpoint.version, "shadow").dropped += 1
+            return
+        self._bytes += len(copy.body)
+        self._queue.put_nowait(copy)
+
+    async def _work(self) -> None:
+        while True:
+            copy = await self._queue.get()
+            try:
+                await asyncio.wait_for(self._send(copy), LIMIT_S)
+            except Exception as error:  # of whatever kind: a copy is nobody's request
+                logger.debug("a shadow call of %s: %s", copy.route.plan.model, error)
+            finally:
+                self._bytes -= len(copy.body)
+
+    async def _send(self, copy: Copy) -> None:
+        from serving import agreement
+
+        plan, spec = copy.route.plan, catalog.get(copy.route.plan.model)
+        began, status = time.perf_counter(), 500
+        try:
+            status, media, body = await self._ask(copy.endpoint, copy.query, copy.headers, copy.body)
+        except aiohttp.ClientConnectorError:
+            self._table.lost(copy.endpoint)
+            raise
+        finally:
+            # Looked up now: what was counted before may have been written down meanwhile.
+            counts = self._table.traffic.of(plan, copy.endpoint.version, "shadow")
+            counts.calls += 1
+            counts.errors += status >= 500
+        if status != 200 or copy.answered is None or copy.answered[0] != 200:
+            return
+        counts.latencies.add(1000 * (time.perf_counter() - began))
+        said = [agreement.Said(*copy.answered[1:]), agreement.Said(media, body)]
+        kind = agreement.comparable(spec)
+        for n, endpoint in enumerate((copy.route.champion, copy.endpoint)):
+            if not said[n].media.startswith(kind):  # the caller asked for a picture, say: ask both again
+                said[n] = agreement.Said(
+                    *(await self._ask(endpoint, "", {**copy.headers, "accept": kind}, copy.body))[1:]
+                )
+        sample = await _sample(copy)
+        try:
+            found = await asyncio.to_thread(agreement.agreement, spec, settings().max_voxels, sample, *said)
+        except (VisionloopError, ValueError, KeyError) as error:
+            logger.warning("two answers of %s cannot be compared: %s", plan.model, error)
+            return
+        if found is not None:
+            counts = self._table.traffic.of(plan, copy.endpoint.version, "shadow")
+            counts.compared += 1
+            counts.agreement += found
+            counts.disagreed += found < agreement.DIFFERS[spec.task]
+
+    async def _ask(
+        self, endpoint: Endpoint, query: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, str, bytes]:
+        url = URL(f"{endpoint.url}/predict{f'?{query}' if query else ''}", encoded=True)
+        async with self._client.post(url, headers={**headers, ROLE: "shadow"}, data=body) as answer:
+            return answer.status, answer.headers.get("content-type", ""), await answer.read()
+
+
+async def _sample(copy: Copy) -> bytes:
+    """The input itself, out of the form that it may have come in."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": copy.body, "more_body": False}
+
+    if not copy.headers.get("content-type", "").startswith("multipart/form-data"):
+        return copy.body
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in copy.headers.items()]
+    async with Request({"type": "http", "method": "POST", "headers": headers}, receive).form() as form:
+        files = [value for value in form.values() if isinstance(value, UploadFile)]
+        return await files[0].read() if files else b""

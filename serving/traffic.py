@@ -1,0 +1,151 @@
+"""What became of the requests of each version and role: counted in the router's memory, written down every second."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from registry import database
+from serving.plans import Plan, Role
+
+WIDTH = math.log(1.05)
+SMALLEST_MS = 0.05
+KEPT_DAYS = 30
+
+
+@dataclass
+class Latencies:
+    """A histogram of milliseconds whose buckets grow by 5 %: a quantile is off by less than that."""
+
+    buckets: Counter[int] = field(default_factory=Counter)
+
+    def add(self, ms: float) -> None:
+        self.buckets[max(0, math.ceil(math.log(max(ms, SMALLEST_MS) / SMALLEST_MS) / WIDTH))] += 1
+
+    @property
+    def count(self) -> int:
+        return self.buckets.total()
+
+    def quantile(self, share: float) -> float:
+        """Upper end of the bucket that the quantile falls into, milliseconds; NaN when there is nothing."""
+        below = 0
+        for bucket in sorted(self.buckets):
+            below += self.buckets[bucket]
+            if below >= share * self.count:
+                return SMALLEST_MS * math.exp(bucket * WIDTH)
+        return math.nan
+
+    def above(self, ms: float) -> int:
+        """How many surely took longer than `ms`: those of buckets that begin above it."""
+        return sum(count for bucket, count in self.buckets.items() if SMALLEST_MS * math.exp((bucket - 1) * WIDTH) > ms)
+
+
+@dataclass
+class Counts:
+    """What became of the requests of one version in one role; see `serving.models.Traffic` for the fields."""
+
+    calls: int = 0
+    errors: int = 0
+    retried: int = 0
+    dropped: int = 0
+    compared: int = 0
+    disagreed: int = 0
+    agreement: float = 0.0
+    latencies: Latencies = field(default_factory=Latencies)
+
+    def add(self, other: Counts) -> None:
+        for name in NUMBERS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.latencies.buckets.update(other.latencies.buckets)
+
+
+NUMBERS = ("calls", "errors", "retried", "dropped", "compared", "disagreed", "agreement")
+
+
+@dataclass(frozen=True)
+class Of:
+    """Whose counts they are."""
+
+    model: str
+    version: int
+    role: str
+    revision: int
+    minute: datetime
+
+
+class Traffic:
+    """Counts on the event loop; `write` belongs to the thread that owns the database connection."""
+
+    def __init__(self) -> None:
+        self._router = uuid.uuid4().hex
+        self._counts: dict[Of, Counts] = {}
+
+    def of(self, plan: Plan, version: int, role: Role) -> Counts:
+        """The counts to add to, now."""
+        key = Of(plan.model, version, role, plan.revision, datetime.now(UTC).replace(second=0, microsecond=0))
+        return self._counts.setdefault(key, Counts())
+
+    def take(self) -> dict[Of, Counts]:
+        """What has been counted since the last call."""
+        taken, self._counts = self._counts, {}
+        return taken
+
+    def put_back(self, taken: Mapping[Of, Counts]) -> None:
+        """What could not be written; it is added to what has been counted meanwhile."""
+        for key, counts in taken.items():
+            self._counts.setdefault(key, Counts()).add(counts)
+
+    def write(self, taken: Mapping[Of, Counts]) -> None:
+        """Adds it to the database, all or nothing."""
+        database.setup()
+        from django.db import transaction
+
+        from serving.models import Traffic as Row
+
+        with transaction.atomic():
+            for key, counts in taken.items():
+                row, _ = Row.objects.get_or_create(router=self._router, **key.__dict__)
+                known = _counts(row)
+                known.add(counts)
+                for name in NUMBERS:
+                    setattr(row, name, getattr(known, name))
+                row.latencies = {str(bucket): count for bucket, count in known.latencies.buckets.items()}
+                row.save()
+
+
+def read(model: str, *, since: datetime, revision: int | None = None) -> dict[tuple[int, str], Counts]:
+    """The counts of all routers by (version, role), from the minute of `since` on.
+
+    Args:
+        revision: of the plan; None: of all.
+    """
+    database.setup()
+    from serving.models import Traffic as Row
+
+    rows = Row.objects.filter(model=model, minute__gte=since.replace(second=0, microsecond=0))
+    return _by_role(rows if revision is None else rows.filter(revision=revision))
+
+
+def _by_role(rows: Iterable[Any]) -> dict[tuple[int, str], Counts]:
+    found: dict[tuple[int, str], Counts] = {}
+    for row in rows:
+        found.setdefault((row.version, row.role), Counts()).add(_counts(row))
+    return found
+
+
+def _counts(row: Any) -> Counts:
+    latencies = Latencies(Counter({int(bucket): count for bucket, count in row.latencies.items()}))
+    return Counts(**{name: getattr(row, name) for name in NUMBERS}, latencies=latencies)
+
+
+def forget_old() -> None:
+    """Drops what is older than KEPT_DAYS."""
+    database.setup()
+    from serving.models import Traffic as Row
+
+    Row.objects.filter(minute__lt=datetime.now(UTC) - timedelta(days=KEPT_DAYS)).delete()

@@ -1,0 +1,262 @@
+"""Release plans with real services behind a real router: splits, copies, promotion, rollback, services that die."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from registry.errors import MissingService, NotFound, Refused
+from registry.settings import settings
+from serving import deploy, packaging, releases, traffic
+from serving.packaging import process_name
+from serving.plans import Plan
+from tests.bundles import MODEL, make_scan, make_tiny_bundle
+from tests.serving.conftest import Numbered, Packaged, Processes
+
+RAW = {"Content-Type": "application/gzip"}
+PREDICT = f"/v1/models/{MODEL}/predict"
+SCAN = make_scan(1)
+FOLLOWS_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def three(project: Path, packaged: dict[int, Packaged]) -> dict[int, Packaged]:
+    """Also version 3, which finds no skin."""
+    bundle = make_tiny_bundle(project / "bundle-3", "version 3", threshold=2.0)
+    version = Numbered(MODEL, 3)
+    return {**packaged, 3: Packaged(version, bundle, packaging.package(version, bundle))}
+
+
+@pytest.fixture
+def live(router: str, three: dict[int, Packaged], processes: Processes) -> Iterator[str]:
+    """The router with version 1 as champion; in the end nothing is released and no service runs."""
+    for _, number in releases.announced(MODEL):
+        releases.retire(MODEL, number)  # those of other tests' own processes
+    deploy.roll_out(three[1].version, three[1].tag, processes, router)
+    yield router
+    for (_, number), endpoint in releases.announced(MODEL).items():
+        releases.retire(MODEL, number)
+        processes.stop(process_name(endpoint.tag))
+    releases.withdraw(MODEL)
+    _until(lambda: MODEL not in _routes(router)["routes"])
+
+
+def _routes(router: str) -> dict[str, Any]:
+    return dict(httpx.get(f"{router}/-/routes", timeout=30).json())
+
+
+def _until(what: Callable[[], Any], within_s: float = 30.0) -> Any:
+    end = time.monotonic() + within_s
+    while not (found := what()):
+        assert time.monotonic() < end, f"not within {within_s} s"
+        time.sleep(0.05)
+    return found
+
+
+def _plan(kind: Any, challenger: int = 2, **more: Any) -> Plan:
+    return Plan(MODEL, kind, champion=1, challenger=challenger, **more)
+
+
+def _begin(plan: Plan, three: dict[int, Packaged], processes: Processes, router: str) -> Plan:
+    other = three[plan.challenger or 0]
+    return deploy.begin(plan, other.version, other.tag, processes, router)
+
+
+def _ask(router: str, **headers: str) -> httpx.Response:
+    return httpx.post(f"{router}{PREDICT}", content=SCAN, headers={**RAW, **headers}, timeout=60)
+
+
+def _who(answer: httpx.Response) -> tuple[int, str, str]:
+    return answer.status_code, answer.headers.get("x-model-version", ""), answer.headers.get("x-release-role", "")
+
+
+async def _under_load(
+    router: str, during: Callable[[], Awaitable[Any]], callers: int = 4
+) -> list[tuple[int, str, str]]:
+    """What callers saw who asked without a pause before, during and after."""
+    seen: list[tuple[int, str, str]] = []
+    stop = asyncio.Event()
+
+    async def call() -> None:
+        async with httpx.AsyncClient(timeout=60) as client:
+            while not stop.is_set():
+                seen.append(_who(await client.post(f"{router}{PREDICT}", content=SCAN, headers=RAW)))
+                await asyncio.sleep(0.02)  # leaves a starting service some of the machine
+
+    running = [asyncio.create_task(call()) for _ in range(callers)]
+    await asyncio.sleep(0.5)
+    await during()
+    await asyncio.sleep(0.5)
+    stop.set()
+    await asyncio.gather(*running)
+    return seen
+
+
+def _counts(version: int, role: str, enough: Callable[[traffic.Counts], Any]) -> traffic.Counts:
+    """The counts of a version, once the router has written enough of them down."""
+
+    def read() -> traffic.Counts | None:
+        since = datetime.now(UTC) - timedelta(minutes=10)
+        revision = (releases.plan(MODEL) or _plan("all")).revision
+        found = traffic.read(MODEL, since=since, revision=revision).get((version, role))
+        return found if found and enough(found) else None
+
+    found = _until(read)
+    assert isinstance(found, traffic.Counts)
+    return found
+
+
+def test_a_canary_gets_its_share_and_every_role_is_said(
+    live: str, three: dict[int, Packaged], processes: Processes
+) -> None:
+    _begin(_plan("canary", share=50), three, processes, live)
+    seen = Counter(_who(_ask(live)) for _ in range(80))
+    assert seen.keys() == {(200, "1", "champion"), (200, "2", "canary")}
+    assert 15 <= seen[200, "2", "canary"] <= 65  # 1 in 10^8 by chance
+    assert _counts(2, "canary", lambda c: c.calls == seen[200, "2", "canary"]).latencies.quantile(0.5) > 0
+
+    began = time.monotonic()
+    releases.change(MODEL, "step", share=99)
+    _until(lambda: _routes(live)["routes"][MODEL]["share"] == 99, FOLLOWS_S)
+    assert time.monotonic() - began < FOLLOWS_S
+
+
+def test_a_sticky_caller_always_meets_the_same_version(
+    live: str, three: dict[int, Packaged], processes: Processes
+) -> None:
+    _begin(_plan("ab", share=50, sticky="caller"), three, processes, live)
+    assert len({_who(_ask(live)) for _ in range(20)}) == 1
+    assert _ask(live, **{"X-Release-Role": "canary"}).headers["x-release-role"] in ("a", "b"), "callers choose no role"
+
+
+def test_shadow_answers_are_compared_and_never_seen(
+    live: str, three: dict[int, Packaged], processes: Processes
+) -> None:
+    _begin(_plan("shadow", challenger=3), three, processes, live)
+    for accept in ("application/json", "application/x-nifti", "image/jpeg"):
+        answer = _ask(live, Accept=accept)
+        assert _who(answer) == (200, "1", "champion")
+        assert answer.headers["content-type"].startswith(accept)
+    counts = _counts(3, "shadow", lambda c: c.compared == 3)
+    assert (counts.calls, counts.errors, counts.disagreed) == (3, 0, 3)
+    assert counts.agreement / 3 < 0.8
+
+    victim = processes.running[process_name(three[3].tag)].process
+    victim.kill()
+    victim.wait()
+    began = time.monotonic()
+    assert {_who(_ask(live)) for _ in range(5)} == {(200, "1", "champion")}
+    assert time.monotonic() - began < 10
+    _counts(3, "shadow", lambda c: c.dropped and c.errors)
+
+
+def test_a_killed_canary_fails_no_request_and_gets_its_share_again(
+    live: str, three: dict[int, Packaged], processes: Processes
+) -> None:
+    _begin(_plan("canary", share=50), three, processes, live)
+    name = process_name(three[2].tag)
+
+    async def kill_and_restart() -> None:
+        os.kill(processes.running[name].pid, signal.SIGKILL)
+        url = processes.running[name].url
+        await asyncio.sleep(1)
+        assert _routes(live)["routes"][MODEL]["challenger"]["down"]
+        argv = packaging.serve_command(three[2].tag, int(url.rpartition(":")[2]))
+        await asyncio.to_thread(processes.start, name, argv, packaging.serve_environment(), f"{url}/readyz")
+
+    seen = asyncio.run(_under_load(live, kill_and_restart))
+    assert {status for status, _, _ in seen} == {200}
+    _until(lambda: not _routes(live)["routes"][MODEL]["challenger"]["down"])
+    assert {_who(_ask(live))[1] for _ in range(40)} == {"1", "2"}
+    counts = _counts(2, "canary", lambda c: c.errors)
+    assert counts.errors == counts.retried
+
+
+def test_switch_rollback_and_a_killed_champion_under_load_fail_no_request(
+    live: str, three: dict[int, Packaged], processes: Processes
+) -> None:
+    took = {}
+
+    async def switch_and_back() -> None:
+        await asyncio.to_thread(deploy.roll_out, three[2].version, three[2].tag, processes, live)
+        await asyncio.sleep(0.5)
+        began = time.monotonic()
+        await asyncio.to_thread(deploy.roll_back, MODEL, processes, live)
+        took["rollback"] = time.monotonic() - began
+        await asyncio.sleep(0.5)
+        os.kill(processes.running[process_name(three[1].tag)].pid, signal.SIGKILL)
+        await asyncio.sleep(1)
+
+    seen = asyncio.run(_under_load(live, switch_and_back))
+    assert {status for status, _, _ in seen} == {200}
+    assert took["rollback"] < 2
+    assert seen[-1] == (200, "2", "champion"), "the version that is kept warm stands in"
+    assert [event.what for event in releases.events(MODEL)][:3] == ["rollback", "switch", "switch"]
+
+
+def test_promotion_keeps_the_old_champion_warm_and_rollback_returns_to_it(
+    live: str, three: dict[int, Packaged], processes: Processes
+) -> None:
+    with pytest.raises(Refused, match="no canary"):
+        deploy.promote(MODEL, processes, live)
+    begun = _begin(_plan("canary", share=10), three, processes, live)
+    with pytest.raises(Refused, match="running canary of version 2"):
+        _begin(_plan("shadow", challenger=3), three, processes, live)
+    with pytest.raises(Refused, match="changed meanwhile"):
+        deploy.promote(MODEL, processes, live, revision=begun.revision - 1)
+    promoted = deploy.promote(MODEL, processes, live, why="looks well")
+    assert (promoted.champion, promoted.previous, promoted.state) == (2, 1, "promoted")
+    assert _who(_ask(live)) == (200, "2", "champion")
+    back = deploy.roll_back(MODEL, processes, live)
+    assert (back.champion, back.previous) == (1, 2)
+    assert _who(_ask(live)) == (200, "1", "champion")
+
+    deploy.tidy(MODEL, processes, live, warm=False)
+    assert process_name(three[2].tag) not in processes.running
+    with pytest.raises(NotFound, match="not kept warm"):
+        deploy.roll_back(MODEL, processes, live)
+    assert _who(_ask(live)) == (200, "1", "champion")
+
+
+def test_rollback_ends_a_canary_and_stops_its_service(
+    live: str, three: dict[int, Packaged], processes: Processes
+) -> None:
+    _begin(_plan("canary", share=99), three, processes, live)
+    assert process_name(three[2].tag) in processes.running
+    plan = deploy.roll_back(MODEL, processes, live, who="a test", why="enough")
+    assert (plan.kind, plan.champion, plan.state, plan.why) == ("all", 1, "rolled_back", "enough")
+    assert process_name(three[2].tag) not in processes.running
+    assert {_who(_ask(live)) for _ in range(10)} == {(200, "1", "champion")}
+    with pytest.raises(Refused, match="no previous version"):
+        deploy.roll_back(MODEL, processes, live)
+    last = releases.events(MODEL)[0]
+    assert (last.what, last.who, last.why) == ("rollback", "a test", "enough")
+
+
+def test_a_plan_that_cannot_begin_changes_nothing(live: str, three: dict[int, Packaged], processes: Processes) -> None:
+    before = releases.plan(MODEL)
+    broken = Processes(settings().var / "logs")
+    broken.start = lambda *_, **__: (_ for _ in ()).throw(MissingService("no start"))  # type: ignore[method-assign]
+    with pytest.raises(MissingService, match="no start"):
+        _begin(_plan("canary", share=10), three, broken, live)
+    assert releases.plan(MODEL) == before
+    with pytest.raises(MissingService, match="did not follow"):
+        _begin(_plan("canary", share=10), three, processes, f"http://127.0.0.1:{deploy.free_port()}")
+    after = releases.plan(MODEL)
+    assert before is not None
+    assert after is not None
+    assert releases.columns(after) == releases.columns(before)
+    assert process_name(three[2].tag) not in processes.running
+    with pytest.raises(Refused, match="version 7 of skin_segmentation is not live"):
+        _begin(replace(_plan("canary", share=10), champion=7), three, processes, live)
