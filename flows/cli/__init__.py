@@ -41,8 +41,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Serving": {
         "package": Entry("model:package", "Build the Bento of a version."),
-        "release": Entry("model:release", "Give a version the traffic, without dropping a request."),
-        "rollback": Entry("model:rollback", "Give the traffic back to the previous version."),
+        "release": Entry("release:release", "Give versions their traffic: switch, canary, shadow, A/B, status."),
+        "rollback": Entry("release:rollback", "Give the traffic back to the previous version."),
         "predict": Entry("model:predict", "Run a file through a version or through the service."),
         "keys": Entry("keys:keys", "API keys: create, list, show, revoke; usage by key, model and day."),
         "reproduce": Entry("reproduce:reproduce", "What made a served result; runs it again and compares."),

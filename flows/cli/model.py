@@ -1,4 +1,4 @@
-"""train, promote, decisions, package, release, rollback, predict."""
+"""train, promote, decisions, package, predict."""
 
 from __future__ import annotations
 
@@ -94,33 +94,6 @@ def package(model: str, version: str) -> None:
     tag = steps.package(_version(model, version))
     click.echo(tag)
     click.echo(f"by hand: BENTOML_HOME={settings().var / 'bentoml'} bentoml serve {tag}", err=True)
-
-
-@click.command()
-@model_argument
-@which_argument
-def release(model: str, version: str) -> None:
-    """Give a VERSION of MODEL the traffic, without dropping a request."""
-    prepare(local=False)
-    from flows import steps
-
-    found = _version(model, version)
-    with telling():
-        steps.release(found, steps.package(found))
-
-
-@click.command()
-@model_argument
-def rollback(model: str) -> None:
-    """Give MODEL's traffic back to the version before."""
-    prepare(local=False)
-    from flows import steps
-    from registry.versions import Versions
-
-    with telling() as console:
-        found = Versions().roll_back(model)
-        steps.release(found, steps.package(found))
-    console.print(f"{found} is champion again")
 
 
 @click.command()

@@ -5,7 +5,7 @@
 
 from flows.steps.building import build, ensure_start, exclusive, prepare_start
 from flows.steps.data import active, parameters, prepare_data, synthesise, take_labels
-from flows.steps.version import decide, decided, package, register, release, released
+from flows.steps.version import decide, decided, package, register, release, released, return_alias
 from flows.steps.watching import wait_for, watch
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "register",
     "release",
     "released",
+    "return_alias",
     "synthesise",
     "take_labels",
     "wait_for",

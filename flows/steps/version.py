@@ -62,9 +62,9 @@ def _known(stamp: Path, bundle: Bundle) -> Version | None:
 
 
 def decided(version: Version) -> dict[str, Any] | None:
-    """The latest decision about a version, as its JSON says; None if there was none."""
+    """The gate's latest decision about a version, as its JSON says; None if there was none."""
     found = [json.loads(path.read_text()) for path in (settings().var / "decisions" / version.model).glob("*.json")]
-    mine = [one for one in found if one["challenger"] == version.number]
+    mine = [one for one in found if one["challenger"] == version.number and one.get("kind", "promotion") == "promotion"]
     return max(mine, key=lambda one: str(one["created"]), default=None)
 
 
@@ -170,4 +170,14 @@ def released(version: Version) -> bool:
     for name in ("package", "release"):
         with journal.step(name, name.capitalize(), version.model) as running:
             running.skip(f"version {version.number} gets the traffic already")
+    return True
+
+
+def return_alias(model: str, left: int, returned_to: int) -> bool:
+    """After a rollback of the traffic: makes the version it returned to champion, where the one it left was that."""
+    versions = Versions()
+    champion = versions.find(model, CHAMPION)
+    if left == returned_to or champion is None or champion.number != left:
+        return False
+    versions.promote(versions.get(model, returned_to))
     return True

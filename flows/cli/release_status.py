@@ -1,0 +1,93 @@
+"""`visionloop release MODEL status`: the plan, what its versions do, and what was changed."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from registry import database
+from registry.errors import NotFound
+from serving import releases, traffic
+
+if TYPE_CHECKING:
+    from serving.plans import Plan
+
+LAST_H = 1
+EVENTS = 8
+
+
+def show(model: str, console: Console) -> None:
+    """Prints it. Raises NotFound when the model was never released."""
+    from flows.cli.release import said
+
+    database.setup()
+    database.migrate()
+    plan = releases.plan(model)
+    if plan is None:
+        raise NotFound(
+            f"no version of {model} is released",
+            expected="a release plan",
+            mend=f"`visionloop release {model} VERSION` releases one",
+        )
+    console.print(f"[bold]{plan.kind.replace('_', '-')}[/], {plan.state.replace('_', ' ')}: {escape(said(plan))}")
+    if plan.why:
+        console.print(f"[dim]{escape(plan.why)}[/]")
+    console.print(_roles(plan), _history(model), sep="\n")
+
+
+def _roles(plan: Plan) -> Table:
+    now = datetime.now(UTC)
+    # A plan with two versions is judged since its step began; one version has no steps.
+    since = plan.since if plan.two else now - timedelta(hours=LAST_H)
+    counted = traffic.read(plan.model, since=since, revision=plan.revision if plan.two else None)
+    window = f"since {plan.since:%H:%M:%S} UTC" if plan.two else f"last {LAST_H} h"
+    table = Table(title=f"{plan.model}, {window}", title_justify="left")
+    for name in ("role", "version", "share", "service"):
+        table.add_column(name)
+    for name in ("calls", "errors", "p50 ms", "p95 ms", "agreement"):
+        table.add_column(name, justify="right")
+    services = releases.announced(plan.model)
+    roles = {(version, role) for role, version in plan.roles().items()} | set(counted)
+    shares = {"shadow": "copies", "canary": f"{plan.share} %", "b": f"{plan.share} %"}
+    rest = f"{100 - plan.share} %" if plan.two else "100 %"
+    for version, role in sorted(roles, key=lambda one: (one[1] not in ("champion", "a"), one)):
+        counts = counted.get((version, role), traffic.Counts())
+        now_in_it = plan.roles().get(role) == version  # type: ignore[call-overload]
+        share = shares.get(role, rest) if now_in_it else ""
+        service = services.get((plan.model, version))
+        calls = f"{counts.calls:,}" + (f" (+{counts.dropped:,} dropped)" if counts.dropped else "")
+        errors = f"{counts.errors:,}" + (f" ({counts.retried:,} answered elsewhere)" if counts.retried else "")
+        agreed = f"{counts.agreement / counts.compared:.3f} of {counts.compared:,}" if counts.compared else ""
+        table.add_row(
+            role, str(version), share, service.url if service else "stopped", calls, errors,
+            _ms(counts.latencies.quantile(0.5)), _ms(counts.latencies.quantile(0.95)), agreed,
+        )  # fmt: skip
+    if plan.previous and (plan.model, plan.previous) in services and (plan.previous, "champion") not in roles:
+        table.add_row("kept warm", str(plan.previous), "", services[plan.model, plan.previous].url)
+    return table
+
+
+def _history(model: str) -> Table:
+    table = Table(title="changes, the latest first", title_justify="left")
+    for name in ("when (UTC)", "what", "champion", "second", "who", "why"):
+        table.add_column(name)
+    for event in releases.events(model, EVENTS):
+        second = f"{event.challenger} at {event.share} %" if event.share else str(event.challenger or "")
+        table.add_row(
+            f"{event.time:%Y-%m-%d %H:%M:%S}",
+            event.what,
+            str(event.version),
+            second,
+            escape(event.who),
+            escape(event.why),
+        )
+    return table
+
+
+def _ms(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.1f}"

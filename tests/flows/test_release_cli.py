@@ -1,0 +1,85 @@
+"""`visionloop release`: what it refuses and how it says so, and the status of a plan."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from flows.cli import _run
+from registry.settings import Settings
+from serving import releases
+from serving.plans import NEVER, Plan
+from serving.traffic import Counts, Latencies, Of, Traffic
+from tests.bundles import MODEL
+from tests.databases import own_database
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["canary", "2", "--share", "0"], 3, "the share is 0 %"),
+        (["canary", "2", "--share", "100"], 3, "the share is 100 %"),
+        (["ab", "1", "2", "--share", "-5"], 3, "the share is -5 %"),
+        (["ab", "2"], 3, "the versions are 2"),
+        (["canary"], 3, "the versions are not named"),
+        (["promote", "3"], 3, "the versions are 3"),
+        (["shadow", "2", "--share", "10"], 3, "--share means nothing here"),
+        (["3", "--share", "10"], 3, "--share means nothing here"),
+        (["rollback", "--steps", "10"], 3, "--steps means nothing here"),
+        (["canary", "2", "--steps", "50,10"], 3, "the steps are 50, 10"),
+        (["canary", "2", "--steps", "few"], 3, "the steps are 'few'"),
+        (["canary", "2", "--limit", "speed=2"], 3, "no limit 'speed'"),
+        (["canary", "2", "--limit", "drift"], 3, "the limit is 'drift'"),
+        (["canary", "2", "--limit", "drift=high"], 3, "the limit drift is 'high'"),
+        (["canary", "2"], 8, "the stack is not up"),
+        (["promote"], 8, "the stack is not up"),
+        (["rollback"], 8, "the stack is not up"),
+        (["status"], 4, "no version of skin_segmentation is released"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_message(
+    config: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, says: str
+) -> None:
+    with own_database(tmp_path / "own.db"):
+        assert _run(["release", MODEL, *arguments]) == code
+    said = capsys.readouterr().err
+    assert says in said
+    assert "to mend it" in said
+    assert "Traceback" not in said
+
+
+def test_status_shows_shares_calls_errors_and_latencies_by_role(
+    config: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with own_database(tmp_path / "own.db"):
+        for version in (1, 2):
+            releases.announce(MODEL, version, f"http://127.0.0.1:{4000 + version}", f"{MODEL}:{version}-x", None)
+        releases.switch(MODEL, 1, "a test")
+        plan = releases.change(
+            MODEL, "canary", "a test", "a try", plan="canary", challenger=2, share=10, steps=[10, 50, 100]
+        )
+        minute = datetime.now(UTC).replace(second=0, microsecond=0)
+        slow = Latencies()
+        for _ in range(12):
+            slow.add(250.0)
+        Traffic().write({Of(MODEL, 2, "canary", plan.revision, minute): Counts(14, 2, 1, latencies=slow)})
+        assert _run(["release", MODEL, "status"]) == 0
+    said = capsys.readouterr().out
+    assert "version 2 of skin_segmentation gets 10 % of the requests, then 50 %, 100 %" in said
+    row = next(line for line in said.splitlines() if "http://127.0.0.1:4002" in line)
+    for part in ("canary", "2", "10 %", "14", "2 (1 answered elsewhere)"):
+        assert part in row
+    assert any(f"{ms:.1f}" in row for ms in [slow.quantile(0.5)])
+    assert "90 %" in next(line for line in said.splitlines() if "http://127.0.0.1:4001" in line)
+    assert "a try" in said
+
+
+def test_a_plan_is_said_in_one_sentence() -> None:
+    from flows.cli.release import said
+
+    plan = Plan(MODEL, "shadow", 1, 2, since=NEVER)
+    assert said(plan) == "version 1 of skin_segmentation answers; version 2 gets copies"
+    assert said(Plan(MODEL, "blue_green", 2, previous=1)).endswith("gets every request; version 1 is kept warm")
