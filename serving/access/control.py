@@ -1,4 +1,4 @@
-"""What a router knows of keys, quotas and usage, and the thread that keeps it up to date."""
+"""What a router knows of keys, quotas and usage, and the threads that keep it up to date."""
 
 from __future__ import annotations
 
@@ -71,21 +71,27 @@ class Access:
         self._keyring = Keyring()
         self._windows = Windows()
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._away: set[str] = set()
 
     def start(self) -> None:
         """Reads the keys and begins to poll. A missing database is waited for in the background."""
-        first = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(first,), name="access", daemon=True)
-        self._thread.start()
-        first.wait(JOIN_S)
+        # Two threads: a flush that waits for the database must not delay the news that a key was revoked.
+        tried = {name: threading.Event() for name in ("keys", "usage")}
+        self._threads = [
+            threading.Thread(target=work, args=(tried[name],), name=name, daemon=True)
+            for name, work in (("keys", self._follow_keys), ("usage", self._write_usage))
+        ]
+        for thread in self._threads:
+            thread.start()
+        for first in tried.values():
+            first.wait(JOIN_S)
 
     def stop(self) -> None:
         """Writes out the usage."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join(JOIN_S)
+        for thread in self._threads:
+            thread.join(JOIN_S)
 
     def admit(self, need: Need, token: str | None, address: str) -> Admitted:
         """Lets a request through, or says why not.
@@ -130,9 +136,15 @@ class Access:
             raise NoQuota(minute, grant.id)
         return min((one for one in (minute, month) if one), key=lambda one: one.remaining, default=None)
 
-    def _run(self, first: threading.Event) -> None:
+    def _follow_keys(self, first: threading.Event) -> None:
+        while not self._stop.is_set():
+            self._try("keys", self._keyring.refresh)
+            first.set()
+            self._stop.wait(KEYS_EVERY_S)
+        _close_connection()
+
+    def _write_usage(self, first: threading.Event) -> None:
         work: list[tuple[str, float, Callable[[], None]]] = [
-            ("keys", KEYS_EVERY_S, self._keyring.refresh),
             ("usage", FLUSH_EVERY_S, self.meter.flush),
             ("quotas", MONTH_EVERY_S, lambda: self.meter.read_month(datetime.now(UTC))),
             ("left usage", ADOPT_EVERY_S, self.meter.adopt),
@@ -144,7 +156,7 @@ class Access:
                     due[name] = time.monotonic() + every
                     self._try(name, task)
             first.set()
-            self._stop.wait(KEYS_EVERY_S)
+            self._stop.wait(FLUSH_EVERY_S / 2)
         self.meter.close()
         _close_connection()
 

@@ -1,7 +1,7 @@
 """The router's doorkeeper: a plain ASGI middleware around the whole app.
 
 What it adds to a request is a few dictionary look-ups, one sha256 and two counters; the database is asked by
-`serving.access.control`'s thread only. It sets `scope["state"]["caller"]` (`vl_<id>`, or the caller's address) and
+`serving.access.control`'s threads only. It sets `scope["state"]["caller"]` (`vl_<id>`, or the caller's address) and
 `scope["state"]["access"]`, and takes the key out of the headers: nothing behind it ever sees a secret.
 """
 

@@ -123,6 +123,7 @@ class Meter:
 
     def read_month(self, now: datetime) -> None:
         """Brings `month` up to date with what other routers counted. Raises what the database raises."""
+        database.setup()
         from django.db.models import Sum
 
         from serving.access.models import Usage

@@ -21,8 +21,8 @@ from serving.access import keys
 from tests.bundles import MODEL, make_scan
 from tests.serving.access.conftest import bearer, known
 
-QUICK, THOROUGH = 300, 5000
-MOST = {QUICK: {"prediction": 4, "feedback": 8}, THOROUGH: {"prediction": 60, "feedback": 200}}
+QUICK, THOROUGH = 200, 5000
+MOST = {QUICK: {"prediction": 2, "feedback": 4}, THOROUGH: {"prediction": 60, "feedback": 200}}
 """Cases of what waits for an unknown prediction: each of those takes three seconds."""
 
 
@@ -136,7 +136,7 @@ def _run(
     def send(case: Any, known_id: bool) -> None:
         if known_id and "prediction_id" in (case.path_parameters or {}):
             case.path_parameters["prediction_id"] = prediction
-        response = case.call(base_url=str(client.base_url).rstrip("/"), headers=dict(client.headers))
+        response = case.call(base_url=str(client.base_url).rstrip("/"), headers=dict(client.headers), timeout=60)
         statuses[response.status_code] += 1
         # What is malformed below the document (a path of another form, say) may be refused without being declared.
         assert response.status_code in declared | {404, 405}, (response.status_code, case.as_curl_command())

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from flows.cli import cli
 from registry.errors import BadInput, NotFound, Unauthorized, VisionloopError
+from registry.settings import read_settings
 from serving.access import keys
 from serving.access.keyring import Keyring
 from tests.bundles import MODEL
@@ -100,6 +101,33 @@ def test_keys_made_at_once_get_serials_of_their_own() -> None:
     for thread in threads:
         thread.join()
     assert len(set(made)) == 8
+
+
+@pytest.mark.parametrize(
+    ("given", "required"),
+    [
+        ({}, False),
+        ({"HOST": "localhost"}, False),
+        ({"HOST": "::1"}, False),
+        ({"HOST": "0.0.0.0"}, True),
+        ({"HOST": "192.168.1.5"}, True),
+        ({"HOST": "router.internal"}, True),
+        ({"REQUIRE_KEYS": "true"}, True),
+        ({"HOST": "0.0.0.0", "REQUIRE_KEYS": "false"}, False),
+    ],
+)
+def test_keys_are_required_where_others_can_reach_the_router(
+    given: dict[str, str], required: bool, tmp_path: Path
+) -> None:
+    config = read_settings({f"VISIONLOOP_{name}": value for name, value in given.items()}, tmp_path)
+    assert config.keys_required is required
+
+
+def test_this_machines_own_commands_show_their_key_and_no_message_does(tmp_path: Path) -> None:
+    config = read_settings({"VISIONLOOP_API_KEY": "vl_secret"}, tmp_path)
+    assert config.key_headers == {"X-API-Key": "vl_secret"}
+    assert "vl_secret" not in repr(config)
+    assert read_settings({}, tmp_path).key_headers == {}
 
 
 def _run(*arguments: str) -> str:

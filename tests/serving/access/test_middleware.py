@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import httpx
 import pytest
@@ -17,7 +20,7 @@ from click.testing import CliRunner
 
 from flows.cli import cli
 from serving import releases
-from serving.access import keys
+from serving.access import keys, report
 from tests.bundles import MODEL, make_scan
 from tests.serving.access.conftest import bearer, known, start_router
 from tests.serving.conftest import Processes
@@ -220,3 +223,29 @@ def test_services_see_who_asks_but_never_a_secret(guarded: str, token: str, echo
     assert seen["x-caller"] == token.rsplit("_", 1)[0]
     assert not {"authorization", "x-api-key"} & seen.keys()
     assert token.rsplit("_", 1)[1] not in answer.text
+
+
+def test_a_database_that_takes_no_writes_delays_nothing_and_loses_no_count(live: str, project: Path) -> None:
+    grant, token = keys.create("during a long write", per_minute=0)
+    known(live, token)
+    before, sent, slowest = _logged(grant.id), 0, 0.0
+    with contextlib.closing(sqlite3.connect(project / "var" / "visionloop.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            began = time.monotonic()
+            assert httpx.get(f"{live}/v1/nothing", headers=bearer(token)).status_code == 404
+            sent, slowest = sent + 1, max(slowest, time.monotonic() - began)
+        at_work = _logged(grant.id)
+        writer.execute("ROLLBACK")
+    assert at_work < before + sent, "the writer blocked nothing: this tests nothing"
+    assert slowest < 2
+    end = time.monotonic() + 10
+    while _logged(grant.id) < before + sent:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def _logged(key: str) -> int:
+    today = datetime.now(UTC).date()
+    return sum(row.requests for row in report.lines(today, today, key))
