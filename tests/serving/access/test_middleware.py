@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import csv
 import io
@@ -17,10 +18,15 @@ from pathlib import Path
 import httpx
 import pytest
 from click.testing import CliRunner
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from flows.cli import cli
 from serving import releases
 from serving.access import keys, report
+from serving.access.middleware import AccessMiddleware
 from tests.bundles import MODEL, make_scan
 from tests.serving.access.conftest import bearer, known, start_router
 from tests.serving.conftest import Processes
@@ -249,3 +255,22 @@ def test_a_database_that_takes_no_writes_delays_nothing_and_loses_no_count(live:
 def _logged(key: str) -> int:
     today = datetime.now(UTC).date()
     return sum(row.requests for row in report.lines(today, today, key))
+
+
+@pytest.mark.parametrize(
+    ("client", "status"), [("127.0.0.1", 200), ("::1", 200), ("10.0.0.5", 200), ("10.0.0.9", 403), ("testclient", 403)]
+)
+def test_the_routes_are_for_this_machine_only(project: Path, client: str, status: int) -> None:
+    """The router listens on 10.0.0.5 here; who comes from that address is on the same machine."""
+
+    async def routes(_: Request) -> Response:
+        return Response()
+
+    app = AccessMiddleware(Starlette(routes=[Route("/-/routes", routes)]))
+
+    async def ask() -> int:
+        transport = httpx.ASGITransport(app, client=(client, 4711))
+        async with httpx.AsyncClient(transport=transport, base_url="http://10.0.0.5") as caller:
+            return (await caller.get("/-/routes")).status_code
+
+    assert asyncio.run(ask()) == status
