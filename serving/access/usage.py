@@ -119,7 +119,7 @@ class Meter:
             raise
         self._sent = None
         if self._handle >= 0:
-            self._path.unlink(missing_ok=True)
+            self._spool()
 
     def read_month(self, now: datetime) -> None:
         """Brings `month` up to date with what other routers counted. Raises what the database raises."""
@@ -146,13 +146,14 @@ class Meter:
                         _adopt(path)
 
     def close(self) -> None:
-        """The last flush; into a file if the database does not take it."""
+        """The last flush; first into a file, as nobody may wait for a database that is slow to take it."""
+        if self.unflushed():
+            self._spool()
         try:
             self.flush()  # what was tried before
             self.flush()  # what came since
         except Exception as error:
             logger.warning("the usage of the last seconds waits in %s: %s", self._path, error)
-            self._spool()
         if self._handle >= 0:
             if not self._path.exists():
                 self._path.with_suffix(".lock").unlink(missing_ok=True)
@@ -171,10 +172,13 @@ class Meter:
         return found
 
     def _spool(self) -> None:
-        """Writes what is not in the database into our file; the lock beside it says that we live."""
+        """Makes our file what is not in the database; the lock beside it says that we live."""
         with self._lock:
             content = [one.to_json() for one in (self._sent, self._waiting) if one and one.counts]
         try:
+            if not content:
+                self._path.unlink(missing_ok=True)
+                return
             if self._handle < 0:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._handle = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)

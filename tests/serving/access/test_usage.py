@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -95,6 +99,24 @@ def test_what_cannot_be_flushed_at_the_end_waits_in_a_file(base: Path) -> None:
     following = Meter()
     following.adopt()
     following.adopt()
+    assert _requests() == 1
+    assert not list((base / "usage").iterdir())
+
+
+def test_a_router_that_ends_while_the_database_is_slow_has_its_counts_in_a_file_already(base: Path) -> None:
+    meter = Meter()
+    meter.count("", "", NOW, ONE)
+    with contextlib.closing(sqlite3.connect(base / "visionloop.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        ending = threading.Thread(target=meter.close)
+        ending.start()
+        end = time.monotonic() + 5
+        while not list((base / "usage").glob("*.json")):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        assert ending.is_alive()
+        writer.execute("ROLLBACK")
+    ending.join()
     assert _requests() == 1
     assert not list((base / "usage").iterdir())
 
