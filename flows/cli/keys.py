@@ -69,7 +69,9 @@ def list_(everything: bool) -> None:
 
     now = datetime.now(UTC).timestamp()
     found = [grant for grant in store.every() if everything or grant.state(now) == "active"]
-    table = _table("key", "name", "owner", "models", "actions", "a minute", "a month", "expires", "state")
+    table = _table("key", "name", "owner", "models", "actions", "quota", "expires", "state")
+    for column in (table.columns[0], table.columns[-1]):
+        column.no_wrap = True  # to be copied, whatever the terminal's width
     for grant in found:
         state = grant.state(now)
         table.add_row(
@@ -78,9 +80,8 @@ def list_(everything: bool) -> None:
             grant.owner,
             _models(grant),
             " ".join(sorted(grant.actions)),
-            _limit(grant.per_minute),
-            _limit(grant.per_month),
-            _day(grant.expires),
+            _quota(grant),
+            _day(grant.expires)[:10],
             f"[{_STYLES[state]}]{state}[/]",
         )
     _print(table) if found else click.echo("no keys: `visionloop keys create NAME` makes one")
@@ -173,7 +174,10 @@ def _table(*headings: str) -> Table:
     from rich import box
     from rich.table import Table
 
-    return Table(*headings, box=box.SIMPLE, header_style="bold")
+    table = Table(*headings, box=box.SIMPLE, header_style="bold", padding=(0, 1, 0, 0))
+    for column in table.columns:
+        column.overflow = "fold"  # nothing of an id or a name is cut off
+    return table
 
 
 def _print(table: Table) -> None:
@@ -184,6 +188,11 @@ def _print(table: Table) -> None:
 
 def _models(grant: Grant) -> str:
     return "all models" if grant.reaches("") else " ".join(sorted(grant.models))
+
+
+def _quota(grant: Grant) -> str:
+    own = (("minute", grant.per_minute), ("month", grant.per_month))
+    return " ".join(f"{value or 'any'}/{period}" for period, value in own if value is not None) or "default"
 
 
 def _limit(value: int | None) -> str:
