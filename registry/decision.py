@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from registry.bundle import Score, Variant
@@ -117,6 +117,14 @@ class Decision:
     id: str = field(default_factory=lambda: uuid4().hex[:12])
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
+    kind: ClassVar[str] = "promotion"
+    """Of decision; the gate's word on a version is the latest of this kind."""
+
+    @property
+    def verdict(self) -> str:
+        """What was decided, in a word or two."""
+        return "promoted" if self.granted else "refused"
+
     @property
     def summary(self) -> str:
         """One sentence: what was decided and, if refused, by which rules."""
@@ -136,6 +144,7 @@ class Decision:
         """Everything but the pictures."""
         return {
             "id": self.id,
+            "kind": self.kind,
             "created": self.created,
             "model": self.model,
             "challenger": self.challenger,

@@ -48,6 +48,13 @@ class Route:
     challenger: Endpoint | None = None
     standby: Endpoint | None = None
 
+    def __str__(self) -> str:
+        plan = self.plan
+        services = ", ".join(
+            f"version {one.version} at {one.url}" for one in (self.champion, self.challenger, self.standby) if one
+        )
+        return f"{plan.kind} {plan.share} % (revision {plan.revision}), {services}"
+
     def of(self, version: int) -> Endpoint | None:
         """The service of one of the plan's versions."""
         return next((e for e in (self.champion, self.challenger) if e and e.version == version), None)
@@ -80,7 +87,15 @@ ENDED: dict[str, Any] = {"challenger": None, "share": 0, "steps": [], "state": "
 
 
 def change(
-    model: str, what: str, who: str = "", why: str = "", *, revision: int | None = None, page: str = "", **columns: Any
+    model: str,
+    what: str,
+    who: str = "",
+    why: str = "",
+    *,
+    revision: int | None = None,
+    page: str = "",
+    renewed: bool = True,
+    **columns: Any,
 ) -> Plan:
     """Changes the release plan of a model and notes who did it and why, both or neither.
 
@@ -89,6 +104,7 @@ def change(
         who: default: the person at the command line.
         revision: of the plan that the change was meant for; None: whatever it is.
         page: a decision page, relative to var.
+        renewed: a step begins with it, whose calls are counted anew; False: something is only noted.
         columns: of `serving.models.Release`.
 
     Raises:
@@ -120,8 +136,10 @@ def change(
                     expected="a service that is running and passed its golden samples",
                     mend=f"`visionloop release {model} {version}` starts one",
                 )
-        row.revision += 1
-        row.changed = row.since = now
+        row.changed = now
+        if renewed:
+            row.revision += 1
+            row.since = now
         row.why = why
         row.save()
         ReleaseEvent.objects.create(

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from registry import database
 from registry.errors import NotFound
-from serving import releases, traffic
+from serving import comparison, releases, traffic
 
 if TYPE_CHECKING:
     from serving.plans import Plan
@@ -38,6 +38,13 @@ def show(model: str, console: Console) -> None:
     if plan.why:
         console.print(f"[dim]{escape(plan.why)}[/]")
     console.print(_roles(plan), _history(model), sep="\n")
+    if plan.kind == "ab":
+        found = comparison.standing(plan)
+        console.print(
+            f"sequential test: evidence {found.evidence:.3g} after {found.pairs} labelled pairs "
+            f"({1 / found.alpha:g} decides, at most {found.most}), b - a in [{found.low:+.2f}, {found.high:+.2f}]",
+            highlight=False,
+        )
 
 
 def _roles(plan: Plan) -> Table:

@@ -42,6 +42,7 @@ def specs(settings: Settings) -> list[ProcessSpec]:
         found.append(_prefect(settings))
     found.append(_worker(settings))
     found.append(_releases())
+    found.append(_guard())
     return found
 
 
@@ -107,3 +108,8 @@ def _worker(settings: Settings) -> ProcessSpec:
 def _releases() -> ProcessSpec:
     """Starts the services of the live releases again, then ends."""
     return ProcessSpec("releases", (sys.executable, "-m", "flows.stack.services"), requires=("router",), restart=False)
+
+
+def _guard() -> ProcessSpec:
+    """Looks after the release plans. After `releases`, which brings their services back."""
+    return ProcessSpec("guard", (sys.executable, "-m", "flows.guard"), requires=("router",))

@@ -140,8 +140,9 @@ def release(version: Version, tag: str) -> Endpoint:
     database.setup()
     database.migrate()
     with journal.step("release", "Release", version.model, usually_s=12) as running:
-        live = releases.live(version.model)
-        if live and (live.version, live.tag) == (version.number, tag) and deploy.answers(live):
+        live, plan = releases.live(version.model), releases.plan(version.model)
+        alone = plan is not None and not plan.two
+        if live and alone and (live.version, live.tag) == (version.number, tag) and deploy.answers(live):
             running.skip(f"version {version.number} gets the traffic already")
             return live
         endpoint = deploy.roll_out(version, tag, Stack())

@@ -1,0 +1,164 @@
+"""The guard rails of one step of a release plan: what is measured, how it is tested, what breaks it.
+
+Every rail is an exact test, so a harmless version breaks a rail in a step with probability `alpha` at most, however
+often it is looked at: a look is due whenever there are half as many observations again, and the k-th one is made at
+the level alpha / (k (k + 1)) (serving.sequential). Rails of sizes (latency, disagreement, drift) ask for more than a
+difference that chance does not explain: for one beyond the plan's limit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from registry.decision import Reason
+from serving import deploy, releases, traffic
+from serving.plans import Plan
+from serving.sequential import level_of_look, look_at, more_errors, more_than
+from serving.traffic import Counts
+
+if TYPE_CHECKING:
+    from monitoring.drift import Table
+
+SILENT_S = 120.0
+"""How long a version may be without an answer: the supervisor restarts it in less."""
+SLOWEST = 0.05
+"""The share of calls above the 95th percentile."""
+ENOUGH_CALLS, ENOUGH_ROWS = 20, 30
+"""Of the champion, before its latency is a yardstick; of each, before predictions are compared."""
+PAIRS_DAYS = 7
+MOST_ROWS = 300
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the routers counted of both versions in this step."""
+
+    champion: Counts
+    challenger: Counts
+
+
+class Rails:
+    """The rails of one revision of a plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._looks: dict[str, int] = {}
+        self._said: dict[str, Reason] = {}
+        self._answered = time.monotonic()
+
+    def look(self) -> list[Reason]:
+        """Where each rail stands that there is something to say of; one that is broken has not passed."""
+        plan = self._plan
+        counts = traffic.read(plan.model, since=plan.since, revision=plan.revision)
+        roles = {version: role for role, version in plan.roles().items()}
+        seen = Seen(*(counts.get((v or 0, roles[v or 0]), Counts()) for v in (plan.champion, plan.challenger)))
+        self._answers()
+        self._when_due("errors", seen.challenger.calls, lambda level: _errors(plan, seen, level))
+        self._when_due("latency", seen.challenger.latencies.count, lambda level: _latency(plan, seen, level))
+        pairs = _pairs(plan)
+        self._when_due("disagreement", pairs.compared, lambda level: _disagreement(plan, pairs, level))
+        if plan.kind != "shadow" and seen.challenger.calls >= ENOUGH_ROWS:
+            self._when_due("predictions", seen.challenger.calls, lambda level: _drift(plan, level))
+        return list(self._said.values())
+
+    def _when_due(self, name: str, observations: int, test: Callable[[float], Reason | None]) -> None:
+        look = look_at(observations)
+        if look > self._looks.get(name, 0):
+            self._looks[name] = look
+            said = test(level_of_look(self._plan.limits.alpha, look))
+            if said is not None:
+                self._said[name] = said
+
+    def _answers(self) -> None:
+        """A version whose process cannot be kept alive must not leave its callers to the champion for ever."""
+        plan, now = self._plan, time.monotonic()
+        endpoint = releases.announced(plan.model).get((plan.model, plan.challenger or 0))
+        if endpoint is not None and deploy.answers(endpoint):
+            self._answered = now
+        silent = now - self._answered
+        self._said["answers"] = Reason(
+            "answers",
+            silent < SILENT_S,
+            "ready" if silent < 1 else f"not ready for {silent:.0f} s",
+            f"never without an answer for {SILENT_S:g} s",
+        )
+
+
+def _errors(plan: Plan, seen: Seen, level: float) -> Reason:
+    new, old = seen.challenger, seen.champion
+    p = more_errors(new.errors, new.calls, old.errors, old.calls) if new.errors else 1.0
+    if not old.calls:  # nothing to hold it against: then no more than one in a hundred
+        p = more_than(new.errors, new.calls, 0.01)
+    found = f"{new.errors} of {new.calls} calls failed, the champion's {old.errors} of {old.calls} (p {p:.2g})"
+    return Reason("errors", p > level, found, f"no more than the champion's (p above {level:.2g})")
+
+
+def _latency(plan: Plan, seen: Seen, level: float) -> Reason | None:
+    new, old = seen.challenger.latencies, seen.champion.latencies
+    if old.count < ENOUGH_CALLS:
+        return None
+    yardstick = old.quantile(1 - SLOWEST)
+    limit = plan.limits.latency_ratio * yardstick
+    p = more_than(new.above(limit), new.count, SLOWEST)
+    found = f"95th percentile {new.quantile(1 - SLOWEST):.0f} ms, the champion's {yardstick:.0f} ms (p {p:.2g})"
+    return Reason(
+        "latency", p > level, found, f"at most {plan.limits.latency_ratio:g} times the champion's (p above {level:.2g})"
+    )
+
+
+def _pairs(plan: Plan) -> Counts:
+    """Answers of both versions to the same inputs: from this plan's shadow, or one before it."""
+    since = datetime.now(UTC) - timedelta(days=PAIRS_DAYS)
+    return traffic.read(plan.model, since=since).get((plan.challenger or 0, "shadow"), Counts())
+
+
+def _disagreement(plan: Plan, pairs: Counts, level: float) -> Reason:
+    p = more_than(pairs.disagreed, pairs.compared, plan.limits.disagreement)
+    found = (
+        f"{pairs.disagreed} of {pairs.compared} answers differ, mean agreement "
+        f"{pairs.agreement / pairs.compared:.3f} (p {p:.2g})"
+    )
+    expected = f"at most {100 * plan.limits.disagreement:g} % (p above {level:.2g})"
+    return Reason("disagreement", p > level, found, expected)
+
+
+def _drift(plan: Plan, level: float) -> Reason | None:
+    """Both versions' prediction statistics in this step, by the monitor's permutation test."""
+    from monitoring import drift, tables
+
+    since = plan.since.timestamp()
+    old, new = (
+        _predictions(tables.read_window(plan.model, version, last=MOST_ROWS, since=since).table)
+        for version in (plan.champion, plan.challenger or 0)
+    )
+    if min(len(old), len(new)) < ENOUGH_ROWS:
+        return None
+    # `judge` shares its rate out among four kinds of tests, of which this is one.
+    rate = min(0.99, level * drift.FAMILIES * drift.STRICTER)
+    test = drift.judge(old, new, rate).test("prediction")
+    if test is None or math.isnan(test.statistic):
+        return None
+    worst = max(test.columns, key=lambda column: column.distance)
+    name = worst.name.removeprefix(drift.PREDICTION)
+    return Reason(
+        "predictions",
+        test.p > level or test.statistic <= plan.limits.drift,
+        f"distributions are {test.statistic:.2f} apart ({name}; median {worst.window[1]:.3g}, the champion's "
+        f"{worst.reference[1]:.3g}; p {test.p:.2g})",
+        f"at most {plan.limits.drift:g} (Kolmogorov-Smirnov), or a p above {level:.2g}",
+    )
+
+
+def _predictions(table: Table) -> Table:
+    """A table with nothing but prediction statistics."""
+    from monitoring.drift import PREDICTION, Table
+
+    columns = {name: values for name, values in table.columns.items() if name.startswith(PREDICTION)}
+    return Table(table.ids, columns, np.zeros((len(table), 0), np.float32))

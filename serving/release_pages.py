@@ -1,0 +1,90 @@
+"""Decision pages of releases: why a version took over, was rolled back, or won a comparison."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from registry import catalog
+from registry.bundle import open_bundle
+from registry.decision import Decision, Reason
+from registry.errors import VisionloopError
+from serving import releases, traffic
+from serving.packaging import bento_folder
+from serving.plans import Plan
+from serving.service import BUNDLE
+
+
+@dataclass(frozen=True)
+class RoleRow:
+    """What one version did in one role. Latencies are milliseconds; None where nothing was answered."""
+
+    role: str
+    version: int
+    calls: int
+    errors: int
+    p50_ms: float | None
+    p95_ms: float | None
+
+
+@dataclass(frozen=True)
+class ReleaseDecision(Decision):
+    """A decision about traffic, not about the champion of the registry: the gate's word stands beside it."""
+
+    said: str = ""
+    word: str = ""
+    roles: tuple[RoleRow, ...] = ()
+
+    kind: ClassVar[str] = "release"
+
+    @property
+    def summary(self) -> str:
+        return self.said
+
+    @property
+    def verdict(self) -> str:
+        return self.word
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "roles": [row.__dict__ for row in self.roles]}
+
+
+def page_of(
+    plan: Plan, reasons: list[Reason], *, granted: bool, verdict: str, summary: str, who: str
+) -> ReleaseDecision:
+    """The decision about a plan's second version, with what was counted in this step."""
+    counts = traffic.read(plan.model, since=plan.since, revision=plan.revision)
+    rows = [
+        RoleRow(role, version, c.calls, c.errors, _known(c.latencies.quantile(0.5)), _known(c.latencies.quantile(0.95)))
+        for (version, role), c in sorted(counts.items(), key=lambda one: one[0][1] not in ("champion", "a"))
+    ]
+    at = f" at {plan.share} %" if plan.share else ""
+    return ReleaseDecision(
+        model=plan.model,
+        challenger=plan.challenger or 0,
+        champion=plan.champion,
+        granted=granted,
+        asked_by=who,
+        why=f"{plan.kind}{at} since {plan.since:%Y-%m-%d %H:%M:%S} UTC",
+        metric=catalog.get(plan.model).metric.title,
+        data_hash=_data_hash(plan),
+        reasons=tuple(reasons),
+        said=summary,
+        word=verdict,
+        roles=tuple(rows),
+    )
+
+
+def _known(ms: float) -> float | None:
+    return None if math.isnan(ms) else ms
+
+
+def _data_hash(plan: Plan) -> str:
+    """Of the data that the second version was trained on; unknown where its Bento is not on this machine."""
+    endpoint = releases.announced(plan.model).get((plan.model, plan.challenger or 0))
+    try:
+        found = open_bundle(bento_folder(endpoint.tag) / "src" / BUNDLE, verify=False) if endpoint else None
+    except VisionloopError:
+        found = None
+    return found.manifest.data_hash if found else "unknown"

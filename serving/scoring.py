@@ -1,0 +1,42 @@
+"""`python -m serving.scoring MODEL VERSION`: scores the labels that wait, with the version that predicted.
+
+A process of its own, because it loads a network.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from registry import database
+from registry.errors import NotFound, VisionloopError
+from registry.predictor import Predictor
+from registry.settings import settings
+from serving import releases
+from serving.packaging import bento_folder
+from serving.service import BUNDLE
+
+
+def score(model: str, version: int) -> int:
+    """Returns how many it scored. Raises NotFound when the version is not served here."""
+    from monitoring import feedback
+
+    database.setup()
+    endpoint = releases.announced(model).get((model, version))
+    if endpoint is None:
+        raise NotFound(f"version {version} of {model} is not served", expected="an announced service")
+    bundle = bento_folder(endpoint.tag) / "src" / BUNDLE
+    return feedback.score_pending(model, version, Predictor.load(bundle, 1, settings().max_voxels))
+
+
+def main() -> None:
+    os.nice(10)
+    try:
+        print(score(sys.argv[1], int(sys.argv[2])), "labels scored")
+    except VisionloopError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

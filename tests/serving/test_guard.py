@@ -1,0 +1,329 @@
+"""The guard with real services behind a real router: versions that fail, that are slow, that are harmless."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from registry import journal
+from registry.settings import settings
+from serving import comparison, deploy, packaging, rails, releases, traffic
+from serving.guard import Guard
+from serving.packaging import process_name
+from serving.plans import Limits, Plan
+from serving.rails import Rails
+from serving.sequential import pairs_needed
+from serving.traffic import Counts, Latencies, Of, Traffic
+from tests.bundles import MODEL, make_scan, make_tiny_bundle
+from tests.serving.conftest import Numbered, Packaged, Processes
+
+RAW = {"Content-Type": "application/gzip"}
+PREDICT = f"/v1/models/{MODEL}/predict"
+QUICK = Limits(min_calls=20, min_seconds=0, latency_ratio=50)  # the machine under test may be busy with other things
+
+CRASHES = """
+import http.server, os, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.send_header("Content-Length", "0"); self.end_headers()
+    def do_POST(self):
+        os._exit(1)
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def live(router: str, packaged: dict[int, Packaged], processes: Processes) -> Iterator[str]:
+    """The router with version 1 as champion; in the end nothing is released and no service runs."""
+    for _, number in releases.announced(MODEL):
+        releases.retire(MODEL, number)  # those of other tests' own processes
+    deploy.roll_out(packaged[1].version, packaged[1].tag, processes, router)
+    yield router
+    for (_, number), endpoint in releases.announced(MODEL).items():
+        releases.retire(MODEL, number)
+        processes.stop(process_name(endpoint.tag))
+    releases.withdraw(MODEL)
+
+
+@pytest.fixture
+def guard(live: str, processes: Processes) -> Guard:
+    return Guard(processes, live)
+
+
+def _ask(router: str, count: int) -> set[int]:
+    """The statuses that callers saw."""
+    with httpx.Client(timeout=60) as client, ThreadPoolExecutor(2) as pool:
+        body = make_scan(1)
+        return set(
+            pool.map(lambda _: client.post(f"{router}{PREDICT}", content=body, headers=RAW).status_code, range(count))
+        )
+
+
+def _until(what: Callable[[], Any], within_s: float = 30.0) -> Any:
+    end = time.monotonic() + within_s
+    while not (found := what()):
+        assert time.monotonic() < end, f"not within {within_s} s"
+        time.sleep(0.1)
+    return found
+
+
+def _now() -> Plan:
+    plan = releases.plan(MODEL)
+    assert plan is not None
+    return plan
+
+
+def _look_until(guard: Guard, what: Callable[[], Any]) -> None:
+    _until(lambda: guard.look() or what(), 120)
+
+
+def _page() -> tuple[dict[str, Any], str]:
+    """The decision that the latest event names: its JSON and its HTML."""
+    path = settings().var / releases.events(MODEL)[0].page
+    return json.loads(path.with_suffix(".json").read_text()), path.read_text()
+
+
+def test_a_canary_whose_process_dies_on_every_request_is_rolled_back_and_no_caller_sees_it(
+    live: str, guard: Guard, packaged: dict[int, Packaged]
+) -> None:
+    port = deploy.free_port()
+    # What the supervisor does: starts it again whenever it dies.
+    again = 'while true; do "$0" -c "$1" "$2"; done'
+    loop = subprocess.Popen(["bash", "-c", again, sys.executable, CRASHES, str(port)], start_new_session=True)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        endpoint = releases.announce(MODEL, 2, url, packaged[2].tag, loop.pid)
+        _until(lambda: deploy.answers(endpoint))
+        plan = releases.change(MODEL, "canary", plan="canary", challenger=2, share=50, limits=QUICK.to_json())
+        deploy.follow(plan, live)
+        end = time.monotonic() + 60
+        while _now().two and time.monotonic() < end:
+            assert _ask(live, 10) == {200}
+            guard.look()
+    finally:
+        os.killpg(loop.pid, signal.SIGKILL)
+    after = _now()
+    assert (after.kind, after.champion, after.state) == ("all", 1, "rolled_back")
+    assert "errors:" in after.why
+    decision, html = _page()
+    assert (decision["granted"], decision["kind"], decision["challenger"]) == (False, "release", 2)
+    assert "calls failed" in html
+    assert "rolled back" in html
+    assert any(line.get("data", {}).get("alarm") for line in journal.read()[0])
+    assert _ask(live, 5) == {200}
+
+
+def test_a_canary_that_is_slow_is_rolled_back(live: str, guard: Guard, project: Path, processes: Processes) -> None:
+    bundle = make_tiny_bundle(project / "bundle-slow", "a slow one", work=60)
+    slow = Packaged(Numbered(MODEL, 4), bundle, packaging.package(Numbered(MODEL, 4), bundle))
+    plan = Plan(MODEL, "canary", 1, 4, share=50, limits=replace(QUICK, latency_ratio=3))
+    deploy.begin(plan, slow.version, slow.tag, processes, live)
+    end = time.monotonic() + 90
+    while _now().two and time.monotonic() < end:
+        assert _ask(live, 10) == {200}
+        guard.look()
+    assert _now().state == "rolled_back"
+    decision, _ = _page()
+    (broken,) = [reason for reason in decision["reasons"] if not reason["passed"]]
+    assert broken["rule"] == "latency"
+    assert process_name(slow.tag) not in processes.running
+
+
+def test_a_harmless_canary_goes_through_its_steps_and_takes_over(
+    live: str, guard: Guard, packaged: dict[int, Packaged], processes: Processes
+) -> None:
+    plan = Plan(MODEL, "canary", 1, 2, share=40, steps=(40, 80, 100), limits=QUICK)
+    deploy.begin(plan, packaged[2].version, packaged[2].tag, processes, live)
+    shares = set()
+    end = time.monotonic() + 120
+    while _now().two and time.monotonic() < end:
+        shares.add(_now().share)
+        assert _ask(live, 20) == {200}
+        guard.look()
+    after = _now()
+    assert shares == {40, 80}
+    assert (after.kind, after.champion, after.previous, after.state) == ("blue_green", 2, 1, "promoted"), after.why
+    assert [event.what for event in releases.events(MODEL, 3)] == ["promote", "step", "canary"]
+    decision, html = _page()
+    assert decision["granted"]
+    assert "took over" in html
+    assert {row["role"] for row in decision["roles"]} == {"champion", "canary"}
+
+
+def test_an_ab_comparison_ends_with_a_verdict_and_both_go_on_answering(
+    live: str, guard: Guard, packaged: dict[int, Packaged], processes: Processes
+) -> None:
+    plan = deploy.begin(
+        Plan(MODEL, "ab", 1, 2, share=50, limits=QUICK), packaged[2].version, packaged[2].tag, processes, live
+    )
+    guard.look()
+    assert _now() == plan, "nothing is known yet"
+    from monitoring.models import Feedback
+
+    now = datetime.now(UTC)
+    for role, version, right in (("a", 1, 0.2), ("b", 2, 0.9)):
+        for n in range(60):
+            row = _predicted(f"{role}{plan.revision}-{n}", version, role)
+            Feedback.objects.create(prediction=row, time=now, score=float(n % 10 < 10 * right))
+    guard.look()
+    after = _now()
+    assert (after.kind, after.state, after.champion, after.challenger) == ("ab", "decided", 1, 2)
+    assert (after.revision, after.since) == (plan.revision, plan.since), "calls go on being counted where they were"
+    decision, html = _page()
+    assert decision["granted"]
+    assert "b is better" in html
+    assert f"within {pairs_needed(0.1)} pairs" in html
+    assert "with probability 0.05 at most" in html
+    guard.look()
+    assert releases.events(MODEL)[0].what == "verdict", "it is said once"
+    assert deploy.promote(MODEL, processes, live).champion == 2
+
+
+def test_labels_of_both_versions_are_scored_with_the_version_that_predicted(
+    live: str, guard: Guard, packaged: dict[int, Packaged], processes: Processes
+) -> None:
+    from monitoring import feedback
+    from monitoring.models import Feedback
+
+    plan = Plan(MODEL, "ab", 1, 2, share=50, limits=QUICK)
+    deploy.begin(plan, packaged[2].version, packaged[2].tag, processes, live)
+    given: dict[str, str] = {}
+    while len(given) < 2:
+        answer = httpx.post(
+            f"{live}{PREDICT}", content=make_scan(1), headers={**RAW, "Accept": "application/x-nifti"}, timeout=60
+        )
+        role = answer.headers["x-release-role"]
+        if role not in given:
+            given[role] = answer.headers["x-prediction-id"]
+            feedback.give(given[role], answer.content, "a test", wait_s=30)
+    scored = Feedback.objects.filter(prediction_id__in=given.values(), score__isnull=False)
+    _look_until(guard, lambda: scored.count() == 2)
+    assert [row.score for row in scored] == [1.0, 1.0]
+    assert {role: comparison.scores_of(_now(), role) for role in given} == {"a": [1.0], "b": [1.0]}
+
+
+def test_the_version_before_is_ended_when_its_time_is_over(
+    live: str, guard: Guard, packaged: dict[int, Packaged], processes: Processes
+) -> None:
+    deploy.roll_out(packaged[2].version, packaged[2].tag, processes, live)
+    guard.look()
+    assert process_name(packaged[1].tag) in processes.running
+    from serving.models import Release
+
+    Release.objects.filter(model=MODEL).update(since=datetime(2020, 1, 1, tzinfo=UTC))
+    guard.look()
+    assert process_name(packaged[1].tag) not in processes.running
+    assert _ask(live, 2) == {200}
+
+
+def _predicted(identity: str, version: int, role: str, **statistics: float) -> Any:
+    """A row of the prediction log."""
+    from monitoring.models import Prediction
+
+    return Prediction.objects.create(
+        id=identity,
+        time=datetime.now(UTC),
+        model=MODEL,
+        version=version,
+        role=role,
+        latency_ms=1,
+        outcome="ok",
+        status=200,
+        prediction_statistics=statistics,
+    )
+
+
+CANARY = Plan(MODEL, "canary", 1, 2, share=50, limits=Limits(), since=datetime.now(UTC), revision=10**6)
+
+
+def _wrote(plan: Plan, version: int, role: str, counts: Counts) -> None:
+    minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    Traffic().write({Of(MODEL, version, role, plan.revision, minute): counts})
+
+
+def _latencies(ms: float, count: int) -> Latencies:
+    found = Latencies()
+    for n in range(count):
+        found.add(ms * (1 + n / count))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("new", "broken"),
+    [
+        (Counts(100, 0, latencies=_latencies(10, 100)), set()),
+        (Counts(100, 2, latencies=_latencies(11, 100)), set()),
+        (Counts(100, 30, latencies=_latencies(10, 70)), {"errors"}),
+        (Counts(100, 0, latencies=_latencies(40, 100)), {"latency"}),
+    ],
+)
+def test_rails_of_errors_and_latency(project: Path, new: Counts, broken: set[str]) -> None:
+    plan = replace(CANARY, model=MODEL, revision=CANARY.revision + hash(str(new)) % 10**6)
+    _wrote(plan, 1, "champion", Counts(100, 1, latencies=_latencies(10, 99)))
+    _wrote(plan, 2, "canary", new)
+    assert {reason.rule for reason in Rails(plan).look() if not reason.passed} == broken
+
+
+def test_the_rail_of_disagreement_reads_the_shadow_of_the_same_version(project: Path) -> None:
+    plan = replace(CANARY, challenger=77, revision=3 * 10**6)
+    _wrote(plan, 77, "shadow", Counts(60, compared=60, disagreed=40, agreement=25.0))
+    reasons = {reason.rule: reason for reason in Rails(plan).look()}
+    assert not reasons["disagreement"].passed
+    assert "40 of 60 answers differ" in reasons["disagreement"].found
+    assert Rails(replace(plan, limits=Limits(disagreement=0.8))).look()[-1].passed
+
+
+@pytest.mark.parametrize(("shift", "passes"), [(0.0, True), (0.5, False)])
+def test_the_rail_of_predictions(project: Path, shift: float, passes: bool) -> None:
+    plan = replace(CANARY, champion=81, challenger=82, revision=4 * 10**6 + int(10 * shift))
+    from monitoring.models import Prediction
+
+    Prediction.objects.filter(version__in=(81, 82)).delete()
+    for version, role, by in ((81, "champion", 0.0), (82, "canary", shift)):
+        for n in range(40):
+            _predicted(f"{version}-{shift}-{n}", version, role, confidence=0.3 + by + 0.001 * (n * 7 % 40))
+        _wrote(plan, version, role, Counts(40, latencies=_latencies(10, 40)))
+    (said,) = [reason for reason in Rails(plan).look() if reason.rule == "predictions"]
+    assert said.passed == passes
+    assert "confidence" in said.found
+
+
+def test_a_version_that_stays_silent_breaks_a_rail(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Rails(replace(CANARY, challenger=99, revision=5 * 10**6))
+    assert all(reason.passed for reason in found.look())
+    monkeypatch.setattr(rails, "SILENT_S", 0.0)
+    assert [reason.rule for reason in found.look() if not reason.passed] == ["answers"]
+
+
+def test_quantiles_of_latencies_are_within_a_bucket() -> None:
+    found = _latencies(10, 1000)
+    assert found.quantile(0.5) == pytest.approx(15, rel=0.06)
+    assert found.quantile(0.95) == pytest.approx(19.5, rel=0.06)
+    assert found.above(15) <= 500
+    assert math.isnan(Latencies().quantile(0.5))
+
+
+def test_traffic_that_cannot_be_written_is_not_lost(project: Path) -> None:
+    plan, counted = replace(CANARY, revision=6 * 10**6), Traffic()
+    counted.of(plan, 2, "canary").calls += 3
+    taken = counted.take()
+    counted.of(plan, 2, "canary").calls += 2
+    counted.put_back(taken)
+    counted.write(counted.take())
+    counted.of(plan, 2, "canary").calls += 1
+    counted.write(counted.take())
+    assert traffic.read(MODEL, since=plan.since, revision=plan.revision)[2, "canary"].calls == 6
