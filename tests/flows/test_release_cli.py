@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from flows.cli import _run
+from flows.stack.control import Stack
 from registry.settings import Settings
-from serving import releases
+from serving import deploy, packaging, releases
 from serving.plans import NEVER, Plan
 from serving.traffic import Counts, Latencies, Of, Traffic
-from tests.bundles import MODEL
+from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.databases import own_database
 
 
@@ -83,3 +91,61 @@ def test_a_plan_is_said_in_one_sentence() -> None:
     plan = Plan(MODEL, "shadow", 1, 2, since=NEVER)
     assert said(plan) == "version 1 of skin_segmentation answers; version 2 gets copies"
     assert said(Plan(MODEL, "blue_green", 2, previous=1)).endswith("gets every request; version 1 is kept warm")
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """As much of a registered version as packaging and releasing need."""
+
+    model: str
+    number: int
+
+
+def _until(what: Callable[[], Any], within_s: float = 120.0) -> Any:
+    end = time.monotonic() + within_s
+    while not (found := what()):
+        assert time.monotonic() < end, f"not within {within_s} s"
+        time.sleep(0.2)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_canary_under_the_supervisor_is_killed_promoted_and_rolled_back(
+    stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    stack.config.apply_environment()
+    with own_database(stack.config.var / "visionloop.db"):
+        stack.up(["router", "guard"])
+        tags = {}
+        for number in (1, 2):
+            bundle = make_tiny_bundle(tmp_path / f"bundle-{number}", f"version {number}")
+            tags[number] = packaging.package(Numbered(MODEL, number), bundle)
+        deploy.roll_out(Numbered(MODEL, 1), tags[1], stack)
+        plan = Plan(MODEL, "canary", 1, 2, share=50)
+        deploy.begin(plan, Numbered(MODEL, 2), tags[2], stack)
+
+        def who() -> tuple[int, str]:
+            address = f"{stack.config.router_address}/v1/models/{MODEL}/predict"
+            answer = httpx.post(address, files={"file": ("scan.nii.gz", make_scan(1))}, timeout=60)
+            return answer.status_code, answer.headers.get("X-Model-Version", "")
+
+        _until(lambda: who() == (200, "2"))
+        (service,) = [one for one in stack.status() if one.name == packaging.process_name(tags[2])]
+        os.kill(service.pid, signal.SIGKILL)
+        assert {status for status, _ in (who() for _ in range(20))} == {200}
+        _until(lambda: who() == (200, "2"))  # the supervisor has restarted it
+        assert _run(["release", MODEL, "status"]) == 0
+        assert "canary" in capsys.readouterr().out
+
+        assert _run(["release", MODEL, "promote", "--why", "a test"]) == 0
+        assert {who() for _ in range(5)} == {(200, "2")}
+        began = time.monotonic()
+        assert _run(["rollback", MODEL]) == 0  # MLflow is not up: the traffic goes back all the same
+        assert _until(lambda: who() == (200, "1"))
+        said = capsys.readouterr()
+        assert "version 1 of skin_segmentation gets every request; version 2 is kept warm" in said.out
+        assert time.monotonic() - began < 60
+        assert releases.events(MODEL)[1].why == "a test"

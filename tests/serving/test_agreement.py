@@ -1,0 +1,102 @@
+"""How far two answers agree: classes, boxes and masks of the real models' answer formats."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from registry import catalog
+from registry.errors import VisionloopError
+from registry.vision.detection import Detections
+from serving.agreement import DIFFERS, JSON, Said, agreement, comparable
+from tests.bundles import AFFINE, MODEL, make_scan
+
+LIMIT = 10**7
+NIFTI = "application/x-nifti"
+
+
+def said(answer: dict[str, Any]) -> Said:
+    return Said(JSON, json.dumps(answer).encode())
+
+
+def found(*boxes: tuple[float, float, float, float], classes: tuple[int, ...] = ()) -> Said:
+    """A detector's answer."""
+    edges = np.array(boxes, np.float32).reshape(-1, 4)
+    numbers = np.array(classes or (0,) * len(boxes), np.int64)
+    result = Detections(edges, np.full(len(boxes), 0.9, np.float32), numbers, ("cup", "dog"), 100, 100, 0.5)
+    return said(result.to_json())
+
+
+def mask(*filled: slice) -> Said:
+    voxels = np.zeros((64, 48), np.uint8)
+    if filled:
+        voxels[filled] = 1
+    return Said(NIFTI, bytes(nib.Nifti1Image(voxels, AFFINE).to_bytes()))
+
+
+def agreed(model: str, one: Said, other: Said, sample: bytes = b"") -> float | None:
+    return agreement(catalog.get(model), LIMIT, sample, one, other)
+
+
+A, B, NEAR_A = (0.0, 0.0, 20.0, 20.0), (50.0, 50.0, 90.0, 90.0), (1.0, 1.0, 21.0, 21.0)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (found(A, B), found(B, NEAR_A), 1.0),
+        (found(A, B), found(A), 2 / 3),
+        (found(A), found(B), 0.0),
+        (found(A), found(A, classes=(1,)), 0.0),
+        (found(A, A), found(A), 2 / 3),
+        (found(), found(), 1.0),
+        (found(), found(A), 0.0),
+    ],
+)
+def test_boxes_agree_by_f1(one: Said, other: Said, expected: float) -> None:
+    assert agreed("object_detection", one, other) == pytest.approx(expected)
+    assert agreed("object_detection", other, one) == pytest.approx(expected)
+
+
+def test_faces_agree_where_box_and_gender_do() -> None:
+    def face(gender: str) -> Said:
+        return said(
+            {"faces": [{"box": list(A), "confidence": 0.9, "gender": gender, "probability": 0.8}], "counts": {}}
+        )
+
+    assert agreed("face_gender", face("female"), face("female")) == 1.0
+    assert agreed("face_gender", face("female"), face("male")) == 0.0
+
+
+@pytest.mark.parametrize("model", ["suspect_classification", "fruit_features"])
+def test_classes_agree_by_name(model: str) -> None:
+    one, other = (said({"class": name, "probability": 0.9}) for name in ("knife", "drone"))
+    assert agreed(model, one, one) == 1.0
+    assert agreed(model, one, other) == 0.0
+
+
+def test_masks_agree_by_the_models_own_metric() -> None:
+    scan = make_scan(1, (64, 48))
+    left, right = mask(slice(0, 32), slice(0, 48)), mask(slice(16, 48), slice(0, 48))
+    assert agreed(MODEL, left, left, scan) == 1.0
+    assert agreed(MODEL, left, right, scan) == pytest.approx(0.5)  # Dice: half of each lies in the other
+    assert agreed(MODEL, mask(), mask(), scan) == 1.0
+    with pytest.raises(VisionloopError):
+        agreed(MODEL, left, Said(NIFTI, b"no mask"), scan)
+
+
+def test_what_cannot_be_compared_is_not() -> None:
+    picture = Said("image/jpeg", b"\xff\xd8")
+    assert agreed("object_detection", picture, picture) is None
+    assert agreed(MODEL, said({"voxels": 3}), said({"voxels": 3})) is None
+    assert agreed("object_detection", said({"width": 3}), said({"width": 3})) is None
+
+
+def test_every_model_has_a_form_to_compare_and_a_bound() -> None:
+    for spec in catalog.all_specs():
+        assert comparable(spec) in spec.media_out
+        assert 0 < DIFFERS[spec.task] <= 1
