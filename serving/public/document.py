@@ -14,7 +14,7 @@ from serving import documentation
 from serving.worker import Served
 
 ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript", "favicon.png": "image/png"}
-_OF_A_MODEL = ("/predict", "/render", "/explain", "/embed", "/schema")
+_OF_A_SERVICE = ("/healthz", "/livez", "/readyz", "/metrics")  # for those who run it
 _ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 _WAIT = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
 _AT_THE_DOOR: dict[str, dict[str, Any]] = {
@@ -56,8 +56,8 @@ def document() -> dict[str, Any]:
     for name in catalog.names():
         found = documentation.openapi(catalog.get(name), Served(name, 0, ""))
         schemas |= found["components"]["schemas"]
-        for path in _OF_A_MODEL:
-            for method, operation in found["paths"].get(path, {}).items():
+        for path in (one for one in found["paths"] if one not in _OF_A_SERVICE):
+            for method, operation in found["paths"][path].items():
                 paths.setdefault(f"/v1/models/{name}{path}", {})[method] = _routed(catalog.get(name), operation)
     typed = _typed()
     return {
