@@ -73,13 +73,15 @@ def bench(stage: Stage, rounds: int, tracking: bool) -> str:
 
 
 def _sessions(stage: Stage, folder: Path, report: Report) -> dict[str, Callable[[FloatArray], Any]]:
-    """Every variant of the report, opened again."""
+    """Every variant of the report that is ours, opened again."""
     from training.checkpoint import load_weights
     from training.engines import engine_of, hooks_of
 
     framework, hooks = engine_of(stage.spec), hooks_of(stage.spec)
     sessions: dict[str, Callable[[FloatArray], Any]] = {}
     for row in report.variants:
+        if row.engine not in (framework.NAME, *SERVING):  # of somebody else, there to compare with
+            continue
         slug = row.name.split()[0].replace("-", "_")
         if row.engine == framework.NAME:
             model = framework.restore(hooks, stage.params, load_weights(folder / f"{slug}.safetensors"))
@@ -108,6 +110,8 @@ def _table(report: Report, times: dict[str, Latency]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in report.variants:
+        if row.name not in times:
+            continue
         t = times[row.name]
         lines.append(
             f"| {row.name}{' (serves)' if row.chosen else ''} | {row.score.value:.4f} ({row.score.low:.4f} to "

@@ -17,7 +17,7 @@ from registry.bundle import Machine, Score, Variant
 from registry.files import new_folder
 from registry.media import FloatArray
 from registry.runtime import Engine, Numerics, open_session
-from training import choose, evaluate, export, measure, progress
+from training import choose, evaluate, export, measure, peers, progress
 from training.checkpoint import History, save_weights, write_metrics
 from training.course import Watcher
 from training.stage import Compression, Evaluating, Stage, parse
@@ -213,6 +213,7 @@ class _Work:
             )
             for c in self.candidates
         ]
+        rows += peers.rows(stage, self.hooks, STEP, self.options.rounds, self.bootstrap)
         # The first row is the network as it was trained, in its own framework: what loss is counted from.
         variants = choose.choose(stage.spec, rows, rows[0])
         chosen = next(variant for variant in variants if variant.chosen)

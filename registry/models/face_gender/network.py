@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.media import ByteArray, Case, FloatArray, Picture
-from registry.models.face_gender import SPEC, detector, inference, score
+from registry.models.face_gender import SPEC, cvlib_gender, detector, inference, score
 from registry.models.face_gender.detector import Face
 from registry.parts import Parameters
 from registry.vision import keras_loss
@@ -49,6 +49,11 @@ def thresholds(params: Parameters) -> dict[str, Any]:
 def assets() -> Mapping[str, Path]:
     """The face detector's files, which a bundle brings along."""
     return detector.installed()
+
+
+def peers(params: Parameters) -> list[Any]:
+    """cvlib's own gender network, if it is in cvlib's cache: to compare with."""
+    return cvlib_gender.peers(preprocessing(params))
 
 
 def build(params: Parameters) -> Any:
