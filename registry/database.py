@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from registry.errors import MissingService, SettingsError, StorageError
 from registry.settings import Settings, settings
 
-APPS = ("monitoring", "serving", "serving.access")
+APPS = ("monitoring", "serving", "serving.access", "serving.tasks")
 """The packages that own tables; named, not imported. A Bento carries those that its service uses."""
 
 _lock = threading.Lock()

@@ -26,6 +26,7 @@ from serving.instruments import Instruments
 from serving.json_inputs import MIB
 from serving.negotiation import JPEG, JSON, NPY, Wanted, choose, rendered, wanted
 from serving.schema import schema_of
+from serving.tasks.routes import Tasks
 from serving.uploads import Limits, Upload, read_upload
 from serving.worker import Answered, Asked, Served, Worker
 
@@ -49,6 +50,7 @@ def create_api(spec: ModelSpec, worker: Worker) -> Starlette:
     return Starlette(
         routes=[
             *(Route(f"/{name}", service.endpoint(wants), methods=["POST"]) for name, wants in asked.items()),
+            *service.tasks.routes,
             Route("/schema", service.schema),
             Route("/openapi.json", service.openapi),
             Route("/docs", service.docs),
@@ -80,7 +82,16 @@ class _Service:
         self.counted = Instruments(worker.served, worker.line)
         worker.on_batch = self.counted.batched
         self._as_role: Mapping[str, Served] = {role: replace(worker.served, role=role) for role in ROLES}
-        self._limits = Limits(settings().max_upload_mb * MIB, settings().max_inputs, settings().allow_url_inputs)
+        self._limits = limits = Limits(
+            settings().max_upload_mb * MIB, settings().max_inputs, settings().allow_url_inputs
+        )
+
+        self.tasks = Tasks(spec, worker.served, limits, self._who)
+
+    def _who(self, request: Request) -> tuple[str, str]:
+        """Caller and role."""
+        caller = request.headers.get(CALLER) or (request.client.host if request.client else "")
+        return caller, self._as_role.get(request.headers.get(ROLE, ""), self.worker.served).role
 
     def endpoint(self, wants_of: Wants) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
@@ -112,7 +123,7 @@ class _Service:
                 expected=f"one file, or Accept: {JSON}",
                 mend="send them one by one, or ask for JSON",
             )
-        asked = Asked(request.headers.get(CALLER) or (request.client.host if request.client else ""), served.role)
+        asked = Asked(*self._who(request))
         caller = _Caller(request)
         try:
             if not upload.several:

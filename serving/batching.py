@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,8 @@ class Batcher:
 
     def _lead(self, own: _Waiting) -> None:
         with self._lock:
-            some = [self._line.popleft() for _ in range(self._pace.best(len(self._line)))]
+            alike = sum(1 for _ in takewhile(lambda one: one.batch.shape == own.batch.shape, self._line))
+            some = [self._line.popleft() for _ in range(self._pace.best(alike))]
         assert some[0] is own
         try:
             self._run(some)

@@ -14,6 +14,7 @@ from serving import examples
 from serving.json_inputs import INPUT, INPUTS, URL, URLS
 from serving.negotiation import JPEG, JSON, NPY, rendered, short_name
 from serving.schema import prediction_schema
+from serving.tasks import documentation as tasks
 from serving.uploads import FIELD, MULTIPART
 from serving.worker import Served
 
@@ -55,6 +56,9 @@ class _Operation:
 
 def openapi(spec: ModelSpec, served: Served) -> dict[str, Any]:
     """An OpenAPI 3.1 document. Its server address is relative, so that it also holds behind the router."""
+    posts = {f"/{one.name}": {"post": _post(spec, one)} for one in _operations(spec)}
+    predict = posts["/predict"]["post"]
+    answers = predict["responses"]["200"]["content"]
     return {
         "openapi": "3.1.0",
         "info": {
@@ -64,7 +68,8 @@ def openapi(spec: ModelSpec, served: Served) -> dict[str, Any]:
         },
         "servers": [{"url": "./", "description": "this version"}],
         "paths": {
-            **{f"/{one.name}": {"post": _post(spec, one)} for one in _operations(spec)},
+            **posts,
+            **tasks.paths(predict["requestBody"], answers, spec.media_out),
             "/schema": {"get": _schema()},
             "/healthz": {"get": _probe("healthz", "The process is alive", {})},
             "/livez": {"get": _probe("livez", "The process is alive", {})},
@@ -83,6 +88,7 @@ def openapi(spec: ModelSpec, served: Served) -> dict[str, Any]:
                 "Embedding": _embedding(),
                 "Results": _results(),
                 "Json": _json_body(),
+                "Task": tasks.SCHEMA,
                 "Error": _error(),
             }
         },

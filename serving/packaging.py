@@ -22,8 +22,15 @@ from registry.settings import settings
 from serving.service import BUNDLE, RELEASE
 from serving.worker import Served
 
-ROOTS = ("serving.launch", "serving.service", "serving.models", "monitoring.models", "monitoring.log")
-MIGRATIONS = ("serving/migrations", "monitoring/migrations")
+ROOTS = (
+    "serving.launch",
+    "serving.service",
+    "serving.models",
+    "serving.tasks.models",
+    "monitoring.models",
+    "monitoring.log",
+)
+MIGRATIONS = ("serving/migrations", "serving/tasks/migrations", "monitoring/migrations")
 # Imported by Starlette and uvicorn when they are there, so no import of ours names them.
 ALSO = ("python-multipart", "uvloop", "httptools")
 BUILD_LIMIT_S = 120

@@ -17,9 +17,11 @@ from registry import catalog
 from registry.bundle import open_bundle
 from registry.errors import BadInput, MissingService, VisionloopError
 from registry.media import Prediction
+from registry.parts import Told
 from registry.predictor import Predictor
 from registry.runtime import default_threads
 from registry.settings import settings
+from registry.spec import ModelSpec
 from registry.vision import media_types
 from serving.admission import Line
 from serving.batching import SIZES, BatchingPredictor
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from monitoring.log import PredictionLog
     from registry.bundle import Manifest
     from registry.vision.explain import Explanation
+    from serving.tasks.runner import Runner
 
 logger = logging.getLogger("visionloop.serving")
 
@@ -107,12 +110,13 @@ class Worker:
         self._on_failure = on_failure
         self._predictor: Predictor | None = None
         self._log: PredictionLog | None = None
+        self._tasks: Runner | None = None
         self._findings: dict[str, Any] | None = None
         self.on_batch: Callable[[int], None] = lambda size: None
         # As many calls at once as there are cores: one decodes while the network of another runs. Pictures are small
         # and one element each, so more of them may be under way: those that wait for the network share its next batch.
         cores = settings().threads or default_threads()
-        slots = max(cores, SIZES[-1]) if JPEG in catalog.get(served.model).media_in else cores
+        slots = max(cores, SIZES[-1]) if JPEG in self.spec.media_in else cores
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="predict")
         self._heavy = ThreadPoolExecutor(cores, thread_name_prefix="predict-heavy")
         self.line = Line(slots, settings().max_waiting, settings().request_timeout_s)
@@ -126,10 +130,16 @@ class Worker:
     def stop(self) -> None:
         """Lets running calls finish and writes out the log."""
         self.ready = False
+        if self._tasks is not None:
+            self._tasks.stop()
         for pool in (self._pool, self._heavy):
             pool.shutdown(wait=True, cancel_futures=True)
         if self._log is not None:
             self._log.close(timeout_s=10)
+
+    @property
+    def spec(self) -> ModelSpec:
+        return catalog.get(self.served.model)
 
     @property
     def manifest(self) -> Manifest:
@@ -152,6 +162,7 @@ class Worker:
 
     def _load(self) -> None:
         from monitoring.log import PredictionLog
+        from serving.tasks.runner import Runner
 
         began = time.perf_counter()
         try:
@@ -168,6 +179,8 @@ class Worker:
             return
         self._predictor, self._log = predictor, log
         self.ready = True
+        self._tasks = Runner(self)
+        self._tasks.start()
         log.start()  # after: it loads the database's ORM, and what is recorded before it waits on disk
         logger.info(
             "%s version %d is ready: %d golden samples passed, %.1f s after loading began",
@@ -200,7 +213,7 @@ class Worker:
         limit = settings().request_timeout_s
         watch, waits = Stopwatch(limit), self.line.waiting > 0
         pool = self._heavy if wants.explain or media_types.is_video(body) else self._pool
-        call = asyncio.get_running_loop().run_in_executor(pool, self._predict, body, wants, asked, watch)
+        call = asyncio.get_running_loop().run_in_executor(pool, self.predict_now, body, wants, asked, watch)
         try:
             if not waits:
                 await asyncio.wait((call,), timeout=min(UNWATCHED_S, limit))
@@ -230,7 +243,15 @@ class Worker:
             mend="try again, send a smaller input, or raise request_timeout_s",
         )
 
-    def _predict(self, body: bytes, wants: Wanted, asked: Asked, watch: Stopwatch) -> Answered:
+    def predict_now(self, body: bytes, wants: Wanted, asked: Asked, watch: Told) -> Answered:
+        """Predicts one input in this thread and logs it.
+
+        Args:
+            watch: told of the progress through a video; what it raises ends the work.
+
+        Raises:
+            BadInput, UnsupportedMedia, TooLarge: the input's own fault.
+        """
         assert self._predictor is not None
         began, identity = time.perf_counter(), uuid.uuid4().hex
         try:

@@ -1,0 +1,83 @@
+"""The part of a service's OpenAPI document that is about tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from serving.negotiation import JSON, short_name
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["id", "model", "state", "done", "total", "attempts"],
+    "properties": {
+        "id": {"type": "string"},
+        "model": {"type": "string"},
+        "state": {"enum": ["queued", "running", "done", "failed", "cancelled"]},
+        "done": {"type": "integer", "description": "frames of a video, else files"},
+        "total": {"type": "integer"},
+        "attempts": {"type": "integer", "description": "how often a service began it"},
+        "media": {"type": ["string", "null"], "description": "of the result"},
+        "error": {"type": ["object", "null"], "description": "why it failed, as an answer would tell it"},
+        "created": {"type": ["string", "null"], "format": "date-time"},
+        "begun": {"type": ["string", "null"], "format": "date-time"},
+        "finished": {"type": ["string", "null"], "format": "date-time"},
+    },
+}
+_TASK = {JSON: {"schema": {"$ref": "#/components/schemas/Task"}}}
+_ERROR = {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
+_ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def paths(body: Mapping[str, Any], answers: Mapping[str, Any], offers: Sequence[str]) -> dict[str, Any]:
+    """Paths by name.
+
+    Args:
+        body: the request body of a prediction.
+        answers: content of its answer, by media type.
+    """
+    submitted = {"description": "Submitted; Location says where to look", "content": _TASK}
+    form = {"type": "string", "enum": [short_name(media) for media in offers]}
+    return {
+        "/tasks": {
+            "post": {
+                "operationId": "submit",
+                "summary": "Submit what takes longer than a caller waits for: a long video, many files",
+                "description": "As `predict`. The task survives a restart of the service.",
+                "parameters": [
+                    {"name": "format", "in": "query", "description": "Format of the result", "schema": form},
+                ],
+                "requestBody": body,
+                "responses": {"202": submitted, **_refused(406, 413, 415, 422, 500, 503, 507)},
+            }
+        },
+        "/tasks/{id}": {
+            "get": {
+                "operationId": "task",
+                "summary": "How far a task is",
+                "parameters": [_ID],
+                "responses": {"200": {"description": "It", "content": _TASK}, **_refused(404, 503)},
+            },
+            "delete": {
+                "operationId": "cancel",
+                "summary": "Cancel a task, or remove one that is over with its files",
+                "parameters": [_ID],
+                "responses": {"200": {"description": "As it was left", "content": _TASK}, **_refused(404, 503)},
+            },
+        },
+        "/tasks/{id}/result": {
+            "get": {
+                "operationId": "result",
+                "summary": "The result of a task that is done; of one that failed, the error",
+                "parameters": [_ID],
+                "responses": {
+                    "200": {"description": "As `predict` would have answered", "content": dict(answers)},
+                    **_refused(404, 409, 413, 415, 422, 500, 503),
+                },
+            }
+        },
+    }
+
+
+def _refused(*statuses: int) -> dict[str, Any]:
+    return {str(status): {"description": "See `error`", "content": _ERROR} for status in statuses}

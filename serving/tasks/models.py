@@ -1,0 +1,41 @@
+"""The table of tasks. Import only after `registry.database.setup()`. Times are UTC."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+
+class Task(models.Model):
+    """One submitted request; its files lie in `var/tasks/<id>/`."""
+
+    id = models.CharField(primary_key=True, max_length=32)  # uuid4, hex: whoever knows it may ask for it
+    model = models.CharField(max_length=64)
+    version = (
+        models.IntegerField()
+    )  # that it was submitted to; another works on it only when that one is served no more
+    caller = models.CharField(max_length=128, blank=True)
+    role = models.CharField(max_length=16)
+    wants = models.JSONField()  # fields of serving.negotiation.Wanted
+    inputs = models.IntegerField()  # files input-0, input-1, ...
+    several = models.BooleanField()
+    state = models.CharField(max_length=16)  # queued, running, done, failed, cancelled
+    done = models.IntegerField(default=0)  # frames of a video, else inputs
+    total = models.IntegerField(default=0)
+    attempts = models.IntegerField(default=0)
+    owner = models.CharField(max_length=32, blank=True)  # of the process that works on it
+    lease = models.DateTimeField(null=True)  # until then it is the owner's; then anyone's
+    media = models.CharField(max_length=64, blank=True)  # of the result
+    headers = models.JSONField(default=dict)  # of the result
+    error = models.JSONField(null=True)
+    created = models.DateTimeField()
+    begun = models.DateTimeField(null=True)
+    finished = models.DateTimeField(null=True)
+
+    class Meta:
+        app_label = "tasks"
+        indexes: ClassVar = [models.Index(fields=["model", "state", "created"])]
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.model} {self.state}"

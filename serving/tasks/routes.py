@@ -1,0 +1,133 @@
+"""Tasks over HTTP: submit, look, fetch, cancel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from registry.errors import BadInput, MissingService, Refused
+from registry.spec import ModelSpec
+from serving import answers
+from serving.negotiation import JSON, wanted
+from serving.tasks import store
+from serving.uploads import Limits, read_upload
+
+if TYPE_CHECKING:
+    from serving.tasks.models import Task
+    from serving.worker import Served
+
+_T = TypeVar("_T")
+Who = Callable[[Request], tuple[str, str]]
+"""Caller and role of a request."""
+
+
+class Tasks:
+    """The endpoints of one model's tasks."""
+
+    def __init__(self, spec: ModelSpec, served: Served, limits: Limits, who: Who) -> None:
+        self._spec, self._served, self._limits, self._who = spec, served, limits, who
+        self._headers = answers.version_headers(served)
+        # Django's connections belong to a thread: one thread, one connection.
+        self._database = ThreadPoolExecutor(1, thread_name_prefix="tasks-api")
+
+    @property
+    def routes(self) -> list[Route]:
+        return [
+            Route("/tasks", self._endpoint(self.submit), methods=["POST"]),
+            Route("/tasks/{id}", self._endpoint(self.look), methods=["GET"]),
+            Route("/tasks/{id}", self._endpoint(self.cancel), methods=["DELETE"]),
+            Route("/tasks/{id}/result", self._endpoint(self.result), methods=["GET"]),
+        ]
+
+    async def submit(self, request: Request) -> Response:
+        wants = wanted(request.headers.get("accept"), request.query_params, self._spec.media_out)
+        upload = await read_upload(request, self._spec.media_in, self._limits)
+        bodies = [one for one in upload.inputs if isinstance(one, bytes)]
+        for one in upload.inputs:
+            if isinstance(one, BadInput):
+                raise one
+        if upload.several and wants.media != JSON:
+            raise BadInput(
+                f"several files were sent, and {wants.media} holds the answer to one",
+                expected=f"one file, or Accept: {JSON}",
+                mend="submit them one by one, or ask for JSON",
+            )
+        caller, role = self._who(request)
+        task = await self._in_database(
+            lambda: store.submit(self._spec.name, self._served.version, wants, caller, role, bodies, upload.several)
+        )
+        place = f"{request.url.path.rstrip('/').rpartition('/')[2]}/{task.id}"
+        return JSONResponse(_told(task), 202, {**self._headers, "Location": place, "Retry-After": "1"})
+
+    async def look(self, request: Request) -> Response:
+        task = await self._in_database(lambda: store.find(self._spec.name, request.path_params["id"]))
+        return JSONResponse(_told(task), headers=self._headers)
+
+    async def cancel(self, request: Request) -> Response:
+        task = await self._in_database(lambda: store.cancel(self._spec.name, request.path_params["id"]))
+        return JSONResponse(_told(task), headers=self._headers)
+
+    async def result(self, request: Request) -> Response:
+        task = await self._in_database(lambda: store.find(self._spec.name, request.path_params["id"]))
+        if task.state == "failed":
+            error = dict(task.error or {})
+            return JSONResponse(error, error.get("status", 500), self._headers)
+        if task.state != "done":
+            raise Refused(
+                f"the task is {task.state}",
+                expected="a task that is done",
+                mend="submit it again" if task.state == "cancelled" else "ask GET tasks/{id} how far it is",
+            )
+        content = await self._in_database(store.result_file(task.id, task.owner).read_bytes)
+        return Response(content, headers={**task.headers, "Content-Type": task.media})
+
+    def _endpoint(self, answer: Callable[[Request], Any]) -> Callable[[Request], Any]:
+        async def endpoint(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except Exception as error:
+                return answers.refusal(error, self._headers)
+
+        return endpoint
+
+    async def _in_database(self, work: Callable[[], _T]) -> _T:
+        """Raises MissingService when the database is away."""
+        from django.db import DatabaseError
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._database, work)
+        except DatabaseError as error:
+            raise MissingService(
+                "the database of tasks does not answer", expected="a database", mend="try again in a moment"
+            ) from error
+        except FileNotFoundError as error:
+            raise Refused(
+                "the result is gone", expected="a task within retention_days", mend="submit it again"
+            ) from error
+
+
+def _told(task: Task) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "model": task.model,
+        "state": task.state,
+        "done": task.done,
+        "total": task.total,
+        "attempts": task.attempts,
+        "media": task.media or None,
+        "error": task.error,
+        "created": _time(task.created),
+        "begun": _time(task.begun),
+        "finished": _time(task.finished),
+    }
+
+
+def _time(when: datetime | None) -> str | None:
+    return when.isoformat() if when else None

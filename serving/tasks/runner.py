@@ -1,0 +1,167 @@
+"""Works on the tasks of a model, one at a time, beside the requests that are waited for.
+
+A task is held by a lease that is prolonged while the service lives. When the service dies, the lease runs out, and the
+service that comes next, or another one of the model, begins the task anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+
+from registry.errors import BadInput
+from registry.parts import Told
+from serving.negotiation import Wanted
+from serving.tasks import store
+
+if TYPE_CHECKING:
+    from serving.tasks.models import Task
+    from serving.worker import Answered, Asked, Worker
+
+logger = logging.getLogger("visionloop.tasks")
+
+EVERY_S = 0.5
+BEAT_S = 1.0
+PRUNE_EVERY_S = 600.0
+AWAY_S = 5.0
+
+
+class Lost(Exception):
+    """The task was cancelled, or another service has it."""
+
+
+class Runner:
+    """One thread that works, and while it works one that keeps the lease."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._owner = uuid.uuid4().hex
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tasks", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """What runs is given up and left to the next service, from its beginning."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        prune_at, away = 0.0, False
+        while not self._stop.is_set():
+            try:
+                task = store.claim(self._worker.served.model, self._worker.served.version, self._owner)
+                if time.monotonic() >= prune_at:
+                    prune_at = time.monotonic() + PRUNE_EVERY_S
+                    store.prune()
+                away = False
+            except Exception as error:  # the database's troubles pass
+                if not away:
+                    logger.warning("the database is away, tasks wait: %s", error)
+                away, task = True, None
+                _close_connection()
+            if task is not None:
+                self._work(task)
+            else:
+                self._stop.wait(AWAY_S if away else EVERY_S)
+
+    def _work(self, task: Task) -> None:
+        progress = _Progress(task, self._owner, self._stop)
+        progress.start()
+        try:
+            content, media, headers = self._answer(task, progress)
+            store.finish(task.id, self._owner, content, media, headers)
+        except Lost:
+            logger.info("task %s was cancelled, or is left to another service", task.id)
+        except Exception as error:
+            if not isinstance(error, BadInput):
+                logger.exception("task %s failed", task.id)
+            with suppress(Exception):  # else the lease runs out, and it is tried again
+                store.fail(task.id, self._owner, store.error_of(error))
+        finally:
+            progress.end()
+
+    def _answer(self, task: Task, progress: _Progress) -> tuple[bytes, str, dict[str, str]]:
+        from serving import answers
+        from serving.worker import Asked
+
+        began, wants = time.perf_counter(), Wanted(**task.wants)
+        served, asked = replace(self._worker.served, role=task.role), Asked(task.caller, task.role)
+        found: list[Any] = []
+        for n in range(task.inputs):
+            body = (store.folder(task.id) / f"input-{n}").read_bytes()
+            progress.began(n, task.inputs)
+            found.append(self._one(body, wants, asked, progress, task.several))
+        response: Response
+        if task.several:
+            response = answers.answers(found, wants, served, 1000 * (time.perf_counter() - began))
+        else:
+            response = answers.answer(found[0], wants, served, self._worker.spec)
+        kept = {
+            name: value for name, value in response.headers.items() if name not in ("content-length", "content-type")
+        }
+        return bytes(response.body), response.headers["content-type"], kept
+
+    def _one(self, body: bytes, wants: Wanted, asked: Asked, told: Told, several: bool) -> Answered | BaseException:
+        try:
+            return self._worker.predict_now(body, wants, asked, told)
+        except BadInput as error:
+            if not several:
+                raise
+            return error
+
+
+class _Progress:
+    """How far a task is: told by the work, written down every `BEAT_S` by a thread. The work ends when it is lost."""
+
+    def __init__(self, task: Task, owner: str, stop: threading.Event) -> None:
+        self._task, self._owner, self._stopping = task, owner, stop
+        self._at = (0, task.total)
+        self._input = (0, 1)
+        self._lost = False
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="task-lease", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def began(self, number: int, count: int) -> None:
+        """Input `number` of `count` begins. Raises Lost."""
+        self._input = (number, count)
+        self._note(number, count)
+
+    def __call__(self, done: int, total: int) -> None:
+        """A frame is done. Raises Lost."""
+        if self._input[1] == 1:
+            self._note(done, total)
+        else:
+            self._note(*self._input)
+
+    def _note(self, done: int, total: int) -> None:
+        self._at = (done, total)
+        if self._lost or self._stopping.is_set():
+            raise Lost
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_S):
+            with suppress(Exception):  # the database may be away for less than the lease
+                self._lost = not store.beat(self._task.id, self._owner, *self._at)
+        _close_connection()
+
+
+def _close_connection() -> None:
+    from django.db import connection
+
+    with suppress(Exception):
+        connection.close()

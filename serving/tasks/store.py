@@ -1,0 +1,172 @@
+"""Tasks on disk and in the database. Every change of state is one conditional update, so that two services of a model,
+or one that comes back from the dead, never both hold a task."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry import database
+from registry.errors import NotFound, VisionloopError
+from registry.files import disk_errors, write_file
+from registry.settings import settings
+from serving.negotiation import Wanted
+
+if TYPE_CHECKING:
+    from serving.tasks.models import Task
+
+LEASE_S = 10.0
+ATTEMPTS = 3
+OVER = ("done", "failed", "cancelled")
+
+
+def folder(identity: str) -> Path:
+    return settings().var / "tasks" / identity
+
+
+def result_file(identity: str, owner: str) -> Path:
+    """One that lost its task while it slept must not write over the result of the one that took over."""
+    return folder(identity) / f"result-{owner}"
+
+
+def submit(
+    model: str, version: int, wants: Wanted, caller: str, role: str, bodies: Sequence[bytes], several: bool
+) -> Task:
+    """Keeps the inputs, then the task. Raises StorageError when the disk is full."""
+    database.setup()
+    from serving.tasks.models import Task
+
+    identity = uuid.uuid4().hex
+    with disk_errors(folder(identity)):
+        for n, body in enumerate(bodies):
+            write_file(folder(identity) / f"input-{n}", body)
+    return Task.objects.create(
+        id=identity,
+        model=model,
+        version=version,
+        caller=caller[:128],
+        role=role,
+        wants=asdict(wants),
+        inputs=len(bodies),
+        several=several,
+        state="queued",
+        total=len(bodies),
+        created=_now(),
+    )
+
+
+def find(model: str, identity: str) -> Task:
+    """Raises NotFound."""
+    database.setup()
+    from serving.tasks.models import Task
+
+    task = Task.objects.filter(model=model, id=identity).first()
+    if task is None:
+        raise NotFound(
+            f"there is no task {identity[:40]!r} of {model}",
+            expected="an id that POST tasks answered",
+            mend="finished tasks are kept for retention_days; submit it again",
+        )
+    return task
+
+
+def claim(model: str, version: int, owner: str) -> Task | None:
+    """The oldest task that nobody works on, now the `owner`'s for `LEASE_S`; None if there is none.
+
+    It is one of this version's, or of a version that has no service any more: a canary, or an old version that is kept
+    warm, must not answer what the champion was asked.
+    One that was begun `ATTEMPTS` times and never finished fails: it would take down the next service, too.
+    """
+    database.setup()
+    from django.db.models import Q
+
+    from serving.models import Endpoint
+    from serving.tasks.models import Task
+
+    now = _now()
+    free = Q(state="queued") | Q(state="running", lease__lt=now)
+    served = Endpoint.objects.filter(model=model, retired=None).values("version")
+    ours = Q(version=version) | ~Q(version__in=served)
+    for task in Task.objects.filter(free, ours, model=model).order_by("created")[:8]:
+        same = Task.objects.filter(id=task.id, state=task.state, owner=task.owner, lease=task.lease)
+        if task.attempts >= ATTEMPTS:
+            told = {"error": "InternalError", "found": f"the service ended {ATTEMPTS} times while it worked on this"}
+            same.update(state="failed", finished=now, error={**told, "status": 500})
+            continue
+        lease = now + timedelta(seconds=LEASE_S)
+        if same.update(state="running", owner=owner, lease=lease, attempts=task.attempts + 1, begun=now, done=0):
+            return find(model, task.id)
+    return None
+
+
+def beat(identity: str, owner: str, done: int, total: int) -> bool:
+    """Prolongs the lease and notes the progress; False if the task was cancelled, or another owner has it."""
+    from serving.tasks.models import Task
+
+    mine = Task.objects.filter(id=identity, owner=owner, state="running")
+    return bool(mine.update(lease=_now() + timedelta(seconds=LEASE_S), done=done, total=total))
+
+
+def finish(identity: str, owner: str, result: bytes, media: str, headers: dict[str, str]) -> bool:
+    """Keeps the result; False, and nothing changes, if the task is the owner's no more."""
+    from django.db.models import F
+
+    from serving.tasks.models import Task
+
+    mine = Task.objects.filter(id=identity, owner=owner, state="running")
+    if not mine.exists():
+        return False
+    with disk_errors(folder(identity)):
+        write_file(result_file(identity, owner), result)
+    changes = {"state": "done", "media": media, "headers": headers, "finished": _now(), "done": F("total")}
+    return bool(mine.update(**changes))
+
+
+def fail(identity: str, owner: str, error: dict[str, Any]) -> None:
+    from serving.tasks.models import Task
+
+    mine = Task.objects.filter(id=identity, owner=owner, state="running")
+    mine.update(state="failed", finished=_now(), error=error)
+
+
+def cancel(model: str, identity: str) -> Task:
+    """Ends a task that is not over; the files of one that is are removed with it. Raises NotFound."""
+    from serving.tasks.models import Task
+
+    task = find(model, identity)
+    if task.state in OVER:
+        _remove(task)
+        return task
+    Task.objects.filter(id=identity).exclude(state__in=OVER).update(state="cancelled", finished=_now())
+    return find(model, identity)
+
+
+def prune() -> None:
+    """Removes what was finished longer ago than inputs are kept."""
+    from serving.tasks.models import Task
+
+    old = _now() - timedelta(days=settings().retention_days)
+    for task in Task.objects.filter(state__in=OVER, finished__lt=old):
+        _remove(task)
+
+
+def error_of(error: Exception) -> dict[str, Any]:
+    """As an answer would tell it, with its status."""
+    if isinstance(error, VisionloopError):
+        return {**error.to_json(), "status": error.http_status}
+    told = "the service failed on this task; its log says why"
+    return {"error": "InternalError", "found": told, "expected": "", "mend": "submit it again", "status": 500}
+
+
+def _remove(task: Task) -> None:
+    shutil.rmtree(folder(task.id), ignore_errors=True)
+    task.delete()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,208 @@
+"""Tasks: submitted, looked at, fetched, cancelled; and a service that is killed in the middle of one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from registry import catalog
+from registry.closure import project_folder
+from registry.vision.picture import to_jpeg
+from serving import deploy, packaging
+from serving.tasks import store
+from tests.clips import make_clip, scene
+from tests.detector_bundle import make_detector_bundle
+from tests.serving.conftest import Numbered, Processes, Running
+from tests.serving.local_api import answering
+
+MODEL = "object_detection"
+PICTURE = to_jpeg(scene(1, 160, 120))
+FRAMES = 160
+
+
+@pytest.fixture(scope="module")
+def client(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A service whose network takes a while."""
+    spec = catalog.get(MODEL)
+    bundle = make_detector_bundle(tmp_path_factory.mktemp("tasks") / "bundle", spec, work=20)
+    with answering(spec, bundle.path) as (address, _), httpx.Client(base_url=address, timeout=60) as one:
+        yield one
+
+
+def until(client: httpx.Client, identity: str, wanted: Callable[[dict[str, Any]], bool], within_s: float = 90) -> Any:
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        found = client.get(f"/tasks/{identity}").json()
+        if wanted(found):
+            return found
+        time.sleep(0.05)
+    return pytest.fail(f"not within {within_s} s: {found}")
+
+
+def is_over(task: dict[str, Any]) -> bool:
+    return task["state"] in store.OVER
+
+
+def test_a_task_gives_what_the_prediction_gives(client: httpx.Client) -> None:
+    answer = client.post("/tasks", content=PICTURE, headers={"X-Release-Role": "canary"})
+    assert answer.status_code == 202
+    task = answer.json()
+    assert answer.headers["location"] == f"tasks/{task['id']}"
+    assert task["state"] in ("queued", "running")
+    assert until(client, task["id"], is_over)["state"] == "done"
+    result = client.get(f"/tasks/{task['id']}/result")
+    plain = client.post("/predict", content=PICTURE).json()
+    assert result.status_code == 200
+    assert result.json()["detections"] == plain["detections"] != []
+    assert result.headers["x-prediction-id"] == result.json()["id"]
+    assert result.json()["role"] == result.headers["x-release-role"] == "canary"
+
+
+def test_a_video_shows_its_progress_and_comes_back_as_a_video(client: httpx.Client) -> None:
+    identity = client.post("/tasks?format=webm", content=make_clip(FRAMES, (192, 128))).json()["id"]
+    seen = until(client, identity, lambda task: 0 < task["done"] < task["total"] or is_over(task))
+    assert seen["total"] == FRAMES, seen
+    assert client.get(f"/tasks/{identity}/result").status_code == 409
+    assert until(client, identity, is_over)["state"] == "done"
+    result = client.get(f"/tasks/{identity}/result")
+    assert result.headers["content-type"] == "video/webm"
+    assert result.content[:4] == b"\x1aE\xdf\xa3"
+    assert client.get(f"/tasks/{identity}").json()["done"] == FRAMES
+
+
+def test_several_files_are_one_task(client: httpx.Client) -> None:
+    files = [("file", ("a.jpg", body)) for body in (PICTURE, b"a letter", PICTURE)]
+    identity = client.post("/tasks", files=files).json()["id"]
+    assert until(client, identity, is_over)["state"] == "done"
+    results = client.get(f"/tasks/{identity}/result").json()["results"]
+    assert results[0]["detections"] == results[2]["detections"] != []
+    assert results[1]["status"] == 422
+
+
+def test_a_bad_file_fails_with_what_the_prediction_would_have_said(client: httpx.Client) -> None:
+    identity = client.post("/tasks", content=b"a letter, not a picture").json()["id"]
+    task = until(client, identity, is_over)
+    assert (task["state"], task["error"]["status"]) == ("failed", 422)
+    result = client.get(f"/tasks/{identity}/result")
+    assert (result.status_code, result.json()["error"]) == (422, "BadInput")
+    assert "not a picture" in result.json()["found"]
+
+
+@pytest.mark.parametrize("at_work", [True, False])
+def test_a_cancelled_task_ends_and_the_next_one_runs(client: httpx.Client, at_work: bool) -> None:
+    clip = make_clip(2000, (192, 128), encoder={"preset": "ultrafast"})
+    identity = client.post("/tasks", content=clip).json()["id"]
+    if at_work:
+        until(client, identity, lambda task: task["done"] > 0)
+    assert client.delete(f"/tasks/{identity}").json()["state"] == "cancelled"
+    assert client.get(f"/tasks/{identity}/result").status_code == 409
+    following = client.post("/tasks", content=PICTURE).json()["id"]
+    assert until(client, following, is_over, within_s=15)["state"] == "done"
+    assert client.get(f"/tasks/{identity}").json()["state"] == "cancelled"
+
+
+def test_a_finished_task_is_deleted_with_its_files(client: httpx.Client) -> None:
+    identity = client.post("/tasks", content=PICTURE).json()["id"]
+    until(client, identity, is_over)
+    assert store.folder(identity).is_dir()
+    assert client.delete(f"/tasks/{identity}").status_code == 200
+    assert client.get(f"/tasks/{identity}").status_code == 404
+    assert not store.folder(identity).exists()
+
+
+@pytest.mark.parametrize("path", ["/tasks/none", "/tasks/none/result", "/tasks/..%2f..%2fvisionloop.db"])
+def test_a_task_that_there_is_not(client: httpx.Client, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"", {}, 422),
+        (PICTURE, {"Content-Type": "text/plain"}, 415),
+        (PICTURE, {"Accept": "text/csv"}, 406),
+        (b"{}", {"Content-Type": "application/json"}, 422),
+    ],
+)
+def test_what_cannot_be_submitted_is_refused_at_once(
+    client: httpx.Client, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    answer = client.post("/tasks", content=body, headers=headers)
+    assert (answer.status_code, bool(answer.json()["mend"])) == (status, True)
+
+
+def test_one_of_two_services_gets_a_task_and_keeps_it_while_it_lives(client: httpx.Client) -> None:
+    from serving.negotiation import Wanted
+
+    task = store.submit("weapon_detection", 1, Wanted("application/json"), "me", "champion", [PICTURE], False)
+    claimed = [store.claim("weapon_detection", 1, owner) for owner in ("first", "second")]
+    assert [one and one.id for one in claimed] == [task.id, None]
+    assert store.beat(task.id, "first", 0, 1)
+    assert not store.beat(task.id, "second", 0, 1)
+    assert not store.finish(task.id, "second", b"x", "text/plain", {})
+    assert store.finish(task.id, "first", b"x", "text/plain", {})
+    assert store.result_file(task.id, "first").read_bytes() == b"x"
+
+
+def test_another_version_works_on_a_task_only_when_its_own_has_no_service(client: httpx.Client) -> None:
+    from serving import releases
+    from serving.negotiation import Wanted
+
+    releases.announce("weapon_detection", 7, "http://127.0.0.1:1", "none", None)
+    task = store.submit("weapon_detection", 7, Wanted("application/json"), "me", "champion", [PICTURE], False)
+    assert store.claim("weapon_detection", 8, "other") is None
+    releases.retire("weapon_detection", 7)
+    claimed = store.claim("weapon_detection", 8, "other")
+    assert claimed is not None
+    assert claimed.id == task.id
+
+
+def test_a_task_that_kills_its_service_is_given_up_at_last(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from serving.negotiation import Wanted
+
+    monkeypatch.setattr(store, "LEASE_S", -1.0)
+    task = store.submit("weapon_detection", 1, Wanted("application/json"), "me", "champion", [PICTURE], False)
+    owners = [store.claim("weapon_detection", 1, str(n)) is not None for n in range(store.ATTEMPTS + 1)]
+    assert owners == [True] * store.ATTEMPTS + [False]
+    found = store.find("weapon_detection", task.id)
+    assert (found.state, found.error["status"]) == ("failed", 500)
+
+
+def test_a_task_survives_the_death_of_its_service(project: Path, processes: Processes, tmp_path: Path) -> None:
+    bundle = make_detector_bundle(project / "mortal", catalog.get(MODEL), work=12)
+    tag = packaging.package(Numbered(MODEL, 5), bundle)
+    # A database of its own: other services of the model would rightly take the task over first.
+    env = packaging.serve_environment() | {"VISIONLOOP_VAR": str(tmp_path / "var")}
+    migrate = [sys.executable, "-c", "from registry import database; database.migrate()"]
+    subprocess.run(migrate, env=env, cwd=project_folder(), check=True)
+
+    def start(name: str) -> Running:
+        port = deploy.free_port()
+        return processes.start(name, packaging.serve_command(tag, port), env, f"http://127.0.0.1:{port}/readyz")
+
+    first = start("mortal-1")
+    with httpx.Client(base_url=first.url, timeout=60) as client:
+        identity = client.post("/tasks", content=make_clip(FRAMES, (96, 64))).json()["id"]
+        until(client, identity, lambda task: task["done"] > 0)
+    os.kill(first.pid, signal.SIGKILL)
+    first.process.wait(10)
+    second = start("mortal-2")
+    with httpx.Client(base_url=second.url, timeout=60) as client:
+        task = until(client, identity, is_over)
+        assert (task["state"], task["attempts"]) == ("done", 2)
+        found = client.get(f"/tasks/{identity}/result").json()
+    assert found["frames"] == FRAMES
+    processes.stop("mortal-2")
