@@ -147,11 +147,19 @@ def promote(
 
 
 def roll_back(
-    model: str, starter: Starter, router: str | None = None, *, who: str = "", why: str = "", **expected: Any
+    model: str,
+    starter: Starter,
+    router: str | None = None,
+    *,
+    who: str = "",
+    why: str = "",
+    clean: bool = True,
+    **expected: Any,
 ) -> Plan:
     """Gives all traffic to the champion where a second version is being tried, else to the version before it.
 
     Args:
+        clean: stop what is not wanted any more, which takes as long as its last request; else `tidy` does.
         expected: as for `promote`.
 
     Raises:
@@ -177,7 +185,8 @@ def roll_back(
         columns["state"] = "rolled_back"
     changed = releases.change(model, "rollback", who, why, **columns, **expected)
     follow(changed, router)
-    tidy(model, starter, router)
+    if clean:
+        tidy(model, starter, router)
     return changed
 
 

@@ -174,10 +174,8 @@ def _rollback(asked: Asked) -> None:
     """The traffic first, which is a change in the database; the alias in MLflow after it."""
     asked.refuse(0)
     prepare(local=False)
-    from flows import steps
     from flows.stack.control import Stack
     from registry import database
-    from registry.versions import Versions
     from serving import deploy, releases
 
     database.setup()
@@ -186,12 +184,17 @@ def _rollback(asked: Asked) -> None:
     leaves = None if before is None else before.challenger if before.two else before.champion
     if before is not None and (before.two or before.previous is not None):
         try:
-            changed = deploy.roll_back(asked.model, Stack(), why=asked.why)
+            changed = deploy.roll_back(asked.model, Stack(), why=asked.why, clean=False)
             click.echo(f"{said(changed)} ({time.perf_counter() - began:.1f} s)")
+            deploy.tidy(asked.model, Stack())
         except NotFound:  # no longer warm
+            from flows import steps
+
             back = _version(asked.model, str(before.previous))
             with telling():
                 steps.release(back, steps.package(back))
+        from flows import steps  # not before: its imports would hold the traffic up
+
         now = releases.plan(asked.model)
         try:
             if leaves and now and steps.return_alias(asked.model, leaves, now.champion):
@@ -199,6 +202,9 @@ def _rollback(asked: Asked) -> None:
         except MissingService as error:  # the traffic is what counts, and that has been moved
             click.echo(f"the registry's alias stays as it was: {error.found}", err=True)
         return
+    from flows import steps
+    from registry.versions import Versions
+
     with telling() as console:
         found = Versions().roll_back(asked.model)
         steps.release(found, steps.package(found))
