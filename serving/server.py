@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.worker import Worker
 
-LEAVING_S = 0.5
+LEAVING_S = 1.0
 """From the first SIGTERM until no connection is taken any more, for whoever asks /readyz to send requests elsewhere.
 Answers in it close their connection, so that no request is on its way on one when it is closed."""
 
