@@ -31,7 +31,7 @@ def service_spec(tag: str, port: int) -> ProcessSpec:
         env={**packaging.serve_environment(), "PYTHONPATH": ""},
         ready_url=f"{address}/readyz",
         url=address,
-        grace_s=15,
+        grace_s=35,  # a service finishes what it works on, for serving.launch.DRAIN_S at most
         start_timeout_s=START_S,
     )
 
