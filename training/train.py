@@ -10,13 +10,17 @@ from registry import catalog, journal
 from training import pretrained, progress
 from training.checkpoint import WEIGHTS, Checkpoints, load_weights
 from training.course import Fitted, Watcher
+from training.rehearsal import NEW_SHARE, rehearsed
 from training.stage import Stage, fingerprint
 from training.tracking import About, Tracker
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from registry.media import Case
+
 STEP = "train"
+ORIGIN = "origin="
 PICTURES = 6
 
 
@@ -151,7 +155,7 @@ def _fit(stage: Stage, checkpoints: Checkpoints, tracker: Tracker) -> dict[str, 
             stage.spec,
             hooks_of(stage.spec),
             network,
-            stage.cases,
+            _cases(stage),
             {**stage.params, "pretrained": origin.taken > 0},
             stage.recipe(),
             checkpoints,
@@ -161,6 +165,18 @@ def _fit(stage: Stage, checkpoints: Checkpoints, tracker: Tracker) -> dict[str, 
     checkpoints.finish(engine.weights(fitted.model), fitted.history, summary)
     journal.fact(STEP, summary["says"], stage.spec.name, history=fitted.history)
     return summary
+
+
+def _cases(stage: Stage) -> list[Case]:
+    """What is learned from: where a champion goes on, origins that it has not seen have a share of their own."""
+    if not stage.start:
+        return stage.cases
+    known = {name.removeprefix(ORIGIN) for name in stage.start.bundle.manifest.slices if name.startswith(ORIGIN)}
+    share = float(stage.params.get("new_share", NEW_SHARE))
+    found = rehearsed(stage.cases, known, share)
+    if len(found) > len(stage.cases):
+        journal.fact(STEP, f"cases of new origins are repeated: {share:.0%} of an epoch", stage.spec.name)
+    return found
 
 
 def _summary(stage: Stage, fitted: Fitted, seconds: float) -> dict[str, Any]:
