@@ -35,7 +35,10 @@ def run_flow(name: str, **parameters: Any) -> str:
         return str(chosen(**parameters))
     except VisionloopError:
         raise
-    except PrefectException as error:
+    except (PrefectException, RuntimeError) as error:
+        # Its client tells of a server that went away between two requests by a plain RuntimeError.
+        if isinstance(error, RuntimeError) and "reach API" not in str(error):
+            raise
         raise MissingService(
             f"Prefect could not run the flow: {str(error).splitlines()[0]}",
             expected=f"a Prefect server at {settings().prefect_address}",
