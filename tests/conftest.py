@@ -32,10 +32,13 @@ with contextlib.suppress(ImportError):
 @pytest.fixture(autouse=True)
 def own_environment() -> Iterator[None]:
     """Where a command that ran in this process said that things are ends with its test."""
-    yield
     places = ("PREFECT_HOME", "PREFECT_API_URL", "BENTOML_HOME", "MLFLOW_TRACKING_URI")
-    for name in ("VISIONLOOP_ROOT", "VISIONLOOP_VAR", *places):
+    before = {name: os.environ.get(name) for name in ("VISIONLOOP_ROOT", "VISIONLOOP_VAR", *places)}
+    yield
+    for name, value in before.items():
         os.environ.pop(name, None)
+        if value is not None:  # of a fixture that outlives the test
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="session")
