@@ -126,7 +126,10 @@ def change(
                 expected=f"revision {revision}",
                 mend=f"look at it with `visionloop release {model} status`, then decide again",
             )
-        row = row or Release(model=model, version=columns["version"])
+        if row is None:
+            # Beyond every revision that there was before a withdrawal: traffic was counted under those.
+            passed = ReleaseEvent.objects.filter(model=model).count()
+            row = Release(model=model, version=columns["version"], revision=passed)
         for name, value in columns.items():
             setattr(row, name, value)
         for version in filter(None, (row.version, row.challenger)):
