@@ -27,6 +27,8 @@ MAX_FRAME_PIXELS = 4096 * 4096
 GROWTH = 4
 """How many times the first frame's pixels a later one may have."""
 MAX_FPS = 240
+LEAST_STEP = 0.001
+"""Seconds between two frames, at least: WebM counts in milliseconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +182,7 @@ def _pace(found: _Counted, rate: float) -> tuple[float, float]:
     if span <= 0:
         rate = rate if 0 < rate <= MAX_FPS else 25.0
         return rate, found.frames / rate
+    span = max(span, found.frames * LEAST_STEP)
     return found.frames / span, span
 
 
@@ -252,8 +255,8 @@ class Reader:
                 self._start = stamp or 0.0
                 yield from waiting
             at = last + step if stamp is None else stamp - self._start
-            if number and at < last + 0.001:
-                at = last + 0.001  # milliseconds are what WebM counts in
+            if number and at < last + LEAST_STEP:
+                at = last + LEAST_STEP
             lasts = float(item.duration * item.time_base) if item.duration and item.time_base else step
             yield Frame(number, max(at, 0.0), lasts, self._fit(upright(item)))
             number, last = number + 1, max(at, 0.0)

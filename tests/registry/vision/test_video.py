@@ -65,6 +65,21 @@ def of_unknown_codec() -> bytes:
     return body[:at] + b"zzzz" + body[at + 4 :]
 
 
+def without_times(frames: int) -> bytes:
+    """An MP4 from a program that counted frames where times were wanted: they are 11 microseconds apart."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as out:
+        stream = out.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 90_000)
+        for n in range(frames):
+            frame = av.VideoFrame.from_ndarray(scene(n, 64, 48), format="bgr24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = n, Fraction(1, 90_000)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return file.getvalue()
+
+
 def of_huge_frames() -> bytes:
     """A Matroska header that says 30000 x 30000."""
     body = make_clip(1, (64, 48), container="matroska", codec="ffv1")
@@ -212,6 +227,13 @@ def test_a_variable_frame_rate_keeps_its_times() -> None:
     again = video.open_clip(written(clip))
     assert [frame.at for frame in video.frames(again)] == pytest.approx(times, abs=0.002)
     assert again.seconds == pytest.approx(clip.seconds, abs=0.02)
+
+
+def test_frames_at_nearly_the_same_time_are_a_millisecond_apart() -> None:
+    clip = video.open_clip(without_times(120))
+    assert (clip.frames, clip.fps, clip.seconds) == (120, pytest.approx(1000), pytest.approx(0.12))
+    assert [frame.at for frame in video.frames(clip)] == pytest.approx([n / 1000 for n in range(120)])
+    assert video.open_clip(written(clip)).frames == 120
 
 
 @pytest.mark.parametrize("size", [(97, 65), (33, 64), (64, 33), (96, 64)])
