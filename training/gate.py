@@ -17,7 +17,6 @@ from training.evaluate import Evaluation, evaluate, paired, slices
 from training.export import size_mb
 from training.stage import Evaluating, Stage, open_stage, parse
 
-FEW = 10  # cases; a slice of fewer has lost only when its whole interval says so
 OVERALL = "all"
 PICTURES = 3
 
@@ -134,16 +133,20 @@ def _absolute(spec: ModelSpec, bundle: Bundle, score: Score) -> list[Reason]:
 
 
 def _no_loss(spec: ModelSpec, rows: Sequence[SliceRow]) -> Reason:
-    """No slice may lose more than the budget allows. Of few cases only a loss beyond chance counts."""
+    """All cases together may not lose more than the budget allows, and no slice either. In a slice so small that one
+    case alone can be more than the budget, only a loss beyond chance counts: else any of many slices would refuse."""
     allowed = spec.budget.metric_loss
+    small = 1 / allowed  # cases
     lost = []
     for row in rows:
         difference, high = row.difference or 0.0, row.high or 0.0
-        if difference < -allowed and (row.challenger.cases >= FEW or high < 0):
+        counts = row.name == OVERALL or row.challenger.cases >= small or high < 0
+        if difference < -allowed and counts:
             lost.append(f"{row.name} lost {-difference:.4f}")
     worst = min(rows, key=lambda row: row.difference or 0.0)
     found = "; ".join(lost) or f"worst slice {worst.name}: {worst.difference:+.4f}"
-    return Reason("no slice lost", not lost, found, f"no slice worse than the champion by more than {allowed:g}")
+    expected = f"no slice worse than the champion by more than {allowed:g}; of under {small:.0f} cases, beyond chance"
+    return Reason("no slice lost", not lost, found, expected)
 
 
 def _win(spec: ModelSpec, rows: Sequence[SliceRow], must_win_on: str | None) -> Reason:

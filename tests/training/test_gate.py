@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from registry import catalog
-from registry.decision import Decision
+from registry.bundle import Score
+from registry.decision import Decision, SliceRow
 from registry.parts import Labelled
 from registry.versions import Version
 from tests.bundles import AFFINE, make_scan, make_tiny_bundle
 from training.evaluate import evaluate, spread
-from training.gate import decide
+from training.gate import _no_loss, decide
 from training.stage import open_stage
 
 from .conftest import MODEL, enter, lay_out
@@ -92,6 +93,25 @@ def test_a_worse_one_is_refused(ask: Decide) -> None:
 
 def test_an_equal_one_is_refused(ask: Decide) -> None:
     assert failed(ask(GOOD, GOOD)) == {"better than the champion"}
+
+
+@pytest.mark.parametrize(
+    ("name", "cases", "difference", "high", "passed"),
+    [
+        ("all", 24, -0.02, 0.01, False),  # all cases together: the figure itself counts
+        ("all", 24, -0.009, 0.01, True),
+        ("view=several", 24, -0.05, 0.01, True),  # one or two of 24 pictures: chance
+        ("view=several", 24, -0.05, -0.001, False),
+        ("view=several", 24, -0.009, -0.001, True),  # sure, but within the budget
+        ("view=several", 400, -0.02, 0.01, False),
+    ],
+)
+def test_a_slice_has_lost_by_more_than_the_budget_and_small_ones_beyond_chance(
+    name: str, cases: int, difference: float, high: float, passed: bool
+) -> None:
+    score = Score(value=0.9, low=0.8, high=1.0, cases=cases)
+    row = SliceRow(name, score, score, difference, difference - 0.1, high)
+    assert _no_loss(catalog.get(MODEL), [row]).passed is passed
 
 
 @pytest.mark.parametrize(("slice_", "granted"), [("origin=drift", True), ("origin=elsewhere", False)])
