@@ -40,6 +40,7 @@ from training.checkpoint import Checkpoints
 from training.course import Course, Fitted, Watcher
 from training.engines import Arrays, Cost, Pruned, validator
 from training.evaluate import spread
+from training.rehearsal import averaged
 from training.stage import Compression, Recipe
 
 NAME = "keras"
@@ -229,6 +230,7 @@ class _Loop:
         steps = max(1, len(self.train_set) // recipe.batch)  # an epoch; the rest is drawn in another one
         self.course = Course(spec, recipe, steps, checkpoints, watcher)
         self.best: dict[str, NDArray[Any]] = {}
+        self.before = {name: value.copy() for name, value in weights(network).items()} if recipe.average else {}
 
     def _compiled(self) -> Callable[[Any, Any], Any]:
         tf, model, optimizer, loss = self.tf, self.model, self.optimizer, self.hooks.loss
@@ -252,8 +254,9 @@ class _Loop:
                 self.optimizer.learning_rate.assign(self.course.rate)
                 self.course.stepped(float(self.step(self.tf.constant(x), self.tf.constant(y))))
             self.course.close(self.score(self.predict), None, self.state)
+        ended = averaged(self.best, self.before, self.recipe.average) if self.before else self.best
         for variable in self.model.weights:
-            variable.assign(self.best[variable.path])
+            variable.assign(ended[variable.path])
         device = "cuda" if self.tf.config.list_physical_devices("GPU") else "cpu"
         return Fitted(self.model, self.course.progress, device, resumed_at)
 

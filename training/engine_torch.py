@@ -48,6 +48,7 @@ from training.checkpoint import Checkpoints, Progress
 from training.course import Course, Fitted, Watcher
 from training.engines import Arrays, Cost, Pruned, validator
 from training.evaluate import spread
+from training.rehearsal import averaged
 from training.stage import Compression, Recipe
 
 NAME = "torch"
@@ -194,6 +195,7 @@ class _Loop:
         steps = max(1, len(self.train_set) // recipe.batch)  # an epoch; the rest is drawn in another one
         self.course = Course(spec, recipe, steps, checkpoints, watcher)
         self.best: dict[str, Tensor] = {}
+        self.before = {name: value.copy() for name, value in weights(network).items()} if recipe.average else {}
 
     @property
     def progress(self) -> Progress:
@@ -207,6 +209,8 @@ class _Loop:
             val_loss, metric = self.validate()
             self.course.close(metric, val_loss, self.state)
         self.model.cpu().load_state_dict(self.best)
+        if self.before:
+            self.model.load_state_dict(tensors(averaged(weights(self.model), self.before, self.recipe.average)))
         self.model.requires_grad_(True).eval()
         if hasattr(self.hooks, "finish"):
             examples = self.hooks.examples(self.train_cases, self.params, False, self.recipe.seed)

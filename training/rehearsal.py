@@ -1,13 +1,20 @@
-"""What a champion is fine-tuned on: few new cases, and the many old ones, so that it does not forget them.
+"""How a champion learns from few new cases without forgetting the many old ones.
 
 A verdict's labelled predictions are a percent of a data set. Shuffled in among the rest they hardly count in a short
 training, and alone they would make the network forget (experience replay, Rolnick 2019, arXiv:1811.11682). So the new
 cases are repeated until they are a stated share of an epoch; each repetition is augmented anew.
+
+What comes of it may be averaged with the champion (WiSE-FT, Wortsman 2022, arXiv:2109.01903): on the way from a network
+to its fine-tuning the loss is low, and much of what was forgotten comes back for little of what was learned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from registry.media import Case
 
@@ -28,3 +35,15 @@ def rehearsed(cases: Sequence[Case], known: Collection[str], share: float) -> li
         return list(cases)
     times = round(share / (1 - share) * old / len(new))
     return [*cases, *(case for _ in range(times - 1) for case in new)]
+
+
+def averaged(
+    tuned: Mapping[str, NDArray[Any]], champion: Mapping[str, NDArray[Any]], share: float
+) -> dict[str, NDArray[Any]]:
+    """Weights of which `share` are the champion's; counters and other whole numbers are as tuned."""
+    return {
+        name: ((1 - share) * value + share * champion[name]).astype(value.dtype)
+        if np.issubdtype(value.dtype, np.floating)
+        else value
+        for name, value in tuned.items()
+    }

@@ -32,6 +32,7 @@ class Recipe(BaseModel):
         warm_up: share of the steps in which the learning rate rises.
         patience: epochs without a better validation metric before training stops.
         max_seconds: wall time of the loop; epochs that would not fit are not planned.
+        average: share of the weights that training began with in those it ends with; for fine-tuning a champion.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -44,6 +45,7 @@ class Recipe(BaseModel):
     patience: int = Field(6, gt=0)
     seed: int = 7
     max_seconds: float = Field(gt=0)
+    average: float = Field(0.0, ge=0, lt=1)
 
 
 class Compression(BaseModel):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import threading
 import time
@@ -17,6 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from registry import journal
 from registry.errors import MissingService
@@ -29,6 +32,7 @@ RUN = "run.json"
 SECONDS = "epoch_seconds"  # every row has it
 RETRY_S = 5.0
 LAST_TRIES = 3
+KNOCK_S = 3.0
 SYSTEM_METRICS_EVERY_S = 5
 
 # The client would otherwise wait for minutes on a server that is away.
@@ -147,6 +151,7 @@ class Tracker:
 
     def _send(self) -> MlflowClient:
         with self._lock:
+            knock(self.address)
             if self._client is None:
                 self._client = open_client(self.address)
             if not self.run_id:
@@ -199,6 +204,15 @@ class Tracker:
             run_id, sampling_interval=SYSTEM_METRICS_EVERY_S, resume_logging=True, tracking_uri=self.address
         )
         self._monitor.start()
+
+
+def knock(address: str) -> None:
+    """Raises OSError at once when nothing listens at an http address; MLflow's client would try for half a minute."""
+    parts = urlsplit(address)
+    behind_proxy = parts.scheme in getproxies() and not proxy_bypass(parts.hostname or "")
+    if parts.scheme in ("http", "https") and parts.hostname and not behind_proxy:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname, port), timeout=KNOCK_S).close()
 
 
 def open_client(address: str) -> MlflowClient:

@@ -11,7 +11,7 @@ from training import pretrained, progress
 from training.checkpoint import WEIGHTS, Checkpoints, load_weights
 from training.course import Fitted, Watcher
 from training.rehearsal import NEW_SHARE, rehearsed
-from training.stage import Stage, fingerprint
+from training.stage import Recipe, Stage, fingerprint
 from training.tracking import About, Tracker
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def identity(stage: Stage) -> str:
     """What makes this training this training: data, parameters, start and code."""
     package, model = Path(__file__).parent, catalog.FOLDER / stage.spec.name
     engine = "engine_keras.py" if stage.spec.framework == "keras" else "engine_torch.py"
-    files = [package / engine, package / "course.py", package / "train.py"]
+    files = [package / engine, package / "course.py", package / "train.py", package / "rehearsal.py"]
     files += [package / "yolo.py", package / "mosaic.py"] if stage.spec.framework == "ultralytics" else []
     files += [model / name for name in ("network.py", "inference.py")]
     start = stage.start.bundle.digest if stage.start else ""
@@ -157,7 +157,7 @@ def _fit(stage: Stage, checkpoints: Checkpoints, tracker: Tracker) -> dict[str, 
             network,
             _cases(stage),
             {**stage.params, "pretrained": origin.taken > 0},
-            stage.recipe(),
+            _recipe(stage),
             checkpoints,
             Watcher(bar, tracker.row),
         )
@@ -165,6 +165,13 @@ def _fit(stage: Stage, checkpoints: Checkpoints, tracker: Tracker) -> dict[str, 
     checkpoints.finish(engine.weights(fitted.model), fitted.history, summary)
     journal.fact(STEP, summary["says"], stage.spec.name, history=fitted.history)
     return summary
+
+
+def _recipe(stage: Stage) -> Recipe:
+    """Where the classes are others than the champion's, its head is new, and there is nothing to average it with."""
+    recipe = stage.recipe()
+    same = stage.start is not None and list(stage.start.classes) == list(stage.classes)
+    return recipe if same else recipe.model_copy(update={"average": 0.0})
 
 
 def _cases(stage: Stage) -> list[Case]:
@@ -188,7 +195,8 @@ def _summary(stage: Stage, fitted: Fitted, seconds: float) -> dict[str, Any]:
     }[done.stopped]
     return {
         "says": f"{metric.title} {done.best_metric:.4f} on validation after epoch {done.best_epoch} of {done.epoch} "
-        f"({seconds:.0f} s on {fitted.device}; {why})",
+        f"({seconds:.0f} s on {fitted.device}; {why})"
+        + (f", then averaged: {share:.0%} champion" if (share := _recipe(stage).average) else ""),
         "epochs": done.epoch,
         "steps": done.step,
         "best_epoch": done.best_epoch,

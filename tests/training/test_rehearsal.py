@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from registry.media import Case
-from training.rehearsal import rehearsed
+from training.rehearsal import averaged, rehearsed
 
 
 def cases(split: str, origin: str, count: int) -> list[Case]:
@@ -41,3 +42,12 @@ def test_without_old_or_without_new_cases_nothing_changes(known: tuple[str, ...]
 def test_many_new_cases_are_not_thinned() -> None:
     many = [*cases("train", "starter", 10), *cases("train", "drift-1", 30)]
     assert rehearsed(many, {"starter"}, 0.25) == many
+
+
+def test_averaged_weights_lie_between_and_counters_are_as_tuned() -> None:
+    tuned = {"kernel": np.array([1.0, 3.0], np.float32), "batches": np.array(7)}
+    champion = {"kernel": np.array([0.0, -1.0], np.float32), "batches": np.array(2)}
+    found = averaged(tuned, champion, 0.25)
+    np.testing.assert_allclose(found["kernel"], [0.75, 2.0])
+    assert found["kernel"].dtype == np.float32
+    assert found["batches"] == 7
