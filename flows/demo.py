@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 NORMAL = 32
 SHIFTED = 48
+SHIFTED_WORDS = 96
+"""Where a label is one word: so many are quickly given, and each teaches less than a mask or boxes do."""
 SEED = 1000
 HEAL_BEGINS_S = 90.0
 HEAL_ENDS_S = 900.0
@@ -134,9 +136,10 @@ def _break(model: str, how: str, severity: float) -> Verdict:
     from monitoring import stream
 
     since = time.time()
+    count = _shifted(model)
     with journal.step("break", f"Break the input: {how}", model, usually_s=10):
-        stream.play(model, how, severity, SHIFTED, SEED + 500, label=True, bar=False)
-    _wait_logged(model, since, SHIFTED)
+        stream.play(model, how, severity, count, SEED + 500, label=True, bar=False)
+    _wait_logged(model, since, count)
     from monitoring.models import Verdict as Row
 
     running.run_flow("monitor", model=model, since=since)
@@ -144,6 +147,11 @@ def _break(model: str, how: str, severity: float) -> Verdict:
     if row is None:
         raise MissingService("the monitor left no verdict", mend="`visionloop logs flows` says why")
     return _verdict(model, str(row.id))
+
+
+def _shifted(model: str) -> int:
+    """How many inputs of the shifted stream are played and labelled."""
+    return SHIFTED if catalog.get(model).task in ("detection", "segmentation") else SHIFTED_WORDS
 
 
 def _verdict(model: str, identity: str) -> Verdict:
@@ -195,10 +203,10 @@ def _quiet(model: str, how: str, severity: float, before: Verdict) -> None:
                 running_step.skip("the stream was quiet already")
         return
 
-    since = time.time()
+    since, count = time.time(), _shifted(model)
     with journal.step("replay", "The same stream again", model, usually_s=10):
-        stream.play(model, how, severity, SHIFTED, SEED + 500, step="replay", label=True, bar=False)
-    _wait_logged(model, since, SHIFTED)
+        stream.play(model, how, severity, count, SEED + 500, step="replay", label=True, bar=False)
+    _wait_logged(model, since, count)
     after = steps.watch(model, since=since, step="quiet")
     old, new = _mean_score(model, before.version, before.time), _mean_score(model, after.version, after.time)
     metric = catalog.get(model).metric.title

@@ -217,6 +217,8 @@ class _Loop:
         for layer in network.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = min(layer.momentum, BATCH_NORM_MOMENTUM)
+                if recipe.keep_statistics:
+                    layer.trainable = False  # as Keras has it, its scale and shift stay, too
         self.optimizer = keras.optimizers.AdamW(
             recipe.learning_rate, weight_decay=recipe.weight_decay, global_clipnorm=CLIP_NORM
         )
@@ -257,6 +259,8 @@ class _Loop:
         ended = averaged(self.best, self.before, self.recipe.average) if self.before else self.best
         for variable in self.model.weights:
             variable.assign(ended[variable.path])
+        for layer in self.model.layers:
+            layer.trainable = True
         device = "cuda" if self.tf.config.list_physical_devices("GPU") else "cpu"
         return Fitted(self.model, self.course.progress, device, resumed_at)
 

@@ -224,6 +224,10 @@ class _Loop:
         if hasattr(self.hooks, "before_epoch"):
             pretrained = bool(self.params.get("pretrained"))
             self.hooks.before_epoch(self.model, self.progress.epoch, self.params, pretrained)
+        if self.recipe.keep_statistics:
+            for module in self.model.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
         for x, y in self.batches():
             for group in self.optimizer.param_groups:
                 group["lr"] = self.course.rate

@@ -118,11 +118,25 @@ def _add(part: DataPart, root: Path, items: Sequence[Labelled], origin: str) -> 
     return add(items)
 
 
+def _unlearned(model: str) -> list[str]:
+    """Origins of labelled predictions that are in the data set, and that the champion was not trained with."""
+    from registry.versions import CHAMPION, Versions
+
+    versions = Versions()
+    champion = versions.find(model, CHAMPION)
+    learned = versions.fetch(champion).manifest.slices if champion else {}
+    cases = catalog.get(model).data.cases(settings().data / model)
+    found = dict.fromkeys(case.origin for case in cases if case.origin.startswith(f"{DRIFT_ORIGIN}-"))
+    return [origin for origin in found if f"origin={origin}" not in learned]
+
+
 def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
     """Adds labelled predictions to the data set under an origin of their own; returns how many and the origin.
 
+    Where an earlier run added them and then failed, or was refused, that run's origin is gone on with.
+
     Raises:
-        Refused: there is no labelled prediction that the data set does not have already.
+        Refused: there is no labelled prediction that the champion has not learned from already.
     """
     from monitoring import feedback
 
@@ -134,6 +148,10 @@ def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
         added, refused = _add(catalog.get(model).data, settings().data / model, items, origin)
         for said in refused:
             journal.fact("labels", f"left out: {said}", model)
+        if not added and (waiting := _unlearned(model)):
+            origin = origin if origin in waiting else waiting[-1]
+            running.note = f"the cases of origin {origin} are there already"
+            return 0, origin
         if not added:
             raise Refused(
                 f"there are no new labelled predictions of {model} to learn from",
