@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from registry.vision import shifts
 
-KINDS = ("night", "low-resolution", "blur", "sensor-noise", "jpeg", "fog", "camera", "glare")
+# The demo's first. In the dark, fog and blur it is the detector that fails, which is not trained here.
+KINDS = ("glare", "camera", "jpeg", "low-resolution", "sensor-noise", "night", "blur", "fog")
 HOW: Mapping[str, str] = {kind: shifts.HOW[kind] for kind in KINDS}
 
 
