@@ -201,3 +201,16 @@ def test_tensorflow_says_nothing_when_it_starts() -> None:
     code = "from training import engine_keras as e; e.use_threads(1); e.framework()[1].ops.ones(2)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_batch_norm_may_stay_as_it_is_and_the_end_lie_between(hooks: Any, cases: list[Case]) -> None:
+    before = engine_keras.weights(engine_keras.build(hooks, PARAMS, 3))
+    whole = run(hooks, cases, epochs=1, keep_statistics=True).model
+    ended = engine_keras.weights(whole)
+    halfway = engine_keras.weights(run(hooks, cases, epochs=1, keep_statistics=True, average=0.5).model)
+    moved = {name for name, value in ended.items() if not np.array_equal(value, before[name])}
+    assert any(name.startswith("classes/") for name in moved)
+    assert not any("norm" in name for name in moved)
+    for name in moved:
+        np.testing.assert_allclose(halfway[name], (before[name] + ended[name]) / 2, rtol=1e-4, atol=1e-5)
+    assert all(layer.trainable for layer in whole.layers)

@@ -85,3 +85,15 @@ def test_no_progress_ends_the_training(make_stage: Make) -> None:
 def test_a_loss_that_is_not_finite_stops_it(make_stage: Make) -> None:
     with pytest.raises(VisionloopError, match="learning_rate"):
         run(make_stage(train={"epochs": 5, "learning_rate": 1e30}))
+
+
+def test_batch_norm_may_keep_its_statistics_and_the_end_lie_between(make_stage: Make) -> None:
+    stage = make_stage(train={"epochs": 1, "keep_statistics": True, "average": 0.5})
+    before = engine_torch.build(stage.spec.network, stage.params, stage.recipe().seed).state_dict()
+    halfway = run(stage).model.state_dict()
+    whole = run(make_stage(train={"epochs": 1, "keep_statistics": True})).model.state_dict()
+    moved = {name for name, value in whole.items() if not torch.equal(value, before[name])}
+    assert len(moved) > len(whole) / 4
+    assert not any("running_" in name or "num_batches" in name for name in moved)
+    for name in moved:
+        torch.testing.assert_close(halfway[name], (before[name] + whole[name]) / 2)
