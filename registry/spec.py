@@ -33,7 +33,7 @@ class Budget:
         latency_ms: network p50 for one input of `input_shape`, batch 1, all threads.
         size_mb: exported network on disk, MB (10^6 bytes).
         metric_loss: how much of the metric compression may cost against the dense network, and how
-            much a challenger may lose on any slice that the champion already serves. In the metric's unit.
+            much a challenger may lose against the champion, in a slice beyond chance. In the metric's unit.
     """
 
     latency_ms: float
