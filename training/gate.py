@@ -32,8 +32,8 @@ def decide(
     must_win_on: str | None = None,
 ) -> Decision:
     """Granted when every rule passes: golden samples, metric floor, latency and size budgets, data checks; against a
-    champion also: no more than `budget.metric_loss` lost, in slices beyond chance, and better overall or, when given, on the slice
-    `must_win_on` (e.g. `origin=drift-bias-field`), there by its whole interval. The caller saves the page.
+    champion also: no more than `budget.metric_loss` lost, in slices beyond chance, and better overall or, when given,
+    on the slice `must_win_on` (e.g. `origin=drift-bias-field`), there by its whole interval. The caller saves the page.
 
     Raises:
         NotFound, DataError: there are no held-out cases.

@@ -61,6 +61,7 @@ def test_a_set_of_other_classes_is_its_own_error(root: Path) -> None:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A project with a champion, whose data holds labelled predictions of an origin that it was not trained with."""
+    monkeypatch.chdir(tmp_path)  # MLflow without a server keeps artifacts where one is
     monkeypatch.setenv("VISIONLOOP_ROOT", str(tmp_path))
     monkeypatch.setenv("VISIONLOOP_VAR", str(tmp_path / "var"))
     monkeypatch.setenv("VISIONLOOP_MLFLOW_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
