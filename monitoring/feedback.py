@@ -78,7 +78,11 @@ def score_pending(model: str, version: int, predictor: Predictor) -> int:
 
     waiting = Feedback.objects.filter(prediction__model=model, prediction__version=version, score=None, problem="")
     done = 0
-    for row in waiting.select_related("prediction").iterator(chunk_size=200):
+    # No cursor stays open while rows are written: SQLite refuses a writer that reads an older state, and does not wait.
+    for key in list(waiting.values_list("pk", flat=True)):
+        row = waiting.select_related("prediction").filter(pk=key).first()
+        if row is None:
+            continue  # the prediction is past its retention, or somebody else has scored it
         try:
             labelled = _labelled(row.prediction, row.truth_file, row.truth_text)
             score = predictor.spec.score

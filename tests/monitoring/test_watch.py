@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -17,6 +19,7 @@ import pytest
 from monitoring import feedback, inputs, watch
 from monitoring.log import PredictionLog
 from registry.bundle import Bundle
+from registry.media import Prediction
 from registry.predictor import Predictor
 from tests.bundles import AFFINE, MODEL, make_scan, make_tiny_bundle
 from tests.monitoring.conftest import make_record
@@ -207,12 +210,32 @@ def test_a_second_label_replaces_the_first_and_one_of_another_shape_is_told(send
 
 
 def test_a_label_without_its_input_keeps_the_reason(send: Send, bundle: Bundle) -> None:
-    from monitoring.models import Feedback, Prediction
+    from monitoring.models import Feedback
+    from monitoring.models import Prediction as Row
 
     (number,) = send(scans(1))
     feedback.give(number, mask(), "me")
-    feedback.input_file(Prediction.objects.get(id=number)).unlink()
+    feedback.input_file(Row.objects.get(id=number)).unlink()
     assert feedback.score_pending(MODEL, 1, Predictor(bundle, threads=1)) == 0
     assert Feedback.objects.get().problem
     assert feedback.labelled(MODEL) == []
     assert inputs.folder().is_dir()
+
+
+def test_many_labels_are_scored_while_others_write_into_the_database(
+    send: Send, bundle: Bundle, operational: Path
+) -> None:
+    """A writer between two rows: SQLite answers "database is locked" at once to one who still reads an older state."""
+    from django.db import connection
+
+    count = 210
+    for number in send(scans(1) * count):
+        feedback.give(number, mask(), "me")
+
+    class Meddled(Predictor):
+        def __call__(self, *args: Any, **options: Any) -> Prediction:
+            with sqlite3.connect(str(connection.settings_dict["NAME"]), timeout=20) as other:
+                other.execute("UPDATE monitoring_prediction SET caller = caller || 'x'")
+            return super().__call__(*args, **options)
+
+    assert feedback.score_pending(MODEL, 1, Meddled(bundle, threads=1)) == count
