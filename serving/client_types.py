@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Self
+
+from registry import errors
+from registry.errors import BadInput, VisionloopError
 
 _COMMON = ("id", "model", "version", "role", "elapsed_ms", "timings_ms", "image", "explanation")
 
@@ -66,6 +70,85 @@ class Prediction:
             explanation=why
             and Explanation(_decoded(why.get("image")), why.get("why_not", ""), why.get("evidence_lost")),
         )
+
+
+Answer = Prediction | VisionloopError
+"""To one of several files: what was found in it, or why it cannot be used."""
+
+
+def answers(said: Mapping[str, Any]) -> tuple[Answer, ...]:
+    """The answers to several files, in their order. Only a prediction has an id."""
+    return tuple(Prediction.of(one) if "id" in one else refusal(one) for one in said["results"])
+
+
+@dataclass(frozen=True)
+class Task:
+    """Work in the background.
+
+    Attributes:
+        state: queued, running, done, failed or cancelled.
+        done, total: frames of a video, else files.
+        attempts: how often a service began it.
+        media: content type of the result; None before there is one.
+        error: why it failed.
+    """
+
+    id: str
+    model: str
+    state: str
+    done: int
+    total: int
+    attempts: int
+    media: str | None
+    error: VisionloopError | None
+    created: datetime | None
+    begun: datetime | None
+    finished: datetime | None
+
+    @property
+    def over(self) -> bool:
+        return self.state in ("done", "failed", "cancelled")
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Self:
+        times = {name: _time(said[name]) for name in ("created", "begun", "finished")}
+        error = refusal(said["error"]) if said["error"] else None
+        return cls(**{**{name: said[name] for name in cls.__dataclass_fields__}, **times, "error": error})
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What a task made.
+
+    Attributes:
+        content: a file; `media` is its content type.
+        predictions: where that is JSON, what it says: one for each file of the task, in their order.
+    """
+
+    content: bytes
+    media: str
+    predictions: tuple[Answer, ...]
+
+    @property
+    def prediction(self) -> Prediction:
+        """The answer to the one file of a task. Raises what was wrong with the file; BadInput if there is not one."""
+        if len(self.predictions) != 1:
+            raise BadInput(
+                f"the result is {self.media} with {len(self.predictions)} predictions",
+                expected="the JSON answer to one file",
+                mend="use `content` or `predictions`",
+            )
+        (one,) = self.predictions
+        if isinstance(one, VisionloopError):
+            raise one
+        return one
+
+    @classmethod
+    def of(cls, content: bytes, media: str) -> Self:
+        if not media.startswith("application/json"):
+            return cls(content, media, ())
+        said = json.loads(content)
+        return cls(content, media, answers(said) if "results" in said else (Prediction.of(said),))
 
 
 @dataclass(frozen=True)
@@ -176,6 +259,22 @@ class UsageReport:
         rows = tuple(Usage(**{**row, "day": date.fromisoformat(row["day"])}) for row in said["rows"])
         limits = {name: quota.get(name) for name in ("per_minute", "per_month", "used_this_month")}
         return cls(date.fromisoformat(said["since"]), date.fromisoformat(said["until"]), **limits, rows=rows)
+
+
+def refusal(said: Mapping[str, Any], status: int = 0, retry_after_s: int = 1) -> VisionloopError:
+    """The error that the API describes, as the class of `registry.errors` that it names; `status` where it does not."""
+    kind = getattr(errors, str(said.get("error")), None)
+    if not (isinstance(kind, type) and issubclass(kind, VisionloopError)):
+        kind = VisionloopError
+    found = str(said.get("found") or f"the API answered {status}")
+    texts = {name: str(said.get(name) or "") for name in ("expected", "mend")}
+    if issubclass(kind, errors.Overloaded):
+        return errors.Overloaded(found, retry_after_s=retry_after_s, **texts)
+    return kind(found, **texts)
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def _decoded(text: str | None) -> bytes | None:
