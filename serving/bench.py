@@ -7,24 +7,20 @@ figures are medians over rounds. The services run in a scratch folder with their
 from __future__ import annotations
 
 import argparse
-import http.client
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from registry import database
 from registry.bundle import Bundle, open_bundle
 from registry.closure import project_folder
-from registry.errors import MissingService
 from registry.predictor import Predictor
 from registry.runtime import default_threads
 from registry.settings import settings
@@ -32,10 +28,9 @@ from registry.vision.explain import explain
 from serving import releases
 from serving.batching import BatchingPredictor
 from serving.deploy import free_port
-from serving.packaging import bento_folder, package, serve_command, serve_environment
+from serving.load import CLIENTS, callers, p50, rate, running, running_service
+from serving.packaging import package
 
-CLIENTS = 8
-START_S = 120
 ECHO = """
 import uvicorn
 from starlette.applications import Starlette
@@ -116,26 +111,26 @@ def measure(bundle: Bundle, rounds: int, calls: int) -> str:
     batching = BatchingPredictor(bundle, settings().threads)
     path = f"/v1/models/{version.model}/predict"
     with ExitStack() as stack:
-        service, _ = stack.enter_context(_service(tag))
-        echo = stack.enter_context(_process([sys.executable, "-c", ECHO.format(port=(port := free_port()))], port, "/"))
+        service, _ = stack.enter_context(running_service(tag))
+        echo = stack.enter_context(running([sys.executable, "-c", ECHO.format(port=(port := free_port()))], port, "/"))
         releases.announce(version.model, version.number, f"http://127.0.0.1:{service}", tag, None)
         releases.switch(version.model, version.number)
         command = [sys.executable, "-m", "serving.router"]
-        router = stack.enter_context(_process(command, settings().router_port, "/healthz"))
+        router = stack.enter_context(running(command, settings().router_port, "/healthz"))
         ways: list[tuple[list[float], Callable[[], float]]] = [
-            (figures.echo_ms, lambda: _p50(_caller(echo, "/"), body, calls)),
-            (figures.in_process_ms, lambda: _p50(lambda: predictor, body, calls)),
-            (figures.batching_ms, lambda: _p50(lambda: batching, body, calls)),
-            (figures.explained_ms, lambda: _p50(lambda: partial(explain, predictor), body, max(3, calls // 20))),
-            (figures.served_ms, lambda: _p50(_caller(service, "/predict"), body, calls)),
-            (figures.routed_ms, lambda: _p50(_caller(router, path), body, calls)),
+            (figures.echo_ms, lambda: p50(callers(echo, "/"), body, calls)),
+            (figures.in_process_ms, lambda: p50(lambda: predictor, body, calls)),
+            (figures.batching_ms, lambda: p50(lambda: batching, body, calls)),
+            (figures.explained_ms, lambda: p50(lambda: partial(explain, predictor), body, max(3, calls // 20))),
+            (figures.served_ms, lambda: p50(callers(service, "/predict"), body, calls)),
+            (figures.routed_ms, lambda: p50(callers(router, path), body, calls)),
             (
                 figures.loop_per_s,
-                lambda: max(_rate(lambda: predictor, body, calls, n) for n in (1, 2, default_threads())),
+                lambda: max(rate(lambda: predictor, body, calls, n) for n in (1, 2, default_threads())),
             ),
-            (figures.batching_per_s, lambda: _rate(lambda: batching, body, calls, CLIENTS)),
-            (figures.served_per_s, lambda: _rate(_caller(service, "/predict"), body, calls, CLIENTS)),
-            (figures.routed_per_s, lambda: _rate(_caller(router, path), body, calls, CLIENTS)),
+            (figures.batching_per_s, lambda: rate(lambda: batching, body, calls, CLIENTS)),
+            (figures.served_per_s, lambda: rate(callers(service, "/predict"), body, calls, CLIENTS)),
+            (figures.routed_per_s, lambda: rate(callers(router, path), body, calls, CLIENTS)),
         ]
         for _, way in ways:
             way()  # warm
@@ -145,44 +140,9 @@ def measure(bundle: Bundle, rounds: int, calls: int) -> str:
             print(f"round {n + 1} of {rounds}", file=sys.stderr)
     for _ in range(min(rounds, 5)):
         figures.bare_start_s.append(_bare_start(bundle))
-        with _service(tag) as (_, seconds):
+        with running_service(tag) as (_, seconds):
             figures.served_start_s.append(seconds)
     return _table(bundle, body, figures, rounds, calls)
-
-
-@contextmanager
-def _service(tag: str) -> Iterator[tuple[int, float]]:
-    """A running service: its port, and seconds from the start of its process to its first answer."""
-    port, began = free_port(), time.perf_counter()
-    with _process(serve_command(tag, port), port, "/readyz", serve_environment()):
-        sample = bento_folder(tag) / "src" / "bundle" / "samples"
-        body = next(sample.glob("*/input")).read_bytes()
-        _caller(port, "/predict")()(body)
-        yield port, time.perf_counter() - began
-
-
-@contextmanager
-def _process(argv: list[str], port: int, ready: str, env: dict[str, str] | None = None) -> Iterator[int]:
-    process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        end = time.monotonic() + START_S
-        while True:
-            line = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            try:
-                line.request("GET", ready)
-                if line.getresponse().status == 200:
-                    break
-            except OSError:
-                pass
-            finally:
-                line.close()
-            if time.monotonic() > end or process.poll() is not None:
-                raise MissingService(f"{' '.join(argv[:3])} did not become ready", mend="run it by hand and read why")
-            time.sleep(0.01)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def _bare_start(bundle: Bundle) -> float:
@@ -194,52 +154,6 @@ def _bare_start(bundle: Bundle) -> float:
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", script, str(bundle.path)], cwd=project_folder(), check=True)
     return time.perf_counter() - began
-
-
-Call = Callable[[bytes], Any]
-
-
-def _caller(port: int, path: str) -> Callable[[], Call]:
-    """Makes callers, each with a connection of its own that is kept open; the standard library's, for its low cost."""
-
-    def make() -> Call:
-        line = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-
-        def call(body: bytes) -> None:
-            line.request("POST", path, body, {"Content-Type": "application/octet-stream"})
-            answer = line.getresponse()
-            content = answer.read()
-            if answer.status != 200:
-                raise MissingService(f"{path} answered {answer.status}: {content[:200].decode(errors='replace')}")
-
-        return call
-
-    return make
-
-
-def _p50(make: Callable[[], Call], body: bytes, calls: int) -> float:
-    """Median milliseconds of one call, one at a time."""
-    call, times = make(), []
-    for _ in range(calls):
-        began = time.perf_counter()
-        call(body)
-        times.append(1000 * (time.perf_counter() - began))
-    return statistics.median(times)
-
-
-def _rate(make: Callable[[], Call], body: bytes, calls: int, clients: int) -> float:
-    """Calls per second of several at once."""
-
-    def client() -> None:
-        call = make()
-        for _ in range(max(1, calls // 2)):
-            call(body)
-
-    began = time.perf_counter()
-    with ThreadPoolExecutor(clients) as pool:
-        for done in [pool.submit(client) for _ in range(clients)]:
-            done.result()
-    return clients * max(1, calls // 2) / (time.perf_counter() - began)
 
 
 def _table(bundle: Bundle, body: bytes, found: Figures, rounds: int, calls: int) -> str:

@@ -1,0 +1,107 @@
+"""Load for measurements: processes started and ended, callers that keep their connection, latency and rate of a way to
+ask."""
+
+from __future__ import annotations
+
+import http.client
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from registry.errors import MissingService
+from serving.deploy import free_port
+from serving.packaging import bento_folder, serve_command, serve_environment
+
+CLIENTS = 8
+START_S = 120
+RAW = {"Content-Type": "application/octet-stream"}
+
+Call = Callable[[bytes], Any]
+
+
+@contextmanager
+def running(
+    argv: list[str], port: int, ready: str, env: dict[str, str] | None = None, cwd: str | None = None
+) -> Iterator[int]:
+    """A process that answers 200 at the path `ready` of `port`; ended with the block. Raises MissingService."""
+    process = subprocess.Popen(argv, env=env, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + START_S
+        while not _answers(port, ready):
+            if time.monotonic() > end or process.poll() is not None:
+                raise MissingService(f"{' '.join(argv[:3])} did not become ready", mend="run it by hand and read why")
+            time.sleep(0.01)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _answers(port: int, path: str) -> bool:
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        line.request("GET", path)
+        return line.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        line.close()
+
+
+@contextmanager
+def running_service(tag: str) -> Iterator[tuple[int, float]]:
+    """A Bento's service: its port, and seconds from the start of its process to its first answer."""
+    port, began = free_port(), time.perf_counter()
+    with running(serve_command(tag, port), port, "/readyz", serve_environment()):
+        sample = bento_folder(tag) / "src" / "bundle" / "samples"
+        body = next(sample.glob("*/input")).read_bytes()
+        callers(port, "/predict")()(body)
+        yield port, time.perf_counter() - began
+
+
+def callers(port: int, path: str, headers: Mapping[str, str] = RAW) -> Callable[[], Call]:
+    """Makes callers, each with a connection of its own that is kept open; the standard library's, for its low cost."""
+
+    def make() -> Call:
+        line = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+
+        def call(body: bytes) -> bytes:
+            line.request("POST", path, body, dict(headers))
+            answer = line.getresponse()
+            content = answer.read()
+            if answer.status != 200:
+                raise MissingService(f"{path} answered {answer.status}: {content[:200].decode(errors='replace')}")
+            return content
+
+        return call
+
+    return make
+
+
+def p50(make: Callable[[], Call], body: bytes, calls: int) -> float:
+    """Median milliseconds of one call, one at a time."""
+    call, times = make(), []
+    for _ in range(calls):
+        began = time.perf_counter()
+        call(body)
+        times.append(1000 * (time.perf_counter() - began))
+    return statistics.median(times)
+
+
+def rate(make: Callable[[], Call], body: bytes, calls: int, clients: int) -> float:
+    """Calls per second of several at once."""
+
+    def client() -> None:
+        call = make()
+        for _ in range(max(1, calls // 2)):
+            call(body)
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        for done in [pool.submit(client) for _ in range(clients)]:
+            done.result()
+    return clients * max(1, calls // 2) / (time.perf_counter() - began)
