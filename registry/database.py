@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from registry.errors import MissingService, SettingsError, StorageError
 from registry.settings import Settings, settings
@@ -19,16 +21,39 @@ from registry.settings import Settings, settings
 APPS = ("monitoring", "serving", "serving.access", "serving.tasks")
 """The packages that own tables; named, not imported. A Bento carries those that its service uses."""
 
+IMPATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""PostgreSQL, seconds (the last one: milliseconds). Work waits in files while the database is away, so a host that is
+gone without a word should be noticed soon: the kernel's own patience is a quarter of an hour and more."""
+
+_MIGRATING = 0x76697364  # a number that nobody else locks by
+
 _lock = threading.Lock()
 
 
 def connection(url: str) -> dict[str, Any]:
     """A database URL as Django's `DATABASES` entry.
 
+    What follows a `?` goes to PostgreSQL's client library, e.g. `?sslmode=verify-full&sslrootcert=/etc/ssl/ca.pem`:
+    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS.
+
     Raises:
         SettingsError: neither sqlite:///PATH nor postgresql://USER:PASSWORD@HOST:PORT/NAME.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = str(parts.port or "")
+    except ValueError:
+        raise SettingsError(
+            "database_url is an address without a sense",
+            expected="postgresql://USER:PASSWORD@HOST:PORT/NAME",
+            mend="write what is special in the user or the password as %XX, e.g. %40 for @ and %2F for /",
+        ) from None  # the cause tells a part of the password
     if parts.scheme == "sqlite" and parts.path.strip("/"):
         return {
             "ENGINE": "django.db.backends.sqlite3",
@@ -41,16 +66,7 @@ def connection(url: str) -> dict[str, Any]:
             },
         }
     if parts.scheme in ("postgresql", "postgres") and parts.path.strip("/"):
-        return {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": unquote(parts.path.strip("/")),
-            "USER": unquote(parts.username or ""),
-            "PASSWORD": unquote(parts.password or ""),
-            "HOST": parts.hostname or "",
-            "PORT": str(parts.port or ""),
-            "CONN_MAX_AGE": 60,
-            "CONN_HEALTH_CHECKS": True,
-        }
+        return _postgresql(parts, port)
     raise SettingsError(
         f"database_url is a {parts.scheme or 'nameless'} address",
         expected="sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME",
@@ -58,8 +74,27 @@ def connection(url: str) -> dict[str, Any]:
     )
 
 
+def _postgresql(parts: SplitResult, port: str) -> dict[str, Any]:
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.strip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname or "",
+        "PORT": port,
+        # Each request to the router has a thread of its own, and with it a connection that ends with it; kept, it
+        # would only be one too many. Threads that go on, as that of the prediction log, keep theirs.
+        "CONN_MAX_AGE": 0,
+        "OPTIONS": {**IMPATIENCE, **dict(parse_qsl(parts.query))},
+    }
+
+
 def setup(config: Settings | None = None) -> None:
-    """Configures Django once per process. Call it before importing a module with tables."""
+    """Configures Django once per process. Call it before importing a module with tables.
+
+    Raises:
+        SettingsError: as `connection`; the driver of PostgreSQL is not installed; it does not know an option.
+    """
     import django
     from django.conf import settings as django_settings
 
@@ -71,6 +106,8 @@ def setup(config: Settings | None = None) -> None:
         entry = connection(url)
         if entry["ENGINE"].endswith("sqlite3"):
             Path(entry["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        else:
+            _check_driver(entry["OPTIONS"])
         django_settings.configure(
             DATABASES={"default": entry},
             INSTALLED_APPS=[app for app in APPS if find_spec(app)],
@@ -89,24 +126,63 @@ def setup(config: Settings | None = None) -> None:
         django.setup()
 
 
+def _check_driver(options: Mapping[str, object]) -> None:
+    try:
+        import psycopg
+        from psycopg.conninfo import make_conninfo
+
+        with suppress(ImportError):
+            # What brings PostgreSQL's client library. Imported by name so that a Bento requires it (registry.closure).
+            import psycopg_binary  # noqa: F401
+    except ImportError as error:
+        raise SettingsError(
+            "database_url is a PostgreSQL, and its driver is not installed",
+            expected="psycopg 3",
+            mend="`make setup` installs it; elsewhere `pip install 'psycopg[binary]>=3.3,<4'`",
+        ) from error
+    try:
+        make_conninfo(**{name: str(value) for name, value in options.items()})
+    except psycopg.ProgrammingError as error:
+        raise SettingsError(
+            f"database_url has an option that PostgreSQL's client does not know: {str(error).strip()}",
+            expected="a connection parameter of libpq",
+            mend="correct what follows the ? in database_url",
+        ) from error
+
+
+def renew() -> None:
+    """Closes this thread's connection if the database has ended it, as by a restart; the next query opens another.
+
+    For threads that live long. Costs a round trip.
+    """
+    setup()
+    from django.db import connection as current
+
+    if current.connection is not None and not current.is_usable():
+        current.close()
+
+
 def migrate() -> None:
     """Brings the database to this code's tables; safe to run again, and by several processes at once.
 
     Raises:
         MissingService: the database does not answer.
-        StorageError: SQLite cannot create or write its file.
+        StorageError: SQLite cannot create or write its file; PostgreSQL lets this user make no tables.
     """
     setup()
     import time
 
     from django.core.management import call_command
     from django.db import DatabaseError, OperationalError
+    from django.db import connection as current
 
     for attempt in range(5):
         try:
-            call_command("migrate", verbosity=0, interactive=False)
+            with _one_at_a_time():
+                call_command("migrate", verbosity=0, interactive=False)
             return
         except OperationalError as error:
+            current.close()
             text = str(error).splitlines()[0]
             if "unable to open" in text or "readonly" in text or "disk" in text:
                 raise StorageError(
@@ -121,8 +197,31 @@ def migrate() -> None:
                     mend="start it, or correct VISIONLOOP_DATABASE_URL",
                 ) from error
             time.sleep(0.5 * (attempt + 1))
-        except DatabaseError:
-            # Two processes created the same table at once: the loser looks again.
+        except DatabaseError as error:
+            current.close()
+            text = str(error).splitlines()[0]
+            if "permission denied" in text:
+                raise StorageError(
+                    f"the operational database takes no tables: {text}",
+                    expected="a user that owns its database",
+                    mend="`ALTER DATABASE ... OWNER TO ...`; docs/production.md has the commands",
+                ) from error
+            # Two processes created the same table in SQLite at once: the loser looks again.
             if attempt == 4:
                 raise
             time.sleep(0.5 * (attempt + 1))
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """In PostgreSQL who makes a table that another process is making fails late; with this lock it waits instead."""
+    from django.db import connection as current
+
+    if current.vendor != "postgresql":
+        yield
+        return
+    with current.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [_MIGRATING])  # ends with the connection at the latest
+    yield
+    with current.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATING])

@@ -15,6 +15,7 @@ import yaml
 from registry.bundle import Bundle
 from registry.settings import QUIET, settings
 from tests.bundles import MODEL, make_tiny_bundle
+from tests.clusters import Cluster, running
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -45,6 +46,13 @@ def own_environment() -> Iterator[None]:
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A sealed bundle whose network is an intensity threshold; read-only for tests."""
     return make_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL; who stops it, starts it again."""
+    with running() as cluster:
+        yield cluster
 
 
 def make_workspace(root: Path, **smaller: dict[str, object]) -> Path:

@@ -11,20 +11,28 @@ from registry import database
 
 @contextmanager
 def own_database(path: Path) -> Iterator[Path]:
-    """The operational database at `path`, migrated. Django is configured once a process, so its address is turned."""
+    """The operational database in an SQLite file, migrated."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with database_at(f"sqlite:///{path}"):
+        yield path
+
+
+@contextmanager
+def database_at(url: str) -> Iterator[None]:
+    """The operational database at an address, migrated. Django is configured once a process, so it is turned there."""
     database.setup()
     from django.db import connections
 
     entry = connections.settings["default"]
-    before = entry["NAME"]
+    before = dict(entry)
     connections["default"].close()
     del connections["default"]
-    entry["NAME"] = str(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    database.migrate()
+    entry.update({"OPTIONS": {}, **database.connection(url)})
     try:
-        yield path
+        database.migrate()
+        yield
     finally:
         connections["default"].close()
         del connections["default"]
-        entry["NAME"] = before
+        entry.clear()
+        entry.update(before)

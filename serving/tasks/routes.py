@@ -1,4 +1,8 @@
-"""Tasks over HTTP: submit, look, fetch, cancel."""
+"""Tasks over HTTP: submit, look, fetch, cancel.
+
+Whose tasks a caller may see, the router says in a header: it knows the keys, and here is the table. Checked here, no
+spelling of a path gets around it. Who asks a service directly is on its side of the door and sees all.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from registry import database
 from registry.errors import BadInput, MissingService, Refused
 from registry.spec import ModelSpec
 from serving import answers
@@ -22,6 +27,9 @@ from serving.uploads import Limits, read_upload
 if TYPE_CHECKING:
     from serving.tasks.models import Task
     from serving.worker import Served
+
+OWNER = "X-Tasks-Of"
+"""The caller whose tasks a request is about; without it, everyone's. Only the router's doorkeeper may set it."""
 
 _T = TypeVar("_T")
 Who = Callable[[Request], tuple[str, str]]
@@ -67,15 +75,15 @@ class Tasks:
         return JSONResponse(_told(task), 202, {**self._headers, "Location": place, "Retry-After": "1"})
 
     async def look(self, request: Request) -> Response:
-        task = await self._in_database(lambda: store.find(self._spec.name, request.path_params["id"]))
-        return JSONResponse(_told(task), headers=self._headers)
+        return JSONResponse(_told(await self._found(request)), headers=self._headers)
 
     async def cancel(self, request: Request) -> Response:
-        task = await self._in_database(lambda: store.cancel(self._spec.name, request.path_params["id"]))
+        asked = (self._spec.name, request.path_params["id"], request.headers.get(OWNER))
+        task = await self._in_database(lambda: store.cancel(*asked))
         return JSONResponse(_told(task), headers=self._headers)
 
     async def result(self, request: Request) -> Response:
-        task = await self._in_database(lambda: store.find(self._spec.name, request.path_params["id"]))
+        task = await self._found(request)
         if task.state == "failed":
             error = dict(task.error or {})
             return JSONResponse(error, error.get("status", 500), self._headers)
@@ -88,6 +96,10 @@ class Tasks:
         content = await self._in_database(store.result_file(task.id, task.owner).read_bytes)
         return Response(content, headers={**task.headers, "Content-Type": task.media})
 
+    async def _found(self, request: Request) -> Task:
+        asked = (self._spec.name, request.path_params["id"], request.headers.get(OWNER))
+        return await self._in_database(lambda: store.find(*asked))
+
     def _endpoint(self, answer: Callable[[Request], Any]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
             try:
@@ -99,11 +111,15 @@ class Tasks:
 
     async def _in_database(self, work: Callable[[], _T]) -> _T:
         """Raises MissingService when the database is away."""
-        from django.db import DatabaseError
+        from django.db import DatabaseError, InterfaceError
+
+        def renewed() -> _T:
+            database.renew()
+            return work()
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._database, work)
-        except DatabaseError as error:
+            return await asyncio.get_running_loop().run_in_executor(self._database, renewed)
+        except (DatabaseError, InterfaceError) as error:
             raise MissingService(
                 "the database of tasks does not answer", expected="a database", mend="try again in a moment"
             ) from error

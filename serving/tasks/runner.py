@@ -10,8 +10,10 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
@@ -76,17 +78,31 @@ class Runner:
         progress = _Progress(task, self._owner, self._stop)
         progress.start()
         try:
-            content, media, headers = self._answer(task, progress)
-            store.finish(task.id, self._owner, content, media, headers)
+            done = partial(store.finish, task.id, self._owner, *self._answer(task, progress))
+            self._written(done, progress)
         except Lost:
             logger.info("task %s was cancelled, or is left to another service", task.id)
         except Exception as error:
             if not isinstance(error, BadInput):
                 logger.exception("task %s failed", task.id)
             with suppress(Exception):  # else the lease runs out, and it is tried again
-                store.fail(task.id, self._owner, store.error_of(error))
+                self._written(partial(store.fail, task.id, self._owner, store.error_of(error)), progress)
         finally:
             progress.end()
+
+    def _written(self, write: Callable[[], object], progress: _Progress) -> None:
+        """Writes how a task ended; an outage of the database only delays it. Raises Lost."""
+        from django.db import InterfaceError, OperationalError
+
+        while True:
+            try:
+                write()
+                return
+            except (OperationalError, InterfaceError) as error:
+                logger.warning("the database is away, the end of a task waits: %s", error)
+                _close_connection()
+                progress.check()
+                self._stop.wait(BEAT_S)
 
     def _answer(self, task: Task, progress: _Progress) -> tuple[bytes, str, dict[str, str]]:
         from serving import answers
@@ -148,15 +164,21 @@ class _Progress:
         else:
             self._note(*self._input)
 
-    def _note(self, done: int, total: int) -> None:
-        self._at = (done, total)
+    def check(self) -> None:
+        """Raises Lost."""
         if self._lost or self._stopping.is_set():
             raise Lost
 
+    def _note(self, done: int, total: int) -> None:
+        self._at = (done, total)
+        self.check()
+
     def _beat(self) -> None:
         while not self._over.wait(BEAT_S):
-            with suppress(Exception):  # the database may be away for less than the lease
+            try:
                 self._lost = not store.beat(self._task.id, self._owner, *self._at)
+            except Exception:  # the database may be away for less than the lease
+                _close_connection()
         _close_connection()
 
 

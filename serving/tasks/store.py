@@ -3,6 +3,7 @@ or one that comes back from the dead, never both hold a task."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 LEASE_S = 10.0
 ATTEMPTS = 3
+CALLER_LENGTH = 128
+_ID = re.compile("[0-9a-f]{32}")
 OVER = ("done", "failed", "cancelled")
 
 
@@ -49,7 +52,7 @@ def submit(
         id=identity,
         model=model,
         version=version,
-        caller=caller[:128],
+        caller=caller[:CALLER_LENGTH],
         role=role,
         wants=asdict(wants),
         inputs=len(bodies),
@@ -60,16 +63,18 @@ def submit(
     )
 
 
-def find(model: str, identity: str) -> Task:
-    """Raises NotFound."""
+def find(model: str, identity: str, caller: str | None = None) -> Task:
+    """A task; with `caller`, one that it submitted. Raises NotFound, of a foreign task as of an unknown one."""
     database.setup()
     from serving.tasks.models import Task
 
-    task = Task.objects.filter(model=model, id=identity).first()
+    own = {} if caller is None else {"caller": caller[:CALLER_LENGTH]}
+    # What is no id is not looked up: PostgreSQL refuses to be asked for a text with a NUL in it.
+    task = Task.objects.filter(model=model, id=identity, **own).first() if _ID.fullmatch(identity) else None
     if task is None:
         raise NotFound(
             f"there is no task {identity[:40]!r} of {model}",
-            expected="an id that POST tasks answered",
+            expected="an id that POST tasks answered to this caller",
             mend="finished tasks are kept for retention_days; submit it again",
         )
     return task
@@ -134,11 +139,11 @@ def fail(identity: str, owner: str, error: dict[str, Any]) -> None:
     mine.update(state="failed", finished=_now(), error=error)
 
 
-def cancel(model: str, identity: str) -> Task:
-    """Ends a task that is not over; the files of one that is are removed with it. Raises NotFound."""
+def cancel(model: str, identity: str, caller: str | None = None) -> Task:
+    """Ends a task that is not over; the files of one that is are removed with it. Raises NotFound as `find`."""
     from serving.tasks.models import Task
 
-    task = find(model, identity)
+    task = find(model, identity, caller)
     if task.state in OVER:
         _remove(task)
         return task

@@ -32,7 +32,9 @@ def answering(spec: ModelSpec, bundle: Path) -> Iterator[tuple[str, Worker]]:
             assert not failures, failures
             assert time.monotonic() < end
             time.sleep(0.02)
-        yield f"http://127.0.0.1:{line.getsockname()[1]}", worker
-        server.should_exit = True
-        thread.join(20)
-        worker.stop()
+        try:
+            yield f"http://127.0.0.1:{line.getsockname()[1]}", worker
+        finally:
+            server.should_exit = True
+            thread.join(20)
+            worker.stop()

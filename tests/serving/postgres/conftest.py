@@ -1,0 +1,98 @@
+"""A project folder whose operational database is a PostgreSQL that is stopped and crashes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from registry import database
+from registry.settings import settings
+from tests.clusters import Cluster
+from tests.databases import database_at
+from tests.serving.access.conftest import start_router
+from tests.serving.conftest import Processes
+
+Stop = Literal["fast", "immediate"]
+"""As an administrator stops a server, and as a crash does."""
+
+
+@pytest.fixture(scope="package")
+def company(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project folder whose operational database is a PostgreSQL."""
+    root = tmp_path_factory.mktemp("company")
+    (root / "dvc.yaml").write_text("stages: {}\n")
+    url = postgres.make("company")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("VISIONLOOP_")]:
+            patch.delenv(name)
+        for name, value in {"ROOT": str(root), "VAR": str(root / "var"), "DATABASE_URL": url}.items():
+            patch.setenv(f"VISIONLOOP_{name}", value)
+        settings.cache_clear()
+        (root / "var").mkdir()
+        with database_at(url):
+            yield root
+    settings.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def fresh(company: Path, postgres: Cluster) -> Iterator[None]:
+    """The connection of this thread may have ended with an earlier test's server."""
+    database.renew()
+    yield
+    database.renew()
+
+
+@pytest.fixture(scope="package")
+def processes(company: Path) -> Iterator[Processes]:
+    started = Processes(company / "var" / "logs")
+    yield started
+    started.stop_all()
+
+
+@pytest.fixture(scope="package")
+def guarded(processes: Processes) -> str:
+    return start_router(processes, "guarded", require_keys="true", quota_per_minute="0")
+
+
+@contextlib.contextmanager
+def stopped(postgres: Cluster, how: Stop) -> Iterator[None]:
+    postgres.stop(how)
+    try:
+        yield
+    finally:
+        postgres.start()
+        database.renew()
+
+
+def until(what: Callable[[], Any], within_s: float = 30.0) -> Any:
+    end = time.monotonic() + within_s
+    while not (found := what()):
+        assert time.monotonic() < end, f"not within {within_s} s"
+        time.sleep(0.05)
+    return found
+
+
+def together(work: Callable[[], object], count: int) -> None:
+    """Does it in so many threads at the same moment; what one raises, the test raises."""
+    ready, failed = threading.Barrier(count), []
+
+    def begin() -> None:
+        ready.wait()
+        try:
+            work()
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=begin) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed, failed

@@ -1,0 +1,136 @@
+"""A router on PostgreSQL: plans, keys, usage, predictions."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from monitoring.log import PredictionLog
+from registry.errors import Refused
+from serving import deploy, releases
+from serving.access import keys, report
+from tests.bundles import MODEL
+from tests.clusters import Cluster
+from tests.monitoring.conftest import make_record
+from tests.serving.access.conftest import bearer, known, start_router
+from tests.serving.conftest import Processes
+from tests.serving.postgres.conftest import Stop, stopped, together, until
+
+FOLLOWS_S = 2.0
+
+
+def test_plans_are_followed_within_two_seconds_also_after_an_outage(guarded: str, postgres: Cluster) -> None:
+    def version() -> int:
+        routes = httpx.get(f"{guarded}/-/routes").json()["routes"]
+        return int(routes.get(MODEL, {}).get("version", 0))
+
+    for number in (1, 2, 3):
+        releases.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}", None)
+    for number in (1, 2):
+        releases.switch(MODEL, number)
+        until(lambda wanted=number: version() == wanted, FOLLOWS_S)
+    with stopped(postgres, "immediate"):
+        time.sleep(1.5)
+        assert version() == 2  # the last one known
+    releases.switch(MODEL, 3)
+    until(lambda: version() == 3, FOLLOWS_S)
+    plan = releases.plan(MODEL)
+    assert plan is not None
+    assert (plan.champion, plan.previous) == (3, 2)
+    assert [event.version for event in releases.events(MODEL)][:3] == [3, 2, 1]
+    releases.withdraw(MODEL)
+
+
+def test_two_who_change_a_plan_at_once_do_not_both_get_it() -> None:
+    for number in (1, 2):
+        releases.announce(MODEL, number, "http://127.0.0.1:9", f"{MODEL}:{number}", None)
+    plan = releases.switch(MODEL, 1)
+    said: list[object] = []
+
+    def change() -> None:
+        from django.db import connection
+
+        try:
+            said.append(releases.change(MODEL, "canary", "me", revision=plan.revision, challenger=2, share=10))
+        except Refused as error:
+            said.append(error)
+        connection.close()
+
+    together(change, 4)
+    assert sum(isinstance(one, Refused) for one in said) == 3
+    releases.withdraw(MODEL)
+
+
+def test_keys_made_at_once_get_serials_of_their_own() -> None:
+    made: list[int] = []
+
+    def make() -> None:
+        from django.db import connection
+
+        made.append(keys.create("at once")[0].serial)
+        connection.close()
+
+    together(make, 8)
+    assert len(set(made)) == 8
+
+
+@pytest.mark.parametrize("outage", [None, "fast", "immediate"])
+def test_a_revoked_key_is_refused_within_two_seconds(guarded: str, postgres: Cluster, outage: Stop | None) -> None:
+    grant, token = keys.create("to be revoked")
+    known(guarded, token)
+    if outage:
+        with stopped(postgres, outage):
+            assert httpx.get(f"{guarded}/v1/nothing", headers=bearer(token)).status_code == 404
+    keys.revoke(grant.id)
+    until(lambda: httpx.get(f"{guarded}/v1/nothing", headers=bearer(token)).status_code == 401, FOLLOWS_S)
+
+
+def test_usage_is_exact_over_an_outage_and_a_month_is_over_for_every_router(
+    guarded: str, postgres: Cluster, processes: Processes
+) -> None:
+    grant, token = keys.create("counted", per_month=60)
+    known(guarded, token)
+
+    def asked() -> int:
+        return sum(row.requests for row in report.lines(today, today, grant.id))
+
+    today = datetime.now(UTC).date()
+    sent = until(asked)
+    with stopped(postgres, "immediate"), httpx.Client(headers=bearer(token)) as client:
+        for _ in range(40 - sent):
+            assert client.get(f"{guarded}/v1/nothing").status_code == 404
+        time.sleep(1.5)  # a flush fails
+    until(lambda: asked() >= 40)
+    assert asked() == 40
+    second = start_router(processes, "second", require_keys="true", quota_per_minute="0")
+    known(second, token)
+    with httpx.Client(headers=bearer(token)) as client:
+        until(lambda: client.get(f"{second}/v1/nothing").status_code == 429)
+        time.sleep(8)  # a router knows of the others' requests within about six seconds
+        assert client.get(f"{guarded}/v1/nothing").status_code == 429
+    processes.stop("second")
+    until(lambda: asked() == 60)
+
+
+def test_a_prediction_and_its_label_through_the_router(guarded: str, postgres: Cluster) -> None:
+    grant, token = keys.create("labels")
+    known(guarded, token)
+    record = make_record(model="fruit_features", caller=grant.caller)
+    log = PredictionLog("service")
+    log.start()
+    log.record(record)
+    address = f"{guarded}/v1/predictions/{record.id}"
+    with httpx.Client(headers=bearer(token), timeout=30) as client:
+        assert client.get(address).json()["prediction_statistics"]["p0"] == 0
+        said = [client.post(f"{address}/feedback", json={"label": "apple"}).json() for _ in range(2)]
+        assert [one["replaced"] for one in said] == [False, True]
+        with stopped(postgres, "immediate"):
+            away = client.get(address)
+            assert (away.status_code, away.headers["retry-after"]) == (503, "1")
+        assert [client.get(address).json()["feedback"]["label"] for _ in range(30)] == ["apple"] * 30
+    log.close()
+    (held,) = postgres.ask("SELECT count(*) FROM pg_stat_activity WHERE datname = 'company'")[0]
+    assert held < 15, "every request has left a connection behind"
