@@ -46,6 +46,13 @@ class Admitted:
     def key(self) -> str:
         return self.grant.id if self.grant else ""
 
+    @property
+    def tasks_of(self) -> str | None:
+        """The caller whose tasks it may look at; None: everyone's, as its id is all that there is to know of a task
+        where no keys are required."""
+        everyones = self.grant is None or self.grant.may("admin") or not settings().keys_required
+        return None if everyones else self.caller
+
 
 class NoQuota(OverQuota):
     """An OverQuota that knows whose it is (empty: of no key) and when there is some again."""

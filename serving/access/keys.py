@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 
 ALL = "*"
 ACTIONS = {
-    "predict": "ask models: predict, render, explain, embed, tasks",
+    "predict": "ask models: predict, render, explain, embed; tasks, and the key's own results",
     "read": "look at the key's own predictions",
     "feedback": "give labels for the key's own predictions",
-    "admin": "see every caller's predictions and usage, and the services' metrics",
+    "admin": "see every caller's predictions, tasks and usage, and the services' metrics",
 }
 USUAL = ("predict", "read", "feedback")
+_COMES_WITH = {"read": ("admin",), "feedback": ("admin",), "tasks": ("predict", "admin")}
+"""Actions that others bring. `tasks`, to look at tasks and to end them, is granted by them only."""
 _TOKEN = re.compile(r"vl_([0-9a-f]{12})_([0-9a-f]{64})")
 _ID = re.compile(r"(?:vl_)?([0-9a-f]{12})")
 _ATTEMPTS = 20
@@ -70,7 +72,7 @@ class Grant:
         return ALL in self.models or model in self.models
 
     def may(self, action: str) -> bool:
-        return action in self.actions or (action in ("read", "feedback") and "admin" in self.actions)
+        return not self.actions.isdisjoint((action, *_COMES_WITH.get(action, ())))
 
     def state(self, now: float) -> str:
         """`active`, `expired` or `revoked`."""

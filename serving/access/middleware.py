@@ -2,7 +2,8 @@
 
 What it adds to a request is a few dictionary look-ups, one sha256 and two counters; the database is asked by
 `serving.access.control`'s threads only. It sets `scope["state"]["caller"]` (`vl_<id>`, or the caller's address) and
-`scope["state"]["access"]`, and takes the key out of the headers: nothing behind it ever sees a secret.
+`scope["state"]["access"]`, takes the key out of the headers, so that nothing behind it ever sees a secret, and puts in
+whose tasks the caller may see.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from registry.errors import Forbidden, MissingService, Unauthorized, VisionloopE
 from serving.access.control import Access, Admitted, NoQuota
 from serving.access.rules import Need, need
 from serving.access.usage import Counts
+from serving.tasks.routes import OWNER
 
 CALLER, ADMITTED, ACCESS = "caller", "admitted", "access"
 """Keys of `scope["state"]`: a string, an `Admitted`, an `Access`."""
+_TASKS_OF = OWNER.lower().encode()
 
 
 class AccessMiddleware:
@@ -68,6 +71,8 @@ class AccessMiddleware:
             await _refusal(error)(scope, receive, send)
             return
         state[CALLER], state[ADMITTED] = admitted.caller, admitted
+        if admitted.tasks_of is not None:
+            scope["headers"].append((_TASKS_OF, admitted.tasks_of.encode()))
         await self._counted(admitted, needed, scope, receive, send)
 
     async def _counted(self, admitted: Admitted, needed: Need, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,7 +103,8 @@ class AccessMiddleware:
 
 
 def _take_key(scope: Scope) -> str | None:
-    """The caller's key, which leaves the headers here. Another kind of Authorization is no key of ours."""
+    """The caller's key, which leaves the headers here. Another kind of Authorization is no key of ours; what only we
+    may say is not taken from a caller."""
     bearer = other = None
     kept = []
     for name, value in scope["headers"]:
@@ -106,7 +112,7 @@ def _take_key(scope: Scope) -> str | None:
             other = value
         elif name == b"authorization" and value[:7].lower() == b"bearer ":
             bearer = value[7:]
-        elif name != b"authorization":
+        elif name not in (b"authorization", _TASKS_OF):
             kept.append((name, value))
     found = other if bearer is None else bearer
     scope["headers"] = kept

@@ -24,7 +24,7 @@ class Need:
     Attributes:
         open: nothing at all, and nothing is counted.
         local: to be on this machine; then nothing else.
-        action: one of `serving.access.keys.ACTIONS`; empty: any key will do.
+        action: as `serving.access.keys.Grant.may` knows them; empty: any key will do.
         model: the model that the key must reach; empty: none, or found out later.
     """
 
@@ -52,7 +52,10 @@ def need(scope: Scope) -> Need:
         rest = parts[4]
         if reads and (rest in _OPEN_OF_A_MODEL or _is_asset(rest)):
             return Need(open=True)
-        return Need(action="admin" if rest == "metrics" else "predict", model=unquote(parts[3]))
+        # Whose task it is, the service checks; see serving.tasks.routes.
+        known = rest.startswith("tasks/") and (reads or scope["method"] == "DELETE")
+        action = "admin" if rest == "metrics" else "tasks" if known else "predict"
+        return Need(action=action, model=unquote(parts[3]))
     if parts[:3] == ["", "v1", "predictions"]:
         return Need(action="read" if reads else "feedback")
     return Need()

@@ -26,6 +26,7 @@ SCHEMA: dict[str, Any] = {
 }
 _TASK = {JSON: {"schema": {"$ref": "#/components/schemas/Task"}}}
 _ERROR = {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
+_OWN = "Where keys are required: of the key that submitted it, or any with a key that has the action admin."
 _ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 
 
@@ -55,12 +56,14 @@ def paths(body: Mapping[str, Any], answers: Mapping[str, Any], offers: Sequence[
             "get": {
                 "operationId": "task",
                 "summary": "How far a task is",
+                "description": _OWN,
                 "parameters": [_ID],
                 "responses": {"200": {"description": "It", "content": _TASK}, **_refused(404, 503)},
             },
             "delete": {
                 "operationId": "cancel",
                 "summary": "Cancel a task, or remove one that is over with its files",
+                "description": _OWN,
                 "parameters": [_ID],
                 "responses": {"200": {"description": "As it was left", "content": _TASK}, **_refused(404, 503)},
             },
@@ -69,6 +72,7 @@ def paths(body: Mapping[str, Any], answers: Mapping[str, Any], offers: Sequence[
             "get": {
                 "operationId": "result",
                 "summary": "The result of a task that is done; of one that failed, the error",
+                "description": _OWN,
                 "parameters": [_ID],
                 "responses": {
                     "200": {"description": "As `predict` would have answered", "content": dict(answers)},

@@ -10,12 +10,12 @@ from django.db import models
 class Task(models.Model):
     """One submitted request; its files lie in `var/tasks/<id>/`."""
 
-    id = models.CharField(primary_key=True, max_length=32)  # uuid4, hex: whoever knows it may ask for it
+    id = models.CharField(primary_key=True, max_length=32)  # uuid4, hex
     model = models.CharField(max_length=64)
     version = (
         models.IntegerField()
     )  # that it was submitted to; another works on it only when that one is served no more
-    caller = models.CharField(max_length=128, blank=True)
+    caller = models.CharField(max_length=128, blank=True)  # whose it is, where the router asks for keys
     role = models.CharField(max_length=16)
     wants = models.JSONField()  # fields of serving.negotiation.Wanted
     inputs = models.IntegerField()  # files input-0, input-1, ...

@@ -1,0 +1,139 @@
+"""Tasks through the router: whose they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from serving.access import keys
+from serving.tasks.routes import OWNER
+from tests.bundles import MODEL, make_scan
+from tests.serving.access.conftest import bearer, known
+
+TASKS = f"/v1/models/{MODEL}/tasks"
+UNKNOWN = "0" * 32
+
+
+@pytest.fixture(scope="module")
+def token(guarded: str) -> str:
+    return known(guarded, keys.create("submits")[1])
+
+
+@pytest.fixture(scope="module")
+def other(guarded: str) -> str:
+    return known(guarded, keys.create("somebody else")[1])
+
+
+@pytest.fixture(scope="module")
+def admin(guarded: str) -> str:
+    return known(guarded, keys.create("admin", actions=["admin"])[1])
+
+
+@pytest.fixture
+def task(live: str, token: str) -> str:
+    return submitted(live, token)
+
+
+def submitted(router: str, token: str) -> str:
+    answer = httpx.post(f"{router}{TASKS}", content=make_scan(1), headers=bearer(token), timeout=30)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+def until_done(look: Callable[[], httpx.Response]) -> dict[str, Any]:
+    end = time.monotonic() + 60
+    while (found := look().json()).get("state") != "done":
+        assert time.monotonic() < end, found
+        time.sleep(0.05)
+    return dict(found)
+
+
+ASKED = {"look": ("GET", ""), "head": ("HEAD", ""), "result": ("GET", "/result"), "cancel": ("DELETE", "")}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_foreign_task_is_as_unknown_as_one_that_there_is_not(live: str, task: str, other: str, name: str) -> None:
+    method, rest = ASKED[name]
+    foreign, unknown = (
+        httpx.request(method, f"{live}{TASKS}/{one}{rest}", headers=bearer(other)) for one in (task, UNKNOWN)
+    )
+    assert foreign.status_code == unknown.status_code == 404
+    assert foreign.text == unknown.text.replace(UNKNOWN, task)
+    volatile = ("date", "ratelimit-remaining", "ratelimit-reset")
+    assert [n for n in foreign.headers if n not in volatile] == [n for n in unknown.headers if n not in volatile]
+
+
+def test_a_task_is_its_keys_own_from_its_submission_to_its_end(live: str, task: str, token: str, other: str) -> None:
+    address = f"{live}{TASKS}/{task}"
+    httpx.delete(address, headers=bearer(other))  # changes nothing
+    until_done(lambda: httpx.get(address, headers=bearer(token)))
+    result = httpx.get(f"{address}/result", headers=bearer(token))
+    assert result.json()["shape"] == [64, 48, 2]
+    assert httpx.get(f"{address}/result", headers=bearer(other)).status_code == 404
+    assert httpx.delete(address, headers=bearer(other)).status_code == 404
+    assert httpx.delete(address, headers=bearer(token)).status_code == 200
+    assert httpx.get(address, headers=bearer(token)).status_code == 404
+
+
+def test_an_admin_sees_and_ends_every_task_but_submits_none(live: str, task: str, admin: str) -> None:
+    address = f"{live}{TASKS}/{task}"
+    until_done(lambda: httpx.get(address, headers=bearer(admin)))
+    assert httpx.get(f"{address}/result", headers=bearer(admin)).status_code == 200
+    assert httpx.delete(address, headers=bearer(admin)).status_code == 200
+    assert httpx.post(f"{live}{TASKS}", content=make_scan(1), headers=bearer(admin)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [{"actions": ["read", "feedback"]}, {"actions": ["admin"], "models": ["fruit_features"]}],
+    ids=["without predict", "admin of another model"],
+)
+def test_a_key_for_something_else_is_403(live: str, task: str, scope: dict[str, Any]) -> None:
+    token = known(live, keys.create("elsewhere", **scope)[1])
+    for method, rest in ASKED.values():
+        assert httpx.request(method, f"{live}{TASKS}/{task}{rest}", headers=bearer(token)).status_code == 403
+
+
+@pytest.mark.parametrize("name", [OWNER, OWNER.lower(), "X-Caller", "X-Release-Role"])
+def test_nobody_can_say_to_be_somebody_else(live: str, task: str, token: str, other: str, name: str) -> None:
+    caller = token.rsplit("_", 1)[0]
+    for value in (caller, "*", ""):
+        answer = httpx.get(f"{live}{TASKS}/{task}", headers={**bearer(other), name: value})
+        assert answer.status_code == 404, value
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/tasks%2F{id}",
+        "/%74asks/{id}",
+        "/tasks/{id}?x=1",
+        "/tasks/{id}%2Fresult",
+        "/./tasks/{id}",
+        "/docs/../tasks/{id}",
+    ],
+)
+def test_no_spelling_of_the_address_shows_a_foreign_task(live: str, task: str, other: str, path: str) -> None:
+    with httpx.Client(headers=bearer(other)) as client:
+        request = client.build_request("GET", live)
+        raw = f"/v1/models/{MODEL}{path.format(id=task)}"
+        request.url = request.url.copy_with(raw_path=raw.encode())
+        assert client.send(request).status_code == 404
+
+
+def test_where_no_keys_are_required_an_id_is_all_it_takes(router: str, live: str, other: str) -> None:
+    end = time.monotonic() + 10
+    while MODEL not in httpx.get(f"{router}/-/routes").json()["routes"]:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    known(router, other)
+    task = submitted(router, other)
+    address = f"{router}{TASKS}/{task}"
+    until_done(lambda: httpx.get(address))
+    assert httpx.get(f"{address}/result").status_code == 200
+    assert httpx.get(f"{live}{TASKS}/{task}", headers=bearer(other)).status_code == 200
+    assert httpx.delete(address).status_code == 200
