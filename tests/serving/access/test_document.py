@@ -22,8 +22,8 @@ from tests.bundles import MODEL, make_scan
 from tests.serving.access.conftest import bearer, known
 
 EXPLAINED = ("predict", "render", "explain", "embed", "feedback", "usage", "{prediction_id}")
-QUICK, THOROUGH = 200, 5000
-MOST = {QUICK: {"prediction": 2, "feedback": 4}, THOROUGH: {"prediction": 60, "feedback": 200}}
+QUICK, THOROUGH = 120, 5000
+MOST = {QUICK: {"prediction": 1, "feedback": 2}, THOROUGH: {"prediction": 60, "feedback": 200}}
 """Cases of what waits for an unknown prediction: each of those takes three seconds."""
 
 
