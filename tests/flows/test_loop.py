@@ -128,6 +128,7 @@ def test_bad_data_stops_the_loop_and_names_the_file(project: Project, first: obj
         (case / "mask.nii.gz").write_bytes(kept)
 
 
+@pytest.mark.slow
 def test_without_a_server_the_same_loop_runs_local(project: Project, first: object, tmp_path: Path) -> None:
     """--local on a project of its own whose stages were built above: nothing to train, MLflow's database directly."""
     root = tmp_path / "project"

@@ -127,6 +127,7 @@ def test_a_canary_whose_process_dies_on_every_request_is_rolled_back_and_no_call
     assert _ask(live, 5) == {200}
 
 
+@pytest.mark.slow
 def test_a_canary_that_is_slow_is_rolled_back(live: str, guard: Guard, project: Path, processes: Processes) -> None:
     bundle = make_tiny_bundle(project / "bundle-slow", "a slow one", work=60)
     slow = Packaged(Numbered(MODEL, 4), bundle, packaging.package(Numbered(MODEL, 4), bundle))

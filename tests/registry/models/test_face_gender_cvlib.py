@@ -44,6 +44,7 @@ def fill(cache: Path, **options: int) -> None:
     make_gender_net(cache / ARCHITECTURE, cache / WEIGHTS, **options)
 
 
+@pytest.mark.slow
 def test_it_says_what_cvlib_says(cache: Path, tmp_path: Path) -> None:
     fill(cache)
     picture = photo()
