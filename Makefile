@@ -6,14 +6,15 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 MODEL ?= skin_segmentation
 
-.PHONY: help setup demo demo-all down test test-slow check bench lock browser clean
+.PHONY: help setup demo demo-all down test test-slow check bench bench-serving lock browser clean
 
 help:
 	@echo "make demo       set up, then run the whole loop for MODEL=$(MODEL)"
 	@echo "make demo-all   train, register and serve all six models"
 	@echo "make test       set up, then run the tests"
 	@echo "make check      linters, types, layers"
-	@echo "make test-slow  the long tests too    make bench  the measured figures    make down  stop the stack"
+	@echo "make test-slow  the long tests too    make down   stop the stack"
+	@echo "make bench      the measured figures  make bench-serving  services beside other ways to serve"
 
 setup: $(READY)
 
@@ -51,6 +52,10 @@ check: setup
 
 bench: setup
 	$(BIN)/python -m flows.bench $(MODEL)
+
+# Beside MLflow's server, FastAPI, LitServe and ultralytics; needs `make demo-all` (or demo) before it.
+bench-serving: setup
+	$(BIN)/python -m flows.bench_serving
 
 # The browser tests drive Debian's chromium; without it (and without the right to install it) they are skipped, loudly.
 browser:

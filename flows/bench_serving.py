@@ -1,0 +1,157 @@
+"""`python -m flows.bench_serving [MODEL ...]`: our service beside what a person would pick instead, in one run.
+
+The same version, the same weights, the same picture, one machine. Every round asks each of them once, one after the
+other, so that a busy moment hits all; figures are medians over rounds. Needs versions in the registry
+(`make demo-all`) and MLflow running (`visionloop up`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flows import rivals
+from registry import catalog
+from registry.bundle import Bundle
+from registry.errors import VisionloopError
+from registry.settings import settings
+from registry.versions import Version, Versions
+from serving.deploy import free_port
+from serving.load import CLIENTS, Call, callers, p50, rate, running, running_service
+from serving.packaging import package
+
+BOUNDARY = "visionloop-bench"
+MULTIPART = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+
+
+@dataclass
+class Way:
+    """One of those compared, and what it took: one entry a round, milliseconds and answers per second."""
+
+    name: str
+    make: Callable[[], Call]
+    body: bytes
+    clients: int = CLIENTS
+    p50_ms: list[float] = field(default_factory=list)
+    per_s: list[float] = field(default_factory=list)
+
+    def measure(self, calls: int) -> None:
+        self.p50_ms.append(p50(self.make, self.body, calls))
+        self.per_s.append(rate(self.make, self.body, calls, self.clients))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", help="all that have a champion if none is named")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--calls", type=int, default=40, help="per way and round")
+    options = parser.parse_args()
+    models = options.models or [spec.name for spec in catalog.all_specs()]
+    failures = 0
+    for model in models:
+        print(f"\n## {model}\n", flush=True)
+        try:
+            versions = Versions()
+            version = versions.get(model)
+            bundle = versions.fetch(version)
+            ours = [sys.executable, "-m", "serving.bench", "--bundle", str(bundle.path)]
+            ours += ["--rounds", str(options.rounds), "--calls", str(options.calls)]
+            failures += bool(subprocess.run(ours, check=False).returncode)
+            print("\n" + against(version, bundle, options.rounds, options.calls), flush=True)
+        except VisionloopError as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            failures += 1
+    return failures
+
+
+def against(version: Version, bundle: Bundle, rounds: int, calls: int) -> str:
+    """The table, as Markdown. Raises MissingService: one of them does not start."""
+    sample = bundle.samples[0] / "input"
+    with ExitStack() as stack:
+        ways = list(_ways(stack, version, bundle, sample))
+        for way in ways:
+            way.make()(way.body)  # warm
+        for number in range(rounds):
+            for way in ways:
+                way.measure(calls)
+            print(f"round {number + 1} of {rounds}", file=sys.stderr)
+    return _table(bundle, ways, rounds, calls)
+
+
+def _ways(stack: ExitStack, version: Version, bundle: Bundle, sample: Path) -> Iterator[Way]:
+    body = sample.read_bytes()
+    service, _ = stack.enter_context(running_service(package(version, bundle)))
+    yield Way("visionloop, served", callers(service, "/predict"), body)
+
+    port = stack.enter_context(_mlflow(version))
+    asked = json.dumps({"inputs": [str(sample)]}).encode()  # a path: our pyfunc reads it, nothing is sent
+    yield Way(
+        "`mlflow models serve`, same version",
+        callers(port, "/invocations", {"Content-Type": "application/json"}),
+        asked,
+    )
+
+    form = _form(sample.name, body)
+    for name, title in (("fastapi", "FastAPI"), ("litserve", "LitServe")):
+        argv = [
+            sys.executable,
+            "-m",
+            "flows.rivals",
+            name,
+            "--bundle",
+            str(bundle.path),
+            "--port",
+            str(port := free_port()),
+        ]
+        stack.enter_context(running(argv, port, "/health"))
+        yield Way(f"{title}, {_framework(bundle)} eager", callers(port, "/predict", MULTIPART), form)
+
+    if catalog.get(version.model).framework == "ultralytics":
+        loop = rivals.ultralytics(bundle)
+        loop(body)
+        yield Way("ultralytics' `predict` in a loop, no HTTP", lambda: loop, body, clients=1)
+
+
+def _mlflow(version: Version) -> AbstractContextManager[int]:
+    port = free_port()
+    argv = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{version.model}/{version.number}"]
+    argv += ["--env-manager", "local", "--port", str(port), "--host", "127.0.0.1"]
+    return running(argv, port, "/ping", {**os.environ, "MLFLOW_TRACKING_URI": settings().mlflow_address})
+
+
+def _form(name: str, body: bytes) -> bytes:
+    """A multipart form with one file in the field `request`."""
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="request"; filename="{name}"\r\n'
+    return f"{head}Content-Type: application/octet-stream\r\n\r\n".encode() + body + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def _framework(bundle: Bundle) -> str:
+    return "Keras" if catalog.get(bundle.manifest.model).framework == "keras" else "torch"
+
+
+def _table(bundle: Bundle, ways: list[Way], rounds: int, calls: int) -> str:
+    manifest, ours = bundle.manifest, ways[0]
+    rows = []
+    for way in ways:
+        middle, pace = statistics.median(way.p50_ms), statistics.median(way.per_s)
+        spread = f"{min(way.p50_ms):.2f} to {max(way.p50_ms):.2f}"
+        slower = middle / statistics.median(ours.p50_ms)
+        fewer = pace / statistics.median(ours.per_s)
+        rows.append(f"| {way.name} | {middle:.2f} ({spread}) | {slower:.2f} | {pace:.0f} | {fewer:.2f} |")
+    return (
+        f"{manifest.model}, ours with {manifest.engine} in {manifest.numerics}; medians of {rounds} interleaved rounds "
+        f"of {calls} calls, throughput with {CLIENTS} clients.\n\n"
+        "| what | p50 ms (min to max) | x ours | answers /s | x ours |\n|---|---|---|---|---|\n" + "\n".join(rows)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,301 @@
+"""Long measurements against a stack that runs (`visionloop up`, versions released), through the router:
+
+    python -m flows.endurance load MODEL --minutes 10     # 80 % of capacity, with a switch, a rollback and a kill -9
+    python -m flows.endurance log MODEL --count 100000    # none lost, none doubled, with a kill and a locked database
+
+`load` wants a second version, to switch to; without one that part is left out, and it says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from registry import database
+from registry.bundle import Bundle
+from registry.errors import MissingService, NotFound, VisionloopError
+from registry.settings import settings
+from registry.versions import Versions
+from serving import releases
+
+CLIENTS = 8
+PROBE_S = 20.0
+LOCKED_S = 60.0
+SETTLE_S = 10.0
+"""After an event: calls of this time are told apart in the latencies."""
+
+
+@dataclass
+class Seen:
+    """What came of the calls. `times` are (seconds since the start, milliseconds, HTTP status or 0)."""
+
+    began: float = field(default_factory=time.perf_counter)
+    times: list[tuple[float, float, int]] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    refusals: Counter[str] = field(default_factory=Counter)
+
+    def latencies(self, outside: Sequence[float] = ()) -> list[float]:
+        """Milliseconds of answered calls, but for the seconds after each of the moments `outside`."""
+        quiet = [t for t in self.times if not any(e - 1 <= t[0] <= e + SETTLE_S for e in outside)]
+        return sorted(ms for _, ms, status in quiet if status == 200)
+
+
+class Caller:
+    """Predictions of one model through the router, as raw bodies."""
+
+    def __init__(self, model: str, body: bytes, seen: Seen) -> None:
+        self._url = f"{settings().router_address}/v1/models/{model}/predict"
+        self._headers = {"Content-Type": "application/octet-stream", **settings().key_headers}
+        self._body, self._seen = body, seen
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+    async def __call__(self) -> None:
+        began, status, said = time.perf_counter(), 0, ""
+        try:
+            async with self._session.post(self._url, data=self._body, headers=self._headers) as answer:
+                content = await answer.read()
+                status = answer.status
+                if status == 200:
+                    self._seen.ids.append(answer.headers["X-Prediction-Id"])
+                else:
+                    said = f"{status} {content[:120].decode(errors='replace')}"
+        except (aiohttp.ClientError, TimeoutError) as error:
+            said = f"no answer: {type(error).__name__}"
+        now = time.perf_counter()
+        self._seen.times.append((began - self._seen.began, 1000 * (now - began), status))
+        if status != 200:
+            self._seen.refusals[said] += 1
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
+async def closed_loop(call: Callable[[], Awaitable[None]], clients: int, goes_on: Callable[[], bool]) -> None:
+    """So many callers, each of which asks again when it has its answer."""
+
+    async def client() -> None:
+        while goes_on():
+            await call()
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+
+
+async def open_loop(call: Callable[[], Awaitable[None]], per_s: float, seconds: float) -> None:
+    """Calls at a steady rate, whether the ones before have been answered or not."""
+    began, running = time.perf_counter(), set[asyncio.Task[None]]()
+    for number in itertools.count():
+        due = began + number / per_s
+        if due - began > seconds:
+            break
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        task = asyncio.ensure_future(call())
+        running.add(task)
+        task.add_done_callback(running.discard)
+    await asyncio.gather(*running)
+
+
+async def load(model: str, minutes: float, share: float) -> int:
+    """The first measurement; prints Markdown, returns the number of goals missed."""
+    body = _sample(model)
+    probe = Seen()
+    caller = Caller(model, body, probe)
+    end = time.perf_counter() + PROBE_S
+    await closed_loop(caller, CLIENTS, lambda: time.perf_counter() < end)
+    await caller.close()
+    capacity = len(probe.ids) / PROBE_S
+    rate, seconds = share * capacity, 60 * minutes
+    print(f"capacity with {CLIENTS} clients: {capacity:.0f} /s; {rate:.0f} /s for {minutes:g} minutes", flush=True)
+
+    seen, memory = Seen(), list[tuple[float, float]]()
+    caller = Caller(model, body, seen)
+    events = _events(model, seconds)
+    done = list[tuple[float, str]]()
+
+    async def happen() -> None:
+        for at, what, act in events:
+            await asyncio.sleep(max(0.0, seen.began + at - time.perf_counter()))
+            moment = time.perf_counter() - seen.began
+            said = await asyncio.to_thread(act)
+            done.append((moment, f"{what}: {said}"))
+            print(f"{moment:5.0f} s  {what}: {said}", file=sys.stderr, flush=True)
+
+    async def watch() -> None:
+        while True:
+            memory.append((time.perf_counter() - seen.began, await asyncio.to_thread(_memory_mb, model)))
+            await asyncio.sleep(5)
+
+    watching = asyncio.ensure_future(watch())
+    await asyncio.gather(open_loop(caller, rate, seconds), happen())
+    watching.cancel()
+    await caller.close()
+    return _report(seen, done, memory)
+
+
+def _events(model: str, seconds: float) -> list[tuple[float, str, Callable[[], str]]]:
+    plan = releases.plan(model)
+    if plan is None:
+        raise NotFound(f"{model} has no release", mend=f"`visionloop run {model}` makes one")
+    other = next((v.number for v in Versions().list(model) if v.number != plan.champion), None)
+    found: list[tuple[float, str, Callable[[], str]]] = []
+    if other is None:
+        print("there is no second version: no switch and no rollback", file=sys.stderr)
+    else:
+        found += [
+            (
+                0.3 * seconds,
+                f"switch to version {other}",
+                lambda: _visionloop("release", model, "blue-green", str(other)),
+            ),
+            (0.5 * seconds, "rollback", lambda: _visionloop("release", model, "rollback")),
+        ]
+    return [*found, (0.7 * seconds, "kill -9 of the service", lambda: _kill(model))]
+
+
+def _visionloop(*argv: str) -> str:
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "flows.cli", *argv]
+    done = subprocess.run(command, cwd=settings().root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return f"failed: {done.stderr.strip()[-200:]}"
+    return f"done in {time.perf_counter() - began:.1f} s"
+
+
+def _kill(model: str) -> str:
+    live = releases.live(model)
+    if live is None or live.pid is None:
+        return "there is no service with a known process"
+    os.kill(live.pid, signal.SIGKILL)
+    return f"process {live.pid}, version {live.version}"
+
+
+def _memory_mb(model: str) -> float:
+    """Resident memory of the model's service processes and the router together; 0 while there is none."""
+    import psutil
+
+    total = 0
+    for process in psutil.process_iter(["cmdline", "memory_info"]):
+        line = " ".join(process.info["cmdline"] or ())
+        if "serving.router" in line or ("serving.launch" in line and model in line):
+            total += process.info["memory_info"].rss if process.info["memory_info"] else 0
+    return total / 1e6
+
+
+def _report(seen: Seen, done: list[tuple[float, str]], memory: list[tuple[float, float]]) -> int:
+    moments = [moment for moment, _ in done]
+    every, quiet = seen.latencies(), seen.latencies(moments)
+    failed = sum(seen.refusals.values())
+    print("\n| what | measured | goal |\n|---|---|---|")
+    print(f"| requests | {len(seen.times)} | |")
+    print(f"| not answered with 200 | {failed} {dict(seen.refusals) or ''} | 0, but those in the killed process |")
+    missed = 0
+    for name, times in (("all", every), ("outside the events", quiet)):
+        p50, p99 = statistics.median(times), times[int(0.99 * len(times))]
+        print(f"| p50, p99, longest, {name} | {p50:.1f} ms, {p99:.1f} ms, {times[-1]:.0f} ms | |")
+        print(f"| p99 / p50, {name} | {p99 / p50:.2f} | <= 3 |")
+        missed += p99 / p50 > 3
+    settled = [mb for at, mb in memory if at > 30 and not any(m <= at <= m + 60 for m in moments)]
+    third = max(1, len(settled) // 3)
+    first, last = statistics.median(settled[:third]), statistics.median(settled[-third:])
+    print(f"| memory of router and services, first and last third | {first:.0f} MB, {last:.0f} MB | no growth |")
+    for moment, text in done:
+        near = [t for t in seen.times if moment - 1 <= t[0] <= moment + SETTLE_S]
+        bad = sum(1 for t in near if t[2] != 200)
+        longest = max((ms for _, ms, _ in near), default=0)
+        print(f"| at {moment:.0f} s {text} | {bad} of {len(near)} failed, longest {longest:.0f} ms | |")
+    return missed
+
+
+async def log(model: str, count: int) -> int:
+    """The second measurement; prints Markdown, returns how many predictions are lost or doubled."""
+    database.setup()
+    from monitoring.models import Prediction
+
+    before = Prediction.objects.count()
+    seen = Seen()
+    caller = Caller(model, _sample(model), seen)
+    begun = itertools.count()
+    done = list[str]()
+
+    async def trouble() -> None:
+        while len(seen.times) < count // 3:
+            await asyncio.sleep(0.5)
+        done.append(f"kill -9 after {len(seen.times)}: {_kill(model)}")
+        while len(seen.times) < count * 2 // 3:
+            await asyncio.sleep(0.5)
+        done.append(f"database locked for {LOCKED_S:.0f} s after {len(seen.times)}")
+        await asyncio.to_thread(_lock_database)
+
+    began = time.perf_counter()
+    await asyncio.gather(closed_loop(caller, CLIENTS, lambda: next(begun) < count), trouble())
+    await caller.close()
+    took = time.perf_counter() - began
+    lost, ids = set(seen.ids), set(seen.ids)
+    end = time.monotonic() + 120
+    while lost and time.monotonic() < end:
+        known = set(Prediction.objects.filter(model=model).values_list("id", flat=True).iterator())
+        lost = ids - known
+        await asyncio.sleep(1)
+    rows = Prediction.objects.count() - before
+    print(f"\n{'; '.join(done)}.\n\n| what | measured | goal |\n|---|---|---|")
+    print(f"| predictions asked, {CLIENTS} clients | {len(seen.times)} in {took:.0f} s | |")
+    print(f"| not answered with 200 | {sum(seen.refusals.values())} {dict(seen.refusals) or ''} | |")
+    print(f"| answered, different ids | {len(seen.ids)}, {len(ids)} | the same |")
+    print(f"| answered and not in the log | {len(lost)} | 0 |")
+    print(f"| rows in the log beyond the answers (began, but never answered) | {rows - len(ids)} | |")
+    return len(lost) + len(seen.ids) - len(ids)
+
+
+def _lock_database() -> None:
+    """Nobody can write into it meanwhile; SQLite only."""
+    import sqlite3
+
+    entry = database.connection(settings().database)
+    if not entry["ENGINE"].endswith("sqlite3"):
+        raise MissingService("the database is not SQLite", mend="stop and start it by hand while this runs")
+    with sqlite3.connect(entry["NAME"], timeout=30, isolation_level=None) as line:
+        line.execute("BEGIN EXCLUSIVE")
+        time.sleep(LOCKED_S)
+        line.execute("ROLLBACK")
+
+
+def _sample(model: str) -> bytes:
+    versions = Versions()
+    bundle: Bundle = versions.fetch(versions.get(model))
+    return (bundle.samples[0] / "input").read_bytes()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("load", "log"))
+    parser.add_argument("model")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--share", type=float, default=0.8, help="of the capacity")
+    parser.add_argument("--count", type=int, default=100_000)
+    options = parser.parse_args()
+    settings().apply_environment()
+    work: Any = load(options.model, options.minutes, options.share)
+    if options.what == "log":
+        work.close()
+        work = log(options.model, options.count)
+    try:
+        return int(asyncio.run(work))
+    except VisionloopError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

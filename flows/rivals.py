@@ -1,0 +1,115 @@
+"""What a person would put a network behind instead of our services, as small as each one's own documentation has it:
+`python -m flows.rivals fastapi|litserve --bundle FOLDER --port PORT`. For `flows.bench_serving`.
+
+Each runs the version's own weights in the framework that trained them, with the model's own decoding, preprocessing and
+postprocessing, and answers the same JSON: only the serving and the engine are others.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from registry.bundle import WEIGHTS, Bundle, open_bundle
+from registry.predictor import Predictor
+from registry.runtime import default_threads
+
+
+def eager(bundle: Bundle) -> Predictor:
+    """The bundle's predictor with its network in torch or Keras, not exported."""
+    from training.checkpoint import load_weights
+    from training.engines import engine_of, hooks_of
+
+    predictor = Predictor(bundle)
+    engine, hooks = engine_of(predictor.spec), hooks_of(predictor.spec)
+    engine.use_threads(default_threads())
+    params = bundle.manifest.training["params"]
+    network = engine.restore(hooks, params, load_weights(bundle.path / WEIGHTS))
+    predictor._network = engine.session(hooks, network)  # type: ignore[assignment]
+    return predictor
+
+
+def fastapi(bundle: Bundle, port: int) -> None:
+    """FastAPI: a plain function with an uploaded file, which it runs in its thread pool."""
+    import uvicorn
+    from fastapi import FastAPI, UploadFile
+
+    app, predict = FastAPI(), eager(bundle)
+
+    @app.get("/health")
+    def health() -> str:
+        return "ok"
+
+    def answer(request: UploadFile) -> dict[str, Any]:
+        return dict(predict(request.file.read()).result.to_json())
+
+    answer.__annotations__["request"] = UploadFile  # FastAPI looks the name up in this module, where it is not
+    app.post("/predict")(answer)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="critical")
+
+
+def litserve(bundle: Bundle, port: int) -> None:
+    """LitServe: one worker on the CPU, as it starts by default."""
+    import litserve
+    from fastapi import UploadFile
+
+    class Api(litserve.LitAPI):  # type: ignore[misc]
+        def setup(self, device: str) -> None:
+            self.predictor = eager(bundle)
+
+        def decode_request(self, request: UploadFile) -> bytes:
+            form: Any = request  # the form, in spite of the annotation that asks for it
+            return bytes(form["request"].file.read())
+
+        def predict(self, x: bytes) -> dict[str, Any]:
+            return dict(self.predictor(x).result.to_json())
+
+        def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
+            return output
+
+    server = litserve.LitServer(Api(), accelerator="cpu", workers_per_device=1)
+    server.run(host="127.0.0.1", port=port, log_level="critical", generate_client_file=False)
+
+
+def ultralytics(bundle: Bundle) -> Callable[[bytes], Any]:
+    """ultralytics' own `predict`, called in a loop in this process: bytes -> its Results. For its detectors only."""
+    import cv2
+    import numpy as np
+    from ultralytics import YOLO
+
+    network = eager(bundle)._network.model  # type: ignore[attr-defined]
+    network.head.export = network.head.xyxy = False
+    architecture = str(bundle.manifest.training["params"].get("architecture") or _architecture(bundle))
+    detector: Any = YOLO(architecture, task="detect")
+    detector.model.model = network.model  # its own blocks, but for the split C2f
+    detector.model.nc = len(bundle.manifest.classes)
+    detector.model.names = dict(enumerate(bundle.manifest.classes))
+    size, score = bundle.manifest.input_shape[-1], bundle.manifest.thresholds["score"]
+    detector.model.eval()
+
+    def predict(body: bytes) -> Any:
+        picture = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)
+        return detector.predict(picture, imgsz=size, conf=score, device="cpu", verbose=False)[0]
+
+    return predict
+
+
+def _architecture(bundle: Bundle) -> str:
+    from registry import catalog
+
+    return str(catalog.get(bundle.manifest.model).network.ARCHITECTURE)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rival", choices=("fastapi", "litserve"))
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args()
+    {"fastapi": fastapi, "litserve": litserve}[options.rival](open_bundle(options.bundle), options.port)
+
+
+if __name__ == "__main__":
+    main()
