@@ -71,7 +71,7 @@ class Settings(BaseModel):
     mlflow_uri: str = Field("", description="default: the local server's address")
     mlflow_backend: str = Field("", description="what the local server stores into; default: SQLite in var")
     prefect_api_url: str = Field("", description="default: the local server's address")
-    database_url: str = Field("", description="operational database; default: SQLite in var")
+    database_url: str = Field("", description="operational database; default: SQLite in var", repr=False)
     dvc_remote: str = Field("", description="default: a folder in var")
 
     max_upload_mb: int = Field(512, gt=0, description="largest request body, MiB")

@@ -116,3 +116,8 @@ def test_help_is_fast_and_imports_no_framework() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "demo" in done.stdout
+
+
+def test_a_password_in_the_database_s_address_is_not_shown() -> None:
+    shown = repr(Settings(root=Path(), var=Path(), database_url="postgresql://someone:secret-word@localhost/company"))
+    assert "secret-word" not in shown
