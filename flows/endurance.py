@@ -188,7 +188,7 @@ def _memory_mb(model: str) -> float:
     total = 0
     for process in psutil.process_iter(["cmdline", "memory_info"]):
         line = " ".join(process.info["cmdline"] or ())
-        if "serving.router" in line or ("serving.launch" in line and model in line):
+        if "serving.router" in line or ("/src/serve.py" in line and f"/{model}/" in line):
             total += process.info["memory_info"].rss if process.info["memory_info"] else 0
     return total / 1e6
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fastapi import FastAPI, UploadFile
+
 from registry.bundle import WEIGHTS, Bundle, open_bundle
 from registry.predictor import Predictor
 from registry.runtime import default_threads
@@ -34,7 +36,6 @@ def eager(bundle: Bundle) -> Predictor:
 def fastapi(bundle: Bundle, port: int) -> None:
     """FastAPI: a plain function with an uploaded file, which it runs in its thread pool."""
     import uvicorn
-    from fastapi import FastAPI, UploadFile
 
     app, predict = FastAPI(), eager(bundle)
 
@@ -42,18 +43,16 @@ def fastapi(bundle: Bundle, port: int) -> None:
     def health() -> str:
         return "ok"
 
+    @app.post("/predict")
     def answer(request: UploadFile) -> dict[str, Any]:
         return dict(predict(request.file.read()).result.to_json())
 
-    answer.__annotations__["request"] = UploadFile  # FastAPI looks the name up in this module, where it is not
-    app.post("/predict")(answer)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="critical")
 
 
 def litserve(bundle: Bundle, port: int) -> None:
     """LitServe: one worker on the CPU, as it starts by default."""
     import litserve
-    from fastapi import UploadFile
 
     class Api(litserve.LitAPI):  # type: ignore[misc]
         def setup(self, device: str) -> None:

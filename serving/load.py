@@ -24,11 +24,9 @@ Call = Callable[[bytes], Any]
 
 
 @contextmanager
-def running(
-    argv: list[str], port: int, ready: str, env: dict[str, str] | None = None, cwd: str | None = None
-) -> Iterator[int]:
+def running(argv: list[str], port: int, ready: str, env: dict[str, str] | None = None) -> Iterator[int]:
     """A process that answers 200 at the path `ready` of `port`; ended with the block. Raises MissingService."""
-    process = subprocess.Popen(argv, env=env, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         end = time.monotonic() + START_S
         while not _answers(port, ready):

@@ -214,11 +214,12 @@ class _Loop:
         self.tf, keras = framework()
         keras.utils.set_random_seed(recipe.seed)
         self.recipe, self.hooks, self.model = recipe, hooks, network
-        for layer in network.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.momentum = min(layer.momentum, BATCH_NORM_MOMENTUM)
-                if recipe.keep_statistics:
-                    layer.trainable = False  # as Keras has it, its scale and shift stay, too
+        norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+        self.kept = norms if recipe.keep_statistics else []
+        for layer in norms:
+            layer.momentum = min(layer.momentum, BATCH_NORM_MOMENTUM)
+        for layer in self.kept:
+            layer.trainable = False  # as Keras has it, its scale and shift stay, too
         self.optimizer = keras.optimizers.AdamW(
             recipe.learning_rate, weight_decay=recipe.weight_decay, global_clipnorm=CLIP_NORM
         )
@@ -259,7 +260,7 @@ class _Loop:
         ended = averaged(self.best, self.before, self.recipe.average) if self.before else self.best
         for variable in self.model.weights:
             variable.assign(ended[variable.path])
-        for layer in self.model.layers:
+        for layer in self.kept:
             layer.trainable = True
         device = "cuda" if self.tf.config.list_physical_devices("GPU") else "cpu"
         return Fitted(self.model, self.course.progress, device, resumed_at)

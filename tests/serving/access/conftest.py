@@ -12,6 +12,7 @@ import pytest
 
 from registry.settings import settings
 from serving import deploy, releases
+from serving.access import keys
 from tests.bundles import MODEL
 from tests.serving.conftest import PROJECT, Packaged, Processes, Running
 
@@ -57,3 +58,14 @@ def known(router: str, token: str) -> str:
         assert time.monotonic() < end, "the router does not know the key after two seconds"
         time.sleep(0.05)
     return token
+
+
+@pytest.fixture(scope="module")
+def other(guarded: str) -> str:
+    """A key that may do what keys do by default, and is not the one that a test asks with."""
+    return known(guarded, keys.create("somebody else")[1])
+
+
+@pytest.fixture(scope="module")
+def admin(guarded: str) -> str:
+    return known(guarded, keys.create("admin", actions=["admin"])[1])

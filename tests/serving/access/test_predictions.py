@@ -26,16 +26,6 @@ def token(guarded: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def other(guarded: str) -> str:
-    return known(guarded, keys.create("somebody else")[1])
-
-
-@pytest.fixture(scope="module")
-def admin(guarded: str) -> str:
-    return known(guarded, keys.create("admin", actions=["admin"])[1])
-
-
-@pytest.fixture(scope="module")
 def predicted(live: str, token: str) -> str:
     answer = httpx.post(f"{live}{PREDICT}", content=make_scan(1), headers={**RAW, **bearer(token)})
     return str(answer.headers["x-prediction-id"])

@@ -23,16 +23,6 @@ def token(guarded: str) -> str:
     return known(guarded, keys.create("submits")[1])
 
 
-@pytest.fixture(scope="module")
-def other(guarded: str) -> str:
-    return known(guarded, keys.create("somebody else")[1])
-
-
-@pytest.fixture(scope="module")
-def admin(guarded: str) -> str:
-    return known(guarded, keys.create("admin", actions=["admin"])[1])
-
-
 @pytest.fixture
 def task(live: str, token: str) -> str:
     return submitted(live, token)
