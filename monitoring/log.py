@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import fcntl
-import json
 import logging
 import os
 import threading
@@ -25,6 +24,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import orjson
 
 from monitoring import embedding, inputs, shipping
 from registry import database
@@ -70,9 +71,9 @@ class Record:
     input_suffix: str
 
     def to_line(self) -> bytes:
-        """One JSON line. The embedding travels as base64 of its float16 bytes."""
+        """One JSON line. The embedding travels as base64 of its float16 bytes, what is not finite as null."""
         fields = {**self.__dict__, "embedding": base64.b64encode(embedding.pack(self.embedding)).decode("ascii")}
-        return json.dumps(fields, default=float, separators=(",", ":")).encode() + b"\n"
+        return orjson.dumps(fields, default=float, option=orjson.OPT_APPEND_NEWLINE)
 
 
 class PredictionLog:
@@ -93,7 +94,7 @@ class PredictionLog:
         self._path: Path | None = None
         self._size = 0
         self._shipped = 0
-        self._bodies: deque[tuple[Path, bytes]] = deque()
+        self._bodies: deque[tuple[Record, bytes]] = deque()
         self._bodies_bytes = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -118,7 +119,7 @@ class PredictionLog:
         with self._lock:
             written = self._write(line)
             if body and written and inputs.keeps_any():
-                self._queue(inputs.place(record.model, record.time, record.id, record.input_suffix), body)
+                self._queue(record, body)
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Ships what is left. What cannot be shipped in time stays in the segment for another process to adopt."""
@@ -172,12 +173,12 @@ class PredictionLog:
         self._warn("lost", "predictions are answered but not logged: %s", why)
         return False
 
-    def _queue(self, path: Path, body: bytes) -> None:
+    def _queue(self, record: Record, body: bytes) -> None:
         if self._bodies_bytes + len(body) > WAITING_BODIES_BYTES and self._bodies:
             self.inputs_dropped += 1
             self._warn("bodies", "inputs come faster than the disk takes them: some are not kept")
             return
-        self._bodies.append((path, body))
+        self._bodies.append((record, body))
         self._bodies_bytes += len(body)
 
     def _warn(self, key: str, message: str, *values: object) -> None:
@@ -215,9 +216,9 @@ class PredictionLog:
 
     def _keep_bodies(self) -> None:
         while self._bodies:
-            path, body = self._bodies[0]
+            record, body = self._bodies[0]
             try:
-                inputs.keep(path, body)
+                inputs.keep(inputs.place(record.model, record.time, record.id, record.input_suffix), body)
             except (StorageError, OSError) as error:
                 self.inputs_dropped += 1
                 self._warn("inputs", "inputs are not kept: %s", error)

@@ -8,7 +8,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+import orjson
+from starlette.responses import Response
 
 from registry.errors import BadInput, Overloaded, TooLarge, VisionloopError
 from registry.spec import ModelSpec
@@ -20,6 +21,15 @@ logger = logging.getLogger("visionloop.serving")
 
 PREDICTION_ID, MODEL, VERSION, ROLE = "X-Prediction-Id", "X-Model", "X-Model-Version", "X-Release-Role"
 ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", JSON: ".json", "video/webm": ".webm", NPY: ".npy"}
+
+
+class Json(Response):
+    """A JSON answer; numbers that are not finite are null."""
+
+    media_type = JSON
+
+    def render(self, content: Any) -> bytes:
+        return orjson.dumps(content)
 
 
 def version_headers(served: Served) -> dict[str, str]:
@@ -35,7 +45,7 @@ def answer(answered: Answered, wants: Wanted, served: Served, spec: ModelSpec) -
         "Server-Timing": ", ".join(f"{name};dur={ms:.2f}" for name, ms in _timings(answered, "total").items()),
     }
     if wants.media == JSON:
-        return JSONResponse(content(answered, wants, served), headers=headers)
+        return Json(content(answered, wants, served), headers=headers)
     payload = _npy(answered) if wants.embedding else answered.payload
     assert payload is not None
     name = f"{served.model}-{answered.id[:8]}{_ending(wants.media, payload, spec)}"
@@ -44,9 +54,7 @@ def answer(answered: Answered, wants: Wanted, served: Served, spec: ModelSpec) -
     return Response(payload, media_type=wants.media, headers=headers)
 
 
-def answers(
-    found: Sequence[Answered | BaseException], wants: Wanted, served: Served, elapsed_ms: float
-) -> JSONResponse:
+def answers(found: Sequence[Answered | BaseException], wants: Wanted, served: Served, elapsed_ms: float) -> Json:
     """The answers to several inputs of one request, in their order; what is wrong with one is its own entry.
 
     Raises:
@@ -61,9 +69,7 @@ def answers(
         if isinstance(one, Answered | Exception)
     ]
     summary = {"model": served.model, "version": served.version, "role": served.role}
-    return JSONResponse(
-        {"results": results, **summary, "elapsed_ms": round(elapsed_ms, 3)}, headers=version_headers(served)
-    )
+    return Json({"results": results, **summary, "elapsed_ms": round(elapsed_ms, 3)}, headers=version_headers(served))
 
 
 def content(answered: Answered, wants: Wanted, served: Served) -> dict[str, Any]:
@@ -126,7 +132,7 @@ def _ending(media: str, payload: bytes, spec: ModelSpec) -> str:
     return next((ending for ending in spec.extensions if ending.endswith(".gz") == packed), "")
 
 
-def refusal(error: Exception, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def refusal(error: Exception, headers: Mapping[str, str] | None = None) -> Json:
     """An error as JSON: what was found, what was expected, how to mend it. Unknown ones are logged, not shown."""
     out = dict(headers or {})
     if isinstance(error, Overloaded):
@@ -135,7 +141,7 @@ def refusal(error: Exception, headers: Mapping[str, str] | None = None) -> JSONR
         out["Retry-After"] = "1"
     if isinstance(error, TooLarge):
         out["Connection"] = "close"  # the rest of the body is not read
-    return JSONResponse(_told(error), status_code=_status(error), headers=out)
+    return Json(_told(error), status_code=_status(error), headers=out)
 
 
 def _status(error: Exception) -> int:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from registry.errors import BadInput
+from registry.media import Prediction
 from registry.settings import settings
 from registry.spec import ModelSpec
 from registry.vision.media_types import is_video
@@ -95,7 +97,7 @@ class _Service:
 
     def endpoint(self, wants_of: Wants) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            began, media = time.perf_counter(), ""
+            began, media, seen = time.perf_counter(), "", list[Prediction]()
             served = self._as_role.get(request.headers.get(ROLE, ""), self.worker.served)
             self.counted.began()
             try:
@@ -106,17 +108,28 @@ class _Service:
                 first = upload.inputs[0]
                 wants = wants_of(request, isinstance(first, bytes) and is_video(first))
                 media = wants.media
-                response = await self._answered(request, upload, wants, served)
+                response = await self._answered(request, upload, wants, served, seen)
             except Exception as error:
                 response = answers.refusal(error, answers.version_headers(served))
             if self.worker.draining:
                 response.headers["Connection"] = "close"  # the next request finds another service
-            self.counted.ended(served.role, media, response.status_code, time.perf_counter() - began)
+            took = time.perf_counter() - began
+            response.background = BackgroundTask(self._count, served.role, media, response.status_code, took, seen)
             return response
 
         return answer
 
-    async def _answered(self, request: Request, upload: Upload, wants: Wanted, served: Served) -> Response:
+    async def _count(
+        self, role: str, media: str, status: int, seconds: float, predictions: Sequence[Prediction]
+    ) -> None:
+        """Counts a request once its answer is sent, so that nobody waits for it."""
+        for prediction in predictions:
+            self.counted.predicted(prediction.prediction_statistics, prediction.seconds)
+        self.counted.ended(role, media, status, seconds)
+
+    async def _answered(
+        self, request: Request, upload: Upload, wants: Wanted, served: Served, seen: list[Prediction]
+    ) -> Response:
         if upload.several and wants.media != JSON:
             raise BadInput(
                 f"several files were sent, and {wants.media} holds the answer to one",
@@ -125,25 +138,25 @@ class _Service:
             )
         asked = Asked(*self._who(request))
         caller = _Caller(request)
+
+        async def predicted(one: bytes | BadInput) -> Answered:
+            if isinstance(one, BadInput):
+                raise one
+            answered = await self.worker.predict(one, wants, asked, caller.gone)
+            seen.append(answered.prediction)
+            return answered
+
         try:
             if not upload.several:
                 with self.worker.line.places(1):
-                    answered = await self._predicted(upload.inputs[0], wants, asked, caller)
+                    answered = await predicted(upload.inputs[0])
                 return answers.answer(answered, wants, served, self.spec)
             began = time.perf_counter()
             with self.worker.line.places(sum(isinstance(one, bytes) for one in upload.inputs)):
-                all_of_them = (self._predicted(one, wants, asked, caller) for one in upload.inputs)
-                found = await asyncio.gather(*all_of_them, return_exceptions=True)
+                found = await asyncio.gather(*map(predicted, upload.inputs), return_exceptions=True)
             return answers.answers(found, wants, served, 1000 * (time.perf_counter() - began))
         finally:
             caller.forget()
-
-    async def _predicted(self, one: bytes | BadInput, wants: Wanted, asked: Asked, caller: _Caller) -> Answered:
-        if isinstance(one, BadInput):
-            raise one
-        answered = await self.worker.predict(one, wants, asked, caller.gone)
-        self.counted.predicted(answered.prediction.prediction_statistics, answered.prediction.seconds)
-        return answered
 
     async def schema(self, request: Request) -> Response:
         try:

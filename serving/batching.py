@@ -1,22 +1,27 @@
 """Natural batching: what asked for the network while it was busy goes through it together, next.
 
 Nothing ever waits for company: an idle network takes a single input at once. How many go together is measured as it
-runs, since whether a batch is quicker than its elements depends on the network, its numerics and the machine.
+runs, since whether a batch is quicker than its elements depends on the network, its numerics and the machine; and so
+does whether batches are quicker than a core for each input.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import takewhile
 from typing import Any
 
 import numpy as np
 
-from registry.media import FloatArray
+from registry.bundle import Bundle
+from registry.media import FloatArray, Prediction
 from registry.predictor import Predictor
+from registry.runtime import default_threads, open_session
 
 Outputs = dict[str, FloatArray]
 Network = Callable[[FloatArray], Outputs]
@@ -57,38 +62,47 @@ class Pace:
 
 
 class _Waiting:
-    """One input on its way through the network; `turn` is set when it is done, or is to take the next batch along."""
+    """One input on its way through the network; `turn` comes when it is done, or is to take the next batch along."""
 
     def __init__(self, batch: FloatArray) -> None:
         self.batch = batch
-        self.turn = threading.Event()
+        self.turn = threading.Lock()  # an Event would be three of them
+        self.turn.acquire()
         self.outputs: Outputs | None = None
         self.error: BaseException | None = None
 
 
 class Batcher:
-    """Puts the calls of several threads through a network, one batch at a time.
+    """Puts the calls of several threads through a network, `lanes()` batches at a time.
 
-    There is no thread of its own: the first to come runs the network, and hands over to the first that waits.
+    There is no thread of its own: who finds a lane free runs the network, and hands over to the first that waits.
     """
 
-    def __init__(self, network: Network, ran: Callable[[int], None] = lambda size: None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        ran: Callable[[int], None] = lambda size: None,
+        lanes: Callable[[], int] = lambda: 1,
+    ) -> None:
         self._network = network
         self._ran = ran
+        self._lanes = lanes
         self._pace = Pace()
         self._lock = threading.Lock()
-        self._busy = False
+        self._running = 0
         self._line: deque[_Waiting] = deque()
 
     def __call__(self, batch: FloatArray) -> Outputs:
         """float32 [1, C, H, W] -> outputs, each [1, ...]. Raises what the network raises."""
         own = _Waiting(batch)
         with self._lock:
-            self._line.append(own)
-            first = not self._busy
-            self._busy = True
-        if not first:
-            own.turn.wait()
+            free = self._running < self._lanes()
+            if free:
+                self._running += 1
+            else:
+                self._line.append(own)
+        if not free:
+            own.turn.acquire()
         if own.outputs is None and own.error is None:
             self._lead(own)
         if own.error is not None:
@@ -98,21 +112,21 @@ class Batcher:
 
     def _lead(self, own: _Waiting) -> None:
         with self._lock:
-            alike = sum(1 for _ in takewhile(lambda one: one.batch.shape == own.batch.shape, self._line))
-            some = [self._line.popleft() for _ in range(self._pace.best(alike))]
-        assert some[0] is own
+            alike = 1 + sum(1 for _ in takewhile(lambda one: one.batch.shape == own.batch.shape, self._line))
+            some = [own, *(self._line.popleft() for _ in range(self._pace.best(alike) - 1))]
         try:
             self._run(some)
         except BaseException as error:
             for one in some:
                 one.error = error
         with self._lock:
-            following = self._line[0] if self._line else None
-            self._busy = following is not None
+            following = self._line.popleft() if self._line else None
+            if following is None:
+                self._running -= 1
         if following is not None:
-            following.turn.set()
+            following.turn.release()
         for one in some[1:]:
-            one.turn.set()
+            one.turn.release()
 
     def _run(self, some: list[_Waiting]) -> None:
         began = time.perf_counter()
@@ -123,17 +137,73 @@ class Batcher:
             one.outputs = {name: value[n : n + 1] for name, value in outputs.items()}
 
 
+def seconds_each(network: Network, at_once: int, batch: FloatArray, rounds: int = 5) -> float:
+    """Seconds per element of the quickest of some rounds of `at_once` calls with `batch`, each in a thread."""
+    best = math.inf
+    with ThreadPoolExecutor(at_once) as pool:
+        for _ in range(rounds):
+            began = time.perf_counter()
+            list(pool.map(network, [batch] * at_once))
+            best = min(best, time.perf_counter() - began)
+    return best / (at_once * len(batch))
+
+
 class BatchingPredictor(Predictor):
-    """A predictor whose calls from several threads share the network.
+    """A predictor whose calls from several threads share the network, in whichever way answers more of them.
+
+    One caller at a time has all cores. When there are several for the first time, it is measured once, on this machine:
+    either they go through the network in batches, or each gets a core of its own and never waits for other cores at
+    the end of a layer. That takes the network a second time, compiled for it.
 
     Args:
         ran: told the size of every batch.
+        side_by_side: called when each is to get a core; more than so many callers at once only get in each other's way.
     """
 
-    def __init__(self, *args: Any, ran: Callable[[int], None] = lambda size: None, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._batcher = Batcher(super().run, ran)
+    def __init__(
+        self,
+        bundle: Bundle,
+        threads: int = 0,
+        *args: Any,
+        ran: Callable[[int], None] = lambda size: None,
+        side_by_side: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(bundle, threads, *args)
+        self.cores = threads or default_threads()
+        self._side_by_side = side_by_side
+        self._together, self._own = self._network, self._network
+        self._network = self._either
+        self._batcher = Batcher(super().run, ran, lambda: 1 if self._own is self._together else self.cores)
+        self._inside, self._lock = 0, threading.Lock()
+        self._measured = self.cores == 1
+
+    def __call__(self, *args: Any, **options: Any) -> Prediction:
+        """As `Predictor`."""
+        with self._lock:
+            self._inside += 1
+            measure = self._inside > 1 and not self._measured
+            self._measured |= measure
+        if measure:
+            threading.Thread(target=self._measure, name="measure", daemon=True).start()
+        try:
+            return super().__call__(*args, **options)
+        finally:
+            with self._lock:
+                self._inside -= 1
 
     def run(self, batch: FloatArray) -> Outputs:
         """As `Predictor.run`; single elements together. Frames of a video and the like are batches already."""
         return self._batcher(batch) if len(batch) == 1 else super().run(batch)
+
+    def _either(self, batch: FloatArray) -> Outputs:
+        return self._own(batch) if self._inside > 1 else self._together(batch)
+
+    def _measure(self) -> None:
+        manifest = self.bundle.manifest
+        path = self.bundle.path / manifest.network
+        own = open_session(path, manifest.engine, manifest.numerics, self.cores, side_by_side=True)
+        one = np.zeros((1, *manifest.input_shape), np.float32)
+        batched = min(seconds_each(self._together, 1, np.repeat(one, size, axis=0)) for size in SIZES)
+        if seconds_each(own, self.cores, one) < batched:
+            self._own = own
+            self._side_by_side()

@@ -39,6 +39,7 @@ def main(folder: Path) -> None:
         host=options.host,
         port=options.port,
         log_config=None,
+        access_log=False,  # the prediction log has every request
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=DRAIN_S,

@@ -8,8 +8,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from serving.admission import Line
 from serving.batching import SIZES, BatchingPredictor
 from serving.negotiation import JPEG, JSON, Wanted
 from serving.stopwatch import CallerGone, Stopwatch
+from serving.threads import Pool
 
 if TYPE_CHECKING:
     from monitoring.log import PredictionLog
@@ -114,11 +115,12 @@ class Worker:
         self._findings: dict[str, Any] | None = None
         self.on_batch: Callable[[int], None] = lambda size: None
         # As many calls at once as there are cores: one decodes while the network of another runs. Pictures are small
-        # and one element each, so more of them may be under way: those that wait for the network share its next batch.
+        # and one element each, so more of them may be under way: those that wait for the network may share its next
+        # batch, until batches turn out to be the slower way (`_narrow`).
         cores = settings().threads or default_threads()
         slots = max(cores, SIZES[-1]) if JPEG in self.spec.media_in else cores
-        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="predict")
-        self._heavy = ThreadPoolExecutor(cores, thread_name_prefix="predict-heavy")
+        self._pool = Pool(slots, "predict")
+        self._heavy = Pool(cores, "predict-heavy")
         self.line = Line(slots, settings().max_waiting, settings().request_timeout_s)
 
     def start(self) -> None:
@@ -133,7 +135,7 @@ class Worker:
         if self._tasks is not None:
             self._tasks.stop()
         for pool in (self._pool, self._heavy):
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.stop()
         if self._log is not None:
             self._log.close(timeout_s=10)
 
@@ -151,7 +153,7 @@ class Worker:
     async def example(self) -> dict[str, Any]:
         """The findings on a golden sample, as the JSON answer has them. Raises MissingService."""
         self.check_ready()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._example)
+        return await self._pool.submit(self._example)
 
     def _example(self) -> dict[str, Any]:
         assert self._predictor is not None
@@ -161,16 +163,20 @@ class Worker:
         return self._findings
 
     def _load(self) -> None:
+        import cv2
+
         from monitoring.log import PredictionLog
         from serving.tasks.runner import Runner
 
         began = time.perf_counter()
+        cv2.setNumThreads(1)  # its own wait for work by spinning, on a core that another request could use
         try:
             predictor = BatchingPredictor(
                 open_bundle(self._bundle),
                 settings().threads,
                 settings().max_voxels,
                 ran=lambda size: self.on_batch(size),
+                side_by_side=self._narrow,
             )
             count = predictor.check_golden()
             log = PredictionLog(f"{self.served.model}-{self.served.version}")
@@ -189,6 +195,12 @@ class Worker:
             count,
             time.perf_counter() - began,
         )
+
+    def _narrow(self) -> None:
+        """A thread for each core, because nobody waits for a batch: more of them would only wait for Python's lock."""
+        cores = settings().threads or default_threads()
+        self._pool.narrow(cores)
+        self.line.slots = min(self.line.slots, cores)
 
     def check_ready(self) -> None:
         """Raises MissingService while the version is being loaded."""
@@ -211,36 +223,40 @@ class Worker:
         """
         self.check_ready()
         limit = settings().request_timeout_s
-        watch, waits = Stopwatch(limit), self.line.waiting > 0
+        watch = Stopwatch(limit)
         pool = self._heavy if wants.explain or media_types.is_video(body) else self._pool
-        call = asyncio.get_running_loop().run_in_executor(pool, self.predict_now, body, wants, asked, watch)
+        call = pool.submit(partial(self.predict_now, body, wants, asked, watch))
+        begin = 0.0 if self.line.waiting else min(UNWATCHED_S, limit)
+        watching = asyncio.get_running_loop().call_later(begin, self._watch, call, watch, limit + GRACE_S - begin, gone)
         try:
-            if not waits:
-                await asyncio.wait((call,), timeout=min(UNWATCHED_S, limit))
-            if not call.done():
-                await self._watched(call, watch, limit + GRACE_S, gone)
+            answered = await call
         finally:
-            call.cancel()  # does nothing to one that is done
-        answered = call.result()
+            watching.cancel()
         self.line.served(answered.elapsed_ms / 1000)
         return answered
+
+    def _watch(self, call: asyncio.Future[Answered], watch: Stopwatch, limit_s: float, gone: Gone | None) -> None:
+        watching = asyncio.ensure_future(self._watched(call, watch, limit_s, gone))
+        call.add_done_callback(lambda _: watching.cancel())
 
     async def _watched(
         self, call: asyncio.Future[Answered], watch: Stopwatch, limit_s: float, gone: Gone | None
     ) -> None:
-        """Waits for the answer, the end of the time or that of the caller's patience. Raises as `predict`."""
+        """Ends a call that takes too long, or that nobody waits for any more."""
         left = gone() if gone else asyncio.get_running_loop().create_future()
-        both: tuple[asyncio.Future[Any], ...] = (call, left)
-        await asyncio.wait(both, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((left,), timeout=limit_s)
         if call.done():
             return
         if left.done():
             watch.caller_went()
-            raise CallerGone("the caller went away before the answer")
-        raise MissingService(
-            f"no answer within {settings().request_timeout_s:g} s",
-            expected="an input of a usual size, and a machine that is not overloaded",
-            mend="try again, send a smaller input, or raise request_timeout_s",
+            call.set_exception(CallerGone("the caller went away before the answer"))
+            return
+        call.set_exception(
+            MissingService(
+                f"no answer within {settings().request_timeout_s:g} s",
+                expected="an input of a usual size, and a machine that is not overloaded",
+                mend="try again, send a smaller input, or raise request_timeout_s",
+            )
         )
 
     def predict_now(self, body: bytes, wants: Wanted, asked: Asked, watch: Told) -> Answered:
