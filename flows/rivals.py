@@ -52,23 +52,11 @@ def fastapi(bundle: Bundle, port: int) -> None:
 
 def litserve(bundle: Bundle, port: int) -> None:
     """LitServe: one worker on the CPU, as it starts by default."""
-    import litserve
+    from litserve import LitServer
 
-    class Api(litserve.LitAPI):  # type: ignore[misc]
-        def setup(self, device: str) -> None:
-            self.predictor = eager(bundle)
+    from flows.rival_litserve import Api
 
-        def decode_request(self, request: UploadFile) -> bytes:
-            form: Any = request  # the form, in spite of the annotation that asks for it
-            return bytes(form["request"].file.read())
-
-        def predict(self, x: bytes) -> dict[str, Any]:
-            return dict(self.predictor(x).result.to_json())
-
-        def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
-            return output
-
-    server = litserve.LitServer(Api(), accelerator="cpu", workers_per_device=1)
+    server = LitServer(Api(bundle.path), accelerator="cpu", workers_per_device=1)
     server.run(host="127.0.0.1", port=port, log_level="critical", generate_client_file=False)
 
 

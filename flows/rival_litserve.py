@@ -1,0 +1,33 @@
+"""LitServe's half of `flows.rivals`: its worker is a process of its own, which must find the class in a module.
+
+No `annotations` from the future: LitServe hands the annotation of `decode_request` to FastAPI as it is.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import UploadFile
+from litserve import LitAPI
+
+from flows.rivals import eager
+from registry.bundle import open_bundle
+
+
+class Api(LitAPI):  # type: ignore[misc]
+    """A file in the form's field `request` -> the result as JSON."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def setup(self, device: str) -> None:
+        self._predict = eager(open_bundle(self._folder))
+
+    def decode_request(self, request: UploadFile) -> bytes:
+        return bytes(request.file.read())
+
+    def predict(self, x: bytes) -> dict[str, Any]:
+        return dict(self._predict(x).result.to_json())
+
+    def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
+        return output
