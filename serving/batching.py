@@ -27,6 +27,8 @@ Outputs = dict[str, FloatArray]
 Network = Callable[[FloatArray], Outputs]
 
 SIZES = (1, 2, 4, 8)
+STAYS_S = 1.0
+"""Callers that came at once are expected again for so long: threads that have shared a call spin for a while after it."""
 _TRIALS = 3
 _LOOK_AGAIN = 100  # batches, until a size that lost is tried again: the machine's load may have changed
 _WEIGHT = 0.2
@@ -175,12 +177,15 @@ class BatchingPredictor(Predictor):
         self._network = self._either
         self._batcher = Batcher(super().run, ran, lambda: 1 if self._own is self._together else self.cores)
         self._inside, self._lock = 0, threading.Lock()
+        self._several_until = 0.0
         self._measured = self.cores == 1
 
     def __call__(self, *args: Any, **options: Any) -> Prediction:
         """As `Predictor`."""
         with self._lock:
             self._inside += 1
+            if self._inside > 1:
+                self._several_until = time.monotonic() + STAYS_S
             measure = self._inside > 1 and not self._measured
             self._measured |= measure
         if measure:
@@ -196,7 +201,7 @@ class BatchingPredictor(Predictor):
         return self._batcher(batch) if len(batch) == 1 else super().run(batch)
 
     def _either(self, batch: FloatArray) -> Outputs:
-        return self._own(batch) if self._inside > 1 else self._together(batch)
+        return self._own(batch) if time.monotonic() < self._several_until else self._together(batch)
 
     def _measure(self) -> None:
         manifest = self.bundle.manifest

@@ -226,7 +226,7 @@ class Worker:
         watch = Stopwatch(limit)
         pool = self._heavy if wants.explain or media_types.is_video(body) else self._pool
         call = pool.submit(partial(self.predict_now, body, wants, asked, watch))
-        begin = 0.0 if self.line.waiting else min(UNWATCHED_S, limit)
+        begin = min(UNWATCHED_S, limit)
         watching = asyncio.get_running_loop().call_later(begin, self._watch, call, watch, limit + GRACE_S - begin, gone)
         try:
             answered = await call
