@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 from registry.errors import Overloaded
 
-MOST = 256
-"""Each waiting input is held in memory."""
+MOST = 1024
+"""Each waiting input is held in memory; those that are quick enough for this to matter are small ones."""
 _WEIGHT = 0.1  # of a new measurement in the mean: some twenty inputs and it has followed a change
 
 

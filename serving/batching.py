@@ -28,7 +28,7 @@ Network = Callable[[FloatArray], Outputs]
 
 SIZES = (1, 2, 4, 8)
 STAYS_S = 1.0
-"""Callers that came at once are expected again for so long: threads that have shared a call spin for a while after it."""
+"""Callers that came at once are expected again for so long. Threads that have shared a call spin a while after it."""
 _TRIALS = 3
 _LOOK_AGAIN = 100  # batches, until a size that lost is tried again: the machine's load may have changed
 _WEIGHT = 0.2
@@ -139,7 +139,7 @@ class Batcher:
             one.outputs = {name: value[n : n + 1] for name, value in outputs.items()}
 
 
-def seconds_each(network: Network, at_once: int, batch: FloatArray, rounds: int = 5) -> float:
+def seconds_each(network: Network, at_once: int, batch: FloatArray, rounds: int = 4) -> float:
     """Seconds per element of the quickest of some rounds of `at_once` calls with `batch`, each in a thread."""
     best = math.inf
     with ThreadPoolExecutor(at_once) as pool:
@@ -153,13 +153,11 @@ def seconds_each(network: Network, at_once: int, batch: FloatArray, rounds: int 
 class BatchingPredictor(Predictor):
     """A predictor whose calls from several threads share the network, in whichever way answers more of them.
 
-    One caller at a time has all cores. When there are several for the first time, it is measured once, on this machine:
-    either they go through the network in batches, or each gets a core of its own and never waits for other cores at
-    the end of a layer. That takes the network a second time, compiled for it.
+    One caller at a time has all cores. Several either go through the network in batches, or each gets a core of its own
+    and never waits for other cores at the end of a layer; for that the network is compiled a second time.
 
     Args:
         ran: told the size of every batch.
-        side_by_side: called when each is to get a core; more than so many callers at once only get in each other's way.
     """
 
     def __init__(
@@ -168,17 +166,14 @@ class BatchingPredictor(Predictor):
         threads: int = 0,
         *args: Any,
         ran: Callable[[int], None] = lambda size: None,
-        side_by_side: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(bundle, threads, *args)
         self.cores = threads or default_threads()
-        self._side_by_side = side_by_side
         self._together, self._own = self._network, self._network
         self._network = self._either
         self._batcher = Batcher(super().run, ran, lambda: 1 if self._own is self._together else self.cores)
         self._inside, self._lock = 0, threading.Lock()
         self._several_until = 0.0
-        self._measured = self.cores == 1
 
     def __call__(self, *args: Any, **options: Any) -> Prediction:
         """As `Predictor`."""
@@ -186,10 +181,6 @@ class BatchingPredictor(Predictor):
             self._inside += 1
             if self._inside > 1:
                 self._several_until = time.monotonic() + STAYS_S
-            measure = self._inside > 1 and not self._measured
-            self._measured |= measure
-        if measure:
-            threading.Thread(target=self._measure, name="measure", daemon=True).start()
         try:
             return super().__call__(*args, **options)
         finally:
@@ -203,12 +194,18 @@ class BatchingPredictor(Predictor):
     def _either(self, batch: FloatArray) -> Outputs:
         return self._own(batch) if time.monotonic() < self._several_until else self._together(batch)
 
-    def _measure(self) -> None:
+    def choose(self) -> bool:
+        """Finds out, on this machine, what is quicker for several callers; returns whether it is a core for each.
+
+        To be called before there are any: beside them it would measure Python's lock.
+        """
+        if self.cores == 1:
+            return False
         manifest = self.bundle.manifest
         path = self.bundle.path / manifest.network
         own = open_session(path, manifest.engine, manifest.numerics, self.cores, side_by_side=True)
         one = np.zeros((1, *manifest.input_shape), np.float32)
-        batched = min(seconds_each(self._together, 1, np.repeat(one, size, axis=0)) for size in SIZES)
-        if seconds_each(own, self.cores, one) < batched:
+        alone = seconds_each(own, self.cores, one)
+        if alone < min(seconds_each(self._together, 1, np.repeat(one, size, axis=0)) for size in (1, SIZES[-1])):
             self._own = own
-            self._side_by_side()
+        return self._own is own

@@ -176,9 +176,10 @@ class Worker:
                 settings().threads,
                 settings().max_voxels,
                 ran=lambda size: self.on_batch(size),
-                side_by_side=self._narrow,
             )
             count = predictor.check_golden()
+            if predictor.choose():
+                self._narrow()
             log = PredictionLog(f"{self.served.model}-{self.served.version}")
         except Exception as error:
             self._on_failure(error)
