@@ -34,7 +34,7 @@ from serving import releases
 CLIENTS = 8
 PROBE_S = 20.0
 LOCKED_S = 60.0
-SETTLE_S = 10.0
+SETTLE_S = 30.0
 """After an event: calls of this time are told apart in the latencies."""
 
 
@@ -202,14 +202,17 @@ def _report(seen: Seen, done: list[tuple[float, str]], memory: list[tuple[float,
     print(f"| not answered with 200 | {failed} {dict(seen.refusals) or ''} | 0, but those in the killed process |")
     missed = 0
     for name, times in (("all", every), ("outside the events", quiet)):
+        if not times:
+            continue
         p50, p99 = statistics.median(times), times[int(0.99 * len(times))]
         print(f"| p50, p99, longest, {name} | {p50:.1f} ms, {p99:.1f} ms, {times[-1]:.0f} ms | |")
         print(f"| p99 / p50, {name} | {p99 / p50:.2f} | <= 3 |")
         missed += p99 / p50 > 3
     settled = [mb for at, mb in memory if at > 30 and not any(m <= at <= m + 60 for m in moments)]
-    third = max(1, len(settled) // 3)
-    first, last = statistics.median(settled[:third]), statistics.median(settled[-third:])
-    print(f"| memory of router and services, first and last third | {first:.0f} MB, {last:.0f} MB | no growth |")
+    if settled:
+        third = max(1, len(settled) // 3)
+        first, last = statistics.median(settled[:third]), statistics.median(settled[-third:])
+        print(f"| memory of router and services, first and last third | {first:.0f} MB, {last:.0f} MB | no growth |")
     for moment, text in done:
         near = [t for t in seen.times if moment - 1 <= t[0] <= moment + SETTLE_S]
         bad = sum(1 for t in near if t[2] != 200)

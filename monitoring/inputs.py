@@ -18,6 +18,7 @@ from registry.files import write_file
 from registry.settings import settings
 
 TRUTH = ".truth"
+AT_ONCE = 50
 
 
 class Pruned(NamedTuple):
@@ -47,22 +48,33 @@ def keep(path: Path, body: bytes) -> None:
     write_file(path, body)
 
 
-def prune(now: float | None = None) -> Pruned:
-    """Removes inputs that are too old, then the oldest ones until the rest fits. One process at a time does it."""
-    root = folder()
+def prune(now: float | None = None, every_s: float = 0.0) -> Pruned:
+    """Removes inputs that are too old, then the oldest ones until the rest fits.
+
+    All services share the folder: one process at a time does it, and none within `every_s` seconds of the last time.
+    """
+    root, now = folder(), time.time() if now is None else now
     if not root.is_dir():
         return Pruned(0, 0, 0)
-    with (root / ".lock").open("w") as lock:
+    with (root / ".lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return Pruned(0, 0, 0)
-        return _prune(root, time.time() if now is None else now)
+        last = os.fstat(lock.fileno())
+        if last.st_size and now - last.st_mtime < every_s:
+            return Pruned(0, 0, 0)
+        pruned = _prune(root, now)
+        lock.truncate(0)
+        lock.write("when this was written, what is in this folder was last looked through\n")
+        return pruned
 
 
 def _prune(root: Path, now: float) -> Pruned:
     found = []
-    for path in root.glob("*/*/*"):
+    for number, path in enumerate(root.glob("*/*/*")):
+        if number % AT_ONCE == 0:
+            time.sleep(0.001)  # there are tens of thousands, and a service has requests to answer
         with suppress(OSError):
             status = path.stat()
             found.append((status.st_mtime, status.st_size, path))

@@ -209,7 +209,7 @@ class PredictionLog:
             if time.monotonic() >= prune_at:
                 prune_at = time.monotonic() + PRUNE_EVERY_S
                 with suppress(OSError):
-                    inputs.prune()
+                    inputs.prune(every_s=0.9 * PRUNE_EVERY_S)
             if stopping:
                 shipping.close_connection()
                 return

@@ -222,6 +222,17 @@ def test_retention_by_age_and_by_room(home: Path, monkeypatch: pytest.MonkeyPatc
     )
 
 
+def test_the_inputs_are_looked_through_once_a_while_for_all_services(home: Path) -> None:
+    old = inputs.place("m", 0.0, "a" * 32, ".png")
+    inputs.keep(old, b"x")
+    os.utime(old, (0, 0))
+    assert inputs.prune(every_s=60).files == 1
+    inputs.keep(old, b"x")
+    os.utime(old, (0, 0))
+    assert inputs.prune(every_s=60).files == 0
+    assert inputs.prune(time.time() + 61, every_s=60).files == 1
+
+
 def test_no_retention_keeps_no_input(operational: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from registry.settings import settings
 
