@@ -19,6 +19,7 @@ from registry.settings import settings
 
 TRUTH = ".truth"
 AT_ONCE = 50
+REST = 50
 
 
 class Pruned(NamedTuple):
@@ -51,33 +52,44 @@ def keep(path: Path, body: bytes) -> None:
 def prune(now: float | None = None, every_s: float = 0.0) -> Pruned:
     """Removes inputs that are too old, then the oldest ones until the rest fits.
 
-    All services share the folder: one process at a time does it, and none within `every_s` seconds of the last time.
+    All services share the folder: one process at a time does it, and none within `every_s` seconds of the last time, or
+    within `REST` times what that took if it was longer.
     """
     root, now = folder(), time.time() if now is None else now
     if not root.is_dir():
         return Pruned(0, 0, 0)
-    with (root / ".lock").open("a") as lock:
+    with (root / ".lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return Pruned(0, 0, 0)
-        last = os.fstat(lock.fileno())
-        if last.st_size and now - last.st_mtime < every_s:
+        lock.seek(0)
+        if every_s and now < _number(lock.read()):
             return Pruned(0, 0, 0)
+        began = time.monotonic()
         pruned = _prune(root, now)
         lock.truncate(0)
-        lock.write("when this was written, what is in this folder was last looked through\n")
+        lock.write(str(now + max(every_s, REST * (time.monotonic() - began))))
         return pruned
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def _prune(root: Path, now: float) -> Pruned:
     found = []
-    for number, path in enumerate(root.glob("*/*/*")):
-        if number % AT_ONCE == 0:
-            time.sleep(0.001)  # there are tens of thousands, and a service has requests to answer
-        with suppress(OSError):
-            status = path.stat()
-            found.append((status.st_mtime, status.st_size, path))
+    for day in root.glob("*/*"):
+        with suppress(OSError), os.scandir(day) as entries:
+            for number, entry in enumerate(entries):
+                if number % AT_ONCE == 0:
+                    time.sleep(0.001)  # there are up to hundreds of thousands, and a service has requests to answer
+                with suppress(OSError):
+                    status = entry.stat()
+                    found.append((status.st_mtime, status.st_size, Path(entry.path)))
     found.sort(key=lambda entry: entry[0])
     left = sum(size for _, size, _ in found)
     oldest, room = now - settings().retention_days * 86400, settings().retention_mb * 2**20

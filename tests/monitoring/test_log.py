@@ -231,6 +231,10 @@ def test_the_inputs_are_looked_through_once_a_while_for_all_services(home: Path)
     os.utime(old, (0, 0))
     assert inputs.prune(every_s=60).files == 0
     assert inputs.prune(time.time() + 61, every_s=60).files == 1
+    (home / "var" / "inputs" / ".lock").write_text("not a time")
+    inputs.keep(old, b"x")
+    os.utime(old, (0, 0))
+    assert inputs.prune(every_s=60).files == 1
 
 
 def test_no_retention_keeps_no_input(operational: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
