@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,8 @@ CLIENTS = 8
 PROBE_S = 20.0
 LOCKED_S = 60.0
 SHIPPED_S = 120.0
+LOOK_S, WARM = 5.0, 12
+"""Memory is looked at so often; a process is warm after so many looks."""
 GROWTH = 1.05
 """Of the memory between the first and the last third: the allocator's share, not a leak."""
 SETTLE_S = 30.0
@@ -122,7 +124,7 @@ async def load(model: str, minutes: float, share: float) -> int:
     rate, seconds = share * capacity, 60 * minutes
     print(f"capacity with {CLIENTS} clients: {capacity:.0f} /s; {rate:.0f} /s for {minutes:g} minutes", flush=True)
 
-    seen, memory = Seen(), list[tuple[float, float]]()
+    seen, memory = Seen(), list[dict[str, float]]()
     caller = Caller(model, body, seen)
     events = _events(model, seconds)
     done = list[tuple[float, str]]()
@@ -137,8 +139,8 @@ async def load(model: str, minutes: float, share: float) -> int:
 
     async def watch() -> None:
         while True:
-            memory.append((time.perf_counter() - seen.began, await asyncio.to_thread(_memory_mb, model)))
-            await asyncio.sleep(5)
+            memory.append(await asyncio.to_thread(_memory_mb, model))
+            await asyncio.sleep(LOOK_S)
 
     watching = asyncio.ensure_future(watch())
     await asyncio.gather(open_loop(caller, rate, seconds), happen())
@@ -184,19 +186,20 @@ def _kill(model: str) -> str:
     return f"process {live.pid}, version {live.version}"
 
 
-def _memory_mb(model: str) -> float:
-    """Resident memory of the model's service processes and the router together; 0 while there is none."""
+def _memory_mb(model: str) -> dict[str, float]:
+    """Resident memory of the router and of each of the model's services, by process."""
     import psutil
 
-    total = 0
-    for process in psutil.process_iter(["cmdline", "memory_info"]):
-        line = " ".join(process.info["cmdline"] or ())
-        if "serving.router" in line or ("/src/serve.py" in line and f"/{model}/" in line):
-            total += process.info["memory_info"].rss if process.info["memory_info"] else 0
-    return total / 1e6
+    found = {}
+    for process in psutil.process_iter(["pid", "cmdline", "memory_info"]):
+        line, memory = " ".join(process.info["cmdline"] or ()), process.info["memory_info"]
+        what = "router" if "serving.router" in line else f"/{model}/" in line and "/src/serve.py" in line and "service"
+        if what and memory:
+            found[f"{what}, process {process.info['pid']}"] = memory.rss / 1e6
+    return found
 
 
-def _report(seen: Seen, done: list[tuple[float, str]], memory: list[tuple[float, float]]) -> int:
+def _report(seen: Seen, done: list[tuple[float, str]], memory: Sequence[Mapping[str, float]]) -> int:
     moments = [moment for moment, _ in done]
     every, quiet = seen.latencies(), seen.latencies(moments)
     failed = sum(seen.refusals.values())
@@ -211,11 +214,13 @@ def _report(seen: Seen, done: list[tuple[float, str]], memory: list[tuple[float,
         print(f"| p50, p99, longest, {name} | {p50:.1f} ms, {p99:.1f} ms, {times[-1]:.0f} ms | |")
         print(f"| p99 / p50, {name} | {p99 / p50:.2f} | <= 3 |")
         missed += p99 / p50 > 3
-    settled = [mb for at, mb in memory if at > 30 and not any(m <= at <= m + 60 for m in moments)]
-    if settled:
+    for process in dict.fromkeys(itertools.chain.from_iterable(memory)):
+        settled = [now[process] for now in memory if process in now][WARM:]
+        if len(settled) < WARM:
+            continue
         third = max(1, len(settled) // 3)
         first, last = statistics.median(settled[:third]), statistics.median(settled[-third:])
-        print(f"| memory of router and services, first and last third | {first:.0f} MB, {last:.0f} MB | no growth |")
+        print(f"| memory of {process}, first and last third | {first:.0f} MB, {last:.0f} MB | no growth |")
         missed += last > GROWTH * first
     for moment, text in done:
         near = [t for t in seen.times if moment - 1 <= t[0] <= moment + SETTLE_S]
