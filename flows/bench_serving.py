@@ -44,6 +44,7 @@ class Way:
     per_s: list[float] = field(default_factory=list)
 
     def measure(self, calls: int) -> None:
+        """One round."""
         self.p50_ms.append(p50(self.make, self.body, calls))
         self.per_s.append(rate(self.make, self.body, calls, self.clients))
 

@@ -82,12 +82,23 @@ def callers(port: int, path: str, headers: Mapping[str, str] = RAW) -> Callable[
 
 def p50(make: Callable[[], Call], body: bytes, calls: int) -> float:
     """Median milliseconds of one call, one at a time."""
-    call, times = make(), []
-    for _ in range(calls):
-        began = time.perf_counter()
-        call(body)
-        times.append(1000 * (time.perf_counter() - began))
-    return statistics.median(times)
+    return in_turns({"": make}, body, calls)[""]
+
+
+def in_turns(ways: Mapping[str, Callable[[], Call]], body: bytes, calls: int, turn: int = 5) -> dict[str, float]:
+    """Median milliseconds of one call of each way, one at a time and `turn` of one way after the other.
+
+    A machine that has other things to do does them for longer than a turn, so they hit all ways alike.
+    """
+    made = {name: make() for name, make in ways.items()}
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for done in range(0, calls, turn):
+        for name, call in made.items():
+            for _ in range(min(turn, calls - done)):
+                began = time.perf_counter()
+                call(body)
+                times[name].append(1000 * (time.perf_counter() - began))
+    return {name: statistics.median(found) for name, found in times.items()}
 
 
 def rate(make: Callable[[], Call], body: bytes, calls: int, clients: int) -> float:
