@@ -29,6 +29,8 @@ Network = Callable[[FloatArray], Outputs]
 SIZES = (1, 2, 4, 8)
 STAYS_S = 1.0
 """Callers that came at once are expected again for so long. Threads that have shared a call spin a while after it."""
+ROUNDS, CLEARLY = 5, 1.2
+"""Batches must be clearly quicker in the best of some rounds: on every CPU tried they were slower."""
 _TRIALS = 3
 _LOOK_AGAIN = 100  # batches, until a size that lost is tried again: the machine's load may have changed
 _WEIGHT = 0.2
@@ -139,15 +141,12 @@ class Batcher:
             one.outputs = {name: value[n : n + 1] for name, value in outputs.items()}
 
 
-def seconds_each(network: Network, at_once: int, batch: FloatArray, rounds: int = 4) -> float:
-    """Seconds per element of the quickest of some rounds of `at_once` calls with `batch`, each in a thread."""
-    best = math.inf
+def seconds_each(network: Network, at_once: int, batch: FloatArray) -> float:
+    """Seconds per element of `at_once` calls with `batch`, each in a thread."""
     with ThreadPoolExecutor(at_once) as pool:
-        for _ in range(rounds):
-            began = time.perf_counter()
-            list(pool.map(network, [batch] * at_once))
-            best = min(best, time.perf_counter() - began)
-    return best / (at_once * len(batch))
+        began = time.perf_counter()
+        list(pool.map(network, [batch] * at_once))
+        return (time.perf_counter() - began) / (at_once * len(batch))
 
 
 class BatchingPredictor(Predictor):
@@ -205,7 +204,11 @@ class BatchingPredictor(Predictor):
         path = self.bundle.path / manifest.network
         own = open_session(path, manifest.engine, manifest.numerics, self.cores, side_by_side=True)
         one = np.zeros((1, *manifest.input_shape), np.float32)
-        alone = seconds_each(own, self.cores, one)
-        if alone < min(seconds_each(self._together, 1, np.repeat(one, size, axis=0)) for size in (1, SIZES[-1])):
+        many = np.repeat(one, SIZES[-1], axis=0)
+        alone, batched = math.inf, math.inf
+        for _ in range(ROUNDS):  # in turns: the service that is to be replaced may be at work beside this one
+            alone = min(alone, seconds_each(own, self.cores, one))
+            batched = min(batched, seconds_each(self._together, 1, one), seconds_each(self._together, 1, many))
+        if alone < CLEARLY * batched:
             self._own = own
         return self._own is own

@@ -134,7 +134,9 @@ def test_several_callers_get_whichever_way_is_quicker(
 ) -> None:
     bundle = make_detector_bundle(tmp_path / "bundle", catalog.get("object_detection"), work=4)
     sizes = list[int]()
-    monkeypatch.setattr(batching, "seconds_each", lambda network, at_once, batch: (at_once > 1) is batches_win)
+    monkeypatch.setattr(
+        batching, "seconds_each", lambda network, at_once, batch: 1.0 if (at_once > 1) is batches_win else 0.5
+    )
     plain, shared = Predictor(bundle), BatchingPredictor(bundle, 2, ran=sizes.append)
     assert shared.choose() is not batches_win
     pictures = [to_jpeg(scene(n, 160, 120)) for n in range(60)]
