@@ -64,6 +64,7 @@ def true(*rows: tuple[tuple[float, float, float, float], int]) -> TrueBoxes:
     return TrueBoxes(boxes.astype(np.float32), np.array([n for _, n in rows], np.int64))
 
 
+@pytest.mark.slow
 def test_the_plain_pass_is_cvlibs(tmp_path: Path) -> None:
     pictures = [photo(), photo("bus.jpg"), drawn(7), drawn(4), cv2.resize(photo(), (900, 90)), drawn(8)[:, :40]]
     paths = [str(tmp_path / f"{n}.png") for n in range(len(pictures))]

@@ -88,6 +88,7 @@ def test_a_revoked_key_is_refused_within_two_seconds(guarded: str, postgres: Clu
     until(lambda: httpx.get(f"{guarded}/v1/nothing", headers=bearer(token)).status_code == 401, FOLLOWS_S)
 
 
+@pytest.mark.slow
 def test_usage_is_exact_over_an_outage_and_a_month_is_over_for_every_router(
     guarded: str, postgres: Cluster, processes: Processes
 ) -> None:
