@@ -19,7 +19,9 @@ from registry.settings import settings
 
 TRUTH = ".truth"
 AT_ONCE = 50
+"""Inputs that are looked at without letting other threads run."""
 REST = 50
+"""Times as long as looking through all of them took: at most a fiftieth of one core goes into it."""
 
 
 class Pruned(NamedTuple):

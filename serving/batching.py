@@ -30,7 +30,7 @@ SIZES = (1, 2, 4, 8)
 STAYS_S = 1.0
 """Callers that came at once are expected again for so long. Threads that have shared a call spin a while after it."""
 ROUNDS, CLEARLY = 5, 1.2
-"""Batches must be clearly quicker in the best of some rounds: on every CPU tried they were slower."""
+"""Batches must be clearly quicker in the best of some rounds: for every model tried they were slower."""
 _TRIALS = 3
 _LOOK_AGAIN = 100  # batches, until a size that lost is tried again: the machine's load may have changed
 _WEIGHT = 0.2

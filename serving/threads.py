@@ -1,7 +1,7 @@
 """Threads that an event loop gives work to.
 
-`concurrent.futures` does the same with a lock, a condition and two futures chained for each call; where the network
-takes a millisecond that is a tenth of it (docs/benchmarks.md, what serving adds).
+`concurrent.futures` does the same with a lock, a condition and two futures chained for each call, and cannot go on with
+fewer threads (docs/decisions/0023-threads-of-our-own.md).
 """
 
 from __future__ import annotations

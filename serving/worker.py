@@ -117,7 +117,7 @@ class Worker:
         # As many calls at once as there are cores: one decodes while the network of another runs. Pictures are small
         # and one element each, so more of them may be under way: those that wait for the network may share its next
         # batch, until batches turn out to be the slower way (`_narrow`).
-        cores = settings().threads or default_threads()
+        self._cores = cores = settings().threads or default_threads()
         slots = max(cores, SIZES[-1]) if JPEG in self.spec.media_in else cores
         self._pool = Pool(slots, "predict")
         self._heavy = Pool(cores, "predict-heavy")
@@ -199,9 +199,8 @@ class Worker:
 
     def _narrow(self) -> None:
         """A thread for each core, because nobody waits for a batch: more of them would only wait for Python's lock."""
-        cores = settings().threads or default_threads()
-        self._pool.narrow(cores)
-        self.line.slots = min(self.line.slots, cores)
+        self._pool.narrow(self._cores)
+        self.line.slots = min(self.line.slots, self._cores)
 
     def check_ready(self) -> None:
         """Raises MissingService while the version is being loaded."""
