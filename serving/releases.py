@@ -119,17 +119,16 @@ def change(
 
     now = datetime.now(UTC)
     with transaction.atomic():
-        row = Release.objects.select_for_update().filter(model=model).first()
-        if revision is not None and (row is None or row.revision != revision):
+        # Beyond every revision that there was before a withdrawal: traffic was counted under those.
+        passed = ReleaseEvent.objects.filter(model=model).count()
+        first = {"version": columns.get("version", 0), "revision": passed, "changed": now}
+        row, new = Release.objects.select_for_update().get_or_create(model=model, defaults=first)
+        if revision is not None and (new or row.revision != revision):
             raise Refused(
                 f"the release plan of {model} was changed meanwhile",
                 expected=f"revision {revision}",
                 mend=f"look at it with `visionloop release {model} status`, then decide again",
             )
-        if row is None:
-            # Beyond every revision that there was before a withdrawal: traffic was counted under those.
-            passed = ReleaseEvent.objects.filter(model=model).count()
-            row = Release(model=model, version=columns["version"], revision=passed)
         for name, value in columns.items():
             setattr(row, name, value)
         for version in filter(None, (row.version, row.challenger)):

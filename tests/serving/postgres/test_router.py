@@ -64,6 +64,24 @@ def test_two_who_change_a_plan_at_once_do_not_both_get_it() -> None:
     releases.withdraw(MODEL)
 
 
+def test_first_plans_made_at_once_wait_for_each_other() -> None:
+    releases.announce(MODEL, 1, "http://127.0.0.1:9", f"{MODEL}:1", None)
+    revisions: list[int] = []
+
+    def begin() -> None:
+        from django.db import connection
+
+        revisions.append(releases.switch(MODEL, 1).revision)
+        connection.close()
+
+    for _ in range(5):
+        releases.withdraw(MODEL)
+        revisions.clear()
+        together(begin, 4)
+        assert len(set(revisions)) == 4
+    releases.withdraw(MODEL)
+
+
 def test_keys_made_at_once_get_serials_of_their_own() -> None:
     made: list[int] = []
 
