@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -44,11 +45,23 @@ class Guard:
         self._rails: dict[tuple[str, int], Rails] = {}
         self._comparison = Comparison()
         self._forgot = time.monotonic()
+        self._away = False
 
     def look(self) -> None:
-        """Looks at every plan once. An error in one of them is logged and does not keep the others from it."""
-        database.setup()
-        for plan in releases.plans():
+        """Looks at every plan once. An error in one of them is logged and does not keep the others from it; while the
+        database is away there is nothing to look at, and plans stay as they are."""
+        try:
+            database.renew()
+            plans = releases.plans()
+        except Exception as error:  # its driver's own kind
+            if not self._away:
+                logger.warning("the database is away, the plans stay as they are: %s", str(error).splitlines()[0])
+            self._away = True
+            return
+        if self._away:
+            logger.warning("the database is back")
+        self._away = False
+        for plan in plans:
             try:
                 if plan.two:
                     self._look_at(plan)
@@ -62,7 +75,8 @@ class Guard:
                 logger.exception("the guard failed on %s", plan.model)
         if time.monotonic() - self._forgot > FORGET_EVERY_S:
             self._forgot = time.monotonic()
-            traffic.forget_old()
+            with suppress(Exception):  # an hour later is early enough
+                traffic.forget_old()
 
     def _look_at(self, plan: Plan) -> None:
         key = (plan.model, plan.revision)
