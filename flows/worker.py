@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from registry import catalog
+from registry.priority import give_way
 from registry.settings import settings
 
 
 def main() -> None:
+    give_way()  # so do the flows that it starts
     settings().apply_environment()
     from prefect import serve
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy

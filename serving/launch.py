@@ -12,6 +12,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from registry.priority import Behind
 from registry.settings import settings
 from serving.service import api_of, worker_of
 
@@ -27,7 +28,9 @@ def main(folder: Path) -> None:
     options = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("visionloop").setLevel(logging.INFO)
+    behind = Behind()  # what answers now goes first; the one that this service replaces, say
     worker = worker_of(folder)
+    worker.on_ready = behind.catch_up
     worker.start()  # the network compiles while the rest is imported
 
     import uvicorn

@@ -114,6 +114,7 @@ class Worker:
         self._tasks: Runner | None = None
         self._findings: dict[str, Any] | None = None
         self.on_batch: Callable[[int], None] = lambda size: None
+        self.on_ready: Callable[[], None] = lambda: None
         # As many calls at once as there are cores: one decodes while the network of another runs. Pictures are small
         # and one element each, so more of them may be under way: those that wait for the network may share its next
         # batch, until batches turn out to be the slower way (`_narrow`).
@@ -185,6 +186,7 @@ class Worker:
             self._on_failure(error)
             return
         self._predictor, self._log = predictor, log
+        self.on_ready()
         self.ready = True
         self._tasks = Runner(self)
         self._tasks.start()

@@ -19,6 +19,7 @@ from typing import NoReturn
 import click
 
 from registry.errors import VisionloopError
+from registry.priority import give_way
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,10 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
 }
 COMMANDS: dict[str, Entry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+
+
+GIVES_WAY = frozenset({"run", "data", "train", "promote", "package", "release", "featurize", "retrain"})
+"""Work for which services that answer meanwhile must not wait."""
 
 
 class LazyGroup(click.Group):
@@ -116,7 +121,10 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """The console script. Never returns: the exit code says what happened (see registry.errors)."""
-    sys.exit(_run(sys.argv[1:]))
+    arguments = sys.argv[1:]
+    if GIVES_WAY.intersection(arguments[:1]) and "rollback" not in arguments:
+        give_way()
+    sys.exit(_run(arguments))
 
 
 def _run(arguments: list[str]) -> int:
