@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -25,7 +24,7 @@ from registry.errors import VisionloopError
 from registry.settings import settings
 from registry.versions import Version, Versions
 from serving.deploy import free_port
-from serving.load import CLIENTS, Call, callers, p50, rate, running, running_service
+from serving.load import CLIENTS, Call, callers, ended_in_order, p50, rate, run_to_end, running, running_service
 from serving.packaging import package
 
 BOUNDARY = "visionloop-bench"
@@ -55,6 +54,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--calls", type=int, default=40, help="per way and round")
     options = parser.parse_args()
+    ended_in_order()
     models = options.models or [spec.name for spec in catalog.all_specs()]
     failures = 0
     for model in models:
@@ -65,7 +65,7 @@ def main() -> int:
             bundle = versions.fetch(version)
             ours = [sys.executable, "-m", "serving.bench", "--bundle", str(bundle.path)]
             ours += ["--rounds", str(options.rounds), "--calls", str(options.calls)]
-            failures += bool(subprocess.run(ours, check=False).returncode)
+            failures += bool(run_to_end(ours))
             print("\n" + against(version, bundle, options.rounds, options.calls), flush=True)
         except VisionloopError as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)

@@ -29,7 +29,18 @@ from registry.vision.explain import explain
 from serving import releases
 from serving.batching import BatchingPredictor
 from serving.deploy import free_port
-from serving.load import CLIENTS, Call, callers, in_turns, p50, rate, running, running_service
+from serving.load import (
+    CLIENTS,
+    Call,
+    callers,
+    ended_in_order,
+    in_turns,
+    p50,
+    rate,
+    run_to_end,
+    running,
+    running_service,
+)
 from serving.packaging import package
 
 ECHO = """
@@ -80,6 +91,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=60, help="per way and round")
     parser.add_argument("--isolated", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    ended_in_order()
     if options.isolated:
         print(measure(open_bundle(options.bundle), options.rounds, options.calls))
         return
@@ -92,7 +104,7 @@ def main() -> None:
         command = [sys.executable, "-m", "serving.bench", "--isolated", "--bundle", str(folder)]
         command += ["--rounds", str(options.rounds), "--calls", str(options.calls)]
         environment = {**here.child_environment(), "VISIONLOOP_ROUTER_PORT": str(free_port())}
-        sys.exit(subprocess.run(command, env=environment, check=False).returncode)
+        sys.exit(run_to_end(command, environment))
 
 
 def _champion(model: str) -> Bundle:

@@ -4,8 +4,10 @@ ask."""
 from __future__ import annotations
 
 import http.client
+import signal
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,21 @@ START_S = 120
 RAW = {"Content-Type": "application/octet-stream"}
 
 Call = Callable[[bytes], Any]
+
+
+def ended_in_order() -> None:
+    """From now on SIGTERM ends this process as an exception does: what it has started is ended with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
+def run_to_end(argv: list[str], env: Mapping[str, str] | None = None) -> int:
+    """The exit code of a measurement in a process of its own; it is told when this process ends before it."""
+    with subprocess.Popen(argv, env=env) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            raise
 
 
 @contextmanager

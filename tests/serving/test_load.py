@@ -1,0 +1,41 @@
+"""Measurements clean up behind them, also when they are ended."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from registry.bundle import Bundle
+from registry.settings import settings
+from tests.serving.conftest import PROJECT
+
+
+def _all_below(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)
+
+
+def test_a_measurement_that_is_ended_leaves_no_process_behind(project: Path, tiny_bundle: Bundle) -> None:
+    environment = {**settings().child_environment(), "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-m", "serving.bench", "--bundle", str(tiny_bundle.path)]
+    bench = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 120
+        started: list[psutil.Process] = []
+        while not any("serving.router" in " ".join(one.cmdline()) for one in started):  # the last that it starts
+            assert time.monotonic() < end
+            assert bench.poll() is None
+            time.sleep(0.1)
+            started = _all_below(bench.pid)
+        assert len(started) >= 4  # the measurement itself, a service, the echo, the router
+        bench.terminate()
+        assert bench.wait(30) != 0
+        _, alive = psutil.wait_procs(started, timeout=30)
+        assert alive == []
+    finally:
+        for one in _all_below(bench.pid) if bench.poll() is None else []:
+            one.kill()
+        bench.kill()
