@@ -1,9 +1,10 @@
 """Long measurements against a stack that runs (`visionloop up`, versions released), through the router:
 
     python -m flows.endurance load MODEL --minutes 10     # 80 % of capacity, with a switch, a rollback and a kill -9
+    python -m flows.endurance canary MODEL --minutes 5    # the same, while another version goes through its steps
     python -m flows.endurance log MODEL --count 100000    # none lost, none doubled, with a kill and a locked database
 
-`load` wants a second version, to switch to; without one that part is left out, and it says so.
+`load` wants a second version, to switch to; without one that part is left out, and it says so. `canary` needs one.
 """
 
 from __future__ import annotations
@@ -17,13 +18,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
-import aiohttp
-
+from flows.calls import SETTLE_S, Caller, Seen, closed_loop, open_loop
 from registry import database
 from registry.bundle import Bundle
 from registry.errors import MissingService, NotFound, VisionloopError
@@ -39,81 +36,10 @@ LOOK_S, WARM = 5.0, 12
 """Memory is looked at so often; a process is warm after so many looks."""
 GROWTH = 1.05
 """Of the memory between the first and the last third: the allocator's share, not a leak."""
-SETTLE_S = 30.0
-"""After an event: calls of this time are told apart in the latencies."""
 
 
-@dataclass
-class Seen:
-    """What came of the calls. `times` are (seconds since the start, milliseconds, HTTP status or 0)."""
-
-    began: float = field(default_factory=time.perf_counter)
-    times: list[tuple[float, float, int]] = field(default_factory=list)
-    ids: list[str] = field(default_factory=list)
-    refusals: Counter[str] = field(default_factory=Counter)
-
-    def latencies(self, outside: Sequence[float] = ()) -> list[float]:
-        """Milliseconds of answered calls, but for the seconds after each of the moments `outside`."""
-        quiet = [t for t in self.times if not any(e - 1 <= t[0] <= e + SETTLE_S for e in outside)]
-        return sorted(ms for _, ms, status in quiet if status == 200)
-
-
-class Caller:
-    """Predictions of one model through the router, as raw bodies."""
-
-    def __init__(self, model: str, body: bytes, seen: Seen) -> None:
-        self._url = f"{settings().router_address}/v1/models/{model}/predict"
-        self._headers = {"Content-Type": "application/octet-stream", **settings().key_headers}
-        self._body, self._seen = body, seen
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-
-    async def __call__(self) -> None:
-        began, status, said = time.perf_counter(), 0, ""
-        try:
-            async with self._session.post(self._url, data=self._body, headers=self._headers) as answer:
-                content = await answer.read()
-                status = answer.status
-                if status == 200:
-                    self._seen.ids.append(answer.headers["X-Prediction-Id"])
-                else:
-                    said = f"{status} {content[:120].decode(errors='replace')}"
-        except (aiohttp.ClientError, TimeoutError) as error:
-            said = f"no answer: {type(error).__name__}"
-        now = time.perf_counter()
-        self._seen.times.append((began - self._seen.began, 1000 * (now - began), status))
-        if status != 200:
-            self._seen.refusals[said] += 1
-
-    async def close(self) -> None:
-        await self._session.close()
-
-
-async def closed_loop(call: Callable[[], Awaitable[None]], clients: int, goes_on: Callable[[], bool]) -> None:
-    """So many callers, each of which asks again when it has its answer."""
-
-    async def client() -> None:
-        while goes_on():
-            await call()
-
-    await asyncio.gather(*(client() for _ in range(clients)))
-
-
-async def open_loop(call: Callable[[], Awaitable[None]], per_s: float, seconds: float) -> None:
-    """Calls at a steady rate, whether the ones before have been answered or not."""
-    began, running = time.perf_counter(), set[asyncio.Task[None]]()
-    for number in itertools.count():
-        due = began + number / per_s
-        if due - began > seconds:
-            break
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        task = asyncio.ensure_future(call())
-        running.add(task)
-        task.add_done_callback(running.discard)
-    await asyncio.gather(*running)
-
-
-async def load(model: str, minutes: float, share: float) -> int:
-    """The first measurement; prints Markdown, returns the number of goals missed."""
+async def load(model: str, minutes: float, share: float, canary: bool = False) -> int:
+    """The first two measurements; prints Markdown, returns the number of goals missed."""
     body = _sample(model)
     probe = Seen()
     caller = Caller(model, body, probe)
@@ -126,7 +52,7 @@ async def load(model: str, minutes: float, share: float) -> int:
 
     seen, memory = Seen(), list[dict[str, float]]()
     caller = Caller(model, body, seen)
-    events = _events(model, seconds)
+    events = (_steps if canary else _events)(model, seconds)
     done = list[tuple[float, str]]()
 
     async def happen() -> None:
@@ -150,10 +76,7 @@ async def load(model: str, minutes: float, share: float) -> int:
 
 
 def _events(model: str, seconds: float) -> list[tuple[float, str, Callable[[], str]]]:
-    plan = releases.plan(model)
-    if plan is None:
-        raise NotFound(f"{model} has no release", mend=f"`visionloop run {model}` makes one")
-    other = next((v.number for v in Versions().list(model) if v.number != plan.champion), None)
+    other = _other(model)
     found: list[tuple[float, str, Callable[[], str]]] = []
     if other is None:
         print("there is no second version: no switch and no rollback", file=sys.stderr)
@@ -167,6 +90,33 @@ def _events(model: str, seconds: float) -> list[tuple[float, str, Callable[[], s
             (0.5 * seconds, "rollback", lambda: _visionloop("release", model, "rollback")),
         ]
     return [*found, (0.7 * seconds, "kill -9 of the service", lambda: _kill(model))]
+
+
+def _steps(model: str, seconds: float) -> list[tuple[float, str, Callable[[], str]]]:
+    """A canary that is through its steps in two thirds of the time, if no guard rail breaks."""
+    other = _other(model)
+    if other is None:
+        raise NotFound(f"{model} has no second version", mend=f"`visionloop train {model}` makes one")
+    limits = ("--limit", f"min_seconds={seconds / 6:.0f}", "--limit", "min_calls=100")
+    begin = ("release", model, "canary", str(other), "--share", "10", "--steps", "10,50,100", *limits)
+
+    def outcome() -> str:
+        plan = releases.plan(model)
+        assert plan is not None
+        return f"{plan.state}, champion {plan.champion}: {plan.why}"
+
+    return [
+        (0.1 * seconds, f"canary of version {other}", lambda: _visionloop(*begin)),
+        (0.95 * seconds, "what became of it", outcome),
+    ]
+
+
+def _other(model: str) -> int | None:
+    """A version that is not the champion."""
+    plan = releases.plan(model)
+    if plan is None:
+        raise NotFound(f"{model} has no release", mend=f"`visionloop run {model}` makes one")
+    return next((v.number for v in Versions().list(model) if v.number != plan.champion), None)
 
 
 def _visionloop(*argv: str) -> str:
@@ -204,7 +154,7 @@ def _report(seen: Seen, done: list[tuple[float, str]], memory: Sequence[Mapping[
     every, quiet = seen.latencies(), seen.latencies(moments)
     failed = sum(seen.refusals.values())
     print("\n| what | measured | goal |\n|---|---|---|")
-    print(f"| requests | {len(seen.times)} | |")
+    print(f"| requests; answered by version | {len(seen.times)}; {dict(seen.versions)} | |")
     print(f"| not answered with 200 | {failed} {dict(seen.refusals) or ''} | 0, but those in the killed process |")
     missed = int(failed > 0)
     for name, times in (("all", every), ("outside the events", quiet)):
@@ -291,19 +241,17 @@ def _sample(model: str) -> bytes:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("load", "log"))
+    parser.add_argument("what", choices=("load", "canary", "log"))
     parser.add_argument("model")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--share", type=float, default=0.8, help="of the capacity")
     parser.add_argument("--count", type=int, default=100_000)
     options = parser.parse_args()
     settings().apply_environment()
-    work: Any = load(options.model, options.minutes, options.share)
-    if options.what == "log":
-        work.close()
-        work = log(options.model, options.count)
     try:
-        return int(asyncio.run(work))
+        if options.what == "log":
+            return asyncio.run(log(options.model, options.count))
+        return asyncio.run(load(options.model, options.minutes, options.share, options.what == "canary"))
     except VisionloopError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
