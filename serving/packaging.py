@@ -45,11 +45,13 @@ service = build_service(Path(__file__).parent)
 '''
 SERVE = '''"""What the supervisor runs: the same service in one process."""
 
+import gc
 from pathlib import Path
 
-from serving.launch import main
-
 if __name__ == "__main__":
+    gc.disable()  # until all is loaded (serving.worker): a twentieth of the time of a start
+    from serving.launch import main
+
     main(Path(__file__).parent)
 '''
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 import time
@@ -191,6 +192,9 @@ class Worker:
         self._tasks = Runner(self)
         self._tasks.start()
         log.start()  # after: it loads the database's ORM, and what is recorded before it waits on disk
+        # What is loaded now stays. Looking for garbage in all of it again and again would hold requests up.
+        gc.freeze()
+        gc.enable()
         logger.info(
             "%s version %d is ready: %d golden samples passed, %.1f s after loading began",
             self.served.model,
