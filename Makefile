@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 MODEL ?= skin_segmentation
+# Test files are dealt to so many processes. Each may have torch and TensorFlow in memory: some 3 GB.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: help setup demo demo-all down test test-slow check bench bench-serving lock browser clean
 
@@ -39,10 +42,10 @@ down: setup
 	@$(BIN)/visionloop down
 
 test: setup browser
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: setup browser
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 check: setup
 	$(BIN)/ruff check .
