@@ -12,15 +12,17 @@ import ipaddress
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
 
 from registry.errors import BadInput, TooLarge
 
 if TYPE_CHECKING:
     import aiohttp
+    from yarl import URL
 
 LIMIT_S = 10.0
 REDIRECTS = 3
+LONGEST = 8000
+"""Characters of an address: what RFC 9110, section 4.1 asks for. IDNA takes seconds for a name of a million."""
 MIB = 1 << 20
 _MOVED = (301, 302, 303, 307, 308)
 
@@ -36,7 +38,10 @@ def is_public(address: str) -> bool:
             return is_public(str(inner))
         if found in ipaddress.ip_network("64:ff9b::/96"):  # NAT64 (RFC 6052): the last four bytes are an IPv4 address
             return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
-    return found.is_global and not found.is_multicast
+        if found.is_site_local:
+            return False
+    # Reserved, and yet global to `ipaddress`: IPv4-compatible and -translated addresses, the NAT64 of RFC 8215.
+    return found.is_global and not found.is_multicast and not found.is_reserved
 
 
 async def fetch(url: str, max_bytes: int, allowed: Allowed = is_public, limit_s: float = LIMIT_S) -> bytes:
@@ -51,6 +56,7 @@ async def fetch(url: str, max_bytes: int, allowed: Allowed = is_public, limit_s:
     """
     import aiohttp
 
+    place = _parsed(url)
     try:
         async with (
             asyncio.timeout(limit_s),
@@ -61,24 +67,24 @@ async def fetch(url: str, max_bytes: int, allowed: Allowed = is_public, limit_s:
                 trust_env=False,
             ) as client,
         ):
-            return await _follow(client, url, max_bytes, allowed)
+            return await _follow(client, place, max_bytes, allowed)
     except TimeoutError as error:
         raise _failed(url, f"did not answer within {limit_s:g} s") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise _failed(url, "cannot be fetched") from error
 
 
-async def _follow(client: aiohttp.ClientSession, url: str, max_bytes: int, allowed: Allowed) -> bytes:
+async def _follow(client: aiohttp.ClientSession, url: URL, max_bytes: int, allowed: Allowed) -> bytes:
     for _ in range(REDIRECTS + 1):
         _check(url, allowed)
         async with client.get(url, allow_redirects=False) as answer:
             if answer.status in _MOVED:
-                url = urljoin(url, answer.headers.get("Location", ""))
+                url = url.join(_parsed(answer.headers.get("Location", "")))
                 continue
             if answer.status != 200:
-                raise _failed(url, f"answers {answer.status}")
+                raise _failed(str(url), f"answers {answer.status}")
             return await _read(answer, max_bytes)
-    raise _failed(url, f"redirects more than {REDIRECTS} times")
+    raise _failed(str(url), f"redirects more than {REDIRECTS} times")
 
 
 async def _read(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
@@ -95,24 +101,33 @@ async def _read(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     return b"".join(chunks)
 
 
-def _check(url: str, allowed: Allowed) -> None:
-    """The scheme, and an IP address that stands in the URL itself: that one is not resolved."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        known = parts.scheme in ("http", "https") and bool(host) and parts.username is None and parts.port != 0
-    except ValueError:
-        known, host = False, ""
-    if not known:
+def _parsed(url: str) -> URL:
+    """The address as the client reads it. A second parser may see another host in it: IDNA (UTS 46) makes 127.0.0.1 of
+    full-width or circled digits. Raises BadInput."""
+    from yarl import URL
+
+    if len(url) > LONGEST:
         raise BadInput(
-            f"the address is {url[:200]!r}", expected="http://HOST/... or https://HOST/...", mend="correct the address"
+            f"the address has {len(url):,} characters", expected=f"at most {LONGEST:,}", mend="send the file itself"
         )
     try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return
-    if not allowed(host):
-        raise _forbidden(host)
+        return URL(url)
+    except ValueError as error:
+        raise _malformed(url) from error
+
+
+def _check(url: URL, allowed: Allowed) -> None:
+    """The scheme, and a host that is an IP address itself: that one is not resolved."""
+    host = url.raw_host or ""
+    if url.scheme not in ("http", "https") or not host or url.user or url.password or url.port == 0:
+        raise _malformed(str(url))
+    if ":" in host or host.replace(".", "").isdigit():  # what aiohttp takes for an IP address
+        try:
+            public = allowed(host)
+        except ValueError:
+            public = False
+        if not public:
+            raise _forbidden(host)
 
 
 def _resolver(allowed: Allowed) -> Any:
@@ -138,6 +153,12 @@ def _resolver(allowed: Allowed) -> Any:
             await self._inner.close()
 
     return Checked()
+
+
+def _malformed(url: str) -> BadInput:
+    return BadInput(
+        f"the address is {url[:200]!r}", expected="http://HOST/... or https://HOST/...", mend="correct the address"
+    )
 
 
 def _forbidden(host: str) -> BadInput:

@@ -43,6 +43,8 @@ def site() -> Iterator[tuple[str, list[str]]]:
                 "/inside": f"http://{ELSEWHERE}:{port}/secret",
                 "/by-name": f"http://localhost:{port}/secret",
                 "/metadata": "http://169.254.169.254/latest/meta-data",
+                "/circled": f"http://%E2%91%A0%E2%91%A1%E2%91%A6.0.0.2:{port}/secret",
+                "/wide": f"//127%E3%80%820%E3%80%820%E3%80%822:{port}/secret",
                 "/file": "file:///etc/passwd",
                 "/loop": "/loop",
             }.get(self.path)
@@ -70,7 +72,7 @@ def test_a_file_is_fetched_also_after_a_redirect(site: tuple[str, list[str]], pa
     assert asyncio.run(fetch(site[0] + path, 1 << 20, here)) == PICTURE
 
 
-@pytest.mark.parametrize("path", ["/inside", "/by-name", "/metadata"])
+@pytest.mark.parametrize("path", ["/inside", "/by-name", "/metadata", "/circled", "/wide"])
 def test_a_redirect_to_where_it_may_not_go_is_not_followed(site: tuple[str, list[str]], path: str) -> None:
     allowed = here if path != "/by-name" else _first_only()
     with pytest.raises(BadInput, match="not a public address"):
@@ -111,6 +113,13 @@ def test_other_schemes_and_broken_addresses_are_refused(url: str) -> None:
         asyncio.run(fetch(url, 1000))
 
 
+def test_a_name_that_takes_long_to_read_is_refused_unread() -> None:
+    began = time.perf_counter()
+    with pytest.raises(BadInput, match="100,007 characters"):
+        asyncio.run(fetch("http://" + 100_000 * "\u00e4", 1000))
+    assert time.perf_counter() - began < 0.2
+
+
 @pytest.mark.parametrize(
     ("address", "public"),
     [
@@ -121,7 +130,8 @@ def test_other_schemes_and_broken_addresses_are_refused(url: str) -> None:
             for one in (
                 "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
                 "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1",
-                "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::",
+                "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::7f00:1", "2002:7f00:1::", "::7f00:1",
+                "::ffff:0:7f00:1", "fec0::1",
             )
         ),
     ],
@@ -144,8 +154,15 @@ def client(project: object, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "[::1]", "2130706433", "0x7f.1", "0.0.0.0", "[::ffff:127.0.0.1]"]
-)
+    "host",
+    [
+        "127.0.0.1", "localhost", "[::1]", "0.0.0.0",
+        "2130706433", "0x7f000001", "0x7f.1", "017700000001", "0177.0.0.1", "127.1", "127.0.0.1.", "localhost.",
+        "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]",
+        "127\u30020\u30020\u30021", "\uff11\uff12\uff17.0.0.1", "\u2460\u2461\u2466.0.0.1", "1\u20827.0.0.1",
+        "localhost\u3002", "%31%32%37.0.0.1",
+    ],
+)  # fmt: skip
 def test_a_service_that_may_fetch_fetches_nothing_from_inside(
     client: httpx.Client, site: tuple[str, list[str]], host: str
 ) -> None:
