@@ -62,6 +62,7 @@ class Settings(BaseModel):
     var: Path = Field(description="databases, logs, bundles, reports: everything made while running")
 
     host: str = "127.0.0.1"
+    service_host: str = Field("127.0.0.1", description="what services listen on; they ask nobody for a key")
     home_port: int = Field(8700, ge=1, le=65535, description="the story page and the reports")
     router_port: int = Field(3000, ge=1, le=65535, description="predictions, all models")
     mlflow_port: int = Field(5000, ge=1, le=65535)

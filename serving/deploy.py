@@ -196,9 +196,15 @@ def start(version: Version, tag: str, starter: Starter) -> Endpoint:
     if known is not None and known.tag == tag and answers(known):
         return known
     port = free_port()
-    url = f"http://{settings().host}:{port}"
-    started = starter.start(process_name(tag), serve_command(tag, port), serve_environment(), f"{url}/readyz")
+    url = f"http://{settings().service_host}:{port}"
+    started = starter.start(process_name(tag), service_command(tag, port), serve_environment(), f"{url}/readyz")
     return releases.announce(version.model, version.number, url, tag, started.pid)
+
+
+def service_command(tag: str, port: int) -> list[str]:
+    """What runs the service of a Bento on `service_host`. Raises NotFound when there is no such Bento."""
+    # Said although it is the default: Bentos that were packaged before there was `service_host` listen on `host`.
+    return [*serve_command(tag, port), "--host", settings().service_host]
 
 
 def tidy(model: str, starter: Starter, router: str | None = None, *, warm: bool = True) -> None:
@@ -260,9 +266,9 @@ def _address(router: str | None) -> str:
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
+    """A port that nobody listens on at this moment, for a service."""
     with socket.socket() as probe:
-        probe.bind((settings().host, 0))
+        probe.bind((settings().service_host, 0))
         return int(probe.getsockname()[1])
 
 

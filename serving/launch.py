@@ -23,7 +23,7 @@ DRAIN_S = 30
 def main(folder: Path) -> None:
     """Serves the Bento whose source folder is `folder` until it is told to stop."""
     parser = argparse.ArgumentParser(description="Serves one model version.")
-    parser.add_argument("--host", default=settings().host)
+    parser.add_argument("--host", default=settings().service_host)
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")

@@ -14,7 +14,7 @@ from flows.stack.process import ProcessSpec, ProcessStatus
 from registry import journal
 from registry.errors import VisionloopError
 from registry.settings import settings
-from serving import packaging, releases
+from serving import deploy, packaging, releases
 from serving.releases import Endpoint
 
 START_S = 90.0
@@ -23,10 +23,10 @@ START_S = 90.0
 
 def service_spec(tag: str, port: int) -> ProcessSpec:
     """How the supervisor runs the service of a Bento. Raises NotFound when there is no such Bento."""
-    address = f"http://{settings().host}:{port}"
+    address = f"http://{settings().service_host}:{port}"
     return ProcessSpec(
         packaging.process_name(tag),
-        tuple(packaging.serve_command(tag, port)),
+        tuple(deploy.service_command(tag, port)),
         # The Bento carries its own copy of our packages: nothing may come before them.
         env={**packaging.serve_environment(), "PYTHONPATH": ""},
         ready_url=f"{address}/readyz",
@@ -49,7 +49,7 @@ def start_service(tag: str, port: int = 0) -> ProcessStatus:
     for status in stack.status():
         if status.name == name and status.state == "ready":
             return status
-    return stack.start_spec(service_spec(tag, port or ports.free_port(settings().host)))
+    return stack.start_spec(service_spec(tag, port or ports.free_port(settings().service_host)))
 
 
 def stop_service(tag: str) -> None:
@@ -86,8 +86,8 @@ def bring_back() -> int:
 
 def _port(endpoint: Endpoint) -> int:
     """The port it had, so that who knows the address keeps it; another one when that is taken."""
-    old = urlsplit(endpoint.url).port or 0
-    return old if old and not ports.busy(settings().host, old) else ports.free_port(settings().host)
+    old, host = urlsplit(endpoint.url).port or 0, settings().service_host
+    return old if old and not ports.busy(host, old) else ports.free_port(host)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from flows.stack.services import service_spec
 from registry.errors import MissingService, NotFound, Refused
 from registry.settings import settings
 from serving import deploy, packaging, releases, traffic
@@ -261,3 +263,28 @@ def test_a_plan_that_cannot_begin_changes_nothing(live: str, three: dict[int, Pa
     assert process_name(three[2].tag) not in processes.running
     with pytest.raises(Refused, match="version 7 of skin_segmentation is not live"):
         _begin(replace(_plan("canary", share=10), champion=7), three, processes, live)
+
+
+@pytest.fixture
+def reachable_router(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Settings of a machine whose router others can reach."""
+    monkeypatch.setenv("VISIONLOOP_HOST", "0.0.0.0")
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+def test_a_service_is_on_this_machine_only_where_the_router_is_not(
+    reachable_router: None, three: dict[int, Packaged], processes: Processes
+) -> None:
+    endpoint = deploy.start(three[1].version, three[1].tag, processes)
+    try:
+        host, _, port = endpoint.url.removeprefix("http://").partition(":")
+        assert (host, deploy.answers(endpoint)) == ("127.0.0.1", True)
+        with pytest.raises(ConnectionRefusedError):  # another address of this machine
+            socket.create_connection(("127.0.0.2", int(port)), timeout=5)
+        spec = service_spec(three[1].tag, int(port))
+        assert (spec.url, spec.argv[-2:]) == (endpoint.url, ("--host", "127.0.0.1"))
+    finally:
+        releases.retire(MODEL, 1)
+        processes.stop(process_name(three[1].tag))
