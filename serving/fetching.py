@@ -63,6 +63,7 @@ async def fetch(url: str, max_bytes: int, allowed: Allowed = is_public, limit_s:
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(resolver=_resolver(allowed), use_dns_cache=False),
                 headers={"User-Agent": "visionloop", "Accept": "*/*", "Accept-Encoding": "identity"},
+                cookie_jar=aiohttp.DummyCookieJar(),  # what one site set is no other's, nor the next redirect's
                 auto_decompress=False,  # a few bytes could become gigabytes
                 trust_env=False,
             ) as client,

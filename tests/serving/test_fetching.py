@@ -36,21 +36,23 @@ def site() -> Iterator[tuple[str, list[str]]]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            asked.append(self.path + self.headers.get("Cookie", ""))
             port = self.server.server_address[1]
             moved = {
                 "/moved": "/picture.jpg",
                 "/inside": f"http://{ELSEWHERE}:{port}/secret",
                 "/by-name": f"http://localhost:{port}/secret",
                 "/metadata": "http://169.254.169.254/latest/meta-data",
-                "/circled": f"http://%E2%91%A0%E2%91%A1%E2%91%A6.0.0.2:{port}/secret",
-                "/wide": f"//127%E3%80%820%E3%80%820%E3%80%822:{port}/secret",
+                "/circled": f"http://\u2460\u2461\u2466.0.0.2:{port}/secret",
+                "/wide": f"//127\u30020\u30020\u30022:{port}/secret",
+                "/cookie": "/picture.jpg",
                 "/file": "file:///etc/passwd",
                 "/loop": "/loop",
             }.get(self.path)
             self.send_response(302 if moved else 404 if self.path == "/nothing" else 200)
             if moved:
-                self.send_header("Location", moved)
+                self.send_header("Location", moved.encode().decode("latin-1"))
+                self.send_header("Set-Cookie", "crumb=1")
             self.end_headers()
             if self.path == "/picture.jpg":
                 self.wfile.write(PICTURE)
@@ -70,6 +72,12 @@ def site() -> Iterator[tuple[str, list[str]]]:
 @pytest.mark.parametrize("path", ["/picture.jpg", "/moved"])
 def test_a_file_is_fetched_also_after_a_redirect(site: tuple[str, list[str]], path: str) -> None:
     assert asyncio.run(fetch(site[0] + path, 1 << 20, here)) == PICTURE
+
+
+def test_a_cookie_of_one_answer_is_not_sent_with_the_next_question(site: tuple[str, list[str]]) -> None:
+    by_name = site[0].replace(HERE, "localhost")  # of an address no client keeps any
+    assert asyncio.run(fetch(f"{by_name}/cookie", 1 << 20, lambda _: True)) == PICTURE
+    assert site[1][-2:] == ["/cookie", "/picture.jpg"]
 
 
 @pytest.mark.parametrize("path", ["/inside", "/by-name", "/metadata", "/circled", "/wide"])
