@@ -265,6 +265,22 @@ def test_a_plan_that_cannot_begin_changes_nothing(live: str, three: dict[int, Pa
         _begin(replace(_plan("canary", share=10), champion=7), three, processes, live)
 
 
+def test_a_proxy_of_the_environment_is_not_asked_for_router_and_services(
+    router: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{deploy.free_port()}")
+    monkeypatch.setattr("urllib.request._opener", None)  # which remembers the environment of its first use
+    releases.announce(MODEL, 1, f"{router}/healthz?", "", None)  # and what is asked of it is its query
+    plan = releases.switch(MODEL, 1)
+    try:
+        deploy.follow(plan, router)
+        assert deploy.answers(releases.Endpoint(MODEL, 1, f"{router}/healthz?", ""))
+    finally:
+        releases.withdraw(MODEL)
+        releases.retire(MODEL, 1)
+
+
 @pytest.fixture
 def reachable_router(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Settings of a machine whose router others can reach."""
