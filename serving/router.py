@@ -62,7 +62,8 @@ def create_app() -> Starlette:
             await table.stop()
 
     async def forward(request: Request) -> Response:
-        model, rest = request.path_params["model"], _rest(request)
+        # As the caller sent it: the door lets no encoded path in, which decoded could forge a second request.
+        model, rest = request.path_params["model"], request.path_params["rest"]
         try:
             max_bytes = settings().max_upload_mb * MIB
             check_declared_length(request.headers.get("content-length"), max_bytes)
@@ -93,11 +94,6 @@ def create_app() -> Starlette:
         exception_handlers={404: _no_page, 405: _no_page},
         lifespan=lifespan,
     )
-
-
-def _rest(request: Request) -> str:
-    """The path behind the model's name as the caller encoded it: decoded, it could forge a second request."""
-    return str(request.scope["raw_path"].decode("ascii").split("/", 4)[4])
 
 
 def _known(model: str) -> None:

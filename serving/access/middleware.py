@@ -16,7 +16,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from registry.errors import Forbidden, MissingService, Unauthorized, VisionloopError
+from registry.errors import Forbidden, MissingService, NotFound, Unauthorized, VisionloopError
 from serving.access.control import Access, Admitted, NoQuota
 from serving.access.rules import Need, need
 from serving.access.usage import Counts
@@ -52,7 +52,12 @@ class AccessMiddleware:
         await self.app(scope, receive, told)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        needed, address = need(scope), scope["client"][0] if scope.get("client") else ""
+        try:
+            needed = need(scope)
+        except NotFound as error:
+            await _refusal(error)(scope, receive, send)
+            return
+        address = scope["client"][0] if scope.get("client") else ""
         token = _take_key(scope)
         state = scope.setdefault("state", {})
         state[CALLER], state[ACCESS] = address, self.access

@@ -1,16 +1,24 @@
-"""What a request needs, by its method and path."""
+"""What a request needs, by its method and path.
+
+A path has one spelling here: an encoded one (`/v1/%6Dodels/...`) would be one path to who looks at it as it came, and
+another to who decodes it first. So the door, the routes and the services always see the same string.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 from starlette.types import Scope
 
 from registry import catalog
+from registry.errors import NotFound
 
-# Documents and probes. Compared as the caller encoded the path, as the router passes it on: another spelling of the
-# same path is not public.
+# RFC 3986's unreserved characters, and no segment that is empty, `.` or `..`. All our paths are made of these: names,
+# hex digits of ids, file names of pages.
+_PLAIN = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)*/?")
+
+# Documents and probes.
 _OPEN = frozenset(("/healthz", "/v1/models", "/openapi.json", "/docs"))
 _OPEN_OF_A_MODEL = frozenset(("", "docs", "openapi.json", "schema", "healthz", "livez", "readyz"))
 _ASSETS = "/docs/"
@@ -40,8 +48,8 @@ class Need:
 
 
 def need(scope: Scope) -> Need:
-    """What the request with this ASGI scope needs."""
-    path = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
+    """What the request with this ASGI scope needs. Raises NotFound for a path that is spelled otherwise than ours."""
+    path = _plain(scope)
     reads = scope["method"] in ("GET", "HEAD")
     if path.startswith("/-/"):
         return Need(local=True)
@@ -54,13 +62,25 @@ def need(scope: Scope) -> Need:
             return Need(open=True)
         # Whose task it is, the service checks; see serving.tasks.routes.
         known = rest.startswith("tasks/") and (reads or scope["method"] == "DELETE")
-        action = "admin" if rest == "metrics" else "tasks" if known else "predict"
-        return Need(action=action, model=unquote(parts[3]))
+        action = "admin" if rest.rstrip("/") == "metrics" else "tasks" if known else "predict"
+        return Need(action=action, model=parts[3])
     if parts[:3] == ["", "v1", "predictions"]:
         return Need(action="read" if reads else "feedback")
     return Need()
 
 
+def _plain(scope: Scope) -> str:
+    path = str(scope["path"])
+    raw = scope.get("raw_path") or path.encode()
+    if raw != path.encode() or not _PLAIN.fullmatch(path):
+        raise NotFound(
+            f"there is no {raw.decode('latin-1')[:200]}",
+            expected="a path of letters, digits, `.`, `_`, `~`, `-` and single slashes, none of them encoded",
+            mend="send it as it is written: GET /v1/models lists the models, /docs the rest",
+        )
+    return path
+
+
 def _is_asset(rest: str) -> bool:
     name = rest.removeprefix(_ASSETS_OF_A_MODEL)
-    return name != rest and "/" not in name and "%" not in name and not name.startswith(".")
+    return name != rest and "/" not in name and not name.startswith(".")

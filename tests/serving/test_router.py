@@ -126,9 +126,10 @@ def test_unknown_addresses_are_404_with_a_hint(router: str, path: str, says: str
 
 
 @pytest.mark.parametrize("path", ["nothing", "predict%0d%0aX-Evil:%201", "predict%3Fformat=jpg", "%2e%2e/x", "a%20b"])
-def test_odd_paths_are_passed_on_as_they_are(released: str, path: str) -> None:
+def test_odd_paths_are_404_and_forge_no_second_request(released: str, path: str) -> None:
     answer = httpx.post(f"{released}/v1/models/{MODEL}/{path}", content=make_scan(1), headers=RAW)
     assert answer.status_code == 404
+    assert ("x-release-role" in answer.headers) == (path == "nothing"), "only a plain path reaches a service"
     assert httpx.post(f"{released}{PREDICT}", content=make_scan(1), headers=RAW).status_code == 200
 
 

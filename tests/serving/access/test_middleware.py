@@ -7,12 +7,13 @@ import contextlib
 import csv
 import io
 import json
+import socket
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -87,29 +88,96 @@ def test_a_wrong_secret_is_401_and_a_foreign_scope_403(live: str, token: str) ->
     for one in (other, reader):
         answer = httpx.post(f"{live}{PREDICT}", content=make_scan(1), headers={**RAW, **bearer(one)})
         assert (answer.status_code, answer.json()["error"]) == (403, "Forbidden")
-    assert httpx.get(f"{live}/v1/models/{MODEL}/metrics", headers=bearer(token)).status_code == 403
+    for path in ("metrics", "metrics/"):
+        assert httpx.get(f"{live}/v1/models/{MODEL}/{path}", headers=bearer(token)).status_code == 403
     assert httpx.post(f"{live}/v1/predictions/{'0' * 32}/feedback", headers=bearer(reader)).status_code == 403
+
+
+SPELLINGS = [
+    f"/v1/models/{OTHER}/predict",
+    f"/v1/%6Dodels/{OTHER}/predict",
+    f"/v1%2Fmodels/{OTHER}/predict",
+    f"/v1/models%2F{OTHER}/predict",
+    f"/v1/models/{OTHER}%2Fpredict",
+    f"/v1/models/{OTHER}%2F",
+    f"/v1/models/%66{OTHER[1:]}/predict",
+    f"/v1/models/{OTHER}/%70redict",
+    f"/v1/models/{OTHER}/metrics",
+    f"/v1/models/{OTHER}/m%65trics",
+    f"/v1/models/{OTHER}/metrics/",
+    f"/v1/models/{OTHER}//metrics",
+    f"/v1/models/{OTHER}/./metrics",
+    f"/v1/models/{OTHER}/METRICS",
+    f"/v1/models/{OTHER}/metrics;x",
+    f"/v1/models/{OTHER}/metrics#x",
+    f"/v1/models/{OTHER}/metrics\\",
+    f"/v1/models/{OTHER}/metrics\0",
+    f"/v1/models/{OTHER}/metrics\t",
+    f"/v1/models/{OTHER}/metrics%00",
+    f"/v1/models/{OTHER}/metrics%0a",
+    f"/v1/models/{OTHER}/metrics%3Fx",
+    f"/v1/models/{OTHER}%2Fdocs/metrics",
+    f"/v1/models/{OTHER}%2Fstatic_content/metrics",
+    f"/v1/models/{OTHER}/static_content/%2e%2e/metrics",
+    f"/v1/models/{OTHER}/static_content/../metrics",
+    f"/v1/models/{OTHER}/docs%2F..%2Fmetrics",
+    f"/v1/models/{MODEL}/../{OTHER}/metrics",
+    f"/docs/../v1/models/{OTHER}/metrics",
+    f"//v1/models/{OTHER}/metrics",
+    f"/V1/models/{OTHER}/metrics",
+    f"/v1\\models/{OTHER}/metrics",
+    f"http://x/v1/%6Dodels/{OTHER}/metrics",
+    f"/v1/%70redictions/{'0' * 32}/feedback",
+    f"/v1/predictions%2F{'0' * 32}/feedback",
+    "/nothing",
+    "*",
+]
+
+
+def _said(router: str, method: str, target: str, token: str = "") -> tuple[int, str]:
+    """Status and text of an answer to a target that no HTTP library would send."""
+    host, port = router.removeprefix("http://").split(":")
+    key = f"X-API-Key: {token}\r\n" if token else ""
+    with socket.create_connection((host, int(port)), timeout=20) as line:
+        line.sendall(f"{method} {target} HTTP/1.1\r\nHost: x\r\n{key}Connection: close\r\n\r\n".encode("latin-1"))
+        text = b"".join(iter(lambda: line.recv(65536), b"")).decode()
+    return int(text.split()[1]), text
+
+
+@pytest.mark.parametrize("path", [*SPELLINGS, "/v1/usage"])
+def test_no_spelling_of_a_path_gets_around_the_door(echoing: str, path: str) -> None:
+    status, text = _said(echoing, "OPTIONS" if path == "*" else "GET", path)
+    assert status in (400, 401, 404)
+    assert "x-release-role" not in text.lower(), "a service has answered"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
+def test_no_spelling_of_a_path_widens_a_keys_scope(echoing: str, narrow: str, method: str) -> None:
+    for path in SPELLINGS:
+        status, text = _said(echoing, method, path, narrow)
+        assert status in (400, 403, 404), path
+        assert "x-release-role" not in text.lower(), f"a service has answered {path}"
+
+
+@pytest.fixture(scope="module")
+def narrow(guarded: str) -> str:
+    """A key that is for another model, and there not to predict."""
+    return known(guarded, keys.create("narrow", models=[MODEL], actions=["read"])[1])
 
 
 @pytest.mark.parametrize(
     "path",
-    [
-        f"/v1/models/{MODEL}/predict",
-        f"/v1/models/{MODEL}/metrics",
-        f"/v1/models/{MODEL}%2Fdocs/metrics",
-        f"/v1/models/{MODEL}%2Fstatic_content/metrics",
-        f"/v1/models/{MODEL}/static_content/%2e%2e/metrics",
-        f"/v1/models/{MODEL}/static_content/../metrics",
-        f"/v1/models/{MODEL}/docs%2F..%2Fmetrics",
-        "/v1/usage",
-        "/nothing",
-    ],
+    [f"/v1%2Fmodels/{MODEL}/predict", f"/v1/models/{MODEL}%2F", "/%2D/routes", "/docs/x%", "/docs/../v1/usage", "//"],
 )
-def test_no_spelling_of_a_path_gets_around_the_door(live: str, path: str) -> None:
-    with httpx.Client() as client:
-        request = client.build_request("GET", live)
-        request.url = request.url.copy_with(raw_path=path.encode())
-        assert client.send(request).status_code == 401
+def test_a_path_that_is_spelled_otherwise_is_404_with_or_without_a_key(guarded: str, token: str, path: str) -> None:
+    for key in ("", token, "nonsense"):
+        status, text = _said(guarded, "GET", path, key)
+        assert status == 404
+        problem = json.loads(text.partition("\r\n\r\n")[2])
+        assert problem["error"] == "NotFound"
+        assert path in problem["found"]
+        assert problem["expected"]
+        assert problem["mend"]
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/models", f"/v1/models/{MODEL}/openapi.json", "/-/routes"])
@@ -194,37 +262,42 @@ def _exported(caller: str, model: str) -> dict[str, str] | None:
     return next((row for row in csv.DictReader(io.StringIO(done.stdout)) if row["model"] == model), None)
 
 
-@pytest.fixture
-def echo() -> Iterator[str]:
-    """A server that answers with the headers it got."""
+@pytest.fixture(scope="module")
+def echoing(guarded: str) -> Iterator[str]:
+    """The router, with a service behind it that answers everything with the headers it got."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
             said = json.dumps({name.lower(): value for name, value in self.headers.items()}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(said)))
             self.end_headers()
-            self.wfile.write(said)
+            if self.command != "HEAD":
+                self.wfile.write(said)
+
+        do_POST = do_DELETE = do_OPTIONS = do_HEAD = do_GET
 
         def log_message(self, *_: object) -> None:
             pass
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    releases.announce(OTHER, 1, f"http://127.0.0.1:{server.server_port}", "echo:1", None)
+    releases.switch(OTHER, 1)
+    end = time.monotonic() + 5
+    while OTHER not in httpx.get(f"{guarded}/-/routes").json()["routes"]:
+        assert time.monotonic() < end, "the router did not follow"
+        time.sleep(0.05)
+    yield guarded
+    releases.withdraw(OTHER)
     server.shutdown()
     server.server_close()
 
 
-def test_services_see_who_asks_but_never_a_secret(guarded: str, token: str, echo: str) -> None:
-    releases.announce(OTHER, 1, echo, "echo:1", None)
-    releases.switch(OTHER, 1)
+def test_services_see_who_asks_but_never_a_secret(echoing: str, token: str) -> None:
     headers = {"X-API-Key": token, "Authorization": "Basic dXNlcjpwYXNz", "X-Caller": "somebody else"}
-    end = time.monotonic() + 5
-    while (answer := httpx.get(f"{guarded}/v1/models/{OTHER}/x", headers=headers)).status_code == 503:
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    releases.withdraw(OTHER)
+    answer = httpx.get(f"{echoing}/v1/models/{OTHER}/x", headers=headers)
     seen = answer.json()
     assert seen["x-caller"] == token.rsplit("_", 1)[0]
     assert not {"authorization", "x-api-key"} & seen.keys()
