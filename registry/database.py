@@ -66,6 +66,14 @@ def connection(url: str) -> dict[str, Any]:
             },
         }
     if parts.scheme in ("postgresql", "postgres") and parts.path.strip("/"):
+        behind = f"{parts.query}{parts.fragment}" if "@" not in parts.netloc else ""
+        if "@" in parts.path + behind:
+            # Taken apart there, me:12/34@db is the host me, and errors would name it and 12, a part of the password.
+            raise SettingsError(
+                "database_url has an @ behind the first /, where user and password are over",
+                expected="postgresql://USER:PASSWORD@HOST:PORT/NAME",
+                mend="write what is special in it as %XX: / as %2F, ? as %3F, # as %23, @ as %40",
+            )
         return _postgresql(parts, port)
     raise SettingsError(
         f"database_url is a {parts.scheme or 'nameless'} address",

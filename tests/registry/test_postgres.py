@@ -41,6 +41,7 @@ def _migrating(url: str, var: Path) -> subprocess.Popen[str]:
         ("postgres://me@db.internal/ours", ("me", "", "db.internal", "", "ours")),
         ("postgresql://me:p%40ss%2Fwo%3Ard%25@[::1]:1/a%20b", ("me", PASSWORD, "::1", "1", "a b")),
         ("postgresql:///ours?host=/run/postgresql", ("", "", "", "", "ours")),
+        ("postgresql://me@db/ours?application_name=a@b", ("me", "", "db", "", "ours")),
     ],
 )
 def test_an_address_is_taken_apart(url: str, expected: tuple[str, ...]) -> None:
@@ -55,14 +56,26 @@ def test_what_follows_the_question_mark_goes_to_the_client_library() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://me:pass/word@db/ours", "postgresql://me:pass@[db/ours", "mysql://db/ours"]
+    "url",
+    [
+        "postgresql://me:pass/word@db/ours",
+        "postgresql://me:pass@[db/ours",
+        "mysql://db/ours",
+        # What is in front of the / could be a host and its port.
+        "postgresql://me:1234/5678@db/ours",
+        "postgresql://me:1234/5678?9@db/ours",
+        "postgresql://me:1234/5678#9@db/ours",
+        "postgresql://me@corp:1234/5678@db/ours",
+        "postgresql://me:1234?5678@db/ours",
+        "postgresql://me:1234#5678@db/ours",
+    ],
 )
 def test_an_address_that_is_none_is_refused_and_its_password_not_shown(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
         database.connection(url)
     assert caught.value.mend
-    assert "pass@" not in str(caught.value)
-    assert "pass/" not in str(caught.value)
+    for part in ("me:", "pass@", "pass/", "1234", "5678"):
+        assert part not in str(caught.value)
 
 
 def test_an_option_that_there_is_not_is_refused() -> None:
