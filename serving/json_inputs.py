@@ -13,6 +13,8 @@ from registry.errors import BadInput, TooLarge
 JSON = "application/json"
 INPUT, INPUTS, URL, URLS = "input", "inputs", "url", "urls"
 MIB = 1 << 20
+SIGNS = 1000
+"""Commas, brackets and braces per input: an address may have some. Python makes some sixty bytes of each."""
 _EXPECTED = (
     f'{{"{INPUT}": "<base64>"}}, {{"{INPUTS}": ["<base64>", ...]}}, {{"{URL}": "https://..."}} or {{"{URLS}": [...]}}'
 )
@@ -30,13 +32,14 @@ def largest_body(max_bytes: int) -> int:
     return max_bytes * 4 // 3 + 4096
 
 
-def parse(body: bytes, max_bytes: int) -> tuple[list[bytes | Address | BadInput], bool]:
+def parse(body: bytes, max_bytes: int, max_inputs: int) -> tuple[list[bytes | Address | BadInput], bool]:
     """What a JSON body holds, and whether it is a list. In a list, what is wrong with one is its own entry.
 
     Raises:
         BadInput: not JSON, or not of the expected form; a single input that is not base64.
-        TooLarge: a single input is more than `max_bytes`.
+        TooLarge: a single input is more than `max_bytes`, or there are more than `max_inputs`.
     """
+    _check_form(body, max_inputs)
     try:
         content: Any = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -50,8 +53,28 @@ def parse(body: bytes, max_bytes: int) -> tuple[list[bytes | Address | BadInput]
     if key in (INPUT, URL) and isinstance(value, str):
         return [_decoded(value, max_bytes) if key == INPUT else Address(value)], False
     if key in (INPUTS, URLS) and isinstance(value, list) and value:
+        if len(value) > max_inputs:
+            raise too_many(max_inputs)
         return [_entry(key, one, max_bytes) for one in value], True
     raise _malformed(f"the JSON body's {str(key)[:40]!r} is {_kind(value)}")
+
+
+def too_many(max_inputs: int) -> TooLarge:
+    return TooLarge(
+        f"the request holds more than {max_inputs} files",
+        expected=f"at most {max_inputs}",
+        mend="send them in several requests, or raise max_inputs",
+    )
+
+
+def _check_form(body: bytes, max_inputs: int) -> None:
+    """Refuses what would take many times its size in memory once it is parsed: many small things, and a long text with
+    a letter in it for whose sake Python keeps all of them in four bytes each. Raises BadInput."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > SIGNS * (max_inputs + 1):
+        raise _malformed("the JSON body holds more than a list of texts")
+    wide = not body.isascii() or body.count(b"\\u") > body.count(b"\\u00")  # some encoders write + as \\u002B
+    if wide and len(body) > MIB:
+        raise _malformed("the JSON body holds letters that are not base64's")
 
 
 def _entry(key: str, value: Any, max_bytes: int) -> bytes | Address | BadInput:

@@ -11,7 +11,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from registry.errors import BadInput, TooLarge, UnsupportedMedia
-from serving.json_inputs import JSON, MIB, Address, largest_body, parse
+from serving.json_inputs import JSON, MIB, Address, largest_body, parse, too_many
 
 MULTIPART, RAW = "multipart/form-data", "application/octet-stream"
 FIELD = "file"
@@ -78,9 +78,7 @@ async def read_upload(request: Request, takes: Sequence[str], limits: Limits) ->
         raise BadInput("the caller went away before the body was complete") from error
     if declared == JSON:
         # Decoding a large body would hold up every other request.
-        found, several = await asyncio.to_thread(parse, body, limits.max_bytes)  # a large one takes its time
-        if len(found) > limits.max_inputs:
-            raise _too_many(limits)
+        found, several = await asyncio.to_thread(parse, body, limits.max_bytes, limits.max_inputs)
         return _upload(await asyncio.gather(*(_fetched(one, limits, len(found)) for one in found)), several)
     return _upload([body])
 
@@ -112,14 +110,6 @@ async def _fetched(one: bytes | Address | BadInput, limits: Limits, count: int) 
         return await fetch(one.url, limits.max_bytes // count)
     except BadInput as error:
         return error
-
-
-def _too_many(limits: Limits) -> TooLarge:
-    return TooLarge(
-        f"the request holds more than {limits.max_inputs} files",
-        expected=f"at most {limits.max_inputs}",
-        mend="send them in several requests, or raise max_inputs",
-    )
 
 
 def check_declared_length(declared: str | None, max_bytes: int) -> None:
@@ -161,7 +151,7 @@ async def _from_multipart(request: Request, limits: Limits) -> list[bytes]:
     except (MultiPartException, KeyError) as error:  # KeyError: no boundary in the content type
         message = getattr(error, "message", "it names no boundary")
         if message.startswith("Too many files"):
-            raise _too_many(limits) from error
+            raise too_many(limits.max_inputs) from error
         raise BadInput(
             f"the multipart body is malformed: {message}",
             expected=f"files in the field {FIELD!r}",
