@@ -15,14 +15,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flows.stack import layout, orphans, ports
-from flows.stack.process import ProcessSpec, ProcessStatus
+from flows.stack.process import SERVICE_GRACE_S, ProcessSpec, ProcessStatus
 from registry import errors
 from registry.errors import MissingService, VisionloopError
 from registry.files import disk_errors
 from registry.settings import Settings, settings
 
 _UP_WITHIN_S = 30.0
-_DOWN_WITHIN_S = 60.0
 
 
 class Stack:
@@ -54,9 +53,10 @@ class Stack:
         *,
         url: str = "",
         start_timeout_s: float = 120.0,
+        grace_s: float = SERVICE_GRACE_S,
         cwd: Path | None = None,
     ) -> ProcessStatus:
-        """Adds a process to the running stack and waits until `ready_url` answers 2xx.
+        """Adds a process, a service most often, to the running stack and waits until `ready_url` answers 2xx.
 
         A process of that name is replaced. `url` is what people are told; default: where `ready_url` is.
 
@@ -66,22 +66,25 @@ class Stack:
         parts = urlsplit(ready_url)
         url = url or (f"{parts.scheme}://{parts.netloc}" if ready_url else "")
         spec = ProcessSpec(
-            name, tuple(argv), dict(env or {}), ready_url, url, restart=restart, start_timeout_s=start_timeout_s,
-            cwd=str(cwd or ""),
+            name, tuple(argv), dict(env or {}), ready_url, url, restart=restart, grace_s=grace_s,
+            start_timeout_s=start_timeout_s, cwd=str(cwd or ""),
         )  # fmt: skip
         return self.start_spec(spec)
 
     def start_spec(self, spec: ProcessSpec) -> ProcessStatus:
         """Like `start`, for whoever has the whole spec."""
-        return ProcessStatus(**self._ask("POST", "/start", spec.to_json(), timeout_s=spec.start_timeout_s + 60))
+        patience = (
+            spec.start_timeout_s + 2 * spec.grace_s + 30
+        )  # one of its name ends before, and it if it is not ready
+        return ProcessStatus(**self._ask("POST", "/start", spec.to_json(), timeout_s=patience))
 
     def stop(self, name: str) -> None:
         """Ends a process and waits for it; says nothing if it is gone already. Raises MissingService."""
-        self._ask("POST", f"/processes/{name}/stop", timeout_s=90)
+        self._ask("POST", f"/processes/{name}/stop", timeout_s=self._ended_within_s)
 
     def restart(self, name: str) -> ProcessStatus:
         """Ends a process and starts it again, without waiting until it is ready. Raises NotFound, MissingService."""
-        return ProcessStatus(**self._ask("POST", f"/processes/{name}/restart", timeout_s=240))
+        return ProcessStatus(**self._ask("POST", f"/processes/{name}/restart", timeout_s=self._ended_within_s))
 
     def up(self, only: Sequence[str] = ()) -> bool:
         """Starts guardian and supervisor; returns when the story page answers, False if it already ran.
@@ -138,12 +141,17 @@ class Stack:
             if self.running():
                 self._ask("POST", "/down")
                 if guardian is not None:
-                    orphans.wait([guardian], _DOWN_WITHIN_S)
+                    orphans.wait([guardian], self._ended_within_s)
             swept = orphans.end(orphans.find(self.config.var))
             for pattern in ("*.json", "*.sock"):
                 for file in self.run.glob(pattern):
                     file.unlink(missing_ok=True)
             return swept
+
+    @property
+    def _ended_within_s(self) -> float:
+        """What is being worked on may be finished: in the services, then in the router, then what those needed ends."""
+        return SERVICE_GRACE_S + layout.router_grace_s(self.config) + 30
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

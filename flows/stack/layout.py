@@ -87,6 +87,11 @@ def _prefect(settings: Settings) -> ProcessSpec:
     )
 
 
+def router_grace_s(settings: Settings) -> float:
+    """Longer than the router itself waits for its requests (serving.router)."""
+    return settings.request_timeout_s + 5
+
+
 def _router(settings: Settings) -> ProcessSpec:
     return ProcessSpec(
         "router",
@@ -95,6 +100,7 @@ def _router(settings: Settings) -> ProcessSpec:
         url=settings.router_address,
         port=settings.router_port,
         setting="router_port",
+        grace_s=router_grace_s(settings),
     )
 
 

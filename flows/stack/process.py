@@ -11,6 +11,9 @@ State = Literal[
 """waiting: for what it requires; blocked: what it requires failed; restarting: died, its back-off runs; failed: gave
 up; done: a one-off that ended well; external: the settings point elsewhere, nothing is started here."""
 
+SERVICE_GRACE_S = 35.0
+"""A service finishes what it works on, for serving.launch.DRAIN_S at most."""
+
 SETTLED: frozenset[State] = frozenset({"ready", "blocked", "failed", "stopped", "done", "external"})
 
 

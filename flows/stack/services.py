@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from flows.stack import ports
 from flows.stack.control import Stack
-from flows.stack.process import ProcessSpec, ProcessStatus
+from flows.stack.process import SERVICE_GRACE_S, ProcessSpec, ProcessStatus
 from registry import journal
 from registry.errors import VisionloopError
 from registry.settings import settings
@@ -31,7 +31,7 @@ def service_spec(tag: str, port: int) -> ProcessSpec:
         env={**packaging.serve_environment(), "PYTHONPATH": ""},
         ready_url=f"{address}/readyz",
         url=address,
-        grace_s=35,  # a service finishes what it works on, for serving.launch.DRAIN_S at most
+        grace_s=SERVICE_GRACE_S,
         start_timeout_s=START_S,
     )
 

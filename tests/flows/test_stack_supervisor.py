@@ -16,11 +16,12 @@ import httpx
 import psutil
 import pytest
 
-from flows.stack import orphans, ports
+from flows.stack import layout, orphans, ports
 from flows.stack.control import Stack
-from flows.stack.process import ProcessSpec, ProcessStatus
+from flows.stack.process import SERVICE_GRACE_S, ProcessSpec, ProcessStatus
 from registry.errors import MissingService, NotFound, SettingsError
 from registry.settings import Settings, read_settings
+from serving import launch
 
 HOME = ("home",)
 
@@ -166,6 +167,29 @@ def test_a_process_that_dies_again_and_again_is_given_up(stack: Stack) -> None:
     stack.up(HOME)
     with pytest.raises(MissingService, match="given up after 5 quick deaths"):
         stack.start("dying", [sys.executable, "-c", "raise SystemExit(1)"], ready_url="http://127.0.0.1:9/")
+
+
+def test_a_process_that_is_stopped_may_finish_what_it_works_on(stack: Stack, tmp_path: Path) -> None:
+    stack.up(HOME)
+    finished = tmp_path / "finished"
+    script = (
+        "import pathlib, signal, sys, time\n"
+        "def finish(*_):\n"
+        "    time.sleep(11)\n"
+        f"    pathlib.Path({str(finished)!r}).touch()\n"
+        "    sys.exit()\n"
+        "signal.signal(signal.SIGTERM, finish)\n"
+        "time.sleep(600)\n"
+    )
+    stack.start("busy", [sys.executable, "-c", script])
+    stack.stop("busy")
+    assert finished.exists()
+
+
+def test_nothing_is_killed_before_its_own_time_for_requests_in_flight_is_over(config: Settings) -> None:
+    (router,) = (spec for spec in layout.specs(config) if spec.name == "router")
+    assert router.grace_s > config.request_timeout_s
+    assert SERVICE_GRACE_S > launch.DRAIN_S
 
 
 def test_a_process_that_never_answers_is_named(stack: Stack) -> None:
