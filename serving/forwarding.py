@@ -23,11 +23,11 @@ from yarl import URL
 from registry.errors import MissingService, VisionloopError
 from serving.answers import ROLE
 from serving.api import CALLER
+from serving.callers import BUFFERED, body_of, gone
 from serving.plans import Chosen, Plan, Role, choose
 from serving.releases import Endpoint, Route
 from serving.routing import RouteTable
 from serving.shadow import Copy, Shadow
-from serving.uploads import MIB, limited
 
 logger = logging.getLogger("visionloop.router")
 
@@ -45,7 +45,6 @@ HOP_BY_HOP = frozenset(
     )
 )
 OURS = frozenset((CALLER.lower(), ROLE.lower(), "host"))
-BUFFERED = 8 * MIB
 HOLD_S = 15.0
 """How long a request waits for a champion that is being restarted: as long as a start takes on a busy machine."""
 HELD = 256
@@ -92,8 +91,8 @@ class Forwarder:
         self._held = 0
 
     async def __call__(self, request: Request, model: str, rest: str, max_bytes: int) -> Response:
-        """The answer. Raises MissingService when there is none to be had, TooLarge as `limited`."""
-        body = await _body(request, max_bytes)
+        """The answer. Raises MissingService when there is none to be had; TooLarge and CallerGone as `body_of`."""
+        body = await body_of(request, max_bytes)
         caller = _caller(request)
         message = Message(request.method, rest, request.url.query, _request_headers(request, caller), body)
         route = find(self._table, model)
@@ -175,6 +174,9 @@ class Forwarder:
             response = await self._send(endpoint, role, message)
             status = response.status_code
             return response
+        except VisionloopError as error:
+            status = error.http_status  # what is the caller's own fault is none of the version's
+            raise
         finally:
             # Looked up now: what was counted before may have been written down meanwhile.
             counts = self._table.traffic.of(plan, endpoint.version, role)
@@ -275,16 +277,6 @@ def _caller(request: Request) -> str:
     return str(known) if known else request.client.host if request.client else ""
 
 
-async def _body(request: Request, max_bytes: int) -> bytes | AsyncIterator[bytes] | None:
-    """Small bodies of known size as bytes, which is fastest; everything else as a stream that stops at the limit."""
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) <= BUFFERED:
-        return await request.body() or None
-    if not length and "transfer-encoding" not in request.headers:
-        return None
-    return limited(request.stream(), max_bytes)
-
-
 async def _close(answer: aiohttp.ClientResponse) -> None:
     answer.release()
 
@@ -296,7 +288,7 @@ def _refused_upload(error: BaseException) -> VisionloopError | None:
         if isinstance(seen, VisionloopError):
             return seen
         if isinstance(seen, ClientDisconnect):
-            return MissingService("the caller went away before the body was complete")
+            return gone()
         seen = seen.__cause__ or seen.__context__
     return None
 

@@ -24,11 +24,13 @@ from registry.errors import MissingService, NotFound
 from registry.settings import settings
 from serving.access.middleware import AccessMiddleware
 from serving.answers import refusal
+from serving.callers import Nothing
 from serving.forwarding import Forwarder
 from serving.public import mount as public
 from serving.releases import Endpoint, Route
 from serving.routing import RouteTable
 from serving.shadow import Shadow
+from serving.stopwatch import CallerGone
 from serving.uploads import MIB, check_declared_length
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -69,6 +71,8 @@ def create_app() -> Starlette:
             check_declared_length(request.headers.get("content-length"), max_bytes)
             _known(model)
             return await ready[0](request, model, rest, max_bytes)
+        except CallerGone:
+            return Nothing()
         except Exception as error:
             return refusal(error, {"X-Model": model} if isinstance(error, MissingService) else None)
 

@@ -1,0 +1,90 @@
+"""What the router does with callers and services that do not play along; the services are stubs, all else is real."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serving import releases, traffic
+from serving.traffic import Counts
+from tests.serving.access.conftest import start_router
+from tests.serving.conftest import Processes
+from tests.serving.stubs import Stub, released, serving, until
+
+MODEL = "fruit_features"
+PREDICT = f"/v1/models/{MODEL}/predict"
+TIMEOUT_S = 3
+
+
+@pytest.fixture(scope="module")
+def address(project: Path, processes: Processes) -> Iterator[str]:
+    """A router with a short time limit."""
+    yield start_router(processes, "forwarding", request_timeout_s=str(TIMEOUT_S), max_upload_mb="128")
+    processes.stop("forwarding")
+
+
+@pytest.fixture
+def stub(address: str) -> Iterator[Stub]:
+    """Version 1 of the model, alone."""
+    with serving(Stub()) as one, released(address, MODEL, one):
+        yield one
+
+
+def _errors(address: str) -> int:
+    rows = httpx.get(f"{address}/v1/usage").json()["rows"]
+    return sum(row["errors"] for row in rows if row["model"] == MODEL)
+
+
+def _counts(calls: int, version: int = 1, role: str = "champion") -> Counts:
+    """What the router counted in this plan, once it has written so many calls down."""
+    plan = releases.plan(MODEL)
+    assert plan is not None
+
+    def read() -> Counts:
+        return traffic.read(MODEL, since=plan.since, revision=plan.revision).get((version, role), Counts())
+
+    until(lambda: read().calls >= calls)
+    return read()
+
+
+def _connected(address: str, sent: str) -> socket.socket:
+    """A connection on which this was sent."""
+    host, port = address.removeprefix("http://").split(":")
+    line = socket.create_connection((host, int(port)), timeout=20)
+    line.sendall(sent.replace("\n", "\r\n").encode())
+    return line
+
+
+BROKEN_OFF = {
+    "buffered": f"POST {PREDICT} HTTP/1.1\nHost: x\nContent-Length: 1000\n\nabc",
+    "streamed": f"POST {PREDICT} HTTP/1.1\nHost: x\nTransfer-Encoding: chunked\n\n3\nabc\n",
+}
+
+
+@pytest.mark.parametrize("how", BROKEN_OFF)
+def test_a_body_that_is_broken_off_is_no_error(address: str, stub: Stub, processes: Processes, how: str) -> None:
+    log = processes.running["forwarding"].log
+    usage, began = _errors(address), len(log.read_bytes())
+    with _connected(address, BROKEN_OFF[how]):
+        if how == "streamed":
+            until(lambda: _in_flight(address))
+    until(lambda: not _in_flight(address))
+    assert httpx.post(f"{address}{PREDICT}", content=b"x").status_code == 200
+    counts = _counts(2 if how == "streamed" else 1)
+    assert counts.errors == 0
+    assert _errors(address) == usage
+    assert b"Traceback" not in log.read_bytes()[began:]
+
+
+def _in_flight(address: str) -> dict[str, int]:
+    return dict(httpx.get(f"{address}/-/routes").json()["in_flight"])
+
+
+def test_what_a_caller_sends_too_much_of_is_no_error_of_the_version(address: str, stub: Stub) -> None:
+    answer = httpx.post(f"{address}{PREDICT}", content=iter([b"\0" * (1 << 20)] * 140), timeout=60)
+    assert answer.status_code == 413
+    assert _counts(1).errors == 0
