@@ -5,6 +5,7 @@
     ├── BadInput           a file or request that cannot be used          HTTP 422, exit 3
     │   ├── UnsupportedMedia   not a format the model takes               HTTP 415
     │   ├── TooLarge           more bytes or voxels than allowed          HTTP 413
+    │   ├── TooSlow            a body that comes in too slowly            HTTP 408
     │   └── NotAcceptable      an answer format the model cannot give     HTTP 406
     ├── NotFound           a model, version or page that is not there     HTTP 404, exit 4
     ├── DataError          a data set that fails its checks               exit 5
@@ -71,6 +72,10 @@ class UnsupportedMedia(BadInput):
 
 class TooLarge(BadInput):
     http_status = 413
+
+
+class TooSlow(BadInput):
+    http_status = 408
 
 
 class NotAcceptable(BadInput):
