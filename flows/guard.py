@@ -15,12 +15,10 @@ from pathlib import Path
 
 from flows.stack.control import Stack
 from registry import database
-from registry.errors import MissingService, VisionloopError
+from registry.errors import VisionloopError
 from registry.settings import settings
 from serving.guard import Guard
 from serving.plans import Plan
-
-logger = logging.getLogger("visionloop.guard")
 
 EVERY_S = 1.0
 
@@ -30,22 +28,10 @@ def main() -> None:
     settings().apply_environment()
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    while not _migrated() and not ended.wait(EVERY_S):
-        pass
+    database.wait_until_migrated(ended)
     guard = Guard(Stack(), told=remember)
     while not ended.wait(EVERY_S):
         guard.look()
-
-
-def _migrated() -> bool:
-    """Whether the database is there. The guard waits for it: a supervisor gives up on what ends again and again."""
-    database.setup()
-    try:
-        database.migrate()
-    except MissingService as error:
-        logger.warning("%s", error.found)
-        return False
-    return True
 
 
 def remember(before: Plan, after: Plan, page: Path | None) -> None:

@@ -5,6 +5,7 @@ Django is configured by `setup()`, not by a settings module, so that importing v
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import threading
@@ -17,6 +18,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from registry.errors import MissingService, SettingsError, StorageError
 from registry.settings import Settings, settings
+
+logger = logging.getLogger("visionloop.database")
 
 APPS = ("monitoring", "serving", "serving.access", "serving.tasks")
 """The packages that own tables; named, not imported. A Bento carries those that its service uses."""
@@ -218,6 +221,38 @@ def migrate() -> None:
             if attempt == 4:
                 raise
             time.sleep(0.5 * (attempt + 1))
+
+
+def wait_until_migrated(ended: threading.Event | None = None) -> None:
+    """`migrate`, as often as it takes until the database answers or `ended` is set.
+
+    For what a supervisor starts and gives up when it ends again and again, or for good.
+
+    Raises:
+        StorageError: as `migrate`.
+    """
+    ended, told = ended or threading.Event(), False
+    renew()
+    while True:
+        try:
+            migrate()
+        except MissingService as error:
+            if not told:
+                logger.warning("%s; waiting for it", error.found)
+            told = True
+        else:
+            if told:
+                logger.warning("the operational database is there")
+            return
+        if ended.wait(1.0):
+            return
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether an error of a query says that the database does not answer, not that there is something wrong with it."""
+    from django.db import InterfaceError, OperationalError
+
+    return isinstance(error, InterfaceError | OperationalError)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from flows.stack import ports
 from flows.stack.control import Stack
 from flows.stack.process import SERVICE_GRACE_S, ProcessSpec, ProcessStatus
-from registry import journal
+from registry import database, journal
 from registry.errors import VisionloopError
 from registry.settings import settings
 from serving import deploy, packaging, releases
@@ -90,10 +90,18 @@ def _port(endpoint: Endpoint) -> int:
     return old if old and not ports.busy(host, old) else ports.free_port(host)
 
 
-if __name__ == "__main__":
-    from registry import database
+def main() -> int:
+    """Brings the services back as soon as the database answers; returns how many failed."""
+    while True:
+        database.wait_until_migrated()
+        try:
+            return bring_back()
+        except Exception as error:  # its driver's own kind
+            if not database.is_away(error):
+                raise
+            print(f"the database is away again: {error}", file=sys.stderr)
 
+
+if __name__ == "__main__":
     settings().apply_environment()
-    database.setup()
-    database.migrate()
-    sys.exit(min(bring_back(), 100))
+    sys.exit(min(main(), 100))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ from registry.settings import settings
 from tests.clusters import Cluster
 from tests.databases import database_at
 from tests.serving.access.conftest import start_router
-from tests.serving.conftest import Processes
+from tests.serving.conftest import PROJECT, Processes
 
 Stop = Literal["fast", "immediate"]
 """As an administrator stops a server, and as a crash does."""
@@ -69,6 +71,20 @@ def stopped(postgres: Cluster, how: Stop) -> Iterator[None]:
     finally:
         postgres.start()
         database.renew()
+
+
+@contextlib.contextmanager
+def running(module: str, log: Path, **changed: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`python -m module` with this project folder's settings; killed in the end, where it still runs."""
+    environment = {**settings().child_environment(), "PYTHONPATH": str(PROJECT)}
+    environment.update({f"VISIONLOOP_{key.upper()}": value for key, value in changed.items()})
+    with log.open("wb") as out:
+        process = subprocess.Popen([sys.executable, "-m", module], env=environment, stdout=out, stderr=out)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def until(what: Callable[[], Any], within_s: float = 30.0) -> Any:
