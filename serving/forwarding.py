@@ -91,7 +91,7 @@ class Forwarder:
         self._held = 0
 
     async def __call__(self, request: Request, model: str, rest: str, max_bytes: int) -> Response:
-        """The answer. Raises MissingService when there is none to be had; TooLarge and CallerGone as `body_of`."""
+        """The answer. Raises MissingService when there is none to be had, and what `body_of` raises."""
         body = await body_of(request, max_bytes)
         caller = _caller(request)
         message = Message(request.method, rest, request.url.query, _request_headers(request, caller), body)

@@ -49,7 +49,7 @@ async def prediction(request: HttpRequest, prediction_id: PredictionId) -> Any:
 
 @api.post(
     "/v1/predictions/{prediction_id}/feedback",
-    response={200: Accepted, **_refusals(404, 413, 415)},
+    response={200: Accepted, **_refusals(404, 408, 413, 415)},
     operation_id="feedback",
     summary="Say what would have been right",
     tags=["predictions"],

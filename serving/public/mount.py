@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from registry import database
-from registry.errors import NotFound, TooLarge
+from registry.errors import NotFound, Overloaded, TooLarge
 from registry.settings import settings
 from serving.answers import refusal
+from serving.callers import SlowBody, read
 from serving.public import document
-from serving.uploads import MIB, check_declared_length, limited
+from serving.stopwatch import CallerGone
+from serving.uploads import MIB, check_declared_length
 
 if TYPE_CHECKING:
     from django.core.handlers.asgi import ASGIHandler
+
+LABEL = 64 * MIB
+"""A label is a class, boxes, or a mask; here it is held in the router's memory, which all models share."""
+SMALL = MIB
+LARGE_AT_ONCE = 2
+"""Bodies over SMALL, or of unknown length, that are held at once, each with the copies that Django makes of it."""
 
 
 class Typed:
@@ -29,18 +39,48 @@ class Typed:
     def __init__(self) -> None:
         self._django: ASGIHandler | None = None
         self._loading = threading.Lock()
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         threading.Thread(target=self._load, name="typed-routes", daemon=True).start()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        most = settings().max_upload_mb * MIB
+        length, most = Headers(scope=scope).get("content-length", ""), min(LABEL, settings().max_upload_mb * MIB)
+        none = not length and "transfer-encoding" not in Headers(scope=scope)
         try:
-            check_declared_length(Headers(scope=scope).get("content-length"), most)
-            body = b"".join([chunk async for chunk in limited(Request(scope, receive).stream(), most)])
+            check_declared_length(length, most)
+            if none or (length.isdigit() and int(length) <= SMALL):
+                await self._answer(scope, receive, send, most)
+            else:
+                async with self._room():
+                    await self._answer(scope, receive, send, most)
         except TooLarge as error:
-            await refusal(error)(scope, receive, send)
+            mended = TooLarge(error.found, expected=error.expected, mend="send the label alone, compressed")
+            await refusal(mended)(scope, receive, send)
+        except (SlowBody, Overloaded) as error:
+            await refusal(error, {"Connection": "close"})(scope, receive, send)
+        except CallerGone:
             return
-        except ClientDisconnect:
-            return
+
+    @asynccontextmanager
+    async def _room(self) -> AsyncIterator[None]:
+        """One of the few places for a large body. Raises Overloaded when none became free in time."""
+        limit_s = settings().request_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._large.acquire()
+        except TimeoutError as error:
+            raise Overloaded(
+                f"{LARGE_AT_ONCE} labels are being taken already, and that for {limit_s:g} s",
+                expected="fewer large labels at once",
+                mend="try again after Retry-After seconds",
+                retry_after_s=max(1, round(limit_s)),
+            ) from error
+        try:
+            yield
+        finally:
+            self._large.release()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, most: int) -> None:
+        body = await read(Request(scope, receive), most)
         messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def received() -> Message:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,3 +90,16 @@ def test_what_a_caller_sends_too_much_of_is_no_error_of_the_version(address: str
     answer = httpx.post(f"{address}{PREDICT}", content=iter([b"\0" * (1 << 20)] * 140), timeout=60)
     assert answer.status_code == 413
     assert _counts(1).errors == 0
+
+
+def test_a_body_that_does_not_come_in_time_is_408(address: str, stub: Stub) -> None:
+    began = time.monotonic()
+    with _connected(address, BROKEN_OFF["buffered"]) as line:
+        answer = b"".join(iter(lambda: line.recv(65536), b""))
+    assert time.monotonic() - began < TIMEOUT_S + 2
+    head, _, said = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408")
+    assert b"connection: close" in head.lower()
+    assert json.loads(said)["error"] == "BadInput", "a class that clients know"
+    assert json.loads(said)["mend"]
+    assert stub.seen == []

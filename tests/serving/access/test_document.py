@@ -56,6 +56,7 @@ def test_every_guarded_operation_declares_the_errors_of_the_door(document: dict[
             if operation.get("security") == [{}]:
                 continue
             assert {"401", "403", "429", "503"} <= operation["responses"].keys(), path
+            assert ("408" in operation["responses"]) == ("requestBody" in operation), path
             for status, one in operation["responses"].items():
                 if not status.startswith("2"):
                     assert one["content"]["application/json"]["schema"]["$ref"].endswith("/Error"), (path, status)

@@ -1,0 +1,78 @@
+"""Labels must not take the memory of the router, which all models share."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serving.public.mount import LABEL, LARGE_AT_ONCE
+from tests.serving.access.conftest import start_router
+from tests.serving.conftest import Processes
+
+FEEDBACK = "/v1/predictions/x/feedback"  # no id, so it is answered as soon as the body is there
+TIMEOUT_S = 3
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def address(project: Path, processes: Processes) -> Iterator[str]:
+    """A router that takes larger uploads than labels may be, with a short time limit."""
+    yield start_router(processes, "labels", request_timeout_s=str(TIMEOUT_S), max_upload_mb="128")
+    processes.stop("labels")
+
+
+def _begun(address: str, length: int) -> socket.socket:
+    """A connection on which a label was begun."""
+    host, port = address.removeprefix("http://").split(":")
+    line = socket.create_connection((host, int(port)), timeout=20)
+    line.sendall(f"POST {FEEDBACK} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode() + b"\0" * 99)
+    return line
+
+
+def _answer(line: socket.socket) -> tuple[int, dict[str, str]]:
+    text = b"".join(iter(lambda: line.recv(65536), b""))
+    return int(text.split()[1]), json.loads(text.partition(b"\r\n\r\n")[2])
+
+
+def test_more_than_a_label_is_refused_before_it_is_read(address: str) -> None:
+    with _begun(address, LABEL + 1) as line:
+        status, said = _answer(line)
+    assert (status, said["error"]) == (413, "TooLarge")
+    assert "max_upload_mb" not in said["mend"], "that would not help"
+
+
+def test_of_unknown_length_it_is_cut_off_at_the_limit(address: str) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        for _ in range(126):
+            sent += MIB
+            yield b"\0" * MIB
+
+    answer = httpx.post(f"{address}{FEEDBACK}", content=endless(), timeout=60)
+    assert answer.status_code == 413
+    assert sent < LABEL + 32 * MIB
+
+
+def test_only_few_large_ones_are_held_at_once_and_small_ones_do_not_wait_for_them(address: str) -> None:
+    began = time.monotonic()
+    slow = [_begun(address, 2 * MIB) for _ in range(LARGE_AT_ONCE)]
+    time.sleep(0.3)
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{address}{FEEDBACK}", content=b"\0" * 2 * MIB, timeout=1)
+    small = httpx.post(f"{address}{FEEDBACK}", json={"label": "apple"})
+    assert small.status_code == 422
+    assert time.monotonic() - began < TIMEOUT_S
+    large = httpx.post(f"{address}{FEEDBACK}", content=b"\0" * 2 * MIB, timeout=20)
+    assert large.status_code == 422
+    assert time.monotonic() - began >= TIMEOUT_S, "it must have waited for a place"
+    for line in slow:
+        with line:
+            assert _answer(line)[0] == 408
