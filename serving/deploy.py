@@ -124,19 +124,27 @@ def begin(
 
 
 def promote(
-    model: str, starter: Starter, router: str | None = None, *, who: str = "", why: str = "", **expected: Any
+    model: str,
+    starter: Starter,
+    router: str | None = None,
+    *,
+    who: str = "",
+    why: str = "",
+    clean: bool = True,
+    **expected: Any,
 ) -> Plan:
     """Makes the second version the champion; the one until now is kept warm.
 
     Args:
+        clean: stop what is not wanted any more, which takes as long as its last request; else `tidy` does.
         expected: `revision` of the plan that is meant, and the `page` that says why; see `releases.change`.
 
     Raises:
         Refused: there is no second version, or it does not answer.
+        MissingService: the router did not follow in time; the change is made.
     """
     plan = _with_second(model)
-    second = releases.announced(model).get((model, plan.challenger or 0))
-    if second is None or not answers(second):
+    if not second_answers(plan):
         raise Refused(
             f"version {plan.challenger} of {model} does not answer",
             expected="a service that is ready",
@@ -145,7 +153,8 @@ def promote(
     columns = {**ENDED, "plan": "blue_green", "version": plan.challenger, "previous": plan.champion}
     changed = releases.change(model, "promote", who, why, **{**columns, "state": "promoted"}, **expected)
     follow(changed, router)
-    tidy(model, starter, router)
+    if clean:
+        tidy(model, starter, router)
     return changed
 
 
@@ -162,12 +171,12 @@ def roll_back(
     """Gives all traffic to the champion where a second version is being tried, else to the version before it.
 
     Args:
-        clean: stop what is not wanted any more, which takes as long as its last request; else `tidy` does.
-        expected: as for `promote`.
+        clean, expected: as for `promote`.
 
     Raises:
         Refused: there is nothing to go back to.
         NotFound: the version before is not kept warm any more; it must be rolled out.
+        MissingService: as for `promote`.
     """
     plan = releases.plan(model)
     if plan is not None and plan.two:
@@ -282,6 +291,12 @@ def answers(endpoint: Endpoint) -> bool:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False
+
+
+def second_answers(plan: Plan) -> bool:
+    """Whether the service of a plan's second version is ready now."""
+    second = releases.announced(plan.model).get((plan.model, plan.challenger or 0))
+    return second is not None and answers(second)
 
 
 def follow(plan: Plan, router: str | None = None) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from registry import database, journal
 from registry.decision import Reason
-from registry.errors import Refused, VisionloopError
+from registry.errors import MissingService, Refused, VisionloopError
 from registry.settings import settings
 from serving import deploy, releases, traffic
 from serving.comparison import Comparison
@@ -107,22 +107,34 @@ class Guard:
             after = releases.change(plan.model, "step", WHO, why, revision=plan.revision, share=step)
             self._tell(plan, after, f"version {plan.challenger} gets {step} % of the requests: {why}", None)
             return
+        if not deploy.second_answers(plan):
+            return  # it is being restarted; or it is not, and the rail of answers breaks
         summary = f"{plan.model} version {plan.challenger} took over from version {plan.champion}: {why}"
         page = self._page(plan, reasons, True, "took over", summary)
-        after = deploy.promote(
-            plan.model, self._starter, self._router, who=WHO, why=why, revision=plan.revision, page=_relative(page)
-        )
+        after = self._changed(deploy.promote, plan, why, page)
         self._tell(plan, after, summary, page)
+        deploy.tidy(plan.model, self._starter, self._router)
 
     def _breach(self, plan: Plan, reasons: list[Reason]) -> None:
         broken = "; ".join(f"{r.rule}: {r.found}, expected {r.expected}" for r in reasons if not r.passed)
         at = f" at {plan.share} %" if plan.share else ""
         summary = f"{plan.model} version {plan.challenger} rolled back ({plan.kind}{at}): {broken}"
         page = self._page(plan, reasons, False, "rolled back", summary)
-        after = deploy.roll_back(
-            plan.model, self._starter, self._router, who=WHO, why=broken, revision=plan.revision, page=_relative(page)
-        )
+        after = self._changed(deploy.roll_back, plan, broken, page)
         self._tell(plan, after, summary, page, alarm=True)
+        deploy.tidy(plan.model, self._starter, self._router)
+
+    def _changed(self, change: Callable[..., Plan], plan: Plan, why: str, page: Path | None) -> Plan:
+        """Promotes or rolls back; a router that is late to follow does not undo that."""
+        said = {"who": WHO, "why": why, "revision": plan.revision, "page": _relative(page)}
+        try:
+            return change(plan.model, self._starter, self._router, clean=False, **said)
+        except MissingService as error:
+            after = releases.plan(plan.model)
+            if after is None or after.revision == plan.revision:
+                raise
+            logger.warning("%s: %s", plan.model, error.found)
+            return after
 
     def _decide(self, plan: Plan, reasons: list[Reason]) -> None:
         """Both go on answering: promote or rollback is a person's word."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from registry.decision import Reason
-from serving import deploy, releases, traffic
+from serving import deploy, traffic
 from serving.plans import Plan
 from serving.sequential import level_of_look, look_at, more_errors, more_than
 from serving.traffic import Counts
@@ -79,8 +79,7 @@ class Rails:
     def _answers(self) -> None:
         """A version whose process cannot be kept alive must not leave its callers to the champion for ever."""
         plan, now = self._plan, time.monotonic()
-        endpoint = releases.announced(plan.model).get((plan.model, plan.challenger or 0))
-        if endpoint is not None and deploy.answers(endpoint):
+        if deploy.second_answers(plan):
             self._answered = now
         silent = now - self._answered
         self._said["answers"] = Reason(

@@ -165,6 +165,51 @@ def test_a_harmless_canary_goes_through_its_steps_and_takes_over(
     assert {row["role"] for row in decision["roles"]} == {"champion", "canary"}
 
 
+def test_a_canary_that_is_being_restarted_takes_over_when_it_answers_and_no_page_says_so_before(
+    live: str, guard: Guard, packaged: dict[int, Packaged]
+) -> None:
+    def pages() -> int:
+        return len(list((settings().var / "decisions").rglob("*.html")))
+
+    releases.announce(MODEL, 2, f"http://127.0.0.1:{deploy.free_port()}", packaged[2].tag, None)
+    canary = {"plan": "canary", "challenger": 2, "share": 80, "steps": [80, 100], "limits": QUICK.to_json()}
+    plan, before = releases.change(MODEL, "canary", **canary), pages()
+    _wrote(plan, 1, "champion", Counts(100, 1, latencies=_latencies(10, 99)))
+    _wrote(plan, 2, "canary", Counts(100, 0, latencies=_latencies(10, 100)))
+    for _ in range(3):
+        guard.look()
+    assert (_now(), pages()) == (plan, before)
+    releases.announce(MODEL, 2, releases.announced(MODEL)[MODEL, 1].url, packaged[2].tag, None)
+    guard.look()
+    assert (_now().champion, pages()) == (2, before + 1)
+
+
+@pytest.mark.parametrize(("failed", "state"), [(0, "promoted"), (90, "rolled_back")])
+def test_a_router_that_is_late_to_follow_keeps_nothing_of_a_change_back(
+    live: str,
+    packaged: dict[int, Packaged],
+    processes: Processes,
+    monkeypatch: pytest.MonkeyPatch,
+    failed: int,
+    state: str,
+) -> None:
+    started = Plan(MODEL, "canary", 1, 2, share=80, steps=(80, 100), limits=QUICK)
+    plan = deploy.begin(started, packaged[2].version, packaged[2].tag, processes, live)
+    _wrote(plan, 1, "champion", Counts(100, 1, latencies=_latencies(10, 99)))
+    _wrote(plan, 2, "canary", Counts(100, failed, latencies=_latencies(10, 100 - failed)))
+    told: list[tuple[Plan, str]] = []
+    nobody = f"http://127.0.0.1:{deploy.free_port()}"
+    guard = Guard(processes, nobody, told=lambda _, after, page: told.append((after, page.name if page else "")))
+    monkeypatch.setattr(deploy, "CONFIRM_S", 0.3)
+    said = len(journal.read()[0])
+    guard.look()
+    assert _now().state == state
+    assert [(after.state, bool(page)) for after, page in told] == [(state, True)]
+    (line,) = (line for line in journal.read()[0][said:] if line.get("step") == "release")
+    assert line["data"].get("alarm", False) == (state == "rolled_back")
+    assert (process_name(packaged[2].tag) in processes.running) == (state == "promoted")
+
+
 def test_an_ab_comparison_ends_with_a_verdict_and_both_go_on_answering(
     live: str, guard: Guard, packaged: dict[int, Packaged], processes: Processes
 ) -> None:
