@@ -1,9 +1,10 @@
-"""The caller of a request to the router: its body, within limits of size and time."""
+"""The caller of a request to the router: its body, within limits of size and time, and whether it is still there."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -13,8 +14,11 @@ from registry.errors import BadInput
 from registry.settings import settings
 from serving.stopwatch import CallerGone
 from serving.uploads import MIB, limited
+from serving.worker import UNWATCHED_S
 
 BUFFERED = 8 * MIB
+
+T = TypeVar("T")
 
 
 class SlowBody(BadInput):
@@ -40,20 +44,62 @@ class Nothing(Response):
         pass
 
 
-async def body_of(request: Request, max_bytes: int) -> bytes | AsyncIterator[bytes] | None:
-    """Small bodies of known size as bytes, which is fastest; everything else as a stream that stops at the limit.
+class Caller:
+    """Who sent a request and waits for its answer."""
 
-    Raises:
-        TooLarge: more than `max_bytes`; of a stream, when it is read.
-        SlowBody: a small one, which is held until it is complete, was not in time.
-        CallerGone: the connection was closed before the body was complete.
-    """
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) <= BUFFERED:
-        return await read(request, max_bytes) or None
-    if not length and "transfer-encoding" not in request.headers:
-        return None
-    return limited(request.stream(), max_bytes)
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._sent = asyncio.Event()
+
+    async def body(self, max_bytes: int) -> bytes | AsyncIterator[bytes] | None:
+        """Small bodies of known size as bytes, which is fastest; everything else as a stream that stops at the limit.
+
+        Raises:
+            TooLarge: more than `max_bytes`; of a stream, when it is read.
+            SlowBody: a small one, which is held until it is complete, was not in time.
+            CallerGone: the connection was closed before the body was complete.
+        """
+        length = self._request.headers.get("content-length", "")
+        if length.isdigit() and int(length) <= BUFFERED:
+            found = await read(self._request, max_bytes) or None
+        elif not length and "transfer-encoding" not in self._request.headers:
+            found = None
+        else:
+            return self._stream(max_bytes)
+        self._sent.set()
+        return found
+
+    async def _stream(self, max_bytes: int) -> AsyncIterator[bytes]:
+        async for chunk in limited(self._request.stream(), max_bytes):
+            yield chunk
+        self._sent.set()
+
+    async def awaits(self, work: Awaitable[T]) -> T:
+        """What the work gives; it is cancelled when the connection is closed. Raises CallerGone then.
+
+        Costs a quick answer two timers: nobody is watched for the first `UNWATCHED_S`.
+        """
+        loop = asyncio.get_running_loop()
+        watching: list[asyncio.Task[None]] = []
+        try:
+            async with asyncio.timeout(None) as limit:
+                later = loop.call_later(UNWATCHED_S, lambda: watching.append(loop.create_task(self._watch(limit))))
+                try:
+                    return await work
+                finally:
+                    later.cancel()
+                    for one in watching:
+                        one.cancel()
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise CallerGone("the caller went away before the answer") from error
+
+    async def _watch(self, limit: asyncio.Timeout) -> None:
+        await self._sent.wait()  # until then the body's reader is told
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        limit.reschedule(0)  # which is now
 
 
 async def read(request: Request, max_bytes: int) -> bytes:

@@ -6,6 +6,7 @@ through; their callers get a 503 when the service dies.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
@@ -23,7 +24,7 @@ from yarl import URL
 from registry.errors import MissingService, VisionloopError
 from serving.answers import ROLE
 from serving.api import CALLER
-from serving.callers import BUFFERED, body_of, gone
+from serving.callers import BUFFERED, Caller, gone
 from serving.plans import Chosen, Plan, Role, choose
 from serving.releases import Endpoint, Route
 from serving.routing import RouteTable
@@ -91,20 +92,24 @@ class Forwarder:
         self._held = 0
 
     async def __call__(self, request: Request, model: str, rest: str, max_bytes: int) -> Response:
-        """The answer. Raises MissingService when there is none to be had, and what `body_of` raises."""
-        body = await body_of(request, max_bytes)
-        caller = _caller(request)
-        message = Message(request.method, rest, request.url.query, _request_headers(request, caller), body)
+        """The answer. Raises MissingService when there is none to be had, CallerGone, and what `Caller.body` raises."""
+        waits, name = Caller(request), _caller(request)
+        body = await waits.body(max_bytes)
+        message = Message(request.method, rest, request.url.query, _request_headers(request, name), body)
         route = find(self._table, model)
-        chosen = choose(route.plan, _key(route.plan, caller))
-        response = await self._answer(route, chosen, message)
-        if response.status_code == 404 and not message.counts and message.again:
-            response = await self._elsewhere(route, chosen, message, response)
+        chosen = choose(route.plan, _key(route.plan, name))
+        response = await waits.awaits(self._found(route, chosen, message))
         if chosen.copy_to is not None and rest == "predict" and isinstance(body, bytes):
             other = route.of(chosen.copy_to)
             if other is not None:  # copied once the answer is on its way
                 copy = Copy(route, other, message.query, message.headers, body, _whole(response))
                 response.background = BackgroundTask(self._shadow.offer, copy)
+        return response
+
+    async def _found(self, route: Route, chosen: Chosen, message: Message) -> Response:
+        response = await self._answer(route, chosen, message)
+        if response.status_code == 404 and not message.counts and message.again:
+            return await self._elsewhere(route, chosen, message, response)
         return response
 
     async def _answer(self, route: Route, chosen: Chosen, message: Message) -> Response:
@@ -166,7 +171,7 @@ class Forwarder:
         return found
 
     async def _counted(self, plan: Plan, endpoint: Endpoint, role: Role, message: Message) -> Response:
-        """As `_send`, with a line in the traffic."""
+        """As `_send`, with a line in the traffic. A caller that leaves has waited at least so long, and no error."""
         if not message.counts:
             return await self._send(endpoint, role, message)
         began, status = time.perf_counter(), 500
@@ -176,6 +181,9 @@ class Forwarder:
             return response
         except VisionloopError as error:
             status = error.http_status  # what is the caller's own fault is none of the version's
+            raise
+        except asyncio.CancelledError:
+            status = 0
             raise
         finally:
             # Looked up now: what was counted before may have been written down meanwhile.

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -103,3 +104,31 @@ def test_a_body_that_does_not_come_in_time_is_408(address: str, stub: Stub) -> N
     assert json.loads(said)["error"] == "BadInput", "a class that clients know"
     assert json.loads(said)["mend"]
     assert stub.seen == []
+
+
+LEAVES: dict[str, dict[str, Any]] = {
+    "buffered": {"method": "POST", "url": PREDICT, "content": b"x"},
+    "streamed": {"method": "POST", "url": PREDICT, "content": iter([b"x" * 100_000] * 3)},
+    "without a body": {"method": "GET", "url": f"/v1/models/{MODEL}/tasks/x"},
+}
+
+
+@pytest.mark.parametrize("how", LEAVES)
+def test_a_caller_that_leaves_is_noticed_by_the_service(
+    address: str, stub: Stub, processes: Processes, how: str
+) -> None:
+    log = processes.running["forwarding"].log
+    usage, began = _errors(address), len(log.read_bytes())
+    stub.takes_s = 30
+    with httpx.Client(base_url=address, timeout=0.6) as client, pytest.raises(httpx.ReadTimeout):
+        client.request(**LEAVES[how])
+    until(lambda: stub.left == 1, within_s=2)
+    until(lambda: not _in_flight(address), within_s=2)
+    assert _errors(address) == usage
+    assert b"Traceback" not in log.read_bytes()[began:]
+    if LEAVES[how]["method"] == "POST":
+        counts = _counts(1)
+        assert (counts.calls, counts.errors) == (1, 0)
+        assert counts.latencies.above(400) == 1, "it took at least as long as the caller waited"
+    stub.takes_s = 0.3
+    assert httpx.post(f"{address}{PREDICT}", content=b"x").status_code == 200
