@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from monitoring.models import Prediction
+    from registry.spec import ModelSpec
 
 logger = logging.getLogger("visionloop.feedback")
 
@@ -34,38 +35,59 @@ def give(prediction_id: str, truth: bytes | str, source: str, *, wait_s: float =
     """Stores the truth of a prediction; another one for the same prediction replaces it.
 
     Args:
-        truth: the bytes of a label file, or the class name for models whose label is a word.
+        truth: the bytes of a label file; for models whose label is a class's name that name, or a file with it.
         source: who or what knows, e.g. a user's name or `stream:noise`.
 
     Raises:
         NotFound: no prediction has this id.
-        BadInput: the label cannot be read.
+        BadInput: it is no label of this model.
     """
     database.setup()
     from monitoring.models import Feedback
 
     row = _find(prediction_id, wait_s)
-    spec = catalog.get(row.model)
-    classes = spec.classes_of(settings().data / spec.name)
-    if isinstance(truth, str) and truth not in classes:
-        raise BadInput(
-            f"the label is {truth[:80]!r}",
-            expected=f"one of {', '.join(classes)}, or a label file",
-            mend="send the label again",
-        )
-    if isinstance(truth, bytes):
-        spec.score.truth(truth)  # refuses what is not a label, before anything is stored
+    checked = _checked(catalog.get(row.model), truth)
+    if isinstance(checked, bytes):
         path = _truth_file(row)
-        write_file(path, truth)
+        write_file(path, checked)
     fields = {
         "time": datetime.now(UTC),
         "source": source[:128],
-        "truth_text": truth if isinstance(truth, str) else "",
-        "truth_file": str(path.relative_to(settings().var)) if isinstance(truth, bytes) else "",
+        "truth_text": checked if isinstance(checked, str) else "",
+        "truth_file": str(path.relative_to(settings().var)) if isinstance(checked, bytes) else "",
         "score": None,
         "problem": "",
     }
     Feedback.objects.update_or_create(prediction=row, defaults=fields)
+
+
+def _checked(spec: ModelSpec, truth: bytes | str) -> bytes | str:
+    """A label as it is kept: a class's name as the data set writes it, or the label file. Raises BadInput."""
+    if not _names_a_class(spec):
+        if isinstance(truth, str):
+            raise BadInput(
+                f"the label is the text {truth[:80]!r}",
+                expected=f"a label file, as the data set of {spec.name} has it",
+                mend="send the file, over HTTP in the field `file`; docs/data.md says how labels look",
+            )
+        spec.score.truth(truth)
+        return truth
+    said = spec.score.truth(truth.encode() if isinstance(truth, str) else truth)
+    classes = spec.classes_of(settings().data / spec.name)
+    name = {one.casefold(): one for one in classes}.get(said.casefold())
+    if name is None:
+        raise BadInput(
+            f"the label is {said[:80]!r}", expected=f"one of {', '.join(classes)}", mend="send the label again"
+        )
+    return name
+
+
+def _names_a_class(spec: ModelSpec) -> bool:
+    """Whether a label of the model is a class's name; else it is a file."""
+    try:
+        return isinstance(spec.score.truth(spec.classes[0].encode()), str)
+    except BadInput:
+        return False
 
 
 def score_pending(model: str, version: int, predictor: Predictor) -> int:

@@ -155,7 +155,9 @@ class RenderPart(Protocol):
 
 class ScorePart(Protocol):
     def truth(self, label: Path | bytes | str) -> Any:
-        """Reads a label: the file of a `Case`, or its bytes."""
+        """Reads a label: the file of a `Case`, or its bytes. A str only where a label is a class's name.
+
+        Raises BadInput if it is none."""
 
     def result_of(self, truth: Any, sample: Any) -> Result:
         """What a perfect model answers, as far as the metric looks at it. The conformance test holds starter data,
