@@ -1,4 +1,5 @@
-"""Admission control: a bounded line of inputs that wait, and how long one that finds it full should stay away.
+"""Admission control: a bounded line of inputs that wait, bounded room for the bytes of uploads, and how long one that
+finds no place should stay away.
 
 Without it an overloaded service answers everything too late. A line that is longer than can be answered in time is of
 no use to anyone, so its length follows from the measured service time.
@@ -9,11 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 from registry.errors import Overloaded
 
 MOST = 1024
 """Each waiting input is held in memory; those that are quick enough for this to matter are small ones."""
+MIB = 1 << 20
+SMALL = 8 * MIB
+"""Bytes of an upload that is no reason to refuse others: a picture, say."""
+ROOM_RETRY_S = 2
 _WEIGHT = 0.1  # of a new measurement in the mean: some twenty inputs and it has followed a change
 
 
@@ -85,3 +92,53 @@ class Line:
     def served(self, seconds: float) -> None:
         """Tells how long an input occupied its slot."""
         self._service_s += (seconds - self._service_s) * (_WEIGHT if self._service_s else 1.0)
+
+
+class Room:
+    """Bytes of uploads that are in memory, from when they come in until their answer is made. From the event loop only.
+
+    Args:
+        most: bytes that they may take together. A request that is alone has room whatever its size. Uploads of at most
+            `SMALL` may take a quarter more, or a few large ones would keep them out.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.taken = 0
+
+    def held(self) -> Held:
+        """Room for one request, given back at the end of the `with` block."""
+        return Held(self)
+
+
+class Held:
+    """What one request takes of a `Room`."""
+
+    def __init__(self, room: Room) -> None:
+        self._room, self._bytes = room, 0
+
+    def check(self, size: int) -> None:
+        """Raises Overloaded if there is no room for `size` bytes more."""
+        others, own = self._room.taken - self._bytes, self._bytes + size
+        most = self._room.most if own > SMALL else self._room.most * 5 // 4
+        if others and others + own > most:
+            raise Overloaded(
+                f"uploads of {others / MIB:,.0f} MiB are being worked on, and there is room for {most / MIB:,.0f} MiB",
+                expected="fewer large uploads at once",
+                mend="try again after Retry-After seconds, or send smaller files",
+                retry_after_s=ROOM_RETRY_S,
+            )
+
+    def take(self, size: int) -> None:
+        """Room for `size` bytes more. Raises as `check`."""
+        self.check(size)
+        self._bytes += size
+        self._room.taken += size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._room.taken -= self._bytes

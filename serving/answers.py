@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from registry.errors import BadInput, Overloaded, TooLarge, VisionloopError
+from registry.errors import BadInput, Overloaded, TooLarge, TooSlow, VisionloopError
 from registry.spec import ModelSpec
 from serving.negotiation import JSON, NPY, Wanted
 from serving.stopwatch import CallerGone
@@ -139,7 +139,7 @@ def refusal(error: Exception, headers: Mapping[str, str] | None = None) -> Json:
         out["Retry-After"] = str(error.retry_after_s)
     elif isinstance(error, VisionloopError) and error.http_status == 503:
         out["Retry-After"] = "1"
-    if isinstance(error, TooLarge):
+    if isinstance(error, TooLarge | TooSlow):
         out["Connection"] = "close"  # the rest of the body is not read
     return Json(_told(error), status_code=_status(error), headers=out)
 

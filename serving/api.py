@@ -24,6 +24,7 @@ from registry.settings import settings
 from registry.spec import ModelSpec
 from registry.vision.media_types import is_video
 from serving import answers, documentation
+from serving.admission import Room
 from serving.instruments import Instruments
 from serving.json_inputs import MIB
 from serving.negotiation import JPEG, JSON, NPY, Wanted, choose, rendered, wanted
@@ -33,6 +34,8 @@ from serving.uploads import Limits, Upload, read_upload
 from serving.worker import Answered, Asked, Served, Worker
 
 CALLER, ROLE = "X-Caller", answers.ROLE
+UPLOADS = 2
+"""Of the largest size, so many are in memory at once."""
 ROLES = ("champion", "canary", "shadow", "a", "b")
 
 Wants = Callable[[Request, bool], Wanted]
@@ -87,8 +90,8 @@ class _Service:
         self._limits = limits = Limits(
             settings().max_upload_mb * MIB, settings().max_inputs, settings().allow_url_inputs
         )
-
-        self.tasks = Tasks(spec, worker.served, limits, self._who)
+        self._room = Room(UPLOADS * limits.max_bytes)
+        self.tasks = Tasks(spec, worker.served, limits, self._room, self._who)
 
     def _who(self, request: Request) -> tuple[str, str]:
         """Caller and role."""
@@ -104,11 +107,12 @@ class _Service:
                 self.worker.check_ready()
                 self.worker.line.check()  # before the body is read: refusing must cost little
                 media = wants_of(request, False).media
-                upload = await read_upload(request, self.spec.media_in, self._limits)
-                first = upload.inputs[0]
-                wants = wants_of(request, isinstance(first, bytes) and is_video(first))
-                media = wants.media
-                response = await self._answered(request, upload, wants, served, seen)
+                with self._room.held() as held:
+                    upload = await read_upload(request, self.spec.media_in, self._limits, held)
+                    first = upload.inputs[0]
+                    wants = wants_of(request, isinstance(first, bytes) and is_video(first))
+                    media = wants.media
+                    response = await self._answered(request, upload, wants, served, seen)
             except Exception as error:
                 response = answers.refusal(error, answers.version_headers(served))
             if self.worker.draining:

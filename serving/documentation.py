@@ -20,10 +20,11 @@ from serving.worker import Served
 
 _REFUSALS: tuple[tuple[int, str], ...] = (
     (406, "None of the answer formats is acceptable"),
+    (408, "The body came in too slowly"),
     (413, "More bytes, files or voxels than allowed; refused before it is read"),
     (415, "Not a content type or a file format that the model takes"),
     (422, "The file cannot be used: it says what was found, what was expected and how to mend it"),
-    (429, "Too many wait already; Retry-After says for how many seconds to stay away"),
+    (429, "Too many wait already, or too many bytes; Retry-After says for how many seconds to stay away"),
     (500, "The service failed; its log says why"),
     (503, "Not ready, or no answer in time; see Retry-After"),
 )

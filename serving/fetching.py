@@ -44,11 +44,18 @@ def is_public(address: str) -> bool:
     return found.is_global and not found.is_multicast and not found.is_reserved
 
 
-async def fetch(url: str, max_bytes: int, allowed: Allowed = is_public, limit_s: float = LIMIT_S) -> bytes:
+async def fetch(
+    url: str,
+    max_bytes: int,
+    allowed: Allowed = is_public,
+    limit_s: float = LIMIT_S,
+    came: Callable[[int], None] = lambda size: None,
+) -> bytes:
     """The bytes at `url`, of at most `max_bytes`.
 
     Args:
         allowed: which IP addresses may be connected to.
+        came: is told of each so many bytes that came; what it raises ends the fetch.
 
     Raises:
         BadInput: an address that is not allowed, malformed, or does not answer with 200 in time.
@@ -68,14 +75,16 @@ async def fetch(url: str, max_bytes: int, allowed: Allowed = is_public, limit_s:
                 trust_env=False,
             ) as client,
         ):
-            return await _follow(client, place, max_bytes, allowed)
+            return await _follow(client, place, max_bytes, allowed, came)
     except TimeoutError as error:
         raise _failed(url, f"did not answer within {limit_s:g} s") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise _failed(url, "cannot be fetched") from error
 
 
-async def _follow(client: aiohttp.ClientSession, url: URL, max_bytes: int, allowed: Allowed) -> bytes:
+async def _follow(
+    client: aiohttp.ClientSession, url: URL, max_bytes: int, allowed: Allowed, came: Callable[[int], None]
+) -> bytes:
     for _ in range(REDIRECTS + 1):
         _check(url, allowed)
         async with client.get(url, allow_redirects=False) as answer:
@@ -84,11 +93,11 @@ async def _follow(client: aiohttp.ClientSession, url: URL, max_bytes: int, allow
                 continue
             if answer.status != 200:
                 raise _failed(str(url), f"answers {answer.status}")
-            return await _read(answer, max_bytes)
+            return await _read(answer, max_bytes, came)
     raise _failed(str(url), f"redirects more than {REDIRECTS} times")
 
 
-async def _read(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+async def _read(answer: aiohttp.ClientResponse, max_bytes: int, came: Callable[[int], None]) -> bytes:
     chunks, size = [], 0
     async for chunk in answer.content.iter_any():
         size += len(chunk)
@@ -98,6 +107,7 @@ async def _read(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
                 expected=f"at most {max_bytes / MIB:,.0f} MiB",
                 mend="name a smaller file, or raise max_upload_mb",
             )
+        came(len(chunk))
         chunks.append(chunk)
     return b"".join(chunks)
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
-from registry.errors import BadInput, TooLarge, UnsupportedMedia
+from registry.errors import BadInput, TooLarge, TooSlow, UnsupportedMedia
+from serving.admission import Held
 from serving.json_inputs import JSON, MIB, Address, largest_body, parse, too_many
 
 MULTIPART, RAW = "multipart/form-data", "application/octet-stream"
 FIELD = "file"
+PACE, PACE_S = 4 * MIB, 60.0
+"""What a caller must send of a body in so many seconds, unless it ends before."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +54,17 @@ class Upload:
     several: bool = False
 
 
-async def read_upload(request: Request, takes: Sequence[str], limits: Limits) -> Upload:
+async def read_upload(request: Request, takes: Sequence[str], limits: Limits, held: Held) -> Upload:
     """The uploaded files: one as the body, or one or several as a form or in JSON.
 
     A body without a content type, or declared as mere bytes, is taken: the decoder finds out what it is. In a list,
-    what is wrong with one file is its own entry; a single one raises it.
+    what is wrong with one file is its own entry; a single one raises it. `held` takes the room for them.
 
     Raises:
         UnsupportedMedia: a content type that is not in `takes` (415).
         TooLarge: declared or actual size is over the limit, or more files than allowed; the rest is not read (413).
+        Overloaded: there is no room for the declared or actual size; the rest is not read (429).
+        TooSlow: the body came in more slowly than `PACE` in `PACE_S` (408).
         BadInput: empty, a broken multipart or JSON body, or a form without the field `file` (422).
     """
     declared = content_type(request)
@@ -69,17 +75,21 @@ async def read_upload(request: Request, takes: Sequence[str], limits: Limits) ->
             mend=f"send the file as it is with `Content-Type: {takes[0]}`",
         )
     most = largest_body(limits.max_bytes) if declared == JSON else limits.max_bytes
-    check_declared_length(request.headers.get("content-length"), most)
+    length = request.headers.get("content-length", "")
+    check_declared_length(length, most)
+    if length.isdigit():
+        held.check(int(length))
     try:
+        arriving = _arriving(request, most, held)
         if declared == MULTIPART:
-            return _upload(await _from_multipart(request, limits))
-        body = b"".join([chunk async for chunk in limited(request.stream(), most)])
+            return _upload(await _from_multipart(request, arriving, limits))
+        body = b"".join([chunk async for chunk in arriving])
     except ClientDisconnect as error:
         raise BadInput("the caller went away before the body was complete") from error
     if declared == JSON:
         # Decoding a large body would hold up every other request.
         found, several = await asyncio.to_thread(parse, body, limits.max_bytes, limits.max_inputs)
-        return _upload(await asyncio.gather(*(_fetched(one, limits, len(found)) for one in found)), several)
+        return _upload(await _all(_fetched(one, limits, len(found), held) for one in found), several)
     return _upload([body])
 
 
@@ -95,7 +105,17 @@ def _empty() -> BadInput:
     return BadInput("the body is empty", expected="the bytes of one file", mend="send the file's content as the body")
 
 
-async def _fetched(one: bytes | Address | BadInput, limits: Limits, count: int) -> bytes | BadInput:
+async def _all(asked: Iterable[Coroutine[None, None, bytes | BadInput]]) -> list[bytes | BadInput]:
+    """As `asyncio.gather`; after an error the others do not go on."""
+    tasks = [asyncio.ensure_future(one) for one in asked]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _fetched(one: bytes | Address | BadInput, limits: Limits, count: int, held: Held) -> bytes | BadInput:
     if not isinstance(one, Address):
         return one
     if not limits.allow_urls:
@@ -107,7 +127,7 @@ async def _fetched(one: bytes | Address | BadInput, limits: Limits, count: int) 
     from serving.fetching import fetch
 
     try:
-        return await fetch(one.url, limits.max_bytes // count)
+        return await fetch(one.url, limits.max_bytes // count, came=held.take)
     except BadInput as error:
         return error
 
@@ -118,14 +138,58 @@ def check_declared_length(declared: str | None, max_bytes: int) -> None:
         raise _too_large(f"the request body is {int(declared) / MIB:,.0f} MiB", max_bytes)
 
 
+async def _arriving(request: Request, most: int, held: Held) -> AsyncGenerator[bytes, None]:
+    """The chunks of a body as they come in. Time counts from the first one on: before it nothing is held, and most
+    bodies are complete with it.
+
+    Raises:
+        TooLarge: they are more than `most` bytes.
+        Overloaded: there is no room for them.
+        TooSlow: the next ones take longer than allowed.
+        ClientDisconnect: the connection was closed.
+    """
+    now = asyncio.get_running_loop().time
+    message = await request.receive()
+    size, mark, end = 0, PACE, now() + PACE_S
+    while message["type"] != "http.disconnect":
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > most:
+            raise _too_large_body(most)
+        held.take(len(chunk))
+        yield chunk
+        if not message.get("more_body", False):
+            return
+        if size >= mark:
+            mark, end = size + PACE, now() + PACE_S
+        message = await _received(request, end)
+    raise ClientDisconnect
+
+
+async def _received(request: Request, end: float) -> Message:
+    try:
+        async with asyncio.timeout_at(end):
+            return await request.receive()
+    except TimeoutError as error:
+        raise TooSlow(
+            f"less than {PACE / MIB:g} MiB of the body came in within {PACE_S:g} s",
+            expected="a body that comes in as fast as that, or ends",
+            mend="send a smaller file, or over a faster line",
+        ) from error
+
+
 async def limited(stream: AsyncIterator[bytes], max_bytes: int) -> AsyncGenerator[bytes, None]:
     """Passes the chunks on until they are more than allowed. Raises TooLarge."""
     size = 0
     async for chunk in stream:
         size += len(chunk)
         if size > max_bytes:
-            raise _too_large(f"the request body is more than {max_bytes / MIB:,.0f} MiB", max_bytes)
+            raise _too_large_body(max_bytes)
         yield chunk
+
+
+def _too_large_body(max_bytes: int) -> TooLarge:
+    return _too_large(f"the request body is more than {max_bytes / MIB:,.0f} MiB", max_bytes)
 
 
 def _too_large(found: str, max_bytes: int) -> TooLarge:
@@ -136,10 +200,10 @@ def _too_large(found: str, max_bytes: int) -> TooLarge:
     )
 
 
-async def _from_multipart(request: Request, limits: Limits) -> list[bytes]:
+async def _from_multipart(request: Request, arriving: AsyncGenerator[bytes, None], limits: Limits) -> list[bytes]:
     parser = MultiPartParser(
         request.headers,
-        limited(request.stream(), limits.max_bytes),
+        arriving,
         max_files=limits.max_inputs,
         max_fields=16,
         max_part_size=64 * 1024,

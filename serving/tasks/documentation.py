@@ -49,7 +49,7 @@ def paths(body: Mapping[str, Any], answers: Mapping[str, Any], offers: Sequence[
                     {"name": "format", "in": "query", "description": "Format of the result", "schema": form},
                 ],
                 "requestBody": body,
-                "responses": {"202": submitted, **_refused(406, 413, 415, 422, 500, 503, 507)},
+                "responses": {"202": submitted, **_refused(406, 408, 413, 415, 422, 429, 500, 503, 507)},
             }
         },
         "/tasks/{id}": {

@@ -20,9 +20,10 @@ from registry import database
 from registry.errors import BadInput, MissingService, Refused
 from registry.spec import ModelSpec
 from serving import answers
-from serving.negotiation import JSON, wanted
+from serving.admission import Room
+from serving.negotiation import JSON, Wanted, wanted
 from serving.tasks import store
-from serving.uploads import Limits, read_upload
+from serving.uploads import Limits, Upload, read_upload
 
 if TYPE_CHECKING:
     from serving.tasks.models import Task
@@ -39,8 +40,8 @@ Who = Callable[[Request], tuple[str, str]]
 class Tasks:
     """The endpoints of one model's tasks."""
 
-    def __init__(self, spec: ModelSpec, served: Served, limits: Limits, who: Who) -> None:
-        self._spec, self._served, self._limits, self._who = spec, served, limits, who
+    def __init__(self, spec: ModelSpec, served: Served, limits: Limits, room: Room, who: Who) -> None:
+        self._spec, self._served, self._limits, self._room, self._who = spec, served, limits, room, who
         self._headers = answers.version_headers(served)
         # Django's connections belong to a thread: one thread, one connection.
         self._database = ThreadPoolExecutor(1, thread_name_prefix="tasks-api")
@@ -56,7 +57,13 @@ class Tasks:
 
     async def submit(self, request: Request) -> Response:
         wants = wanted(request.headers.get("accept"), request.query_params, self._spec.media_out)
-        upload = await read_upload(request, self._spec.media_in, self._limits)
+        with self._room.held() as held:
+            upload = await read_upload(request, self._spec.media_in, self._limits, held)
+            task = await self._kept(request, upload, wants)
+        place = f"{request.url.path.rstrip('/').rpartition('/')[2]}/{task.id}"
+        return JSONResponse(_told(task), 202, {**self._headers, "Location": place, "Retry-After": "1"})
+
+    async def _kept(self, request: Request, upload: Upload, wants: Wanted) -> Task:
         bodies = [one for one in upload.inputs if isinstance(one, bytes)]
         for one in upload.inputs:
             if isinstance(one, BadInput):
@@ -68,11 +75,9 @@ class Tasks:
                 mend="submit them one by one, or ask for JSON",
             )
         caller, role = self._who(request)
-        task = await self._in_database(
+        return await self._in_database(
             lambda: store.submit(self._spec.name, self._served.version, wants, caller, role, bodies, upload.several)
         )
-        place = f"{request.url.path.rstrip('/').rpartition('/')[2]}/{task.id}"
-        return JSONResponse(_told(task), 202, {**self._headers, "Location": place, "Retry-After": "1"})
 
     async def look(self, request: Request) -> Response:
         return JSONResponse(_told(await self._found(request)), headers=self._headers)

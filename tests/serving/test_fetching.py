@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from registry import catalog
-from registry.errors import BadInput, TooLarge
+from registry.errors import BadInput, Overloaded, TooLarge
 from registry.settings import settings
 from registry.vision.picture import to_jpeg
 from serving.fetching import fetch, is_public
@@ -111,6 +111,18 @@ def test_what_cannot_be_fetched_is_said(site: tuple[str, list[str]], path: str, 
 def test_no_more_is_read_than_allowed(site: tuple[str, list[str]]) -> None:
     with pytest.raises(TooLarge):
         asyncio.run(fetch(site[0] + "/large", 1000, here))
+
+
+def test_what_comes_is_told_and_may_be_refused(site: tuple[str, list[str]]) -> None:
+    came: list[int] = []
+    asyncio.run(fetch(site[0] + "/large", 1 << 20, here, came=came.append))
+    assert sum(came) == 1 << 20
+
+    def full(size: int) -> None:
+        raise Overloaded("there is no room", retry_after_s=1)
+
+    with pytest.raises(Overloaded):
+        asyncio.run(fetch(site[0] + "/large", 1 << 20, here, came=full))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,136 @@
+"""Uploads that are large, many, or never end: a service holds only so many bytes of them, and not for ever."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import httpx
+import pytest
+
+from registry import catalog
+from registry.errors import Overloaded
+from registry.settings import settings
+from registry.vision.picture import to_jpeg
+from serving.admission import SMALL, Room
+from serving.api import UPLOADS
+from serving.uploads import MIB
+from tests.clips import scene
+from tests.detector_bundle import make_detector_bundle
+from tests.serving.local_api import answering
+
+PICTURE = to_jpeg(scene(1, 160, 120))
+
+
+@pytest.fixture(scope="module")
+def address(project: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    spec = catalog.get("object_detection")
+    bundle = make_detector_bundle(tmp_path_factory.mktemp("uploads") / "bundle", spec)
+    with answering(spec, bundle.path) as (address, _):
+        yield address
+
+
+class Upload:
+    """A request whose body is sent bit by bit. Without `length` it does not say how long it is."""
+
+    def __init__(self, address: str, length: int | None, path: str = "/predict", kind: str = "image/jpeg") -> None:
+        host, port = address.removeprefix("http://").split(":")
+        self.line = socket.create_connection((host, int(port)), timeout=30)
+        self.chunked = length is None
+        size = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
+        self.line.sendall(f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\n{size}\r\n\r\n".encode())
+
+    def send(self, body: bytes) -> None:
+        self.line.sendall(b"%x\r\n%s\r\n" % (len(body), body) if self.chunked else body)
+
+    def is_answered(self, within_s: float) -> bool:
+        return bool(select.select([self.line], [], [], within_s)[0])
+
+    def answer(self) -> str:
+        return self.line.recv(65536).decode("latin-1")
+
+    def __enter__(self) -> Upload:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.line.close()
+
+
+@pytest.mark.parametrize("path", ["/predict", "/tasks"])
+@pytest.mark.parametrize("declared", [True, False])
+def test_large_uploads_wait_outside_and_a_picture_does_not(address: str, declared: bool, path: str) -> None:
+    size = settings().max_upload_mb * MIB - 1000
+    with ExitStack() as open_ones:
+        for _ in range(UPLOADS):
+            one = open_ones.enter_context(Upload(address, size, path))
+            one.send(bytes(size - 1))
+        with Upload(address, size if declared else None, path) as refused:
+            for _ in range(0 if declared else 2 * SMALL // MIB):  # the others' last bytes may still be on their way
+                if not refused.is_answered(0.05):
+                    refused.send(bytes(MIB))
+            answer = refused.answer()
+        assert answer.startswith("HTTP/1.1 429"), answer
+        assert "retry-after: 2" in answer
+        assert '"Overloaded"' in answer
+        assert httpx.post(f"{address}/predict", content=PICTURE).status_code == 200
+    end = time.monotonic() + 10
+    while (later := httpx.post(f"{address}/predict", content=bytes(size))).status_code == 429:
+        assert time.monotonic() < end, "there is room again when they have gone"
+        time.sleep(0.1)
+    assert later.status_code == 422
+
+
+def test_many_large_uploads_at_once_are_answered_or_told_when_to_come_back(address: str) -> None:
+    body = bytes(settings().max_upload_mb * MIB // 2)
+    with ThreadPoolExecutor(12) as pool:
+        asked = [pool.submit(httpx.post, f"{address}/predict", content=body, timeout=60) for _ in range(12)]
+        statuses = {one.result().status_code for one in asked}
+    assert statuses == {422, 429}
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", "application/json", "multipart/form-data; boundary=x"])
+@pytest.mark.parametrize("path", ["/predict", "/tasks"])
+def test_a_body_that_does_not_go_on_is_given_up(
+    address: str, monkeypatch: pytest.MonkeyPatch, kind: str, path: str
+) -> None:
+    monkeypatch.setattr("serving.uploads.PACE_S", 0.3)
+    with Upload(address, 1000, path, kind) as one:
+        one.send(b"--x")
+        answer = one.answer()
+        assert answer.startswith("HTTP/1.1 408"), answer
+        assert "connection: close" in answer
+        assert '"TooSlow"' in answer
+        assert one.line.recv(1) == b"", "the connection is closed"
+
+
+def test_a_body_that_goes_on_slowly_is_read(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.uploads.PACE_S", 0.5)
+    monkeypatch.setattr("serving.uploads.PACE", 100)
+    with Upload(address, len(PICTURE)) as one:
+        for n in range(4):
+            one.send(PICTURE[150 * n : 150 * (n + 1)])
+            time.sleep(0.3)
+        one.send(PICTURE[600:])
+        assert one.answer().startswith("HTTP/1.1 200")
+
+
+def test_one_alone_has_room_and_small_ones_have_a_quarter_more() -> None:
+    room = Room(4 * SMALL)
+    with room.held() as giant:
+        giant.take(100 * SMALL)
+        with pytest.raises(Overloaded), room.held() as small:
+            small.take(1)
+    with room.held() as one, room.held() as other, room.held() as small:
+        one.take(2 * SMALL)
+        other.take(2 * SMALL)
+        small.take(SMALL)
+        with pytest.raises(Overloaded):
+            small.take(1)
+        with pytest.raises(Overloaded):
+            other.check(1)
+        assert room.taken == 5 * SMALL
+    assert room.taken == 0
