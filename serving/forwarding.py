@@ -1,7 +1,7 @@
 """One request's way through the router: to the version that the plan chooses, or to the champion when that one dies.
 
 A prediction changes nothing, so one whose body is still at hand may be asked for again. Other bodies are streamed
-through; their callers get a 503 when the service dies.
+through, and tasks must not be there twice; their callers get a 503 when the service dies.
 """
 
 from __future__ import annotations
@@ -63,9 +63,15 @@ class Message:
     body: bytes | AsyncIterator[bytes] | None
 
     @property
-    def again(self) -> bool:
+    def whole(self) -> bool:
         """Whether it can be sent a second time."""
         return self.body is None or isinstance(self.body, bytes)
+
+    @property
+    def again(self) -> bool:
+        """Whether it may be, although a service may have worked on it: a task would be there twice, or be removed."""
+        changes = self.rest.partition("/")[0] == "tasks" and self.method not in ("GET", "HEAD")
+        return self.whole and not changes
 
     @property
     def counts(self) -> bool:
@@ -108,7 +114,7 @@ class Forwarder:
 
     async def _found(self, route: Route, chosen: Chosen, message: Message) -> Response:
         response = await self._answer(route, chosen, message)
-        if response.status_code == 404 and not message.counts and message.again:
+        if response.status_code == 404 and not message.counts and message.whole:
             return await self._elsewhere(route, chosen, message, response)
         return response
 

@@ -16,7 +16,7 @@ from serving import releases, traffic
 from serving.traffic import Counts
 from tests.serving.access.conftest import start_router
 from tests.serving.conftest import Processes
-from tests.serving.stubs import Stub, released, serving, until
+from tests.serving.stubs import Stub, released, routes, serving, until
 
 MODEL = "fruit_features"
 PREDICT = f"/v1/models/{MODEL}/predict"
@@ -132,3 +132,39 @@ def test_a_caller_that_leaves_is_noticed_by_the_service(
         assert counts.latencies.above(400) == 1, "it took at least as long as the caller waited"
     stub.takes_s = 0.3
     assert httpx.post(f"{address}{PREDICT}", content=b"x").status_code == 200
+
+
+@pytest.fixture
+def two(address: str, stub: Stub) -> Iterator[Stub]:
+    """Version 2, which has taken over from version 1; that one is kept warm."""
+    with serving(Stub()) as other:
+        releases.announce(MODEL, 2, other.url, "stub:2", None)
+        releases.switch(MODEL, 2)
+        until(lambda: routes(address)[MODEL]["version"] == 2 and routes(address)[MODEL]["standby"])
+        yield other
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "again"),
+    [
+        ("POST", "predict", True),
+        ("GET", "tasks/x", True),
+        ("GET", "tasks/x/result", True),
+        ("POST", "tasks", False),
+        ("DELETE", "tasks/x", False),
+    ],
+)
+def test_only_what_changes_nothing_is_asked_again_after_a_death(
+    address: str, stub: Stub, two: Stub, method: str, path: str, again: bool
+) -> None:
+    two.dies = True
+    answer = httpx.request(method, f"{address}/v1/models/{MODEL}/{path}")
+    assert len(two.seen) == 1
+    assert answer.status_code == (200 if again else 503)
+    assert len(stub.seen) == again
+
+
+def test_a_task_is_looked_for_at_both_versions(address: str, stub: Stub, two: Stub) -> None:
+    two.status = 404
+    assert httpx.delete(f"{address}/v1/models/{MODEL}/tasks/x").status_code == 200
+    assert (len(two.seen), len(stub.seen)) == (1, 1)
