@@ -74,6 +74,12 @@ class Message:
         return self.whole and not changes
 
     @property
+    def fetches_result(self) -> bool:
+        """Whether it asks for what a task has worked out."""
+        first, _, rest = self.rest.partition("/")
+        return first == "tasks" and rest.partition("/")[2] == "result"
+
+    @property
     def counts(self) -> bool:
         """Whether it asks for work, and not for a page or a state."""
         return self.method == "POST"
@@ -217,7 +223,7 @@ class Forwarder:
                     allow_redirects=False,
                 )
                 stack.push_async_callback(_close, answer)
-                headers = _answer_headers(answer, role)
+                headers = _answer_headers(answer, role, message)
                 length = answer.content_length
                 if length is not None and length <= BUFFERED:
                     return Response(await answer.read(), answer.status, headers)
@@ -311,10 +317,12 @@ def _request_headers(request: Request, caller: str) -> dict[str, str]:
     return {n: v for n, v in request.headers.items() if n not in HOP_BY_HOP and n not in OURS} | {CALLER: caller}
 
 
-def _answer_headers(answer: aiohttp.ClientResponse, role: Role) -> dict[str, str]:
-    """The router knows better than a service of an older build which role a request had."""
+def _answer_headers(answer: aiohttp.ClientResponse, role: Role, message: Message) -> dict[str, str]:
+    """The router knows better than a service of an older build which role a request had; but the result of a task has
+    the role, as the version, that it was worked out in."""
     headers = {n: v for n, v in answer.headers.items() if n.lower() not in HOP_BY_HOP and n.lower() != ROLE.lower()}
-    return {**headers, ROLE: role}
+    worked = answer.headers.get(ROLE) if message.fetches_result and answer.status == 200 else None
+    return {**headers, ROLE: worked or role}
 
 
 def _whole(response: Response) -> tuple[int, str, bytes] | None:

@@ -168,3 +168,21 @@ def test_a_task_is_looked_for_at_both_versions(address: str, stub: Stub, two: St
     two.status = 404
     assert httpx.delete(f"{address}/v1/models/{MODEL}/tasks/x").status_code == 200
     assert (len(two.seen), len(stub.seen)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "role"),
+    [
+        ("tasks/x/result", 200, "canary"),
+        ("tasks/x/result", 409, "champion"),
+        ("tasks/x", 200, "champion"),
+        ("predict", 200, "champion"),
+    ],
+)
+def test_the_result_of_a_task_keeps_the_role_it_was_worked_out_in(
+    address: str, stub: Stub, path: str, status: int, role: str
+) -> None:
+    stub.headers, stub.status = {"X-Model-Version": "2", "X-Release-Role": "canary"}, status
+    answer = httpx.get(f"{address}/v1/models/{MODEL}/{path}")
+    assert (answer.status_code, answer.headers["x-model-version"]) == (status, "2")
+    assert answer.headers.get_list("x-release-role") == [role]
