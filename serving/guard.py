@@ -54,9 +54,7 @@ class Guard:
             database.renew()
             plans = releases.plans()
         except Exception as error:  # its driver's own kind
-            if not self._away:
-                logger.warning("the database is away, the plans stay as they are: %s", str(error).splitlines()[0])
-            self._away = True
+            self._lost(error)
             return
         if self._away:
             logger.warning("the database is back")
@@ -71,12 +69,22 @@ class Guard:
                 logger.info("%s: %s", plan.model, error.found)  # somebody changed the plan meanwhile
             except VisionloopError as error:
                 logger.warning("%s: %s", plan.model, "; ".join(str(error).splitlines()))
-            except Exception:
+            except Exception as error:
+                if database.is_away(error):  # since the plans were read; the next look begins anew
+                    self._lost(error)
+                    return
                 logger.exception("the guard failed on %s", plan.model)
         if time.monotonic() - self._forgot > FORGET_EVERY_S:
             self._forgot = time.monotonic()
             with suppress(Exception):  # an hour later is early enough
                 traffic.forget_old()
+
+    def _lost(self, error: Exception) -> None:
+        if not self._away:
+            why = (str(error) or type(error).__name__).splitlines()[0]
+            logger.warning("the database is away, the plans stay as they are: %s", why)
+        self._away = True
+        self._rails.clear()  # while nobody looked, nobody was silent
 
     def _look_at(self, plan: Plan) -> None:
         key = (plan.model, plan.revision)

@@ -1,42 +1,108 @@
-"""The guard's process while PostgreSQL is away: it waits, where ending would make its supervisor give it up."""
+"""The guard while PostgreSQL is away: it waits, where ending would make its supervisor give it up."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
-from registry.settings import settings
-from serving import deploy, releases
+import pytest
+
+from serving import deploy, rails, releases
+from serving.guard import Guard
+from serving.plans import Limits, Plan
+from serving.traffic import Counts, Of, Traffic
 from tests.bundles import MODEL
 from tests.clusters import Cluster
-from tests.serving.conftest import PROJECT
-from tests.serving.postgres.conftest import stopped, until
+from tests.serving.postgres.conftest import running, stopped, until
+
+
+def announced(*numbers: int) -> None:
+    for number in numbers:
+        releases.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}", None)
 
 
 def test_it_outlives_an_outage_at_its_start_and_later(company: Path, postgres: Cluster) -> None:
+    announced(1, 2)
     for number in (1, 2):
-        releases.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}", None)
         releases.switch(MODEL, number)
-    environment = {**settings().child_environment(), "PYTHONPATH": str(PROJECT), "VISIONLOOP_WARM_S": "1"}
-    environment["VISIONLOOP_ROUTER_PORT"] = str(deploy.free_port())  # nobody is there to ask
-    log = company / "guard.log"
-    with stopped(postgres, "fast"), log.open("wb") as out:
-        guard = subprocess.Popen([sys.executable, "-m", "flows.guard"], env=environment, stdout=out, stderr=out)
-        until(lambda: "does not answer" in log.read_text())
-    try:
+    log, nobody = company / "guard.log", str(deploy.free_port())
+    with ExitStack() as held:
+        with stopped(postgres, "fast"):
+            guard = held.enter_context(running("flows.guard", log, warm_s="1", router_port=nobody))
+            until(lambda: "does not answer" in log.read_text())
         until(lambda: (MODEL, 1) not in releases.announced(MODEL))  # its time as a warm version was over
         with stopped(postgres, "immediate"):
             until(lambda: "the database is away" in log.read_text())
             time.sleep(2.5)  # looks that fail
             assert guard.poll() is None
         releases.switch(MODEL, 2)
-        releases.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:1", None)
+        announced(1)
         until(lambda: (MODEL, 1) not in releases.announced(MODEL))
-        assert log.read_text().count("the database is away") == 1
-        assert "Traceback" not in log.read_text()
-    finally:
         guard.terminate()
         assert guard.wait(20) == 0
-        releases.withdraw(MODEL)
+    assert log.read_text().count("the database is away") == 1
+    assert "Traceback" not in log.read_text()
+    releases.withdraw(MODEL)
+
+
+class Supervisor:
+    """Stops what it is told to stop; there is nothing."""
+
+    def __init__(self) -> None:
+        self.stopped: list[str] = []
+
+    def start(self, *_: object, **__: object) -> Supervisor:
+        raise AssertionError("the guard starts nothing")
+
+    pid = None
+
+    def stop(self, name: str) -> None:
+        self.stopped.append(name)
+
+
+def test_a_canary_stays_as_it_is_over_an_outage_and_is_watched_again_afterwards(
+    company: Path, postgres: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    announced(1, 2)
+    releases.switch(MODEL, 1)
+    canary = Plan(MODEL, "canary", 1, 2, share=50, limits=Limits(min_calls=20, min_seconds=0))
+    plan = releases.change(MODEL, "canary", **releases.columns(canary))
+    supervisor = Supervisor()
+    guard = Guard(supervisor, router="")
+    guard.look()
+    monkeypatch.setattr(rails, "SILENT_S", 1.0)
+    with monkeypatch.context() as crash:
+        crash.setattr(releases, "plans", _then(releases.plans, lambda: postgres.stop("immediate")))
+        guard.look()
+    try:
+        time.sleep(1.5)
+        guard.look()
+    finally:
+        postgres.start()
+    guard.look()
+    assert releases.plan(MODEL) == plan, "that nobody could ask for so long does not count"
+    of_the_guard = [record for record in caplog.records if record.name == "visionloop.guard"]
+    said = [record.getMessage().partition(":")[0] for record in of_the_guard]
+    assert said == ["the database is away, the plans stay as they are", "the database is back"]
+    assert not [record for record in of_the_guard if record.exc_info]
+    minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    for version, role, errors in ((1, "champion", 0), (2, "canary", 30)):
+        Traffic().write({Of(MODEL, version, role, plan.revision, minute): Counts(100, errors)})
+    guard.look()
+    after = releases.plan(MODEL)
+    assert after is not None
+    assert (after.champion, after.challenger, after.state) == (1, None, "rolled_back")
+    assert supervisor.stopped == [f"{MODEL}-2"]
+    releases.withdraw(MODEL)
+
+
+def _then(work: Callable[[], list[Plan]], more: Callable[[], None]) -> Callable[[], list[Plan]]:
+    def both() -> list[Plan]:
+        found = work()
+        more()
+        return found
+
+    return both
