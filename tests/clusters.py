@@ -23,10 +23,17 @@ PASSWORD = "p@ss/wo:rd%"  # with what has a meaning in an address
 
 def binaries() -> Path | None:
     """The folder of the newest PostgreSQL; Debian keeps it off the PATH."""
-    known = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda found: -float(found.parent.name))
+    known = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda found: -_number(found.parent.name))
     on_path = shutil.which("initdb")
     folders = [*known, *([Path(on_path).resolve().parent] if on_path else [])]
     return next((one for one in folders if (one / "initdb").is_file() and (one / "postgres").is_file()), None)
+
+
+def _number(version: str) -> float:
+    try:
+        return float(version)
+    except ValueError:  # 17beta1, or no version at all
+        return 0.0
 
 
 class Cluster:
@@ -44,8 +51,13 @@ class Cluster:
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
         self._run("initdb", "-U", ADMIN, f"--pwfile={secret}", "--auth=scram-sha-256", "--encoding=UTF8", "--no-sync")
-        self.start()
-        self.ask(f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'")
+        try:
+            self.start()
+            self.ask(f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'")
+        except BaseException:
+            with suppress(AssertionError):
+                self.stop("immediate")  # nobody else knows of it yet
+            raise
 
     def start(self) -> None:
         # The machine is not switched off under a test, so nothing need reach the disk.

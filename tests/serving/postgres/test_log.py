@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,16 @@ def stored() -> set[str]:
 def test_a_record_comes_back_as_it_was() -> None:
     from monitoring.models import Prediction
 
-    record = make_record(image_statistics={"noise": 0.25, "bad": float("nan")}, embedding=[1.5, -2.0])
+    record = make_record(
+        version=7,
+        role="canary",
+        caller="vl_3f9a1c20b7de",
+        outcome="TooLarge",
+        status=413,
+        image_statistics={"noise": 0.25, "bad": float("nan")},
+        prediction_statistics={"confidence": 0.125},
+        embedding=[1.5, -2.0],
+    )
     log = PredictionLog("service")
     log.start()
     log.record(record)
@@ -49,6 +59,8 @@ def test_a_record_comes_back_as_it_was() -> None:
     assert row.image_statistics == {"noise": 0.25}
     assert embedding.unpack(bytes(row.embedding)).tolist() == [1.5, -2.0]
     assert abs(row.time.timestamp() - record.time) < 1e-3
+    others = {field.name for field in fields(record)} - {"image_statistics", "embedding", "time"}
+    assert {name: getattr(row, name) for name in others} == {name: getattr(record, name) for name in others}
 
 
 def test_a_line_that_can_never_go_in_does_not_hold_up_the_others(company: Path) -> None:

@@ -53,7 +53,8 @@ def test_two_services_share_tasks_and_an_outage_loses_none_of_them(postgres: Clu
             for place in (one, other)
         ]
         with stopped(postgres, "immediate"):
-            assert client.get(f"{one}/tasks/{ids[0]}", timeout=30).status_code == 503
+            away = client.get(f"{one}/tasks/{ids[0]}", timeout=30)
+            assert (away.status_code, away.headers.get("retry-after")) == (503, "1")
             time.sleep(1)
         tasks = until(lambda: over(client, other, ids), 90)
         assert {task["state"] for task in tasks} == {"done"}
