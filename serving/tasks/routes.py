@@ -57,6 +57,7 @@ class Tasks:
 
     async def submit(self, request: Request) -> Response:
         wants = wanted(request.headers.get("accept"), request.query_params, self._spec.media_out)
+        await self._in_database(lambda: store.check_room(self._spec.name))  # before the body is read
         with self._room.held() as held:
             upload = await read_upload(request, self._spec.media_in, self._limits, held)
             task = await self._kept(request, upload, wants)

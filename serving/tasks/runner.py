@@ -82,6 +82,8 @@ class Runner:
             self._written(done, progress)
         except Lost:
             logger.info("task %s was cancelled, or is left to another service", task.id)
+            with suppress(Exception):  # else it is pruned
+                store.leave(task.id)
         except Exception as error:
             if not isinstance(error, BadInput):
                 logger.exception("task %s failed", task.id)

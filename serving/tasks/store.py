@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry import database
-from registry.errors import NotFound, VisionloopError
+from registry.errors import NotFound, Overloaded, StorageError, VisionloopError
 from registry.files import disk_errors, write_file
 from registry.settings import settings
 from serving.negotiation import Wanted
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 LEASE_S = 10.0
 ATTEMPTS = 3
+QUEUED, RETRY_S = 256, 10
+"""Tasks of a model that may wait or be worked on; who brings another one comes back after so many seconds."""
+GIB = 1 << 30
+FREE = GIB
+"""Bytes that inputs leave free on the disk: others write there, too, often the database."""
 CALLER_LENGTH = 128
 _ID = re.compile("[0-9a-f]{32}")
 OVER = ("done", "failed", "cancelled")
@@ -40,27 +45,60 @@ def result_file(identity: str, owner: str) -> Path:
 def submit(
     model: str, version: int, wants: Wanted, caller: str, role: str, bodies: Sequence[bytes], several: bool
 ) -> Task:
-    """Keeps the inputs, then the task. Raises StorageError when the disk is full."""
-    database.setup()
+    """Keeps the inputs, then the task; if that fails, neither. Raises as `check_room`."""
+    check_room(model, sum(map(len, bodies)))
     from serving.tasks.models import Task
 
     identity = uuid.uuid4().hex
-    with disk_errors(folder(identity)):
-        for n, body in enumerate(bodies):
-            write_file(folder(identity) / f"input-{n}", body)
-    return Task.objects.create(
-        id=identity,
-        model=model,
-        version=version,
-        caller=caller[:CALLER_LENGTH],
-        role=role,
-        wants=asdict(wants),
-        inputs=len(bodies),
-        several=several,
-        state="queued",
-        total=len(bodies),
-        created=_now(),
-    )
+    try:
+        with disk_errors(folder(identity)):
+            for n, body in enumerate(bodies):
+                write_file(folder(identity) / f"input-{n}", body)
+        return Task.objects.create(
+            id=identity,
+            model=model,
+            version=version,
+            caller=caller[:CALLER_LENGTH],
+            role=role,
+            wants=asdict(wants),
+            inputs=len(bodies),
+            several=several,
+            state="queued",
+            total=len(bodies),
+            created=_now(),
+        )
+    except BaseException:
+        shutil.rmtree(folder(identity), ignore_errors=True)
+        raise
+
+
+def check_room(model: str, size: int = 0) -> None:
+    """Whether another task may come, with inputs of `size` bytes.
+
+    Raises:
+        Overloaded: `QUEUED` tasks of the model are not over yet.
+        StorageError: less than `FREE` would be left on the disk.
+    """
+    database.setup()
+    from serving.tasks.models import Task
+
+    if Task.objects.filter(model=model).exclude(state__in=OVER).count() >= QUEUED:
+        raise Overloaded(
+            f"{QUEUED} tasks of {model} wait already",
+            expected="fewer tasks at once",
+            mend="try again after Retry-After seconds, or cancel some",
+            retry_after_s=RETRY_S,
+        )
+    var = settings().var
+    with disk_errors(var):
+        var.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(var).free - size
+    if free < FREE:
+        raise StorageError(
+            f"with this task {max(free, 0) / GIB:.1f} GiB would be free under {var}",
+            expected=f"{FREE / GIB:g} GiB or more",
+            mend="free some space, or lower retention_days: results of tasks are kept as long",
+        )
 
 
 def find(model: str, identity: str, caller: str | None = None) -> Task:
@@ -129,14 +167,18 @@ def finish(identity: str, owner: str, result: bytes, media: str, headers: dict[s
     with disk_errors(folder(identity)):
         write_file(result_file(identity, owner), result)
     changes = {"state": "done", "media": media, "headers": headers, "finished": _now(), "done": F("total")}
-    return bool(mine.update(**changes))
+    done = bool(mine.update(**changes))
+    if done:
+        _drop_inputs(identity)
+    return done
 
 
 def fail(identity: str, owner: str, error: dict[str, Any]) -> None:
     from serving.tasks.models import Task
 
     mine = Task.objects.filter(id=identity, owner=owner, state="running")
-    mine.update(state="failed", finished=_now(), error=error)
+    if mine.update(state="failed", finished=_now(), error=error):
+        _drop_inputs(identity)
 
 
 def cancel(model: str, identity: str, caller: str | None = None) -> Task:
@@ -147,17 +189,32 @@ def cancel(model: str, identity: str, caller: str | None = None) -> Task:
     if task.state in OVER:
         _remove(task)
         return task
-    Task.objects.filter(id=identity).exclude(state__in=OVER).update(state="cancelled", finished=_now())
+    mine, end = Task.objects.filter(id=identity), {"state": "cancelled", "finished": _now()}
+    if mine.filter(state="queued").update(**end):
+        _drop_inputs(identity)  # else whoever reads them does it
+    mine.exclude(state__in=OVER).update(**end)
     return find(model, identity)
 
 
+def leave(identity: str) -> None:
+    """For who worked on a task and lost it: nobody else removes the inputs of one that was cancelled meanwhile."""
+    from serving.tasks.models import Task
+
+    if Task.objects.filter(id=identity, state="cancelled").exists():
+        _drop_inputs(identity)
+
+
 def prune() -> None:
-    """Removes what was finished longer ago than inputs are kept."""
+    """Removes what was finished longer ago than inputs are kept, and what is as old and belongs to no task: a service
+    that is killed while it takes one leaves it."""
     from serving.tasks.models import Task
 
     old = _now() - timedelta(days=settings().retention_days)
     for task in Task.objects.filter(state__in=OVER, finished__lt=old):
         _remove(task)
+    aged = {one.name for one in folder("").glob("*") if _ID.fullmatch(one.name) and _is_aged(one, old)}
+    for name in aged.difference(Task.objects.filter(id__in=aged).values_list("id", flat=True) if aged else ()):
+        shutil.rmtree(folder(name), ignore_errors=True)
 
 
 def error_of(error: Exception) -> dict[str, Any]:
@@ -166,6 +223,19 @@ def error_of(error: Exception) -> dict[str, Any]:
         return {**error.to_json(), "status": error.http_status}
     told = "the service failed on this task; its log says why"
     return {"error": "InternalError", "found": told, "expected": "", "mend": "submit it again", "status": 500}
+
+
+def _is_aged(path: Path, than: datetime) -> bool:
+    try:
+        return path.stat().st_mtime < than.timestamp()
+    except FileNotFoundError:  # another service looks at the same time
+        return False
+
+
+def _drop_inputs(identity: str) -> None:
+    """Of a task that is over; the result stays for `retention_days`."""
+    for path in folder(identity).glob("input-*"):
+        path.unlink(missing_ok=True)
 
 
 def _remove(task: Task) -> None:

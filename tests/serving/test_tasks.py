@@ -16,6 +16,7 @@ import pytest
 
 from registry import catalog
 from registry.closure import project_folder
+from registry.settings import settings
 from registry.vision.picture import to_jpeg
 from serving import deploy, packaging
 from serving.tasks import store
@@ -140,6 +141,79 @@ def test_what_cannot_be_submitted_is_refused_at_once(
 ) -> None:
     answer = client.post("/tasks", content=body, headers=headers)
     assert (answer.status_code, bool(answer.json()["mend"])) == (status, True)
+
+
+def test_more_tasks_than_may_wait_are_told_to_come_back(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "QUEUED", 2)
+    clip = make_clip(400, (96, 64), encoder={"preset": "ultrafast"})
+    waiting = [client.post("/tasks", content=clip).json()["id"] for _ in range(2)]
+    before = folders()
+    answer = client.post("/tasks", content=PICTURE)
+    assert (answer.status_code, answer.json()["error"]) == (429, "Overloaded"), answer.text
+    assert answer.headers["retry-after"] == str(store.RETRY_S)
+    assert folders() == before
+    for identity in waiting:
+        client.delete(f"/tasks/{identity}")
+    assert client.post("/tasks", content=PICTURE).status_code == 202
+
+
+def test_a_task_that_would_fill_the_disk_is_refused(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = folders()
+    monkeypatch.setattr(store, "FREE", 1 << 60)
+    answer = client.post("/tasks", content=PICTURE)
+    assert (answer.status_code, answer.json()["error"]) == (507, "StorageError"), answer.text
+    assert folders() == before
+
+
+def test_a_task_that_the_database_does_not_take_leaves_nothing_on_the_disk(client: httpx.Client) -> None:
+    from django.db import connection
+
+    before = folders()
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TRIGGER away BEFORE INSERT ON tasks_task BEGIN SELECT RAISE(ABORT, 'away'); END")
+        try:
+            answer = client.post("/tasks", content=PICTURE)
+        finally:
+            cursor.execute("DROP TRIGGER away")
+    assert (answer.status_code, answer.json()["error"]) == (503, "MissingService"), answer.text
+    assert folders() == before
+
+
+def folders() -> set[str]:
+    return {path.name for path in store.folder("").glob("*")}
+
+
+def test_inputs_are_kept_until_a_task_is_over(client: httpx.Client) -> None:
+    done, failed = (client.post("/tasks", content=body).json()["id"] for body in (PICTURE, b"a letter"))
+    clip = make_clip(1000, (96, 64), encoder={"preset": "ultrafast"})
+    running, queued = (client.post("/tasks", content=clip).json()["id"] for _ in range(2))
+    until(client, running, lambda task: task["done"] > 0)
+    assert [names(one) for one in (running, queued)] == [["input-0"]] * 2
+    assert [len(names(one)) for one in (done, failed)] == [1, 0]
+    assert names(done)[0].startswith("result-")
+    for identity in (queued, running):
+        client.delete(f"/tasks/{identity}")
+    assert names(queued) == []
+    end = time.monotonic() + 10
+    while names(running):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def names(identity: str) -> list[str]:
+    return [path.name for path in store.folder(identity).glob("*")]
+
+
+def test_what_belongs_to_no_task_goes_when_it_is_as_old_as_a_task_may_be(client: httpx.Client) -> None:
+    kept = client.post("/tasks", content=PICTURE).json()["id"]
+    lost, young = (store.folder(digit * 32) for digit in "ab")
+    for folder in (lost, young):
+        (folder / "nested").mkdir(parents=True)
+    long_ago = time.time() - 86400 * settings().retention_days - 60
+    for folder in (lost, store.folder(kept)):
+        os.utime(folder, (long_ago, long_ago))
+    store.prune()
+    assert [folder.exists() for folder in (lost, young, store.folder(kept))] == [False, True, True]
 
 
 def test_one_of_two_services_gets_a_task_and_keeps_it_while_it_lives(client: httpx.Client) -> None:
