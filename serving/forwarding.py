@@ -46,6 +46,8 @@ HOP_BY_HOP = frozenset(
     )
 )
 OURS = frozenset((CALLER.lower(), ROLE.lower(), "host"))
+UNABLE = frozenset((429, 503))
+"""What a second version answers that the champion is asked instead: too many wait for it, or it cannot work now."""
 HOLD_S = 15.0
 """How long a request waits for a champion that is being restarted: as long as a start takes on a busy machine."""
 HELD = 256
@@ -127,6 +129,7 @@ class Forwarder:
     async def _answer(self, route: Route, chosen: Chosen, message: Message) -> Response:
         end, model = time.monotonic() + HOLD_S, route.plan.model
         died: Died | None = None
+        refused: Response | None = None
         while True:
             for endpoint, role in _candidates(route, chosen):
                 if self._table.down(endpoint):
@@ -139,19 +142,21 @@ class Forwarder:
                     continue
                 except Died as error:
                     self._table.lost(endpoint)
-                    if died or not message.again:
+                    if died or refused is not None or not message.again:
                         raise error.said from error
                     died = error
                     self._retried(route.plan, endpoint, role, message)
                     continue
-                second = role in ("canary", "b")
-                if response.status_code == 503 and second and died is None and message.again:
-                    died = Died(died_at(endpoint, "answered 503"))
+                once = died is None and refused is None and message.again
+                if response.status_code in UNABLE and role in ("canary", "b") and once:
+                    refused = response
                     self._retried(route.plan, endpoint, role, message)
                     continue
                 return response
             if died:
                 raise died.said
+            if refused is not None:
+                return refused
             await self._table.refresh()  # perhaps the service has moved since the table was read
             moved = find(self._table, model)
             if moved.champion == route.champion and not await self._wait(model, end - time.monotonic()):
@@ -202,6 +207,7 @@ class Forwarder:
             counts = self._table.traffic.of(plan, endpoint.version, role)
             counts.calls += 1
             counts.errors += status >= 500
+            counts.refused += status == 429
             if status < 400:
                 counts.latencies.add(1000 * (time.perf_counter() - began))
 

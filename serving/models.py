@@ -90,7 +90,8 @@ class Traffic(models.Model):
     minute = models.DateTimeField()
     calls = models.IntegerField(default=0)
     errors = models.IntegerField(default=0)  # no answer, or one of 500 and above
-    retried = models.IntegerField(default=0)  # of the errors, those that the champion answered instead
+    refused = models.IntegerField(db_default=0)  # answered with 429; in the table's default, for routers of before
+    retried = models.IntegerField(default=0)  # of errors and refused ones, those that were asked elsewhere
     dropped = models.IntegerField(default=0)  # shadow copies that were not sent
     compared = models.IntegerField(default=0)  # shadow answers that could be compared
     disagreed = models.IntegerField(default=0)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SILENT_S = 120.0
 """How long a version may be without an answer: the supervisor restarts it in less."""
+HALF = 50
+"""The largest share, percent, at which the second version has no more to do than the champion."""
 SLOWEST = 0.05
 """The share of calls above the 95th percentile."""
 ENOUGH_CALLS, ENOUGH_ROWS = 20, 30
@@ -61,6 +63,8 @@ class Rails:
         seen = Seen(*(counts.get((v or 0, roles[v or 0]), Counts()) for v in (plan.champion, plan.challenger)))
         self._answers()
         self._when_due("errors", seen.challenger.calls, lambda level: _errors(plan, seen, level))
+        if plan.share <= HALF:
+            self._when_due("refusals", seen.challenger.calls, lambda level: _refusals(seen, level))
         self._when_due("latency", seen.challenger.latencies.count, lambda level: _latency(plan, seen, level))
         pairs = _pairs(plan)
         self._when_due("disagreement", pairs.compared, lambda level: _disagreement(plan, pairs, level))
@@ -97,6 +101,17 @@ def _errors(plan: Plan, seen: Seen, level: float) -> Reason:
         p = more_than(new.errors, new.calls, 0.01)
     found = f"{new.errors} of {new.calls} calls failed, the champion's {old.errors} of {old.calls} (p {p:.2g})"
     return Reason("errors", p > level, found, f"no more than the champion's (p above {level:.2g})")
+
+
+def _refusals(seen: Seen, level: float) -> Reason | None:
+    """A version that is too slow for its share answers 429; so does a harmless one, where all there is to do is too
+    much, but with half of it or less no more than the champion."""
+    new, old = seen.challenger, seen.champion
+    if not old.calls:
+        return None
+    p = more_errors(new.refused, new.calls, old.refused, old.calls) if new.refused else 1.0
+    found = f"{new.refused} of {new.calls} calls got 429, the champion's {old.refused} of {old.calls} (p {p:.2g})"
+    return Reason("refusals", p > level, found, f"no more than the champion's (p above {level:.2g})")
 
 
 def _latency(plan: Plan, seen: Seen, level: float) -> Reason | None:

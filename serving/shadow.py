@@ -100,6 +100,7 @@ class Shadow:
             counts = self._table.traffic.of(plan, copy.endpoint.version, "shadow")
             counts.calls += 1
             counts.errors += status >= 500
+            counts.refused += status == 429
         if status != 200 or copy.answered is None or copy.answered[0] != 200:
             return
         counts.latencies.add(1000 * (time.perf_counter() - began))

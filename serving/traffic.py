@@ -52,6 +52,7 @@ class Counts:
     calls: int = 0
     errors: int = 0
     retried: int = 0
+    refused: int = 0
     dropped: int = 0
     compared: int = 0
     disagreed: int = 0
@@ -64,7 +65,7 @@ class Counts:
         self.latencies.buckets.update(other.latencies.buckets)
 
 
-NUMBERS = ("calls", "errors", "retried", "dropped", "compared", "disagreed", "agreement")
+NUMBERS = ("calls", "errors", "retried", "refused", "dropped", "compared", "disagreed", "agreement")
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,9 @@ def _roles(plan: Plan) -> Table:
         share = shares.get(role, rest) if now_in_it else ""
         service = services.get((plan.model, version))
         calls = f"{counts.calls:,}" + (f" (+{counts.dropped:,} dropped)" if counts.dropped else "")
-        errors = f"{counts.errors:,}" + (f" ({counts.retried:,} answered elsewhere)" if counts.retried else "")
+        also = ((counts.refused, "refused"), (counts.retried, "answered elsewhere"))
+        more = ", ".join(f"{count:,} {what}" for count, what in also if count)
+        errors = f"{counts.errors:,}" + (f" ({more})" if more else "")
         agreed = f"{counts.agreement / counts.compared:.3f} of {counts.compared:,}" if counts.compared else ""
         table.add_row(
             role, str(version), share, service.url if service else "stopped", calls, errors,

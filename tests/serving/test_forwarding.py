@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serving import releases, traffic
+from serving import deploy, releases, traffic
 from serving.traffic import Counts
 from tests.serving.access.conftest import start_router
 from tests.serving.conftest import Processes
@@ -186,3 +186,38 @@ def test_the_result_of_a_task_keeps_the_role_it_was_worked_out_in(
     answer = httpx.get(f"{address}/v1/models/{MODEL}/{path}")
     assert (answer.status_code, answer.headers["x-model-version"]) == (status, "2")
     assert answer.headers.get_list("x-release-role") == [role]
+
+
+@pytest.fixture
+def canary(address: str, stub: Stub) -> Iterator[Stub]:
+    """Version 2, which gets nearly all requests of this plan."""
+    with serving(Stub()) as other:
+        releases.announce(MODEL, 2, other.url, "stub:2", None)
+        plan = releases.change(MODEL, "canary", plan="canary", challenger=2, share=99)
+        until(lambda: routes(address)[MODEL]["revision"] == plan.revision)
+        yield other
+
+
+@pytest.mark.parametrize(("status", "refused", "errors"), [(429, 20, 0), (503, 0, 20)])
+def test_what_a_canary_cannot_take_the_champion_answers(
+    address: str, canary: Stub, status: int, refused: int, errors: int
+) -> None:
+    canary.status = status
+    with httpx.Client(base_url=address) as client:
+        while len(canary.seen) < 20:
+            answer = client.post(PREDICT, content=b"x")
+            assert (answer.status_code, answer.headers["x-release-role"]) == (200, "champion")
+    counts = _counts(20, 2, "canary")
+    assert (counts.calls, counts.refused, counts.errors, counts.retried) == (20, refused, errors, 20)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_what_a_canary_says_reaches_the_caller_where_nobody_stands_in(address: str, canary: Stub, status: int) -> None:
+    nobody = f"http://127.0.0.1:{deploy.free_port()}"
+    releases.announce(MODEL, 1, nobody, "stub:1", None)
+    until(lambda: routes(address)[MODEL]["url"] == nobody)
+    canary.status, canary.headers = status, {"Retry-After": "7"}
+    answers = [httpx.post(f"{address}{PREDICT}", content=b"x", timeout=30) for _ in range(3)]
+    assert (status, "7", "canary") in [
+        (one.status_code, one.headers["retry-after"], one.headers.get("x-release-role")) for one in answers
+    ]

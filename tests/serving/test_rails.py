@@ -1,0 +1,46 @@
+"""The rail of refusals: a version that is too slow for its share, and one that only shares an overload."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from serving.plans import Kind, Plan
+from serving.rails import Rails
+from serving.traffic import Counts, Of, Traffic
+from tests.bundles import MODEL
+
+CANARY = Plan(MODEL, "canary", 1, 2, share=50, revision=5 * 10**6)
+
+
+def _broken(plan: Plan, new: Counts, old: Counts) -> set[str]:
+    """The rails that break with these counts of both versions."""
+    plan = replace(
+        plan, since=datetime.now(UTC), revision=plan.revision + hash((plan.share, str(new), str(old))) % 10**6
+    )
+    minute = plan.since.replace(second=0, microsecond=0)
+    for (role, version), counts in zip(plan.roles().items(), (old, new), strict=True):
+        Traffic().write({Of(MODEL, version, role, plan.revision, minute): counts})
+    return {reason.rule for reason in Rails(plan).look() if not reason.passed}
+
+
+@pytest.mark.parametrize(
+    ("kind", "share", "new", "old", "broken"),
+    [
+        ("canary", 50, Counts(100, refused=100), Counts(200), {"refusals"}),
+        ("canary", 10, Counts(50, refused=10), Counts(450), {"refusals"}),
+        ("ab", 50, Counts(100, refused=60), Counts(100, refused=10), {"refusals"}),
+        ("canary", 10, Counts(50, refused=10), Counts(450, refused=120), set()),
+        ("canary", 50, Counts(100, refused=1), Counts(100), set()),
+        ("canary", 80, Counts(100, refused=100), Counts(120), set()),
+        ("canary", 10, Counts(50, refused=10), Counts(0), set()),
+        ("canary", 50, Counts(100, errors=20, refused=30), Counts(100, refused=60), {"errors"}),
+    ],
+)
+def test_refusals_are_held_against_the_champions(
+    project: Path, kind: Kind, share: int, new: Counts, old: Counts, broken: set[str]
+) -> None:
+    assert _broken(replace(CANARY, kind=kind, share=share), new, old) == broken
