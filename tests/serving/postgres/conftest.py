@@ -30,7 +30,7 @@ def company(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """A project folder whose operational database is a PostgreSQL."""
     root = tmp_path_factory.mktemp("company")
     (root / "dvc.yaml").write_text("stages: {}\n")
-    url = postgres.make("company")
+    url = postgres.make(f"company_{os.urandom(4).hex()}")  # a worker may come to this package twice
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("VISIONLOOP_")]:
             patch.delenv(name)

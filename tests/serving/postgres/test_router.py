@@ -10,6 +10,7 @@ import pytest
 
 from monitoring.log import PredictionLog
 from registry.errors import Refused
+from registry.settings import settings
 from serving import deploy, releases
 from serving.access import keys, report
 from tests.bundles import MODEL
@@ -176,5 +177,6 @@ def test_a_prediction_and_its_label_through_the_router(guarded: str, postgres: C
                 assert (away.status_code, away.headers.get("retry-after")) == (503, "1"), asked
         assert [client.get(address).json()["feedback"]["label"] for _ in range(30)] == ["apple"] * 30
     log.close()
-    (held,) = postgres.ask("SELECT count(*) FROM pg_stat_activity WHERE datname = 'company'")[0]
-    assert held < 15, "every request has left a connection behind"
+    name = settings().database_url.rpartition("/")[2]
+    (held,) = postgres.ask(f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'")[0]
+    assert 0 < held < 15, "every request has left a connection behind"
