@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import tomllib
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -169,11 +170,21 @@ class Settings(BaseModel):
                 "PYTHONUNBUFFERED": "1",
             }
         )
+        env.update(_past_the_proxy(env, {"127.0.0.1", "localhost", self.host, self.service_host}))
         return env
 
     def apply_environment(self) -> None:
         """Gives this process the child environment, before a framework that reads it is imported."""
         os.environ.update(self.child_environment())
+
+
+def _past_the_proxy(env: Mapping[str, str], hosts: Collection[str]) -> dict[str, str]:
+    """What keeps a company's proxy out of the way to our own servers: MLflow's and Prefect's clients would ask it."""
+    if not any(env.get(name) for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")):
+        return {}
+    given = [one.strip() for one in (env.get("no_proxy") or env.get("NO_PROXY") or "").split(",") if one.strip()]
+    told = "*" if "*" in given else ",".join(dict.fromkeys([*given, *sorted(hosts)]))
+    return {"no_proxy": told, "NO_PROXY": told}
 
 
 def is_loopback(host: str) -> bool:

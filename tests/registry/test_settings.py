@@ -52,6 +52,30 @@ def test_children_inherit_the_place_and_the_silence(tmp_path: Path) -> None:
     assert env["PATH"].startswith(str(Path(sys.executable).parent))
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, None),
+        ({"http_proxy": "http://proxy:8080"}, "0.0.0.0,127.0.0.1,localhost"),
+        (
+            {"HTTP_PROXY": "http://proxy:8080", "NO_PROXY": "corp.internal, localhost"},
+            "corp.internal,localhost,0.0.0.0,127.0.0.1",
+        ),
+        ({"all_proxy": "socks5://proxy", "no_proxy": "*"}, "*"),
+    ],
+)
+def test_a_proxy_of_the_company_is_not_between_our_own_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], told: str | None
+) -> None:
+    for name in ("http_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    env = read_settings({"VISIONLOOP_HOST": "0.0.0.0"}, tmp_path).child_environment()
+    assert (env.get("no_proxy"), env.get("NO_PROXY")) == (told, told)
+
+
 def test_the_project_is_found_from_a_folder_inside_it(tmp_path: Path) -> None:
     (tmp_path / "dvc.yaml").touch()
     (tmp_path / "a" / "b").mkdir(parents=True)
