@@ -27,7 +27,7 @@ from serving.api import CALLER
 from serving.callers import BUFFERED, Caller, gone
 from serving.plans import Chosen, Plan, Role, choose
 from serving.releases import Endpoint, Route
-from serving.routing import RouteTable
+from serving.routing import EVERY_S, RouteTable
 from serving.shadow import Copy, Shadow
 
 logger = logging.getLogger("visionloop.router")
@@ -103,7 +103,7 @@ class Forwarder:
 
     def __init__(self, client: aiohttp.ClientSession, table: RouteTable, shadow: Shadow) -> None:
         self._client, self._table, self._shadow = client, table, shadow
-        self._held = 0
+        self._holding = 0
 
     async def __call__(self, request: Request, model: str, rest: str, max_bytes: int) -> Response:
         """The answer. Raises MissingService when there is none to be had, CallerGone, and what `Caller.body` raises."""
@@ -127,7 +127,7 @@ class Forwarder:
         return response
 
     async def _answer(self, route: Route, chosen: Chosen, message: Message) -> Response:
-        end, model = time.monotonic() + HOLD_S, route.plan.model
+        end = time.monotonic() + HOLD_S
         died: Died | None = None
         refused: Response | None = None
         while True:
@@ -157,22 +157,22 @@ class Forwarder:
                 raise died.said
             if refused is not None:
                 return refused
-            await self._table.refresh()  # perhaps the service has moved since the table was read
-            moved = find(self._table, model)
-            if moved.champion == route.champion and not await self._wait(model, end - time.monotonic()):
-                raise died_at(route.champion, "does not answer")
-            route = find(self._table, model)
-            if time.monotonic() > end:
-                raise died_at(route.champion, "does not answer")
+            route = await self._held(route, end)
 
-    async def _wait(self, model: str, within_s: float) -> bool:
-        if self._held >= HELD:
-            return False
-        self._held += 1
+    async def _held(self, route: Route, end: float) -> Route:
+        """Waits until a champion can be asked again. Raises MissingService: not in time, or too many wait."""
+        if self._holding >= HELD:
+            raise died_at(route.champion, "does not answer")
+        self._holding += 1
         try:
-            return await self._table.back(model, within_s)
+            await self._table.refresh(EVERY_S)  # perhaps the service has moved since the table was read
+            moved = find(self._table, route.plan.model)
+            there = moved.champion != route.champion or await self._table.back(moved.plan.model, end - time.monotonic())
         finally:
-            self._held -= 1
+            self._holding -= 1
+        if not there or time.monotonic() > end:
+            raise died_at(route.champion, "does not answer")
+        return find(self._table, route.plan.model)
 
     async def _elsewhere(self, route: Route, chosen: Chosen, message: Message, found: Response) -> Response:
         """What one version does not know, another may: a task that was given to it before its share changed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -40,6 +41,7 @@ class RouteTable:
         self._down: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._refreshing: asyncio.Lock = asyncio.Lock()
+        self._read_at = -math.inf
         self._away = False
         # Django's connections belong to a thread: one thread, one connection. Reading never waits for a write.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="routes")
@@ -100,9 +102,11 @@ class RouteTable:
             await asyncio.sleep(EVERY_S / 5)
         return False
 
-    async def refresh(self) -> None:
-        """Reads the database now."""
+    async def refresh(self, older_than_s: float = 0.0) -> None:
+        """Reads the database, unless a read has ended within so many seconds: many may ask at once."""
         async with self._refreshing:
+            if time.monotonic() - self._read_at < older_than_s:
+                return
             try:
                 found = await asyncio.get_running_loop().run_in_executor(self._reader, _read)
             except Exception as error:
@@ -110,6 +114,8 @@ class RouteTable:
                     logger.warning("the database is away, the last known routes stay: %s", error)
                 self._away = True
                 return
+            finally:
+                self._read_at = time.monotonic()
             if self._away:
                 logger.warning("the database is back")
             self._away = False

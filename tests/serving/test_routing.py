@@ -1,0 +1,85 @@
+"""The router's table of routes, and requests that wait for a champion: many at once must not ask the database each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from serving import deploy, forwarding, releases, routing
+from serving.router import create_app
+from serving.routing import RouteTable
+
+pytestmark = pytest.mark.anyio
+MODEL = "fruit_features"
+PREDICT = f"http://router/v1/models/{MODEL}/predict"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def nobody(project: Path) -> Iterator[None]:
+    """A model whose champion does not answer."""
+    releases.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", "nobody:1", None)
+    releases.switch(MODEL, 1)
+    yield
+    releases.withdraw(MODEL)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the routes were read from the database."""
+    found: list[float] = []
+    read = releases.routes
+
+    def noted() -> Any:
+        found.append(time.monotonic())
+        return read()
+
+    monkeypatch.setattr(releases, "routes", noted)
+    return found
+
+
+async def test_many_who_want_a_fresh_table_read_it_once(nobody: None, reads: list[float]) -> None:
+    table = RouteTable()
+    await asyncio.gather(*(table.refresh(routing.EVERY_S) for _ in range(200)))
+    assert len(reads) == 1
+    assert table.find(MODEL) is not None
+    await table.refresh(routing.EVERY_S)
+    assert len(reads) == 1
+    await table.refresh()
+    assert len(reads) == 2
+    await asyncio.sleep(routing.EVERY_S)
+    await table.refresh(routing.EVERY_S)
+    assert len(reads) == 3
+
+
+async def test_more_than_may_be_held_are_refused_at_once(
+    nobody: None, reads: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forwarding, "HELD", 20)
+    monkeypatch.setattr(forwarding, "HOLD_S", 2.0)
+    app = create_app()
+
+    async def ask(client: httpx.AsyncClient) -> tuple[int, float]:
+        began = time.monotonic()
+        answer = await client.post(PREDICT, content=b"x", timeout=30)
+        return answer.status_code, time.monotonic() - began
+
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
+        before = len(reads)
+        said = await asyncio.gather(*(ask(client) for _ in range(60)))
+    assert {status for status, _ in said} == {503}
+    assert sum(spent >= 2.0 for _, spent in said) == 20
+    assert sum(spent < 1.5 for _, spent in said) == 40
+    assert len(reads) - before <= 2.0 / routing.EVERY_S + 4, (
+        "those who wait read no more than who looks after the table"
+    )
