@@ -47,6 +47,11 @@ class Copy:
     body: bytes
     answered: tuple[int, str, bytes] | None
 
+    @property
+    def size(self) -> int:
+        """Bytes that it holds."""
+        return len(self.body) + (len(self.answered[2]) if self.answered else 0)
+
 
 class Shadow:
     """Sends copies and compares the answers."""
@@ -68,11 +73,11 @@ class Shadow:
 
     async def offer(self, copy: Copy) -> None:
         """Takes a copy, or counts it as dropped. Never waits."""
-        full = self._queue.full() or self._bytes + len(copy.body) > WAITING_BYTES
+        full = self._queue.full() or self._bytes + copy.size > WAITING_BYTES
         if full or self._table.down(copy.endpoint):
             self._table.traffic.of(copy.route.plan, copy.endpoint.version, "shadow").dropped += 1
             return
-        self._bytes += len(copy.body)
+        self._bytes += copy.size
         self._queue.put_nowait(copy)
 
     async def _work(self) -> None:
@@ -83,7 +88,7 @@ class Shadow:
             except Exception as error:  # of whatever kind: a copy is nobody's request
                 logger.debug("a shadow call of %s: %s", copy.route.plan.model, error)
             finally:
-                self._bytes -= len(copy.body)
+                self._bytes -= copy.size
 
     async def _send(self, copy: Copy) -> None:
         from serving import agreement
