@@ -100,8 +100,8 @@ async def usage(
     since: Annotated[date | None, Query(description="first day, UTC; default: the first of this month")] = None,
     until: Annotated[date | None, Query(description="last day, UTC; default: today")] = None,
 ) -> Any:
-    """Of the caller's key; of all keys, with one that has the action admin. Up to this moment for this router, up to a
-    second ago for others."""
+    """Of the caller's key; of all keys, with one that has the action admin: what they asked of its models. Up to this
+    moment for this router, up to a second ago for others."""
     today = datetime.now(UTC).date()
     first, last = since or today.replace(day=1), until or today
     if first > last:

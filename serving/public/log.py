@@ -83,7 +83,10 @@ def label(row: Row, truth: str | bytes, source: str) -> bool:
 
 
 def usage(admitted: Admitted, access: Access, first: date, last: date) -> UsageReport:
-    """What a key, or with admin everyone, asked from the first to the last day, both included."""
+    """What a key, or with admin everyone, asked from the first to the last day, both included.
+
+    An admin of some models sees of other keys what they asked of those.
+    """
     grant = admitted.grant
     only = None if grant is not None and grant.may("admin") else admitted.key
     sums: dict[Slot, Counts] = {}
@@ -102,6 +105,7 @@ def usage(admitted: Admitted, access: Access, first: date, last: date) -> UsageR
             **asdict(counts),
         )
         for slot, counts in sorted(sums.items(), key=lambda one: (one[0].day, one[0].key, one[0].model))
+        if grant is None or slot.key == admitted.key or grant.reaches(slot.model)
     ]
     return UsageReport(since=first, until=last, quota=_quota(grant, access) if grant else None, rows=rows)
 

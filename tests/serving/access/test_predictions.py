@@ -172,6 +172,17 @@ def test_admins_see_all_usage(live: str, token: str, admin: str) -> None:
     assert {token.rsplit("_", 1)[0], admin.rsplit("_", 1)[0]} <= {row["key"] for row in rows}
 
 
+def test_an_admin_of_some_models_sees_what_was_asked_of_those(live: str, token: str) -> None:
+    grant, one_model = keys.create("admin of one", actions=["admin"], models=["fruit_features"])
+    known(live, one_model)
+    for model in (MODEL, "fruit_features"):
+        httpx.post(f"{live}/v1/models/{model}/predict", content=b"x", headers=bearer(token))
+    rows = httpx.get(f"{live}/v1/usage", headers=bearer(one_model)).json()["rows"]
+    assert {row["model"] for row in rows if row["key"] != grant.caller} == {"fruit_features"}
+    assert token.rsplit("_", 1)[0] in {row["key"] for row in rows}
+    assert any(row["key"] == grant.caller and not row["model"] for row in rows), "its own are all there"
+
+
 @pytest.mark.parametrize("query", ["since=yesterday", "since=2026-02-30", "since=2026-02-02&until=2026-02-01"])
 def test_days_that_are_none_are_422(live: str, token: str, query: str) -> None:
     answer = httpx.get(f"{live}/v1/usage?{query}", headers=bearer(token))
