@@ -16,6 +16,7 @@ from serving.plans import Plan, Role
 WIDTH = math.log(1.05)
 SMALLEST_MS = 0.05
 KEPT_DAYS = 30
+KEPT_IN_MEMORY = timedelta(hours=1)
 
 
 @dataclass
@@ -80,11 +81,16 @@ class Of:
 
 
 class Traffic:
-    """Counts on the event loop; `write` belongs to the thread that owns the database connection."""
+    """Counts on the event loop; `write` belongs to the thread that owns the database connection.
+
+    A row belongs to one router, which writes its whole sum each time. So a write whose fate is unknown (the connection
+    broke during the commit) can be repeated without counting twice.
+    """
 
     def __init__(self) -> None:
         self._router = uuid.uuid4().hex
         self._counts: dict[Of, Counts] = {}
+        self._written: dict[Of, Counts] = {}
 
     def of(self, plan: Plan, version: int, role: Role) -> Counts:
         """The counts to add to, now."""
@@ -102,21 +108,28 @@ class Traffic:
             self._counts.setdefault(key, Counts()).add(counts)
 
     def write(self, taken: Mapping[Of, Counts]) -> None:
-        """Adds it to the database, all or nothing."""
+        """Adds it to what this router has written, all or nothing."""
         database.setup()
         from django.db import transaction
 
         from serving.models import Traffic as Row
 
+        sums: dict[Of, Counts] = {}
+        for key, counts in taken.items():
+            sums[key] = Counts()
+            sums[key].add(self._written.get(key, Counts()))
+            sums[key].add(counts)
         with transaction.atomic():
-            for key, counts in taken.items():
-                row, _ = Row.objects.get_or_create(router=self._router, **key.__dict__)
-                known = _counts(row)
-                known.add(counts)
-                for name in NUMBERS:
-                    setattr(row, name, getattr(known, name))
-                row.latencies = {str(bucket): count for bucket, count in known.latencies.buckets.items()}
-                row.save()
+            for key, total in sums.items():
+                columns = {name: getattr(total, name) for name in NUMBERS}
+                latencies = {str(bucket): count for bucket, count in total.latencies.buckets.items()}
+                Row.objects.update_or_create(
+                    router=self._router, **key.__dict__, defaults={**columns, "latencies": latencies}
+                )
+        self._written |= sums
+        # Counts come for the minute that is; an hour is for a clock that is set back.
+        oldest = max(key.minute for key in sums) - KEPT_IN_MEMORY
+        self._written = {key: total for key, total in self._written.items() if key.minute >= oldest}
 
 
 def read(model: str, *, since: datetime, revision: int | None = None) -> dict[tuple[int, str], Counts]:
