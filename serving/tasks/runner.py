@@ -1,7 +1,8 @@
 """Works on the tasks of a model, one at a time, beside the requests that are waited for.
 
 A task is held by a lease that is prolonged while the service lives. When the service dies, the lease runs out, and the
-service that comes next, or another one of the model, begins the task anew.
+service that comes next, or another one of the model, begins the task anew; when it is stopped in order, it gives the
+task back.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from starlette.responses import Response
 from registry.errors import BadInput
 from registry.parts import Told
 from serving.negotiation import Wanted
+from serving.stopwatch import CallerGone
 from serving.tasks import store
 
 if TYPE_CHECKING:
@@ -33,10 +35,16 @@ EVERY_S = 0.5
 BEAT_S = 1.0
 PRUNE_EVERY_S = 600.0
 AWAY_S = 5.0
+GIVE_BACK_S = 5.0
+"""Between two frames it takes milliseconds; what is one piece of work, like a scan, is left to the lease if it is not
+done by then."""
 
 
-class Lost(Exception):
-    """The task was cancelled, or another service has it."""
+class Lost(CallerGone):
+    """Nobody waits for this attempt at a task; the log has it as such."""
+
+    def __init__(self) -> None:
+        super().__init__("the task was cancelled, or is left to another service")
 
 
 class Runner:
@@ -52,17 +60,19 @@ class Runner:
         self._thread.start()
 
     def stop(self) -> None:
-        """What runs is given up and left to the next service, from its beginning."""
+        """What runs is given back to be begun anew by the next service. Waits for that."""
         self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(GIVE_BACK_S)
 
     def _run(self) -> None:
         prune_at, away = 0.0, False
         while not self._stop.is_set():
             try:
-                task = store.claim(self._worker.served.model, self._worker.served.version, self._owner)
                 if time.monotonic() >= prune_at:
                     prune_at = time.monotonic() + PRUNE_EVERY_S
                     store.prune()
+                task = store.claim(self._worker.served.model, self._worker.served.version, self._owner)
                 away = False
             except Exception as error:  # the database's troubles pass
                 if not away:
@@ -82,8 +92,8 @@ class Runner:
             self._written(done, progress)
         except Lost:
             logger.info("task %s was cancelled, or is left to another service", task.id)
-            with suppress(Exception):  # else it is pruned
-                store.leave(task.id)
+            with suppress(Exception):  # else the lease runs out, and what was cancelled is pruned
+                store.leave(task.id, self._owner)
         except Exception as error:
             if not isinstance(error, BadInput):
                 logger.exception("task %s failed", task.id)
@@ -130,6 +140,8 @@ class Runner:
     def _one(self, body: bytes, wants: Wanted, asked: Asked, told: Told, several: bool) -> Answered | BaseException:
         try:
             return self._worker.predict_now(body, wants, asked, told)
+        except Lost:
+            raise
         except BadInput as error:
             if not several:
                 raise
@@ -169,7 +181,7 @@ class _Progress:
     def check(self) -> None:
         """Raises Lost."""
         if self._lost or self._stopping.is_set():
-            raise Lost
+            raise Lost()
 
     def _note(self, done: int, total: int) -> None:
         self._at = (done, total)

@@ -196,11 +196,16 @@ def cancel(model: str, identity: str, caller: str | None = None) -> Task:
     return find(model, identity)
 
 
-def leave(identity: str) -> None:
-    """For who worked on a task and lost it: nobody else removes the inputs of one that was cancelled meanwhile."""
+def leave(identity: str, owner: str) -> None:
+    """What the owner does not go on with is anyone's at once, and as if it had not begun; the inputs of what was
+    cancelled meanwhile are removed: nobody else does it."""
+    from django.db.models import F
+
     from serving.tasks.models import Task
 
-    if Task.objects.filter(id=identity, state="cancelled").exists():
+    mine = Task.objects.filter(id=identity, owner=owner, state="running")
+    again = {"state": "queued", "owner": "", "lease": None, "begun": None, "done": 0, "attempts": F("attempts") - 1}
+    if not mine.update(**again) and Task.objects.filter(id=identity, state="cancelled").exists():
         _drop_inputs(identity)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -255,9 +257,15 @@ def test_a_task_that_kills_its_service_is_given_up_at_last(
     assert (found.state, found.error["status"]) == ("failed", 500)
 
 
-def test_a_task_survives_the_death_of_its_service(project: Path, processes: Processes, tmp_path: Path) -> None:
-    bundle = make_detector_bundle(project / "mortal", catalog.get(MODEL), work=12)
-    tag = packaging.package(Numbered(MODEL, 5), bundle)
+@pytest.fixture(scope="module")
+def tag(project: Path) -> str:
+    return packaging.package(Numbered(MODEL, 5), make_detector_bundle(project / "mortal", catalog.get(MODEL), work=12))
+
+
+@pytest.mark.parametrize(("ended", "left"), [(signal.SIGKILL, ("running", 1)), (signal.SIGTERM, ("queued", 0))])
+def test_a_task_survives_the_end_of_its_service(
+    tag: str, processes: Processes, tmp_path: Path, ended: signal.Signals, left: tuple[str, int]
+) -> None:
     # A database of its own: other services of the model would rightly take the task over first.
     env = packaging.serve_environment() | {"VISIONLOOP_VAR": str(tmp_path / "var")}
     migrate = [sys.executable, "-c", "from registry import database; database.migrate()"]
@@ -267,16 +275,23 @@ def test_a_task_survives_the_death_of_its_service(project: Path, processes: Proc
         port = deploy.free_port()
         return processes.start(name, packaging.serve_command(tag, port), env, f"http://127.0.0.1:{port}/readyz")
 
+    def rows(query: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(tmp_path / "var" / "visionloop.db")) as database:
+            return database.execute(query).fetchall()
+
     first = start("mortal-1")
     with httpx.Client(base_url=first.url, timeout=60) as client:
-        identity = client.post("/tasks", content=make_clip(FRAMES, (96, 64))).json()["id"]
+        identity = client.post("/tasks", content=make_clip(3 * FRAMES, (96, 64))).json()["id"]
         until(client, identity, lambda task: task["done"] > 0)
-    os.kill(first.pid, signal.SIGKILL)
-    first.process.wait(10)
+    os.kill(first.pid, ended)
+    first.process.wait(30)
+    assert rows("SELECT state, attempts FROM tasks_task") == [left]
+    if ended == signal.SIGTERM:
+        assert rows("SELECT outcome, status FROM monitoring_prediction") == [("Lost", 499)]
     second = start("mortal-2")
     with httpx.Client(base_url=second.url, timeout=60) as client:
         task = until(client, identity, is_over)
-        assert (task["state"], task["attempts"]) == ("done", 2)
+        assert (task["state"], task["attempts"]) == ("done", left[1] + 1)
         found = client.get(f"/tasks/{identity}/result").json()
-    assert found["frames"] == FRAMES
+    assert found["frames"] == 3 * FRAMES
     processes.stop("mortal-2")
