@@ -99,6 +99,7 @@ def test_a_video_that_takes_too_long_is_stopped_and_the_caller_told_what_to_do(c
     answer = client.post("/predict", content=body)
     assert answer.status_code == 413, answer.text
     assert "of its 4,000 frames" in answer.json()["found"]
+    assert "POST tasks" in answer.json()["mend"]
     assert "visionloop predict" in answer.json()["mend"]
     assert time.monotonic() - began < LIMIT_S + 3
     again = time.monotonic()
