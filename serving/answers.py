@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import io
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 
-from registry.errors import BadInput, Overloaded, TooLarge, TooSlow, VisionloopError
+from registry.errors import BadInput, NotFound, Overloaded, TooLarge, TooSlow, VisionloopError
 from registry.spec import ModelSpec
 from serving.negotiation import JSON, NPY, Wanted
 from serving.stopwatch import CallerGone
@@ -34,6 +37,29 @@ class Json(Response):
 
 def version_headers(served: Served) -> dict[str, str]:
     return {MODEL: served.model, VERSION: str(served.version), ROLE: served.role}
+
+
+def app(routes: Sequence[BaseRoute], served: Served) -> Starlette:
+    """`routes` of a service; what they do not have gets an error as any other, and no path leads to another one: where
+    to, only a caller's own Host header could say."""
+    nothing = _nothing_there(served)
+    made = Starlette(routes=routes, exception_handlers={404: nothing, 405: nothing})
+    made.router.redirect_slashes = False
+    return made
+
+
+def _nothing_there(served: Served) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def answer(request: Request, error: Exception) -> Response:
+        allowed = (getattr(error, "headers", None) or {}).get("Allow", "")
+        found = NotFound(
+            f"{served.model} has no {request.method} {request.scope['path'][:200]}",
+            expected=allowed or "what GET openapi.json describes",
+            mend="GET docs shows what there is",
+        )
+        headers = {**version_headers(served), **({"Allow": allowed} if allowed else {})}
+        return Json(found.to_json(), getattr(error, "status_code", 404), headers)
+
+    return answer
 
 
 def answer(answered: Answered, wants: Wanted, served: Served, spec: ModelSpec) -> Response:

@@ -52,17 +52,16 @@ def create_api(spec: ModelSpec, worker: Worker) -> Starlette:
     }
     if spec.embeds:
         asked["embed"] = lambda request, _: _embedded(request)
-    return Starlette(
-        routes=[
-            *(Route(f"/{name}", service.endpoint(wants), methods=["POST"]) for name, wants in asked.items()),
-            *service.tasks.routes,
-            Route("/schema", service.schema),
-            Route("/openapi.json", service.openapi),
-            Route("/docs", service.docs),
-            Route("/metrics", service.metrics),
-            Route("/", service.index),
-        ]
-    )
+    routes = [
+        *(Route(f"/{name}", service.endpoint(wants), methods=["POST"]) for name, wants in asked.items()),
+        *service.tasks.routes,
+        Route("/schema", service.schema),
+        Route("/openapi.json", service.openapi),
+        Route("/docs", service.docs),
+        Route("/metrics", service.metrics),
+        Route("/", service.index),
+    ]
+    return answers.app(routes, worker.served)
 
 
 def _rendered(request: Request, spec: ModelSpec, video: bool) -> Wanted:

@@ -17,6 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serving import answers
 from serving.worker import Worker
 
 LEAVING_S = 1.0
@@ -38,7 +39,7 @@ def standalone(api: Starlette, worker: Worker) -> ASGIApp:
         return PlainTextResponse("\n", 200 if worker.ready and not worker.draining else 503)
 
     probes = [Route("/healthz", alive), Route("/livez", alive), Route("/readyz", ready)]
-    others = Starlette(routes=[*probes, *_assets(), *api.routes])
+    others = answers.app([*probes, *_assets(), *api.routes], worker.served)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = endpoints.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None

@@ -220,6 +220,32 @@ def test_embed_is_there_only_where_it_means_something(
     assert detector.get("/schema").json()["embeds"] is None
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/embed", 404),
+        ("GET", "/nothing", 404),
+        ("GET", "/metrics/", 404),
+        ("POST", "/predict/", 404),
+        ("GET", "/predict", 405),
+        ("PUT", "/metrics", 405),
+        ("HEAD", "/nothing", 404),
+    ],
+)
+def test_what_a_service_does_not_have_it_says_as_any_error(
+    detector: httpx.Client, method: str, path: str, status: int
+) -> None:
+    answer = detector.request(method, path, headers={"Host": "elsewhere.example"})
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json")
+    assert answer.headers["x-model"] == "object_detection"
+    if method != "HEAD":
+        found = answer.json()
+        assert found["found"] == f"object_detection has no {method} {path}"
+        assert found["expected"]
+        assert found["mend"]
+    assert ("allow" in answer.headers) == (status == 405)
+
+
 @pytest.mark.parametrize("role", ["canary", "shadow", "a", "b", "champion"])
 def test_the_role_is_that_of_the_request(detector: httpx.Client, role: str) -> None:
     answer = detector.post("/predict", content=GOOD, headers={"X-Release-Role": role})
