@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from registry.errors import BadInput
+from registry.errors import TooSlow
 from registry.settings import settings
 from serving.stopwatch import CallerGone
 from serving.uploads import MIB, limited
@@ -19,22 +19,6 @@ from serving.worker import UNWATCHED_S
 BUFFERED = 8 * MIB
 
 T = TypeVar("T")
-
-
-class SlowBody(BadInput):
-    """A body that does not come in time (RFC 9110, 15.5.9); clients know it as BadInput."""
-
-    http_status = 408
-
-    def __init__(self, limit_s: float) -> None:
-        super().__init__(
-            f"the body was not complete after {limit_s:g} s",
-            expected="a body that is sent without a pause",
-            mend="send it again, over a quicker line or smaller, or raise request_timeout_s",
-        )
-
-    def to_json(self) -> dict[str, object]:
-        return {**super().to_json(), "error": BadInput.__name__}
 
 
 class Nothing(Response):
@@ -56,7 +40,7 @@ class Caller:
 
         Raises:
             TooLarge: more than `max_bytes`; of a stream, when it is read.
-            SlowBody: a small one, which is held until it is complete, was not in time.
+            TooSlow: a small one, which is held until it is complete, was not in time.
             CallerGone: the connection was closed before the body was complete.
         """
         length = self._request.headers.get("content-length", "")
@@ -103,13 +87,17 @@ class Caller:
 
 
 async def read(request: Request, max_bytes: int) -> bytes:
-    """All of a body, within `request_timeout_s`. Raises TooLarge, SlowBody, CallerGone."""
+    """All of a body, within `request_timeout_s`. Raises TooLarge, TooSlow, CallerGone."""
     limit_s = settings().request_timeout_s
     try:
         async with asyncio.timeout(limit_s):
             return b"".join([chunk async for chunk in limited(request.stream(), max_bytes)])
     except TimeoutError as error:
-        raise SlowBody(limit_s) from error
+        raise TooSlow(
+            f"the body was not complete after {limit_s:g} s",
+            expected="a body that is sent without a pause",
+            mend="send it again, over a quicker line or smaller, or raise request_timeout_s",
+        ) from error
     except ClientDisconnect as error:
         raise gone() from error
 

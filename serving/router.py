@@ -24,7 +24,7 @@ from registry.errors import MissingService, NotFound
 from registry.settings import settings
 from serving.access.middleware import AccessMiddleware
 from serving.answers import refusal
-from serving.callers import Nothing, SlowBody
+from serving.callers import Nothing
 from serving.forwarding import Forwarder
 from serving.public import mount as public
 from serving.releases import Endpoint, Route
@@ -74,7 +74,7 @@ def create_app() -> Starlette:
         except CallerGone:
             return Nothing()
         except Exception as error:
-            return refusal(error, _headers(error, model))
+            return refusal(error, {"X-Model": model} if isinstance(error, MissingService) else None)
 
     async def models(_: Request) -> Response:
         return JSONResponse({"models": [_describe(name, table.find(name)) for name in catalog.names()]})
@@ -98,12 +98,6 @@ def create_app() -> Starlette:
         exception_handlers={404: _no_page, 405: _no_page},
         lifespan=lifespan,
     )
-
-
-def _headers(error: Exception, model: str) -> dict[str, str]:
-    if isinstance(error, SlowBody):
-        return {"Connection": "close"}  # the rest of the body is not read
-    return {"X-Model": model} if isinstance(error, MissingService) else {}
 
 
 def _known(model: str) -> None:

@@ -35,10 +35,9 @@ _AT_THE_DOOR: dict[str, dict[str, Any]] = {
         "content": _ERROR,
     },
 }
-_SLOW = "The body did not come within request_timeout_s"
 _SAID = {
     "404": "No such prediction of this caller; one that is a moment old may still come, see Retry-After",
-    "408": _SLOW,
+    "408": "The body did not come within request_timeout_s",
     "413": "A larger body than allowed",
     "415": "Not JSON and not a form",
     "422": "The request cannot be used: it says what was found, what was expected and how to mend it",
@@ -82,8 +81,6 @@ def document() -> dict[str, Any]:
 def _routed(spec: ModelSpec, operation: dict[str, Any]) -> dict[str, Any]:
     """A service's operation as the router has it."""
     responses = {**operation["responses"], **_AT_THE_DOOR}
-    if "requestBody" in operation:
-        responses["408"] = {"description": _SLOW, "content": _ERROR}
     open_to_all = operation["operationId"] == "schema"
     return {
         **operation,

@@ -15,10 +15,10 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from registry import database
-from registry.errors import NotFound, Overloaded, TooLarge
+from registry.errors import NotFound, Overloaded, TooLarge, TooSlow
 from registry.settings import settings
 from serving.answers import refusal
-from serving.callers import SlowBody, read
+from serving.callers import read
 from serving.public import document
 from serving.stopwatch import CallerGone
 from serving.uploads import MIB, check_declared_length
@@ -55,7 +55,7 @@ class Typed:
         except TooLarge as error:
             mended = TooLarge(error.found, expected=error.expected, mend="send the label alone, compressed")
             await refusal(mended)(scope, receive, send)
-        except (SlowBody, Overloaded) as error:
+        except (TooSlow, Overloaded) as error:
             await refusal(error, {"Connection": "close"})(scope, receive, send)
         except CallerGone:
             return

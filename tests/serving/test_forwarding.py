@@ -101,7 +101,7 @@ def test_a_body_that_does_not_come_in_time_is_408(address: str, stub: Stub) -> N
     head, _, said = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408")
     assert b"connection: close" in head.lower()
-    assert json.loads(said)["error"] == "BadInput", "a class that clients know"
+    assert json.loads(said)["error"] == "TooSlow"
     assert json.loads(said)["mend"]
     assert stub.seen == []
 
