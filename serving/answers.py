@@ -18,7 +18,7 @@ from registry.errors import BadInput, NotFound, Overloaded, TooLarge, TooSlow, V
 from registry.spec import ModelSpec
 from serving.negotiation import JSON, NPY, Wanted
 from serving.stopwatch import CallerGone
-from serving.worker import Answered, Served
+from serving.worker import Answered, Served, logged_as
 
 logger = logging.getLogger("visionloop.serving")
 
@@ -90,12 +90,18 @@ def answers(found: Sequence[Answered | BaseException], wants: Wanted, served: Se
         if isinstance(one, CallerGone) or not isinstance(one, Answered | Exception):
             raise one
     results = [
-        content(one, wants, served) if isinstance(one, Answered) else {**_told(one), "status": _status(one)}
+        content(one, wants, served) if isinstance(one, Answered) else _entry(one)
         for one in found
         if isinstance(one, Answered | Exception)
     ]
     summary = {"model": served.model, "version": served.version, "role": served.role}
     return Json({"results": results, **summary, "elapsed_ms": round(elapsed_ms, 3)}, headers=version_headers(served))
+
+
+def _entry(error: Exception) -> dict[str, Any]:
+    """Not as `id`: by that callers know a prediction."""
+    logged = {"prediction_id": identity} if (identity := logged_as(error)) else {}
+    return {**_told(error), "status": _status(error), **logged}
 
 
 def content(answered: Answered, wants: Wanted, served: Served) -> dict[str, Any]:
@@ -165,6 +171,8 @@ def refusal(error: Exception, headers: Mapping[str, str] | None = None) -> Json:
         out["Retry-After"] = str(error.retry_after_s)
     elif isinstance(error, VisionloopError) and error.http_status == 503:
         out["Retry-After"] = "1"
+    if identity := logged_as(error):
+        out[PREDICTION_ID] = identity
     if isinstance(error, TooLarge | TooSlow):
         out["Connection"] = "close"  # the rest of the body is not read
     return Json(_told(error), status_code=_status(error), headers=out)

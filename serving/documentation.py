@@ -29,7 +29,10 @@ _REFUSALS: tuple[tuple[int, str], ...] = (
     (503, "Not ready, or no answer in time; see Retry-After"),
 )
 _HEADERS = {
-    "X-Prediction-Id": ("Identity of the prediction, for feedback; of several, each is in its result", "string"),
+    "X-Prediction-Id": (
+        "Identity of the prediction, for feedback; of several, each is in its result; none of what was not begun",
+        "string",
+    ),
     "X-Model": ("Name of the model", "string"),
     "X-Model-Version": ("Version that answered", "integer"),
     "X-Release-Role": ("Part the version plays in the release for this request", "string"),
@@ -161,6 +164,7 @@ def _post(spec: ModelSpec, one: _Operation) -> dict[str, Any]:
             **{
                 str(status): {
                     "description": text,
+                    "headers": {"X-Prediction-Id": headers["X-Prediction-Id"]},
                     "content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}},
                 }
                 for status, text in _REFUSALS
@@ -250,6 +254,7 @@ def _results() -> dict[str, Any]:
 def _error() -> dict[str, Any]:
     fields: dict[str, Any] = {name: {"type": "string"} for name in errors.VisionloopError("").to_json()}
     fields["status"] = {"type": "integer", "description": "in a list of results: what it would have been alone"}
+    fields["prediction_id"] = {"type": "string", "description": "in a list of results: of the log, if it was begun"}
     return {"type": "object", "required": ["error", "found"], "properties": fields}
 
 

@@ -43,6 +43,7 @@ GRACE_S = 1.0
 UNWATCHED_S = 0.1
 """Quick answers are not worth watching whether their caller is still there."""
 
+_ID = "prediction_id"
 Gone = Callable[[], "asyncio.Future[None]"]
 """Gives what is done when the caller has closed the connection."""
 
@@ -94,6 +95,16 @@ class Asked:
 
     caller: str = ""
     role: str = "champion"
+
+
+def logged_as(error: BaseException) -> str:
+    """The id under which a prediction that ended in `error` is in the log; empty if it is in none."""
+    return str(getattr(error, _ID, ""))
+
+
+def _given_up(watch: Told) -> VisionloopError | None:
+    """What the caller has got already; None, and it cannot be any more, if nothing."""
+    return watch.given_up if isinstance(watch, Stopwatch) and not watch.settle() else None
 
 
 class Worker:
@@ -226,6 +237,8 @@ class Worker:
             MissingService: not ready yet, or no answer within `request_timeout_s`, waiting included.
             CallerGone: the connection was closed.
             BadInput, UnsupportedMedia, TooLarge: the input's own fault.
+
+        Errors tell under which id they are in the log (`logged_as`).
         """
         self.check_ready()
         limit = settings().request_timeout_s
@@ -236,6 +249,9 @@ class Worker:
         watching = asyncio.get_running_loop().call_later(begin, self._watch, call, watch, limit + GRACE_S - begin, gone)
         try:
             answered = await call
+        except Exception as error:
+            setattr(error, _ID, watch.prediction_id)  # again: of a batch that failed, all have the same error
+            raise
         finally:
             watching.cancel()
         self.line.served(answered.elapsed_ms / 1000)
@@ -251,22 +267,19 @@ class Worker:
         """Ends a call that takes too long, or that nobody waits for any more."""
         left = gone() if gone else asyncio.get_running_loop().create_future()
         await asyncio.wait((left,), timeout=limit_s)
-        if call.done():
-            return
         if left.done():
-            watch.caller_went()
-            call.set_exception(CallerGone("the caller went away before the answer"))
-            return
-        call.set_exception(
-            MissingService(
+            error: VisionloopError = CallerGone("the caller went away before the answer")
+        else:
+            error = MissingService(
                 f"no answer within {settings().request_timeout_s:g} s",
                 expected="an input of a usual size, and a machine that is not overloaded",
                 mend="try again, send a smaller input, or raise request_timeout_s",
             )
-        )
+        if not call.done() and watch.give_up(error):
+            call.set_exception(error)
 
     def predict_now(self, body: bytes, wants: Wanted, asked: Asked, watch: Told) -> Answered:
-        """Predicts one input in this thread and logs it.
+        """Predicts one input in this thread and logs what its caller gets.
 
         Args:
             watch: told of the progress through a video; what it raises ends the work.
@@ -276,6 +289,8 @@ class Worker:
         """
         assert self._predictor is not None
         began, identity = time.perf_counter(), uuid.uuid4().hex
+        if isinstance(watch, Stopwatch):
+            watch.prediction_id = identity
         try:
             prediction = self._predictor(body, wants.media, watch)
             predicted = time.perf_counter()
@@ -287,13 +302,14 @@ class Worker:
                 heat = None if explanation is None or isinstance(explanation, BadInput) else explanation.picture
                 payload = heat or formats[wants.media](prediction.sample, prediction.result)
         except Exception as error:
-            known = isinstance(error, VisionloopError)
-            status = error.http_status if isinstance(error, VisionloopError) else 500
-            elapsed = 1000 * (time.perf_counter() - began)
-            self._record(identity, asked, elapsed, type(error).__name__, status, None, None)
-            if not known:
+            if not isinstance(error, VisionloopError):
                 logger.exception("prediction %s failed", identity)
+            self._record_error(identity, asked, began, _given_up(watch) or error)
+            setattr(error, _ID, identity)
             raise
+        if (told := _given_up(watch)) is not None:
+            self._record_error(identity, asked, began, told)
+            raise CallerGone("nobody waits any more")
         elapsed = 1000 * (time.perf_counter() - began)
         # An explanation asks the network many times: the version's own latency would be lost in it.
         alone = 1000 * (predicted - began) if wants.explain else elapsed
@@ -311,6 +327,11 @@ class Worker:
             if wants.media != JSON:
                 raise
             return error
+
+    def _record_error(self, identity: str, asked: Asked, began: float, error: Exception) -> None:
+        status = error.http_status if isinstance(error, VisionloopError) else 500
+        elapsed = 1000 * (time.perf_counter() - began)
+        self._record(identity, asked, elapsed, type(error).__name__, status, None, None)
 
     def _record(
         self,

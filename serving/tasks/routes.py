@@ -92,7 +92,8 @@ class Tasks:
         task = await self._found(request)
         if task.state == "failed":
             error = dict(task.error or {})
-            return JSONResponse(error, error.get("status", 500), self._headers)
+            logged = {answers.PREDICTION_ID: error["prediction_id"]} if "prediction_id" in error else {}
+            return JSONResponse(error, error.get("status", 500), {**self._headers, **logged})
         if task.state != "done":
             raise Refused(
                 f"the task is {task.state}",

@@ -224,10 +224,13 @@ def prune() -> None:
 
 def error_of(error: Exception) -> dict[str, Any]:
     """As an answer would tell it, with its status."""
+    from serving.worker import logged_as
+
+    logged = {"prediction_id": identity} if (identity := logged_as(error)) else {}
     if isinstance(error, VisionloopError):
-        return {**error.to_json(), "status": error.http_status}
+        return {**error.to_json(), "status": error.http_status, **logged}
     told = "the service failed on this task; its log says why"
-    return {"error": "InternalError", "found": told, "expected": "", "mend": "submit it again", "status": 500}
+    return {"error": "InternalError", "found": told, "expected": "", "mend": "submit it again", "status": 500, **logged}
 
 
 def _is_aged(path: Path, than: datetime) -> bool:

@@ -263,6 +263,36 @@ def test_a_role_that_there_is_not_is_the_champions(detector: httpx.Client) -> No
     assert "evil" not in detector.get("/metrics").text
 
 
+def test_an_error_is_found_in_the_log_by_its_id(detector: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = detector.post("/predict", content=BAD)
+    listed = detector.post("/predict", files=form(GOOD, TRUNCATED, b"")).json()["results"]
+
+    def broken(*_: object) -> bytes:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setitem(catalog.get("object_detection").render.FORMATS, "image/jpeg", broken)
+    failed = detector.post("/predict", content=GOOD, headers={"Accept": "image/jpeg"})
+    assert [refused.status_code, failed.status_code] == [422, 500]
+    assert "id" not in listed[1]
+    assert "prediction_id" not in listed[2], "it was not begun"
+    ids = (refused.headers["x-prediction-id"], listed[1]["prediction_id"], failed.headers["x-prediction-id"])
+    assert [logged(one) for one in ids] == [("BadInput", 422), ("BadInput", 422), ("RuntimeError", 500)]
+    assert "x-prediction-id" not in detector.post("/predict", content=b"").headers
+
+
+def logged(identity: str) -> tuple[str, int]:
+    """Outcome and status of a prediction in the log, once it is there."""
+    import time
+
+    from monitoring.models import Prediction
+
+    for _ in range(100):
+        if rows := Prediction.objects.filter(id=identity):
+            break
+        time.sleep(0.1)
+    return rows[0].outcome, rows[0].status
+
+
 def test_the_role_is_in_the_log(detector: httpx.Client) -> None:
     import time
 

@@ -150,6 +150,44 @@ def test_what_waited_too_long_is_not_done(slow: Bundle) -> None:
     assert finished < 50
 
 
+def test_the_log_has_what_the_caller_got_of_work_that_came_too_late(slow: Bundle) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VISIONLOOP_REQUEST_TIMEOUT_S", "0.3")
+        settings.cache_clear()
+        with answering(catalog.get("object_detection"), slow.path) as (address, _):
+            patch.setattr("serving.worker.GRACE_S", 0.0)
+            late = httpx.post(f"{address}/explain", content=PICTURE)  # 65 times the network
+            assert late.status_code == 503
+            assert logged(late.headers["x-prediction-id"]) == ("MissingService", 503)
+    settings.cache_clear()
+
+
+def test_the_log_has_what_became_of_work_whose_caller_went(address: str) -> None:
+    from monitoring.models import Prediction
+
+    gone = Prediction.objects.filter(outcome="CallerGone", status=499, caller="who goes")
+    host, port = address.removeprefix("http://").split(":")
+    head = f"POST /explain HTTP/1.1\r\nHost: {host}\r\nX-Caller: who goes\r\nContent-Length: {len(PICTURE)}\r\n\r\n"
+    with socket.create_connection((host, int(port))) as line:
+        line.sendall(head.encode() + PICTURE)
+        time.sleep(0.5)  # longer than callers are not watched, shorter than the work
+    end = time.monotonic() + 20
+    while not gone.exists():
+        assert time.monotonic() < end, list(Prediction.objects.filter(caller="who goes").values())
+        time.sleep(0.1)
+
+
+def logged(identity: str) -> tuple[str, int]:
+    """Outcome and status of a prediction in the log, once it is there."""
+    from monitoring.models import Prediction
+
+    end = time.monotonic() + 20
+    while not (rows := Prediction.objects.filter(id=identity)):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return rows[0].outcome, rows[0].status
+
+
 def test_a_line_is_as_long_as_can_be_answered_in_half_of_the_time() -> None:
     line = Line(slots=2, limit=0, timeout_s=60)
     assert line.capacity == MOST

@@ -97,6 +97,7 @@ def test_a_bad_file_fails_with_what_the_prediction_would_have_said(client: httpx
     assert (task["state"], task["error"]["status"]) == ("failed", 422)
     result = client.get(f"/tasks/{identity}/result")
     assert (result.status_code, result.json()["error"]) == (422, "BadInput")
+    assert len(result.headers["x-prediction-id"]) == 32
     assert "not a picture" in result.json()["found"]
 
 
