@@ -35,7 +35,7 @@ EVERY_S = 0.5
 BEAT_S = 1.0
 PRUNE_EVERY_S = 600.0
 AWAY_S = 5.0
-GIVE_BACK_S = 5.0
+GIVE_BACK_S = 2.0
 """Between two frames it takes milliseconds; what is one piece of work, like a scan, is left to the lease if it is not
 done by then."""
 
@@ -65,9 +65,12 @@ class Runner:
         if self._thread.is_alive():
             self._thread.join(GIVE_BACK_S)
 
+    def _leaves(self) -> bool:
+        return self._stop.is_set() or self._worker.draining
+
     def _run(self) -> None:
         prune_at, away = 0.0, False
-        while not self._stop.is_set():
+        while not self._leaves():
             try:
                 if time.monotonic() >= prune_at:
                     prune_at = time.monotonic() + PRUNE_EVERY_S
@@ -85,7 +88,7 @@ class Runner:
                 self._stop.wait(AWAY_S if away else EVERY_S)
 
     def _work(self, task: Task) -> None:
-        progress = _Progress(task, self._owner, self._stop)
+        progress = _Progress(task, self._owner, self._leaves)
         progress.start()
         try:
             done = partial(store.finish, task.id, self._owner, *self._answer(task, progress))
@@ -151,8 +154,8 @@ class Runner:
 class _Progress:
     """How far a task is: told by the work, written down every `BEAT_S` by a thread. The work ends when it is lost."""
 
-    def __init__(self, task: Task, owner: str, stop: threading.Event) -> None:
-        self._task, self._owner, self._stopping = task, owner, stop
+    def __init__(self, task: Task, owner: str, leaves: Callable[[], bool]) -> None:
+        self._task, self._owner, self._leaves = task, owner, leaves
         self._at = (0, task.total)
         self._input = (0, 1)
         self._lost = False
@@ -180,7 +183,7 @@ class _Progress:
 
     def check(self) -> None:
         """Raises Lost."""
-        if self._lost or self._stopping.is_set():
+        if self._lost or self._leaves():
             raise Lost()
 
     def _note(self, done: int, total: int) -> None:

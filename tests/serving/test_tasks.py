@@ -21,6 +21,7 @@ from registry.closure import project_folder
 from registry.settings import settings
 from registry.vision.picture import to_jpeg
 from serving import deploy, packaging
+from serving.server import LEAVING_S
 from serving.tasks import store
 from tests.clips import make_clip, scene
 from tests.detector_bundle import make_detector_bundle
@@ -285,6 +286,11 @@ def test_a_task_survives_the_end_of_its_service(
         identity = client.post("/tasks", content=make_clip(3 * FRAMES, (96, 64))).json()["id"]
         until(client, identity, lambda task: task["done"] > 0)
     os.kill(first.pid, ended)
+    if ended == signal.SIGTERM:
+        told = time.monotonic()
+        while rows("SELECT state FROM tasks_task") != [("queued",)]:
+            assert time.monotonic() < told + LEAVING_S, "at once, not when it ends"
+            time.sleep(0.02)
     first.process.wait(30)
     assert rows("SELECT state, attempts FROM tasks_task") == [left]
     if ended == signal.SIGTERM:
