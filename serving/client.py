@@ -167,7 +167,7 @@ class Client(Calls):
                 raise no_answer(self._http.base_url, error) from error
             if answer.is_success:
                 return call.read(answer)
-            pause = self._pause(answer, time.monotonic() - began)
+            pause = self._pause(call, answer, time.monotonic() - began)
             if pause is None:
                 raise refused(answer)
             time.sleep(pause)
@@ -259,7 +259,7 @@ class AsyncClient(Calls):
                 raise no_answer(self._http.base_url, error) from error
             if answer.is_success:
                 return call.read(answer)
-            pause = self._pause(answer, time.monotonic() - began)
+            pause = self._pause(call, answer, time.monotonic() - began)
             if pause is None:
                 raise refused(answer)
             await asyncio.sleep(pause)

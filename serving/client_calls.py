@@ -44,6 +44,11 @@ class Call(Generic[T]):
     read: Callable[[httpx.Response], T]
     options: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def submits(self) -> bool:
+        """Whether it makes a task: asked twice, there are two."""
+        return self.method == "POST" and self.path.endswith("/tasks")
+
 
 class Calls:
     """What both clients can ask."""
@@ -101,10 +106,12 @@ class Calls:
         days = {name: day.isoformat() for name, day in (("since", since), ("until", until)) if day}
         return Call("GET", "/v1/usage", lambda a: UsageReport.of(a.json()), {"params": days})
 
-    def _pause(self, answer: httpx.Response, spent_s: float) -> float | None:
+    def _pause(self, call: Call[Any], answer: httpx.Response, spent_s: float) -> float | None:
         """Seconds to wait before the next try; None: no more of them."""
         said = answer.headers.get("retry-after", "")
         if answer.status_code not in (429, 503) or not said.isdigit():
+            return None
+        if answer.status_code == 503 and call.submits:  # the task may have been taken all the same
             return None
         pause = max(float(said), 0.1)
         return pause if spent_s + pause <= self._patience_s and pause <= LONGEST_PAUSE_S else None

@@ -170,6 +170,33 @@ def test_answers_that_say_when_to_come_back_are_tried_again(patience_s: float, t
     assert len(seen) == tries
 
 
+def test_a_task_is_not_submitted_again_after_an_answer_that_may_follow_on_taking_it() -> None:
+    seen: list[str] = []
+
+    class Died(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append(self.path)
+            body = b'{"error": "MissingService", "found": "it died while it worked on this request"}'
+            self.send_response(503)
+            self.send_header("Retry-After", "1")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Died)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with Client(f"http://127.0.0.1:{server.server_port}", patience_s=10) as client:
+        with pytest.raises(MissingService, match="it died"):
+            client.submit(MODEL, make_scan(1))
+    server.shutdown()
+    server.server_close()
+    assert seen == [f"/v1/models/{MODEL}/tasks"]
+
+
 def test_it_needs_httpx_and_nothing_heavy() -> None:
     script = "import sys, serving.client; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=PROJECT, check=True)
