@@ -189,9 +189,9 @@ def test_a_task_is_not_submitted_again_after_an_answer_that_may_follow_on_taking
 
     server = HTTPServer(("127.0.0.1", 0), Died)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with Client(f"http://127.0.0.1:{server.server_port}", patience_s=10) as client:
-        with pytest.raises(MissingService, match="it died"):
-            client.submit(MODEL, make_scan(1))
+    address = f"http://127.0.0.1:{server.server_port}"
+    with Client(address, patience_s=10) as client, pytest.raises(MissingService, match="it died"):
+        client.submit(MODEL, make_scan(1))
     server.shutdown()
     server.server_close()
     assert seen == [f"/v1/models/{MODEL}/tasks"]
