@@ -6,6 +6,7 @@ dies is in serving.forwarding. A request stays on the service it began on, so a 
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -34,7 +35,7 @@ from serving.stopwatch import CallerGone
 from serving.uploads import MIB, check_declared_length
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-CONNECT_S = 2.0
+CONNECT_S = 5.0  # of a busy machine: the kernel connects at once, but this process must get its turn to see it
 PROBE_S = 1.0
 IDLE_S = 30  # less than the service's keep-alive (serving.launch), or a connection could close under a new request
 
@@ -59,6 +60,7 @@ def create_app() -> Starlette:
             await table.start(partial(_probe, session))
             shadow.start()
             ready.append(Forwarder(session, table, shadow))
+            gc.freeze()  # what is loaded stays; looking for garbage in it again and again would hold requests up
             yield
             await shadow.stop()
             await table.stop()
