@@ -84,7 +84,7 @@ def test_a_task_goes_on_over_an_outage_and_may_end_in_one(
         postgres.restart("immediate")
         assert until(lambda: max(done() - before, 0)) < frames - before  # its progress is written down again
         with stopped(postgres, "fast"):
-            until(lambda: "the end of a task waits" in caplog.text)
+            until(lambda: "the end of a task waits" in caplog.text, 120)  # 400 frames on a busy machine
         (task,) = until(lambda: over(client, place, [identity]))
         assert (task["state"], task["attempts"]) == ("done", 1)
         assert client.get(f"{place}/tasks/{identity}/result").json()["frames"] == frames
