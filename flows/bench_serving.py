@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import sys
 from collections.abc import Callable, Iterator
@@ -125,7 +124,7 @@ def _mlflow(version: Version) -> AbstractContextManager[int]:
     port = free_port()
     argv = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{version.model}/{version.number}"]
     argv += ["--env-manager", "local", "--port", str(port), "--host", "127.0.0.1"]
-    return running(argv, port, "/ping", {**os.environ, "MLFLOW_TRACKING_URI": settings().mlflow_address})
+    return running(argv, port, "/ping", settings().child_environment())  # with uvicorn on its PATH
 
 
 def _form(name: str, body: bytes) -> bytes:

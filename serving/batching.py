@@ -206,9 +206,11 @@ class BatchingPredictor(Predictor):
         one = np.zeros((1, *manifest.input_shape), np.float32)
         many = np.repeat(one, SIZES[-1], axis=0)
         alone, batched = math.inf, math.inf
-        for _ in range(ROUNDS):  # in turns: the service that is to be replaced may be at work beside this one
+        for n in range(ROUNDS):  # in turns: the service that is to be replaced may be at work beside this one
             alone = min(alone, seconds_each(own, self.cores, one))
             batched = min(batched, seconds_each(self._together, 1, one), seconds_each(self._together, 1, many))
+            if n > 0 and not batched < alone < CLEARLY**2 * batched:
+                break  # that far from the threshold, further rounds change nothing but the time to the first answer
         if alone < CLEARLY * batched:
             self._own = own
         return self._own is own

