@@ -191,8 +191,6 @@ class Worker:
                 ran=lambda size: self.on_batch(size),
             )
             count = predictor.check_golden()
-            if predictor.choose():
-                self._narrow()
             log = PredictionLog(f"{self.served.model}-{self.served.version}")
         except Exception as error:
             self._on_failure(error)
@@ -203,9 +201,6 @@ class Worker:
         self._tasks = Runner(self)
         self._tasks.start()
         log.start()  # after: it loads the database's ORM, and what is recorded before it waits on disk
-        # What is loaded now stays. Looking for garbage in all of it again and again would hold requests up.
-        gc.freeze()
-        gc.enable()
         logger.info(
             "%s version %d is ready: %d golden samples passed, %.1f s after loading began",
             self.served.model,
@@ -213,6 +208,18 @@ class Worker:
             count,
             time.perf_counter() - began,
         )
+        self._choose(predictor)
+        # What is loaded now stays. Looking for garbage in all of it again and again would hold requests up.
+        gc.freeze()
+        gc.enable()
+
+    def _choose(self, predictor: BatchingPredictor) -> None:
+        """After it is ready: what several callers get sooner need not delay the first one."""
+        try:
+            if predictor.choose():
+                self._narrow()
+        except Exception:
+            logger.exception("what is quicker for several callers could not be measured: they share the network")
 
     def _narrow(self) -> None:
         """A thread for each core, because nobody waits for a batch: more of them would only wait for Python's lock."""
