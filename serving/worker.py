@@ -191,7 +191,11 @@ class Worker:
                 ran=lambda size: self.on_batch(size),
             )
             count = predictor.check_golden()
+            # This and the database's layer before it is ready: beside them a canary's first requests took a second.
+            if predictor.choose():
+                self._narrow()
             log = PredictionLog(f"{self.served.model}-{self.served.version}")
+            log.start()  # which loads the database's ORM
         except Exception as error:
             self._on_failure(error)
             return
@@ -200,7 +204,6 @@ class Worker:
         self.ready = True
         self._tasks = Runner(self)
         self._tasks.start()
-        log.start()  # after: it loads the database's ORM, and what is recorded before it waits on disk
         logger.info(
             "%s version %d is ready: %d golden samples passed, %.1f s after loading began",
             self.served.model,
@@ -208,18 +211,9 @@ class Worker:
             count,
             time.perf_counter() - began,
         )
-        self._choose(predictor)
         # What is loaded now stays. Looking for garbage in all of it again and again would hold requests up.
         gc.freeze()
         gc.enable()
-
-    def _choose(self, predictor: BatchingPredictor) -> None:
-        """After it is ready: what several callers get sooner need not delay the first one."""
-        try:
-            if predictor.choose():
-                self._narrow()
-        except Exception:
-            logger.exception("what is quicker for several callers could not be measured: they share the network")
 
     def _narrow(self) -> None:
         """A thread for each core, because nobody waits for a batch: more of them would only wait for Python's lock."""
