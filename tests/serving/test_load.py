@@ -18,6 +18,13 @@ def _all_below(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has ended meanwhile
+        return ""
+
+
 def test_a_measurement_that_is_ended_leaves_no_process_behind(project: Path, tiny_bundle: Bundle) -> None:
     environment = {**settings().child_environment(), "PYTHONPATH": str(PROJECT)}
     command = [sys.executable, "-m", "serving.bench", "--bundle", str(tiny_bundle.path)]
@@ -25,7 +32,7 @@ def test_a_measurement_that_is_ended_leaves_no_process_behind(project: Path, tin
     try:
         end = time.monotonic() + 120
         started: list[psutil.Process] = []
-        while not any("serving.router" in " ".join(one.cmdline()) for one in started):  # the last that it starts
+        while not any("serving.router" in _command(one) for one in started):  # the last that it starts
             assert time.monotonic() < end
             assert bench.poll() is None
             time.sleep(0.1)
