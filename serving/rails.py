@@ -3,7 +3,8 @@
 Every rail is an exact test, so a harmless version breaks a rail in a step with probability `alpha` at most, however
 often it is looked at: a look is due whenever there are half as many observations again, and the k-th one is made at
 the level alpha / (k (k + 1)) (serving.sequential). Rails of sizes (latency, disagreement, drift) ask for more than a
-difference that chance does not explain: for one beyond the plan's limit.
+difference that chance does not explain: for one beyond the plan's limit. Observations are calls; of latency they are
+moments (serving.moments).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 from registry.decision import Reason
 from serving import deploy, traffic
+from serving.moments import LEAST, MOMENT_S, SLOWEST, Moments
 from serving.plans import Plan
 from serving.sequential import level_of_look, look_at, more_errors, more_than
 from serving.traffic import Counts
@@ -30,10 +32,8 @@ SILENT_S = 120.0
 """How long a version may be without an answer: the supervisor restarts it in less."""
 HALF = 50
 """The largest share, percent, at which the second version has no more to do than the champion."""
-SLOWEST = 0.05
-"""The share of calls above the 95th percentile."""
-ENOUGH_CALLS, ENOUGH_ROWS = 20, 30
-"""Of the champion, before its latency is a yardstick; of each, before predictions are compared."""
+ENOUGH_ROWS = 30
+"""Of each version, before predictions are compared."""
 PAIRS_DAYS = 7
 MOST_ROWS = 300
 
@@ -54,6 +54,7 @@ class Rails:
         self._looks: dict[str, int] = {}
         self._said: dict[str, Reason] = {}
         self._answered = time.monotonic()
+        self._moments = Moments(plan.limits.latency_ratio)
 
     def look(self) -> list[Reason]:
         """Where each rail stands that there is something to say of; one that is broken has not passed."""
@@ -65,7 +66,7 @@ class Rails:
         self._when_due("errors", seen.challenger.calls, lambda level: _errors(plan, seen, level))
         if plan.share <= HALF:
             self._when_due("refusals", seen.challenger.calls, lambda level: _refusals(seen, level))
-        self._when_due("latency", seen.challenger.latencies.count, lambda level: _latency(plan, seen, level))
+        self._latency(seen)
         pairs = _pairs(plan)
         self._when_due("disagreement", pairs.compared, lambda level: _disagreement(plan, pairs, level))
         if plan.kind != "shadow" and seen.challenger.calls >= ENOUGH_ROWS:
@@ -79,6 +80,14 @@ class Rails:
             said = test(level_of_look(self._plan.limits.alpha, look))
             if said is not None:
                 self._said[name] = said
+
+    def _latency(self, seen: Seen) -> None:
+        moments, new, old = self._moments, seen.challenger.latencies, seen.champion.latencies
+        if not moments.look(new, old):
+            return
+        if moments.count < LEAST:
+            self._said["latency"] = _latency(self._plan, seen, moments, 0.0)
+        self._when_due("latency", moments.count // LEAST, lambda level: _latency(self._plan, seen, moments, level))
 
     def _answers(self) -> None:
         """A version whose process cannot be kept alive must not leave its callers to the champion for ever."""
@@ -114,16 +123,17 @@ def _refusals(seen: Seen, level: float) -> Reason | None:
     return Reason("refusals", p > level, found, f"no more than the champion's (p above {level:.2g})")
 
 
-def _latency(plan: Plan, seen: Seen, level: float) -> Reason | None:
-    new, old = seen.challenger.latencies, seen.champion.latencies
-    if old.count < ENOUGH_CALLS:
-        return None
-    yardstick = old.quantile(1 - SLOWEST)
-    limit = plan.limits.latency_ratio * yardstick
-    p = more_than(new.above(limit), new.count, SLOWEST)
-    found = f"95th percentile {new.quantile(1 - SLOWEST):.0f} ms, the champion's {yardstick:.0f} ms (p {p:.2g})"
+def _latency(plan: Plan, seen: Seen, moments: Moments, level: float) -> Reason:
+    """Slower in most moments, and in all of the step together."""
+    new, old = (one.latencies.quantile(1 - SLOWEST) for one in (seen.challenger, seen.champion))
+    ratio = plan.limits.latency_ratio
+    found = (
+        f"95th percentile {new:.0f} ms, the champion's {old:.0f} ms; slower in {moments.slower} of {moments.count} "
+        f"moments of {MOMENT_S:g} s (p {moments.p:.2g})"
+    )
+    above = f"p above {level:.2g}" if level else f"judged after {LEAST} moments"
     return Reason(
-        "latency", p > level, found, f"at most {plan.limits.latency_ratio:g} times the champion's (p above {level:.2g})"
+        "latency", moments.p > level or new <= ratio * old, found, f"at most {ratio:g} times the champion's ({above})"
     )
 
 

@@ -45,6 +45,10 @@ class Latencies:
         """How many surely took longer than `ms`: those of buckets that begin above it."""
         return sum(count for bucket, count in self.buckets.items() if SMALLEST_MS * math.exp((bucket - 1) * WIDTH) > ms)
 
+    def since(self, earlier: Latencies) -> Latencies:
+        """What came after `earlier`, which is the same histogram at an earlier time."""
+        return Latencies(self.buckets - earlier.buckets)
+
 
 @dataclass
 class Counts:

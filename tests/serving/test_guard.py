@@ -21,15 +21,16 @@ import pytest
 
 from registry import journal
 from registry.settings import settings
-from serving import comparison, deploy, packaging, rails, releases, traffic
+from serving import comparison, deploy, moments, packaging, rails, releases, traffic
 from serving.guard import Guard
 from serving.packaging import process_name
 from serving.plans import Limits, Plan
 from serving.rails import Rails
 from serving.sequential import pairs_needed
-from serving.traffic import Counts, Latencies, Of, Traffic
+from serving.traffic import Counts, Latencies, Traffic
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.serving.conftest import Numbered, Packaged, Processes
+from tests.serving.counted import latencies, wrote
 
 RAW = {"Content-Type": "application/gzip"}
 PREDICT = f"/v1/models/{MODEL}/predict"
@@ -128,7 +129,10 @@ def test_a_canary_whose_process_dies_on_every_request_is_rolled_back_and_no_call
 
 
 @pytest.mark.slow
-def test_a_canary_that_is_slow_is_rolled_back(live: str, guard: Guard, project: Path, processes: Processes) -> None:
+def test_a_canary_that_is_slow_is_rolled_back(
+    live: str, guard: Guard, project: Path, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moments, "MOMENT_S", 1.0)
     bundle = make_tiny_bundle(project / "bundle-slow", "a slow one", work=60)
     slow = Packaged(Numbered(MODEL, 4), bundle, packaging.package(Numbered(MODEL, 4), bundle))
     plan = Plan(MODEL, "canary", 1, 4, share=50, limits=replace(QUICK, latency_ratio=3))
@@ -174,8 +178,8 @@ def test_a_canary_that_is_being_restarted_takes_over_when_it_answers_and_no_page
     releases.announce(MODEL, 2, f"http://127.0.0.1:{deploy.free_port()}", packaged[2].tag, None)
     canary = {"plan": "canary", "challenger": 2, "share": 80, "steps": [80, 100], "limits": QUICK.to_json()}
     plan, before = releases.change(MODEL, "canary", **canary), pages()
-    _wrote(plan, 1, "champion", Counts(100, 1, latencies=_latencies(10, 99)))
-    _wrote(plan, 2, "canary", Counts(100, 0, latencies=_latencies(10, 100)))
+    wrote(plan, 1, "champion", Counts(100, 1, latencies=latencies(*[10] * 99)))
+    wrote(plan, 2, "canary", Counts(100, 0, latencies=latencies(*[10] * 100)))
     for _ in range(3):
         guard.look()
     assert (_now(), pages()) == (plan, before)
@@ -195,8 +199,8 @@ def test_a_router_that_is_late_to_follow_keeps_nothing_of_a_change_back(
 ) -> None:
     started = Plan(MODEL, "canary", 1, 2, share=80, steps=(80, 100), limits=QUICK)
     plan = deploy.begin(started, packaged[2].version, packaged[2].tag, processes, live)
-    _wrote(plan, 1, "champion", Counts(100, 1, latencies=_latencies(10, 99)))
-    _wrote(plan, 2, "canary", Counts(100, failed, latencies=_latencies(10, 100 - failed)))
+    wrote(plan, 1, "champion", Counts(100, 1, latencies=latencies(*[10] * 99)))
+    wrote(plan, 2, "canary", Counts(100, failed, latencies=latencies(*[10] * (100 - failed))))
     told: list[tuple[Plan, str]] = []
     nobody = f"http://127.0.0.1:{deploy.free_port()}"
     guard = Guard(processes, nobody, told=lambda _, after, page: told.append((after, page.name if page else "")))
@@ -296,38 +300,25 @@ def _predicted(identity: str, version: int, role: str, **statistics: float) -> A
 CANARY = Plan(MODEL, "canary", 1, 2, share=50, limits=Limits(), since=datetime.now(UTC), revision=10**6)
 
 
-def _wrote(plan: Plan, version: int, role: str, counts: Counts) -> None:
-    minute = datetime.now(UTC).replace(second=0, microsecond=0)
-    Traffic().write({Of(MODEL, version, role, plan.revision, minute): counts})
-
-
-def _latencies(ms: float, count: int) -> Latencies:
-    found = Latencies()
-    for n in range(count):
-        found.add(ms * (1 + n / count))
-    return found
-
-
 @pytest.mark.parametrize(
     ("new", "broken"),
     [
-        (Counts(100, 0, latencies=_latencies(10, 100)), set()),
-        (Counts(100, 2, latencies=_latencies(11, 100)), set()),
-        (Counts(100, 30, latencies=_latencies(10, 70)), {"errors"}),
-        (Counts(100, 0, latencies=_latencies(40, 100)), {"latency"}),
+        (Counts(100, 0, latencies=latencies(*[10] * 100)), set()),
+        (Counts(100, 2, latencies=latencies(*[11] * 98)), set()),
+        (Counts(100, 30, latencies=latencies(*[10] * 70)), {"errors"}),
     ],
 )
-def test_rails_of_errors_and_latency(project: Path, new: Counts, broken: set[str]) -> None:
+def test_the_rail_of_errors(project: Path, new: Counts, broken: set[str]) -> None:
     # From now on: other tests have predictions of their own.
     plan = replace(CANARY, since=datetime.now(UTC), revision=CANARY.revision + hash(str(new)) % 10**6)
-    _wrote(plan, 1, "champion", Counts(100, 1, latencies=_latencies(10, 99)))
-    _wrote(plan, 2, "canary", new)
+    wrote(plan, 1, "champion", Counts(100, 1, latencies=latencies(*[10] * 99)))
+    wrote(plan, 2, "canary", new)
     assert {reason.rule for reason in Rails(plan).look() if not reason.passed} == broken
 
 
 def test_the_rail_of_disagreement_reads_the_shadow_of_the_same_version(project: Path) -> None:
     plan = replace(CANARY, challenger=77, revision=3 * 10**6)
-    _wrote(plan, 77, "shadow", Counts(60, compared=60, disagreed=40, agreement=25.0))
+    wrote(plan, 77, "shadow", Counts(60, compared=60, disagreed=40, agreement=25.0))
     reasons = {reason.rule: reason for reason in Rails(plan).look()}
     assert not reasons["disagreement"].passed
     assert "40 of 60 answers differ" in reasons["disagreement"].found
@@ -343,7 +334,7 @@ def test_the_rail_of_predictions(project: Path, shift: float, passes: bool) -> N
     for version, role, by in ((81, "champion", 0.0), (82, "canary", shift)):
         for n in range(40):
             _predicted(f"{version}-{shift}-{n}", version, role, confidence=0.3 + by + 0.001 * (n * 7 % 40))
-        _wrote(plan, version, role, Counts(40, latencies=_latencies(10, 40)))
+        wrote(plan, version, role, Counts(40, latencies=latencies(*[10] * 40)))
     (said,) = [reason for reason in Rails(plan).look() if reason.rule == "predictions"]
     assert said.passed == passes
     assert "confidence" in said.found
@@ -357,7 +348,7 @@ def test_a_version_that_stays_silent_breaks_a_rail(project: Path, monkeypatch: p
 
 
 def test_quantiles_of_latencies_are_within_a_bucket() -> None:
-    found = _latencies(10, 1000)
+    found = latencies(*(10 * (1 + n / 1000) for n in range(1000)))
     assert found.quantile(0.5) == pytest.approx(15, rel=0.06)
     assert found.quantile(0.95) == pytest.approx(19.5, rel=0.06)
     assert found.above(15) <= 500

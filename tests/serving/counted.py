@@ -1,0 +1,30 @@
+"""Plans that were never made and what routers would have counted for them: input for the guard rails."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime
+
+from serving.plans import Limits, Plan
+from serving.traffic import Counts, Latencies, Of, Traffic
+from tests.bundles import MODEL
+
+_revisions = itertools.count(2 * 10**6)
+
+
+def canary_plan() -> Plan:
+    """Half of the requests, version 2 beside version 1, since now; each call gives one of its own."""
+    return Plan(MODEL, "canary", 1, 2, share=50, limits=Limits(), since=datetime.now(UTC), revision=next(_revisions))
+
+
+def wrote(plan: Plan, version: int, role: str, counts: Counts) -> None:
+    """One more router counted this, in this minute."""
+    minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    Traffic().write({Of(MODEL, version, role, plan.revision, minute): counts})
+
+
+def latencies(*ms: float) -> Latencies:
+    found = Latencies()
+    for one in ms:
+        found.add(one)
+    return found
