@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flows.cli import clip
-from flows.cli.options import local_option, model_argument, prepare
+from flows.cli.options import local_option, model_argument, model_version_argument, prepare, which
 from flows.cli.teller import telling
 from registry import catalog
 from registry.errors import BadInput, MissingService, NotFound
@@ -18,8 +18,6 @@ from registry.settings import settings
 
 if TYPE_CHECKING:
     from registry.versions import Version
-
-which_argument = click.argument("version", default="champion")
 
 
 def _version(model: str, which: str) -> Version:
@@ -44,12 +42,16 @@ def train(model: str, local: bool) -> None:
 
 
 @click.command()
-@model_argument
-@click.argument("version", default="challenger")
+@model_version_argument
+@click.argument("version", required=False)
 @click.option("--why", default="asked by hand", help="Stands on the decision page.")
 @local_option
-def promote(model: str, version: str, why: str, local: bool) -> None:
-    """Ask the gate to make a VERSION (a number or an alias) of MODEL the champion. Exit code 7: refused."""
+def promote(model: str, version: str | None, why: str, local: bool) -> None:
+    """Ask the gate to make a VERSION (a number or an alias; else the challenger) of MODEL the champion.
+
+    Exit code 7: refused.
+    """
+    model, version = which(model, version, "challenger")
     prepare(local)
     from flows import steps
     from registry.errors import Refused
@@ -84,10 +86,11 @@ def decisions(model: str, as_json: bool) -> None:
 
 
 @click.command()
-@model_argument
-@which_argument
-def package(model: str, version: str) -> None:
-    """Build the Bento of a VERSION of MODEL; prints its tag."""
+@model_version_argument
+@click.argument("version", required=False)
+def package(model: str, version: str | None) -> None:
+    """Build the Bento of a VERSION (a number or an alias; else the champion) of MODEL; prints its tag."""
+    model, version = which(model, version, "champion")
     prepare(local=False)
     from flows import steps
 

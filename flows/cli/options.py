@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from registry import catalog
-from registry.errors import MissingService
+from registry.errors import BadInput, MissingService
 from registry.settings import settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -29,10 +29,31 @@ class ModelName(click.ParamType):
         return [CompletionItem(name) for name in catalog.names() if name.startswith(incomplete)]
 
 
+class ModelVersion(ModelName):
+    """A model, or a version as the registry and our own messages write it: `MODEL@VERSION`."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        model, at, version = value.partition("@")
+        return super().convert(model, param, ctx) + at + version
+
+
 model_argument = click.argument("model", type=ModelName())
+model_version_argument = click.argument("model", type=ModelVersion(), metavar="MODEL[@VERSION]")
 local_option = click.option(
     "--local", is_flag=True, help="Without a server: MLflow's database directly, no Prefect, nothing is released."
 )
+
+
+def which(model: str, version: str | None, default: str) -> tuple[str, str]:
+    """The model and its version, a number or an alias, which may stand behind an @ or by itself. Raises BadInput."""
+    model, at, named = model.partition("@")
+    if at and (version or not named):
+        raise BadInput(
+            f"{model}@{named} and another version {version}" if version else f"{model}@ names no version",
+            expected="MODEL, MODEL@VERSION or MODEL VERSION",
+            mend="name one version, a number or an alias",
+        )
+    return model, named or version or default
 
 
 def prepare(local: bool, *, needs_stack: bool = True) -> None:

@@ -6,6 +6,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -53,11 +54,12 @@ def _roles(plan: Plan) -> Table:
     since = plan.since if plan.two else now - timedelta(hours=LAST_H)
     counted = traffic.read(plan.model, since=since, revision=plan.revision if plan.two else None)
     window = f"since {plan.since:%H:%M:%S} UTC" if plan.two else f"last {LAST_H} h"
-    table = Table(title=f"{plan.model}, {window}", title_justify="left")
+    table = _table(f"{plan.model}, {window}")
     for name in ("role", "version", "share", "service"):
-        table.add_column(name)
-    for name in ("calls", "errors", "p50 ms", "p95 ms", "agreement"):
-        table.add_column(name, justify="right")
+        table.add_column(name, no_wrap=True)
+    compared = any(counts.compared for counts in counted.values())
+    for name in ("calls", "errors", "p50 ms", "p95 ms", *(["agreement"] if compared else [])):
+        table.add_column(name, justify="right", no_wrap=name != "agreement")
     services = releases.announced(plan.model)
     roles = {(version, role) for role, version in plan.roles().items()} | set(counted)
     shares = {"shadow": "copies", "canary": f"{plan.share} %", "b": f"{plan.share} %"}
@@ -65,37 +67,61 @@ def _roles(plan: Plan) -> Table:
     for version, role in sorted(roles, key=lambda one: (one[1] not in ("champion", "a"), one)):
         counts = counted.get((version, role), traffic.Counts())
         now_in_it = plan.roles().get(role) == version  # type: ignore[call-overload]
-        share = shares.get(role, rest) if now_in_it else ""
-        service = services.get((plan.model, version))
-        calls = f"{counts.calls:,}" + (f" (+{counts.dropped:,} dropped)" if counts.dropped else "")
-        also = ((counts.refused, "refused"), (counts.retried, "answered elsewhere"))
-        more = ", ".join(f"{count:,} {what}" for count, what in also if count)
-        errors = f"{counts.errors:,}" + (f" ({more})" if more else "")
         agreed = f"{counts.agreement / counts.compared:.3f} of {counts.compared:,}" if counts.compared else ""
         table.add_row(
-            role, str(version), share, service.url if service else "stopped", calls, errors,
-            _ms(counts.latencies.quantile(0.5)), _ms(counts.latencies.quantile(0.95)), agreed,
-        )  # fmt: skip
+            role,
+            str(version),
+            shares.get(role, rest) if now_in_it else "",
+            _address(services.get((plan.model, version))),
+            f"{counts.calls:,}",
+            f"{counts.errors:,}",
+            _ms(counts.latencies.quantile(0.5)),
+            _ms(counts.latencies.quantile(0.95)),
+            *([agreed] if compared else []),
+        )
     if plan.previous and (plan.model, plan.previous) in services and (plan.previous, "champion") not in roles:
-        table.add_row("kept warm", str(plan.previous), "", services[plan.model, plan.previous].url)
+        table.add_row("warm", str(plan.previous), "", _address(services[plan.model, plan.previous]))
+    table.caption = "; ".join(filter(None, (_also(*of, counts) for of, counts in sorted(counted.items())))) or None
     return table
+
+
+def _also(version: int, role: str, counts: traffic.Counts) -> str:
+    """What happens now and then."""
+    said = (
+        (counts.refused, "refused (429)"),
+        (counts.retried, "answered by the other version"),
+        (counts.dropped, "copies dropped"),
+    )
+    found = ", ".join(f"{count:,} {what}" for count, what in said if count)
+    return f"version {version} as {role}: {found}" if found else ""
+
+
+def _address(service: releases.Endpoint | None) -> str:
+    return service.url.removeprefix("http://") if service else "stopped"
 
 
 def _history(model: str) -> Table:
-    table = Table(title="changes, the latest first", title_justify="left")
-    for name in ("when (UTC)", "what", "champion", "second", "who", "why"):
-        table.add_column(name)
+    table = _table("changes, the latest first")
+    for name in ("when (UTC)", "what", "champion", "second", "who"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("why")
     for event in releases.events(model, EVENTS):
         second = f"{event.challenger} at {event.share} %" if event.share else str(event.challenger or "")
-        table.add_row(
-            f"{event.time:%Y-%m-%d %H:%M:%S}",
-            event.what,
-            str(event.version),
-            second,
-            escape(event.who),
-            escape(event.why),
-        )
+        when = f"{event.time:%m-%d %H:%M:%S}"
+        table.add_row(when, event.what, str(event.version), second, escape(event.who), escape(event.why))
     return table
+
+
+def _table(title: str) -> Table:
+    """Fits a terminal of 80 columns."""
+    return Table(
+        title=title,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
 
 
 def _ms(value: float) -> str:
