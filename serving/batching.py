@@ -31,7 +31,6 @@ STAYS_S = 1.0
 """Callers that came at once are expected again for so long. Threads that have shared a call spin a while after it."""
 ROUNDS, CLEARLY = 5, 1.2
 """Batches must be clearly quicker in the best of some rounds: for every model tried they were slower."""
-PATIENCE_S, PAUSE_S = 5.0, 0.1
 _TRIALS = 3
 _LOOK_AGAIN = 100  # batches, until a size that lost is tried again: the machine's load may have changed
 _WEIGHT = 0.2
@@ -172,14 +171,13 @@ class BatchingPredictor(Predictor):
         self._together, self._own = self._network, self._network
         self._network = self._either
         self._batcher = Batcher(super().run, ran, lambda: 1 if self._own is self._together else self.cores)
-        self._inside, self._came, self._lock = 0, 0, threading.Lock()
+        self._inside, self._lock = 0, threading.Lock()
         self._several_until = 0.0
 
     def __call__(self, *args: Any, **options: Any) -> Prediction:
         """As `Predictor`."""
         with self._lock:
             self._inside += 1
-            self._came += 1
             if self._inside > 1:
                 self._several_until = time.monotonic() + STAYS_S
         try:
@@ -195,33 +193,26 @@ class BatchingPredictor(Predictor):
     def _either(self, batch: FloatArray) -> Outputs:
         return self._own(batch) if time.monotonic() < self._several_until else self._together(batch)
 
-    def choose(self, patience_s: float = PATIENCE_S) -> bool:
+    def choose(self) -> bool:
         """Finds out, on this machine, what is quicker for several callers; returns whether it is a core for each.
 
-        It measures while there are none: beside them it would measure Python's lock. Who finds no such moment in
-        `patience_s` gives each a core, which was quicker for every model tried.
+        Call it before there are any: beside them it would measure Python's lock.
         """
         if self.cores == 1:
             return False
         manifest = self.bundle.manifest
         path = self.bundle.path / manifest.network
         own = open_session(path, manifest.engine, manifest.numerics, self.cores, side_by_side=True)
-        wins, end = self._wins(own), time.monotonic() + patience_s
-        while wins is None and time.monotonic() < end:
-            time.sleep(PAUSE_S)
-            wins = self._wins(own)
-        if wins is not False:
+        if self._wins(own):
             self._own = own
         return self._own is own
 
-    def _wins(self, own: Network) -> bool | None:
-        """Whether a core for each is quicker; None: somebody is, or came, inside."""
+    def _wins(self, own: Network) -> bool:
+        """Whether a core for each is quicker."""
         one = np.zeros((1, *self.bundle.manifest.input_shape), np.float32)
         many = np.repeat(one, SIZES[-1], axis=0)
-        alone, batched, came = math.inf, math.inf, self._came
+        alone, batched = math.inf, math.inf
         for n in range(ROUNDS):  # in turns: the service that is to be replaced may be at work beside this one
-            if self._inside or self._came != came:
-                return None
             alone = min(alone, seconds_each(own, self.cores, one))
             batched = min(batched, seconds_each(self._together, 1, one), seconds_each(self._together, 1, many))
             if n > 0 and not batched < alone < CLEARLY**2 * batched:

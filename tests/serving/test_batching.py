@@ -159,31 +159,6 @@ def test_the_quicker_way_is_found_by_measuring(
     assert BatchingPredictor(bundle, 2).choose() is wins
 
 
-def test_it_is_measured_while_nobody_is_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bundle = make_detector_bundle(tmp_path / "bundle", catalog.get("object_detection"), work=4)
-    shared, picture, rounds = BatchingPredictor(bundle, 2), to_jpeg(scene(1, 160, 120)), list[int]()
-
-    def with_a_caller(network: Network, at_once: int, batch: FloatArray) -> float:
-        rounds.append(shared._inside)
-        if len(rounds) < 5:  # somebody comes and goes while it is measured
-            shared(picture)
-            return 9.0 if at_once > 1 else 0.1  # beside him, batches seem to win
-        return 0.5 if at_once > 1 else 1.0
-
-    monkeypatch.setattr(batching, "seconds_each", with_a_caller)
-    assert shared.choose() is True
-    assert len(rounds) > 8
-    assert set(rounds) == {0}
-
-
-def test_who_is_never_alone_gets_a_core_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bundle = make_detector_bundle(tmp_path / "bundle", catalog.get("object_detection"), work=4)
-    shared = BatchingPredictor(bundle, 2)
-    monkeypatch.setattr(shared, "_inside", 1)
-    monkeypatch.setattr(batching, "seconds_each", lambda *_: pytest.fail("measured beside a caller"))
-    assert shared.choose(patience_s=0.3) is True
-
-
 @pytest.mark.parametrize("callers", [1, 8])
 def test_a_batching_predictor_answers_what_the_predictor_answers(tmp_path: Path, callers: int) -> None:
     bundle = make_detector_bundle(tmp_path / "bundle", catalog.get("object_detection"), work=4)
