@@ -29,6 +29,18 @@ DRAIN_S = 60.0
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
+class Late(MissingService):
+    """A plan was changed and the router did not follow in time; what belongs to the change is done all the same.
+
+    Attributes:
+        plan: as it is now.
+    """
+
+    def __init__(self, error: MissingService, plan: Plan) -> None:
+        super().__init__(f"the plan is changed, but {error.found}", expected=error.expected, mend=error.mend)
+        self.plan = plan
+
+
 class Started(Protocol):
     """A process that runs."""
 
@@ -141,7 +153,7 @@ def promote(
 
     Raises:
         Refused: there is no second version, or it does not answer.
-        MissingService: the router did not follow in time; the change is made.
+        Late: the router did not follow in time; the change is made.
     """
     plan = _with_second(model)
     if not second_answers(plan):
@@ -152,10 +164,7 @@ def promote(
         )
     columns = {**ENDED, "plan": "blue_green", "version": plan.challenger, "previous": plan.champion}
     changed = releases.change(model, "promote", who, why, **{**columns, "state": "promoted"}, **expected)
-    follow(changed, router)
-    if clean:
-        tidy(model, starter, router)
-    return changed
+    return _put_into_effect(changed, starter, router, clean)
 
 
 def roll_back(
@@ -176,7 +185,7 @@ def roll_back(
     Raises:
         Refused: there is nothing to go back to.
         NotFound: the version before is not kept warm any more; it must be rolled out.
-        MissingService: as for `promote`.
+        Late: as for `promote`.
     """
     plan = releases.plan(model)
     if plan is not None and plan.two:
@@ -196,9 +205,19 @@ def roll_back(
         columns = {**ENDED, "plan": "blue_green", "version": plan.previous, "previous": plan.champion}
         columns["state"] = "rolled_back"
     changed = releases.change(model, "rollback", who, why, **columns, **expected)
-    follow(changed, router)
+    return _put_into_effect(changed, starter, router, clean)
+
+
+def _put_into_effect(changed: Plan, starter: Starter, router: str | None, clean: bool) -> Plan:
+    late: MissingService | None = None
+    try:
+        follow(changed, router)
+    except MissingService as error:
+        late = error
     if clean:
-        tidy(model, starter, router)
+        tidy(changed.model, starter, router)
+    if late is not None:
+        raise Late(late, changed) from late
     return changed
 
 

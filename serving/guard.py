@@ -15,11 +15,11 @@ from pathlib import Path
 
 from registry import database, journal
 from registry.decision import Reason
-from registry.errors import MissingService, Refused, VisionloopError
+from registry.errors import Refused, VisionloopError
 from registry.settings import settings
 from serving import deploy, releases, traffic
 from serving.comparison import Comparison
-from serving.deploy import Starter
+from serving.deploy import Late, Starter
 from serving.plans import Plan
 from serving.rails import Rails
 from serving.release_pages import page_of
@@ -137,12 +137,9 @@ class Guard:
         said = {"who": WHO, "why": why, "revision": plan.revision, "page": _relative(page)}
         try:
             return change(plan.model, self._starter, self._router, clean=False, **said)
-        except MissingService as error:
-            after = releases.plan(plan.model)
-            if after is None or after.revision == plan.revision:
-                raise
-            logger.warning("%s: %s", plan.model, error.found)
-            return after
+        except Late as late:
+            logger.warning("%s: %s", plan.model, late.found)
+            return late.plan
 
     def _decide(self, plan: Plan, reasons: list[Reason]) -> None:
         """Both go on answering: promote or rollback is a person's word."""

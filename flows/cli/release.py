@@ -15,6 +15,7 @@ from registry.errors import BadInput, MissingService, NotFound
 
 if TYPE_CHECKING:
     from registry.versions import Version
+    from serving.deploy import Late
     from serving.plans import Kind, Plan
 
 
@@ -174,33 +175,17 @@ def _rollback(asked: Asked) -> None:
     """The traffic first, which is a change in the database; the alias in MLflow after it."""
     asked.refuse(0)
     prepare(local=False)
-    from flows.stack.control import Stack
     from registry import database
-    from serving import deploy, releases
+    from serving import releases
 
     database.setup()
     database.migrate()
-    began, before = time.perf_counter(), releases.plan(asked.model)
-    leaves = None if before is None else before.challenger if before.two else before.champion
+    before = releases.plan(asked.model)
     if before is not None and (before.two or before.previous is not None):
-        try:
-            changed = deploy.roll_back(asked.model, Stack(), why=asked.why, clean=False)
-            click.echo(f"{said(changed)} ({time.perf_counter() - began:.1f} s)")
-            deploy.tidy(asked.model, Stack())
-        except NotFound:  # no longer warm
-            from flows import steps
-
-            back = _version(asked.model, str(before.previous))
-            with telling():
-                steps.release(back, steps.package(back))
-        from flows import steps  # not before: its imports would hold the traffic up
-
-        now = releases.plan(asked.model)
-        try:
-            if leaves and now and steps.return_alias(asked.model, leaves, now.champion):
-                click.echo(f"{asked.model}@{now.champion} is champion again")
-        except MissingService as error:  # the traffic is what counts, and that has been moved
-            click.echo(f"the registry's alias stays as it was: {error.found}", err=True)
+        late = _return_traffic(asked, before)
+        _return_alias(asked.model, before.challenger if before.two else before.champion)
+        if late is not None:
+            raise late
         return
     from flows import steps
     from registry.versions import Versions
@@ -209,6 +194,40 @@ def _rollback(asked: Asked) -> None:
         found = Versions().roll_back(asked.model)
         steps.release(found, steps.package(found))
     console.print(f"{found} is champion again")
+
+
+def _return_traffic(asked: Asked, before: Plan) -> Late | None:
+    """Also where a router is late, which is returned: the rest of a rollback does not wait for it."""
+    from flows.stack.control import Stack
+    from serving import deploy
+
+    began, late = time.perf_counter(), None
+    try:
+        changed = deploy.roll_back(asked.model, Stack(), why=asked.why, clean=False)
+    except deploy.Late as error:
+        changed, late = error.plan, error
+    except NotFound:  # no longer warm
+        from flows import steps
+
+        back = _version(asked.model, str(before.previous))
+        with telling():
+            steps.release(back, steps.package(back))
+        return None
+    click.echo(f"{said(changed)} ({time.perf_counter() - began:.1f} s)")
+    deploy.tidy(asked.model, Stack())
+    return late
+
+
+def _return_alias(model: str, leaves: int | None) -> None:
+    from flows import steps  # not before: its imports would hold the traffic up
+    from serving import releases
+
+    now = releases.plan(model)
+    try:
+        if leaves and now and steps.return_alias(model, leaves, now.champion):
+            click.echo(f"{model}@{now.champion} is champion again")
+    except MissingService as error:  # the traffic is what counts, and that has been moved
+        click.echo(f"the registry's alias stays as it was: {error.found}", err=True)
 
 
 def _status(asked: Asked) -> None:

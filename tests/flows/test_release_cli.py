@@ -150,3 +150,13 @@ def test_a_canary_under_the_supervisor_is_killed_promoted_and_rolled_back(
         assert "version 1 of skin_segmentation gets every request; version 2 is kept warm" in said.out
         assert time.monotonic() - began < 60
         assert releases.events(MODEL)[1].why == "a test"
+
+        stack.stop("router")
+        monkeypatch.setattr(deploy, "CONFIRM_S", 0.5)
+        assert _run(["rollback", MODEL]) == 8
+        said = capsys.readouterr()
+        assert "the plan is changed, but the router at" in said.err
+        assert "alias stays as it was" in said.err  # it got that far
+        plan = releases.plan(MODEL)
+        assert plan is not None
+        assert (plan.champion, plan.previous) == (2, 1)

@@ -247,6 +247,18 @@ def test_rollback_ends_a_canary_and_stops_its_service(
     assert (last.what, last.who, last.why) == ("rollback", "a test", "enough")
 
 
+def test_a_router_that_is_late_leaves_nothing_of_a_rollback_undone(
+    live: str, three: dict[int, Packaged], processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _begin(_plan("canary", share=50), three, processes, live)
+    monkeypatch.setattr(deploy, "CONFIRM_S", 0.3)
+    with pytest.raises(deploy.Late, match="the plan is changed, but the router at") as late:
+        deploy.roll_back(MODEL, processes, f"http://127.0.0.1:{deploy.free_port()}")
+    assert releases.plan(MODEL) == late.value.plan
+    assert (late.value.plan.champion, late.value.plan.two, late.value.plan.state) == (1, False, "rolled_back")
+    assert process_name(three[2].tag) not in processes.running
+
+
 def test_a_plan_that_cannot_begin_changes_nothing(live: str, three: dict[int, Packaged], processes: Processes) -> None:
     before = releases.plan(MODEL)
     broken = Processes(settings().var / "logs")
