@@ -123,9 +123,13 @@ class Timed:
 
 def test_how_long_an_element_takes_is_measured_for_batches_and_side_by_side() -> None:
     network = Timed(0.02, 0.002)
-    assert seconds_each(network, 1, element(1)) == pytest.approx(0.022, rel=0.3)
-    assert seconds_each(network, 1, np.repeat(element(1), 8, axis=0)) == pytest.approx(0.036 / 8, rel=0.3)
-    assert seconds_each(network, 4, element(1)) == pytest.approx(0.022 / 4, rel=0.5)
+
+    def best(at_once: int, batch: FloatArray) -> float:
+        return min(seconds_each(network, at_once, batch) for _ in range(5))  # a busy machine only adds
+
+    assert best(1, element(1)) == pytest.approx(0.022, rel=0.3)
+    assert best(1, np.repeat(element(1), 8, axis=0)) == pytest.approx(0.036 / 8, rel=0.3)
+    assert best(4, element(1)) == pytest.approx(0.022 / 4, rel=0.5)
 
 
 @pytest.mark.parametrize("batches_win", [True, False])
