@@ -59,7 +59,8 @@ def play(
     ids: list[str] = []
     refused: dict[int, int] = {}
     told = f"{how} at severity {severity:g}" if how else "no shift"
-    caller = httpx.Client(timeout=settings().request_timeout_s, headers=settings().key_headers)
+    direct = address is None  # our own router: a proxy of the environment has no way to it
+    caller = httpx.Client(timeout=settings().request_timeout_s, headers=settings().key_headers, trust_env=not direct)
     with caller as client, _bar(count, told, bar) as advance:
         for number, item in enumerate(spec.data.synthesise_stream(count, seed)):
             body = spec.shift.shift(item.input, how, severity, seed + number) if how else item.input
