@@ -19,6 +19,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+import psutil
 
 from flows.calls import SETTLE_S, Caller, Seen, closed_loop, open_loop
 from registry import database
@@ -32,8 +35,8 @@ CLIENTS = 8
 PROBE_S = 20.0
 LOCKED_S = 60.0
 SHIPPED_S = 120.0
-LOOK_S, WARM = 5.0, 12
-"""Memory is looked at so often; a process is warm after so many looks."""
+LOOK_S, LOOK_AGAIN_S, WARM = 5.0, 30.0, 12
+"""Memory is looked at so often, and for processes that are new; one is warm after so many looks."""
 GROWTH = 1.05
 """Of the memory between the first and the last third: the allocator's share, not a leak."""
 
@@ -50,7 +53,7 @@ async def load(model: str, minutes: float, share: float, canary: bool = False) -
     rate, seconds = share * capacity, 60 * minutes
     print(f"capacity with {CLIENTS} clients: {capacity:.0f} /s; {rate:.0f} /s for {minutes:g} minutes", flush=True)
 
-    seen, memory = Seen(), list[dict[str, float]]()
+    seen, look, memory = Seen(), _Memory(model), list[dict[str, float]]()
     caller = Caller(model, body, seen)
     events = (_steps if canary else _events)(model, seconds)
     done = list[tuple[float, str]]()
@@ -65,7 +68,7 @@ async def load(model: str, minutes: float, share: float, canary: bool = False) -
 
     async def watch() -> None:
         while True:
-            memory.append(await asyncio.to_thread(_memory_mb, model))
+            memory.append(await asyncio.to_thread(look))
             await asyncio.sleep(LOOK_S)
 
     watching = asyncio.ensure_future(watch())
@@ -136,17 +139,38 @@ def _kill(model: str) -> str:
     return f"process {live.pid}, version {live.version}"
 
 
-def _memory_mb(model: str) -> dict[str, float]:
-    """Resident memory of the router and of each of the model's services, by process."""
-    import psutil
+class _Memory:
+    """Resident memory of the router and of each of the model's services, by process.
 
-    found = {}
-    for process in psutil.process_iter(["pid", "cmdline", "memory_info"]):
-        line, memory = " ".join(process.info["cmdline"] or ()), process.info["memory_info"]
-        what = "router" if "serving.router" in line else f"/{model}/" in line and "/src/serve.py" in line and "service"
-        if what and memory:
-            found[f"{what}, process {process.info['pid']}"] = memory.rss / 1e6
-    return found
+    It looks for new ones now and then only: going through all processes holds up the callers in this one, and they are
+    what is measured.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._known: dict[str, psutil.Process] = {}
+        self._looked = 0.0
+
+    def __call__(self) -> dict[str, float]:
+        if time.monotonic() - self._looked > LOOK_AGAIN_S:
+            self._known = {
+                name: process for process in psutil.process_iter(["cmdline"]) if (name := self._name(process))
+            }
+            self._looked = time.monotonic()
+        found = {}
+        for name, process in self._known.items():
+            with suppress(psutil.Error):
+                found[name] = process.memory_info().rss / 1e6
+        return found
+
+    def _name(self, process: psutil.Process) -> str:
+        line = " ".join(process.info["cmdline"] or ())
+        what = (
+            "router"
+            if "serving.router" in line
+            else f"/{self._model}/" in line and "/src/serve.py" in line and "service"
+        )
+        return f"{what}, process {process.pid}" if what else ""
 
 
 def _report(seen: Seen, done: list[tuple[float, str]], memory: Sequence[Mapping[str, float]]) -> int:
