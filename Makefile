@@ -16,7 +16,7 @@ help:
 	@echo "make demo-all   train, register and serve all six models"
 	@echo "make test       set up, then run the tests"
 	@echo "make check      linters, types, layers"
-	@echo "make test-slow  the long tests too    make down   stop the stack"
+	@echo "make test-slow  the long tests        make down   stop the stack"
 	@echo "make bench      the measured figures  make bench-serving  services beside other ways to serve"
 
 setup: $(READY)
@@ -45,7 +45,7 @@ test: setup browser
 	$(PYTEST)
 
 test-slow: setup browser
-	$(PYTEST) -m "slow or not slow"
+	$(PYTEST) -m slow
 
 check: setup
 	$(BIN)/ruff check .
