@@ -154,14 +154,16 @@ def _build(draft: Path, tag: str) -> None:
     )
     if done.returncode != 0 or not (bento_folder(tag) / "bento.yaml").is_file():
         raise MissingService(
-            f"`bentoml build` of {tag} failed: {_last_line(done.stderr or done.stdout)}",
+            f"`bentoml build` of {tag} failed: {_why(done.stderr or done.stdout)}",
             expected="a Bento in " + str(bento_folder(tag).parent),
             mend="read the message above; `visionloop package` tries again",
         )
 
 
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
+def _why(text: str) -> str:
+    """What BentoML says last, but for its advice."""
+    advice = ("If you are trying to import", "If you are attempting to import")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(advice)]
     return lines[-1] if lines else "no message"
 
 
