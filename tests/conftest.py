@@ -56,7 +56,8 @@ def postgres() -> Iterator[Cluster]:
 
 
 def make_workspace(root: Path, **smaller: dict[str, object]) -> Path:
-    """A project folder as a fresh clone has it: DVC, stages, parameters, the code they depend on.
+    """A project folder as a fresh clone has it: DVC, stages, parameters, the code. All of it: what runs there finds the
+    packages beside it first, and the rest elsewhere would be another state of the code.
 
     `smaller` lays other values over sections of the model's parameters, e.g. `train={"epochs": 1}`.
     """
@@ -64,7 +65,7 @@ def make_workspace(root: Path, **smaller: dict[str, object]) -> Path:
     for name in ("dvc.yaml", "params.yaml", ".dvcignore"):
         shutil.copy(PROJECT / name, root / name)
     ignore = shutil.ignore_patterns("__pycache__", "tmp", "cache")
-    for name in (".dvc", "registry", "training", "monitoring"):
+    for name in (".dvc", "registry", "training", "monitoring", "serving", "flows"):
         shutil.copytree(PROJECT / name, root / name, ignore=ignore)
     config = (PROJECT / ".dvc" / "config").read_text().replace("[core]", "[core]\n    no_scm = true")
     (root / ".dvc" / "config").write_text(config, encoding="utf-8")
