@@ -17,7 +17,7 @@ import pytest
 
 from registry import catalog
 from registry.closure import closure_of, project_folder
-from registry.errors import NotFound
+from registry.errors import MissingService, NotFound
 from serving import deploy, packaging
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.serving.conftest import Numbered, Packaged
@@ -36,6 +36,13 @@ def test_a_version_is_packaged_once_and_quickly(project: Path) -> None:
     assert packaging.package(Numbered(MODEL, 7), bundle) == tag
     assert time.perf_counter() - began < 2
     assert not list((project / "var" / "bentoml" / "staging").iterdir())
+
+
+def test_a_build_that_fails_says_its_reason(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text("import nothing_here\n")
+    (tmp_path / "bentofile.yaml").write_text('{"service": "service:service", "name": "broken"}')
+    with pytest.raises(MissingService, match="No module named 'nothing_here'"):
+        packaging._build(tmp_path, "broken:1-abc")
 
 
 def test_a_bento_holds_what_serves_the_bundle_and_nothing_else(packaged: dict[int, Packaged]) -> None:
