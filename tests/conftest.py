@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import socket
@@ -40,6 +41,17 @@ def own_environment() -> Iterator[None]:
         os.environ.pop(name, None)
         if value is not None:  # of a fixture that outlives the test
             os.environ[name] = value
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> None:
+    """Our loggers speak at the beginning of each test, whatever a library did to them in an earlier one."""
+    logging.disable(logging.NOTSET)
+    logging.root.setLevel(logging.WARNING)
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("visionloop") and isinstance(logger, logging.Logger):
+            logger.disabled, logger.propagate = False, True
+            logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
