@@ -45,7 +45,7 @@ def own_environment() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def own_logging() -> None:
-    """Our loggers speak at the beginning of each test, whatever a library did to them in an earlier one."""
+    """Our loggers speak at the beginning of each test, whatever an earlier one, or a library in it, did to them."""
     logging.disable(logging.NOTSET)
     logging.root.setLevel(logging.WARNING)
     for name, logger in logging.root.manager.loggerDict.items():

@@ -6,11 +6,26 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from training.export import INPUT, OPSET
+
+
+@contextlib.contextmanager
+def _quiet(*loggers: str) -> Iterator[None]:
+    """No warnings for now; of everyone, where it is the root logger."""
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in loggers}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def to_onnx(network: Any, outputs: Sequence[str], shape: tuple[int, ...], path: Path) -> Path:
@@ -22,10 +37,7 @@ def to_onnx(network: Any, outputs: Sequence[str], shape: tuple[int, ...], path: 
     from training.engine_keras import framework
 
     tf, _ = framework()
-    for name in ("tf2onnx", "tensorflow", "root"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet("tensorflow"):
         import tf2onnx
 
     signature = [tf.TensorSpec((None, *shape), tf.float32, name=INPUT)]
@@ -35,7 +47,6 @@ def to_onnx(network: Any, outputs: Sequence[str], shape: tuple[int, ...], path: 
         values = network(tf.transpose(image, (0, 2, 3, 1)), training=False)
         return {name: tf.identity(value, name=name) for name, value in zip(outputs, values, strict=True)}
 
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with contextlib.redirect_stdout(io.StringIO()), _quiet("tf2onnx", "tensorflow", "root"):
         tf2onnx.convert.from_function(named, input_signature=signature, opset=OPSET, output_path=str(path))
     return path

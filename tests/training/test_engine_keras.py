@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -178,6 +179,7 @@ def test_onnx_and_openvino_agree_with_keras(hooks: Any, cases: list[Case], tmp_p
     if pruned:
         model = engine_keras.prune(hooks, model, cases, PARAMS, Compression(sparsity=0.5)).network
     path = engine_keras.to_onnx(hooks, model, SHAPE, tmp_path / "network.onnx")
+    assert logging.root.level == logging.WARNING, "quiet for the export only"
     ir = export.to_openvino(path, tmp_path / "network.xml")
 
     batch = pictures(5)
