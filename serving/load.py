@@ -21,7 +21,7 @@ from serving.packaging import bento_folder, serve_command, serve_environment
 CLIENTS = 8
 START_S = 120
 REST_S = 0.1
-"""Before a turn: onnxruntime's threads spin a while after theirs, on the cores of whose turn it is next."""
+"""Before a turn: without it, who came after onnxruntime's turn was slower (its threads spin a while)."""
 RAW = {"Content-Type": "application/octet-stream"}
 
 Call = Callable[[bytes], Any]

@@ -20,7 +20,7 @@ LEAST = 8
 """Moments before there is anything to say: all of eight are less likely than 0.5 %."""
 SLOWEST = 0.05
 """The share of calls above the 95th percentile."""
-HALF = 0.5 + 1e-9  # probabilities are sums of exponentials
+EVEN = 0.5 + 1e-9  # probabilities are sums of exponentials
 
 
 class Moments:
@@ -67,11 +67,11 @@ def is_slower(new: Latencies, old: Latencies, ratio: float) -> bool:
     both = Counter({bucket + by: count for bucket, count in old.buckets.items()}) + new.buckets
     slow = hits = 0
     for bucket in sorted(both, reverse=True):
-        if slow >= SLOWEST * both.total() and _likely(min(slow, new.count), slow, new, old) < HALF:
+        if slow >= SLOWEST * both.total() and _likely(min(slow, new.count), slow, new, old) < EVEN:
             break
         slow += both[bucket]
         hits += new.buckets[bucket]
-    return _likely(hits, slow, new, old) < HALF
+    return _likely(hits, slow, new, old) < EVEN
 
 
 def _likely(hits: int, slow: int, new: Latencies, old: Latencies) -> float:

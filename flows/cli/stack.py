@@ -12,7 +12,6 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.live import Live
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -126,10 +125,10 @@ def status(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([one.to_json() for one in statuses], indent=2))
         return
-    found = table(statuses)
-    wide = Measurement.get(Console(width=1000), Console(width=1000).options, found).maximum
-    console = Console()
-    Console(width=max(console.width, wide)).print(found, end="")  # a terminal folds lines; an ellipsis hides addresses
+    console, found = Console(), table(statuses)
+    wide = console.measure(found, options=console.options.update(max_width=1000)).maximum
+    console.width = max(console.width, wide)  # a terminal folds lines; an ellipsis would hide addresses
+    console.print(found, end="")
 
 
 @click.command()

@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ from flows.stack.control import Stack
 from registry.settings import Settings
 from serving import deploy, packaging, releases
 from serving.plans import NEVER, Plan
-from serving.traffic import Counts, Latencies, Of, Traffic
+from serving.traffic import Counts
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.databases import own_database
+from tests.serving.counted import latencies, wrote
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,8 @@ def test_status_shows_shares_calls_errors_and_latencies_by_role(
         plan = releases.change(
             MODEL, "canary", "a test", "a try", plan="canary", challenger=2, share=10, steps=[10, 50, 100]
         )
-        minute = datetime.now(UTC).replace(second=0, microsecond=0)
-        slow = Latencies()
-        for _ in range(12):
-            slow.add(250.0)
-        Traffic().write({Of(MODEL, 2, "canary", plan.revision, minute): Counts(14, 2, 1, latencies=slow)})
+        slow = latencies(*[250.0] * 12)
+        wrote(plan, 2, "canary", Counts(14, 2, 1, latencies=slow))
         assert _run(["release", MODEL, "status"]) == 0
     said = capsys.readouterr().out
     assert "version 2 of skin_segmentation gets 10 % of the requests, then 50 %, 100 %" in " ".join(said.split())

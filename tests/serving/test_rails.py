@@ -10,8 +10,9 @@ import pytest
 
 from serving.plans import Kind, Plan
 from serving.rails import Rails
-from serving.traffic import Counts, Of, Traffic
+from serving.traffic import Counts
 from tests.bundles import MODEL
+from tests.serving.counted import wrote
 
 CANARY = Plan(MODEL, "canary", 1, 2, share=50, revision=5 * 10**6)
 
@@ -21,9 +22,8 @@ def _broken(plan: Plan, new: Counts, old: Counts) -> set[str]:
     plan = replace(
         plan, since=datetime.now(UTC), revision=plan.revision + hash((plan.share, str(new), str(old))) % 10**6
     )
-    minute = plan.since.replace(second=0, microsecond=0)
     for (role, version), counts in zip(plan.roles().items(), (old, new), strict=True):
-        Traffic().write({Of(MODEL, version, role, plan.revision, minute): counts})
+        wrote(plan, version, role, counts)
     return {reason.rule for reason in Rails(plan).look() if not reason.passed}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,10 @@ import pytest
 from serving import deploy, rails, releases
 from serving.guard import Guard
 from serving.plans import Limits, Plan
-from serving.traffic import Counts, Of, Traffic
+from serving.traffic import Counts
 from tests.bundles import MODEL
 from tests.clusters import Cluster
+from tests.serving.counted import wrote
 from tests.serving.postgres.conftest import running, stopped, until
 
 
@@ -88,9 +88,8 @@ def test_a_canary_stays_as_it_is_over_an_outage_and_is_watched_again_afterwards(
     said = [record.getMessage().partition(":")[0] for record in of_the_guard]
     assert said == ["the database is away, the plans stay as they are", "the database is back"]
     assert not [record for record in of_the_guard if record.exc_info]
-    minute = datetime.now(UTC).replace(second=0, microsecond=0)
     for version, role, errors in ((1, "champion", 0), (2, "canary", 30)):
-        Traffic().write({Of(MODEL, version, role, plan.revision, minute): Counts(100, errors)})
+        wrote(plan, version, role, Counts(100, errors))
     guard.look()
     after = releases.plan(MODEL)
     assert after is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from pathlib import Path
@@ -71,13 +70,8 @@ def over(client: httpx.Client, place: str, ids: list[str]) -> list[dict[str, Any
 
 
 def test_a_task_goes_on_over_an_outage_and_may_end_in_one(
-    postgres: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    postgres: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # A library that configures logging in an earlier test of this process may have switched ours off.
-    logger = logging.getLogger("visionloop.tasks")
-    monkeypatch.setattr(logger, "disabled", False)
-    monkeypatch.setattr(logger, "handlers", [caplog.handler])
-    caplog.set_level(logging.WARNING, logger.name)
     spec, frames = catalog.get("object_detection"), 400
     bundle = make_detector_bundle(tmp_path / "bundle", spec, work=20)
     with answering(spec, bundle.path) as (place, _), httpx.Client(timeout=60) as client:
