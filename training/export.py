@@ -54,11 +54,11 @@ def to_int8(ir: Path, batches: Sequence[FloatArray], path: Path, leave: Sequence
     import openvino
 
     # It says twice that there is no GPU, and draws bars over ours.
-    for name in ("nncf", "torch.utils.cpp_extension"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     import nncf
 
-    nncf.set_log_level(logging.ERROR)
+    # Not nncf.set_log_level: that turns down its handlers too, which may be other people's (pytest's, for one).
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     model = openvino.Core().read_model(ir)
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where TensorFlow was imported first, torch says that it finds no CUDA
