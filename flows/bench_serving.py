@@ -54,13 +54,16 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=40, help="per way and round")
     options = parser.parse_args()
     ended_in_order()
-    models = options.models or [spec.name for spec in catalog.all_specs()]
-    failures = 0
-    for model in models:
-        print(f"\n## {model}\n", flush=True)
+    settings().apply_environment()
+    versions, failures = Versions(), 0
+    try:
+        chosen = [versions.get(model) for model in options.models or [spec.name for spec in catalog.all_specs()]]
+    except VisionloopError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    for version in chosen:
+        print(f"\n## {version.model}\n", flush=True)
         try:
-            versions = Versions()
-            version = versions.get(model)
             bundle = versions.fetch(version)
             ours = [sys.executable, "-m", "serving.bench", "--bundle", str(bundle.path)]
             ours += ["--rounds", str(options.rounds), "--calls", str(options.calls)]
