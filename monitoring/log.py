@@ -2,12 +2,12 @@
 
 `record` appends one JSON line to this process's segment in `var/spool` with a single `write` on an O_APPEND
 handle, so the line is safe as soon as the call returns, even from `kill -9` (not from a power cut: no fsync).
-A thread ships whole lines to the database in bulk. A segment is emptied only after the transaction that took its
-lines has committed, and a line shipped twice is ignored by its id: none is lost, none is doubled. While the
-database is away the lines wait on disk.
 
-Every process holds an exclusive `flock` on its segment. The kernel drops it when the process dies, however it
-dies; whoever gets the lock then adopts the segment, so exactly one process does.
+Every process holds an exclusive `flock` on its segment. A thread hands it over, by letting go of it, and goes on in
+a new one; the kernel does so when the process dies, however it dies. Whoever gets the lock then ships the segment
+(monitoring.shipping), so exactly one process does: the stack's keeper (flows.keeper), or where there is none this
+thread. A segment is removed only after the transaction that took its lines has committed, and a line shipped twice
+is ignored by its id: none is lost, none is doubled. While the database is away the lines wait on disk.
 """
 
 from __future__ import annotations
@@ -27,19 +27,17 @@ from pathlib import Path
 
 import orjson
 
-from monitoring import embedding, inputs, shipping
+from monitoring import embedding, inputs
+from monitoring.shipping import EVERY_S, Shipper, close_connection, folder, has_keeper
 from registry import database
 from registry.errors import StorageError
 from registry.media import FloatArray
-from registry.settings import settings
 
 logger = logging.getLogger("visionloop.log")
 
-EVERY_S = 0.25
-ADOPT_EVERY_S = 3.0
 PRUNE_EVERY_S = 60.0
-LONGEST_PAUSE_S = 5.0
 SEGMENT_BYTES = 16 * 2**20
+"""While nobody takes what was handed over, the next segment grows up to this."""
 WAITING_BODIES_BYTES = 128 * 2**20
 
 
@@ -88,12 +86,11 @@ class PredictionLog:
         self.name = name
         self.lost = 0
         self.inputs_dropped = 0
-        self._folder = settings().var / "spool"
         self._lock = threading.Lock()
         self._handle = -1
         self._path: Path | None = None
         self._size = 0
-        self._shipped = 0
+        self._handed: Path | None = None
         self._bodies: deque[tuple[Record, bytes]] = deque()
         self._bodies_bytes = 0
         self._stop = threading.Event()
@@ -101,12 +98,14 @@ class PredictionLog:
         self._warned: set[str] = set()
 
     def start(self) -> None:
-        """Opens the segment and starts shipping. Never raises for a full disk or a missing database."""
-        database.setup()
+        """Opens the segment and starts handing over. Never raises for a full disk or a missing database."""
+        shipper = None if has_keeper() else Shipper()
+        if shipper is not None:
+            database.setup()
         with self._lock:
             if self._handle < 0:
                 self._open()
-        self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(shipper,), name="prediction-log", daemon=True)
         self._thread.start()
 
     def record(self, record: Record, body: bytes | None = None) -> None:
@@ -122,38 +121,43 @@ class PredictionLog:
                 self._queue(record, body)
 
     def close(self, timeout_s: float = 10.0) -> None:
-        """Ships what is left. What cannot be shipped in time stays in the segment for another process to adopt."""
+        """Hands over what is left. What nobody ships in time waits in its segment."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout_s)
             if self._thread.is_alive():
                 return  # the thread still uses the segment; the kernel releases it with the process
-        with self._lock:
-            if self._handle >= 0:
-                if self._size == 0 and self._path is not None:
-                    self._path.unlink(missing_ok=True)
-                os.close(self._handle)
-                self._handle = -1
+        self._hand_over(last=True)
 
     @property
     def waiting(self) -> int:
         """Bytes on disk that are not in the database yet."""
-        return self._size - self._shipped
+        handed = 0
+        if self._handed is not None:
+            with suppress(FileNotFoundError):
+                handed = self._handed.stat().st_size
+        return self._size + handed
 
     # The hot path; the caller holds the lock.
 
     def _open(self) -> None:
-        path = self._folder / f"{self.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
+        made = self._make()
+        if made is not None:
+            (self._handle, self._path), self._size = made, 0
+
+    def _make(self) -> tuple[int, Path] | None:
+        """A new segment that this process holds."""
+        path = folder() / f"{self.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
         draft = path.with_suffix(".new")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            folder().mkdir(parents=True, exist_ok=True)
             handle = os.open(draft, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
             fcntl.flock(handle, fcntl.LOCK_EX)  # nobody else knows the name yet, so this cannot wait
             draft.rename(path)  # only now can another process see it, and it is locked
         except OSError as error:
-            self._warn("segment", "no segment can be opened in %s: %s", self._folder, error)
-            return
-        self._handle, self._path, self._size, self._shipped = handle, path, 0, 0
+            self._warn("segment", "no segment can be opened in %s: %s", folder(), error)
+            return None
+        return handle, path
 
     def _write(self, line: bytes) -> bool:
         if self._handle < 0:
@@ -188,31 +192,24 @@ class PredictionLog:
 
     # The background thread.
 
-    def _run(self) -> None:
-        pause, adopt_at, prune_at = EVERY_S, 0.0, time.monotonic() + 5.0
+    def _run(self, shipper: Shipper | None) -> None:
+        prune_at = time.monotonic() + 5.0
         while True:
-            stopping = self._stop.wait(pause)
+            stopping = self._stop.wait(shipper.pause_s if shipper else EVERY_S)
             self._keep_bodies()
-            try:
-                self._ship_own()
-                if time.monotonic() >= adopt_at and not stopping:
-                    self._adopt()
-                    adopt_at = time.monotonic() + ADOPT_EVERY_S
-                if "database" in self._warned:
-                    self._warned.discard("database")
-                    logger.warning("the database is back: what waited is shipped")
-                pause = EVERY_S
-            except Exception as error:  # whatever the database does, the lines wait and the thread lives
-                self._warn("database", "the database is away, predictions wait in %s: %s", self._folder, error)
-                shipping.close_connection()
-                pause = min(pause * 2, LONGEST_PAUSE_S)
+            self._hand_over(last=stopping)
+            if shipper is None:
+                if stopping:
+                    return
+                continue
+            shipper.look()
+            if stopping:
+                close_connection()
+                return
             if time.monotonic() >= prune_at:
                 prune_at = time.monotonic() + PRUNE_EVERY_S
                 with suppress(OSError):
                     inputs.prune(every_s=0.9 * PRUNE_EVERY_S)
-            if stopping:
-                shipping.close_connection()
-                return
 
     def _keep_bodies(self) -> None:
         while self._bodies:
@@ -226,23 +223,20 @@ class PredictionLog:
                 self._bodies.popleft()
                 self._bodies_bytes -= len(body)
 
-    def _ship_own(self) -> None:
-        if self._handle < 0 or self._size == 0:
-            return
-        self._shipped = shipping.ship(self._handle, self._shipped, self._size)
+    def _hand_over(self, last: bool = False) -> None:
+        """Lets go of the segment if there is something in it and the one before was taken; goes on in a new one."""
+        if not last:
+            untaken = self._handed is not None and self._handed.exists()
+            if self._size == 0 or (untaken and self._size < SEGMENT_BYTES):
+                return
+        fresh = None if last else self._make()
+        if fresh is None and not last:
+            return  # the disk is full; the old one may still have room
         with self._lock:
-            if self._shipped == self._size:
-                os.ftruncate(self._handle, 0)
-                self._shipped = self._size = 0
-                return
-            if self._shipped < SEGMENT_BYTES:
-                return
-            # Lines never stop coming: go on in a new segment, and leave the old one to `_adopt`.
-            os.close(self._handle)
-            self._handle, self._path = -1, None
-            self._open()
-
-    def _adopt(self) -> None:
-        for path in sorted(self._folder.glob("*.jsonl")):
-            if path != self._path:
-                shipping.adopt(path)
+            old, size, path = self._handle, self._size, self._path
+            (self._handle, self._path), self._size = fresh or (-1, None), 0
+            self._handed = path if size else self._handed
+        if old >= 0:
+            if size == 0 and path is not None:
+                path.unlink(missing_ok=True)
+            os.close(old)  # and with it the lock

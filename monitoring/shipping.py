@@ -20,8 +20,50 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("visionloop.log")
 
+KEEPER = "_VISIONLOOP_KEEPER"
+"""Set, to anything, in the environment of processes beside which a keeper ships (flows.keeper). No setting: services
+that were packaged before there was one would refuse it."""
+EVERY_S = 0.25
+LONGEST_PAUSE_S = 5.0
 CHUNK_BYTES = 4 * 2**20
 ROWS = 500
+
+
+class Shipper:
+    """Brings segments that nobody holds into the database; belongs to one thread.
+
+    Attributes:
+        pause_s: how long to wait until the next `look`; longer while the database is away.
+    """
+
+    def __init__(self) -> None:
+        self.pause_s = EVERY_S
+        self._away = False
+
+    def look(self) -> None:
+        """Ships all there is. Whatever the database does, the lines wait and the caller lives."""
+        try:
+            for path in sorted(folder().glob("*.jsonl")):
+                adopt(path)
+        except Exception as error:
+            if not self._away:
+                logger.warning("the database is away, predictions wait in %s: %s", folder(), error)
+            self._away, self.pause_s = True, min(2 * self.pause_s, LONGEST_PAUSE_S)
+            close_connection()
+            return
+        if self._away:
+            logger.warning("the database is back: what waited is shipped")
+        self._away, self.pause_s = False, EVERY_S
+
+
+def has_keeper() -> bool:
+    """Whether another process ships, and removes what is too old."""
+    return bool(os.environ.get(KEEPER))
+
+
+def folder() -> Path:
+    """Where segments lie."""
+    return settings().var / "spool"
 
 
 def adopt(path: Path) -> None:
@@ -95,7 +137,7 @@ def _row(line: bytes) -> Prediction:
 
 
 def _set_aside(line: bytes, error: Exception) -> None:
-    path = settings().var / "spool" / "rejected.txt"
+    path = folder() / "rejected.txt"
     logger.warning("a line of the prediction log is not a record (%s); it is kept in %s", error, path)
     with suppress(OSError), path.open("ab") as out:
         out.write(line.rstrip(b"\n") + b"\n")

@@ -21,7 +21,7 @@ import numpy as np
 from registry.bundle import Bundle
 from registry.media import FloatArray, Prediction
 from registry.predictor import Predictor
-from registry.runtime import default_threads, open_session
+from registry.runtime import Session, default_threads, open_session
 
 Outputs = dict[str, FloatArray]
 Network = Callable[[FloatArray], Outputs]
@@ -193,17 +193,18 @@ class BatchingPredictor(Predictor):
     def _either(self, batch: FloatArray) -> Outputs:
         return self._own(batch) if time.monotonic() < self._several_until else self._together(batch)
 
-    def choose(self) -> bool:
-        """Finds out, on this machine, what is quicker for several callers; returns whether it is a core for each.
+    def core_for_each(self) -> Session:
+        """The network as several callers may get it: compiled for a core each."""
+        manifest = self.bundle.manifest
+        path = self.bundle.path / manifest.network
+        return open_session(path, manifest.engine, manifest.numerics, self.cores, side_by_side=True)
+
+    def choose(self, own: Session) -> bool:
+        """Finds out, on this machine, what is quicker for several callers; returns whether it is `core_for_each`.
 
         Call it before there are any: beside them it would measure Python's lock.
         """
-        if self.cores == 1:
-            return False
-        manifest = self.bundle.manifest
-        path = self.bundle.path / manifest.network
-        own = open_session(path, manifest.engine, manifest.numerics, self.cores, side_by_side=True)
-        if self._wins(own):
+        if self.cores > 1 and self._wins(own):
             self._own = own
         return self._own is own
 

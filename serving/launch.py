@@ -43,6 +43,7 @@ def main(folder: Path) -> None:
         port=options.port,
         log_config=None,
         access_log=False,  # the prediction log has every request
+        ws="none",  # there are none, and what speaks them takes time to load
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=DRAIN_S,

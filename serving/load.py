@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from monitoring.shipping import KEEPER
 from registry.errors import MissingService
 from serving.deploy import free_port
 from serving.packaging import bento_folder, serve_command, serve_environment
@@ -73,7 +74,8 @@ def _answers(port: int, path: str) -> bool:
 def running_service(tag: str) -> Iterator[tuple[int, float]]:
     """A Bento's service: its port, and seconds from the start of its process to its first answer."""
     port, began = free_port(), time.perf_counter()
-    with running(serve_command(tag, port), port, "/readyz", serve_environment()):
+    # As under the supervisor, whose keeper brings the log into the database.
+    with running(serve_command(tag, port), port, "/readyz", {**serve_environment(), KEEPER: "there"}):
         sample = bento_folder(tag) / "src" / "bundle" / "samples"
         body = next(sample.glob("*/input")).read_bytes()
         callers(port, "/predict")()(body)

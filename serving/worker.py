@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -190,12 +191,14 @@ class Worker:
                 settings().max_voxels,
                 ran=lambda size: self.on_batch(size),
             )
-            count = predictor.check_golden()
-            # This and the database's layer before it is ready: beside them a canary's first requests took a second.
-            if predictor.choose():
-                self._narrow()
+            # All of it before it is ready: beside it a canary's first requests took a second.
+            with ThreadPoolExecutor(1) as beside:
+                own = beside.submit(predictor.core_for_each)
+                count = predictor.check_golden()
+                if predictor.choose(own.result()):
+                    self._narrow()
             log = PredictionLog(f"{self.served.model}-{self.served.version}")
-            log.start()  # which loads the database's ORM
+            log.start()
         except Exception as error:
             self._on_failure(error)
             return

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from monitoring.shipping import KEEPER
 from registry.bundle import Bundle
 from registry.settings import QUIET, settings
 from tests.bundles import MODEL, make_tiny_bundle
@@ -24,6 +25,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 os.environ.update(QUIET)
 for name in [name for name in os.environ if name.startswith("VISIONLOOP_")]:
     del os.environ[name]
+os.environ.pop(KEEPER, None)
 
 
 with contextlib.suppress(ImportError):

@@ -9,6 +9,7 @@ from flows.stack.process import ProcessSpec
 from registry.errors import NotFound
 from registry.settings import Settings
 
+KEEPER = "keeper"
 HOME = "home"
 """The story page; the supervisor serves it itself, so that it answers first."""
 
@@ -35,7 +36,7 @@ def chosen(settings: Settings, only: Sequence[str]) -> list[ProcessSpec]:
 
 def specs(settings: Settings) -> list[ProcessSpec]:
     """The processes that `up` starts, beside home."""
-    found = [_router(settings)]
+    found = [_router(settings), _keeper()]
     if not settings.mlflow_uri:
         found.append(_mlflow(settings))
     if not settings.prefect_api_url:
@@ -114,6 +115,11 @@ def _worker(settings: Settings) -> ProcessSpec:
 def _releases() -> ProcessSpec:
     """Starts the services of the live releases again, then ends."""
     return ProcessSpec("releases", (sys.executable, "-m", "flows.stack.services"), requires=("router",), restart=False)
+
+
+def _keeper() -> ProcessSpec:
+    """Needs nobody, and nobody waits for it: what it takes lies on disk."""
+    return ProcessSpec(KEEPER, (sys.executable, "-m", "flows.keeper"))
 
 
 def _guard() -> ProcessSpec:

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 from flows.stack import layout, orphans
 from flows.stack.process import ProcessSpec, ProcessStatus
 from flows.stack.supervised import Supervised
+from monitoring.shipping import KEEPER
 from registry.errors import MissingService, NotFound, VisionloopError
 from registry.settings import Settings, settings
 
@@ -46,7 +47,10 @@ class Supervisor:
         self._http = httpx.AsyncClient(follow_redirects=True, trust_env=False)
 
     def bring_up(self, only: Sequence[str]) -> None:
-        for spec in layout.chosen(self.config, only):
+        wanted = layout.chosen(self.config, only)
+        if layout.KEEPER in (spec.name for spec in wanted):
+            os.environ[KEEPER] = layout.KEEPER  # for services, which then leave its work to it
+        for spec in wanted:
             self._processes[spec.name] = Supervised(spec, self.config, self._http)
         for process in self._processes.values():
             process.start([self._processes[name] for name in process.spec.requires if name in self._processes])

@@ -118,22 +118,23 @@ class Tasks:
 
     async def _in_database(self, work: Callable[[], _T]) -> _T:
         """Raises MissingService when the database is away."""
-        from django.db import DatabaseError, InterfaceError
 
         def renewed() -> _T:
-            database.renew()
-            return work()
+            from django.db import DatabaseError, InterfaceError  # the first time it takes too long for the event loop
 
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._database, renewed)
-        except (DatabaseError, InterfaceError) as error:
-            raise MissingService(
-                "the database of tasks does not answer", expected="a database", mend="try again in a moment"
-            ) from error
-        except FileNotFoundError as error:
-            raise Refused(
-                "the result is gone", expected="a task within retention_days", mend="submit it again"
-            ) from error
+            try:
+                database.renew()
+                return work()
+            except (DatabaseError, InterfaceError) as error:
+                raise MissingService(
+                    "the database of tasks does not answer", expected="a database", mend="try again in a moment"
+                ) from error
+            except FileNotFoundError as error:
+                raise Refused(
+                    "the result is gone", expected="a task within retention_days", mend="submit it again"
+                ) from error
+
+        return await asyncio.get_running_loop().run_in_executor(self._database, renewed)
 
 
 def _told(task: Task) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
+from monitoring.shipping import has_keeper
 from registry.errors import BadInput
 from registry.parts import Told
 from serving.negotiation import Wanted
@@ -69,6 +70,10 @@ class Runner:
         return self._stop.is_set() or self._worker.draining
 
     def _run(self) -> None:
+        if has_keeper():  # who removes what is too old
+            signs = store.Signs()
+            while not self._leaves() and not signs():
+                self._stop.wait(EVERY_S)
         prune_at, away = 0.0, False
         while not self._leaves():
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -29,6 +30,8 @@ GIB = 1 << 30
 FREE = GIB
 """Bytes that inputs leave free on the disk: others write there, too, often the database."""
 CALLER_LENGTH = 128
+COARSE_NS = 2_000_000_000
+"""Times of files are no finer than this, on any file system."""
 _ID = re.compile("[0-9a-f]{32}")
 OVER = ("done", "failed", "cancelled")
 
@@ -40,6 +43,28 @@ def folder(identity: str) -> Path:
 def result_file(identity: str, owner: str) -> Path:
     """One that lost its task while it slept must not write over the result of the one that took over."""
     return folder(identity) / f"result-{owner}"
+
+
+class Signs:
+    """Whether there may be tasks to work on, told from files: a service without any needs no database, whose layer
+    takes longer to load than a small network."""
+
+    def __init__(self) -> None:
+        self._seen: int | None = None
+
+    def __call__(self) -> bool:
+        """True when inputs have come since the first call, or at the first one where some are left."""
+        root = folder("")
+        try:
+            changed = root.stat().st_mtime_ns
+        except FileNotFoundError:
+            changed = 0
+        if self._seen is not None:
+            return changed != self._seen
+        self._seen = changed
+        if time.time_ns() - changed < COARSE_NS:  # the next change might get the same time
+            return True
+        return changed > 0 and any(next(one.glob("result-*"), None) is None for one in root.iterdir())
 
 
 def submit(

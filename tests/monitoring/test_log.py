@@ -17,6 +17,8 @@ import pytest
 
 from monitoring import embedding, inputs
 from monitoring.log import PredictionLog
+from monitoring.shipping import KEEPER, Shipper
+from registry.settings import settings
 from tests.monitoring.conftest import make_record
 
 WRITER = """
@@ -183,27 +185,33 @@ def test_a_full_disk_costs_the_line_and_not_the_prediction(
     assert count() == 2
 
 
-def test_lines_never_stopping_go_on_in_a_new_segment(
+def test_segments_wait_for_a_keeper_and_do_not_become_many(
     operational: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("monitoring.log.SEGMENT_BYTES", 0)
+    monkeypatch.setenv(KEEPER, "there")
+    monkeypatch.setattr("monitoring.log.SEGMENT_BYTES", 20_000)
     log = PredictionLog("service")
-    log._open()
-    first = log._path
-    for _ in range(10):
-        log.record(make_record())
-    log._size += 1  # as if a line came while the others were being shipped
-    log._ship_own()
-    assert log._path != first
-    log.record(make_record())
     log.start()
+    ids = set()
+    for _ in range(20):  # of some 2.6 kB, over four rounds of handing over
+        ids.add((record := make_record()).id)
+        log.record(record)
+        time.sleep(0.05)
+    assert count() == 0
+    assert log.waiting > 0
+    assert 2 <= len(spool(home)) <= 4  # the first, those that were full, and the one that is written into
+    Shipper().look()
+    assert count() > 0
     log.close()
-    wait_for(lambda: count() == 11)
+    Shipper().look()
+    assert count() == 20
+    assert spool(home) == []
+    from monitoring.models import Prediction
+
+    assert set(Prediction.objects.values_list("id", flat=True)) == ids
 
 
 def test_retention_by_age_and_by_room(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from registry.settings import settings
-
     monkeypatch.setenv("VISIONLOOP_RETENTION_MB", "1")
     settings.cache_clear()
     now = time.time()
@@ -238,8 +246,6 @@ def test_the_inputs_are_looked_through_once_a_while_for_all_services(home: Path)
 
 
 def test_no_retention_keeps_no_input(operational: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from registry.settings import settings
-
     monkeypatch.setenv("VISIONLOOP_RETENTION_DAYS", "0")
     settings.cache_clear()
     log = PredictionLog("service")

@@ -142,7 +142,7 @@ def test_several_callers_get_whichever_way_is_quicker(
         batching, "seconds_each", lambda network, at_once, batch: 1.0 if (at_once > 1) is batches_win else 0.5
     )
     plain, shared = Predictor(bundle), BatchingPredictor(bundle, 2, ran=sizes.append)
-    assert shared.choose() is not batches_win
+    assert shared.choose(shared.core_for_each()) is not batches_win
     pictures = [to_jpeg(scene(n, 160, 120)) for n in range(60)]
     expected = [plain(body).result.to_json() for body in pictures]
     assert shared(pictures[0]).result.to_json() == expected[0]
@@ -156,11 +156,9 @@ def test_the_quicker_way_is_found_by_measuring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: Timed, wins: bool
 ) -> None:
     bundle = make_detector_bundle(tmp_path / "bundle", catalog.get("object_detection"), work=4)
-    assert BatchingPredictor(bundle, 1).choose() is False  # one core has nothing side by side
-    networks = iter([Timed(0.02, 0.002), own])  # batches of 8: 4.5 ms each
-    monkeypatch.setattr(batching, "open_session", lambda *_, **__: next(networks))
-    monkeypatch.setattr(predictor, "open_session", lambda *_: next(networks))
-    assert BatchingPredictor(bundle, 2).choose() is wins
+    assert BatchingPredictor(bundle, 1).choose(own) is False  # one core has nothing side by side
+    monkeypatch.setattr(predictor, "open_session", lambda *_: Timed(0.02, 0.002))  # batches of 8: 4.5 ms each
+    assert BatchingPredictor(bundle, 2).choose(own) is wins
 
 
 @pytest.mark.parametrize("callers", [1, 8])

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from monitoring.shipping import KEEPER
 from registry import catalog
 from registry.closure import project_folder
 from registry.settings import settings
@@ -23,6 +24,7 @@ from registry.vision.picture import to_jpeg
 from serving import deploy, packaging
 from serving.server import LEAVING_S
 from serving.tasks import store
+from serving.tasks.runner import EVERY_S
 from tests.clips import make_clip, scene
 from tests.detector_bundle import make_detector_bundle
 from tests.serving.conftest import Numbered, Processes, Running
@@ -264,24 +266,30 @@ def tag(project: Path) -> str:
     return packaging.package(Numbered(MODEL, 5), make_detector_bundle(project / "mortal", catalog.get(MODEL), work=12))
 
 
+def _own_database(var: Path, **changed: str) -> dict[str, str]:
+    """The environment of services with a database of their own: others of the model would rightly take tasks over."""
+    env = {**packaging.serve_environment(), "VISIONLOOP_VAR": str(var), **changed}
+    migrate = [sys.executable, "-c", "from registry import database; database.migrate()"]
+    subprocess.run(migrate, env=env, cwd=project_folder(), check=True)
+    return env
+
+
+def _start(processes: Processes, name: str, tag: str, env: dict[str, str]) -> Running:
+    port = deploy.free_port()
+    return processes.start(name, packaging.serve_command(tag, port), env, f"http://127.0.0.1:{port}/readyz")
+
+
 @pytest.mark.parametrize(("ended", "left"), [(signal.SIGKILL, ("running", 1)), (signal.SIGTERM, ("queued", 0))])
 def test_a_task_survives_the_end_of_its_service(
     tag: str, processes: Processes, tmp_path: Path, ended: signal.Signals, left: tuple[str, int]
 ) -> None:
-    # A database of its own: other services of the model would rightly take the task over first.
-    env = packaging.serve_environment() | {"VISIONLOOP_VAR": str(tmp_path / "var")}
-    migrate = [sys.executable, "-c", "from registry import database; database.migrate()"]
-    subprocess.run(migrate, env=env, cwd=project_folder(), check=True)
-
-    def start(name: str) -> Running:
-        port = deploy.free_port()
-        return processes.start(name, packaging.serve_command(tag, port), env, f"http://127.0.0.1:{port}/readyz")
+    env = _own_database(tmp_path / "var")
 
     def rows(query: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(tmp_path / "var" / "visionloop.db")) as database:
             return database.execute(query).fetchall()
 
-    first = start("mortal-1")
+    first = _start(processes, "mortal-1", tag, env)
     with httpx.Client(base_url=first.url, timeout=60) as client:
         identity = client.post("/tasks", content=make_clip(3 * FRAMES, (96, 64))).json()["id"]
         until(client, identity, lambda task: task["done"] > 0)
@@ -295,10 +303,38 @@ def test_a_task_survives_the_end_of_its_service(
     assert rows("SELECT state, attempts FROM tasks_task") == [left]
     if ended == signal.SIGTERM:
         assert rows("SELECT outcome, status FROM monitoring_prediction") == [("Lost", 499)]
-    second = start("mortal-2")
+    second = _start(processes, "mortal-2", tag, env)
     with httpx.Client(base_url=second.url, timeout=60) as client:
         task = until(client, identity, is_over)
         assert (task["state"], task["attempts"]) == ("done", left[1] + 1)
         found = client.get(f"/tasks/{identity}/result").json()
     assert found["frames"] == 3 * FRAMES
     processes.stop("mortal-2")
+
+
+def test_beside_a_keeper_a_service_loads_the_database_for_tasks_only(
+    tag: str, processes: Processes, tmp_path: Path
+) -> None:
+    env = _own_database(tmp_path / "var", **{KEEPER: "there"})
+
+    def has_database(service: Running) -> bool:
+        return "_sqlite3" in Path(f"/proc/{service.pid}/maps").read_text()
+
+    first = _start(processes, "frugal-1", tag, env)
+    with httpx.Client(base_url=first.url, timeout=60) as client:
+        assert client.post("/predict", content=PICTURE).status_code == 200
+        time.sleep(2 * EVERY_S)
+        assert not has_database(first)
+        identity = client.post("/tasks", content=make_clip(FRAMES, (96, 64))).json()["id"]
+        until(client, identity, lambda task: task["done"] > 0)
+        assert has_database(first)
+    os.kill(first.pid, signal.SIGKILL)
+    first.process.wait(30)
+    second = _start(processes, "frugal-2", tag, env)  # which sees that something was left
+    with httpx.Client(base_url=second.url, timeout=60) as client:
+        assert until(client, identity, is_over)["state"] == "done"
+    processes.stop("frugal-2")
+    third = _start(processes, "frugal-3", tag, env)
+    time.sleep(2 * EVERY_S)
+    assert not has_database(third), "what is done is no task to work on"
+    processes.stop("frugal-3")

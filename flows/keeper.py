@@ -1,0 +1,58 @@
+"""`python -m flows.keeper`: brings what services logged from disk into the database, and removes what is too old.
+
+One for all services of a machine, which so have nothing to do but to answer (docs/decisions/0026-a-keeper.md); the
+supervisor keeps it running. While it is away lines wait on disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from contextlib import suppress
+
+from monitoring import inputs
+from monitoring.shipping import EVERY_S, Shipper, folder
+from registry import database
+from registry.settings import settings
+from serving.tasks import store
+
+PRUNE_EVERY_S = 60.0
+LEAVING_S = 5.0
+"""Services that end at the same time hand over their last lines meanwhile; what comes later waits for the next one."""
+
+logger = logging.getLogger("visionloop.keeper")
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    settings().apply_environment()
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    database.wait_until_migrated(ended)
+    shipper, prune_at = Shipper(), 0.0
+    while not ended.wait(shipper.pause_s):
+        shipper.look()
+        if time.monotonic() >= prune_at:
+            prune_at = time.monotonic() + PRUNE_EVERY_S
+            prune()
+    leave_by = time.monotonic() + LEAVING_S
+    shipper.look()
+    while next(folder().glob("*.jsonl"), None) is not None and time.monotonic() < leave_by:
+        time.sleep(EVERY_S)
+        shipper.look()
+
+
+def prune() -> None:
+    """Removes inputs of predictions, and tasks, that are older than the settings keep them."""
+    with suppress(OSError):
+        inputs.prune(every_s=0.9 * PRUNE_EVERY_S)
+    try:
+        store.prune()
+    except Exception as error:  # the database's troubles pass
+        logger.info("tasks are not looked through: %s", error)
+
+
+if __name__ == "__main__":
+    main()
