@@ -4,6 +4,7 @@ ask."""
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import statistics
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from monitoring.shipping import KEEPER
@@ -45,8 +46,10 @@ def run_to_end(argv: list[str], env: Mapping[str, str] | None = None) -> int:
 
 @contextmanager
 def running(argv: list[str], port: int, ready: str, env: dict[str, str] | None = None) -> Iterator[int]:
-    """A process that answers 200 at the path `ready` of `port`; ended with the block. Raises MissingService."""
-    process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """A process that answers 200 at the path `ready` of `port`; ended with the block, and what it has started with it
+    (LitServe leaves a process behind). Raises MissingService."""
+    null = subprocess.DEVNULL
+    process = subprocess.Popen(argv, env=env, stdout=null, stderr=null, process_group=0)
     try:
         end = time.monotonic() + START_S
         while not _answers(port, ready):
@@ -57,6 +60,8 @@ def running(argv: list[str], port: int, ready: str, env: dict[str, str] | None =
     finally:
         process.terminate()
         process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _answers(port: int, path: str) -> bool:

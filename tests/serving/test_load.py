@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ import psutil
 
 from registry.bundle import Bundle
 from registry.settings import settings
+from serving.deploy import free_port
+from serving.load import running
 from tests.serving.conftest import PROJECT
 
 
@@ -46,3 +49,22 @@ def test_a_measurement_that_is_ended_leaves_no_process_behind(project: Path, tin
         for one in _all_below(bench.pid) if bench.poll() is None else []:
             one.kill()
         bench.kill()
+
+
+PARENT = """
+import subprocess, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Answer(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300) # left behind"])
+HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
+"""
+
+
+def test_what_a_process_has_started_ends_with_it() -> None:
+    with running([sys.executable, "-c", PARENT, str(port := free_port())], port, "/"):
+        (child,) = (one for one in _all_below(os.getpid()) if _command(one).endswith("# left behind"))
+    _, alive = psutil.wait_procs([child], timeout=10)
+    assert alive == []
