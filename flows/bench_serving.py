@@ -19,7 +19,7 @@ from pathlib import Path
 from flows import rivals
 from registry import catalog
 from registry.bundle import Bundle
-from registry.errors import VisionloopError
+from registry.errors import MissingService, VisionloopError
 from registry.settings import settings
 from registry.versions import Version, Versions
 from serving.deploy import free_port
@@ -56,11 +56,15 @@ def main() -> int:
     ended_in_order()
     settings().apply_environment()
     versions, failures = Versions(), 0
-    try:
-        chosen = [versions.get(model) for model in options.models or [spec.name for spec in catalog.all_specs()]]
-    except VisionloopError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return error.exit_code
+    chosen = []
+    for model in options.models or [spec.name for spec in catalog.all_specs()]:
+        try:
+            chosen.append(versions.get(model))
+        except VisionloopError as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            failures += 1
+            if isinstance(error, MissingService):  # MLflow: the others would say the same
+                return error.exit_code
     for version in chosen:
         print(f"\n## {version.model}\n", flush=True)
         try:

@@ -6,29 +6,22 @@ takes seconds to import and memory to hold, and changes are rare.
 
 from __future__ import annotations
 
-import logging
-import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 from flows.stack.control import Stack
-from registry import database
 from registry.errors import VisionloopError
 from registry.settings import settings
 from serving.guard import Guard
 from serving.plans import Plan
+from serving.standing import begin
 
 EVERY_S = 1.0
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    settings().apply_environment()
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    database.wait_until_migrated(ended)
+    ended = begin()
     guard = Guard(Stack(), told=remember)
     while not ended.wait(EVERY_S):
         guard.look()

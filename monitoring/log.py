@@ -5,7 +5,7 @@ handle, so the line is safe as soon as the call returns, even from `kill -9` (no
 
 Every process holds an exclusive `flock` on its segment. A thread hands it over, by letting go of it, and goes on in
 a new one; the kernel does so when the process dies, however it dies. Whoever gets the lock then ships the segment
-(monitoring.shipping), so exactly one process does: the stack's keeper (flows.keeper), or where there is none this
+(monitoring.shipping), so exactly one process does: the stack's keeper, or where there is none this
 thread. A segment is removed only after the transaction that took its lines has committed, and a line shipped twice
 is ignored by its id: none is lost, none is doubled. While the database is away the lines wait on disk.
 """

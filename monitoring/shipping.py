@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("visionloop.log")
 
 KEEPER = "_VISIONLOOP_KEEPER"
-"""Set, to anything, in the environment of processes beside which a keeper ships (flows.keeper). No setting: services
+"""Set, to anything, in the environment of processes beside which a keeper ships. No setting: services
 that were packaged before there was one would refuse it."""
 EVERY_S = 0.25
 LONGEST_PAUSE_S = 5.0

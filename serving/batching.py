@@ -194,7 +194,9 @@ class BatchingPredictor(Predictor):
         return self._own(batch) if time.monotonic() < self._several_until else self._together(batch)
 
     def core_for_each(self) -> Session:
-        """The network as several callers may get it: compiled for a core each."""
+        """The network as several callers may get it: compiled for a core each. On one core it is that there is."""
+        if self.cores == 1:
+            return self._together
         manifest = self.bundle.manifest
         path = self.bundle.path / manifest.network
         return open_session(path, manifest.engine, manifest.numerics, self.cores, side_by_side=True)

@@ -124,7 +124,7 @@ def measure(bundle: Bundle, rounds: int, calls: int) -> str:
     batching = BatchingPredictor(bundle, settings().threads)
     path = f"/v1/models/{version.model}/predict"
     with ExitStack() as stack:
-        keeper = stack.enter_context(subprocess.Popen([sys.executable, "-m", "flows.keeper"]))
+        keeper = stack.enter_context(subprocess.Popen([sys.executable, "-m", "serving.keeper"]))
         stack.callback(keeper.terminate)
         service, _ = stack.enter_context(running_service(tag))
         echo = stack.enter_context(running([sys.executable, "-c", ECHO.format(port=(port := free_port()))], port, "/"))

@@ -119,7 +119,7 @@ def _releases() -> ProcessSpec:
 
 def _keeper() -> ProcessSpec:
     """Needs nobody, and nobody waits for it: what it takes lies on disk."""
-    return ProcessSpec(KEEPER, (sys.executable, "-m", "flows.keeper"))
+    return ProcessSpec(KEEPER, (sys.executable, "-m", "serving.keeper"))
 
 
 def _guard() -> ProcessSpec:

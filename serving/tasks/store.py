@@ -31,7 +31,7 @@ FREE = GIB
 """Bytes that inputs leave free on the disk: others write there, too, often the database."""
 CALLER_LENGTH = 128
 COARSE_NS = 2_000_000_000
-"""Times of files are no finer than this, on any file system."""
+"""Times of files are no coarser than this, on any file system."""
 _ID = re.compile("[0-9a-f]{32}")
 OVER = ("done", "failed", "cancelled")
 

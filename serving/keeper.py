@@ -1,4 +1,4 @@
-"""`python -m flows.keeper`: brings what services logged from disk into the database, and removes what is too old.
+"""`python -m serving.keeper`: brings what services logged from disk into the database, and removes what is too old.
 
 One for all services of a machine, which so have nothing to do but to answer (docs/decisions/0026-a-keeper.md); the
 supervisor keeps it running. While it is away lines wait on disk.
@@ -7,15 +7,12 @@ supervisor keeps it running. While it is away lines wait on disk.
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 import time
 from contextlib import suppress
 
 from monitoring import inputs
 from monitoring.shipping import EVERY_S, Shipper, folder
-from registry import database
-from registry.settings import settings
+from serving.standing import begin
 from serving.tasks import store
 
 PRUNE_EVERY_S = 60.0
@@ -26,11 +23,7 @@ logger = logging.getLogger("visionloop.keeper")
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    settings().apply_environment()
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    database.wait_until_migrated(ended)
+    ended = begin()
     shipper, prune_at = Shipper(), 0.0
     while not ended.wait(shipper.pause_s):
         shipper.look()
