@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -54,6 +55,8 @@ class ModelSpec:
         weights: sources of pretrained weights in the order they are tried; empty: from scratch.
         caution: what it must not be used for, shown on its pages.
         embeds: what an embedding of it describes, where that is of use by itself; empty: no `/embed` is offered.
+        parameters: keys of its own that `train` in params.yaml may have, each with what it means; the keys that every
+            model has are in `training/parameters.py`.
     """
 
     name: str
@@ -70,6 +73,7 @@ class ModelSpec:
     caution: str = ""
     embeds: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     def classes_of(self, root: Path) -> tuple[str, ...]:
         """The classes of the data set at `root`: its own, where the data may bring some (`data.classes(root)`)."""

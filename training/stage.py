@@ -9,65 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any
 
 from registry import catalog
 from registry.bundle import Bundle, open_bundle
-from registry.errors import NotFound, SettingsError
+from registry.errors import NotFound
 from registry.media import Case
 from registry.settings import Settings, settings
 from registry.spec import ModelSpec
+from training.parameters import Compression, Evaluating, Recipe, parse, read_params
 
-Parsed = TypeVar("Parsed", bound=BaseModel)
 CODE = ("--", ".", ":!dvc.lock", ":!*.dvc")  # what the loop itself writes does not make the code another
-SECTIONS = ("data", "train", "retrain", "compress", "evaluate")
-
-
-class Recipe(BaseModel):
-    """What an engine reads of `train` (or of `retrain` or `compress`, laid over it). Other keys are the model's own.
-
-    Attributes:
-        warm_up: share of the steps in which the learning rate rises.
-        patience: epochs without a better validation metric before training stops.
-        max_seconds: wall time of the loop; epochs that would not fit are not planned.
-        average: share of the weights that training began with in those it ends with; for fine-tuning a champion.
-        keep_statistics: batch norm goes on with the means and variances it has. Those of a mix of old and shifted
-            inputs fit neither; with a quarter of shifted pictures fruit_features forgot twice as much.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    epochs: int = Field(gt=0)
-    batch: int = Field(gt=0)
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    warm_up: float = Field(0.1, ge=0, lt=1)
-    patience: int = Field(6, gt=0)
-    seed: int = 7
-    max_seconds: float = Field(gt=0)
-    average: float = Field(0.0, ge=0, lt=1)
-    keep_statistics: bool = False
-
-
-class Compression(BaseModel):
-    """What `compress` adds to a recipe."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    sparsity: float = Field(0.5, ge=0, lt=1)
-    calibration: int = Field(32, gt=0)
-    rounds: int = Field(7, gt=0)
-
-
-class Evaluating(BaseModel):
-    """The section `evaluate`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    bootstrap: int = Field(1000, ge=100)
-    samples: int = Field(3, gt=0)
 
 
 @dataclass(frozen=True)
@@ -175,49 +127,6 @@ def open_stage(model: str) -> Stage:
     parse(Compression, model, "compress", sections["compress"])
     parse(Evaluating, model, "evaluate", sections["evaluate"])
     return stage
-
-
-def read_params(path: Path, model: str) -> dict[str, Mapping[str, Any]]:
-    """The model's sections of params.yaml; a section that is not there is empty."""
-    import yaml
-
-    try:
-        everything = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise SettingsError(
-            f"there is no {path}", expected="params.yaml beside dvc.yaml", mend="run it in the project folder"
-        ) from error
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path.name} is not YAML: {error}", expected="YAML", mend="correct that line") from error
-    mine = everything.get(model)
-    if not isinstance(mine, dict):
-        raise SettingsError(
-            f"{path.name} has no section {model!r}",
-            expected=f"{model}: train: ...",
-            mend="add it, as the other models do",
-        )
-    unknown = sorted(set(mine) - set(SECTIONS))
-    if unknown:
-        raise SettingsError(
-            f"{path.name}: {model} has a section {unknown[0]!r}",
-            expected=f"one of {', '.join(SECTIONS)}",
-            mend="rename it",
-        )
-    return {name: mine.get(name) or {} for name in SECTIONS}
-
-
-def parse(kind: type[Parsed], model: str, section: str, values: Mapping[str, Any]) -> Parsed:
-    """A section, checked. Raises SettingsError that names the key."""
-    try:
-        return kind.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join([model, section, *map(str, first["loc"])])
-        raise SettingsError(
-            f"params.yaml: {name} is {'missing' if first['type'] == 'missing' else repr(first.get('input'))}",
-            expected=first["msg"],
-            mend=f"correct {name} in params.yaml",
-        ) from error
 
 
 def dvc_hash(folder: Path) -> str:

@@ -6,39 +6,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from flows import versioning
 from flows.versioning import DataVersion
 from registry import catalog, database, journal
-from registry.errors import BadInput, DataError, Refused, SettingsError
+from registry.errors import BadInput, DataError, Refused
 from registry.files import new_folder, write_file
 from registry.parts import DataPart, Labelled
 from registry.settings import settings
+from training.parameters import MODELS, read_file, read_params
 
 DRIFT_ORIGIN = "drift"
 
 
 def parameters(model: str, section: str) -> dict[str, Any]:
     """One section of params.yaml. Raises SettingsError."""
-    return dict(_params().get(model, {}).get(section) or {})
+    return dict(read_params(settings().root / "params.yaml", model)[section])
 
 
 def active() -> list[str]:
     """The models that params.yaml lists: those that DVC has stages for. Raises SettingsError."""
-    return [name for name in _params().get("models") or () if name in catalog.names()]
-
-
-def _params() -> dict[str, Any]:
-    path = settings().root / "params.yaml"
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise SettingsError(
-            f"params.yaml cannot be read: {str(error).splitlines()[0]}",
-            expected="one section per model",
-            mend="restore it: git checkout params.yaml",
-        ) from error
+    return list(read_file(settings().root / "params.yaml").get(MODELS) or ())
 
 
 def synthesise(model: str) -> None:

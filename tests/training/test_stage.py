@@ -20,7 +20,7 @@ from .conftest import MODEL, Make
         ("train", {"epochs": 0}, "skin_segmentation.train.epochs"),
         ("train", {"learning_rate": "fast"}, "skin_segmentation.train.learning_rate"),
         ("compress", {"sparsity": 1.5}, "skin_segmentation.compress.sparsity"),
-        ("evaluate", {"bootsrap": 200}, "skin_segmentation.evaluate.bootsrap"),
+        ("evaluate", {"bootstrap": 2}, "skin_segmentation.evaluate.bootstrap"),
     ],
 )
 def test_a_bad_parameter_is_named(make_stage: Make, section: str, values: dict[str, object], named: str) -> None:

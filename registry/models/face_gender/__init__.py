@@ -21,4 +21,12 @@ SPEC = ModelSpec(
         "address a person."
     ),
     tags={"groups": "skin_tone,ethnicity,age_group"},
+    parameters={
+        "margin": "side of a crop, in sides of the face's box",
+        "search": "auto, cvlib or thorough: how the detector looks for faces",
+        "confidence": "least confidence of a face",
+        "max_faces": "faces of a picture at most, the most confident ones",
+        "stem": "channels of the first layer",
+        "dropout": "share of channels that are dropped in training",
+    },
 )

@@ -20,4 +20,10 @@ SPEC = ModelSpec(
     weights=("file:~/.cache/torch/hub/checkpoints/mobilenet_v2-b0353104.pth", "hub"),  # torchvision's, ImageNet-1k
     embeds="the picture: the 1280 pooled features of MobileNetV2",
     caution="Knows the kinds of fruit that it was shown, and nothing of ripeness, quality or whether it may be eaten.",
+    parameters={
+        "freeze_epochs": "epochs in which the head alone learns, where the weights are pretrained",
+        "unfreeze_from": "first of the 19 blocks of MobileNetV2 that goes on learning, where they are",
+        "components": "principal components of the 1280 features",
+        "dropout": "share of features that are dropped in training",
+    },
 )  # fmt: skip

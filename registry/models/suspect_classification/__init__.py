@@ -23,4 +23,8 @@ SPEC = ModelSpec(
         "A hint for a person who looks at the picture, nothing more: it must never start an alarm, a search or an "
         "arrest by itself, nor be used to watch, rate or sort people. A named class says nothing of intent."
     ),
+    parameters={
+        "alpha": "width of the layers of MobileNetV2, as Keras defines it",
+        "dropout": "share of features that are dropped in training",
+    },
 )
