@@ -44,6 +44,7 @@ class Supervisor:
         self.began = time.time()
         self.stopped = asyncio.Event()
         self._processes: dict[str, Supervised] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
         self._http = httpx.AsyncClient(follow_redirects=True, trust_env=False)
 
     def bring_up(self, only: Sequence[str]) -> None:
@@ -66,20 +67,23 @@ class Supervisor:
     async def start(self, spec: ProcessSpec) -> ProcessStatus:
         """Starts a process (again, when one of that name is there) and waits until it is ready.
 
+        One start, stop or restart of a name at a time, so that no process is ever started and then forgotten.
+
         Raises:
             MissingService: it did not become ready; carries its last words.
         """
-        old = self._processes.pop(spec.name, None)
-        if old is not None:
-            await old.stop()
+        async with self._alone(spec.name):
+            return await self._start(spec)
+
+    async def _start(self, spec: ProcessSpec) -> ProcessStatus:
+        await self._end(spec.name)
         process = self._processes[spec.name] = Supervised(spec, self.config, self._http)
         process.start([self._processes[name] for name in spec.requires if name in self._processes])
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(process.settled.wait(), min(spec.start_timeout_s, START_WAIT_S))
         if not process.status().ready:
             note, words = process.note, process.last_lines()
-            await process.stop()
-            self._processes.pop(spec.name, None)
+            await self._end(spec.name)
             raise MissingService(
                 f"{spec.name} did not become ready: {note or 'no answer in time'}\n" + "\n".join(words),
                 expected=f"an answer from {spec.ready_url or 'the process'} within {spec.start_timeout_s:g} s",
@@ -89,20 +93,29 @@ class Supervisor:
 
     async def stop(self, name: str) -> None:
         """Ends a process and forgets it; nothing happens when there is none of that name."""
+        async with self._alone(name):
+            await self._end(name)
+
+    async def _end(self, name: str) -> None:
         process = self._processes.get(name)
         if process is not None:
             await process.stop()
-            self._processes.pop(name, None)
+            if self._processes.get(name) is process:  # `tear_down` waits for no lock
+                del self._processes[name]
+
+    def _alone(self, name: str) -> asyncio.Lock:
+        return self._locks.setdefault(name, asyncio.Lock())
 
     async def restart(self, name: str) -> ProcessStatus:
         """Starts a process again, its count of deaths forgotten; does not wait. Raises NotFound."""
-        process = self._processes.get(name)
-        if process is None:
-            raise NotFound(f"the stack runs no {name!r}", expected=", ".join(self._processes) or "none runs")
-        await process.stop()
-        process.start([self._processes[other] for other in process.spec.requires if other in self._processes])
-        await asyncio.sleep(0)  # lets it begin, so that its state is no more the old one
-        return process.status()
+        async with self._alone(name):
+            process = self._processes.get(name)
+            if process is None:
+                raise NotFound(f"the stack runs no {name!r}", expected=", ".join(self._processes) or "none runs")
+            await process.stop()
+            process.start([self._processes[other] for other in process.spec.requires if other in self._processes])
+            await asyncio.sleep(0)  # lets it begin, so that its state is no more the old one
+            return process.status()
 
     async def tear_down(self) -> None:
         """Stops everything: first what needs others, then what they needed."""
@@ -111,7 +124,7 @@ class Supervisor:
             wave = [n for n in self._processes if n not in needed] or list(self._processes)
             await asyncio.gather(*(self._processes[name].stop() for name in wave))
             for name in wave:
-                del self._processes[name]
+                self._processes.pop(name, None)
         await self._http.aclose()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ import pytest
 from flows.stack import layout, orphans, ports
 from flows.stack.control import Stack
 from flows.stack.process import SERVICE_GRACE_S, ProcessSpec, ProcessStatus
+from flows.stack.supervisor import Supervisor
 from registry.errors import MissingService, NotFound, SettingsError
 from registry.settings import Settings, read_settings
 from serving import launch
@@ -211,6 +213,21 @@ def test_a_started_process_of_the_same_name_replaces_the_old_one(stack: Stack) -
     assert second.pid != first.pid
     assert gone(first.pid)
     assert httpx.get(address).is_success
+
+
+def test_two_starts_of_one_name_leave_one_process_which_can_be_stopped(config: Settings) -> None:
+    async def start_twice_and_stop() -> tuple[int, int]:
+        supervisor = Supervisor(config)
+        spec = ProcessSpec("twice", (sys.executable, "-c", "import time; time.sleep(600)"))
+        await asyncio.gather(*(supervisor.start(spec) for _ in range(2)), return_exceptions=True)
+        running = len(orphans.find(config.var, "twice"))
+        await supervisor.stop("twice")
+        left = orphans.find(config.var, "twice")
+        orphans.end(left)
+        await supervisor.tear_down()
+        return running, len(left)
+
+    assert asyncio.run(start_twice_and_stop()) == (1, 0)
 
 
 def test_children_get_the_quiet_environment_of_this_project(stack: Stack, tmp_path: Path) -> None:
