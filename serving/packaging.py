@@ -71,7 +71,7 @@ def package(version: Version, bundle: Bundle) -> str:
     The hash covers the bundle, the source files and the pinned requirements: what has the same tag serves the same.
 
     Raises:
-        MissingService: `bentoml build` failed.
+        MissingService: `bentoml build` failed, or was not done within BUILD_LIMIT_S.
         StorageError: the disk is full.
     """
     project = project_folder()
@@ -143,15 +143,22 @@ def _describe(draft: Path, tag: str, served: Served, manifest: Manifest, pins: l
 def _build(draft: Path, tag: str) -> None:
     """In a process of its own: it imports the draft's packages, which have the names of ours."""
     command = [sys.executable, "-m", "bentoml", "build", "--version", tag.partition(":")[2], str(draft)]
-    done = subprocess.run(
-        command,
-        cwd=draft,
-        env={**_environment(), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=BUILD_LIMIT_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            cwd=draft,
+            env={**_environment(), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=BUILD_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise MissingService(
+            f"`bentoml build` of {tag} took longer than {BUILD_LIMIT_S:g} s and was stopped",
+            expected="a Bento in " + str(bento_folder(tag).parent),
+            mend="`visionloop package` tries again; see what else keeps this machine busy",
+        ) from error
     if done.returncode != 0 or not (bento_folder(tag) / "bento.yaml").is_file():
         raise MissingService(
             f"`bentoml build` of {tag} failed: {_why(done.stderr or done.stdout)}",

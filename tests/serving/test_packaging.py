@@ -45,6 +45,14 @@ def test_a_build_that_fails_says_its_reason(project: Path, tmp_path: Path) -> No
         packaging._build(tmp_path, "broken:1-abc")
 
 
+def test_a_build_that_takes_too_long_is_stopped_and_says_so(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packaging, "BUILD_LIMIT_S", 0.05)
+    with pytest.raises(MissingService, match=r"broken:1-abc took longer than 0\.05 s"):
+        packaging._build(tmp_path, "broken:1-abc")
+
+
 def test_a_bento_holds_what_serves_the_bundle_and_nothing_else(packaged: dict[int, Packaged]) -> None:
     folder = packaging.bento_folder(packaged[1].tag)
     source = folder / "src"
