@@ -4,18 +4,21 @@ router."""
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from registry import database
-from registry.errors import NotFound, Refused
+from registry.errors import BadInput, NotFound, Refused
 from serving.plans import NEVER, Limits, Plan
 
 if TYPE_CHECKING:
     from serving.models import Release as Row
     from serving.models import ReleaseEvent
+
+logger = logging.getLogger("visionloop.releases")
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,22 @@ def switch(model: str, version: int, who: str = "", why: str = "") -> Plan:
     Raises:
         NotFound: no service of that version is announced.
     """
-    old = plan(model)
-    before = None if old is None else old.previous if old.champion == version else old.champion
-    kind = "blue_green" if before else "all"
-    return change(model, "switch", who, why, plan=kind, version=version, previous=before, **ENDED)
+
+    def to_version(row: Row) -> dict[str, Any]:
+        before = row.previous if row.version == version else row.version or None
+        return {**ENDED, "plan": "blue_green" if before else "all", "version": version, "previous": before}
+
+    return change(model, "switch", who, why, columns_of=to_version)
 
 
-ENDED: dict[str, Any] = {"challenger": None, "share": 0, "steps": [], "state": "running"}
+ENDED: dict[str, Any] = {
+    "challenger": None,
+    "share": 0,
+    "sticky": "request",
+    "steps": [],
+    "limits": {},
+    "state": "running",
+}
 """The columns of a plan that has no second version any more."""
 
 
@@ -95,6 +107,7 @@ def change(
     revision: int | None = None,
     page: str = "",
     renewed: bool = True,
+    columns_of: Callable[[Row], Mapping[str, Any]] | None = None,
     **columns: Any,
 ) -> Plan:
     """Changes the release plan of a model and notes who did it and why, both or neither.
@@ -105,6 +118,7 @@ def change(
         revision: of the plan that the change was meant for; None: whatever it is.
         page: a decision page, relative to var.
         renewed: a step begins with it, whose calls are counted anew; False: something is only noted.
+        columns_of: gives columns from the row as it is, inside the transaction; a new row's version is 0.
         columns: of `serving.models.Release`.
 
     Raises:
@@ -121,7 +135,7 @@ def change(
     with transaction.atomic():
         # Beyond every revision that there was before a withdrawal: traffic was counted under those.
         passed = ReleaseEvent.objects.filter(model=model).count()
-        first = {"version": columns.get("version", 0), "revision": passed, "changed": now}
+        first = {"version": 0, "revision": passed, "changed": now}
         row, new = Release.objects.select_for_update().get_or_create(model=model, defaults=first)
         if revision is not None and (new or row.revision != revision):
             raise Refused(
@@ -129,7 +143,7 @@ def change(
                 expected=f"revision {revision}",
                 mend=f"look at it with `visionloop release {model} status`, then decide again",
             )
-        for name, value in columns.items():
+        for name, value in {**(columns_of(row) if columns_of else {}), **columns}.items():
             setattr(row, name, value)
         for version in filter(None, (row.version, row.challenger)):
             if not Service.objects.filter(model=model, version=version, retired=None).exists():
@@ -191,11 +205,33 @@ def plan(model: str) -> Plan | None:
 
 
 def plans() -> list[Plan]:
-    """All release plans, by model."""
+    """All release plans, by model. A row that this code cannot read, as after a downgrade, is left out and logged
+    once: the other models go on."""
     database.setup()
     from serving.models import Release
 
-    return [_plan(row) for row in Release.objects.order_by("model")]
+    found = []
+    for row in Release.objects.order_by("model"):
+        try:
+            found.append(_plan(row))
+        except (BadInput, TypeError, ValueError, AttributeError) as error:
+            _warn_once(row, error)
+    return found
+
+
+_unreadable: set[tuple[str, int]] = set()
+"""Model and revision of the rows that were warned of."""
+
+
+def _warn_once(row: Row, error: Exception) -> None:
+    key = (row.model, row.revision)
+    if key not in _unreadable:
+        _unreadable.add(key)
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        logger.warning(
+            "the release plan of %s cannot be read and is left out: %s; `visionloop release %s VERSION` writes it anew",
+            row.model, why, row.model,
+        )  # fmt: skip
 
 
 def events(model: str, last: int = 20) -> list[ReleaseEvent]:
