@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -51,8 +52,8 @@ def _unpack(source: Path, folder: Path) -> None:
     again = "pack the folder again and import that"
     try:
         with zipfile.ZipFile(source) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-            wrong = [entry.filename for entry in entries if not _inside(entry)]
+            entries = {entry: _path_of(entry) for entry in archive.infolist() if entry.filename[-1:] != "/"}
+            wrong = [entry.filename for entry, path in entries.items() if path is None]
             if wrong:
                 raise DataError(
                     f"{source.name} holds files that would land outside of its folder, or links: "
@@ -60,41 +61,62 @@ def _unpack(source: Path, folder: Path) -> None:
                     expected="plain files with relative paths",
                     mend=f"do not trust this file; {again}",
                 )
+            paths = {entry: path for entry, path in entries.items() if path is not None}
+            if both := _files_and_folders(list(paths.values())):
+                raise DataError(
+                    f"{source.name} holds {', '.join(map(repr, both[:10]))} both as a file and as a folder",
+                    expected="one file or folder of a name",
+                    mend=again,
+                )
             packed = source.stat().st_size
             room = min(MOST_BYTES, FREE_GROWTH + MOST_GROWTH * packed, shutil.disk_usage(folder).free)
-            if len(entries) > MOST_FILES or _claimed(entries) > room:
+            # An entry that lies about its size stops there: zipfile reads no more than it claims and checks the sum.
+            if len(entries) > MOST_FILES or sum(entry.file_size for entry in entries) > room:
                 raise _too_large(source, room)
-            for entry in entries:
-                room -= _extract(archive, entry, folder, room, source)
+            for entry, path in paths.items():
+                _extract(archive, entry, folder / path)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise DataError(f"{source.name} is damaged: {error}", expected="a whole zip file", mend=again) from error
     except RuntimeError as error:  # zipfile's way to say that a password is wanted
         raise DataError(f"{source.name} cannot be unpacked: {error}", expected="no password", mend=again) from error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise DataError(
+            f"{source.name} holds a name that is too long for this disk", expected="at most 255 bytes", mend=again
+        ) from error
 
 
-def _inside(entry: zipfile.ZipInfo) -> bool:
-    name = entry.filename.replace("\\", "/")
+def _path_of(entry: zipfile.ZipInfo) -> PurePosixPath | None:
+    """Where an entry goes below the folder; None if that is nowhere, or it is a link."""
+    name = _name_of(entry).replace("\\", "/")
     path = PurePosixPath(name)
     link = (entry.external_attr >> 16) & 0o170000 == _SYMLINK
-    return not (link or path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in name)
+    if link or path.is_absolute() or ".." in path.parts or not path.parts or ":" in path.parts[0] or "\0" in name:
+        return None
+    return path
 
 
-def _claimed(entries: list[zipfile.ZipInfo]) -> int:
-    return sum(entry.file_size for entry in entries)
+def _name_of(entry: zipfile.ZipInfo) -> str:
+    """macOS writes names in UTF-8 without the flag that says so; zipfile then takes them for code page 437."""
+    if entry.flag_bits & 0x800:
+        return entry.filename
+    try:
+        return entry.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return entry.filename
 
 
-def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, room: int, source: Path) -> int:
-    """Writes one file and counts what really comes out: a header may lie."""
-    target = folder / PurePosixPath(entry.filename.replace("\\", "/"))
+def _files_and_folders(paths: Sequence[PurePosixPath]) -> list[str]:
+    """Names that are a file here and a folder of other files there."""
+    folders = {above for path in paths for above in path.parents}
+    return sorted({str(path) for path in paths if path in folders})
+
+
+def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    written = 0
     with archive.open(entry) as stream, target.open("wb") as out:
-        while block := stream.read(_BLOCK):
-            written += len(block)
-            if written > room:
-                raise _too_large(source, room)
-            out.write(block)
-    return written
+        shutil.copyfileobj(stream, out, _BLOCK)
 
 
 def _too_large(source: Path, room: int) -> DataError:

@@ -62,13 +62,48 @@ def test_a_bomb_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "unpacks to more than" in refused(path).found
 
 
-def test_a_bomb_that_lies_about_its_size_is_given_up_while_it_grows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("where", [b"PK\x01\x02", b"PK\x03\x04", b""])
+def test_an_entry_that_lies_about_its_size_stops_there(
+    where: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The size stands in the central directory and before the file's bytes; either or both may lie."""
     monkeypatch.setattr(archives, "FREE_GROWTH", 1000)
-    path = zipped(tmp_path / "x.zip", {"zeros": bytes(20_000_000)})
-    monkeypatch.setattr(archives, "_claimed", lambda entries: 10)
-    assert "unpacks to more than" in refused(path).found
+    body = bytearray(zipped(tmp_path / "x.zip", {"zeros": bytes(20_000_000)}).read_bytes())
+    for mark, at in ((b"PK\x01\x02", 24), (b"PK\x03\x04", 22)):
+        if where in (mark, b""):
+            begin = body.rindex(mark) + at
+            body[begin : begin + 4] = (10).to_bytes(4, "little")
+    (tmp_path / "lies.zip").write_bytes(body)
+    said = refused(tmp_path / "lies.zip").found
+    assert ("unpacks to more than" if where == b"PK\x03\x04" else "damaged") in said
+
+
+@pytest.mark.parametrize("name", [".", "a/..", "\0YZ"])
+def test_an_entry_without_a_name_is_refused(name: str, tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", {"fine.txt": b"1", name.replace("\0", "X"): b""})
+    path.write_bytes(path.read_bytes().replace(b"XYZ", b"\0YZ"))
+    assert "outside" in refused(path).found
+
+
+def test_an_entry_for_the_top_folder_is_nothing(tmp_path: Path) -> None:
+    with archives.opened(zipped(tmp_path / "x.zip", {"./": b"", "./fine.txt": b"1"})) as folder:
+        assert [one.name for one in folder.iterdir()] == ["fine.txt"]
+
+
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a/b", "a"), ("x/a/b/c", "x/a")])
+def test_one_name_as_file_and_folder_is_told(names: tuple[str, str], tmp_path: Path) -> None:
+    assert "both as a file and as a folder" in refused(zipped(tmp_path / "x.zip", dict.fromkeys(names, b""))).found
+
+
+def test_a_name_too_long_for_the_disk_is_told(tmp_path: Path) -> None:
+    assert "too long" in refused(zipped(tmp_path / "x.zip", {"n" * 300: b""})).found
+
+
+def test_names_in_utf8_without_the_flag_are_read_as_what_they_are(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", {"faXXade.jpg": b"1"})
+    path.write_bytes(path.read_bytes().replace(b"faXXade", "façade".encode()))
+    with archives.opened(path) as folder:
+        assert [one.name for one in folder.iterdir()] == ["façade.jpg"]
 
 
 def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
