@@ -9,8 +9,7 @@ One verdict makes four tests that share its false-alarm rate (Bonferroni):
     performance  how much the mean score of labelled predictions lies below the reference's
 
 No threshold is a constant: each is the quantile of the statistic when the labels "reference" and "window" are dealt
-anew (Westfall and Young 1993), which is exact for any sample size and any dependence between the columns. Taking the
-largest distance over the columns makes the one threshold hold for all of them together.
+anew (monitoring.permutation).
 
 That exactness is over references and windows alike, but a version has one reference, which its verdicts meet again and
 again: an unlucky one would alarm more often than stated for as long as the version lives (measured: 16 % where 5 %
@@ -30,9 +29,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monitoring import permutation
+from monitoring.permutation import Array, Energy, LargestKS, MeanLoss, Tested, distances
 from registry.media import FloatArray
-
-Array = NDArray[np.float64]
 
 IMAGE, PREDICTION = "image.", "prediction."
 FAMILIES = 4
@@ -44,7 +43,6 @@ MIN_REFERENCE = 5
 MOST_ROWS = 500
 """Longer samples are thinned to this many rows, evenly: enough to see a distance of 0.15 in any of 20 columns."""
 MOST_EMBEDDINGS = 400
-COMPONENTS = 12
 ALL = "all"
 
 
@@ -188,16 +186,13 @@ def parts(reference: Table) -> dict[str, Table]:
 
 def judge_scores(reference: Array, window: Array, alpha: float, tolerance: float, *, seed: int = 0) -> Performance:
     """Tests whether labelled predictions score worse (lower) than the reference, by more than `tolerance`."""
-    rng, n, m = np.random.default_rng(seed), len(reference), len(window)
-    pooled = np.concatenate([reference, window])
-    rounds = 999
-    weights = _deal(n, m, rounds, rng)
-    observed = reference.mean() - window.mean()
-    p = (1 + int((weights @ pooled >= observed - 1e-12).sum())) / (rounds + 1)
+    rng = np.random.default_rng(seed)
+    level = _level(alpha)
+    found = permutation.test(MeanLoss(reference, window), level, max(999, int(np.ceil(4 / level))), rng)
     again = [rng.choice(s, (1000, len(s))).mean(axis=1) for s in (window, reference)]
     low, high = np.quantile(again[0] - again[1], (0.025, 0.975))
     means = float(reference.mean()), float(window.mean())
-    return Performance(m, *means, float(low), float(high), p, _level(alpha), tolerance)
+    return Performance(len(window), *means, float(low), float(high), found.p, level, tolerance)
 
 
 def responsible(reference: Table, window: Table, finding: Finding) -> NDArray[np.intp]:
@@ -213,8 +208,8 @@ def responsible(reference: Table, window: Table, finding: Finding) -> NDArray[np
     if reference.embedding.shape[1] and finding.test("embedding"):
         few = reference.embedding[_thin(len(reference), MOST_ROWS)].astype(np.float64)
         rank = min(3, len(few) - 1)
-        inside = np.sort(_distances(few, few), axis=1)[:, rank]
-        outside = np.sort(_distances(window.embedding.astype(np.float64), few), axis=1)[:, max(rank - 1, 0)]
+        inside = np.sort(distances(few, few), axis=1)[:, rank]
+        outside = np.sort(distances(window.embedding.astype(np.float64), few), axis=1)[:, max(rank - 1, 0)]
         scores.append(_robust_z(inside, outside))
     return np.argsort(-np.mean(scores, axis=0), kind="stable") if scores else np.arange(len(window))
 
@@ -228,92 +223,61 @@ def _judge_one(reference: Table, window: Table, alpha: float, name: str, seed: i
     reference = reference.take(_thin(count, MOST_ROWS))
     rng = np.random.default_rng(seed)
     level = _level(alpha)
-    rows = len(reference) + len(window)
     # Enough rounds for the level to be reached at all, and more where they cost nothing.
-    rounds = max(999 if rows <= 600 else 199, int(np.ceil(4 / level)))
-    weights = _deal(len(reference), len(window), rounds, rng)
+    rounds = max(999 if len(reference) + len(window) <= 600 else 199, int(np.ceil(4 / level)))
     tests = []
     for kind, prefix in (("data", IMAGE), ("prediction", PREDICTION)):
         names = [n for n in reference.columns if n.startswith(prefix) and n in window.columns]
         if names:
-            tests.append(_test_columns(kind, names, reference, window, level, weights))
+            left, right = _matrix(reference, names), _matrix(window, names)
+            statistic = LargestKS(left, right)
+            found = permutation.test(statistic, level, rounds, rng)
+            tests.append(_as_test(kind, names, statistic, found, level, left, right))
     if reference.embedding.shape[1] and reference.embedding.shape[1] == window.embedding.shape[1]:
         a, b = (t.embedding[_thin(len(t), MOST_EMBEDDINGS)].astype(np.float64) for t in (reference, window))
-        thinned = len(a) + len(b) < rows
-        tests.append(_test_embedding(a, b, level, _deal(len(a), len(b), rounds, rng) if thinned else weights))
+        energy = permutation.test(Energy(a, b), level, rounds, rng)
+        tests.append(Test("embedding", energy.statistic, energy.threshold, energy.p, level))
     return Finding(len(window), count, name, tuple(tests), alpha, rounds)
 
 
-def _test_columns(kind: str, names: list[str], reference: Table, window: Table, level: float, weights: Array) -> Test:
-    left = np.stack([reference.columns[name] for name in names], axis=1)
-    right = np.stack([window.columns[name] for name in names], axis=1)
-    pooled = np.nan_to_num(np.concatenate([left, right]), nan=0.0, posinf=1e300, neginf=-1e300)
-    n, m = len(left), len(right)
-    order = np.argsort(pooled, axis=0, kind="stable")
-    ordered = np.take_along_axis(pooled, order, axis=0)
-    last = np.ones(ordered.shape, dtype=bool)  # the last row of each run of equal values, where the steps are compared
-    last[:-1] = ordered[1:] > ordered[:-1]
-    observed = _ks(_deal_once(n, m)[None], order, last)[0]
-    batch = max(1, 2_000_000 // pooled.size)
-    dealt = weights.astype(np.float32)
-    starts = range(0, len(dealt), batch)
-    null = np.concatenate([_ks(dealt[i : i + batch], order, last).max(axis=1) for i in starts])
-    p, threshold = _calibrate(float(observed.max()), null, level)
+def compare_columns(reference: Table, window: Table, prefix: str, level: float, *, seed: int = 0) -> Test | None:
+    """One test alone, of the columns with this prefix at this very level; None where they share none.
+
+    Tables that do not differ cost little, however small the level is.
+    """
+    names = [n for n in reference.columns if n.startswith(prefix) and n in window.columns]
+    if not names:
+        return None
+    left, right = _matrix(reference, names), _matrix(window, names)
+    statistic = LargestKS(left, right)
+    found = permutation.quick(statistic, level, np.random.default_rng(seed))
+    return _as_test(prefix.removesuffix("."), names, statistic, found, level, left, right)
+
+
+def _matrix(table: Table, names: list[str]) -> Array:
+    return np.stack([table.columns[name] for name in names], axis=1)
+
+
+def _as_test(
+    kind: str, names: list[str], statistic: LargestKS, found: Tested, level: float, left: Array, right: Array
+) -> Test:
+    each = statistic.distances(permutation.as_dealt(statistic.n, statistic.m))[0]
     columns = tuple(
-        Column(name, float(distance), bool(distance > threshold), _quantiles(left[:, i]), _quantiles(right[:, i]))
-        for i, (name, distance) in enumerate(zip(names, observed, strict=True))
+        Column(name, float(distance), bool(distance > found.threshold), _quantiles(left[:, i]), _quantiles(right[:, i]))
+        for i, (name, distance) in enumerate(zip(names, each, strict=True))
     )
-    return Test(kind, float(observed.max()), threshold, p, level, columns)
-
-
-def _ks(weights: NDArray[Any], order: NDArray[np.intp], last: NDArray[np.bool_]) -> Array:
-    """weights [P, N] (+1/n reference, -1/m window), order [N, C] -> Kolmogorov-Smirnov distances [P, C]."""
-    steps = np.abs(np.cumsum(weights[:, order], axis=1, dtype=np.float32))
-    return np.where(last, steps, 0).max(axis=1).round(6).astype(np.float64)
-
-
-def _test_embedding(left: Array, right: Array, level: float, dealt: Array) -> Test:
-    n, m = len(left), len(right)
-    # Components of both together: components of the reference alone would fit it better than any window and alarm
-    # on data without drift.
-    pooled = np.concatenate([left, right])
-    pooled -= pooled.mean(axis=0)
-    u, s, _ = np.linalg.svd(pooled, full_matrices=False)
-    count = min(COMPONENTS, max(1, (n + m) // 4), int((s > s[0] * 1e-6).sum()) or 1)
-    distances = _distances(*(2 * [u[:, :count] * np.sqrt(s[:count])]))
-    weights = np.concatenate([_deal_once(n, m)[None], dealt])
-    energy = -np.einsum("pi,pi->p", weights @ distances, weights)
-    p, threshold = _calibrate(float(energy[0]), energy[1:], level)
-    return Test("embedding", float(energy[0]), threshold, p, level)
-
-
-def _calibrate(observed: float, null: Array, level: float) -> tuple[float, float]:
-    """p-value and the threshold above which it is at most `level`."""
-    p = (1 + int((null >= observed - 1e-9).sum())) / (len(null) + 1)
-    allowed = int(np.floor(level * (len(null) + 1))) - 1
-    return p, float(np.sort(null)[::-1][allowed])
-
-
-def _deal_once(n: int, m: int) -> Array:
-    """Weights (1/n reference, -1/m window) whose product with pooled values is the difference of means."""
-    return np.concatenate([np.full(n, 1 / n), np.full(m, -1 / m)])
-
-
-def _deal(n: int, m: int, rounds: int, rng: np.random.Generator) -> Array:
-    return rng.permuted(np.tile(_deal_once(n, m), (rounds, 1)), axis=1)
+    return Test(kind, found.statistic, found.threshold, found.p, level, columns)
 
 
 def _thin(count: int, most: int) -> NDArray[np.intp]:
     return np.arange(count) if count <= most else np.linspace(0, count - 1, most).astype(np.intp)
 
 
-def _distances(a: Array, b: Array) -> Array:
-    squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
-    return np.sqrt(np.maximum(squares, 0))
-
-
 def _quantiles(values: Array) -> tuple[float, float, float]:
-    low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return (np.nan, np.nan, np.nan)
+    low, middle, high = np.quantile(finite, (0.05, 0.5, 0.95))
     return float(low), float(middle), float(high)
 
 

@@ -14,9 +14,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from registry.decision import Reason
 from serving import deploy, traffic
@@ -24,9 +21,6 @@ from serving.moments import LEAST, MOMENT_S, SLOWEST, Moments
 from serving.plans import Plan
 from serving.sequential import level_of_look, look_at, more_errors, more_than
 from serving.traffic import Counts
-
-if TYPE_CHECKING:
-    from monitoring.drift import Table
 
 SILENT_S = 120.0
 """How long a version may be without an answer: the supervisor restarts it in less."""
@@ -159,14 +153,12 @@ def _drift(plan: Plan, level: float) -> Reason | None:
 
     since = plan.since.timestamp()
     old, new = (
-        _predictions(tables.read_window(plan.model, version, last=MOST_ROWS, since=since).table)
+        tables.read_window(plan.model, version, last=MOST_ROWS, since=since).table
         for version in (plan.champion, plan.challenger or 0)
     )
     if min(len(old), len(new)) < ENOUGH_ROWS:
         return None
-    # `judge` shares its rate out among four kinds of tests, of which this is one.
-    rate = min(0.99, level * drift.FAMILIES * drift.STRICTER)
-    test = drift.judge(old, new, rate).test("prediction")
+    test = drift.compare_columns(old, new, drift.PREDICTION, level)
     if test is None or math.isnan(test.statistic):
         return None
     worst = max(test.columns, key=lambda column: column.distance)
@@ -178,11 +170,3 @@ def _drift(plan: Plan, level: float) -> Reason | None:
         f"{worst.reference[1]:.3g}; p {test.p:.2g})",
         f"at most {plan.limits.drift:g} (Kolmogorov-Smirnov), or a p above {level:.2g}",
     )
-
-
-def _predictions(table: Table) -> Table:
-    """A table with nothing but prediction statistics."""
-    from monitoring.drift import PREDICTION, Table
-
-    columns = {name: values for name, values in table.columns.items() if name.startswith(PREDICTION)}
-    return Table(table.ids, columns, np.zeros((len(table), 0), np.float32))
