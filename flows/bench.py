@@ -20,6 +20,9 @@ from registry.settings import settings
 def main(model: str) -> int:
     """Prints Markdown; returns the number of parts that failed."""
     settings().apply_environment()
+    if not _bundle(model).is_dir():
+        print(f"nothing to measure yet: `make demo MODEL={model}` makes a version of it")
+        return 0
     print(
         f"Measured {time.strftime('%Y-%m-%d')} on {_cpu()}, {os.cpu_count()} cores, Python {platform.python_version()}."
     )
@@ -86,7 +89,8 @@ def _no_change(model: str) -> int:
     middle = statistics.median(times)
     print("| what | s | of the full run |\n|---|---|---|")
     print(f"| full run, the steps' sum | {whole:.1f} | |")
-    print(f"| no change (median of 5, {min(times):.2f} to {max(times):.2f}) | {middle:.2f} | {middle / whole:.1%} |")
+    share = f"{middle / whole:.1%}" if whole else "no full run is in the journal"
+    print(f"| no change (median of 5, {min(times):.2f} to {max(times):.2f}) | {middle:.2f} | {share} |")
     return 0
 
 

@@ -1,8 +1,8 @@
 """`python -m flows.bench_serving [MODEL ...]`: our service beside what a person would pick instead, in one run.
 
 The same version, the same weights, the same picture, one machine. Every round asks each of them once, one after the
-other, so that a busy moment hits all; figures are medians over rounds. Needs versions in the registry
-(`make demo-all`) and MLflow running (`visionloop up`).
+other, so that a busy moment hits all; figures are medians over rounds. Measures the models that have a champion
+(`make demo` makes one, `make demo-all` all), with MLflow running (`visionloop up`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from flows import rivals
 from registry import catalog
 from registry.bundle import Bundle
-from registry.errors import MissingService, VisionloopError
+from registry.errors import VisionloopError
 from registry.settings import settings
 from registry.versions import Version, Versions
 from serving.deploy import free_port
@@ -56,15 +56,15 @@ def main() -> int:
     ended_in_order()
     settings().apply_environment()
     versions, failures = Versions(), 0
-    chosen = []
-    for model in options.models or [spec.name for spec in catalog.all_specs()]:
-        try:
-            chosen.append(versions.get(model))
-        except VisionloopError as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
-            failures += 1
-            if isinstance(error, MissingService):  # MLflow: the others would say the same
-                return error.exit_code
+    try:
+        chosen, absent = there(versions, options.models)
+    except VisionloopError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    if absent:
+        print(f"left out, as no version of it is champion yet: {', '.join(absent)}", file=sys.stderr)
+    if not chosen:
+        print("nothing to measure yet: `make demo` makes a version of one model, `make demo-all` of all")
     for version in chosen:
         print(f"\n## {version.model}\n", flush=True)
         try:
@@ -77,6 +77,21 @@ def main() -> int:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             failures += 1
     return failures
+
+
+def there(versions: Versions, named: list[str]) -> tuple[list[Version], list[str]]:
+    """The champions of the models that are named, or of all; and the names of those that have none.
+
+    Raises:
+        NotFound: there is no such model, or one that was named has no champion.
+        MissingService: MLflow does not answer.
+    """
+    if named:
+        return [versions.get(catalog.get(model).name) for model in named], []
+    found = {model: versions.find(model) for model in catalog.names()}
+    return [version for version in found.values() if version], [
+        model for model, version in found.items() if not version
+    ]
 
 
 def against(version: Version, bundle: Bundle, rounds: int, calls: int) -> str:

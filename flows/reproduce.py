@@ -74,7 +74,7 @@ def trace(prediction_id: str, versions: Versions) -> Origin:
     if version is None:
         raise NotFound(
             f"version {row.version} of {row.model}, which answered then, is not in the registry any more",
-            expected=f"one of {[one.number for one in versions.list(row.model)] or 'none'}",
+            expected="the version that answered",
             mend="restore it in MLflow from a backup; without it the result cannot be made again",
         )
     served = Endpoint.objects.filter(model=row.model, version=row.version).first()

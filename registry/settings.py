@@ -15,6 +15,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -139,7 +140,7 @@ class Settings(BaseModel):
 
     @property
     def database(self) -> str:
-        return self.database_url or f"sqlite:///{self.var / 'visionloop.db'}"
+        return self.database_url or f"sqlite:///{quote(str(self.var / 'visionloop.db'))}"
 
     @property
     def remote(self) -> str:

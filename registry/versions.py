@@ -82,7 +82,7 @@ class Versions:
                 logged = mlflow.pyfunc.log_model(
                     name="bundle",
                     python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-                    artifacts={"bundle": str(bundle.path)},
+                    artifacts={"bundle": bundle.path.as_uri()},  # a plain path would lose its %XX
                     code_paths=[str(Path(__file__).parent)],
                     pip_requirements=pyfunc_requirements(model, bundle.manifest.engine),
                     metadata={"visionloop": {"digest": digest, "engine": bundle.manifest.engine}},
@@ -109,9 +109,10 @@ class Versions:
         """A version by number or alias. Raises NotFound."""
         found = self.find(model, which)
         if found is None:
+            numbers = ", ".join(str(version.number) for version in self.list(model))
             raise NotFound(
-                f"{model} has no version {which!r}",
-                expected=f"one of {[v.number for v in self.list(model)] or 'none yet'}",
+                f"{model} has no version {which!r}" if numbers else f"{model} has no version yet",
+                expected=f"one of {numbers}, or an alias" if numbers else "a registered version",
                 mend=f"`visionloop run {model}` trains, registers and promotes one",
             )
         return found

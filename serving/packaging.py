@@ -141,8 +141,13 @@ def _describe(draft: Path, tag: str, served: Served, manifest: Manifest, pins: l
 
 
 def _build(draft: Path, tag: str) -> None:
-    """In a process of its own: it imports the draft's packages, which have the names of ours."""
-    command = [sys.executable, "-m", "bentoml", "build", "--version", tag.partition(":")[2], str(draft)]
+    """In a process of its own: it imports the draft's packages, which have the names of ours.
+
+    The draft is the working folder, and its bentofile is named: BentoML looks for none below a hidden folder (it says
+    "Accessing hidden files is not allowed").
+    """
+    command = [sys.executable, "-m", "bentoml", "build", "--bentofile", "bentofile.yaml"]
+    command += ["--version", tag.partition(":")[2]]
     try:
         done = subprocess.run(
             command,

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
+from difflib import get_close_matches
 from pathlib import Path
 
 import click
@@ -142,12 +143,19 @@ def logs(name: str | None, follow: bool, lines: int) -> None:
     """
     folder = settings().var / "logs"
     files = sorted(folder.glob(f"{name}.log" if name else "*.log"))
-    if not files:
-        known = ", ".join(sorted(file.stem for file in folder.glob("*.log"))) or "none yet"
+    known = sorted(file.stem for file in folder.glob("*.log"))
+    if not known:
         raise NotFound(
-            f"there is no log of {name!r}" if name else f"there are no logs in {folder}",
-            expected=f"one of: {known}",
+            f"there are no logs in {folder} yet",
+            expected="the logs of a stack that was started",
             mend="`visionloop up` starts the stack, which writes them",
+        )
+    if not files:
+        close = get_close_matches(str(name), known, n=1)
+        raise NotFound(
+            f"there is no log of {name!r}",
+            expected=f"one of {', '.join(known)}",
+            mend=f"did you mean {close[0]!r}?" if close else "choose one of these, or leave the name out for all",
         )
     width = max(len(file.stem) for file in files)
     label = {file: f"{file.stem:<{width}} | " if len(files) > 1 else "" for file in files}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from flows.stack import layout, orphans, ports
+from flows.stack import layout, orphans, places, ports
 from flows.stack.process import SERVICE_GRACE_S, ProcessSpec, ProcessStatus
 from registry import errors
 from registry.errors import MissingService, VisionloopError
@@ -93,10 +93,11 @@ class Stack:
 
         Raises:
             NotFound: `only` names what is no process of the stack.
-            SettingsError: a port is busy; names it, its holder and the setting.
+            SettingsError: a port is busy (names it, its holder and the setting), or the folder's path cannot work.
             MissingService: the supervisor did not start.
             StorageError: `var` cannot be written.
         """
+        places.check(self.config)
         with disk_errors(self.run):
             wanted = layout.chosen(self.config, only)
             self.run.mkdir(parents=True, exist_ok=True)

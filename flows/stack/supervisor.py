@@ -9,13 +9,12 @@ import signal
 import socket
 import stat
 import sys
-import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from flows.stack import layout, orphans
+from flows.stack import layout, orphans, places
 from flows.stack.process import ProcessSpec, ProcessStatus
 from flows.stack.supervised import Supervised
 from monitoring.shipping import KEEPER
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 ALREADY = 75
 """Exit code when another supervisor holds the lock (EX_TEMPFAIL)."""
-SOCKET_PATH_LIMIT = 100
-"""sun_path holds 108 bytes on Linux, 104 on macOS."""
 START_WAIT_S = 180.0
 
 
@@ -153,9 +150,7 @@ def _only_one(run: Path) -> Iterator[None]:
 
 
 def _control_socket(run: Path) -> tuple[socket.socket, Path]:
-    path = run / "supervisor.sock"
-    if len(str(path).encode()) > SOCKET_PATH_LIMIT:
-        path = Path(tempfile.mkdtemp(prefix="vl-")) / "s"
+    path = places.control_socket(run)
     with suppress(FileNotFoundError):
         path.unlink()  # we hold the lock: whoever made it is gone
     server = socket.socket(socket.AF_UNIX)

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -20,6 +19,7 @@ from flows.cli import COMMANDS, SECTIONS, Entry, cli
 from registry.errors import BadInput, MissingService, VisionloopError
 from registry.settings import Settings
 
+PROJECT = Path(__file__).resolve().parents[2]
 MAIN = "from flows.cli import main; main()"
 FRAMEWORKS = ("torch", "tensorflow", "mlflow", "prefect", "evidently", "great_expectations", "bentoml", "django",
               "numpy", "pandas", "pydantic", "httpx", "rich", "psutil")  # fmt: skip
@@ -30,19 +30,15 @@ def visionloop(*arguments: str, **more: object) -> subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **more)  # type: ignore[call-overload,no-any-return]
 
 
-def test_help_is_quick_and_imports_no_framework() -> None:
+def test_help_imports_no_framework() -> None:
+    """That makes it quick; `make bench` says how quick."""
     probe = (
-        "import sys, time; began = time.perf_counter(); from flows.cli import cli; "
+        "import sys; from flows.cli import cli; "
         "cli.main(['--help'], prog_name='visionloop', standalone_mode=False); "
         f"print([name for name in {FRAMEWORKS!r} if name in sys.modules], file=sys.stderr)"
     )
-    best = 9.0
-    for _ in range(3):  # the best of three: the machine may be busy
-        began = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-        best = min(best, time.perf_counter() - began)
-        assert done.stderr.strip() == "[]"
-    assert best <= 0.3
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
 
 
 def test_help_lists_every_command_with_its_line(config: Settings) -> None:
@@ -146,6 +142,9 @@ def test_a_reader_that_leaves_early_is_no_error(config: Settings) -> None:
 
 
 def test_logs_of_all_processes_carry_their_names_and_an_unknown_one_is_refused(config: Settings) -> None:
+    before = visionloop("logs", "router")
+    assert before.returncode == 4
+    assert "`visionloop up` starts the stack" in before.stderr
     logs = config.var / "logs"
     logs.mkdir(parents=True)
     (logs / "mlflow.log").write_text("a\nb\n")
@@ -153,7 +152,9 @@ def test_logs_of_all_processes_carry_their_names_and_an_unknown_one_is_refused(c
     assert visionloop("logs", "-n", "1").stdout.splitlines() == ["mlflow | b", "router | c"]
     refused = visionloop("logs", "mflow")
     assert refused.returncode == 4
-    assert "expected: one of: mlflow, router" in refused.stderr
+    assert "expected: one of mlflow, router" in refused.stderr
+    assert "did you mean 'mlflow'?" in refused.stderr
+    assert "visionloop up" not in refused.stderr, "the stack is up; it is the name that is wrong"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -205,3 +206,12 @@ def test_models_are_listed_without_a_stack(config: Settings) -> None:
 def test_the_command_group_knows_nothing_but_the_table() -> None:
     assert cli.list_commands(click.Context(cli)) == list(COMMANDS)
     assert Path(front.__file__).name == "__init__.py"
+
+
+def test_there_is_nothing_to_measure_yet(tmp_path: Path) -> None:
+    env = {**os.environ, "VISIONLOOP_ROOT": str(tmp_path), "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-m", "flows.bench", "fruit_features"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (
+        0, "nothing to measure yet: `make demo MODEL=fruit_features` makes a version of it\n",
+    )  # fmt: skip

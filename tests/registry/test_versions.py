@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from flows.bench_serving import there
+from registry import catalog
 from registry.bundle import Bundle, Score, open_bundle
 from registry.decision import Decision, Reason, SliceRow
 from registry.errors import MissingService, NotFound, Refused
+from registry.settings import settings
 from registry.versions import Version, Versions
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
+from tests.odd_places import odd_place
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +50,18 @@ def test_a_bundle_becomes_a_version_once_and_comes_back_whole(
     assert open_bundle(versions.fetch(first).path).digest == first.digest
 
 
+def test_a_bundle_in_an_odd_place_comes_back_whole(
+    versions: Versions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = odd_place(tmp_path)
+    monkeypatch.setenv("VISIONLOOP_VAR", str(place / "var"))
+    settings.cache_clear()
+    bundle = make_tiny_bundle(place / "bundle", version_note="odd")
+    fetched = versions.fetch(versions.register(bundle))
+    assert fetched.digest == bundle.digest
+    assert fetched.path.is_relative_to(place.resolve() / "var")
+
+
 def test_promotion_and_rollback_change_places(versions: Versions, two: tuple[Version, Version]) -> None:
     first, second = two
     versions.promote(first)
@@ -62,6 +78,19 @@ def test_what_is_not_there_is_said(versions: Versions, two: tuple[Version, Versi
     with pytest.raises(Refused, match="no previous"):
         versions.roll_back("nobody")
     assert versions.find("nobody") is None
+
+
+def test_a_benchmark_measures_what_is_there_and_leaves_the_rest_out(
+    versions: Versions, two: tuple[Version, Version]
+) -> None:
+    versions.promote(two[0])
+    chosen, absent = there(versions, [])
+    assert [version.model for version in chosen] == [MODEL]
+    assert absent == [name for name in catalog.names() if name != MODEL]
+    with pytest.raises(NotFound) as error:
+        there(versions, [absent[0]])
+    assert error.value.found == f"{absent[0]} has no version yet"
+    assert "none" not in str(error.value)
 
 
 def test_a_server_that_is_away_is_one_clear_message(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

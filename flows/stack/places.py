@@ -1,0 +1,54 @@
+"""Where a project may lie: nearly anywhere. What cannot work is said before anything is started."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from registry.errors import SettingsError
+from registry.settings import Settings
+
+SOCKET_PATH_LIMIT = 100
+"""sun_path holds 108 bytes on Linux, 104 on macOS."""
+CANNOT = {
+    "?": "SQLite's addresses end at it",
+    "$": "BentoML reads it as a variable",
+    ":": "it separates the folders in PATH",
+}
+"""Character -> why no folder on the way may have it. Line ends and other control characters cannot work either."""
+
+
+def check(settings: Settings) -> None:
+    """Sees that the stack can work where the project and `var` lie.
+
+    Raises:
+        SettingsError: names the folder, the character and why it cannot work.
+    """
+    for name, folder in (("the project folder", settings.root), ("var", settings.var)):
+        for letter in str(folder):
+            why = CANNOT.get(letter, "" if letter.isprintable() else "it does not belong into a path")
+            if why:
+                raise SettingsError(
+                    f"the path of {name}, {str(folder)!r}, has the character {letter!r}: {why}",
+                    expected="a path without ? $ : and control characters",
+                    mend="rename or move that folder" + (", or set VISIONLOOP_VAR" if name == "var" else ""),
+                )
+
+
+def control_socket(run: Path) -> Path:
+    """Where the supervisor's socket goes: into `run`, or into a temporary folder when that path is too long for one.
+
+    Raises:
+        SettingsError: every temporary folder's path is too long, too.
+    """
+    path = run / "supervisor.sock"
+    if len(str(path).encode()) <= SOCKET_PATH_LIMIT:
+        return path
+    for folder in (tempfile.gettempdir(), "/tmp"):
+        if len(folder.encode()) < SOCKET_PATH_LIMIT - 20 and Path(folder).is_dir():
+            return Path(tempfile.mkdtemp(prefix="vl-", dir=folder)) / "s"
+    raise SettingsError(
+        f"the supervisor's socket cannot be at {path}, nor in {tempfile.gettempdir()}",
+        expected=f"a path of {SOCKET_PATH_LIMIT} bytes at most for a UNIX socket",
+        mend="set TMPDIR to a folder with a short path",
+    )
