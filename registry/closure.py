@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import distribution, packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 
+PACKAGES = ("registry", "monitoring", "training", "serving", "flows")
 OURS = ("registry", "monitoring", "serving")
+"""Those of which a service may be made."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,9 @@ class Closure:
     packages: frozenset[str]
 
 
-def closure_of(modules: tuple[str, ...], project: Path) -> Closure:
-    """Follows the imports of `modules`, also those inside functions, but not those for type checking only."""
+def closure_of(modules: tuple[str, ...], project: Path, within: Collection[str] = OURS) -> Closure:
+    """Follows the imports of `modules`, also those inside functions, but not those for type checking only; and only
+    into the packages `within`."""
     files: set[Path] = set()
     packages: set[str] = set()
     waiting = list(modules)
@@ -39,9 +43,9 @@ def closure_of(modules: tuple[str, ...], project: Path) -> Closure:
         files.add(path)
         if "." in name:
             waiting.append(name.rpartition(".")[0])  # a package's __init__ comes with each of its modules
-        for found in _imports(ast.parse((project / path).read_text(encoding="utf-8"))):
+        for found in _imports_of((project / path).read_text(encoding="utf-8")):
             top = found.partition(".")[0]
-            if top in OURS:
+            if top in within:
                 waiting.append(found)
             elif top not in sys.stdlib_module_names:
                 packages.add(top)
@@ -62,6 +66,11 @@ def _file_of(module: str, project: Path) -> Path | None:
         if (project / candidate).is_file():
             return candidate
     return None
+
+
+@lru_cache(maxsize=1024)
+def _imports_of(source: str) -> tuple[str, ...]:
+    return tuple(_imports(ast.parse(source)))
 
 
 def _imports(tree: ast.AST) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`python -m training train|compress|evaluate|bench MODEL`: what the stages of dvc.yaml run."""
+"""`python -m training start|train|compress|evaluate|bench MODEL`: what the stages of dvc.yaml run."""
 
 from __future__ import annotations
 
@@ -31,6 +31,20 @@ def _run(work: Callable[[], Any]) -> Any:
     except KeyboardInterrupt:
         click.echo("stopped; the same command goes on from the last checkpoint", err=True)
         sys.exit(130)
+
+
+@main.command()
+@click.argument("model")
+def start(model: str) -> None:
+    """Say what MODEL starts from: the champion that a retraining chose, else the weights file that there is now."""
+
+    def work() -> None:
+        from training.stage import open_stage
+        from training.starting_point import keep_start
+
+        keep_start(open_stage(model))
+
+    _run(work)
 
 
 @main.command()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from training.stage import Stage
 
 FORMATS = (".safetensors", ".npz", ".pt", ".pth", ".h5", ".hdf5", ".keras")
+HUB = "hub"
 SCRATCH = "random weights: trained from scratch on this data set alone"
 
 
@@ -55,10 +56,13 @@ def start(stage: Stage, engine: Engine, hooks: Any, network: Any) -> tuple[Any, 
     return network, Origin(f"{source}: {taken} of {len(weights)} tensors taken by name and shape", taken)
 
 
-def _find(stage: Stage, hooks: Any) -> tuple[dict[str, NDArray[Any]], str, list[str]]:
-    """Weights and their source ({} and "" when there are none), and what was tried in vain."""
-    missed: list[str] = []
-    given = stage.params.get("weights")
+def weights_file(stage: Stage) -> Path | None:
+    """The file that a training from scratch would start from; None where there is none on this machine.
+
+    Raises:
+        NotFound: the file that params.yaml names is not there.
+    """
+    given = stage.sections["train"].get("weights")
     if given:
         path = _located(stage, str(given))
         if not path.is_file():
@@ -67,17 +71,21 @@ def _find(stage: Stage, hooks: Any) -> tuple[dict[str, NDArray[Any]], str, list[
                 expected=f"the file that {stage.spec.name}.train.weights names",
                 mend="correct params.yaml, or remove `weights` to train from scratch",
             )
-        return read(path), path.name, missed
-    for source in stage.spec.weights:
-        if source == "hub":
-            if stage.settings.allow_downloads and hasattr(hooks, "hub_weights"):
-                return hooks.hub_weights(), "the framework's hub", missed
-            missed.append("downloads are off: setting allow_downloads")
-            continue
-        path = _located(stage, source.removeprefix("file:"))
-        if path.is_file():
-            return read(path), path.name, missed
-        missed.append(f"no file {source.removeprefix('file:')}")
+        return path
+    named = (_located(stage, name.removeprefix("file:")) for name in stage.spec.weights if name != HUB)
+    return next((path for path in named if path.is_file()), None)
+
+
+def _find(stage: Stage, hooks: Any) -> tuple[dict[str, NDArray[Any]], str, list[str]]:
+    """Weights and their source ({} and "" when there are none), and what was tried in vain."""
+    path = weights_file(stage)
+    if path is not None:
+        return read(path), path.name, []
+    missed = [f"no file {name.removeprefix('file:')}" for name in stage.spec.weights if name != HUB]
+    if HUB in stage.spec.weights:
+        if stage.settings.allow_downloads and hasattr(hooks, "hub_weights"):
+            return hooks.hub_weights(), "the framework's hub", missed
+        missed.append("downloads are off: setting allow_downloads")
     return {}, "", missed
 
 
@@ -105,7 +113,7 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
             return {name: _plain(value) for name, value in keras_files.read(path).items()}
     except Exception as error:  # each library has kinds of its own for a file that is not what its name says
         raise BadInput(
-            f"{path.name} cannot be read: {str(error).strip().splitlines()[0] if str(error) else type(error).__name__}",
+            f"{path.name} cannot be read: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}",
             expected=f"a weights file, whole: {', '.join(FORMATS)}",
             mend="fetch it again; a .pt with code in it must be saved as a state dict or as .safetensors first",
         ) from error

@@ -57,7 +57,7 @@ class Stage:
             said = json.loads((self.folder("start") / "start.json").read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError):
             said = {}
-        if not said:
+        if "version" not in said:
             return None
         return Start(int(said["version"]), open_bundle(self.folder("start") / "bundle"))
 
@@ -158,9 +158,6 @@ def git_commit(root: Path) -> str:
         return "unknown"
 
 
-def fingerprint(*parts: Any, files: list[Path]) -> str:
-    """sha256 over JSON-able parts and the content of files: the same training has the same one."""
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+def fingerprint(*parts: Any) -> str:
+    """sha256 over JSON-able parts: the same training has the same one."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

@@ -6,12 +6,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry import catalog, journal
+from registry import journal
 from training import pretrained, progress
 from training.checkpoint import WEIGHTS, Checkpoints, load_weights
 from training.course import Fitted, Watcher
 from training.rehearsal import NEW_SHARE, rehearsed
+from training.sources import source_hash
 from training.stage import Recipe, Stage, fingerprint
+from training.starting_point import FOLDER, read_start
 from training.tracking import About, Tracker
 
 if TYPE_CHECKING:
@@ -60,14 +62,9 @@ def train(stage: Stage, *, fresh: bool = False, track: bool = True) -> dict[str,
 
 
 def identity(stage: Stage) -> str:
-    """What makes this training this training: data, parameters, start and code."""
-    package, model = Path(__file__).parent, catalog.FOLDER / stage.spec.name
-    engine = "engine_keras.py" if stage.spec.framework == "keras" else "engine_torch.py"
-    files = [package / engine, package / "course.py", package / "train.py", package / "rehearsal.py"]
-    files += [package / "yolo.py", package / "mosaic.py"] if stage.spec.framework == "ultralytics" else []
-    files += [model / name for name in ("network.py", "inference.py")]
-    start = stage.start.bundle.digest if stage.start else ""
-    return fingerprint(stage.spec.name, stage.params, stage.data_hash, start, files=files)
+    """What makes this training this training: data, parameters, what it starts from, and the code of the stage."""
+    start = read_start(stage.folder(FOLDER))
+    return fingerprint(stage.spec.name, stage.params, stage.data_hash, start, source_hash(STEP, stage.spec.name))
 
 
 def about(stage: Stage) -> About:

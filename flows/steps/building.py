@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,6 @@ from flows.versioning import Say
 from registry import journal
 from registry.bundle import Bundle, open_bundle
 from registry.errors import StorageError
-from registry.files import new_folder, write_file
 from registry.settings import settings
 from registry.versions import Version, Versions
 
@@ -34,22 +32,23 @@ def exclusive(model: str) -> Iterator[None]:
 
 
 def prepare_start(model: str, champion: Version | None) -> None:
-    """Says what training starts from: the champion's bundle, or nothing. Leaves an equal start untouched."""
-    target = settings().build / model / "start"
-    wanted = {"version": champion.number, "digest": champion.digest} if champion else {}
-    with_file = target / "start.json"
-    if with_file.is_file() and json.loads(with_file.read_text() or "{}") == wanted:
-        return
-    with new_folder(target) as draft:
-        if champion is not None:
-            shutil.copytree(Versions().fetch(champion).path, draft / "bundle")
-        write_file(draft / "start.json", json.dumps(wanted) + "\n")
+    """Says what training starts from: the champion's bundle, or weights. Leaves an equal start untouched."""
+    from training import starting_point
+    from training.stage import open_stage
+
+    stage = open_stage(model)
+    if champion is None:
+        starting_point.start_from_weights(stage)
+    else:
+        starting_point.start_from_champion(stage, champion, Versions().fetch(champion).path)
 
 
 def ensure_start(model: str) -> None:
-    """From scratch, unless an earlier run chose a start."""
-    if not (settings().build / model / "start" / "start.json").is_file():
-        prepare_start(model, None)
+    """What an earlier run chose; else from scratch, or from the weights file that there is now."""
+    from training import starting_point
+    from training.stage import open_stage
+
+    starting_point.keep_start(open_stage(model))
 
 
 def build(model: str, say: Say) -> Bundle:

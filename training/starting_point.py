@@ -1,0 +1,73 @@
+"""What a training starts from: the folder build/<model>/start, made by the stage `start`, read by all later ones.
+
+Its `start.json` is one of
+
+    {}                                                  random weights
+    {"weights": {"file": "x.pth", "sha256": "..."}}     a file of weights, named by params.yaml or by the model's spec
+    {"version": 3, "digest": "..."}                     a champion, whose bundle lies beside it in `bundle/`
+
+so that another content of the weights file, as well as another champion, makes another training of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry.files import new_folder, write_file
+from training import pretrained
+from training.stage import Stage
+
+if TYPE_CHECKING:
+    from registry.versions import Version
+
+FOLDER, FILE, BUNDLE = "start", "start.json", "bundle"
+
+
+def start_from_champion(stage: Stage, champion: Version, bundle: Path) -> None:
+    """Fine-tuning: `bundle` is the champion's folder. An equal start is left untouched."""
+    _write(stage, {"version": champion.number, "digest": champion.digest}, bundle)
+
+
+def start_from_weights(stage: Stage) -> None:
+    """From scratch, or from the weights file that there is now. An equal start is left untouched.
+
+    Raises:
+        NotFound: the file that params.yaml names is not there.
+    """
+    path = pretrained.weights_file(stage)
+    weights = {"weights": {"file": path.name, "sha256": _sha256(path)}} if path else {}
+    _write(stage, weights, None)
+
+
+def keep_start(stage: Stage) -> None:
+    """What the stage `start` does: a champion that an earlier run chose stays; weights are looked at again."""
+    if "version" not in read_start(stage.folder(FOLDER)):
+        start_from_weights(stage)
+
+
+def read_start(folder: Path) -> dict[str, Any]:
+    """The content of start.json; {} where there is none, or a damaged one."""
+    try:
+        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(stage: Stage, content: dict[str, Any], bundle: Path | None) -> None:
+    target = stage.folder(FOLDER)
+    if (target / FILE).is_file() and read_start(target) == content:
+        return
+    with new_folder(target) as draft:
+        if bundle is not None:
+            shutil.copytree(bundle, draft / BUNDLE)
+        write_file(draft / FILE, json.dumps(content) + "\n")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
