@@ -112,8 +112,9 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
         if suffix in (".h5", ".hdf5", ".keras"):
             return {name: _plain(value) for name, value in keras_files.read(path).items()}
     except Exception as error:  # each library has kinds of its own for a file that is not what its name says
+        said = str(error).strip() or type(error).__name__
         raise BadInput(
-            f"{path.name} cannot be read: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}",
+            f"{path.name} cannot be read: {said.splitlines()[0]}",
             expected=f"a weights file, whole: {', '.join(FORMATS)}",
             mend="fetch it again; a .pt with code in it must be saved as a state dict or as .safetensors first",
         ) from error

@@ -47,7 +47,7 @@ NO_RESULT = frozenset(
 
 
 def declared(stage: str, model: str, project: Path) -> list[str]:
-    """The files and folders of source that dvc.yaml lists for a stage, relative to the project, e.g. `registry/vision`."""
+    """The files and folders of source that dvc.yaml lists for a stage, e.g. `registry/vision`."""
     content: dict[str, Any] = yaml.safe_load((project / "dvc.yaml").read_text(encoding="utf-8"))
     listed = ((content.get("stages") or {}).get(stage) or {}).get("deps") or []
     paths = [str(entry).replace("${item.model}", model) for entry in listed]
