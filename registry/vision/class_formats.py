@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from registry.vision.sources import (
-    Folder,
-    Found,
-    Names,
-    Reading,
-    Table,
-    attributes,
-    label_column,
-    own_attributes,
-    split_named,
-    split_of,
-    tables,
-)  # fmt: skip
+from registry.vision.csv_tables import Table, attributes, label_column, own_attributes, same_kind, tables
+from registry.vision.source_folder import Folder
+from registry.vision.sources import Found, Names, Reading, split_named, split_of
 
 LAYOUTS = (
     "<split>/<class>/*.jpg or <class>/*.jpg (Fruits-360: Training/, Test/); a csv with columns path, label "
@@ -26,34 +17,49 @@ _NO_CLASS = {"images", "image", "imgs", "img", "pictures", "photos", "data", "un
 
 
 def read(folder: Folder, names: Names) -> Reading:
-    """A table of paths and labels if there is one, else class folders."""
-    for table in tables(folder):
-        if column := label_column(table, names):
-            return _from_table(folder, table, column, names)
-    return _from_folders(folder, names)
+    """A table of paths and labels if there is one (or `train.csv` and `test.csv`), else class folders."""
+    taken, notes = same_kind(tables(folder), lambda table: label_column(table, names), "labels")
+    return _from_tables(folder, taken, names, notes) if taken else _from_folders(folder, names)
 
 
-def _from_table(folder: Folder, table: Table, column: str, names: Names) -> Reading:
-    reading = Reading(f"{folder.shown(table.path)}: path {table.picture!r}, label {column!r}")
+def _from_tables(folder: Folder, tables: Sequence[Table], names: Names, notes: list[str]) -> Reading:
+    column = label_column(tables[0], names)
+    shown = ", ".join(folder.shown(table.path) for table in tables)
+    reading = Reading(f"{shown}: path {tables[0].picture!r}, label {column!r}", notes=notes)
+    seen: dict[Path, tuple[str, str]] = {}
+    for table in tables:
+        _take_lines(folder, table, column, names, reading, seen)
+    others = len(folder.pictures) - len(seen)
+    reading.notes += [f"{others} pictures that {shown} does not name are left out"] if others else []
+    return reading
+
+
+def _take_lines(
+    folder: Folder, table: Table, column: str, names: Names, reading: Reading, seen: dict[Path, tuple[str, str]]
+) -> None:
+    """Adds a table's pictures to `reading`; `seen`: label and split of each, so far."""
     extra = attributes(table, {table.picture, table.split, column}, reading)
-    seen: dict[Path, str] = {}
     for number, (line, more) in enumerate(zip(table.lines, extra, strict=True), start=2):
-        where = f"{table.path.name}, line {number}"
+        where, label = f"{table.path.name}, line {number}", line[column]
         path = folder.picture(line[table.picture], table.path.parent)
         if path is None:
-            reading.problems.append(f"{where}: there is no picture {line[table.picture]!r}")
-        elif seen.get(path, line[column]) != line[column]:
-            reading.problems.append(f"{where}: {folder.shown(path)} is {line[column]!r} here, {seen[path]!r} before")
-        elif path not in seen:
-            seen[path] = line[column]
-            split = split_named(line[table.split]) if table.split else split_of(path, folder.root)
-            if not line[column]:
-                reading.found.append(Found(path, split, None, attributes=more))
-            elif (name := names.match(line[column])) is not None:
-                reading.found.append(Found(path, split, name, attributes=more))
-    others = len(folder.pictures) - len(seen)
-    reading.notes += [f"{others} pictures that {table.path.name} does not name are left out"] if others else []
-    return reading
+            if folder.is_untaken(line[table.picture], table.path.parent):
+                reading.counts["labels of pictures of kinds that are not taken left out"] += 1
+            else:
+                reading.problems.append(f"{where}: there is no picture {line[table.picture]!r}")
+            continue
+        said = (label, table.split_of(line) or split_of(path, folder.root))
+        if path not in seen:
+            seen[path] = said
+            if not label:
+                reading.found.append(Found(path, said[1], None, attributes=more))
+            elif (name := names.match(label)) is not None:
+                reading.found.append(Found(path, said[1], name, attributes=more))
+        elif seen[path] != said:
+            what = 0 if seen[path][0] != label else 1
+            reading.problems.append(
+                f"{where}: {folder.shown(path)} is {said[what]!r} here, {seen[path][what]!r} before"
+            )
 
 
 def _from_folders(folder: Folder, names: Names) -> Reading:

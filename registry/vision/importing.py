@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,22 +17,17 @@ from registry import archives
 from registry.errors import DataError
 from registry.files import write_file
 from registry.parts import Imported, Parameters
-from registry.vision import box_formats, class_formats, headers, inspection, yolo_labels
-from registry.vision.sources import Folder, Found, Names, Reading
+from registry.vision import box_formats, box_frames, class_formats, inspection, media_types, yolo_labels
+from registry.vision.source_folder import Folder, composed
+from registry.vision.sources import Found, Names, Reading
 from registry.vision.splitting import Item, splits
 from registry.vision.table import Row, safe
-from registry.vision.yolo_labels import TrueBox
 
 if TYPE_CHECKING:
     from registry.vision.picture_set import PictureSet
 
 SHOWN = 20
 LABELS = (".txt", ".json", ".xml", ".csv", ".tsv", ".yaml", ".yml")
-MOST_OUTSIDE = 0.1
-"""A box may reach this share of the picture's side over its edge, and is cut off there; more is a mistake."""
-
-SMALLEST_BOX = 0.5  # pixels
-
 RARE = 10
 """Training cases of a class below which the notes warn."""
 
@@ -63,24 +57,37 @@ def import_into(target: PictureSet, source: Path, out: Path, params: Parameters)
         items, notes = splits(items, float(params.get("val_share", 0.25)), keep)
         if keep:
             write_file(out / inspection.KEPT, inspection.KEPT_TEXT)
-        return _write(target, out, items, [*reading.notes, *_dropped(names), *notes])
+        return _write(target, out, items, [*reading.notes, *_about_names(names), *notes])
 
 
 def _read(target: PictureSet, folder: Folder, names: Names, source: Path) -> Reading:
     layouts = box_formats.LAYOUTS if target.boxes else class_formats.LAYOUTS
+    kinds = ", ".join(f"{ending} ({count})" for ending, count in sorted(folder.kinds_untaken().items()))
     if not folder.pictures:
-        raise DataError(f"there is no picture in {source}", expected=layouts, mend="name the folder that holds them")
+        raise DataError(
+            f"there is no picture in {source}" + (f" of a kind that is taken: {kinds}" if kinds else ""),
+            expected=layouts,
+            mend="convert them to JPEG or PNG" if kinds else "name the folder that holds them",
+        )
     reading = box_formats.read(folder, names, target.named or ()) if target.boxes else class_formats.read(folder, names)
     if reading is None and not folder.ending(*LABELS):
         reading = Reading("pictures without labels", [Found(path) for path in folder.pictures])
+    unread = list(dict.fromkeys(folder.unread))
     if reading is None:
         raise DataError(
-            f"{len(folder.pictures)} pictures in {source}, but no boxes in a format that is known",
+            f"{len(folder.pictures)} pictures in {source}, but no boxes in a format that is known"
+            + "".join(f"\n  {text}" for text in unread[:SHOWN]),
             expected=layouts,
-            mend="name the folder that holds both pictures and labels, or export them in one of these formats",
+            mend="mend what is said above, and import again; nothing was imported"
+            if unread
+            else "name the folder that holds both pictures and labels, or export them in one of these formats",
         )
     reading.notes.insert(0, f"read as {reading.layout}")
-    kinds = ", ".join(f"{ending} ({count})" for ending, count in sorted(folder.untaken().items()))
+    if target.boxes:
+        reading.notes += [f"not read: {text}" for text in unread]
+    else:
+        reading.problems += unread  # a table may overrule the folders
+    reading.notes += folder.encoding_notes()
     reading.notes += [f"pictures of kinds that are not taken, convert them first: {kinds}"] if kinds else []
     return reading
 
@@ -97,76 +104,20 @@ def _look(reading: Reading, folder: Folder) -> list[inspection.Look]:
 
 
 def _items(reading: Reading, looks: Sequence[inspection.Look], folder: Folder) -> list[Item]:
-    """With boxes in pixels of the upright picture, cut off at its edges, and names of their own."""
+    """With boxes in pixels of the upright picture, and names of their own."""
     cases = _ids([folder.shown(one.path) for one in reading.found])
-    items, changed = [], Counter[str]()
-    for one, look, case in zip(reading.found, looks, cases, strict=True):
-        if isinstance(one.label, tuple) and not look.problem:
-            try:
-                label = _upright(one.label, one.size, look, one.path)
-                one = replace(one, label=_cut(label, look, changed))
-            except ValueError as error:
-                reading.problems.append(f"{folder.shown(one.path)}: {error}")
-        items.append(Item(one, look, case))
-    reading.notes += [f"{count} {what}" for what, count in sorted(changed.items()) if count]
+    labelled = (one.path if isinstance(one.label, tuple) else None for one in reading.found)
+    with ThreadPoolExecutor(inspection.THREADS) as pool:
+        shapes = list(pool.map(lambda path: box_frames.stored(path) if path else None, labelled))
+    found = box_frames.upright(reading, looks, shapes, folder.shown)
+    reading.notes += [f"{count} {what}" for what, count in sorted(reading.counts.items()) if count]
+    items = [Item(one, look, case) for one, look, case in zip(found, looks, cases, strict=True)]
     return sorted(items, key=lambda item: item.case)
-
-
-def _upright(
-    boxes: Sequence[TrueBox], said: tuple[float, float] | None, look: inspection.Look, path: Path
-) -> list[TrueBox]:
-    """Boxes in the label's frame of reference -> pixels of the upright picture. Raises ValueError if it has another.
-
-    Labelling programs differ in whether they turn a picture by its EXIF orientation; where they do not, the label
-    states the stored size.
-    """
-    here = (float(look.width), float(look.height))
-    if said is None or said == here:
-        return list(boxes)
-    if said == (1, 1):
-        return [TrueBox(one.name, _scaled(one.box, here)) for one in boxes]
-    header = headers.read(path.read_bytes())
-    if header.orientation >= 5 and said == (float(header.width), float(header.height)):
-        return [TrueBox(one.name, _turned(one.box, said, header.orientation)) for one in boxes]
-    raise ValueError(f"its label is for {said[0]:g} x {said[1]:g} pixels, it has {here[0]:g} x {here[1]:g}")
-
-
-def _scaled(box: tuple[float, float, float, float], by: tuple[float, float]) -> tuple[float, float, float, float]:
-    return box[0] * by[0], box[1] * by[1], box[2] * by[0], box[3] * by[1]
-
-
-def _turned(
-    box: tuple[float, float, float, float], stored: tuple[float, float], orientation: int
-) -> tuple[float, float, float, float]:
-    """A box of the stored picture in the upright one; EXIF orientations 5 to 8, which swap the axes."""
-    (x1, y1, x2, y2), (width, height) = box, stored
-    if orientation in (6, 7):  # the stored bottom is the upright left
-        y1, y2 = height - y2, height - y1
-    if orientation in (7, 8):  # the stored right is the upright top
-        x1, x2 = width - x2, width - x1
-    return y1, x1, y2, x2
-
-
-def _cut(boxes: Sequence[TrueBox], look: inspection.Look, changed: Counter[str]) -> tuple[TrueBox, ...]:
-    """Cut off at the picture's edges; without those that have no size. Raises ValueError for one far outside."""
-    kept = []
-    for one in boxes:
-        x1, y1, x2, y2 = one.box
-        w, h = look.width, look.height
-        if max(-x1 / w, -y1 / h, x2 / w - 1, y2 / h - 1) > MOST_OUTSIDE:
-            raise ValueError(f"a box ({x1:.0f}, {y1:.0f}, {x2:.0f}, {y2:.0f}) outside of its {w} x {h} pixels")
-        cut = (min(max(x1, 0.0), w), min(max(y1, 0.0), h), min(max(x2, 0.0), w), min(max(y2, 0.0), h))
-        if min(cut[2] - cut[0], cut[3] - cut[1]) < SMALLEST_BOX:
-            changed["boxes without width or height left out"] += 1
-            continue
-        over = max(abs(a - b) for a, b in zip(one.box, cut, strict=True))
-        changed["boxes cut off at the picture's edge"] += over > yolo_labels.TOLERANCE * max(w, h)
-        kept.append(TrueBox(one.name, cut))
-    return tuple(kept)
 
 
 def _ids(shown: Sequence[str]) -> list[str]:
     """Short names: the file's own where that is unique, else with its folders; always unique."""
+    shown = [composed(name) for name in shown]  # one name for one picture, whichever system packed it
     stems = [safe(Path(name).stem) for name in shown]
     counts = Counter(stem.casefold() for stem in stems)
     longer = [safe(name.rpartition(".")[0].replace("/", "-")) for name in shown]
@@ -210,10 +161,10 @@ def _some_label(target: PictureSet, items: Sequence[Item], names: Names, reading
         )
 
 
-def _dropped(names: Names) -> list[str]:
-    if not names.dropped:
-        return []
-    return [f"left out, not among the model's classes: {_listed(names.dropped)}"]
+def _about_names(names: Names) -> list[str]:
+    merged = ", ".join(f"{spelt} ({kept})" for spelt, kept in sorted(names.merged)[:12])
+    notes = [f"one class with another spelling of its name: {merged}"] if merged else []
+    return notes + ([f"left out, not among the model's classes: {_listed(names.dropped)}"] if names.dropped else [])
 
 
 def _listed(counts: Counter[str]) -> str:
@@ -228,7 +179,7 @@ def _write(target: PictureSet, out: Path, items: Sequence[Item], notes: list[str
     for item in items:
         body = item.found.path.read_bytes()
         if item.found.label is None:
-            write_file(out / "unlabelled" / f"{item.case}{item.found.path.suffix.lower()}", body)
+            write_file(out / "unlabelled" / f"{item.case}{media_types.ending(body)}", body)
             loose += 1
             continue
         label = _stored(item, classes)

@@ -10,7 +10,7 @@ RAW = "application/octet-stream"
 """A program that does not know: the decoder finds out."""
 
 PICTURE_IN = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "image/gif")
-PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 VIDEO_IN = (
     "video/mp4",

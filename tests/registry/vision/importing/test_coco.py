@@ -29,8 +29,8 @@ def spoil_coco(root: Path, **change: object) -> None:
         ({"images": {"file_name": "../../../../etc/passwd"}}, "passwd"),
         ({"images": {"width": 640, "height": 480}}, "its label is for 640 x 480 pixels, it has 96 x 72"),
         ({"annotations": {"image_id": 999}}, "there is no image 999"),
-        ({"annotations": {"bbox": [1, 2, "x"]}}, "its bbox or category_id is none"),
-        ({"annotations": {"category_id": 3}}, "its bbox or category_id is none"),
+        ({"annotations": {"bbox": [1, 2, "x"]}}, "its bbox [1, 2, 'x'] is not four numbers"),
+        ({"annotations": {"category_id": 3}}, "there is no category 3"),
         ({"annotations": {"bbox": [90, 60, 400, 300]}}, "outside of its 96 x 72 pixels"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Readers of other people's boxes, a module for each format. None of them opens a picture."""
