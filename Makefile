@@ -56,6 +56,7 @@ check: setup
 	$(BIN)/mypy
 
 bench: setup
+	$(BIN)/python -m pytest -m bench tests/benchmarks
 	$(BIN)/python -m flows.bench $(MODEL)
 
 # Beside MLflow's server, FastAPI, LitServe and ultralytics; measures the models that have a champion.

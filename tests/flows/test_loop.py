@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,9 +56,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 @pytest.fixture(scope="module")
 def first(project: Project) -> subprocess.CompletedProcess[str]:
     """One run of everything; the network has seen eight phantoms, so the gate must say no."""
-    began = time.monotonic()
     done = project("run", MODEL)
-    (project.root / "took").write_text(str(time.monotonic() - began))
     assert done.returncode == 0, done.stderr + done.stdout
     return done
 
@@ -100,13 +97,10 @@ def test_prefect_has_the_flow_run_with_tasks_and_progress(project: Project, firs
     assert {"progress", "markdown"} <= kinds
 
 
-def test_a_run_without_a_change_skips_everything_quickly(project: Project, first: object) -> None:
-    began = time.monotonic()
+def test_a_run_without_a_change_skips_everything(project: Project, first: object) -> None:
     done = project("run", MODEL)
-    seconds = time.monotonic() - began
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("skipped") >= 7, done.stdout
-    assert seconds < float((project.root / "took").read_text()) / 2
 
 
 def test_bad_data_stops_the_loop_and_names_the_file(project: Project, first: object) -> None:

@@ -140,12 +140,10 @@ def test_a_canary_under_the_supervisor_is_killed_promoted_and_rolled_back(
 
         assert _run(["release", MODEL, "promote", "--why", "a test"]) == 0
         assert {who() for _ in range(5)} == {(200, "2")}
-        began = time.monotonic()
         assert _run(["rollback", MODEL]) == 0  # MLflow is not up: the traffic goes back all the same
         assert _until(lambda: who() == (200, "1"))
         said = capsys.readouterr()
         assert "version 1 of skin_segmentation gets every request; version 2 is kept warm" in said.out
-        assert time.monotonic() - began < 60
         assert releases.events(MODEL)[1].why == "a test"
 
         stack.stop("router")

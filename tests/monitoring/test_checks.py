@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -51,10 +50,8 @@ def assert_readable_offline(docs: Path) -> None:
 
 
 def test_whole_data_passes_and_leaves_the_same_bytes_each_time(home: Path, data: Path) -> None:
-    began = time.monotonic()
     first = check()
     assert first.returncode == 0, first.stderr
-    assert time.monotonic() - began < 60
     result = home / "build" / MODEL / "validation" / "result.json"
     once = result.read_bytes()
     said = json.loads(once)

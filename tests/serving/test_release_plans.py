@@ -128,10 +128,8 @@ def test_a_canary_gets_its_share_and_every_role_is_said(
     assert 15 <= seen[200, "2", "canary"] <= 65  # 1 in 10^8 by chance
     assert _counts(2, "canary", lambda c: c.calls == seen[200, "2", "canary"]).latencies.quantile(0.5) > 0
 
-    began = time.monotonic()
     releases.change(MODEL, "step", share=99)
     _until(lambda: _routes(live)["routes"][MODEL]["share"] == 99, FOLLOWS_S)
-    assert time.monotonic() - began < FOLLOWS_S
 
 
 def test_a_sticky_caller_always_meets_the_same_version(
@@ -157,9 +155,7 @@ def test_shadow_answers_are_compared_and_never_seen(
     victim = processes.running[process_name(three[3].tag)].process
     victim.kill()
     victim.wait()
-    began = time.monotonic()
     assert {_who(_ask(live)) for _ in range(5)} == {(200, "1", "champion")}
-    assert time.monotonic() - began < 10
     _counts(3, "shadow", lambda c: c.dropped and c.errors)
 
 

