@@ -99,7 +99,7 @@ def predict(spec: ModelSpec) -> None:
     import httpx
 
     with journal.step("predict", "Predict", spec.name, usually_s=3) as running_step:
-        case = next(c for c in spec.data.cases(settings().data / spec.name) if c.split == "val")
+        case = next(c for c in spec.data.cases(settings().data / spec.name) if c.split == "test")
         address = f"{settings().router_address}/v1/models/{spec.name}/predict"
         body = case.input.read_bytes()
         answers: dict[str, Any] = {}

@@ -119,7 +119,7 @@ class Case:
 
     Attributes:
         id: unique within the data set.
-        split: `train` or `val`.
+        split: one of `registry.splits.SPLITS`: `train`, `val` or `test`.
         origin: `starter`, `imported` or the stream it came from; evaluation reports one slice per origin.
         input: the file a user would upload.
         truth: the label: a file, or the class name for models whose label is a word.

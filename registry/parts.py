@@ -16,12 +16,13 @@ folder and checks it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from registry.media import ByteArray, Case, Clip, FloatArray, Prediction, Prepared, Result
+from registry.splits import Shares
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +58,7 @@ class Imported:
 
     train: int
     val: int
+    test: int
     unlabelled: int
     notes: tuple[str, ...] = ()
 
@@ -90,8 +92,12 @@ class DataPart(Protocol):
     def checks(self) -> Sequence[Check]:
         """What must hold of `inspect`'s table before anything is trained on it."""
 
-    def add(self, root: Path, items: Sequence[Labelled], origin: str, val_share: float) -> int:
-        """Adds labelled inputs as new cases with that origin; returns how many were new. Idempotent by id."""
+    def add(self, root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> int:
+        """Adds labelled inputs as new cases with that origin; returns how many were new. Idempotent by id.
+        Each goes to the part that `shares` gives its id."""
+
+    def move(self, root: Path, cases: Collection[str], split: str) -> None:
+        """Puts these cases into another part of the data set at `root`, files and table."""
 
 
 class InferencePart(Protocol):

@@ -40,7 +40,7 @@ def decide(
         BundleError: a network cannot be loaded.
     """
     stage = open_stage(challenger.model)
-    spec, held = stage.spec, stage.split("val")
+    spec, held = stage.spec, stage.split("test")
     bootstrap = parse(Evaluating, spec.name, "evaluate", stage.sections["evaluate"]).bootstrap
     mine = _Side(stage, challenger_bundle, held, bootstrap)
     theirs = _Side(stage, champion_bundle, held, bootstrap) if champion and champion_bundle else None

@@ -37,7 +37,7 @@ def package(stage: Stage, *, track: bool = True) -> Bundle:
         MissingService: MLflow does not answer.
     """
     options = parse(Evaluating, stage.spec.name, STEP, stage.sections[STEP])
-    held = stage.split("val")
+    held = stage.split("test")
     with journal.step(STEP, "Evaluating", stage.spec.name, 15):
         from training.train import about, artifacts
 

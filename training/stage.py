@@ -85,13 +85,13 @@ class Stage:
         return self.spec.data.cases(self.data)
 
     def split(self, name: str) -> list[Case]:
-        """The cases of `train` or `val`. Raises NotFound when there is none."""
+        """The cases of `train`, `val` or `test`. Raises NotFound when there is none."""
         found = [case for case in self.cases if case.split == name]
         if not found:
             raise NotFound(
                 f"{self.data} has no {name!r} cases",
-                expected="at least one case each in train and val",
-                mend="import more labelled cases, or set another share for validation",
+                expected="at least one case each in train, val and test",
+                mend=f"`visionloop data check {self.spec.name}` says how to get them",
             )
         return found
 

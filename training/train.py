@@ -173,12 +173,13 @@ def _recipe(stage: Stage) -> Recipe:
 
 def _cases(stage: Stage) -> list[Case]:
     """What is learned from: where a champion goes on, origins that it has not seen have a share of their own."""
+    cases = [case for case in stage.cases if case.split != "test"]
     if not stage.start:
-        return stage.cases
+        return cases
     known = {name.removeprefix(ORIGIN) for name in stage.start.bundle.manifest.slices if name.startswith(ORIGIN)}
     share = float(stage.params.get("new_share", NEW_SHARE))
-    found = rehearsed(stage.cases, known, share)
-    if len(found) > len(stage.cases):
+    found = rehearsed(cases, known, share)
+    if len(found) > len(cases):
         journal.fact(STEP, f"cases of new origins are repeated: {share:.0%} of an epoch", stage.spec.name)
     return found
 

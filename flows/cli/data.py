@@ -10,6 +10,7 @@ from flows.cli.options import model_argument
 from registry import catalog, journal
 from registry.errors import DataError, Refused
 from registry.settings import settings
+from registry.splits import Shares
 
 
 @click.group()
@@ -39,17 +40,28 @@ def synth(model: str, force: bool) -> None:
 @data.command("import")
 @model_argument
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--val-share", default=0.25, show_default=True, help="Held out, where the source has no split.")
+@click.option("--val-share", default=Shares.val, show_default=True, help="For choosing, where the source has none.")
+@click.option(
+    "--test-share", default=Shares.test, show_default=True, help="Held out, where the source has no test part."
+)
 @click.option("--map", "renamed", multiple=True, metavar="THEIRS=OURS", help="Rename a class on the way in.")
 @click.option(
     "--look-alikes",
     type=click.Choice(("drop", "keep")),
     default="drop",
     show_default=True,
-    help="Training pictures that are nearly the same as held-out ones: leave them out, or not.",
+    help="Pictures that are nearly the same as held-out ones: leave them out, or not.",
 )
 @click.option("--force", is_flag=True, help="Replace the data set that is there.")
-def import_(model: str, path: Path, val_share: float, renamed: tuple[str, ...], look_alikes: str, force: bool) -> None:
+def import_(
+    model: str,
+    path: Path,
+    val_share: float,
+    test_share: float,
+    renamed: tuple[str, ...],
+    look_alikes: str,
+    force: bool,
+) -> None:
     """Copy your own data into MODEL's data set, after checking it, and version it.
 
     PATH is a folder, or a zip of one, in one of the field's layouts; docs/data.md lists them. Nothing is replaced when
@@ -65,21 +77,41 @@ def import_(model: str, path: Path, val_share: float, renamed: tuple[str, ...], 
         raise DataError(f"there is nothing at {path}", expected="a folder or zip with data", mend="correct the path")
     if wrong := [one for one in renamed if not all(one.partition("="))]:
         raise click.BadParameter(f"{', '.join(wrong)}: THEIRS=OURS is expected, e.g. pistol=weapon")
-    params = {"val_share": val_share, "map": dict(one.split("=", 1) for one in renamed), "look_alikes": look_alikes}
+    if min(val_share, test_share) < 0 or val_share + test_share >= 1:
+        raise click.BadParameter(f"--val-share {val_share:g} and --test-share {test_share:g} leave nothing to train on")
+    params = {"val_share": val_share, "test_share": test_share, "look_alikes": look_alikes}
+    params["map"] = dict(one.split("=", 1) for one in renamed)
     target = settings().data / model
     _may_replace(target, force)
     with telling() as console, journal.step("data", f"Import {path.name}", model):
         with archives.opened(path) as folder, new_folder(target) as draft:
             taken = catalog.get(model).data.import_from(folder, draft, params)
-            if taken.train or taken.val:
+            if taken.train or taken.val or taken.test:
                 validation = checks.validate(model, draft)
                 if validation.breaches:
                     raise checks.explain(validation)
         found = versioning.add()
-    console.print(f"{taken.train} training and {taken.val} held-out cases, {taken.unlabelled} without a label: {found}")
+    counts = f"{taken.train} training, {taken.val} validation and {taken.test} test cases"
+    console.print(f"{counts}, {taken.unlabelled} without a label: {found}")
     for note in taken.notes:
         console.print(f"  {note}", style="dim")
     console.print(f"next: visionloop run {model}")
+
+
+@data.command("hold-out")
+@model_argument
+@click.option("--share", default=0.5, show_default=True, help="Of the validation cases.")
+def hold_out(model: str, share: float) -> None:
+    """Give a data set of MODEL that has no test part one: a share of its validation cases, by hash, and version it."""
+    from flows import steps, versioning
+    from flows.cli.teller import telling
+
+    if not 0 < share < 1:
+        raise click.BadParameter(f"--share {share:g}: between 0 and 1 is expected")
+    with telling() as console, journal.step("data", "Set the test part aside", model):
+        moved = steps.hold_out(model, share)
+        found = versioning.add()
+    console.print(f"{moved} validation cases are held out for testing now: {found}")
 
 
 @data.command()

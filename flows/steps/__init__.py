@@ -5,6 +5,7 @@
 
 from flows.steps.building import build, ensure_start, exclusive, prepare_start
 from flows.steps.data import active, parameters, prepare_data, synthesise, take_labels
+from flows.steps.holding_out import hold_out
 from flows.steps.version import decide, decided, package, register, release, released, return_alias
 from flows.steps.watching import wait_for, watch
 
@@ -15,6 +16,7 @@ __all__ = [
     "decided",
     "ensure_start",
     "exclusive",
+    "hold_out",
     "package",
     "parameters",
     "prepare_data",

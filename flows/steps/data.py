@@ -13,9 +13,12 @@ from registry.errors import BadInput, DataError, Refused
 from registry.files import new_folder, write_file
 from registry.parts import DataPart, Labelled
 from registry.settings import settings
+from registry.splits import SPLITS, Shares
 from training.parameters import MODELS, read_file, read_params
 
 DRIFT_ORIGIN = "drift"
+LABELLED = Shares(val=0.15, test=0.35)
+"""Of labelled predictions: enough held out for the gate to see by how much the next version is better on them."""
 
 
 def parameters(model: str, section: str) -> dict[str, Any]:
@@ -58,9 +61,9 @@ def prepare_data(model: str) -> DataVersion:
             running.note = str(found)
         if not running.note.startswith("unchanged"):
             cases = spec.data.cases(target)
-            shown = _pictures(model, [case for case in cases if case.split == "val"][:4])
-            per = {split: sum(case.split == split for case in cases) for split in ("train", "val")}
-            text = f"{per['train']} training and {per['val']} held-out cases; DVC: {found}"
+            shown = _pictures(model, [case for case in cases if case.split == "test"][:4])
+            per = {split: sum(case.split == split for case in cases) for split in SPLITS}
+            text = f"{per['train']} training, {per['val']} validation and {per['test']} test cases; DVC: {found}"
             journal.fact("data", text, model, pictures=shown)
     return found
 
@@ -95,7 +98,7 @@ def _add(part: DataPart, root: Path, items: Sequence[Labelled], origin: str) -> 
 
     def add(some: Sequence[Labelled]) -> tuple[int, list[str]]:
         try:
-            return (part.add(root, some, origin, val_share=0.4) if some else 0), []
+            return (part.add(root, some, origin, LABELLED) if some else 0), []
         except (BadInput, DataError) as error:
             if len(some) == 1:
                 return 0, [f"{some[0].id}: {error.found}"]

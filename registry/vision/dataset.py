@@ -1,8 +1,8 @@
 """Data sets of pictures on disk: class folders, or YOLO's images and labels; both with `cases.csv`.
 
     ClassSet                             BoxSet
-    {train,val}/<class>/<case>.jpg       images/{train,val}/<case>.jpg
-    classes.txt (open classes only)      labels/{train,val}/<case>.txt    class cx cy w h, as shares
+    {train,val,test}/<class>/<case>.jpg  images/{train,val,test}/<case>.jpg
+    classes.txt (open classes only)      labels/{train,val,test}/<case>.txt    class cx cy w h, as shares
     cases.csv                            data.yaml, cases.csv
 
 A model's `data.py` makes one of them, with its own generator, and takes its methods for the functions of
@@ -20,6 +20,7 @@ import yaml
 from registry.errors import DataError
 from registry.files import write_file
 from registry.parts import Check, Labelled
+from registry.splits import SPLITS
 from registry.vision import inspection, table, yolo_labels
 from registry.vision.inspection import label_path
 from registry.vision.picture_set import Made, Make, PictureSet, ending, upright_size
@@ -49,11 +50,12 @@ class ClassSet(PictureSet):
         classes: Sequence[str],
         make: Make,
         train: int = 240,
-        val: int = 120,
+        val: int = 60,
+        test: int = 90,
         *,
         open_classes: bool = False,
     ) -> None:
-        super().__init__(model, classes, make, train, val)
+        super().__init__(model, classes, make, train, val, test)
         self.open_classes = open_classes
         if open_classes:
             self.named = None
@@ -115,8 +117,10 @@ class BoxSet(PictureSet):
 
     boxes = True
 
-    def __init__(self, model: str, classes: Sequence[str], make: Make, train: int = 160, val: int = 80) -> None:
-        super().__init__(model, classes, make, train, val)
+    def __init__(
+        self, model: str, classes: Sequence[str], make: Make, train: int = 160, val: int = 40, test: int = 60
+    ) -> None:
+        super().__init__(model, classes, make, train, val, test)
 
     def classes(self, root: Path) -> tuple[str, ...]:
         """The model's classes. Raises DataError if `data.yaml` has others: the numbers would mean other things."""
@@ -170,7 +174,7 @@ class BoxSet(PictureSet):
         return label_path(root, row.file)
 
     def finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
-        said = {"path": ".", "train": "images/train", "val": "images/val", "names": dict(enumerate(classes))}
+        said = {"path": ".", **{split: f"images/{split}" for split in SPLITS}, "names": dict(enumerate(classes))}
         write_file(root / NAMES, yaml.safe_dump(said, sort_keys=False))
         table.write(root, rows)
 

@@ -1,7 +1,7 @@
 """Copies other people's pictures and labels into a data set, after reading all of them.
 
 Classes are matched by name; case, spaces, dashes and underscores do not count, and `map` of the parameters renames.
-Splits come from the source. Where it has none, `val_share` of the pictures are held out by the hash of their names,
+Splits come from the source. What it lacks is set aside by the hash of the files' names (`registry.vision.splitting`),
 class by class where pictures have classes; pictures that show the same stay on one side.
 """
 
@@ -17,6 +17,7 @@ from registry import archives
 from registry.errors import DataError
 from registry.files import write_file
 from registry.parts import Imported, Parameters
+from registry.splits import Shares
 from registry.vision import box_formats, box_frames, class_formats, inspection, media_types, yolo_labels
 from registry.vision.source_folder import Folder, composed
 from registry.vision.sources import Found, Names, Reading
@@ -38,8 +39,9 @@ def import_into(target: PictureSet, source: Path, out: Path, params: Parameters)
     Args:
         target: the data set's kind; its classes are the model's.
         source: a folder or a .zip; `class_formats.LAYOUTS` and `box_formats.LAYOUTS` say in which formats.
-        params: `val_share` (default 0.25); `map` (the source's class names -> the model's); `look_alikes`: `drop`
-            (default) or `keep` training pictures that are nearly the same as held-out ones.
+        params: `val_share` and `test_share` (defaults of `registry.splits.Shares`); `map` (the source's class names ->
+            the model's); `look_alikes`: `drop`
+            (default) or `keep` pictures that are nearly the same as held-out ones.
 
     Raises:
         DataError: nothing there, files that cannot be used (all named, up to 20), or no class that the model has.
@@ -54,7 +56,7 @@ def import_into(target: PictureSet, source: Path, out: Path, params: Parameters)
             raise _unusable(reading, source)
         _some_label(target, items, names, reading, source)
         keep = params.get("look_alikes") == "keep"
-        items, notes = splits(items, float(params.get("val_share", 0.25)), keep)
+        items, notes = splits(items, Shares.of(params), keep)
         if keep:
             write_file(out / inspection.KEPT, inspection.KEPT_TEXT)
         return _write(target, out, items, [*reading.notes, *_about_names(names), *notes])
@@ -188,7 +190,7 @@ def _write(target: PictureSet, out: Path, items: Sequence[Item], notes: list[str
     target.finish(out, rows, classes)
     counts = Counter(item.split for item in items if item.found.label is not None)
     notes += _about_classes(items, classes) if rows else []
-    return Imported(counts["train"], counts["val"], loose, tuple(notes))
+    return Imported(counts["train"], counts["val"], counts["test"], loose, tuple(notes))
 
 
 def _stored(item: Item, classes: Sequence[str]) -> bytes | str:
@@ -203,10 +205,10 @@ def _about_classes(items: Sequence[Item], classes: Sequence[str]) -> list[str]:
     count: Callable[[str], Counter[str]] = lambda split: Counter(  # noqa: E731
         name for item in items if item.split == split for name in item.names
     )
-    train, val = count("train"), count("val")
+    train, test = count("train"), count("test")
     missing = [name for name in classes if not train[name]]
     rare = [f"{name} ({train[name]})" for name in classes if 0 < train[name] < RARE]
-    unseen = [name for name in classes if train[name] and not val[name]]
+    unseen = [name for name in classes if train[name] and not test[name]]
     shown = [
         (f"no picture of {len(missing)} of the {len(classes)} classes, which cannot be learnt", missing),
         (f"fewer than {RARE} training pictures", rare),

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,9 @@ import cv2
 from registry.errors import BadInput
 from registry.media import Picture
 from registry.parts import Check
+from registry.splits import SPLITS
 from registry.vision import duplicates, picture, yolo_labels
-from registry.vision.table import SPLITS, TABLE, Row
+from registry.vision.table import TABLE, Row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +39,7 @@ MOST_OF_ONE_CLASS = 0.95
 KEPT = "look-alikes-kept.txt"
 """Stands in a data set whose owner wants nearly equal pictures on both sides of the split."""
 
-KEPT_TEXT = "Imported with --look-alikes keep: train and val hold nearly the same pictures, and the metric flatters.\n"
+KEPT_TEXT = "Imported with --look-alikes keep: two splits hold nearly the same pictures, and the metric flatters.\n"
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +117,7 @@ def box_table(root: Path, rows: Sequence[Row], classes: Sequence[str]) -> pd.Dat
     table["classes"] = [", ".join(names) for names in named]
     trained = {name for names, split in zip(named, table["split"], strict=True) if split == "train" for name in names}
     table["class_trained"] = [set(names) <= trained or not trained for names in named]
-    for split, name in zip(SPLITS, ("training_boxes", "held_out_boxes"), strict=True):
+    for split, name in zip(SPLITS, ("training_boxes", "validation_boxes", "test_boxes"), strict=True):
         mine = table.loc[table["split"] == split, "boxes"]
         table[name] = float(mine.sum()) if len(mine) else float("nan")  # no case at all is another check's message
     return table.drop(columns="file")
@@ -164,7 +166,7 @@ def _common(root: Path, rows: Sequence[Row], strays: Sequence[str]) -> pd.DataFr
     table["leaks"] = table["split"].groupby(content).transform("nunique").fillna(1) > 1
     twins = {} if (root / KEPT).is_file() else _twins(every, looks)
     table["same_as"] = [twins.get(n, "") for n in range(len(every))]
-    for name, split in (("training_cases", "train"), ("held_out_cases", "val")):
+    for split, name in zip(SPLITS, ("training_cases", "validation_cases", "test_cases"), strict=True):
         table[name] = int((table["split"] == split).sum())
     return table
 
@@ -178,15 +180,16 @@ def _split_of(file: str) -> str:
 
 
 def _twins(rows: Sequence[Row], looks: Sequence[Look]) -> dict[int, str]:
-    """Row number -> the case of the other split that shows the same picture in other bytes."""
+    """Row number -> a case of another split that shows the same picture in other bytes."""
     sides = [[n for n, row in enumerate(rows) if row.split == split and looks[n].mark is not None] for split in SPLITS]
-    marks = [[looks[n].mark for n in side] for side in sides]
     found: dict[int, str] = {}
-    for left, right in duplicates.alike(*marks):  # type: ignore[arg-type]
-        a, b = sides[0][left], sides[1][right]
-        if looks[a].content != looks[b].content:
-            found.setdefault(a, rows[b].case)
-            found.setdefault(b, rows[a].case)
+    for ours, theirs in combinations(sides, 2):
+        marks = [[mark for n in side if (mark := looks[n].mark) is not None] for side in (ours, theirs)]
+        for left, right in duplicates.alike(*marks):
+            a, b = ours[left], theirs[right]
+            if looks[a].content != looks[b].content:
+                found.setdefault(a, rows[b].case)
+                found.setdefault(b, rows[a].case)
     return found
 
 
@@ -205,8 +208,10 @@ def _common_checks(model: str) -> tuple[Check, ...]:
     again = f"import your data again with `visionloop data import {model} PATH`"
     return (
         _least("training_cases", 1, "there is nothing to train on: no case is in train", f"{again}, or add pictures"),
-        _least("held_out_cases", 1, "there is no validation split: no case is held out (val)",
-               f"{again}: without a split of its own, a share is held out"),
+        _least("validation_cases", 1, "there is nothing to choose the epoch by: no case is in val",
+               f"{again}: what the source lacks is set aside"),
+        _least("test_cases", 1, "there is no test part: no case is held out (test)",
+               f"`visionloop data hold-out {model}` moves a share of val there; or {again}"),
         Check("expect_column_values_to_be_unique", {"column": "case"}, "{rows}: the name is used twice",
               "rename the cases"),
         _is("listed", True, f"{{rows}}: these files are not in {TABLE}", f"remove them, or {again}"),
@@ -219,8 +224,8 @@ def _common_checks(model: str) -> tuple[Check, ...]:
         _least("contrast", FLATTEST, "{rows}: the picture is all of one value",
                "export these pictures again, or remove the cases"),
         _is("copies", 1, "{rows}: the same picture is there more than once", "keep one of each"),
-        _is("leaks", False, "{rows}: the same picture is in train and in val (leakage)", "remove it from one of them"),
-        _is("same_as", "", "{rows}: nearly the same picture is in train and in val (leakage)",
+        _is("leaks", False, "{rows}: the same picture is in two splits (leakage)", "remove it from one of them"),
+        _is("same_as", "", "{rows}: nearly the same picture is in two splits (leakage)",
             "remove one of each pair, or move both to one side; the data docs page names the pairs"),
     )  # fmt: skip
 
@@ -253,5 +258,6 @@ def box_checks(model: str) -> tuple[Check, ...]:
         _is("class_trained", True, "{rows}: held out, but no training box is of one of their classes",
             "add training pictures of that class, or leave it out"),
         _least("training_boxes", 1, "no training picture has a box", "label some of the training pictures"),
-        _least("held_out_boxes", 1, "no held-out picture has a box", "label some of the held-out pictures"),
+        _least("validation_boxes", 1, "no validation picture has a box", "label some of the pictures in val"),
+        _least("test_boxes", 1, "no test picture has a box", "label some of the pictures in test"),
     )  # fmt: skip

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,9 +17,10 @@ from registry.errors import BadInput
 from registry.media import Case
 from registry.parts import Check, Imported, Labelled, Parameters
 from registry.runtime import default_threads
+from registry.splits import SPLITS, Shares
 from registry.vision import duplicates, headers, inspection, picture, table
 from registry.vision.inspection import content_of
-from registry.vision.table import SPLITS, Row, lot, safe
+from registry.vision.table import Row, safe
 from registry.vision.yolo_labels import TrueBox
 
 if TYPE_CHECKING:
@@ -73,20 +74,20 @@ class PictureSet(ABC):
         model: its name, for messages.
         classes: in the order of the network's outputs.
         make: the starter data's generator; the same generator state must give the same bytes.
-        train, val: how many starter cases, where the parameters do not say.
+        train, val, test: how many starter cases, where the parameters do not say.
     """
 
     boxes: bool
 
-    def __init__(self, model: str, classes: Sequence[str], make: Make, train: int, val: int) -> None:
+    def __init__(self, model: str, classes: Sequence[str], make: Make, train: int, val: int, test: int) -> None:
         if len(set(classes)) < len(classes):
             raise ValueError(f"classes {classes} are not all different")
-        self.model, self._classes, self._make, self._counts = model, tuple(classes), make, (train, val)
+        self.model, self._classes, self._make, self._counts = model, tuple(classes), make, (train, val, test)
         self.named: tuple[str, ...] | None = self._classes
         """The classes that an import matches names with; None: any."""
 
     def synthesise(self, out: Path, params: Parameters) -> None:
-        """Writes `train` and `val` generated cases into `out`; seeded by `seed`, bit-identical."""
+        """Writes `train`, `val` and `test` generated cases into `out`; seeded by `seed`, bit-identical."""
         wanted = [
             (int(params["seed"]), number, n)
             for number, split in enumerate(SPLITS)
@@ -118,10 +119,10 @@ class PictureSet(ABC):
             for row in table.read(root, self.model)
         ]
 
-    def add(self, root: Path, items: Sequence[Labelled], origin: str, val_share: float) -> int:
+    def add(self, root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> int:
         """As `DataPart.add`. A case's split follows from the hash of its id, unless a picture that shows the same
         (`registry.vision.duplicates`) is there already: then it joins that picture's split, or it would leak; one
-        that resembles pictures of both splits is not added. The very same pixels, under whatever name, are not added
+        that resembles pictures of two splits is not added. The very same pixels, under whatever name, are not added
         again.
 
         Raises:
@@ -147,7 +148,7 @@ class PictureSet(ABC):
             near = {splits[n] for _, n in duplicates.alike([mine], prints)}
             if len(near) > 1:
                 continue  # it would leak, wherever it went
-            split = near.pop() if near else ("val" if lot(case) < val_share else "train")
+            split = near.pop() if near else shares.split(case)
             contents.add(content)
             prints.append(mine)
             splits.append(split)
@@ -155,6 +156,22 @@ class PictureSet(ABC):
         if new:
             self.finish(root, [*rows, *new], classes)
         return len(new)
+
+    def move(self, root: Path, cases: Collection[str], split: str) -> None:
+        """As `DataPart.move`."""
+        rows, classes = table.read(root, self.model), self.classes(root)
+        moved = []
+        for row in rows:
+            if row.case in cases and row.split != split:
+                truth, old = self._truth(root, row), root / row.file
+                label = truth.read_bytes() if isinstance(truth, Path) else truth
+                file = self.store(root, row.case, split, old.read_bytes(), label)
+                for path in (old, truth):
+                    if isinstance(path, Path):
+                        path.unlink()
+                row = replace(row, split=split, file=file)
+            moved.append(row)
+        self.finish(root, moved, classes)
 
     def _present(self, root: Path, rows: Sequence[Row]) -> tuple[set[str], list[duplicates.Fingerprint], list[str]]:
         """What can be read of the pictures that are there: contents, fingerprints and their splits."""

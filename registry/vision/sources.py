@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from registry.vision import table
+from registry.splits import SPLITS
 from registry.vision.yolo_labels import TrueBox
 
 _SPLIT = re.compile(r"(train|training|val|valid|validation|test|testing)[_-]?\d{0,4}", re.IGNORECASE)
@@ -53,20 +53,12 @@ class Reading:
 def split_named(text: str) -> str:
     """`train`, `val`, `test` or "" for a folder's name, a file's stem or a table's cell."""
     match = _SPLIT.fullmatch(text.strip())
-    if match is None:
-        return ""
-    said = match[1].lower()
-    return "train" if said.startswith("train") else test_split() if said.startswith("test") else "val"
+    return "" if match is None else next(split for split in SPLITS if match[1].lower().startswith(split))
 
 
 def split_in_stem(stem: str) -> str:
     """`instances_val2017` -> `val`."""
     return next(filter(None, (split_named(part) for part in re.split(r"[_.\-]", stem))), "")
-
-
-def test_split() -> str:
-    """What a source's own test part becomes: `test` where data sets have such a split, else held out."""
-    return "test" if "test" in table.SPLITS else "val"
 
 
 def split_of(path: Path, root: Path) -> str:

@@ -1,13 +1,15 @@
-"""Which imported pictures are trained on and which are held out, without copies or look-alikes on both sides."""
+"""Which imported pictures teach, choose or are held out, without copies or look-alikes on two sides."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from registry.splits import SPLITS, Shares, complete, hash_fraction
 from registry.vision import duplicates, inspection
 from registry.vision.sources import Found
-from registry.vision.table import SPLITS, lot
+
+_NAMED = {"train": "training", "val": "validation"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +26,14 @@ class Item:
         label = self.found.label
         return {label} if isinstance(label, str) else {one.name for one in label or ()}
 
+    @property
+    def stratum(self) -> str:
+        """What its part should hold its share of: its class, or pictures with and without boxes."""
+        label = self.found.label
+        return label if isinstance(label, str) else "boxes" if label else "none"
 
-def splits(items: Sequence[Item], share: float, keep: bool) -> tuple[list[Item], list[str]]:
+
+def splits(items: Sequence[Item], shares: Shares, keep: bool) -> tuple[list[Item], list[str]]:
     """Every labelled item with its split, without copies; and what was done."""
     notes: list[str] = []
     loose = [item for item in items if item.found.label is None]
@@ -34,26 +42,27 @@ def splits(items: Sequence[Item], share: float, keep: bool) -> tuple[list[Item],
         notes.append(f"{copies} copies of pictures that are there already left out")
     if disputed:
         notes.append(f"left out, the same picture with different classes: {', '.join(disputed[:10])}")
-    said = {item.found.split for item in labelled if item.found.split}
-    if len(said) == 1 and all(item.found.split for item in labelled):
-        notes.append(f"the source has a {said.pop()} part only: {share:.0%} of it are held out")
-        labelled = [replace(item, found=replace(item.found, split="")) for item in labelled]
-    free = [item for item in labelled if not item.found.split]
-    held = _hold_out(free, share)
-    labelled = [replace(item, split=item.found.split or ("val" if item.case in held else "train")) for item in labelled]
-    sides = [[item for item in labelled if item.split == split] for split in SPLITS]
-    marks = [[item.look.mark for item in side if item.look.mark is not None] for side in sides]
-    twins = {sides[0][left].case for left, _ in duplicates.alike(*marks)}
-    if twins:
-        some = f"{len(twins)} of {len(sides[0])} training pictures"
-        notes.append(
-            f"{some} are nearly the same as held-out ones: the metric will flatter"
-            if keep
-            else f"{some} left out, as nearly the same one is held out: {', '.join(sorted(twins)[:5])} "
-            "(--look-alikes keep takes them)"
-        )
-        twins = set() if keep else twins
-    return [*(item for item in labelled if item.case not in twins), *loose], notes
+    by_case = {item.case: item for item in labelled}
+    found, set_aside = complete(
+        {case: item.found.split for case, item in by_case.items()},
+        shares,
+        {case: item.stratum for case, item in by_case.items()},
+        lambda cases: _leaders([by_case[case] for case in cases]),
+    )
+    labelled = [replace(item, split=found[item.case]) for item in labelled]
+    notes += set_aside
+    twins = _twins(labelled)
+    for split, named in _NAMED.items():
+        mine = sorted(case for case, side in twins.items() if side == split)
+        if mine:
+            some = f"{len(mine)} of {sum(item.split == split for item in labelled)} {named} pictures"
+            notes.append(
+                f"{some} are nearly the same as held-out ones: the metric will flatter"
+                if keep
+                else f"{some} left out, as nearly the same one is held out: {', '.join(mine[:5])} "
+                "(--look-alikes keep takes them)"
+            )
+    return [*(item for item in labelled if keep or item.case not in twins), *loose], notes
 
 
 def _without_copies(items: Sequence[Item]) -> tuple[list[Item], int, list[str]]:
@@ -66,25 +75,21 @@ def _without_copies(items: Sequence[Item]) -> tuple[list[Item], int, list[str]]:
         if len({item.found.label for item in group if isinstance(item.found.label, str)}) > 1:
             disputed += [item.case for item in group]
         else:
-            kept.append(min(group, key=lambda item: item.found.split != "val"))
+            kept.append(max(group, key=lambda item: SPLITS.index(item.found.split) if item.found.split else -1))
     kept.sort(key=lambda item: item.case)
     return kept, len(items) - len(kept) - len(disputed), sorted(disputed)
 
 
-def _hold_out(items: Sequence[Item], share: float) -> set[str]:
-    """Cases for `val`: by class where each has one, that share of each, at least one of two; twins stay together."""
-    leader = _leaders(items)
-    strata: dict[str, list[Item]] = {}
-    for item in items:
-        label = item.found.label
-        strata.setdefault(label if isinstance(label, str) else "boxes" if label else "none", []).append(item)
-    held: set[str] = set()
-    for group in strata.values():
-        ranked = sorted({leader[item.case] for item in group}, key=lot)
-        count = max(round(share * len(ranked)), 1 if len(ranked) > 1 and share > 0 else 0)
-        chosen = set(ranked[: min(count, max(len(ranked) - 1, 0))])
-        held |= {item.case for item in group if leader[item.case] in chosen}
-    return held
+def _twins(items: Sequence[Item]) -> dict[str, str]:
+    """Cases that nearly repeat one of a later part (of `SPLITS`), and the part that they are in."""
+    sides = {split: [item for item in items if item.split == split and item.look.mark is not None] for split in SPLITS}
+    found: dict[str, str] = {}
+    for left, right in (("val", "test"), ("train", "test"), ("train", "val")):
+        ours = sides[left]
+        others = [item for item in sides[right] if item.case not in found]
+        for n, _ in duplicates.alike(_marks(ours), _marks(others)):
+            found[ours[n].case] = left
+    return found
 
 
 def _leaders(items: Sequence[Item]) -> dict[str, str]:
@@ -96,8 +101,12 @@ def _leaders(items: Sequence[Item]) -> dict[str, str]:
             case = above[case]
         return case
 
-    marks = [item.look.mark for item in items if item.look.mark is not None]
-    for left, right in duplicates.alike(marks, marks):
-        a, b = sorted((top(items[left].case), top(items[right].case)), key=lot)
+    seen = [item for item in items if item.look.mark is not None]
+    for left, right in duplicates.alike(_marks(seen), _marks(seen)):
+        a, b = sorted((top(seen[left].case), top(seen[right].case)), key=hash_fraction)
         above[b] = a
     return {case: top(case) for case in above}
+
+
+def _marks(items: Sequence[Item]) -> list[duplicates.Fingerprint]:
+    return [item.look.mark for item in items if item.look.mark is not None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -12,10 +11,10 @@ from pathlib import Path, PurePosixPath
 
 from registry.errors import DataError
 from registry.files import write_file
+from registry.splits import SPLITS
 
 TABLE = "cases.csv"
 COLUMNS = ("case", "split", "origin", "file")
-SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def read(root: Path, model: str) -> list[Row]:
     if problems:
         raise DataError(
             f"{path} is damaged:\n  " + "\n  ".join(problems[:20]),
-            expected="on each line: a case, train or val, its origin, the picture's path below the folder",
+            expected="on each line: a case, train, val or test, its origin, the picture's path below the folder",
             mend=f"mend these lines; or {mend}",
         )
     extra = names[len(COLUMNS) :]
@@ -84,11 +83,6 @@ def write(root: Path, rows: Sequence[Row]) -> None:
         attributes = (row.attributes.get(name, "") for name in extra)
         writer.writerow((row.case, row.split, row.origin, row.file, *attributes))
     write_file(root / TABLE, text.getvalue())
-
-
-def lot(name: str) -> float:
-    """A number in [0, 1) that belongs to this name for good."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big") / 2**48
 
 
 def safe(name: str) -> str:

@@ -36,7 +36,7 @@ def visionloop(*argv: str) -> Result:
 def test_a_zip_becomes_a_data_set_that_passes_the_checks(workspace: Path, export: Path) -> None:
     done = visionloop("data", "import", MODEL, str(export), "--map", "uav=drone", "--val-share", "0.3")
     assert done.exit_code == 0, done.output
-    assert "14 training and 6 held-out cases, 0 without a label" in done.output
+    assert "10 training, 6 validation and 4 test cases, 0 without a label" in done.output
     assert "Kitchen Sink (10)" in done.output
     assert "cannot be learnt" in done.output
     cases = catalog.get(MODEL).data.cases(workspace / "data" / MODEL)

@@ -18,7 +18,7 @@ from tests.bundles import MODEL
 from tests.conftest import free_ports, make_workspace
 
 TINY = {
-    "data": {"train": 8, "val": 6},
+    "data": {"train": 8, "val": 6, "test": 6},
     "train": {"epochs": 1, "image_size": 64, "max_seconds": 10},
     "compress": {"epochs": 1, "max_seconds": 5, "calibration": 4, "rounds": 2},
     "evaluate": {"bootstrap": 100, "samples": 1},

@@ -13,6 +13,7 @@ from registry.bundle import Score, open_bundle, seal
 from registry.errors import DataError, Refused
 from registry.parts import Labelled
 from registry.settings import settings
+from registry.splits import Shares
 from registry.versions import Versions
 from registry.vision.dataset import BoxSet
 from tests.bundles import MODEL, make_tiny_bundle
@@ -22,7 +23,7 @@ from tests.registry.vision.made import CLASSES, box_set, some_boxes
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    box_set().synthesise(tmp_path / "set", {"seed": 1, "train": 4, "val": 3})
+    box_set().synthesise(tmp_path / "set", {"seed": 1, "train": 4, "val": 3, "test": 3})
     return tmp_path / "set"
 
 
@@ -49,7 +50,7 @@ def test_a_broken_data_set_is_its_own_error(root: Path) -> None:
 def test_every_model_s_stream_can_be_added_to_its_data(tmp_path: Path) -> None:
     for name in catalog.names():
         part = catalog.get(name).data
-        part.synthesise(tmp_path / name, {"seed": 2, "train": 3, "val": 2})
+        part.synthesise(tmp_path / name, {"seed": 2, "train": 3, "val": 2, "test": 2})
         assert data._add(part, tmp_path / name, part.synthesise_stream(3, 5), "drift-1") == (3, [])
 
 
@@ -67,8 +68,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("VISIONLOOP_MLFLOW_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     settings.cache_clear()
     part, folder = catalog.get(MODEL).data, tmp_path / "data" / MODEL
-    part.synthesise(folder, {"seed": 1, "train": 3, "val": 2})
-    assert part.add(folder, part.synthesise_stream(4, 9), "drift-aaaaaaaa", val_share=0.5) == 4
+    part.synthesise(folder, {"seed": 1, "train": 3, "val": 2, "test": 2})
+    assert part.add(folder, part.synthesise_stream(4, 9), "drift-aaaaaaaa", Shares(0.25, 0.25)) == 4
     with own_database(tmp_path / "var" / "visionloop.db"):
         versions = Versions()
         versions.promote(versions.register(make_tiny_bundle(tmp_path / "first")))

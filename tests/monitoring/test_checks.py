@@ -21,7 +21,7 @@ MODEL = "skin_segmentation"
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("whole") / MODEL
     root.mkdir()
-    catalog.get(MODEL).data.synthesise(root, {"seed": 3, "train": 12, "val": 8})
+    catalog.get(MODEL).data.synthesise(root, {"seed": 3, "train": 12, "val": 6, "test": 2})
     return root
 
 

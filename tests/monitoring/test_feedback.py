@@ -78,7 +78,7 @@ def test_what_names_no_class_is_no_label_where_labels_are_names(
 
 def test_the_classes_are_those_of_the_data_set(operational: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = catalog.get("fruit_features")
-    spec.data.synthesise(settings().data / spec.name, {"seed": 1, "train": 30, "val": 15})
+    spec.data.synthesise(settings().data / spec.name, {"seed": 1, "train": 30, "val": 15, "test": 15})
     (settings().data / spec.name / "classes.txt").write_text("durian\nquince\n")
     prediction = predicted(spec.name)
     feedback.give(prediction, "quince", "me")

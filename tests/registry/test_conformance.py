@@ -14,6 +14,7 @@ import yaml
 from registry import catalog, parts
 from registry.errors import BadInput
 from registry.spec import ModelSpec
+from registry.splits import SPLITS
 from registry.vision.explain import explain
 from tests.registry.looking import Looking
 
@@ -144,17 +145,17 @@ def test_every_shift_moves_an_image_statistic_and_stays_readable(spec: ModelSpec
         assert moved > 0.05, f"{how} moves nothing"
 
 
-def test_the_starter_data_has_both_splits_one_origin_and_unique_ids(spec: ModelSpec, tmp_path: Path) -> None:
-    spec.data.synthesise(tmp_path, {"seed": 3, "train": 2, "val": 3})
+def test_the_starter_data_has_all_splits_one_origin_and_unique_ids(spec: ModelSpec, tmp_path: Path) -> None:
+    spec.data.synthesise(tmp_path, {"seed": 3, "train": 2, "val": 3, "test": 2})
     cases = spec.data.cases(tmp_path)
-    assert {case.split for case in cases} == {"train", "val"}
+    assert [sum(case.split == split for case in cases) for split in SPLITS] == [2, 3, 2]
     assert all(case.origin == "starter" for case in cases)
     assert len({case.id for case in cases}) == len(cases)
 
 
 def test_what_a_perfect_model_would_answer_scores_1(spec: ModelSpec, tmp_path: Path) -> None:
     """Generator, label files and metric agree; and the wrong case's truth does not score as much."""
-    spec.data.synthesise(tmp_path, {"seed": 5, "train": 2, "val": 6})
+    spec.data.synthesise(tmp_path, {"seed": 5, "train": 2, "val": 6, "test": 0})
     cases = [case for case in spec.data.cases(tmp_path) if case.split == "val"]
     truths = [spec.score.truth(case.truth) for case in cases]
     samples = [spec.inference.decode(case.input.read_bytes(), LIMIT) for case in cases]

@@ -19,7 +19,7 @@ for key, value in QUIET.items():
 
 MODEL = "skin_segmentation"
 PARAMS = {
-    "data": {"seed": 3, "train": 16, "val": 8},
+    "data": {"seed": 3, "train": 16, "val": 8, "test": 8},
     "train": {
         "image_size": 64,
         "decoder_channels": [32, 16, 16, 8, 8],

@@ -58,7 +58,7 @@ def hooks() -> Any:
 def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     out = tmp_path_factory.mktemp("pictures")
     data = catalog.get(MODEL).data
-    data.synthesise(out, {"seed": 3, "train": 27, "val": 18})
+    data.synthesise(out, {"seed": 3, "train": 27, "val": 18, "test": 0})
     return data.cases(out)
 
 

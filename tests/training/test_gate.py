@@ -14,6 +14,7 @@ from registry import catalog
 from registry.bundle import Score
 from registry.decision import Decision, SliceRow
 from registry.parts import Labelled
+from registry.splits import Shares
 from registry.versions import Version
 from tests.bundles import AFFINE, make_scan, make_tiny_bundle
 from training.evaluate import evaluate, spread
@@ -43,9 +44,9 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Decide:
     lay_out(tmp_path, tmp_path)
     enter(monkeypatch, tmp_path)
     data = catalog.get(MODEL).data
-    data.synthesise(tmp_path / "data" / MODEL, {"seed": 1, "train": 1, "val": 0})
-    data.add(tmp_path / "data" / MODEL, [labelled(seed) for seed in range(12)], "starter", 1.0)
-    data.add(tmp_path / "data" / MODEL, [labelled(seed) for seed in range(20, 32)], "drift", 1.0)
+    data.synthesise(tmp_path / "data" / MODEL, {"seed": 1, "train": 1, "val": 0, "test": 0})
+    data.add(tmp_path / "data" / MODEL, [labelled(seed) for seed in range(12)], "starter", Shares(0, 1))
+    data.add(tmp_path / "data" / MODEL, [labelled(seed) for seed in range(20, 32)], "drift", Shares(0, 1))
 
     def call(challenger: float, champion: float | None, must_win_on: str | None = None) -> Decision:
         new = make_tiny_bundle(tmp_path / "new", threshold=challenger)
@@ -127,7 +128,7 @@ def test_evaluation_gives_interval_and_slices(ask: Decide, tmp_path: Path) -> No
 
     stage = open_stage(MODEL)
     bundle = make_tiny_bundle(tmp_path / "b", threshold=GOOD)
-    found = evaluate(Predictor(bundle, threads=1), stage.split("val"), 200)
+    found = evaluate(Predictor(bundle, threads=1), stage.split("test"), 200)
     assert found.score.low <= found.score.value <= found.score.high
     assert found.score.value == pytest.approx(found.per_case["score"].mean())
     assert found.slices["origin=starter"].cases == 12
@@ -135,6 +136,6 @@ def test_evaluation_gives_interval_and_slices(ask: Decide, tmp_path: Path) -> No
 
 
 def test_spread_shows_every_slice(ask: Decide) -> None:
-    shown = spread(open_stage(MODEL).split("val"), 3)
+    shown = spread(open_stage(MODEL).split("test"), 3)
     assert {case.origin for case in shown} == {"starter", "drift"}
     assert len(shown) == 3

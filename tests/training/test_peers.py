@@ -35,7 +35,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     write_file(tmp_path / "params.yaml", yaml.safe_dump({"models": [MODEL], MODEL: sections}))
     write_file(tmp_path / "dvc.yaml", "stages: {}\n")
     write_file(tmp_path / "build" / MODEL / "start" / "start.json", "{}\n")
-    catalog.get(MODEL).data.synthesise(tmp_path / "data" / MODEL, {"seed": 3, "train": 2, "val": 6})
+    catalog.get(MODEL).data.synthesise(tmp_path / "data" / MODEL, {"seed": 3, "train": 2, "val": 6, "test": 6})
     monkeypatch.setenv("HOME", str(tmp_path))
     enter(monkeypatch, tmp_path)
     yield open_stage(MODEL)

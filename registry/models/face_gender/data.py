@@ -5,7 +5,7 @@ from __future__ import annotations
 from registry.models.face_gender import SPEC, scenes
 from registry.vision.dataset import BoxSet
 
-_set = BoxSet(SPEC.name, SPEC.classes, scenes.make, train=240, val=120)
+_set = BoxSet(SPEC.name, SPEC.classes, scenes.make, train=160, val=40, test=60)
 
 synthesise, synthesise_stream, import_from = _set.synthesise, _set.synthesise_stream, _set.import_from
-cases, add, inspect, checks = _set.cases, _set.add, _set.inspect, _set.checks
+cases, add, move, inspect, checks = _set.cases, _set.add, _set.move, _set.inspect, _set.checks

@@ -5,8 +5,8 @@ from __future__ import annotations
 from registry.models.fruit_features import SPEC, scenes
 from registry.vision.dataset import ClassSet
 
-_set = ClassSet("fruit_features", SPEC.classes, scenes.make, train=600, val=225, open_classes=True)
+_set = ClassSet("fruit_features", SPEC.classes, scenes.make, train=2400, val=120, test=150, open_classes=True)
 
 synthesise, synthesise_stream, import_from = _set.synthesise, _set.synthesise_stream, _set.import_from
-cases, classes, add = _set.cases, _set.classes, _set.add
+cases, classes, add, move = _set.cases, _set.classes, _set.add, _set.move
 inspect, checks = _set.inspect, _set.checks

@@ -1,4 +1,4 @@
-"""The data set: `{train,val}/<case>/{image,mask}.nii.gz` and `cases.csv`, which says where each case came from."""
+"""The data set: `{train,val,test}/<case>/{image,mask}.nii.gz` and `cases.csv`, which says where each case came from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,10 @@ from registry.files import write_file
 from registry.media import Case, Volume
 from registry.models.skin_segmentation import importing, nifti, phantom
 from registry.parts import Check, Imported, Labelled, Parameters
+from registry.splits import SPLITS, Shares
 
 TABLE = "cases.csv"
 COLUMNS = ("case", "split", "origin", "dimensions")
-SPLITS = ("train", "val")
 IMAGE, MASK = "image.nii.gz", "mask.nii.gz"
 MAX_VOXELS = 512_000_000
 STREAM = 0x5EED  # keeps streams apart from the starter data, whatever their seeds
@@ -29,10 +29,10 @@ IN_3D = 8  # every eighth case is a volume
 
 
 def synthesise(out: Path, params: Parameters) -> None:
-    """Writes phantoms: `train` and `val` cases (default 96 and 48), every eighth one 3-D. Seeded by `seed`."""
+    """Writes phantoms: `train`, `val` and `test` cases (96, 24 and 40), every eighth one 3-D. Seeded by `seed`."""
     rows = []
     for number, split in enumerate(SPLITS):
-        for n in range(int(params.get(split, (96, 48)[number]))):
+        for n in range(int(params.get(split, (96, 24, 40)[number]))):
             rng = np.random.default_rng([int(params["seed"]), number, n])
             one = phantom.make(rng, 3 if n % IN_3D == IN_3D - 1 else 2)
             case = f"{split}-{n:03d}"
@@ -58,14 +58,13 @@ def _files(one: phantom.Phantom) -> tuple[bytes, bytes]:
 def import_from(source: Path, out: Path, params: Parameters) -> Imported:
     """Copies image/mask pairs found in `source`; see `importing.find` for the layouts.
 
-    Where the source has no split, `val_share` (default 0.25) of the cases go to `val`, chosen by the hash of their
-    names. Images without a mask go to `unlabelled/`, for prediction only.
+    What the source lacks of the three parts is set aside by the hash of the cases' names: `val_share` and `test_share`
+    (defaults of `registry.splits.Shares`). Images without a mask go to `unlabelled/`, for prediction only.
 
     Raises:
         DataError: nothing to import, a mask without its image, or a file that cannot be read; names them all.
     """
     found = importing.find(source)
-    share = float(params.get("val_share", 0.25))
     problems = [problem for pair in found.pairs for problem in _unusable(pair, source)]
     if problems:
         raise DataError(
@@ -73,18 +72,20 @@ def import_from(source: Path, out: Path, params: Parameters) -> Imported:
             expected="2-D or 3-D scalar NIfTI files, each mask on its image's grid",
             mend="mend or remove these files and import again; nothing was imported",
         )
-    rows, counts, loose = [], {"train": 0, "val": 0}, 0
-    for pair, split in zip(found.pairs, importing.assign(found.pairs, share), strict=True):
+    parts, set_aside = importing.assign(found.pairs, Shares.of(params))
+    rows, counts, loose = [], dict.fromkeys(SPLITS, 0), 0
+    for pair in found.pairs:
         image = pair.image.read_bytes()
         if pair.mask is None:
             write_file(out / "unlabelled" / f"{pair.id}.nii.gz", _packed(image))
             loose += 1
             continue
+        split = parts[pair.id]
         _write_case(out / split / pair.id, image, pair.mask.read_bytes())
         rows.append((pair.id, split, "imported", f"{nifti.read(image, MAX_VOXELS).ndim}-D"))
         counts[split] += 1
     _write_table(out, rows)
-    return Imported(counts["train"], counts["val"], loose, found.notes)
+    return Imported(**counts, unlabelled=loose, notes=(*found.notes, *set_aside))
 
 
 def _unusable(pair: importing.Pair, source: Path) -> list[str]:
@@ -117,7 +118,7 @@ def cases(root: Path) -> list[Case]:
     ]
 
 
-def add(root: Path, items: Sequence[Labelled], origin: str, val_share: float) -> int:
+def add(root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> int:
     """As `DataPart.add`; a case's split follows from the hash of its id. An image that is there already, under
     whatever name, is not added again: it could end up on both sides of the split."""
     rows = [tuple(row[c] for c in COLUMNS) for row in _read_table(root)]
@@ -134,7 +135,7 @@ def add(root: Path, items: Sequence[Labelled], origin: str, val_share: float) ->
             continue
         contents.add(_content(volume))
         truth = item.truth if isinstance(item.truth, bytes) else Path(item.truth).read_bytes()
-        split = "val" if importing.lot(case) < val_share else "train"
+        split = shares.split(case)
         _write_case(root / split / case, item.input, truth)
         rows.append((case, split, origin, f"{volume.ndim}-D"))
         known.add(case)
@@ -142,6 +143,18 @@ def add(root: Path, items: Sequence[Labelled], origin: str, val_share: float) ->
     if new:
         _write_table(root, rows)
     return new
+
+
+def move(root: Path, cases: Collection[str], split: str) -> None:
+    """As `DataPart.move`."""
+    rows = []
+    for row in _read_table(root):
+        if row["case"] in cases and row["split"] != split:
+            (root / split).mkdir(exist_ok=True)
+            (root / row["split"] / row["case"]).rename(root / split / row["case"])
+            row = {**row, "split": split}
+        rows.append(tuple(row[c] for c in COLUMNS))
+    _write_table(root, rows)
 
 
 def inspect(root: Path) -> pd.DataFrame:
@@ -161,6 +174,8 @@ def inspect(root: Path) -> pd.DataFrame:
     table["copies"] = content.groupby(content).transform("size").fillna(1).astype(int)
     splits = table["split"].groupby(content).transform("nunique").fillna(1)
     table["leaks"] = splits > 1
+    for split, name in zip(SPLITS, ("training_cases", "validation_cases", "test_cases"), strict=True):
+        table[name] = int((table["split"] == split).sum())
     return table
 
 
@@ -209,7 +224,16 @@ def checks() -> Sequence[Check]:
     def holds(column: str, says: str, mend: str) -> Check:
         return Check(in_set, {"column": column, "value_set": [True]}, says, mend)
 
+    def some(column: str, says: str, mend: str) -> Check:
+        return Check(between, {"column": column, "min_value": 1}, says, mend)
+
+    again = "import your data again with `visionloop data import skin_segmentation PATH`"
     return (
+        some("training_cases", "there is nothing to train on: no case is in train", f"{again}, or add cases"),
+        some("validation_cases", "there is nothing to choose the epoch by: no case is in val",
+             f"{again}: what the source lacks is set aside"),
+        some("test_cases", "there is no test part: no case is held out (test)",
+             f"`visionloop data hold-out skin_segmentation` moves a share of val there; or {again}"),
         holds("listed", "{rows}: these folders are not in cases.csv",
               "add them with `visionloop data import`, or remove"),
         holds("image_readable", "{rows}: image.nii.gz is missing or is no finite 2-D or 3-D NIfTI",
@@ -231,7 +255,7 @@ def checks() -> Sequence[Check]:
         Check(in_set, {"column": "copies", "value_set": [1]},
               "{rows}: the same image is there more than once", "keep one of each"),
         Check(in_set, {"column": "leaks", "value_set": [False]},
-              "{rows}: the same image is in train and in val (leakage)", "remove it from one of them"),
+              "{rows}: the same image is in two splits (leakage)", "remove it from one of them"),
     )  # fmt: skip
 
 
@@ -264,5 +288,5 @@ def _read_table(root: Path) -> list[dict[str, str]]:
         rows = sorted(reader, key=lambda row: row["case"])
     wrong = sorted({row["split"] for row in rows} - set(SPLITS))
     if wrong:
-        raise DataError(f"{path} names the splits {', '.join(wrong)}", expected="train or val", mend=mend)
+        raise DataError(f"{path} names the splits {', '.join(wrong)}", expected=", ".join(SPLITS), mend=mend)
     return rows

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from registry.errors import DataError
+from registry.splits import Shares, complete
 
 ENDINGS = (".nii.gz", ".nii")
 LAYOUTS = (
     "<split>/<case>/image.nii.gz with mask.nii.gz; imagesTr/ with labelsTr/ (nnU-Net, Medical Segmentation Decathlon); "
     "images/ with masks/ or labels/ and equal names; X.nii.gz with X_mask.nii.gz, X_seg.nii.gz or X_label.nii.gz"
 )
-_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "val"}
+_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
+_SPLITS |= {"test": "test", "testing": "test"}
 _IMAGE_FOLDERS = {"images", "image", "imagestr", "imagests", "imagesval"}
 _MASK_FOLDERS = {"masks", "mask", "labels", "label", "labelstr", "labelsts", "labelsval", "segmentations", "seg"}
 _MASK_NAMES = {"mask", "label", "seg", "segmentation", "skin_mask"}
@@ -82,22 +83,10 @@ def find(source: Path) -> Found:
     return Found(tuple(sorted(pairs, key=lambda p: p.id)), notes)
 
 
-def assign(pairs: Sequence[Pair], val_share: float) -> list[str]:
-    """The split of each pair: its own; without any in the source, by the hash of its id, at least one in each."""
-    splits = [pair.split or ("val" if lot(pair.id) < val_share else "train") for pair in pairs]
-    free = [n for n, pair in enumerate(pairs) if not pair.split and pair.mask is not None]
-    labelled = [splits[n] for n, pair in enumerate(pairs) if pair.mask is not None]
-    if len(labelled) > 1 and free:
-        for split in ("train", "val"):
-            if split not in labelled:
-                choice = (min if split == "val" else max)(free, key=lambda n: lot(pairs[n].id))
-                splits[choice] = split
-    return splits
-
-
-def lot(case: str) -> float:
-    """A number in [0, 1) that belongs to this id for good."""
-    return int.from_bytes(hashlib.sha256(case.encode()).digest()[:6], "big") / 2**48
+def assign(pairs: Sequence[Pair], shares: Shares) -> tuple[dict[str, str], list[str]]:
+    """The split of each labelled pair, by its id: its own, or by the hash of its id; and what was set aside."""
+    said = {pair.id: pair.split for pair in pairs if pair.mask is not None}
+    return complete(said, shares, dict.fromkeys(said, ""), lambda cases: {case: case for case in cases})
 
 
 def _stem(path: Path) -> str:
@@ -131,8 +120,10 @@ def _split(relative: Path) -> str:
         name = part.lower()
         if name in _SPLITS:
             return _SPLITS[name]
-        if name.endswith("val") and name in _IMAGE_FOLDERS | _MASK_FOLDERS:
-            return "val"
+        if name in _IMAGE_FOLDERS | _MASK_FOLDERS:
+            for ending, split in (("tr", "train"), ("val", "val"), ("ts", "test")):
+                if name.endswith(ending):
+                    return split
     return ""
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from registry.models.suspect_classification import SPEC, scenes
 from registry.vision.dataset import ClassSet
 
-_set = ClassSet("suspect_classification", SPEC.classes, scenes.make, train=1400, val=250)
+_set = ClassSet("suspect_classification", SPEC.classes, scenes.make, train=1400, val=125, test=175)
 
 synthesise, synthesise_stream, import_from = _set.synthesise, _set.synthesise_stream, _set.import_from
-cases, add = _set.cases, _set.add
+cases, add, move = _set.cases, _set.add, _set.move
 inspect, checks = _set.inspect, _set.checks

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry.vision.source_folder import Folder, Unreadable, folder_or_list
-from registry.vision.sources import split_named, split_of, test_split
+from registry.vision.sources import split_named, split_of
 
 _KEYS = (("train", "train"), ("val", "val"), ("valid", "val"), ("validation", "val"), ("test", "test"))
 _STRICTER = {"train": 0, "test": 1, "val": 2}
@@ -87,9 +87,9 @@ def configured(folder: Folder, source: Path, body: Mapping[str, object]) -> Spli
             elif place in (folder.root, source.parent):
                 continue
             elif place.suffix.lower() == ".txt":
-                lists.append((place, test_split() if split == "test" else split))
+                lists.append((place, split))
             else:
-                splits.folders.append((place, test_split() if split == "test" else split))
+                splits.folders.append((place, split))
     twice = {at for at, number in Counter(at for at, _ in set(splits.folders)).items() if number > 1}
     if twice:
         names = ", ".join(folder.shown(at) for at in sorted(twice))

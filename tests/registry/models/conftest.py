@@ -8,7 +8,7 @@ import pytest
 
 from registry.models.skin_segmentation import data
 
-SMALL = {"seed": 7, "train": 9, "val": 3}
+SMALL = {"seed": 7, "train": 9, "val": 3, "test": 3}
 
 
 @pytest.fixture(scope="session")

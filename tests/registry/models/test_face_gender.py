@@ -214,7 +214,7 @@ def test_accuracy_is_over_the_faces_of_all_pictures_together() -> None:
 
 
 def test_crops_for_training_are_those_of_service(tmp_path: Path) -> None:
-    data.synthesise(tmp_path, {"seed": 5, "train": 3, "val": 1})
+    data.synthesise(tmp_path, {"seed": 5, "train": 3, "val": 1, "test": 1})
     cases = [case for case in data.cases(tmp_path) if case.split == "train"]
     seen = network.examples(cases, PARAMS, False, 1)
     assert len(seen) >= 3
@@ -233,7 +233,7 @@ def test_crops_for_training_are_those_of_service(tmp_path: Path) -> None:
 
 
 def test_augmentation_repeats_with_the_epoch(tmp_path: Path) -> None:
-    data.synthesise(tmp_path, {"seed": 5, "train": 2, "val": 1})
+    data.synthesise(tmp_path, {"seed": 5, "train": 2, "val": 1, "test": 1})
     cases: list[Case] = [case for case in data.cases(tmp_path) if case.split == "train"]
     one, two = (network.examples(cases, PARAMS, True, 1) for _ in range(2))
     assert np.array_equal(one[0][0], two[0][0])

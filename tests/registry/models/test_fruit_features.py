@@ -31,7 +31,7 @@ LIMIT = 10**7
 def starter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """30 + 15 pictures: two and one of each kind."""
     root = tmp_path_factory.mktemp("fruits")
-    data.synthesise(root, {"seed": 7, "train": 30, "val": 15})
+    data.synthesise(root, {"seed": 7, "train": 30, "val": 15, "test": 15})
     return root
 
 
@@ -55,7 +55,7 @@ def batches(root: Path, classes: tuple[str, ...] = SPEC.classes) -> list[tuple[t
 def test_every_kind_is_drawn_and_the_kinds_are_balanced(starter: Path) -> None:
     assert set(FRUITS) == set(SPEC.classes)
     counts = Counter((case.split, case.truth) for case in data.cases(starter))
-    assert counts == {(s, name): n for s, n in (("train", 2), ("val", 1)) for name in SPEC.classes}
+    assert counts == {(s, name): n for s, n in (("train", 2), ("val", 1), ("test", 1)) for name in SPEC.classes}
     assert {case.attributes["view"] for case in data.cases(starter)} == {"one"}
     assert scenes.make(np.random.default_rng(0), 2 * len(SPEC.classes)).attributes == {"view": "several"}
 
@@ -64,7 +64,7 @@ def test_starter_bytes_are_those_that_were_committed(starter: Path) -> None:
     """data.dvc names one hash for everybody: a change of the drawings (or of a library under them) shows here."""
     files = sorted(path for path in starter.rglob("*") if path.is_file())
     found = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()[:16]
-    assert found == "27e2d685b0e3fd10"
+    assert found == "e9dc9118efe26673"
 
 
 @pytest.mark.parametrize("name", FRUITS)

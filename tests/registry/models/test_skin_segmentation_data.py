@@ -15,7 +15,10 @@ from registry.errors import BadInput, DataError
 from registry.media import Case
 from registry.models.skin_segmentation import data, inference, nifti, score
 from registry.parts import Labelled
+from registry.splits import SPLITS, Shares
 from tests.registry.models.conftest import SMALL
+
+HALF = Shares(0.25, 0.25)
 
 
 def contents(root: Path) -> dict[str, str]:
@@ -37,16 +40,16 @@ def test_the_same_seed_gives_the_same_bytes(starter: Path, tmp_path: Path) -> No
 def test_starter_bytes_are_those_that_were_committed(starter: Path) -> None:
     """data.dvc names one hash for everybody: a change of the phantoms (or of a library under them) shows here."""
     found = hashlib.sha256("".join(contents(starter).values()).encode()).hexdigest()[:16]
-    assert found == "389779084aff8d02"
+    assert found == "7d13602a854ab0ba"
 
 
 def test_starter_cases_are_what_the_issue_asks_for(starter: Path) -> None:
     cases = data.cases(starter)
     assert [case.split for case in cases].count("train") == 9
-    assert len(cases) == 12
+    assert len(cases) == 15
     assert {case.attributes["dimensions"] for case in cases} == {"2-D", "3-D"}
     scans = [nifti.read(case.input.read_bytes(), 10**7) for case in cases]
-    assert len({scan.spacing for scan in scans}) == 12
+    assert len({scan.spacing for scan in scans}) == 15
     assert len({nib.aff2axcodes(scan.affine) for scan in scans}) > 3
     assert any(np.abs(scan.affine[:3, :3] / scan.spacing).max() < 0.999 for scan in scans), "no oblique scan"
     for case in cases:
@@ -78,21 +81,21 @@ def test_streams_are_reproducible_and_apart_from_the_data(starter: Path) -> None
 def test_adding_is_idempotent_by_id_and_by_content(starter: Path, tmp_path: Path) -> None:
     root = shutil.copytree(starter, tmp_path / "set")
     items = data.synthesise_stream(6, 3)
-    assert data.add(root, items, "drift", 0.5) == 6
+    assert data.add(root, items, "drift", HALF) == 6
     before = contents(root)
-    assert data.add(root, items, "drift", 0.5) == 0
-    assert data.add(root, [Labelled("renamed", items[0].input, items[0].truth)], "drift", 0.5) == 0
+    assert data.add(root, items, "drift", HALF) == 0
+    assert data.add(root, [Labelled("renamed", items[0].input, items[0].truth)], "drift", HALF) == 0
     assert contents(root) == before
     added = [case for case in data.cases(root) if case.origin == "drift"]
     assert len(added) == 6
-    assert {case.split for case in added} == {"train", "val"}
+    assert {case.split for case in added} == set(SPLITS)
 
 
 def test_add_refuses_what_cannot_be_read_and_writes_nothing(starter: Path, tmp_path: Path) -> None:
     root = shutil.copytree(starter, tmp_path / "set")
     before = contents(root)
     with pytest.raises(BadInput):
-        data.add(root, [Labelled("bad", b"nonsense", b"")], "drift", 0.5)
+        data.add(root, [Labelled("bad", b"nonsense", b"")], "drift", HALF)
     assert contents(root) == before
 
 
@@ -201,16 +204,17 @@ def test_imports_the_usual_layouts(layout: str, tmp_path: Path) -> None:
     source, out = tmp_path / "source", tmp_path / "out"
     lay(source, LAYOUTS[layout])
     taken = data.import_from(source, out, {})
-    assert (taken.train, taken.val, taken.unlabelled) == (1, 1, 0)
+    named = "train/" in LAYOUTS[layout][0]
+    assert (taken.train, taken.val, taken.test, taken.unlabelled) == ((1, 1, 0, 0) if named else (1, 0, 1, 0))
     cases = {case.id: case for case in data.cases(out)}
     assert set(cases) == {"anna", "ben"}
-    if "train/" in LAYOUTS[layout][0]:
+    if named:
         assert (cases["anna"].split, cases["ben"].split) == ("train", "val")
     for case, item in zip((cases["anna"], cases["ben"]), data.synthesise_stream(2, 5), strict=True):
         image, mask = volumes(case)
         np.testing.assert_array_equal(image, nifti.read(item.input, 10**7).voxels)
         np.testing.assert_array_equal(mask, score.truth(item.truth).mask)
-    assert failing(out) == {}
+    assert set(failing(out)) == {"test_cases" if named else "validation_cases"}
 
 
 def test_images_without_masks_are_kept_for_prediction_and_other_files_left_out(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_half_the_channels_can_be_pruned_away() -> None:
 @pytest.mark.slow
 def test_it_learns_what_an_untrained_network_cannot(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    data.synthesise(tmp_path, {"seed": 7, "train": 16, "val": 6})
+    data.synthesise(tmp_path, {"seed": 7, "train": 16, "val": 6, "test": 6})
     cases = data.cases(tmp_path)
     train = network.examples([c for c in cases if c.split == "train"], PARAMS, True, 1)
     held_out = network.examples([c for c in cases if c.split == "val"], PARAMS, False, 1)

@@ -94,7 +94,7 @@ def test_shifts_keep_the_size_of_the_picture() -> None:
 
 
 def test_augmentation_is_new_in_each_epoch_and_the_same_in_a_repeat(tmp_path: Path) -> None:
-    data.synthesise(tmp_path, {"seed": 3, "train": 3, "val": 1})
+    data.synthesise(tmp_path, {"seed": 3, "train": 3, "val": 1, "test": 1})
     cases = [case for case in data.cases(tmp_path) if case.split == "train"]
     one, again, plain = (network.examples(cases, PARAMS, train, 5) for train in (True, True, False))
     first = one[0][0]
@@ -129,7 +129,7 @@ def test_pruning_halves_it_and_leaves_the_classes(built: object, tmp_path: Path)
     from training import engine_keras
     from training.stage import Compression
 
-    data.synthesise(tmp_path, {"seed": 3, "train": 10, "val": 1})
+    data.synthesise(tmp_path, {"seed": 3, "train": 10, "val": 1, "test": 1})
     params = {**PARAMS, "batch": 9, "seed": 3}
     pruned = engine_keras.prune(network, built, data.cases(tmp_path), params, Compression(sparsity=0.5)).network
     before, after = (engine_keras.cost(one, network.input_shape(PARAMS)) for one in (built, pruned))

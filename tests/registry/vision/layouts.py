@@ -12,6 +12,7 @@ from xml.etree import ElementTree as Xml
 import numpy as np
 import yaml
 
+from registry.splits import SPLITS
 from registry.vision.dataset import TrueBox
 from registry.vision.yolo_labels import text_of
 from tests.registry.vision.made import CLASSES, HEIGHT, WIDTH, scene
@@ -29,16 +30,18 @@ class One:
     boxes: tuple[TrueBox, ...]
 
 
-def some(train: int = 8, val: int = 4, seed: int = 1) -> list[One]:
+def some(train: int = 8, val: int = 4, test: int = 4, seed: int = 1) -> list[One]:
     """With boxes named as `THEIRS`; every fourth picture is empty, every sixth has a hat, too."""
     found = []
-    for n in range(train + val):
+    for n in range(train + val + test):
         names = tuple(CLASSES[(n + k) % 3] for k in range((0, 1, 2, 1)[n % 4]))
         body, boxes = scene(np.random.default_rng([seed, n]), names)
         theirs = {ours: name for name, ours in OURS.items()}
         renamed = [TrueBox(theirs[one.name], one.box) for one in boxes]
         hat = [TrueBox("hat", (1.0, 2.0, 11.0, 12.0))] if n % 6 == 5 else []
-        found.append(One(f"shot_{n:02d}", "train" if n < train else "val", body, (*renamed, *hat)))
+        found.append(
+            One(f"shot_{n:02d}", "train" if n < train else "val" if n < train + val else "test", body, (*renamed, *hat))
+        )
     return found
 
 
@@ -52,16 +55,22 @@ def yolo(root: Path, ones: Sequence[One]) -> None:
     for one in ones:
         put(root / "images" / one.split / f"{one.name}.jpg", one.body)
         put(root / "labels" / one.split / f"{one.name}.txt", text_of(one.boxes, THEIRS, WIDTH, HEIGHT))
-    put(root / "data.yaml", yaml.safe_dump({"train": "images/train", "val": "images/val", "names": list(THEIRS)}))
+    put(root / "data.yaml", yaml.safe_dump({**{split: f"images/{split}" for split in SPLITS}, "names": list(THEIRS)}))
 
 
 def roboflow(root: Path, ones: Sequence[One]) -> None:
     for one in ones:
-        folder = root / {"train": "train", "val": "valid"}[one.split]
+        folder = root / {"train": "train", "val": "valid", "test": "test"}[one.split]
         put(folder / "images" / f"{one.name}_jpg.rf.0123abcd.jpg", one.body)
         text = text_of(one.boxes, THEIRS, WIDTH, HEIGHT).rstrip()
         put(folder / "labels" / f"{one.name}_jpg.rf.0123abcd.txt", text)
-    body = {"train": "../train/images", "val": "../valid/images", "nc": 4, "names": list(THEIRS)}
+    body = {
+        "train": "../train/images",
+        "val": "../valid/images",
+        "test": "../test/images",
+        "nc": 4,
+        "names": list(THEIRS),
+    }
     put(root / "data.yaml", yaml.safe_dump(body))
     put(root / "README.roboflow.txt", "exported on ...\n")
 
@@ -75,7 +84,7 @@ def darknet(root: Path, ones: Sequence[One]) -> None:
 
 
 def coco(root: Path, ones: Sequence[One]) -> None:
-    for split in ("train", "val"):
+    for split in SPLITS:
         mine = [one for one in ones if one.split == split]
         images = [
             {"id": 7 + n, "file_name": f"{one.name}.jpg", "width": WIDTH, "height": HEIGHT}
@@ -109,7 +118,7 @@ def voc(root: Path, ones: Sequence[One]) -> None:
             for key, number in zip(("xmin", "ymin", "xmax", "ymax"), box.box, strict=True):
                 Xml.SubElement(bounds, key).text = str(round(number))
         put(root / "Annotations" / f"{one.name}.xml", Xml.tostring(top))
-    for split in ("train", "val"):
+    for split in SPLITS:
         names = "\n".join(one.name for one in ones if one.split == split)
         put(root / "ImageSets" / "Main" / f"{split}.txt", names + "\n")
 
@@ -174,7 +183,10 @@ def class_folders(root: Path, ones: Sequence[One]) -> None:
 
 def fruits_360(root: Path, ones: Sequence[One]) -> None:
     for one, name in _labelled(ones):
-        put(root / {"train": "Training", "val": "Test"}[one.split] / name / f"{one.name}.jpg", one.body)
+        put(
+            root / {"train": "Training", "val": "Validation", "test": "Test"}[one.split] / name / f"{one.name}.jpg",
+            one.body,
+        )
 
 
 def class_table(root: Path, ones: Sequence[One]) -> None:

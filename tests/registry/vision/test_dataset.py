@@ -14,12 +14,14 @@ from PIL import Image
 
 from registry.errors import BadInput, DataError
 from registry.parts import Labelled
+from registry.splits import SPLITS, Shares
 from registry.vision import picture_set, yolo_labels
 from registry.vision.picture_set import PictureSet
 from tests.registry.vision.made import CLASSES, HEIGHT, WIDTH, box_set, class_set, contents, scene
 
 KINDS = {"classes": class_set, "boxes": box_set}
-SMALL = {"seed": 3, "train": 6, "val": 4}
+SMALL = {"seed": 3, "train": 6, "val": 4, "test": 4}
+HALF = Shares(0.25, 0.25)
 
 
 @pytest.fixture(params=KINDS)
@@ -45,7 +47,7 @@ def test_the_same_seed_gives_the_same_files_and_another_does_not(kind: PictureSe
     kind.synthesise(tmp_path / "other", {**SMALL, "seed": 4})
     assert contents(tmp_path / "again") == contents(root)
     pictures = [{h for name, h in contents(tmp_path / at).items() if name.endswith(".jpg")} for at in ("set", "other")]
-    assert len(pictures[0]) == 10
+    assert len(pictures[0]) == 14
     assert not pictures[0] & pictures[1]
 
 
@@ -75,7 +77,7 @@ def test_a_stream_is_in_no_split(kind: PictureSet, root: Path) -> None:
 def test_cases_of_a_class_set_carry_class_and_attributes(tmp_path: Path) -> None:
     kind = class_set()
     kind.synthesise(tmp_path, SMALL)
-    first = kind.cases(tmp_path)[0]
+    first = next(case for case in kind.cases(tmp_path) if case.split == "train")
     assert (first.id, first.split, first.origin, first.truth) == ("train-0000", "train", "starter", "disc")
     assert first.input == tmp_path / "train/disc/train-0000.jpg"
     assert first.attributes == {"light": "night"}
@@ -86,37 +88,38 @@ def test_cases_of_a_box_set_point_at_label_text_that_gives_the_boxes_back(tmp_pa
     kind = box_set()
     kind.synthesise(tmp_path, SMALL)
     made = [kind._make(np.random.default_rng([3, 0, n]), n) for n in range(6)]
-    for one, case in zip(made, kind.cases(tmp_path)[:6], strict=True):
+    cases = [case for case in kind.cases(tmp_path) if case.split == "train"]
+    for one, case in zip(made, cases, strict=True):
         lines, problems = yolo_labels.parse(Path(case.truth).read_text())
         assert not problems
         assert [CLASSES[line.number] for line in lines] == [box.name for box in one.truth]
         for line, box in zip(lines, one.truth, strict=True):
             assert np.allclose(np.multiply(line.box, (WIDTH, HEIGHT) * 2), box.box, atol=0.01)
-    assert Path(kind.cases(tmp_path)[0].truth).read_text() == ""  # nothing in it
+    assert Path(cases[0].truth).read_text() == ""  # nothing in it
     assert yaml.safe_load((tmp_path / "data.yaml").read_text())["names"] == dict(enumerate(CLASSES))
 
 
 def test_adding_is_idempotent_by_id_and_by_content(kind: PictureSet, root: Path) -> None:
-    items = kind.synthesise_stream(8, seed=5)
-    assert kind.add(root, items, "drift", 0.5) == 8
+    items = kind.synthesise_stream(12, seed=6)
+    assert kind.add(root, items, "drift", HALF) == 12
     before = contents(root)
-    assert kind.add(root, items, "drift", 0.5) == 0
+    assert kind.add(root, items, "drift", HALF) == 0
     renamed = Labelled("another-name", items[0].input, items[0].truth)
     png = io.BytesIO()
     Image.open(io.BytesIO(items[1].input)).save(png, "PNG")
     stored_anew = Labelled("as-png", png.getvalue(), items[1].truth)
-    assert kind.add(root, [renamed, stored_anew], "drift", 0.5) == 0
+    assert kind.add(root, [renamed, stored_anew], "drift", HALF) == 0
     assert contents(root) == before
     added = [case for case in kind.cases(root) if case.origin == "drift"]
     assert {case.input.read_bytes() for case in added} == {item.input for item in items}
-    assert {case.split for case in added} == {"train", "val"}
+    assert {case.split for case in added} == set(SPLITS)
 
 
 def test_nearly_the_same_picture_joins_the_split_that_it_would_leak_from(kind: PictureSet, root: Path) -> None:
     known = kind.cases(root)
     labels = {case.id: case.truth if isinstance(case.truth, str) else case.truth.read_bytes() for case in known}
     items = [Labelled(f"again-{case.id}", again(case.input.read_bytes()), labels[case.id]) for case in known]
-    assert kind.add(root, items, "drift", 0.5) == len(known)
+    assert kind.add(root, items, "drift", HALF) == len(known)
     split = {case.id: case.split for case in kind.cases(root)}
     assert all(split[f"again-{case.id}"] == case.split for case in known)
     table = kind.inspect(root)
@@ -133,14 +136,14 @@ def test_a_picture_that_resembles_both_splits_is_not_added(kind: PictureSet, roo
     (root / "cases.csv").write_text((root / "cases.csv").read_text() + row + "\n")
     label = case.truth if isinstance(case.truth, str) else case.truth.read_bytes()
     third = Labelled("third", again(case.input.read_bytes(), brighter=10), label)
-    assert kind.add(root, [third], "drift", 0.5) == 0
+    assert kind.add(root, [third], "drift", HALF) == 0
 
 
 def test_bytes_are_kept_and_named_for_what_they_are(kind: PictureSet, root: Path) -> None:
     png = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(png, "PNG")
     label = "disc" if not kind.boxes else b"0 0.5 0.5 0.2 0.2\n"
-    assert kind.add(root, [Labelled("photo (1).jpeg", png.getvalue(), label)], "drift", 0.0) == 1
+    assert kind.add(root, [Labelled("photo (1).jpeg", png.getvalue(), label)], "drift", Shares(0, 0)) == 1
     case = next(case for case in kind.cases(root) if case.origin == "drift")
     assert case.input.name == "photo-1-.jpeg.png"
     assert case.input.read_bytes() == png.getvalue()
@@ -166,7 +169,7 @@ def test_a_label_that_is_none_is_refused_and_nothing_is_added(make, label, said:
     before = contents(tmp_path)
     good, bad = kind.synthesise_stream(2, 9)
     with pytest.raises(DataError, match=said):
-        kind.add(tmp_path, [good, Labelled("bad", bad.input, label)], "drift", 0.5)
+        kind.add(tmp_path, [good, Labelled("bad", bad.input, label)], "drift", HALF)
     assert contents(tmp_path) == before
 
 
@@ -174,7 +177,7 @@ def test_a_class_is_known_in_any_case_and_between_blanks(tmp_path: Path) -> None
     kind = class_set()
     kind.synthesise(tmp_path, SMALL)
     item = kind.synthesise_stream(1, 9)[0]
-    kind.add(tmp_path, [Labelled("loud", item.input, b" DISC\n")], "drift", 0.0)
+    kind.add(tmp_path, [Labelled("loud", item.input, b" DISC\n")], "drift", Shares(0, 0))
     assert next(case for case in kind.cases(tmp_path) if case.id == "loud").truth == "disc"
 
 
@@ -182,7 +185,7 @@ def test_what_is_no_picture_is_refused(kind: PictureSet, root: Path) -> None:
     label = "disc" if not kind.boxes else b""
     for body in (b"", b"nonsense", scene(np.random.default_rng(0), ())[0][:-200]):
         with pytest.raises(BadInput):
-            kind.add(root, [Labelled("bad", body, label)], "drift", 0.5)
+            kind.add(root, [Labelled("bad", body, label)], "drift", HALF)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from registry.settings import settings
 from registry.vision.picture_set import PictureSet
 from tests.registry.vision.made import box_set, class_set, scene
 
-SMALL = {"seed": 3, "train": 18, "val": 9}
+SMALL = {"seed": 3, "train": 18, "val": 9, "test": 9}
 
 
 @pytest.fixture(autouse=True)
@@ -118,9 +118,14 @@ def keep(root: Path, wanted: Callable[[list[str]], bool]) -> None:
 
 
 ONE_MESSAGE = {
-    "no validation split": (lambda cells: cells[1] == "train", "held_out_cases", "there is no validation split"),
-    "no training split": (lambda cells: cells[1] == "val", "training_cases", "there is nothing to train on"),
-    "one picture": (lambda cells: cells[0] == "train-0002", "held_out_cases", "there is no validation split"),
+    "no test part": (lambda cells: cells[1] != "test", "test_cases", "there is no test part"),
+    "nothing to choose by": (
+        lambda cells: cells[1] != "val",
+        "validation_cases",
+        "there is nothing to choose the epoch",
+    ),
+    "no training split": (lambda cells: cells[1] != "train", "training_cases", "there is nothing to train on"),
+    "one picture": (lambda cells: cells[0] == "train-0002", "test_cases", "there is no test part"),
 }
 
 
@@ -135,6 +140,8 @@ def test_a_set_that_lacks_a_part_gets_one_clear_message(
     found = breaches(kind, root)
     if case == "one picture" and not kind.boxes:
         assert found.pop("training_classes") == "the training pictures are all of one class"
+    if case == "one picture":
+        assert "nothing to choose the epoch by" in found.pop("validation_cases")
     assert list(found) == [column]
     assert said in found[column]
 
@@ -156,7 +163,7 @@ def test_one_class_for_all_and_no_boxes_at_all_stop_it(starters: Path, tmp_path:
     root = shutil.copytree(starters / "boxes", tmp_path / "none")
     for path in root.rglob("labels/*/*.txt"):
         path.write_text("")
-    assert set(breaches(box_set(), root)) == {"training_boxes", "held_out_boxes"}
+    assert set(breaches(box_set(), root)) == {"training_boxes", "validation_boxes", "test_boxes"}
 
 
 def test_a_class_that_drowns_the_others_stops_it(tmp_path: Path) -> None:
@@ -169,10 +176,12 @@ def test_a_class_that_drowns_the_others_stops_it(tmp_path: Path) -> None:
     path = tmp_path / "set" / "val" / "disc" / "v.jpg"
     path.parent.mkdir(parents=True)
     path.write_bytes(scene(np.random.default_rng(77), ("disc",))[0])
+    held = path.parents[2] / "test" / "disc" / "t.jpg"
+    held.parent.mkdir(parents=True)
+    held.write_bytes(scene(np.random.default_rng(78), ("disc",))[0])
     rows = [f"t{n},train,x,train/{'disc' if n else 'square'}/t{n}.jpg" for n in range(30)]
-    (tmp_path / "set" / "cases.csv").write_text(
-        "\n".join(["case,split,origin,file", *rows, "v,val,x,val/disc/v.jpg", ""])
-    )
+    rows += ["v,val,x,val/disc/v.jpg", "t,test,x,test/disc/t.jpg"]
+    (tmp_path / "set" / "cases.csv").write_text("\n".join(["case,split,origin,file", *rows, ""]))
     assert list(breaches(kind, tmp_path / "set")) == ["largest_class"]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from registry.errors import DataError
+from registry.splits import SPLITS
 from tests.registry.vision import layouts
 from tests.registry.vision.importing.taken import boxes_at
 from tests.registry.vision.layouts import BOXES, CLASS_FORMATS, OURS, put, some
@@ -20,7 +21,7 @@ def test_every_box_format_gives_the_same_boxes(layout: str, source: Path, out: P
     ones = some()
     BOXES[layout](source, ones)
     taken = box_set().import_from(source, out, {})
-    assert (taken.train, taken.val, taken.unlabelled) == (8, 4, 0)
+    assert (taken.train, taken.val, taken.test, taken.unlabelled) == (8, 4, 4, 0)
     assert any("hat (2)" in note for note in taken.notes) == (layout != "boxes_by_values")
     cases, found = box_set().cases(out), boxes_at(out)
     assert [(case.split, case.input.read_bytes()) for case in cases] == [(one.split, one.body) for one in ones]
@@ -41,12 +42,12 @@ def test_every_class_format_gives_the_same_classes(layout: str, source: Path, ou
     assert [(c.split, c.truth, c.input.read_bytes()) for c in cases] == [
         (one.split, OURS[layouts.class_of(one) or ""], one.body) for one in ones
     ]
-    assert (taken.train, taken.val) == (sum(c.split == "train" for c in cases), sum(c.split == "val" for c in cases))
+    assert (taken.train, taken.val, taken.test) == tuple(sum(c.split == split for c in cases) for split in SPLITS)
 
 
 def test_our_own_data_set_is_a_format_too(source: Path, out: Path) -> None:
     for kind, name in ((class_set(), "a"), (box_set(), "b")):
-        kind.synthesise(source / name, {"seed": 2, "train": 9, "val": 6})
+        kind.synthesise(source / name, {"seed": 2, "train": 9, "val": 6, "test": 3})
         kind.import_from(source / name, out / name, {})
         old, new = contents(source / name), contents(out / name)
         assert {k: v for k, v in old.items() if k != "cases.csv"} == {k: v for k, v in new.items() if k != "cases.csv"}

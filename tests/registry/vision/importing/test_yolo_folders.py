@@ -34,7 +34,7 @@ def test_pictures_without_a_label_are_kept_for_prediction(source: Path, out: Pat
     layouts.yolo(source, some())
     put(source / "images" / "train" / "new.jpg", scene(np.random.default_rng(77), ())[0])
     taken = box_set().import_from(source, out, {})
-    assert (taken.train, taken.val, taken.unlabelled) == (8, 4, 1)
+    assert (taken.train, taken.val, taken.test, taken.unlabelled) == (8, 4, 4, 1)
     assert [path.name for path in (out / "unlabelled").iterdir()] == ["new.jpg"]
     alone = put(source.parent / "alone" / "x.jpg", some()[0].body).parent
     assert box_set().import_from(alone, out.with_name("alone-out"), {}).unlabelled == 1

@@ -1,0 +1,49 @@
+"""A test part for a data set from before there was one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from registry import catalog
+from registry.errors import DataError, Refused
+from registry.files import new_folder
+from registry.settings import settings
+from registry.splits import Shares
+
+
+def hold_out(model: str, share: float) -> int:
+    """Moves a share of the validation cases into the test part of a data set that has none; returns how many.
+
+    Raises:
+        Refused: there is a test part already.
+        DataError: there is no data set, or too few validation cases.
+    """
+    part, root = catalog.get(model).data, settings().data / model
+    cases = part.cases(root)
+    if any(case.split == "test" for case in cases):
+        raise Refused(
+            f"{root} has a test part already",
+            expected="a data set from before there was one",
+            mend="nothing needs to be done; `visionloop data status` counts the cases",
+        )
+    parts = Shares(0, share).deal({case.id: case.origin for case in cases if case.split == "val"})
+    moved = {name for name, split in parts.items() if split == "test"}
+    if not moved:
+        raise DataError(
+            f"{root} has {len(parts)} validation cases",
+            expected="two or more, so that one can be held out",
+            mend=f"import your data again: `visionloop data import {model} PATH --force`",
+        )
+    with new_folder(root) as draft:
+        shutil.copytree(root, draft, copy_function=_link, dirs_exist_ok=True)
+        part.move(draft, moved, "test")
+    return len(moved)
+
+
+def _link(source: str, target: str) -> None:
+    """A second name of the same file where the disk can, else a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

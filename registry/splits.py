@@ -1,0 +1,111 @@
+"""The three parts of a data set, and which of them a case belongs to.
+
+`train` teaches. `val` chooses: the epoch, the variant, thresholds. `test` is read by the stage `evaluate` and by the
+gate alone, and gives every figure that is called held-out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much of a data set without splits of its own chooses (`val`) and is held out (`test`); the rest teaches."""
+
+    val: float = 0.15
+    test: float = 0.2
+
+    def __post_init__(self) -> None:
+        if min(self.val, self.test) < 0 or self.val + self.test > 1:
+            raise ValueError(f"shares of {self.val:g} and {self.test:g} are negative, or more than all of it")
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Shares:
+        """`val_share` and `test_share` of an import's parameters; what is not there is the default."""
+        return cls(float(params.get("val_share", cls.val)), float(params.get("test_share", cls.test)))
+
+    def split(self, name: str) -> str:
+        """The part that this name belongs to for good, whatever else is in the data set."""
+        fraction = hash_fraction(name)
+        # `val` first: cases that were in it before there was a test part stay there.
+        return "val" if fraction < self.val else "test" if fraction < self.val + self.test else "train"
+
+    def deal(self, strata: Mapping[str, str]) -> dict[str, str]:
+        """Names -> parts, by stratum: of each stratum these shares, by the order of the names' hashes.
+
+        A stratum of three or more has one name at least in each part, and one of two a name in `test`; a part that
+        would still be empty gets one name of the largest stratum that can spare it.
+
+        Args:
+            strata: name -> stratum, e.g. the class.
+        """
+        found: dict[str, str] = {}
+        members: dict[str, list[str]] = {}
+        for name in sorted(strata, key=lambda name: (hash_fraction(name), name)):
+            members.setdefault(strata[name], []).append(name)
+        for names in members.values():
+            val, test = self._counts(len(names))
+            found |= {name: "val" if n < val else "test" if n < val + test else "train" for n, name in enumerate(names)}
+        for split, share in (("test", self.test), ("val", self.val)):
+            spare = [[name for name in names if found[name] == "train"] for names in members.values()]
+            largest = max(spare, key=len, default=[])
+            if share and split not in found.values() and len(largest) > 1:
+                found[largest[0]] = split
+        return found
+
+    def _counts(self, cases: int) -> tuple[int, int]:
+        """Of so many cases: how many choose, and how many are held out."""
+        test = min(max(round(self.test * cases), 1 if self.test and cases > 1 else 0), max(cases - 1, 0))
+        val = min(max(round(self.val * cases), 1 if self.val and cases > 2 else 0), max(cases - 1 - test, 0))
+        return val, test
+
+
+def complete(
+    said: Mapping[str, str],
+    shares: Shares,
+    strata: Mapping[str, str],
+    units: Callable[[Sequence[str]], Mapping[str, str]],
+) -> tuple[dict[str, str], list[str]]:
+    """The part of each case: what its source says, and where that lacks a part, what is set aside for it.
+
+    Args:
+        said: case -> part, or "" where the source does not say.
+        strata: case -> stratum, see `Shares.deal`.
+        units: some cases -> of each the case that stands for all that must stay together with it.
+
+    Returns:
+        case -> part, and in words what was set aside.
+    """
+
+    def dealt(cases: Sequence[str], shares: Shares, rest: str = "train") -> dict[str, str]:
+        first = units(cases)
+        parts = shares.deal({unit: strata[unit] for unit in first.values()})
+        return {case: rest if parts[unit] == "train" else parts[unit] for case, unit in first.items()}
+
+    def of(*splits: str) -> list[str]:
+        return [case for case, split in said.items() if split in splits]
+
+    parts = set(said.values())
+    if parts == {"train", "val"} and shares.test:
+        share = shares.test / (shares.val + shares.test)
+        words = f"the source has no test part: {share:.0%} of its validation part are held out as one"
+        return {**said, **dealt(of("val"), Shares(0, share), "val")}, [words]
+    if parts == {"train", "test"} and shares.val:
+        share = shares.val / (1 - shares.test)
+        words = f"the source has no validation part: {share:.0%} of its training part become one"
+        return {**said, **dealt(of("train"), Shares(share, 0))}, [words]
+    if said and "" not in parts and (len(parts) == 1 or "train" not in parts):
+        words = f"the source has a {' and a '.join(sorted(parts))} part only"
+        return dealt(list(said), shares), [f"{words}: {shares.val:.0%} of it choose, {shares.test:.0%} are held out"]
+    return {**said, **dealt(of(""), shares)}, []
+
+
+def hash_fraction(name: str) -> float:
+    """A number in [0, 1) that belongs to this name for good."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big") / 2**48

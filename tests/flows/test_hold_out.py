@@ -1,0 +1,53 @@
+"""`visionloop data hold-out`: a data set from before there was a test part gets one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows.steps import hold_out
+from registry import catalog
+from registry.errors import DataError, Refused
+from registry.settings import settings
+
+MODELS = ("skin_segmentation", "suspect_classification", "face_gender")  # volumes, class folders, boxes
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISIONLOOP_ROOT", str(tmp_path))
+    settings.cache_clear()
+
+
+def outcome(model: str, root: Path) -> set[str]:
+    """The columns whose checks fail."""
+    from monitoring import checks
+
+    return {breach.column for breach in checks.validate(model, root).breaches}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_half_of_val_becomes_test_with_files_and_table(model: str) -> None:
+    part, root = catalog.get(model).data, settings().data / model
+    part.synthesise(root, {"seed": 3, "train": 4, "val": 6, "test": 0})
+    before = {case.id: (case.split, case.input.read_bytes()) for case in part.cases(root)}
+    assert "test_cases" in outcome(model, root)
+    assert hold_out(model, 0.5) == 3
+    after = {case.id: (case.split, case.input.read_bytes()) for case in part.cases(root)}
+    assert {name: body for name, (_, body) in after.items()} == {name: body for name, (_, body) in before.items()}
+    assert {name for name, (split, _) in after.items() if split == "train"} == {
+        name for name, (split, _) in before.items() if split == "train"
+    }
+    assert sorted(split for split, _ in after.values()) == ["test"] * 3 + ["train"] * 4 + ["val"] * 3
+    assert not outcome(model, root) & {"test_cases", "listed", "split_agrees", "mask_readable", "label_problem"}
+    with pytest.raises(Refused, match="has a test part already"):
+        hold_out(model, 0.5)
+
+
+def test_one_validation_case_cannot_be_shared_and_nothing_moves() -> None:
+    part, root = catalog.get("suspect_classification").data, settings().data / "suspect_classification"
+    part.synthesise(root, {"seed": 3, "train": 4, "val": 1, "test": 0})
+    with pytest.raises(DataError, match="1 validation cases"):
+        hold_out("suspect_classification", 0.5)
+    assert [case.split for case in part.cases(root)].count("val") == 1
