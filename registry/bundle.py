@@ -7,6 +7,7 @@ bundle/
   weights.safetensors  trainable weights, the start of the next fine-tuning
   assets/              what preprocessing needs besides, e.g. a face detector; most models need nothing
   reference.parquet    the drift reference: one row per held-out case
+  learned.parquet      which inputs it learned from (`registry.learned`)
   samples/<id>/        golden samples: `input` as uploaded and `expected.json`, checked at load
 """
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry import journal
+from registry import journal, learned
 from registry.bundle import ASSETS, REFERENCE, SAMPLES, WEIGHTS, Bundle, Manifest, Parent, open_bundle, seal
 from registry.files import new_folder
 from registry.media import Case
@@ -77,6 +77,7 @@ def _write(stage: Stage, out: Path, held: Sequence[Case], options: Evaluating) -
     with progress.bar(STEP, "evaluating", stage.spec.name, "cases") as bar:
         found = evaluate(predictor, held, options.bootstrap, bar)
     _write_reference(out / REFERENCE, found)
+    learned.write(out, stage.cases, stage.start.bundle if stage.start else None)
     _write_samples(out / SAMPLES, predictor, spread(held, options.samples))
     seal(out, draft.model_copy(update={"score": found.score, "slices": found.slices}))
     predictor.check_golden()

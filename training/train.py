@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry import journal
+from registry import journal, learned
 from training import pretrained, progress
 from training.checkpoint import WEIGHTS, Checkpoints, load_weights
 from training.course import Fitted, Watcher
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from registry.media import Case
 
 STEP = "train"
-ORIGIN = "origin="
 PICTURES = 6
 
 
@@ -176,7 +175,7 @@ def _cases(stage: Stage) -> list[Case]:
     cases = [case for case in stage.cases if case.split != "test"]
     if not stage.start:
         return cases
-    known = {name.removeprefix(ORIGIN) for name in stage.start.bundle.manifest.slices if name.startswith(ORIGIN)}
+    known = set(learned.of(stage.start.bundle).origins)
     share = float(stage.params.get("new_share", NEW_SHARE))
     found = rehearsed(cases, known, share)
     if len(found) > len(cases):

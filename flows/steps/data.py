@@ -8,7 +8,7 @@ from typing import Any
 
 from flows import versioning
 from flows.versioning import DataVersion
-from registry import catalog, database, journal
+from registry import catalog, database, journal, learned
 from registry.errors import BadInput, DataError, Refused
 from registry.files import new_folder, write_file
 from registry.parts import DataPart, Labelled
@@ -114,10 +114,11 @@ def _unlearned(model: str) -> list[str]:
 
     versions = Versions()
     champion = versions.find(model, CHAMPION)
-    learned = versions.fetch(champion).manifest.slices if champion else {}
+    known = learned.of(versions.fetch(champion)).origins if champion else ()
     cases = catalog.get(model).data.cases(settings().data / model)
-    found = dict.fromkeys(case.origin for case in cases if case.origin.startswith(f"{DRIFT_ORIGIN}-"))
-    return [origin for origin in found if f"origin={origin}" not in learned]
+    teaching = (case.origin for case in cases if case.split == "train")
+    found = dict.fromkeys(origin for origin in teaching if origin.startswith(f"{DRIFT_ORIGIN}-"))
+    return [origin for origin in found if origin not in known]
 
 
 def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
