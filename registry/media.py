@@ -129,6 +129,7 @@ class Case:
         input: the file a user would upload.
         truth: the label: a file, or the class name for models whose label is a word.
         attributes: what slices are cut by, e.g. {"dimensions": "2-D"}.
+        group: what must stay in one split with it has the same, e.g. a patient; "" : nothing.
     """
 
     id: str
@@ -137,6 +138,7 @@ class Case:
     input: Path
     truth: Path | str
     attributes: Mapping[str, str] = field(default_factory=dict)
+    group: str = ""
 
 
 @dataclass(frozen=True, eq=False)
