@@ -66,9 +66,17 @@ def decode(body: bytes, witness: Callable[[str], float] | None = None, declared:
     said = _as_declared(body, declared) if declared else None
     try:
         plain = Text(body.decode("utf-8"))
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
+        if said is None and _is_mostly_utf8(body):
+            raise Undecodable(f"is UTF-8, but damaged at byte {error.start}: save it again") from error
         return said or _guessed(body, witness)
     return plain if said is None or _is_rather(plain.content, said.content, witness) else said
+
+
+def _is_mostly_utf8(body: bytes) -> bool:
+    whole = body.decode("utf-8", "replace")
+    bad = whole.count("\ufffd")
+    return sum(char > "\x7f" for char in whole) - bad >= 2 * bad
 
 
 def _without_mark(body: bytes) -> Text:
