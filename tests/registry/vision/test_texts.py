@@ -61,6 +61,14 @@ def test_a_declared_encoding_is_taken_where_it_can_be(declared: str, written: st
     assert decode(text.encode(written), declared=declared).content == text
 
 
+def test_gbk_whose_bytes_are_utf8_by_chance_is_read_as_what_it_is() -> None:
+    body = "图片\n".encode("gbk")
+    assert body.decode("utf-8") == "ͼƬ\n"
+    assert decode(body).content == "图片\n"
+    for text in ("Größe", "Žluťoučký kůň", "Ελλάδα", "фото", "图片", "写真", "사진", "ÄŸ"):
+        assert decode(text.encode()).content == text
+
+
 def test_a_file_that_is_utf8_is_that_whatever_it_declares() -> None:
     assert decode("汽车和自行车".encode(), declared="gb2312").content == "汽车和自行车"
 
