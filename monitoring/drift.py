@@ -240,17 +240,22 @@ def _judge_one(reference: Table, window: Table, alpha: float, name: str, seed: i
     return Finding(len(window), count, name, tuple(tests), alpha, rounds)
 
 
-def compare_columns(reference: Table, window: Table, prefix: str, level: float, *, seed: int = 0) -> Test | None:
+def compare_columns(
+    reference: Table, window: Table, prefix: str, level: float, *, matters: float = 0.0, seed: int = 0
+) -> Test | None:
     """One test alone, of the columns with this prefix at this very level; None where they share none.
 
     Tables that do not differ cost little, however small the level is.
+
+    Args:
+        matters: a distance up to this is not tested: p is 1 then.
     """
     names = [n for n in reference.columns if n.startswith(prefix) and n in window.columns]
     if not names:
         return None
     left, right = _matrix(reference, names), _matrix(window, names)
     statistic = LargestKS(left, right)
-    found = permutation.quick(statistic, level, np.random.default_rng(seed))
+    found = permutation.quick(statistic, level, np.random.default_rng(seed), matters=matters)
     return _as_test(prefix.removesuffix("."), names, statistic, found, level, left, right)
 
 
