@@ -119,16 +119,14 @@ class Guard:
         reasons = self._rails[key].look()
         if not all(reason.passed for reason in reasons):
             self._breach(plan, reasons)
-        elif plan.kind == "canary" and self._step_is_over(plan):
+        elif plan.kind == "canary" and self._step_is_over(plan, self._rails[key].calls):
             self._advance(plan, reasons)
         elif plan.kind == "ab" and plan.state == "running":
             verdict = self._comparison.look(plan)
             if verdict is not None:
                 self._decide(plan, verdict)
 
-    def _step_is_over(self, plan: Plan) -> bool:
-        counts = traffic.read(plan.model, since=plan.since, revision=plan.revision)
-        calls = counts.get((plan.challenger or 0, "canary"), traffic.Counts()).calls
+    def _step_is_over(self, plan: Plan, calls: int) -> bool:
         spent = (datetime.now(UTC) - plan.since).total_seconds()
         enough = calls >= plan.limits.min_calls and spent >= plan.limits.min_seconds
         return plan.next_step is not None and enough
