@@ -1,7 +1,8 @@
 """Inputs of predictions, kept for a while: `var/inputs/<model>/<yyyy-mm-dd>/<id><suffix>`.
 
 They are there so that a drifted input can be looked at and labelled. Both limits are settings, `retention_days`
-and `retention_mb`; either at 0 keeps nothing. Labels lie beside their input and leave with it.
+and `retention_mb`; either at 0 keeps nothing. A label lies beside its input as `<id>.truth`: the two have limits of
+their own (`label_days`, counted from the label, and `label_mb`), stay together and leave together.
 """
 
 from __future__ import annotations
@@ -82,8 +83,37 @@ def _number(text: str) -> float:
         return 0.0
 
 
+class _Kept(NamedTuple):
+    """An input, with its label if it has one. `time` is the newest modification, unix seconds; `size` in bytes."""
+
+    time: float
+    size: int
+    labelled: bool
+    paths: tuple[Path, ...]
+
+
 def _prune(root: Path, now: float) -> Pruned:
-    found = []
+    found = _look_through(root)
+    limits = settings()
+    both = (
+        _too_many([one for one in found if not one.labelled], now, limits.retention_days, limits.retention_mb),
+        _too_many([one for one in found if one.labelled], now, limits.label_days, limits.label_mb),
+    )
+    files = removed = 0
+    for one in (one for chosen in both for one in chosen):
+        for path in one.paths:
+            with suppress(OSError):
+                size = path.stat().st_size
+                path.unlink()
+                files, removed = files + 1, removed + size
+    for day in root.glob("*/*"):
+        with suppress(OSError):
+            os.rmdir(day)  # fails, as it should, where there is still something in it
+    return Pruned(files, removed, sum(one.size for one in found) - removed)
+
+
+def _look_through(root: Path) -> list[_Kept]:
+    groups: dict[tuple[str, str], _Kept] = {}
     for day in root.glob("*/*"):
         with suppress(OSError), os.scandir(day) as entries:
             for number, entry in enumerate(entries):
@@ -91,18 +121,23 @@ def _prune(root: Path, now: float) -> Pruned:
                     time.sleep(0.001)  # there are up to hundreds of thousands, and a service has requests to answer
                 with suppress(OSError):
                     status = entry.stat()
-                    found.append((status.st_mtime, status.st_size, Path(entry.path)))
-    found.sort(key=lambda entry: entry[0])
-    left = sum(size for _, size, _ in found)
-    oldest, room = now - settings().retention_days * 86400, settings().retention_mb * 2**20
-    files = removed = 0
-    for modified, size, path in found:
-        if modified >= oldest and left <= room:
-            break
-        with suppress(OSError):
-            path.unlink()
-            files, removed, left = files + 1, removed + size, left - size
-    for day in root.glob("*/*"):
-        with suppress(OSError):
-            os.rmdir(day)  # fails, as it should, where there is still something in it
-    return Pruned(files, removed, left)
+                    key = (str(day), entry.name.partition(".")[0])
+                    one = groups.get(key, _Kept(0.0, 0, False, ()))
+                    groups[key] = _Kept(
+                        max(one.time, status.st_mtime),
+                        one.size + status.st_size,
+                        one.labelled or entry.name.endswith(TRUTH),
+                        (*one.paths, Path(entry.path)),
+                    )
+    return list(groups.values())
+
+
+def _too_many(kept: list[_Kept], now: float, days: float, megabytes: float) -> list[_Kept]:
+    """What is too old, then the oldest until the rest fits."""
+    kept.sort(key=lambda one: one.time)
+    left, oldest, room = sum(one.size for one in kept), now - days * 86400, megabytes * 2**20
+    for count, one in enumerate(kept):
+        if one.time >= oldest and left <= room:
+            return kept[:count]
+        left -= one.size
+    return kept

@@ -84,6 +84,8 @@ class Settings(BaseModel):
     threads: int = Field(0, ge=0, description="threads per network; 0: as many as there are cores")
     retention_days: float = Field(7.0, ge=0, description="how long inputs of predictions are kept")
     retention_mb: int = Field(2048, ge=0, description="how much room they may take, MiB")
+    label_days: float = Field(365.0, ge=0, description="how long labelled inputs are kept, with their labels")
+    label_mb: int = Field(4096, ge=0, description="how much room they may take, MiB")
     request_timeout_s: float = Field(60.0, gt=0)
     max_inputs: int = Field(16, gt=0, description="most files in one request")
     max_waiting: int = Field(

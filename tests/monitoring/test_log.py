@@ -229,6 +229,29 @@ def test_retention_by_age_and_by_room(home: Path, monkeypatch: pytest.MonkeyPatc
     )
 
 
+def test_labelled_inputs_have_limits_of_their_own_and_leave_with_their_labels(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISIONLOOP_RETENTION_MB", "1")
+    monkeypatch.setenv("VISIONLOOP_LABEL_MB", "1")
+    settings.cache_clear()
+    now, day = time.time(), 86400.0
+    # name -> age of the input, age of its label (None: none), days
+    made = {"plain": (8, None), "old": (400, 366), "first": (30, 3), "last": (30, 2), "late": (300, 1)}
+    for name, (age, labelled) in made.items():
+        path = inputs.place("skin_segmentation", now - age * day, name, ".nii.gz")
+        inputs.keep(path, bytes(400_000))
+        os.utime(path, (now - age * day,) * 2)
+        if labelled is not None:
+            truth = path.with_name(f"{name}{inputs.TRUTH}")
+            inputs.keep(truth, b"truth")
+            os.utime(truth, (now - labelled * day,) * 2)
+    inputs.prune(now)
+    left = {path.name for path in (home / "var" / "inputs").glob("*/*/*")}
+    # Of three labelled ones of 400 kB two fit into 1 MiB: the label given first leaves, whole.
+    assert left == {f"{name}{ending}" for name in ("last", "late") for ending in (".nii.gz", ".truth")}
+
+
 def test_the_inputs_are_looked_through_once_a_while_for_all_services(home: Path) -> None:
     old = inputs.place("m", 0.0, "a" * 32, ".png")
     inputs.keep(old, b"x")
