@@ -93,12 +93,59 @@ def test_threshold_and_p_value_agree() -> None:
 
 def test_a_window_that_agrees_with_one_known_origin_is_quiet_and_a_new_one_is_not() -> None:
     rng = np.random.default_rng(7)
-    reference = join(table(rng, 48), table(rng, 12, shift=4, origin="stream"))
+    reference = join(table(rng, 48), table(rng, 20, shift=4, origin="stream"))
     known = judge(reference, table(rng, 24, shift=4), 0.05)
     assert not known.drifted
     assert known.compared_with == "stream"
     assert not judge(reference, table(rng, 24), 0.05).drifted
     assert judge(reference, table(rng, 24, shift=-4, features=1.5), 0.05).drifted
+
+
+def test_a_handful_of_rows_excuses_no_window() -> None:
+    """An origin of 6 rows agrees with nearly anything: a moderate shift, a distance of 0.5 from it and more from the
+    rest, was seen in none of 60 windows."""
+    rng = np.random.default_rng(12)
+    seen = 0
+    for seed in range(20):
+        reference = join(table(rng, 48), table(rng, 6, shift=3, origin="stream"))
+        finding = judge(reference, table(rng, 48, shift=4.35), 0.05, seed=seed)
+        assert finding.compared_with == drift.ALL
+        seen += finding.drifted
+    assert seen >= 18
+
+
+def test_statistics_that_one_side_lacks_are_named_and_missing_values_are_no_zeros() -> None:
+    rng = np.random.default_rng(13)
+    reference, window = table(rng, 48), table(rng, 24)
+    reference.columns["image.old"] = rng.normal(50, 1, 48)
+    window.columns["image.new"] = rng.normal(50, 1, 24)
+    for one in (reference, window):
+        one.columns["image.rare"] = np.full(len(one), np.nan)
+        one.columns["image.half"] = rng.normal(50, 1, len(one))
+        one.columns["image.half"][:: 2 if one is window else 50] = np.nan
+    window.columns["image.rare"][:3] = 1.0
+    reference.columns["image.rare"][:9] = 1.0
+    finding = judge(reference, window, 0.05)
+    assert finding.unwatched == {
+        "image.new": "this version's reference lacks it",
+        "image.old": "these predictions lack it",
+        "image.rare": "only 3 of these predictions have a value",
+    }
+    assert not finding.drifted
+    data = finding.test("data")
+    assert data is not None
+    half = next(column for column in data.columns if column.name == "image.half")
+    assert half.window[0] > 40, "a missing value became a number"
+    assert np.isfinite(drift.responsible(reference, window, finding)).all()
+
+
+def test_embeddings_of_another_length_are_named() -> None:
+    rng = np.random.default_rng(14)
+    reference, window = table(rng, 48), table(rng, 24)
+    shorter = Table(window.ids, window.columns, window.embedding[:, :8], window.origin, window.score)
+    finding = judge(reference, shorter, 0.05)
+    assert finding.test("embedding") is None
+    assert finding.unwatched == {"embedding": "the reference's have 64 numbers, these predictions' 8"}
 
 
 def test_a_lower_score_alarms_only_beyond_chance_and_beyond_the_tolerance() -> None:
