@@ -16,7 +16,7 @@ from registry.errors import Refused
 from registry.versions import CHAMPION, Version, Versions
 
 if TYPE_CHECKING:
-    from monitoring.watch import Verdict
+    from monitoring.verdict import Verdict
 
 T = TypeVar("T")
 
@@ -68,6 +68,7 @@ def run(
 def _from_build(model: str, do: Do, say: Say, asked_by: str, why: str, must_win_on: str | None, serve: bool) -> Outcome:
     bundle = do("train-compress-evaluate", steps.build, model, say)
     version = do("register", steps.register, model, bundle)
+    steps.note_learned(model, version.number)
     granted = do("decide", steps.decide, version, asked_by, why, must_win_on)
     if not granted or not serve:
         return Outcome(version, granted, live=False)
@@ -101,6 +102,12 @@ def retrain(
     return outcome
 
 
-def monitor(model: str, *, do: Do = bare, last: int | None = None, since: float | None = None) -> Verdict:
-    """One look at the recent predictions; the verdict says what to do about them."""
+def monitor(model: str, *, do: Do = bare, last: int | None = None, since: float | None = None) -> Verdict | str:
+    """One look at the recent predictions; the verdict says what to do about them.
+
+    Where nothing new came there is none, but what is waited for, in words. Who says what to look at gets a verdict.
+    """
+    waited_for = "" if last or since else steps.waited_for(model)
+    if waited_for:
+        return waited_for
     return do("verdict", steps.watch, model, last=last, since=since)

@@ -141,6 +141,8 @@ def monitor_flow(model: str, last: int | None = None, since: float | None = None
         verdict = loop.monitor(model, do=as_tasks, last=last, since=since)
     except NotFound as error:
         return error.found
+    if isinstance(verdict, str):
+        return verdict
     emit_event(
         f"{DRIFT_EVENT}.{verdict.action}",
         resource={"prefect.resource.id": resource(model), "prefect.resource.name": catalog.get(model).title},
@@ -152,7 +154,7 @@ def monitor_flow(model: str, last: int | None = None, since: float | None = None
 
 
 @flow(name="retrain", description="fine-tune the champion on labelled predictions; the gate decides")
-def retrain_flow(model: str, verdict: str = "by-hand") -> str:
+def retrain_flow(model: str, verdict: str = "") -> str:
     with shown(model):
         outcome = loop.retrain(model, verdict, do=as_tasks, say=_say, asked_by="the drift monitor")
     _tell(outcome, model)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitoring.drift import IMAGE, Finding, Performance, Table
 
@@ -15,6 +16,7 @@ Action = Literal["none", "bad_input", "label", "retrain", "roll_back"]
 ENOUGH_LABELS = 16
 """Labelled inputs of the new kind from which a fine-tuning is worth its time."""
 BAD_SHARE = 0.5
+TRAINED_ON = 0.1
 ERROR_SHARE = 0.3
 LEAST_ERRORS = 5
 RECENT_S = 7 * 86400.0
@@ -37,7 +39,13 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Situation:
-    """What the diagnosis looks at. `version_age_s` is None where no other version served before this one."""
+    """What the diagnosis looks at.
+
+    Attributes:
+        labels: labels of the window that can be learnt from and that no version was trained with yet.
+        learned: those that a version was trained with, or that are being learnt from now.
+        version_age_s: None where no other version served before this one.
+    """
 
     finding: Finding | None
     performance: Performance | None
@@ -46,22 +54,37 @@ class Situation:
     total: int
     labels: int
     version_age_s: float | None
+    learned: int = 0
 
 
-def implausible(reference: Table, window: Table, plausible: Mapping[str, tuple[float, float, str]]) -> dict[str, float]:
-    """What is broken about most of the window, in words -> its share of the rows.
+Ranges = Mapping[str, tuple[float, float, str]]
+"""Statistic -> lowest and highest plausible value, and what a value beyond them means."""
 
-    A range that the reference itself breaks says nothing about the window: this model was trained on such data.
-    """
+
+def applicable(reference: Table, plausible: Ranges) -> dict[str, tuple[float, float, str]]:
+    """The ranges that say something: one that the reference itself breaks does not, the model was trained on such."""
     found = {}
     for name, (low, high, means) in plausible.items():
-        column = IMAGE + name
-        if column not in window.columns or column not in reference.columns or not len(window):
-            continue
-        outside = [float(np.mean((t.columns[column] < low) | (t.columns[column] > high))) for t in (reference, window)]
-        if outside[1] >= BAD_SHARE and outside[0] < 0.1:
-            found[means] = outside[1]
+        values = reference.columns.get(IMAGE + name)
+        if values is not None and float(np.mean((values < low) | (values > high))) < TRAINED_ON:
+            found[name] = (low, high, means)
     return found
+
+
+def broken_rows(window: Table, ranges: Ranges) -> NDArray[np.bool_]:
+    """Which rows of the window lie outside a plausible range, bool [n]."""
+    broken = np.zeros(len(window), dtype=bool)
+    for name, (low, high, _) in ranges.items():
+        values = window.columns.get(IMAGE + name)
+        if values is not None:
+            broken |= (values < low) | (values > high)
+    return broken
+
+
+def implausible(window: Table, ranges: Ranges) -> dict[str, float]:
+    """What is broken about most of the window, in words -> its share of the rows."""
+    shares = {means: broken_rows(window, {name: one}) for name, one in ranges.items() for means in one[2:]}
+    return {means: float(rows.mean()) for means, rows in shares.items() if len(rows) and rows.mean() >= BAD_SHARE}
 
 
 def diagnose(s: Situation) -> Diagnosis:
@@ -85,12 +108,17 @@ def diagnose(s: Situation) -> Diagnosis:
 
 
 def _moved(moved: str, worse: str, s: Situation) -> Diagnosis:
-    if not s.labels:
+    if not s.labels and not s.learned:
         return Diagnosis("label", f"{moved}; no labels tell how good the answers are ({ENOUGH_LABELS} let it retrain)")
     so_far = worse or _holds(s.performance)
     if s.labels >= ENOUGH_LABELS:
         return Diagnosis("retrain", f"{moved}; {so_far}; that many labels are enough to learn from")
-    return Diagnosis("label", f"{moved}; {so_far}; {ENOUGH_LABELS} labels are needed to retrain, {s.labels} are there")
+    return Diagnosis("label", f"{moved}; {so_far}; {_waited_for(s)}")
+
+
+def _waited_for(s: Situation) -> str:
+    learned = f" ({s.learned} more are learnt from already)" if s.learned else ""
+    return f"{ENOUGH_LABELS} new labels are needed to retrain, {s.labels} are there{learned}"
 
 
 def _only_worse(worse: str, s: Situation) -> Diagnosis:
@@ -98,8 +126,10 @@ def _only_worse(worse: str, s: Situation) -> Diagnosis:
         hours = s.version_age_s / 3600
         when = f"{hours:.0f} hours" if hours >= 2 else f"{s.version_age_s / 60:.0f} minutes"
         return Diagnosis("roll_back", f"{worse} although the inputs look the same, and this version is {when} old")
-    action: Action = "retrain" if s.labels >= ENOUGH_LABELS else "label"
-    return Diagnosis(action, f"{worse} although the inputs look the same: what is right may have changed")
+    why = f"{worse} although the inputs look the same: what is right may have changed"
+    if s.labels >= ENOUGH_LABELS:
+        return Diagnosis("retrain", why)
+    return Diagnosis("label", f"{why}; {_waited_for(s)}")
 
 
 def describe(finding: Finding) -> str:

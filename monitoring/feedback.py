@@ -1,6 +1,6 @@
 """Labels given later: performance over time, and the retraining set.
 
-A label is kept beside its input and leaves with it when the retention time is over; its score stays.
+A label is kept beside its input, both leave together (monitoring.inputs); its score stays.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from monitoring.models import Prediction
+    from monitoring.tables import Row
     from registry.spec import ModelSpec
 
 logger = logging.getLogger("visionloop.feedback")
@@ -41,16 +42,16 @@ def give(prediction_id: str, truth: bytes | str, source: str, *, wait_s: float =
     Raises:
         NotFound: no prediction has this id.
         BadInput: it is no label of this model.
+        StorageError: the disk is full; the label is not taken.
     """
     database.setup()
     from monitoring.models import Feedback
 
     row = _find(prediction_id, wait_s)
     checked = _checked(catalog.get(row.model), truth)
-    if isinstance(checked, bytes):
-        path = _truth_file(row)
-        write_file(path, checked)
-    fields = {
+    path = _truth_file(row)
+    write_file(path, checked)  # also where it is a word: the file says that the input has a label, and is kept for it
+    fields: dict[str, object] = {
         "time": datetime.now(UTC),
         "source": source[:128],
         "truth_text": checked if isinstance(checked, str) else "",
@@ -58,7 +59,17 @@ def give(prediction_id: str, truth: bytes | str, source: str, *, wait_s: float =
         "score": None,
         "problem": "",
     }
-    Feedback.objects.update_or_create(prediction=row, defaults=fields)
+    # How the first label came stays so, whoever corrects it.
+    first = {**fields, "suggested": _was_suggested(row)}
+    Feedback.objects.update_or_create(prediction=row, defaults=fields, create_defaults=first)
+
+
+def _was_suggested(row: Prediction) -> bool:
+    """Whether a report that found drift named this prediction: its label was then asked for by suspicion."""
+    from monitoring.models import Verdict
+
+    named = Verdict.objects.filter(model=row.model, version=row.version, time__gte=row.time, drifted=True)
+    return any(row.id in responsible for responsible in named.values_list("responsible", flat=True))
 
 
 def _checked(spec: ModelSpec, truth: bytes | str) -> bytes | str:
@@ -151,7 +162,7 @@ def _find(prediction_id: str, wait_s: float) -> Prediction:
         time.sleep(0.1)
 
 
-def input_file(row: Prediction) -> Path:
+def input_file(row: Prediction | Row) -> Path:
     """Where the input of a prediction lies, if it is still kept."""
     return inputs.place(row.model, row.time.timestamp(), row.id, row.input_suffix)
 

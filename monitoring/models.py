@@ -48,7 +48,11 @@ class Feedback(models.Model):
     truth_text = models.CharField(max_length=256, blank=True)  # labels that are a word
     truth_file = models.CharField(max_length=256, blank=True)  # labels that are a file, relative to var
     score = models.FloatField(null=True)  # of the version that predicted; null: not scored yet
-    problem = models.TextField(blank=True)  # why it cannot be scored
+    problem = models.TextField(blank=True)  # why it cannot be scored, or not be learnt from
+    # Whether a drift report had named this prediction before its label came: such labels are no random sample.
+    suggested = models.BooleanField(default=False, db_default=False)
+    origin = models.CharField(max_length=64, blank=True, default="", db_default="")  # of the case that it became
+    learned_by = models.IntegerField(null=True)  # the first version that was trained with it
 
     class Meta:
         app_label = "monitoring"

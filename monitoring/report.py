@@ -15,7 +15,7 @@ from registry.errors import VisionloopError
 from registry.predictor import Predictor
 
 if TYPE_CHECKING:
-    from monitoring.watch import Verdict
+    from monitoring.verdict import Verdict
 
 TEMPLATES = Path(__file__).with_name("templates")
 KINDS = {

@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 
 from monitoring import embedding
 from monitoring.drift import IMAGE, PREDICTION, Table
+from monitoring.permutation import Array
 from registry.bundle import REFERENCE, Bundle
 from registry.errors import BundleError
 
-if TYPE_CHECKING:
-    from monitoring.models import Prediction
-
 DEFAULT_LAST = 200
 MOST = 100_000
+BATCH = 500
+
+
+class Row(NamedTuple):
+    """What a verdict needs to know of an answered prediction, beside its statistics."""
+
+    id: str
+    time: datetime
+    model: str
+    input_suffix: str
+
+
+class Label(NamedTuple):
+    """A label of a prediction.
+
+    Attributes:
+        score: of the version that predicted; None while it is not scored.
+        suggested: a drift report had named the prediction before the label came: it is no random sample.
+        origin: of the case that it became in the data set; "" while it is none.
+        learned_by: the first version that was trained with it.
+        problem: why it cannot be scored or learnt from; "" where it can.
+    """
+
+    score: float | None
+    suggested: bool
+    origin: str
+    learned_by: int | None
+    problem: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +53,16 @@ class Window:
     """Predictions of one version, the newest last.
 
     Attributes:
-        rows: the answered ones as stored, in the order of `table`.
-        table: their statistics; `score` holds what is known from feedback.
+        rows: the answered ones, in the order of `table`.
+        table: their statistics; `score` holds what is known from labels.
         errors: how many requests of the window failed, by class of error.
+        labels: prediction id -> its label.
     """
 
-    rows: list[Prediction]
+    rows: list[Row]
     table: Table
     errors: dict[str, int]
+    labels: dict[str, Label] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -42,6 +71,12 @@ class Window:
     @property
     def labelled(self) -> int:
         return int(np.isfinite(self.table.score).sum())
+
+    @property
+    def sampled_scores(self) -> Array:
+        """Scores of labels that no drift report asked for, float64 [k]."""
+        scores = [one.score for one in self.labels.values() if one.score is not None and not one.suggested]
+        return np.asarray(scores, dtype=np.float64)
 
 
 def read_reference(bundle: Bundle) -> Table:
@@ -83,38 +118,66 @@ def read_window(model: str, version: int, *, last: int | None = None, since: flo
         query = query.filter(time__gte=datetime.fromtimestamp(since, UTC))
     elif last is None:
         last = DEFAULT_LAST
-    found = list(query[: last or MOST])[::-1]
-    rows = [row for row in found if row.outcome == "ok"]
+    rows: list[Row] = []
     errors: dict[str, int] = {}
-    for row in found:
-        if row.outcome != "ok":
-            errors[row.outcome] = errors.get(row.outcome, 0) + 1
-    scores = dict(_in_parts(Feedback, [row.id for row in rows]))
-    return Window(rows, _table(rows, scores), errors)
-
-
-def _in_parts(feedback: type, ids: Sequence[str]) -> list[tuple[str, float]]:
-    known = feedback.objects.filter(score__isnull=False)  # type: ignore[attr-defined]
-    found: list[tuple[str, float]] = []
-    for start in range(0, len(ids), 500):  # SQLite limits the values of one query
-        part = ids[start : start + 500]
-        found += known.filter(prediction_id__in=part).values_list("prediction_id", "score")
-    return found
-
-
-def _table(rows: list[Prediction], scores: dict[str, float]) -> Table:
-    columns: dict[str, np.ndarray] = {}
-    for prefix, field in ((IMAGE, "image_statistics"), (PREDICTION, "prediction_statistics")):
-        names = {name for row in rows for name in getattr(row, field)}
-        for name in sorted(names):
-            values = [getattr(row, field).get(name, np.nan) for row in rows]
-            columns[prefix + name] = np.asarray(values, dtype=np.float64)
-    return Table(
-        ids=tuple(row.id for row in rows),
-        columns=columns,
-        embedding=_stack([embedding.unpack(bytes(row.embedding)) for row in rows]),
-        score=np.asarray([scores.get(row.id, np.nan) for row in rows], dtype=np.float64),
+    filling = _Filling()
+    # Values and not objects, a batch at a time: a window may hold many thousands.
+    fields = (
+        "id",
+        "time",
+        "model",
+        "input_suffix",
+        "outcome",
+        "image_statistics",
+        "prediction_statistics",
+        "embedding",
     )
+    for *row, outcome, image, prediction, vector in query.values_list(*fields)[: last or MOST].iterator(BATCH):
+        if outcome != "ok":
+            errors[outcome] = errors.get(outcome, 0) + 1
+            continue
+        rows.append(Row(*row))
+        filling.add(image, prediction, embedding.unpack(bytes(vector)))
+    rows.reverse()
+    labels = dict(_labels(Feedback, [row.id for row in rows]))
+    scores = [label.score if label and label.score is not None else np.nan for label in map(labels.get, _ids(rows))]
+    return Window(rows, filling.table(_ids(rows), np.asarray(scores, dtype=np.float64)), errors, labels)
+
+
+class _Filling:
+    """Statistics of predictions, the newest first, as they become columns."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._columns: dict[str, array[float]] = {}
+        self._vectors: list[np.ndarray] = []
+
+    def add(self, image: Mapping[str, float], prediction: Mapping[str, float], vector: np.ndarray) -> None:
+        for prefix, statistics in ((IMAGE, image), (PREDICTION, prediction)):
+            for name, value in statistics.items():
+                column = self._columns.setdefault(prefix + name, array("d"))
+                column.extend([np.nan] * (self._count - len(column)))
+                column.append(value)
+        self._count += 1
+        self._vectors.append(vector)
+
+    def table(self, ids: tuple[str, ...], scores: Array) -> Table:
+        """The oldest first. A statistic that a row lacks is NaN in it."""
+        for column in self._columns.values():
+            column.extend([np.nan] * (self._count - len(column)))
+        columns = {name: np.array(self._columns[name])[::-1] for name in sorted(self._columns)}
+        return Table(ids=ids, columns=columns, embedding=_stack(self._vectors[::-1]), score=scores)
+
+
+def _ids(rows: Sequence[Row]) -> tuple[str, ...]:
+    return tuple(row.id for row in rows)
+
+
+def _labels(feedback: type, ids: Sequence[str]) -> Iterator[tuple[str, Label]]:
+    for start in range(0, len(ids), 500):  # SQLite limits the values of one query
+        found = feedback.objects.filter(prediction_id__in=ids[start : start + 500])  # type: ignore[attr-defined]
+        for number, *fields in found.values_list("prediction_id", *Label._fields):
+            yield number, Label(*fields)
 
 
 def _stack(vectors: Sequence[Sequence[float] | np.ndarray]) -> np.ndarray:

@@ -5,26 +5,29 @@ The verdict itself takes well under a second; Evidently's report takes about ten
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monitoring import diagnosis, drift, evidently_report, feedback, report, tables
+from monitoring import diagnosis, drift, evidently_report, feedback, labels, report, tables
 from monitoring.drift import ALL, MIN_REFERENCE, MIN_WINDOW, Finding, Performance, Table
 from monitoring.tables import Window
+from monitoring.verdict import Verdict
 from registry import catalog, database
 from registry.bundle import Bundle
 from registry.errors import VisionloopError
 from registry.files import new_folder
 from registry.predictor import Predictor
 from registry.settings import settings
+
+if TYPE_CHECKING:
+    from registry.spec import ModelSpec
 
 logger = logging.getLogger("visionloop.watch")
 
@@ -34,47 +37,6 @@ SHOWN = 6
 RESPONSIBLE = 24
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the monitor says.
-
-    Attributes:
-        id: 12 hex digits.
-        time: unix seconds.
-        predictions, errors, labels: answered predictions in the window, failed requests, labelled predictions.
-        drifted: any of `kinds`, or inputs that are broken.
-        kinds: data, prediction, embedding, performance -> whether it drifted.
-        action: none, bad_input, label, retrain or roll_back.
-        why: what led to it, in plain words.
-        scores: the tests' statistics, thresholds and p-values, JSON-able.
-        responsible: prediction ids, the one farthest from the reference first.
-        folder: index.html, verdict.json, report.html (Evidently), pictures.
-    """
-
-    id: str
-    time: float
-    model: str
-    version: int
-    predictions: int
-    errors: int
-    labels: int
-    drifted: bool
-    kinds: dict[str, bool]
-    action: diagnosis.Action
-    why: str
-    scores: dict[str, Any] = field(default_factory=dict)
-    responsible: tuple[str, ...] = ()
-    folder: Path = Path()
-
-    @property
-    def page(self) -> Path:
-        return self.folder / "index.html"
-
-    def to_json(self) -> str:
-        body = {**asdict(self), "folder": str(self.folder.relative_to(settings().var))}
-        return json.dumps(body, indent=2, default=str) + "\n"
-
-
 def watch(
     model: str,
     version: int,
@@ -82,6 +44,7 @@ def watch(
     *,
     last: int | None = None,
     since: float | None = None,
+    learning: bool = False,
     evidently: bool = True,
 ) -> Verdict:
     """Judges predictions of a version against its bundle's reference, and keeps the verdict with its report.
@@ -89,6 +52,7 @@ def watch(
     Args:
         last: look at this many predictions at most (default: 200 where `since` is not given either).
         since: look at predictions from this unix time on.
+        learning: a training of this model is under way, so labels that it took are not asked for again.
         evidently: also write Evidently's report.
 
     Raises:
@@ -100,7 +64,7 @@ def watch(
     predictor = Predictor(bundle, settings().threads, settings().max_voxels)
     feedback.score_pending(model, version, predictor)
     window = tables.read_window(model, version, last=last, since=since)
-    verdict, finding, performance = _decide(model, version, reference, window)
+    verdict, finding, performance = _decide(model, version, reference, window, learning)
     part = drift.parts(reference).get(finding.compared_with, reference) if finding else reference
     order = drift.responsible(reference, window.table, finding) if finding else np.arange(0)
     responsible = tuple(window.table.ids[i] for i in order[:RESPONSIBLE])
@@ -125,23 +89,18 @@ def watch(
 
 
 def _decide(
-    model: str, version: int, reference: Table, window: Window
+    model: str, version: int, reference: Table, window: Window, learning: bool
 ) -> tuple[Verdict, Finding | None, Performance | None]:
     spec, alpha = catalog.get(model), settings().false_alarm_rate
     enough = len(window.table) >= MIN_WINDOW and len(reference) >= MIN_REFERENCE
     finding = drift.judge(reference, window.table, alpha) if enough else None
-    scores = window.table.score[np.isfinite(window.table.score)]
-    performance = None
-    if len(scores) >= LEAST_LABELS:
-        expected = drift.parts(reference).get(finding.compared_with if finding else ALL, reference).score
-        sign = 1.0 if spec.metric.higher_is_better else -1.0
-        expected = expected[np.isfinite(expected)]
-        performance = drift.judge_scores(sign * expected, sign * scores, alpha, spec.budget.metric_loss)
-    broken = diagnosis.implausible(reference, window.table, spec.inference.PLAUSIBLE)
+    performance = _performance(spec, reference, window, finding, alpha)
+    ranges = diagnosis.applicable(reference, spec.inference.PLAUSIBLE)
+    broken = diagnosis.implausible(window.table, ranges)
+    new, learned = labels.counted(window, ranges, learning)
+    age = _age(model, version, window)
     said = diagnosis.diagnose(
-        diagnosis.Situation(
-            finding, performance, broken, window.errors, window.total, window.labelled, _age(model, version, window)
-        )
+        diagnosis.Situation(finding, performance, broken, window.errors, window.total, new, age, learned)
     )
     kinds = {test.kind: test.drifted for test in finding.tests} if finding else {}
     kinds["performance"] = bool(performance and performance.drifted)
@@ -158,9 +117,31 @@ def _decide(
         kinds=kinds,
         action=said.action,
         why=said.why,
-        scores={"distributions": tests, "performance": asdict(performance) if performance else {}, "broken": broken},
+        scores={
+            "distributions": tests,
+            "performance": asdict(performance) if performance else {},
+            "broken": broken,
+            "plausible": labels.ranges_to_json(ranges),
+            "labels": {"new": new, "learned": learned, "sampled": len(window.sampled_scores)},
+        },
+        unwatched=dict(finding.unwatched) if finding else {},
     )
     return verdict, finding, performance
+
+
+def _performance(
+    spec: ModelSpec, reference: Table, window: Window, finding: Finding | None, alpha: float
+) -> Performance | None:
+    """The test of labelled predictions, without those that a report had asked to label: they alarm by selection."""
+    scores = window.sampled_scores
+    if len(scores) < LEAST_LABELS:
+        return None
+    expected = drift.parts(reference).get(finding.compared_with if finding else ALL, reference).score
+    expected = expected[np.isfinite(expected)]
+    if not len(expected):
+        return None
+    sign = 1.0 if spec.metric.higher_is_better else -1.0
+    return drift.judge_scores(sign * expected, sign * scores, alpha, spec.budget.metric_loss)
 
 
 def _age(model: str, version: int, window: Window) -> float | None:
@@ -195,12 +176,12 @@ def _shown(window: Window, responsible: tuple[str, ...]) -> list[report.Shown]:
     from monitoring.models import Feedback
 
     rows = {row.id: row for row in window.rows}
-    labels = {f.prediction_id: f for f in Feedback.objects.filter(prediction_id__in=responsible)}
+    given = {f.prediction_id: f for f in Feedback.objects.filter(prediction_id__in=responsible)}
     shown = []
     for number in responsible:
         try:
             body = feedback.input_file(rows[number]).read_bytes()
-            label = labels.get(number)
+            label = given.get(number)
             truth = (settings().var / label.truth_file).read_bytes() if label and label.truth_file else None
         except OSError:
             continue  # no longer kept

@@ -25,7 +25,7 @@ def monitor(model: str, local: bool, last: int | None) -> None:
             from flows import loop
 
             verdict = loop.monitor(model, last=last)
-            text = f"{verdict.action}: {verdict.why}\n{verdict.page}"
+            text = verdict if isinstance(verdict, str) else f"{verdict.action}: {verdict.why}\n{verdict.page}"
         else:
             from flows.running import run_flow
 

@@ -67,10 +67,8 @@ class Supervisor:
         One start, stop or restart of a name at a time, so that no process is ever started and then forgotten.
 
         Raises:
-            MissingService: it did not become ready, and carries its last words; or the stack is being stopped.
+            MissingService: it did not become ready; carries its last words.
         """
-        if self.stopped.is_set():
-            raise MissingService("the stack is being stopped", expected="a running stack", mend="`visionloop up`")
         async with self._alone(spec.name):
             return await self._start(spec)
 

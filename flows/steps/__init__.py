@@ -3,22 +3,22 @@
 `flows.loop` puts them in order; they know nothing of Prefect.
 """
 
-from flows.steps.building import build, ensure_start, exclusive, prepare_start
-from flows.steps.data import active, parameters, prepare_data, synthesise, take_labels
+from flows.steps.building import build, ensure_start, exclusive, is_busy, prepare_start
+from flows.steps.data import active, note_learned, parameters, prepare_data, synthesise, take_labels
 from flows.steps.holding_out import hold_out
-from flows.steps.releasing import begin, release, released
-from flows.steps.version import decide, decided, package, register, return_alias
-from flows.steps.watching import wait_for, watch
+from flows.steps.version import decide, decided, package, register, release, released, return_alias
+from flows.steps.watching import wait_for, waited_for, watch
 
 __all__ = [
     "active",
-    "begin",
     "build",
     "decide",
     "decided",
     "ensure_start",
     "exclusive",
     "hold_out",
+    "is_busy",
+    "note_learned",
     "package",
     "parameters",
     "prepare_data",
@@ -30,5 +30,6 @@ __all__ = [
     "synthesise",
     "take_labels",
     "wait_for",
+    "waited_for",
     "watch",
 ]

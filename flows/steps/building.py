@@ -17,10 +17,26 @@ from registry.settings import settings
 from registry.versions import Version, Versions
 
 
+def _lock(model: str) -> Path:
+    return settings().var / "run" / f"loop-{model}.lock"
+
+
+def is_busy(model: str) -> bool:
+    """Whether a run of a model's loop is under way on this machine."""
+    try:
+        with _lock(model).open("r") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 @contextmanager
 def exclusive(model: str) -> Iterator[None]:
     """One run of a model's loop at a time on this machine; the second one waits, and says so."""
-    path = settings().var / "run" / f"loop-{model}.lock"
+    path = _lock(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
         try:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows import versioning
 from flows.versioning import DataVersion
-from registry import catalog, database, journal, learned
-from registry.errors import BadInput, DataError, Refused
+from registry import catalog, database, journal
+from registry.errors import BadInput, DataError, NotFound, Refused
 from registry.files import new_folder, write_file
 from registry.parts import DataPart, Labelled
 from registry.settings import settings
 from registry.splits import SPLITS, Shares
 from training.parameters import MODELS, read_file, read_params
+
+if TYPE_CHECKING:
+    from monitoring.models import Verdict
 
 DRIFT_ORIGIN = "drift"
 LABELLED = Shares(val=0.15, test=0.35)
@@ -108,48 +111,78 @@ def _add(part: DataPart, root: Path, items: Sequence[Labelled], origin: str) -> 
     return add(items)
 
 
-def _unlearned(model: str) -> list[str]:
-    """Origins of labelled predictions that are in the data set, and that the champion was not trained with."""
-    from registry.versions import CHAMPION, Versions
-
-    versions = Versions()
-    champion = versions.find(model, CHAMPION)
-    known = learned.of(versions.fetch(champion)).origins if champion else ()
-    cases = catalog.get(model).data.cases(settings().data / model)
-    teaching = (case.origin for case in cases if case.split == "train")
-    found = dict.fromkeys(origin for origin in teaching if origin.startswith(f"{DRIFT_ORIGIN}-"))
-    return [origin for origin in found if origin not in known]
-
-
 def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
-    """Adds labelled predictions to the data set under an origin of their own; returns how many and the origin.
+    """Adds the labels of a verdict's window to the data set, under an origin of their own; returns how many and the
+    origin. Whatever crashed before, data.dvc is true after it.
 
-    Where an earlier run added them and then failed, or was refused, that run's origin is gone on with.
+    Where an earlier run added them and then failed before a version was trained, that run's origin is gone on with.
+
+    Args:
+        verdict_id: of the verdict that asks for the retraining; "" for the latest of this model.
 
     Raises:
-        Refused: there is no labelled prediction that the champion has not learned from already.
+        NotFound: there is no such verdict.
+        Refused: the window has no label that no version was trained with yet, or its inputs are broken.
     """
-    from monitoring import feedback
+    from monitoring import labels
 
     database.setup()
     database.migrate()
-    origin = f"{DRIFT_ORIGIN}-{verdict_id[:8]}"
+    verdict = _verdict(model, verdict_id)
+    part, root = catalog.get(model).data, settings().data / model
+    origin = f"{DRIFT_ORIGIN}-{verdict.id[:8]}"
     with journal.step("labels", "Add the labelled predictions to the data", model, usually_s=5) as running:
-        items = feedback.labelled(model)
-        added, refused = _add(catalog.get(model).data, settings().data / model, items, origin)
+        if verdict.action == "bad_input":
+            raise Refused(
+                f"verdict {verdict.id} says that the inputs are broken: {verdict.why}",
+                expected="a verdict on inputs that are worth learning from",
+                mend=f"mend their source; `visionloop monitor {model}` judges what comes after it",
+            )
+        items = labels.of_window(verdict)
+        added, refused = _add(part, root, items, origin)
         for said in refused:
             journal.fact("labels", f"left out: {said}", model)
-        if not added and (waiting := _unlearned(model)):
-            origin = origin if origin in waiting else waiting[-1]
-            running.note = f"the cases of origin {origin} are there already"
-            return 0, origin
-        if not added:
+        problems = dict(said.split(": ", 1) for said in refused)
+        origins = {case.id: case.origin for case in part.cases(root)}
+        labels.note_cases(model, origins, [item.id for item in items], problems)
+        found = versioning.add()  # also where nothing was added: an earlier run may have ended before this line
+        if added:
+            running.note = f"{added} cases, {found}"
+            text = f"{added} labelled predictions became cases of origin {origin}; DVC: {found}"
+            journal.fact("labels", text, model)
+            return added, origin
+        waiting = labels.unlearned(model)
+        if not waiting:
             raise Refused(
-                f"there are no new labelled predictions of {model} to learn from",
-                expected="predictions with feedback that the data set does not hold yet",
-                mend="give labels (monitoring.feedback.give; `visionloop break --label` does it for its stream)",
+                f"there are no new labelled predictions of {model} to learn from in the window of verdict {verdict.id}",
+                expected="labels of its predictions that no version was trained with yet",
+                mend=f"label some (docs/data.md), then `visionloop monitor {model}` looks again",
             )
-        found = versioning.add()
-        running.note = f"{added} cases, {found}"
-        journal.fact("labels", f"{added} labelled predictions became cases of origin {origin}; DVC: {found}", model)
-    return added, origin
+        origin = origin if origin in waiting else waiting[-1]
+        running.note = f"the cases of origin {origin} are there already"
+        return 0, origin
+
+
+def _verdict(model: str, identity: str) -> Verdict:
+    from monitoring.models import Verdict
+
+    rows = Verdict.objects.filter(model=model)
+    found = (rows.filter(id=identity) if identity else rows.order_by("-time")).first()
+    if found is None:
+        raise NotFound(
+            f"there is no drift verdict {identity} on {model}" if identity else f"there is no drift verdict on {model}",
+            expected="the id of a verdict, as its page and `verdict.json` have it",
+            mend=f"`visionloop monitor {model}` gives one",
+        )
+    return found
+
+
+def note_learned(model: str, version: int) -> None:
+    """Notes of each labelled prediction in the data set that this version was trained with it."""
+    from monitoring import labels
+
+    database.setup()
+    database.migrate()
+    labels.note_learned(
+        model, {case.origin for case in catalog.get(model).data.cases(settings().data / model)}, version
+    )

@@ -5,13 +5,25 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from flows.steps.building import is_busy
 from registry import database, journal
 from registry.errors import MissingService, NotFound
 from registry.settings import settings
 from registry.versions import Versions
 
 if TYPE_CHECKING:
-    from monitoring.watch import Verdict
+    from monitoring.verdict import Verdict
+
+
+def waited_for(model: str) -> str:
+    """What the next verdict on the live version waits for, in words; "" where it is due. Costs next to nothing."""
+    from monitoring import due
+    from serving import releases
+
+    database.setup()
+    database.migrate()
+    live = releases.live(model)
+    return due.waited_for(model, live.version) if live else ""
 
 
 def watch(model: str, *, last: int | None = None, since: float | None = None, step: str = "verdict") -> Verdict:
@@ -30,7 +42,7 @@ def watch(model: str, *, last: int | None = None, since: float | None = None, st
             )
         versions = Versions()
         bundle = versions.fetch(versions.get(model, live.version))
-        verdict = look(model, live.version, bundle, last=last, since=since)
+        verdict = look(model, live.version, bundle, last=last, since=since, learning=is_busy(model))
         running.note = f"version {verdict.version}: {'DRIFT' if verdict.drifted else 'no drift'}"
         pictures = [
             {"picture": str(path), "caption": path.stem.replace("-", " ")}

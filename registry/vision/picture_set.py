@@ -115,15 +115,7 @@ class PictureSet(ABC):
         """As `DataPart.cases`."""
         self.classes(root)
         return [
-            Case(
-                row.case,
-                row.split,
-                row.origin,
-                root / row.file,
-                self._truth(root, row),
-                dict(row.attributes),
-                row.group,
-            )
+            Case(row.case, row.split, row.origin, root / row.file, self._truth(root, row), dict(row.attributes))
             for row in table.read(root, self.model)
         ]
 

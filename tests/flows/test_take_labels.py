@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from flows import versioning
 from flows.steps import data
+from monitoring import feedback, inputs
 from registry import catalog
-from registry.bundle import Score, open_bundle, seal
-from registry.errors import DataError, Refused
+from registry.errors import DataError, NotFound, Refused
 from registry.parts import Labelled
 from registry.settings import settings
-from registry.splits import Shares
-from registry.versions import Versions
 from registry.vision.dataset import BoxSet
-from tests.bundles import MODEL, make_tiny_bundle
+from tests.bundles import MODEL
 from tests.databases import own_database
 from tests.registry.vision.made import CLASSES, box_set, some_boxes
 
@@ -59,35 +61,155 @@ def test_a_set_of_other_classes_is_its_own_error(root: Path) -> None:
         data._add(BoxSet("finder", CLASSES[:2], some_boxes), root, [], "drift-1")
 
 
+class Log:
+    """Predictions of version 1 with kept inputs, their labels, and verdicts on them, as the parts of the loop leave
+    them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root / "data" / MODEL
+        self.part = catalog.get(MODEL).data
+        self.seed = 100
+
+    def predict(self, count: int, **statistics: float) -> list[str]:
+        from monitoring.models import Prediction
+
+        self.seed += 1
+        ids = []
+        for item in self.part.synthesise_stream(count, self.seed):
+            when = datetime.now(UTC)
+            row = Prediction.objects.create(
+                id=uuid.uuid4().hex, time=when, model=MODEL, version=1, role="champion", latency_ms=1, outcome="ok",
+                status=200, image_statistics=statistics, input_suffix=".nii.gz",
+            )  # fmt: skip
+            inputs.keep(inputs.place(MODEL, when.timestamp(), row.id, ".nii.gz"), item.input)
+            feedback.give(row.id, item.truth, "me")
+            ids.append(row.id)
+        self.score(ids)
+        return ids
+
+    def score(self, ids: list[str], **changes: object) -> None:
+        from monitoring.models import Feedback
+
+        Feedback.objects.filter(prediction_id__in=ids).update(**{"score": 0.5, **changes})
+
+    def judge(self, ids: list[str], action: str = "retrain", **finding: object) -> str:
+        from monitoring.models import Prediction, Verdict
+
+        times = sorted(Prediction.objects.filter(id__in=ids).values_list("time", flat=True))
+        verdict = Verdict.objects.create(
+            id=uuid.uuid4().hex[:12], time=datetime.now(UTC), model=MODEL, version=1, window_start=times[0],
+            window_end=times[-1], predictions=len(ids), labels=len(ids), drifted=True, action=action, why="it moved",
+            finding=finding,
+        )  # fmt: skip
+        return str(verdict.id)
+
+    def origins(self) -> dict[str, str]:
+        """Prediction id -> origin of the case that it became."""
+        return {case.id: case.origin for case in self.part.cases(self.root) if case.origin.startswith("drift-")}
+
+
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A project with a champion, whose data holds labelled predictions of an origin that it was not trained with."""
-    monkeypatch.chdir(tmp_path)  # MLflow without a server keeps artifacts where one is
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
+    """A project with data under DVC."""
     monkeypatch.setenv("VISIONLOOP_ROOT", str(tmp_path))
     monkeypatch.setenv("VISIONLOOP_VAR", str(tmp_path / "var"))
-    monkeypatch.setenv("VISIONLOOP_MLFLOW_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     settings.cache_clear()
-    part, folder = catalog.get(MODEL).data, tmp_path / "data" / MODEL
-    part.synthesise(folder, {"seed": 1, "train": 3, "val": 2, "test": 2})
-    assert part.add(folder, part.synthesise_stream(4, 9), "drift-aaaaaaaa", Shares(0.25, 0.25)) == 4
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text(
+        "[core]\n    no_scm = true\n    remote = local\n['remote \"local\"']\n    url = ../var/dvc-remote\n"
+    )
+    found = Log(tmp_path)
+    found.part.synthesise(found.root, {"seed": 1, "train": 3, "val": 2, "test": 2})
     with own_database(tmp_path / "var" / "visionloop.db"):
-        versions = Versions()
-        versions.promote(versions.register(make_tiny_bundle(tmp_path / "first")))
-        yield tmp_path
+        yield found
     settings.cache_clear()
 
 
-def test_a_retraining_that_failed_is_gone_on_with(project: Path) -> None:
-    assert data.take_labels(MODEL, "aaaaaaaa-1") == (0, "drift-aaaaaaaa")
-    assert data.take_labels(MODEL, "bbbbbbbb-2") == (0, "drift-aaaaaaaa")
+def test_a_retraining_takes_the_labels_of_its_verdict_s_window(log: Log) -> None:
+    log.predict(3)
+    drifted = log.predict(4)
+    verdict = log.judge(drifted)
+    log.predict(2)
+    assert data.take_labels(MODEL, verdict) == (4, f"drift-{verdict[:8]}")
+    assert log.origins() == dict.fromkeys(drifted, f"drift-{verdict[:8]}")
+    assert versioning.recorded()
 
 
-def test_what_the_champion_has_learned_is_not_learned_again(project: Path) -> None:
-    bundle = make_tiny_bundle(project / "second", "has learned it")
-    score = Score(value=1.0, low=1.0, high=1.0, cases=2)
-    (bundle.path / "bundle.json").unlink()
-    seal(bundle.path, bundle.manifest.model_copy(update={"slices": {"origin=drift-aaaaaaaa": score}}))
-    versions = Versions()
-    versions.promote(versions.register(open_bundle(bundle.path)))
+def test_broken_inputs_and_labels_that_fail_their_check_are_not_learnt(log: Log) -> None:
+    good, inverted = log.predict(2, polarity=-0.5), log.predict(2, polarity=0.6)
+    unscored, misshapen = log.predict(2), log.predict(2)
+    log.score(unscored, score=None)
+    log.score(misshapen, score=None, problem="the mask is 10 x 10")
+    verdict = log.judge(good + inverted + unscored + misshapen, plausible={"polarity": [-1.0, 0.2]})
+    assert data.take_labels(MODEL, verdict)[0] == 2
+    assert set(log.origins()) == set(good)
+
+
+def test_a_verdict_on_broken_inputs_teaches_nothing(log: Log) -> None:
+    verdict = log.judge(log.predict(2), "bad_input")
+    with pytest.raises(Refused, match="inputs are broken"):
+        data.take_labels(MODEL, verdict)
+    assert log.origins() == {}
+
+
+def test_a_retraining_that_failed_is_gone_on_with_until_a_version_was_trained(log: Log) -> None:
+    verdict = log.judge(log.predict(3))
+    origin = data.take_labels(MODEL, verdict)[1]
+    assert data.take_labels(MODEL, verdict) == (0, origin)
+    data.note_learned(MODEL, 2)
     with pytest.raises(Refused, match="no new labelled predictions"):
-        data.take_labels(MODEL, "aaaaaaaa-1")
+        data.take_labels(MODEL, verdict)
+
+
+def test_an_origin_without_a_held_out_case_is_learnt_all_the_same(log: Log) -> None:
+    """Which version learnt from it was read from the held-out slices of a version: of such an origin there is none."""
+    (number,) = log.predict(1)
+    origin = data.take_labels(MODEL, log.judge([number]))[1]
+    data.note_learned(MODEL, 2)
+    from monitoring import labels
+    from monitoring.models import Feedback
+
+    assert labels.unlearned(MODEL) == []
+    row = Feedback.objects.get(prediction_id=number)
+    assert (row.origin, row.learned_by) == (origin, 2)
+
+
+def test_what_a_crash_left_unrecorded_is_recorded(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cases are in the data set and the process ends before `dvc add`."""
+    versioning.add()
+    before, verdict = versioning.recorded(), log.judge(log.predict(3))
+
+    def killed() -> NoReturn:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(versioning, "add", killed)
+        with pytest.raises(KeyboardInterrupt):
+            data.take_labels(MODEL, verdict)
+    assert len(log.origins()) == 3
+    assert versioning.recorded() == before
+    assert data.take_labels(MODEL, verdict)[0] == 0
+    assert versioning.recorded() not in (None, before)
+    assert not versioning.add().changed
+
+
+def test_a_label_whose_input_is_in_the_data_already_is_not_waited_for(log: Log) -> None:
+    from monitoring.models import Feedback
+
+    first = log.predict(2)
+    data.take_labels(MODEL, log.judge(first))
+    data.note_learned(MODEL, 2)
+    log.seed -= 1
+    again = log.predict(2)  # the same inputs under other ids
+    with pytest.raises(Refused, match="no new labelled predictions"):
+        data.take_labels(MODEL, log.judge(again))
+    assert set(Feedback.objects.filter(prediction_id__in=again).values_list("origin", flat=True)) == {"left out"}
+
+
+def test_an_unknown_verdict_is_told_and_none_means_the_latest(log: Log) -> None:
+    with pytest.raises(NotFound, match="no drift verdict"):
+        data.take_labels(MODEL, "")
+    verdict = log.judge(log.predict(1))
+    with pytest.raises(NotFound, match="no drift verdict abc"):
+        data.take_labels(MODEL, "abc")
+    assert data.take_labels(MODEL, "")[1] == f"drift-{verdict[:8]}"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from monitoring.log import Record
+from monitoring.log import PredictionLog, Record
+from registry.bundle import Bundle
+from registry.predictor import Predictor
 from registry.settings import settings
 from tests.databases import own_database
+from tests.monitoring.scans import Send
 
 
 @pytest.fixture
@@ -30,6 +33,34 @@ def operational(home: Path) -> Iterator[Path]:
     """The database file."""
     with own_database(home / "var" / "visionloop.db") as path:
         yield path
+
+
+@pytest.fixture(scope="session")
+def bundle(tiny_bundle: Bundle) -> Bundle:
+    return tiny_bundle
+
+
+@pytest.fixture
+def send(operational: Path, bundle: Bundle) -> Send:
+    predictor = Predictor(bundle, threads=1)
+
+    def do(bodies: Sequence[bytes], version: int = 1) -> list[str]:
+        log, ids = PredictionLog("service"), []
+        log.start()
+        for body in bodies:
+            one = predictor(body)
+            record = make_record(
+                version=version,
+                image_statistics=one.image_statistics,
+                prediction_statistics=one.prediction_statistics,
+                embedding=one.embedding,
+            )
+            log.record(record, body)
+            ids.append(record.id)
+        log.close()
+        return ids
+
+    return do
 
 
 def make_record(**changes: object) -> Record:

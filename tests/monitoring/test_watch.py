@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import numpy as np
 import pytest
 
 from monitoring import feedback, inputs, watch
@@ -21,55 +17,9 @@ from monitoring.log import PredictionLog
 from registry.bundle import Bundle
 from registry.media import Prediction
 from registry.predictor import Predictor
-from tests.bundles import AFFINE, MODEL, make_scan, make_tiny_bundle
+from tests.bundles import MODEL
 from tests.monitoring.conftest import make_record
-
-Send = Callable[..., list[str]]
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
-
-
-@pytest.fixture
-def send(operational: Path, bundle: Bundle) -> Send:
-    """Predicts inputs and logs them as the service does."""
-    predictor = Predictor(bundle, threads=1)
-
-    def do(bodies: Sequence[bytes], version: int = 1) -> list[str]:
-        log, ids = PredictionLog("service"), []
-        log.start()
-        for body in bodies:
-            one = predictor(body)
-            record = make_record(
-                version=version,
-                image_statistics=one.image_statistics,
-                prediction_statistics=one.prediction_statistics,
-                embedding=one.embedding,
-            )
-            log.record(record, body)
-            ids.append(record.id)
-        log.close()
-        return ids
-
-    return do
-
-
-def scans(count: int, first: int = 5000, **changes: float) -> list[bytes]:
-    return [make_scan(first + n, (64, 48), **changes) for n in range(count)]
-
-
-def inverted(body: bytes) -> bytes:
-    image = nib.Nifti1Image.from_bytes(gzip.decompress(body))
-    voxels = np.asarray(image.dataobj)
-    return gzip.compress(nib.Nifti1Image(voxels.max() - voxels, image.affine).to_bytes(), mtime=0)
-
-
-def mask(shape: tuple[int, ...] = (64, 48), full: bool = False) -> bytes:
-    voxels = np.full(shape, int(full), np.uint8)
-    voxels[20:40, 15:30] = 1
-    return nib.Nifti1Image(voxels, AFFINE).to_bytes()
+from tests.monitoring.scans import Send, inverted, mask, scans
 
 
 def test_without_drift_the_verdict_is_quiet(send: Send, bundle: Bundle) -> None:

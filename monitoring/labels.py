@@ -1,0 +1,122 @@
+"""Which labels a retraining learns from, and what became of them.
+
+It learns from the labels of its verdict's window: not from inputs outside the plausible ranges, which would teach the
+model a fault, and not from a label that could not be scored. `Feedback.origin` is the origin of the case that a label
+became, or LEFT_OUT; `Feedback.learned_by` the first version that was trained with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from monitoring import diagnosis, feedback
+from registry import database
+from registry.parts import Labelled
+
+if TYPE_CHECKING:
+    from monitoring.models import Verdict
+    from monitoring.tables import Window
+
+LEFT_OUT = "left out"
+"""The origin of a label that was offered to the data set and became no case: its input is there already, or is none."""
+AT_ONCE = 500
+
+
+def counted(window: Window, ranges: diagnosis.Ranges, learning: bool) -> tuple[int, int]:
+    """How many labels of a window a retraining could learn from now, and how many are learnt from already.
+
+    Args:
+        learning: a training of this model is under way. What it took is being learnt from, and not left over from one
+            that failed.
+    """
+    broken = dict(zip(window.table.ids, diagnosis.broken_rows(window.table, ranges), strict=True))
+    new = learned = 0
+    for number, label in window.labels.items():
+        if label.origin == LEFT_OUT or label.problem or label.score is None or broken[number]:
+            continue
+        done = label.learned_by is not None or (learning and label.origin)
+        new, learned = new + (not done), learned + bool(done)
+    return new, learned
+
+
+def of_window(verdict: Verdict) -> list[Labelled]:
+    """What a retraining after this verdict learns from: inputs with labels, the oldest first."""
+    database.setup()
+    from monitoring.models import Feedback
+
+    if verdict.window_start is None:
+        return []
+    rows = (
+        Feedback.objects.filter(
+            prediction__model=verdict.model,
+            prediction__version=verdict.version,
+            prediction__outcome="ok",
+            prediction__time__range=(verdict.window_start, verdict.window_end),
+            score__isnull=False,
+            problem="",
+        )
+        .exclude(prediction__role="shadow")
+        .exclude(origin=LEFT_OUT)
+        .select_related("prediction")
+        .order_by("prediction__time")
+    )
+    ranges = verdict.finding.get("plausible", {})
+    plausible = [row.prediction_id for row in rows if _plausible(row.prediction.image_statistics, ranges)]
+    return feedback.labelled(verdict.model, plausible)
+
+
+def _plausible(statistics: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> bool:
+    return all(
+        low <= statistics.get(name, np.nan) <= high for name, (low, high) in ranges.items() if name in statistics
+    )
+
+
+def ranges_to_json(ranges: diagnosis.Ranges) -> dict[str, list[float]]:
+    """As `Verdict.finding["plausible"]` keeps them."""
+    return {name: [low, high] for name, (low, high, _) in ranges.items()}
+
+
+def note_cases(model: str, origins: Mapping[str, str], offered: Iterable[str], problems: Mapping[str, str]) -> None:
+    """Notes what became of labels.
+
+    Args:
+        origins: case id -> origin, of all cases of the data set.
+        offered: the predictions that were offered to it just now.
+        problems: of them, those that it did not take -> why.
+    """
+    from monitoring.models import Feedback
+
+    mine = Feedback.objects.filter(prediction__model=model)
+    became = {number: origins.get(number, "") for number in mine.values_list("prediction_id", flat=True)}
+    left = {number: LEFT_OUT for number in offered if not became.get(number)}
+    by_origin: dict[str, list[str]] = {}
+    for number, origin in {**became, **left}.items():
+        if origin:
+            by_origin.setdefault(origin, []).append(number)
+    for origin, numbers in by_origin.items():
+        for start in range(0, len(numbers), AT_ONCE):
+            part = mine.filter(prediction_id__in=numbers[start : start + AT_ONCE])
+            part.exclude(origin=origin).update(origin=origin)
+    for number, why in problems.items():
+        mine.filter(prediction_id=number).update(problem=why)
+
+
+def unlearned(model: str) -> list[str]:
+    """Origins of cases that no version was trained with yet, the oldest first."""
+    database.setup()
+    from monitoring.models import Feedback
+
+    rows = Feedback.objects.filter(prediction__model=model, learned_by=None).exclude(origin__in=("", LEFT_OUT))
+    return list(dict.fromkeys(rows.order_by("prediction__time").values_list("origin", flat=True)))
+
+
+def note_learned(model: str, origins: Iterable[str], version: int) -> None:
+    """Notes that a version was trained with all cases of these origins."""
+    database.setup()
+    from monitoring.models import Feedback
+
+    mine = Feedback.objects.filter(prediction__model=model, learned_by=None, origin__in=set(origins))
+    mine.exclude(origin=LEFT_OUT).update(learned_by=version)
