@@ -1,53 +1,92 @@
-"""`python -m flows.guard`: looks after the release plans of this stack; the supervisor keeps it running.
+"""`python -m flows.guard`: looks after this stack's services and release plans; the supervisor keeps it running.
 
 What a change leaves in MLflow (the decision page, the alias that goes back) is written by a process of its own: MLflow
-takes seconds to import and memory to hold, and changes are rare.
+takes seconds to import and memory to hold, and changes are rare. It is tried again until it is done.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
+import time
+from typing import TYPE_CHECKING
 
 from flows.stack.control import Stack
+from registry import database
 from registry.errors import VisionloopError
 from registry.settings import settings
+from serving import orders, releases
 from serving.guard import Guard
-from serving.plans import Plan
 from serving.standing import begin
 
+if TYPE_CHECKING:
+    from serving.models import ReleaseEvent
+
 EVERY_S = 1.0
+"""Between looks at the plans."""
+TICK_S = 0.25
+"""Between looks for orders, and at services that are being started or stopped."""
+AGAIN_S = (10.0, 60.0, 600.0)
+"""When what could not be written into MLflow is tried again."""
 
 
 def main() -> None:
     ended = begin()
-    guard = Guard(Stack(), told=remember)
-    while not ended.wait(EVERY_S):
-        guard.look()
+    guard = Guard(Stack(), leave=Writer().write)
+    looked = -EVERY_S
+    while not ended.wait(TICK_S):
+        if time.monotonic() - looked >= EVERY_S:
+            looked = time.monotonic()
+            guard.look()
+        elif guard.controller.busy or _asked():
+            guard.look_after_services()
 
 
-def remember(before: Plan, after: Plan, page: Path | None) -> None:
-    """Starts writing into MLflow what a change leaves there."""
-    rolled_back = after.state == "rolled_back"
-    if page is not None or rolled_back:
-        command = [sys.executable, "-m", "flows.guard", before.model, str(before.challenger)]
-        command += [str(after.champion if rolled_back else 0), str(page or "")]
-        subprocess.Popen(command, env=settings().child_environment())
+def _asked() -> bool:
+    try:
+        return bool(orders.open_orders())
+    except Exception:  # the next look says so
+        return False
 
 
-def write_down(model: str, challenger: int, returned_to: int, page: Path | None) -> None:
-    """Attaches a decision page to a version; gives the alias back to the version that a rollback returned to."""
+class Writer:
+    """Starts the process that writes down what a change leaves; one at a time."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._tries: dict[int, int] = {}
+        self._next: dict[int, float] = {}
+
+    def write(self, event: ReleaseEvent) -> None:
+        if self._process is not None and self._process.poll() is None:
+            return
+        if time.monotonic() < self._next.get(event.id, 0.0):
+            return
+        tries = self._tries[event.id] = self._tries.get(event.id, 0) + 1
+        self._next[event.id] = time.monotonic() + AGAIN_S[min(tries, len(AGAIN_S)) - 1]
+        command = [sys.executable, "-m", "flows.guard", str(event.id)]
+        self._process = subprocess.Popen(command, env=settings().child_environment())
+
+
+def write_down(event_id: int) -> None:
+    """Attaches a decision page to its version; gives the alias back to the version that a rollback returned to."""
+    database.setup()
     from flows.steps.version import return_alias
     from registry.versions import Versions
+    from serving.models import ReleaseEvent
 
-    versions = Versions()
-    if page is not None:
-        found = versions.get(model, challenger)
+    event = ReleaseEvent.objects.filter(id=event_id, todo__isnull=False).first()
+    if event is None:
+        return
+    versions, page = Versions(), settings().var / event.page
+    if event.page and event.todo.get("attach"):
+        found = versions.get(event.model, event.todo["attach"])
         for path in (page, page.with_suffix(".json")):
             versions.attach(found, path, "decisions")
-    if returned_to:
-        return_alias(model, challenger, returned_to)
+    plan = releases.plan(event.model)
+    if event.todo.get("left") and plan is not None and plan.champion == event.version:
+        return_alias(event.model, event.todo["left"], event.version)
+    releases.finished(event_id)
 
 
 if __name__ == "__main__":
@@ -55,7 +94,7 @@ if __name__ == "__main__":
         main()
     else:
         try:
-            write_down(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]) if sys.argv[4] else None)
+            write_down(int(sys.argv[1]))
         except VisionloopError as error:
             print(error, file=sys.stderr)
             sys.exit(error.exit_code)

@@ -275,10 +275,15 @@ def _has_embedding(reference: Table, window: Table) -> bool:
     return reference.embedding.shape[1] == window.embedding.shape[1] > 0
 
 
-def compare_columns(reference: Table, window: Table, prefix: str, level: float, *, seed: int = 0) -> Test | None:
+def compare_columns(
+    reference: Table, window: Table, prefix: str, level: float, *, matters: float = 0.0, seed: int = 0
+) -> Test | None:
     """One test alone, of the columns with this prefix at this very level; None where they share none.
 
     Tables that do not differ cost little, however small the level is.
+
+    Args:
+        matters: a distance up to this is not tested: p is 1 then.
     """
     unwatched = without_test(reference, window)
     names = [n for n in reference.columns if n.startswith(prefix) and n not in unwatched]
@@ -286,7 +291,7 @@ def compare_columns(reference: Table, window: Table, prefix: str, level: float, 
         return None
     left, right = _matrix(reference, names), _matrix(window, names)
     statistic = LargestKS(left, right)
-    found = permutation.quick(statistic, level, np.random.default_rng(seed))
+    found = permutation.quick(statistic, level, np.random.default_rng(seed), matters=matters)
     return _as_test(prefix.removesuffix("."), names, statistic, found, level, left, right)
 
 

@@ -7,6 +7,7 @@ Deals are made and measured in batches, so that a test at a small level takes ti
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -58,12 +59,15 @@ def test(statistic: Statistic, level: float, rounds: int, rng: np.random.Generat
     return _tested(observed, null, level)
 
 
-def quick(statistic: Statistic, level: float, rng: np.random.Generator) -> Tested:
+def quick(statistic: Statistic, level: float, rng: np.random.Generator, *, matters: float = -math.inf) -> Tested:
     """Stops as soon as p cannot come down to `level` (Besag and Clifford 1991, doi:10.1093/biomet/78.2.301).
 
-    Samples that do not differ cost a hundred deals or so, however small the level is. p is valid either way.
+    Samples that do not differ cost a hundred deals or so, however small the level is. p is valid either way. Where the
+    statistic is `matters` at most, nobody wants to know: no deal is made, and p is 1.
     """
     observed = float(statistic(as_dealt(statistic.n, statistic.m))[0])
+    if observed <= matters:
+        return Tested(observed, matters, 1.0, 0)
     rounds = max(999, int(np.ceil(4 / level)))
     enough = max(ENOUGH_ABOVE, int(np.ceil(level * (rounds + 1))) + 1)
     null: list[Array] = []

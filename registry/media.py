@@ -77,14 +77,17 @@ class Clip:
 
     Attributes:
         body: the file's bytes.
-        width, height: of a frame in pixels, upright (the stored rotation is applied).
-        rotation: degrees clockwise that a player turns the stored frames by: 0, 90, 180 or 270.
+        width, height: of a frame in pixels, upright (the display matrix is applied).
+        rotation: degrees clockwise that a player turns the stored frames by, after mirroring: 0, 90, 180 or 270.
         frames: how many there are in the file (counted, without decoding them).
         fps: average frames per second.
         seconds: from the first frame to the end of the last.
         audio: whether there is a sound track.
         format: what the file is: `MP4`, `Matroska`, ...
         notes: what was found wrong with it, or had to be done, for the answer.
+        mirrored: whether a player mirrors the stored frames left to right.
+        start: the time in the file, in seconds, at which the clip begins, whether or not its first frames can be
+            decoded; None where the file does not say.
     """
 
     body: bytes
@@ -97,6 +100,8 @@ class Clip:
     audio: bool
     format: str = ""
     notes: tuple[str, ...] = ()
+    mirrored: bool = False
+    start: float | None = None
 
 
 class Sample(Protocol):
@@ -124,6 +129,7 @@ class Case:
         input: the file a user would upload.
         truth: the label: a file, or the class name for models whose label is a word.
         attributes: what slices are cut by, e.g. {"dimensions": "2-D"}.
+        group: what must stay in one split with it has the same, e.g. a patient; "" : nothing.
     """
 
     id: str
@@ -132,6 +138,7 @@ class Case:
     input: Path
     truth: Path | str
     attributes: Mapping[str, str] = field(default_factory=dict)
+    group: str = ""
 
 
 @dataclass(frozen=True, eq=False)

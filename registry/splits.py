@@ -7,6 +7,7 @@ gate alone, and gives every figure that is called held-out.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,7 @@ class Shares:
         # `val` first: cases that were in it before there was a test part stay there.
         return "val" if fraction < self.val else "test" if fraction < self.val + self.test else "train"
 
-    def deal(self, strata: Mapping[str, str]) -> dict[str, str]:
+    def deal(self, strata: Mapping[str, str], weights: Mapping[str, int] | None = None) -> dict[str, str]:
         """Names -> parts, by stratum: of each stratum these shares, by the order of the names' hashes.
 
         A stratum of three or more has one name at least in each part, and one of two a name in `test`; a part that
@@ -44,26 +45,41 @@ class Shares:
 
         Args:
             strata: name -> stratum, e.g. the class.
+            weights: name -> how many cases it stands for; a name that is not there stands for one.
         """
-        found: dict[str, str] = {}
         members: dict[str, list[str]] = {}
         for name in sorted(strata, key=lambda name: (hash_fraction(name), name)):
             members.setdefault(strata[name], []).append(name)
+        weight = dict.fromkeys(strata, 1) | dict(weights or {})
+        found: dict[str, str] = {}
         for names in members.values():
-            val, test = self._counts(len(names))
-            found |= {name: "val" if n < val else "test" if n < val + test else "train" for n, name in enumerate(names)}
+            found |= self._deal_one(names, weight)
         for split, share in (("test", self.test), ("val", self.val)):
             spare = [[name for name in names if found[name] == "train"] for names in members.values()]
             largest = max(spare, key=len, default=[])
             if share and split not in found.values() and len(largest) > 1:
-                found[largest[0]] = split
+                found[min(largest, key=lambda name: weight[name])] = split
         return found
 
-    def _counts(self, cases: int) -> tuple[int, int]:
-        """Of so many cases: how many choose, and how many are held out."""
-        test = min(max(round(self.test * cases), 1 if self.test and cases > 1 else 0), max(cases - 1, 0))
-        val = min(max(round(self.val * cases), 1 if self.val and cases > 2 else 0), max(cases - 1 - test, 0))
-        return val, test
+    def _deal_one(self, names: Sequence[str], weight: Mapping[str, int]) -> dict[str, str]:
+        """One stratum, its names in order. A name that is too heavy for what a part still lacks goes elsewhere."""
+        cases = sum(weight[name] for name in names)
+        test = min(max(round(self.test * cases), 1 if self.test and len(names) > 1 else 0), max(cases - 1, 0))
+        val = min(max(round(self.val * cases), 1 if self.val and len(names) > 2 else 0), max(cases - 1 - test, 0))
+        lacks = {"val": val, "test": test}
+        found = {}
+        for name in names:
+            fits = (split for split, lack in lacks.items() if lack >= (weight[name] + 1) // 2)
+            found[name] = next(fits, "train")
+            if found[name] != "train":
+                lacks[found[name]] -= weight[name]
+        for split, least in (("test", 2), ("val", 3)):
+            if not {"val": val, "test": test}[split] or split in found.values() or len(names) < least:
+                continue
+            spare = max(([name for name in names if found[name] == part] for part in SPLITS), key=len)
+            if len(spare) > 1:
+                found[min(spare, key=lambda name: weight[name])] = split
+        return found
 
 
 def complete(
@@ -85,7 +101,7 @@ def complete(
 
     def dealt(cases: Sequence[str], shares: Shares, rest: str = "train") -> dict[str, str]:
         first = units(cases)
-        parts = shares.deal({unit: strata[unit] for unit in first.values()})
+        parts = shares.deal({unit: strata[unit] for unit in first.values()}, Counter(first.values()))
         return {case: rest if parts[unit] == "train" else parts[unit] for case, unit in first.items()}
 
     def of(*splits: str) -> list[str]:

@@ -22,7 +22,7 @@ from registry.errors import BadInput
 from registry.media import Prediction
 from registry.settings import settings
 from registry.spec import ModelSpec
-from registry.vision.media_types import is_video
+from registry.vision.media_types import VIDEO_OUT, is_video
 from serving import answers, documentation
 from serving.admission import Room
 from serving.instruments import Instruments
@@ -109,7 +109,8 @@ class _Service:
                 with self._room.held() as held:
                     upload = await read_upload(request, self.spec.media_in, self._limits, held)
                     first = upload.inputs[0]
-                    wants = wants_of(request, isinstance(first, bytes) and is_video(first))
+                    video = VIDEO_OUT in self.spec.media_out and isinstance(first, bytes) and is_video(first)
+                    wants = wants_of(request, video)
                     media = wants.media
                     response = await self._answered(request, upload, wants, served, seen)
             except Exception as error:

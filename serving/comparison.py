@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import time
+from collections import Counter
+from typing import TYPE_CHECKING
 
 from registry.decision import Reason
 from registry.settings import settings
 from serving.plans import Plan
 from serving.sequential import Verdict, compare
 
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from monitoring.models import Feedback
+
+logger = logging.getLogger("visionloop.guard")
+
 SCORE_EVERY_S = 10.0
+AGAIN_S = (30.0, 120.0, 600.0)
+"""When the labels of a version are tried again whose scoring failed, as where its Bento is not here."""
 
 
 class Comparison:
     """Looks at A/B plans; new labels are scored by a process of its own, which loads the version that predicted."""
 
     def __init__(self) -> None:
-        self._scoring: subprocess.Popen[bytes] | None = None
-        self._next = 0.0
+        self._scoring: tuple[tuple[str, int], subprocess.Popen[bytes]] | None = None
+        self._next: dict[tuple[str, int], float] = {}
+        self._failed: Counter[tuple[str, int]] = Counter()
+        self._seen: dict[str, object] = {}
 
     def look(self, plan: Plan) -> list[Reason] | None:
         """What the test says once it is over, the test itself first; None while it goes on."""
         self._score(plan)
+        state = (plan.revision, *scored(plan))
+        if self._seen.get(plan.model) == state:
+            return None  # as at the last look: the interval takes a good part of a second
         found = standing(plan)
         if not found.over:
+            self._seen[plan.model] = state
             return None
         margin = f"{found.b - found.a:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
         means = f"mean score of b {found.b:.3f}, of a {found.a:.3f}, difference {margin}, {found.pairs} pairs"
@@ -41,15 +59,32 @@ class Comparison:
         ]
 
     def _score(self, plan: Plan) -> None:
-        running = self._scoring is not None and self._scoring.poll() is None
-        if running or time.monotonic() < self._next:
+        """One process at a time; the versions whose labels wait take turns, whatever becomes of the others."""
+        self._over()
+        if self._scoring is not None:
             return
-        self._next = time.monotonic() + SCORE_EVERY_S
-        for version in (plan.champion, plan.challenger or 0):
-            if unscored(plan.model, version):
-                command = [sys.executable, "-m", "serving.scoring", plan.model, str(version)]
-                self._scoring = subprocess.Popen(command, env=settings().child_environment())
+        now = time.monotonic()
+        both = [(plan.model, version) for version in (plan.champion, plan.challenger or 0)]
+        for model, version in sorted(both, key=lambda one: self._next.get(one, 0.0)):
+            if self._next.get((model, version), 0.0) <= now and unscored(model, version):
+                self._next[model, version] = now + SCORE_EVERY_S
+                command = [sys.executable, "-m", "serving.scoring", model, str(version)]
+                process = subprocess.Popen(command, env=settings().child_environment())
+                self._scoring = (model, version), process
                 return
+
+    def _over(self) -> None:
+        if self._scoring is None or self._scoring[1].poll() is None:
+            return
+        one, process = self._scoring
+        self._scoring = None
+        if process.returncode == 0:
+            del self._failed[one]
+            return
+        self._failed[one] += 1
+        wait = AGAIN_S[min(self._failed[one], len(AGAIN_S)) - 1]
+        self._next[one] = time.monotonic() + wait
+        logger.warning("the labels of version %d of %s could not be scored; again in %g s", one[1], one[0], wait)
 
 
 def standing(plan: Plan) -> Verdict:
@@ -58,19 +93,28 @@ def standing(plan: Plan) -> Verdict:
     return compare(scores["a"], scores["b"])
 
 
+def scored(plan: Plan) -> tuple[object, ...]:
+    """What tells whether there are other scores than at an earlier look; cheap."""
+    from django.db.models import Count, Max
+
+    return tuple(tuple(_scored(plan, role).aggregate(Count("score"), Max("time")).values()) for role in ("a", "b"))
+
+
 def scores_of(plan: Plan, role: str) -> list[float]:
     """Scores of the labelled predictions of a role in this comparison, in the order their labels came in."""
+    return list(_scored(plan, role).order_by("time", "prediction_id").values_list("score", flat=True))
+
+
+def _scored(plan: Plan, role: str) -> QuerySet[Feedback]:
     from monitoring.models import Feedback
 
-    version = plan.roles()[role]  # type: ignore[index]
-    rows = Feedback.objects.filter(
+    return Feedback.objects.filter(
         prediction__model=plan.model,
-        prediction__version=version,
+        prediction__version=plan.roles()[role],  # type: ignore[index]
         prediction__role=role,
         prediction__time__gte=plan.since,
         score__isnull=False,
     )
-    return list(rows.order_by("time", "prediction_id").values_list("score", flat=True))
 
 
 def unscored(model: str, version: int) -> bool:

@@ -10,8 +10,8 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from registry import database, journal
 from registry.decision import Reason
@@ -19,39 +19,45 @@ from registry.errors import Refused, VisionloopError
 from registry.settings import settings
 from serving import deploy, releases, traffic
 from serving.comparison import Comparison
-from serving.deploy import Late, Starter
+from serving.controller import Controller, Starter
 from serving.plans import Plan
 from serving.rails import Rails
-from serving.release_pages import page_of
+from serving.release_pages import ReleaseDecision, page_of
+
+if TYPE_CHECKING:
+    from serving.models import ReleaseEvent
 
 logger = logging.getLogger("visionloop.guard")
 
 WHO = "the guard"
 FORGET_EVERY_S = 3600.0
 
-Told = Callable[[Plan, Plan, Path | None], None]
-"""Called after a change with the plan before and after it, and the decision page."""
+Leave = Callable[["ReleaseEvent"], None]
+"""Writes into the registry what a change leaves there. Called again and again until `releases.finished` says that it is
+done; returns soon."""
 
 
-def _nothing(before: Plan, after: Plan, page: Path | None) -> None:
-    pass
+def _at_once(event: ReleaseEvent) -> None:
+    """Where there is no registry."""
+    releases.finished(event.id)
 
 
 class Guard:
     """Call `look` every second or so. What it remembers between looks may be lost: it only saves repeated ones."""
 
-    def __init__(self, starter: Starter, router: str | None = None, told: Told = _nothing) -> None:
-        self._starter, self._router, self._told = starter, router, told
+    def __init__(self, starter: Starter, router: str | None = None, leave: Leave = _at_once) -> None:
+        self.controller, self._leave = Controller(starter, router), leave
         self._rails: dict[tuple[str, int], Rails] = {}
         self._comparison = Comparison()
         self._forgot = time.monotonic()
         self._away = False
 
     def look(self) -> None:
-        """Looks at every plan once. An error in one of them is logged and does not keep the others from it; while the
-        database is away there is nothing to look at, and plans stay as they are."""
+        """Looks after the services, and at every plan once. An error in one of them is logged and does not keep the
+        others from it; while the database is away there is nothing to look at, and plans stay as they are."""
+        if not self.look_after_services():
+            return
         try:
-            database.renew()
             plans = releases.plans()
         except Exception as error:  # its driver's own kind
             self._lost(error)
@@ -59,12 +65,11 @@ class Guard:
         if self._away:
             logger.warning("the database is back")
         self._away = False
+        self._finish_quietly()
         for plan in plans:
             try:
                 if plan.two:
                     self._look_at(plan)
-                else:
-                    self._cool(plan)
             except Refused as error:
                 logger.info("%s: %s", plan.model, error.found)  # somebody changed the plan meanwhile
             except VisionloopError as error:
@@ -78,6 +83,26 @@ class Guard:
             self._forgot = time.monotonic()
             with suppress(Exception):  # an hour later is early enough
                 traffic.forget_old()
+
+    def look_after_services(self) -> bool:
+        """Starts and stops services as plans and orders want it; False while the database is away."""
+        try:
+            database.renew()
+            self.controller.look()
+        except Exception as error:
+            if not database.is_away(error):
+                logger.exception("the guard failed on the services")
+                return True
+            self._lost(error)
+            return False
+        return True
+
+    def _finish_quietly(self) -> None:
+        try:
+            self._finish()
+        except Exception as error:
+            if not database.is_away(error):
+                logger.exception("what changes leave could not be written")
 
     def _lost(self, error: Exception) -> None:
         if not self._away:
@@ -94,16 +119,14 @@ class Guard:
         reasons = self._rails[key].look()
         if not all(reason.passed for reason in reasons):
             self._breach(plan, reasons)
-        elif plan.kind == "canary" and self._step_is_over(plan):
+        elif plan.kind == "canary" and self._step_is_over(plan, self._rails[key].calls):
             self._advance(plan, reasons)
         elif plan.kind == "ab" and plan.state == "running":
             verdict = self._comparison.look(plan)
             if verdict is not None:
                 self._decide(plan, verdict)
 
-    def _step_is_over(self, plan: Plan) -> bool:
-        counts = traffic.read(plan.model, since=plan.since, revision=plan.revision)
-        calls = counts.get((plan.challenger or 0, "canary"), traffic.Counts()).calls
+    def _step_is_over(self, plan: Plan, calls: int) -> bool:
         spent = (datetime.now(UTC) - plan.since).total_seconds()
         enough = calls >= plan.limits.min_calls and spent >= plan.limits.min_seconds
         return plan.next_step is not None and enough
@@ -112,73 +135,58 @@ class Guard:
         step = plan.next_step or 100
         why = f"no guard rail broke at {plan.share} %"
         if step < 100:
-            after = releases.change(plan.model, "step", WHO, why, revision=plan.revision, share=step)
-            self._tell(plan, after, f"version {plan.challenger} gets {step} % of the requests: {why}", None)
+            releases.change(plan.model, "step", WHO, why, revision=plan.revision, share=step)
+            self._tell(plan, f"version {plan.challenger} gets {step} % of the requests: {why}")
             return
         if not deploy.second_answers(plan):
             return  # it is being restarted; or it is not, and the rail of answers breaks
         summary = f"{plan.model} version {plan.challenger} took over from version {plan.champion}: {why}"
-        page = self._page(plan, reasons, True, "took over", summary)
-        after = self._changed(deploy.promote, plan, why, page)
-        self._tell(plan, after, summary, page)
-        deploy.tidy(plan.model, self._starter, self._router)
+        page = page_of(plan, reasons, granted=True, verdict="took over", summary=summary, who=WHO)
+        self._change(deploy.promote, plan, why, page)
 
     def _breach(self, plan: Plan, reasons: list[Reason]) -> None:
         broken = "; ".join(f"{r.rule}: {r.found}, expected {r.expected}" for r in reasons if not r.passed)
         at = f" at {plan.share} %" if plan.share else ""
         summary = f"{plan.model} version {plan.challenger} rolled back ({plan.kind}{at}): {broken}"
-        page = self._page(plan, reasons, False, "rolled back", summary)
-        after = self._changed(deploy.roll_back, plan, broken, page)
-        self._tell(plan, after, summary, page, alarm=True)
-        deploy.tidy(plan.model, self._starter, self._router)
+        page = page_of(plan, reasons, granted=False, verdict="rolled back", summary=summary, who=WHO)
+        self._change(deploy.roll_back, plan, broken, page, alarm=True)
 
-    def _changed(self, change: Callable[..., Plan], plan: Plan, why: str, page: Path | None) -> Plan:
-        """Promotes or rolls back; a router that is late to follow does not undo that."""
-        said = {"who": WHO, "why": why, "revision": plan.revision, "page": _relative(page)}
-        try:
-            return change(plan.model, self._starter, self._router, clean=False, **said)
-        except Late as late:
-            logger.warning("%s: %s", plan.model, late.found)
-            return late.plan
+    def _change(
+        self, change: Callable[..., Plan], plan: Plan, why: str, page: ReleaseDecision, alarm: bool = False
+    ) -> None:
+        """Changes the plan, and then writes the page: it tells what happened. The change keeps what the page says, so
+        that it is written also where this process ends in between."""
+        said = {"page": page.place, "decision": page.to_json()}
+        change(plan.model, who=WHO, why=why, revision=plan.revision, **said)
+        self._finish()
+        self._tell(plan, page.summary, page.place, alarm)
 
     def _decide(self, plan: Plan, reasons: list[Reason]) -> None:
         """Both go on answering: promote or rollback is a person's word."""
         test = reasons[0]
-        won = test.passed
         summary = f"{plan.model} version {plan.challenger} against version {plan.champion}: {test.found}"
-        page = self._page(plan, reasons, won, "b is better" if won else "b is not better", summary)
-        after = releases.change(
-            plan.model,
-            "verdict",
-            WHO,
-            test.found,
-            revision=plan.revision,
-            page=_relative(page),
-            renewed=False,
-            state="decided",
-        )
-        self._tell(plan, after, summary, page)
+        word = "b is better" if test.passed else "b is not better"
+        page = page_of(plan, reasons, granted=test.passed, verdict=word, summary=summary, who=WHO)
 
-    def _page(self, plan: Plan, reasons: list[Reason], granted: bool, verdict: str, summary: str) -> Path | None:
-        """The decision page, before the change that it explains; the change is made without one, too."""
-        try:
-            return page_of(plan, reasons, granted=granted, verdict=verdict, summary=summary, who=WHO).save()
-        except (VisionloopError, OSError) as error:
-            logger.warning("no decision page: %s", error)
-            return None
+        def note(model: str, **said: Any) -> Plan:
+            todo = {"attach": plan.challenger}
+            return releases.change(model, "verdict", renewed=False, state="decided", todo=todo, **said)
 
-    def _tell(self, before: Plan, after: Plan, text: str, page: Path | None, alarm: bool = False) -> None:
+        self._change(note, plan, test.found, page)
+
+    def _finish(self) -> None:
+        """What changes must still leave: their pages, and what `leave` writes into the registry."""
+        for event in releases.unfinished():
+            page = settings().var / event.page if event.page else None
+            if page is not None and event.decision and not page.is_file():
+                try:
+                    ReleaseDecision.of_json(event.decision).save()
+                except (VisionloopError, OSError) as error:
+                    logger.warning("the decision page of %s cannot be written yet: %s", event.model, error)
+                    continue
+            self._leave(event)
+
+    def _tell(self, plan: Plan, text: str, page: str = "", alarm: bool = False) -> None:
         logger.warning("%s", text)
-        link = {"link": _relative(page), "label": "the decision page"} if page else {}
-        journal.fact("release", text, before.model, alarm=alarm, **link)
-        self._told(before, after, page)
-
-    def _cool(self, plan: Plan) -> None:
-        """Ends the version that is kept warm when its time is over."""
-        spent = datetime.now(UTC) - plan.since
-        if plan.previous and spent > timedelta(seconds=settings().warm_s):
-            deploy.tidy(plan.model, self._starter, self._router, warm=False)
-
-
-def _relative(page: Path | None) -> str:
-    return str(page.relative_to(settings().var)) if page else ""
+        link = {"link": page, "label": "the decision page"} if page else {}
+        journal.fact("release", text, plan.model, alarm=alarm, **link)

@@ -22,6 +22,8 @@ class Endpoint(models.Model):
     pid = models.IntegerField(null=True)
     announced = models.DateTimeField()
     retired = models.DateTimeField(null=True)
+    problem = models.TextField(blank=True, db_default="")  # why it could not be started again
+    anyway = models.TextField(blank=True, db_default="")  # why it was released though the gate had not granted it
 
     class Meta:
         app_label = "serving"
@@ -56,6 +58,36 @@ class Release(models.Model):
         return f"{self.model}: {self.plan} to v{self.version}"
 
 
+class ReleaseOrder(models.Model):
+    """A change of a release plan for which a service must be started first; the guard carries it out.
+
+    `serving.orders` works with it. Rows stay, as what was asked for.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    time = models.DateTimeField()
+    deadline = models.DateTimeField()  # carried out before it, or not at all
+    model = models.CharField(max_length=64)
+    what = models.CharField(max_length=16)  # as of ReleaseEvent
+    version = models.IntegerField()  # whose service is needed
+    tag = models.CharField(max_length=128)  # of its Bento
+    columns = models.JSONField(default=dict)  # of Release; empty: all traffic for `version`
+    revision = models.IntegerField(default=0)  # of the plan that it is meant for; 0: there was none
+    who = models.CharField(max_length=128)
+    why = models.TextField(blank=True)
+    anyway = models.TextField(blank=True)  # as of Endpoint
+    state = models.CharField(max_length=16, default="waiting")  # waiting, starting, done, failed
+    error = models.JSONField(default=dict)  # VisionloopError.to_json(), of a failed one
+    outcome = models.IntegerField(null=True)  # the plan's revision after it
+
+    class Meta:
+        app_label = "serving"
+        indexes: ClassVar = [models.Index(fields=["model", "state"], name="order_by_model")]
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.what} of v{self.version}, {self.state}"
+
+
 class ReleaseEvent(models.Model):
     """One change of a release plan, and who wanted it. Rows are never changed."""
 
@@ -69,6 +101,10 @@ class ReleaseEvent(models.Model):
     challenger = models.IntegerField(null=True)
     share = models.IntegerField(default=0)
     page = models.CharField(max_length=256, blank=True)  # the decision page, relative to var
+    decision = models.JSONField(null=True)  # what the page says
+    todo = models.JSONField(
+        null=True
+    )  # what the change must still leave in the registry, see flows.guard; null: nothing
 
     class Meta:
         app_label = "serving"

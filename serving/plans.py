@@ -161,6 +161,21 @@ class Plan:
         return {first: self.champion, second[self.kind]: self.challenger}
 
 
+def in_words(plan: Plan, warm: bool) -> str:
+    """A plan in one sentence; `warm`: whether the version before still runs."""
+    if plan.challenger is None or not plan.two:
+        before = f"; version {plan.previous} is kept warm" if plan.previous and warm else ""
+        return f"version {plan.champion} of {plan.model} gets every request{before}"
+    if plan.kind == "shadow":
+        return f"version {plan.champion} of {plan.model} answers; version {plan.challenger} gets copies"
+    steps = f", then {', '.join(f'{s} %' for s in plan.steps if s > plan.share)}" if plan.next_step else ""
+    by = "callers" if plan.sticky == "caller" else "requests"
+    return (
+        f"version {plan.challenger} of {plan.model} gets {plan.share} % of the {by}{steps}; "
+        f"version {plan.champion} the rest"
+    )
+
+
 def position(plan: Plan, key: str) -> float:
     """Where a key stands in [0, 1): uniform over keys, always the same for a key and a pair of versions.
 

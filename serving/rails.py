@@ -49,13 +49,17 @@ class Rails:
         self._said: dict[str, Reason] = {}
         self._answered = time.monotonic()
         self._moments = Moments(plan.limits.latency_ratio)
+        self._counts = traffic.StepCounts(plan)
+        self.calls = 0
+        """Of the second version in this step, at the last look."""
 
     def look(self) -> list[Reason]:
         """Where each rail stands that there is something to say of; one that is broken has not passed."""
         plan = self._plan
-        counts = traffic.read(plan.model, since=plan.since, revision=plan.revision)
+        counts = self._counts.read()
         roles = {version: role for role, version in plan.roles().items()}
         seen = Seen(*(counts.get((v or 0, roles[v or 0]), Counts()) for v in (plan.champion, plan.challenger)))
+        self.calls = seen.challenger.calls
         self._answers()
         self._when_due("errors", seen.challenger.calls, lambda level: _errors(plan, seen, level))
         if plan.share <= HALF:
@@ -134,7 +138,7 @@ def _latency(plan: Plan, seen: Seen, moments: Moments, level: float) -> Reason:
 def _pairs(plan: Plan) -> Counts:
     """Answers of both versions to the same inputs: from this plan's shadow, or one before it."""
     since = datetime.now(UTC) - timedelta(days=PAIRS_DAYS)
-    return traffic.read(plan.model, since=since).get((plan.challenger or 0, "shadow"), Counts())
+    return traffic.compared(plan.model, plan.challenger or 0, since=since)
 
 
 def _disagreement(plan: Plan, pairs: Counts, level: float) -> Reason:
@@ -158,15 +162,16 @@ def _drift(plan: Plan, level: float) -> Reason | None:
     )
     if min(len(old), len(new)) < ENOUGH_ROWS:
         return None
-    test = drift.compare_columns(old, new, drift.PREDICTION, level)
+    test = drift.compare_columns(old, new, drift.PREDICTION, level, matters=plan.limits.drift)
     if test is None or math.isnan(test.statistic):
         return None
     worst = max(test.columns, key=lambda column: column.distance)
     name = worst.name.removeprefix(drift.PREDICTION)
+    tested = f"; p {test.p:.2g}" if test.statistic > plan.limits.drift else ""
     return Reason(
         "predictions",
         test.p > level or test.statistic <= plan.limits.drift,
         f"distributions are {test.statistic:.2f} apart ({name}; median {worst.window[1]:.3g}, the champion's "
-        f"{worst.reference[1]:.3g}; p {test.p:.2g})",
+        f"{worst.reference[1]:.3g}{tested})",
         f"at most {plan.limits.drift:g} (Kolmogorov-Smirnov), or a p above {level:.2g}",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -47,7 +48,35 @@ class ReleaseDecision(Decision):
         return self.word
 
     def to_json(self) -> dict[str, Any]:
-        return {**super().to_json(), "roles": [row.__dict__ for row in self.roles]}
+        return {**super().to_json(), "word": self.word, "roles": [row.__dict__ for row in self.roles]}
+
+    @property
+    def place(self) -> str:
+        """Where `save` writes the page, relative to var."""
+        return f"decisions/{self.model}/{self.id}.html"
+
+    @classmethod
+    def of_json(cls, said: Mapping[str, Any]) -> ReleaseDecision:
+        """What `to_json` gave."""
+        names = (
+            "id",
+            "created",
+            "model",
+            "challenger",
+            "champion",
+            "granted",
+            "asked_by",
+            "why",
+            "metric",
+            "data_hash",
+        )
+        return cls(
+            **{name: said[name] for name in names},
+            reasons=tuple(Reason(**reason) for reason in said["reasons"]),
+            said=said["summary"],
+            word=said["word"],
+            roles=tuple(RoleRow(**row) for row in said["roles"]),
+        )
 
 
 def page_of(

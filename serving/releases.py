@@ -7,18 +7,22 @@ import getpass
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from registry import database
 from registry.errors import BadInput, NotFound, Refused
 from serving.plans import NEVER, Limits, Plan
+from serving.plans import in_words as plans_in_words
 
 if TYPE_CHECKING:
     from serving.models import Release as Row
     from serving.models import ReleaseEvent
 
 logger = logging.getLogger("visionloop.releases")
+
+FINISHED_DAYS = 7
+"""For so long what a change leaves in the registry is tried again."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,9 @@ class Endpoint:
         url: without a slash at the end.
         tag: of its Bento.
         pid: of its process, as far as known.
+        anyway: why it was released though the gate had not granted it; "" where it had.
+        problem: why it could not be started again; "" where it could.
+        retired: it is stopped, or being stopped.
     """
 
     model: str
@@ -36,6 +43,9 @@ class Endpoint:
     url: str
     tag: str
     pid: int | None = None
+    anyway: str = ""
+    problem: str = ""
+    retired: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,28 +73,34 @@ class Route:
         return next((e for e in (self.champion, self.challenger) if e and e.version == version), None)
 
 
-def announce(model: str, version: int, url: str, tag: str, pid: int | None) -> Endpoint:
-    """Says that `version` answers at `url`. It gets no traffic before a plan names it."""
+def announce(model: str, version: int, url: str, tag: str, pid: int | None, *, anyway: str | None = None) -> Endpoint:
+    """Says that `version` answers at `url`. It gets no traffic before a plan names it.
+
+    Args:
+        anyway: why it is released though the gate did not grant it; None: as it was.
+    """
     database.setup()
     from serving.models import Endpoint as Row
 
     fields = {"url": url.rstrip("/"), "tag": tag, "pid": pid, "announced": datetime.now(UTC), "retired": None}
+    fields |= {"problem": ""} if anyway is None else {"problem": "", "anyway": anyway}
     row, _ = Row.objects.update_or_create(model=model, version=version, defaults=fields)
     return _endpoint(row)
 
 
-def switch(model: str, version: int, who: str = "", why: str = "") -> Plan:
+def switch(model: str, version: int, who: str = "", why: str = "", *, revision: int | None = None) -> Plan:
     """Gives all traffic of `model` to `version`; routers follow within half a second.
 
     Raises:
         NotFound: no service of that version is announced.
+        Refused: as `change`.
     """
 
     def to_version(row: Row) -> dict[str, Any]:
         before = row.previous if row.version == version else row.version or None
         return {**ENDED, "plan": "blue_green" if before else "all", "version": version, "previous": before}
 
-    return change(model, "switch", who, why, columns_of=to_version)
+    return change(model, "switch", who, why, revision=revision, columns_of=to_version)
 
 
 ENDED: dict[str, Any] = {
@@ -106,6 +122,8 @@ def change(
     *,
     revision: int | None = None,
     page: str = "",
+    decision: Mapping[str, Any] | None = None,
+    todo: Mapping[str, Any] | None = None,
     renewed: bool = True,
     columns_of: Callable[[Row], Mapping[str, Any]] | None = None,
     **columns: Any,
@@ -115,8 +133,9 @@ def change(
     Args:
         what: one word for the history, e.g. `canary`.
         who: default: the person at the command line.
-        revision: of the plan that the change was meant for; None: whatever it is.
-        page: a decision page, relative to var.
+        revision: of the plan that the change was meant for, 0 where there was none; None: whatever it is.
+        page: a decision page, relative to var; decision: what it says, as JSON.
+        todo: what is to be written into the registry afterwards, see `unfinished`.
         renewed: a step begins with it, whose calls are counted anew; False: something is only noted.
         columns_of: gives columns from the row as it is, inside the transaction; a new row's version is 0.
         columns: of `serving.models.Release`.
@@ -137,12 +156,8 @@ def change(
         passed = ReleaseEvent.objects.filter(model=model).count()
         first = {"version": 0, "revision": passed, "changed": now}
         row, new = Release.objects.select_for_update().get_or_create(model=model, defaults=first)
-        if revision is not None and (new or row.revision != revision):
-            raise Refused(
-                f"the release plan of {model} was changed meanwhile",
-                expected=f"revision {revision}",
-                mend=f"look at it with `visionloop release {model} status`, then decide again",
-            )
+        if revision is not None and revision != (0 if new else row.revision):
+            raise _changed_meanwhile(model, revision)
         for name, value in {**(columns_of(row) if columns_of else {}), **columns}.items():
             setattr(row, name, value)
         for version in filter(None, (row.version, row.challenger)):
@@ -168,8 +183,20 @@ def change(
             challenger=row.challenger,
             share=row.share,
             page=page,
+            decision=decision,
+            todo=todo,
         )
     return _plan(row)
+
+
+def _changed_meanwhile(model: str, revision: int) -> Refused:
+    last = next(iter(events(model, 1)), None)
+    how = f": {last.what} by {last.who}" + (f" ({last.why})" if last.why else "") if last else ""
+    return Refused(
+        f"the release plan of {model} was changed meanwhile{how}",
+        expected=f"revision {revision}" if revision else "no plan yet",
+        mend=f"look at it with `visionloop release {model} status`, then decide again",
+    )
 
 
 def columns(plan: Plan) -> dict[str, Any]:
@@ -196,12 +223,20 @@ def person() -> str:
 
 
 def plan(model: str) -> Plan | None:
-    """The release plan of a model, if it has one."""
+    """The release plan of a model, if it has one. Raises BadInput where this code cannot read it."""
     database.setup()
     from serving.models import Release
 
     row = Release.objects.filter(model=model).first()
     return _plan(row) if row else None
+
+
+def revision(model: str) -> int:
+    """Of the release plan of a model, also of one that cannot be read; 0 where there is none."""
+    database.setup()
+    from serving.models import Release
+
+    return Release.objects.filter(model=model).values_list("revision", flat=True).first() or 0
 
 
 def plans() -> list[Plan]:
@@ -242,6 +277,23 @@ def events(model: str, last: int = 20) -> list[ReleaseEvent]:
     return list(ReleaseEvent.objects.filter(model=model).order_by("-time", "-id")[:last])
 
 
+def unfinished() -> list[ReleaseEvent]:
+    """Changes of the last days that must still leave something in the registry, the oldest first."""
+    database.setup()
+    from serving.models import ReleaseEvent
+
+    since = datetime.now(UTC) - timedelta(days=FINISHED_DAYS)
+    return list(ReleaseEvent.objects.filter(todo__isnull=False, time__gte=since).order_by("id"))
+
+
+def finished(event_id: int) -> None:
+    """Says that a change has left all that it should."""
+    database.setup()
+    from serving.models import ReleaseEvent
+
+    ReleaseEvent.objects.filter(id=event_id).update(todo=None)
+
+
 def routes() -> dict[str, Route]:
     """Where the requests of each model go; models whose champion has no service are not in it."""
     found: dict[str, Route] = {}
@@ -258,13 +310,18 @@ def routes() -> dict[str, Route]:
     return found
 
 
-def announced(model: str | None = None) -> Mapping[tuple[str, int], Endpoint]:
-    """Every service that is not retired, by model and version."""
+def announced(model: str | None = None, *, retired: bool = False) -> Mapping[tuple[str, int], Endpoint]:
+    """Every service that is not retired (with `retired`, also where one was the last time), by model and version."""
     database.setup()
     from serving.models import Endpoint as Row
 
-    rows = Row.objects.filter(retired=None, **({"model": model} if model else {}))
+    rows = Row.objects.filter(**({"model": model} if model else {}), **({} if retired else {"retired": None}))
     return {(row.model, row.version): _endpoint(row) for row in rows}
+
+
+def in_words(plan: Plan) -> str:
+    """A plan in one sentence, as it is now."""
+    return plans_in_words(plan, (plan.model, plan.previous) in announced(plan.model))
 
 
 def live(model: str) -> Endpoint | None:
@@ -285,6 +342,14 @@ def retire(model: str, version: int) -> None:
     Row.objects.filter(model=model, version=version).update(retired=datetime.now(UTC), pid=None)
 
 
+def note_problem(model: str, version: int, problem: str) -> None:
+    """Keeps why the service of `version` could not be started, until it is announced again."""
+    database.setup()
+    from serving.models import Endpoint as Row
+
+    Row.objects.filter(model=model, version=version).update(problem=problem)
+
+
 def withdraw(model: str) -> None:
     """Takes the traffic away from every version of `model`."""
     database.setup()
@@ -294,8 +359,8 @@ def withdraw(model: str) -> None:
 
 
 def _endpoint(row: object) -> Endpoint:
-    names = ("model", "version", "url", "tag", "pid")
-    return Endpoint(**{name: getattr(row, name) for name in names})
+    names = ("model", "version", "url", "tag", "pid", "anyway", "problem")
+    return Endpoint(**{name: getattr(row, name) for name in names}, retired=row.retired is not None)  # type: ignore[attr-defined]
 
 
 def _plan(row: Row) -> Plan:

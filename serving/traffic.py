@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,10 @@ WIDTH = math.log(1.05)
 SMALLEST_MS = 0.05
 KEPT_DAYS = 30
 KEPT_IN_MEMORY = timedelta(hours=1)
+SETTLED = timedelta(minutes=3)
+"""After so long routers that reach the database have written a minute down."""
+CHECKED_EVERY_S = 60.0
+COMPARED = ("compared", "disagreed", "agreement")
 
 
 @dataclass
@@ -147,6 +152,71 @@ def read(model: str, *, since: datetime, revision: int | None = None) -> dict[tu
 
     rows = Row.objects.filter(model=model, minute__gte=since.replace(second=0, microsecond=0))
     return _by_role(rows if revision is None else rows.filter(revision=revision))
+
+
+def compared(model: str, version: int, *, since: datetime) -> Counts:
+    """What the copies to a version came to, of all routers: nothing but `compared`, `disagreed` and `agreement`.
+
+    Added up by the database: seven days of a shadow are ten thousand rows and more for each router.
+    """
+    database.setup()
+    from django.db.models import Sum
+
+    from serving.models import Traffic as Row
+
+    rows = Row.objects.filter(model=model, version=version, role="shadow", minute__gte=since)
+    sums = rows.aggregate(*(Sum(name) for name in COMPARED))
+    compared, disagreed, agreement = (sums[f"{name}__sum"] or 0 for name in COMPARED)
+    return Counts(compared=compared, disagreed=disagreed, agreement=agreement)
+
+
+class StepCounts:
+    """The counts of a plan's step, looked at again and again: minutes that are over are read once.
+
+    A router that could not reach the database writes its minutes later; so what is kept of them is checked against
+    sums that the database makes, every minute.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._kept: dict[tuple[int, str], Counts] = {}
+        self._until = plan.since.replace(second=0, microsecond=0)
+        self._checked = time.monotonic()
+
+    def read(self) -> dict[tuple[int, str], Counts]:
+        """By version and role, as `read`."""
+        database.setup()
+        if time.monotonic() - self._checked > CHECKED_EVERY_S:
+            self._check()
+        until = datetime.now(UTC).replace(second=0, microsecond=0) - SETTLED
+        if until > self._until:
+            _add(self._kept, _by_role(self._rows().filter(minute__gte=self._until, minute__lt=until)))
+            self._until = until
+        found = _by_role(self._rows().filter(minute__gte=self._until))
+        _add(found, self._kept)
+        return found
+
+    def _check(self) -> None:
+        from django.db.models import Sum
+
+        self._checked = time.monotonic()
+        rows = self._rows().filter(minute__lt=self._until)
+        names = ("calls", "errors", "refused")
+        sums = rows.values("version", "role").annotate(*(Sum(name) for name in names))
+        there = {(row["version"], row["role"]): tuple(row[f"{name}__sum"] for name in names) for row in sums}
+        if there != {key: (c.calls, c.errors, c.refused) for key, c in self._kept.items()}:
+            self._kept, self._until = {}, self._plan.since.replace(second=0, microsecond=0)
+
+    def _rows(self) -> Any:
+        from serving.models import Traffic as Row
+
+        since = self._plan.since.replace(second=0, microsecond=0)
+        return Row.objects.filter(model=self._plan.model, revision=self._plan.revision, minute__gte=since)
+
+
+def _add(to: dict[tuple[int, str], Counts], more: Mapping[tuple[int, str], Counts]) -> None:
+    for key, counts in more.items():
+        to.setdefault(key, Counts()).add(counts)
 
 
 def _by_role(rows: Iterable[Any]) -> dict[tuple[int, str], Counts]:

@@ -247,7 +247,7 @@ class Worker:
         self.check_ready()
         limit = settings().request_timeout_s
         watch = Stopwatch(limit)
-        pool = self._heavy if wants.explain or media_types.is_video(body) else self._pool
+        pool = self._heavy if wants.explain or self._is_video(body) else self._pool
         call = pool.submit(partial(self.predict_now, body, wants, asked, watch))
         begin = min(UNWATCHED_S, limit)
         watching = asyncio.get_running_loop().call_later(begin, self._watch, call, watch, limit + GRACE_S - begin, gone)
@@ -367,6 +367,10 @@ class Worker:
             input_suffix=self._suffix(body),
         )
         self._log.record(record, body)
+
+    def _is_video(self, body: bytes) -> bool:
+        assert self._predictor is not None
+        return media_types.VIDEO_OUT in self._predictor.spec.media_out and media_types.is_video(body)
 
     def _suffix(self, body: bytes | None) -> str:
         """The file ending to keep the input under: what its first bytes say; a gzipped body takes one that says so."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ def main() -> None:
 def _run(work: Callable[[], Any]) -> Any:
     """Runs a stage; its errors become a message and an exit code."""
     try:
+        _without_a_stack()
         settings().apply_environment()
         return work()
     except VisionloopError as error:
@@ -31,6 +34,19 @@ def _run(work: Callable[[], Any]) -> Any:
     except KeyboardInterrupt:
         click.echo("stopped; the same command goes on from the last checkpoint", err=True)
         sys.exit(130)
+
+
+def _without_a_stack() -> None:
+    """`dvc repro` by hand, the stack down: MLflow's database is written directly, as its server would."""
+    at = settings()
+    if at.mlflow_uri:
+        return
+    try:
+        socket.create_connection((at.host, at.mlflow_port), timeout=2).close()
+    except OSError:
+        (at.var / "mlflow").mkdir(parents=True, exist_ok=True)
+        os.environ["VISIONLOOP_MLFLOW_URI"] = at.mlflow_store
+        settings.cache_clear()
 
 
 @main.command()
@@ -105,8 +121,6 @@ def bench(model: str, rounds: int, tracking: bool) -> None:
     """Measure the variants of MODEL side by side and print the ratios as a Markdown table."""
 
     def work() -> None:
-        import os
-
         os.environ.pop("GOMP_SPINCOUNT", None)  # eager PyTorch at its best: on a quiet machine long spins suit it
         from training.bench import bench as run
         from training.stage import open_stage

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 
 def is_clip(file: Path) -> bool:
-    """Whether the file begins like a video."""
-    with file.open("rb") as stream:
-        return is_video(stream.read(512))
+    """Whether the file is a video."""
+    return is_video(file.read_bytes())
 
 
 def predict(model: str, file: Path, out: Path | None, media: str, explain: bool) -> None:

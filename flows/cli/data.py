@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -46,6 +47,12 @@ def synth(model: str, force: bool) -> None:
 )
 @click.option("--map", "renamed", multiple=True, metavar="THEIRS=OURS", help="Rename a class on the way in.")
 @click.option(
+    "--group-pattern",
+    default="",
+    metavar="REGEX",
+    help="What stays in one part, by file names: '^([a-z]+)_' keeps anna_01 and anna_02 together.",
+)
+@click.option(
     "--look-alikes",
     type=click.Choice(("drop", "keep")),
     default="drop",
@@ -59,6 +66,7 @@ def import_(
     val_share: float,
     test_share: float,
     renamed: tuple[str, ...],
+    group_pattern: str,
     look_alikes: str,
     force: bool,
 ) -> None:
@@ -79,7 +87,8 @@ def import_(
         raise click.BadParameter(f"{', '.join(wrong)}: THEIRS=OURS is expected, e.g. pistol=weapon")
     if min(val_share, test_share) < 0 or val_share + test_share >= 1:
         raise click.BadParameter(f"--val-share {val_share:g} and --test-share {test_share:g} leave nothing to train on")
-    params = {"val_share": val_share, "test_share": test_share, "look_alikes": look_alikes}
+    params: dict[str, Any] = {"val_share": val_share, "test_share": test_share, "look_alikes": look_alikes}
+    params["group_pattern"] = group_pattern
     params["map"] = dict(one.split("=", 1) for one in renamed)
     target = settings().data / model
     _may_replace(target, force)

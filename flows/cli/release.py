@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from registry.errors import BadInput, MissingService, NotFound
 
 if TYPE_CHECKING:
     from registry.versions import Version
-    from serving.deploy import Late
     from serving.plans import Kind, Plan
 
 
@@ -30,10 +30,18 @@ class Asked:
     steps: str | None
     limits: tuple[str, ...]
     why: str
+    anyway: str | None = None
+    json: bool = False
 
     def refuse(self, count: int, *options: str) -> None:
         """Raises BadInput unless there are `count` versions and no option but those named."""
-        given = {"share": self.share, "sticky": self.sticky, "steps": self.steps, "limit": self.limits or None}
+        given: dict[str, object] = {
+            "share": self.share,
+            "sticky": self.sticky,
+            "steps": self.steps,
+            "limit": self.limits or None,
+        }
+        given |= {"anyway": self.anyway, "json": self.json or None}
         if extra := [f"--{name}" for name, value in given.items() if value is not None and name not in options]:
             raise BadInput(
                 f"{', '.join(extra)} means nothing here",
@@ -59,6 +67,10 @@ class Asked:
 @click.option("--steps", help="canary: shares to go through by itself, e.g. 10,50,100; `none` stays at --share.")
 @click.option("--limit", "limits", multiple=True, metavar="NAME=VALUE", help="A guard rail, see docs/releases.md.")
 @click.option("--why", default="", help="Stands in the history.")
+@click.option(
+    "--anyway", metavar="REASON", help="Release what the gate did not grant; REASON stands in status and history."
+)
+@click.option("--json", "as_json", is_flag=True, help="status: print JSON.")
 def release(
     model: str,
     what: str,
@@ -68,25 +80,42 @@ def release(
     steps: str | None,
     limits: tuple[str, ...],
     why: str,
+    anyway: str | None,
+    as_json: bool,
 ) -> None:
     """Decide which versions of MODEL get its traffic. No request is dropped.
 
     \b
     release MODEL VERSION         all of it, at once; the version before is kept warm
     release MODEL blue-green V    the same
-    release MODEL canary V        a --share, growing by itself while no guard rail breaks
+    release MODEL canary V        a --share, which grows by itself to all of it while no guard rail breaks;
+                                  with --steps none it stays at --share
     release MODEL shadow V        V gets copies; its answers are compared and thrown away
     release MODEL ab V1 V2        both, until a sequential test on feedback tells them apart
-    release MODEL promote         the second version becomes the champion
-    release MODEL rollback        back to the champion, or to the version before
-    release MODEL status          shares, calls, errors and latencies by role
+    release MODEL promote         the second version gets all of it
+    release MODEL rollback        back to the first version, or to the version before
+    release MODEL status          shares, calls, errors and latencies by role, and how far the guard is
+
+    This moves traffic. What the gate did not grant is refused without --anyway; copies (shadow) anybody may have.
+    `visionloop promote` asks the gate to make a version the registry's champion.
     """
-    asked = Asked(model, versions, share, sticky, steps, limits, why)
-    action = ACTIONS.get(what)
-    if action is None:
-        asked = Asked(model, (what, *versions), share, sticky, steps, limits, why)
-        action = _blue_green
-    action(asked)
+    name = what.replace("_", "-")
+    name = {"all": "blue-green", "a-b": "ab"}.get(name, name)
+    if name not in ACTIONS:
+        _refuse_misspelt(what)
+        name, versions = "blue-green", (what, *versions)
+    ACTIONS[name](Asked(model, versions, share, sticky, steps, limits, why, anyway, as_json))
+
+
+def _refuse_misspelt(what: str) -> None:
+    """Raises BadInput for what is no version, but nearly an action."""
+    close = difflib.get_close_matches(what.lower(), ACTIONS, n=1, cutoff=0.6)
+    if close and not what.isdigit() and what not in ALIASES:
+        raise BadInput(
+            f"there is no action {what!r}",
+            expected=f"{', '.join(ACTIONS)}, or a version",
+            mend=f"did you mean {close[0]!r}?",
+        )
 
 
 @click.command()
@@ -98,19 +127,19 @@ def rollback(model: str, why: str) -> None:
 
 
 def _blue_green(asked: Asked) -> None:
-    asked.refuse(1)
+    asked.refuse(1, "anyway")
     prepare(local=False)
     from flows import steps
 
     found = _version(asked.model, asked.versions[0])
     with telling():
-        steps.release(found, steps.package(found))
+        steps.release(found, steps.package(found), why=asked.why, anyway=asked.anyway or "")
 
 
 def _canary(asked: Asked) -> None:
     from serving.plans import STEPS
 
-    asked.refuse(1, "share", "sticky", "steps", "limit")
+    asked.refuse(1, "share", "sticky", "steps", "limit", "anyway")
     share = STEPS[0] if asked.share is None else asked.share
     steps = tuple(step for step in STEPS if step > share) if asked.steps is None else _steps(asked.steps)
     _begin(asked, "canary", asked.versions[0], share=share, sticky=asked.sticky or "request", steps=steps)
@@ -122,21 +151,20 @@ def _shadow(asked: Asked) -> None:
 
 
 def _ab(asked: Asked) -> None:
-    asked.refuse(2, "share", "sticky", "limit")
+    asked.refuse(2, "share", "sticky", "limit", "anyway")
     share = 50 if asked.share is None else asked.share
     _begin(asked, "ab", asked.versions[1], share=share, sticky=asked.sticky or "caller")
 
 
 def _begin(asked: Asked, kind: Kind, second: str, **more: Any) -> None:
     """Puts a plan with two versions into effect, its first version being live."""
-    from serving import deploy, releases
+    from serving import releases
     from serving.plans import Limits, Plan
 
     limits = Limits.of(dict(_limit(one) for one in asked.limits))
     Plan(asked.model, kind, champion=0, limits=limits, **more)  # refuses a bad share before anything is started
     prepare(local=False)
     from flows import steps
-    from flows.stack.control import Stack
     from registry import database
 
     database.setup()
@@ -155,20 +183,23 @@ def _begin(asked: Asked, kind: Kind, second: str, **more: Any) -> None:
     plan = Plan(asked.model, kind, champion, challenger.number, limits=limits, **more)
     with telling() as console:
         if live is None or live.champion != champion:
-            steps.release(first, steps.package(first))
-        changed = deploy.begin(plan, challenger, steps.package(challenger), Stack(), why=asked.why)
-    console.print(said(changed), highlight=False)
+            steps.release(first, steps.package(first), why=asked.why, anyway=asked.anyway or "")
+            live = None
+        changed = steps.begin(plan, challenger, steps.package(challenger), why=asked.why, anyway=asked.anyway or "")
+    if live is not None and live.two:
+        click.echo(f"this ends the {live.kind} of version {live.challenger}")
+    console.print(releases.in_words(changed), highlight=False)
 
 
 def _promote(asked: Asked) -> None:
-    asked.refuse(0)
+    asked.refuse(0, "anyway")
     prepare(local=False)
-    from flows.stack.control import Stack
     from serving import deploy
 
     began = time.perf_counter()
-    changed = deploy.promote(asked.model, Stack(), why=asked.why)
-    click.echo(f"{said(changed)} ({time.perf_counter() - began:.1f} s)")
+    changed = deploy.promote(asked.model, why=asked.why)
+    _say(changed, began)
+    deploy.follow(changed)
 
 
 def _rollback(asked: Asked) -> None:
@@ -182,62 +213,70 @@ def _rollback(asked: Asked) -> None:
     database.migrate()
     before = releases.plan(asked.model)
     if before is not None and (before.two or before.previous is not None):
-        late = _return_traffic(asked, before)
-        _return_alias(asked.model, before.challenger if before.two else before.champion)
-        if late is not None:
-            raise late
+        _return_traffic(asked, before)
         return
     from flows import steps
     from registry.versions import Versions
 
     with telling() as console:
         found = Versions().roll_back(asked.model)
-        steps.release(found, steps.package(found))
+        steps.release(found, steps.package(found), why=asked.why)
     console.print(f"{found} is champion again")
 
 
-def _return_traffic(asked: Asked, before: Plan) -> Late | None:
-    """Also where a router is late, which is returned: the rest of a rollback does not wait for it."""
-    from flows.stack.control import Stack
+def _return_traffic(asked: Asked, before: Plan) -> None:
     from serving import deploy
 
-    began, late = time.perf_counter(), None
+    if not before.two and before.state == "rolled_back":
+        click.echo(
+            f"version {before.champion} has the traffic since a rollback from version {before.previous}; this goes "
+            f"back to version {before.previous}"
+        )
+    began = time.perf_counter()
     try:
-        changed = deploy.roll_back(asked.model, Stack(), why=asked.why, clean=False)
-    except deploy.Late as error:
-        changed, late = error.plan, error
+        changed = deploy.roll_back(asked.model, why=asked.why, revision=before.revision)
     except NotFound:  # no longer warm
         from flows import steps
 
         back = _version(asked.model, str(before.previous))
         with telling():
-            steps.release(back, steps.package(back))
-        return None
-    click.echo(f"{said(changed)} ({time.perf_counter() - began:.1f} s)")
-    deploy.tidy(asked.model, Stack())
-    return late
+            steps.release(back, steps.package(back), why=asked.why or "rollback")
+        _return_alias(asked.model, before.champion, None)
+        return
+    _say(changed, began)
+    _return_alias(asked.model, before.challenger if before.two else before.champion, changed)
+    deploy.follow(changed)
 
 
-def _return_alias(model: str, leaves: int | None) -> None:
+def _return_alias(model: str, left: int | None, changed: Plan | None) -> None:
+    """At once where MLflow answers; else the guard does it when it does."""
     from flows import steps  # not before: its imports would hold the traffic up
     from serving import releases
 
     now = releases.plan(model)
     try:
-        if leaves and now and steps.return_alias(model, leaves, now.champion):
+        if left and now and steps.return_alias(model, left, now.champion):
             click.echo(f"{model}@{now.champion} is champion again")
     except MissingService as error:  # the traffic is what counts, and that has been moved
-        click.echo(f"the registry's alias stays as it was: {error.found}", err=True)
+        later = "; the guard gives it back when MLflow answers" if changed else ""
+        click.echo(f"the registry's alias stays as it was{later}: {error.found}", err=True)
+
+
+def _say(changed: Plan, began: float) -> None:
+    from serving import releases
+
+    click.echo(f"{releases.in_words(changed)} ({time.perf_counter() - began:.1f} s)")
 
 
 def _status(asked: Asked) -> None:
-    asked.refuse(0)
-    from rich.console import Console
+    asked.refuse(0, "json")
+    from flows.cli import release_status
 
-    from flows.cli.release_status import show
+    release_status.show(asked.model, as_json=asked.json)
 
-    show(asked.model, Console())
 
+ALIASES = ("champion", "previous", "challenger")
+"""Of registry.versions, which would import MLflow."""
 
 ACTIONS: Mapping[str, Callable[[Asked], None]] = {
     "blue-green": _blue_green,
@@ -248,21 +287,6 @@ ACTIONS: Mapping[str, Callable[[Asked], None]] = {
     "rollback": _rollback,
     "status": _status,
 }
-
-
-def said(plan: Plan) -> str:
-    """A plan in one sentence."""
-    if plan.challenger is None or not plan.two:
-        warm = f"; version {plan.previous} is kept warm" if plan.previous else ""
-        return f"version {plan.champion} of {plan.model} gets every request{warm}"
-    if plan.kind == "shadow":
-        return f"version {plan.champion} of {plan.model} answers; version {plan.challenger} gets copies"
-    steps = f", then {', '.join(f'{s} %' for s in plan.steps if s > plan.share)}" if plan.next_step else ""
-    by = "callers" if plan.sticky == "caller" else "requests"
-    return (
-        f"version {plan.challenger} of {plan.model} gets {plan.share} % of the {by}{steps}; "
-        f"version {plan.champion} the rest"
-    )
 
 
 def _version(model: str, which: str) -> Version:

@@ -22,10 +22,9 @@ LAST_H = 1
 EVENTS = 8
 
 
-def show(model: str, console: Console) -> None:
+def show(model: str, as_json: bool = False) -> None:
     """Prints it. Raises NotFound when the model was never released."""
-    from flows.cli.release import said
-
+    console = Console()
     database.setup()
     database.migrate()
     plan = releases.plan(model)
@@ -35,7 +34,9 @@ def show(model: str, console: Console) -> None:
             expected="a release plan",
             mend=f"`visionloop release {model} VERSION` releases one",
         )
-    console.print(f"[bold]{plan.kind.replace('_', '-')}[/], {plan.state.replace('_', ' ')}: {escape(said(plan))}")
+    console.print(
+        f"[bold]{plan.kind.replace('_', '-')}[/], {plan.state.replace('_', ' ')}: {escape(releases.in_words(plan))}"
+    )
     if plan.why:
         console.print(f"[dim]{escape(plan.why)}[/]")
     console.print(_roles(plan), _history(model), sep="\n")

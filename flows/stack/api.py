@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 
 def control_app(supervisor: Supervisor) -> Starlette:
-    async def status(_: Request) -> Response:
-        return JSONResponse([one.to_json() for one in supervisor.status()])
+    async def status(request: Request) -> Response:
+        weigh = request.query_params.get("weigh") != "no"
+        return JSONResponse([one.to_json() for one in supervisor.status(weigh)])
 
     async def start(request: Request) -> Response:
         spec = ProcessSpec(**await request.json())

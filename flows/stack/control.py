@@ -43,6 +43,11 @@ class Stack:
         """Raises MissingService when the stack is not up."""
         return [ProcessStatus(**one) for one in self._ask("GET", "/status")]
 
+    def services(self) -> dict[str, ProcessStatus]:
+        """The processes that run, or are being started again, by name. Raises MissingService: it is not up."""
+        found = (ProcessStatus(**one) for one in self._ask("GET", "/status?weigh=no"))
+        return {one.name: one for one in found if one.state not in ("external", "done", "stopped", "failed", "blocked")}
+
     def start(
         self,
         name: str,

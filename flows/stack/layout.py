@@ -113,7 +113,7 @@ def _worker(settings: Settings) -> ProcessSpec:
 
 
 def _releases() -> ProcessSpec:
-    """Starts the services of the live releases again, then ends."""
+    """Waits until the guard has started the services of the live releases again, then ends."""
     return ProcessSpec("releases", (sys.executable, "-m", "flows.stack.services"), requires=("router",), restart=False)
 
 
@@ -123,5 +123,5 @@ def _keeper() -> ProcessSpec:
 
 
 def _guard() -> ProcessSpec:
-    """Looks after the release plans. After `releases`, which brings their services back."""
+    """Starts and stops the services as the release plans want them, and looks after the plans."""
     return ProcessSpec("guard", (sys.executable, "-m", "flows.guard"), requires=("router",))

@@ -67,8 +67,10 @@ class Supervisor:
         One start, stop or restart of a name at a time, so that no process is ever started and then forgotten.
 
         Raises:
-            MissingService: it did not become ready; carries its last words.
+            MissingService: it did not become ready, and carries its last words; or the stack is being stopped.
         """
+        if self.stopped.is_set():
+            raise MissingService("the stack is being stopped", expected="a running stack", mend="`visionloop up`")
         async with self._alone(spec.name):
             return await self._start(spec)
 

@@ -6,11 +6,13 @@
 from flows.steps.building import build, ensure_start, exclusive, is_busy, prepare_start
 from flows.steps.data import active, note_learned, parameters, prepare_data, synthesise, take_labels
 from flows.steps.holding_out import hold_out
-from flows.steps.version import decide, decided, package, register, release, released, return_alias
+from flows.steps.releasing import begin, release, released
+from flows.steps.version import decide, decided, package, register, return_alias
 from flows.steps.watching import wait_for, waited_for, watch
 
 __all__ = [
     "active",
+    "begin",
     "build",
     "decide",
     "decided",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 
 from registry import catalog
 from registry.errors import DataError, Refused
@@ -27,11 +28,13 @@ def hold_out(model: str, share: float) -> int:
             expected="a data set from before there was one",
             mend="nothing needs to be done; `visionloop data status` counts the cases",
         )
-    parts = Shares(0, share).deal({case.id: case.origin for case in cases if case.split == "val"})
-    moved = {name for name, split in parts.items() if split == "test"}
+    val = [case for case in cases if case.split == "val"]
+    origins = {case.group or case.id: case.origin for case in val}
+    parts = Shares(0, share).deal(origins, Counter(case.group or case.id for case in val))
+    moved = {case.id for case in val if parts[case.group or case.id] == "test"}
     if not moved:
         raise DataError(
-            f"{root} has {len(parts)} validation cases",
+            f"{root} has {len(val)} validation cases of {len(parts)} groups",
             expected="two or more, so that one can be held out",
             mend=f"import your data again: `visionloop data import {model} PATH --force`",
         )

@@ -1,20 +1,17 @@
-"""A bundle becomes a version, is decided on, packaged and released."""
+"""A bundle becomes a version, is decided on and packaged."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from registry import catalog, database, journal
+from registry import catalog, journal
 from registry.bundle import Bundle
 from registry.decision import Decision
 from registry.files import write_file
 from registry.settings import settings
 from registry.versions import CHAMPION, Version, Versions
-
-if TYPE_CHECKING:
-    from serving.releases import Endpoint
 
 
 def register(model: str, bundle: Bundle) -> Version:
@@ -130,48 +127,6 @@ def package(version: Version) -> str:
         tag = packaging.package(version, Versions().fetch(version))
         running.note = tag
     return tag
-
-
-def release(version: Version, tag: str) -> Endpoint:
-    """Starts the Bento, checks its golden samples and gives it the traffic."""
-    from flows.stack.control import Stack
-    from serving import deploy, releases
-
-    database.setup()
-    database.migrate()
-    with journal.step("release", "Release", version.model, usually_s=12) as running:
-        live, plan = releases.live(version.model), releases.plan(version.model)
-        alone = plan is not None and not plan.two
-        if live and alone and (live.version, live.tag) == (version.number, tag) and deploy.answers(live):
-            running.skip(f"version {version.number} gets the traffic already")
-            return live
-        endpoint = deploy.roll_out(version, tag, Stack())
-        address = f"{settings().router_address}/v1/models/{version.model}"
-        running.note = f"version {version.number} gets the traffic"
-        journal.fact(
-            "release",
-            f"version {version.number} answers at {address}/predict"
-            + (f"; version {live.version} had it until now and finished its requests" if live else ""),
-            version.model,
-            link=f"{address}/docs",
-            label="the API page",
-        )
-    return endpoint
-
-
-def released(version: Version) -> bool:
-    """Whether this version gets the traffic and answers: then there is nothing to package or start."""
-    from serving import deploy, releases
-
-    database.setup()
-    database.migrate()
-    live = releases.live(version.model)
-    if live is None or live.version != version.number or not deploy.answers(live):
-        return False
-    for name in ("package", "release"):
-        with journal.step(name, name.capitalize(), version.model) as running:
-            running.skip(f"version {version.number} gets the traffic already")
-    return True
 
 
 def return_alias(model: str, left: int, returned_to: int) -> bool:

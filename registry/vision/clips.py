@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from registry.errors import BadInput, NotAcceptable
 from registry.media import ByteArray, Clip, FloatArray, Picture, Prediction, Prepared
 from registry.parts import Parameters, Told
-from registry.vision import detection, statistics, video, webm
+from registry.vision import demuxed, detection, foreign, headers, statistics, video, webm
 from registry.vision.annotated import annotate, sheet, tile
 from registry.vision.detection import Detections
 from registry.vision.following import Book, ClipResult
@@ -283,7 +283,11 @@ def _as_found(found: Detections) -> Detections:
 
 def decode(body: bytes, limit: int) -> Picture | Clip:
     """A picture or a clip, whichever the file is. Raises as `picture.decode` and `video.open_clip`."""
-    return video.open_clip(body, limit) if is_video(body) else decode_picture(body, limit)
+    if is_video(body):
+        return video.open_clip(body, limit)
+    if not headers.begins_like_a_picture(body):
+        raise foreign.foreign(body, "a picture or a video", f"{foreign.EXPECTED}, or {demuxed.EXPECTED}")
+    return decode_picture(body, limit)
 
 
 def glimpse(sample: Picture | Clip) -> Picture:

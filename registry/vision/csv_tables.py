@@ -11,11 +11,17 @@ from pathlib import Path
 
 from registry.vision.source_folder import Folder, Unreadable
 from registry.vision.sources import Names, Reading, split_in_stem, split_named
-from registry.vision.table import TABLE
+from registry.vision.table import GROUP, TABLE
 
 _PATH = ("path", "file", "filename", "file_name", "image", "image_path", "image_name", "picture", "photo", "img")
 _SPLIT_COLUMNS = ("split", "set", "subset", "fold", "partition")
 _DELIMITERS = ",;\t|"
+GROUPS = tuple(f"{name}{end}" for name in ("group", "patient", "subject", "sequence", "camera") for end in ("", "_id"))
+"""Names of a column that says which pictures stay together; the first that a table has."""
+
+LEAST_GROUPS = 3
+"""With fewer values the column is none: each part of a data set wants a group."""
+
 MOST_VALUES = 12
 """Columns of a table with more values than this are no attributes: slices of a handful of cases say nothing."""
 
@@ -118,15 +124,22 @@ def label_column(table: Table, names: Names) -> str:
 
 
 def attributes(table: Table, used: set[str], reading: Reading) -> list[dict[str, str]]:
-    """Per line: the columns that are nothing else and have two values or some more; notes name those with many."""
+    """Per line: the columns that are nothing else and have two values or some more; notes name those with many. Where
+    there is a column of groups (`GROUPS`), `table.GROUP` holds its cell."""
     values = {name: len({line[name] for line in table.lines}) for name in table.columns if name and name not in used}
-    many = [name for name, count in values.items() if count > MOST_VALUES]
+    group = _first(values, GROUPS)
+    group = group if values.get(group, 0) >= LEAST_GROUPS or group == GROUP else ""
+    many = [name for name, count in values.items() if count > MOST_VALUES and name != group]
     if many:
         reading.notes.append(
             f"columns of {table.path.name} with more than {MOST_VALUES} values are no attributes: {', '.join(many)}"
         )
-    kept = [name for name, count in values.items() if 1 < count <= MOST_VALUES]
-    return [{name: line[name] for name in kept if line[name]} for line in table.lines]
+    kept = [name for name, count in values.items() if 1 < count <= MOST_VALUES and name != GROUP]
+    found = [{name: line[name] for name in kept if line[name]} for line in table.lines]
+    if group:
+        reading.notes.append(f"{values[group]} groups by the column {group!r}")
+        found = [{**one, GROUP: line[group]} for one, line in zip(found, table.lines, strict=True)]
+    return found
 
 
 def own_attributes(folder: Folder) -> dict[Path, Mapping[str, str]]:

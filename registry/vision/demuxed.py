@@ -7,6 +7,7 @@ names.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -25,7 +26,7 @@ from registry.media import ByteArray
 from registry.runtime import default_threads
 from registry.vision.media_types import Container
 
-EXPECTED = "a video: MP4, WebM, Matroska, QuickTime, AVI, MPEG, Ogg, FLV or WMV"
+EXPECTED = "a video: MP4, WebM, Matroska, QuickTime, AVI, MPEG, Ogg, FLV, WMV or Motion JPEG"
 _BUFFER = 1 << 18
 
 
@@ -117,14 +118,28 @@ def decoded(
 _TURNS: Mapping[int, int] = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
-def upright(frame: VideoFrame) -> ByteArray:
-    """uint8 [H, W, 3] BGR, contiguous, turned as the file's display matrix says. Grey, 10-bit and other pixel formats
-    are converted, by the colour matrix that the frame names."""
+def upright(frame: VideoFrame, mirrored: bool, degrees: int) -> ByteArray:
+    """uint8 [H, W, 3] BGR, contiguous, mirrored and turned as `shown` says. Grey, 10-bit and other pixel formats are
+    converted, by the colour matrix that the frame names."""
     pixels: Any = frame.to_ndarray(format="bgr24")
-    turn = _TURNS.get(rotation(frame))
+    if mirrored:
+        pixels = cv2.flip(pixels, 1)
+    turn = _TURNS.get(degrees)
     return np.ascontiguousarray(pixels if turn is None else cv2.rotate(pixels, turn), dtype=np.uint8)
 
 
-def rotation(frame: VideoFrame) -> int:
-    """Degrees clockwise, to the nearest quarter turn (FFmpeg's angle counts the other way)."""
-    return round(-frame.rotation / 90) * 90 % 360
+def shown(frame: VideoFrame) -> tuple[bool, int]:
+    """How a player shows the stored frame: whether it mirrors it left to right first, and by how many degrees it then
+    turns it clockwise, to the nearest quarter turn.
+
+    To be asked of one frame: PyAV's side data and the frame hold each other, so both stay until garbage is collected.
+    """
+    side: Any = frame.side_data.get("DISPLAYMATRIX")
+    if side is None:
+        return False, 0
+    # Rows (a b u), (c d v), (x y w): a pixel (p, q), q downward, goes to (a p + c q + x, b p + d q + y).
+    a, b, _, c, d = (int(n) for n in np.frombuffer(memoryview(side), dtype=np.int32)[:5])
+    mirrored = a * d - b * c < 0
+    if mirrored:
+        a, b = -a, -b
+    return mirrored, round(math.degrees(math.atan2(b - c, a + d)) / 90) * 90 % 360

@@ -10,8 +10,9 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -19,11 +20,12 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
-from registry.errors import BadInput, UnsupportedMedia
+from registry.errors import BadInput
+from registry.vision.foreign import EXPECTED, foreign
+from registry.vision.media_types import container
 
-EXPECTED = "a JPEG, PNG, WebP, BMP, TIFF or GIF picture"
 ORIENTATION = 0x0112  # EXIF tag
 MAX_SCANS = 100
 """Of a progressive JPEG: each goes over the whole picture, so a small file of thousands would take minutes."""
@@ -42,8 +44,10 @@ class Header:
         alpha: whether some pixels may be transparent.
         animated: whether there is more than one frame or page.
         orientation: EXIF, 1 to 8, still to be applied.
-        deep: more than 8 bits a channel.
+        bits: of a channel.
+        inverted: whether 0 is white, which the pixels of `image` do not show yet.
         image: PIL's lazy image, for formats that PIL decodes; None for WebP.
+        scan: of a JPEG without an end-of-image marker, where its coded pixels begin; 0 of all others.
     """
 
     format: str
@@ -53,21 +57,21 @@ class Header:
     alpha: bool = False
     animated: bool = False
     orientation: int = 1
-    deep: bool = False
+    bits: int = 8
+    inverted: bool = False
     image: Image.Image | None = None
+    scan: int = 0
 
 
 def read(body: bytes) -> Header:
-    """Reads the header and checks that the file is whole.
+    """Reads the header and checks that the file is whole (a JPEG without its end marker apart: see `Header.scan`).
 
     Raises:
         UnsupportedMedia: a file of a known kind that is not a picture we take (PDF, HEIC, a video, ...).
         BadInput: empty, unknown, a damaged header, or cut off.
     """
-    if not body:
-        raise BadInput("the file is empty", expected=EXPECTED, mend="choose the picture again")
     for name, starts, reader in _FORMATS:
-        if body.startswith(starts) and (name != "WebP" or body[8:12] == b"WEBP"):
+        if _begins(body, name, starts):
             try:
                 return reader(body)
             except BadInput:
@@ -80,12 +84,16 @@ def read(body: bytes) -> Header:
                     expected=EXPECTED,
                     mend="open it in a picture program and save it again",
                 ) from error
-    for name, is_it in _FOREIGN.items():
-        if is_it(body):
-            raise UnsupportedMedia(f"the file is {name}", expected=EXPECTED, mend="convert it to JPEG or PNG")
-    raise BadInput(
-        f"the file is not a picture: it begins with {body[:8]!r}", expected=EXPECTED, mend="choose a picture file"
-    )
+    raise foreign(body)
+
+
+def begins_like_a_picture(body: bytes) -> bool:
+    """Whether `read` knows the kind by its first bytes, whatever comes after them."""
+    return any(_begins(body, name, starts) for name, starts, _ in _FORMATS)
+
+
+def _begins(body: bytes, name: str, starts: tuple[bytes, ...]) -> bool:
+    return body.startswith(starts) and (name != "WebP" or body[8:12] == b"WEBP")
 
 
 def truncated(name: str, what: str) -> BadInput:
@@ -99,9 +107,12 @@ def _jpeg(body: bytes) -> Header:
     # PIL stops reading after the first start-of-scan. In what follows FF D9 can only be the end-of-image marker, since
     # FF is escaped in entropy-coded data (ITU T.81, B.1.1.5); thumbnails, which have their own, lie before it.
     begin = stream.tell()
-    if body.rfind(_END_OF_IMAGE, begin) < 0:
-        raise truncated("JPEG", "the end-of-image marker is missing")
+    ended = body.rfind(_END_OF_IMAGE, begin) >= 0
+    if not ended and len(body) <= begin:
+        raise truncated("JPEG", "it ends before its pixels")
     scans = 1 + _scans(body[begin:])
+    if scans > 1 and container(body) is not None:
+        raise foreign(body)
     if scans > MAX_SCANS:  # what follows the picture (a phone's film, say) has such bytes by chance
         scans = 1 + _scans(body[begin : body.find(_END_OF_IMAGE, begin)])
     if scans > MAX_SCANS:
@@ -111,7 +122,7 @@ def _jpeg(body: bytes) -> Header:
             mend="save it again as a baseline JPEG",
         )
     turned = _orientation(image.info.get("exif"))
-    return Header("JPEG", *image.size, image.mode, orientation=turned, image=image)
+    return Header("JPEG", *image.size, image.mode, orientation=turned, image=image, scan=0 if ended else begin)
 
 
 def _scans(coded: bytes) -> int:
@@ -135,7 +146,7 @@ def _png(body: bytes) -> Header:
     image = PngImageFile(io.BytesIO(body))
     alpha = "A" in image.mode or "transparency" in image.info
     turned = _orientation(exif)
-    return Header("PNG", *image.size, image.mode, alpha, frames > 1, turned, depth > 8, image)
+    return Header("PNG", *image.size, image.mode, alpha, frames > 1, turned, depth, image=image)
 
 
 def _png_chunks(body: bytes) -> Iterator[tuple[bytes, memoryview]]:
@@ -195,14 +206,55 @@ def _gif(body: bytes) -> Header:
     return Header("GIF", *image.size, image.mode, alpha, image.is_animated, image=image)  # walks to frame 2, no further
 
 
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF 6.0
+_WHITE_IS_ZERO = 0
+_SAMPLES = {2: "signed {}-bit", 3: "{}-bit floating-point", 5: "complex", 6: "complex"}
+
+
 def _tiff(body: bytes) -> Header:
     if int.from_bytes(body[4:8], "little" if body.startswith(b"II") else "big") + 2 > len(body):
         raise truncated("TIFF", "its directory lies beyond its end")
-    image = TiffImageFile(io.BytesIO(body))
-    depth = max(image.tag_v2.get(258, (1,)))
+    tags = _tiff_tags(body)
+    depth, kind = max(tags.get(_BITS, (1,))), max(tags.get(_SAMPLE_FORMAT, (1,)))
+    if kind in _SAMPLES or (depth > 16 and kind == 1):
+        samples = _SAMPLES.get(kind, "unsigned {}-bit").format(depth)
+        raise BadInput(
+            f"the TIFF picture has {samples} samples",
+            expected="unsigned samples of up to 16 bits a channel",
+            mend="save it with 8 bits a channel",
+        )
+    inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and depth > 8  # up to 8 bits PIL does it
+    try:
+        image = TiffImageFile(io.BytesIO(_black_is_zero(body) if inverted else body))
+    except SyntaxError as error:  # PIL's word for a layout that it does not know
+        layout = f"{len(tags.get(_BITS, (1,)))} channels of {depth} bits, interpretation {tags.get(_PHOTOMETRIC)}"
+        raise BadInput(
+            f"the TIFF picture's pixels are laid out in a way that is not known here: {layout}",
+            expected="grey, colour, palette or CMYK, with unsigned samples of 1, 2, 4, 8 or 16 bits",
+            mend="save it with 8 bits a channel",
+        ) from error
     alpha = image.mode in ("RGBA", "LA", "PA")
     more = bool(image.tag_v2.next)  # where the next page's directory would be
-    return Header("TIFF", *image.size, image.mode, alpha, more, deep=depth > 8, image=image)  # PIL turns its pixels
+    # PIL turns its pixels
+    return Header("TIFF", *image.size, image.mode, alpha, more, bits=depth, inverted=inverted, image=image)
+
+
+def _tiff_tags(body: bytes) -> ImageFileDirectory_v2:
+    stream = io.BytesIO(body)
+    tags = ImageFileDirectory_v2(stream.read(8))
+    stream.seek(tags.next)
+    tags.load(stream)
+    return tags
+
+
+def _black_is_zero(body: bytes) -> bytes:
+    """The same file with the other photometric interpretation: PIL knows deep grey as black-is-zero only."""
+    order: Literal["little", "big"] = "little" if body.startswith(b"II") else "big"
+    at = int.from_bytes(body[4:8], order)
+    entries = range(at + 2, at + 2 + 12 * int.from_bytes(body[at : at + 2], order), 12)
+    entry = next(n for n in entries if int.from_bytes(body[n : n + 2], order) == _PHOTOMETRIC)
+    width = 4 if int.from_bytes(body[entry + 2 : entry + 4], order) == 4 else 2  # LONG, else SHORT
+    return body[: entry + 8] + (1).to_bytes(width, order) + body[entry + 8 + width :]
 
 
 def _bmp(body: bytes) -> Header:
@@ -231,23 +283,3 @@ _FORMATS: tuple[tuple[str, tuple[bytes, ...], Callable[[bytes], Header]], ...] =
     ("TIFF", (b"II*\x00", b"MM\x00*"), _tiff),
     ("BMP", (b"BM",), _bmp),
 )
-
-_FOREIGN: Mapping[str, Callable[[bytes], bool]] = {
-    "a PDF document": lambda b: b.startswith(b"%PDF"),
-    "a HEIC picture": lambda b: b[4:8] == b"ftyp" and b[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim"),
-    "an AVIF picture": lambda b: b[4:8] == b"ftyp" and b[8:12] in (b"avif", b"avis"),
-    "a video (MP4 or QuickTime)": lambda b: b[4:8] in (b"ftyp", b"moov"),
-    "a video (Matroska or WebM)": lambda b: b.startswith(b"\x1aE\xdf\xa3"),
-    "a video (AVI)": lambda b: b.startswith(b"RIFF") and b[8:12] == b"AVI ",
-    "a sound (WAV)": lambda b: b.startswith(b"RIFF") and b[8:12] == b"WAVE",
-    "a JPEG 2000 picture": lambda b: b.startswith((b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51")),
-    "a JPEG XL picture": lambda b: b.startswith((b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")),
-    "a Photoshop document": lambda b: b.startswith(b"8BPS"),
-    "an icon (ICO)": lambda b: b.startswith(b"\x00\x00\x01\x00") and 0 < b[4] < 64 and b[5:6] == b"\x00",
-    "a BigTIFF picture": lambda b: b.startswith((b"II+\x00", b"MM\x00+")),
-    "a ZIP archive": lambda b: b.startswith(b"PK\x03\x04"),
-    "a gzip file": lambda b: b.startswith(b"\x1f\x8b"),
-    "an SVG drawing": lambda b: b"<svg" in b[:512].lower(),
-    "an HTML page": lambda b: b.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")),
-    "JSON text": lambda b: b.lstrip()[:2] in (b'{"', b"[{", b'["'),
-}

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry import archives
+from registry import archives, groups
 from registry.errors import DataError
 from registry.files import write_file
 from registry.parts import Imported, Parameters
@@ -22,7 +23,7 @@ from registry.vision import box_formats, box_frames, class_formats, inspection, 
 from registry.vision.source_folder import Folder, composed
 from registry.vision.sources import Found, Names, Reading
 from registry.vision.splitting import Item, splits
-from registry.vision.table import Row, safe
+from registry.vision.table import GROUP, Row, safe
 
 if TYPE_CHECKING:
     from registry.vision.picture_set import PictureSet
@@ -40,8 +41,8 @@ def import_into(target: PictureSet, source: Path, out: Path, params: Parameters)
         target: the data set's kind; its classes are the model's.
         source: a folder or a .zip; `class_formats.LAYOUTS` and `box_formats.LAYOUTS` say in which formats.
         params: `val_share` and `test_share` (defaults of `registry.splits.Shares`); `map` (the source's class names ->
-            the model's); `look_alikes`: `drop`
-            (default) or `keep` pictures that are nearly the same as held-out ones.
+            the model's); `look_alikes`: `drop` (default) or `keep` pictures that are nearly the same as held-out ones;
+            `group_pattern`: see `registry.groups.named`; without one, a table's column says what stays together.
 
     Raises:
         DataError: nothing there, files that cannot be used (all named, up to 20), or no class that the model has.
@@ -56,6 +57,7 @@ def import_into(target: PictureSet, source: Path, out: Path, params: Parameters)
             raise _unusable(reading, source)
         _some_label(target, items, names, reading, source)
         keep = params.get("look_alikes") == "keep"
+        items = _grouped(items, params.get("group_pattern") or "", folder, reading)
         items, notes = splits(items, Shares.of(params), keep)
         if keep:
             write_file(out / inspection.KEPT, inspection.KEPT_TEXT)
@@ -145,6 +147,19 @@ def _unusable(reading: Reading, source: Path) -> DataError:
     )
 
 
+def _grouped(items: Sequence[Item], pattern: str, folder: Folder, reading: Reading) -> list[Item]:
+    """With the groups that the names of the labelled pictures say."""
+    if not pattern:
+        return list(items)
+    labelled = {item.case: folder.shown(item.found.path) for item in items if item.found.label is not None}
+    found, notes = groups.named(labelled, pattern)
+    reading.notes += notes
+    return [
+        replace(item, found=replace(item.found, attributes={**item.found.attributes, GROUP: found.get(item.case, "")}))
+        for item in items
+    ]
+
+
 def _some_label(target: PictureSet, items: Sequence[Item], names: Names, reading: Reading, source: Path) -> None:
     labelled = [item for item in items if item.found.label is not None]
     if not labelled and not names.dropped and items:
@@ -186,7 +201,8 @@ def _write(target: PictureSet, out: Path, items: Sequence[Item], notes: list[str
             continue
         label = _stored(item, classes)
         file = target.store(out, item.case, item.split, body, label)
-        rows.append(Row(item.case, item.split, "imported", file, item.found.attributes))
+        attributes = {name: value for name, value in item.found.attributes.items() if name != GROUP}
+        rows.append(Row(item.case, item.split, "imported", file, attributes, item.group))
     target.finish(out, rows, classes)
     counts = Counter(item.split for item in items if item.found.label is not None)
     notes += _about_classes(items, classes) if rows else []

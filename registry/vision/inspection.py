@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 
+from registry import groups
 from registry.errors import BadInput
 from registry.media import Picture
 from registry.parts import Check
@@ -150,8 +151,11 @@ def _common(root: Path, rows: Sequence[Row], strays: Sequence[str]) -> pd.DataFr
     with ThreadPoolExecutor(THREADS) as pool:
         # A label without its picture is a stray file, and no more than that.
         looks = list(pool.map(lambda row: Look("") if _is_label(row.file) else look(root / row.file), every))
+    splits = [row.split for row in every]
     body: dict[str, Any] = {
         "case": [row.case for row in every],
+        "group": [row.group for row in every],
+        "group_parts": groups.parts_of(splits, [row.group for row in every]),
         "split": [row.split for row in every],
         "origin": [row.origin for row in every],
         "listed": [n < len(rows) for n in range(len(every))],
@@ -212,6 +216,9 @@ def _common_checks(model: str) -> tuple[Check, ...]:
                f"{again}: what the source lacks is set aside"),
         _least("test_cases", 1, "there is no test part: no case is held out (test)",
                f"`visionloop data hold-out {model}` moves a share of val there; or {again}"),
+        Check(BETWEEN, {"column": "group_parts", "min_value": 1, "max_value": 1},
+              "{rows}: their group (patient, camera, sequence) is in two parts (leakage)",
+              f"move all cases of a group to one part of the source, and {again}"),
         Check("expect_column_values_to_be_unique", {"column": "case"}, "{rows}: the name is used twice",
               "rename the cases"),
         _is("listed", True, f"{{rows}}: these files are not in {TABLE}", f"remove them, or {again}"),

@@ -26,7 +26,8 @@ VIDEO_IN = (
     "video/x-ms-wmv",
 )
 VIDEO_EXTENSIONS = (
-    ".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".3gp", ".ogv", ".flv", ".wmv"
+    ".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".3gp", ".ogv", ".flv", ".wmv",
+    ".mjpeg",
 )  # fmt: skip
 VIDEO_OUT = "video/webm"
 
@@ -47,19 +48,110 @@ class Container:
 
 _PICTURE_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"avif", b"avis")
 _EBML, _ASF = b"\x1aE\xdf\xa3", bytes.fromhex("3026b2758e66cf11")
+_SOI = b"\xff\xd8\xff"  # the beginning of a JPEG
+_FILLERS = (b"free", b"skip", b"wide", b"pnot", b"PICT", b"pict", b"uuid", b"junk", b"prfl")
+_MOVIE_BOXES = (b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"sidx")
+_MAX_FILLERS = 64
+_TS_PACKETS, _TS_SEARCHED = 5, 8192
+"""How many packets must follow each other, and among how many first bytes the first of them is looked for."""
+
+
+def _first_box(body: bytes) -> tuple[bytes, bytes]:
+    """Type and brand of the first box that says something (ISO/IEC 14496-12, 4.2): a file may begin with boxes that
+    only take room, or hold a preview, as QuickTime's `pnot` does."""
+    at = 0
+    for _ in range(_MAX_FILLERS):
+        size, kind = int.from_bytes(body[at : at + 4], "big"), body[at + 4 : at + 8]
+        if kind in _MOVIE_BOXES:
+            return kind, body[at + 8 : at + 12]
+        if kind not in _FILLERS:
+            break
+        if size == 1:
+            size = int.from_bytes(body[at + 8 : at + 16], "big")
+        if size < 8:
+            break
+        at += size
+    return b"", b""
+
+
+def _is_mp4(body: bytes) -> bool:
+    kind, brand = _first_box(body)
+    return kind in (b"styp", b"moof", b"sidx") or (kind == b"ftyp" and brand not in (*_PICTURE_BRANDS, b"qt  "))
+
+
+def _is_quicktime(body: bytes) -> bool:
+    kind, brand = _first_box(body)
+    return kind in (b"moov", b"mdat") or (kind, brand) == (b"ftyp", b"qt  ")
+
+
+def _is_ts(body: bytes, packet: int) -> bool:
+    """Packets of `packet` bytes somewhere near the beginning: a recording may start in the middle of one."""
+    at = body.find(b"\x47", 0, _TS_SEARCHED)
+    while at >= 0:
+        if _is_ts_at(body, at, packet):
+            return True
+        at = body.find(b"\x47", at + 1, _TS_SEARCHED)
+    return False
+
+
+def _is_ts_at(body: bytes, at: int, packet: int, count: int = _TS_PACKETS) -> bool:
+    """A run of headers (ISO/IEC 13818-1, 2.4.3.2), each with a payload or an adaptation field and without an error."""
+    starts = range(at, at + count * packet, packet)
+    return starts[-1] + 4 <= len(body) and all(
+        body[n] == 0x47 and body[n + 1] < 0x80 and body[n + 3] & 0x30 for n in starts
+    )
+
+
+def _is_mjpeg(body: bytes) -> bool:
+    """JPEG pictures of one size that follow each other. Several pictures in one file that belong together (a phone's
+    depth or gain map, CIPA DC-007) say so in the first of them, and a preview at the end is smaller."""
+    if not body.startswith(_SOI):
+        return False
+    *size, scan = _jpeg_size(body, 0)
+    at = body.find(b"\xff\xd9" + _SOI, scan)
+    if at < 0:
+        return False
+    *second, _ = _jpeg_size(body, at + 2)
+    return size == second != [0, 0] and b"MPF\0" not in body[:scan]
+
+
+def _jpeg_size(body: bytes, at: int) -> tuple[int, int, int]:
+    """Width and height that the JPEG at `at` says (0, 0: none), and where its first scan begins (ITU T.81, B.2)."""
+    width = height = 0
+    at += 2
+    while at + 4 <= len(body) and body[at] == 0xFF:
+        kind = body[at + 1]
+        if kind in (0xFF, 0x01) or 0xD0 <= kind <= 0xD8:
+            at += 1 if kind == 0xFF else 2
+            continue
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
+            height, width = (int.from_bytes(body[at + n : at + n + 2], "big") for n in (5, 7))
+        at += 2 + int.from_bytes(body[at + 2 : at + 4], "big")
+        if kind in (0xDA, 0xD9):
+            break
+    return width, height, at
+
+
 CONTAINERS = (
-    Container("MP4", "mov", ".mp4", lambda b: b[4:8] == b"ftyp" and b[8:12] not in (*_PICTURE_BRANDS, b"qt  ")),
-    Container("QuickTime", "mov", ".mov", lambda b: b[4:12] == b"ftypqt  " or b[4:8] in (b"moov", b"mdat", b"wide")),
+    Container("MP4", "mov", ".mp4", _is_mp4),
+    Container("QuickTime", "mov", ".mov", _is_quicktime),
     Container("WebM", "matroska", ".webm", lambda b: b.startswith(_EBML) and b"webm" in b[:64]),
     Container("Matroska", "matroska", ".mkv", lambda b: b.startswith(_EBML)),
     Container("AVI", "avi", ".avi", lambda b: b.startswith(b"RIFF") and b[8:11] == b"AVI"),
-    Container("MPEG-TS", "mpegts", ".ts", lambda b: len(b) > 376 and b[0] == b[188] == b[376] == 0x47),
-    Container("MPEG-TS", "mpegts", ".m2ts", lambda b: len(b) > 388 and b[4] == b[196] == b[388] == 0x47),
+    Container("MPEG-TS", "mpegts", ".ts", lambda b: _is_ts_at(b, 0, 188, 3)),
+    Container("MPEG-TS", "mpegts", ".m2ts", lambda b: _is_ts_at(b, 4, 192, 3)),
     Container("MPEG", "mpeg", ".mpg", lambda b: b.startswith(b"\x00\x00\x01\xba")),
     Container("Ogg", "ogg", ".ogv", lambda b: b.startswith(b"OggS")),
     Container("FLV", "flv", ".flv", lambda b: b.startswith(b"FLV\x01")),
     Container("WMV", "asf", ".wmv", lambda b: b.startswith(_ASF)),
+    Container("Motion JPEG", "mjpeg", ".mjpeg", _is_mjpeg),
 )
+_BEGUN_IN_THE_MIDDLE = (
+    Container("MPEG-TS", "mpegts", ".ts", lambda b: _is_ts(b, 188)),
+    Container("MPEG-TS", "mpegts", ".m2ts", lambda b: _is_ts(b, 192)),
+    Container("MPEG-TS", "mpegts", ".ts", lambda b: _is_ts(b, 204)),
+)
+"""Looked for only where the file begins like no other kind."""
 _PICTURES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
     (".jpg", lambda b: b.startswith(b"\xff\xd8\xff")),
     (".png", lambda b: b.startswith(b"\x89PNG\r\n\x1a\n")),
@@ -71,19 +163,28 @@ _PICTURES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
 
 
 def container(body: bytes) -> Container | None:
-    """What kind of video file (or of sound file in such a container) the first bytes are of."""
-    head = body[:512]
-    return next((kind for kind in CONTAINERS if kind.is_it(head)), None)
+    """What kind of video file (or of sound file in such a container) it is, by its beginning: give the whole file where
+    it is at hand, for what matters may come after boxes that only take room."""
+    found = next((kind for kind in CONTAINERS if kind.is_it(body)), None)
+    if found is None and not _is_picture(body):
+        found = next((kind for kind in _BEGUN_IN_THE_MIDDLE if kind.is_it(body)), None)
+    return found
 
 
 def is_video(body: bytes) -> bool:
-    """Whether the first bytes are those of a video file."""
+    """Whether it is a video file, as `container`."""
     return container(body) is not None
 
 
 def ending(body: bytes) -> str:
-    """The file ending for a picture's or a video's bytes, with its dot; empty for anything else."""
+    """The file ending for a picture's or a video's bytes, with its dot; empty for anything else. JPEGs in a row are
+    `.jpg` here: this is asked for every picture, and to tell them apart the whole file must be looked through."""
+    name = _is_picture(body)
+    if name:
+        return name
     kind = container(body)
-    if kind is not None:
-        return kind.ending
+    return kind.ending if kind is not None else ""
+
+
+def _is_picture(body: bytes) -> str:
     return next((name for name, is_it in _PICTURES if is_it(body[:16])), "")

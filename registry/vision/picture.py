@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from registry.errors import BadInput, TooLarge
 from registry.media import ByteArray, FloatArray, Picture
-from registry.vision import headers
+from registry.vision import headers, jpeg_end
 from registry.vision.headers import Header
 from registry.vision.media_types import PICTURE_EXTENSIONS, PICTURE_IN
 
@@ -39,18 +39,22 @@ def decode(body: bytes, limit: int) -> Picture:
     header = headers.read(body)
     _check_size(header, limit)
     notes = []
+    if header.scan:
+        body = _ended(body, header.scan)
+        header = headers.read(body)
+        notes.append("the JPEG's end-of-image marker was missing, and no pixel")
     if header.animated:
         notes.append("first page of several" if header.format == "TIFF" else "first frame of an animation")
     if header.mode == "CMYK":
         notes.append("CMYK converted to RGB")
-    if header.deep:
-        notes.append("16-bit samples reduced to 8 bits")
+    if header.bits > 8:
+        notes.append(f"{header.bits}-bit samples reduced to 8 bits")
     pixels = _with_opencv(body, header) if _opencv_reads(header) else _with_pil(header)
     if pixels.ndim == 2:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
     if pixels.shape[2] == 4:
-        pixels, transparent = _over_white(pixels)
-        notes += ["transparency laid over white"] if transparent else []
+        pixels, note = _over_white(pixels)
+        notes += [note] if note else []
     upright = _turn(pixels, header.orientation)
     return Picture(np.ascontiguousarray(upright), header.format, tuple(notes))
 
@@ -63,6 +67,13 @@ def _check_size(header: Header, limit: int) -> None:
         raise BadInput(
             size, expected=f"at least {MIN_SIDE} x {MIN_SIDE}", mend="upload the picture itself, not a thumbnail"
         )
+
+
+def _ended(body: bytes, scan: int) -> bytes:
+    ended = jpeg_end.mended(body, scan)
+    if ended is None:
+        raise headers.truncated("JPEG", "the end-of-image marker is missing, and pixels before it")
+    return ended
 
 
 def _opencv_reads(header: Header) -> bool:
@@ -100,7 +111,9 @@ def _with_pil(header: Header) -> ByteArray:
     try:
         image.load()  # raises for truncated files; TIFF pixels come upright from here
         if header.mode.startswith("I;16"):
-            return cv2.convertScaleAbs(np.asarray(image).astype(np.uint16), alpha=1 / 257).astype(np.uint8)
+            most = (1 << header.bits) - 1
+            deep = np.asarray(image).astype(np.uint16)
+            return cv2.convertScaleAbs(most - deep if header.inverted else deep, alpha=255 / most).astype(np.uint8)
         pixels = np.asarray(image.convert("RGBA" if header.alpha else "RGB"))
     except Exception as error:  # hostile bytes can make PIL's decoders raise anything
         raise _damaged(header, str(error)) from error
@@ -113,14 +126,16 @@ def _damaged(header: Header, why: str) -> BadInput:
     )
 
 
-def _over_white(pixels: ByteArray) -> tuple[ByteArray, bool]:
-    """BGRA over white; and whether anything was transparent at all."""
+def _over_white(pixels: ByteArray) -> tuple[ByteArray, str]:
+    """BGRA over white, and a note on what was done. Programs that know no alpha leave it 0 everywhere: then, too, the
+    colours are the picture."""
     alpha = pixels[:, :, 3]
-    if int(alpha.min()) == 255:
-        return np.ascontiguousarray(pixels[:, :, :3]), False
+    if int(alpha.min()) == 255 or not alpha.any():
+        note = "" if alpha.any() else "alpha is 0 everywhere and was left out"
+        return np.ascontiguousarray(pixels[:, :, :3]), note
     share = alpha[:, :, None].astype(np.uint16)
     mixed = (pixels[:, :, :3] * share + 255 * (255 - share) + 127) // 255
-    return mixed.astype(np.uint8), True
+    return mixed.astype(np.uint8), "transparency laid over white"
 
 
 def _turn(pixels: ByteArray, orientation: int) -> NDArray[np.uint8]:

@@ -115,7 +115,15 @@ class PictureSet(ABC):
         """As `DataPart.cases`."""
         self.classes(root)
         return [
-            Case(row.case, row.split, row.origin, root / row.file, self._truth(root, row), dict(row.attributes))
+            Case(
+                row.case,
+                row.split,
+                row.origin,
+                root / row.file,
+                self._truth(root, row),
+                dict(row.attributes),
+                row.group,
+            )
             for row in table.read(root, self.model)
         ]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from registry import groups
 from registry.splits import SPLITS, Shares, complete, hash_fraction
 from registry.vision import duplicates, inspection
 from registry.vision.sources import Found
+from registry.vision.table import GROUP
 
 _NAMED = {"train": "training", "val": "validation"}
 
@@ -20,6 +22,10 @@ class Item:
     look: inspection.Look
     case: str
     split: str = ""
+
+    @property
+    def group(self) -> str:
+        return self.found.attributes.get(GROUP, "")
 
     @property
     def names(self) -> set[str]:
@@ -43,11 +49,12 @@ def splits(items: Sequence[Item], shares: Shares, keep: bool) -> tuple[list[Item
     if disputed:
         notes.append(f"left out, the same picture with different classes: {', '.join(disputed[:10])}")
     by_case = {item.case: item for item in labelled}
+    grouped = {item.case: item.group for item in labelled}
     found, set_aside = complete(
         {case: item.found.split for case, item in by_case.items()},
         shares,
         {case: item.stratum for case, item in by_case.items()},
-        lambda cases: _leaders([by_case[case] for case in cases]),
+        lambda cases: groups.units(cases, grouped, _leaders([by_case[case] for case in cases])),
     )
     labelled = [replace(item, split=found[item.case]) for item in labelled]
     notes += set_aside

@@ -15,6 +15,7 @@ from registry.splits import SPLITS
 
 TABLE = "cases.csv"
 COLUMNS = ("case", "split", "origin", "file")
+GROUP = "group"
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,12 @@ class Row:
     origin: str
     file: str
     attributes: Mapping[str, str] = field(default_factory=dict)
+    group: str = ""
 
 
 def read(root: Path, model: str) -> list[Row]:
-    """All rows, sorted by case. Columns beyond `COLUMNS` are attributes; empty cells are none.
+    """All rows, sorted by case. A column `group` says what stays together; others beyond `COLUMNS` are
+    attributes, and empty cells are none.
 
     Raises:
         DataError: there is no table, it cannot be read, or a row names another split or a file outside of `root`.
@@ -52,9 +55,16 @@ def read(root: Path, model: str) -> list[Row]:
             expected="on each line: a case, train, val or test, its origin, the picture's path below the folder",
             mend=f"mend these lines; or {mend}",
         )
-    extra = names[len(COLUMNS) :]
+    extra = [name for name in names[len(COLUMNS) :] if name != GROUP]
     rows = [
-        Row(line["case"], line["split"], line["origin"], line["file"], {n: line[n] for n in extra if line[n]})
+        Row(
+            line["case"],
+            line["split"],
+            line["origin"],
+            line["file"],
+            attributes={name: line[name] for name in extra if line[name]},
+            group=line.get(GROUP) or "",
+        )
         for line in lines
     ]
     return sorted(rows, key=lambda row: row.case)
@@ -76,12 +86,14 @@ def _problem(line: Mapping[str | None, str | None], number: int) -> str:
 def write(root: Path, rows: Sequence[Row]) -> None:
     """Writes the table, sorted by case: the same rows give the same bytes."""
     extra = sorted({name for row in rows for name in row.attributes})
+    grouped = any(row.group for row in rows)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*COLUMNS, *extra))
+    writer.writerow((*COLUMNS, *([GROUP] if grouped else []), *extra))
     for row in sorted(rows, key=lambda row: (row.case, row.split, row.file)):
         attributes = (row.attributes.get(name, "") for name in extra)
-        writer.writerow((row.case, row.split, row.origin, row.file, *attributes))
+        group = [row.group] if grouped else []
+        writer.writerow((row.case, row.split, row.origin, row.file, *group, *attributes))
     write_file(root / TABLE, text.getvalue())
 
 

@@ -66,9 +66,34 @@ def decode(body: bytes, witness: Callable[[str], float] | None = None, declared:
     said = _as_declared(body, declared) if declared else None
     try:
         plain = Text(body.decode("utf-8"))
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
+        if said is None and _is_mostly_utf8(body):
+            raise Undecodable(f"is UTF-8, but damaged at byte {error.start}: save it again") from error
         return said or _guessed(body, witness)
-    return plain if said is None or _is_rather(plain.content, said.content, witness) else said
+    if said is not None:
+        return plain if _is_rather(plain.content, said.content, witness) else said
+    return _by_chance(body, plain, witness) or plain
+
+
+def _by_chance(body: bytes, plain: Text, witness: Callable[[str], float] | None) -> Text | None:
+    """Another encoding's text whose bytes are UTF-8 by chance (GBK's for "picture" are), if it is one."""
+    beyond = {char for char in plain.content if char > "\x7f"}
+    if not beyond or (witness is not None and witness(plain.content)):
+        return None
+    alphabets = (range(0xA0, 0x180), range(0x370, 0x400), range(0x400, 0x500), range(0x590, 0x800))
+    # Characters of three bytes, or of one alphabet, are no chance.
+    likely = max(beyond) < "\u0800" and not any(all(ord(char) in one for char in beyond) for one in alphabets)
+    try:
+        other = _guessed(body, witness)
+    except Undecodable:
+        return None
+    return other if likely or (witness is not None and witness(other.content)) else None
+
+
+def _is_mostly_utf8(body: bytes) -> bool:
+    whole = body.decode("utf-8", "replace")
+    bad = whole.count("\ufffd")
+    return sum(char > "\x7f" for char in whole) - bad >= 2 * bad
 
 
 def _without_mark(body: bytes) -> Text:

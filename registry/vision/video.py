@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import av
 import cv2
 import numpy as np
 from av.audio.stream import AudioStream
-from av.container.input import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -17,7 +15,8 @@ from av.video.stream import VideoStream
 from registry.errors import BadInput, TooLarge, UnsupportedMedia
 from registry.media import ByteArray, Clip
 from registry.settings import settings
-from registry.vision.demuxed import EXPECTED, decoded, opened, rotation, sound_track, upright
+from registry.vision.counted import Counted, count, declared_frames, declared_seconds
+from registry.vision.demuxed import EXPECTED, decoded, opened, shown, sound_track, upright
 from registry.vision.media_types import Container
 from registry.vision.media_types import container as container_of
 
@@ -54,17 +53,6 @@ class Sound:
     packet: Packet
 
 
-@dataclass(frozen=True)
-class _Counted:
-    """What a walk over the packets found: times in seconds, None where the file has none."""
-
-    frames: int
-    first: float | None
-    end: float | None
-    damaged: int
-    encrypted: bool
-
-
 def open_clip(body: bytes, max_pixels: int = MAX_FRAME_PIXELS, max_seconds: float | None = None) -> Clip:
     """Looks a video over without decoding more than its first frame.
 
@@ -90,8 +78,8 @@ def open_clip(body: bytes, max_pixels: int = MAX_FRAME_PIXELS, max_seconds: floa
         )
     with opened(body, kind, max_pixels) as (container, stream):
         _check_frame_size(stream.codec_context.width, stream.codec_context.height, max_pixels, kind.title)
-        found = _count(container, stream)
-        declared, told = stream.frames, _declared_seconds(container, stream)
+        found = count(container, stream)
+        declared, told = declared_frames(stream, kind, body), declared_seconds(container, stream)
         rate = stream.average_rate or stream.guessed_rate
         audio = sound_track(container) is not None
     if not found.frames:
@@ -105,26 +93,29 @@ def open_clip(body: bytes, max_pixels: int = MAX_FRAME_PIXELS, max_seconds: floa
     fps, seconds = _pace(found, float(rate) if rate else 0.0)
     _check_length(found.frames, seconds, limit)
     first = _first_frame(body, kind, max_pixels, found.frames)
-    height, width = upright(first).shape[:2]
+    mirrored, rotation = shown(first)
+    height, width = upright(first, mirrored, rotation).shape[:2]
     _check_frame_size(width, height, max_pixels, kind.title)
     return Clip(
         body=body,
         width=width,
         height=height,
-        rotation=rotation(first),
+        rotation=rotation,
         frames=found.frames,
         fps=fps,
         seconds=seconds,
         audio=audio,
         format=kind.title,
         notes=_notes(found, declared, told, seconds),
+        mirrored=mirrored,
+        start=found.start,
     )
 
 
-def _notes(found: _Counted, declared: int, told: float, seconds: float) -> tuple[str, ...]:
+def _notes(found: Counted, declared: int, told: float, seconds: float) -> tuple[str, ...]:
     """`declared` frames and `told` seconds are what the file says of itself."""
-    if declared > found.frames:
-        return (f"the file is cut off: {found.frames} of {declared} frames are there",)
+    if declared > found.packets:
+        return (f"the file is cut off: {found.packets} of {declared} frames are there",)
     if told > 0.25 and seconds < 0.9 * told - 0.25:
         return (f"the pictures end after {seconds:.1f} of {told:.1f} s: the file is cut off, or its sound goes on",)
     return (f"{found.damaged} of {found.frames} frames are incomplete",) if found.damaged else ()
@@ -154,29 +145,7 @@ def _check_length(frames: int, seconds: float, limit: float) -> None:
         )
 
 
-def _count(container: InputContainer, stream: VideoStream) -> _Counted:
-    frames, damaged, encrypted = 0, 0, False
-    first: float | None = None
-    end: float | None = None
-    base = float(stream.time_base or 0)
-    try:
-        for packet in container.demux(stream):
-            if not packet.size or packet.is_discard:
-                continue
-            if not frames:
-                encrypted = any(packet.has_sidedata(kind) for kind in ("encryption_info", "encryption_init_info"))
-            frames += 1
-            damaged += packet.is_corrupt
-            at = packet.pts if packet.pts is not None else packet.dts
-            if at is not None:
-                first = at * base if first is None else min(first, at * base)
-                end = max(end or 0.0, (at + (packet.duration or 0)) * base)
-    except av.error.FFmpegError:
-        pass  # what came before the damage is there
-    return _Counted(frames, first, end, damaged, encrypted)
-
-
-def _pace(found: _Counted, rate: float) -> tuple[float, float]:
+def _pace(found: Counted, rate: float) -> tuple[float, float]:
     """Frames per second and duration, from the times in the file; from its frame rate where it has none."""
     span = (found.end - found.first) if found.end is not None and found.first is not None else 0.0
     if span <= 0:
@@ -184,12 +153,6 @@ def _pace(found: _Counted, rate: float) -> tuple[float, float]:
         return rate, found.frames / rate
     span = max(span, found.frames * LEAST_STEP)
     return found.frames / span, span
-
-
-def _declared_seconds(container: InputContainer, stream: VideoStream) -> float:
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    return container.duration / av.time_base if container.duration else 0.0
 
 
 def _first_frame(body: bytes, kind: Container, max_pixels: int, frames: int) -> VideoFrame:
@@ -252,13 +215,15 @@ class Reader:
                 continue
             stamp = item.time
             if not number:
-                self._start = stamp or 0.0
+                # Where the first frames cannot be decoded, the others keep their times.
+                self._start = self._clip.start if self._clip.start is not None else stamp or 0.0
                 yield from waiting
             at = last + step if stamp is None else stamp - self._start
             if number and at < last + LEAST_STEP:
                 at = last + LEAST_STEP
             lasts = float(item.duration * item.time_base) if item.duration and item.time_base else step
-            yield Frame(number, max(at, 0.0), lasts, self._fit(upright(item)))
+            pixels = upright(item, self._clip.mirrored, self._clip.rotation)
+            yield Frame(number, max(at, 0.0), lasts, self._fit(pixels))
             number, last = number + 1, max(at, 0.0)
 
     def _fit(self, pixels: ByteArray) -> ByteArray:

@@ -7,6 +7,7 @@ time of a fixed bit rate in constrained quality (`crf` under a ceiling), at 50 d
 from __future__ import annotations
 
 import io
+import math
 from fractions import Fraction
 
 import av
@@ -30,6 +31,8 @@ _COPIED = ("opus", "vorbis")  # what WebM takes as it is
 _BT601 = 6  # AVCOL_SPC_SMPTE170M: the matrix of OpenCV's YUV
 _LIMITED = 1  # AVCOL_RANGE_MPEG
 _BYTES_PER_CUE = 24
+MAX_PIXELS = 4096 * 4096
+"""Of a frame, after its pixels were made square: the encoder keeps several."""
 
 
 class WebmWriter:
@@ -117,10 +120,13 @@ class WebmWriter:
 
 
 def square(width: int, height: int, aspect: float) -> tuple[int, int]:
-    """The size that a frame has when its pixels, `aspect` times as wide as high, are made square by stretching."""
+    """The size that a frame has when its pixels, `aspect` times as wide as high, are made square by stretching; what
+    would then be more than `MAX_PIXELS` is scaled down."""
     if not 0.1 < aspect < 10 or abs(aspect - 1) < 0.001:
         return width, height
-    return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+    wide, high = (width * aspect, height) if aspect > 1 else (width, height / aspect)
+    scale = min(1.0, math.sqrt(MAX_PIXELS / (wide * high)))
+    return max(1, int(wide * scale + 0.5)), max(1, int(high * scale + 0.5))
 
 
 def to_yuv(pixels: ByteArray) -> VideoFrame:

@@ -48,6 +48,6 @@ def test_half_of_val_becomes_test_with_files_and_table(model: str) -> None:
 def test_one_validation_case_cannot_be_shared_and_nothing_moves() -> None:
     part, root = catalog.get("suspect_classification").data, settings().data / "suspect_classification"
     part.synthesise(root, {"seed": 3, "train": 4, "val": 1, "test": 0})
-    with pytest.raises(DataError, match="1 validation cases"):
+    with pytest.raises(DataError, match="1 validation cases of 1 groups"):
         hold_out("suspect_classification", 0.5)
     assert [case.split for case in part.cases(root)].count("val") == 1

@@ -17,7 +17,7 @@ from flows.cli import _run
 from flows.stack.control import Stack
 from registry.settings import Settings
 from serving import deploy, packaging, releases
-from serving.plans import NEVER, Plan
+from serving.plans import NEVER, Plan, in_words
 from serving.traffic import Counts
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.databases import own_database
@@ -84,11 +84,11 @@ def test_status_shows_shares_calls_errors_and_latencies_by_role(
 
 
 def test_a_plan_is_said_in_one_sentence() -> None:
-    from flows.cli.release import said
-
     plan = Plan(MODEL, "shadow", 1, 2, since=NEVER)
-    assert said(plan) == "version 1 of skin_segmentation answers; version 2 gets copies"
-    assert said(Plan(MODEL, "blue_green", 2, previous=1)).endswith("gets every request; version 1 is kept warm")
+    assert in_words(plan, warm=True) == "version 1 of skin_segmentation answers; version 2 gets copies"
+    after = Plan(MODEL, "blue_green", 2, previous=1)
+    assert in_words(after, warm=True).endswith("gets every request; version 1 is kept warm")
+    assert in_words(after, warm=False).endswith("gets every request")
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,9 @@ def test_a_canary_under_the_supervisor_is_killed_promoted_and_rolled_back(
         for number in (1, 2):
             bundle = make_tiny_bundle(tmp_path / f"bundle-{number}", f"version {number}")
             tags[number] = packaging.package(Numbered(MODEL, number), bundle)
-        deploy.roll_out(Numbered(MODEL, 1), tags[1], stack)
+        deploy.follow(deploy.roll_out(Numbered(MODEL, 1), tags[1]))
         plan = Plan(MODEL, "canary", 1, 2, share=50)
-        deploy.begin(plan, Numbered(MODEL, 2), tags[2], stack)
+        deploy.follow(deploy.begin(plan, Numbered(MODEL, 2), tags[2]))
 
         def who() -> tuple[int, str]:
             address = f"{stack.config.router_address}/v1/models/{MODEL}/predict"

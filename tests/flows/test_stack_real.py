@@ -18,8 +18,8 @@ import pytest
 
 from flows.cli.stack import bring_up
 from flows.stack.control import Stack
-from registry import database
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
+from tests.databases import own_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -123,12 +123,11 @@ def test_up_brings_the_service_of_a_live_release_back(stack: Stack, tmp_path: An
     from serving import deploy, packaging
 
     stack.config.apply_environment()
-    database.setup()
-    database.migrate()
-    stack.up(["router"])
-    version = Numbered(MODEL, 1)
-    tag = packaging.package(version, make_tiny_bundle(tmp_path / "bundle"))
-    deploy.roll_out(version, tag, stack)
+    with own_database(stack.config.var / "visionloop.db"):
+        stack.up(["router", "guard"])
+        version = Numbered(MODEL, 1)
+        tag = packaging.package(version, make_tiny_bundle(tmp_path / "bundle"))
+        deploy.follow(deploy.roll_out(version, tag))
     address = f"{stack.config.router_address}/v1/models/{MODEL}/predict"
     files = {"file": ("scan.nii.gz", make_scan(1))}
     before = httpx.post(address, files=files, timeout=60)
@@ -140,7 +139,7 @@ def test_up_brings_the_service_of_a_live_release_back(stack: Stack, tmp_path: An
 
     stack.down()
     assert not _ok(f"{service.url}/readyz")
-    bring_up(only=["router", "releases"])
+    bring_up(only=["router", "releases", "guard"])
     after = until(lambda: (answer := httpx.post(address, files=files, timeout=60)).status_code == 200 and answer)
     assert after.headers["X-Model-Version"] == before.headers["X-Model-Version"] == "1"
     (again,) = [status for status in stack.status() if status.name == packaging.process_name(tag)]

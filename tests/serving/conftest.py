@@ -71,6 +71,9 @@ class Processes:
         self.stop(name)
         raise MissingService(f"{name} did not become ready: {log.read_text(errors='replace')[-500:]}")
 
+    def services(self) -> dict[str, Running]:
+        return {name: one for name, one in self.running.items() if one.process.poll() is None}
+
     def stop(self, name: str) -> None:
         one = self.running.pop(name, None)
         if one is not None and one.process.poll() is None:

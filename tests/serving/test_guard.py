@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -26,11 +26,16 @@ from serving.guard import Guard
 from serving.packaging import process_name
 from serving.plans import Limits, Plan
 from serving.rails import Rails
+from serving.release_pages import ReleaseDecision
 from serving.sequential import pairs_needed
 from serving.traffic import Counts, Latencies, Traffic
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
-from tests.serving.conftest import Numbered, Packaged, Processes
+from tests.serving import controlled
+from tests.serving.conftest import Numbered, Packaged, Processes, Running
 from tests.serving.counted import latencies, wrote
+
+if TYPE_CHECKING:
+    from serving.models import ReleaseEvent
 
 RAW = {"Content-Type": "application/gzip"}
 PREDICT = f"/v1/models/{MODEL}/predict"
@@ -52,7 +57,7 @@ def live(router: str, packaged: dict[int, Packaged], processes: Processes) -> It
     """The router with version 1 as champion; in the end nothing is released and no service runs."""
     for _, number in releases.announced(MODEL):
         releases.retire(MODEL, number)  # those of other tests' own processes
-    deploy.roll_out(packaged[1].version, packaged[1].tag, processes, router)
+    controlled.roll_out(packaged[1].version, packaged[1].tag, processes, router)
     yield router
     for (_, number), endpoint in releases.announced(MODEL).items():
         releases.retire(MODEL, number)
@@ -99,14 +104,15 @@ def _page() -> tuple[dict[str, Any], str]:
 
 
 def test_a_canary_whose_process_dies_on_every_request_is_rolled_back_and_no_caller_sees_it(
-    live: str, guard: Guard, packaged: dict[int, Packaged]
+    live: str, guard: Guard, packaged: dict[int, Packaged], processes: Processes
 ) -> None:
     port = deploy.free_port()
     # What the supervisor does: starts it again whenever it dies.
     again = 'while true; do "$0" -c "$1" "$2"; done'
     loop = subprocess.Popen(["bash", "-c", again, sys.executable, CRASHES, str(port)], start_new_session=True)
+    url, name = f"http://127.0.0.1:{port}", process_name(packaged[2].tag)
+    processes.running[name] = Running(loop, url, Path(os.devnull))
     try:
-        url = f"http://127.0.0.1:{port}"
         endpoint = releases.announce(MODEL, 2, url, packaged[2].tag, loop.pid)
         _until(lambda: deploy.answers(endpoint))
         plan = releases.change(MODEL, "canary", plan="canary", challenger=2, share=50, limits=QUICK.to_json())
@@ -116,6 +122,7 @@ def test_a_canary_whose_process_dies_on_every_request_is_rolled_back_and_no_call
             assert _ask(live, 10) == {200}
             guard.look()
     finally:
+        processes.running.pop(name, None)
         os.killpg(loop.pid, signal.SIGKILL)
     after = _now()
     assert (after.kind, after.champion, after.state) == ("all", 1, "rolled_back")
@@ -136,7 +143,7 @@ def test_a_canary_that_is_slow_is_rolled_back(
     bundle = make_tiny_bundle(project / "bundle-slow", "a slow one", work=60)
     slow = Packaged(Numbered(MODEL, 4), bundle, packaging.package(Numbered(MODEL, 4), bundle))
     plan = Plan(MODEL, "canary", 1, 4, share=50, limits=replace(QUICK, latency_ratio=3))
-    deploy.begin(plan, slow.version, slow.tag, processes, live)
+    controlled.begin(plan, slow.version, slow.tag, processes, live)
     end = time.monotonic() + 90
     while _now().two and time.monotonic() < end:
         assert _ask(live, 10) == {200}
@@ -145,6 +152,7 @@ def test_a_canary_that_is_slow_is_rolled_back(
     decision, _ = _page()
     (broken,) = [reason for reason in decision["reasons"] if not reason["passed"]]
     assert broken["rule"] == "latency"
+    controlled.settle(guard.controller)
     assert process_name(slow.tag) not in processes.running
 
 
@@ -152,7 +160,7 @@ def test_a_harmless_canary_goes_through_its_steps_and_takes_over(
     live: str, guard: Guard, packaged: dict[int, Packaged], processes: Processes
 ) -> None:
     plan = Plan(MODEL, "canary", 1, 2, share=40, steps=(40, 80, 100), limits=QUICK)
-    deploy.begin(plan, packaged[2].version, packaged[2].tag, processes, live)
+    controlled.begin(plan, packaged[2].version, packaged[2].tag, processes, live)
     shares = set()
     end = time.monotonic() + 120
     while _now().two and time.monotonic() < end:
@@ -170,12 +178,15 @@ def test_a_harmless_canary_goes_through_its_steps_and_takes_over(
 
 
 def test_a_canary_that_is_being_restarted_takes_over_when_it_answers_and_no_page_says_so_before(
-    live: str, guard: Guard, packaged: dict[int, Packaged]
+    live: str, guard: Guard, packaged: dict[int, Packaged], processes: Processes
 ) -> None:
     def pages() -> int:
         return len(list((settings().var / "decisions").rglob("*.html")))
 
-    releases.announce(MODEL, 2, f"http://127.0.0.1:{deploy.free_port()}", packaged[2].tag, None)
+    nobody = f"http://127.0.0.1:{deploy.free_port()}"
+    releases.announce(MODEL, 2, nobody, packaged[2].tag, None)
+    asleep = subprocess.Popen(["sleep", "600"])  # as its supervisor says, it is being started again
+    processes.running[process_name(packaged[2].tag)] = Running(asleep, nobody, Path(os.devnull))
     canary = {"plan": "canary", "challenger": 2, "share": 80, "steps": [80, 100], "limits": QUICK.to_json()}
     plan, before = releases.change(MODEL, "canary", **canary), pages()
     wrote(plan, 1, "champion", Counts(100, 1, latencies=latencies(*[10] * 99)))
@@ -189,35 +200,76 @@ def test_a_canary_that_is_being_restarted_takes_over_when_it_answers_and_no_page
 
 
 @pytest.mark.parametrize(("failed", "state"), [(0, "promoted"), (90, "rolled_back")])
-def test_a_router_that_is_late_to_follow_keeps_nothing_of_a_change_back(
-    live: str,
-    packaged: dict[int, Packaged],
-    processes: Processes,
-    monkeypatch: pytest.MonkeyPatch,
-    failed: int,
-    state: str,
+def test_a_change_leaves_a_page_a_fact_and_something_for_the_registry(
+    live: str, packaged: dict[int, Packaged], processes: Processes, failed: int, state: str
 ) -> None:
     started = Plan(MODEL, "canary", 1, 2, share=80, steps=(80, 100), limits=QUICK)
-    plan = deploy.begin(started, packaged[2].version, packaged[2].tag, processes, live)
-    wrote(plan, 1, "champion", Counts(100, 1, latencies=latencies(*[10] * 99)))
-    wrote(plan, 2, "canary", Counts(100, failed, latencies=latencies(*[10] * (100 - failed))))
-    told: list[tuple[Plan, str]] = []
-    nobody = f"http://127.0.0.1:{deploy.free_port()}"
-    guard = Guard(processes, nobody, told=lambda _, after, page: told.append((after, page.name if page else "")))
-    monkeypatch.setattr(deploy, "CONFIRM_S", 0.3)
+    plan = controlled.begin(started, packaged[2].version, packaged[2].tag, processes, live)
+    _counted(plan, failed)
+    left: list[ReleaseEvent] = []
+    guard = Guard(processes, live, leave=left.append)
     said = len(journal.read()[0])
     guard.look()
     assert _now().state == state
-    assert [(after.state, bool(page)) for after, page in told] == [(state, True)]
+    assert _page()[0]["granted"] == (state == "promoted")
     (line,) = (line for line in journal.read()[0][said:] if line.get("step") == "release")
     assert line["data"].get("alarm", False) == (state == "rolled_back")
+    assert left[0].todo == ({"attach": 2} if state == "promoted" else {"left": 2, "attach": 2})
+    guard.look()
+    assert len(left) == 2, "again until it is done"
+    releases.finished(left[0].id)
+    guard.look()
+    assert len(left) == 2
+    controlled.settle(guard.controller)
     assert (process_name(packaged[2].tag) in processes.running) == (state == "promoted")
+
+
+def test_a_decision_that_somebody_overtook_leaves_no_page(
+    live: str, guard: Guard, packaged: dict[int, Packaged], processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan(MODEL, "canary", 1, 2, share=80, steps=(80, 100), limits=QUICK)
+    _counted(controlled.begin(plan, packaged[2].version, packaged[2].tag, processes, live), 0)
+    promote = deploy.promote
+
+    def overtaken(*arguments: Any, **more: Any) -> Plan:
+        deploy.roll_back(MODEL, who="somebody")
+        return promote(*arguments, **more)
+
+    monkeypatch.setattr(deploy, "promote", overtaken)
+    before = set((settings().var / "decisions").rglob("*"))
+    guard.look()
+    assert (_now().champion, _now().state) == (1, "rolled_back")
+    assert set((settings().var / "decisions").rglob("*")) == before
+
+
+def test_a_page_that_could_not_be_written_is_written_later(
+    live: str, guard: Guard, packaged: dict[int, Packaged], processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the guard is killed between the change and its page."""
+    plan = Plan(MODEL, "canary", 1, 2, share=80, steps=(80, 100), limits=QUICK)
+    _counted(controlled.begin(plan, packaged[2].version, packaged[2].tag, processes, live), 90)
+    with monkeypatch.context() as full:
+        full.setattr(ReleaseDecision, "save", lambda self: (_ for _ in ()).throw(OSError("the disk is full")))
+        guard.look()
+    assert _now().state == "rolled_back"
+    page = settings().var / releases.events(MODEL)[0].page
+    assert not page.exists()
+    guard.look()
+    decision, html = _page()
+    assert (decision["granted"], decision["challenger"]) == (False, 2)
+    assert "calls failed" in html
+
+
+def _counted(plan: Plan, failed: int) -> None:
+    """Enough calls of both versions for a decision."""
+    wrote(plan, 1, "champion", Counts(100, 1, latencies=latencies(*[10] * 99)))
+    wrote(plan, 2, "canary", Counts(100, failed, latencies=latencies(*[10] * (100 - failed))))
 
 
 def test_an_ab_comparison_ends_with_a_verdict_and_both_go_on_answering(
     live: str, guard: Guard, packaged: dict[int, Packaged], processes: Processes
 ) -> None:
-    plan = deploy.begin(
+    plan = controlled.begin(
         Plan(MODEL, "ab", 1, 2, share=50, limits=QUICK), packaged[2].version, packaged[2].tag, processes, live
     )
     guard.look()
@@ -240,7 +292,7 @@ def test_an_ab_comparison_ends_with_a_verdict_and_both_go_on_answering(
     assert "with probability 0.05 at most" in html
     guard.look()
     assert releases.events(MODEL)[0].what == "verdict", "it is said once"
-    assert deploy.promote(MODEL, processes, live).champion == 2
+    assert deploy.promote(MODEL).champion == 2
 
 
 def test_labels_of_both_versions_are_scored_with_the_version_that_predicted(
@@ -250,7 +302,7 @@ def test_labels_of_both_versions_are_scored_with_the_version_that_predicted(
     from monitoring.models import Feedback
 
     plan = Plan(MODEL, "ab", 1, 2, share=50, limits=QUICK)
-    deploy.begin(plan, packaged[2].version, packaged[2].tag, processes, live)
+    controlled.begin(plan, packaged[2].version, packaged[2].tag, processes, live)
     given: dict[str, str] = {}
     while len(given) < 2:
         answer = httpx.post(
@@ -269,13 +321,13 @@ def test_labels_of_both_versions_are_scored_with_the_version_that_predicted(
 def test_the_version_before_is_ended_when_its_time_is_over(
     live: str, guard: Guard, packaged: dict[int, Packaged], processes: Processes
 ) -> None:
-    deploy.roll_out(packaged[2].version, packaged[2].tag, processes, live)
+    controlled.roll_out(packaged[2].version, packaged[2].tag, processes, live)
     guard.look()
     assert process_name(packaged[1].tag) in processes.running
     from serving.models import Release
 
     Release.objects.filter(model=MODEL).update(since=datetime(2020, 1, 1, tzinfo=UTC))
-    guard.look()
+    controlled.settle(guard.controller)
     assert process_name(packaged[1].tag) not in processes.running
     assert _ask(live, 2) == {200}
 

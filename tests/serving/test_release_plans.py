@@ -17,13 +17,14 @@ from typing import Any
 import httpx
 import pytest
 
-from flows.stack.services import service_spec
 from registry.errors import MissingService, NotFound, Refused
 from registry.settings import settings
 from serving import deploy, packaging, releases, traffic
+from serving.controller import Controller
 from serving.packaging import process_name
 from serving.plans import Plan
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
+from tests.serving import controlled
 from tests.serving.conftest import Numbered, Packaged, Processes
 
 RAW = {"Content-Type": "application/gzip"}
@@ -45,7 +46,7 @@ def live(router: str, three: dict[int, Packaged], processes: Processes) -> Itera
     """The router with version 1 as champion; in the end nothing is released and no service runs."""
     for _, number in releases.announced(MODEL):
         releases.retire(MODEL, number)  # those of other tests' own processes
-    deploy.roll_out(three[1].version, three[1].tag, processes, router)
+    controlled.roll_out(three[1].version, three[1].tag, processes, router)
     yield router
     for (_, number), endpoint in releases.announced(MODEL).items():
         releases.retire(MODEL, number)
@@ -72,11 +73,21 @@ def _plan(kind: Any, challenger: int = 2, **more: Any) -> Plan:
 
 def _begin(plan: Plan, three: dict[int, Packaged], processes: Processes, router: str) -> Plan:
     other = three[plan.challenger or 0]
-    return deploy.begin(plan, other.version, other.tag, processes, router)
+    return controlled.begin(plan, other.version, other.tag, processes, router)
+
+
+def _back(router: str) -> None:
+    deploy.follow(deploy.roll_back(MODEL), router)
 
 
 def _ask(router: str, **headers: str) -> httpx.Response:
     return httpx.post(f"{router}{PREDICT}", content=SCAN, headers={**RAW, **headers}, timeout=60)
+
+
+def _warm_time_is_over() -> None:
+    from serving.models import Release
+
+    Release.objects.filter(model=MODEL).update(since=datetime(2020, 1, 1, tzinfo=UTC))
 
 
 def _who(answer: httpx.Response) -> tuple[int, str, str]:
@@ -187,11 +198,11 @@ def test_switch_rollback_and_a_killed_champion_under_load_fail_no_request(
     took = []
 
     async def switch_and_back() -> None:
-        await asyncio.to_thread(deploy.roll_out, three[2].version, three[2].tag, processes, live)
+        await asyncio.to_thread(controlled.roll_out, three[2].version, three[2].tag, processes, live)
         await asyncio.sleep(0.5)
         for _ in range(3):  # back, forth and back
             began = time.monotonic()
-            await asyncio.to_thread(deploy.roll_back, MODEL, processes, live)
+            await asyncio.to_thread(_back, live)
             took.append(time.monotonic() - began)
             await asyncio.sleep(0.5)
         os.kill(processes.running[process_name(three[1].tag)].pid, signal.SIGKILL)
@@ -208,23 +219,24 @@ def test_promotion_keeps_the_old_champion_warm_and_rollback_returns_to_it(
     live: str, three: dict[int, Packaged], processes: Processes
 ) -> None:
     with pytest.raises(Refused, match="no canary"):
-        deploy.promote(MODEL, processes, live)
+        deploy.promote(MODEL)
     begun = _begin(_plan("canary", share=10), three, processes, live)
     with pytest.raises(Refused, match="running canary of version 2"):
         _begin(_plan("shadow", challenger=3), three, processes, live)
     with pytest.raises(Refused, match="changed meanwhile"):
-        deploy.promote(MODEL, processes, live, revision=begun.revision - 1)
-    promoted = deploy.promote(MODEL, processes, live, why="looks well")
+        deploy.promote(MODEL, revision=begun.revision - 1)
+    promoted = controlled.change(deploy.promote, MODEL, processes, live, why="looks well")
     assert (promoted.champion, promoted.previous, promoted.state) == (2, 1, "promoted")
     assert _who(_ask(live)) == (200, "2", "champion")
-    back = deploy.roll_back(MODEL, processes, live)
+    back = controlled.change(deploy.roll_back, MODEL, processes, live)
     assert (back.champion, back.previous) == (1, 2)
     assert _who(_ask(live)) == (200, "1", "champion")
 
-    deploy.tidy(MODEL, processes, live, warm=False)
+    _warm_time_is_over()
+    controlled.settle(Controller(processes, live))
     assert process_name(three[2].tag) not in processes.running
     with pytest.raises(NotFound, match="not kept warm"):
-        deploy.roll_back(MODEL, processes, live)
+        deploy.roll_back(MODEL)
     assert _who(_ask(live)) == (200, "1", "champion")
 
 
@@ -233,41 +245,36 @@ def test_rollback_ends_a_canary_and_stops_its_service(
 ) -> None:
     _begin(_plan("canary", share=99), three, processes, live)
     assert process_name(three[2].tag) in processes.running
-    plan = deploy.roll_back(MODEL, processes, live, who="a test", why="enough")
+    plan = controlled.change(deploy.roll_back, MODEL, processes, live, who="a test", why="enough")
     assert (plan.kind, plan.champion, plan.state, plan.why) == ("all", 1, "rolled_back", "enough")
     assert process_name(three[2].tag) not in processes.running
     assert {_who(_ask(live)) for _ in range(10)} == {(200, "1", "champion")}
     with pytest.raises(Refused, match="no previous version"):
-        deploy.roll_back(MODEL, processes, live)
+        deploy.roll_back(MODEL)
     last = releases.events(MODEL)[0]
     assert (last.what, last.who, last.why) == ("rollback", "a test", "enough")
 
 
-def test_a_router_that_is_late_leaves_nothing_of_a_rollback_undone(
+def test_a_router_that_is_late_is_named_and_the_plan_is_changed_all_the_same(
     live: str, three: dict[int, Packaged], processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _begin(_plan("canary", share=50), three, processes, live)
     monkeypatch.setattr(deploy, "CONFIRM_S", 0.3)
-    with pytest.raises(deploy.Late, match="the plan is changed, but the router at") as late:
-        deploy.roll_back(MODEL, processes, f"http://127.0.0.1:{deploy.free_port()}")
-    assert releases.plan(MODEL) == late.value.plan
-    assert (late.value.plan.champion, late.value.plan.two, late.value.plan.state) == (1, False, "rolled_back")
-    assert process_name(three[2].tag) not in processes.running
+    changed = deploy.roll_back(MODEL)
+    with pytest.raises(MissingService, match="the plan is changed, but the router at"):
+        deploy.follow(changed, f"http://127.0.0.1:{deploy.free_port()}")
+    assert releases.plan(MODEL) == changed
+    assert (changed.champion, changed.two, changed.state) == (1, False, "rolled_back")
 
 
 def test_a_plan_that_cannot_begin_changes_nothing(live: str, three: dict[int, Packaged], processes: Processes) -> None:
     before = releases.plan(MODEL)
     broken = Processes(settings().var / "logs")
+    broken.running = processes.running
     broken.start = lambda *_, **__: (_ for _ in ()).throw(MissingService("no start"))  # type: ignore[method-assign]
     with pytest.raises(MissingService, match="no start"):
         _begin(_plan("canary", share=10), three, broken, live)
     assert releases.plan(MODEL) == before
-    with pytest.raises(MissingService, match="did not follow"):
-        _begin(_plan("canary", share=10), three, processes, f"http://127.0.0.1:{deploy.free_port()}")
-    after = releases.plan(MODEL)
-    assert before is not None
-    assert after is not None
-    assert releases.columns(after) == releases.columns(before)
     assert process_name(three[2].tag) not in processes.running
     with pytest.raises(Refused, match="version 7 of skin_segmentation is not live"):
         _begin(replace(_plan("canary", share=10), champion=7), three, processes, live)
@@ -301,14 +308,15 @@ def reachable_router(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 def test_a_service_is_on_this_machine_only_where_the_router_is_not(
     reachable_router: None, three: dict[int, Packaged], processes: Processes
 ) -> None:
-    endpoint = deploy.start(three[1].version, three[1].tag, processes)
+    controlled.roll_out(three[1].version, three[1].tag, processes, "")
+    endpoint = releases.announced(MODEL)[MODEL, 1]
     try:
         host, _, port = endpoint.url.removeprefix("http://").partition(":")
         assert (host, deploy.answers(endpoint)) == ("127.0.0.1", True)
         with pytest.raises(ConnectionRefusedError):  # another address of this machine
             socket.create_connection(("127.0.0.2", int(port)), timeout=5)
-        spec = service_spec(three[1].tag, int(port))
-        assert (spec.url, spec.argv[-2:]) == (endpoint.url, ("--host", "127.0.0.1"))
+        assert deploy.service_command(three[1].tag, int(port))[-2:] == ["--host", "127.0.0.1"]
     finally:
         releases.retire(MODEL, 1)
+        releases.withdraw(MODEL)
         processes.stop(process_name(three[1].tag))

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from registry.bundle import open_bundle
 from registry.errors import MissingService, StorageError
 from registry.predictor import Predictor
 from registry.settings import settings
+from tests.conftest import make_workspace
 from training.checkpoint import read_metrics
 from training.compress import REPORT, Report, compress
 from training.package import package
@@ -27,7 +29,7 @@ from training.stage import Stage, open_stage
 from training.tracking import read_run
 from training.train import train
 
-from .conftest import MODEL, Make, enter, lay_out
+from .conftest import MODEL, PARAMS, Make, enter, lay_out
 
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
@@ -188,3 +190,25 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path: Path, phan
     summary = json.loads((checkpoint.parent / "summary.json").read_text())
     assert summary["resumed_at"] >= 1
     assert [row["epoch"] for row in read_metrics(checkpoint.parent / "metrics.csv")] == list(range(1, 13))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_dvc_runs_the_stages_by_hand_in_a_fresh_clone(tmp_path: Path) -> None:
+    """`visionloop data synth MODEL`, then `dvc repro`: no server, no folder made beforehand."""
+    root = make_workspace(
+        tmp_path / "project", **{name: PARAMS[name] for name in ("data", "train", "compress", "evaluate")}
+    )
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    bin_folder = Path(sys.executable).parent
+    env = {**os.environ, "VISIONLOOP_MLFLOW_PORT": port, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
+    for command in (["visionloop", "data", "synth", MODEL], ["dvc", "repro", f"evaluate@{MODEL}"]):
+        done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert open_bundle(root / "build" / MODEL / "bundle").manifest.score.cases
+    assert (root / "var" / "mlflow" / "mlflow.db").is_file()
+    again = subprocess.run(
+        ["dvc", "status", f"evaluate@{MODEL}"], cwd=root, env=env, capture_output=True, text=True, check=True
+    )
+    assert "changed" not in again.stdout.replace("always changed", "")

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from registry import groups
 from registry.errors import BadInput, DataError
 from registry.files import write_file
 from registry.media import Case, Volume
@@ -22,6 +23,7 @@ from registry.splits import SPLITS, Shares
 
 TABLE = "cases.csv"
 COLUMNS = ("case", "split", "origin", "dimensions")
+GROUP = "group"  # a column more, where there are groups
 IMAGE, MASK = "image.nii.gz", "mask.nii.gz"
 MAX_VOXELS = 512_000_000
 STREAM = 0x5EED  # keeps streams apart from the starter data, whatever their seeds
@@ -37,7 +39,7 @@ def synthesise(out: Path, params: Parameters) -> None:
             one = phantom.make(rng, 3 if n % IN_3D == IN_3D - 1 else 2)
             case = f"{split}-{n:03d}"
             _write_case(out / split / case, *_files(one))
-            rows.append((case, split, "starter", f"{one.ndim}-D"))
+            rows.append(_row(case, split, "starter", one.ndim))
     _write_table(out, rows)
 
 
@@ -72,7 +74,8 @@ def import_from(source: Path, out: Path, params: Parameters) -> Imported:
             expected="2-D or 3-D scalar NIfTI files, each mask on its image's grid",
             mend="mend or remove these files and import again; nothing was imported",
         )
-    parts, set_aside = importing.assign(found.pairs, Shares.of(params))
+    together, grouped = importing.grouped(found.pairs, source, params.get("group_pattern") or "")
+    parts, set_aside = importing.assign(found.pairs, Shares.of(params), together)
     rows, counts, loose = [], dict.fromkeys(SPLITS, 0), 0
     for pair in found.pairs:
         image = pair.image.read_bytes()
@@ -82,10 +85,11 @@ def import_from(source: Path, out: Path, params: Parameters) -> Imported:
             continue
         split = parts[pair.id]
         _write_case(out / split / pair.id, image, pair.mask.read_bytes())
-        rows.append((pair.id, split, "imported", f"{nifti.read(image, MAX_VOXELS).ndim}-D"))
+        ndim = nifti.read(image, MAX_VOXELS).ndim
+        rows.append(_row(pair.id, split, "imported", ndim, together.get(pair.id, "")))
         counts[split] += 1
     _write_table(out, rows)
-    return Imported(**counts, unlabelled=loose, notes=(*found.notes, *set_aside))
+    return Imported(**counts, unlabelled=loose, notes=(*found.notes, *grouped, *set_aside))
 
 
 def _unusable(pair: importing.Pair, source: Path) -> list[str]:
@@ -113,6 +117,7 @@ def cases(root: Path) -> list[Case]:
             input=root / row["split"] / row["case"] / IMAGE,
             truth=root / row["split"] / row["case"] / MASK,
             attributes={"dimensions": row["dimensions"]},
+            group=row[GROUP],
         )
         for row in _read_table(root)
     ]
@@ -121,8 +126,8 @@ def cases(root: Path) -> list[Case]:
 def add(root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> int:
     """As `DataPart.add`; a case's split follows from the hash of its id. An image that is there already, under
     whatever name, is not added again: it could end up on both sides of the split."""
-    rows = [tuple(row[c] for c in COLUMNS) for row in _read_table(root)]
-    known = {row[0] for row in rows}
+    rows = _read_table(root)
+    known = {row["case"] for row in rows}
     images = (_try_read(case.input)[0] for case in cases(root)) if items else ()
     contents = {_content(image) for image in images if image is not None}
     new = 0
@@ -137,7 +142,7 @@ def add(root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> i
         truth = item.truth if isinstance(item.truth, bytes) else Path(item.truth).read_bytes()
         split = shares.split(case)
         _write_case(root / split / case, item.input, truth)
-        rows.append((case, split, origin, f"{volume.ndim}-D"))
+        rows.append(_row(case, split, origin, volume.ndim))
         known.add(case)
         new += 1
     if new:
@@ -153,7 +158,7 @@ def move(root: Path, cases: Collection[str], split: str) -> None:
             (root / split).mkdir(exist_ok=True)
             (root / row["split"] / row["case"]).rename(root / split / row["case"])
             row = {**row, "split": split}
-        rows.append(tuple(row[c] for c in COLUMNS))
+        rows.append(row)
     _write_table(root, rows)
 
 
@@ -167,9 +172,13 @@ def inspect(root: Path) -> pd.DataFrame:
         for path in (root / split).iterdir()
         if path.is_dir() and (split, path.name) not in listed
     )
-    rows = [_inspect(root, split, case, True) | {"origin": row["origin"]} for (split, case), row in listed.items()]
-    rows += [_inspect(root, split, case, False) | {"origin": ""} for split, case in stray]
+    rows = [
+        _inspect(root, split, case, True) | {"origin": row["origin"], GROUP: row[GROUP]}
+        for (split, case), row in listed.items()
+    ]
+    rows += [_inspect(root, split, case, False) | {"origin": "", GROUP: ""} for split, case in stray]
     table = pd.DataFrame(rows)
+    table["group_parts"] = groups.parts_of(table["split"].tolist(), table[GROUP].tolist())
     content = table["content"].where(table["content"] != "")
     table["copies"] = content.groupby(content).transform("size").fillna(1).astype(int)
     splits = table["split"].groupby(content).transform("nunique").fillna(1)
@@ -250,6 +259,9 @@ def checks() -> Sequence[Check]:
               "look at these masks: empty, inverted or of another organ?"),
         Check(between, {"column": "range", "min_value": 0, "strict_min": True},
               "{rows}: the image is constant", "export these images again, or remove the cases"),
+        Check(between, {"column": "group_parts", "min_value": 1, "max_value": 1},
+              "{rows}: their group (a patient's scans) is in two parts (leakage)",
+              f"move all cases of a group to one part of the source, and {again}"),
         Check("expect_column_values_to_be_unique", {"column": "case"},
               "{rows}: the name is used twice", "rename the cases"),
         Check(in_set, {"column": "copies", "value_set": [1]},
@@ -268,11 +280,16 @@ def _write_case(folder: Path, image: bytes, mask: bytes) -> None:
     write_file(folder / MASK, _packed(mask))
 
 
-def _write_table(root: Path, rows: Sequence[tuple[str, ...]]) -> None:
+def _row(case: str, split: str, origin: str, ndim: int, group: str = "") -> dict[str, str]:
+    return {"case": case, "split": split, "origin": origin, "dimensions": f"{ndim}-D", GROUP: group}
+
+
+def _write_table(root: Path, rows: Sequence[dict[str, str]]) -> None:
+    columns = (*COLUMNS, GROUP) if any(row[GROUP] for row in rows) else COLUMNS
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(sorted(rows))
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(sorted(rows, key=lambda row: (row["case"], row["split"])))
     write_file(root / TABLE, text.getvalue())
 
 
@@ -283,9 +300,9 @@ def _read_table(root: Path) -> list[dict[str, str]]:
         raise DataError(f"there is no {path}", expected="a data set of skin_segmentation", mend=mend)
     with path.open(newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
+        if tuple(reader.fieldnames or ()) not in (COLUMNS, (*COLUMNS, GROUP)):
             raise DataError(f"{path} has the columns {reader.fieldnames}", expected=",".join(COLUMNS), mend=mend)
-        rows = sorted(reader, key=lambda row: row["case"])
+        rows = sorted(({GROUP: "", **row} for row in reader), key=lambda row: row["case"])
     wrong = sorted({row["split"] for row in rows} - set(SPLITS))
     if wrong:
         raise DataError(f"{path} names the splits {', '.join(wrong)}", expected=", ".join(SPLITS), mend=mend)

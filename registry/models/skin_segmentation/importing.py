@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry import groups
 from registry.errors import DataError
 from registry.splits import Shares, complete
 
@@ -83,10 +85,29 @@ def find(source: Path) -> Found:
     return Found(tuple(sorted(pairs, key=lambda p: p.id)), notes)
 
 
-def assign(pairs: Sequence[Pair], shares: Shares) -> tuple[dict[str, str], list[str]]:
-    """The split of each labelled pair, by its id: its own, or by the hash of its id; and what was set aside."""
+def assign(pairs: Sequence[Pair], shares: Shares, together: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The split of each labelled pair, by its id: its own, or by the hash of its id; and what was set aside.
+
+    `together`: id -> group, see `registry.groups`.
+    """
     said = {pair.id: pair.split for pair in pairs if pair.mask is not None}
-    return complete(said, shares, dict.fromkeys(said, ""), lambda cases: {case: case for case in cases})
+    return complete(said, shares, dict.fromkeys(said, ""), lambda cases: groups.units(cases, together, {}))
+
+
+def grouped(pairs: Sequence[Pair], source: Path, pattern: str) -> tuple[dict[str, str], list[str]]:
+    """Labelled pair's id -> group, by `pattern` (see `registry.groups.named`) in the image's file name, or in the name
+    of the case where all files are called alike; else as a `cases.csv` of ours says. And notes."""
+    labelled = [pair for pair in pairs if pair.mask is not None]
+    if pattern:
+        alike = len({pair.image.name for pair in labelled}) == 1
+        paths = {pair.id: pair.image.relative_to(source).as_posix() for pair in labelled}
+        return groups.named({pair.id: pair.id for pair in labelled} if alike and "/" not in pattern else paths, pattern)
+    try:
+        with (source / "cases.csv").open(newline="", encoding="utf-8") as stream:
+            said = {row["case"]: row["group"] for row in csv.DictReader(stream) if row.get("group")}
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError):
+        return {}, []
+    return {pair.id: said[pair.id] for pair in labelled if pair.id in said}, []
 
 
 def _stem(path: Path) -> str:

@@ -344,3 +344,104 @@ def test_a_letterbox_keeps_the_aspect_ratio_and_finds_the_way_back(width: int, h
     assert np.allclose(box.to_picture(box.to_network(whole)), whole, atol=0.01)
     assert box.to_picture(np.array([[-50, -50, 999, 999]], np.float32)).tolist() == [[0, 0, width, height]]
     assert box.to_network(np.zeros((0, 4), np.float32)).shape == (0, 4)
+
+
+KINDS_OF_JPEG: dict[str, dict[str, object]] = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "restart markers": {"restart_marker_rows": 1},
+    "coarse": {"quality": 20},
+}
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("kind", KINDS_OF_JPEG)
+def test_a_jpeg_without_its_end_marker_is_whole_unless_pixels_are_missing(kind: str, mode: str) -> None:
+    for height in (60, 61, 75, 90):
+        whole = packed(scene(height), "JPEG", mode, **KINDS_OF_JPEG[kind])
+        pixels = decode(whole, LIMIT).pixels
+        for body in (whole[:-2], whole[:-1], whole[:-2] + bytes(600)):
+            found = decode(body, LIMIT)
+            assert (found.pixels == pixels).all()
+            assert "the JPEG's end-of-image marker was missing, and no pixel" in found.notes
+        for lost in (5, 20, 100, 200):
+            for body in (whole[: -2 - lost], whole[: -2 - lost] + bytes(600)):
+                with pytest.raises(BadInput, match="truncated"):
+                    decode(body, LIMIT)
+
+
+def test_a_progressive_jpeg_that_ends_between_two_scans_is_truncated() -> None:
+    whole = packed(scene(), "JPEG", progressive=True)
+    scans = [n for n in range(len(whole)) if whole[n : n + 2] == b"\xff\xda"]
+    for begin in scans[1:]:
+        table = whole.rfind(b"\xff\xc4", 0, begin)
+        with pytest.raises(BadInput, match="truncated"):
+            decode(whole[: table if table > scans[0] else begin], LIMIT)
+
+
+def test_a_jpeg_without_its_end_marker_is_measured_before_it_is_decoded() -> None:
+    with pytest.raises(TooLarge, match="30000 x 30000"):
+        decode(BOMBS["JPEG"][:-2], LIMIT)
+
+
+def tiff(samples: ByteArray | np.ndarray, bits: int, interpretation: int, order: str = "<", **more: int) -> bytes:
+    """A grey TIFF of one strip. `samples` [H, W]; `format` is tag 339; `packed` 1: deflate."""
+    height, width = samples.shape
+    if bits in (8, 16, 32):
+        raw = samples.astype(f"{order}u{bits // 8}").tobytes()
+    else:
+        rows = ["".join(f"{value:0{bits}b}" for value in row) for row in samples.tolist()]
+        raw = b"".join(int(row.ljust(-(-len(row) // 8) * 8, "0"), 2).to_bytes(-(-len(row) // 8), "big") for row in rows)
+    if more.get("packed"):
+        raw = zlib.compress(raw)
+    raw += bytes(len(raw) % 2)
+    tags = {256: width, 257: height, 258: bits, 259: 8 if more.get("packed") else 1, 262: interpretation, 273: 8,
+            277: 1, 278: height, 279: len(raw)}  # fmt: skip
+    if "format" in more:
+        tags[339] = more["format"]
+    body = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8 + len(raw)) + raw
+    body += struct.pack(f"{order}H", len(tags))
+    return body + b"".join(struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags.items()) + bytes(4)
+
+
+@pytest.mark.parametrize("packed", [0, 1])
+@pytest.mark.parametrize(
+    ("bits", "order"), [(1, "<"), (2, "<"), (4, "<"), (8, "<"), (12, "<"), (16, "<"), (1, ">"), (8, ">"), (16, ">")]
+)
+def test_grey_tiffs_of_every_depth_have_white_at_the_right_end(bits: int, order: str, packed: int) -> None:
+    most = (1 << bits) - 1
+    samples = np.rint(np.tile(np.linspace(0, 1, 40), (20, 1)) * most).astype(int)
+    samples[:5, :5] = most
+    wanted = np.rint(samples / most * 255)
+    for interpretation, stored in ((1, samples), (0, most - samples)):
+        found = decode(tiff(stored, bits, interpretation, order, packed=packed), LIMIT)
+        assert np.abs(found.pixels[..., 0] - wanted).max() <= 1
+        assert found.notes == ((f"{bits}-bit samples reduced to 8 bits",) if bits > 8 else ())
+
+
+@pytest.mark.parametrize(
+    ("bits", "kind", "says"),
+    [(8, 2, "signed 8-bit"), (16, 2, "signed 16-bit"), (32, 2, "signed 32-bit"), (32, 1, "unsigned 32-bit"),
+     (32, 3, "32-bit floating-point"), (16, 3, "16-bit floating-point"), (16, 6, "complex"), (10, 1, "10 bits")],
+)  # fmt: skip
+def test_samples_without_an_8_bit_meaning_are_refused_by_their_name(bits: int, kind: int, says: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        decode(tiff(np.full((20, 20), 100), bits, 1, format=kind), LIMIT)
+    assert says in caught.value.found
+    assert "unsigned" in caught.value.expected
+
+
+@pytest.mark.parametrize("name", ["PNG", "WEBP", "TIFF", "BMP"])
+def test_alpha_that_is_0_everywhere_is_no_alpha(name: str) -> None:
+    if name == "BMP":  # 32 bits with masks (BITMAPV4HEADER), as programs that know no alpha write them
+        pixels = np.dstack([scene()[::-1], np.zeros((60, 96, 1), np.uint8)])
+        masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+        info = struct.pack("<IiiHHIIiiII", 108, 96, 60, 1, 32, 3, pixels.size, 0, 0, 0, 0) + masks + b"BGRs" + bytes(48)
+        body = b"BM" + struct.pack("<IHHI", 14 + 108 + pixels.size, 0, 0, 14 + 108) + info + pixels.tobytes()
+    else:
+        image = Image.fromarray(np.ascontiguousarray(scene()[..., ::-1])).convert("RGBA")
+        image.putalpha(0)
+        body = saved(image, name, **({"lossless": True, "exact": True} if name == "WEBP" else {}))
+    found = decode(body, LIMIT)
+    assert off(found.pixels, scene()) == 0
+    assert found.notes == ("alpha is 0 everywhere and was left out",)

@@ -15,6 +15,7 @@ from serving.plans import Limits, Plan
 from serving.traffic import Counts
 from tests.bundles import MODEL
 from tests.clusters import Cluster
+from tests.serving.controlled import settle
 from tests.serving.counted import wrote
 from tests.serving.postgres.conftest import running, stopped, until
 
@@ -24,28 +25,46 @@ def announced(*numbers: int) -> None:
         releases.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}", None)
 
 
+def failing_canary() -> None:
+    """One that fails so often that a look is enough to end it."""
+    canary = Plan(MODEL, "canary", 1, 2, share=50, limits=Limits(min_calls=20, min_seconds=0))
+    plan = releases.change(MODEL, "canary", **releases.columns(canary))
+    for version, role, errors in ((1, "champion", 0), (2, "canary", 30)):
+        wrote(plan, version, role, Counts(100, errors))
+
+
+def ended() -> bool:
+    plan = releases.plan(MODEL)
+    return plan is not None and plan.state == "rolled_back"
+
+
 def test_it_outlives_an_outage_at_its_start_and_later(company: Path, postgres: Cluster) -> None:
     announced(1, 2)
-    for number in (1, 2):
-        releases.switch(MODEL, number)
+    releases.switch(MODEL, 1)
+    failing_canary()
     log, nobody = company / "guard.log", str(deploy.free_port())
     with ExitStack() as held:
         with stopped(postgres, "fast"):
-            guard = held.enter_context(running("flows.guard", log, warm_s="1", router_port=nobody))
+            guard = held.enter_context(running("flows.guard", log, router_port=nobody))
             until(lambda: "does not answer" in log.read_text())
-        until(lambda: (MODEL, 1) not in releases.announced(MODEL))  # its time as a warm version was over
+        until(ended)
         with stopped(postgres, "immediate"):
             until(lambda: "the database is away" in log.read_text())
             time.sleep(2.5)  # looks that fail
             assert guard.poll() is None
-        releases.switch(MODEL, 2)
-        announced(1)
-        until(lambda: (MODEL, 1) not in releases.announced(MODEL))
+        failing_canary()
+        until(ended)
         guard.terminate()
         assert guard.wait(20) == 0
     assert log.read_text().count("the database is away") == 1
     assert "Traceback" not in log.read_text()
     releases.withdraw(MODEL)
+
+
+class Running:
+    """Never asked."""
+
+    pid, url = None, "http://127.0.0.1:9"
 
 
 class Supervisor:
@@ -54,10 +73,11 @@ class Supervisor:
     def __init__(self) -> None:
         self.stopped: list[str] = []
 
-    def start(self, *_: object, **__: object) -> Supervisor:
-        raise AssertionError("the guard starts nothing")
+    def services(self) -> dict[str, Running]:
+        return {f"{MODEL}-{number}": Running() for number in (1, 2) if f"{MODEL}-{number}" not in self.stopped}
 
-    pid = None
+    def start(self, *_: object, **__: object) -> Running:
+        raise AssertionError("all of it is there")
 
     def stop(self, name: str) -> None:
         self.stopped.append(name)
@@ -94,6 +114,7 @@ def test_a_canary_stays_as_it_is_over_an_outage_and_is_watched_again_afterwards(
     after = releases.plan(MODEL)
     assert after is not None
     assert (after.champion, after.challenger, after.state) == (1, None, "rolled_back")
+    settle(guard.controller)
     assert supervisor.stopped == [f"{MODEL}-2"]
     releases.withdraw(MODEL)
 

@@ -1,0 +1,80 @@
+"""A packaged version gets traffic: all of it, a share, or copies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from registry import database, journal
+from registry.settings import settings
+from registry.versions import Version
+
+if TYPE_CHECKING:
+    from serving.orders import Say
+    from serving.plans import Plan
+    from serving.releases import Endpoint
+
+
+def release(version: Version, tag: str, *, why: str = "", anyway: str = "") -> Endpoint:
+    """Gives a version the traffic: the guard starts its Bento, which checks its golden samples, and changes the plan.
+
+    Raises what `serving.deploy.roll_out` raises; MissingService also where the router does not follow.
+    """
+    from serving import deploy, releases
+
+    model = version.model
+    database.setup()
+    database.migrate()
+    with journal.step("release", "Release", model, usually_s=12) as running:
+        live, before = releases.live(model), releases.revision(model)
+        plan = deploy.roll_out(version, tag, why=why, anyway=anyway, say=_tells(model))
+        if plan.revision == before:
+            running.skip(f"version {version.number} gets the traffic already")
+        else:
+            deploy.follow(plan)
+            address = f"{settings().router_address}/v1/models/{model}"
+            running.note = f"version {version.number} gets the traffic"
+            journal.fact(
+                "release",
+                f"version {version.number} answers at {address}/predict"
+                + (f"; version {live.version} had it until now and finishes its requests" if live else ""),
+                model,
+                link=f"{address}/docs",
+                label="the API page",
+            )
+    return releases.announced(model)[model, version.number]
+
+
+def begin(plan: Plan, version: Version, tag: str, *, why: str = "", anyway: str = "") -> Plan:
+    """Puts a plan with two versions into effect; as `release`."""
+    from serving import deploy, releases
+
+    with journal.step("release", "Release", plan.model, usually_s=12) as running:
+        changed = deploy.begin(plan, version, tag, why=why, anyway=anyway, say=_tells(plan.model))
+        deploy.follow(changed)
+        running.note = releases.in_words(changed)
+    return changed
+
+
+def _tells(model: str) -> Say:
+    """How far a release is, for the terminal and the story page."""
+    stages = iter(range(1, 3))
+
+    def tell(line: str) -> None:
+        journal.progress("release", next(stages, 2), 3, note=line, model=model)
+
+    return tell
+
+
+def released(version: Version) -> bool:
+    """Whether this version gets the traffic and answers: then there is nothing to package or start."""
+    from serving import deploy, releases
+
+    database.setup()
+    database.migrate()
+    live = releases.live(version.model)
+    if live is None or live.version != version.number or not deploy.answers(live):
+        return False
+    for name in ("package", "release"):
+        with journal.step(name, name.capitalize(), version.model) as running:
+            running.skip(f"version {version.number} gets the traffic already")
+    return True

@@ -1,0 +1,77 @@
+"""A JPEG without its end-of-image marker: is it whole but for these two bytes, or are pixels missing?
+
+Some cameras and network programs do not write the marker. libjpeg fills what is missing with grey and only warns, which
+neither OpenCV nor PIL pass on, so the question is answered by decoding: bits that are put after the end change the
+picture if, and only if, the decoder still needed some.
+"""
+
+from __future__ import annotations
+
+import io
+
+from PIL.JpegImagePlugin import JpegImageFile
+
+_END = b"\xff\xd9"
+_FILLINGS = (b"\x55" * 512, b"\xaa" * 512, b"\x13\xc6\x7a" * 170)
+
+
+def mended(body: bytes, scan: int) -> bytes | None:
+    """`body` with its end marker, or None where pixels are missing. `scan`: where the first scan's data begins.
+
+    Costs five decodes: check its size before.
+    """
+    coded = _without_padding(body)
+    if len(coded) <= scan or not _every_bit_has_its_scan(coded):
+        return None
+    fillings = (*_FILLINGS, _next_restart(coded, scan) + _FILLINGS[0])
+    picture = _decoded(coded + _END)
+    whole = picture is not None and all(_decoded(coded + filling + _END) == picture for filling in fillings)
+    return coded + _END if whole else None
+
+
+def _next_restart(coded: bytes, scan: int) -> bytes:
+    """The restart marker that would come next: where one is due, a decoder skips everything else."""
+    last = max((coded.rfind(bytes((0xFF, 0xD0 + n)), scan), n) for n in range(8))
+    return bytes((0xFF, 0xD0 + (last[1] + 1) % 8)) if last[0] >= 0 else b"\xff\xd0"
+
+
+def _without_padding(body: bytes) -> bytes:
+    """Without zeros that fill a block of a disk, and without half a marker. One zero may belong to an escaped FF."""
+    cut = body.rstrip(b"\0")
+    coded = body if len(body) - len(cut) == 1 and cut.endswith(b"\xff") else cut
+    return coded[:-1] if coded.endswith(b"\xff") else coded
+
+
+def _decoded(body: bytes) -> bytes | None:
+    """By PIL, which reads all kinds of JPEG and writes no warnings to the process's standard error."""
+    try:
+        return JpegImageFile(io.BytesIO(body)).tobytes()
+    except Exception:  # hostile bytes can make PIL raise anything
+        return None
+
+
+def _every_bit_has_its_scan(body: bytes) -> bool:
+    """Whether the scans that begin in `body` hold every component and, of a progressive picture (ITU T.81, G.1), every
+    coefficient down to its last bit: a file may also end just between two scans."""
+    components: list[int] = []
+    last_bit: dict[tuple[int, int], int] = {}
+    at = 2
+    while at + 4 <= len(body):
+        if body[at] != 0xFF or body[at + 1] in (0x00, 0xFF) or 0xD0 <= body[at + 1] <= 0xD8:
+            at = body.find(b"\xff", at + 1)
+            if at < 0:
+                break
+            continue
+        kind, length = body[at + 1], int.from_bytes(body[at + 2 : at + 4], "big")
+        segment = body[at + 4 : at + 2 + length]
+        if at + 2 + length > len(body):
+            return False
+        if kind in (0xC0, 0xC1, 0xC2):
+            components = list(segment[6::3])
+        elif kind == 0xDA and len(segment) > 3:
+            first, last, bits = segment[-3:]
+            for component in segment[1:-3:2]:
+                for coefficient in range(first, min(last, 63) + 1):
+                    last_bit[component, coefficient] = bits & 0x0F
+        at += 2 + length
+    return bool(components) and all(last_bit.get((one, n), 1) == 0 for one in components for n in range(64))

@@ -1,0 +1,184 @@
+"""The guard's load does not grow with what was counted and labelled, and one model's trouble is not another's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.settings import settings
+from serving import comparison, traffic
+from serving.comparison import Comparison
+from serving.plans import Limits, Plan
+from serving.rails import Rails
+from serving.traffic import Counts, Of, Traffic
+from tests.bundles import MODEL
+from tests.databases import own_database
+from tests.serving.counted import latencies
+
+NOW = datetime.now(UTC).replace(second=0, microsecond=0)
+CANARY = Plan(MODEL, "canary", 1, 2, share=50, limits=Limits(), since=NOW - timedelta(minutes=30), revision=3)
+OTHER = "weapon_detection"
+
+
+@pytest.fixture(autouse=True)
+def database_of_its_own(tmp_path: Path) -> Iterator[None]:
+    with own_database(tmp_path / "own.db"):
+        yield
+
+
+def _wrote(plan: Plan, role: str, minutes: range, router: Traffic | None = None) -> None:
+    version = plan.roles().get(role, plan.challenger or 0)  # type: ignore[call-overload]
+    one = Counts(3, 1, compared=2, disagreed=1, agreement=1.5, latencies=latencies(10, 20, 30))
+    keys = [Of(plan.model, version, role, plan.revision, NOW - timedelta(minutes=ago)) for ago in minutes]
+    (router or Traffic()).write(dict.fromkeys(keys, one))
+
+
+def test_counts_of_a_step_are_those_of_all_its_rows_and_what_is_over_is_read_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for role in ("champion", "canary"):
+        _wrote(CANARY, role, range(30))
+    read: list[object] = []
+    count = traffic._counts
+    monkeypatch.setattr(traffic, "_counts", lambda row: read.append(row) or count(row))
+    step = traffic.StepCounts(CANARY)
+    assert step.read() == traffic.read(MODEL, since=CANARY.since, revision=CANARY.revision)
+    read.clear()
+    assert step.read()[2, "canary"].calls == 90
+    assert len(read) <= 2 * 4
+
+    _wrote(CANARY, "canary", range(20, 22))  # of another router, which could not reach the database
+    monkeypatch.setattr(traffic, "CHECKED_EVERY_S", 0.0)
+    assert step.read() == traffic.read(MODEL, since=CANARY.since, revision=CANARY.revision)
+
+
+def test_pairs_of_a_shadow_are_added_up_by_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    shadow = replace(CANARY, kind="shadow", share=0, revision=2)
+    _wrote(shadow, "shadow", range(60, 400))
+    _wrote(shadow, "champion", range(60, 400))
+    read: list[object] = []
+    monkeypatch.setattr(traffic, "_counts", read.append)
+    reasons = {reason.rule: reason for reason in Rails(CANARY).look()}
+    assert "340 of 680 answers differ, mean agreement 0.750" in reasons["disagreement"].found
+    assert not read
+
+
+def test_a_comparison_is_computed_anew_only_where_scores_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    from monitoring.models import Feedback, Prediction
+
+    plan = Plan(MODEL, "ab", 1, 2, share=50, since=NOW - timedelta(minutes=1), revision=5)
+    computed: list[int] = []
+    standing = comparison.standing
+    monkeypatch.setattr(comparison, "standing", lambda plan: computed.append(1) or standing(plan))
+
+    def score(n: int, role: str, value: float) -> None:
+        fields = {"model": MODEL, "version": plan.roles()[role], "role": role}  # type: ignore[index]
+        row = Prediction.objects.create(
+            id=f"{role}-{n}", time=datetime.now(UTC), latency_ms=1, outcome="ok", status=200, **fields
+        )
+        Feedback.objects.create(prediction=row, time=datetime.now(UTC), score=value)
+
+    looked = Comparison()
+    for n in range(3):
+        score(n, "a", 0.2)
+        score(n, "b", 0.9)
+        for _ in range(4):
+            assert looked.look(plan) is None
+    assert len(computed) == 3
+
+
+def test_labels_that_cannot_be_scored_keep_nobody_elses_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """serving.md 5.12: after a champion whose Bento is gone nothing else was ever scored."""
+    started: list[tuple[str, str]] = []
+
+    class Scoring:
+        def __init__(self, command: list[str], **_: Any) -> None:
+            model, version = command[-2:]
+            started.append((model, version))
+            self.returncode = 4 if (model, version) == (MODEL, "1") else 0
+
+        def poll(self) -> int:
+            return self.returncode
+
+    monkeypatch.setattr(comparison.subprocess, "Popen", Scoring)
+    monkeypatch.setattr(comparison, "SCORE_EVERY_S", 0.0)
+    monkeypatch.setattr(comparison, "unscored", lambda model, version: True)
+    looked = Comparison()
+    for _ in range(8):
+        for model in (MODEL, OTHER):
+            looked.look(Plan(model, "ab", 1, 2, share=50, since=NOW, revision=5))
+    assert started.count((MODEL, "1")) == 1, "again after a while"
+    for one in ((MODEL, "2"), (OTHER, "1"), (OTHER, "2")):
+        assert started.count(one) > 1
+
+
+LOOKING = """
+import re
+from datetime import UTC, datetime, timedelta
+from registry import database
+database.setup(); database.migrate()
+import flows.guard  # all that the guard's process has loaded
+from monitoring.models import Prediction
+from serving import releases
+from serving.guard import Guard
+from serving.traffic import Counts, Of, Traffic, Latencies
+
+class Nobody:
+    def services(self): return {}
+    def start(self, *_, **__): raise AssertionError
+    stop = start
+
+MODEL = "skin_segmentation"
+for version in (1, 2):
+    releases.announce(MODEL, version, "http://127.0.0.1:9", f"{MODEL}:{version}", None)
+releases.switch(MODEL, 1)
+limits = {"min_seconds": 10**6, "latency_ratio": 100}
+plan = releases.change(MODEL, "canary", plan="canary", challenger=2, share=50, limits=limits)
+now, router = datetime.now(UTC), Traffic()
+guard = Guard(Nobody(), router="")
+guard.controller.look = lambda: None  # nothing runs here
+for version, role in ((1, "champion"), (2, "canary")):
+    Prediction.objects.bulk_create(
+        Prediction(id=f"{version}-{n}", time=now + timedelta(seconds=1), model=MODEL, version=version, role=role,
+                   latency_ms=1, outcome="ok", status=200,
+                   # differ beyond chance, and not so far that the rail breaks
+                   prediction_statistics={f"s{k}": (n * 7919 % 1000) / 1000 + 0.3 * (version - 1) for k in range(10)})
+        for n in range(400))
+for calls in (40, 60, 600, 6000, 13300):
+    found = Latencies()
+    for ms in range(calls):
+        found.add(5 + ms % 50)
+    for version, role in ((1, "champion"), (2, "canary")):
+        router.write({Of(MODEL, version, role, plan.revision, now.replace(second=0, microsecond=0)):
+                      Counts(calls, 0, compared=calls, disagreed=calls // 10, agreement=calls * 0.9, latencies=found)})
+    guard.look()
+assert guard._rails[MODEL, plan.revision].calls == 20_000, guard._rails
+assert any(reason.rule == "predictions" for reason in guard._rails[MODEL, plan.revision]._said.values())
+# Not ru_maxrss, which the process has from the one that started it.
+print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_guard_stays_small_at_twenty_thousand_calls(tmp_path: Path) -> None:
+    """flows.md 5.12: its permutation test dealt all rounds at once, with 2.3 GB at so many calls."""
+    environment = {
+        **settings().child_environment(),
+        "VISIONLOOP_VAR": str(tmp_path / "var"),
+        "VISIONLOOP_DATABASE_URL": f"sqlite:///{tmp_path / 'guard.db'}",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "DJANGO_ALLOW_ASYNC_UNSAFE": "true",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", LOOKING], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 150, f"{done.stdout.strip()} MiB"
