@@ -20,7 +20,7 @@ RNG = np.random.default_rng(7)
 BOXES = [
     (float(x), float(y), float(w), float(h))
     for x, y, w, h in np.round(
-        np.column_stack([RNG.uniform(0.2, 0.8, 12), RNG.uniform(0.2, 0.8, 12), RNG.uniform(0.1, 0.35, (12, 2))]), 6
+        np.column_stack([RNG.uniform(0.2, 0.8, 16), RNG.uniform(0.2, 0.8, 16), RNG.uniform(0.1, 0.35, (16, 2))]), 6
     )
 ]
 
@@ -64,7 +64,7 @@ def corners(box: Numbers) -> list[float]:
 @pytest.mark.parametrize("shape", [(1, 2), (1, 3), (2, 2), (2, 3), (4, 3), (5, 2), (7, 2), (17, 2), (17, 3), (21, 3)])
 def test_poses_that_data_yaml_declares_are_their_boxes(shape: tuple[int, int], source: Path, out: Path) -> None:
     written(source, keypoints(*shape), f"kpt_shape: [{shape[0]}, {shape[1]}]")
-    assert any(f"12 poses of {shape[0]} keypoints" in note for note in imported(source, out).notes)
+    assert any(f"16 poses of {shape[0]} keypoints" in note for note in imported(source, out).notes)
 
 
 def test_poses_without_visibility_where_three_numbers_are_declared_are_read_too(source: Path, out: Path) -> None:
@@ -99,13 +99,13 @@ def middles(box: Numbers) -> list[float]:
     ("line", "yaml", "said"),
     [
         (lambda box: box, "", ""),
-        (lambda box: [*box, 0.87], "", "12 lines end with a confidence"),
-        (lambda box: [*box, 41], "", "12 lines end with a track's number"),
-        (lambda box: [*box, 0.87, 41], "", "12 lines end with a confidence and a track's number"),
-        (corners, "", "12 outlines became"),
-        (middles, "", "12 outlines became"),
-        (lambda box: [*middles(box), 0.9], "task: segment", "12 outlines with a confidence"),
-        (lambda box: corners(box) if box[0] < 0.5 else middles(box), "", "12 outlines became"),
+        (lambda box: [*box, 0.87], "", "16 lines end with a confidence"),
+        (lambda box: [*box, 41], "", "16 lines end with a track's number"),
+        (lambda box: [*box, 0.87, 41], "", "16 lines end with a confidence and a track's number"),
+        (corners, "", "16 outlines became"),
+        (middles, "", "16 outlines became"),
+        (lambda box: [*middles(box), 0.9], "task: segment", "16 outlines with a confidence"),
+        (lambda box: corners(box) if box[0] < 0.5 else middles(box), "", "16 outlines became"),
         (lambda box: box if box[0] < 0.5 else middles(box), "", "outlines became"),
     ],
 )
@@ -152,4 +152,4 @@ def test_a_box_written_twice_is_there_once(source: Path, out: Path) -> None:
 
 def test_negative_sizes_are_corners_in_another_order(source: Path, out: Path) -> None:
     written(source, lambda box: (box[0], box[1], -box[2], box[3]))
-    assert any("12 boxes were drawn from another corner" in note for note in imported(source, out).notes)
+    assert any("16 boxes were drawn from another corner" in note for note in imported(source, out).notes)
