@@ -25,6 +25,7 @@ class Volume:
         spacing: voxel edge in millimetres, one per axis of `voxels`.
         ndim: dimensions of the stored image, 2 or 3.
         header: the stored NIfTI header, opaque; a mask is written with it.
+        notes: what had to be decided or put right about its place in space, for the answer.
     """
 
     voxels: FloatArray
@@ -32,6 +33,7 @@ class Volume:
     spacing: tuple[float, float, float]
     ndim: int
     header: Any = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or self.affine.shape != (4, 4):
@@ -39,9 +41,9 @@ class Volume:
 
     @property
     def voxel_mm3(self) -> float:
-        """Volume of one voxel in cubic millimetres."""
-        x, y, z = self.spacing
-        return x * y * z
+        """Volume of one voxel in cubic millimetres; less than the product of its edges where the scan is sheared, as
+        by a tilted gantry."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
 
 
 @dataclass(frozen=True, eq=False)

@@ -285,10 +285,15 @@ def heat(pixels: ByteArray, warmth: FloatArray) -> ByteArray:
     return np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
 
 
+STRIP, STRIP_WIDTH = 36, 420
+"""Height and least width in pixels of a strip of words below a picture: one size, so that pictures of one input can be
+laid over each other."""
+
+
 def heat_scale(pixels: ByteArray, cold: str = "does not matter", warm: str = "matters most") -> ByteArray:
     """The picture over a strip with the colours of `heat` from cold to warm."""
-    width = max(pixels.shape[1], 320)
-    strip = np.full((36, width, 3), INK, dtype=np.uint8)
+    width = max(pixels.shape[1], STRIP_WIDTH)
+    strip = np.full((STRIP, width, 3), INK, dtype=np.uint8)
     x1, x2 = 24 + _wide(cold), width - 24 - _wide(warm)
     ramp = np.linspace(0, 255, max(2, x2 - x1)).astype(np.uint8)[None, :].repeat(12, axis=0)
     strip[12:24, x1 : x1 + ramp.shape[1]] = cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO)

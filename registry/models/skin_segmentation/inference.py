@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from registry.errors import BadInput
 from registry.media import ByteArray, FloatArray, Prepared, Volume
@@ -88,32 +89,46 @@ class SkinResult:
         spacing: voxel edges in millimetres.
         ndim: dimensions of the input, 2 or 3.
         axis: the axis across which slices were cut.
+        affine: float64 [4, 4] of the input, voxel index to millimetres.
         measures: what `statistics` returns.
+        notes: what had to be decided or put right about the input, for the answer.
     """
 
     mask: ByteArray
     spacing: tuple[float, float, float]
     ndim: int
     axis: int
+    affine: NDArray[np.float64]
     measures: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, mask: ByteArray, sample: Volume, measures: Mapping[str, float] | None = None) -> SkinResult:
+        """A mask of that scan."""
+        axis = slice_axis(sample)
+        return cls(mask, sample.spacing, sample.ndim, axis, sample.affine, measures or {}, sample.notes)
 
     def to_json(self) -> dict[str, Any]:
+        """`volume_mm3` is `voxels` times `voxel_mm3`, and `spacing_mm` has the edges of a voxel, of a 2-D image its
+        thickness too. A voxel of a sheared scan has less than the product of its edges."""
         voxels = int(np.count_nonzero(self.mask))
-        x, y, z = self.spacing
-        others = tuple(a for a in range(3) if a != self.axis)
-        pixel_mm2 = math.prod(self.spacing[a] for a in others)
-        areas = np.count_nonzero(self.mask, axis=others) * pixel_mm2
-        return {
+        voxel_mm3 = float(abs(np.linalg.det(self.affine[:3, :3])))
+        first, second = (a for a in range(3) if a != self.axis)
+        pixel_mm2 = float(np.linalg.norm(np.cross(self.affine[:3, first], self.affine[:3, second])))
+        areas = np.count_nonzero(self.mask, axis=(first, second)) * pixel_mm2
+        answer = {
             "class": "skin",
             "foreground_share": voxels / self.mask.size,
-            "volume_mm3": voxels * x * y * z,
+            "volume_mm3": voxels * voxel_mm3,
             "voxels": voxels,
+            "voxel_mm3": voxel_mm3,
             "shape": list(self.mask.shape[: self.ndim]),
-            "spacing_mm": list(self.spacing[: self.ndim]),
+            "spacing_mm": list(self.spacing),
             "slice_axis": self.axis,
             "slice_area_mm2": [round(float(area), 3) for area in areas],
             "mean_confidence": self.measures.get("confidence", 0.0),
         }
+        return answer | ({"notes": list(self.notes)} if self.notes else {})
 
     def statistics(self) -> dict[str, float]:
         return dict(self.measures)
@@ -181,13 +196,7 @@ def postprocess(outputs: Mapping[str, np.ndarray], prepared: Prepared, threshold
     chance = float(thresholds["probability"])
     cut = math.log(chance / (1 - chance))
     mask = np.moveaxis((frame.back(logits) > cut).astype(np.uint8), 0, frame.axis)
-    return SkinResult(
-        mask=np.ascontiguousarray(mask),
-        spacing=sample.spacing,
-        ndim=sample.ndim,
-        axis=frame.axis,
-        measures=_measures(frame.crop(logits), cut),
-    )
+    return SkinResult.of(np.ascontiguousarray(mask), sample, _measures(frame.crop(logits), cut))
 
 
 def _measures(logits: FloatArray, cut: float) -> dict[str, float]:

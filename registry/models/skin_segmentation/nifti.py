@@ -1,7 +1,7 @@
 """NIfTI files as bytes: read with every check before memory is taken, written with the input's own header.
 
 The format: NIfTI-1 (nifti.nimh.nih.gov/nifti-1) and NIfTI-2 (nifti-2), single file, plain or gzipped. nibabel parses
-and writes headers; the voxels are read here, because nibabel's file path trusts the header's sizes.
+and writes headers; the voxels are read here, block by block, because nibabel's file path trusts the header's sizes.
 """
 
 from __future__ import annotations
@@ -10,113 +10,139 @@ import gzip
 import io
 import struct
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from registry.errors import BadInput, TooLarge, UnsupportedMedia
-from registry.media import ByteArray, Volume
+from registry.errors import BadInput
+from registry.media import ByteArray, FloatArray, Volume
+from registry.models.skin_segmentation import nifti_header
+from registry.models.skin_segmentation.nifti_header import Head
 
 GZIP = b"\x1f\x8b"
-HEADER_BYTES = {348: 1, 540: 2}
 MAX_PADDING = 1 << 20
-MAX_OFFSET = 16 * 2**20  # header extensions before the voxels; real ones take some kilobytes
-SCALARS = "uint8, int8, int16, uint16, int32, uint32, int64, uint64, float32 or float64"
-_CODES = {2, 256, 4, 512, 8, 768, 1024, 1280, 16, 64}
-_KINDS = {
-    1: "1-bit",
-    32: "complex64",
-    128: "RGB",
-    1536: "float128",
-    1792: "complex128",
-    2048: "complex256",
-    2304: "RGBA",
-}
-_MILLIMETRES = {1: 1000.0, 3: 0.001}  # xyzt_units: metres, micrometres; everything else is taken as millimetres
-_KNOWN = (
-    (0, b"\x89PNG", "a PNG picture"),
-    (0, b"\xff\xd8\xff", "a JPEG picture"),
-    (0, b"PK\x03\x04", "a ZIP archive"),
-    (0, b"%PDF", "a PDF document"),
-    (0, b"NRRD", "an NRRD volume"),
-    (128, b"DICM", "a DICOM file"),
-)
+BLOCK = 1 << 20  # voxels that are unpacked and converted at a time
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Where the voxels lie in the file: what the header says, checked."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    offset: int
-    header: Any
-
-    @property
-    def end(self) -> int:
-        return self.offset + int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+def head(body: bytes, max_voxels: int) -> Head:
+    """What the header says. `body` may be the beginning of a file, of 64 KiB or more. Raises as `read`."""
+    return nifti_header.parse(_Stream(_there(body)).peek(), max_voxels)
 
 
 def read(body: bytes, max_voxels: int) -> Volume:
-    """Reads a scan.
+    """Reads a scan, in the memory of its voxels as float32 and little more.
 
     Raises:
         BadInput: empty, truncated, not 2-D or 3-D, without voxels, not scalar, not finite, or placed nowhere in space.
         UnsupportedMedia: not a single-file NIfTI at all.
         TooLarge: more than `max_voxels`; found from the header, before any memory is taken.
     """
+    stream = _Stream(_there(body))
+    found = nifti_header.parse(stream.peek(), max_voxels)
+    voxels = np.empty(found.voxels, dtype=np.float32)
+    bad = at = 0
+    for block in _blocks(stream, found):
+        voxels[at : at + len(block)] = block
+        at += len(block)
+        bad += len(block) - int(np.count_nonzero(np.isfinite(block)))
+    if bad:
+        raise BadInput(
+            f"{bad:,} of {found.voxels:,} voxels are NaN or infinite",
+            expected="finite intensities (32-bit range)",
+            mend="replace them, for example with the background value, and send it again",
+        )
+    return Volume(
+        voxels=voxels.reshape(found.shape, order="F"),
+        affine=found.affine,
+        spacing=found.spacing,
+        ndim=found.ndim,
+        header=found.header,
+        notes=found.notes,
+    )
+
+
+def values(body: bytes, max_voxels: int) -> Iterator[FloatArray]:
+    """The voxels in the order of the file, as float32 [n] of at most `BLOCK` each. Raises as `read`, but for NaN."""
+    stream = _Stream(_there(body))
+    yield from _blocks(stream, nifti_header.parse(stream.peek(), max_voxels))
+
+
+def _there(body: bytes) -> bytes:
     if not body:
         raise BadInput(
             "the file is empty (0 bytes)", expected="a NIfTI file (.nii or .nii.gz)", mend="send the file's bytes"
         )
-    stream = _Stream(body)
-    layout = _layout(stream.read_to(540)[:540], max_voxels)
-    raw = stream.read_to(layout.end)
+    return body
+
+
+def _blocks(stream: _Stream, found: Head) -> Iterator[FloatArray]:
+    slope, intercept = _scaling(found.header)
+    plain = (slope, intercept) == (1.0, 0.0)
+    if stream.size is not None and stream.size < found.end:
+        raise _cut_off(stream.size, found)
+    stream.read(found.offset)
+    for at in range(0, found.voxels, BLOCK):
+        count = min(BLOCK, found.voxels - at)
+        raw = stream.read(count * found.dtype.itemsize)
+        if len(raw) < count * found.dtype.itemsize:
+            raise _cut_off(found.offset + at * found.dtype.itemsize + len(raw), found)
+        stored = np.frombuffer(raw, dtype=found.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if plain:
+                yield stored.astype(np.float32)
+            else:
+                yield (stored.astype(np.float64) * slope + intercept).astype(np.float32)
     stream.finish()
-    if len(raw) < layout.end:
-        raise BadInput(
-            f"the file ends after {len(raw):,} of {layout.end:,} bytes",
-            expected=f"{' x '.join(map(str, layout.shape))} voxels of {layout.dtype.name}, as its header says",
-            mend="copy or download the file again: it was cut off",
-        )
-    return _volume(layout, raw)
+
+
+def _cut_off(size: int, found: Head) -> BadInput:
+    return BadInput(
+        f"the file ends after {size:,} of {found.end:,} bytes",
+        expected=f"{found.size} voxels of {found.dtype.name}, as its header says",
+        mend="copy or download the file again: it was cut off",
+    )
 
 
 class _Stream:
-    """The file's bytes, unpacked no further than asked for: a gzip bomb costs nothing."""
+    """The file's bytes, unpacked no further than asked for: a gzip bomb costs nothing.
+
+    Attributes:
+        size: of a file that is not packed, bytes; None of others.
+    """
 
     def __init__(self, body: bytes) -> None:
-        self._have = body
-        self._source = None
-        if body[:2] == GZIP:
-            self._have, self._source = b"", gzip.GzipFile(fileobj=io.BytesIO(body))
+        packed = body[:2] == GZIP
+        self.size = None if packed else len(body)
+        self._source: Any = gzip.GzipFile(fileobj=io.BytesIO(body)) if packed else io.BytesIO(body)
+        self._peeked = b""
 
-    def read_to(self, end: int) -> bytes:
-        """At least the first `end` bytes, or all there are."""
-        self._unpack(end - len(self._have))
-        return self._have
+    def peek(self) -> bytes:
+        """The first 540 bytes, or all there are: as much as a header has. They are read again."""
+        self._peeked = self._unpacked(540)
+        return self._peeked
+
+    def read(self, count: int) -> bytes:
+        """The next `count` bytes, or all there are."""
+        start, self._peeked = self._peeked[:count], self._peeked[count:]
+        rest = self._unpacked(count - len(start)) if count > len(start) else b""
+        return start + rest if start else rest
 
     def finish(self) -> None:
         """Goes to the end of the gzip data, where its checksum is compared; some padding is allowed."""
-        before = len(self._have)
-        self._unpack(MAX_PADDING + 1)
-        if self._source is not None and len(self._have) - before > MAX_PADDING:
+        if len(self.read(MAX_PADDING + 1)) > MAX_PADDING and self.size is None:
             raise BadInput(
                 "the file holds far more data than its header says",
                 expected=f"the voxels, and at most {MAX_PADDING:,} bytes after them",
                 mend="copy or download the file again: header or data are damaged",
             )
 
-    def _unpack(self, count: int) -> None:
-        if self._source is None or count <= 0:
-            return
+    def _unpacked(self, count: int) -> bytes:
         try:
-            more = self._source.read(count)
+            return bytes(self._source.read(count))
         except EOFError as error:
             raise BadInput(
                 "the gzip data ends too early",
@@ -129,120 +155,6 @@ class _Stream:
                 expected="a whole .nii.gz file",
                 mend="copy or download the file again, or compress it anew",
             ) from error
-        self._have = self._have + more if self._have else more
-
-
-def _layout(start: bytes, max_voxels: int) -> _Layout:
-    kind, order = _recognise(start)
-    header_class = nib.Nifti1Header if kind == 1 else nib.Nifti2Header
-    header = header_class(start[: 348 if kind == 1 else 540], endianness=order, check=False)
-    shape = _shape(header)
-    voxels = int(np.prod(shape, dtype=object))
-    if voxels > max_voxels:
-        raise TooLarge(
-            f"its header claims {' x '.join(map(str, shape))} = {voxels:,} voxels",
-            expected=f"at most {max_voxels:,} voxels",
-            mend="crop or resample the volume, or raise max_voxels (VISIONLOOP_MAX_VOXELS)",
-        )
-    code = int(header["datatype"])
-    if code not in _CODES:
-        raise BadInput(
-            f"its voxels are {_KINDS.get(code, f'of the unknown data type {code}')}",
-            expected=f"one number a voxel: {SCALARS}",
-            mend="export one channel (or the magnitude) as a scalar NIfTI",
-        )
-    offset = float(header["vox_offset"])
-    least = 348 if kind == 1 else 540
-    if not least <= offset <= MAX_OFFSET:
-        raise BadInput(
-            f"its header says that the voxels begin at byte {offset:g}",
-            expected=f"between {least} and {MAX_OFFSET:,}",
-            mend="write the file again with a NIfTI library",
-        )
-    return _Layout(shape, header.get_data_dtype(), int(offset), header)
-
-
-def _recognise(start: bytes) -> tuple[int, str]:
-    """NIfTI version (1 or 2) and byte order of a header."""
-    for order in "<>":
-        size = struct.unpack(f"{order}i", start[:4])[0] if len(start) >= 4 else 0
-        kind = HEADER_BYTES.get(size)
-        if kind is None:
-            continue
-        magic = start[344:348] if kind == 1 else start[4:8]
-        if len(start) < size:
-            raise BadInput(
-                f"the file ends after {len(start)} bytes, within its header",
-                expected=f"a NIfTI-{kind} header of {size} bytes and the voxels",
-                mend="copy or download the file again: it was cut off",
-            )
-        if magic[:3] in (b"n+1", b"n+2"):
-            return kind, order
-        found = "the header half of a .hdr/.img pair" if magic[:2] == b"ni" else "an Analyze 7.5 header"
-        raise UnsupportedMedia(
-            f"this is {found}",
-            expected="a single-file NIfTI (.nii or .nii.gz)",
-            mend="convert the pair to one .nii file",
-        )
-    found = next((name for at, mark, name in _KNOWN if start[at : at + len(mark)] == mark), "not a NIfTI file")
-    raise UnsupportedMedia(
-        f"this is {found}" if found.startswith("a") else "this is not a NIfTI file (no NIfTI header at its start)",
-        expected="NIfTI-1 or NIfTI-2, .nii or .nii.gz",
-        mend="convert it first, for example DICOM with dcm2niix",
-    )
-
-
-def _shape(header: Any) -> tuple[int, ...]:
-    dim = [int(n) for n in header["dim"]]
-    count, sizes = dim[0], dim[1:]
-    if not 1 <= count <= 7:
-        raise BadInput(
-            f"its header says it has {count} dimensions",
-            expected="2 or 3",
-            mend="write the file again with a NIfTI library",
-        )
-    shape = tuple(sizes[:count])
-    told = " x ".join(map(str, shape))
-    if any(n <= 0 for n in shape):
-        raise BadInput(f"it has no voxels: its size is {told}", expected="at least one voxel on each axis",
-                       mend="export the image again")  # fmt: skip
-    if count == 4 and shape[3] == 1:
-        return shape[:3]
-    if count == 1 or count > 3:
-        frames = f", {shape[3]} frames" if count == 4 else ""
-        raise BadInput(f"the image is {count}-D ({told}{frames})", expected="a 2-D or 3-D image",
-                       mend="split it and send one volume at a time")  # fmt: skip
-    return shape
-
-
-def _volume(layout: _Layout, raw: bytes) -> Volume:
-    header = layout.header
-    stored = np.frombuffer(raw, dtype=layout.dtype, count=int(np.prod(layout.shape)), offset=layout.offset)
-    slope, intercept = _scaling(header)
-    with np.errstate(over="ignore"):
-        if (slope, intercept) == (1.0, 0.0):
-            voxels = stored.astype(np.float32)
-        else:
-            voxels = (stored.astype(np.float64) * slope + intercept).astype(np.float32)
-    bad = voxels.size - np.count_nonzero(np.isfinite(voxels)) if layout.dtype.kind == "f" or slope != 1.0 else 0
-    if bad:
-        raise BadInput(
-            f"{bad:,} of {voxels.size:,} voxels are NaN or infinite",
-            expected="finite intensities (32-bit range)",
-            mend="replace them, for example with the background value, and send it again",
-        )
-    affine = _affine(header)
-    unit = _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
-    ndim = len(layout.shape)
-    shape = (*layout.shape, 1) if ndim == 2 else layout.shape
-    affine[:3] *= unit
-    return Volume(
-        voxels=voxels.reshape(shape, order="F"),
-        affine=affine,
-        spacing=_spacing(header, affine, unit),
-        ndim=ndim,
-        header=header,
-    )
 
 
 def _scaling(header: Any) -> tuple[float, float]:
@@ -250,35 +162,6 @@ def _scaling(header: Any) -> tuple[float, float]:
     if slope == 0 or not np.isfinite(slope):  # NIfTI: then the voxels are stored as they are
         return 1.0, 0.0
     return slope, intercept if np.isfinite(intercept) else 0.0
-
-
-def _affine(header: Any) -> NDArray[np.float64]:
-    try:
-        affine = np.asarray(header.get_best_affine(), dtype=np.float64).copy()
-    except (HeaderDataError, ValueError) as error:
-        raise _nowhere(str(error)) from error
-    if not np.isfinite(affine).all():
-        raise _nowhere("it holds NaN or infinity")
-    edges = np.linalg.norm(affine[:3, :3], axis=0)
-    # Singular once the scale is taken out: an axis of length 0, or two axes that point the same way.
-    if (edges == 0).any() or abs(np.linalg.det(affine[:3, :3] / edges)) < 1e-6:
-        raise _nowhere("it cannot be inverted")
-    return affine
-
-
-def _nowhere(why: str) -> BadInput:
-    return BadInput(
-        f"the affine in its header is unusable: {why}",
-        expected="an sform or qform that gives each voxel a place in space",
-        mend="set it anew, for example with nibabel's set_sform, and send the file again",
-    )
-
-
-def _spacing(header: Any, affine: NDArray[np.float64], unit: float) -> tuple[float, float, float]:
-    stored = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64)) * unit
-    edges = np.linalg.norm(affine[:3, :3], axis=0)
-    x, y, z = np.where(np.isfinite(stored) & (stored > 0), stored, edges)
-    return float(x), float(y), float(z)
 
 
 def write_mask(mask: ByteArray, volume: Volume) -> bytes:

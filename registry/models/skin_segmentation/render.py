@@ -13,6 +13,7 @@ from registry.media import ByteArray, FloatArray, Volume
 from registry.models.skin_segmentation import inference, nifti
 from registry.models.skin_segmentation.inference import SkinResult
 from registry.models.skin_segmentation.score import Truth
+from registry.vision import drawing
 
 LONG_SIDE = 640  # of a picture, pixels
 PREDICTED, TRUE = (60, 170, 255), (120, 230, 60)  # BGR: orange and green, told apart also by the colour-blind
@@ -71,8 +72,11 @@ def picture(sample: Volume, result: SkinResult | None = None, truth: Truth | Non
 
 
 def upright(pixels: ByteArray, sample: Volume) -> ByteArray:
-    """A picture of a slice in the order of its voxels (as the network sees it) -> hung as `picture` hangs it."""
-    return _View(sample, inference.slice_axis(sample)).hung(pixels)
+    """A picture of a slice in the order of its voxels (as the network sees it) -> hung as `picture` hangs it, and of
+    the same size."""
+    view = _View(sample, inference.slice_axis(sample))
+    hung = cv2.resize(view.hung(pixels), view.size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(hung, dtype=np.uint8)
 
 
 def _best_slice(sample: Volume, axis: int, mask: ByteArray | None) -> int:
@@ -136,8 +140,8 @@ def _framed(canvas: np.ndarray, view: _View, legend: list[tuple[str, tuple[int, 
     ):
         cv2.putText(canvas, letter, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, PAPER, 3, cv2.LINE_AA)  # legible on white, too
         _write(canvas, letter, at, (230, 230, 230))
-    full = max(width, 420)
-    strip = np.full((34, full, 3), PAPER, dtype=np.uint8)
+    full = max(width, drawing.STRIP_WIDTH)
+    strip = np.full((drawing.STRIP, full, 3), PAPER, dtype=np.uint8)
     left = 12
     for name, colour in legend:
         cv2.rectangle(strip, (left, 11), (left + 12, 23), colour, -1)

@@ -11,7 +11,7 @@ import numpy as np
 from registry.errors import BadInput
 from registry.media import ByteArray, Volume
 from registry.models.skin_segmentation import nifti
-from registry.models.skin_segmentation.inference import SkinResult, slice_axis
+from registry.models.skin_segmentation.inference import SkinResult
 from registry.vision.remembered import remembered
 
 MAX_VOXELS = 512_000_000  # of a label; its image was already let through
@@ -32,7 +32,7 @@ def truth(label: Path | bytes | str) -> Truth:
 
 def result_of(truth: Truth, sample: Volume) -> SkinResult:
     """What a perfect model answers."""
-    return SkinResult(truth.mask, sample.spacing, sample.ndim, slice_axis(sample))
+    return SkinResult.of(truth.mask, sample)
 
 
 @remembered

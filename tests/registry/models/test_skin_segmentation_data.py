@@ -255,8 +255,8 @@ def test_a_prediction_equal_to_the_truth_scores_one(starter: Path) -> None:
     for case in data.cases(starter):
         sample = inference.decode(case.input.read_bytes(), 10**7)
         true = score.truth(case.truth)
-        result = inference.SkinResult(true.mask, sample.spacing, sample.ndim, inference.slice_axis(sample))
-        empty = inference.SkinResult(np.zeros_like(true.mask), sample.spacing, sample.ndim, 2)
+        result = inference.SkinResult.of(true.mask, sample)
+        empty = inference.SkinResult.of(np.zeros_like(true.mask), sample)
         assert score.score([result], [true]) == 1.0
         assert score.score([empty], [true]) == 0.0
         assert score.score([result, empty], [true, true]) == 0.5

@@ -15,6 +15,7 @@ import pytest
 from registry.errors import BadInput, NotFound
 from registry.media import Volume
 from registry.models.skin_segmentation import data, inference, nifti, render, score, shift
+from registry.vision import drawing
 
 THRESHOLDS = {"probability": 0.5}
 STREAM = data.synthesise_stream(8, 11)
@@ -184,7 +185,7 @@ def test_pictures_are_large_enough_and_show_the_mask(item: data.Labelled) -> Non
     orange = ((colour[..., 2] - colour[..., 0]) > 40)[:-40]
     assert 0.02 < orange.mean() < 0.3
     both = decoded(render.picture(sample, result, true)).astype(int)
-    wrong = inference.SkinResult(np.roll(result.mask, 9, 0), result.spacing, result.ndim, result.axis)
+    wrong = inference.SkinResult.of(np.roll(result.mask, 9, 0), sample)
     off = decoded(render.picture(sample, wrong, true)).astype(int)
     green = [((one[..., 1] - np.maximum(one[..., 0], one[..., 2])) > 40).sum() for one in (both, off)]
     assert green[1] > 3 * green[0], "a wrong prediction leaves the truth's outline to be seen"
@@ -206,3 +207,13 @@ def test_pictures_hang_as_radiologists_expect(order: tuple[int, int], signs: tup
     row, column = np.unravel_index(cv2.GaussianBlur(grey, (0, 0), 3).argmax(), grey.shape)
     assert row < 200
     assert column > 440
+
+
+@pytest.mark.parametrize("item", [STREAM[0], STREAM[7]], ids=["2-D", "3-D"])
+def test_the_heat_map_and_the_mask_of_a_scan_can_be_laid_over_each_other(item: data.Labelled) -> None:
+    sample, true = inference.decode(item.input, 10**7), score.truth(item.truth)
+    prepared = inference.preprocess(sample, inference.DEFAULTS)
+    result = oracle(sample, true.mask)
+    _, shown, _ = inference.focus(sample, prepared, result)
+    heat = drawing.heat_scale(render.upright(drawing.enlarged(shown)[0], sample))
+    assert heat.shape == decoded(render.picture(sample, result)).shape

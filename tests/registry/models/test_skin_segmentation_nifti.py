@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import struct
 import tracemalloc
 
@@ -13,6 +14,7 @@ import pytest
 
 from registry.errors import BadInput, TooLarge, UnsupportedMedia
 from registry.models.skin_segmentation import nifti
+from registry.models.skin_segmentation.inference import SkinResult
 
 LIMIT = 1_000_000
 AFFINE = np.array([[0.0, -2, 0, 5], [1.5, 0, 0, -7], [0, 0, 3, 11], [0, 0, 0, 1]])
@@ -86,6 +88,7 @@ REFUSED = {
     "damaged gzip": (PACKED[:2000] + bytes(50) + PACKED[2050:], BadInput, "damaged"),
     "gzip mark only": (b"\x1f\x8b", BadInput, "too early"),
     "5-D": (file(ramp(2, 2, 2, 2, 2)), BadInput, "5-D"),
+    "a vector in each voxel": (file(ramp(2, 2, 2, 1, 3)), BadInput, "5-D"),
     "time series": (file(ramp(3, 3, 3, 4)), BadInput, "4 frames"),
     "1-D": (file(ramp(9)), BadInput, "1-D"),
     "zero-sized": (patched(42, "<h", 0), BadInput, "no voxels"),
@@ -94,6 +97,11 @@ REFUSED = {
     "NaN": (file(np.full((3, 3, 3), np.nan, "float32")), BadInput, "27 of 27 voxels are NaN"),
     "infinite": (file(np.where(np.eye(3) > 0, np.inf, 0).astype("float64")), BadInput, "3 of 9"),
     "beyond float32": (file(np.full((3, 3, 3), 1e300)), BadInput, "infinite"),
+    "an intercept beyond float32": (
+        patched(184, "<d", 1e300, body=file(ramp(4, 5, 6), kind=nib.Nifti2Image)),
+        BadInput,
+        "120 of 120",
+    ),
     "RGB": (file(RGB), BadInput, "RGB"),
     "complex": (file(np.ones((3, 3, 3), "complex64")), BadInput, "complex64"),
     "unknown data type": (patched(70, "<h", 77), BadInput, "77"),
@@ -115,6 +123,132 @@ def test_refuses_with_one_clear_message(name: str) -> None:
     assert caught.value.expected
     assert caught.value.mend
     assert "\n" not in caught.value.found
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + bytes(600), "grey levels alone"),
+        (bytes(128) + b"DICM" + bytes(600), "dcm2niix"),
+        (patched(344, "4s", b"ni1\0"), ".hdr and its .img as one .nii"),
+        (patched(344, "4s", b"\0\0\0\0"), ".hdr and its .img as one .nii"),
+        (ramp(30, 30).tobytes(), "an .img file is one half of a pair"),
+    ],
+    ids=["png", "dicom", "hdr", "analyze hdr", "img"],
+)
+def test_what_to_do_fits_what_was_sent(body: bytes, says: str) -> None:
+    with pytest.raises(UnsupportedMedia) as caught:
+        nifti.read(body, LIMIT)
+    assert says in caught.value.mend
+
+
+TURNED = np.array([[0.0, 0.43, 0, -11], [0, 0, 0.39, -58], [2.67, 0, 0, -66], [0, 0, 0, 1]])
+VOXEL = 2.67 * 0.43 * 0.39
+
+
+def placed(
+    sform: np.ndarray | None, qform: np.ndarray | None, shape: tuple[int, ...] = (4, 5, 6), **fields: object
+) -> bytes:
+    """A scan with these transforms (None: code 0) and header fields set after them."""
+    header = nib.Nifti1Header()
+    header.set_data_shape(shape)
+    header.set_data_dtype(np.int16)
+    header.set_qform(qform if qform is not None else TURNED, code=1 if qform is not None else 0)
+    header.set_sform(sform if sform is not None else np.eye(4), code=2 if sform is not None else 0)
+    for name, value in fields.items():
+        at = int(name[-1]) if name[-1].isdigit() else None
+        if at is None:
+            header[name] = value
+        else:
+            header[name[:-1]][at] = value
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    return bytes(header.binaryblock) + bytes(4) + ramp(*shape).tobytes(order="F")
+
+
+MILLIMETRE = np.array([[0.0, 1, 0, -11], [0, 0, 1, -58], [1, 0, 0, -66], [0, 0, 0, 1]])
+ONES = {"pixdim1": 1, "pixdim2": 1, "pixdim3": 1}
+PLACES: dict[str, tuple[bytes, str]] = {
+    "all agree": (placed(TURNED, TURNED), ""),
+    "sform only, pixdim agrees": (placed(TURNED, None), ""),
+    "qform only": (placed(None, TURNED), ""),
+    "pixdim forgotten": (placed(TURNED, None, **ONES), "the sform was taken"),
+    "sform forgotten, qform and pixdim agree": (placed(MILLIMETRE, TURNED), "the qform, which agrees with pixdim"),
+    "sform all zeros": (placed(np.zeros((4, 4)), TURNED), "the sform is unusable: the qform"),
+    "sform NaN": (placed(TURNED * np.nan, TURNED), "the sform is unusable: the qform"),
+    "sform with two axes alike": (placed(TURNED[:, [0, 0, 2, 3]], TURNED), "the sform is unusable: the qform"),
+    "qfac 0": (placed(None, TURNED, pixdim0=0), "qfac is 0 and was taken as 1"),
+    "qfac 7": (placed(None, TURNED, pixdim0=7), "qfac is 7"),
+    "qfac 0 that does not matter": (placed(TURNED, None, pixdim0=0), ""),
+    "a negative zoom": (placed(None, TURNED, pixdim1=-2.67), "a negative pixdim"),
+    "negative zooms beside an sform": (placed(TURNED, TURNED, pixdim1=-2.67, pixdim3=-0.39), "a negative pixdim"),
+    "no zooms beside an sform": (placed(TURNED, None, pixdim1=0, pixdim2=0, pixdim3=np.nan), ""),
+    "trailing dimensions": (placed(TURNED, TURNED, (4, 5, 6, 1, 1)), ""),
+    "seven dimensions": (placed(TURNED, TURNED, (4, 5, 6, 1, 1, 1, 1)), ""),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_where_a_scan_lies_is_what_two_of_sform_qform_and_pixdim_say(name: str) -> None:
+    body, note = PLACES[name]
+    volume = nifti.read(body, LIMIT)
+    assert volume.voxels.shape == (4, 5, 6)
+    np.testing.assert_array_equal(volume.voxels, ramp(4, 5, 6))
+    np.testing.assert_allclose(volume.affine, TURNED, atol=1e-4)
+    np.testing.assert_allclose(volume.spacing, (2.67, 0.43, 0.39), rtol=1e-4)
+    assert volume.voxel_mm3 == pytest.approx(VOXEL, rel=1e-4)
+    assert len(volume.notes) == bool(note)
+    assert note in "".join(volume.notes)
+
+
+def test_a_sheared_scan_has_the_volume_of_its_determinant() -> None:
+    tilted = TURNED.copy()
+    tilted[1, 0] = 2.67 * np.tan(np.radians(20))
+    volume = nifti.read(placed(tilted, None, pixdim1=float(np.linalg.norm(tilted[:, 0]))), LIMIT)
+    assert volume.voxel_mm3 == pytest.approx(VOXEL, rel=1e-4)
+    assert math.prod(volume.spacing) == pytest.approx(VOXEL / np.cos(np.radians(20)), rel=1e-4)
+    answer = SkinResult.of(np.ones((4, 5, 6), np.uint8), volume).to_json()
+    assert answer["volume_mm3"] == pytest.approx(120 * VOXEL, rel=1e-4)
+    assert answer["volume_mm3"] == pytest.approx(answer["voxels"] * answer["voxel_mm3"])
+    assert answer["slice_area_mm2"] == pytest.approx([30 * 0.43 * 0.39] * 4, rel=1e-3)
+
+
+@pytest.mark.parametrize("how", ["qform without a thickness", "sform without its third axis", "no place, no thickness"])
+def test_a_flat_scan_without_a_thickness_is_taken_as_1_mm_thick(how: str) -> None:
+    flat = np.diag([0.33, 0.37, 2.0, 1])
+    body = {
+        "qform without a thickness": placed(None, flat, (4, 5), pixdim3=0),
+        "sform without its third axis": placed(
+            flat * [1, 1, 0, 1], None, (4, 5), pixdim1=0.33, pixdim2=0.37, pixdim3=0
+        ),
+        "no place, no thickness": placed(None, None, (4, 5), pixdim1=0.33, pixdim2=0.37, pixdim3=0),
+    }[how]
+    volume = nifti.read(body, LIMIT)
+    assert volume.spacing == pytest.approx((0.33, 0.37, 1), rel=1e-4)
+    answer = SkinResult.of(np.ones((4, 5, 1), np.uint8), volume).to_json()
+    assert answer["shape"] == [4, 5]
+    assert answer["volume_mm3"] == pytest.approx(answer["voxels"] * math.prod(answer["spacing_mm"]))
+    assert any("1 mm" in note for note in volume.notes)
+
+
+def test_notes_on_where_a_scan_lies_are_in_the_answer_and_its_mask_keeps_the_header() -> None:
+    body = PLACES["pixdim forgotten"][0]
+    volume = nifti.read(body, LIMIT)
+    mask = np.ones(volume.voxels.shape, np.uint8)
+    assert SkinResult.of(mask, volume).to_json()["notes"] == list(volume.notes)
+    back = nib.Nifti1Image.from_bytes(gzip.decompress(nifti.write_mask(mask, volume)))
+    np.testing.assert_allclose(back.header["pixdim"][1:4], (1, 1, 1))
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_reading_takes_the_memory_of_its_voxels_once(pack: bool) -> None:
+    body = file(np.zeros((160, 160, 160)))  # float64: 33 MB stored, 16 MB as float32
+    body = gzip.compress(body, 1) if pack else body
+    tracemalloc.start()
+    try:
+        nifti.read(body, 10**7)
+        assert tracemalloc.get_traced_memory()[1] < 16.4e6 + 30e6
+    finally:
+        tracemalloc.stop()
 
 
 def giant_header() -> bytes:
