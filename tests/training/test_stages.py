@@ -212,3 +212,16 @@ def test_dvc_runs_the_stages_by_hand_in_a_fresh_clone(tmp_path: Path) -> None:
         ["dvc", "status", f"evaluate@{MODEL}"], cwd=root, env=env, capture_output=True, text=True, check=True
     )
     assert "changed" not in again.stdout.replace("always changed", "")
+
+
+def test_evaluate_imports_no_training_framework(finished: Stage, tmp_path: Path) -> None:
+    """The frameworks cost seconds, and a bundle is made without them."""
+    shutil.copytree(finished.settings.root, tmp_path / "copy", symlinks=True)
+    probe = (
+        "import sys; from training.package import package; from training.stage import open_stage; "
+        f"package(open_stage({MODEL!r}), track=False); "
+        "print([name for name in ('torch', 'tensorflow', 'timm', 'mlflow') if name in sys.modules])"
+    )
+    env = {**os.environ, "VISIONLOOP_ROOT": str(tmp_path / "copy"), "VISIONLOOP_VAR": str(tmp_path / "copy" / "var")}
+    done = subprocess.run([sys.executable, "-c", probe], env=env, capture_output=True, text=True, check=False)
+    assert done.stdout.strip().splitlines()[-1:] == ["[]"], done.stdout + done.stderr

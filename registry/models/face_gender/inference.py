@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,7 +17,7 @@ import numpy as np
 from registry.errors import BadInput
 from registry.media import ByteArray, FloatArray, Picture, Prepared
 from registry.models.face_gender import SPEC
-from registry.models.face_gender.detector import Face, cut_out, detector
+from registry.models.face_gender.detector import Face, cut_out, detector, installed
 from registry.parts import Parameters
 from registry.vision import picture, statistics
 from registry.vision.classification import LOGITS, softmax
@@ -100,6 +101,11 @@ class Found:
     picture: Picture
     faces: tuple[Face, ...]
     crops: tuple[ByteArray, ...]
+
+
+def assets() -> Mapping[str, Path]:
+    """The face detector's files, which a bundle brings along."""
+    return installed()
 
 
 def preprocess(sample: Picture, constants: Parameters) -> Prepared:

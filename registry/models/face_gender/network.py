@@ -9,7 +9,6 @@ scaling into the first layer, exactly. Keras is imported where it is used: the c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -44,11 +43,6 @@ def preprocessing(params: Parameters) -> dict[str, Any]:
 def thresholds(params: Parameters) -> dict[str, Any]:
     """None: the likelier class is named."""
     return {}
-
-
-def assets() -> Mapping[str, Path]:
-    """The face detector's files, which a bundle brings along."""
-    return detector.installed()
 
 
 def peers(params: Parameters) -> list[Any]:

