@@ -119,7 +119,7 @@ def score_pending(model: str, version: int, predictor: Predictor) -> int:
         try:
             labelled = _labelled(row.prediction, row.truth_file, row.truth_text)
             score = predictor.spec.score
-            row.score = score.score([predictor(labelled.input).result], [score.truth(labelled.truth)])
+            row.score = score.score([predictor(labelled.body).result], [score.truth(labelled.truth)])
             done += 1
         except (VisionloopError, ValueError, OSError) as error:
             row.problem = str(error).splitlines()[0]
@@ -173,4 +173,6 @@ def _truth_file(row: Prediction) -> Path:
 
 def _labelled(row: Prediction, file: str, text: str) -> Labelled:
     """Raises FileNotFoundError when the input or the label is no longer kept."""
-    return Labelled(row.id, input_file(row).read_bytes(), (settings().var / file).read_bytes() if file else text)
+    if not (path := input_file(row)).is_file():
+        raise FileNotFoundError(path)
+    return Labelled(row.id, path, (settings().var / file).read_bytes() if file else text)

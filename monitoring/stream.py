@@ -63,7 +63,7 @@ def play(
     caller = httpx.Client(timeout=settings().request_timeout_s, headers=settings().key_headers, trust_env=not direct)
     with caller as client, _bar(count, told, bar) as advance:
         for number, item in enumerate(spec.data.synthesise_stream(count, seed)):
-            body = spec.shift.shift(item.input, how, severity, seed + number) if how else item.input
+            body = spec.shift.shift(item.body, how, severity, seed + number) if how else item.body
             answer = _post(client, url, spec, body)
             if answer.is_success and answer.headers.get(ID_HEADER):
                 ids.append(answer.headers[ID_HEADER])

@@ -65,11 +65,30 @@ class Imported:
 
 @dataclass(frozen=True)
 class Labelled:
-    """An input and its label, to be added to a data set: the raw bytes as they were uploaded."""
+    """An input and its label, to be added to a data set: the raw bytes as they were uploaded, or the file that holds
+    them, which is read when it is needed."""
 
     id: str
-    input: bytes
+    input: bytes | Path
     truth: bytes | str
+
+    @property
+    def body(self) -> bytes:
+        """The input's bytes. Raises OSError if its file is gone."""
+        return self.input if isinstance(self.input, bytes) else self.input.read_bytes()
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of labelled inputs.
+
+    Attributes:
+        new: how many became cases.
+        refused: what is wrong with each that cannot be one, as `id: problem`.
+    """
+
+    new: int
+    refused: tuple[str, ...] = ()
 
 
 class DataPart(Protocol):
@@ -92,9 +111,9 @@ class DataPart(Protocol):
     def checks(self) -> Sequence[Check]:
         """What must hold of `inspect`'s table before anything is trained on it."""
 
-    def add(self, root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> int:
-        """Adds labelled inputs as new cases with that origin; returns how many were new. Idempotent by id.
-        Each goes to the part that `shares` gives its id."""
+    def add(self, root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> Added:
+        """Adds labelled inputs as new cases with that origin, each to the part that `shares` gives its id. Idempotent
+        by id. One that cannot be used keeps nothing else back. Raises DataError if there is no data set at `root`."""
 
     def move(self, root: Path, cases: Collection[str], split: str) -> None:
         """Puts these cases into another part of the data set at `root`, files and table."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flows import versioning
 from flows.versioning import DataVersion
 from registry import catalog, database, journal
-from registry.errors import BadInput, DataError, NotFound, Refused
+from registry.errors import NotFound, Refused
 from registry.files import new_folder, write_file
 from registry.parts import DataPart, Labelled
 from registry.settings import settings
@@ -97,18 +97,8 @@ def _pictures(model: str, cases: Sequence[Any]) -> list[dict[str, str]]:
 def _add(part: DataPart, root: Path, items: Sequence[Labelled], origin: str) -> tuple[int, list[str]]:
     """How many of `items` became cases, and what is wrong with those that cannot: one of them must not keep the rest
     from being learnt. Raises DataError if there is no data set at `root`."""
-    part.cases(root)
-
-    def add(some: Sequence[Labelled]) -> tuple[int, list[str]]:
-        try:
-            return (part.add(root, some, origin, LABELLED) if some else 0), []
-        except (BadInput, DataError) as error:
-            if len(some) == 1:
-                return 0, [f"{some[0].id}: {error.found}"]
-        left, right = add(some[: len(some) // 2]), add(some[len(some) // 2 :])
-        return left[0] + right[0], left[1] + right[1]
-
-    return add(items)
+    found = part.add(root, items, origin, LABELLED)
+    return found.new, list(found.refused)
 
 
 def take_labels(model: str, verdict_id: str) -> tuple[int, str]:

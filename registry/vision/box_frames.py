@@ -9,7 +9,7 @@ from pathlib import Path
 
 from registry.errors import BadInput
 from registry.vision import headers, yolo_labels
-from registry.vision.inspection import Look
+from registry.vision.looks import Look
 from registry.vision.sources import Found, Reading
 from registry.vision.yolo_labels import TrueBox
 

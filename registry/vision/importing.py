@@ -20,6 +20,7 @@ from registry.files import write_file
 from registry.parts import Imported, Parameters
 from registry.splits import Shares
 from registry.vision import box_formats, box_frames, class_formats, inspection, media_types, yolo_labels
+from registry.vision.looks import Look, Looks
 from registry.vision.source_folder import Folder, composed
 from registry.vision.sources import Found, Names, Reading
 from registry.vision.splitting import Item, splits
@@ -96,9 +97,9 @@ def _read(target: PictureSet, folder: Folder, names: Names, source: Path) -> Rea
     return reading
 
 
-def _look(reading: Reading, folder: Folder) -> list[inspection.Look]:
-    with ThreadPoolExecutor(inspection.THREADS) as pool:
-        looks = list(pool.map(inspection.look, (one.path for one in reading.found)))
+def _look(reading: Reading, folder: Folder) -> list[Look]:
+    with Looks() as at:
+        looks = at.at_files([one.path for one in reading.found], inspection.THREADS)
     reading.problems += [
         f"{folder.shown(one.path)}: {look.problem.split(': ', 1)[-1]}"
         for one, look in zip(reading.found, looks, strict=True)
@@ -107,7 +108,7 @@ def _look(reading: Reading, folder: Folder) -> list[inspection.Look]:
     return looks
 
 
-def _items(reading: Reading, looks: Sequence[inspection.Look], folder: Folder) -> list[Item]:
+def _items(reading: Reading, looks: Sequence[Look], folder: Folder) -> list[Item]:
     """With boxes in pixels of the upright picture, and names of their own."""
     cases = _ids([folder.shown(one.path) for one in reading.found])
     labelled = (one.path if isinstance(one.label, tuple) else None for one in reading.found)

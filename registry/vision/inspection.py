@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
-
 from registry import groups
-from registry.errors import BadInput
-from registry.media import Picture
 from registry.parts import Check
 from registry.splits import SPLITS
-from registry.vision import duplicates, picture, yolo_labels
+from registry.vision import duplicates, yolo_labels
+from registry.vision.looks import Look, Looks
 from registry.vision.table import TABLE, Row
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_PIXELS = 100_000_000
 THREADS = min(8, os.cpu_count() or 1)
 SMALLEST_SIDE = 16
 """Pixels. A service takes smaller ones; nothing is learnt from them."""
@@ -41,42 +35,6 @@ KEPT = "look-alikes-kept.txt"
 """Stands in a data set whose owner wants nearly equal pictures on both sides of the split."""
 
 KEPT_TEXT = "Imported with --look-alikes keep: two splits hold nearly the same pictures, and the metric flatters.\n"
-
-
-@dataclass(frozen=True, eq=False)
-class Look:
-    """What one reading of a picture gives. `problem` is empty if it can be read."""
-
-    problem: str
-    width: int = 0
-    height: int = 0
-    contrast: float = float("nan")
-    content: str = ""
-    mark: duplicates.Fingerprint | None = None
-
-
-def look(path: Path) -> Look:
-    """Reads a picture file; never raises for a bad one."""
-    try:
-        seen = picture.decode(path.read_bytes(), MAX_PIXELS)
-    except OSError:
-        return Look(f"{path.name} is missing or unreadable")
-    except BadInput as error:
-        return Look(f"{path.name}: {error.found}")
-    return look_at(seen)
-
-
-def look_at(seen: Picture) -> Look:
-    """The same for a decoded one."""
-    grey = cv2.cvtColor(seen.pixels, cv2.COLOR_BGR2GRAY)
-    return Look(
-        "", seen.width, seen.height, float(grey.std()), content_of(seen), duplicates.fingerprint(seen.pixels)
-    )  # fmt: skip
-
-
-def content_of(seen: Picture) -> str:
-    """The same for the same pixels, however they are stored."""
-    return hashlib.sha256(f"{seen.width}x{seen.height}".encode() + seen.pixels.tobytes()).hexdigest()[:16]
 
 
 def label_path(root: Path, file: str) -> Path:
@@ -148,9 +106,9 @@ def _common(root: Path, rows: Sequence[Row], strays: Sequence[str]) -> pd.DataFr
     import pandas as pd
 
     every = [*rows, *(Row(file, _split_of(file), "", file) for file in strays)]
-    with ThreadPoolExecutor(THREADS) as pool:
+    with Looks() as at, ThreadPoolExecutor(THREADS) as pool:
         # A label without its picture is a stray file, and no more than that.
-        looks = list(pool.map(lambda row: Look("") if _is_label(row.file) else look(root / row.file), every))
+        looks = list(pool.map(lambda row: Look("") if _is_label(row.file) else at.at_file(root / row.file), every))
     splits = [row.split for row in every]
     body: dict[str, Any] = {
         "case": [row.case for row in every],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from registry.errors import BadInput
+from registry.errors import BadInput, DataError
 from registry.media import Case
-from registry.parts import Check, Imported, Labelled, Parameters
+from registry.parts import Added, Check, Imported, Labelled, Parameters
 from registry.runtime import default_threads
 from registry.splits import SPLITS, Shares
-from registry.vision import duplicates, headers, inspection, picture, table
-from registry.vision.inspection import content_of
+from registry.vision import duplicates, headers, inspection, table
+from registry.vision.looks import Looks
 from registry.vision.table import Row, safe
 from registry.vision.yolo_labels import TrueBox
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STREAM = 0x5EED  # keeps streams apart from the starter data, whatever their seeds
-MAX_PIXELS = inspection.MAX_PIXELS
 MANY = 300
 """Pictures from which on starting processes pays."""
 _ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "GIF": ".gif"}
@@ -127,43 +126,46 @@ class PictureSet(ABC):
             for row in table.read(root, self.model)
         ]
 
-    def add(self, root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> int:
+    def add(self, root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> Added:
         """As `DataPart.add`. A case's split follows from the hash of its id, unless a picture that shows the same
         (`registry.vision.duplicates`) is there already: then it joins that picture's split, or it would leak; one
         that resembles pictures of two splits is not added. The very same pixels, under whatever name, are not added
-        again.
-
-        Raises:
-            BadInput: an item is not a picture that can be used.
-            DataError: a label is not one; nothing is added then.
+        again. One picture at a time is in memory.
         """
         rows = table.read(root, self.model)
         known = {row.case for row in rows}
         classes = self.classes(root)
         fresh = {safe(item.id): item for item in reversed(items) if safe(item.id) not in known}
         if not fresh:
-            return 0
-        ready = [
-            (case, item.input, self._checked(item, classes), picture.decode(item.input, MAX_PIXELS))
-            for case, item in sorted(fresh.items())
-        ]
-        contents, prints, splits = self._present(root, rows)
-        new = []
-        for case, body, label, seen in ready:
-            if (content := content_of(seen)) in contents:
-                continue
-            mine = duplicates.fingerprint(seen.pixels)
-            near = {splits[n] for _, n in duplicates.alike([mine], prints)}
-            if len(near) > 1:
-                continue  # it would leak, wherever it went
-            split = near.pop() if near else shares.split(case)
-            contents.add(content)
-            prints.append(mine)
-            splits.append(split)
-            new.append(Row(case, split, origin, self.store(root, case, split, body, label)))
+            return Added(0)
+        refused, new = [], []
+        with Looks() as looks:
+            seen = looks.at_files([root / row.file for row in rows], inspection.THREADS)
+            there = [(look, row.split) for look, row in zip(seen, rows, strict=True) if look.mark is not None]
+            contents = {look.content for look, _ in there}
+            marks, splits = [look.mark for look, _ in there if look.mark is not None], [split for _, split in there]
+            for case, item in sorted(fresh.items()):
+                try:
+                    label, body = self._checked(item, classes), item.body
+                    mine = looks.at(body)
+                except (BadInput, DataError) as error:
+                    refused.append(f"{item.id}: {error.found}")
+                    continue
+                except OSError:
+                    continue  # its retention time is over
+                if mine.content in contents or mine.mark is None:
+                    continue
+                near = {splits[n] for _, n in duplicates.alike([mine.mark], marks)}
+                if len(near) > 1:
+                    continue  # it would leak, wherever it went
+                split = near.pop() if near else shares.split(case)
+                contents.add(mine.content)
+                marks.append(mine.mark)
+                splits.append(split)
+                new.append(Row(case, split, origin, self.store(root, case, split, body, label)))
         if new:
             self.finish(root, [*rows, *new], classes)
-        return len(new)
+        return Added(len(new), tuple(refused))
 
     def move(self, root: Path, cases: Collection[str], split: str) -> None:
         """As `DataPart.move`."""
@@ -180,20 +182,6 @@ class PictureSet(ABC):
                 row = replace(row, split=split, file=file)
             moved.append(row)
         self.finish(root, moved, classes)
-
-    def _present(self, root: Path, rows: Sequence[Row]) -> tuple[set[str], list[duplicates.Fingerprint], list[str]]:
-        """What can be read of the pictures that are there: contents, fingerprints and their splits."""
-
-        def look(row: Row) -> tuple[str, duplicates.Fingerprint, str] | None:
-            try:
-                seen = picture.decode((root / row.file).read_bytes(), MAX_PIXELS)
-            except (OSError, BadInput):
-                return None
-            return content_of(seen), duplicates.fingerprint(seen.pixels), row.split
-
-        with ThreadPoolExecutor(inspection.THREADS) as pool:
-            found = [one for one in pool.map(look, rows) if one is not None]
-        return {one[0] for one in found}, [one[1] for one in found], [one[2] for one in found]
 
     @abstractmethod
     def classes(self, root: Path) -> tuple[str, ...]:

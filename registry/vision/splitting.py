@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from registry import groups
 from registry.splits import SPLITS, Shares, complete, hash_fraction
-from registry.vision import duplicates, inspection
+from registry.vision import duplicates
+from registry.vision.looks import Look
 from registry.vision.sources import Found
 from registry.vision.table import GROUP
 
@@ -19,7 +20,7 @@ class Item:
     """One picture on its way: where from, what it shows, its case and split. `split` "" : for prediction only."""
 
     found: Found
-    look: inspection.Look
+    look: Look
     case: str
     split: str = ""
 

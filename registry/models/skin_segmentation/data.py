@@ -6,7 +6,6 @@ import csv
 import gzip
 import hashlib
 import io
-import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -18,8 +17,9 @@ from registry.errors import BadInput, DataError
 from registry.files import write_file
 from registry.media import Case, Volume
 from registry.models.skin_segmentation import importing, nifti, phantom
-from registry.parts import Check, Imported, Labelled, Parameters
+from registry.parts import Added, Check, Imported, Labelled, Parameters
 from registry.splits import SPLITS, Shares
+from registry.vision.table import safe
 
 TABLE = "cases.csv"
 COLUMNS = ("case", "split", "origin", "dimensions")
@@ -123,31 +123,47 @@ def cases(root: Path) -> list[Case]:
     ]
 
 
-def add(root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> int:
+def add(root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> Added:
     """As `DataPart.add`; a case's split follows from the hash of its id. An image that is there already, under
     whatever name, is not added again: it could end up on both sides of the split."""
     rows = _read_table(root)
     known = {row["case"] for row in rows}
-    images = (_try_read(case.input)[0] for case in cases(root)) if items else ()
+    fresh = {safe(item.id): item for item in reversed(items) if safe(item.id) not in known}
+    if not fresh:
+        return Added(0)
+    images = (_try_read(case.input)[0] for case in cases(root))
     contents = {_content(image) for image in images if image is not None}
-    new = 0
-    for item in items:
-        case = re.sub(r"[^A-Za-z0-9._-]+", "-", item.id).strip(".-") or "case"
-        if case in known:
+    new, refused = [], []
+    for case, item in sorted(fresh.items()):
+        try:
+            body, truth = item.body, item.truth if isinstance(item.truth, bytes) else Path(item.truth).read_bytes()
+            volume = nifti.read(body, MAX_VOXELS)
+            _fits(nifti.read(truth, MAX_VOXELS), volume)
+        except BadInput as error:
+            refused.append(f"{item.id}: {error.found}")
             continue
-        volume = nifti.read(item.input, MAX_VOXELS)
-        if _content(volume) in contents:
+        except OSError:
+            continue  # its retention time is over
+        if (content := _content(volume)) in contents:
             continue
-        contents.add(_content(volume))
-        truth = item.truth if isinstance(item.truth, bytes) else Path(item.truth).read_bytes()
+        contents.add(content)
         split = shares.split(case)
-        _write_case(root / split / case, item.input, truth)
-        rows.append(_row(case, split, origin, volume.ndim))
-        known.add(case)
-        new += 1
+        _write_case(root / split / case, body, truth)
+        new.append(_row(case, split, origin, volume.ndim))
     if new:
-        _write_table(root, rows)
-    return new
+        _write_table(root, [*rows, *new])
+    return Added(len(new), tuple(refused))
+
+
+def _fits(mask: Volume, image: Volume) -> None:
+    """Raises BadInput if a mask is of another shape: it would stop every later training at the data check."""
+    if mask.voxels.shape != image.voxels.shape:
+        shape, wanted = (" x ".join(map(str, one.voxels.shape)) for one in (mask, image))
+        raise BadInput(
+            f"the mask has {shape} voxels, and its image {wanted}",
+            expected="a mask on the image's own grid",
+            mend="draw the label on the image it belongs to",
+        )
 
 
 def move(root: Path, cases: Collection[str], split: str) -> None:

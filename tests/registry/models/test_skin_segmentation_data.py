@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from registry.errors import BadInput, DataError
+from registry.errors import DataError
 from registry.media import Case
 from registry.models.skin_segmentation import data, inference, nifti, score
 from registry.parts import Labelled
@@ -81,22 +81,32 @@ def test_streams_are_reproducible_and_apart_from_the_data(starter: Path) -> None
 def test_adding_is_idempotent_by_id_and_by_content(starter: Path, tmp_path: Path) -> None:
     root = shutil.copytree(starter, tmp_path / "set")
     items = data.synthesise_stream(6, 3)
-    assert data.add(root, items, "drift", HALF) == 6
+    assert data.add(root, items, "drift", HALF).new == 6
     before = contents(root)
-    assert data.add(root, items, "drift", HALF) == 0
-    assert data.add(root, [Labelled("renamed", items[0].input, items[0].truth)], "drift", HALF) == 0
+    assert data.add(root, items, "drift", HALF).new == 0
+    assert data.add(root, [Labelled("renamed", items[0].input, items[0].truth)], "drift", HALF).new == 0
     assert contents(root) == before
     added = [case for case in data.cases(root) if case.origin == "drift"]
     assert len(added) == 6
     assert {case.split for case in added} == set(SPLITS)
 
 
-def test_add_refuses_what_cannot_be_read_and_writes_nothing(starter: Path, tmp_path: Path) -> None:
+def test_add_refuses_what_cannot_be_learnt_from_and_that_keeps_nothing_else_back(starter: Path, tmp_path: Path) -> None:
     root = shutil.copytree(starter, tmp_path / "set")
     before = contents(root)
-    with pytest.raises(BadInput):
-        data.add(root, [Labelled("bad", b"nonsense", b"")], "drift", HALF)
+    one, other = data.synthesise_stream(2, 3)
+    small = nifti.write_new(np.zeros((4, 4, 1), np.uint8), np.eye(4), 2)
+    bad = [
+        Labelled("nonsense", b"nonsense", b""),
+        Labelled("no-mask", one.input, b""),
+        Labelled("small", one.input, small),
+    ]
+    added = data.add(root, bad, "drift", HALF)
+    assert (added.new, [said.partition(":")[0] for said in added.refused]) == (0, ["no-mask", "nonsense", "small"])
+    assert "the mask has 4 x 4 x 1 voxels" in added.refused[2]
     assert contents(root) == before
+    assert data.add(root, [*bad, other], "drift", HALF).new == 1
+    assert "shape_agrees" not in failing(root)
 
 
 @pytest.mark.parametrize("text", [None, "a,b\n1,2\n", "case,split,origin,dimensions\nx,holdout,me,2-D\n"])
