@@ -78,6 +78,10 @@ async def load(model: str, minutes: float, share: float, canary: bool = False) -
     return _report(seen, done, memory)
 
 
+ANYWAY = ("--anyway", "an endurance run")
+"""The gate may not have granted the other version; nobody's calls are answered."""
+
+
 def _events(model: str, seconds: float) -> list[tuple[float, str, Callable[[], str]]]:
     other = _other(model)
     found: list[tuple[float, str, Callable[[], str]]] = []
@@ -88,7 +92,7 @@ def _events(model: str, seconds: float) -> list[tuple[float, str, Callable[[], s
             (
                 0.3 * seconds,
                 f"switch to version {other}",
-                lambda: _visionloop("release", model, "blue-green", str(other)),
+                lambda: _visionloop("release", model, "blue-green", str(other), *ANYWAY),
             ),
             (0.5 * seconds, "rollback", lambda: _visionloop("release", model, "rollback")),
         ]
@@ -101,7 +105,7 @@ def _steps(model: str, seconds: float) -> list[tuple[float, str, Callable[[], st
     if other is None:
         raise NotFound(f"{model} has no second version", mend=f"`visionloop train {model}` makes one")
     limits = ("--limit", f"min_seconds={seconds / 6:.0f}", "--limit", "min_calls=100")
-    begin = ("release", model, "canary", str(other), "--share", "10", "--steps", "10,50,100", *limits)
+    begin = ("release", model, "canary", str(other), "--share", "10", "--steps", "10,50,100", *limits, *ANYWAY)
 
     def outcome() -> str:
         plan = releases.plan(model)

@@ -17,7 +17,7 @@ from typing import Any
 
 from registry.errors import BadInput, MissingService, NotFound, Refused
 from registry.settings import settings
-from serving import orders, releases
+from serving import grants, orders, releases
 from serving.orders import Say
 from serving.packaging import Version, serve_command
 from serving.plans import Plan
@@ -49,7 +49,7 @@ def roll_out(
 
     Raises:
         MissingService: the new service did not come up, or no guard is there. The plan is as it was then.
-        Refused: somebody else changed the plan meanwhile, or is about to.
+        Refused: the gate did not grant it, or somebody else changed the plan meanwhile, or is about to.
     """
     revision, plan = releases.revision(version.model), None
     with suppress(BadInput):  # a plan that cannot be read is written anew
@@ -58,7 +58,8 @@ def roll_out(
         live = releases.live(version.model)
         if live is not None and live.tag == tag and answers(live):
             return plan
-    return orders.wait(orders.place(version, tag, revision=revision, who=who, why=why, anyway=anyway), say)
+    reason = grants.check(version.model, version.number, tag, anyway)
+    return orders.wait(orders.place(version, tag, revision=revision, who=who, why=why, anyway=reason), say)
 
 
 def begin(
@@ -94,6 +95,8 @@ def begin(
             expected="one second version at a time",
             mend=f"`visionloop release {plan.model} promote` or `rollback` ends it",
         )
+    # Copies are how a refused version is looked at: no caller sees what it answers.
+    reason = anyway if plan.kind == "shadow" else grants.check(plan.model, version.number, tag, anyway)
     columns = {
         "plan": plan.kind,
         "challenger": plan.challenger,
@@ -105,23 +108,28 @@ def begin(
     }
     return orders.wait(
         orders.place(
-            version, tag, plan.kind, revision=current.revision, columns=columns, who=who, why=why, anyway=anyway
+            version, tag, plan.kind, revision=current.revision, columns=columns, who=who, why=why, anyway=reason
         ),
         say,
     )
 
 
-def promote(model: str, *, who: str = "", why: str = "", revision: int | None = None, **page: Any) -> Plan:
+def promote(
+    model: str, *, who: str = "", why: str = "", anyway: str = "", revision: int | None = None, **page: Any
+) -> Plan:
     """Makes the second version the one that gets all traffic; the one until now is kept warm.
 
     Args:
+        anyway: why, where the gate did not grant it and no reason was given when its release began.
         revision: of the plan that is meant; None: as it is now.
         page: `page` and `decision` that say why, see `releases.change`.
 
     Raises:
-        Refused: there is no second version, it does not answer, or somebody else changed the plan meanwhile.
+        Refused: there is no second version, it does not answer, the gate did not grant it, or somebody else changed
+            the plan meanwhile.
     """
     plan = _with_second(model)
+    reason = grants.check_second(model, anyway)
     if not second_answers(plan):
         raise Refused(
             f"version {plan.challenger} of {model} does not answer",
@@ -131,9 +139,12 @@ def promote(model: str, *, who: str = "", why: str = "", revision: int | None = 
     columns = {**ENDED, "plan": "blue_green", "version": plan.challenger, "previous": plan.champion}
     meant = plan.revision if revision is None else revision
     todo = {"attach": plan.challenger} if page else None
-    return releases.change(
+    why = f"{why}; anyway: {reason}".removeprefix("; ") if reason else why
+    changed = releases.change(
         model, "promote", who, why, revision=meant, todo=todo, **page, **{**columns, "state": "promoted"}
     )
+    releases.note_anyway(model, changed.champion, reason)
+    return changed
 
 
 def roll_back(model: str, *, who: str = "", why: str = "", revision: int | None = None, **page: Any) -> Plan:

@@ -17,7 +17,7 @@ from registry import database, journal
 from registry.decision import Reason
 from registry.errors import Refused, VisionloopError
 from registry.settings import settings
-from serving import deploy, releases, traffic
+from serving import deploy, grants, releases, traffic
 from serving.comparison import Comparison
 from serving.controller import Controller, Starter
 from serving.plans import Plan
@@ -49,6 +49,7 @@ class Guard:
         self.controller, self._leave = Controller(starter, router), leave
         self._rails: dict[tuple[str, int], Rails] = {}
         self._comparison = Comparison()
+        self._refused: dict[str, tuple[int, str]] = {}
         self._forgot = time.monotonic()
         self._away = False
 
@@ -70,8 +71,10 @@ class Guard:
             try:
                 if plan.two:
                     self._look_at(plan)
-            except Refused as error:
-                logger.info("%s: %s", plan.model, error.found)  # somebody changed the plan meanwhile
+            except Refused as error:  # somebody changed the plan meanwhile, or the gate's word is missing
+                if self._refused.get(plan.model) != (plan.revision, error.found):
+                    logger.warning("%s: %s", plan.model, error.found)
+                self._refused[plan.model] = (plan.revision, error.found)
             except VisionloopError as error:
                 logger.warning("%s: %s", plan.model, "; ".join(str(error).splitlines()))
             except Exception as error:
@@ -138,6 +141,7 @@ class Guard:
             releases.change(plan.model, "step", WHO, why, revision=plan.revision, share=step)
             self._tell(plan, f"version {plan.challenger} gets {step} % of the requests: {why}")
             return
+        grants.check_second(plan.model, "")
         if not deploy.second_answers(plan):
             return  # it is being restarted; or it is not, and the rail of answers breaks
         summary = f"{plan.model} version {plan.challenger} took over from version {plan.champion}: {why}"

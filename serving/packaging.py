@@ -191,6 +191,15 @@ def bento_folder(tag: str) -> Path:
     return settings().var / "bentoml" / "bentos" / name / version
 
 
+def digest_of(tag: str) -> str:
+    """Of the bundle in a Bento; "" where there is no such Bento on this machine."""
+    try:
+        said = json.loads((bento_folder(tag) / "src" / RELEASE).read_text(encoding="utf-8"))
+        return str(said["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def process_name(tag: str) -> str:
     """The supervisor's name for the service of a Bento."""
     return tag.replace(":", "-")

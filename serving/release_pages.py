@@ -11,7 +11,7 @@ from registry import catalog
 from registry.bundle import open_bundle
 from registry.decision import Decision, Reason
 from registry.errors import VisionloopError
-from serving import releases, traffic
+from serving import grants, releases, traffic
 from serving.packaging import bento_folder
 from serving.plans import Plan
 from serving.service import BUNDLE
@@ -98,11 +98,21 @@ def page_of(
         why=f"{plan.kind}{at} since {plan.since:%Y-%m-%d %H:%M:%S} UTC",
         metric=catalog.get(plan.model).metric.title,
         data_hash=_data_hash(plan),
-        reasons=tuple(reasons),
+        reasons=(*reasons, *_gate(plan)),
         said=summary,
         word=verdict,
         roles=tuple(rows),
     )
+
+
+def _gate(plan: Plan) -> list[Reason]:
+    """Where the second version has its callers from; of copies nobody asks."""
+    service = releases.announced(plan.model).get((plan.model, plan.challenger or 0))
+    if plan.kind == "shadow" or service is None:
+        return []
+    without = grants.without(service)
+    found = f"released anyway: {without}" if without else "granted"
+    return [Reason("the gate's word", not without, found, "a version that the gate granted")]
 
 
 def _known(ms: float) -> float | None:

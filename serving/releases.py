@@ -3,49 +3,49 @@ router."""
 
 from __future__ import annotations
 
-import getpass
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from registry import database
 from registry.errors import BadInput, NotFound, Refused
+from serving.endpoints import Endpoint, announce, announced, note_anyway, note_problem, retire
+from serving.history import events, finished, person, unfinished
 from serving.plans import NEVER, Limits, Plan
 from serving.plans import in_words as plans_in_words
 
 if TYPE_CHECKING:
     from serving.models import Release as Row
-    from serving.models import ReleaseEvent
+
+__all__ = [
+    "ENDED",
+    "Endpoint",
+    "Route",
+    "announce",
+    "announced",
+    "change",
+    "columns",
+    "events",
+    "finished",
+    "in_words",
+    "live",
+    "live_endpoints",
+    "note_anyway",
+    "note_problem",
+    "person",
+    "plan",
+    "plans",
+    "retire",
+    "revision",
+    "routes",
+    "switch",
+    "unfinished",
+    "withdraw",
+]
 
 logger = logging.getLogger("visionloop.releases")
-
-FINISHED_DAYS = 7
-"""For so long what a change leaves in the registry is tried again."""
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """A service of one version.
-
-    Attributes:
-        url: without a slash at the end.
-        tag: of its Bento.
-        pid: of its process, as far as known.
-        anyway: why it was released though the gate had not granted it; "" where it had.
-        problem: why it could not be started again; "" where it could.
-        retired: it is stopped, or being stopped.
-    """
-
-    model: str
-    version: int
-    url: str
-    tag: str
-    pid: int | None = None
-    anyway: str = ""
-    problem: str = ""
-    retired: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,21 +71,6 @@ class Route:
     def of(self, version: int) -> Endpoint | None:
         """The service of one of the plan's versions."""
         return next((e for e in (self.champion, self.challenger) if e and e.version == version), None)
-
-
-def announce(model: str, version: int, url: str, tag: str, pid: int | None, *, anyway: str | None = None) -> Endpoint:
-    """Says that `version` answers at `url`. It gets no traffic before a plan names it.
-
-    Args:
-        anyway: why it is released though the gate did not grant it; None: as it was.
-    """
-    database.setup()
-    from serving.models import Endpoint as Row
-
-    fields = {"url": url.rstrip("/"), "tag": tag, "pid": pid, "announced": datetime.now(UTC), "retired": None}
-    fields |= {"problem": ""} if anyway is None else {"problem": "", "anyway": anyway}
-    row, _ = Row.objects.update_or_create(model=model, version=version, defaults=fields)
-    return _endpoint(row)
 
 
 def switch(model: str, version: int, who: str = "", why: str = "", *, revision: int | None = None) -> Plan:
@@ -214,14 +199,6 @@ def columns(plan: Plan) -> dict[str, Any]:
     }
 
 
-def person() -> str:
-    """Who sits at the command line."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # an account without a name, as in some containers
-        return "the command line"
-
-
 def plan(model: str) -> Plan | None:
     """The release plan of a model, if it has one. Raises BadInput where this code cannot read it."""
     database.setup()
@@ -269,31 +246,6 @@ def _warn_once(row: Row, error: Exception) -> None:
         )  # fmt: skip
 
 
-def events(model: str, last: int = 20) -> list[ReleaseEvent]:
-    """The latest changes of a model's plan, the newest first."""
-    database.setup()
-    from serving.models import ReleaseEvent
-
-    return list(ReleaseEvent.objects.filter(model=model).order_by("-time", "-id")[:last])
-
-
-def unfinished() -> list[ReleaseEvent]:
-    """Changes of the last days that must still leave something in the registry, the oldest first."""
-    database.setup()
-    from serving.models import ReleaseEvent
-
-    since = datetime.now(UTC) - timedelta(days=FINISHED_DAYS)
-    return list(ReleaseEvent.objects.filter(todo__isnull=False, time__gte=since).order_by("id"))
-
-
-def finished(event_id: int) -> None:
-    """Says that a change has left all that it should."""
-    database.setup()
-    from serving.models import ReleaseEvent
-
-    ReleaseEvent.objects.filter(id=event_id).update(todo=None)
-
-
 def routes() -> dict[str, Route]:
     """Where the requests of each model go; models whose champion has no service are not in it."""
     found: dict[str, Route] = {}
@@ -308,15 +260,6 @@ def routes() -> dict[str, Route]:
                 services.get((one.model, one.previous)) if one.previous else None,
             )
     return found
-
-
-def announced(model: str | None = None, *, retired: bool = False) -> Mapping[tuple[str, int], Endpoint]:
-    """Every service that is not retired (with `retired`, also where one was the last time), by model and version."""
-    database.setup()
-    from serving.models import Endpoint as Row
-
-    rows = Row.objects.filter(**({"model": model} if model else {}), **({} if retired else {"retired": None}))
-    return {(row.model, row.version): _endpoint(row) for row in rows}
 
 
 def in_words(plan: Plan) -> str:
@@ -334,33 +277,12 @@ def live_endpoints() -> dict[str, Endpoint]:
     return {model: route.champion for model, route in routes().items()}
 
 
-def retire(model: str, version: int) -> None:
-    """Says that the service of `version` is gone. The live one can be retired too: the model then answers 503."""
-    database.setup()
-    from serving.models import Endpoint as Row
-
-    Row.objects.filter(model=model, version=version).update(retired=datetime.now(UTC), pid=None)
-
-
-def note_problem(model: str, version: int, problem: str) -> None:
-    """Keeps why the service of `version` could not be started, until it is announced again."""
-    database.setup()
-    from serving.models import Endpoint as Row
-
-    Row.objects.filter(model=model, version=version).update(problem=problem)
-
-
 def withdraw(model: str) -> None:
     """Takes the traffic away from every version of `model`."""
     database.setup()
     from serving.models import Release
 
     Release.objects.filter(model=model).delete()
-
-
-def _endpoint(row: object) -> Endpoint:
-    names = ("model", "version", "url", "tag", "pid", "anyway", "problem")
-    return Endpoint(**{name: getattr(row, name) for name in names}, retired=row.retired is not None)  # type: ignore[attr-defined]
 
 
 def _plan(row: Row) -> Plan:

@@ -2,58 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from flows.cli.options import model_argument, prepare
+from flows.cli.release_options import Asked, limit_of, refuse_misspelt, shares_of
 from flows.cli.teller import telling
-from registry.errors import BadInput, MissingService, NotFound
+from registry.errors import MissingService, NotFound
 
 if TYPE_CHECKING:
     from registry.versions import Version
     from serving.plans import Kind, Plan
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What stood on the command line; None or () where nothing did."""
-
-    model: str
-    versions: tuple[str, ...]
-    share: int | None
-    sticky: str | None
-    steps: str | None
-    limits: tuple[str, ...]
-    why: str
-    anyway: str | None = None
-    json: bool = False
-
-    def refuse(self, count: int, *options: str) -> None:
-        """Raises BadInput unless there are `count` versions and no option but those named."""
-        given: dict[str, object] = {
-            "share": self.share,
-            "sticky": self.sticky,
-            "steps": self.steps,
-            "limit": self.limits or None,
-        }
-        given |= {"anyway": self.anyway, "json": self.json or None}
-        if extra := [f"--{name}" for name, value in given.items() if value is not None and name not in options]:
-            raise BadInput(
-                f"{', '.join(extra)} means nothing here",
-                expected=", ".join(f"--{name}" for name in options) or "no such option",
-                mend="leave it out; `visionloop release --help` says what goes with what",
-            )
-        if len(self.versions) != count:
-            raise BadInput(
-                f"the versions are {', '.join(self.versions) or 'not named'}",
-                expected=("none", "one", "two")[count],
-                mend="a version is a number or an alias, e.g. 3 or challenger",
-            )
 
 
 @click.command()
@@ -102,20 +64,9 @@ def release(
     name = what.replace("_", "-")
     name = {"all": "blue-green", "a-b": "ab"}.get(name, name)
     if name not in ACTIONS:
-        _refuse_misspelt(what)
+        refuse_misspelt(what, ACTIONS)
         name, versions = "blue-green", (what, *versions)
     ACTIONS[name](Asked(model, versions, share, sticky, steps, limits, why, anyway, as_json))
-
-
-def _refuse_misspelt(what: str) -> None:
-    """Raises BadInput for what is no version, but nearly an action."""
-    close = difflib.get_close_matches(what.lower(), ACTIONS, n=1, cutoff=0.6)
-    if close and not what.isdigit() and what not in ALIASES:
-        raise BadInput(
-            f"there is no action {what!r}",
-            expected=f"{', '.join(ACTIONS)}, or a version",
-            mend=f"did you mean {close[0]!r}?",
-        )
 
 
 @click.command()
@@ -131,7 +82,7 @@ def _blue_green(asked: Asked) -> None:
     prepare(local=False)
     from flows import steps
 
-    found = _version(asked.model, asked.versions[0])
+    found = _granted(asked, asked.versions[0])
     with telling():
         steps.release(found, steps.package(found), why=asked.why, anyway=asked.anyway or "")
 
@@ -141,7 +92,7 @@ def _canary(asked: Asked) -> None:
 
     asked.refuse(1, "share", "sticky", "steps", "limit", "anyway")
     share = STEPS[0] if asked.share is None else asked.share
-    steps = tuple(step for step in STEPS if step > share) if asked.steps is None else _steps(asked.steps)
+    steps = tuple(step for step in STEPS if step > share) if asked.steps is None else shares_of(asked.steps)
     _begin(asked, "canary", asked.versions[0], share=share, sticky=asked.sticky or "request", steps=steps)
 
 
@@ -161,7 +112,7 @@ def _begin(asked: Asked, kind: Kind, second: str, **more: Any) -> None:
     from serving import releases
     from serving.plans import Limits, Plan
 
-    limits = Limits.of(dict(_limit(one) for one in asked.limits))
+    limits = Limits.of(dict(limit_of(one) for one in asked.limits))
     Plan(asked.model, kind, champion=0, limits=limits, **more)  # refuses a bad share before anything is started
     prepare(local=False)
     from flows import steps
@@ -171,14 +122,14 @@ def _begin(asked: Asked, kind: Kind, second: str, **more: Any) -> None:
     database.migrate()
     live = releases.plan(asked.model)
     if kind == "ab":
-        first = _version(asked.model, asked.versions[0])
+        first = _granted(asked, asked.versions[0])
     elif live is None:
         raise NotFound(
             f"no version of {asked.model} is live",
             expected="a version to compare with",
             mend=f"`visionloop release {asked.model} VERSION` releases one",
         )
-    challenger = _version(asked.model, second)
+    challenger = (_version if kind == "shadow" else _granted)(asked, second)
     champion = first.number if kind == "ab" else live.champion if live else 0
     plan = Plan(asked.model, kind, champion, challenger.number, limits=limits, **more)
     with telling() as console:
@@ -197,7 +148,7 @@ def _promote(asked: Asked) -> None:
     from serving import deploy
 
     began = time.perf_counter()
-    changed = deploy.promote(asked.model, why=asked.why)
+    changed = deploy.promote(asked.model, why=asked.why, anyway=asked.anyway or "")
     _say(changed, began)
     deploy.follow(changed)
 
@@ -220,12 +171,12 @@ def _rollback(asked: Asked) -> None:
 
     with telling() as console:
         found = Versions().roll_back(asked.model)
-        steps.release(found, steps.package(found), why=asked.why)
+        steps.release(found, steps.package(found), why=asked.why, anyway="a rollback to the champion before")
     console.print(f"{found} is champion again")
 
 
 def _return_traffic(asked: Asked, before: Plan) -> None:
-    from serving import deploy
+    from serving import deploy, releases
 
     if not before.two and before.state == "rolled_back":
         click.echo(
@@ -238,9 +189,11 @@ def _return_traffic(asked: Asked, before: Plan) -> None:
     except NotFound:  # no longer warm
         from flows import steps
 
-        back = _version(asked.model, str(before.previous))
+        back = _version(asked, str(before.previous))
         with telling():
-            steps.release(back, steps.package(back), why=asked.why or "rollback")
+            kept = releases.announced(asked.model, retired=True).get((asked.model, back.number))
+            reason = (kept.anyway if kept else "") or "a rollback to the version before"
+            steps.release(back, steps.package(back), why=asked.why or "rollback", anyway=reason)
         _return_alias(asked.model, before.champion, None)
         return
     _say(changed, began)
@@ -275,9 +228,6 @@ def _status(asked: Asked) -> None:
     release_status.show(asked.model, as_json=asked.json)
 
 
-ALIASES = ("champion", "previous", "challenger")
-"""Of registry.versions, which would import MLflow."""
-
 ACTIONS: Mapping[str, Callable[[Asked], None]] = {
     "blue-green": _blue_green,
     "canary": _canary,
@@ -289,25 +239,16 @@ ACTIONS: Mapping[str, Callable[[Asked], None]] = {
 }
 
 
-def _version(model: str, which: str) -> Version:
+def _version(asked: Asked, which: str) -> Version:
     from registry.versions import Versions
 
-    return Versions().get(model, which)
+    return Versions().get(asked.model, which)
 
 
-def _steps(text: str) -> tuple[int, ...]:
-    if text == "none":
-        return ()
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise BadInput(
-            f"the steps are {text!r}", expected="shares in percent, e.g. 10,50,100", mend="correct --steps"
-        ) from error
+def _granted(asked: Asked, which: str) -> Version:
+    """Refuses before anything is packaged."""
+    from serving import grants
 
-
-def _limit(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise BadInput(f"the limit is {text!r}", expected="NAME=VALUE, e.g. latency_ratio=2", mend="correct --limit")
-    return name, value
+    found = _version(asked, which)
+    grants.check_digest(asked.model, found.number, found.digest, asked.anyway)
+    return found

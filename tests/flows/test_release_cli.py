@@ -121,9 +121,9 @@ def test_a_canary_under_the_supervisor_is_killed_promoted_and_rolled_back(
         for number in (1, 2):
             bundle = make_tiny_bundle(tmp_path / f"bundle-{number}", f"version {number}")
             tags[number] = packaging.package(Numbered(MODEL, number), bundle)
-        deploy.follow(deploy.roll_out(Numbered(MODEL, 1), tags[1]))
+        deploy.follow(deploy.roll_out(Numbered(MODEL, 1), tags[1], anyway="a test"))
         plan = Plan(MODEL, "canary", 1, 2, share=50)
-        deploy.follow(deploy.begin(plan, Numbered(MODEL, 2), tags[2]))
+        deploy.follow(deploy.begin(plan, Numbered(MODEL, 2), tags[2], anyway="a test"))
 
         def who() -> tuple[int, str]:
             address = f"{stack.config.router_address}/v1/models/{MODEL}/predict"

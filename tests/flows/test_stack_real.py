@@ -127,7 +127,7 @@ def test_up_brings_the_service_of_a_live_release_back(stack: Stack, tmp_path: An
         stack.up(["router", "guard"])
         version = Numbered(MODEL, 1)
         tag = packaging.package(version, make_tiny_bundle(tmp_path / "bundle"))
-        deploy.follow(deploy.roll_out(version, tag))
+        deploy.follow(deploy.roll_out(version, tag, anyway="a test"))
     address = f"{stack.config.router_address}/v1/models/{MODEL}/predict"
     files = {"file": ("scan.nii.gz", make_scan(1))}
     before = httpx.post(address, files=files, timeout=60)

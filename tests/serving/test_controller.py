@@ -57,8 +57,8 @@ def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proce
         started.stop_all()
 
 
-def _roll_out(processes: Processes, number: int, **more: Any) -> None:
-    controlled.carried_out(lambda: deploy.roll_out(Numbered(MODEL, number), _tag(number), **more), processes, NO_ROUTER)
+def _roll_out(processes: Processes, number: int) -> None:
+    controlled.roll_out(Numbered(MODEL, number), _tag(number), processes, NO_ROUTER)
 
 
 def _running(processes: Processes) -> set[str]:
@@ -181,7 +181,7 @@ def test_what_was_kept_warm_is_not_started_again(processes: Processes) -> None:
 def test_a_version_packaged_anew_takes_the_place_of_the_same_number(processes: Processes) -> None:
     _roll_out(processes, 1)
     again = f"{MODEL}:1-def"
-    controlled.carried_out(lambda: deploy.roll_out(Numbered(MODEL, 1), again), processes, NO_ROUTER)
+    controlled.roll_out(Numbered(MODEL, 1), again, processes, NO_ROUTER)
     assert _running(processes) == {f"{MODEL}-1-def"}
     assert releases.announced(MODEL)[MODEL, 1].tag == again
 
@@ -199,7 +199,7 @@ def test_a_promotion_of_what_was_rolled_back_meanwhile_is_refused(
     """serving.md 5.2: the plan was read, the service asked, and then changed whatever had come of it."""
     _roll_out(processes, 1)
     canary = releases.Plan(MODEL, "canary", 1, 2, share=10)
-    controlled.carried_out(lambda: deploy.begin(canary, Numbered(MODEL, 2), _tag(2)), processes, NO_ROUTER)
+    controlled.begin(canary, Numbered(MODEL, 2), _tag(2), processes, NO_ROUTER)
 
     def ready(plan: releases.Plan) -> bool:
         act()
@@ -240,7 +240,7 @@ def test_a_release_that_somebody_else_overtakes_is_refused_and_what_it_started_i
 def test_one_release_of_a_model_at_a_time(processes: Processes) -> None:
     orders.place(Numbered(MODEL, 1), _tag(1), revision=0, who="somebody")
     with pytest.raises(Refused, match="is under way: switch of version 1 by somebody"):
-        deploy.roll_out(Numbered(MODEL, 2), _tag(2))
+        deploy.roll_out(Numbered(MODEL, 2), _tag(2), anyway="a test")
 
 
 def test_without_a_guard_a_release_says_so_and_is_withdrawn(
@@ -248,7 +248,7 @@ def test_without_a_guard_a_release_says_so_and_is_withdrawn(
 ) -> None:
     monkeypatch.setattr(orders, "TAKEN_UP_S", 0.3)
     with pytest.raises(MissingService, match="no guard has begun the release of version 1") as caught:
-        deploy.roll_out(Numbered(MODEL, 1), _tag(1))
+        deploy.roll_out(Numbered(MODEL, 1), _tag(1), anyway="a test")
     assert "visionloop status" in caught.value.mend
     controlled.settle(Controller(processes, NO_ROUTER))
     assert releases.plan(MODEL) is None, "a guard that comes later leaves it alone"

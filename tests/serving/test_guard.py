@@ -173,6 +173,7 @@ def test_a_harmless_canary_goes_through_its_steps_and_takes_over(
     assert [event.what for event in releases.events(MODEL, 3)] == ["promote", "step", "canary"]
     decision, html = _page()
     assert decision["granted"]
+    assert decision["reasons"][-1]["found"] == "released anyway: a test"
     assert "took over" in html
     assert {row["role"] for row in decision["roles"]} == {"champion", "canary"}
 
@@ -184,7 +185,7 @@ def test_a_canary_that_is_being_restarted_takes_over_when_it_answers_and_no_page
         return len(list((settings().var / "decisions").rglob("*.html")))
 
     nobody = f"http://127.0.0.1:{deploy.free_port()}"
-    releases.announce(MODEL, 2, nobody, packaged[2].tag, None)
+    releases.announce(MODEL, 2, nobody, packaged[2].tag, None, anyway="a test")
     asleep = subprocess.Popen(["sleep", "600"])  # as its supervisor says, it is being started again
     processes.running[process_name(packaged[2].tag)] = Running(asleep, nobody, Path(os.devnull))
     canary = {"plan": "canary", "challenger": 2, "share": 80, "steps": [80, 100], "limits": QUICK.to_json()}

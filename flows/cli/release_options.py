@@ -1,0 +1,78 @@
+"""What stands behind `visionloop release`, taken apart."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from registry.errors import BadInput
+
+ALIASES = ("champion", "previous", "challenger")
+"""Of registry.versions, which would import MLflow."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What stood on the command line; None or () where nothing did."""
+
+    model: str
+    versions: tuple[str, ...]
+    share: int | None
+    sticky: str | None
+    steps: str | None
+    limits: tuple[str, ...]
+    why: str
+    anyway: str | None = None
+    json: bool = False
+
+    def refuse(self, count: int, *options: str) -> None:
+        """Raises BadInput unless there are `count` versions and no option but those named."""
+        given: dict[str, object] = {
+            "share": self.share,
+            "sticky": self.sticky,
+            "steps": self.steps,
+            "limit": self.limits or None,
+        }
+        given |= {"anyway": self.anyway, "json": self.json or None}
+        if extra := [f"--{name}" for name, value in given.items() if value is not None and name not in options]:
+            raise BadInput(
+                f"{', '.join(extra)} means nothing here",
+                expected=", ".join(f"--{name}" for name in options) or "no such option",
+                mend="leave it out; `visionloop release --help` says what goes with what",
+            )
+        if len(self.versions) != count:
+            raise BadInput(
+                f"the versions are {', '.join(self.versions) or 'not named'}",
+                expected=("none", "one", "two")[count],
+                mend="a version is a number or an alias, e.g. 3 or challenger",
+            )
+
+
+def refuse_misspelt(what: str, actions: Iterable[str]) -> None:
+    """Raises BadInput for what is no version, but nearly an action."""
+    close = difflib.get_close_matches(what.lower(), list(actions), n=1, cutoff=0.6)
+    if close and not what.isdigit() and what not in ALIASES:
+        raise BadInput(
+            f"there is no action {what!r}",
+            expected=f"{', '.join(actions)}, or a version",
+            mend=f"did you mean {close[0]!r}?",
+        )
+
+
+def shares_of(text: str) -> tuple[int, ...]:
+    if text == "none":
+        return ()
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise BadInput(
+            f"the steps are {text!r}", expected="shares in percent, e.g. 10,50,100", mend="correct --steps"
+        ) from error
+
+
+def limit_of(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise BadInput(f"the limit is {text!r}", expected="NAME=VALUE, e.g. latency_ratio=2", mend="correct --limit")
+    return name, value
