@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ class Guard:
         self.controller, self._leave = Controller(starter, router), leave
         self._rails: dict[tuple[str, int], Rails] = {}
         self._comparison = Comparison()
+        self._noted: dict[str, list[dict[str, Any]]] = {}
         self._refused: dict[str, tuple[int, str]] = {}
         self._forgot = time.monotonic()
         self._away = False
@@ -119,7 +121,9 @@ class Guard:
         if key not in self._rails:
             self._rails = {known: one for known, one in self._rails.items() if known[0] != plan.model}
             self._rails[key] = Rails(plan)
+            self._noted.pop(plan.model, None)
         reasons = self._rails[key].look()
+        self._note(plan, reasons)
         if not all(reason.passed for reason in reasons):
             self._breach(plan, reasons)
         elif plan.kind == "canary" and self._step_is_over(plan, self._rails[key].calls):
@@ -128,6 +132,13 @@ class Guard:
             verdict = self._comparison.look(plan)
             if verdict is not None:
                 self._decide(plan, verdict)
+
+    def _note(self, plan: Plan, reasons: list[Reason]) -> None:
+        """For `visionloop release MODEL status`: what the guard sees and has not acted on."""
+        said = [asdict(reason) for reason in reasons]
+        if self._noted.get(plan.model) != said:
+            releases.note_rails(plan, said)
+            self._noted[plan.model] = said
 
     def _step_is_over(self, plan: Plan, calls: int) -> bool:
         spent = (datetime.now(UTC) - plan.since).total_seconds()

@@ -50,6 +50,7 @@ class Release(models.Model):
     since = models.DateTimeField(null=True)  # when this step of the plan began
     why = models.TextField(blank=True)
     revision = models.IntegerField(default=0)  # one more with every change
+    rails = models.JSONField(null=True)  # where the guard rails of this revision stand; the guard writes it
 
     class Meta:
         app_label = "serving"
@@ -94,7 +95,7 @@ class ReleaseEvent(models.Model):
     id = models.BigAutoField(primary_key=True)
     time = models.DateTimeField()
     model = models.CharField(max_length=64)
-    what = models.CharField(max_length=16)  # switch, canary, step, shadow, ab, promote, rollback, verdict
+    what = models.CharField(max_length=16)  # release, canary, step, shadow, ab, promote, rollback, verdict
     who = models.CharField(max_length=128)
     why = models.TextField(blank=True)
     version = models.IntegerField()  # the champion from then on

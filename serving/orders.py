@@ -35,7 +35,7 @@ def ignore(line: str) -> None:
 def place(
     version: Version,
     tag: str,
-    what: str = "switch",
+    what: str = "release",
     *,
     revision: int,
     columns: Mapping[str, Any] | None = None,

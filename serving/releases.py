@@ -4,7 +4,7 @@ router."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -34,9 +34,11 @@ __all__ = [
     "live_endpoints",
     "note_anyway",
     "note_problem",
+    "note_rails",
     "person",
     "plan",
     "plans",
+    "rails",
     "retire",
     "revision",
     "routes",
@@ -85,7 +87,7 @@ def switch(model: str, version: int, who: str = "", why: str = "", *, revision: 
         before = row.previous if row.version == version else row.version or None
         return {**ENDED, "plan": "blue_green" if before else "all", "version": version, "previous": before}
 
-    return change(model, "switch", who, why, revision=revision, columns_of=to_version)
+    return change(model, "release", who, why, revision=revision, columns_of=to_version)
 
 
 ENDED: dict[str, Any] = {
@@ -244,6 +246,22 @@ def _warn_once(row: Row, error: Exception) -> None:
             "the release plan of %s cannot be read and is left out: %s; `visionloop release %s VERSION` writes it anew",
             row.model, why, row.model,
         )  # fmt: skip
+
+
+def note_rails(plan: Plan, rails: Sequence[Mapping[str, Any]]) -> None:
+    """Keeps where the guard rails of a plan stand, for who looks at it; no change of the plan."""
+    from serving.models import Release
+
+    said = {"revision": plan.revision, "rails": list(rails)}
+    Release.objects.filter(model=plan.model, revision=plan.revision).update(rails=said)
+
+
+def rails(plan: Plan) -> list[dict[str, Any]]:
+    """Where the guard rails of a plan stand, as `registry.decision.Reason` has it; [] while no guard has looked."""
+    from serving.models import Release
+
+    said = Release.objects.filter(model=plan.model).values_list("rails", flat=True).first()
+    return list(said["rails"]) if said and said["revision"] == plan.revision else []
 
 
 def routes() -> dict[str, Route]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import shutil
+import textwrap
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,8 +17,6 @@ from registry import database
 from registry.errors import BadInput
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from serving.access.keys import Grant
     from serving.access.report import Line
 
@@ -63,33 +65,38 @@ def create(
 
 @keys.command("list")
 @click.option("--all", "everything", is_flag=True, help="The revoked and expired ones too.")
-def list_(everything: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(everything: bool, as_json: bool) -> None:
     """The keys, the oldest first."""
     from serving.access import keys as store
 
     now = datetime.now(UTC).timestamp()
-    found = [grant for grant in store.every() if everything or grant.state(now) == "active"]
-    table = _table("key", "name", "owner", "models", "actions", "quota", "expires", "state")
-    for column in (table.columns[0], table.columns[-1]):
-        column.no_wrap = True  # to be copied, whatever the terminal's width
+    every = list(store.every())
+    found = [grant for grant in every if everything or grant.state(now) == "active"]
+    if as_json:
+        click.echo(json.dumps([_facts(grant) for grant in found], indent=2))
+        return
+    # Two lines a key: one to choose it by, and what it allows. As columns they would not fit a terminal.
     for grant in found:
         state = grant.state(now)
-        table.add_row(
-            grant.caller,
-            grant.name,
-            grant.owner,
-            _models(grant),
-            " ".join(sorted(grant.actions)),
-            _quota(grant),
-            _day(grant.expires)[:10],
-            f"[{_STYLES[state]}]{state}[/]",
+        click.echo(f"{grant.caller}  {click.style(f'{state:<7}', fg=_STYLES[state])}  {grant.name}")
+        owner = f"{grant.owner}; " if grant.owner else ""
+        expires = f"; expires {_day(grant.expires)[:10]}" if grant.expires is not None else ""
+        actions = " ".join(sorted(grant.actions))
+        rest = f"{owner}{_models(grant)}; {actions}; quota {_quota(grant)}{expires}"
+        indent, width = " " * 17, shutil.get_terminal_size().columns
+        click.echo(textwrap.fill(rest, width, initial_indent=indent, subsequent_indent=indent))
+    if not found:
+        more = (
+            f"no active keys, {len(every)} expired or revoked: `visionloop keys list --all`; " if every else "no keys: "
         )
-    _print(table) if found else click.echo("no keys: `visionloop keys create NAME` makes one")
+        click.echo(f"{more}`visionloop keys create NAME` makes one")
 
 
 @keys.command()
 @click.argument("key")
-def show(key: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(key: str, as_json: bool) -> None:
     """What KEY (its part in front of the secret) allows, and what it did this month."""
     from serving.access import keys as store
     from serving.access import report
@@ -97,7 +104,9 @@ def show(key: str) -> None:
     grant = store.get(key)
     today = datetime.now(UTC).date()
     used = sum(line.requests for line in report.lines(today.replace(day=1), today, grant.id))
-    table = _table("", "")
+    if as_json:
+        click.echo(json.dumps({**_facts(grant), "requests_this_month": used}, indent=2))
+        return
     for name, value in {
         "key": grant.caller,
         "name": grant.name,
@@ -112,9 +121,23 @@ def show(key: str) -> None:
         "expires": _day(grant.expires),
         "revoked": _day(grant.revoked),
     }.items():
-        table.add_row(name, value)
-    table.show_header = False
-    _print(table)
+        click.echo(f"{name:<20} {value}")
+
+
+def _facts(grant: Grant) -> dict[str, Any]:
+    """A key for JSON; moments are ISO 8601, null where there is none or the default is meant."""
+    moments = {name: getattr(grant, name) for name in ("created", "expires", "revoked")}
+    return {
+        "key": grant.caller,
+        "name": grant.name,
+        "owner": grant.owner,
+        "state": grant.state(datetime.now(UTC).timestamp()),
+        "models": sorted(grant.models),
+        "actions": sorted(grant.actions),
+        "per_minute": grant.per_minute,
+        "per_month": grant.per_month,
+        **{k: datetime.fromtimestamp(v, UTC).isoformat() if v is not None else None for k, v in moments.items()},
+    }
 
 
 @keys.command()
@@ -142,7 +165,7 @@ def usage(key: str | None, since: str | None, until: str | None, path: Path | No
     first, last = _date(since) or today.replace(day=1), _date(until) or today
     lines = report.lines(first, last, store.get(key).id if key else None)
     if path is None:
-        _print(_usage_table(lines)) if lines else click.echo(f"nothing from {first} to {last}")
+        _usage(lines) if lines else click.echo(f"nothing from {first} to {last}")
     elif str(path) == "-":
         click.echo(report.as_csv(lines), nl=False)
     else:
@@ -150,40 +173,22 @@ def usage(key: str | None, since: str | None, until: str | None, path: Path | No
         click.echo(f"{len(lines)} rows in {path}")
 
 
-def _usage_table(lines: list[Line]) -> Table:
-    table = _table("day", "key", "name", "model", "requests", "errors", "over quota", "MB in", "MB out", "seconds")
-    for line in lines:
-        table.add_row(
-            line.day.isoformat(),
-            line.key or "none",
-            line.name,
-            line.model,
-            f"{line.requests:,}",
-            f"{line.errors:,}",
-            f"{line.refused:,}",
-            f"{line.bytes_in / 1e6:,.1f}",
-            f"{line.bytes_out / 1e6:,.1f}",
-            f"{line.milliseconds / 1000:,.1f}",
-        )
-    for column in table.columns[4:]:
-        column.justify = "right"
-    return table
+def _usage(lines: list[Line]) -> None:
+    """A block a key; a row fits 80 columns."""
+    widths = {"requests": 9, "errors": 7, "429": 6, "MB in": 7, "MB out": 7, "seconds": 8}
+    for (key, name), rows in itertools.groupby(sorted(lines, key=lambda one: (one.key or "", one.day)), _whose):
+        click.echo(f"{key or 'no key'}  {name}".rstrip())
+        click.echo(f"  {'day':<10} {'model':<22}" + "".join(f"{head:>{width}}" for head, width in widths.items()))
+        for row in rows:
+            counts = (f"{count:,}" for count in (row.requests, row.errors, row.refused))
+            sizes = (row.bytes_in / 1e6, row.bytes_out / 1e6, row.milliseconds / 1000)
+            cells = (*counts, *(f"{size:,.1f}" if size < 1000 else f"{size:,.0f}" for size in sizes))
+            numbers = "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths.values(), strict=True))
+            click.echo(f"  {row.day.isoformat():<10} {row.model:<22}{numbers}")
 
 
-def _table(*headings: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(*headings, box=box.SIMPLE, header_style="bold", padding=(0, 1, 0, 0))
-    for column in table.columns:
-        column.overflow = "fold"  # nothing of an id or a name is cut off
-    return table
-
-
-def _print(table: Table) -> None:
-    from rich.console import Console
-
-    Console().print(table)
+def _whose(line: Line) -> tuple[str, str]:
+    return line.key or "", line.name
 
 
 def _models(grant: Grant) -> str:

@@ -6,6 +6,7 @@ import click
 
 from flows.cli.options import ModelName, local_option, model_argument, prepare
 from flows.cli.teller import telling
+from registry.errors import Refused
 
 
 @click.command()
@@ -17,7 +18,7 @@ def run(model: str, local: bool, why: str, start: str | None) -> None:
     """The whole loop for MODEL: data, checks, train, compress, evaluate, register, decide, package, release.
 
     What did not change since the last run is skipped. With --local everything up to the decision runs without
-    any server.
+    any server. Exit code 7: the gate refused the version.
     """
     prepare(local)
     from flows import loop, steps
@@ -33,7 +34,22 @@ def run(model: str, local: bool, why: str, start: str | None) -> None:
             from flows.running import run_flow
 
             text = run_flow("loop", model=model, asked_by="the command line", why=why)
+    refuse_unless_promoted(model, text)
     console.print(text)
+
+
+def refuse_unless_promoted(model: str, outcome: str) -> None:
+    """Raises Refused with the gate's reasons where a run ended with a version that it did not promote."""
+    if not outcome.endswith(("not promoted", "refused")):
+        return
+    from flows import steps
+    from registry.versions import Versions
+
+    number = outcome.partition("@")[2].split()[0].rstrip(":")
+    decision = steps.decided(Versions().get(model, number)) or {}
+    raise Refused(
+        str(decision.get("summary") or outcome), mend=f"`visionloop decisions {model}` shows the page with the reasons"
+    )
 
 
 @click.command()

@@ -66,18 +66,28 @@ def promote(model: str, version: str | None, why: str, local: bool) -> None:
 
 
 @click.command()
-@model_argument
+@model_version_argument
+@click.argument("version", required=False)
 @click.option("--json", "as_json", is_flag=True, help="The latest one, whole, as JSON.")
-def decisions(model: str, as_json: bool) -> None:
-    """The decision pages of MODEL, the latest first."""
+def decisions(model: str, version: str | None, as_json: bool) -> None:
+    """The decision pages of MODEL, or of one VERSION of it (a number), the latest first."""
+    model, version = which(model, version, "")
+    if version and not version.isdigit():
+        raise BadInput(f"the version is {version!r}", expected="a number", mend=f"`visionloop decisions {model}`")
     folder = settings().var / "decisions" / model
     found = sorted(
         ((json.loads(path.read_text()), path) for path in folder.glob("*.json")),
         key=lambda one: one[0]["created"],
         reverse=True,
     )
+    found = [one for one in found if not version or str(one[0]["challenger"]) == version]
     if not found:
-        raise NotFound(f"no decision about {model} yet", mend=f"`visionloop run {model}` leads to one")
+        raise NotFound(
+            f"no decision about {model}{' version ' * bool(version)}{version} yet",
+            mend=f"`visionloop promote {model} {version}` asks the gate"
+            if version
+            else f"`visionloop run {model}` leads to one",
+        )
     if as_json:
         click.echo(json.dumps(found[0][0], indent=2))
         return

@@ -1,30 +1,33 @@
-"""`visionloop release MODEL status`: the plan, what its versions do, and what was changed."""
+"""`visionloop release MODEL status`: the plan, what its versions do, how far the guard is, and what was changed."""
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import click
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows import registered
 from registry import database
 from registry.errors import NotFound
-from serving import comparison, releases, traffic
+from serving import comparison, grants, orders, releases, traffic
 
 if TYPE_CHECKING:
     from serving.plans import Plan
 
 LAST_H = 1
 EVENTS = 8
+KINDS = {"all": "one version", "blue_green": "one version", "ab": "A/B"}
 
 
 def show(model: str, as_json: bool = False) -> None:
     """Prints it. Raises NotFound when the model was never released."""
-    console = Console()
     database.setup()
     database.migrate()
     plan = releases.plan(model)
@@ -34,82 +37,197 @@ def show(model: str, as_json: bool = False) -> None:
             expected="a release plan",
             mend=f"`visionloop release {model} VERSION` releases one",
         )
-    console.print(
-        f"[bold]{plan.kind.replace('_', '-')}[/], {plan.state.replace('_', ' ')}: {escape(releases.in_words(plan))}"
-    )
+    found = gather(plan)
+    if as_json:
+        click.echo(json.dumps(found, indent=2, default=str))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 120)  # whoever reads a pipe wants whole lines
+    console.print(f"[bold]{found['kind']}[/], {plan.state.replace('_', ' ')}: {escape(found['summary'])}")
     if plan.why:
         console.print(f"[dim]{escape(plan.why)}[/]")
-    console.print(_roles(plan), _history(model), sep="\n")
-    if plan.kind == "ab":
-        found = comparison.standing(plan)
-        console.print(
-            f"sequential test: evidence {found.evidence:.3g} after {found.pairs} labelled pairs "
-            f"({1 / found.alpha:g} decides, at most {found.most}), b - a in [{found.low:+.2f}, {found.high:+.2f}]",
-            highlight=False,
+    for note in found["notes"]:
+        console.print(f"[yellow]{escape(note)}[/]", highlight=False)
+    console.print(_roles(plan, found["roles"]))
+    for line in _guard(found["guard"]) + _comparison(found["comparison"]):
+        console.print(escape(line), highlight=False)
+    console.print(_history(found["history"]))
+
+
+def gather(plan: Plan) -> dict[str, Any]:
+    """All of it, ready for JSON. Times are UTC, latencies milliseconds."""
+    champion = (registered.champions() or {}).get(plan.model)
+    return {
+        "model": plan.model,
+        "kind": KINDS.get(plan.kind, plan.kind),
+        "state": plan.state,
+        "summary": releases.in_words(plan),
+        "why": plan.why,
+        "revision": plan.revision,
+        "since": plan.since.isoformat(),
+        "live": plan.champion,
+        "second": plan.challenger if plan.two else None,
+        "before": plan.previous,
+        "share": plan.share,
+        "registry_champion": champion,
+        "notes": _notes(plan, champion),
+        "roles": _counted(plan),
+        "guard": _progress(plan) if plan.two else None,
+        "comparison": comparison.standing(plan).to_json() if plan.kind == "ab" else None,
+        "history": [
+            {
+                "time": event.time.isoformat(timespec="seconds"),
+                "what": event.what,
+                "live": event.version,
+                "second": event.challenger,
+                "share": event.share,
+                "who": event.who,
+                "why": event.why,
+                "page": event.page,
+            }
+            for event in releases.events(plan.model, EVENTS)
+        ],
+    }
+
+
+def _notes(plan: Plan, champion: int | None) -> list[str]:
+    """What an operator should know and would not see."""
+    found = []
+    if champion is not None and champion != plan.champion:
+        found.append(
+            f"version {plan.champion} has the traffic, version {champion} is the registry's champion; "
+            f"`visionloop release {plan.model} champion` gives it the traffic"
         )
+    services = releases.announced(plan.model, retired=True)
+    for version in (plan.champion, plan.challenger if plan.two and plan.kind != "shadow" else None):
+        service = services.get((plan.model, version or 0))
+        if service is None:
+            continue
+        if without := grants.without(service):
+            found.append(f"version {version} has traffic without the gate's word: {without}")
+        if service.problem:
+            found.append(f"version {version} could not be started: {service.problem.splitlines()[0]}")
+    order = orders.open_order(plan.model)
+    if order is not None:
+        found.append(
+            f"under way: {order.what} of version {order.version} by {order.who} since {order.time:%H:%M:%S} UTC "
+            f"({order.state})"
+        )
+    return found
 
 
-def _roles(plan: Plan) -> Table:
-    now = datetime.now(UTC)
+def _counted(plan: Plan) -> list[dict[str, Any]]:
+    """What became of the requests, by role; roles that are over come last."""
     # A plan with two versions is judged since its step began; one version has no steps.
-    since = plan.since if plan.two else now - timedelta(hours=LAST_H)
+    since = plan.since if plan.two else datetime.now(UTC) - timedelta(hours=LAST_H)
     counted = traffic.read(plan.model, since=since, revision=plan.revision if plan.two else None)
-    window = f"since {plan.since:%H:%M:%S} UTC" if plan.two else f"last {LAST_H} h"
-    table = _table(f"{plan.model}, {window}")
-    for name in ("role", "version", "share", "service"):
-        table.add_column(name, no_wrap=True)
-    compared = any(counts.compared for counts in counted.values())
-    for name in ("calls", "errors", "p50 ms", "p95 ms", *(["agreement"] if compared else [])):
-        table.add_column(name, justify="right", no_wrap=name != "agreement")
-    services = releases.announced(plan.model)
-    roles = {(version, role) for role, version in plan.roles().items()} | set(counted)
+    services, now = releases.announced(plan.model), {(v, role): role for role, v in plan.roles().items()}
     shares = {"shadow": "copies", "canary": f"{plan.share} %", "b": f"{plan.share} %"}
     rest = f"{100 - plan.share} %" if plan.two else "100 %"
-    for version, role in sorted(roles, key=lambda one: (one[1] not in ("champion", "a"), one)):
-        counts = counted.get((version, role), traffic.Counts())
-        now_in_it = plan.roles().get(role) == version  # type: ignore[call-overload]
-        agreed = f"{counts.agreement / counts.compared:.3f} of {counts.compared:,}" if counts.compared else ""
-        table.add_row(
-            role,
-            str(version),
-            shares.get(role, rest) if now_in_it else "",
-            _address(services.get((plan.model, version))),
-            f"{counts.calls:,}",
-            f"{counts.errors:,}",
-            _ms(counts.latencies.quantile(0.5)),
-            _ms(counts.latencies.quantile(0.95)),
-            *([agreed] if compared else []),
+    rows = []
+    for version, role in sorted(
+        {*now, *counted}, key=lambda one: (one not in now, one[1] not in ("champion", "a"), one)
+    ):
+        counts, service = counted.get((version, role), traffic.Counts()), services.get((plan.model, version))
+        rows.append(
+            {
+                "role": role,
+                "version": version,
+                "share": shares.get(role, rest) if (version, role) in now else "over",
+                "service": service.url.removeprefix("http://") if service else "stopped",
+                "calls": counts.calls,
+                "errors": counts.errors,
+                "p50_ms": _known(counts.latencies.quantile(0.5)),
+                "p95_ms": _known(counts.latencies.quantile(0.95)),
+                "refused": counts.refused,
+                "retried": counts.retried,
+                "dropped": counts.dropped,
+                "compared": counts.compared,
+                "disagreed": counts.disagreed,
+                "agreement": round(counts.agreement / counts.compared, 4) if counts.compared else None,
+            }
         )
-    if plan.previous and (plan.model, plan.previous) in services and (plan.previous, "champion") not in roles:
-        table.add_row("warm", str(plan.previous), "", _address(services[plan.model, plan.previous]))
-    table.caption = "; ".join(filter(None, (_also(*of, counts) for of, counts in sorted(counted.items())))) or None
+    warm = services.get((plan.model, plan.previous or 0))
+    if warm is not None and warm.version not in plan.roles().values():
+        rows.append({"role": "warm", "version": warm.version, "share": "", "service": warm.url.removeprefix("http://")})
+    return rows
+
+
+def _progress(plan: Plan) -> dict[str, Any]:
+    """How far the guard is with a plan's step."""
+    counts = traffic.read(plan.model, since=plan.since, revision=plan.revision)
+    second = {version: role for role, version in plan.roles().items()}[plan.challenger or 0]
+    return {
+        "calls": counts.get((plan.challenger or 0, second), traffic.Counts()).calls,
+        "min_calls": plan.limits.min_calls,
+        "seconds": round((datetime.now(UTC) - plan.since).total_seconds()),
+        "min_seconds": plan.limits.min_seconds,
+        "next_share": plan.next_step,
+        "rails": releases.rails(plan),
+    }
+
+
+def _guard(said: dict[str, Any] | None) -> list[str]:
+    if said is None:
+        return []
+    lines = []
+    if said["next_share"] is not None:
+        lines.append(
+            f"the guard: {said['calls']:,} of {said['min_calls']:,} calls and {said['seconds']:,} of "
+            f"{said['min_seconds']:,.0f} s until {said['next_share']} %, while every rail holds"
+        )
+    rails = said["rails"]
+    lines += [f"  {'holds ' if one['passed'] else 'BROKEN'} {one['rule']}: {one['found']}" for one in rails]
+    return lines if rails else [*lines, "  no guard has looked at this step yet: `visionloop status`"]
+
+
+def _comparison(said: dict[str, Any] | None) -> list[str]:
+    if said is None:
+        return []
+    return [
+        f"sequential test: evidence {said['evidence']:.3g} after {said['pairs']} labelled pairs "
+        f"({1 / said['alpha']:g} decides, at most {said['most']}), b - a in [{said['low']:+.2f}, {said['high']:+.2f}]"
+    ]
+
+
+def _roles(plan: Plan, rows: list[dict[str, Any]]) -> Table:
+    table = _table(f"{plan.model}, " + (f"since {plan.since:%H:%M:%S} UTC" if plan.two else f"last {LAST_H} h"))
+    for name in ("role", "version", "share", "service"):
+        table.add_column(name, no_wrap=True)
+    for name in ("calls", "errors", "p50 ms", "p95 ms"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        head = (row["role"], str(row["version"]), row["share"], row["service"])
+        if "calls" in row:
+            ms = (f"{row[name]:.1f}" if row[name] is not None else "" for name in ("p50_ms", "p95_ms"))
+            table.add_row(*head, f"{row['calls']:,}", f"{row['errors']:,}", *ms)
+        else:
+            table.add_row(*head)
+    table.caption = "\n".join(filter(None, map(_also, rows))) or None
     return table
 
 
-def _also(version: int, role: str, counts: traffic.Counts) -> str:
+def _also(row: dict[str, Any]) -> str:
     """What happens now and then."""
-    said = (
-        (counts.refused, "refused (429)"),
-        (counts.retried, "answered by the other version"),
-        (counts.dropped, "copies dropped"),
-    )
-    found = ", ".join(f"{count:,} {what}" for count, what in said if count)
-    return f"version {version} as {role}: {found}" if found else ""
+    said = (("refused", "refused (429)"), ("retried", "answered by the other version"), ("dropped", "copies dropped"))
+    found = [f"{row[name]:,} {what}" for name, what in said if row.get(name)]
+    if row.get("compared"):
+        found.append(
+            f"{row['compared']:,} answers compared, mean agreement {row['agreement']:.3f}, {row['disagreed']:,} differ"
+        )
+    return f"version {row['version']} as {row['role']}: {', '.join(found)}" if found else ""
 
 
-def _address(service: releases.Endpoint | None) -> str:
-    return service.url.removeprefix("http://") if service else "stopped"
-
-
-def _history(model: str) -> Table:
+def _history(events: list[dict[str, Any]]) -> Table:
     table = _table("changes, the latest first")
-    for name in ("when (UTC)", "what", "champion", "second", "who"):
+    for name in ("when (UTC)", "what", "live", "second", "who"):
         table.add_column(name, no_wrap=True)
     table.add_column("why")
-    for event in releases.events(model, EVENTS):
-        second = f"{event.challenger} at {event.share} %" if event.share else str(event.challenger or "")
-        when = f"{event.time:%m-%d %H:%M:%S}"
-        table.add_row(when, event.what, str(event.version), second, escape(event.who), escape(event.why))
+    for event in events:
+        second = f"{event['second']} at {event['share']} %" if event["share"] else str(event["second"] or "")
+        when = f"{datetime.fromisoformat(event['time']):%m-%d %H:%M:%S}"
+        table.add_row(when, event["what"], str(event["live"]), second, escape(event["who"]), escape(event["why"]))
     return table
 
 
@@ -125,5 +243,5 @@ def _table(title: str) -> Table:
     )
 
 
-def _ms(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.1f}"
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 2)

@@ -61,18 +61,23 @@ def _start_drift(stack: Stack, config: Settings) -> None:
 
 @click.command()
 def models() -> None:
-    """The models: what each does, and which version of it is live."""
+    """The models: what each does, and which version of it is live (has the traffic)."""
     import httpx
 
+    from flows import registered
     from flows.story.home import versions
 
     try:
         live = versions(httpx.get(f"{settings().router_address}/v1/models", timeout=2, trust_env=False).json())
     except (httpx.HTTPError, ValueError):
         live = {}
+    champions = (registered.champions(timeout_s=1.0) or {}) if live else {}
     width = max(len(name) for name in catalog.names())
     for spec in catalog.all_specs():
         state = f"version {live[spec.name]} is live" if spec.name in live else "not served now"
+        champion = champions.get(spec.name)
+        if spec.name in live and champion is not None and str(champion) != live[spec.name]:
+            state += f", version {champion} is the registry's champion"
         click.echo(f"{spec.name:<{width}}  {spec.title} ({spec.framework}, {spec.metric.name}); {state}")
 
 

@@ -86,6 +86,9 @@ def retrain(model: str, local: bool, verdict: str | None) -> None:
             from flows.running import run_flow
 
             text = run_flow("retrain", model=model, verdict=chosen)
+    from flows.cli.loop import refuse_unless_promoted
+
+    refuse_unless_promoted(model, text)
     console.print(text)
 
 

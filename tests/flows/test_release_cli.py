@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,15 @@ from typing import Any
 import httpx
 import pytest
 
-from flows.cli import _run
+from flows import registered, steps
+from flows.cli import _run, release
+from flows.cli.loop import refuse_unless_promoted
 from flows.stack.control import Stack
+from registry.errors import Refused
 from registry.settings import Settings
+from registry.versions import Version, Versions
 from serving import deploy, packaging, releases
+from serving.guard import Guard
 from serving.plans import NEVER, Plan, in_words
 from serving.traffic import Counts
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
@@ -41,6 +48,12 @@ from tests.serving.counted import latencies, wrote
         (["canary", "2", "--limit", "speed=2"], 3, "no limit 'speed'"),
         (["canary", "2", "--limit", "drift"], 3, "the limit is 'drift'"),
         (["canary", "2", "--limit", "drift=high"], 3, "the limit drift is 'high'"),
+        (["satus"], 3, "there is no action 'satus'"),
+        (["canray", "2"], 3, "there is no action 'canray'"),
+        (["status", "--anyway", "x"], 3, "--anyway means nothing here"),
+        (["2", "--json"], 3, "--json means nothing here"),
+        (["blue_green", "2"], 8, "the stack is not up"),
+        (["all", "2"], 8, "the stack is not up"),
         (["canary", "2"], 8, "the stack is not up"),
         (["promote"], 8, "the stack is not up"),
         (["rollback"], 8, "the stack is not up"),
@@ -58,21 +71,41 @@ def test_what_cannot_be_is_refused_in_one_message(
     assert "Traceback" not in said
 
 
-def test_status_shows_shares_calls_errors_and_latencies_by_role(
-    config: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def database_of_its_own(config: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Versions 1 and 2 answer somewhere, version 1 has the traffic, and the registry says that 1 is champion."""
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(registered, "champions", lambda **_: {MODEL: 1})
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
     with own_database(tmp_path / "own.db"):
         for version in (1, 2):
             releases.announce(MODEL, version, f"http://127.0.0.1:{4000 + version}", f"{MODEL}:{version}-x", None)
         releases.switch(MODEL, 1, "a test")
-        plan = releases.change(
-            MODEL, "canary", "a test", "a try", plan="canary", challenger=2, share=10, steps=[10, 50, 100]
-        )
-        slow = latencies(*[250.0] * 12)
-        wrote(plan, 2, "canary", Counts(14, 2, 1, latencies=slow))
-        assert _run(["release", MODEL, "status"]) == 0
-    said = capsys.readouterr().out
+        yield
+
+
+def _canary(share: int = 10) -> Plan:
+    return releases.change(
+        MODEL, "canary", "a test", "a try", plan="canary", challenger=2, share=share, steps=[10, 50, 100]
+    )
+
+
+def _status(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    capsys.readouterr()
+    assert _run(["release", MODEL, "status", *options]) == 0
+    said = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out)
+    if not options:
+        assert max(len(line) for line in said.splitlines()) <= 80
+        assert "…" not in said
+    return said
+
+
+def test_status_shows_shares_calls_errors_and_latencies_by_role(
+    database_of_its_own: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, slow = _canary(), latencies(*[250.0] * 12)
+    wrote(plan, 2, "canary", Counts(14, 2, 1, latencies=slow))
+    said = _status(capsys)
     assert "version 2 of skin_segmentation gets 10 % of the requests, then 50 %, 100 %" in " ".join(said.split())
     row = next(line for line in said.splitlines() if "127.0.0.1:4002" in line)
     for part in ("canary", "2", "10 %", "14", f"{slow.quantile(0.5):.1f}"):
@@ -80,7 +113,115 @@ def test_status_shows_shares_calls_errors_and_latencies_by_role(
     assert "90 %" in next(line for line in said.splitlines() if "127.0.0.1:4001" in line)
     assert "version 2 as canary: 1 answered by the other version" in " ".join(said.split())
     assert "a try" in said
-    assert max(len(line) for line in said.splitlines()) <= 80
+
+
+def test_status_shows_how_far_the_guard_is(database_of_its_own: None, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = _canary()
+    wrote(plan, 2, "canary", Counts(4, latencies=latencies(*[250.0] * 4)))
+    assert "no guard has looked at this step yet" in _status(capsys)
+    guard = Guard(Nobody(), router="")
+    guard.controller.look = lambda: None  # type: ignore[method-assign]
+    guard.look()
+    said = " ".join(_status(capsys).split())
+    assert "the guard: 4 of 50 calls and" in said
+    assert "until 50 %" in said
+    assert "holds errors: 0 of 4 calls failed" in said
+    rails = json.loads(_status(capsys, "--json"))["guard"]["rails"]
+    assert {one["rule"] for one in rails} >= {"errors", "answers"}
+
+
+def test_status_says_where_traffic_registry_and_the_gates_word_differ(
+    database_of_its_own: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    releases.note_anyway(MODEL, 2, "the gate's data is old")
+    releases.switch(MODEL, 2, "a test")
+    said = " ".join(_status(capsys).split())
+    assert "version 2 has the traffic, version 1 is the registry's champion" in said
+    assert "version 2 has traffic without the gate's word: the gate's data is old" in said
+    assert "version 1 is kept warm" in said
+    releases.retire(MODEL, 1)
+    assert "kept warm" not in _status(capsys)
+
+
+def test_status_has_roles_that_are_over_at_the_end_and_every_service_once(
+    database_of_its_own: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    releases.switch(MODEL, 2, "a test")
+    releases.switch(MODEL, 1, "a test")  # version 2 is warm, and then the canary
+    plan = _canary()
+    assert _status(capsys).count("127.0.0.1:4002") == 1
+    wrote(plan, 2, "canary", Counts(14))
+    wrote(plan, 1, "champion", Counts(90))
+    releases.change(MODEL, "rollback", "a test", plan="blue_green", **releases.ENDED)
+    roles = json.loads(_status(capsys, "--json"))["roles"]
+    assert [(row["role"], row["version"], row["share"]) for row in roles] == [
+        ("champion", 1, "100 %"),
+        ("canary", 2, "over"),
+        ("warm", 2, ""),
+    ]
+
+
+def test_status_of_a_shadow_says_how_it_agrees(database_of_its_own: None, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = releases.change(MODEL, "shadow", "a test", plan="shadow", challenger=2)
+    wrote(plan, 2, "shadow", Counts(14, compared=12, disagreed=3, agreement=9.75))
+    assert "12 answers compared, mean agreement 0.812, 3 differ" in " ".join(_status(capsys).split())
+    (row,) = [row for row in json.loads(_status(capsys, "--json"))["roles"] if row["role"] == "shadow"]
+    assert (row["compared"], row["disagreed"], row["agreement"]) == (12, 3, 0.8125)
+
+
+class Nobody:
+    """A supervisor without services."""
+
+    def services(self) -> dict[str, Any]:
+        return {}
+
+    def start(self, *_: Any, **__: Any) -> Any:
+        raise AssertionError
+
+    stop = start
+
+
+def test_what_the_gate_refused_is_not_released_and_leaves_with_seven(
+    database_of_its_own: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = Version(MODEL, 3, "", "d" * 64, (), 0.0)
+    monkeypatch.setattr(release, "prepare", lambda **_: None)
+    monkeypatch.setattr(Versions, "get", lambda self, model, which: refused)
+    monkeypatch.setattr(packaging, "package", lambda *_: pytest.fail("nothing is packaged"))
+    for arguments in (["3"], ["canary", "3"], ["ab", "1", "3"]):
+        assert _run(["release", MODEL, *arguments]) == 7
+        said = capsys.readouterr().err
+        assert "the gate was never asked about version 3" in said
+        assert "--anyway REASON" in said
+    assert len(releases.events(MODEL)) == 1
+
+
+@pytest.mark.parametrize("outcome", [f"{MODEL}@3 not promoted", f"{MODEL}@3: not promoted", f"{MODEL}@3: refused"])
+def test_a_run_that_ends_in_a_refusal_says_the_gates_reasons(outcome: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(Versions, "get", lambda self, model, which: asked.append(which))
+    monkeypatch.setattr(steps, "decided", lambda version: {"summary": "version 3 refused: worse"})
+    with pytest.raises(Refused, match="version 3 refused: worse") as caught:
+        refuse_unless_promoted(MODEL, outcome)
+    assert (asked, caught.value.exit_code) == (["3"], 7)
+    refuse_unless_promoted(MODEL, f"{MODEL}@3 live")
+
+
+def test_decisions_of_one_version(config: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = config.var / "decisions" / MODEL
+    folder.mkdir(parents=True)
+    for number in (1, 2):
+        said = {"challenger": number, "created": f"2026-01-0{number}", "summary": f"about version {number}"}
+        (folder / f"{number}.json").write_text(json.dumps(said))
+    for arguments in ([f"{MODEL}@1"], [MODEL, "1"]):
+        assert _run(["decisions", *arguments]) == 0
+        said_of = capsys.readouterr().out
+        assert "about version 1" in said_of
+        assert "about version 2" not in said_of
+    assert _run(["decisions", f"{MODEL}@1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["challenger"] == 1
+    assert _run(["decisions", MODEL, "7"]) == 4
+    assert _run(["decisions", MODEL, "champion"]) == 3
 
 
 def test_a_plan_is_said_in_one_sentence() -> None:

@@ -239,7 +239,7 @@ def test_a_release_that_somebody_else_overtakes_is_refused_and_what_it_started_i
 
 def test_one_release_of_a_model_at_a_time(processes: Processes) -> None:
     orders.place(Numbered(MODEL, 1), _tag(1), revision=0, who="somebody")
-    with pytest.raises(Refused, match="is under way: switch of version 1 by somebody"):
+    with pytest.raises(Refused, match="is under way: release of version 1 by somebody"):
         deploy.roll_out(Numbered(MODEL, 2), _tag(2), anyway="a test")
 
 

@@ -212,7 +212,7 @@ def test_switch_rollback_and_a_killed_champion_under_load_fail_no_request(
     assert {status for status, _, _ in seen} == {200}
     assert min(took) < 2, took
     assert seen[-1] == (200, "2", "champion"), "the version that is kept warm stands in"
-    assert [event.what for event in releases.events(MODEL)][:5] == ["rollback"] * 3 + ["switch"] * 2
+    assert [event.what for event in releases.events(MODEL)][:5] == ["rollback"] * 3 + ["release"] * 2
 
 
 def test_promotion_keeps_the_old_champion_warm_and_rollback_returns_to_it(

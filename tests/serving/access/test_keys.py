@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,8 +14,9 @@ from click.testing import CliRunner
 from flows.cli import cli
 from registry.errors import BadInput, NotFound, Unauthorized, VisionloopError
 from registry.settings import read_settings
-from serving.access import keys
+from serving.access import keys, report
 from serving.access.keyring import Keyring
+from serving.access.report import Line
 from tests.bundles import MODEL
 
 
@@ -130,8 +132,8 @@ def test_this_machines_own_commands_show_their_key_and_no_message_does(tmp_path:
     assert read_settings({}, tmp_path).key_headers == {}
 
 
-def _run(*arguments: str) -> str:
-    done = CliRunner(env={"COLUMNS": "200"}).invoke(cli, ["keys", *arguments])
+def _run(*arguments: str, columns: int = 200) -> str:
+    done = CliRunner(env={"COLUMNS": str(columns)}).invoke(cli, ["keys", *arguments])
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     assert done.exit_code == 0, done.output
@@ -150,6 +152,21 @@ def test_the_command_line_makes_shows_and_revokes() -> None:
     assert "is revoked" in _run("revoke", key)
     assert key not in _run("list")
     assert "revoked" in _run("list", "--all")
+
+
+def test_keys_and_usage_fit_eighty_columns_and_keys_come_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = _run("create", "a camera with a long name", "--owner", "gate 3", "--per-minute", "30", "--expires", "90d")
+    key = token.strip().rsplit("_", 1)[0]
+    (listed,) = [one for one in json.loads(_run("list", "--json")) if one["key"] == key]
+    assert (listed["owner"], listed["per_minute"], listed["state"]) == ("gate 3", 30, "active")
+    assert json.loads(_run("show", key, "--json"))["requests_this_month"] == 0
+    day = datetime.now(UTC).date()
+    row = Line(day, key, listed["name"], "gate 3", "suspect_classification", 99_999, 12, 3, 10**10, 10**8, 10**8)
+    monkeypatch.setattr(report, "lines", lambda *_: [row])
+    for text in (_run(*asked, columns=80) for asked in (("list",), ("show", key), ("usage", key))):
+        assert max(map(len, text.splitlines())) <= 80, text
+        assert "a camera with a long name" in text
+    _run("revoke", key)
 
 
 @pytest.mark.parametrize(
