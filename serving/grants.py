@@ -23,14 +23,15 @@ class Word:
     summary: str = ""
 
 
-def word(model: str, digest: str) -> Word:
-    """The latest decision about a bundle."""
+def word(model: str, digest: str, number: int = 0) -> Word:
+    """The latest decision about a bundle. A page of the time before they had a digest is about the version `number`."""
     latest: tuple[str, float] = ("", 0.0)
     found = Word()
     for path in (settings().var / "decisions" / model).glob("*.json"):
         try:
             said = json.loads(path.read_text(encoding="utf-8"))
-            mine = bool(digest) and said["digest"] == digest and said.get("kind", "promotion") == "promotion"
+            about = said["digest"] == digest != "" if "digest" in said else said["challenger"] == number
+            mine = about and said.get("kind", "promotion") == "promotion"
             when = (str(said["created"]), path.stat().st_mtime)
             if mine and when > latest:
                 latest, found = when, Word(bool(said["granted"]), str(said["summary"]))
@@ -39,9 +40,9 @@ def word(model: str, digest: str) -> Word:
     return found
 
 
-def of_tag(model: str, tag: str) -> Word:
-    """Of the bundle in a Bento."""
-    return word(model, digest_of(tag))
+def of_service(service: releases.Endpoint) -> Word:
+    """Of the bundle in a service's Bento."""
+    return word(service.model, digest_of(service.tag), service.version)
 
 
 def check(model: str, version: int, tag: str, anyway: str | None) -> str:
@@ -59,7 +60,7 @@ def check_digest(model: str, version: int, digest: str, anyway: str | None) -> s
         Refused: it was not granted.
         BadInput: `anyway` is blank.
     """
-    said = word(model, digest)
+    said = word(model, digest, version)
     if said.granted:
         return ""
     if anyway and anyway.strip():
@@ -84,6 +85,6 @@ def check_second(model: str, anyway: str) -> str:
 
 def without(endpoint: releases.Endpoint) -> str:
     """Why a service gets requests without the gate's word; "" where it has it."""
-    if of_tag(endpoint.model, endpoint.tag).granted:
+    if of_service(endpoint).granted:
         return ""
     return endpoint.anyway or "released before there was a word of the gate"

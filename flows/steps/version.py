@@ -11,7 +11,7 @@ from registry.bundle import Bundle
 from registry.decision import Decision
 from registry.files import write_file
 from registry.settings import settings
-from registry.versions import CHAMPION, Version, Versions
+from registry.versions import CHAMPION, PREVIOUS, Version, Versions
 
 
 def register(model: str, bundle: Bundle) -> Version:
@@ -130,10 +130,18 @@ def package(version: Version) -> str:
 
 
 def return_alias(model: str, left: int, returned_to: int) -> bool:
-    """After a rollback of the traffic: makes the version it returned to champion, where the one it left was that."""
+    """After a rollback of the traffic: makes the version it returned to champion, where the one it left was that.
+
+    Not where the gate did not grant that version: what was released anyway is never champion.
+    """
+    from serving import grants
+
     versions = Versions()
     champion = versions.find(model, CHAMPION)
     if left == returned_to or champion is None or champion.number != left:
         return False
-    versions.promote(versions.get(model, returned_to))
+    back = versions.get(model, returned_to)
+    if PREVIOUS not in back.aliases and not grants.word(model, back.digest, back.number).granted:
+        return False
+    versions.promote(back)
     return True
