@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from monitoring import drift, tables
-from monitoring.drift import Table
+from monitoring.findings import Table
 from registry.bundle import open_bundle
 from registry.errors import VisionloopError
 from registry.settings import settings

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.drift import IMAGE, Finding, Performance, Table
+from monitoring.findings import IMAGE, Finding, Performance, Table
 
 Action = Literal["none", "bad_input", "label", "retrain", "roll_back"]
 
@@ -42,11 +42,13 @@ class Situation:
     """What the diagnosis looks at.
 
     Attributes:
+        kinds: data, prediction, embedding, performance -> whether Evidently's test of it failed.
         labels: labels of the window that can be learnt from and that no version was trained with yet.
         learned: those that a version was trained with, or that are being learnt from now.
         version_age_s: None where no other version served before this one.
     """
 
+    kinds: Mapping[str, bool]
     finding: Finding | None
     performance: Performance | None
     broken: Mapping[str, float]
@@ -96,8 +98,8 @@ def diagnose(s: Situation) -> Diagnosis:
     if s.broken:
         told = " and ".join(f"in {share:.0%} of the inputs {what}" for what, share in s.broken.items())
         return Diagnosis("bad_input", f"{told}, which is not so in the data this version was trained on")
-    moved = describe(s.finding) if s.finding and s.finding.drifted else ""
-    worse = _worse(s.performance) if s.performance and s.performance.drifted else ""
+    moved = describe(s.finding, s.kinds) if s.finding else ""
+    worse = _worse(s.performance) if s.performance and s.kinds.get("performance") else ""
     if moved:
         return _moved(moved, worse, s)
     if worse:
@@ -132,20 +134,19 @@ def _only_worse(worse: str, s: Situation) -> Diagnosis:
     return Diagnosis("label", f"{why}; {_waited_for(s)}")
 
 
-def describe(finding: Finding) -> str:
-    """The drift in words: what moved, from where to where."""
+def describe(finding: Finding, kinds: Mapping[str, bool]) -> str:
+    """The drift in words: what moved, from where to where; "" where nothing did."""
     told = []
     data, answers = finding.test("data"), finding.test("prediction")
     for test, what in ((data, "the inputs"), (answers, "the answers")):
-        if test and test.drifted:
+        if test and kinds.get(test.kind):
             columns = sorted((c for c in test.columns if c.drifted), key=lambda c: -c.shift)[:3]
             names = ", ".join(
                 f"{c.name.split('.', 1)[1].replace('_', ' ')} {c.reference[1]:.3g} -> {c.window[1]:.3g}"
                 for c in columns
             )
             told.append(f"{what} moved ({names})")
-    embedded = finding.test("embedding")
-    if embedded and embedded.drifted:
+    if kinds.get("embedding"):
         told.append("the network sees other features")
     return ", ".join(told)
 

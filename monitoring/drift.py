@@ -23,18 +23,13 @@ anything, so an origin counts by itself only from MIN_ORIGIN rows on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from monitoring import permutation
+from monitoring.findings import ALL, IMAGE, PREDICTION, Column, Finding, Performance, Table, Test
 from monitoring.permutation import Array, Energy, LargestKS, MeanLoss, Tested, distances
-from registry.media import FloatArray
 
-IMAGE, PREDICTION = "image.", "prediction."
 FAMILIES = 4
 STRICTER = 3
 """Each test runs at the verdict's rate / FAMILIES / STRICTER; see above."""
@@ -47,124 +42,6 @@ MIN_ORIGIN = 20
 MOST_ROWS = 500
 """Longer samples are thinned to this many rows, evenly: enough to see a distance of 0.15 in any of 20 columns."""
 MOST_EMBEDDINGS = 400
-ALL = "all"
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """Rows of the reference or of a window.
-
-    Attributes:
-        ids: case or prediction ids, n of them.
-        columns: name with its prefix (`image.noise`, `prediction.confidence`) -> float64 [n].
-        embedding: float32 [n, D]; D 0 when there is none.
-        origin: where each row came from, n of them.
-        score: float64 [n], NaN where no label is known.
-    """
-
-    ids: tuple[str, ...]
-    columns: dict[str, Array]
-    embedding: FloatArray
-    origin: tuple[str, ...] = ()
-    score: Array = field(default_factory=lambda: np.zeros(0))
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def take(self, rows: Sequence[int] | NDArray[np.intp]) -> Table:
-        index = np.asarray(rows, dtype=np.intp)
-        return Table(
-            ids=tuple(self.ids[i] for i in index),
-            columns={name: values[index] for name, values in self.columns.items()},
-            embedding=self.embedding[index],
-            origin=tuple(self.origin[i] for i in index) if self.origin else (),
-            score=self.score[index] if len(self.score) else self.score,
-        )
-
-
-@dataclass(frozen=True)
-class Column:
-    """One statistic. Quantiles are the 5th, 50th and 95th percentile."""
-
-    name: str
-    distance: float
-    drifted: bool
-    reference: tuple[float, float, float]
-    window: tuple[float, float, float]
-
-    @property
-    def shift(self) -> float:
-        """How far the median moved, in widths of the reference's 5-95 % range."""
-        low, middle, high = self.reference
-        return abs(self.window[1] - middle) / max(high - low, 1e-9)
-
-
-@dataclass(frozen=True)
-class Test:
-    """One test. It alarms where `statistic` exceeds `threshold`, that is where `p` is at most `level`."""
-
-    kind: str
-    statistic: float
-    threshold: float
-    p: float
-    level: float
-    columns: tuple[Column, ...] = ()
-
-    @property
-    def drifted(self) -> bool:
-        return self.p <= self.level
-
-    @property
-    def margin(self) -> float:
-        """How far above its threshold; 1 is just at it."""
-        return self.statistic / self.threshold if self.threshold > 0 else float(self.statistic > 0)
-
-
-@dataclass(frozen=True)
-class Performance:
-    """Mean score of labelled predictions against the reference; `low` and `high` bound the difference (95 %)."""
-
-    labels: int
-    reference: float
-    window: float
-    low: float
-    high: float
-    p: float
-    level: float
-    tolerance: float
-
-    @property
-    def drifted(self) -> bool:
-        return self.p <= self.level and self.reference - self.window > self.tolerance
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What the tests of distributions say.
-
-    Attributes:
-        compared_with: the origin that fits best, or "all".
-        unwatched: statistic -> why no test looks at it.
-    """
-
-    rows: int
-    reference_rows: int
-    compared_with: str
-    tests: tuple[Test, ...]
-    alpha: float
-    permutations: int
-    unwatched: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def drifted(self) -> bool:
-        return any(test.drifted for test in self.tests)
-
-    def test(self, kind: str) -> Test | None:
-        return next((test for test in self.tests if test.kind == kind), None)
-
-    def to_json(self) -> dict[str, Any]:
-        tests = [{**asdict(test), "drifted": test.drifted} for test in self.tests]
-        return {**asdict(self), "tests": tests, "drifted": self.drifted}
 
 
 def judge(reference: Table, window: Table, alpha: float, *, seed: int = 0) -> Finding:
@@ -176,11 +53,33 @@ def judge(reference: Table, window: Table, alpha: float, *, seed: int = 0) -> Fi
     Raises:
         ValueError: fewer than MIN_WINDOW rows in the window or MIN_REFERENCE in the reference.
     """
-    if len(window) < MIN_WINDOW or len(reference) < MIN_REFERENCE:
-        raise ValueError(f"{len(window)} rows cannot be judged against {len(reference)}")
-    window = window.take(_thin(len(window), MOST_ROWS))
+    check_enough(reference, window)
+    window = thinned(window)
     findings = [_judge_one(part, window, alpha, name, seed) for name, part in parts(reference).items()]
     return max(findings, key=lambda finding: min((test.p / test.level for test in finding.tests), default=1.0))
+
+
+def is_enough(reference: Table, window: Table) -> bool:
+    return len(window) >= MIN_WINDOW and len(reference) >= MIN_REFERENCE
+
+
+def check_enough(reference: Table, window: Table) -> None:
+    """Raises ValueError where there are too few rows to judge."""
+    if not is_enough(reference, window):
+        raise ValueError(f"{len(window)} rows cannot be judged against {len(reference)}")
+
+
+def thinned(table: Table) -> Table:
+    """The table itself, or MOST_ROWS of its rows, evenly."""
+    return table.take(_thin(len(table), MOST_ROWS)) if len(table) > MOST_ROWS else table
+
+
+def kinds(reference: Table, window: Table) -> list[str]:
+    """The kinds of tests that `judge` can make of these."""
+    lacking = without_test(reference, window)
+    prefixes = {"data": IMAGE, "prediction": PREDICTION}
+    found = [k for k, p in prefixes.items() if any(n.startswith(p) and n not in lacking for n in reference.columns)]
+    return [*found, "embedding"] if "embedding" not in lacking else found
 
 
 def parts(reference: Table) -> dict[str, Table]:
@@ -202,7 +101,7 @@ def judge_scores(reference: Array, window: Array, alpha: float, tolerance: float
     again = [rng.choice(s, (1000, len(s))).mean(axis=1) for s in (window, reference)]
     low, high = np.quantile(again[0] - again[1], (0.025, 0.975))
     means = float(reference.mean()), float(window.mean())
-    return Performance(len(window), *means, float(low), float(high), found.p, level, tolerance)
+    return Performance(len(window), *means, float(low), float(high), found.p, level, tolerance, found.threshold)
 
 
 def responsible(reference: Table, window: Table, finding: Finding) -> NDArray[np.intp]:

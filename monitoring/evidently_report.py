@@ -1,27 +1,108 @@
-"""Evidently's own report of a comparison, and its place in the workspace that `evidently ui` serves.
+"""The verdict's tests as a report of Evidently, and its place in the workspace that `evidently ui` serves.
 
-Importing Evidently takes about eight seconds, so only this module does, when a report is written. Every column is
-judged by our distance and our calibrated threshold: Evidently's defaults alarm too often on windows of this size.
+The report decides: a kind of drift alarms where Evidently's test of it fails. Evidently is imported when a verdict is
+given and never before: that takes eight seconds.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
+import fcntl
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monitoring.drift import Finding, Table
+from monitoring import drift
+from monitoring.drift import Array
+from monitoring.findings import Finding, Performance, Table
 from registry.files import disk_errors
 from registry.settings import settings
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from evidently.core.report import Snapshot
+    from evidently.ui.workspace import Project, Workspace
 
-METHOD = "visionloop_ks"
-_lock = threading.Lock()
+    from registry.spec import ModelSpec
+
+LEAST_LABELS = 5
+_PROJECTS = uuid.UUID("5f6b1c9e-6b0e-4a57-9d0e-3f2f6d1f7c11")
+PANELS = {
+    "data": "inputs: image statistics",
+    "prediction": "answers: prediction statistics",
+    "embedding": "features: network embedding",
+    "performance": "score on labelled inputs",
+}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a report found. `kinds` are Evidently's own tests: kind -> whether its test failed."""
+
+    run: Snapshot
+    finding: Finding
+    performance: Performance | None
+    kinds: dict[str, bool]
+
+
+def judge(
+    spec: ModelSpec, reference: Table, window: Table, scores: Array, alpha: float, when: datetime, **facts: str
+) -> Judged:
+    """Runs the report.
+
+    Args:
+        scores: of labelled predictions, float64 [k]; fewer than LEAST_LABELS are not judged.
+        alpha: the false-alarm rate of the whole verdict.
+        facts: what the run should carry besides.
+
+    Raises:
+        ValueError: too few rows to judge; see `drift.judge`.
+    """
+    settings().apply_environment()  # DO_NOT_TRACK, before the import
+    from evidently import Report
+
+    from monitoring import evidently_metrics as metrics
+
+    drift.check_enough(reference, window)
+    rows = len(window)
+    window = drift.thinned(window)
+    kinds = drift.kinds(reference, window)
+    labelled = len(scores) >= LEAST_LABELS and bool(np.isfinite(reference.score).any())
+    if labelled:
+        kinds.append("performance")
+    sign = 1.0 if spec.metric.higher_is_better else -1.0
+    alarm = metrics.alarm_margin(kinds, alpha, spec.budget.metric_loss, sign)
+    shown = [metrics.ColumnMargin(of=alarm), *([metrics.MeanScore(of=alarm)] if labelled else [])]
+    report = Report([alarm, *shown, metrics.Moved(of=alarm)], metadata={**facts, "alpha": f"{alpha:g} for the verdict"})
+    more = {metrics.LABELS: metrics.labels(reference, scores)} if labelled else None
+    with np.errstate(all="ignore"):  # it describes constant columns
+        run = report.run(metrics.dataset(window), metrics.dataset(reference), more, timestamp=when)
+    found = metrics.calculation_of(run.context, alarm)
+    failed = {test.bound_test.label: test.status.value == "FAIL" for test in run.metric_results[alarm.metric_id].tests}
+    return Judged(run, replace(found.finding, rows=rows), found.performance, failed)
+
+
+def keep(judged: Judged, model: str, title: str, html: Path | None) -> str:
+    """Adds the run to the model's project in the workspace, and writes it to `html`; returns the project's id.
+
+    Raises:
+        StorageError: the disk is full.
+    """
+    from evidently.ui.workspace import Workspace
+
+    folder = workspace()
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # monitors of several models may end at the same time
+            home = Workspace.create(str(folder))
+            project = _project(home, model)
+            home.add_run(project.id, judged.run, include_data=False, name=title)
+        if html is not None:
+            judged.run.save_html(str(html))
+    return str(project.id)
 
 
 def workspace() -> Path:
@@ -29,73 +110,22 @@ def workspace() -> Path:
     return settings().var / "evidently"
 
 
-def write(
-    model: str, title: str, reference: Table, window: Table, finding: Finding, facts: Mapping[str, str], html: Path
-) -> str:
-    """Writes `html` and adds the run to the model's project; returns the project's id.
+def _project(home: Workspace, model: str) -> Project:
+    """The model's project. Its id follows from the name, so that no two processes make two."""
+    from evidently.sdk.models import PanelMetric, ProjectModel
+    from evidently.sdk.panels import line_plot_panel
 
-    Args:
-        reference: the part of the reference that the finding compares with.
-        facts: what else the run should carry: version, verdict id, action.
-
-    Raises:
-        StorageError: the disk is full.
-    """
-    settings().apply_environment()  # DO_NOT_TRACK, before the import
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.metrics import DriftedColumnsCount, ValueDrift
-
-    with _lock:
-        _register()
-    thresholds = {c.name: test.threshold for test in finding.tests for c in test.columns}
-    columns = [(c.drifted, c.shift, c.name) for test in finding.tests for c in test.columns]
-    names = [name for _, _, name in sorted(columns, reverse=True)]
-    definition = DataDefinition(numerical_columns=names)
-    whole = DriftedColumnsCount(
-        columns=names, num_method=METHOD, per_column_threshold=thresholds, drift_share=1 / max(len(names), 1)
-    )
-    metrics = [whole, *(ValueDrift(column=name, method=METHOD, threshold=thresholds[name]) for name in names)]
-    report = Report(metrics, metadata=dict(facts), tags=[str(facts.get("action", ""))])
-    current, known = (Dataset.from_pandas(_frame(table, names), definition) for table in (window, reference))
-    with np.errstate(all="ignore"):  # it correlates constant columns
-        run = report.run(current, known, name=title)
-    with disk_errors(html):
-        run.save_html(str(html))
-        return _add_to_workspace(model, run, title)
-
-
-def _register() -> None:
-    from evidently.legacy.calculations.stattests import registry
-    from evidently.legacy.core import ColumnType
-    from scipy.stats import ks_2samp
-
-    if METHOD in registry._registered_stat_tests:
-        return
-    test = registry.StatTest(
-        name=METHOD,
-        display_name="Kolmogorov-Smirnov distance, threshold calibrated on the reference",
-        allowed_feature_types=[ColumnType.Numerical],
-        default_threshold=1.0,
-    )
-
-    def distance(reference: pd.Series, current: pd.Series, _: object, threshold: float) -> tuple[float, bool]:
-        value = round(float(ks_2samp(reference, current, method="asymp").statistic), 6)
-        return value, value > threshold
-
-    registry.register_stattest(test, distance)
-
-
-def _add_to_workspace(model: str, run: object, title: str) -> str:
-    from evidently.ui.workspace import Workspace
-
-    home = Workspace.create(str(workspace()))
-    known = [project for project in home.search_project(model) if project.name == model]
-    project = known[0] if known else home.create_project(model, description=f"Drift verdicts of {model}")
-    home.add_run(project.id, run, include_data=False, name=title)  # type: ignore[arg-type]
-    return str(project.id)
-
-
-def _frame(table: Table, names: list[str]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame({name: table.columns[name] for name in names})
+    identity = uuid.uuid5(_PROJECTS, model)
+    found = home.get_project(identity)
+    if found is not None:
+        return found
+    project = home.add_project(ProjectModel(id=identity, name=model, description=f"Drift verdicts of {model}"))
+    margins = [
+        PanelMetric(legend=legend, metric="AlarmMargin", metric_labels={"label": kind})
+        for kind, legend in PANELS.items()
+    ]
+    about = "Each verdict's tests: statistic / threshold. Above 1 is an alarm."
+    project.dashboard.add_panel(line_plot_panel("Nearness to an alarm", margins, about))
+    scores = [PanelMetric(legend="mean score", metric="MeanScore")]
+    project.dashboard.add_panel(line_plot_panel("Score of labelled predictions", scores, "That no report asked for."))
+    return project

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from monitoring import plots
 from monitoring.diagnosis import DO
-from monitoring.drift import Finding, Performance, Table
+from monitoring.findings import Finding, Performance, Table
 from registry.errors import VisionloopError
 from registry.predictor import Predictor
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from monitoring import embedding
-from monitoring.drift import IMAGE, PREDICTION, Table
+from monitoring.findings import IMAGE, PREDICTION, Table
 from monitoring.permutation import Array
 from registry.bundle import REFERENCE, Bundle
 from registry.errors import BundleError

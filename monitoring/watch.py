@@ -1,6 +1,6 @@
-"""One look at a version's predictions: a window from the log, the tests, the diagnosis, the report.
+"""One look at a version's predictions: a window from the log, Evidently's report of it, the diagnosis, the page.
 
-The verdict itself takes well under a second; Evidently's report takes about ten, most of it its import.
+A verdict takes well under a second, and eight more where this process imports Evidently for it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import uuid
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from monitoring import diagnosis, drift, evidently_report, feedback, labels, report, tables
-from monitoring.drift import ALL, MIN_REFERENCE, MIN_WINDOW, Finding, Performance, Table
+from monitoring.evidently_report import Judged
+from monitoring.findings import Table
 from monitoring.tables import Window
 from monitoring.verdict import Verdict
 from registry import catalog, database
@@ -26,13 +26,8 @@ from registry.files import new_folder
 from registry.predictor import Predictor
 from registry.settings import settings
 
-if TYPE_CHECKING:
-    from registry.spec import ModelSpec
-
 logger = logging.getLogger("visionloop.watch")
 
-STEP = "monitor"
-LEAST_LABELS = 5
 SHOWN = 6
 RESPONSIBLE = 24
 
@@ -45,7 +40,6 @@ def watch(
     last: int | None = None,
     since: float | None = None,
     learning: bool = False,
-    evidently: bool = True,
 ) -> Verdict:
     """Judges predictions of a version against its bundle's reference, and keeps the verdict with its report.
 
@@ -53,7 +47,6 @@ def watch(
         last: look at this many predictions at most (default: 200 where `since` is not given either).
         since: look at predictions from this unix time on.
         learning: a training of this model is under way, so labels that it took are not asked for again.
-        evidently: also write Evidently's report.
 
     Raises:
         BundleError: the bundle has no usable reference.
@@ -64,24 +57,24 @@ def watch(
     predictor = Predictor(bundle, settings().threads, settings().max_voxels)
     feedback.score_pending(model, version, predictor)
     window = tables.read_window(model, version, last=last, since=since)
-    verdict, finding, performance = _decide(model, version, reference, window, learning)
+    verdict, judged = _decide(model, version, reference, window, learning)
+    finding = judged.finding if judged else None
     part = drift.parts(reference).get(finding.compared_with, reference) if finding else reference
     order = drift.responsible(reference, window.table, finding) if finding else np.arange(0)
     responsible = tuple(window.table.ids[i] for i in order[:RESPONSIBLE])
     folder = settings().var / "reports" / model / verdict.id
     verdict = Verdict(**{**verdict.__dict__, "responsible": responsible, "folder": folder})
     with new_folder(folder) as draft:
-        has_evidently = bool(evidently and finding) and _evidently(verdict, part, window.table, finding, draft)
         report.write_page(
             draft,
             verdict,
             reference=part,
             window=window.table,
             finding=finding,
-            performance=performance,
+            performance=judged.performance if judged else None,
             responsible=report.draw(predictor, _shown(window, responsible)),
             known=report.draw(predictor, _known(bundle)),
-            evidently=has_evidently,
+            evidently=bool(judged) and _keep_report(judged, verdict, draft),
         )
         (draft / "verdict.json").write_text(verdict.to_json(), encoding="utf-8")
     _store(verdict, window)
@@ -90,24 +83,26 @@ def watch(
 
 def _decide(
     model: str, version: int, reference: Table, window: Window, learning: bool
-) -> tuple[Verdict, Finding | None, Performance | None]:
-    spec, alpha = catalog.get(model), settings().false_alarm_rate
-    enough = len(window.table) >= MIN_WINDOW and len(reference) >= MIN_REFERENCE
-    finding = drift.judge(reference, window.table, alpha) if enough else None
-    performance = _performance(spec, reference, window, finding, alpha)
+) -> tuple[Verdict, Judged | None]:
+    spec, alpha, now = catalog.get(model), settings().false_alarm_rate, time.time()
+    identity, judged = uuid.uuid4().hex[:12], None
+    if drift.is_enough(reference, window.table):
+        when = datetime.fromtimestamp(now, UTC)
+        facts = {"verdict": identity, "version": str(version)}
+        judged = evidently_report.judge(spec, reference, window.table, window.sampled_scores, alpha, when, **facts)
+    finding, performance = (judged.finding, judged.performance) if judged else (None, None)
     ranges = diagnosis.applicable(reference, spec.inference.PLAUSIBLE)
     broken = diagnosis.implausible(window.table, ranges)
     new, learned = labels.counted(window, ranges, learning)
-    age = _age(model, version, window)
+    kinds = {"performance": False, **(judged.kinds if judged else {})}
     said = diagnosis.diagnose(
-        diagnosis.Situation(finding, performance, broken, window.errors, window.total, new, age, learned)
+        diagnosis.Situation(
+            kinds, finding, performance, broken, window.errors, window.total, new, _age(model, version, window), learned
+        )
     )
-    kinds = {test.kind: test.drifted for test in finding.tests} if finding else {}
-    kinds["performance"] = bool(performance and performance.drifted)
-    tests = finding.to_json() if finding else {}
     verdict = Verdict(
-        id=uuid.uuid4().hex[:12],
-        time=time.time(),
+        id=identity,
+        time=now,
         model=model,
         version=version,
         predictions=len(window.rows),
@@ -118,7 +113,7 @@ def _decide(
         action=said.action,
         why=said.why,
         scores={
-            "distributions": tests,
+            "distributions": finding.to_json() if finding else {},
             "performance": asdict(performance) if performance else {},
             "broken": broken,
             "plausible": labels.ranges_to_json(ranges),
@@ -126,22 +121,7 @@ def _decide(
         },
         unwatched=dict(finding.unwatched) if finding else {},
     )
-    return verdict, finding, performance
-
-
-def _performance(
-    spec: ModelSpec, reference: Table, window: Window, finding: Finding | None, alpha: float
-) -> Performance | None:
-    """The test of labelled predictions, without those that a report had asked to label: they alarm by selection."""
-    scores = window.sampled_scores
-    if len(scores) < LEAST_LABELS:
-        return None
-    expected = drift.parts(reference).get(finding.compared_with if finding else ALL, reference).score
-    expected = expected[np.isfinite(expected)]
-    if not len(expected):
-        return None
-    sign = 1.0 if spec.metric.higher_is_better else -1.0
-    return drift.judge_scores(sign * expected, sign * scores, alpha, spec.budget.metric_loss)
+    return verdict, judged
 
 
 def _age(model: str, version: int, window: Window) -> float | None:
@@ -157,19 +137,19 @@ def _age(model: str, version: int, window: Window) -> float | None:
     return (window.rows[-1].time - mine).total_seconds() if earlier else None
 
 
-def _evidently(verdict: Verdict, reference: Table, window: Table, finding: Finding | None, folder: Path) -> bool:
-    assert finding is not None
+def _keep_report(judged: Judged | None, verdict: Verdict, folder: Path) -> bool:
+    """Keeps Evidently's report in its workspace; a verdict that drifted has it as a file, too: it takes 4 MB."""
+    assert judged is not None
     title = f"version {verdict.version}, {datetime.fromtimestamp(verdict.time, UTC):%Y-%m-%d %H:%M}: {verdict.action}"
-    facts = {"verdict": verdict.id, "version": str(verdict.version), "action": verdict.action, "why": verdict.why}
-    facts["alpha"] = f"{finding.alpha} for the whole verdict"
     try:
-        evidently_report.write(verdict.model, title, reference, window, finding, facts, folder / "report.html")
+        html = folder / "report.html" if verdict.drifted else None
+        evidently_report.keep(judged, verdict.model, title, html)
     except VisionloopError:
         raise
-    except Exception:  # a verdict must not fail because a report could not be drawn; say so and go on
-        logger.exception("Evidently's report could not be written; the verdict stands")
+    except Exception:  # the report has decided; a verdict must not fail because it could not be kept
+        logger.exception("Evidently's report could not be kept; the verdict stands")
         return False
-    return True
+    return verdict.drifted
 
 
 def _shown(window: Window, responsible: tuple[str, ...]) -> list[report.Shown]:

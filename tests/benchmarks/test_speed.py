@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from monitoring import drift
-from monitoring.drift import Table
+from monitoring.findings import Table
 from monitoring.log import PredictionLog
 from registry.vision import mean_ap
 from tests.monitoring.conftest import home as home

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monitoring import calibration, drift
-from monitoring.drift import Table, judge
+from monitoring import calibration, drift, findings
+from monitoring.drift import judge
+from monitoring.findings import Table
 
 FEATURES, ANSWERS, DIMENSIONS = 10, 7, 64
 MIX = np.random.default_rng(1).normal(size=(FEATURES, FEATURES)) / 3
@@ -109,7 +110,7 @@ def test_a_handful_of_rows_excuses_no_window() -> None:
     for seed in range(20):
         reference = join(table(rng, 48), table(rng, 6, shift=3, origin="stream"))
         finding = judge(reference, table(rng, 48, shift=4.35), 0.05, seed=seed)
-        assert finding.compared_with == drift.ALL
+        assert finding.compared_with == findings.ALL
         seen += finding.drifted
     assert seen >= 18
 

@@ -11,7 +11,7 @@ from tests.monitoring.scans import Send, mask, scans
 
 
 def look(bundle: Bundle) -> watch.Verdict:
-    return watch.watch(MODEL, 1, bundle, evidently=False)
+    return watch.watch(MODEL, 1, bundle)
 
 
 def test_a_verdict_is_due_at_first_and_then_when_half_of_the_window_is_new(send: Send, bundle: Bundle) -> None:

@@ -70,7 +70,7 @@ def test_a_shifted_labelled_stream_is_logged_and_drifts(service: str, bundle: Bu
     ids = stream.play(MODEL, how, 0.8, 18, seed=5, address=service, label=True)
     assert len(set(ids)) == 18
     assert len(feedback.labelled(MODEL, ids)) == 18
-    verdict = watch.watch(MODEL, 1, bundle, evidently=False)
+    verdict = watch.watch(MODEL, 1, bundle)
     assert verdict.drifted
     assert verdict.labels == 18
     lines, _ = journal.read()

@@ -26,7 +26,7 @@ def test_without_drift_the_verdict_is_quiet(send: Send, bundle: Bundle) -> None:
     from monitoring.models import Verdict
 
     send(scans(24))
-    verdict = watch.watch(MODEL, 1, bundle, evidently=False)
+    verdict = watch.watch(MODEL, 1, bundle)
     assert (verdict.action, verdict.drifted, verdict.predictions) == ("none", False, 24)
     assert Verdict.objects.get(id=verdict.id).action == "none"
 
@@ -34,7 +34,7 @@ def test_without_drift_the_verdict_is_quiet(send: Send, bundle: Bundle) -> None:
 def test_drift_without_labels_asks_for_labels_of_the_images_responsible(send: Send, bundle: Bundle) -> None:
     send(scans(8))
     noisy = send(scans(16, first=2000, noise=0.25))
-    verdict = watch.watch(MODEL, 1, bundle, evidently=False)
+    verdict = watch.watch(MODEL, 1, bundle)
     assert verdict.action == "label"
     assert verdict.kinds["data"]
     assert set(verdict.responsible[:16]) == set(noisy)
@@ -46,7 +46,7 @@ def test_drift_with_labels_says_retrain_and_the_score_is_measured(send: Send, bu
     ids = send(scans(20, first=2000, noise=0.25))
     for number in ids:
         feedback.give(number, mask(), "a radiologist")
-    verdict = watch.watch(MODEL, 1, bundle, evidently=False)
+    verdict = watch.watch(MODEL, 1, bundle)
     assert verdict.action == "retrain"
     assert verdict.labels == 20
     assert verdict.kinds["performance"]
@@ -58,7 +58,7 @@ def test_inverted_inputs_are_a_fault_of_the_source_and_nothing_to_learn_from(sen
     ids = send([inverted(body) for body in scans(20)])
     for number in ids:
         feedback.give(number, mask(), "a radiologist")
-    verdict = watch.watch(MODEL, 1, bundle, evidently=False)
+    verdict = watch.watch(MODEL, 1, bundle)
     assert verdict.action == "bad_input"
     assert "inverted" in verdict.why
 
@@ -70,7 +70,7 @@ def test_requests_that_fail_are_bad_input(send: Send, bundle: Bundle) -> None:
     for _ in range(10):
         log.record(make_record(outcome="BadInput", status=422, embedding=[], image_statistics={}))
     log.close()
-    verdict = watch.watch(MODEL, 1, bundle, evidently=False)
+    verdict = watch.watch(MODEL, 1, bundle)
     assert verdict.action == "bad_input"
     assert "10 x BadInput" in verdict.why
     assert verdict.errors == 10
@@ -81,7 +81,7 @@ def test_a_new_version_that_scores_worse_on_the_same_inputs_is_rolled_back(send:
     time.sleep(0.01)
     for number in send(scans(12), version=2):
         feedback.give(number, mask(full=True), "a radiologist")
-    verdict = watch.watch(MODEL, 2, bundle, evidently=False)
+    verdict = watch.watch(MODEL, 2, bundle)
     assert verdict.action == "roll_back"
     assert verdict.kinds == {
         "data": False,
@@ -93,7 +93,7 @@ def test_a_new_version_that_scores_worse_on_the_same_inputs_is_rolled_back(send:
 
 def test_too_few_predictions_are_not_judged(send: Send, bundle: Bundle) -> None:
     send(scans(3, noise=0.25))
-    verdict = watch.watch(MODEL, 1, bundle, evidently=False)
+    verdict = watch.watch(MODEL, 1, bundle)
     assert verdict.action == "none"
     assert "too few" in verdict.why
     assert "too few" in verdict.page.read_text()
@@ -104,8 +104,8 @@ def test_the_window_can_be_cut_by_number_and_by_time(send: Send, bundle: Bundle)
     middle = time.time()
     time.sleep(0.01)
     send(scans(12))
-    assert watch.watch(MODEL, 1, bundle, last=12, evidently=False).predictions == 12
-    assert watch.watch(MODEL, 1, bundle, since=middle, evidently=False).action == "none"
+    assert watch.watch(MODEL, 1, bundle, last=12).predictions == 12
+    assert watch.watch(MODEL, 1, bundle, since=middle).action == "none"
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_evidently_keeps_the_run(
@@ -122,12 +122,15 @@ def test_the_page_needs_nothing_from_elsewhere_and_evidently_keeps_the_run(
     assert said["scores"]["distributions"]["drifted"]
     runs = list((home / "var" / "evidently").glob("*/snapshots/*.json"))
     assert len(runs) == 1
-    # Evidently calls the same columns drifted as the verdict does.
-    drifted = {c["name"] for t in said["scores"]["distributions"]["tests"] for c in t["columns"] if c["drifted"]}
-    assert drifted
+    # Its own tests of the kinds are the verdict, and the columns that it draws are those that drifted.
     stored = json.loads(runs[0].read_text())["metric_results"].values()
-    counts = [result["count"]["value"] for result in stored if "count" in result and "share" in result]
-    assert counts == [len(drifted)]
+    tests = {t["bound_test"]["label"]: t["status"] for one in stored for t in one["tests"]}
+    assert {kind: status == "FAIL" for kind, status in tests.items()} | {"performance": False} == verdict.kinds
+    drifted = {c["name"] for t in said["scores"]["distributions"]["tests"] for c in t["columns"] if c["drifted"]}
+    configs = (one["metric_value_location"]["metric"]["params"] for one in stored)
+    drawn = {config["column"] for config in configs if "column" in config}
+    assert drawn
+    assert drawn <= drifted
 
 
 def test_feedback_for_an_unknown_prediction_or_that_is_no_label_is_refused(send: Send) -> None:
