@@ -1,38 +1,41 @@
-"""The loop in order. It is run bare (`--local`) or inside a Prefect flow: `do` is what makes a step a task.
-
-bare(step, function, *args)     calls the function
-flows.orchestration.tasks(...)  runs it as a Prefect task, with retries and a time limit
+"""The loop in order. `Steps` holds what it calls: plain functions (`--local`), or Prefect's tasks of the same functions
+(`flows.orchestration`), with retries and time limits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from flows import steps
-from flows.versioning import Say
+from flows.stages import Say
 from registry.errors import Refused
 from registry.versions import CHAMPION, Version, Versions
 
 if TYPE_CHECKING:
     from monitoring.verdict import Verdict
 
-T = TypeVar("T")
+
+@dataclass(frozen=True)
+class Steps:
+    """What the loop calls for each step, with the arguments of `flows.steps`."""
+
+    data: Callable[..., Any] = steps.prepare_data
+    labels: Callable[..., tuple[int, str]] = steps.take_labels
+    build: Callable[..., Any] = steps.build
+    register: Callable[..., Version] = steps.register
+    decide: Callable[..., bool] = steps.decide
+    package: Callable[..., str] = steps.package
+    release: Callable[..., Any] = steps.release
+    watch: Callable[..., Verdict] = steps.watch
 
 
-class Do(Protocol):
-    """Runs one step."""
-
-    def __call__(self, name: str, function: Callable[..., T], *args: Any, **kwargs: Any) -> T: ...
-
-
-def bare(name: str, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    return function(*args, **kwargs)
+PLAIN = Steps()
 
 
 def silent(line: str) -> None:
-    """Takes the stages' output when nobody wants it; the journal tells the story anyway."""
+    """Nobody reads the stages' output; what matters of it is in the journal."""
 
 
 @dataclass(frozen=True)
@@ -47,39 +50,48 @@ class Outcome:
 def run(
     model: str,
     *,
-    do: Do = bare,
+    do: Steps = PLAIN,
     say: Say = silent,
     asked_by: str = "the command line",
     why: str = "run of the loop",
     must_win_on: str | None = None,
     serve: bool = True,
+    start: str | None = None,
 ) -> Outcome:
     """Data -> checks -> train -> compress -> evaluate -> register -> decide -> package -> release.
 
+    Args:
+        start: what training starts from, "scratch" or "champion"; None: as before, from scratch the first time.
+
     Raises:
+        NotFound: it is to start from the champion, and there is none.
         VisionloopError: the step that failed says why; a run after the mend goes on from there.
     """
     with steps.exclusive(model):
-        do("data", steps.prepare_data, model)
+        do.data(model)
+        if start:
+            steps.prepare_start(model, Versions().get(model) if start == "champion" else None)
         steps.ensure_start(model)
         return _from_build(model, do, say, asked_by, why, must_win_on, serve)
 
 
-def _from_build(model: str, do: Do, say: Say, asked_by: str, why: str, must_win_on: str | None, serve: bool) -> Outcome:
-    bundle = do("train-compress-evaluate", steps.build, model, say)
-    version = do("register", steps.register, model, bundle)
+def _from_build(
+    model: str, do: Steps, say: Say, asked_by: str, why: str, must_win_on: str | None, serve: bool
+) -> Outcome:
+    bundle = do.build(model, say)
+    version = do.register(model, bundle)
     steps.note_learned(model, version.number)
-    granted = do("decide", steps.decide, version, asked_by, why, must_win_on)
+    granted = do.decide(version, asked_by, why, must_win_on)
     if not granted or not serve:
         return Outcome(version, granted, live=False)
     if not steps.released(version):
-        tag = do("package", steps.package, version)
-        do("release", steps.release, version, tag)
+        tag = do.package(version)
+        do.release(version, tag)
     return Outcome(version, granted, live=True)
 
 
 def retrain(
-    model: str, verdict: str, *, do: Do = bare, say: Say = silent, asked_by: str, serve: bool = True
+    model: str, verdict: str, *, do: Steps = PLAIN, say: Say = silent, asked_by: str, serve: bool = True
 ) -> Outcome:
     """Labelled predictions become data, the champion is fine-tuned on it, and must win where it drifted.
 
@@ -92,7 +104,7 @@ def retrain(
         champion = Versions().find(model, CHAMPION)
         if champion is None:
             raise Refused(f"{model} has no champion to fine-tune", mend=f"`visionloop run {model}` trains one first")
-        _, origin = do("labels", steps.take_labels, model, verdict)
+        _, origin = do.labels(model, verdict)
         steps.prepare_start(model, champion)
         outcome = _from_build(
             model, do, say, asked_by, f"retraining after drift verdict {verdict}", f"origin={origin}", serve
@@ -102,7 +114,7 @@ def retrain(
     return outcome
 
 
-def monitor(model: str, *, do: Do = bare, last: int | None = None, since: float | None = None) -> Verdict | str:
+def monitor(model: str, *, do: Steps = PLAIN, last: int | None = None, since: float | None = None) -> Verdict | str:
     """One look at the recent predictions; the verdict says what to do about them.
 
     Where nothing new came there is none, but what is waited for, in words. Who says what to look at gets a verdict.
@@ -110,4 +122,4 @@ def monitor(model: str, *, do: Do = bare, last: int | None = None, since: float 
     waited_for = "" if last or since else steps.waited_for(model)
     if waited_for:
         return waited_for
-    return do("verdict", steps.watch, model, last=last, since=since)
+    return do.watch(model, last=last, since=since)

@@ -1,100 +1,110 @@
-"""The loop as Prefect flows. Imported only where Prefect is wanted: the import alone takes seconds."""
+"""The loop as Prefect flows and tasks. Imported only where Prefect is wanted: the import alone takes seconds.
+
+Arguments and results stay in the process of the flow: nothing of them is stored. One training at a time, wherever it
+was asked for: all of them wait for the one slot of the concurrency limit `TRAINING`.
+"""
 
 from __future__ import annotations
 
-import contextvars
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import (
-    create_link_artifact,
-    create_markdown_artifact,
-    create_progress_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.concurrency.sync import concurrency
 from prefect.events import emit_event
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from flows import loop
+from flows import loop, steps
+from flows.shown import shown
+from flows.stages import Say
 from registry import catalog, journal
+from registry.bundle import Bundle
+from registry.errors import MissingService, NotFound, StorageError
 from registry.settings import settings
 
-T = TypeVar("T")
-
 DRIFT_EVENT = "visionloop.drift"
-# Steps that talk to a service that may be restarting are tried again; a training that failed would fail again.
-RETRIES = {"register": 3, "decide": 1, "package": 1, "release": 1}
-LIMIT_S = {"data": 900, "train-compress-evaluate": 4 * 3600, "register": 600, "package": 300, "release": 300}
+TRAINING = "visionloop-training"
+"""Prefect's global concurrency limit; its number of slots is 1 unless somebody changes it in Prefect."""
 
 
-def as_tasks(name: str, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """`flows.loop.Do`: the step as a Prefect task. Arguments stay in this process and are not recorded."""
-    from registry.errors import MissingService, StorageError
+def _worth_another_try(_: Any, __: Any, state: Any) -> bool:
+    """A service that is away may come back; a refusal or bad data stays what it is."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, MissingService | OSError) and not isinstance(error, StorageError)
 
-    def worth_another_try(_: Any, __: Any, state: Any) -> bool:
-        """A service that is away may come back; a refusal or bad data stays what it is."""
-        error = state.result(raise_on_failure=False)
-        return isinstance(error, MissingService | OSError) and not isinstance(error, StorageError)
 
-    step = task(
-        function,
-        name=name,
-        retries=RETRIES.get(name, 0),
-        retry_delay_seconds=[3, 10, 30],
-        retry_condition_fn=worth_another_try,
-        timeout_seconds=LIMIT_S.get(name, 1200),
-        cache_policy=NO_CACHE,
-        persist_result=False,
-    )
-    return step(*args, **kwargs)  # type: ignore[return-value]
+KEPT_HERE: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+AGAIN: dict[str, Any] = {"retry_delay_seconds": [3, 10, 30], "retry_condition_fn": _worth_another_try, **KEPT_HERE}
+"""For steps that talk to a service that may be restarting; a training that failed would fail again."""
 
 
 @contextmanager
-def shown(model: str) -> Iterator[None]:
-    """Copies the journal into the run: its lines into the log, its progress into a progress artifact per step."""
-    stop = threading.Event()
-    logger = get_run_logger()
-
-    def follow() -> None:
-        offset, bars, last = journal.end_of_file(), {}, 0.0
-        while True:
-            ending = stop.is_set()
-            lines, offset = journal.read(offset)
-            newest: dict[str, dict[str, Any]] = {}
-            for line in lines:
-                if line.get("kind") == "progress":
-                    newest[line["step"]] = line
-                elif line.get("kind") == "fact":
-                    logger.info("%s: %s", line["step"], line.get("text"))
-                elif line.get("kind") == "finish":
-                    logger.info("%s %s in %.1f s %s", line["step"], line["outcome"], line["seconds"], line.get("note"))
-                    newest.setdefault(line["step"], {"done": 1, "total": 1}) if line["step"] in bars else None
-            if newest and (ending or time.monotonic() - last > 2):
-                last = time.monotonic()
-                for step, line in newest.items():
-                    share = 100.0 * min(1.0, float(line["done"]) / max(float(line["total"]), 1e-9))
-                    if step not in bars:
-                        key = f"{step}-{model}".replace("_", "-")
-                        bars[step] = create_progress_artifact(share, key=key, description=f"{step} of {model}")
-                    else:
-                        update_progress_artifact(bars[step], share)
-            if ending:
-                return
-            stop.wait(0.5)
-
-    # The run's context lives in context variables: the thread works in a copy of ours.
-    context = contextvars.copy_context()
-    thread = threading.Thread(target=lambda: context.run(follow), name="journal", daemon=True)
-    thread.start()
-    try:
+def training_slot(model: str) -> Iterator[None]:
+    """Held while a training runs; waits for it, and says so."""
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_global_concurrency_limit_by_name(TRAINING)
+        except ObjectNotFound:
+            with suppress(ObjectAlreadyExists):  # another flow was quicker
+                client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=TRAINING, limit=1))
+        if client.read_global_concurrency_limit_by_name(TRAINING).active_slots:
+            journal.fact("data", f"another training is under way; that of {model} waits for its turn", model)
+    with concurrency(TRAINING, occupy=1, strict=True, raise_on_lease_renewal_failure=False):
         yield
-    finally:
-        stop.set()
-        thread.join(timeout=15)
+
+
+def _build(model: str, say: Say) -> Bundle:
+    return steps.build(model, say, lambda: training_slot(model))
+
+
+TASKS = loop.Steps(
+    data=task(
+        steps.prepare_data, name="data", task_run_name="data of {model}", timeout_seconds=900, **KEPT_HERE
+    ),
+    labels=task(
+        steps.take_labels, name="labels", task_run_name="labels of {model}", timeout_seconds=1200, **KEPT_HERE
+    ),
+    build=task(
+        _build,
+        name="train-compress-evaluate",
+        task_run_name="train, compress and evaluate {model}",
+        timeout_seconds=8 * 3600,  # with the wait for the slot
+        **KEPT_HERE,
+    ),
+    register=task(
+        steps.register, name="register", task_run_name="register {model}", retries=3, timeout_seconds=600, **AGAIN
+    ),
+    decide=task(
+        steps.decide,
+        name="decide",
+        task_run_name="decide on {version.model} version {version.number}",
+        retries=1,
+        timeout_seconds=1200,
+        **AGAIN,
+    ),
+    package=task(
+        steps.package,
+        name="package",
+        task_run_name="package {version.model} version {version.number}",
+        retries=1,
+        timeout_seconds=300,
+        **AGAIN,
+    ),
+    release=task(
+        steps.release,
+        name="release",
+        task_run_name="release {version.model} version {version.number}",
+        retries=1,
+        timeout_seconds=300,
+        **AGAIN,
+    ),
+    watch=task(steps.watch, name="watch", task_run_name="watch {model}", timeout_seconds=1200, **KEPT_HERE),
+)  # fmt: skip
 
 
 def _say(line: str) -> None:
@@ -102,9 +112,7 @@ def _say(line: str) -> None:
 
 
 def _tell(outcome: loop.Outcome, model: str) -> None:
-    """Leaves the decision and the addresses in Prefect's UI."""
-    from flows import steps
-
+    """Leaves the decision and its address in Prefect's UI."""
     decision = steps.decided(outcome.version) or {}
     rows = "\n".join(
         f"| {'yes' if r['passed'] else 'NO'} | {r['rule']} | {r['found']} | {r['expected']} |"
@@ -122,41 +130,60 @@ def _tell(outcome: loop.Outcome, model: str) -> None:
     )
 
 
-@flow(name="loop", description="data -> checks -> train -> compress -> evaluate -> register -> decide -> release")
-def loop_flow(model: str, asked_by: str = "Prefect", why: str = "run of the loop") -> str:
-    with shown(model):
-        outcome = loop.run(model, do=as_tasks, say=_say, asked_by=asked_by, why=why)
+@flow(
+    name="loop",
+    flow_run_name="{model}: {why}",
+    description="data -> checks -> train -> compress -> evaluate -> register -> decide -> release",
+)
+def loop_flow(model: str, asked_by: str = "Prefect", why: str = "run of the loop", start: str | None = None) -> str:
+    with journal.run(), shown(model):
+        outcome = loop.run(model, do=TASKS, say=_say, asked_by=asked_by, why=why, start=start)
     _tell(outcome, model)
     return f"{outcome.version} {'live' if outcome.live else 'not promoted'}"
 
 
-@flow(name="monitor", description="compare recent predictions with the reference; ask for retraining on drift")
+@flow(
+    name="monitor",
+    flow_run_name="watch {model}",
+    description="compare recent predictions with the reference; ask for retraining on drift",
+)
 def monitor_flow(model: str, last: int | None = None, since: float | None = None) -> str:
-    from registry.errors import NotFound
     from serving import releases
 
     if releases.live(model) is None:
         return f"no version of {model} is live: nothing to watch"
-    try:
-        verdict = loop.monitor(model, do=as_tasks, last=last, since=since)
-    except NotFound as error:
-        return error.found
+    with journal.run() as run:
+        try:
+            verdict = loop.monitor(model, do=TASKS, last=last, since=since)
+        except NotFound as error:
+            return error.found
     if isinstance(verdict, str):
         return verdict
     emit_event(
         f"{DRIFT_EVENT}.{verdict.action}",
         resource={"prefect.resource.id": resource(model), "prefect.resource.name": catalog.get(model).title},
-        payload={"verdict": verdict.id, "version": verdict.version, "why": verdict.why, "drifted": verdict.drifted},
+        payload={
+            "verdict": verdict.id,
+            "version": verdict.version,
+            "why": verdict.why,
+            "drifted": verdict.drifted,
+            "run": run,
+        },
     )
     page = f"{settings().home_address}/{verdict.page.relative_to(settings().var)}"
     create_link_artifact(page, link_text=verdict.why, key=f"drift-{model.replace('_', '-')}")
     return f"{verdict.action}: {verdict.why}"
 
 
-@flow(name="retrain", description="fine-tune the champion on labelled predictions; the gate decides")
-def retrain_flow(model: str, verdict: str = "") -> str:
-    with shown(model):
-        outcome = loop.retrain(model, verdict, do=as_tasks, say=_say, asked_by="the drift monitor")
+@flow(
+    name="retrain",
+    flow_run_name="retrain {model}",
+    description="fine-tune the champion on labelled predictions; the gate decides",
+)
+def retrain_flow(model: str, verdict: str = "", run: str = "") -> str:
+    """`run`: the journal's run that asked for it, which it goes on with."""
+    with journal.run(run), shown(model):
+        outcome = loop.retrain(model, verdict, do=TASKS, say=_say, asked_by="the drift monitor")
     _tell(outcome, model)
     return f"{outcome.version} {'live' if outcome.live else 'not promoted'}"
 

@@ -1,53 +1,102 @@
-"""`python -m flows.worker`: offers the flows as deployments and runs them when they are due, asked for or triggered."""
+"""`python -m flows.worker`: offers the flows as deployments and runs them when they are due, asked for or triggered.
+
+The deployments belong to a work pool, so that another machine may take runs from it: docs/production.md.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from registry import catalog
 from registry.priority import give_way
 from registry.settings import settings
 
+if TYPE_CHECKING:
+    from prefect.deployments.runner import RunnerDeployment
+
+POOL = "visionloop"
+TRAIN, WATCH = "training", "watching"
+"""Work queues of the pool: runs that may train, and looks at predictions."""
+RUNS = 2
+"""So many at once, so that a look at one model need not wait for the training of another; of trainings there is one
+(`flows.orchestration.TRAINING`)."""
+
 
 def main() -> None:
     give_way()  # so do the flows that it starts
     settings().apply_environment()
-    from prefect import serve
+    asyncio.run(work())
+
+
+async def work() -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
+    from prefect.workers.process import ProcessWorker
+
+    async with get_client() as client:
+        with suppress(ObjectAlreadyExists):
+            await client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+    for deployment in deployments():
+        await deployment.aapply()
+    await ProcessWorker(work_pool_name=POOL, name="this machine", limit=RUNS).start(printer=_silent)
+
+
+def _silent(*_: Any) -> None:
+    """What Prefect says at a start, of how to start runs, is for another use of it."""
+
+
+def deployments() -> list[RunnerDeployment]:
+    """Three for each model: the loop, on request; the monitor, by the clock; the retraining, by the monitor's event."""
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+    from prefect.deployments.runner import EntrypointType
     from prefect.events import DeploymentEventTrigger
 
     from flows.orchestration import DRIFT_EVENT, loop_flow, monitor_flow, resource, retrain_flow
 
-    # One at a time, the next one waits: two trainings on the same cores help nobody.
+    # One of each at a time, the next one waits.
     one = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
-    deployments = []
+    found = []
     for model in catalog.names():
-        tags = ["visionloop", model]
-        deployments += [
-            loop_flow.to_deployment(f"loop-{model}", parameters={"model": model}, tags=tags, concurrency_limit=one),
+        common: dict[str, Any] = {
+            "tags": ["visionloop", model],
+            "concurrency_limit": one,
+            "work_pool_name": POOL,
+            "entrypoint_type": EntrypointType.MODULE_PATH,
+            "job_variables": {"working_dir": str(settings().root)},
+        }
+        found += [
+            loop_flow.to_deployment(f"loop-{model}", parameters={"model": model}, work_queue_name=TRAIN, **common),
             monitor_flow.to_deployment(
                 f"monitor-{model}",
                 parameters={"model": model},
-                tags=tags,
-                concurrency_limit=one,
                 interval=timedelta(seconds=settings().monitor_every_s),
+                work_queue_name=WATCH,
+                **common,
             ),
             retrain_flow.to_deployment(
                 f"retrain-{model}",
                 parameters={"model": model},
-                tags=tags,
-                concurrency_limit=one,
                 triggers=[
                     DeploymentEventTrigger(
                         name=f"retrain {model} on drift",
                         expect={f"{DRIFT_EVENT}.retrain"},
                         match={"prefect.resource.id": resource(model)},
-                        parameters={"model": model, "verdict": "{{ event.payload.verdict }}"},
+                        parameters={
+                            "model": model,
+                            "verdict": "{{ event.payload.verdict }}",
+                            "run": "{{ event.payload.run }}",
+                        },
                     )
                 ],
+                work_queue_name=TRAIN,
+                **common,
             ),
         ]
-    serve(*deployments, pause_on_shutdown=False, print_starting_message=False, limit=2)
+    return found
 
 
 if __name__ == "__main__":

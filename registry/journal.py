@@ -1,8 +1,9 @@
 """The journal: an append-only file of what the loop is doing, one JSON object a line.
 
 Stages, flows and services write it; the terminal's progress bar, Prefect's progress artifact and the story
-page all read the same lines. A line is {"time", "pid", "kind", "step", "model", ...}; the pid tells a step that
-still runs from one whose process was killed. Kinds:
+page all read the same lines. A line is {"time", "pid", "kind", "run", "step", "model", ...}; the pid tells a step that
+still runs from one whose process was killed, the run what belongs together: all that one command, or one flow, set
+going, in whichever process. Kinds:
 
     start     a step began            {"title", "usually_s"}
     progress  how far it is           {"done", "total", "unit", "note"}
@@ -15,14 +16,42 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from registry.errors import VisionloopError
 from registry.settings import settings
+
+RUN = "_VISIONLOOP_RUN"
+"""In the environment of a process that works for a run of another one."""
+
+_run: ContextVar[str] = ContextVar("run", default="")
+
+
+def current() -> str:
+    """The run that this work belongs to; "" when it belongs to none."""
+    return _run.get() or os.environ.get(RUN, "")
+
+
+def environment() -> dict[str, str]:
+    """What a process that works for the present run needs in its environment. Not for one that outlives it."""
+    return {RUN: current()}
+
+
+@contextmanager
+def run(identity: str = "") -> Iterator[str]:
+    """What is journalled inside belongs to one run: `identity`, else the one that is under way, else a new one."""
+    mine = identity or current() or secrets.token_hex(6)
+    token = _run.set(mine)
+    try:
+        yield mine
+    finally:
+        _run.reset(token)
 
 
 def path() -> Path:
@@ -31,7 +60,7 @@ def path() -> Path:
 
 def write(kind: str, step: str, model: str = "", **fields: Any) -> None:
     """Appends one line. O_APPEND keeps lines of concurrent writers whole; a full disk only loses the line."""
-    who = {"time": time.time(), "pid": os.getpid(), "kind": kind, "step": step, "model": model}
+    who = {"time": time.time(), "pid": os.getpid(), "kind": kind, "run": current(), "step": step, "model": model}
     line = json.dumps({**who, **fields}, default=str)
     try:
         path().parent.mkdir(parents=True, exist_ok=True)

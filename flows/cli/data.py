@@ -27,14 +27,12 @@ def synth(model: str, force: bool) -> None:
     """Make the offline starter data of MODEL and version it."""
     from flows import steps, versioning
     from flows.cli.teller import telling
-    from registry.files import new_folder
 
-    target = settings().data / model
-    _may_replace(target, force)
-    with telling() as console, journal.step("data", "Make the starter data", model, usually_s=8):
-        with new_folder(target) as draft:
-            catalog.get(model).data.synthesise(draft, steps.parameters(model, "data"))
-        found = versioning.add()
+    with telling() as console, steps.exclusive(model):
+        _may_replace(settings().data / model, force)
+        with journal.step("data", "Make the starter data", model, usually_s=8):
+            steps.synthesise(model)
+            found = versioning.add(model)
     console.print(f"data/{model}: {found}")
 
 
@@ -75,7 +73,7 @@ def import_(
     PATH is a folder, or a zip of one, in one of the field's layouts; docs/data.md lists them. Nothing is replaced when
     a check fails.
     """
-    from flows import versioning
+    from flows import steps, versioning
     from flows.cli.teller import telling
     from monitoring import checks
     from registry import archives
@@ -91,15 +89,16 @@ def import_(
     params["group_pattern"] = group_pattern
     params["map"] = dict(one.split("=", 1) for one in renamed)
     target = settings().data / model
-    _may_replace(target, force)
-    with telling() as console, journal.step("data", f"Import {path.name}", model):
+    _may_replace(target, force)  # before anything is waited for
+    with telling() as console, steps.exclusive(model), journal.step("data", f"Import {path.name}", model):
+        _may_replace(target, force)
         with archives.opened(path) as folder, new_folder(target) as draft:
             taken = catalog.get(model).data.import_from(folder, draft, params)
             if taken.train or taken.val or taken.test:
                 validation = checks.validate(model, draft)
                 if validation.breaches:
                     raise checks.explain(validation)
-        found = versioning.add()
+        found = versioning.add(model)
     counts = f"{taken.train} training, {taken.val} validation and {taken.test} test cases"
     console.print(f"{counts}, {taken.unlabelled} without a label: {found}")
     for note in taken.notes:
@@ -142,7 +141,7 @@ def status(model: str) -> None:
     """What MODEL's data set holds, and whether it is what data.dvc records."""
     from collections import Counter
 
-    from flows import versioning
+    from flows import stages, versioning
 
     folder = settings().data / model
     if not folder.is_dir():
@@ -150,8 +149,8 @@ def status(model: str) -> None:
     counts = Counter((case.split, case.origin) for case in catalog.get(model).data.cases(folder))
     for (split, origin), count in sorted(counts.items()):
         click.echo(f"{split:<6} {origin:<20} {count:>5} cases")
-    stale = versioning.stale(model)
-    click.echo(f"data.dvc: {versioning.recorded() or 'nothing recorded yet'}")
+    stale = stages.stale(model)
+    click.echo(f"data.dvc: {versioning.recorded(model) or 'nothing recorded yet'}")
     click.echo(f"stages to run: {', '.join(stale) or 'none, all are up to date'}")
 
 

@@ -21,19 +21,16 @@ def run(model: str, local: bool, why: str, start: str | None) -> None:
     any server. Exit code 7: the gate refused the version.
     """
     prepare(local)
-    from flows import loop, steps
-    from registry.versions import Versions
+    from flows import loop
 
-    if start:
-        steps.prepare_start(model, Versions().get(model) if start == "champion" else None)
     with telling() as console:
         if local:
-            outcome = loop.run(model, why=why, serve=False)
+            outcome = loop.run(model, why=why, serve=False, start=start)
             text = f"{outcome.version}: {'champion' if outcome.granted else 'not promoted'}"
         else:
             from flows.running import run_flow
 
-            text = run_flow("loop", model=model, asked_by="the command line", why=why)
+            text = run_flow("loop", model=model, asked_by="the command line", why=why, start=start)
     refuse_unless_promoted(model, text)
     console.print(text)
 

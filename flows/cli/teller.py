@@ -17,10 +17,12 @@ _MARKS = {"done": "[green]✓[/]", "skipped": "[cyan]–[/]", "failed": "[red]�
 
 
 class Teller:
-    """Follows the journal from now on. One mechanism for steps of this process, of stages and of other flows."""
+    """Follows a run's lines in the journal from now on. One mechanism for steps of this process, of stages and of other
+    flows."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, run: str) -> None:
         self.console = console
+        self._run = run
         self._offset = journal.end_of_file()
         self._titles: dict[str, str] = {}
         self._bars: dict[str, TaskID] = {}
@@ -44,6 +46,8 @@ class Teller:
     def _take_all(self) -> None:
         lines, self._offset = journal.read(self._offset)
         for line in lines:
+            if line.get("run", "") != self._run:
+                continue
             take = {"start": self._start, "progress": self._move, "fact": self._fact, "finish": self._finish}
             take.get(line.get("kind", ""), lambda _: None)(line)
 
@@ -80,13 +84,14 @@ class Teller:
 
 @contextmanager
 def telling(console: Console | None = None) -> Iterator[Console]:
-    """Tells while the block runs."""
+    """Tells while the block runs, which is one run of the journal."""
     screen = console or Console()
-    stop, teller = threading.Event(), Teller(screen)
-    thread = threading.Thread(target=teller.follow, args=(stop,), name="teller", daemon=True)
-    thread.start()
-    try:
-        yield screen
-    finally:
-        stop.set()
-        thread.join(timeout=5)
+    with journal.run() as run:
+        stop, teller = threading.Event(), Teller(screen, run)
+        thread = threading.Thread(target=teller.follow, args=(stop,), name="teller", daemon=True)
+        thread.start()
+        try:
+            yield screen
+        finally:
+            stop.set()
+            thread.join(timeout=5)

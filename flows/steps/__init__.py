@@ -3,7 +3,8 @@
 `flows.loop` puts them in order; they know nothing of Prefect.
 """
 
-from flows.steps.building import build, ensure_start, exclusive, is_busy, prepare_start
+from flows.locks import exclusive, is_busy
+from flows.steps.building import build, ensure_start, prepare_start
 from flows.steps.data import active, note_learned, parameters, prepare_data, synthesise, take_labels
 from flows.steps.holding_out import hold_out
 from flows.steps.releasing import begin, release, released

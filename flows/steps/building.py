@@ -2,49 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from flows import versioning
-from flows.versioning import Say
-from registry import journal
+from flows import stages
+from flows.stages import Say, Turn
 from registry.bundle import Bundle, open_bundle
 from registry.errors import StorageError
 from registry.settings import settings
 from registry.versions import Version, Versions
-
-
-def _lock(model: str) -> Path:
-    return settings().var / "run" / f"loop-{model}.lock"
-
-
-def is_busy(model: str) -> bool:
-    """Whether a run of a model's loop is under way on this machine."""
-    try:
-        with _lock(model).open("r") as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
-
-
-@contextmanager
-def exclusive(model: str) -> Iterator[None]:
-    """One run of a model's loop at a time on this machine; the second one waits, and says so."""
-    path = _lock(model)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            journal.fact("data", f"another run of {model} is under way; this one waits for it", model)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def prepare_start(model: str, champion: Version | None) -> None:
@@ -67,10 +35,11 @@ def ensure_start(model: str) -> None:
     starting_point.keep_start(open_stage(model))
 
 
-def build(model: str, say: Say) -> Bundle:
-    """validate -> train -> compress -> evaluate, as far as they are stale. Raises what a stage raised."""
+def build(model: str, say: Say, turn: Turn = nullcontext) -> Bundle:
+    """validate -> train -> compress -> evaluate, as far as they are stale; `turn` as in `stages.build`. Raises what a
+    stage raised."""
     with disk_room(settings().build):
-        versioning.build(model, say)
+        stages.build(model, say, turn)
     return open_bundle(settings().build / model / "bundle")
 
 

@@ -41,21 +41,14 @@ def synthesise(model: str) -> None:
 
 
 def prepare_data(model: str) -> DataVersion:
-    """Makes the starter data where there is none, and versions data/ as it is.
-
-    Where data/ is empty, as in a fresh clone, every model of params.yaml gets its starter data: only all of it together
-    has the hash that data.dvc records.
-    """
+    """Makes the model's starter data where it has none, and versions data/<model> as it is."""
     spec = catalog.get(model)
-    with journal.step("data", "Make and version the data", model, usually_s=30) as running:
-        target, said = settings().data / model, versioning.recorded()
-        made = _missing(model)
-        for number, name in enumerate(made, start=1):
-            journal.progress(
-                "data", number - 1, len(made), unit="data sets", note=f"starter data of {name}", model=model
-            )
-            synthesise(name)
-        found = versioning.add()
+    with journal.step("data", "Make and version the data", model, usually_s=10) as running:
+        target, said = settings().data / model, versioning.recorded(model)
+        made = not target.is_dir() or not any(target.iterdir())
+        if made:
+            synthesise(model)
+        found = versioning.add(model)
         if not made and not found.changed:
             running.skip(f"unchanged: {found}")
         elif made and said and not found.changed:
@@ -69,17 +62,6 @@ def prepare_data(model: str) -> DataVersion:
             text = f"{per['train']} training, {per['val']} validation and {per['test']} test cases; DVC: {found}"
             journal.fact("data", text, model, pictures=shown)
     return found
-
-
-def _missing(model: str) -> list[str]:
-    """The models to make starter data for: this one if it has none, all of them if nobody has any."""
-
-    def empty(folder: Path) -> bool:
-        return not folder.is_dir() or not any(folder.iterdir())
-
-    if empty(settings().data):
-        return active()
-    return [model] if empty(settings().data / model) else []
 
 
 def _pictures(model: str, cases: Sequence[Any]) -> list[dict[str, str]]:
@@ -135,7 +117,7 @@ def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
         problems = dict(said.split(": ", 1) for said in refused)
         origins = {case.id: case.origin for case in part.cases(root)}
         labels.note_cases(model, origins, [item.id for item in items], problems)
-        found = versioning.add()  # also where nothing was added: an earlier run may have ended before this line
+        found = versioning.add(model)  # also where nothing was added: an earlier run may have ended before this line
         if added:
             running.note = f"{added} cases, {found}"
             text = f"{added} labelled predictions became cases of origin {origin}; DVC: {found}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from flows.steps.building import is_busy
+from flows.locks import is_busy
 from registry import database, journal
 from registry.errors import MissingService, NotFound
 from registry.settings import settings

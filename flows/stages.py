@@ -1,0 +1,188 @@
+"""The stages of dvc.yaml: which have to run again, and running them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from flows.locks import inherited
+from flows.versioning import repository
+from registry import errors, journal
+from registry.errors import DataError, StorageError, VisionloopError
+from registry.settings import settings
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+STAGES = ("validate", "train", "compress", "evaluate")
+JOURNALLED = {"validate": "checks"}
+"""DVC's stage -> the journal's step, where they differ."""
+ENDS_WITHIN_S = 10.0
+"""How long a stage that is told to end may write its last checkpoint."""
+
+Say = Callable[[str], None]
+Turn = Callable[[], AbstractContextManager[Any]]
+
+_CACHED = re.compile(r"Stage '(\w+)@\w+' is cached")
+
+
+def stale(model: str) -> list[str]:
+    """The stages that `build` would run, in order; [] when everything is up to date."""
+    with repository() as repo:
+        known = _stages(repo)
+        names = _names(model)
+        if not set(names) <= known:
+            raise DataError(
+                f"dvc.yaml has no stages for {model}",
+                expected=f"{model} under `models` in params.yaml",
+                mend="add it there (docs/add-a-model.md)",
+            )
+        # DVC reads targets relative to the working folder, which is not always the project's.
+        status: dict[str, Any] = repo.status([f"{settings().root / 'dvc.yaml'}:{name}" for name in names])
+    changed = [name for name in names if any(str(key).endswith(name) for key in status)]
+    # DVC names what changed now; whatever comes after it will run too.
+    return [name.partition("@")[0] for name in names[names.index(changed[0]) :]] if changed else []
+
+
+def _names(model: str) -> list[str]:
+    return [f"{stage}@{model}" for stage in STAGES]
+
+
+def _stages(repo: Repo) -> set[str]:
+    return {stage.addressing.rpartition(":")[2] for stage in repo.index.stages}
+
+
+@lru_cache(maxsize=1)
+def _command() -> list[str]:
+    return [sys.executable, "-m", "dvc"]
+
+
+def build(model: str, say: Say, turn: Turn = nullcontext) -> list[str]:
+    """Runs the stages that are stale (`dvc repro`), line by line to `say`; returns their names.
+
+    Args:
+        turn: entered only if there is something to run, e.g. to wait for the training of another model.
+
+    Whatever ends this (an error, Ctrl-C, SIGTERM, a cancelled flow) ends the stage with all its processes; it keeps its
+    checkpoint and goes on from there next time.
+
+    Raises:
+        VisionloopError: what the failing stage raised, as it raised it.
+    """
+    todo = stale(model)
+    for stage in STAGES:
+        if stage not in todo:
+            _skip(stage, model, "nothing it depends on has changed")
+    if not todo:
+        return []
+    with turn():
+        _run(model, todo, say)
+    return todo
+
+
+def _run(model: str, todo: list[str], say: Say) -> None:
+    since = journal.end_of_file()
+    # One by one: `dvc repro evaluate@<model>` would first look after data.dvc, and with it lock all models' data.
+    argv = [*_command(), "--wait-for-lock", "repro", "--single-item", *(f"{stage}@{model}" for stage in todo)]
+    lines: list[str] = []
+    with (
+        _terminable(),
+        subprocess.Popen(
+            argv,
+            cwd=settings().root,
+            env={
+                **settings().child_environment(),
+                **journal.environment(),
+                "COLUMNS": os.environ.get("COLUMNS", "140"),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # a group of its own, so that DVC's child ends with it
+            pass_fds=inherited(model),
+        ) as child,
+    ):
+        try:
+            for line in child.stdout or ():
+                lines.append(line.rstrip())
+                say(lines[-1])
+                cached = _CACHED.match(lines[-1])
+                if cached:
+                    _skip(cached[1], model, "DVC's cache has the result of exactly these inputs")
+        except BaseException:
+            end_group(child)
+            raise
+    if child.returncode:
+        raise _why(model, since, lines)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends this process as an exception would, so that what it started ends with it. Prefect's own runs have
+    such a handler already."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _skip(stage: str, model: str, why: str) -> None:
+    with journal.step(JOURNALLED.get(stage, stage), stage.capitalize(), model) as running:
+        running.skip(why)
+
+
+def end_group(child: subprocess.Popen[str]) -> None:
+    """Ends a process and all of its group: an interrupt, as from a keyboard, then SIGKILL."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGINT)  # DVC itself ends in order by this one only
+    limit = time.monotonic() + ENDS_WITHIN_S
+    while time.monotonic() < limit and _group_lives(child):
+        time.sleep(0.05)
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def _group_lives(child: subprocess.Popen[str]) -> bool:
+    child.poll()  # reaps it, so that a dead leader does not count
+    try:
+        os.killpg(child.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _why(model: str, since: int, lines: list[str]) -> VisionloopError:
+    """The error that ended the stage: the journal has it whole; else the last words of its output."""
+    for line in reversed(journal.read(since)[0]):
+        mine = line.get("model") == model and line.get("run", "") == journal.current()
+        said = line.get("error")
+        if mine and line.get("kind") == "finish" and line.get("outcome") == "failed" and said:
+            kind = getattr(errors, str(said.get("error")), VisionloopError)
+            return kind(said["found"], expected=said.get("expected", ""), mend=said.get("mend", ""))
+    text = "\n".join(line for line in lines[-12:] if line)
+    if "No space left on device" in text:
+        return StorageError("the disk is full", expected="room", mend="free some space and run the same command again")
+    return VisionloopError(
+        f"a stage of {model} ended early:\n{text}",
+        expected="validate, train, compress and evaluate to finish",
+        mend=f"run it by hand to see more: dvc repro --allow-missing evaluate@{model}",
+    )
