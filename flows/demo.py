@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from flows import running, steps, story
+from flows import running, steps, story, unseen
 from flows.cli.teller import telling
 from flows.stack.control import Stack
 from registry import catalog, journal
@@ -28,7 +28,9 @@ SHIFTED = 80
 """Enough that the labels held out of them, about a third, can excuse a window (monitoring.drift.MIN_ORIGIN)."""
 SHIFTED_WORDS = 240
 """Where a label is one word: so many are quickly given, and each teaches less than a mask or boxes do."""
-SEED = 1000
+CALM_SEED, BREAK_SEED, REPLAY_SEED = 1000, 1500, 1501
+"""Of the streams of inputs. The last one is of the same kind as the one before, and none of it was trained on: what the
+healed version is asked then says something of inputs that come tomorrow."""
 HEAL_BEGINS_S = 90.0
 HEAL_ENDS_S = 900.0
 
@@ -40,24 +42,26 @@ def tell(model: str, *, fresh: bool, how: str | None, severity: float) -> None:
     console = Console()
     if fresh:
         forget([model], console)
-    story.begin(f"{spec.title}: from data to a healed model", model)
-    try:
-        with telling(console):
-            start_stack(console)
-            loop(model)
-            predict(spec)
-            _calm(model)
-            verdict = _break(model, shift, severity)
-            _heal(model, verdict)
-            _quiet(model, shift, severity, verdict)
-    except BaseException as error:
-        text = str(error).splitlines()[0] if isinstance(error, VisionloopError) else type(error).__name__
-        story.end(f"The story ended early: {text}", outcome="failed")
-        _keep(model)
-        raise
-    seconds = _told_for()
-    story.end(f"{spec.title} went through the whole loop in {seconds / 60:.1f} minutes.")
-    page = _keep(model)
+    with journal.run():
+        began = time.time()
+        story.begin(f"{spec.title}: from data to a healed model", model)
+        try:
+            with telling(console):
+                start_stack(console)
+                loop(model)
+                predict(spec)
+                _calm(model)
+                verdict = _break(model, shift, severity)
+                _heal(model, verdict)
+                _quiet(model, shift, severity, verdict)
+        except BaseException as error:
+            text = str(error).splitlines()[0] if isinstance(error, VisionloopError) else type(error).__name__
+            story.end(f"The story ended early: {text}", outcome="failed")
+            _keep()
+            raise
+        seconds = time.time() - began
+        story.end(f"{spec.title} went through the whole loop in {seconds / 60:.1f} minutes.")
+        page = _keep()
     _closing(console, model, page, seconds)
 
 
@@ -125,7 +129,7 @@ def _calm(model: str) -> None:
     with journal.step("calm", "Normal traffic", model, usually_s=6):
         from monitoring import stream
 
-        stream.play(model, None, 1.0, NORMAL, SEED, step="calm", bar=False)
+        stream.play(model, None, 1.0, NORMAL, CALM_SEED, step="calm", bar=False)
     _wait_logged(model, since, NORMAL)
     verdict = steps.watch(model, since=since, step="calm-verdict")
     journal.fact(
@@ -139,7 +143,7 @@ def _break(model: str, how: str, severity: float) -> Verdict:
     since = time.time()
     count = _shifted(model)
     with journal.step("break", f"Break the input: {how}", model, usually_s=10):
-        stream.play(model, how, severity, count, SEED + 500, label=True, bar=False)
+        stream.play(model, how, severity, count, BREAK_SEED, label=True, bar=False)
     _wait_logged(model, since, count)
     from monitoring.models import Verdict as Row
 
@@ -152,7 +156,7 @@ def _break(model: str, how: str, severity: float) -> Verdict:
 
 def _shifted(model: str) -> int:
     """How many inputs of the shifted stream are played and labelled."""
-    (one,) = catalog.get(model).data.synthesise_stream(1, SEED)
+    (one,) = catalog.get(model).data.synthesise_stream(1, CALM_SEED)
     return SHIFTED_WORDS if isinstance(one.truth, str) else SHIFTED
 
 
@@ -179,9 +183,11 @@ def _heal(model: str, verdict: Verdict) -> None:
     while time.monotonic() < limit:
         lines, offset = journal.read(offset)
         for line in lines:
-            if line.get("step") == "heal" and line.get("kind") == "start":
+            if (line.get("step"), line.get("model"), line.get("run")) != ("heal", model, journal.current()):
+                continue
+            if line.get("kind") == "start":
                 begun, limit = True, time.monotonic() + HEAL_ENDS_S
-            if line.get("step") == "heal" and line.get("kind") == "finish":
+            if line.get("kind") == "finish":
                 if line.get("outcome") == "failed":
                     raise VisionloopError(
                         f"retraining failed: {line.get('note')}", mend="`visionloop logs flows` says why"
@@ -196,47 +202,33 @@ def _heal(model: str, verdict: Verdict) -> None:
 
 
 def _quiet(model: str, how: str, severity: float, before: Verdict) -> None:
-    """The same stream again, against what is live now."""
+    """More of the shifted stream, none of which was trained on, against what is live now."""
     from monitoring import stream
 
     if not before.drifted:
-        for step, title in (("replay", "The same stream again"), ("quiet", "Compare again")):
+        for step, title in (("replay", "The stream goes on"), ("quiet", "Compare again")):
             with journal.step(step, title, model) as running_step:
                 running_step.skip("the stream was quiet already")
         return
 
     since, count = time.time(), _shifted(model)
-    with journal.step("replay", "The same stream again", model, usually_s=10):
-        stream.play(model, how, severity, count, SEED + 500, step="replay", label=True, bar=False)
+    with journal.step("replay", "The stream goes on", model, usually_s=10):
+        stream.play(model, how, severity, count, REPLAY_SEED, step="replay", bar=False)
     _wait_logged(model, since, count)
     after = steps.watch(model, since=since, step="quiet")
-    old, new = _mean_score(model, before.version, before.time), _mean_score(model, after.version, after.time)
-    metric = catalog.get(model).metric.title
     says = "quiet: no drift" if not after.drifted else f"still not quiet: {after.why}"
+    if before.version == after.version:
+        journal.fact("quiet", says, model)
+        return
+    metric = catalog.get(model).metric.title
+    old, new = unseen.scores(model, (before.version, after.version), how, severity, count, REPLAY_SEED)
     compare = {
         "metric": metric,
-        "rows": [{"name": "the shifted stream, served", "before": old, "after": new}],
+        "rows": [{"name": f"{count} shifted inputs that neither version has seen", "before": old, "after": new}],
         "before": f"version {before.version}",
         "after": f"version {after.version}",
     }
-    data = {"compare": compare} if old is not None and new is not None and before.version != after.version else {}
-    numbers = f"; {metric} {old:.3f} before, {new:.3f} now" if data and old is not None and new is not None else ""
-    journal.fact("quiet", says + numbers, model, **data)
-
-
-def _mean_score(model: str, version: int, until: float) -> float | None:
-    """Mean score of the labelled predictions of a version before a moment."""
-    from datetime import UTC, datetime
-
-    from django.db.models import Avg
-
-    from monitoring.models import Feedback
-
-    rows = Feedback.objects.filter(
-        prediction__model=model, prediction__version=version, prediction__time__lte=datetime.fromtimestamp(until, UTC)
-    )
-    found = rows.aggregate(mean=Avg("score"))["mean"]
-    return float(found) if found is not None else None
+    journal.fact("quiet", f"{says}; {metric} {old:.3f} before, {new:.3f} now", model, compare=compare)
 
 
 def _wait_logged(model: str, since: float, count: int) -> None:
@@ -251,16 +243,12 @@ def _wait_logged(model: str, since: float, count: int) -> None:
         time.sleep(0.2)
 
 
-def _told_for() -> float:
-    lines, _ = journal.read()
-    begun = [line["time"] for line in lines if line.get("kind") == "story"]
-    return time.time() - float(begun[-1]) if begun else 0.0
-
-
-def _keep(model: str) -> Path:
+def _keep() -> Path:
+    """This run's story, as one file."""
     from flows.story.view import write_story
 
-    return write_story(settings().var / "story" / "story.html", statuses=Stack().status() if Stack().running() else ())
+    statuses = Stack().status() if Stack().running() else ()
+    return write_story(settings().var / "story" / "story.html", statuses=statuses, run=journal.current())
 
 
 def _closing(console: Console, model: str, page: Path, seconds: float) -> None:

@@ -6,6 +6,7 @@ The deployments belong to a work pool, so that another machine may take runs fro
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -28,10 +29,11 @@ RUNS = 2
 def main() -> None:
     give_way()  # so do the flows that it starts
     settings().apply_environment()
-    asyncio.run(work())
+    asyncio.run(work(deployments()))
 
 
-async def work() -> None:
+async def work(offered: Sequence[RunnerDeployment]) -> None:
+    """Offers the deployments and runs what becomes due, until a signal comes."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
@@ -40,7 +42,7 @@ async def work() -> None:
     async with get_client() as client:
         with suppress(ObjectAlreadyExists):
             await client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
-    for deployment in deployments():
+    for deployment in offered:
         await deployment.aapply()
     await ProcessWorker(work_pool_name=POOL, name="this machine", limit=RUNS).start(printer=_silent)
 

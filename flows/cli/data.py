@@ -116,9 +116,9 @@ def hold_out(model: str, share: float) -> None:
 
     if not 0 < share < 1:
         raise click.BadParameter(f"--share {share:g}: between 0 and 1 is expected")
-    with telling() as console, journal.step("data", "Set the test part aside", model):
+    with telling() as console, steps.exclusive(model), journal.step("data", "Set the test part aside", model):
         moved = steps.hold_out(model, share)
-        found = versioning.add()
+        found = versioning.add(model)
     console.print(f"{moved} validation cases are held out for testing now: {found}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -33,7 +33,7 @@ PLAN: dict[str, str] = {
     "break": "Break the input",
     "verdict": "Notice the drift",
     "heal": "Heal by retraining",
-    "replay": "The same stream again",
+    "replay": "The stream goes on",
     "quiet": "Quiet again",
 }
 """The steps that a story is expected to have, in order; those not begun yet are shown as pending."""
@@ -60,6 +60,7 @@ class Step:
     name: str
     title: str
     model: str = ""
+    run: str = ""
     state: StepState = "pending"
     began: float = 0.0
     seconds: float = 0.0
@@ -102,6 +103,8 @@ class Step:
 class Story:
     title: str = ""
     model: str = ""
+    run: str = ""
+    """The journal's run that it tells of."""
     began: float = 0.0
     ended: float = 0.0
     closing: str = ""
@@ -110,7 +113,7 @@ class Story:
     """Of a story of several models: the titles of their steps."""
     steps: list[Step] = field(default_factory=list)
     since: list[Step] = field(default_factory=list)
-    """Steps that were run after the story's end, latest last."""
+    """Steps that were run after the story's end, or beside it by other runs, latest last."""
 
     @property
     def told(self) -> bool:
@@ -120,13 +123,17 @@ class Story:
     @property
     def current(self) -> Step | None:
         """The innermost step that runs now."""
-        running = [step for step in walk(self.steps + self.since) if step.state == "running"]
+        running = [step for step in walk(self.since if self.ended else self.steps) if step.state == "running"]
         return running[-1] if running else None
 
 
 def walk(steps: Sequence[Step]) -> list[Step]:
     """Steps and their parts, in order."""
     return [inner for step in steps for inner in (step, *walk(step.parts))]
+
+
+def _key(name: str, line: Mapping[str, Any]) -> tuple[str, str, str]:
+    return str(line.get("run", "")), str(line.get("model", "")), name
 
 
 def _fail(steps: Sequence[Step]) -> None:
@@ -137,10 +144,11 @@ def _fail(steps: Sequence[Step]) -> None:
 
 
 class Reader:
-    """Follows a journal: each `read` takes in what was appended since."""
+    """Follows a journal: each `read` takes in what was appended since. `run`: tell that run's story; "": the latest."""
 
-    def __init__(self, file: Path | None = None) -> None:
+    def __init__(self, file: Path | None = None, run: str = "") -> None:
         self._file = file
+        self._only = run
         self._offset = 0
         self._past: dict[str, list[float]] = defaultdict(list)
         self._fresh()
@@ -160,34 +168,41 @@ class Reader:
 
     def _fresh(self) -> None:
         self._story = Story()
-        self._whole: Step | None = None
-        self._latest: dict[str, Step] = {}
+        self._wholes: dict[str, Step] = {}
+        """Run -> the container that is open in it."""
+        self._latest: dict[tuple[str, str, str], Step] = {}
+        """Run, model and name -> the latest step."""
         self._count = 0
 
     def _take(self, line: dict[str, Any]) -> None:
         kind, when = line.get("kind"), float(line.get("time", 0.0))
         name = ALIASES.get(str(line.get("step", "")), str(line.get("step", "")))
+        run = str(line.get("run", ""))
+        if kind == "story" and run != self._only != "":
+            return
         if kind == "story":
             self._fresh()
             self._story.title, self._story.model = str(line.get("title", "")), str(line.get("model", ""))
+            self._story.run = run
             self._story.began, self._story.plan = when, list(line.get("plan") or ())
-        elif kind == "end":
+        elif kind == "end" and run == self._story.run:
             self._story.ended, self._story.closing = when, str(line.get("text", ""))
             self._story.outcome = str(line.get("outcome", "done"))
-            self._whole = None
+            self._wholes.pop(run, None)
             _fail(walk(self._story.steps))
         elif kind == "start":
             self._start(name, line, when)
         elif kind in ("progress", "fact", "finish"):
-            step = self._latest.get(name) or self._start(name, line, when, begun=False)
+            step = self._latest.get(_key(name, line)) or self._start(name, line, when, begun=False)
             getattr(self, f"_{kind}")(step, line, when)
 
     def _start(self, name: str, line: dict[str, Any], when: float, begun: bool = True) -> Step:
-        story = self._story
+        story, key = self._story, _key(name, line)
+        run, mine = key[0], not self._story.title or key[0] == self._story.run
         story.began = story.began or when
         self._count += 1
-        past = self._past[name]
-        earlier = self._latest.get(name)
+        past = self._past[f"{name} {line.get('model', '')}"]
+        earlier = self._latest.get(key)
         if earlier is not None and earlier.state == "running":
             if earlier.pid and not earlier.abandoned:
                 earlier.depth += 1
@@ -196,6 +211,7 @@ class Reader:
             _fail([earlier])
         step = Step(
             key=f"{name}-{self._count}",
+            run=run,
             name=name,
             title=str(line.get("title") or PLAN.get(name) or name.replace("_", " ").capitalize()),
             model=str(line.get("model", "")),
@@ -204,13 +220,14 @@ class Reader:
             pid=int(line.get("pid") or 0),
             usually_s=line.get("usually_s") or (statistics.median(past[-5:]) if past else None),
         )
-        if self._whole is not None and name not in CONTAINERS:
-            self._whole.parts.append(step)
+        whole = self._wholes.get(run)
+        if whole is not None and name not in CONTAINERS:
+            whole.parts.append(step)
         else:
-            (story.since if story.ended else story.steps).append(step)
+            (story.steps if mine and not story.ended else story.since).append(step)
         if begun and name in CONTAINERS:
-            self._whole = step
-        self._latest[name] = step
+            self._wholes[run] = step
+        self._latest[key] = step
         return step
 
     def _progress(self, step: Step, line: dict[str, Any], when: float) -> None:
@@ -221,7 +238,11 @@ class Reader:
         text, data = str(line.get("text", "")), line.get("data") or {}
         if isinstance(data.get("data"), dict):  # fact(..., data={...}) and fact(..., **{...}) mean the same
             data = {**data, **data.pop("data")}
-        running = [one for one in self._latest.values() if one.state == "running" and one is not self._whole]
+        running = [
+            one
+            for one in self._latest.values()
+            if one.state == "running" and one.run == step.run and one is not self._wholes.get(step.run)
+        ]
         if step.state != "running" and running:
             step = max(
                 running, key=lambda one: one.began
@@ -241,9 +262,9 @@ class Reader:
         step.seconds = float(line.get("seconds") or 0.0)
         step.note, step.doing = str(line.get("note", "")), ""
         if step.state == "done":
-            self._past[step.name].append(step.seconds)
-        if step is self._whole:
-            self._whole = None
+            self._past[f"{step.name} {step.model}"].append(step.seconds)
+        if step is self._wholes.get(step.run):
+            del self._wholes[step.run]
             _fail(walk(step.parts))
 
     def _with_pending(self) -> Story:
@@ -259,9 +280,10 @@ class Reader:
         order = list(PLAN)
         reached = max((order.index(step.name) for step in story.steps if step.name in PLAN), default=-1)
         coming = [name for name in order[reached + 1 :] if name not in begun]
-        pending = [
-            Step(name, name, PLAN[name], usually_s=statistics.median(self._past[name]) if self._past[name] else None)
-            for name in coming
-        ]
+        pending = [Step(name, name, PLAN[name], usually_s=self._usually(name)) for name in coming]
         whole = any(step.name in ("stack", "predict", "break") for step in story.steps) or bool(story.title)
         return Story(**{**story.__dict__, "steps": story.steps + (pending if whole else [])})
+
+    def _usually(self, name: str) -> float | None:
+        past = self._past[f"{name} {self._story.model}"] or self._past[f"{name} "]
+        return statistics.median(past) if past else None

@@ -19,6 +19,7 @@ from markupsafe import Markup, escape
 from flows.stack.process import ProcessStatus
 from flows.story import figures
 from flows.story.story import Fact, Step, Story, walk
+from registry import catalog
 from registry.files import write_file
 from registry.settings import Settings
 
@@ -137,8 +138,8 @@ class Page:
         ]
         found = [{"name": n, "what": w, "url": u, "state": states.get(key, "")} for n, w, u, key in rows]
         for status in statuses:
-            if status.name.startswith("bento-") or status.name == "drift-ui":
-                what = "drift reports, Evidently's own view" if status.name == "drift-ui" else "Bento service"
+            what = _what(status.name)
+            if what:
                 found.append({"name": status.name, "what": what, "url": status.url, "state": status.state})
         return found
 
@@ -213,8 +214,18 @@ class Page:
         return templates().get_template(name).render(**context)
 
 
-def write_story(path: Path, settings: Settings | None = None, statuses: Sequence[ProcessStatus] = ()) -> Path:
-    """The story as one self-contained HTML file: no script, no other file, readable anywhere.
+def _what(process: str) -> str:
+    """What a process is that people may look at, beside those that every stack has; "" for the others."""
+    if process == "drift-ui":
+        return "drift reports, Evidently's own view"
+    model = next((name for name in catalog.names() if process.startswith(f"{name}-")), "")
+    return f"the service of {catalog.get(model).title}" if model else ""
+
+
+def write_story(
+    path: Path, settings: Settings | None = None, statuses: Sequence[ProcessStatus] = (), run: str = ""
+) -> Path:
+    """The story as one self-contained HTML file: no script, no other file, readable anywhere. `run`: as in `Reader`.
 
     Raises:
         StorageError: it cannot be written.
@@ -223,5 +234,5 @@ def write_story(path: Path, settings: Settings | None = None, statuses: Sequence
     from registry.settings import settings as read
 
     config = settings or read()
-    story = Reader(config.var / "journal.jsonl").read()
+    story = Reader(config.var / "journal.jsonl", run).read()
     return write_file(path, Page(config, live=False).document(story, statuses))

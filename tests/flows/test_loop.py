@@ -92,7 +92,16 @@ def test_prefect_has_the_flow_run_with_tasks_and_progress(project: Project, firs
     runs = httpx.post(f"{api}/flow_runs/filter", json={}).json()
     assert [run["state"]["type"] for run in runs if run["name"]][-1] == "COMPLETED"
     tasks = httpx.post(f"{api}/task_runs/filter", json={}).json()
-    assert {"data", "train-compress-evaluate", "register", "decide"} <= {t["name"].rsplit("-", 1)[0] for t in tasks}
+    assert {f"data of {MODEL}", f"train, compress and evaluate {MODEL}", f"decide on {MODEL} version 1"} <= {
+        task["name"] for task in tasks
+    }
+    assert f"{MODEL}: run of the loop" in {run["name"] for run in runs}
+    (limit,) = [
+        one
+        for one in httpx.post(f"{api}/v2/concurrency_limits/filter", json={}).json()
+        if one["name"] == "visionloop-training"
+    ]
+    assert (limit["limit"], limit["active_slots"]) == (1, 0)
     kinds = {artifact["type"] for artifact in httpx.post(f"{api}/artifacts/filter", json={}).json()}
     assert {"progress", "markdown"} <= kinds
 

@@ -7,12 +7,14 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from flows import story
+from flows.stack.process import ProcessStatus
 from flows.story.figures import before_after, duration
 from flows.story.story import PLAN, Reader, Story
 from flows.story.view import Page, write_story
@@ -155,6 +157,59 @@ def test_what_happens_after_the_end_is_told_apart(config: Settings) -> None:
     found = told(config)
     assert (found.closing, [step.title for step in found.since]) == ("all well", ["Scheduled check"])
     assert [step.name for step in found.steps] == ["train"]
+
+
+def test_another_runs_steps_errors_and_end_do_not_walk_into_a_story(config: Settings) -> None:
+    """A scheduled monitor of the same model, and the training of another one, while a story is told."""
+    with journal.run() as mine:
+        story.begin("Ours", "skin_segmentation")
+        with journal.step("train", "Train", "skin_segmentation"):
+            with journal.run("another"):
+                with suppress(RuntimeError), journal.step("train", "Train", "fruit_features"):
+                    journal.progress("train", 1, 4, model="fruit_features")
+                    raise RuntimeError("theirs")
+                with journal.step("verdict", "Look", "skin_segmentation"):
+                    journal.fact("verdict", "an alarm of another run", "skin_segmentation")
+                story.end("theirs is over")
+            ours = told(config)
+            assert [step.name for step in ours.steps if step.state != "pending"] == ["train"]
+            assert (ours.steps[0].state, ours.steps[0].total, ours.ended) == ("running", 0.0, 0.0)
+            assert ours.current is ours.steps[0]
+            journal.fact("train", "ours", "skin_segmentation")
+    ours = told(config)
+    assert [fact.text for fact in ours.steps[0].facts] == ["ours"]
+    assert [(step.name, step.state) for step in ours.since] == [("train", "failed"), ("verdict", "done")]
+    page = Page(config, live=False).document(ours)
+    assert "meanwhile" in page
+    assert "<code>fruit_features</code>" in page
+
+    with journal.run("another"):
+        story.begin("Theirs", "fruit_features")
+    assert told(config).title == "Theirs"
+    assert Reader(config.var / "journal.jsonl", mine).read().title == "Ours"
+
+
+def test_the_healing_that_a_story_caused_is_part_of_it(config: Settings) -> None:
+    """It runs in another process, under the run that the monitor's event carries."""
+    with journal.run() as mine:
+        story.begin("Ours", "skin_segmentation")
+    code = (
+        f"from registry import journal\nwith journal.run({mine!r}):\n"
+        "    with journal.step('heal', 'Heal', 'skin_segmentation'):\n"
+        "        with journal.step('train', 'Train', 'skin_segmentation'): pass"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=config.root)
+    (heal,) = [step for step in told(config).steps if step.state != "pending"]
+    assert [part.name for part in heal.parts] == ["train"]
+
+
+def test_services_stand_where_one_looks_with_what_they_are(config: Settings) -> None:
+    service = ProcessStatus("skin_segmentation-1-0a1b2c3d4e5f", "ready", url="http://127.0.0.1:51111")
+    places = Page(config, live=True).places([service, ProcessStatus("keeper", "ready")])
+    assert places[-1] == {
+        "name": service.name, "what": "the service of Skin segmentation", "url": service.url, "state": "ready",
+    }  # fmt: skip
+    assert "keeper" not in {place["name"] for place in places}
 
 
 def test_a_half_written_line_waits_and_a_spoilt_one_is_passed_over(config: Settings) -> None:

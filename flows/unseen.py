@@ -1,0 +1,32 @@
+"""How good versions are on a shifted stream that none of them was trained on: the demo's headline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from registry import catalog
+from registry.predictor import Predictor
+from registry.settings import settings
+from registry.versions import Versions
+
+
+def scores(model: str, numbers: tuple[int, ...], how: str, severity: float, count: int, seed: int) -> tuple[float, ...]:
+    """The model's metric for each version on the same `count` inputs, worked out in this process.
+
+    Raises:
+        NotFound: a version is not in the registry.
+    """
+    spec, versions = catalog.get(model), Versions()
+    items = list(spec.data.synthesise_stream(count, seed))
+    truths = [spec.score.truth(item.truth.encode() if isinstance(item.truth, str) else item.truth) for item in items]
+
+    def bodies() -> Iterator[bytes]:
+        for number, item in enumerate(items):  # as monitoring.stream.play sends them
+            yield spec.shift.shift(item.input, how, severity, seed + number)
+
+    found = []
+    for number in numbers:
+        bundle = versions.fetch(versions.get(model, number))
+        predictor = Predictor.load(bundle.path, settings().threads, settings().max_voxels)
+        found.append(float(spec.score.score([predictor(body).result for body in bodies()], truths)))
+    return tuple(found)
