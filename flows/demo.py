@@ -257,8 +257,8 @@ def _closing(console: Console, model: str, page: Path, seconds: float) -> None:
     for name, address in (
         ("the story, live", s.home_address),
         ("the story, a file", str(page)),
-        ("MLflow", s.mlflow_address),
-        ("Prefect", s.prefect_address.removesuffix("/api")),
+        ("MLflow", s.mlflow_page(model)),
+        ("Prefect", s.prefect_page),
         ("the API", f"{s.router_address}/v1/models/{model}/docs"),
         ("drift reports", f"{s.home_address}/reports/  (Evidently's own view: visionloop ui drift)"),
     ):

@@ -172,7 +172,7 @@ def monitor_flow(model: str, last: int | None = None, since: float | None = None
     )
     page = f"{settings().home_address}/{verdict.page.relative_to(settings().var)}"
     create_link_artifact(page, link_text=verdict.why, key=f"drift-{model.replace('_', '-')}")
-    return f"{verdict.action}: {verdict.why}"
+    return f"{verdict.action}: {verdict.why}\n{page}"
 
 
 @flow(

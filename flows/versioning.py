@@ -134,7 +134,8 @@ def _stage(repo: Repo, model: str) -> Stage:
 
     path, name = settings().root / FILE, f"data/{model}"
     if not path.is_file():
-        created: Any = repo.stage.create(single_stage=True, validate=False, fname=str(path), outs=[name])
+        wdir = str(settings().root)
+        created: Any = repo.stage.create(single_stage=True, validate=False, fname=str(path), wdir=wdir, outs=[name])
         return created
     stage = repo.stage.load_one(str(path))
     folders = {settings().data, settings().data / model}

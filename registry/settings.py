@@ -119,6 +119,12 @@ class Settings(BaseModel):
     def mlflow_address(self) -> str:
         return self.mlflow_uri or f"http://{self.host}:{self.mlflow_port}"
 
+    def mlflow_page(self, model: str = "") -> str:
+        """What people open: a model's versions, each with its run; without a model the list of them. MLflow's own
+        beginning is its view for language models."""
+        path = f"/models/{model}" if model else "/models"
+        return f"{self.mlflow_address.rstrip('/')}/#{path}?workflowType=machine_learning"
+
     @property
     def mlflow_store(self) -> str:
         """The database behind the local MLflow server; also used without a server (`--local`)."""
@@ -127,6 +133,11 @@ class Settings(BaseModel):
     @property
     def prefect_address(self) -> str:
         return self.prefect_api_url or f"http://{self.host}:{self.prefect_port}/api"
+
+    @property
+    def prefect_page(self) -> str:
+        """What people open; the address ends in its API's path."""
+        return self.prefect_address.rstrip("/").removesuffix("/api")
 
     @property
     def home_address(self) -> str:

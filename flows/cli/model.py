@@ -12,6 +12,7 @@ import click
 from flows.cli import clip
 from flows.cli.options import local_option, model_argument, model_version_argument, prepare, which
 from flows.cli.teller import telling
+from flows.stack.control import Stack
 from registry import catalog
 from registry.errors import BadInput, MissingService, NotFound
 from registry.settings import settings
@@ -91,8 +92,11 @@ def decisions(model: str, version: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found[0][0], indent=2))
         return
+    base = settings().home_address if Stack().running() else ""
     for decision, path in found:
-        click.echo(f"{decision['created']}  {decision['summary']}\n    {path.with_suffix('.html')}")
+        page = path.with_suffix(".html")
+        where = f"{base}/{page.relative_to(settings().var)}" if base else str(page)
+        click.echo(f"{decision['created']}  {decision['summary']}\n    {where}")
 
 
 @click.command()

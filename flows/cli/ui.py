@@ -11,7 +11,7 @@ import click
 
 from flows.stack.control import Stack
 from registry import catalog
-from registry.errors import MissingService, SettingsError
+from registry.errors import MissingService, NotFound, SettingsError
 from registry.settings import Settings, settings
 
 PAGES = ("home", "mlflow", "prefect", "drift", "api")
@@ -20,13 +20,13 @@ _DRIFT = "drift-ui"
 
 @click.command()
 @click.argument("page", type=click.Choice(PAGES), default="home")
-@click.option("--model", help="For `api`: whose API page; default: the first model.")
+@click.option("--model", help="For `api` and `mlflow`: whose page; default: that of all models.")
 @click.option("--no-open", is_flag=True, help="Only print the address.")
 def ui(page: str, model: str | None, no_open: bool) -> None:
     """Open a page of the running stack in the browser, and print its address.
 
     home is the story page, mlflow and prefect are their own user interfaces, drift is Evidently's view of the
-    drift reports (started when first asked for), api is the API page of a model.
+    drift reports (started when first asked for), api describes every call.
     """
     config = settings()
     stack = Stack(config)
@@ -34,13 +34,19 @@ def ui(page: str, model: str | None, no_open: bool) -> None:
         raise MissingService("the stack is not up", expected="a running stack", mend="`visionloop up` starts it")
     if page == "drift":
         _start_drift(stack, config)
-    name = catalog.get(model).name if model else catalog.names()[0]
+    name = catalog.get(model).name if model else ""
+    if page == "api" and name and name not in _live(config):
+        raise NotFound(
+            f"no version of {name} is live, so there is no page of its own",
+            expected="a model that is served",
+            mend=f"`visionloop ui api` shows the page of all models; `visionloop run {name}` trains and releases one",
+        )
     address = {
         "home": config.home_address,
-        "mlflow": config.mlflow_address,
-        "prefect": config.prefect_address.removesuffix("/api"),
+        "mlflow": config.mlflow_page(name),
+        "prefect": config.prefect_page,
         "drift": config.drift_address,
-        "api": f"{config.router_address}/v1/models/{name}/docs",
+        "api": f"{config.router_address}/v1/models/{name}/docs" if name else f"{config.router_address}/docs",
     }[page]
     click.echo(address)
     if not no_open and sys.stdout.isatty():
@@ -59,18 +65,29 @@ def _start_drift(stack: Stack, config: Settings) -> None:
     stack.start(_DRIFT, argv, ready_url=config.drift_address, url=config.drift_address)
 
 
-@click.command()
-def models() -> None:
-    """The models: what each does, and which version of it is live (has the traffic)."""
+def _live(config: Settings) -> dict[str, str]:
+    """Model -> live version; {} where this folder's stack is not up: at its port may be another one's router."""
     import httpx
 
-    from flows import registered
     from flows.story.home import versions
 
     try:
-        live = versions(httpx.get(f"{settings().router_address}/v1/models", timeout=2, trust_env=False).json())
-    except (httpx.HTTPError, ValueError):
-        live = {}
+        if any(one.name == "router" and one.state == "ready" for one in Stack(config).status()):
+            answer = httpx.get(
+                f"{config.router_address}/v1/models", headers=config.key_headers, timeout=2, trust_env=False
+            )
+            return versions(answer.json())
+    except (MissingService, httpx.HTTPError, ValueError):
+        pass
+    return {}
+
+
+@click.command()
+def models() -> None:
+    """The models: what each does, and which version of it is live (has the traffic)."""
+    from flows import registered
+
+    live = _live(settings())
     champions = (registered.champions(timeout_s=1.0) or {}) if live else {}
     width = max(len(name) for name in catalog.names())
     for spec in catalog.all_specs():

@@ -48,9 +48,12 @@ def specs(settings: Settings) -> list[ProcessSpec]:
 
 
 def external(settings: Settings) -> dict[str, str]:
-    """Name -> address of what runs elsewhere."""
-    given = {"mlflow": settings.mlflow_uri, "prefect": settings.prefect_api_url}
-    return {name: address for name, address in given.items() if address}
+    """Name -> what people open of what runs elsewhere."""
+    pages = {
+        "mlflow": (settings.mlflow_uri, settings.mlflow_page()),
+        "prefect": (settings.prefect_api_url, settings.prefect_page),
+    }
+    return {name: page for name, (given, page) in pages.items() if given}
 
 
 def _mlflow(settings: Settings) -> ProcessSpec:
@@ -61,7 +64,7 @@ def _mlflow(settings: Settings) -> ProcessSpec:
     argv += ["--artifacts", str(folder / "artifacts")]
     address = f"http://{settings.host}:{settings.mlflow_port}"
     return ProcessSpec(
-        "mlflow", tuple(argv), ready_url=f"{address}/health", url=address, port=settings.mlflow_port,
+        "mlflow", tuple(argv), ready_url=f"{address}/health", url=settings.mlflow_page(), port=settings.mlflow_port,
         setting="mlflow_port", grace_s=5,
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from flows.stack.process import ProcessStatus
+from flows.story import indexes
 from flows.story.story import Reader
 from flows.story.view import PICTURES, SERVED, Page
 from registry import catalog
@@ -45,7 +46,7 @@ def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]
         models = await live.models()
         async with turn:
             story = await run_in_threadpool(reader.read)
-            extra = {"models": [] if story.told else models, "pages": await run_in_threadpool(_pages, settings)}
+            extra = {"models": [] if story.told else models, "pages": await run_in_threadpool(indexes.latest, settings)}
             return await run_in_threadpool(page.state, story, statuses(), extra)
 
     async def index(_: Request) -> Response:
@@ -78,11 +79,12 @@ def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]
         Route("/story.html", story_html),
         Route("/picture", picture),
         Route("/healthz", healthz),
+        *indexes.routes(settings),
     ]
     for name in SERVED:
         (settings.var / name).mkdir(parents=True, exist_ok=True)
         routes.append(Mount(f"/{name}", _Pages(directory=settings.var / name, html=True)))
-    return Starlette(routes=routes)
+    return Starlette(routes=routes, exception_handlers={404: indexes.not_found})
 
 
 class _Live:
@@ -120,32 +122,3 @@ def versions(answer: Any) -> dict[str, str]:
         if name and version:
             found[str(name)] = str(version)
     return found
-
-
-def _pages(settings: Settings, count: int = 6) -> list[dict[str, Any]]:
-    """The latest decision pages, drift reports and data docs."""
-    groups = (
-        ("Decisions", "decisions", "*/*.html"),
-        ("Drift reports", "reports", "*/*/index.html"),
-        ("Data checks", "data-docs", "**/index.html"),
-    )
-    found = []
-    for title, folder, pattern in groups:
-        base = settings.var / folder
-        files = sorted(base.glob(pattern), key=lambda file: file.stat().st_mtime, reverse=True)[:count]
-        if files:
-            pages = [
-                {
-                    "url": f"/{folder}/{file.relative_to(base)}",
-                    "name": _name(file.relative_to(base).parts),
-                    "time": file.stat().st_mtime,
-                }
-                for file in files
-            ]
-            found.append({"title": title, "pages": pages})
-    return found
-
-
-def _name(parts: Sequence[str]) -> str:
-    words = [part.removesuffix(".html") for part in parts if part != "index.html"]
-    return " · ".join(words) or "index"

@@ -81,7 +81,7 @@ class Page:
         """Section id -> HTML, in the order of the page. What moves every second (clocks, bars) is left to
         `bars`, so that a section only changes when something happened."""
         context = {"story": story, "live": self.live, "page": self, "now": 0 if self.live else time.time()}
-        context |= {"statuses": statuses, "places": self.places(statuses), **(extra or {})}
+        context |= {"statuses": statuses, "places": self.places(statuses, story.model), **(extra or {})}
         found = {"head": self._render("head.html", context)}
         if story.told:
             for step in story.steps:
@@ -126,15 +126,15 @@ class Page:
             parts.append(step.doing)
         return " · ".join(parts)
 
-    def places(self, statuses: Sequence[ProcessStatus]) -> list[dict[str, str]]:
+    def places(self, statuses: Sequence[ProcessStatus], model: str = "") -> list[dict[str, str]]:
         """Where to look: name, what it is, address, state."""
         s = self.settings
         states = {status.name: status.state for status in statuses}
         rows = [
             ("Story", "this page", s.home_address, "home"),
             ("Predictions", "the API, one path per model", f"{s.router_address}/v1/models", "router"),
-            ("MLflow", "runs, versions, artifacts", s.mlflow_address, "mlflow"),
-            ("Prefect", "flows and schedules", s.prefect_address.removesuffix("/api"), "prefect"),
+            ("MLflow", "versions and the runs that made them", s.mlflow_page(model), "mlflow"),
+            ("Prefect", "flows and schedules", s.prefect_page, "prefect"),
         ]
         found = [{"name": n, "what": w, "url": u, "state": states.get(key, "")} for n, w, u, key in rows]
         for status in statuses:

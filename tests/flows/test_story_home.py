@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import threading
 import time
@@ -53,6 +55,43 @@ def test_it_serves_pages_pictures_and_the_story_to_keep(home: str, config: Setti
     found = httpx.get(f"{home}/picture", params={"path": str(config.var / "story" / "p.png")})
     assert (found.status_code, found.headers["content-type"]) == (200, "image/png")
     assert "data:image/png" in httpx.get(f"{home}/story.html").text
+
+
+def test_what_there_is_of_each_kind_has_a_page_of_its_own(home: str, config: Settings) -> None:
+    """`/reports/` is what `make demo` prints."""
+    for folder in ("decisions", "reports", "data-docs"):
+        empty = httpx.get(f"{home}/{folder}", follow_redirects=True)
+        assert (empty.status_code, "There are none yet" in empty.text) == (200, True)
+    for model, why in (("a", "an <alarm>"), ("b", "quiet")):
+        folder = config.var / "reports" / model / "0123"
+        folder.mkdir(parents=True)
+        (folder / "index.html").write_text("the report")
+        (folder / "verdict.json").write_text(json.dumps({"why": why}))
+    (config.var / "decisions" / "a").mkdir()
+    (config.var / "decisions" / "a" / "one.html").write_text("granted")
+    (config.var / "decisions" / "a" / "one.json").write_text('{"summary": "a version 1 promoted"}')
+    every = httpx.get(f"{home}/reports/").text
+    assert "an &lt;alarm&gt;" in every
+    for url in re.findall(r'href="(/[^"]*)"', every):
+        assert httpx.get(f"{home}{url}").status_code == 200, url
+    assert httpx.get(f"{home}/reports/a/0123/").text == "the report"
+    of_b = httpx.get(f"{home}/reports/b/").text
+    assert "quiet" in of_b
+    assert "/reports/a/" not in of_b
+    assert "a version 1 promoted" in httpx.get(f"{home}/decisions/").text
+
+
+@pytest.mark.parametrize("path", ["/typo", "/decisions/nobody/", "/reports/a/b", "/story/none.jpg"])
+def test_a_typo_leads_a_person_on_and_tells_a_program(home: str, path: str) -> None:
+    person = httpx.get(f"{home}{path}", headers={"Accept": "text/html,*/*"})
+    assert person.status_code == 404
+    assert person.headers["content-type"].startswith("text/html")
+    assert path in person.text
+    for url in ("/", "/decisions/", "/reports/", "/data-docs/"):
+        assert f'href="{url}"' in person.text
+        assert httpx.get(f"{home}{url}").status_code == 200
+    program = httpx.get(f"{home}{path}")
+    assert (program.status_code, program.text) == (404, "Not Found")
 
 
 @pytest.mark.parametrize(

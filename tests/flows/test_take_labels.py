@@ -132,7 +132,7 @@ def test_a_retraining_takes_the_labels_of_its_verdict_s_window(log: Log) -> None
     log.predict(2)
     assert data.take_labels(MODEL, verdict) == (4, f"drift-{verdict[:8]}")
     assert log.origins() == dict.fromkeys(drifted, f"drift-{verdict[:8]}")
-    assert versioning.recorded()
+    assert versioning.recorded(MODEL)
 
 
 def test_broken_inputs_and_labels_that_fail_their_check_are_not_learnt(log: Log) -> None:
@@ -176,10 +176,10 @@ def test_an_origin_without_a_held_out_case_is_learnt_all_the_same(log: Log) -> N
 
 def test_what_a_crash_left_unrecorded_is_recorded(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cases are in the data set and the process ends before `dvc add`."""
-    versioning.add()
-    before, verdict = versioning.recorded(), log.judge(log.predict(3))
+    versioning.add(MODEL)
+    before, verdict = versioning.recorded(MODEL), log.judge(log.predict(3))
 
-    def killed() -> NoReturn:
+    def killed(model: str) -> NoReturn:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -187,10 +187,10 @@ def test_what_a_crash_left_unrecorded_is_recorded(log: Log, monkeypatch: pytest.
         with pytest.raises(KeyboardInterrupt):
             data.take_labels(MODEL, verdict)
     assert len(log.origins()) == 3
-    assert versioning.recorded() == before
+    assert versioning.recorded(MODEL) == before
     assert data.take_labels(MODEL, verdict)[0] == 0
-    assert versioning.recorded() not in (None, before)
-    assert not versioning.add().changed
+    assert versioning.recorded(MODEL) not in (None, before)
+    assert not versioning.add(MODEL).changed
 
 
 def test_a_label_whose_input_is_in_the_data_already_is_not_waited_for(log: Log) -> None:

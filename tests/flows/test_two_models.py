@@ -48,7 +48,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (tmp_path / f"{model}.py").write_text(WRITES.format(model))
     monkeypatch.setenv("VISIONLOOP_ROOT", str(tmp_path))
     monkeypatch.delenv("VISIONLOOP_VAR", raising=False)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path.parent)  # where one is does not matter
     settings.cache_clear()
     yield tmp_path
     settings.cache_clear()

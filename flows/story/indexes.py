@@ -1,0 +1,109 @@
+"""The pages between pages: what there is of decisions, drift reports and data checks, and an address that leads nowhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from flows.story.view import templates
+from registry.settings import Settings
+
+GROUPS = (
+    ("Decisions", "decisions", "*/*.html"),
+    ("Drift reports", "reports", "*/*/index.html"),
+    ("Data checks", "data-docs", "**/*.html"),
+)
+"""Title, folder of `var`, and which of its files are pages."""
+MOST = 500
+LATEST = 6
+
+
+def latest(settings: Settings) -> list[dict[str, Any]]:
+    """The latest pages of each group, for the home page."""
+    found = []
+    for title, folder, _ in GROUPS:
+        pages = _pages(settings, folder)[:LATEST]
+        if pages:
+            found.append({"title": title, "url": f"/{folder}/", "pages": pages})
+    return found
+
+
+def routes(settings: Settings) -> list[Route]:
+    """`/decisions/`, `/decisions/MODEL/` and the like. They come before the folders themselves."""
+    return [
+        route
+        for title, folder, _ in GROUPS
+        for route in (
+            Route(f"/{folder}/", _index(settings, title, folder)),
+            Route(f"/{folder}/{{model}}/", _index(settings, title, folder)),
+        )
+    ]
+
+
+def _index(settings: Settings, title: str, folder: str) -> Any:
+    async def index(request: Request) -> Response:
+        model = request.path_params.get("model", "")
+        pages = await run_in_threadpool(_pages, settings, folder, model)
+        if model and not pages:
+            raise HTTPException(404)
+        heading = f"{title}: {model}" if model else title
+        return HTMLResponse(_page(title=heading, pages=pages[:MOST], more=max(0, len(pages) - MOST)))
+
+    return index
+
+
+async def not_found(request: Request, _: Exception) -> Response:
+    """For people a page that leads on, for programs a line."""
+    if "text/html" not in request.headers.get("accept", ""):
+        return PlainTextResponse("Not Found", status_code=404)
+    folders = [{"url": f"/{folder}/", "name": title} for title, folder, _ in GROUPS]
+    places = [{"url": "/", "name": "The story"}, *folders]
+    return HTMLResponse(_page(title="There is no such page", path=request.url.path, places=places), status_code=404)
+
+
+def _page(**context: Any) -> str:
+    return templates().get_template("index.html").render(**context)
+
+
+def _pages(settings: Settings, folder: str, model: str = "") -> list[dict[str, Any]]:
+    """The pages of a folder, the latest first; those of one model if it is named."""
+    pattern = next(pattern for _, name, pattern in GROUPS if name == folder)
+    base = settings.var / folder
+    files = []
+    for file in base.glob(pattern):
+        parts = file.relative_to(base).parts
+        if not file.is_symlink() and (not model or parts[0] == model) and parts != ("index.html",):
+            files.append((file.stat().st_mtime, file))
+    files.sort(reverse=True)
+    return [
+        {
+            "url": f"/{folder}/{file.relative_to(base)}",
+            "name": _name(file.relative_to(base).parts),
+            "says": _says(file),
+            "time": when,
+        }
+        for when, file in files[: MOST + 1]
+    ]
+
+
+def _says(file: Path) -> str:
+    """What the JSON beside a page says of it, in a line."""
+    beside = file.with_name("verdict.json") if file.name == "index.html" else file.with_suffix(".json")
+    try:
+        said = json.loads(beside.read_text(encoding="utf-8"))
+        return str(said.get("summary") or said.get("why") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def _name(parts: Sequence[str]) -> str:
+    words = [part.removesuffix(".html") for part in parts if part != "index.html"]
+    return " · ".join(words) or "index"
