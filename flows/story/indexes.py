@@ -1,4 +1,4 @@
-"""The pages between pages: what there is of decisions, drift reports and data checks, and an address that leads nowhere."""
+"""The pages between pages: what there is of decisions, drift reports and data checks; and where nothing is."""
 
 from __future__ import annotations
 

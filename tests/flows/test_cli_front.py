@@ -190,10 +190,24 @@ def test_ui_prints_the_address_of_a_running_stack_only(config: Settings) -> None
     assert visionloop("ui", "mlflow").returncode == 8
     visionloop("up", "--only", "home")
     try:
-        assert visionloop("ui", "mlflow").stdout.strip() == config.mlflow_address
-        assert visionloop("ui", "api").stdout.strip().startswith(f"{config.router_address}/v1/models/")
+        assert visionloop("ui", "mlflow", "--model", "fruit_features").stdout.strip() == (
+            f"{config.mlflow_address}/#/models/fruit_features?workflowType=machine_learning"
+        )
+        assert visionloop("ui", "api").stdout.strip() == f"{config.router_address}/docs"
+        of_one = visionloop("ui", "api", "--model", "fruit_features")
+        assert of_one.returncode == 4
+        assert "no version of fruit_features is live" in of_one.stderr
     finally:
         visionloop("down")
+
+
+def test_mlflows_pages_are_where_we_say() -> None:
+    """Its addresses are of its own router, in the script that it serves: nothing else would notice a change."""
+    folder = Path(str(importlib.util.find_spec("mlflow").origin)).parent / "server" / "js" / "build" / "static" / "js"  # type: ignore[union-attr]
+    scripts = "".join(path.read_text(errors="replace") for path in folder.glob("*.js"))
+    for part in ('"/models"', '"/models/:modelName"', '"/models/:modelName/versions/:version"', '"workflowType"'):
+        assert part in scripts, part
+    assert '"machine_learning"' in scripts
 
 
 def test_models_are_listed_without_a_stack(config: Settings) -> None:
