@@ -22,7 +22,7 @@ def scores(model: str, numbers: tuple[int, ...], how: str, severity: float, coun
 
     def bodies() -> Iterator[bytes]:
         for number, item in enumerate(items):  # as monitoring.stream.play sends them
-            yield spec.shift.shift(item.input, how, severity, seed + number)
+            yield spec.shift.shift(item.body, how, severity, seed + number)
 
     found = []
     for number in numbers:
