@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from registry import groups
 from registry.splits import SPLITS, Shares, complete, hash_fraction
-from registry.vision import duplicates
+from registry.vision import box_frames, duplicates
 from registry.vision.looks import Look
 from registry.vision.sources import Found
 from registry.vision.table import GROUP
@@ -44,11 +44,13 @@ def splits(items: Sequence[Item], shares: Shares, keep: bool) -> tuple[list[Item
     """Every labelled item with its split, without copies; and what was done."""
     notes: list[str] = []
     loose = [item for item in items if item.found.label is None]
+    labels = [item.found.label for item in items if item.found.label is not None]
     labelled, copies, disputed = _without_copies([item for item in items if item.found.label is not None])
     if copies:
         notes.append(f"{copies} copies of pictures that are there already left out")
     if disputed:
-        notes.append(f"left out, the same picture with different classes: {', '.join(disputed[:10])}")
+        what = "classes" if isinstance(labels[0], str) else "boxes"
+        notes.append(f"left out, the same picture with different {what}: {', '.join(disputed[:10])}")
     by_case = {item.case: item for item in labelled}
     grouped = {item.case: item.group for item in labelled}
     found, set_aside = complete(
@@ -74,18 +76,25 @@ def splits(items: Sequence[Item], shares: Shares, keep: bool) -> tuple[list[Item
 
 
 def _without_copies(items: Sequence[Item]) -> tuple[list[Item], int, list[str]]:
-    """Of pictures with the same pixels the held-out one stays, else the first; of one with two classes, none."""
+    """Of pictures with the same pixels the held-out one stays, else the first; of one with two labels, none."""
     groups: dict[str, list[Item]] = {}
     for item in items:
         groups.setdefault(item.look.content, []).append(item)
     kept, disputed = [], []
     for group in groups.values():
-        if len({item.found.label for item in group if isinstance(item.found.label, str)}) > 1:
+        if not all(_same_label(group[0], item) for item in group[1:]):
             disputed += [item.case for item in group]
         else:
             kept.append(max(group, key=lambda item: SPLITS.index(item.found.split) if item.found.split else -1))
     kept.sort(key=lambda item: item.case)
     return kept, len(items) - len(kept) - len(disputed), sorted(disputed)
+
+
+def _same_label(one: Item, other: Item) -> bool:
+    left, right = one.found.label, other.found.label
+    if isinstance(left, tuple) and isinstance(right, tuple):
+        return box_frames.same(left, right)
+    return left == right
 
 
 def _twins(items: Sequence[Item]) -> dict[str, str]:

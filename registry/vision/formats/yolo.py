@@ -109,7 +109,9 @@ def read(folder: Folder, configuration: Configuration, names: Names) -> Reading:
     reading = Reading(f"YOLO, {folder.shown(source)}")
     splits = split_lists.configured(folder, source, said)
     if not splits.listed and not splits.folders and not splits.problems:
+        said_so = splits.notes
         splits = split_lists.listed(folder)
+        splits.notes = said_so + splits.notes
     labels = _labels(folder, source, reading)
     lines: dict[Path, list[yolo_lines.Cells]] = {}
     for label in set(labels.values()):

@@ -10,6 +10,7 @@ import pytest
 
 from registry.parts import Imported
 from registry.splits import SPLITS
+from registry.vision.dataset import TrueBox
 from tests.registry.vision import layouts
 from tests.registry.vision.layouts import One, put, some
 from tests.registry.vision.made import CLASSES, box_set, class_set, scene
@@ -101,3 +102,15 @@ def test_look_alikes_are_kept_on_request_and_the_data_set_says_so(source: Path, 
     assert any("the metric will flatter" in note for note in kept.notes)
     assert (out / "kept" / "look-alikes-kept.txt").is_file()
     assert not class_set().inspect(out / "kept")["same_as"].any()
+
+
+def test_one_picture_with_two_labels_is_left_out_and_told(source: Path, out: Path) -> None:
+    """Its copies with the very boxes, to a pixel, are copies; with others nobody knows which are right."""
+    ones = some()
+    first, second = ones[1], ones[2]
+    nudged = tuple(TrueBox(box.name, tuple(value + 0.4 for value in box.box)) for box in first.boxes)
+    layouts.yolo(source, [*ones, One("same", "train", first.body, nudged), One("other", "train", second.body, ())])
+    taken = box_set().import_from(source, out, {})
+    assert any("left out, the same picture with different boxes: other, shot_02" in note for note in taken.notes)
+    assert any("1 copies of pictures" in note for note in taken.notes)
+    assert not {"other", "shot_02"} & {case.id for case in box_set().cases(out)}
