@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,15 +34,15 @@ def disk_errors(target: Path) -> Iterator[None]:
 
 
 def write_file(path: Path, content: bytes | str) -> Path:
-    """Writes `path` in one step: beside it first, then renamed over it."""
+    """Writes `path` in one step: beside it first, then renamed over it. The umask says who may read it."""
     raw = content.encode() if isinstance(content, str) else content
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        name = _beside(path)
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             with os.fdopen(handle, "wb") as out:
                 out.write(raw)
-            os.chmod(name, 0o644)
             os.replace(name, path)
         except BaseException:
             with suppress(OSError):
@@ -51,25 +51,34 @@ def write_file(path: Path, content: bytes | str) -> Path:
     return path
 
 
+def _beside(path: Path) -> Path:
+    """A name that is not there: hidden, in the same folder, so that renaming it is one step."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `path`; on success it takes the place of `path`, else it is removed."""
+    """Yields an empty folder beside `path`; on success it takes the place of `path`, else it is removed, and `path`
+    stays as it was."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        draft = _beside(path)
+        draft.mkdir()
+        old = draft.with_name(draft.name + ".old")
         try:
             yield draft
-            os.chmod(draft, 0o755)
-            old = None
             if path.exists():
-                old = draft.with_name(draft.name + ".old")
                 os.rename(path, old)
-            os.rename(draft, path)
-            if old is not None:
-                shutil.rmtree(old, ignore_errors=True)
+            try:
+                os.rename(draft, path)
+            except BaseException:
+                if old.exists() and not path.exists():
+                    os.rename(old, path)
+                raise
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def digest_file(path: Path) -> str:
