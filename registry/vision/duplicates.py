@@ -22,6 +22,7 @@ ALIKE = 0.99
 """Correlation of thumbnails (brightness, contrast and colour cast taken out) from which two pictures are one."""
 
 _ROWS = 256  # compared at once with all others: 256 x 20,000 distances are 40 MB
+_COLUMNS = 2048  # thumbnails that are compared with those rows at once: 25 MB
 _FEW = 16  # pairs a row; for more of them one multiplication of matrices is faster
 
 
@@ -55,12 +56,25 @@ def alike(left: Sequence[Fingerprint], right: Sequence[Fingerprint]) -> Iterator
         rows, columns = np.nonzero(np.bitwise_count(bits[:, None] ^ others[None, :]) <= RADIUS)
         if not len(rows):
             continue
-        used, place = np.unique(columns, return_inverse=True)
-        first = np.stack([one.thumb for one in mine]).astype(np.float32)
-        second = np.stack([right[n].thumb for n in used]).astype(np.float32)
-        if len(rows) <= _FEW * len(mine):
-            likeness = np.einsum("ij,ij->i", first[rows], second[place])
+        yield from ((start + row, column) for row, column in _near(mine, right, rows, columns))
+
+
+Indices = NDArray[np.intp]
+
+
+def _near(
+    left: Sequence[Fingerprint], right: Sequence[Fingerprint], rows: Indices, columns: Indices
+) -> list[tuple[int, int]]:
+    """Those of the pairs (`rows`, `columns`) whose thumbnails are alike, in their order."""
+    used, place = np.unique(columns, return_inverse=True)
+    first = np.stack([one.thumb for one in left]).astype(np.float32)
+    likeness = np.empty(len(rows), dtype=np.float32)
+    for start in range(0, len(used), _COLUMNS):
+        second = np.stack([right[n].thumb for n in used[start : start + _COLUMNS]]).astype(np.float32)
+        pairs = np.flatnonzero((place >= start) & (place < start + _COLUMNS))
+        mine, others = rows[pairs], place[pairs] - start
+        if len(pairs) <= _FEW * len(left):
+            likeness[pairs] = np.einsum("ij,ij->i", first[mine], second[others])
         else:
-            likeness = (first @ second.T)[rows, place]
-        for n in np.flatnonzero(likeness >= ALIKE):
-            yield start + int(rows[n]), int(columns[n])
+            likeness[pairs] = (first @ second.T)[mine, others]
+    return [(int(rows[n]), int(columns[n])) for n in np.flatnonzero(likeness >= ALIKE)]
