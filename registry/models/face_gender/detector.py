@@ -95,6 +95,10 @@ def installed() -> Mapping[str, Path]:
     return files
 
 
+TURNED_SIDE = 2048
+"""Pixels of the longer side that a picture is scaled down to before it is turned."""
+
+
 class Detector:
     """The network, ready to look at pictures. Safe to call from several threads: cv2.dnn is not, so there is a lock;
     the network itself uses all cores."""
@@ -166,6 +170,11 @@ class Detector:
             yield from self.single(pixels, CANDIDATE, size)
 
     def _turned(self, pixels: ByteArray, turn: int) -> Iterable[Face]:
+        # The network sees 300 x 300 whatever it is given; around a panorama the turned frame would be huge and empty.
+        scale = min(1.0, TURNED_SIDE / max(pixels.shape[:2]))
+        if scale < 1:
+            size = tuple(max(1, round(n * scale)) for n in pixels.shape[1::-1])
+            pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
         height, width = pixels.shape[:2]
         matrix = cv2.getRotationMatrix2D((width / 2, height / 2), turn, 1.0)
         reach = np.abs(matrix[:, :2]) @ (width, height)
@@ -175,9 +184,9 @@ class Detector:
         for face in self.single(cv2.warpAffine(pixels, matrix, size).astype(np.uint8, copy=False), CANDIDATE):
             x1, y1, x2, y2 = face.box
             corners = np.array([(x1, y1, 1), (x2, y1, 1), (x2, y2, 1), (x1, y2, 1)]) @ way_back.T
-            cx, cy = corners.mean(axis=0)
+            cx, cy = corners.mean(axis=0) / scale
             # The face is an ellipse in its box: the box around the turned ellipse is tighter than around the corners.
-            a, b, angle = (x2 - x1) / 2, (y2 - y1) / 2, np.deg2rad(turn)
+            a, b, angle = (x2 - x1) / 2 / scale, (y2 - y1) / 2 / scale, np.deg2rad(turn)
             half_x = float(np.hypot(a * np.cos(angle), b * np.sin(angle)))
             half_y = float(np.hypot(a * np.sin(angle), b * np.cos(angle)))
             box = (round(cx - half_x), round(cy - half_y), round(cx + half_x), round(cy + half_y))

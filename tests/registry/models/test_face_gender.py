@@ -121,6 +121,26 @@ def test_what_the_plain_pass_finds_stays_as_it_is_in_a_thorough_search() -> None
     assert detector.detector().faces(photo(), search="thorough")[: len(plain)] == plain
 
 
+def test_a_long_panorama_is_turned_in_a_bounded_frame() -> None:
+    """Of 32,000 x 200 pixels the frame around it, turned by 45 degrees, would be 518 megapixels."""
+    wide = np.full((200, 32_000, 3), 90, np.uint8)
+    seen = []
+
+    class Watched(detector.Detector):
+        def __init__(self) -> None:
+            pass
+
+        def single(self, pixels: np.ndarray, *_: object) -> list[detector.Face]:
+            seen.append(pixels.shape[0] * pixels.shape[1])
+            x, y = pixels.shape[1] // 2, pixels.shape[0] // 2
+            return [detector.Face.plain(np.array([x - 4, y - 4, x + 4, y + 4]), 0.9)]
+
+    (face,) = Watched()._turned(wide, 45)
+    assert max(seen) < 10e6
+    assert np.abs(np.array(face.upright[:2]) - (16_000, 100)).max() < 20, "back in the pixels of the picture"
+    assert face.upright[2] == pytest.approx(8 * 32_000 / 2048, rel=0.01)
+
+
 def test_a_face_found_in_a_turned_picture_is_cut_out_upright() -> None:
     face = detector.detector().single(photo())[0]
     straight = detector.cut_out(photo(), face, 300, 96)
