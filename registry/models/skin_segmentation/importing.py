@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,7 +150,20 @@ def _split(relative: Path) -> str:
 
 
 def _ids(keys: Sequence[str]) -> dict[str, str]:
-    """Short names: the last part of the key where that is unique, else all of it."""
+    """Short names: the last part of the key where that is unique, else all of it. Names that become one when written
+    as a folder's (`scan 1` and `scan-1`, and on some disks `A` and `a`) are numbered in the order of the keys."""
     last = [key.rsplit("/", 1)[-1] for key in keys]
     short = {key: end if last.count(end) == 1 else key for key, end in zip(keys, last, strict=True)}
-    return {key: re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "case" for key, name in short.items()}
+    plain = {key: re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "case" for key, name in short.items()}
+    taken = Counter(name.casefold() for name in plain.values())
+    used: set[str] = set()
+    ids = {}
+    for key, name in plain.items():
+        number, one = 1, name
+        # A number must not make the name of another case, which is to keep its own.
+        while one.casefold() in used or (number > 1 and one.casefold() in taken):
+            number += 1
+            one = f"{name}-{number}"
+        used.add(one.casefold())
+        ids[key] = one
+    return ids

@@ -13,7 +13,7 @@ import pytest
 
 from registry.errors import DataError
 from registry.media import Case
-from registry.models.skin_segmentation import data, inference, nifti, score
+from registry.models.skin_segmentation import data, inference, nifti, phantom, score
 from registry.parts import Labelled
 from registry.splits import SPLITS, Shares
 from tests.registry.models.conftest import SMALL
@@ -270,3 +270,19 @@ def test_a_prediction_equal_to_the_truth_scores_one(starter: Path) -> None:
         assert score.score([result], [true]) == 1.0
         assert score.score([empty], [true]) == 0.0
         assert score.score([result, empty], [true, true]) == 0.5
+
+
+def test_names_that_become_one_folder_stay_two_cases(tmp_path: Path) -> None:
+    names = ("scan 1", "scan-1", "scan_1", "SCAN-1", "scan-1-2", "?", "!")
+    images = {}
+    for n, name in enumerate(names):
+        image, mask = data._files(phantom.make(np.random.default_rng(n), 2))
+        (tmp_path / f"{name}.nii.gz").write_bytes(image)
+        (tmp_path / f"{name}_mask.nii.gz").write_bytes(mask)
+        images[name] = image
+    said = data.import_from(tmp_path, tmp_path / "out", {})
+    cases = data.cases(tmp_path / "out")
+    assert len(cases) == len(names) == said.train + said.val + said.test
+    assert len({case.id.casefold() for case in cases}) == len(names)
+    assert {case.input.read_bytes() for case in cases} == set(images.values())
+    assert "scan-1-2" in {case.id for case in cases}
