@@ -200,8 +200,19 @@ def _too_large(found: str, max_bytes: int) -> TooLarge:
     )
 
 
+class _Parser(MultiPartParser):
+    """Takes a part with `filename*` alone for a file: RFC 7578, 4.2, forbids it and some libraries send it."""
+
+    def on_headers_finished(self) -> None:
+        part = self._current_part
+        given = part.content_disposition or b""
+        if b"filename*=" in given.lower() and b"filename=" not in given.lower():
+            part.content_disposition = given + b'; filename="file"'
+        super().on_headers_finished()
+
+
 async def _from_multipart(request: Request, arriving: AsyncGenerator[bytes, None], limits: Limits) -> list[bytes]:
-    parser = MultiPartParser(
+    parser = _Parser(
         request.headers,
         arriving,
         max_files=limits.max_inputs,
@@ -216,6 +227,12 @@ async def _from_multipart(request: Request, arriving: AsyncGenerator[bytes, None
         message = getattr(error, "message", "it names no boundary")
         if message.startswith("Too many files"):
             raise too_many(limits.max_inputs) from error
+        if message.startswith("Part exceeded"):
+            raise BadInput(
+                "a part of the form without a file name has more than 64 KiB, and is taken as text",
+                expected=f"files in the field {FIELD!r}, with a filename in the part's Content-Disposition",
+                mend=f"e.g. `curl -F {FIELD}=@FILE`",
+            ) from error
         raise BadInput(
             f"the multipart body is malformed: {message}",
             expected=f"files in the field {FIELD!r}",
