@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
-from registry import parts
+if TYPE_CHECKING:
+    from registry import parts
 
 
 @dataclass(frozen=True)
@@ -86,23 +87,23 @@ class ModelSpec:
     # Each part is one module of the model's folder and is imported when first asked for.
     @property
     def data(self) -> parts.DataPart:
-        return cast(parts.DataPart, self._part("data"))
+        return cast("parts.DataPart", self._part("data"))
 
     @property
     def inference(self) -> parts.InferencePart:
-        return cast(parts.InferencePart, self._part("inference"))
+        return cast("parts.InferencePart", self._part("inference"))
 
     @property
     def render(self) -> parts.RenderPart:
-        return cast(parts.RenderPart, self._part("render"))
+        return cast("parts.RenderPart", self._part("render"))
 
     @property
     def score(self) -> parts.ScorePart:
-        return cast(parts.ScorePart, self._part("score"))
+        return cast("parts.ScorePart", self._part("score"))
 
     @property
     def shift(self) -> parts.ShiftPart:
-        return cast(parts.ShiftPart, self._part("shift"))
+        return cast("parts.ShiftPart", self._part("shift"))
 
     @property
     def network(self) -> ModuleType:

@@ -12,9 +12,7 @@ from registry.errors import BadInput, TooLarge
 from registry.media import ByteArray, FloatArray, Picture
 from registry.vision import headers, jpeg_end
 from registry.vision.headers import Header
-from registry.vision.media_types import PICTURE_EXTENSIONS, PICTURE_IN
 
-MEDIA_IN, EXTENSIONS = PICTURE_IN, PICTURE_EXTENSIONS
 MIN_SIDE = 8
 """Pixels; there is nothing to be seen in less, and resizing it is guesswork."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from registry.vision import texts
-from registry.vision.picture import EXTENSIONS
+from registry.vision.media_types import PICTURE_EXTENSIONS
 
 UNTAKEN = (
     ".heic", ".heif", ".avif", ".jxl", ".jp2", ".ppm", ".pgm", ".psd", ".svg", ".raw", ".dng", ".cr2", ".nef", ".arw",
@@ -59,7 +59,7 @@ class Folder:
         self.root = root
         every = sorted(path for path in root.rglob("*") if path.is_file())
         self.files = [path for path in every if not any(_hidden(part) for part in path.relative_to(root).parts)]
-        self.pictures = [path for path in self.files if path.suffix.lower() in EXTENSIONS]
+        self.pictures = [path for path in self.files if path.suffix.lower() in PICTURE_EXTENSIONS]
         self.untaken = [path for path in self.files if path.suffix.lower() in UNTAKEN]
         self.unread: list[str] = []
         self.encodings: dict[str, list[str]] = {}

@@ -1,16 +1,16 @@
 """Recognises fruit and describes it: MobileNetV2's 1280 features, standardised, with their principal components."""
 
 from registry.spec import Budget, Metric, ModelSpec
-from registry.vision.picture import EXTENSIONS, MEDIA_IN
+from registry.vision.media_types import PICTURE_EXTENSIONS, PICTURE_IN
 
 SPEC = ModelSpec(
     name="fruit_features",
     title="Fruit features",
     task="features",
     framework="torch",
-    media_in=MEDIA_IN,
+    media_in=PICTURE_IN,
     media_out=("application/json", "image/jpeg", "application/x-npy"),
-    extensions=EXTENSIONS,
+    extensions=PICTURE_EXTENSIONS,
     classes=(
         "apple", "banana", "cherry", "grape", "kiwi", "lemon", "lime", "mango",
         "orange", "peach", "pear", "pineapple", "plum", "strawberry", "watermelon",
