@@ -15,7 +15,7 @@ from flows import running, steps, story, unseen
 from flows.cli.teller import telling
 from flows.stack.control import Stack
 from registry import catalog, journal
-from registry.errors import MissingService, VisionloopError
+from registry.errors import MissingService, VisionloopError, first_line
 from registry.files import write_file
 from registry.settings import settings
 from registry.spec import ModelSpec
@@ -55,7 +55,7 @@ def tell(model: str, *, fresh: bool, how: str | None, severity: float) -> None:
                 _heal(model, verdict)
                 _quiet(model, shift, severity, verdict)
         except BaseException as error:
-            text = str(error).splitlines()[0] if isinstance(error, VisionloopError) else type(error).__name__
+            text = first_line(error) if isinstance(error, VisionloopError) else type(error).__name__
             story.end(f"The story ended early: {text}", outcome="failed")
             _keep()
             raise

@@ -15,7 +15,7 @@ from flows import demo, steps, story
 from flows.cli.teller import telling
 from flows.stack.control import Stack
 from registry import catalog, journal
-from registry.errors import VisionloopError
+from registry.errors import VisionloopError, first_line
 from registry.settings import settings
 from registry.spec import ModelSpec
 
@@ -47,7 +47,7 @@ def tell(*, fresh: bool) -> None:
             demo.start_stack(console)
             lines = [_one(spec) for spec in specs]
     except BaseException as error:
-        story.end(f"The story ended early: {str(error).splitlines()[0] or type(error).__name__}", outcome="failed")
+        story.end(f"The story ended early: {first_line(error)}", outcome="failed")
         raise
     failed = [line for line in lines if line.problem]
     seconds = time.perf_counter() - began
@@ -71,7 +71,7 @@ def _one(spec: ModelSpec) -> Line:
             demo.predict(spec)
             running.note = served(spec.name)
     except VisionloopError as error:
-        return Line(spec, time.perf_counter() - began, str(error).splitlines()[0])
+        return Line(spec, time.perf_counter() - began, first_line(error))
     return Line(spec, time.perf_counter() - began)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from registry.errors import MissingService, VisionloopError
+from registry.errors import MissingService, VisionloopError, first_line
 from registry.settings import settings
 
 
@@ -40,7 +40,7 @@ def run_flow(name: str, **parameters: Any) -> str:
         if isinstance(error, RuntimeError) and "reach API" not in str(error):
             raise
         raise MissingService(
-            f"Prefect could not run the flow: {str(error).splitlines()[0]}",
+            f"Prefect could not run the flow: {first_line(error)}",
             expected=f"a Prefect server at {settings().prefect_address}",
             mend="`visionloop status` says whether it is up; or add --local",
         ) from error

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry import journal
-from registry.errors import DataError
+from registry.errors import DataError, first_line
 from registry.files import disk_errors, write_file
 from registry.settings import settings
 
@@ -59,7 +59,7 @@ def repository() -> Iterator[Repo]:
             yield repo
     except DvcException as error:
         raise DataError(
-            f"DVC says: {str(error).strip().splitlines()[0]}",
+            f"DVC says: {first_line(error)}",
             expected="a project folder with .dvc, dvc.yaml and data/",
             mend="run `dvc status` in the project folder to see more",
         ) from error
@@ -105,7 +105,7 @@ def _add(repo: Repo, model: str) -> Output:
             if time.monotonic() > limit:
                 raise
             if not told:
-                journal.fact("data", f"DVC is busy with data/{model}; waiting: {str(error).splitlines()[0]}", model)
+                journal.fact("data", f"DVC is busy with data/{model}; waiting: {first_line(error)}", model)
             told = True
             time.sleep(0.5)
 

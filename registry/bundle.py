@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from registry.errors import BundleError
+from registry.errors import BundleError, first_line
 from registry.files import digest_file
 from registry.runtime import Engine, Numerics
 
@@ -155,7 +155,7 @@ def open_bundle(path: Path, *, verify: bool = True) -> Bundle:
         raise BundleError(f"{path} holds no readable {MANIFEST}", expected="a bundle folder", mend=mend) from error
     except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BundleError(
-            f"{path / MANIFEST} is malformed: {str(error).splitlines()[0]}", expected="schema version 1", mend=mend
+            f"{path / MANIFEST} is malformed: {first_line(error)}", expected="schema version 1", mend=mend
         ) from error
     if verify:
         for name, digest in manifest.files.items():

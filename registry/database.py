@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from registry.errors import MissingService, SettingsError, StorageError
+from registry.errors import MissingService, SettingsError, StorageError, first_line
 from registry.settings import Settings, settings
 
 logger = logging.getLogger("visionloop.database")
@@ -194,7 +194,7 @@ def migrate() -> None:
             return
         except OperationalError as error:
             current.close()
-            text = str(error).splitlines()[0]
+            text = first_line(error)
             if "unable to open" in text or "readonly" in text or "disk" in text:
                 raise StorageError(
                     f"the operational database cannot be written: {text}",
@@ -210,7 +210,7 @@ def migrate() -> None:
             time.sleep(0.5 * (attempt + 1))
         except DatabaseError as error:
             current.close()
-            text = str(error).splitlines()[0]
+            text = first_line(error)
             if "permission denied" in text:
                 raise StorageError(
                     f"the operational database takes no tables: {text}",

@@ -27,6 +27,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; where it says nothing, as MemoryError does, its name."""
+    said = str(error).strip()
+    return said.splitlines()[0].strip() if said else type(error).__name__
+
+
 class VisionloopError(Exception):
     """The root. `found`, `expected` and `mend` are sentences without a full stop."""
 

@@ -24,7 +24,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from registry.errors import VisionloopError
+from registry.errors import VisionloopError, first_line
 from registry.settings import settings
 
 RUN = "_VISIONLOOP_RUN"
@@ -100,7 +100,7 @@ def step(name: str, title: str, model: str = "", usually_s: float | None = None)
     try:
         yield running
     except BaseException as error:
-        running.outcome, running.note = "failed", str(error).splitlines()[0] if str(error) else type(error).__name__
+        running.outcome, running.note = "failed", first_line(error)
         running.error = error.to_json() if isinstance(error, VisionloopError) else None
         raise
     finally:

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, get_args
 
 import numpy as np
 
-from registry.errors import BundleError
+from registry.errors import BundleError, first_line
 from registry.media import FloatArray
 
 Engine = Literal["openvino", "onnxruntime"]
@@ -53,7 +53,7 @@ def open_session(
         return _OnnxRuntime(path, 1 if side_by_side else count)  # each call in its caller's thread
     except Exception as error:
         raise BundleError(
-            f"{path.name} cannot be loaded by {engine}: {str(error).strip().splitlines()[0]}",
+            f"{path.name} cannot be loaded by {engine}: {first_line(error)}",
             expected="an exported network, whole",
             mend="fetch the version again from the registry, or train it anew",
         ) from error

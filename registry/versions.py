@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.bundle import Bundle, open_bundle
 from registry.closure import closure_of, project_folder, requirements
-from registry.errors import BundleError, MissingService, NotFound, Refused
+from registry.errors import BundleError, MissingService, NotFound, Refused, first_line
 from registry.files import new_folder
 from registry.runtime import ENGINES
 from registry.settings import settings
@@ -224,7 +224,7 @@ class Versions:
         try:
             yield
         except (MlflowException, ConnectionError) as error:
-            text = str(error).splitlines()[0]
+            text = first_line(error)
             if not any(sign in text for sign in ("API request to", "Connection", "timed out", "Max retries")):
                 raise
             raise MissingService(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry import database, journal
 from registry.decision import Reason
-from registry.errors import Refused, VisionloopError
+from registry.errors import Refused, VisionloopError, first_line
 from registry.settings import settings
 from serving import deploy, grants, releases, traffic
 from serving.comparison import Comparison
@@ -111,7 +111,7 @@ class Guard:
 
     def _lost(self, error: Exception) -> None:
         if not self._away:
-            why = (str(error) or type(error).__name__).splitlines()[0]
+            why = first_line(error)
             logger.warning("the database is away, the plans stay as they are: %s", why)
         self._away = True
         self._rails.clear()  # while nobody looked, nobody was silent

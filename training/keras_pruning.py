@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.errors import BundleError, SettingsError, VisionloopError
+from registry.errors import BundleError, SettingsError, VisionloopError, first_line
 
 ROUND_TO = 8  # odd channel counts run slower than unpruned ones in ONNX Runtime
 
@@ -311,7 +311,7 @@ def reshape_like(model: Any, weights: Arrays) -> Any:
             variable.assign(weights[name])
     except ValueError as error:
         raise BundleError(
-            f"the weights do not fit the network: {str(error).strip().splitlines()[0]}",
+            f"the weights do not fit the network: {first_line(error)}",
             expected="weights of this model's network, whole or pruned",
             mend="train from scratch: empty build/<model>/start",
         ) from error

@@ -81,8 +81,9 @@ def reshape_like(model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
     try:
         model.load_state_dict(dict(weights), strict=True)
     except RuntimeError as error:
+        last = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()  # torch names the layer there
         raise BundleError(
-            f"the weights do not fit the network: {str(error).strip().splitlines()[-1].strip()}",
+            f"the weights do not fit the network: {last}",
             expected="weights of this model's network, whole or pruned",
             mend="train from scratch: empty build/<model>/start",
         ) from error
