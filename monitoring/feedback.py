@@ -6,14 +6,15 @@ A label is kept beside its input, both leave together (monitoring.inputs); its s
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from monitoring import inputs
-from registry import catalog, database
-from registry.errors import BadInput, NotFound, VisionloopError
+from monitoring import inputs, label_check
+from registry import database
+from registry.errors import BadInput, NotFound, VisionloopError, first_line
 from registry.files import write_file
 from registry.parts import Labelled
 from registry.predictor import Predictor
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from monitoring.models import Prediction
     from monitoring.tables import Row
-    from registry.spec import ModelSpec
 
 logger = logging.getLogger("visionloop.feedback")
 
@@ -41,14 +41,15 @@ def give(prediction_id: str, truth: bytes | str, source: str, *, wait_s: float =
 
     Raises:
         NotFound: no prediction has this id.
-        BadInput: it is no label of this model.
+        Refused: the prediction failed, or its input is not kept here.
+        BadInput: it is no label of this model, or none of that input.
         StorageError: the disk is full; the label is not taken.
     """
     database.setup()
     from monitoring.models import Feedback
 
     row = _find(prediction_id, wait_s)
-    checked = _checked(catalog.get(row.model), truth)
+    checked = label_check.checked(row.model, row.outcome, row.status, input_file(row), truth, wait_s)
     path = _truth_file(row)
     write_file(path, checked)  # also where it is a word: the file says that the input has a label, and is kept for it
     fields: dict[str, object] = {
@@ -72,35 +73,6 @@ def _was_suggested(row: Prediction) -> bool:
     return any(row.id in responsible for responsible in named.values_list("responsible", flat=True))
 
 
-def _checked(spec: ModelSpec, truth: bytes | str) -> bytes | str:
-    """A label as it is kept: a class's name as the data set writes it, or the label file. Raises BadInput."""
-    if not _names_a_class(spec):
-        if isinstance(truth, str):
-            raise BadInput(
-                f"the label is the text {truth[:80]!r}",
-                expected=f"a label file, as the data set of {spec.name} has it",
-                mend="send the file, over HTTP in the field `file`; docs/data.md says how labels look",
-            )
-        spec.score.truth(truth)
-        return truth
-    said = spec.score.truth(truth.encode() if isinstance(truth, str) else truth)
-    classes = spec.classes_of(settings().data / spec.name)
-    name = {one.casefold(): one for one in classes}.get(said.casefold())
-    if name is None:
-        raise BadInput(
-            f"the label is {said[:80]!r}", expected=f"one of {', '.join(classes)}", mend="send the label again"
-        )
-    return name
-
-
-def _names_a_class(spec: ModelSpec) -> bool:
-    """Whether a label of the model is a class's name; else it is a file."""
-    try:
-        return isinstance(spec.score.truth(spec.classes[0].encode()), str)
-    except BadInput:
-        return False
-
-
 def score_pending(model: str, version: int, predictor: Predictor) -> int:
     """Scores the labels of a version that have none yet, from their kept inputs; returns how many it scored.
 
@@ -119,13 +91,22 @@ def score_pending(model: str, version: int, predictor: Predictor) -> int:
         try:
             labelled = _labelled(row.prediction, row.truth_file, row.truth_text)
             score = predictor.spec.score
-            row.score = score.score([predictor(labelled.body).result], [score.truth(labelled.truth)])
-            done += 1
-        except (VisionloopError, ValueError, OSError) as error:
-            row.problem = str(error).splitlines()[0]
-            logger.warning("the label of %s cannot be scored: %s", row.prediction_id, row.problem)
+            found = float(score.score([predictor(labelled.body).result], [score.truth(labelled.truth)]))
+            if not math.isfinite(found):
+                raise BadInput(f"its score is {found}", expected="a number")
+            row.score, done = found, done + 1
+        except Exception as error:  # one label that cannot be scored must not stop the others, now or ever
+            row.problem = _problem(error)
+            logger.warning("the label of %s cannot be scored", row.prediction_id, exc_info=error)
         row.save(update_fields=["score", "problem"])
     return done
+
+
+def _problem(error: Exception) -> str:
+    """Why a label cannot be scored, for its caller: no paths of this machine, which an error of the system names."""
+    if isinstance(error, FileNotFoundError):
+        return "the input or the label is no longer kept"
+    return first_line(error) if isinstance(error, VisionloopError) else f"scoring failed ({type(error).__name__})"
 
 
 def labelled(model: str, predictions: Sequence[str] | None = None) -> list[Labelled]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from monitoring import plots
 from monitoring.diagnosis import DO
 from monitoring.findings import Finding, Performance, Table
-from registry.errors import VisionloopError
 from registry.predictor import Predictor
 
 if TYPE_CHECKING:
     from monitoring.verdict import Verdict
 
+logger = logging.getLogger("visionloop.watch")
 TEMPLATES = Path(__file__).with_name("templates")
 KINDS = {
     "data": "Inputs: image statistics",
@@ -53,18 +54,18 @@ class Picture(NamedTuple):
 def draw(predictor: Predictor, shown: Sequence[Shown]) -> list[Picture]:
     """Each input with the version's answer drawn over it, outlined by the truth where it is known.
 
-    An input that this code can no longer read is left out.
+    An input that can no longer be read or drawn is left out.
     """
     pictures = []
     for one in shown:
         try:
             prediction = predictor(one.body)
             truth = predictor.spec.score.truth(one.truth) if one.truth else None
-        except (VisionloopError, ValueError):
+            jpeg = predictor.spec.render.picture(prediction.sample, prediction.result, truth)
+        except Exception:  # a page must not fail because one of its pictures cannot be drawn
+            logger.warning("an input cannot be drawn: %s", one.caption, exc_info=True)
             continue
-        pictures.append(
-            Picture(predictor.spec.render.picture(prediction.sample, prediction.result, truth), one.caption)
-        )
+        pictures.append(Picture(jpeg, one.caption))
     return pictures
 
 

@@ -12,7 +12,7 @@ import httpx
 
 from monitoring import feedback
 from registry import catalog, journal
-from registry.errors import BadInput, MissingService, NotFound
+from registry.errors import BadInput, MissingService, NotFound, Refused
 from registry.parts import Labelled
 from registry.settings import settings
 from registry.spec import ModelSpec
@@ -114,7 +114,10 @@ def _post(client: httpx.Client, url: str, spec: ModelSpec, body: bytes) -> httpx
 
 
 def _label(prediction_id: str, item: Labelled, how: str | None) -> None:
-    feedback.give(prediction_id, item.truth, f"stream:{how or 'plain'}", wait_s=10.0)
+    try:
+        feedback.give(prediction_id, item.truth, f"stream:{how or 'plain'}", wait_s=10.0)
+    except Refused as error:  # its input was dropped, or none is kept: the others go on
+        logger.warning("the label of %s was not taken: %s", prediction_id, error.found)
 
 
 @contextmanager

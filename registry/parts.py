@@ -184,9 +184,24 @@ class ScorePart(Protocol):
 
         Raises BadInput if it is none."""
 
+    LABEL: str
+    """What a label is, for the person who sends one: `the name of a class`."""
+
+    def check(self, label: bytes | str, body: bytes) -> None:
+        """Raises BadInput where `label`, as somebody gave it, is none of this input: before it is kept, or learned.
+
+        Args:
+            body: the input as it was uploaded, or its first 64 KiB. Memory taken does not
+                grow with what a compressed label unpacks to.
+        """
+
     def result_of(self, truth: Any, sample: Any) -> Result:
         """What a perfect model answers, as far as the metric looks at it. The conformance test holds starter data,
         label files and metric to it."""
+
+    def positive(self, truth: Any) -> bool:
+        """Whether the case shows what the metric is about: average precision says nothing of pictures without a true
+        box, unless that is all there is. A bootstrap draws no sample without a positive case where there is one."""
 
     def score(self, results: Sequence[Result], truths: Sequence[Any]) -> float:
         """The metric over any number of cases (one, or a bootstrap sample)."""

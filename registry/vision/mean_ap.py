@@ -41,22 +41,55 @@ class TrueBoxes:
         return np.asarray(self.boxes * np.array([width, height, width, height], np.float32), dtype=np.float32)
 
 
-def truth(label: Path | bytes | str) -> TrueBoxes:
+LABEL = (
+    "a text file with a line for each object: class number, then centre x, centre y, width and height in shares of the "
+    "picture; a blank line where there is nothing"
+)
+MAX_LABEL_BYTES = 1 << 20
+"""Of a label: some 25,000 boxes. A picture has a few hundred at most."""
+
+
+def truth(label: Path | bytes | str, classes: Sequence[str]) -> TrueBoxes:
     """Reads a label in YOLO's form, a file or its bytes: `class cx cy w h` a line, in shares; nothing: no object.
 
     Raises:
-        BadInput: a line is of another form.
+        BadInput: a line is of another form, or names a class that is not among `classes`, or a box has no size or
+            reaches out of the picture.
     """
-    text = label.decode("utf-8", "replace") if isinstance(label, bytes) else Path(label).read_text(encoding="utf-8")
-    lines, problems = yolo_labels.parse(text)
+    body = label if isinstance(label, bytes) else Path(label).read_bytes()
+    if len(body) > MAX_LABEL_BYTES:
+        raise _no_label([f"it has {len(body):,} bytes"], classes)
+    lines, problems = yolo_labels.parse(body.decode("utf-8-sig", "replace"))
+    problems = problems or yolo_labels.problems_of(lines, len(classes))
     if problems:
-        raise BadInput(
-            f"the label cannot be read: {'; '.join(problems[:5])}",
-            expected="class number, then centre x, centre y, width and height in shares of the picture, a line a box",
-            mend="export the labels in YOLO's detection format",
-        )
+        raise _no_label(problems, classes)
     boxes = np.array([line.box for line in lines], dtype=np.float32).reshape(-1, 4)
     return TrueBoxes(boxes, np.array([line.number for line in lines], dtype=np.int64))
+
+
+def check(label: bytes | str, classes: Sequence[str]) -> None:
+    """As `registry.parts.ScorePart.check`: stricter than `truth`, for a label from outside, where a line of more than
+    five numbers may be an outline, a pose or two boxes."""
+    if isinstance(label, str):
+        raise BadInput(f"the label is the text {label[:80]!r}", expected=LABEL, mend="send it as a file")
+    truth(label, classes)
+    lines, _ = yolo_labels.parse(label.decode("utf-8-sig", "replace"))
+    if any(line.polygon for line in lines):
+        raise _no_label(["a line has more than five numbers"], classes)
+
+
+def _no_label(problems: Sequence[str], classes: Sequence[str]) -> BadInput:
+    last = f"; class numbers are 0 to {len(classes) - 1}"
+    return BadInput(
+        f"the label cannot be used: {'; '.join(problems[:5])[:400]}",
+        expected=LABEL + last,
+        mend="export the labels in YOLO's detection format, with this model's classes",
+    )
+
+
+def positive(truth: TrueBoxes) -> bool:
+    """Whether there is anything to be found."""
+    return len(truth.classes) > 0
 
 
 def result_of(truth: TrueBoxes, sample: Picture, names: Sequence[str]) -> Detections:

@@ -49,7 +49,7 @@ async def prediction(request: HttpRequest, prediction_id: PredictionId) -> Any:
 
 @api.post(
     "/v1/predictions/{prediction_id}/feedback",
-    response={200: Accepted, **_refusals(404, 408, 413, 415)},
+    response={200: Accepted, **_refusals(404, 408, 409, 413, 415)},
     operation_id="feedback",
     summary="Say what would have been right",
     tags=["predictions"],
@@ -81,7 +81,8 @@ async def prediction(request: HttpRequest, prediction_id: PredictionId) -> Any:
 )
 async def feedback(request: HttpRequest, prediction_id: PredictionId) -> Any:
     """The label of the caller's own prediction: a class as text, or a file as the model's data set has it (a mask,
-    boxes). It is checked for the model. A second label takes the place of the first."""
+    boxes). It is checked for the model and for the input; one that could never be scored is refused: 409 where the
+    request had failed or the input is not kept any more. A second label takes the place of the first."""
     truth = _truth(request)
     row = await _find(request, prediction_id)
     replaced = await _in_thread(log.label, row, truth, _caller(request))
@@ -141,18 +142,26 @@ def _truth(request: HttpRequest) -> str | bytes:
         raise UnsupportedMedia(
             f"the content type is {kind[:80] or 'missing'}",
             expected='application/json with {"label": ...}, or multipart/form-data with the field label or file',
-            mend="e.g. `curl -F label=apple` or `curl -F file=@mask.nii.gz`",
+            mend=_EXAMPLES,
         )
     try:
         fields, files = request.POST, request.FILES
     except Exception as error:  # Django has half a dozen for a malformed form
         raise BadInput("the multipart body is malformed", mend="let the HTTP library build the form") from error
-    if "file" in files:
-        content = files["file"].read()
+    file = files.get("file") or files.get("label")
+    if file is not None:
+        content = file.read()
         if not content:
             raise BadInput("the label file is empty", expected="a label as the data set has it", mend="send it again")
         return bytes(content)
-    return _text(fields.get("label"))
+    if "label" not in fields:
+        names = ", ".join(repr(name) for name in (*fields, *files)) or "no field"
+        raise BadInput(f"the form holds {names}", expected=_EXPECTED, mend=_EXAMPLES)
+    return _text(fields["label"])
+
+
+_EXPECTED = "the label as text in the field `label`, or as a file in the field `file`"
+_EXAMPLES = "e.g. `curl -F label=apple` or `curl -F file=@mask.nii.gz`"
 
 
 def _json(body: bytes) -> object:
@@ -160,17 +169,25 @@ def _json(body: bytes) -> object:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise BadInput("the body is not JSON", expected='{"label": "..."}', mend="correct it") from error
-    return found.get("label") if isinstance(found, dict) else None
+    if not isinstance(found, dict) or "label" not in found:
+        held = f"holds {', '.join(map(repr, found)) or 'nothing'}"[:200] if isinstance(found, dict) else "is no object"
+        raise BadInput(f"the JSON body {held}", expected='{"label": "..."}', mend="put the label's text in `label`")
+    return found["label"]
 
 
 def _text(label: object) -> str:
-    if isinstance(label, str) and 0 < len(label) <= LONGEST_LABEL and label.isprintable():
-        return label
-    raise BadInput(
-        f"the label is {str(label)[:80]!r}" if label is not None else "there is no label",
-        expected=f"a text of 1 to {LONGEST_LABEL} characters in `label`, or a file in `file`",
-        mend="e.g. `curl -F label=apple`",
-    )
+    expected = f"a text of 1 to {LONGEST_LABEL} characters"
+    mend = 'e.g. `curl -F label=apple`, or {"label": "apple"} as JSON; a label that is a file goes in `file`'
+    if not isinstance(label, str):
+        kind = {dict: "an object", list: "a list", bool: "true or false", type(None): "null"}.get(
+            type(label), "a number"
+        )
+        raise BadInput(f"`label` is {kind}: {json.dumps(label)[:80]}", expected=expected, mend=mend)
+    if not 0 < len(label) <= LONGEST_LABEL:
+        raise BadInput(f"`label` has {len(label)} characters", expected=expected, mend=mend)
+    if not label.isprintable():
+        raise BadInput(f"`label` has characters that cannot be printed: {label[:80]!r}", expected=expected, mend=mend)
+    return label
 
 
 async def _in_thread(work: Any, *values: Any) -> Any:

@@ -9,8 +9,6 @@ from datetime import UTC, date, datetime
 from monitoring import feedback as labels
 from monitoring.models import Feedback
 from monitoring.models import Prediction as Row
-from registry import catalog
-from registry.errors import BadInput, VisionloopError
 from registry.settings import settings
 from serving.access import report
 from serving.access.control import Access, Admitted
@@ -63,20 +61,8 @@ def label(row: Row, truth: str | bytes, source: str) -> bool:
     """Stores the truth of a prediction; returns whether there was one before.
 
     Raises:
-        BadInput: it is no label of this model.
+        BadInput, Refused: as `monitoring.feedback.give`.
     """
-    if isinstance(truth, bytes):
-        try:
-            catalog.get(row.model).score.truth(truth)
-        except VisionloopError:
-            raise
-        except Exception as error:  # whatever a reader of files raises on a file that is none
-            logger.info("a label for %s cannot be read: %s", row.id, error)
-            raise BadInput(
-                "the label file cannot be read",
-                expected=f"a label as the data set of {row.model} has it",
-                mend="docs/data.md says how labels look",
-            ) from error
     before = Feedback.objects.filter(prediction_id=row.id).exists()
     labels.give(row.id, truth, source)
     return before

@@ -15,6 +15,7 @@ import pytest
 from monitoring import feedback, inputs, watch
 from monitoring.log import PredictionLog
 from registry.bundle import Bundle
+from registry.errors import BadInput
 from registry.media import Prediction
 from registry.predictor import Predictor
 from tests.bundles import MODEL
@@ -135,7 +136,7 @@ def test_the_page_needs_nothing_from_elsewhere_and_evidently_keeps_the_run(
 
 def test_feedback_for_an_unknown_prediction_or_that_is_no_label_is_refused(send: Send) -> None:
     from monitoring.models import Feedback
-    from registry.errors import BadInput, NotFound
+    from registry.errors import NotFound
 
     (number,) = send(scans(1))
     with pytest.raises(NotFound):
@@ -146,20 +147,56 @@ def test_feedback_for_an_unknown_prediction_or_that_is_no_label_is_refused(send:
     assert Feedback.objects.count() == 0
 
 
-def test_a_second_label_replaces_the_first_and_one_of_another_shape_is_told(send: Send, bundle: Bundle) -> None:
+def test_a_second_label_replaces_the_first(send: Send, bundle: Bundle) -> None:
     from monitoring.models import Feedback
 
     (number,) = send(scans(1))
-    feedback.give(number, mask((10, 10)), "me")
-    predictor = Predictor(bundle, threads=1)
-    assert feedback.score_pending(MODEL, 1, predictor) == 0
-    assert "10 x 10" in Feedback.objects.get().problem
+    feedback.give(number, mask(full=True), "me")
     feedback.give(number, mask(), "someone who looked")
-    assert feedback.score_pending(MODEL, 1, predictor) == 1
+    assert feedback.score_pending(MODEL, 1, Predictor(bundle, threads=1)) == 1
     row = Feedback.objects.get()
     assert row.source == "someone who looked"
     assert 0 < (row.score or 0) < 1
     assert row.problem == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "noted"),
+    [
+        (MemoryError(), "scoring failed (MemoryError)"),
+        (IndexError("index 5 is out of bounds"), "scoring failed (IndexError)"),
+        (OverflowError("too large"), "scoring failed (OverflowError)"),
+        (PermissionError(13, "Permission denied", "/srv/var/inputs/x"), "scoring failed (PermissionError)"),
+        (FileNotFoundError(2, "No such file", "/srv/var/inputs/x"), "the input or the label is no longer kept"),
+        (BadInput("the label has 9 voxels", expected="10"), "the label has 9 voxels"),
+        (BadInput(""), "BadInput"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)  # fmt: skip
+def test_a_label_that_cannot_be_scored_is_noted_once_and_stops_no_other(
+    send: Send, bundle: Bundle, error: Exception, noted: str
+) -> None:
+    from monitoring.models import Feedback
+
+    bodies = scans(3)
+    for number in send(bodies):
+        feedback.give(number, mask(), "me")
+    asked = []
+
+    class Broken(Predictor):
+        def __call__(self, body: bytes, *args: Any, **options: Any) -> Prediction:
+            asked.append(body)
+            if body == bodies[0]:
+                raise error
+            return super().__call__(body, *args, **options)
+
+    assert feedback.score_pending(MODEL, 1, Broken(bundle, threads=1)) == 2
+    assert len(asked) == 3
+    assert feedback.score_pending(MODEL, 1, Broken(bundle, threads=1)) == 0
+    assert len(asked) == 3, "it is not tried again"
+    (problem,) = Feedback.objects.exclude(problem="").values_list("problem", flat=True)
+    assert problem == noted
+    assert Feedback.objects.filter(score__isnull=False).count() == 2
 
 
 def test_a_label_without_its_input_keeps_the_reason(send: Send, bundle: Bundle) -> None:

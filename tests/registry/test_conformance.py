@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -167,6 +169,19 @@ def test_what_a_perfect_model_would_answer_scores_1(spec: ModelSpec, tmp_path: P
         assert min(spec.score.score(perfect, others), *spec.score.per_class(perfect, others).values(), 1.0) < 0.95
 
 
+def test_labels_of_the_starter_data_pass_the_check_and_rubbish_does_not(spec: ModelSpec, tmp_path: Path) -> None:
+    spec.data.synthesise(tmp_path, {"seed": 5, "train": 1, "val": 2, "test": 0})
+    for case in spec.data.cases(tmp_path):
+        body = case.input.read_bytes()[: 1 << 16]
+        label = case.truth if isinstance(case.truth, str) else case.truth.read_bytes()
+        spec.score.check(label, body)
+        assert spec.score.positive(spec.score.truth(case.truth)) in (True, False)
+        for bad in (case.input.read_bytes(), b"\xff\xfe\0", b"9000000000000 0.5 0.5 0.1 0.1\n\n1 2"):
+            with pytest.raises(BadInput):
+                spec.score.check(bad, body)
+    assert spec.score.LABEL
+
+
 def test_pictures_are_jpegs(spec: ModelSpec, bodies: list[bytes]) -> None:
     assert spec.render.picture(spec.inference.decode(bodies[0], LIMIT)).startswith(b"\xff\xd8")
 
@@ -180,3 +195,16 @@ def test_a_spec_is_json_able_for_pages(spec: ModelSpec) -> None:
     json.dumps([spec.name, spec.title, spec.classes, spec.media_in, spec.caution])
     assert spec.name.isidentifier()
     assert spec.name == spec.name.lower()
+
+
+def test_no_models_spec_loads_a_library() -> None:
+    """Every command reads all of them at its start."""
+    script = (
+        "import sys\n"
+        "from registry import catalog\n"
+        "assert len(catalog.names()) >= 6\n"
+        "[catalog.get(name) for name in catalog.names()]\n"
+        "print([one for one in ('numpy', 'cv2', 'PIL', 'av', 'nibabel', 'pandas') if one in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

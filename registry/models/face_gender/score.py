@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 from registry.media import Picture
 from registry.models.face_gender import SPEC
 from registry.models.face_gender.inference import Faces
+from registry.vision import mean_ap
 from registry.vision.detection import overlaps
-from registry.vision.mean_ap import TrueBoxes, truth
+from registry.vision.mean_ap import LABEL, TrueBoxes, positive
 from registry.vision.remembered import remembered
 
-__all__ = ["per_class", "result_of", "score", "truth"]
+__all__ = ["LABEL", "check", "per_class", "positive", "result_of", "score", "truth"]
 
 MATCH_IOU = 0.3
 """Of a found and a true face. Labels enclose now the face, now the whole head: a found box whose centre lies in the
@@ -30,6 +32,16 @@ class Counts:
     matched: NDArray[np.int64]
     right: NDArray[np.int64]
     found: int
+
+
+def truth(label: Path | bytes | str) -> TrueBoxes:
+    """Boxes of this model's classes. Raises BadInput, as `mean_ap.truth`."""
+    return mean_ap.truth(label, SPEC.classes)
+
+
+def check(label: bytes | str, body: bytes) -> None:
+    """As `registry.parts.ScorePart.check`: shares fit a picture of any size."""
+    mean_ap.check(label, SPEC.classes)
 
 
 def result_of(truth: TrueBoxes, sample: Picture) -> Faces:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from registry.media import Picture
 from registry.models.object_detection import SPEC
 from registry.vision import mean_ap
 from registry.vision.detection import Detections
-from registry.vision.mean_ap import TrueBoxes, truth
+from registry.vision.mean_ap import LABEL, TrueBoxes, positive
 
-__all__ = ["per_class", "result_of", "score", "truth"]
+__all__ = ["LABEL", "check", "per_class", "positive", "result_of", "score", "truth"]
 
 
 def score(results: Sequence[Detections], truths: Sequence[TrueBoxes]) -> float:
@@ -21,6 +22,16 @@ def score(results: Sequence[Detections], truths: Sequence[TrueBoxes]) -> float:
 def per_class(results: Sequence[Detections], truths: Sequence[TrueBoxes]) -> dict[str, float]:
     """The same, class by class."""
     return mean_ap.per_class(results, truths, None)
+
+
+def truth(label: Path | bytes | str) -> TrueBoxes:
+    """Boxes of this model's classes. Raises BadInput, as `mean_ap.truth`."""
+    return mean_ap.truth(label, SPEC.classes)
+
+
+def check(label: bytes | str, body: bytes) -> None:
+    """As `registry.parts.ScorePart.check`: shares fit a picture of any size."""
+    mean_ap.check(label, SPEC.classes)
 
 
 def result_of(truth: TrueBoxes, sample: Picture) -> Detections:

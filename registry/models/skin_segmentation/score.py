@@ -15,6 +15,7 @@ from registry.models.skin_segmentation.inference import SkinResult
 from registry.vision.remembered import remembered
 
 MAX_VOXELS = 512_000_000  # of a label; its image was already let through
+LABEL = "a NIfTI mask on the scan's own grid, of the same shape and affine: 1 is skin, 0 is not"
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +31,45 @@ def truth(label: Path | bytes | str) -> Truth:
     return Truth((nifti.read(body, MAX_VOXELS).voxels != 0).astype(np.uint8))
 
 
+def positive(truth: Truth) -> bool:
+    """Always: two empty masks agree, and Dice says so."""
+    return True
+
+
 def result_of(truth: Truth, sample: Volume) -> SkinResult:
     """What a perfect model answers."""
     return SkinResult.of(truth.mask, sample)
+
+
+def check(label: bytes | str, body: bytes) -> None:
+    """As `registry.parts.ScorePart.check`: shape and affine are the scan's, values 0 and 1. The mask is looked through
+    block by block, and nothing larger is taken into memory."""
+    if isinstance(label, str):
+        raise BadInput(f"the label is the text {label[:80]!r}", expected=LABEL, mend="send the mask as a file")
+    scan, mask = nifti.head(body, MAX_VOXELS), nifti.head(label, MAX_VOXELS)
+    if mask.shape != scan.shape:
+        raise _other_shape(mask.shape, scan.shape)
+    # Half a hundredth of a voxel: qform-only files differ by their quaternion's float32 rounding.
+    if np.abs(scan.affine - mask.affine).max() > 0.005 * max(1.0, *scan.spacing):
+        raise BadInput(
+            "the label lies at another place in space than the scan: their affines differ",
+            expected=LABEL,
+            mend="resample it to the scan, or copy the scan's affine if only the header is wrong",
+        )
+    for block in nifti.values(label, MAX_VOXELS):
+        wrong = block[(block != 0) & (block != 1)]
+        if len(wrong):
+            raise BadInput(
+                f"the label holds the value {wrong[0]:g}", expected=LABEL, mend="keep the skin only and set it to 1"
+            )
+
+
+def _other_shape(mask: tuple[int, ...], scan: tuple[int, ...]) -> BadInput:
+    return BadInput(
+        f"the label has {' x '.join(map(str, mask))} voxels",
+        expected=f"the image's {' x '.join(map(str, scan))}",
+        mend="draw the label on the image it belongs to",
+    )
 
 
 @remembered
@@ -43,11 +80,7 @@ def dice(result: SkinResult, true: Truth) -> float:
         BadInput: the masks are not of one shape.
     """
     if result.mask.shape != true.mask.shape:
-        raise BadInput(
-            f"the label has {' x '.join(map(str, true.mask.shape))} voxels",
-            expected=f"the image's {' x '.join(map(str, result.mask.shape))}",
-            mend="draw the label on the image it belongs to",
-        )
+        raise _other_shape(true.mask.shape, result.mask.shape)
     both = np.count_nonzero(result.mask & true.mask)
     total = np.count_nonzero(result.mask) + np.count_nonzero(true.mask)
     return 2 * both / total if total else 1.0

@@ -10,12 +10,24 @@ from registry.vision import classification
 from registry.vision.classification import Ranking, per_class
 from registry.vision.classification import macro_f1 as score
 
-__all__ = ["per_class", "result_of", "score", "truth"]
+__all__ = ["LABEL", "check", "per_class", "positive", "result_of", "score", "truth"]
+
+LABEL = "the name of a class"
 
 
 def truth(label: Path | bytes | str) -> str:
     """A label is the name of one of the nine classes. Raises BadInput if it is another."""
     return classification.truth(label, SPEC.classes)
+
+
+def check(label: bytes | str, body: bytes) -> None:
+    """As `registry.parts.ScorePart.check`."""
+    truth(label)
+
+
+def positive(truth: str) -> bool:
+    """Always: every picture has a class."""
+    return True
 
 
 def result_of(truth: str, sample: Picture) -> Ranking:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from registry.media import Picture
 from registry.models.weapon_detection import SPEC
 from registry.vision import mean_ap
 from registry.vision.detection import Detections
-from registry.vision.mean_ap import TrueBoxes, per_class, score, truth
+from registry.vision.mean_ap import LABEL, TrueBoxes, per_class, positive, score
 
-__all__ = ["per_class", "result_of", "score", "truth"]
+__all__ = ["LABEL", "check", "per_class", "positive", "result_of", "score", "truth"]
+
+
+def truth(label: Path | bytes | str) -> TrueBoxes:
+    """Boxes of this model's classes. Raises BadInput, as `mean_ap.truth`."""
+    return mean_ap.truth(label, SPEC.classes)
+
+
+def check(label: bytes | str, body: bytes) -> None:
+    """As `registry.parts.ScorePart.check`: shares fit a picture of any size."""
+    mean_ap.check(label, SPEC.classes)
 
 
 def result_of(truth: TrueBoxes, sample: Picture) -> Detections:

@@ -8,7 +8,6 @@ import pytest
 
 from registry import catalog
 from registry.models.weapon_detection import scenes, shapes
-from registry.vision import mean_ap
 from registry.vision.dataset import Made
 from registry.vision.picture import decode
 
@@ -97,7 +96,7 @@ def test_an_answer_says_where_the_firearm_is_and_draws_it() -> None:
     drawn = decode(spec.render.FORMATS["image/jpeg"](sample, result), 10_000_000)
     bare = decode(spec.render.picture(sample), 10_000_000)
     assert np.abs(drawn.pixels.astype(int) - bare.pixels).max() > 100
-    true = mean_ap.truth(item.truth)
+    true = spec.score.truth(item.truth)
     assert spec.render.picture(sample, result, true) != spec.render.picture(sample, result)
 
 

@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from monitoring import inputs
 from serving.access import keys
 from tests.bundles import AFFINE, MODEL, make_scan
 from tests.serving.access.conftest import bearer, known
@@ -79,8 +80,10 @@ def test_feedback_is_accepted_for_a_prediction_still_on_its_way(live: str, token
         from django.db import connection
 
         time.sleep(1)
+        when = datetime.now(UTC)
+        inputs.keep(inputs.place(MODEL, when.timestamp(), identity, ".nii"), make_scan(1))
         Prediction.objects.create(
-            id=identity, time=datetime.now(UTC), model=MODEL, version=1, role="champion",
+            id=identity, time=when, model=MODEL, version=1, role="champion",
             caller=token.rsplit("_", 1)[0], latency_ms=1.0, outcome="ok", status=200, input_suffix=".nii",
         )  # fmt: skip
         connection.close()
@@ -102,6 +105,41 @@ def test_a_second_label_replaces_the_first(live: str, predicted: str, token: str
     assert said[0]["model"] == MODEL
     given = httpx.get(address, headers=bearer(token)).json()["feedback"]
     assert (given["label"], given["score"]) == (None, None)
+
+
+def test_a_label_in_the_field_label_may_be_a_file_too(live: str, predicted: str, token: str) -> None:
+    address = f"{live}/v1/predictions/{predicted}/feedback"
+    assert httpx.post(address, files={"label": _mask()}, headers=bearer(token)).status_code == 200
+
+
+SAYS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "another field": ({"files": {"mask": b"x"}}, "the form holds 'mask'", "in the field `file`"),
+    "a word for a mask": ({"files": {"label": (None, "skin")}}, "the label is the text 'skin'", "a NIfTI mask"),
+    "a number": ({"json": {"label": 5}}, "`label` is a number: 5", "a text of 1 to 256"),
+    "an empty object": ({"json": {}}, "the JSON body holds nothing", '{"label": "..."}'),
+    "another key": ({"json": {"mask": "x"}}, "the JSON body holds 'mask'", '{"label": "..."}'),
+    "a list": ({"json": []}, "the JSON body is no object", '{"label": "..."}'),
+    "the grey picture itself": ({"files": {"file": make_scan(1)}}, "the label holds the value", "1 is skin"),
+}
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_a_refusal_is_about_what_is_wrong(live: str, predicted: str, token: str, name: str) -> None:
+    sent, found, expected = SAYS[name]
+    answer = httpx.post(f"{live}/v1/predictions/{predicted}/feedback", **sent, headers=bearer(token))
+    assert answer.status_code == 422
+    assert found in answer.json()["found"]
+    assert expected in answer.json()["expected"]
+    assert "docs/" not in answer.text, "a caller has none"
+
+
+def test_a_prediction_that_failed_has_nothing_to_label(live: str, token: str) -> None:
+    refused = httpx.post(f"{live}{PREDICT}", content=b"no scan", headers={**RAW, **bearer(token)})
+    address = f"{live}/v1/predictions/{refused.headers['x-prediction-id']}"
+    answer = httpx.post(f"{address}/feedback", files={"file": _mask()}, headers=bearer(token), timeout=10)
+    assert (refused.status_code, answer.status_code) == (415, 409)
+    assert answer.json()["found"] == "the request was answered with 415 (UnsupportedMedia): there is nothing to label"
+    assert httpx.get(address, headers=bearer(token)).json()["feedback"] is None
 
 
 BROKEN: dict[str, tuple[dict[str, Any], int]] = {

@@ -1,0 +1,88 @@
+"""A label as somebody gave it -> as it is kept, or one clear refusal: what is kept can be scored and learnt from."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from registry import catalog
+from registry.errors import BadInput, Refused, VisionloopError
+from registry.settings import settings
+from registry.spec import ModelSpec
+
+logger = logging.getLogger("visionloop.feedback")
+
+HEAD = 1 << 16
+"""Bytes of an input that say what a label must fit: its header."""
+LOOK_EVERY_S = 0.1
+
+
+def checked(model: str, outcome: str, status: int, kept: Path, truth: bytes | str, wait_s: float) -> bytes | str:
+    """A class's name as the data set writes it, or the label file.
+
+    Args:
+        outcome, status: of the prediction.
+        kept: where its input should lie; waits `wait_s` for one that is still on its way.
+
+    Raises:
+        Refused: the prediction failed, or its input is not kept here, so that the label could never be scored.
+        BadInput: it is no label of that model, or none of that input.
+    """
+    if outcome != "ok":
+        raise Refused(
+            f"the request was answered with {status} ({outcome}): there is nothing to label",
+            expected="a prediction that was answered with 200",
+            mend="send the input again, and label that answer",
+        )
+    spec = catalog.get(model)
+    try:
+        spec.score.check(truth, _beginning(kept, wait_s))
+        return _class_name(spec, truth) if names_a_class(spec) else _as_bytes(truth)
+    except VisionloopError:
+        raise
+    except Exception as error:  # whatever a reader of files raises on a file that is none
+        logger.info("a label of %s cannot be read", model, exc_info=error)
+        raise BadInput(
+            "the label cannot be read", expected=spec.score.LABEL, mend="export the label again, and send it"
+        ) from error
+
+
+def names_a_class(spec: ModelSpec) -> bool:
+    """Whether a label of the model is a class's name; else it is a file."""
+    try:
+        return isinstance(spec.score.truth(spec.classes[0].encode()), str)
+    except BadInput:
+        return False
+
+
+def _as_bytes(truth: bytes | str) -> bytes:
+    return truth.encode() if isinstance(truth, str) else truth
+
+
+def _class_name(spec: ModelSpec, truth: bytes | str) -> str:
+    said = spec.score.truth(_as_bytes(truth))
+    classes = spec.classes_of(settings().data / spec.name)
+    name = {one.casefold(): one for one in classes}.get(said.casefold())
+    if name is None:
+        raise BadInput(
+            f"the label is {said[:80]!r}", expected=f"one of {', '.join(classes)}", mend="send the label again"
+        )
+    return name
+
+
+def _beginning(kept: Path, wait_s: float) -> bytes:
+    end = time.monotonic() + wait_s
+    while True:
+        try:
+            with kept.open("rb") as stream:
+                return stream.read(HEAD)
+        except OSError as error:
+            if time.monotonic() >= end:
+                raise Refused(
+                    "the input of this prediction is not kept here, so its label could never be scored",
+                    expected="a prediction within its retention time, and the router beside the service that answered",
+                    mend="send the label to that router sooner; `retention_days` and `retention_mb` say how long "
+                    "inputs are kept, and routers that share a database must share `var`",
+                ) from error
+        time.sleep(LOOK_EVERY_S)
