@@ -131,14 +131,29 @@ def _groups(held: Sequence[Held]) -> list[list[Held]]:
 def scored(spec: ModelSpec, results: Sequence[Any], truths: Sequence[Any], bootstrap: int) -> Score:
     """The metric with its 95 % percentile bootstrap interval over cases (Efron 1979)."""
     value = spec.score.score(results, truths)
-    drawn = [_score_of(spec, results, truths, rows) for rows in resamples(len(results), bootstrap)]
+    drawn = [_score_of(spec, results, truths, rows) for rows in resamples_of(spec, truths, bootstrap)]
     low, high = np.quantile(drawn, (0.025, 0.975))
     return Score(value=value, low=float(low), high=float(high), cases=len(results))
 
 
-def resamples(cases: int, bootstrap: int) -> NDArray[np.int64]:
-    """Row numbers drawn with replacement, int64 [bootstrap, cases]; the same ones for everybody: pairs."""
-    return np.random.default_rng(SEED).integers(0, cases, (bootstrap, cases))
+def resamples(cases: int, bootstrap: int, positive: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+    """Row numbers drawn with replacement, int64 [bootstrap, cases]; the same ones for everybody: pairs.
+
+    Args:
+        positive: bool [cases]; where there is a positive case, draws without one are drawn again. Average precision is
+            not defined on them, and what is said in its place is another metric.
+    """
+    rng = np.random.default_rng(SEED)
+    rows = rng.integers(0, cases, (bootstrap, cases))
+    if positive is not None and positive.any():
+        while len(empty := np.flatnonzero(~positive[rows].any(axis=1))):
+            rows[empty] = rng.integers(0, cases, (len(empty), cases))
+    return rows
+
+
+def resamples_of(spec: ModelSpec, truths: Sequence[Any], bootstrap: int) -> NDArray[np.int64]:
+    """`resamples` of cases with these truths."""
+    return resamples(len(truths), bootstrap, np.array([spec.score.positive(truth) for truth in truths], dtype=bool))
 
 
 def paired(
@@ -149,7 +164,7 @@ def paired(
     value = better(spec.score.score(ours, truths), spec.score.score(theirs, truths))
     drawn = [
         better(_score_of(spec, ours, truths, rows), _score_of(spec, theirs, truths, rows))
-        for rows in resamples(len(truths), bootstrap)
+        for rows in resamples_of(spec, truths, bootstrap)
     ]
     low, high = np.quantile(drawn, (0.025, 0.975))
     return value, float(low), float(high)

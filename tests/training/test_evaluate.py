@@ -12,7 +12,9 @@ from registry import catalog
 from registry.bundle import Score
 from registry.media import Case
 from registry.vision.classification import Ranking
-from training.evaluate import resamples, slice_scores
+from registry.vision.detection import Detections
+from registry.vision.mean_ap import TrueBoxes
+from training.evaluate import resamples, scored, slice_scores
 
 
 def test_every_class_has_an_interval_of_the_same_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,3 +44,26 @@ def test_every_class_has_an_interval_of_the_same_resamples(monkeypatch: pytest.M
     assert found[f"class={third}"] == Score(
         value=1, low=1, high=1, cases=len(cases)
     )  # a resample without it says nothing of it
+
+
+def test_a_bootstrap_of_few_positives_never_measures_another_metric() -> None:
+    """One positive of 30 that is always found, and clutter shown in all the others: average precision of what is drawn
+    is 1 in every resample; the share of clean pictures, 0, is not mixed in."""
+    spec = catalog.get("weapon_detection")
+    box = np.array([[10, 10, 50, 50]], np.float32)
+
+    def found(score: float) -> Detections:
+        return Detections(box, np.array([score], np.float32), np.zeros(1, np.int64), ("gun",), 100, 100, threshold=0.25)
+
+    results = [found(0.9), *(found(0.5) for _ in range(29))]
+    one = TrueBoxes(box / 100, np.zeros(1, np.int64))
+    nothing = TrueBoxes(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    truths = [one, *(nothing for _ in range(29))]
+    assert scored(spec, results, truths, 200) == Score(value=1.0, low=1.0, high=1.0, cases=30)
+    rows = resamples(30, 200, np.arange(30) == 0)
+    assert (rows == 0).any(axis=1).all()
+    plain = resamples(30, 200)
+    kept = (plain == 0).any(axis=1)
+    assert (rows[kept] == plain[kept]).all(), "the others stay the pairs that they were"
+    clean = scored(spec, [found(0.1), found(0.9)], [nothing, nothing], 100)
+    assert clean.value == 0.5, "of negatives alone, the share in which nothing is shown"
