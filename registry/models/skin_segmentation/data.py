@@ -16,7 +16,7 @@ from registry import groups
 from registry.errors import BadInput, DataError
 from registry.files import write_file
 from registry.media import Case, Volume
-from registry.models.skin_segmentation import importing, nifti, phantom
+from registry.models.skin_segmentation import importing, nifti, phantom, score
 from registry.parts import Added, Check, Imported, Labelled, Parameters
 from registry.splits import SPLITS, Shares
 from registry.vision.table import safe
@@ -138,7 +138,7 @@ def add(root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> A
         try:
             body, truth = item.body, item.truth if isinstance(item.truth, bytes) else Path(item.truth).read_bytes()
             volume = nifti.read(body, MAX_VOXELS)
-            _fits(nifti.read(truth, MAX_VOXELS), volume)
+            score.check(truth, body)  # else it would stop every later training at the data check
         except BadInput as error:
             refused.append(f"{item.id}: {error.found}")
             continue
@@ -153,17 +153,6 @@ def add(root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> A
     if new:
         _write_table(root, [*rows, *new])
     return Added(len(new), tuple(refused))
-
-
-def _fits(mask: Volume, image: Volume) -> None:
-    """Raises BadInput if a mask is of another shape: it would stop every later training at the data check."""
-    if mask.voxels.shape != image.voxels.shape:
-        shape, wanted = (" x ".join(map(str, one.voxels.shape)) for one in (mask, image))
-        raise BadInput(
-            f"the mask has {shape} voxels, and its image {wanted}",
-            expected="a mask on the image's own grid",
-            mend="draw the label on the image it belongs to",
-        )
 
 
 def move(root: Path, cases: Collection[str], split: str) -> None:

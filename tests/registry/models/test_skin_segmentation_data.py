@@ -100,10 +100,13 @@ def test_add_refuses_what_cannot_be_learnt_from_and_that_keeps_nothing_else_back
         Labelled("nonsense", b"nonsense", b""),
         Labelled("no-mask", one.input, b""),
         Labelled("small", one.input, small),
+        Labelled("the-picture", one.input, one.input),
     ]
     added = data.add(root, bad, "drift", HALF)
-    assert (added.new, [said.partition(":")[0] for said in added.refused]) == (0, ["no-mask", "nonsense", "small"])
-    assert "the mask has 4 x 4 x 1 voxels" in added.refused[2]
+    names = [said.partition(":")[0] for said in added.refused]
+    assert (added.new, names) == (0, ["no-mask", "nonsense", "small", "the-picture"])
+    assert "the label has 4 x 4 x 1 voxels" in added.refused[2]
+    assert "holds the value" in added.refused[3]
     assert contents(root) == before
     assert data.add(root, [*bad, other], "drift", HALF).new == 1
     assert "shape_agrees" not in failing(root)
