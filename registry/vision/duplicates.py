@@ -22,7 +22,7 @@ ALIKE = 0.99
 """Correlation of thumbnails (brightness, contrast and colour cast taken out) from which two pictures are one."""
 
 _ROWS = 256  # compared at once with all others: 256 x 20,000 distances are 40 MB
-_COLUMNS = 2048  # thumbnails that are compared with those rows at once: 25 MB
+_COLUMNS = 1024  # thumbnails that are compared with those rows at once: 13 MB
 _FEW = 16  # pairs a row; for more of them one multiplication of matrices is faster
 
 
