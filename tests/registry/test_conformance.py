@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 import yaml
 
@@ -180,6 +181,15 @@ def test_labels_of_the_starter_data_pass_the_check_and_rubbish_does_not(spec: Mo
             with pytest.raises(BadInput):
                 spec.score.check(bad, body)
     assert spec.score.LABEL
+
+
+def test_an_answer_is_of_plain_types(spec: ModelSpec, bodies: list[bytes], tmp_path: Path) -> None:
+    """orjson, which the service answers with, takes a NumPy number for an error; `json` does not."""
+    spec.data.synthesise(tmp_path, {"seed": 5, "train": 1, "val": 1, "test": 0})
+    for case in spec.data.cases(tmp_path):
+        sample = spec.inference.decode(case.input.read_bytes(), LIMIT)
+        result = spec.score.result_of(spec.score.truth(case.truth), sample)
+        assert orjson.dumps(result.to_json())
 
 
 def test_pictures_are_jpegs(spec: ModelSpec, bodies: list[bytes]) -> None:

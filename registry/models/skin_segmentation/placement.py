@@ -30,7 +30,7 @@ def placed(header: Any, shape: tuple[int, int, int]) -> tuple[Affine, tuple[floa
     header = _with_usable_zooms(header, shape, notes)
     affine = _chosen(header, shape, notes)
     affine[:3] *= _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
-    x, y, z = _edges(affine)
+    x, y, z = (float(edge) for edge in _edges(affine))
     return affine, (x, y, z), tuple(notes)
 
 
