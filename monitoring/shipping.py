@@ -39,12 +39,13 @@ class Shipper:
     def __init__(self) -> None:
         self.pause_s = EVERY_S
         self._away = False
+        self._unreadable: set[Path] = set()
 
     def look(self) -> None:
         """Ships all there is. Whatever the database does, the lines wait and the caller lives."""
         try:
             for path in sorted(folder().glob("*.jsonl")):
-                adopt(path)
+                self._adopt(path)
         except Exception as error:
             if not self._away:
                 logger.warning("the database is away, predictions wait in %s: %s", folder(), error)
@@ -54,6 +55,15 @@ class Shipper:
         if self._away:
             logger.warning("the database is back: what waited is shipped")
         self._away, self.pause_s = False, EVERY_S
+
+    def _adopt(self, path: Path) -> None:
+        """One segment that cannot be read keeps no other back: it is told of once, and tried again."""
+        try:
+            adopt(path)
+        except OSError as error:
+            if path not in self._unreadable:
+                logger.warning("%s cannot be read, its predictions wait in it: %s", path, error)
+            self._unreadable.add(path)
 
 
 def has_keeper() -> bool:

@@ -122,6 +122,8 @@ def read(since: int = 0, file: Path | None = None) -> tuple[list[dict[str, Any]]
     source = file or path()
     try:
         with source.open("rb") as stream:
+            if since > os.fstat(stream.fileno()).st_size:
+                since = 0  # a new journal was begun
             stream.seek(since)
             raw = stream.read()
     except OSError:

@@ -86,6 +86,12 @@ class Settings(BaseModel):
     retention_mb: int = Field(2048, ge=0, description="how much room they may take, MiB")
     label_days: float = Field(365.0, ge=0, description="how long labelled inputs are kept, with their labels")
     label_mb: int = Field(4096, ge=0, description="how much room they may take, MiB")
+    prediction_days: float = Field(90.0, ge=8, description="how long predictions stay in the database")
+    prediction_rows: int = Field(1_000_000, gt=0, description="how many of them stay there at most")
+    report_days: float = Field(90.0, gt=0, description="how long drift reports and verdicts are kept")
+    report_mb: int = Field(1024, gt=0, description="how much room reports may take, and Evidently's runs as well, MiB")
+    journal_mb: int = Field(64, gt=0, description="how large the journal may grow before a new one is begun, MiB")
+    log_mb: int = Field(8, gt=0, description="how large the log of one process may grow before it is cut, MiB")
     request_timeout_s: float = Field(60.0, gt=0)
     max_inputs: int = Field(16, gt=0, description="most files in one request")
     max_waiting: int = Field(

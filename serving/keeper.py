@@ -10,7 +10,7 @@ import logging
 import time
 from contextlib import suppress
 
-from monitoring import inputs
+from monitoring import inputs, retention
 from monitoring.shipping import EVERY_S, Shipper, folder
 from serving.standing import begin
 from serving.tasks import store
@@ -38,13 +38,14 @@ def main() -> None:
 
 
 def prune() -> None:
-    """Removes inputs of predictions, and tasks, that are older than the settings keep them."""
+    """Removes what is older, or takes more room, than the settings allow: inputs, tasks, reports, predictions, logs."""
     with suppress(OSError):
         inputs.prune(every_s=0.9 * PRUNE_EVERY_S)
-    try:
-        store.prune()
-    except Exception as error:  # the database's troubles pass
-        logger.info("tasks are not looked through: %s", error)
+    for what in (store.prune, retention.prune):
+        try:
+            what()
+        except Exception as error:  # the database's troubles pass
+            logger.info("not everything is looked through for what is too old: %s", error)
 
 
 if __name__ == "__main__":
