@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from flows import guard
 from flows.steps import return_alias
+from registry.errors import MissingService
 from registry.settings import Settings, settings
 from registry.versions import CHAMPION, Versions
+from serving import deploy, releases
 from tests.bundles import MODEL, make_tiny_bundle
+from tests.databases import own_database
 
 
 def test_the_alias_goes_back_to_what_the_gate_granted_and_to_nothing_else(
@@ -32,6 +36,39 @@ def test_the_alias_goes_back_to_what_the_gate_granted_and_to_nothing_else(
     assert versions.get(MODEL, CHAMPION).number == granted.number
     assert return_alias(MODEL, granted.number, first.number), "it was champion before"
     assert not return_alias(MODEL, granted.number, refused.number), "the version that was left was not champion"
+
+
+def test_what_a_rollback_leaves_in_the_registry_is_tried_until_it_is_there(
+    config: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """flows.md 5.17: MLflow was away for a moment, and the page and the alias were lost."""
+    monkeypatch.chdir(tmp_path)
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    versions = Versions(store)
+    first, second = (versions.register(make_tiny_bundle(tmp_path / str(n), f"version {n}")) for n in (1, 2))
+    _decided(config, first.digest, granted=True)
+    versions.promote(second)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with own_database(tmp_path / "own.db"):
+        for number in (1, 2):
+            releases.announce(MODEL, number, "http://127.0.0.1:9", f"{MODEL}:{number}-x", None)
+            releases.switch(MODEL, number)
+        monkeypatch.setattr(deploy, "answers", lambda endpoint: True)
+        deploy.roll_back(MODEL, page="decisions/a.html", decision={})
+        (config.var / "decisions" / "a.html").write_text("a page")
+        (config.var / "decisions" / "a.json").write_text("{}")
+        (event,) = releases.unfinished()
+        for uri in ("http://127.0.0.1:9", store):
+            monkeypatch.setenv("VISIONLOOP_MLFLOW_URI", uri)
+            settings.cache_clear()
+            if uri == store:
+                guard.write_down(event.id)
+            else:
+                with pytest.raises(MissingService):
+                    guard.write_down(event.id)
+                assert releases.unfinished()
+        assert not releases.unfinished()
+    assert versions.get(MODEL, CHAMPION).number == first.number
 
 
 def _decided(config: Settings, digest: str, granted: bool) -> None:
