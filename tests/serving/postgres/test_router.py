@@ -165,7 +165,7 @@ def test_a_prediction_and_its_label_through_the_router(guarded: str, postgres: C
     record = make_record(model="fruit_features", caller=grant.caller)
     log = PredictionLog("service")
     log.start()
-    log.record(record)
+    log.record(record, b"a picture")
     address = f"{guarded}/v1/predictions/{record.id}"
     with httpx.Client(headers=bearer(token), timeout=30) as client:
         assert client.get(address).json()["prediction_statistics"]["p0"] == 0
