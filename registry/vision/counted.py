@@ -10,6 +10,7 @@ from av.container.input import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from registry.vision.demuxed import packets
 from registry.vision.media_types import Container
 
 
@@ -35,13 +36,13 @@ class Counted:
 
 def count(container: InputContainer, stream: VideoStream) -> Counted:
     """Walks over all packets, decoding none. A file that breaks off ends there."""
-    frames, packets, damaged, encrypted, timed = 0, 0, 0, False, True
+    frames, stored, damaged, encrypted, timed = 0, 0, 0, False, True
     first: float | None = None
     end: float | None = None
     base, codec = float(stream.time_base or 0), stream.codec_context.name
     try:
-        for packet in container.demux(stream):
-            packets += packet.size > 0 or packet.pts is not None
+        for packet in packets(container, stream):
+            stored += packet.size > 0 or packet.pts is not None
             if not packet.size or packet.is_discard or _hidden(codec, packet):
                 continue
             if not frames:
@@ -55,7 +56,7 @@ def count(container: InputContainer, stream: VideoStream) -> Counted:
                 end = max(end or 0.0, (at + (packet.duration or 0)) * base)
     except av.error.FFmpegError:
         pass  # what came before the damage is there
-    return Counted(frames, packets, first, end, first if timed else None, damaged, encrypted)
+    return Counted(frames, stored, first, end, first if timed else None, damaged, encrypted)
 
 
 def declared_frames(stream: VideoStream, kind: Container, body: bytes) -> int:

@@ -94,15 +94,26 @@ def sound_track(container: InputContainer) -> AudioStream | None:
     return next((s for s in container.streams.audio if s.codec_context is not None), None)
 
 
+def packets(container: InputContainer, *tracks: VideoStream | AudioStream) -> Iterator[Packet]:
+    """All packets of the tracks. A track that only begins in the middle of the file is left out: PyAV does not know it
+    and ends with an IndexError when a packet of it comes. Raises FFmpegError where the file breaks off."""
+    while True:
+        try:
+            yield from container.demux(*tracks)
+        except IndexError:
+            continue  # that packet is read, and the next call goes on after it
+        return
+
+
 def decoded(
     container: InputContainer, tracks: tuple[VideoStream | AudioStream, ...], stream: VideoStream
 ) -> Iterator[VideoFrame | Packet]:
     """Frames of `stream` in the order they are shown, packets of the other track between them. What cannot be decoded
     is left out; a file that breaks off ends there."""
-    packets = container.demux(*tracks)
+    coming = packets(container, *tracks)
     while True:
         try:
-            packet = next(packets)
+            packet = next(coming)
         except (StopIteration, av.error.FFmpegError):
             return
         if packet.stream_index != stream.index:

@@ -27,8 +27,9 @@ def placed(header: Any, shape: tuple[int, int, int]) -> tuple[Affine, tuple[floa
         BadInput: the file gives voxels no place in space.
     """
     notes: list[str] = []
-    header = _with_usable_zooms(header, shape, notes)
-    affine = _chosen(header, shape, notes)
+    with np.errstate(invalid="ignore"):  # a signalling NaN warns when it is made a float64
+        header = _with_usable_zooms(header, shape, notes)
+        affine = _chosen(header, shape, notes)
     affine[:3] *= _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
     x, y, z = (float(edge) for edge in _edges(affine))
     return affine, (x, y, z), tuple(notes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from registry.errors import BadInput, TooLarge, UnsupportedMedia
 from registry.media import Clip
 from registry.vision import video
+from registry.vision.demuxed import packets
 from registry.vision.media_types import is_video
 from registry.vision.picture import decode as decode_picture
 from registry.vision.picture import to_jpeg
@@ -186,6 +188,23 @@ def test_the_stored_rotation_is_applied(rotation: int) -> None:
     assert min(corners[white] - value for corner, value in corners.items() if corner != white) > 100
     again = video.open_clip(written(clip))
     assert (again.width, again.height, again.rotation) == (clip.width, clip.height, 0)
+
+
+def test_a_track_that_begins_in_the_middle_costs_no_frame_of_the_others() -> None:
+    """PyAV raises IndexError for its packets, as in transport streams whose sound begins later."""
+
+    class Container:
+        def __init__(self) -> None:
+            self.left = [0, 1, IndexError(), 2, IndexError(), IndexError(), 3]
+
+        def demux(self, *_: object) -> Iterator[int]:
+            while self.left:
+                one = self.left.pop(0)
+                if isinstance(one, IndexError):
+                    raise one
+                yield one
+
+    assert list(packets(Container())) == [0, 1, 2, 3]  # type: ignore[arg-type]
 
 
 EIGHT = {  # a b c d of the display matrix -> what a player makes of a picture
