@@ -9,7 +9,7 @@ MODEL ?= skin_segmentation
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: help setup demo demo-all down test test-slow check bench bench-serving lock browser clean
+.PHONY: help setup demo demo-all down test test-slow check bench bench-serving lock browser clean clean-all
 
 help:
 	@echo "make demo       set up, then run the whole loop for MODEL=$(MODEL)"
@@ -17,6 +17,7 @@ help:
 	@echo "make test       set up, then run the tests"
 	@echo "make check      linters, types, layers"
 	@echo "make test-slow  the long tests        make down   stop the stack"
+	@echo "make clean      what can be made again; make clean-all also data sets, versions and predictions"
 	@echo "make bench      the measured figures  make bench-serving  services beside other ways to serve"
 
 setup: $(READY)
@@ -35,10 +36,10 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 demo: setup
-	@$(BIN)/visionloop demo $(MODEL) $(if $(FRESH),--fresh)
+	@$(BIN)/visionloop demo $(MODEL) $(if $(FRESH),--fresh) $(if $(YES),--yes)
 
 demo-all: setup
-	@$(BIN)/visionloop demo --all $(if $(FRESH),--fresh)
+	@$(BIN)/visionloop demo --all $(if $(FRESH),--fresh) $(if $(YES),--yes)
 
 down: setup
 	@$(BIN)/visionloop down
@@ -74,4 +75,11 @@ lock:
 	  --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o requirements.lock
 
 clean:
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@echo "kept: data/ (data sets) and var/ (versions, predictions, keys, DVC's remote); make clean-all deletes them, too"
+
+clean-all:
+	@test -n "$(SURE)" || { echo "this stops the stack and deletes data sets, versions, predictions and keys for good:" \
+	  "data/ and var/; if that is meant: make clean-all SURE=1" >&2; exit 2; }
+	@test ! -x $(BIN)/visionloop || $(BIN)/visionloop down
 	rm -rf build data var

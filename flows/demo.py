@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,8 @@ from rich.console import Console
 
 from flows import running, steps, story, unseen
 from flows.cli.teller import telling
+from flows.forgetting import forget
+from flows.stack import places
 from flows.stack.control import Stack
 from registry import catalog, journal
 from registry.errors import MissingService, VisionloopError, first_line
@@ -35,19 +35,20 @@ HEAL_BEGINS_S = 90.0
 HEAL_ENDS_S = 900.0
 
 
-def tell(model: str, *, fresh: bool, how: str | None, severity: float) -> None:
+def tell(model: str, *, fresh: bool, sure: bool, how: str | None, severity: float) -> None:
     """Runs the demo. Raises VisionloopError, after the story page has said so too."""
     spec = catalog.get(model)
     shift = how or next(iter(spec.shift.HOW))
     console = Console()
+    places.check(settings())
     if fresh:
-        forget([model], console)
+        forget([model], console, sure=sure)
     with journal.run():
         began = time.time()
         story.begin(f"{spec.title}: from data to a healed model", model)
         try:
             with telling(console):
-                start_stack(console)
+                start_stack(console, model)
                 loop(model)
                 predict(spec)
                 _calm(model)
@@ -65,17 +66,8 @@ def tell(model: str, *, fresh: bool, how: str | None, severity: float) -> None:
     _closing(console, model, page, seconds)
 
 
-def forget(models: Sequence[str], console: Console) -> None:
-    """Empties var/ and build/ and the data of these models."""
-    console.print("forgetting versions, predictions and data of this folder", style="dim")
-    Stack().down()
-    for folder in (settings().var, settings().build, *(settings().data / model for model in models)):
-        shutil.rmtree(folder, ignore_errors=True)
-    (settings().root / "dvc.lock").unlink(missing_ok=True)
-
-
-def start_stack(console: Console) -> None:
-    """Brings the stack up and waits until Prefect answers."""
+def start_stack(console: Console, model: str = "") -> None:
+    """Brings the stack up and waits until Prefect answers; draws the model's starter data meanwhile."""
     with journal.step("stack", "Start the stack", usually_s=20) as running_step:
         began = time.perf_counter()
         if not Stack().up():
@@ -83,6 +75,10 @@ def start_stack(console: Console) -> None:
         else:
             journal.fact("stack", f"this page answered after {time.perf_counter() - began:.1f} s")
         console.print(f"  the story page: [bold]{settings().home_address}[/]", highlight=False)
+        if model and not steps.has_data(model):
+            journal.progress("stack", 0, 0, note="drawing the starter data while the servers start")
+            with steps.exclusive(model):
+                steps.synthesise(model)
         steps.wait_for(f"{settings().prefect_address}/health", "prefect", 180)
 
 

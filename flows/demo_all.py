@@ -13,6 +13,8 @@ from rich.table import Table
 
 from flows import demo, steps, story
 from flows.cli.teller import telling
+from flows.forgetting import forget
+from flows.stack import places
 from flows.stack.control import Stack
 from registry import catalog, journal
 from registry.errors import VisionloopError, first_line
@@ -29,7 +31,7 @@ class Line:
     problem: str = ""
 
 
-def tell(*, fresh: bool) -> None:
+def tell(*, fresh: bool, sure: bool) -> None:
     """Trains, registers and serves every model and asks each for a prediction.
 
     A model that fails does not stop the others.
@@ -38,8 +40,14 @@ def tell(*, fresh: bool) -> None:
         VisionloopError: one or more of them failed; names them all.
     """
     console, specs = Console(), [catalog.get(name) for name in steps.active()]
+    places.check(settings())
     if fresh:
-        demo.forget([spec.name for spec in specs], console)
+        forget([spec.name for spec in specs], console, sure=sure)
+    with journal.run():
+        _tell(specs, console)
+
+
+def _tell(specs: list[ModelSpec], console: Console) -> None:
     story.begin(f"{len(specs)} models: trained, registered, served", plan=[spec.title for spec in specs])
     began, lines = time.perf_counter(), list[Line]()
     try:

@@ -86,12 +86,21 @@ def add(model: str) -> DataVersion:
         out = _add(repo, model)
         md5 = str(out.hash_info.value)
         found = DataVersion(md5, int(out.meta.nfiles or 0), int(out.meta.size or 0), md5 != before)
-        pushed = settings().build / model / "pushed.json"
+        pushed = _stamp(model)
         where = {"md5": md5, "remote": settings().remote}
         if not pushed.is_file() or json.loads(pushed.read_text() or "{}") != where:
             repo.push(str(settings().data / model))
             write_file(pushed, json.dumps(where))
     return found
+
+
+def _stamp(model: str) -> Path:
+    return settings().build / model / "pushed.json"
+
+
+def was_sent(model: str) -> bool:
+    """Whether this folder has versioned data of the model before."""
+    return _stamp(model).is_file()
 
 
 def _add(repo: Repo, model: str) -> Output:

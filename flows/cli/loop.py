@@ -54,10 +54,13 @@ def refuse_unless_promoted(model: str, outcome: str) -> None:
 @click.option(
     "--fresh", is_flag=True, help="Forget versions, predictions and data first; the story from its beginning."
 )
+@click.option(
+    "--yes", "sure", is_flag=True, help="With --fresh: even if that deletes other models' versions, and keys."
+)
 @click.option("--all", "every", is_flag=True, help="Every model: trained, registered, served; without break and heal.")
 @click.option("--how", help="The shift to play; default: the model's first.")
 @click.option("--severity", default=0.8, show_default=True, type=click.FloatRange(0, 1, min_open=True))
-def demo(model: str, fresh: bool, every: bool, how: str | None, severity: float) -> None:
+def demo(model: str, fresh: bool, sure: bool, every: bool, how: str | None, severity: float) -> None:
     """The whole story of MODEL on starter data: train, serve, break, notice, heal.
 
     Takes a few minutes; a second run skips what is unchanged. The stack stays up: `visionloop down` stops it.
@@ -66,8 +69,8 @@ def demo(model: str, fresh: bool, every: bool, how: str | None, severity: float)
     if every:
         from flows import demo_all
 
-        demo_all.tell(fresh=fresh)
+        demo_all.tell(fresh=fresh, sure=sure)
         return
     from flows.demo import tell
 
-    tell(model, fresh=fresh, how=how, severity=severity)
+    tell(model, fresh=fresh, sure=sure, how=how, severity=severity)

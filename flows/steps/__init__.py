@@ -5,7 +5,7 @@
 
 from flows.locks import exclusive, is_busy
 from flows.steps.building import build, ensure_start, prepare_start
-from flows.steps.data import active, note_learned, parameters, prepare_data, synthesise, take_labels
+from flows.steps.data import active, has_data, note_learned, parameters, prepare_data, synthesise, take_labels
 from flows.steps.holding_out import hold_out
 from flows.steps.releasing import begin, release, released
 from flows.steps.version import decide, decided, package, register, return_alias
@@ -19,6 +19,7 @@ __all__ = [
     "decided",
     "ensure_start",
     "exclusive",
+    "has_data",
     "hold_out",
     "is_busy",
     "note_learned",

@@ -40,13 +40,19 @@ def synthesise(model: str) -> None:
         catalog.get(model).data.synthesise(draft, parameters(model, "data"))
 
 
+def has_data(model: str) -> bool:
+    """Whether there is anything in the model's data folder."""
+    folder = settings().data / model
+    return folder.is_dir() and any(folder.iterdir())
+
+
 def prepare_data(model: str) -> DataVersion:
     """Makes the model's starter data where it has none, and versions data/<model> as it is."""
     spec = catalog.get(model)
     with journal.step("data", "Make and version the data", model, usually_s=10) as running:
         target, said = settings().data / model, versioning.recorded(model)
-        made = not target.is_dir() or not any(target.iterdir())
-        if made:
+        made = not has_data(model) or not versioning.was_sent(model)
+        if not has_data(model):
             synthesise(model)
         found = versioning.add(model)
         if not made and not found.changed:

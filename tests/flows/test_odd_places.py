@@ -118,6 +118,22 @@ def test_the_makefile_works_in_an_odd_place(tmp_path: Path) -> None:
     assert path.split(os.pathsep)[0] == str(root.resolve() / ".venv" / "bin")
 
 
+def test_make_clean_deletes_nothing_that_cannot_be_made_again(tmp_path: Path) -> None:
+    shutil.copy(PROJECT / "Makefile", tmp_path / "Makefile")
+    for name in ("build", "data", "var"):
+        (tmp_path / name).mkdir()
+    done = _make(tmp_path, "clean")
+    assert done.returncode == 0
+    assert "kept: data/" in done.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"Makefile", "data", "var"}
+    refused = _make(tmp_path, "clean-all")
+    assert refused.returncode != 0
+    assert "data sets, versions, predictions and keys" in refused.stderr
+    assert (tmp_path / "data").is_dir()
+    assert _make(tmp_path, "clean-all", "SURE=1").returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"Makefile"}
+
+
 def test_make_says_before_it_installs_what_cannot_work(tmp_path: Path) -> None:
     root = tmp_path / "a:b"
     root.mkdir()

@@ -1,0 +1,62 @@
+"""`make demo FRESH=1`: forgetting what there is, but not what belongs to others without their word."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import sys
+from collections.abc import Sequence
+from contextlib import closing, suppress
+
+import click
+from rich.console import Console
+
+from flows import versioning
+from flows.stack.control import Stack
+from registry import catalog
+from registry.errors import Refused
+from registry.settings import settings
+
+KEPT_PER_MODEL = ("bundles", "decisions", "inputs", "reports")
+"""Folders of `var` with one folder per model."""
+
+
+def forget(models: Sequence[str], console: Console, *, sure: bool) -> None:
+    """Stops the stack and empties var/ and the data and build folders of these models.
+
+    Raises:
+        Refused: that would take something of other models, or API keys; nobody said `sure`, and there is nobody to ask.
+    """
+    lost = of_others(models)
+    if lost and not sure:
+        text = f"to begin anew deletes all of {settings().var}: with it {', '.join(lost)}"
+        if not sys.stdin.isatty():
+            raise Refused(
+                text,
+                expected=f"nothing there but what belongs to {' and '.join(models)}",
+                mend="add --yes (make demo FRESH=1 YES=1), or give the demo a var of its own: VISIONLOOP_VAR=<folder>",
+            )
+        if not click.confirm(f"{text}. Go on?"):
+            raise Refused("nothing was deleted")
+    console.print("forgetting versions, predictions and data of this folder", style="dim")
+    Stack().down()
+    for model in models:
+        recorded = versioning.recorded(model)
+        if recorded and (settings().data / model).is_dir():
+            console.print(f"  data/{model} stays in DVC's cache under {recorded}", style="dim")
+        shutil.rmtree(settings().data / model, ignore_errors=True)
+        shutil.rmtree(settings().build / model, ignore_errors=True)
+    shutil.rmtree(settings().var, ignore_errors=True)
+    (settings().root / "dvc.lock").unlink(missing_ok=True)
+
+
+def of_others(models: Sequence[str]) -> list[str]:
+    """What `var` holds beside what is of these models, in words."""
+    var = settings().var
+    names = {path.name for name in KEPT_PER_MODEL for path in (var / name).glob("*") if path.is_dir()}
+    found = [f"versions and predictions of {name}" for name in sorted(names & set(catalog.names()) - set(models))]
+    database, keys = var / "visionloop.db", 0
+    if database.is_file():
+        with suppress(sqlite3.Error), closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+            (keys,) = connection.execute("select count(*) from access_key").fetchone()
+    return found + ([f"{keys} API key{'s' if keys > 1 else ''}"] if keys else [])
