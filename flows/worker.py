@@ -44,7 +44,7 @@ async def work(offered: Sequence[RunnerDeployment]) -> None:
             await client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
     for deployment in offered:
         await deployment.aapply()
-    await ProcessWorker(work_pool_name=POOL, name="this machine", limit=RUNS).start(printer=_silent)
+    await ProcessWorker(work_pool_name=POOL, limit=RUNS).start(printer=_silent)
 
 
 def _silent(*_: Any) -> None:

@@ -101,7 +101,7 @@ def _router(settings: Settings) -> ProcessSpec:
         "router",
         (sys.executable, "-m", "serving.router"),
         ready_url=f"{settings.router_address}/healthz",
-        url=settings.router_address,
+        url=f"{settings.router_address}/docs",
         port=settings.router_port,
         setting="router_port",
         grace_s=router_grace_s(settings),

@@ -58,7 +58,7 @@ def prepare_data(model: str) -> DataVersion:
         if not made and not found.changed:
             running.skip(f"unchanged: {found}")
         elif made and said and not found.changed:
-            running.note = f"{found}: the starter data again, bit for bit what data.dvc records"
+            running.note = f"{found}: bit for bit what data.dvc records"
         else:
             running.note = str(found)
         if not running.note.startswith("unchanged"):

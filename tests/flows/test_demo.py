@@ -4,21 +4,43 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.bundles import MODEL
-from tests.conftest import free_ports, make_workspace
+from tests.conftest import PROJECT, free_ports, make_workspace
 from tests.flows.test_loop import Project
+from tests.odd_places import odd_place
+
+
+def _documented(project: Project) -> set[str]:
+    """The addresses that the documents name, at this stack's ports."""
+    ports = {"8700": "home", "3000": "router", "5000": "mlflow", "4200": "prefect"}
+    found = set()
+    for page in [PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")]:
+        for port, path in re.findall(r"http://127\.0\.0\.1:(\d+)(/[^\s`'\")>]*)", page.read_text()):
+            served = f"/models/{MODEL}/" in path or "/models/" not in path
+            if port in ports and served and "$" not in path:  # $ID: of an answer
+                found.add(project.port(ports[port]) + path)
+    return found
+
+
+def _opens(address: str, status: int) -> bool:
+    """405: it is there, and wants a file sent to it."""
+    return status == 200 or (status == 405 and address.endswith(("/predict", "/tasks", "/feedback")))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_break_and_heal(tmp_path: Path) -> None:
-    """An alarm on the shifted stream, a retraining that the event starts, and quiet on the same stream."""
-    root = make_workspace(tmp_path / "project")
+    """An alarm on the shifted stream, a retraining that the event starts, and quiet on more of the stream.
+
+    All of it in an odd place; every address that was printed is opened at the end.
+    """
+    root = make_workspace(odd_place(tmp_path) / "project")
     project = Project(root, {**os.environ, **free_ports(), "VISIONLOOP_ROOT": str(root)})
     try:
         done = project("demo", timeout=1200)
@@ -37,6 +59,18 @@ def test_break_and_heal(tmp_path: Path) -> None:
         assert "2" in json.dumps(live)
         story = (root / "var" / "story" / "story.html").read_text()
         assert story.count("data:image") > 6
+        said = done.stdout + "".join(
+            project(*command).stdout
+            for command in (("up",), ("status",), ("decisions", MODEL), ("monitor", MODEL), ("ui", "api"))
+        )
+        said += "".join(project("ui", page, "--model", MODEL).stdout for page in ("home", "mlflow", "prefect", "api"))
+        said += httpx.get(f"{project.port('home')}/story.html").text
+        opened = {}
+        for address in set(re.findall(r"http://127\.0\.0\.1:\d+[^\s\"'<>`)]*", said)) | _documented(project):
+            opened[address] = httpx.get(address, headers={"Accept": "text/html,*/*"}, follow_redirects=True).status_code
+        wrong = {address: status for address, status in opened.items() if not _opens(address, status)}
+        assert not wrong
+        assert len(opened) > 12
         again = project("demo", timeout=600)
         assert again.returncode == 0, again.stdout[-3000:]
         assert again.stdout.count("skipped") > 8
