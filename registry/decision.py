@@ -97,7 +97,8 @@ def _value(row: SliceRow) -> str:
 @dataclass(frozen=True)
 class Decision:
     """What the gate saw and said. `pictures` maps a caption to a JPEG or PNG; `classes` are rows of single classes;
-    `group_by` names the attributes that tell people apart, where the model has to do with people."""
+    `group_by` names the attributes that tell people apart, where the model has to do with people. `digest` and
+    `champion_digest` are those of the two bundles: a version's number means another one in another registry."""
 
     model: str
     challenger: int
@@ -114,6 +115,9 @@ class Decision:
     validation: dict[str, Any] = field(default_factory=dict)
     classes: tuple[SliceRow, ...] = ()
     group_by: tuple[str, ...] = ()
+    digest: str = ""
+    champion_digest: str = ""
+    must_win_on: str | None = None
     id: str = field(default_factory=lambda: uuid4().hex[:12])
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -148,11 +152,14 @@ class Decision:
             "created": self.created,
             "model": self.model,
             "challenger": self.challenger,
+            "digest": self.digest,
             "champion": self.champion,
+            "champion_digest": self.champion_digest,
             "granted": self.granted,
             "summary": self.summary,
             "asked_by": self.asked_by,
             "why": self.why,
+            "must_win_on": self.must_win_on,
             "metric": self.metric,
             "data_hash": self.data_hash,
             "reasons": [asdict(reason) for reason in self.reasons],
@@ -172,10 +179,14 @@ class Decision:
         return pages.get_template("decision.html.jinja").render(decision=self, pictures=pictures)
 
     def save(self) -> Path:
-        """Writes the page and its JSON to var/decisions/<model>/; returns the page's path."""
+        """Writes the page and its JSON to var/decisions/<model>/; returns the page's path.
+
+        The JSON is written last: where it is, the decision was made and has its page.
+        """
         folder = settings().var / "decisions" / self.model
+        page = write_file(folder / f"{self.id}.html", self.to_html())
         write_file(folder / f"{self.id}.json", json.dumps(self.to_json(), indent=2) + "\n")
-        return write_file(folder / f"{self.id}.html", self.to_html())
+        return page
 
 
 def _row(row: SliceRow) -> dict[str, Any]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 _DIGEST = "visionloop.digest"
+_REPLACED = "visionloop.replaced"
+"""Tag of a version: the number of the champion that it took over from."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +131,8 @@ class Versions:
         with self._explained():
             client = self._client
             aliases: dict[int, list[str]] = {}
-            for entry in client.search_registered_models(f"name = '{model}'"):
-                for alias, number in entry.aliases.items():
-                    aliases.setdefault(int(number), []).append(alias)
+            for alias, number in self._aliases(model).items():
+                aliases.setdefault(number, []).append(alias)
             found = client.search_model_versions(f"name = '{model}'")
         versions = [
             Version(
@@ -147,18 +148,44 @@ class Versions:
         return sorted(versions, key=lambda version: -version.number)
 
     def promote(self, version: Version) -> None:
-        """Makes it champion; the champion until now becomes `previous`."""
-        old = self.find(version.model, CHAMPION)
+        """Makes it champion; the champion until now becomes `previous`.
+
+        Killed at any point it can be called again, or `settle`, and ends the same; `previous` is never the champion.
+        """
+        model, number = version.model, version.number
+        self.settle(model)
         with self._explained():
-            client = self._client
-            if old is not None and old.number != version.number:
-                client.set_registered_model_alias(version.model, PREVIOUS, str(old.number))
-            client.set_registered_model_alias(version.model, CHAMPION, str(version.number))
-            if CHALLENGER in version.aliases:
-                client.delete_registered_model_alias(version.model, CHALLENGER)
+            client, aliases = self._client, self._aliases(model)
+            old = aliases.get(CHAMPION)
+            if old == number:
+                return
+            # MLflow sets one alias at a time. This tag says what the others have to become.
+            client.set_model_version_tag(model, str(number), _REPLACED, str(old or ""))
+            if aliases.get(PREVIOUS) == number:
+                client.delete_registered_model_alias(model, PREVIOUS)
+            client.set_registered_model_alias(model, CHAMPION, str(number))
+        self.settle(model)
+
+    def settle(self, model: str) -> None:
+        """Finishes a promotion that was interrupted: the aliases become what the champion's tag says."""
+        with self._explained():
+            client, aliases = self._client, self._aliases(model)
+            champion = aliases.get(CHAMPION)
+            if champion is None:
+                return
+            if aliases.get(CHALLENGER) == champion:
+                client.delete_registered_model_alias(model, CHALLENGER)
+            replaced = client.get_model_version(model, str(champion)).tags.get(_REPLACED, "")
+            if replaced and aliases.get(PREVIOUS) != int(replaced) and self.find(model, replaced):
+                client.set_registered_model_alias(model, PREVIOUS, replaced)
+
+    def _aliases(self, model: str) -> dict[str, int]:
+        found = self._client.search_registered_models(f"name = '{model}'")
+        return {alias: int(number) for entry in found for alias, number in entry.aliases.items()}
 
     def roll_back(self, model: str) -> Version:
         """Champion and previous change places; returns the new champion. Raises Refused if there is no previous."""
+        self.settle(model)
         previous = self.find(model, PREVIOUS)
         if previous is None:
             raise Refused(f"{model} has no previous version to return to", mend="promote a version by number instead")
@@ -202,6 +229,11 @@ class Versions:
                 text = value if isinstance(value, str) else json.dumps(value)
                 self._client.set_model_version_tag(version.model, str(version.number), key, text)
 
+    def tags(self, version: Version) -> dict[str, str]:
+        """The tags of the version, as they are now."""
+        with self._explained():
+            return dict(self._client.get_model_version(version.model, str(version.number)).tags)
+
     def _run(self, run_id: str | None) -> Run | None:
         """The run that trained it, if this store has it: the training may have been tracked elsewhere."""
         from mlflow.exceptions import MlflowException
@@ -214,8 +246,12 @@ class Versions:
             raise
 
     def _experiment(self, model: str) -> str:
+        """The model's experiment. Without a server its artifacts go where the server would keep them."""
         found = self._client.get_experiment_by_name(model)
-        return str(found.experiment_id if found else self._client.create_experiment(model))
+        if found is not None:
+            return str(found.experiment_id)
+        place = None if self.uri.startswith("http") else (settings().var / "mlflow" / "artifacts").as_uri()
+        return str(self._client.create_experiment(model, artifact_location=place))
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -64,6 +64,9 @@ def decide(
         pictures=_pictures(spec, held, mine.found, theirs.found if theirs else None),
         validation=validation,
         classes=tuple(_classes(mine.found, theirs.found if theirs else None)),
+        digest=challenger.digest,
+        champion_digest=champion.digest if champion else "",
+        must_win_on=must_win_on,
         group_by=tuple(filter(None, map(str.strip, spec.tags.get("groups", "").split(",")))),
     )
 

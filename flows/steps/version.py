@@ -1,14 +1,13 @@
-"""A bundle becomes a version, is decided on and packaged."""
+"""A bundle becomes a version, and is packaged; `deciding` has the gate's word between the two."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-from registry import catalog, journal
+from flows.steps.deciding import alias_lock
+from registry import journal
 from registry.bundle import Bundle
-from registry.decision import Decision
 from registry.files import write_file
 from registry.settings import settings
 from registry.versions import CHAMPION, PREVIOUS, Version, Versions
@@ -58,67 +57,6 @@ def _known(stamp: Path, bundle: Bundle) -> Version | None:
     return version if tags.get("visionloop.digest") == version.digest else None
 
 
-def decided(version: Version) -> dict[str, Any] | None:
-    """The gate's latest decision about a version, as its JSON says; None if there was none."""
-    found = [json.loads(path.read_text()) for path in (settings().var / "decisions" / version.model).glob("*.json")]
-    mine = [one for one in found if one["challenger"] == version.number and one.get("kind", "promotion") == "promotion"]
-    return max(mine, key=lambda one: str(one["created"]), default=None)
-
-
-def decide(version: Version, asked_by: str, why: str, must_win_on: str | None = None) -> bool:
-    """The gate's word on a version, with its page; a version that was decided on keeps its decision."""
-    model = version.model
-    with journal.step("decide", "Decide", model, usually_s=15) as running:
-        earlier = decided(version)
-        if earlier is not None:
-            running.skip(str(earlier["summary"]))
-            return bool(earlier["granted"])
-        from training import gate
-
-        versions = Versions()
-        champion = versions.find(model, CHAMPION)
-        decision: Decision = gate.decide(
-            version,
-            versions.fetch(version),
-            champion,
-            versions.fetch(champion) if champion else None,
-            asked_by=asked_by,
-            why=why,
-            must_win_on=must_win_on,
-        )
-        page = decision.save()
-        for path in (page, page.with_suffix(".json")):
-            versions.attach(version, path, "decisions")
-        versions.note(version, decision="granted" if decision.granted else "refused", decision_page=page.name)
-        if decision.granted:
-            versions.promote(version)
-        running.note = "promoted" if decision.granted else "refused"
-        rows = [
-            {"name": row.name, "before": row.champion.value, "after": row.challenger.value}
-            for row in decision.slices
-            if row.champion is not None
-        ]
-        before_after = {
-            "compare": {
-                "metric": catalog.get(model).metric.title,
-                "rows": rows,
-                "before": f"version {decision.champion}",
-                "after": f"version {decision.challenger}",
-            }
-        }
-        journal.fact(
-            "decide",
-            decision.summary,
-            model,
-            link=str(page.relative_to(settings().var)),
-            label="the decision page",
-            granted=decision.granted,
-            reasons=[reason.__dict__ for reason in decision.reasons],
-            **(before_after if rows else {}),
-        )
-        return decision.granted
-
-
 def package(version: Version) -> str:
     """The Bento of a version; returns its tag."""
     from serving import packaging
@@ -137,11 +75,12 @@ def return_alias(model: str, left: int, returned_to: int) -> bool:
     from serving import grants
 
     versions = Versions()
-    champion = versions.find(model, CHAMPION)
-    if left == returned_to or champion is None or champion.number != left:
-        return False
-    back = versions.get(model, returned_to)
-    if PREVIOUS not in back.aliases and not grants.word(model, back.digest, back.number).granted:
-        return False
-    versions.promote(back)
+    with alias_lock(model):
+        champion = versions.find(model, CHAMPION)
+        if left == returned_to or champion is None or champion.number != left:
+            return False
+        back = versions.get(model, returned_to)
+        if PREVIOUS not in back.aliases and not grants.word(model, back.digest, back.number).granted:
+            return False
+        versions.promote(back)
     return True

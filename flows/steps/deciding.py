@@ -1,0 +1,178 @@
+"""The gate's word on a version, and what follows from it: the alias, the tags and the page beside the version.
+
+The decision is made once its JSON is in var/decisions; what follows may be interrupted at any point. The next call
+finishes it. It knows by the tag `decision_id`, which is written last, that there is nothing to finish: a version that
+was rolled back afterwards is not made champion again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from registry import catalog, journal
+from registry.decision import Decision
+from registry.errors import VisionloopError
+from registry.settings import settings
+from registry.versions import CHAMPION, PREVIOUS, Version, Versions
+
+ATTEMPTS = 3
+
+
+def decided(version: Version) -> dict[str, Any] | None:
+    """The gate's latest decision about this very bundle, as its JSON says; None if there was none."""
+    found = []
+    for path in _folder(version.model).glob("*.json"):
+        decision = json.loads(path.read_text(encoding="utf-8"))
+        this = decision["challenger"] == version.number and decision.get("digest") == version.digest
+        if this and decision.get("kind", "promotion") == "promotion":
+            found.append((str(decision["created"]), path.stat().st_mtime_ns, decision))
+    return max(found, key=lambda one: one[:2])[2] if found else None
+
+
+def decide(version: Version, asked_by: str, why: str, must_win_on: str | None = None, *, again: bool = False) -> bool:
+    """Asks the gate, saves the page, and makes a granted version champion; whether it is champion now.
+
+    A version that was decided on keeps its decision, and what an interrupted run left undone is finished.
+
+    Args:
+        again: a person asks. A version that was granted and has been replaced or rolled back becomes champion again,
+            after a new decision if the champion is another one than it was compared with. A version that was refused
+            is looked at again once the data is other data.
+
+    Raises:
+        MissingService: MLflow does not answer; the next call goes on from there.
+    """
+    model, versions = version.model, Versions()
+    with journal.step("decide", "Decide", model, usually_s=15) as running:
+        for _ in range(ATTEMPTS):
+            versions.settle(model)
+            decision = decided(version)
+            if decision is not None and again and not decision["granted"] and _other_data(version, decision):
+                decision = None
+            if decision is not None and _holds(versions, version, decision, again):
+                running.skip(str(decision["summary"]))
+            else:
+                decision = _ask(versions, version, asked_by, why, must_win_on or (decision or {}).get("must_win_on"))
+            with alias_lock(model):
+                if _holds(versions, version, decision, again):
+                    champion = _carry_out(versions, version, decision, again)
+                    break
+            # Another version became champion while the gate was at work: what it found holds no more.
+        else:
+            raise VisionloopError(
+                f"the champion of {model} changed {ATTEMPTS} times while the gate compared {version} with it",
+                expected="one promotion or rollback at a time",
+                mend=f"`visionloop promote {model} {version.number}` asks again",
+            )
+        if not decision["granted"]:
+            running.note = "refused"
+        elif champion:
+            running.note = "promoted"
+        else:
+            running.note = (
+                f"granted, but another version is champion by now; "
+                f"`visionloop promote {model} {version.number}` makes this one champion again"
+            )
+        return champion
+
+
+def _holds(versions: Versions, version: Version, decision: dict[str, Any], again: bool) -> bool:
+    """Whether a decision still is what has to be carried out, or has been carried out."""
+    champion = versions.find(version.model, CHAMPION)
+    if champion is not None and champion.number == version.number:
+        return True
+    compared = (champion.number, champion.digest) if champion else (None, "")
+    if (decision["champion"], decision["champion_digest"]) == compared:
+        return True
+    return not again and _finished(versions, version, decision)
+
+
+def _other_data(version: Version, decision: dict[str, Any]) -> bool:
+    from training.stage import open_stage
+
+    return open_stage(version.model).data_hash != decision["data_hash"]
+
+
+def _finished(versions: Versions, version: Version, decision: dict[str, Any]) -> bool:
+    return versions.tags(version).get("decision_id") == decision["id"]
+
+
+def _ask(versions: Versions, version: Version, asked_by: str, why: str, must_win_on: str | None) -> dict[str, Any]:
+    """A new decision, with its page, as its JSON says."""
+    from training import gate
+
+    champion = versions.find(version.model, CHAMPION)
+    decision = gate.decide(
+        version,
+        versions.fetch(version),
+        champion,
+        versions.fetch(champion) if champion else None,
+        asked_by=asked_by,
+        why=why,
+        must_win_on=must_win_on,
+    )
+    _tell(decision, decision.save())
+    return decision.to_json()
+
+
+def _carry_out(versions: Versions, version: Version, decision: dict[str, Any], again: bool) -> bool:
+    """Alias, page and tags as the decision says; whether the version is champion now."""
+    finished = _finished(versions, version, decision)
+    if decision["granted"] and (again or not finished):
+        # `previous` is a version that was champion: it has been promoted and rolled back.
+        previous = versions.find(version.model, PREVIOUS)
+        if again or previous is None or previous.number != version.number:
+            versions.promote(version)
+    if not finished:
+        page = _folder(version.model) / f"{decision['id']}.html"
+        for path in (page, page.with_suffix(".json")):
+            versions.attach(version, path, "decisions")
+        word = "granted" if decision["granted"] else "refused"
+        versions.note(version, decision=word, decision_page=page.name, decision_id=decision["id"])
+    champion = versions.find(version.model, CHAMPION)
+    return bool(decision["granted"]) and champion is not None and champion.number == version.number
+
+
+def _tell(decision: Decision, page: Path) -> None:
+    rows = [
+        {"name": row.name, "before": row.champion.value, "after": row.challenger.value}
+        for row in decision.slices
+        if row.champion is not None
+    ]
+    before_after = {
+        "compare": {
+            "metric": catalog.get(decision.model).metric.title,
+            "rows": rows,
+            "before": f"version {decision.champion}",
+            "after": f"version {decision.challenger}",
+        }
+    }
+    journal.fact(
+        "decide",
+        decision.summary,
+        decision.model,
+        link=str(page.relative_to(settings().var)),
+        label="the decision page",
+        granted=decision.granted,
+        reasons=[reason.__dict__ for reason in decision.reasons],
+        **(before_after if rows else {}),
+    )
+
+
+@contextmanager
+def alias_lock(model: str) -> Iterator[None]:
+    """One change of a model's aliases at a time on this machine."""
+    path = settings().var / "run" / f"alias-{model}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _folder(model: str) -> Path:
+    return settings().var / "decisions" / model
