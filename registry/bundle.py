@@ -30,6 +30,8 @@ REFERENCE = "reference.parquet"
 WEIGHTS = "weights.safetensors"
 SAMPLES = "samples"
 ASSETS = "assets"
+RUN_DIGEST = "digest"
+"""Tag of an MLflow run: the digest of the bundle that it made. One run is that of one version."""
 
 
 class _Strict(BaseModel):
@@ -108,6 +110,12 @@ class Manifest(_Strict):
     @property
     def chosen(self) -> Variant:
         return next(variant for variant in self.variants if variant.chosen)
+
+    @property
+    def network_digest(self) -> str:
+        """Identity of what computes: sha256 over the network's files, the engine and the numerics."""
+        files = sorted((name, digest) for name, digest in self.files.items() if name.startswith("network."))
+        return hashlib.sha256(json.dumps([files, self.engine, self.numerics]).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

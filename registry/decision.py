@@ -40,6 +40,9 @@ class SliceRow:
     high: float | None = None
 
 
+ENOUGH = 6
+"""Cases from which on a slice is judged. Of five even the clearest difference is chance once in 2^5 = 32 times."""
+
 SMALL_GROUP = 30
 """Cases; the accuracy of a smaller group says little."""
 
@@ -98,7 +101,9 @@ def _value(row: SliceRow) -> str:
 class Decision:
     """What the gate saw and said. `pictures` maps a caption to a JPEG or PNG; `classes` are rows of single classes;
     `group_by` names the attributes that tell people apart, where the model has to do with people. `digest` and
-    `champion_digest` are those of the two bundles: a version's number means another one in another registry."""
+    `champion_digest` are those of the two bundles: a version's number means another one in another registry.
+    `same_network`: the network is the champion's, only what is beside it changed. `best`: slice -> the best champion so
+    far, this version being one of them. `links`: words -> address of the version and of its run."""
 
     model: str
     challenger: int
@@ -118,6 +123,9 @@ class Decision:
     digest: str = ""
     champion_digest: str = ""
     must_win_on: str | None = None
+    same_network: bool = False
+    best: dict[str, int] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
     id: str = field(default_factory=lambda: uuid4().hex[:12])
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -160,6 +168,9 @@ class Decision:
             "asked_by": self.asked_by,
             "why": self.why,
             "must_win_on": self.must_win_on,
+            "same_network": self.same_network,
+            "best": self.best,
+            "links": self.links,
             "metric": self.metric,
             "data_hash": self.data_hash,
             "reasons": [asdict(reason) for reason in self.reasons],
@@ -176,7 +187,7 @@ class Decision:
 
         pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
         pictures = {caption: _data_uri(raw) for caption, raw in self.pictures.items()}
-        return pages.get_template("decision.html.jinja").render(decision=self, pictures=pictures)
+        return pages.get_template("decision.html.jinja").render(decision=self, pictures=pictures, enough=ENOUGH)
 
     def save(self) -> Path:
         """Writes the page and its JSON to var/decisions/<model>/; returns the page's path.

@@ -156,20 +156,6 @@ def resamples_of(spec: ModelSpec, truths: Sequence[Any], bootstrap: int) -> NDAr
     return resamples(len(truths), bootstrap, np.array([spec.score.positive(truth) for truth in truths], dtype=bool))
 
 
-def paired(
-    spec: ModelSpec, ours: Sequence[Any], theirs: Sequence[Any], truths: Sequence[Any], bootstrap: int
-) -> tuple[float, float, float]:
-    """By how much `ours` is better than `theirs` on the same cases, with its 95 % interval: value, low, high."""
-    better = spec.metric.better_by
-    value = better(spec.score.score(ours, truths), spec.score.score(theirs, truths))
-    drawn = [
-        better(_score_of(spec, ours, truths, rows), _score_of(spec, theirs, truths, rows))
-        for rows in resamples_of(spec, truths, bootstrap)
-    ]
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return value, float(low), float(high)
-
-
 def slices(cases: Sequence[Case]) -> dict[str, list[int]]:
     """Row numbers by slice: `origin=...` and `<attribute>=...`; an attribute with one value cuts nothing."""
     found: dict[str, dict[str, list[int]]] = {}

@@ -1,24 +1,42 @@
-"""The gate: whether a version may become champion. It looks again at both versions, on the same held-out cases, now."""
+"""The gate: whether a version may become champion. It looks again at both versions, on the same test cases, now."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from registry.bundle import Bundle, Score
-from registry.decision import Decision, Reason, SliceRow
-from registry.errors import BundleError
+import numpy as np
+
+from registry import learned
+from registry.bundle import Bundle
+from registry.decision import ENOUGH, Decision, Reason, SliceRow
 from registry.media import Case
 from registry.predictor import Predictor
 from registry.spec import ModelSpec
 from registry.versions import Version
-from training.evaluate import Evaluation, evaluate, paired, slices
-from training.export import size_mb
+from training import gate_rules
+from training.comparison import OVERALL, Comparison
+from training.evaluate import Evaluation, evaluate, slices
 from training.stage import Evaluating, Stage, open_stage, parse
 
-OVERALL = "all"
+ORIGIN = "origin="
 PICTURES = 3
+EQUAL = 1e-6
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best champion so far on some slices.
+
+    Attributes:
+        numbers: slice (`all`, or an origin) -> the version that was the best on it, as the champion's tag says.
+        bundles: version -> its bundle, of those that can be had; the champion's own is not among them.
+    """
+
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    bundles: Mapping[int, Bundle] = field(default_factory=dict)
 
 
 def decide(
@@ -30,25 +48,46 @@ def decide(
     asked_by: str,
     why: str,
     must_win_on: str | None = None,
+    best: Best | None = None,
 ) -> Decision:
-    """Granted when every rule passes: golden samples, metric floor, latency and size budgets, data checks; against a
-    champion also: no more than `budget.metric_loss` lost, in slices beyond chance, and better overall or, when given,
-    on the slice `must_win_on` (e.g. `origin=drift-bias-field`), there by its whole interval. The caller saves the page.
+    """Granted when every rule of `gate_rules` passes. The caller saves the page.
+
+    Each version: test cases that it did not learn from, golden samples, metric floor, latency and size budgets, data
+    checks. Against a champion also: not worse on all cases, no slice lost, not worn down, and better: on the slice
+    `must_win_on` (e.g. `origin=drift-bias-field`) where one is given, else on all cases, or as good and lighter. A
+    version with the champion's own network has to answer alike and bring something new instead.
 
     Raises:
-        NotFound, DataError: there are no held-out cases.
+        NotFound, DataError: there are no test cases.
         BundleError: a network cannot be loaded.
     """
     stage = open_stage(challenger.model)
-    spec, held = stage.spec, stage.split("test")
+    spec = stage.spec
+    bundles = [b for b in (champion_bundle, *(best.bundles.values() if best else ())) if b is not None]
+    held, reasons = _fair(stage, challenger_bundle, champion, bundles)
     bootstrap = parse(Evaluating, spec.name, "evaluate", stage.sections["evaluate"]).bootstrap
     mine = _Side(stage, challenger_bundle, held, bootstrap)
-    theirs = _Side(stage, champion_bundle, held, bootstrap) if champion and champion_bundle else None
-    rows = _compare(spec, held, mine.found, theirs.found if theirs else None, bootstrap)
     validation = _validation(stage)
-    reasons = [_golden(mine), *_absolute(spec, challenger_bundle, mine.found.score), *_data(validation)]
-    if theirs:
-        reasons += [_no_loss(spec, rows), _win(spec, rows, must_win_on)]
+    reasons += [gate_rules.golden(mine.predictor), gate_rules.floor(spec, mine.found.score)]
+    reasons += [*gate_rules.budgets(spec, challenger_bundle), *gate_rules.data(validation)]
+    theirs, marks, same = None, dict.fromkeys(_marked(held), challenger.number), False
+    rows = [SliceRow(name, score) for name, score in mine.scores.items() if name in _members(held)]
+    if champion is not None and champion_bundle is not None:
+        theirs = _Side(stage, champion_bundle, held, bootstrap)
+        compared = mine.against(theirs.found.predictions)
+        same = _same(mine, theirs)
+        rows = compared.rows(mine.scores, theirs.scores)
+        history = _history(mine, theirs, champion.number, best or Best(), marks)
+        if same and not must_win_on:
+            light = "" if _one_file(mine, theirs) else _lighter(mine, theirs)
+            new = gate_rules.something_new(mine.bundle, theirs.bundle, stage.data_hash, light)
+            reasons += [_alike(len(held)), new]
+        else:
+            reasons += [gate_rules.not_worse(spec, compared), gate_rules.no_slice_lost(spec, compared)]
+            reasons += gate_rules.not_worn_down(spec, *history)
+            won = bool(must_win_on) or compared.better(OVERALL)
+            light = "" if won else _lighter(mine, theirs)
+            reasons.append(gate_rules.better(spec, compared, must_win_on, light))
     return Decision(
         model=spec.name,
         challenger=challenger.number,
@@ -67,6 +106,8 @@ def decide(
         digest=challenger.digest,
         champion_digest=champion.digest if champion else "",
         must_win_on=must_win_on,
+        same_network=same,
+        best=marks,
         group_by=tuple(filter(None, map(str.strip, spec.tags.get("groups", "").split(",")))),
     )
 
@@ -75,91 +116,102 @@ class _Side:
     """One version, evaluated now."""
 
     def __init__(self, stage: Stage, bundle: Bundle, held: Sequence[Case], bootstrap: int) -> None:
+        self.stage, self.bundle, self.held, self.bootstrap = stage, bundle, held, bootstrap
         self.predictor = Predictor(bundle, stage.settings.threads, stage.settings.max_voxels)
         self.found = evaluate(self.predictor, held, bootstrap)
+        self.scores = {OVERALL: self.found.score, **self.found.slices}
+
+    def against(self, others: Sequence[Any]) -> Comparison:
+        """With another version's predictions of the same cases."""
+        return Comparison(
+            self.stage.spec,
+            [one.result for one in self.found.predictions],
+            [one.result for one in others],
+            self.found.truths,
+            _members(self.held),
+            self.bootstrap,
+        )
+
+    def value(self, name: str) -> float:
+        return self.scores[name].value
 
 
-def _compare(
-    spec: ModelSpec, held: Sequence[Case], mine: Evaluation, theirs: Evaluation | None, bootstrap: int
-) -> list[SliceRow]:
-    """A row for all cases and one for each slice."""
-    every = {OVERALL: list(range(len(held))), **slices(held)}
-    scores: dict[str, Score] = {OVERALL: mine.score, **mine.slices}
-    if theirs is None:
-        return [SliceRow(name, scores[name]) for name in every]
-    others: dict[str, Score] = {OVERALL: theirs.score, **theirs.slices}
-    rows = []
-    for name, members in every.items():
-        ours = [mine.predictions[i].result for i in members]
-        old = [theirs.predictions[i].result for i in members]
-        truths = [mine.truths[i] for i in members]
-        value, low, high = paired(spec, ours, old, truths, bootstrap)
-        rows.append(SliceRow(name, scores[name], others[name], value, low, high))
-    return rows
+def _members(held: Sequence[Case]) -> dict[str, list[int]]:
+    return {OVERALL: list(range(len(held))), **slices(held)}
+
+
+def _marked(held: Sequence[Case]) -> list[str]:
+    """The slices for which the best champion so far is remembered."""
+    return [
+        name for name, rows in _members(held).items() if len(rows) >= ENOUGH and (name == OVERALL or ORIGIN in name)
+    ]
+
+
+def _fair(
+    stage: Stage, bundle: Bundle, champion: Version | None, others: Sequence[Bundle]
+) -> tuple[list[Case], list[Reason]]:
+    """The test cases to compare on, and what is to be said of those that a version learned from."""
+    held, spec = stage.split("test"), stage.spec
+    record, records = learned.of(bundle), [learned.of(other) for other in others]
+    seen = record.among(held)
+    dropped = {name for one in records for name in one.among(held)} - {*seen}
+    left = [case for case in held if case.id not in dropped]
+    reasons = [gate_rules.unseen(spec, seen, len(held), recorded=record.recorded)]
+    reasons += gate_rules.enough(len(left), sorted(dropped), champion.number if champion else 0)
+    return (left if len(left) >= ENOUGH else held), reasons
+
+
+def _same(mine: _Side, theirs: _Side) -> bool:
+    """The champion's network, and no case on which the metric tells the two apart."""
+    if not gate_rules.same_network(mine.bundle, theirs.bundle):
+        return False
+    ours, old = (side.found.per_case["score"].to_numpy() for side in (mine, theirs))
+    return bool(np.allclose(ours, old, rtol=0, atol=EQUAL, equal_nan=True))
+
+
+def _alike(cases: int) -> Reason:
+    found = f"the network is the champion's, and so is the score of each of {cases} test cases"
+    return Reason("as good as the champion", True, found, "equal on every test case")
+
+
+def _one_file(mine: _Side, theirs: _Side) -> bool:
+    return mine.bundle.manifest.network_digest == theirs.bundle.manifest.network_digest
+
+
+def _lighter(mine: _Side, theirs: _Side) -> str:
+    """Asked only where it decides: timing both takes a second or two."""
+    return gate_rules.lighter(mine.bundle, theirs.bundle, mine.stage.settings.threads)
+
+
+def _history(
+    mine: _Side, theirs: _Side, champion: int, best: Best, marks: dict[str, int]
+) -> tuple[dict[str, tuple[int, Comparison]], list[str]]:
+    """Comparisons with the best champions so far, by slice, and what cannot be compared any more. Moves `marks` to
+    whichever is the best now; of equals the older one keeps its place."""
+    compared: dict[int, Comparison] = {}
+    for number in {best.numbers[name] for name in marks if name in best.numbers} & {*best.bundles}:
+        bundle = best.bundles[number]
+        predictor = Predictor(bundle, mine.stage.settings.threads, mine.stage.settings.max_voxels)
+        compared[number] = mine.against([predictor(case.input.read_bytes()) for case in mine.held])
+    better_by, found, gone = mine.stage.spec.metric.better_by, {}, []
+    for name in marks:
+        number, ahead = champion, better_by(mine.value(name), theirs.value(name))
+        before = best.numbers.get(name, champion)
+        if before in compared:
+            found[name] = (before, compared[before])
+            if compared[before].difference(name).value <= ahead:
+                number, ahead = before, compared[before].difference(name).value
+        elif before != champion:
+            gone.append(f"version {before}, the best on {name}, is no longer in the registry")
+        if ahead <= 0:
+            marks[name] = number
+    return found, gone
 
 
 def _classes(mine: Evaluation, theirs: Evaluation | None) -> list[SliceRow]:
     """A row for each class and for whatever else `per_class` gives; both versions, without a difference."""
     others = theirs.slices if theirs else {}
     return [SliceRow(name, found, others.get(name)) for name, found in mine.slices.items() if name.startswith("class=")]
-
-
-def _golden(side: _Side) -> Reason:
-    expected = "the answers recorded at export"
-    try:
-        count = side.predictor.check_golden()
-    except BundleError as error:
-        return Reason("golden samples", False, error.found, error.expected or expected)
-    return Reason("golden samples", True, f"{count} of {count} as recorded", expected)
-
-
-def _absolute(spec: ModelSpec, bundle: Bundle, score: Score) -> list[Reason]:
-    """The floor and the budgets."""
-    metric, budget, chosen = spec.metric, spec.budget, bundle.manifest.chosen
-    size = size_mb(bundle.path / bundle.manifest.network)
-    side = "at least" if metric.higher_is_better else "at most"
-    return [
-        Reason(
-            "metric floor",
-            metric.better_by(score.value, metric.floor) >= 0,
-            f"{metric.title} {score.value:.4f} ({score.low:.4f} to {score.high:.4f})",
-            f"{side} {metric.floor:g}",
-        ),
-        Reason(
-            "latency budget",
-            chosen.p50_ms <= budget.latency_ms,
-            f"{chosen.p50_ms:.1f} ms, p50, {chosen.engine} {chosen.numerics}",
-            f"at most {budget.latency_ms:g} ms",
-        ),
-        Reason("size budget", size <= budget.size_mb, f"{size:.1f} MB", f"at most {budget.size_mb:g} MB"),
-    ]
-
-
-def _no_loss(spec: ModelSpec, rows: Sequence[SliceRow]) -> Reason:
-    """All cases together may not lose more than the budget allows. A slice may not either, beyond chance: of few cases
-    one or two are more than the budget, and of a dozen slices one would refuse nearly every version."""
-    allowed = spec.budget.metric_loss
-    lost = []
-    for row in rows:
-        difference, high = row.difference or 0.0, row.high or 0.0
-        if difference < -allowed and (row.name == OVERALL or high < 0):
-            lost.append(f"{row.name} lost {-difference:.4f}")
-    worst = min(rows, key=lambda row: row.difference or 0.0)
-    found = "; ".join(lost) or f"worst slice {worst.name}: {worst.difference:+.4f}"
-    expected = f"not worse than the champion by more than {allowed:g}; in a slice, beyond chance (interval below 0)"
-    return Reason("no slice lost", not lost, found, expected)
-
-
-def _win(spec: ModelSpec, rows: Sequence[SliceRow], must_win_on: str | None) -> Reason:
-    """Better overall, or on the slice that it was made for."""
-    name = must_win_on or OVERALL
-    row = next((row for row in rows if row.name == name), None)
-    if row is None or row.difference is None or row.low is None or row.high is None:
-        return Reason(f"better on {name}", False, "no held-out cases of it", "held-out cases of that slice")
-    found = f"{spec.metric.title} {row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f})"
-    if must_win_on:
-        return Reason(f"better on {name}", row.low > 0, found, "better beyond chance (95 % interval above 0)")
-    return Reason("better than the champion", row.difference > 0, found, "better on all held-out cases together")
 
 
 def _validation(stage: Stage) -> dict[str, Any]:
@@ -169,13 +221,6 @@ def _validation(stage: Stage) -> dict[str, Any]:
     except (OSError, json.JSONDecodeError):
         return {}
     return said if isinstance(said, dict) else {}
-
-
-def _data(validation: dict[str, Any]) -> list[Reason]:
-    passed = validation.get("valid")
-    if passed is None:
-        return []
-    return [Reason("data checks", bool(passed), "passed" if passed else "failed", "every check of the data set passes")]
 
 
 def _pictures(spec: ModelSpec, held: Sequence[Case], mine: Evaluation, theirs: Evaluation | None) -> dict[str, bytes]:

@@ -60,7 +60,7 @@ def promote(model: str, version: str | None, why: str, local: bool) -> None:
     with telling() as console:
         found = _version(model, version)
         granted = steps.decide(found, "the command line", why, again=True)
-        summary = (steps.decided(found) or {}).get("summary", "")
+        summary = (steps.decided(found) or {}).get("summary", f"{found} is champion already")
     if not granted:
         raise Refused(str(summary), mend=f"`visionloop decisions {model}` shows the page")
     console.print(summary)

@@ -11,8 +11,9 @@ import fcntl
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from registry import catalog, journal
 from registry.decision import Decision
@@ -20,7 +21,12 @@ from registry.errors import VisionloopError
 from registry.settings import settings
 from registry.versions import CHAMPION, PREVIOUS, Version, Versions
 
+if TYPE_CHECKING:
+    from training import gate
+
 ATTEMPTS = 3
+BEST = "best_so_far"
+"""Tag of a champion: slice -> the version that was the best on it, itself or an earlier one."""
 
 
 def decided(version: Version) -> dict[str, Any] | None:
@@ -54,6 +60,10 @@ def decide(version: Version, asked_by: str, why: str, must_win_on: str | None = 
             decision = decided(version)
             if decision is not None and again and not decision["granted"] and _other_data(version, decision):
                 decision = None
+            if decision is None and _is_champion(versions, version):
+                # Its page is of the time before they had a digest, or was removed.
+                running.skip(f"{version} is champion already")
+                return True
             if decision is not None and _holds(versions, version, decision, again):
                 running.skip(str(decision["summary"]))
             else:
@@ -115,9 +125,20 @@ def _ask(versions: Versions, version: Version, asked_by: str, why: str, must_win
         asked_by=asked_by,
         why=why,
         must_win_on=must_win_on,
+        best=_best(versions, champion) if champion else None,
     )
+    decision = replace(decision, links=versions.pages(version))
     _tell(decision, decision.save())
     return decision.to_json()
+
+
+def _best(versions: Versions, champion: Version) -> gate.Best:
+    """The best champions so far, as the champion's tag names them; their bundles are in MLflow, as every version's."""
+    from training import gate
+
+    numbers = {str(k): int(v) for k, v in json.loads(versions.tags(champion).get(BEST, "{}")).items()}
+    found = {number: versions.find(champion.model, number) for number in {*numbers.values()} - {champion.number}}
+    return gate.Best(numbers, {number: versions.fetch(one) for number, one in found.items() if one is not None})
 
 
 def _carry_out(versions: Versions, version: Version, decision: dict[str, Any], again: bool) -> bool:
@@ -127,15 +148,22 @@ def _carry_out(versions: Versions, version: Version, decision: dict[str, Any], a
         # `previous` is a version that was champion: it has been promoted and rolled back.
         previous = versions.find(version.model, PREVIOUS)
         if again or previous is None or previous.number != version.number:
+            versions.note(version, **{BEST: decision["best"]})  # before it is champion: the next decision reads it
             versions.promote(version)
     if not finished:
         page = _folder(version.model) / f"{decision['id']}.html"
         for path in (page, page.with_suffix(".json")):
             versions.attach(version, path, "decisions")
+        address = f"{settings().home_address}/decisions/{version.model}/{page.name}"
+        versions.describe(version, f"[{decision['summary']}]({address})")
         word = "granted" if decision["granted"] else "refused"
         versions.note(version, decision=word, decision_page=page.name, decision_id=decision["id"])
+    return bool(decision["granted"]) and _is_champion(versions, version)
+
+
+def _is_champion(versions: Versions, version: Version) -> bool:
     champion = versions.find(version.model, CHAMPION)
-    return bool(decision["granted"]) and champion is not None and champion.number == version.number
+    return champion is not None and champion.number == version.number
 
 
 def _tell(decision: Decision, page: Path) -> None:

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from registry import catalog
-from registry.bundle import Score
-from registry.decision import Decision, SliceRow
+from registry.bundle import REFERENCE, Bundle, open_bundle, seal
+from registry.decision import Decision
+from registry.learned import write as write_learned
+from registry.media import Case
 from registry.parts import Labelled
 from registry.splits import Shares
 from registry.versions import Version
 from tests.bundles import AFFINE, make_scan, make_tiny_bundle
+from training import gate_rules
 from training.evaluate import evaluate, spread
-from training.gate import _no_loss, decide
+from training.gate import Best, decide
 from training.stage import open_stage
 
 from .conftest import MODEL, enter, lay_out
 
-GOOD, WORSE, BAD = 0.5, 0.85, 5.0
+GOOD, BETTER, WORSE, BAD = 0.5, 0.75, 0.85, 5.0
 
-Decide = Callable[..., Decision]
+Decide = Any
+"""See `ask`."""
 
 
 def labelled(seed: int) -> Labelled:
@@ -39,7 +49,7 @@ def labelled(seed: int) -> Labelled:
 
 @pytest.fixture
 def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Decide:
-    """Call it with the thresholds of challenger and champion."""
+    """Call it with the thresholds of challenger and champion, and with changes to their bundles (see `make`)."""
     (tmp_path / "data" / MODEL).mkdir(parents=True)
     lay_out(tmp_path, tmp_path)
     enter(monkeypatch, tmp_path)
@@ -48,17 +58,44 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Decide:
     data.add(tmp_path / "data" / MODEL, [labelled(seed) for seed in range(12)], "starter", Shares(0, 1))
     data.add(tmp_path / "data" / MODEL, [labelled(seed) for seed in range(20, 32)], "drift", Shares(0, 1))
 
-    def call(challenger: float, champion: float | None, must_win_on: str | None = None) -> Decision:
-        new = make_tiny_bundle(tmp_path / "new", threshold=challenger)
-        old = make_tiny_bundle(tmp_path / "old", threshold=champion) if champion is not None else None
-        versions = [
-            Version(MODEL, number, "", bundle.digest, (), 0.0) if bundle else None
-            for number, bundle in ((2, new), (1, old))
-        ]
-        assert versions[0] is not None
-        return decide(versions[0], new, versions[1], old, asked_by="a test", why="to see", must_win_on=must_win_on)
+    class Asking:
+        root = tmp_path
 
-    return call
+        def __call__(
+            self,
+            challenger: float,
+            champion: float | None,
+            must_win_on: str | None = None,
+            new: dict[str, Any] | None = None,
+            old: dict[str, Any] | None = None,
+            best: Best | None = None,
+        ) -> Decision:
+            mine = make(tmp_path / "new", challenger, **(new or {}))
+            theirs = make(tmp_path / "old", champion, **(old or {})) if champion is not None else None
+            one = Version(MODEL, 3, "", mine.digest, (), 0.0)
+            other = Version(MODEL, 2, "", theirs.digest, (), 0.0) if theirs else None
+            why = {"asked_by": "a test", "why": "to see"}
+            return decide(one, mine, other, theirs, must_win_on=must_win_on, best=best, **why)
+
+    return Asking()
+
+
+def make(
+    folder: Path,
+    threshold: float,
+    *,
+    work: int = 0,
+    learned: Sequence[Case] = (),
+    then: Callable[[Bundle], None] = lambda bundle: None,
+    **manifest: Any,
+) -> Bundle:
+    """A tiny bundle, changed and sealed again."""
+    shutil.rmtree(folder, ignore_errors=True)
+    bundle = make_tiny_bundle(folder, threshold=threshold, work=work)
+    write_learned(folder, [replace(case, split="train") for case in learned], None)
+    then(bundle)
+    seal(folder, bundle.manifest.model_copy(update=manifest))
+    return open_bundle(folder)
 
 
 def failed(decision: Decision) -> set[str]:
@@ -89,31 +126,97 @@ def test_a_better_one_is_granted_and_the_page_says_why(ask: Decide) -> None:
 def test_a_worse_one_is_refused(ask: Decide) -> None:
     decision = ask(WORSE, GOOD)
     assert not decision.granted
-    assert {"no slice lost", "better than the champion"} <= failed(decision)
+    assert {"not worse than the champion", "no slice lost", "better than the champion"} <= failed(decision)
 
 
-def test_an_equal_one_is_refused(ask: Decide) -> None:
-    assert failed(ask(GOOD, GOOD)) == {"better than the champion"}
+def test_the_same_network_with_nothing_new_is_refused(ask: Decide) -> None:
+    decision = ask(GOOD, GOOD)
+    assert failed(decision) == {"new beside the network"}
+    assert decision.to_json()["same_network"] is True
+
+
+def with_column(bundle: Bundle) -> None:
+    path = bundle.path / REFERENCE
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("image.colourfulness", pa.array([0.5] * len(table))), path)
 
 
 @pytest.mark.parametrize(
-    ("name", "cases", "difference", "high", "passed"),
+    ("new", "old", "rule"),
     [
-        ("all", 24, -0.02, 0.01, False),  # all cases together: the figure itself counts
-        ("all", 24, -0.009, 0.01, True),
-        ("view=several", 24, -0.05, 0.01, True),  # one or two of 24 pictures: chance
-        ("view=several", 24, -0.05, -0.001, False),
-        ("view=several", 24, -0.009, -0.001, True),  # sure, but within the budget
-        ("view=several", 400, -0.02, 0.01, True),
-        ("view=several", 400, -0.02, -0.001, False),
+        ({"then": with_column}, {}, None),
+        ({}, {"then": with_column}, "new beside the network"),  # a statistic that is watched today is lost
+        ({"thresholds": {"probability": 0.5, "least_area": 3}}, {}, None),
+        ({"data_hash": "of today"}, {}, None),
+        ({"numerics": "bf16"}, {}, "better than the champion"),  # not the same way to run it
+        ({"thresholds": {"probability": 0.9999}}, {}, "better than the champion"),  # it answers otherwise
     ],
+    ids=["a statistic", "a statistic lost", "a threshold", "data", "numerics", "other answers"],
 )
-def test_all_cases_may_not_lose_more_than_the_budget_and_no_slice_beyond_chance(
-    name: str, cases: int, difference: float, high: float, passed: bool
+def test_an_unchanged_network_has_a_way_of_its_own(
+    ask: Decide, new: dict[str, Any], old: dict[str, Any], rule: str | None
 ) -> None:
-    score = Score(value=0.9, low=0.8, high=1.0, cases=cases)
-    row = SliceRow(name, score, score, difference, difference - 0.1, high)
-    assert _no_loss(catalog.get(MODEL), [row]).passed is passed
+    """With the same answers to every case it cannot be better by the metric: what is new beside it counts."""
+    if "data_hash" in new:
+        new = {"data_hash": open_stage(MODEL).data_hash}
+    decision = ask(GOOD, GOOD, new=new, old=old)
+    assert decision.granted is (rule is None), decision.summary
+    assert rule is None or rule in failed(decision)
+    assert decision.same_network is (rule is None or rule == "new beside the network")
+
+
+def test_as_good_and_smaller_is_enough(ask: Decide) -> None:
+    decision = ask(GOOD, GOOD, old={"work": 3})
+    assert decision.granted, decision.summary
+    assert "smaller" in decision.reasons[-1].found
+    assert failed(ask(GOOD, GOOD, new={"work": 3})) == {"new beside the network"}
+
+
+def test_as_good_and_faster_is_enough_and_as_fast_is_not(ask: Decide, tmp_path: Path) -> None:
+    fast, slow = make_tiny_bundle(tmp_path / "fast"), make_tiny_bundle(tmp_path / "slow", work=6)
+    for bundle in (fast, slow):  # as large as each other
+        path = bundle.path / bundle.manifest.network
+        network = onnx.load(path)
+        network.doc_string = "x" * (10**6 - path.stat().st_size)
+        onnx.save(network, path)
+    assert gate_rules.lighter(fast, slow, 1).startswith("faster: ")
+    assert not gate_rules.lighter(slow, fast, 1)
+    assert not gate_rules.lighter(fast, fast, 1)
+
+
+def test_what_it_learned_from_is_no_test_of_it(ask: Decide) -> None:
+    seen = open_stage(MODEL).split("test")[:3]
+    decision = ask(GOOD, WORSE, new={"learned": seen})
+    assert failed(decision) == {"test cases new to it"}
+    assert all(case.id in decision.summary for case in seen)
+    assert "from scratch" in decision.summary
+
+
+@pytest.mark.parametrize(("seen", "granted", "cases"), [(10, True, 14), (20, False, 24)])
+def test_what_the_champion_learned_from_is_not_compared_on(ask: Decide, seen: int, granted: bool, cases: int) -> None:
+    decision = ask(GOOD, WORSE, old={"learned": open_stage(MODEL).split("test")[:seen]})
+    assert decision.granted is granted, decision.summary
+    assert decision.slices[0].challenger.cases == cases
+    rule = next(reason for reason in decision.reasons if reason.rule == "test cases new to the champion")
+    assert rule.passed is granted
+    assert f"{24 - seen} remain" in rule.found
+
+
+def test_it_is_compared_with_the_best_champion_so_far_as_well(ask: Decide) -> None:
+    """Better than the champion, which is worse than an earlier one."""
+    first = make_tiny_bundle(ask.root / "first", threshold=GOOD)
+    best = Best({"all": 1, "origin=starter": 1, "origin=gone": 7}, {1: first})
+    decision = ask(BETTER, WORSE, best=best)
+    assert failed(decision) == {"not worn down"}
+    assert "version 1" in decision.summary
+    assert decision.best == {"all": 1, "origin=starter": 1, "origin=drift": 3}  # the drift is better than ever
+    granted = ask(GOOD, WORSE, best=best)
+    assert granted.granted, granted.summary
+    assert granted.best["all"] == 1  # of equals the older one stays the measure
+    assert ask(GOOD, WORSE).best["all"] == 3
+    deleted = ask(GOOD, WORSE, best=Best({"all": 1}, {}))
+    assert deleted.granted
+    assert "no longer in the registry" in " ".join(reason.found for reason in deleted.reasons)
 
 
 @pytest.mark.parametrize(("slice_", "granted"), [("origin=drift", True), ("origin=elsewhere", False)])

@@ -1,0 +1,132 @@
+"""Two versions on the same cases: by how much one is better than the other, and whether that may be chance."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.bundle import Score
+from registry.decision import ENOUGH, SliceRow
+from registry.spec import ModelSpec
+from training.evaluate import resamples
+
+OVERALL = "all"
+
+CHANCE = 0.025
+"""How often two equal versions may differ by as much in one direction: the tail of a two-sided 95 % interval."""
+
+_ALL_SWAPS = 10  # of so few cases every one of the 2^n ways to swap is tried
+_SEED = 11
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better the one is, in the metric's unit, with its paired 95 % bootstrap interval over cases."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass
+class Comparison:
+    """The results of two versions on the same cases, cut into slices.
+
+    Attributes:
+        ours, theirs, truths: one entry a case.
+        members: slice -> rows of its cases; `all` is one of them.
+        rounds: bootstrap samples, and random swaps.
+    """
+
+    spec: ModelSpec
+    ours: Sequence[Any]
+    theirs: Sequence[Any]
+    truths: Sequence[Any]
+    members: Mapping[str, Sequence[int]]
+    rounds: int
+    _found: dict[str, Difference] = field(default_factory=dict)
+
+    def cases(self, name: str) -> int:
+        """How many cases a slice has; 0 where there is no such slice."""
+        return len(self.members.get(name, ()))
+
+    def value(self, name: str) -> float:
+        """How much better `ours` is on a slice, without the interval."""
+        rows = self.members[name]
+        return self._better([self.ours[row] for row in rows], [self.theirs[row] for row in rows], rows)
+
+    def difference(self, name: str) -> Difference:
+        """How much better `ours` is on a slice."""
+        if name not in self._found:
+            self._found[name] = self._difference(self.members[name])
+        return self._found[name]
+
+    def better(self, name: str) -> bool:
+        """Whether `ours` is better beyond chance: by the whole interval, and by swapping."""
+        return self.cases(name) >= ENOUGH and self.difference(name).low > 0 and self.chance(name, "better") <= CHANCE
+
+    def lost(self, name: str, allowed: float) -> bool:
+        """Whether `ours` is worse by more than `allowed`, and worse beyond chance."""
+        if self.cases(name) < ENOUGH:
+            return False
+        found = self.difference(name)
+        return found.value < -allowed and found.high < 0 and self.chance(name, "worse") <= CHANCE
+
+    def chance(self, name: str, direction: Literal["better", "worse"]) -> float:
+        """How often two equal versions differ at least as much in this direction, in (0, 1].
+
+        Of equal versions each answer could as well be the other's: the answers of random cases are swapped and the
+        metric is taken again (approximate randomisation, Noreen 1989). The share is exact for any number of cases and
+        any metric; a bootstrap interval is too narrow for a dozen cases, and of one case it has no width at all.
+        """
+        rows = self.members[name]
+        sign = 1 if direction == "better" else -1
+        least = sign * self.difference(name).value - 1e-12
+        self._prime(rows)
+        as_much, tried = 0, 0
+        for swapped in self._swaps(len(rows)):
+            ours = [(self.theirs if swap else self.ours)[row] for row, swap in zip(rows, swapped, strict=True)]
+            theirs = [(self.ours if swap else self.theirs)[row] for row, swap in zip(rows, swapped, strict=True)]
+            as_much += sign * self._better(ours, theirs, rows) >= least
+            tried += 1
+        every = len(rows) <= _ALL_SWAPS
+        return as_much / tried if every else (as_much + 1) / (tried + 1)
+
+    def rows(self, ours: Mapping[str, Score], theirs: Mapping[str, Score]) -> list[SliceRow]:
+        """A row for each slice, for the page; both arguments hold a score for each."""
+        found = []
+        for name in self.members:
+            one = self.difference(name)
+            found.append(SliceRow(name, ours[name], theirs[name], one.value, one.low, one.high))
+        return found
+
+    def _swaps(self, cases: int) -> Iterator[Sequence[bool]]:
+        if cases <= _ALL_SWAPS:
+            yield from itertools.product((False, True), repeat=cases)
+        else:
+            yield from np.random.default_rng(_SEED).random((self.rounds, cases)) < 0.5
+
+    def _difference(self, rows: Sequence[int]) -> Difference:
+        self._prime(rows)
+        ours, theirs = [self.ours[row] for row in rows], [self.theirs[row] for row in rows]
+        value = self._better(ours, theirs, rows)
+        drawn = [self._drawn(ours, theirs, rows, sample) for sample in resamples(len(rows), self.rounds)]
+        low, high = np.quantile(drawn, (0.025, 0.975))
+        return Difference(value, float(low), float(high))
+
+    def _drawn(self, ours: list[Any], theirs: list[Any], rows: Sequence[int], sample: NDArray[np.int64]) -> float:
+        return self._better([ours[i] for i in sample], [theirs[i] for i in sample], [rows[i] for i in sample])
+
+    def _better(self, ours: Sequence[Any], theirs: Sequence[Any], rows: Sequence[int]) -> float:
+        truths = [self.truths[row] for row in rows]
+        return self.spec.metric.better_by(self.spec.score.score(ours, truths), self.spec.score.score(theirs, truths))
+
+    def _prime(self, rows: Sequence[int]) -> None:
+        """Shows the metric all pairs at once: mAP sorts the detections of a run of samples only the first time."""
+        truths = [self.truths[row] for row in rows]
+        self.spec.score.score([self.ours[row] for row in rows] + [self.theirs[row] for row in rows], truths * 2)
