@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.bundle import Bundle, open_bundle
+from registry.bundle import RUN_DIGEST, Bundle, open_bundle
 from registry.closure import closure_of, project_folder, requirements
 from registry.errors import BundleError, MissingService, NotFound, Refused, first_line
 from registry.files import new_folder
@@ -52,6 +52,32 @@ def pyfunc_requirements(model: str, engine: str) -> list[str]:
     return requirements(packages - (ENGINES - {engine}))
 
 
+def _example(bundle: Bundle) -> dict[str, Any]:
+    """Signature and input example for `log_model`: a golden sample, and the columns of the answer to it.
+
+    The input's type is open: a path or the bytes of a file, in a list or a table.
+    """
+    import pandas as pd
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, ColSpec, Schema
+
+    from registry.predictor import Predictor
+
+    samples = bundle.samples
+    if not samples:
+        return {}
+    body = (samples[0] / "input").read_bytes()
+    answer = Predictor(bundle)(body).result.to_json()
+    outputs = Schema([ColSpec(AnyType(), name) for name in answer])
+    signature = ModelSignature(inputs=Schema([ColSpec(AnyType())]), outputs=outputs)
+    return {"signature": signature, "input_example": pd.DataFrame({"input": [body]})}
+
+
+def _run_page(run: Run) -> str:
+    """In MLflow's UI, relative to any of its pages."""
+    return f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+
+
 class Versions:
     """MLflow's registry as this project uses it.
 
@@ -69,8 +95,11 @@ class Versions:
         mlflow.set_tracking_uri(self.uri)
         return mlflow.MlflowClient()
 
-    def register(self, bundle: Bundle, run_id: str | None = None) -> Version:
-        """Makes the bundle a version of its model; the same bundle again gives the version it already is."""
+    def register(self, bundle: Bundle) -> Version:
+        """Makes the bundle a version of its model; the same bundle again gives the version it already is.
+
+        Its run is the one that made this bundle, if this store has it: the training may have been tracked elsewhere.
+        """
         model, digest = bundle.manifest.model, bundle.digest
         for version in self.list(model):
             if version.digest == digest:
@@ -79,7 +108,9 @@ class Versions:
             import mlflow
 
             client = self._client
-            run = self._run(run_id) or client.create_run(self._experiment(model), run_name="register")
+            run = self._run(model, digest) or client.create_run(
+                self._experiment(model), run_name="register", tags={RUN_DIGEST: digest}
+            )
             with mlflow.start_run(run_id=run.info.run_id):
                 logged = mlflow.pyfunc.log_model(
                     name="bundle",
@@ -88,6 +119,7 @@ class Versions:
                     code_paths=[str(Path(__file__).parent)],
                     pip_requirements=pyfunc_requirements(model, bundle.manifest.engine),
                     metadata={"visionloop": {"digest": digest, "engine": bundle.manifest.engine}},
+                    **_example(bundle),
                 )
             if not client.search_registered_models(f"name = '{model}'"):
                 client.create_registered_model(model)
@@ -105,6 +137,7 @@ class Versions:
                 },
             )
             client.set_registered_model_alias(model, CHALLENGER, str(made.version))
+            client.set_tag(run.info.run_id, "version", str(made.version))
             return self.get(model, int(made.version))
 
     def get(self, model: str, which: str | int = CHAMPION) -> Version:
@@ -210,11 +243,16 @@ class Versions:
                 model = mlflow.artifacts.download_artifacts(
                     artifact_uri=f"models:/{version.model}/{version.number}", dst_path=str(draft / "download")
                 )
-                found = next(Path(model).rglob("bundle.json")).parent
-                for path in found.iterdir():
+                for path in next(Path(model).rglob("bundle.json")).parent.iterdir():
                     shutil.move(path, draft / path.name)
                 shutil.rmtree(draft / "download", ignore_errors=True)
-                open_bundle(draft)
+                found = open_bundle(draft).digest
+                if found != version.digest:
+                    raise BundleError(
+                        f"what {self.uri} holds of {version} is another bundle: {found[:12]}",
+                        expected=f"{version.digest[:12]}, as it was registered",
+                        mend="restore the artifact store from a backup, or train the version anew",
+                    )
         return open_bundle(target, verify=False)
 
     def attach(self, version: Version, path: Path, folder: str) -> None:
@@ -229,21 +267,37 @@ class Versions:
                 text = value if isinstance(value, str) else json.dumps(value)
                 self._client.set_model_version_tag(version.model, str(version.number), key, text)
 
+    def pages(self, version: Version) -> dict[str, str]:
+        """Words -> address in MLflow's UI, of the version and of its run; {} without a server."""
+        if not self.uri.startswith("http"):
+            return {}
+        with self._explained():
+            run = self._client.get_run(version.run_id)
+        version_page = f"{self.uri}/#/models/{version.model}/versions/{version.number}"
+        return {f"version {version.number} in MLflow": version_page, "its run": f"{self.uri}/{_run_page(run)}"}
+
+    def describe(self, version: Version, text: str) -> None:
+        """Writes what MLflow's UI shows above the version and above its run. Markdown."""
+        with self._explained():
+            run = self._client.get_run(version.run_id)
+            words = f"{text} Made by the run [{run.info.run_name}]({_run_page(run)})."
+            self._client.update_model_version(version.model, str(version.number), words)
+            page = f"#/models/{version.model}/versions/{version.number}"
+            note = f"{text} It is [version {version.number}]({page})."
+            self._client.set_tag(version.run_id, "mlflow.note.content", note)
+
     def tags(self, version: Version) -> dict[str, str]:
         """The tags of the version, as they are now."""
         with self._explained():
             return dict(self._client.get_model_version(version.model, str(version.number)).tags)
 
-    def _run(self, run_id: str | None) -> Run | None:
-        """The run that trained it, if this store has it: the training may have been tracked elsewhere."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return self._client.get_run(run_id) if run_id else None
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise
+    def _run(self, model: str, digest: str) -> Run | None:
+        """The run that made the bundle."""
+        experiment = self._client.get_experiment_by_name(model)
+        if experiment is None:
+            return None
+        found = self._client.search_runs([experiment.experiment_id], f"tags.{RUN_DIGEST} = '{digest}'", max_results=1)
+        return found[0] if found else None
 
     def _experiment(self, model: str) -> str:
         """The model's experiment. Without a server its artifacts go where the server would keep them."""

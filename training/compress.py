@@ -58,6 +58,7 @@ class Report:
     onnx: str
     weights: str
     compression: list[dict[str, Any]] = field(default_factory=list)
+    git_commit: str = ""
 
     def write(self, path: Path) -> None:
         content = vars(self) | {
@@ -230,6 +231,7 @@ class _Work:
             variants=variants,
             machine=measure.machine(stage.settings.threads),
             compression=compression,
+            git_commit=stage.git_commit,
             **self.files[chosen.name],
         )
 

@@ -5,22 +5,24 @@ from __future__ import annotations
 import datetime
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry import journal, learned
-from registry.bundle import ASSETS, REFERENCE, SAMPLES, WEIGHTS, Bundle, Manifest, Parent, open_bundle, seal
-from registry.files import new_folder
+from registry.bundle import ASSETS, REFERENCE, RUN_DIGEST, SAMPLES, WEIGHTS, Bundle, Manifest, Parent, open_bundle, seal
+from registry.errors import DataError
+from registry.files import new_folder, write_file
 from registry.media import Case
 from registry.predictor import Predictor, golden_answer
 from registry.spec import ModelSpec
 from training import progress
-from training.checkpoint import SUMMARY, read_metrics
+from training.checkpoint import METRICS, SUMMARY, read_metrics
 from training.compress import CONSTANTS, HISTORY, REPORT, Report
 from training.evaluate import Evaluation, evaluate, spread
 from training.stage import Evaluating, Stage, parse
-from training.tracking import Tracker
+from training.tracking import About, Tracker
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,21 +39,23 @@ def package(stage: Stage, *, track: bool = True) -> Bundle:
         MissingService: MLflow does not answer.
     """
     options = parse(Evaluating, stage.spec.name, STEP, stage.sections[STEP])
-    held = stage.split("test")
+    held, summary = stage.split("test"), _summary(stage)
     with journal.step(STEP, "Evaluating", stage.spec.name, 15):
-        from training.train import about, artifacts
+        from training.train import artifacts
 
-        tracker = Tracker(
-            stage.folder("train"), about(stage), stage.settings.mlflow_address, artifacts(stage), watch=False
-        )
+        address, about = stage.settings.mlflow_address, _about(stage, summary)
+        tracker = Tracker(stage.folder("train"), about, address, artifacts(stage), completes=True)
         if track:
+            for row in read_metrics(stage.folder("train") / METRICS):
+                tracker.row(row)
             for row in read_metrics(stage.folder("compress") / HISTORY):
                 tracker.row(row, "finetune_")
             tracker.start()
         try:
             with new_folder(stage.folder("bundle")) as out:
-                found = _write(stage, out, held, options)
+                found = _write(stage, out, held, options, summary)
             bundle = open_bundle(stage.folder("bundle"), verify=False)
+            _write_figures(stage, bundle)
         except BaseException:
             tracker.abandon("FAILED")
             raise
@@ -68,11 +72,34 @@ def package(stage: Stage, *, track: bool = True) -> Bundle:
     return bundle
 
 
-def _write(stage: Stage, out: Path, held: Sequence[Case], options: Evaluating) -> Evaluation:
+def _summary(stage: Stage) -> dict[str, Any]:
+    """What came of the training. Raises DataError when the data is no longer what it learned from."""
+    summary: dict[str, Any] = json.loads((stage.folder("train") / SUMMARY).read_text(encoding="utf-8"))
+    if summary["data_hash"] != stage.data_hash:
+        raise DataError(
+            f"{stage.data} is {stage.data_hash}, and the network was trained on {summary['data_hash']}",
+            expected="the data of the training",
+            mend=f"train anew: `visionloop run {stage.spec.name}`, or `dvc repro evaluate@{stage.spec.name}`",
+        )
+    return summary
+
+
+def _about(stage: Stage, summary: Mapping[str, Any]) -> About:
+    """The run of the version: all parameters, and the code and data of the training."""
+    from training.train import about
+
+    training = about(stage)
+    more = {f"{name}.{k}": v for name in ("compress", "evaluate") for k, v in stage.sections[name].items()}
+    return replace(training, git_commit=summary["git_commit"], params={**training.params, **more})
+
+
+def _write(
+    stage: Stage, out: Path, held: Sequence[Case], options: Evaluating, summary: Mapping[str, Any]
+) -> Evaluation:
     report = Report.read(stage.folder("compress") / REPORT)
     _copy_networks(stage.folder("compress"), out, report)
     _copy_assets(stage.spec, out)
-    draft = _manifest(stage, report)
+    draft = _manifest(stage, report, summary)
     predictor = Predictor(Bundle(out, draft), stage.settings.threads, stage.settings.max_voxels)
     with progress.bar(STEP, "evaluating", stage.spec.name, "cases") as bar:
         found = evaluate(predictor, held, options.bootstrap, bar)
@@ -103,11 +130,12 @@ def _copy_assets(spec: ModelSpec, out: Path) -> None:
         shutil.copyfile(file, out / ASSETS / name)
 
 
-def _manifest(stage: Stage, report: Report) -> Manifest:
+def _manifest(stage: Stage, report: Report, summary: Mapping[str, Any]) -> Manifest:
     """Everything but what evaluation adds."""
     spec, start = stage.spec, stage.start
     chosen = next(variant for variant in report.variants if variant.chosen)
-    summary = json.loads((stage.folder("train") / SUMMARY).read_text(encoding="utf-8"))
+    commits = {"train": summary["git_commit"], "compress": report.git_commit, "evaluate": stage.git_commit}
+    made = {k: v for k, v in summary.items() if k not in ("fingerprint", "data_hash", "git_commit")}
     constants = json.loads((stage.folder("compress") / CONSTANTS).read_text(encoding="utf-8"))
     return Manifest(
         model=spec.name,
@@ -125,12 +153,12 @@ def _manifest(stage: Stage, report: Report) -> Manifest:
         slices={},
         variants=report.variants,
         machine=report.machine,
-        data_hash=stage.data_hash,
-        git_commit=stage.git_commit,
+        data_hash=summary["data_hash"],
+        git_commit=summary["git_commit"],
         parent=Parent(version=start.version, digest=start.bundle.digest) if start else None,
         pretrained=summary["pretrained"],
         compression=tuple(report.compression),
-        training={"params": stage.params, **{k: v for k, v in summary.items() if k != "fingerprint"}},
+        training={"params": stage.params, "commits": commits, **made},
     )
 
 
@@ -146,6 +174,33 @@ def _write_reference(path: Path, found: Evaluation) -> None:
             columns[name] = pa.array(table[name].astype(float))
     columns["embedding"] = pa.array(list(table["embedding"]), type=pa.list_(pa.float32()))
     pq.write_table(pa.table(columns), path)
+
+
+def _write_figures(stage: Stage, bundle: Bundle) -> None:
+    """build/<model>/metrics.json and curves.csv: what `dvc metrics` and `dvc plots` show.
+
+    The curves hold the epochs of training, then those of fine-tuning after pruning, counted on; the metric is the
+    validation cases', the figures of metrics.json are the test cases'.
+    """
+    manifest, metric = bundle.manifest, f"val_{bundle.manifest.metric}"
+    write_file(stage.folder("metrics.json"), json.dumps(_figures(manifest), indent=2) + "\n")
+    rows = read_metrics(stage.folder("train") / METRICS)
+    last = int(rows[-1]["epoch"]) if rows else 0
+    tuned = [{**row, "epoch": row["epoch"] + last} for row in read_metrics(stage.folder("compress") / HISTORY)]
+    lines = [f"{int(row['epoch'])},{row['loss']},{row[metric]}" for row in [*rows, *tuned]]
+    write_file(stage.folder("curves.csv"), "\n".join(["epoch,loss,metric", *lines]) + "\n")
+
+
+def _figures(manifest: Manifest) -> dict[str, Any]:
+    chosen, score = manifest.chosen, manifest.score
+    return {
+        manifest.metric: score.model_dump(),
+        "latency_ms": {"p50": chosen.p50_ms, "p95": chosen.p95_ms},
+        "size_mb": chosen.size_mb,
+        "macs": chosen.macs,
+        "parameters": chosen.parameters,
+        "slices": {name: one.value for name, one in manifest.slices.items()},
+    }
 
 
 def _write_samples(folder: Path, predictor: Predictor, cases: Sequence[Case]) -> None:
@@ -184,11 +239,7 @@ def _log(
     client.log_batch(
         run_id,
         metrics=[Metric(_key(name), float(value), now, 0) for name, value in numbers.items()],
-        tags=[
-            RunTag("engine", manifest.engine),
-            RunTag("numerics", manifest.numerics),
-            RunTag("digest", bundle.digest),
-        ],
+        tags=[RunTag("engine", manifest.engine), RunTag("numerics", manifest.numerics)],
     )
     rows = [_row(variant.model_dump()) for variant in manifest.variants]
     client.log_table(run_id, {k: [row[k] for row in rows] for k in rows[0]}, "compression/variants.json")
@@ -199,6 +250,7 @@ def _log(
         if case.id in shown:
             jpeg = stage.spec.render.picture(prediction.sample, prediction.result, truth)
             client.log_image(run_id, figures.pixels(jpeg), artifact_file=f"served/{case.id}.png")
+    client.set_tag(run_id, RUN_DIGEST, bundle.digest)  # last: from here on it is this version's run, and no other's
 
 
 def _row(variant: dict[str, Any]) -> dict[str, Any]:

@@ -22,11 +22,13 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from registry import journal
+from registry.bundle import RUN_DIGEST
 from registry.errors import MissingService
 from registry.files import write_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 RUN = "run.json"
 SECONDS = "epoch_seconds"  # every row has it
@@ -58,18 +60,23 @@ class About:
 
 
 class Tracker:
-    """One MLflow run. `folder`/run.json names it, so a resumed stage, and the stages after it, go on logging to it."""
+    """One MLflow run. `folder`/run.json names it, so that a resumed stage goes on logging to it.
 
-    def __init__(self, folder: Path, about: About, address: str, artifacts: Path, *, watch: bool = True) -> None:
+    Args:
+        completes: the run is that of a version. It goes on with the training's run, if that is no other version's and
+            was made with the same parameters; else it has a run of its own. run.json stays as it is.
+    """
+
+    def __init__(self, folder: Path, about: About, address: str, artifacts: Path, *, completes: bool = False) -> None:
         self.folder, self.about, self.address, self.artifacts = folder, about, address, artifacts
-        self.watch = watch  # system metrics
+        self.completes = completes
         self.run_id = ""
         self._rows: list[tuple[str, dict[str, float]]] = []
         self._sent = 0
         self._known: dict[str, int] = {}  # prefix -> last epoch that the run has
         self._warned = False
         self._client: MlflowClient | None = None
-        self._monitor: Any = None
+        self._active_in = 0  # the thread in which MLflow holds the run as the active one
         self._lock = threading.Lock()
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
@@ -126,13 +133,26 @@ class Tracker:
             self._end(status)
 
     def _end(self, status: str) -> None:
-        if self._monitor is not None:
-            self._monitor.finish()
-            self._monitor = None
+        self._let_go()
         if self._client is not None and self.run_id:
             self._client.set_terminated(self.run_id, status)
 
+    def _let_go(self) -> None:
+        """Ends what belongs to this thread: the measuring of the machine. MLflow's active run is one of its thread."""
+        if self._active_in == threading.get_ident():
+            import mlflow
+
+            mlflow.end_run()
+            self._active_in = 0
+
     def _work(self) -> None:
+        try:
+            self._send_when_woken()
+        finally:
+            with suppress(Exception):  # MLflow is away; `close` says so
+                self._let_go()
+
+    def _send_when_woken(self) -> None:
         while not self._stop.is_set():
             self._wake.wait()
             self._wake.clear()
@@ -164,15 +184,17 @@ class Tracker:
             return self._client
 
     def _open(self, client: MlflowClient) -> str:
-        """Goes on with the run in run.json if MLflow still knows it, else begins one."""
+        """Goes on with the run in run.json if MLflow still knows it and it fits, else begins one."""
         known = read_run(self.folder)
         if known:
             with suppress(Exception):
                 run = client.get_run(known)
-                client.update_run(known, status="RUNNING")
-                self._read_known(client, known, run.data.metrics)
-                self._watch_system(known)
-                return known
+                if self._fits(run):
+                    client.update_run(known, status="RUNNING")
+                    self._read_known(client, known, run.data.metrics)
+                    _log_params(client, known, self.about.params, set(run.data.params))
+                    self._activate(known)
+                    return known
         experiment = experiment_id(client, self.about.model, self.address, self.artifacts)
         tags = {
             "model": self.about.model,
@@ -183,11 +205,19 @@ class Tracker:
         }
         run = client.create_run(experiment, tags=tags, run_name=self.about.name)
         run_id = str(run.info.run_id)
-        _log_params(client, run_id, self.about.params)
-        _log_input(client, run_id, self.about)
-        write_file(self.folder / RUN, json.dumps({"run_id": run_id}) + "\n")
-        self._watch_system(run_id)
+        _log_params(client, run_id, self.about.params, set())
+        self._activate(run_id)
+        _log_input(self.about)
+        if not self.completes:
+            write_file(self.folder / RUN, json.dumps({"run_id": run_id}) + "\n")
         return run_id
+
+    def _fits(self, run: Run) -> bool:
+        """Whether a run may become that of the version: parameters of a run cannot be changed."""
+        if not self.completes:
+            return True
+        wanted = {name: str(value) for name, value in self.about.params.items()}
+        return RUN_DIGEST not in run.data.tags and all(wanted.get(k, v) == v for k, v in run.data.params.items())
 
     def _read_known(self, client: MlflowClient, run_id: str, metrics: dict[str, float]) -> None:
         """Up to which epoch this run has the rows already: they are not sent twice."""
@@ -195,15 +225,13 @@ class Tracker:
             last = max(point.step for point in client.get_metric_history(run_id, key))
             self._known[key.removesuffix(SECONDS)] = int(last)
 
-    def _watch_system(self, run_id: str) -> None:
-        if not self.watch:
-            return
-        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+    def _activate(self, run_id: str) -> None:
+        """Makes it MLflow's active run in this thread, and measures the machine while it is."""
+        import mlflow
 
-        self._monitor = SystemMetricsMonitor(
-            run_id, sampling_interval=SYSTEM_METRICS_EVERY_S, resume_logging=True, tracking_uri=self.address
-        )
-        self._monitor.start()
+        mlflow.set_system_metrics_sampling_interval(SYSTEM_METRICS_EVERY_S)
+        mlflow.start_run(run_id=run_id, log_system_metrics=not self.completes)
+        self._active_in = threading.get_ident()
 
 
 def knock(address: str) -> None:
@@ -250,22 +278,22 @@ def _log_row(client: MlflowClient, run_id: str, prefix: str, values: dict[str, f
     client.log_batch(run_id, metrics=metrics)
 
 
-def _log_params(client: MlflowClient, run_id: str, params: dict[str, Any]) -> None:
+def _log_params(client: MlflowClient, run_id: str, params: dict[str, Any], known: set[str]) -> None:
     from mlflow.entities import Param
 
-    client.log_batch(run_id, params=[Param(k, str(v)) for k, v in params.items()])
+    client.log_batch(run_id, params=[Param(k, str(v)) for k, v in params.items() if k not in known])
 
 
-def _log_input(client: MlflowClient, run_id: str, about: About) -> None:
+def _log_input(about: About) -> None:
+    """The data set, as an input of the active run."""
+    import mlflow
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.data.sources import LocalArtifactDatasetSource
-    from mlflow.entities import DatasetInput, InputTag
 
     source = LocalArtifactDatasetSource(str(about.data))
     # DVC's folder hash has 36 characters, just what MLflow allows of a digest.
     dataset = MetaDataset(source, name=about.model, digest=about.data_hash[:36])
-    tags = [InputTag("mlflow.data.context", "training"), InputTag("dvc", about.data_hash)]
-    client.log_inputs(run_id, datasets=[DatasetInput(dataset._to_mlflow_entity(), tags)])
+    mlflow.log_input(dataset, context="training", tags={"dvc": about.data_hash})
 
 
 def _first_line(error: BaseException) -> str:

@@ -76,7 +76,6 @@ def about(stage: Stage) -> About:
         git_commit=stage.git_commit,
         params={
             **{f"train.{k}": v for k, v in stage.params.items()},
-            **{f"compress.{k}": v for k, v in stage.sections["compress"].items()},
             "start": f"version {start.version}" if start else "scratch",
         },
         tags={"parent": str(start.version)} if start else {},
@@ -202,6 +201,8 @@ def _summary(stage: Stage, fitted: Fitted, seconds: float) -> dict[str, Any]:
         "seconds": round(done.elapsed, 2),
         "resumed_at": fitted.resumed_at,
         "device": fitted.device,
+        "data_hash": stage.data_hash,
+        "git_commit": stage.git_commit,
     }
 
 

@@ -21,9 +21,7 @@ def register(model: str, bundle: Bundle) -> Version:
         if known is not None:
             running.skip(f"it is version {known.number} already")
             return known
-        run = settings().build / model / "train" / "run.json"
-        run_id = json.loads(run.read_text()).get("run_id") if run.is_file() else None
-        version = Versions().register(bundle, run_id)
+        version = Versions().register(bundle)
         write_file(stamp, json.dumps({**version.__dict__, "store": settings().mlflow_address}))
         running.note = f"version {version.number}"
         journal.fact(

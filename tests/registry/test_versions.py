@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from flows.bench_serving import there
 from registry import catalog
 from registry.bundle import Bundle, Score, open_bundle
 from registry.decision import Decision, Reason, SliceRow
-from registry.errors import MissingService, NotFound, Refused
+from registry.errors import BundleError, MissingService, NotFound, Refused
 from registry.settings import settings
 from registry.versions import Version, Versions
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
@@ -62,6 +63,28 @@ def test_a_bundle_in_an_odd_place_comes_back_whole(
     assert fetched.path.is_relative_to(place.resolve() / "var")
 
 
+def test_a_bundle_that_was_exchanged_in_the_store_is_not_taken(
+    versions: Versions, two: tuple[Version, Version], workspace: Path
+) -> None:
+    """It is whole in itself, but it is not what was registered."""
+    import mlflow
+
+    first, second = two
+    kept_in = Path(mlflow.artifacts.download_artifacts(f"models:/{MODEL}/{first.number}"))
+    stored = next(kept_in.rglob("bundle.json")).parent
+    kept = workspace / "kept"
+    shutil.copytree(stored, kept)
+    shutil.rmtree(stored)
+    shutil.copytree(versions.fetch(second).path, stored)
+    try:
+        with pytest.raises(BundleError, match="another bundle"):
+            versions.fetch(first)
+        assert not (settings().var / "bundles" / MODEL / str(first.number)).exists()
+    finally:
+        shutil.rmtree(stored)
+        shutil.copytree(kept, stored)
+
+
 def test_promotion_and_rollback_change_places(versions: Versions, two: tuple[Version, Version]) -> None:
     first, second = two
     versions.promote(first)
@@ -103,6 +126,8 @@ def test_mlflows_own_loader_runs_a_version_on_a_file(
     versions: Versions, two: tuple[Version, Version], store: str, tmp_path: Path
 ) -> None:
     """In a process that cannot import this project from its folder: the version carries its code."""
+    import mlflow
+
     scan = tmp_path / "scan.nii.gz"
     scan.write_bytes(make_scan(3, (64, 48, 2)))
     code = (
@@ -113,6 +138,10 @@ def test_mlflows_own_loader_runs_a_version_on_a_file(
     argv = [sys.executable, "-I", "-c", code, store, f"models:/{MODEL}/{two[0].number}", str(scan)]
     done = subprocess.run(argv, capture_output=True, text=True, cwd=tmp_path, env=dict(os.environ), check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+    info = mlflow.models.get_model_info(f"models:/{MODEL}/{two[0].number}")
+    assert info.signature.inputs is not None
+    assert "foreground_share" in info.signature.outputs.input_names()
+    assert info.saved_input_example_info is not None
     assert 0 < float(done.stdout.split()[-1]) < 1
 
 
