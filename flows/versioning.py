@@ -103,6 +103,21 @@ def was_sent(model: str) -> bool:
     return _stamp(model).is_file()
 
 
+def to_commit() -> list[str]:
+    """What git does not have yet of data.dvc (which data) and dvc.lock (what came of it); [] outside git."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(settings().root), "status", "--porcelain", "--", FILE, "dvc.lock"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return sorted(line[3:].strip('"') for line in done.stdout.splitlines())
+
+
 def _add(repo: Repo, model: str) -> Output:
     from dvc.lock import LockError
 

@@ -21,7 +21,7 @@ def run(model: str, local: bool, why: str, start: str | None) -> None:
     any server. Exit code 7: the gate refused the version.
     """
     prepare(local)
-    from flows import loop
+    from flows import loop, versioning
 
     with telling() as console:
         if local:
@@ -31,6 +31,10 @@ def run(model: str, local: bool, why: str, start: str | None) -> None:
             from flows.running import run_flow
 
             text = run_flow("loop", model=model, asked_by="the command line", why=why, start=start)
+    changed = versioning.to_commit()
+    if changed:
+        names = " ".join(changed)
+        click.echo(f"to keep this data and its figures: git add {names} && git commit {names}", err=True)
     refuse_unless_promoted(model, text)
     console.print(text)
 
@@ -44,6 +48,12 @@ def refuse_unless_promoted(model: str, outcome: str) -> None:
 
     number = outcome.partition("@")[2].split()[0].rstrip(":")
     decision = steps.decided(Versions().get(model, number)) or {}
+    if decision.get("granted"):
+        raise Refused(
+            f"version {number} of {model} was granted, and another version is champion since",
+            expected="a new version, or the champion's",
+            mend=f"`visionloop promote {model} {number}` makes this one champion again",
+        )
     raise Refused(
         str(decision.get("summary") or outcome), mend=f"`visionloop decisions {model}` shows the page with the reasons"
     )

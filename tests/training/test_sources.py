@@ -66,6 +66,8 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("validation", "train", "compress", "bundle"):
         (root / "build" / KERAS / name).mkdir(parents=True)
         (root / "build" / KERAS / name / "made").write_text(name)
+    for name in ("metrics.json", "curves.csv"):
+        (root / "build" / KERAS / name).write_text(name)
     subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
     return root
 

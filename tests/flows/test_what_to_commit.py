@@ -1,0 +1,48 @@
+"""What git is to keep of a run, and where DVC keeps the data."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from flows import versioning
+from registry.settings import settings
+from tests.bundles import MODEL
+
+
+def git(root: Path, *arguments: str) -> None:
+    names = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", "-C", str(root), *names, *arguments], check=True, capture_output=True)
+
+
+def test_what_a_run_wrote_is_named_until_it_is_committed(workspace: Path) -> None:
+    assert versioning.to_commit() == []  # no git
+    (workspace / "data" / MODEL).mkdir(parents=True)
+    (workspace / "data" / MODEL / "a.txt").write_text("one")
+    git(workspace, "init", "-q")
+    versioning.add(MODEL)
+    (workspace / "dvc.lock").write_text("schema: '2.0'\n")
+    assert versioning.to_commit() == ["data.dvc", "dvc.lock"]
+    git(workspace, "add", "data.dvc", "dvc.lock")
+    git(workspace, "commit", "-qm", "a run")
+    assert versioning.to_commit() == []
+    (workspace / "data" / MODEL / "b.txt").write_text("two")
+    versioning.add(MODEL)
+    assert versioning.to_commit() == ["data.dvc"]
+
+
+def test_the_data_goes_to_the_place_of_the_setting(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outside `var`, by one setting and no edit of a file."""
+    monkeypatch.setenv("VISIONLOOP_DVC_REMOTE", str(tmp_path / "elsewhere"))
+    settings.cache_clear()
+    (workspace / "data" / MODEL).mkdir(parents=True)
+    (workspace / "data" / MODEL / "a.txt").write_text("one")
+    before = (workspace / ".dvc" / "config").read_bytes()
+    versioning.add(MODEL)
+    assert sum(path.is_file() for path in (tmp_path / "elsewhere").rglob("*")) == 2  # the file and the folder's list
+    assert not (settings().var / "dvc-remote").exists()
+    assert (workspace / ".dvc" / "config").read_bytes() == before
