@@ -17,6 +17,7 @@ from registry.bundle import RUN_DIGEST, Bundle, open_bundle
 from registry.closure import closure_of, project_folder, requirements
 from registry.errors import BundleError, MissingService, NotFound, Refused, first_line
 from registry.files import new_folder
+from registry.mlflow_texts import example, run_page
 from registry.runtime import ENGINES
 from registry.settings import settings
 
@@ -50,32 +51,6 @@ def pyfunc_requirements(model: str, engine: str) -> list[str]:
     parts = (f"registry.models.{model}{part}" for part in ("", ".inference", ".render"))
     packages = closure_of(("registry.pyfunc_model", *parts), project_folder()).packages
     return requirements(packages - (ENGINES - {engine}))
-
-
-def _example(bundle: Bundle) -> dict[str, Any]:
-    """Signature and input example for `log_model`: a golden sample, and the columns of the answer to it.
-
-    The input's type is open: a path or the bytes of a file, in a list or a table.
-    """
-    import pandas as pd
-    from mlflow.models import ModelSignature
-    from mlflow.types.schema import AnyType, ColSpec, Schema
-
-    from registry.predictor import Predictor
-
-    samples = bundle.samples
-    if not samples:
-        return {}
-    body = (samples[0] / "input").read_bytes()
-    answer = Predictor(bundle)(body).result.to_json()
-    outputs = Schema([ColSpec(AnyType(), name) for name in answer])
-    signature = ModelSignature(inputs=Schema([ColSpec(AnyType())]), outputs=outputs)
-    return {"signature": signature, "input_example": pd.DataFrame({"input": [body]})}
-
-
-def _run_page(run: Run) -> str:
-    """In MLflow's UI, relative to any of its pages."""
-    return f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
 
 
 class Versions:
@@ -119,7 +94,7 @@ class Versions:
                     code_paths=[str(Path(__file__).parent)],
                     pip_requirements=pyfunc_requirements(model, bundle.manifest.engine),
                     metadata={"visionloop": {"digest": digest, "engine": bundle.manifest.engine}},
-                    **_example(bundle),
+                    **example(bundle),
                 )
             if not client.search_registered_models(f"name = '{model}'"):
                 client.create_registered_model(model)
@@ -274,13 +249,13 @@ class Versions:
         with self._explained():
             run = self._client.get_run(version.run_id)
         version_page = f"{self.uri}/#/models/{version.model}/versions/{version.number}"
-        return {f"version {version.number} in MLflow": version_page, "its run": f"{self.uri}/{_run_page(run)}"}
+        return {f"version {version.number} in MLflow": version_page, "its run": f"{self.uri}/{run_page(run)}"}
 
     def describe(self, version: Version, text: str) -> None:
         """Writes what MLflow's UI shows above the version and above its run. Markdown."""
         with self._explained():
             run = self._client.get_run(version.run_id)
-            words = f"{text} Made by the run [{run.info.run_name}]({_run_page(run)})."
+            words = f"{text} Made by the run [{run.info.run_name}]({run_page(run)})."
             self._client.update_model_version(version.model, str(version.number), words)
             page = f"#/models/{version.model}/versions/{version.number}"
             note = f"{text} It is [version {version.number}]({page})."
