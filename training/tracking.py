@@ -76,7 +76,7 @@ class Tracker:
         self._known: dict[str, int] = {}  # prefix -> last epoch that the run has
         self._warned = False
         self._client: MlflowClient | None = None
-        self._active_in = 0  # the thread in which MLflow holds the run as the active one
+        self._active_in = 0  # thread
         self._lock = threading.Lock()
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
@@ -138,7 +138,7 @@ class Tracker:
             self._client.set_terminated(self.run_id, status)
 
     def _let_go(self) -> None:
-        """Ends what belongs to this thread: the measuring of the machine. MLflow's active run is one of its thread."""
+        """Ends MLflow's active run, which is one of this thread, and the measuring of the machine with it."""
         if self._active_in == threading.get_ident():
             import mlflow
 
@@ -203,8 +203,7 @@ class Tracker:
             "mlflow.source.git.commit": self.about.git_commit.removesuffix("-dirty"),
             **self.about.tags,
         }
-        run = client.create_run(experiment, tags=tags, run_name=self.about.name)
-        run_id = str(run.info.run_id)
+        run_id = str(client.create_run(experiment, tags=tags, run_name=self.about.name).info.run_id)
         _log_params(client, run_id, self.about.params, set())
         self._activate(run_id)
         _log_input(self.about)
@@ -214,10 +213,9 @@ class Tracker:
 
     def _fits(self, run: Run) -> bool:
         """Whether a run may become that of the version: parameters of a run cannot be changed."""
-        if not self.completes:
-            return True
         wanted = {name: str(value) for name, value in self.about.params.items()}
-        return RUN_DIGEST not in run.data.tags and all(wanted.get(k, v) == v for k, v in run.data.params.items())
+        same = all(wanted.get(name, value) == value for name, value in run.data.params.items())
+        return not self.completes or (same and RUN_DIGEST not in run.data.tags)
 
     def _read_known(self, client: MlflowClient, run_id: str, metrics: dict[str, float]) -> None:
         """Up to which epoch this run has the rows already: they are not sent twice."""
@@ -229,6 +227,8 @@ class Tracker:
         """Makes it MLflow's active run in this thread, and measures the machine while it is."""
         import mlflow
 
+        with suppress(Exception):  # of an attempt that failed half-way
+            self._let_go()
         mlflow.set_system_metrics_sampling_interval(SYSTEM_METRICS_EVERY_S)
         mlflow.start_run(run_id=run_id, log_system_metrics=not self.completes)
         self._active_in = threading.get_ident()
@@ -290,9 +290,8 @@ def _log_input(about: About) -> None:
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.data.sources import LocalArtifactDatasetSource
 
-    source = LocalArtifactDatasetSource(str(about.data))
     # DVC's folder hash has 36 characters, just what MLflow allows of a digest.
-    dataset = MetaDataset(source, name=about.model, digest=about.data_hash[:36])
+    dataset = MetaDataset(LocalArtifactDatasetSource(str(about.data)), name=about.model, digest=about.data_hash[:36])
     mlflow.log_input(dataset, context="training", tags={"dvc": about.data_hash})
 
 
