@@ -57,7 +57,7 @@ def decide(version: Version, asked_by: str, why: str, must_win_on: str | None = 
     with journal.step("decide", "Decide", model, usually_s=15) as running:
         for _ in range(ATTEMPTS):
             versions.settle(model)
-            decision = decided(version)
+            decision = earlier = decided(version)
             if decision is not None and again and not decision["granted"] and _other_data(version, decision):
                 decision = None
             if decision is None and _is_champion(versions, version):
@@ -67,7 +67,7 @@ def decide(version: Version, asked_by: str, why: str, must_win_on: str | None = 
             if decision is not None and _holds(versions, version, decision, again):
                 running.skip(str(decision["summary"]))
             else:
-                decision = _ask(versions, version, asked_by, why, must_win_on or (decision or {}).get("must_win_on"))
+                decision = _ask(versions, version, asked_by, why, must_win_on or (earlier or {}).get("must_win_on"))
             with alias_lock(model):
                 if _holds(versions, version, decision, again):
                     champion = _carry_out(versions, version, decision, again)
