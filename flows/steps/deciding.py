@@ -79,11 +79,9 @@ def decide(version: Version, asked_by: str, why: str, must_win_on: str | None = 
                 expected="one promotion or rollback at a time",
                 mend=f"`visionloop promote {model} {version.number}` asks again",
             )
-        if not decision["granted"]:
-            running.note = "refused"
-        elif champion:
-            running.note = "promoted"
-        else:
+        if decision is not earlier:
+            running.note = "promoted" if champion else "refused"
+        if decision["granted"] and not champion:
             running.note = (
                 f"granted, but another version is champion by now; "
                 f"`visionloop promote {model} {version.number}` makes this one champion again"
