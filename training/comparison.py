@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from registry.bundle import Score
 from registry.decision import ENOUGH, SliceRow
 from registry.spec import ModelSpec
-from training.evaluate import resamples
+from training.evaluate import resamples_of
 
 OVERALL = "all"
 
@@ -115,7 +115,8 @@ class Comparison:
         self._prime(rows)
         ours, theirs = [self.ours[row] for row in rows], [self.theirs[row] for row in rows]
         value = self._better(ours, theirs, rows)
-        drawn = [self._drawn(ours, theirs, rows, sample) for sample in resamples(len(rows), self.rounds)]
+        samples = resamples_of(self.spec, [self.truths[row] for row in rows], self.rounds)
+        drawn = [self._drawn(ours, theirs, rows, sample) for sample in samples]
         low, high = np.quantile(drawn, (0.025, 0.975))
         return Difference(value, float(low), float(high))
 

@@ -14,7 +14,7 @@ from registry.spec import Budget, Metric, ModelSpec
 from tests.training.equal_versions import answers, draw, promoted
 from training import gate_rules
 from training.comparison import OVERALL, Comparison
-from training.evaluate import resamples
+from training.evaluate import resamples_of
 
 MEAN = cast(
     ModelSpec,
@@ -22,7 +22,7 @@ MEAN = cast(
         name="mean",
         metric=Metric("mean", "Mean", 0.5),
         budget=Budget(10, 10, metric_loss=0.01),
-        score=SimpleNamespace(score=lambda results, truths: float(np.mean(results))),
+        score=SimpleNamespace(score=lambda results, truths: float(np.mean(results)), positive=lambda truth: True),
     ),
 )
 
@@ -123,6 +123,6 @@ def test_what_is_really_better_is_seen(model: str) -> None:
     each = [
         spec.score.score([perfect[i] for i in rows], [truths[i] for i in rows])
         - spec.score.score([theirs[i] for i in rows], [truths[i] for i in rows])
-        for rows in resamples(40, 100)
+        for rows in resamples_of(spec, truths, 100)
     ]
     assert low == pytest.approx(np.quantile(each, 0.025))
