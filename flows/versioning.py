@@ -48,15 +48,15 @@ def repository() -> Iterator[Repo]:
     from dvc.repo import Repo
 
     logging.getLogger("dvc").setLevel(logging.ERROR)
+    # The remote is a setting of ours, so that moving to S3 edits no file. Given here, it outlives DVC's reading its
+    # configuration again, which it does with each lock.
+    config = {"remote": {"local": {"url": settings().remote}}}
     try:
         with (
             disk_errors(settings().data),
             # As `dvc --wait-for-lock`: another command holds the lock for as long as it hashes its files.
-            Repo(str(settings().root), _wait_for_lock=True) as repo,
+            Repo(str(settings().root), config=config, _wait_for_lock=True) as repo,
         ):
-            # The remote is a setting of ours, so that moving to S3 edits no file.
-            if settings().dvc_remote or settings().var != settings().root / "var":
-                repo.config["remote"]["local"] = {"url": settings().remote}
             yield repo
     except DvcException as error:
         raise DataError(
