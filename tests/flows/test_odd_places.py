@@ -34,9 +34,9 @@ database.setup()
 database.migrate()
 stack, version = Stack(), Numbered(MODEL, 1)
 tag = packaging.package(version, make_tiny_bundle(settings().var / "tiny"))
-stack.up(["router", "keeper"])
+stack.up(["router", "keeper", "guard"])
 try:
-    deploy.roll_out(version, tag, stack)
+    deploy.follow(deploy.roll_out(version, tag, anyway="a test"))
     address = f"{settings().router_address}/v1/models/{MODEL}/predict"
     print(httpx.post(address, files={"file": ("scan.nii.gz", make_scan(1))}, timeout=60).json()["version"])
 finally:
