@@ -23,11 +23,13 @@ from registry.settings import settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from monitoring.models import Prediction
+    from monitoring.models import Feedback, Prediction
     from monitoring.tables import Row
 
 logger = logging.getLogger("visionloop.feedback")
 
+UNFINISHED = "scoring it did not end: give the label again to have it tried again"
+"""The problem of a label whose scoring took its process along, or is under way."""
 ON_ITS_WAY_S = 3.0
 """How long a prediction may be between its answer and the database before it counts as unknown."""
 
@@ -87,19 +89,29 @@ def score_pending(model: str, version: int, predictor: Predictor) -> int:
     for key in list(waiting.values_list("pk", flat=True)):
         row = waiting.select_related("prediction").filter(pk=key).first()
         if row is None:
-            continue  # the prediction is past its retention, or somebody else has scored it
+            continue  # the prediction is past its retention, or somebody else scores it
+        this_label = Feedback.objects.filter(pk=key, time=row.time)  # not one that replaces it meanwhile
+        # Noted before: a label that costs the process its life (memory, a decoder's crash) must not do so again.
+        if not this_label.filter(score=None, problem="").update(problem=UNFINISHED):
+            continue
+        score, problem = None, ""
         try:
-            labelled = _labelled(row.prediction, row.truth_file, row.truth_text)
-            score = predictor.spec.score
-            found = float(score.score([predictor(labelled.body).result], [score.truth(labelled.truth)]))
-            if not math.isfinite(found):
-                raise BadInput(f"its score is {found}", expected="a number")
-            row.score, done = found, done + 1
+            score = _score(row, predictor)
+            done += 1
         except Exception as error:  # one label that cannot be scored must not stop the others, now or ever
-            row.problem = _problem(error)
+            problem = _problem(error)
             logger.warning("the label of %s cannot be scored", row.prediction_id, exc_info=error)
-        row.save(update_fields=["score", "problem"])
+        finally:
+            this_label.update(score=score, problem=problem)
     return done
+
+
+def _score(row: Feedback, predictor: Predictor) -> float:
+    labelled, part = _labelled(row.prediction, row.truth_file, row.truth_text), predictor.spec.score
+    found = float(part.score([predictor(labelled.body).result], [part.truth(labelled.truth)]))
+    if not math.isfinite(found):
+        raise BadInput(f"its score is {found}", expected="a number")
+    return found
 
 
 def _problem(error: Exception) -> str:

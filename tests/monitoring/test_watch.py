@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 import time
@@ -197,6 +198,67 @@ def test_a_label_that_cannot_be_scored_is_noted_once_and_stops_no_other(
     (problem,) = Feedback.objects.exclude(problem="").values_list("problem", flat=True)
     assert problem == noted
     assert Feedback.objects.filter(score__isnull=False).count() == 2
+
+
+class Stop(BaseException):
+    """What ends a process in an orderly way."""
+
+
+def test_a_label_that_costs_a_process_its_life_does_so_once(send: Send, bundle: Bundle) -> None:
+    """The process is really gone: nothing of it runs afterwards."""
+    from monitoring.models import Feedback
+
+    bodies = scans(3)
+    numbers = send(bodies)
+    for number in numbers:
+        feedback.give(number, mask(), "me")
+
+    class Deadly(Predictor):
+        def __call__(self, body: bytes, *args: Any, **options: Any) -> Prediction:
+            if body == bodies[0]:
+                os._exit(137)
+            return super().__call__(body, *args, **options)
+
+    deadly = Deadly(bundle, threads=1)  # before the fork: its engine has threads, and the child uses it no further
+    child = os.fork()
+    if child == 0:
+        feedback.score_pending(MODEL, 1, deadly)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 137
+    feedback.score_pending(MODEL, 1, deadly)
+    assert Feedback.objects.filter(score__isnull=False).count() == 2
+    assert Feedback.objects.get(prediction_id=numbers[0]).problem == feedback.UNFINISHED
+    feedback.give(numbers[0], mask(), "me")
+    assert feedback.score_pending(MODEL, 1, Predictor(bundle, threads=1)) == 1
+
+
+def test_a_stop_in_the_middle_costs_no_label(send: Send, bundle: Bundle) -> None:
+    for number in send(scans(2)):
+        feedback.give(number, mask(), "me")
+
+    class Stopped(Predictor):
+        def __call__(self, *_: Any, **__: Any) -> Prediction:
+            raise Stop
+
+    with pytest.raises(Stop):
+        feedback.score_pending(MODEL, 1, Stopped(bundle, threads=1))
+    assert feedback.score_pending(MODEL, 1, Predictor(bundle, threads=1)) == 2
+
+
+def test_a_label_that_is_replaced_while_it_is_scored_keeps_no_score_of_the_first(send: Send, bundle: Bundle) -> None:
+    from monitoring.models import Feedback
+
+    (number,) = send(scans(1))
+    feedback.give(number, mask(full=True), "me")
+
+    class Slow(Predictor):
+        def __call__(self, *args: Any, **options: Any) -> Prediction:
+            feedback.give(number, mask(), "me")
+            return super().__call__(*args, **options)
+
+    feedback.score_pending(MODEL, 1, Slow(bundle, threads=1))
+    assert (Feedback.objects.get().score, Feedback.objects.get().problem) == (None, "")
+    assert feedback.score_pending(MODEL, 1, Predictor(bundle, threads=1)) == 1
 
 
 def test_a_label_without_its_input_keeps_the_reason(send: Send, bundle: Bundle) -> None:
