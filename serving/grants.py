@@ -23,15 +23,14 @@ class Word:
     summary: str = ""
 
 
-def word(model: str, digest: str, number: int = 0) -> Word:
-    """The latest decision about a bundle. A page of the time before they had a digest is about the version `number`."""
+def word(model: str, digest: str) -> Word:
+    """The latest decision about a bundle."""
     latest: tuple[str, float] = ("", 0.0)
     found = Word()
     for path in (settings().var / "decisions" / model).glob("*.json"):
         try:
             said = json.loads(path.read_text(encoding="utf-8"))
-            about = said["digest"] == digest != "" if "digest" in said else said["challenger"] == number
-            mine = about and said.get("kind", "promotion") == "promotion"
+            mine = said["digest"] == digest != "" and said.get("kind", "promotion") == "promotion"
             when = (str(said["created"]), path.stat().st_mtime)
             if mine and when > latest:
                 latest, found = when, Word(bool(said["granted"]), str(said["summary"]))
@@ -42,7 +41,7 @@ def word(model: str, digest: str, number: int = 0) -> Word:
 
 def of_service(service: releases.Endpoint) -> Word:
     """Of the bundle in a service's Bento."""
-    return word(service.model, digest_of(service.tag), service.version)
+    return word(service.model, digest_of(service.tag))
 
 
 def check(model: str, version: int, tag: str, anyway: str | None) -> str:
@@ -60,7 +59,7 @@ def check_digest(model: str, version: int, digest: str, anyway: str | None) -> s
         Refused: it was not granted.
         BadInput: `anyway` is blank.
     """
-    said = word(model, digest, version)
+    said = word(model, digest)
     if said.granted:
         return ""
     if anyway and anyway.strip():

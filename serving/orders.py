@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from serving.models import ReleaseOrder
 
 OPEN = ("waiting", "starting")
-TAKEN_UP_S = 30.0
+TAKEN_UP_S = 60.0
 """The guard looks four times a second; on a busy machine its process may take a while to start."""
 CARRIED_OUT_S = 240.0
 """A service has 90 s to start, after another of its name has had 35 s to end."""
