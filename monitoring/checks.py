@@ -18,10 +18,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from monitoring import suites
 from registry import catalog, journal
 from registry.errors import DataError, VisionloopError
 from registry.files import new_folder
-from registry.parts import Check
 from registry.settings import settings
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Outcome:
     cases: tuple[str, ...]
     says: str
     mend: str
+    warning: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,13 @@ class Validation:
 
     @property
     def breaches(self) -> list[Outcome]:
-        return [outcome for outcome in self.outcomes if not outcome.passed]
+        """What stops a training."""
+        return [outcome for outcome in self.outcomes if not outcome.passed and not outcome.warning]
+
+    @property
+    def warnings(self) -> list[Outcome]:
+        """What is told and stops nothing."""
+        return [outcome for outcome in self.outcomes if not outcome.passed and outcome.warning]
 
     def to_json(self) -> str:
         """Deterministic: the same data gives the same bytes, wherever and whenever it runs."""
@@ -85,7 +92,7 @@ def validate(model: str, root: Path | None = None) -> Validation:
     table = part.inspect(folder)
     if table.empty:
         raise DataError(f"the data set in {folder} holds no cases", expected="at least one", mend=mend)
-    outcomes, docs = _run(model, table, part.checks(), lambda breaches: _pictures(model, folder, breaches))
+    outcomes, docs = _run(model, table, suites.read(model), lambda breaches: _pictures(model, folder, breaches))
     return Validation(model, len(table), tuple(outcomes), _profile(table), docs)
 
 
@@ -104,39 +111,23 @@ def explain(validation: Validation) -> DataError:
 def _run(
     model: str,
     table: pd.DataFrame,
-    checks: Sequence[Check],
+    suite: Mapping[str, Any],
     pictures: Callable[[Sequence[Outcome]], list[dict[str, bytes]]] | None = None,
 ) -> tuple[list[Outcome], Path]:
+    """Runs a suite over the table, by a checkpoint whose action keeps the data docs."""
+    from monitoring import data_docs
+
     settings().apply_environment()  # before the import: it reads at import whether it may call home
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="great_expectations")
-    import great_expectations as gx
-    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
-
-    from monitoring import data_docs
-
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
-    suite = gx.ExpectationSuite(name=model)
-    for number, check in enumerate(checks):
-        meta = {"number": number, "notes": {"format": "string", "content": [check.says.replace("{rows}", "the cases")]}}
-        suite.add_expectation_configuration(
-            ExpectationConfiguration(type=check.expectation, kwargs=dict(check.arguments), meta=meta)
-        )
-    suite = context.suites.add(suite)
-    batch = (
-        context.data_sources.add_pandas(model).add_dataframe_asset("cases").add_batch_definition_whole_dataframe("all")
-    )
-    definition = context.validation_definitions.add(gx.ValidationDefinition(name=model, data=batch, suite=suite))
-    found = definition.run(
-        batch_parameters={"dataframe": table},
-        result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["case"]},
-    )
+    data_docs.forget_old(model)
+    found = data_docs.run_checkpoint(model, table, suite)
     by_number = {result.expectation_config.meta["number"]: result for result in found.results}
-    outcomes = [_outcome(check, by_number[number]) for number, check in enumerate(checks)]
-    breaches = [outcome for outcome in outcomes if not outcome.passed]
-    seen = pictures(breaches) if pictures else [{} for _ in breaches]
-    problems = [data_docs.Problem(one.says, one.mend, them) for one, them in zip(breaches, seen, strict=True)]
+    numbered = [{**one, "meta": {"number": n, **one["meta"]}} for n, one in enumerate(suite["expectations"])]
+    outcomes = [_outcome(one, by_number[one["meta"]["number"]]) for one in numbered]
+    told = [outcome for outcome in outcomes if not outcome.passed]
+    seen = pictures(told) if pictures else [{} for _ in told]
+    problems = [data_docs.Problem(one.says, one.mend, them) for one, them in zip(told, seen, strict=True)]
     return outcomes, data_docs.publish(model, found, problems)
 
 
@@ -165,19 +156,28 @@ def _pictures(model: str, root: Path, breaches: Sequence[Outcome]) -> list[dict[
     return found
 
 
-def _outcome(check: Check, result: Any) -> Outcome:
-    arguments = check.arguments
-    column = arguments.get("column") or arguments.get("column_list") or ""
-    if not column and "column_A" in arguments:
-        column = [arguments["column_A"], arguments["column_B"]]
+def _outcome(one: Mapping[str, Any], result: Any) -> Outcome:
+    arguments, meta = one["kwargs"], one["meta"]
+    column = arguments.get("column") or ", ".join(arguments.get(key, "") for key in ("column_A", "column_B"))
     said = dict(result.result or {})
+    passed = bool(result.success) or _nothing_there(one["type"], said)
     cases = tuple(sorted({str(row["case"]) for row in said.get("unexpected_index_list") or []}))
-    broken = check.says.replace("{rows}", _shorten(cases) or "the data set")
-    says = check.says.removeprefix("{rows}: ").replace("{rows}", "a case") if result.success else broken
-    if not result.success and not said:
-        says = f"{says} (it could not be checked: {_exception(result)})"
-    name = column if isinstance(column, str) else ", ".join(column)
-    return Outcome(check.expectation, name, bool(result.success), cases, says, check.mend)
+    says, warning = meta["says"], one.get("severity") == "warning"
+    broken = says.replace("{rows}", _shorten(cases) or "the data set")
+    text = says.removeprefix("{rows}: ").replace("{rows}", "a case") if passed else broken
+    if not passed and not said:
+        text = f"{text} (it could not be checked: {_exception(result)})"
+    return Outcome(one["type"], column, passed, cases, text, meta["mend"], warning)
+
+
+def _nothing_there(kind: str, said: Mapping[str, Any]) -> bool:
+    """Whether a rule about a whole column found no value in it: that there is none is another rule's message."""
+    if "observed_value" not in said:
+        return False
+    observed = said["observed_value"]
+    if kind == "expect_column_max_to_be_between":
+        return observed is None or math.isnan(observed)
+    return kind == "expect_column_unique_value_count_to_be_between" and observed == 0
 
 
 def _shorten(cases: Sequence[str]) -> str:
@@ -226,6 +226,8 @@ def main(arguments: Sequence[str]) -> int:
                 for outcome in validation.breaches:
                     journal.fact(STEP, outcome.says, model, mend=outcome.mend, cases=outcome.cases)
                 raise explain(validation)
+            for outcome in validation.warnings:
+                journal.fact(STEP, f"to look at: {outcome.says}", model, mend=outcome.mend, cases=outcome.cases)
             with new_folder(settings().build / model / "validation") as out:
                 (out / "result.json").write_text(validation.to_json(), encoding="utf-8")
             text = f"{validation.cases} cases pass {len(validation.outcomes)} checks"

@@ -1,8 +1,8 @@
-"""Great Expectations' data docs, made to be read offline: `var/data-docs/index.html`.
+"""Great Expectations' own data docs: the checkpoint that keeps them, and what makes them readable offline.
 
-Great Expectations' own site loads its styles, its scripts and even its logo from five content networks, and lists the
-runs by script. Here each run is rendered by its renderer, what points outside is taken out, the few styles that
-its pages use stand in one local file, and the index is a plain page.
+`var/data-docs` is its site (`visionloop up` serves it at /data-docs/), `var/gx` its stores. Its pages load styles,
+scripts and even the logo from five content networks, and its index lists the runs by script. So what points outside is
+taken out of each new page, the few styles that the pages use stand in one local file, and the index is a plain page.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from registry.files import write_file
 from registry.settings import settings
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+SITE = "site"
 KEPT = 30
-"""Pages kept per model."""
+"""Runs kept per model."""
 
 THUMBNAIL = 200
 """Pixels of a case's picture on the page."""
@@ -33,7 +37,7 @@ _FOREIGN = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _PICTURES = re.compile(r"<img\b[^>]*https?://[^>]*>", re.DOTALL | re.IGNORECASE)
-_ELSEWHERE = re.compile(r"<a\b[^>]*href=\"\.\./\.\./[^>]*>(.*?)</a>", re.DOTALL)  # pages of a site that is not there
+_ELSEWHERE = re.compile(r"<a\b[^>]*href=\"(?:\.\./)+[^>]*>(.*?)</a>", re.DOTALL)  # its own index, by script
 _URLS = re.compile(r"url\(\s*['\"]?https?://[^)]*\)", re.IGNORECASE)
 
 STYLE = Path(__file__).with_name("templates") / "data_docs.css"
@@ -49,41 +53,108 @@ class Problem:
 
 
 def folder() -> Path:
+    """The site. GX puts `validations/<model>/...html` and `expectations/<model>.html` there."""
     return settings().var / "data-docs"
 
 
+def run_checkpoint(model: str, table: pd.DataFrame, suite: Mapping[str, Any]) -> Any:
+    """Validates the table; the checkpoint's action updates the data docs. `ExpectationSuiteValidationResult`."""
+    import great_expectations as gx
+    from great_expectations.checkpoint import UpdateDataDocsAction
+    from great_expectations.data_context.types.base import DataContextConfig
+
+    site = {
+        "class_name": "SiteBuilder",
+        "show_how_to_buttons": False,
+        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder())},
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+    }
+    config = DataContextConfig(
+        config_version=4.0,
+        stores=_stores(),
+        expectations_store_name="expectations_store",
+        validation_results_store_name="validation_results_store",
+        checkpoint_store_name="checkpoint_store",
+        data_docs_sites={SITE: site},
+        fluent_datasources={},
+        analytics_enabled=False,
+    )
+    context = gx.get_context(mode="ephemeral", project_config=config)
+    context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
+    expectations = context.suites.add_or_update(gx.ExpectationSuite(**suite))
+    asset = context.data_sources.add_pandas(model).add_dataframe_asset("cases")
+    batch = asset.add_batch_definition_whole_dataframe("all")
+    definition = gx.ValidationDefinition(name=model, data=batch, suite=expectations)
+    checkpoint = gx.Checkpoint(
+        name=model,
+        validation_definitions=[context.validation_definitions.add_or_update(definition)],
+        actions=[UpdateDataDocsAction(name="update_data_docs", site_names=[SITE])],
+        result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["case"]},
+    )
+    found = context.checkpoints.add_or_update(checkpoint).run(batch_parameters={"dataframe": table})
+    return next(iter(found.run_results.values()))
+
+
+def _stores() -> dict[str, dict[str, Any]]:
+    kinds = {
+        "expectations_store": "ExpectationsStore",
+        "validation_results_store": "ValidationResultsStore",
+        "checkpoint_store": "CheckpointStore",
+        "validation_definition_store": "ValidationDefinitionStore",
+    }
+    return {
+        name: {
+            "class_name": kind,
+            "store_backend": {
+                "class_name": "TupleFilesystemStoreBackend",
+                "base_directory": str(settings().var / "gx" / name.removesuffix("_store")),
+            },
+        }
+        for name, kind in kinds.items()
+    }
+
+
+def forget_old(model: str) -> None:
+    """Leaves the newest runs of a model, so that with the one to come there are `KEPT`."""
+    for base in (folder() / "validations", settings().var / "gx" / "validation_results"):
+        for run in sorted((base / model).glob("*/*"), key=lambda path: path.name)[: -(KEPT - 1)]:
+            shutil.rmtree(run, ignore_errors=True)
+
+
 def publish(model: str, found: Any, problems: Sequence[Problem]) -> Path:
-    """Renders one validation result (`ExpectationSuiteValidationResult`) as a page; returns the page's path.
+    """Makes the pages of the last run readable offline, and the index; returns the run's page.
 
-    `problems` stand at the top.
+    `problems` stand at the top of it; `<model>/latest.html` is a copy that keeps its address.
     """
-    from great_expectations.render.renderer import ValidationResultsPageRenderer
-    from great_expectations.render.view import DefaultJinjaPageView
-
     now = datetime.now(UTC)
-    page = folder() / model / f"{now:%Y%m%d-%H%M%S-%f}.html"
-    document = ValidationResultsPageRenderer(run_info_at_end=True).render(found)
-    raw = DefaultJinjaPageView().render(document)
+    run = max((folder() / "validations" / model).glob("*/*"), key=lambda path: path.name)
+    page = next(run.glob("*.html"))
+    raw, title = page.read_text(encoding="utf-8"), f"{model}, {now:%Y-%m-%d %H:%M} UTC"
     write_file(folder() / "style.css", STYLE.read_bytes())
-    write_file(page, offline(raw, f"{model}, {now:%Y-%m-%d %H:%M} UTC", problems))
-    facts = {"time": now.isoformat(timespec="seconds"), "passed": bool(found.success)}
+    for path in (page, folder() / model / "latest.html"):
+        write_file(path, offline(raw, title, problems, _up(path)))
+    suite = folder() / "expectations" / f"{model}.html"
+    write_file(suite, offline(suite.read_text(encoding="utf-8"), f"the suite of {model}", (), _up(suite)))
+    facts = {"model": model, "time": now.isoformat(timespec="seconds"), "passed": bool(found.success)}
     facts |= {"checks": len(found.results), "failed": sum(not result.success for result in found.results)}
     write_file(page.with_suffix(".json"), json.dumps(facts))
-    for old in sorted(page.parent.glob("*.html"))[:-KEPT]:
-        old.unlink()
-        old.with_suffix(".json").unlink(missing_ok=True)
-    shutil.copyfile(page, page.with_name("latest.html"))
+    shutil.rmtree(folder() / "static", ignore_errors=True)  # what its own pages would have loaded from here
     write_file(folder() / "index.html", _index())
     return page
 
 
-def offline(page: str, title: str, problems: Sequence[Problem] = ()) -> str:
-    """A page of Great Expectations without anything that it would fetch from elsewhere."""
+def _up(path: Path) -> str:
+    """From a page to the site's root, e.g. `../`."""
+    return "../" * (len(path.relative_to(folder()).parts) - 1)
+
+
+def offline(page: str, title: str, problems: Sequence[Problem], up: str) -> str:
+    """A page of Great Expectations without anything that it would fetch from elsewhere. `up`: the way to the root."""
     text = _ELSEWHERE.sub(r"\1", _URLS.sub("none", _PICTURES.sub("", _FOREIGN.sub("", page))))
     head = (
         f'<meta charset="utf-8"><title>Data check: {html.escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<link rel="stylesheet" href="../style.css">'
+        f'<link rel="stylesheet" href="{up}style.css">'
     )
     text = re.sub(r"<title>.*?</title>", "", text, flags=re.DOTALL)
     text = text.replace("</head>", f"{head}</head>", 1)
@@ -91,7 +162,7 @@ def offline(page: str, title: str, problems: Sequence[Problem] = ()) -> str:
         f"<li><b>{html.escape(one.says)}</b><br>{html.escape(one.mend)}{_figures(one.pictures)}</li>"
         for one in problems
     )
-    bar = f'<p><a href="../index.html">All data checks</a></p><h1>Data check: {html.escape(title)}</h1>' + (
+    bar = f'<p><a href="{up}index.html">All data checks</a></p><h1>Data check: {html.escape(title)}</h1>' + (
         f'<div class="card"><p class="failed">Not fit for training:</p><ul>{told}</ul></div>' if told else ""
     )
     return re.sub(r"(<body[^>]*>)", lambda match: match[1] + bar, text, count=1)
@@ -120,14 +191,14 @@ def _figures(pictures: Mapping[str, bytes]) -> str:
 
 def _index() -> str:
     rows = []
-    for facts in sorted(folder().glob("*/*.json"), key=lambda path: path.name, reverse=True):
-        said = json.loads(facts.read_text(encoding="utf-8"))
-        model, link = facts.parent.name, f"{facts.parent.name}/{facts.stem}.html"
+    for path in sorted(folder().glob("validations/*/*/*/*.json"), key=lambda path: path.parent.name, reverse=True):
+        said = json.loads(path.read_text(encoding="utf-8"))
+        model, link = html.escape(said["model"]), path.with_suffix(".html").relative_to(folder()).as_posix()
         verdict = "passed" if said["passed"] else f"{said['failed']} failed"
         tone = "passed" if said["passed"] else "failed"
         rows.append(
-            f'<tr><td>{html.escape(model)}</td><td><a href="{html.escape(link)}">{html.escape(said["time"])}</a></td>'
-            f'<td>{said["checks"]}</td><td class="{tone}">{verdict}</td></tr>'
+            f'<tr><td>{model}</td><td><a href="{html.escape(link)}">{html.escape(said["time"])}</a></td>'
+            f'<td><a href="expectations/{model}.html">{said["checks"]}</a></td><td class="{tone}">{verdict}</td></tr>'
         )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Data checks</title>'

@@ -44,12 +44,14 @@ class Check:
         arguments: its keyword arguments.
         says: what a breach means, for a person; `{rows}` is replaced by the offending case ids.
         mend: what to do about it.
+        warning: a breach is told, and stops nothing.
     """
 
     expectation: str
     arguments: Mapping[str, Any]
     says: str
     mend: str
+    warning: bool = False
 
 
 @dataclass(frozen=True)

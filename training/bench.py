@@ -189,5 +189,5 @@ def _loop(stage: Stage, tracker: Any) -> float:
     model = engine.build(hooks, stage.params, recipe.seed)
     watcher = Watcher(epoch=tracker.row) if tracker else None
     began = time.perf_counter()
-    engine.fit(stage.spec, hooks, model, stage.cases, stage.params, recipe, watcher=watcher)
+    engine.fit(stage.spec, hooks, model, stage.teaching, stage.params, recipe, watcher=watcher)
     return time.perf_counter() - began

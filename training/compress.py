@@ -170,14 +170,14 @@ class _Work:
     def pruned(self, dense: Any) -> Any:
         """The network with channels removed, fine-tuned."""
         stage, engine = self.stage, self.engine
-        smaller = engine.prune(self.hooks, dense, stage.cases, stage.laid_over(STEP), self.options)
+        smaller = engine.prune(self.hooks, dense, stage.teaching, stage.laid_over(STEP), self.options)
         before, after = engine.cost(dense, self.shape), engine.cost(smaller.network, self.shape)
         with progress.bar(STEP, "fine-tuning", stage.spec.name) as bar:
             fitted = engine.fit(
                 stage.spec,
                 self.hooks,
                 smaller.network,
-                stage.cases,
+                stage.teaching,
                 stage.laid_over(STEP),
                 stage.recipe(STEP),
                 watcher=Watcher(bar),
@@ -245,7 +245,7 @@ class _Work:
     def scores(self) -> dict[str, Score]:
         spec = self.stage.spec
         held = evaluate.hold(spec, self.stage.split("val"), self.constants)
-        truths, thresholds = [one.truth for one in held], self.hooks.thresholds(self.stage.params)
+        truths, thresholds = held.truths, self.hooks.thresholds(self.stage.params)
         found = {}
         with progress.bar(STEP, "comparing", spec.name, "variants") as bar:
             for number, candidate in enumerate(self.candidates, start=1):

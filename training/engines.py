@@ -124,7 +124,7 @@ def validator(
     from training import evaluate
 
     held = evaluate.hold(spec, [case for case in cases if case.split == "val"], hooks.preprocessing(params))
-    truths, thresholds = [one.truth for one in held], hooks.thresholds(params)
+    truths, thresholds = held.truths, hooks.thresholds(params)
 
     def score(session: Callable[[FloatArray], Mapping[str, FloatArray]]) -> float:
         return spec.score.score(evaluate.run(spec, session, held, thresholds), truths)

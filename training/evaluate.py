@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,9 @@ from registry.predictor import CHUNK, Predictor
 from registry.spec import ModelSpec
 
 MAX_VOXELS = 512_000_000  # the data set has passed its checks; this only keeps a damaged header out
+MEMORY = 1_000_000_000
+"""Bytes of decoded cases that are kept for the next epoch or variant; others are decoded again."""
+
 SEED = 7
 
 
@@ -38,8 +41,9 @@ class Evaluation:
             (`image.*`, `prediction.*`, `embedding`).
         score: over all cases.
         slices: per value of origin and of each attribute, e.g. `origin=starter`; `class=...` where there are several.
-        predictions: in the order of `per_case`.
+        predictions: in the order of `per_case`, without their samples: `sample` reads one again.
         truths: likewise.
+        cases: likewise.
     """
 
     per_case: pd.DataFrame
@@ -47,6 +51,11 @@ class Evaluation:
     slices: dict[str, Score]
     predictions: list[Prediction]
     truths: list[Any]
+    cases: Sequence[Case]
+
+    def sample(self, spec: ModelSpec, row: int) -> Any:
+        """The decoded input of a row, to draw it: those of a large test part do not fit into memory together."""
+        return spec.inference.decode(self.cases[row].input.read_bytes(), MAX_VOXELS)
 
 
 def evaluate(
@@ -59,8 +68,8 @@ def evaluate(
     spec = predictor.spec
     predictions, truths = [], []
     for number, case in enumerate(cases, start=1):
-        # The network's inputs of a whole data set may be larger than the memory.
-        predictions.append(replace(predictor(case.input.read_bytes()), prepared=None))
+        # The inputs of a whole data set, decoded or as the network takes them, may be larger than the memory.
+        predictions.append(replace(predictor(case.input.read_bytes()), prepared=None, sample=None))
         truths.append(spec.score.truth(case.truth))
         told(number, len(cases))
     results = [prediction.result for prediction in predictions]
@@ -84,15 +93,40 @@ def evaluate(
         slices=slice_scores(spec, cases, results, truths, bootstrap),
         predictions=predictions,
         truths=truths,
+        cases=cases,
     )
 
 
-def hold(spec: ModelSpec, cases: Sequence[Case], constants: Mapping[str, Any]) -> list[Held]:
-    held = []
-    for case in cases:
-        sample = spec.inference.decode(case.input.read_bytes(), MAX_VOXELS)
-        held.append(Held(case, sample, spec.inference.preprocess(sample, constants), spec.score.truth(case.truth)))
-    return held
+class Holding(Sequence[Held]):
+    """Cases, decoded and preprocessed when they are asked for; as many as `MEMORY` has room for stay so."""
+
+    def __init__(self, spec: ModelSpec, cases: Sequence[Case], constants: Mapping[str, Any]) -> None:
+        self._spec, self._cases, self._constants = spec, cases, constants
+        self._kept: dict[int, Held] = {}
+        self._room = MEMORY
+        self.truths = [spec.score.truth(case.truth) for case in cases]
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    def __getitem__(self, row: Any) -> Any:
+        if row in self._kept:
+            return self._kept[row]
+        case, part = self._cases[row], self._spec.inference
+        sample = part.decode(case.input.read_bytes(), MAX_VOXELS)
+        one = Held(case, sample, part.preprocess(sample, self._constants), self.truths[row])
+        size = one.prepared.batch.nbytes + sum(
+            v.nbytes for v in getattr(sample, "__dict__", {}).values() if isinstance(v, np.ndarray)
+        )
+        if size <= self._room:
+            self._kept[row] = one
+            self._room -= size
+        return one
+
+
+def hold(spec: ModelSpec, cases: Sequence[Case], constants: Mapping[str, Any]) -> Holding:
+    """Cases for `run`, and their truths. What every epoch or variant asks for is decoded once, if there is room."""
+    return Holding(spec, cases, constants)
 
 
 def run(
@@ -114,18 +148,19 @@ def run(
     return results
 
 
-def _groups(held: Sequence[Held]) -> list[list[Held]]:
+def _groups(held: Sequence[Held]) -> Iterator[list[Held]]:
     """Consecutive cases that together fill at most `CHUNK` rows; a bigger one stands alone."""
-    groups: list[list[Held]] = []
-    room = 0
+    group: list[Held] = []
+    room = CHUNK
     for one in held:
         size = len(one.prepared.batch)
-        if not groups or size > room:
-            groups.append([])
-            room = CHUNK
-        groups[-1].append(one)
+        if group and size > room:
+            yield group
+            group, room = [], CHUNK
+        group.append(one)
         room -= size
-    return groups
+    if group:
+        yield group
 
 
 def scored(spec: ModelSpec, results: Sequence[Any], truths: Sequence[Any], bootstrap: int) -> Score:

@@ -62,7 +62,7 @@ def variants(rows: Sequence[Variant], title: str) -> Figure:
         axes.annotate(row.name, (row.p50_ms, score.value), xytext=(6, 5), textcoords="offset points", fontsize=7)
         if row.chosen:
             axes.scatter([row.p50_ms], [score.value], s=320, facecolors="none", edgecolors="#b00020", linewidths=1.5)
-    axes.set(xlabel="latency, p50, ms (batch 1)", ylabel=title, xscale="log")
+    axes.set(xlabel="latency, p50, ms (batch 1)", ylabel=f"validation {title}", xscale="log")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25, which="both")
     return figure

@@ -234,5 +234,5 @@ def _pictures(spec: ModelSpec, held: Sequence[Case], mine: Evaluation, theirs: E
                 continue
             one = side.predictions[row]
             caption = f"{held[row].id}, {label}: {spec.metric.title} {side.per_case['score'][row]:.3f}"
-            pictures[caption] = spec.render.picture(one.sample, one.result, mine.truths[row])
+            pictures[caption] = spec.render.picture(mine.sample(spec, row), one.result, mine.truths[row])
     return pictures

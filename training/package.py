@@ -246,9 +246,9 @@ def _log(
     client.log_figure(run_id, figures.variants(manifest.variants, stage.spec.metric.title), "compression/variants.png")
     client.log_dict(run_id, manifest.model_dump(mode="json"), "bundle.json")
     shown = {case.id for case in spread(held, PICTURES)}
-    for case, prediction, truth in zip(held, found.predictions, found.truths, strict=True):
+    for row, (case, prediction, truth) in enumerate(zip(held, found.predictions, found.truths, strict=True)):
         if case.id in shown:
-            jpeg = stage.spec.render.picture(prediction.sample, prediction.result, truth)
+            jpeg = stage.spec.render.picture(found.sample(stage.spec, row), prediction.result, truth)
             client.log_image(run_id, figures.pixels(jpeg), artifact_file=f"served/{case.id}.png")
     client.set_tag(run_id, RUN_DIGEST, bundle.digest)  # last: from here on it is this version's run, and no other's
 

@@ -1,4 +1,4 @@
-"""Other people's networks for the same task, measured on the same held-out cases: rows to compare with, never served.
+"""Other people's networks for the same task, measured on the same validation cases: rows to compare with, never served.
 
 A model's `network.py` may have `peers(params) -> Sequence[Peer]`: what of them there is on this machine.
 """

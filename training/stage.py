@@ -84,6 +84,11 @@ class Stage:
             )
         return self.spec.data.cases(self.data)
 
+    @property
+    def teaching(self) -> list[Case]:
+        """What training and compression may read: all but `test`."""
+        return [case for case in self.cases if case.split != "test"]
+
     def split(self, name: str) -> list[Case]:
         """The cases of `train`, `val` or `test`. Raises NotFound when there is none."""
         found = [case for case in self.cases if case.split == name]

@@ -171,7 +171,7 @@ def _recipe(stage: Stage) -> Recipe:
 
 def _cases(stage: Stage) -> list[Case]:
     """What is learned from: where a champion goes on, origins that it has not seen have a share of their own."""
-    cases = [case for case in stage.cases if case.split != "test"]
+    cases = stage.teaching
     if not stage.start:
         return cases
     known = set(learned.of(stage.start.bundle).origins)

@@ -38,7 +38,7 @@ _WIDE, _HIGH = 340, 130
 
 
 def curves(history: Sequence[Mapping[str, Any]]) -> Markup:
-    """Learning curves: the losses in one panel, everything else that was measured on held-out data in another."""
+    """Learning curves: the losses in one panel, everything else that was measured on the validation part in another."""
     rows = [row for row in history if isinstance(row, Mapping)]
     names = [name for name in (rows[0] if rows else {}) if name.endswith("loss") or name.startswith("val_")]
     panels = (

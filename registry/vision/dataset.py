@@ -21,7 +21,7 @@ from registry.errors import DataError
 from registry.files import write_file
 from registry.parts import Check, Labelled
 from registry.splits import SPLITS
-from registry.vision import inspection, table, yolo_labels
+from registry.vision import expectations, inspection, table, yolo_labels
 from registry.vision.inspection import label_path
 from registry.vision.picture_set import Made, Make, PictureSet, ending, upright_size
 from registry.vision.table import Row
@@ -79,7 +79,7 @@ class ClassSet(PictureSet):
         return inspection.class_table(root, table.read(root, self.model), self.classes(root))
 
     def checks(self) -> Sequence[Check]:
-        return inspection.class_checks(self.model)
+        return expectations.for_classes(self.model, None if self.open_classes else self._classes)
 
     def _label(self, made: Made) -> str:
         if not isinstance(made.truth, str) or made.truth not in self._classes:
@@ -144,7 +144,7 @@ class BoxSet(PictureSet):
         return inspection.box_table(root, table.read(root, self.model), self.classes(root))
 
     def checks(self) -> Sequence[Check]:
-        return inspection.box_checks(self.model)
+        return expectations.for_boxes(self.model, self._classes)
 
     def _label(self, made: Made) -> bytes:
         if isinstance(made.truth, str):

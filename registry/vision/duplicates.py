@@ -47,6 +47,19 @@ def fingerprint(pixels: NDArray[np.uint8]) -> Fingerprint:
 
 def alike(left: Sequence[Fingerprint], right: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:
     """Pairs (index in `left`, index in `right`) that show the same picture."""
+    for rows, columns, likeness in compared(left, right):
+        for n in np.flatnonzero(likeness >= ALIKE):
+            yield int(rows[n]), int(columns[n])
+
+
+Indices = NDArray[np.intp]
+
+
+def compared(
+    left: Sequence[Fingerprint], right: Sequence[Fingerprint]
+) -> Iterator[tuple[Indices, Indices, NDArray[np.float32]]]:
+    """Pairs whose hashes are near, a block of `left` at a time: indices in `left` and in `right`, and how their
+    thumbnails correlate, at most 1."""
     if not left or not right:
         return
     others = np.array([one.bits for one in right], dtype=np.uint64)
@@ -54,18 +67,14 @@ def alike(left: Sequence[Fingerprint], right: Sequence[Fingerprint]) -> Iterator
         mine = left[start : start + _ROWS]
         bits = np.array([one.bits for one in mine], dtype=np.uint64)
         rows, columns = np.nonzero(np.bitwise_count(bits[:, None] ^ others[None, :]) <= RADIUS)
-        if not len(rows):
-            continue
-        yield from ((start + row, column) for row, column in _near(mine, right, rows, columns))
+        if len(rows):
+            yield start + rows, columns, _likeness(mine, right, rows, columns)
 
 
-Indices = NDArray[np.intp]
-
-
-def _near(
+def _likeness(
     left: Sequence[Fingerprint], right: Sequence[Fingerprint], rows: Indices, columns: Indices
-) -> list[tuple[int, int]]:
-    """Those of the pairs (`rows`, `columns`) whose thumbnails are alike, in their order."""
+) -> NDArray[np.float32]:
+    """The correlation of the thumbnails of each pair (`rows`, `columns`)."""
     used, place = np.unique(columns, return_inverse=True)
     first = np.stack([one.thumb for one in left]).astype(np.float32)
     likeness = np.empty(len(rows), dtype=np.float32)
@@ -77,4 +86,4 @@ def _near(
             likeness[pairs] = np.einsum("ij,ij->i", first[mine], second[others])
         else:
             likeness[pairs] = (first @ second.T)[mine, others]
-    return [(int(rows[n]), int(columns[n])) for n in np.flatnonzero(likeness >= ALIKE)]
+    return likeness

@@ -1,4 +1,5 @@
-"""The table that Great Expectations checks for a data set of pictures, and the checks."""
+"""The table that Great Expectations checks for a data set of pictures: what is measured, not what is right
+(`registry.vision.expectations`)."""
 
 from __future__ import annotations
 
@@ -10,27 +11,18 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from registry import groups
-from registry.parts import Check
 from registry.splits import SPLITS
 from registry.vision import duplicates, yolo_labels
 from registry.vision.looks import Look, Looks
-from registry.vision.table import TABLE, Row
+from registry.vision.table import Row
 
 if TYPE_CHECKING:
     import pandas as pd
 
 THREADS = min(8, os.cpu_count() or 1)
-SMALLEST_SIDE = 16
-"""Pixels. A service takes smaller ones; nothing is learnt from them."""
-
-FLATTEST = 1.0
-"""Standard deviation of the grey values, of 255, below which a picture shows nothing; JPEG's noise is less."""
-
-MOST_OF_ONE_CLASS = 0.95
-"""Share of the training pictures that one class may have: above it, always saying that class looks like success."""
-
-
 KEPT = "look-alikes-kept.txt"
 """Stands in a data set whose owner wants nearly equal pictures on both sides of the split."""
 
@@ -43,57 +35,53 @@ def label_path(root: Path, file: str) -> Path:
 
 
 def class_table(root: Path, rows: Sequence[Row], classes: Sequence[str]) -> pd.DataFrame:
-    """A row per case, and per picture in the class folders that `cases.csv` does not know."""
+    """A row per case, and per picture in the class folders that `cases.csv` does not know. `class_number`: as the
+    network has it; `training_of_class`: training pictures of the row's class; `class_share`: their share of all."""
     found = [path for split in SPLITS for path in sorted((root / split).glob("*/*")) if path.is_file()]
     table = _common(root, rows, _strays(root, rows, found))
+    table["folder"] = [Path(file).parts[0] for file in table["file"]]
     table["class"] = [Path(file).parts[-2] for file in table["file"]]
-    table["class_known"] = table["class"].isin(classes)
-    table["split_agrees"] = [
-        Path(file).parts[0] == split for file, split in zip(table["file"], table["split"], strict=True)
-    ]
+    numbers = {name: float(number) for number, name in enumerate(classes)}
+    table["class_number"] = [numbers.get(name, float("nan")) for name in table["class"]]
     trained = Counter(table.loc[table["split"] == "train", "class"])
     # What follows from another breach is left out (NaN is not checked): one message for one cause.
-    table["class_trained"] = table["class"].isin(trained) | (not trained)
-    table["training_classes"] = float(len(trained) or "nan")
-    table["largest_class"] = max(trained.values()) / trained.total() if len(trained) > 1 else float("nan")
-    return table.drop(columns="file")
+    table["training_of_class"] = [float(trained[name]) if trained else float("nan") for name in table["class"]]
+    table["class_share"] = table["training_of_class"] / trained.total() if len(trained) > 1 else float("nan")
+    return table
 
 
 def box_table(root: Path, rows: Sequence[Row], classes: Sequence[str]) -> pd.DataFrame:
-    """A row per case, and per picture or label file that `cases.csv` does not know."""
+    """A row per case, and per picture or label file that `cases.csv` does not know. Of a row's boxes: their number, the
+    highest class number, the smallest width or height and the furthest reach over the picture's edge, as shares of the
+    picture's side; `training_of_rarest`: training boxes of that of its classes which has the fewest."""
     found = [p for kind in ("images", "labels") for s in SPLITS for p in sorted((root / kind / s).glob("*"))]
     labels = {label_path(root, row.file) for row in rows}
     table = _common(root, rows, _strays(root, rows, [path for path in found if path not in labels]))
-    table["split_agrees"] = [
-        Path(file).parts[1] == split for file, split in zip(table["file"], table["split"], strict=True)
-    ]
-    read = [_labels(root, file, len(classes)) for file in table["file"]]
-    table["label_problem"] = [said for said, _, _ in read]
-    table["boxes"] = [len(lines) for _, lines, _ in read]
-    for name in ("unknown_class", "empty_boxes", "boxes_outside"):
-        table[name] = [counts[name] for _, _, counts in read]
-    named = [sorted({classes[one.number] for one in lines if one.number < len(classes)}) for _, lines, _ in read]
+    table["folder"] = [Path(file).parts[1] for file in table["file"]]
+    read = [_labels(root, file) for file in table["file"]]
+    nan = float("nan")
+    table["label_error"] = [said or None for said, _ in read]
+    table["boxes"] = [float(len(lines)) for _, lines in read]
+    table["highest_class"] = [max((float(one.number) for one in lines), default=nan) for _, lines in read]
+    table["smallest_side"] = [min((one.smallest for one in lines), default=nan) for _, lines in read]
+    table["furthest_outside"] = [max((max(one.outside, 0.0) for one in lines), default=nan) for _, lines in read]
+    named = [sorted({classes[one.number] for one in lines if one.number < len(classes)}) for _, lines in read]
     table["classes"] = [", ".join(names) for names in named]
-    trained = {name for names, split in zip(named, table["split"], strict=True) if split == "train" for name in names}
-    table["class_trained"] = [set(names) <= trained or not trained for names in named]
-    for split, name in zip(SPLITS, ("training_boxes", "validation_boxes", "test_boxes"), strict=True):
-        mine = table.loc[table["split"] == split, "boxes"]
-        table[name] = float(mine.sum()) if len(mine) else float("nan")  # no case at all is another check's message
-    return table.drop(columns="file")
+    training = (names for names, split in zip(named, table["split"], strict=True) if split == "train")
+    trained = Counter(name for names in training for name in names)
+    table["training_of_rarest"] = [
+        float(min(trained[name] for name in names)) if names and trained else nan for names in named
+    ]
+    return table
 
 
-def _labels(root: Path, file: str, classes: int) -> tuple[str, list[yolo_labels.Line], dict[str, int]]:
+def _labels(root: Path, file: str) -> tuple[str, list[yolo_labels.Line]]:
     path = root / file if _is_label(file) else label_path(root, file)
     try:
         lines, problems = yolo_labels.parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         lines, problems = [], [f"{path.name} is missing or no text"]
-    counts = {
-        "unknown_class": sum(one.number >= classes for one in lines),
-        "empty_boxes": sum(one.empty for one in lines),
-        "boxes_outside": sum(one.outside > yolo_labels.TOLERANCE for one in lines),
-    }
-    return "; ".join(problems[:3]), lines, counts
+    return "; ".join(problems[:3]), lines
 
 
 def _strays(root: Path, rows: Sequence[Row], found: Sequence[Path]) -> list[str]:
@@ -110,27 +98,27 @@ def _common(root: Path, rows: Sequence[Row], strays: Sequence[str]) -> pd.DataFr
         # A label without its picture is a stray file, and no more than that.
         looks = list(pool.map(lambda row: Look("") if _is_label(row.file) else at.at_file(root / row.file), every))
     splits = [row.split for row in every]
+    nan = float("nan")
+    unknown = ([nan] * len(every), [""] * len(every))
+    likeness, resembles = unknown if (root / KEPT).is_file() else _nearest(every, looks)
     body: dict[str, Any] = {
         "case": [row.case for row in every],
+        "row": [float(n + 1) if n < len(rows) else nan for n in range(len(every))],
+        "split": splits,
+        "origin": [row.origin for row in every],
+        "file": [row.file for row in every],
         "group": [row.group for row in every],
         "group_parts": groups.parts_of(splits, [row.group for row in every]),
-        "split": [row.split for row in every],
-        "origin": [row.origin for row in every],
-        "listed": [n < len(rows) for n in range(len(every))],
-        "file": [row.file for row in every],
-        "problem": [one.problem for one in looks],
-        "shorter_side": [float(min(one.width, one.height)) if one.width else float("nan") for one in looks],
+        "decoding_error": [one.problem or None for one in looks],
+        "width": [float(one.width) if one.width else nan for one in looks],
+        "height": [float(one.height) if one.height else nan for one in looks],
+        "channels": [float(one.channels) if one.channels else nan for one in looks],
         "contrast": [one.contrast for one in looks],
+        "content": [one.content or None for one in looks],
+        "likeness": likeness,
+        "resembles": resembles,
     }
-    table = pd.DataFrame(body)
-    content = pd.Series([one.content or None for one in looks], dtype=object)
-    table["copies"] = content.groupby(content).transform("size").fillna(1).astype(int)
-    table["leaks"] = table["split"].groupby(content).transform("nunique").fillna(1) > 1
-    twins = {} if (root / KEPT).is_file() else _twins(every, looks)
-    table["same_as"] = [twins.get(n, "") for n in range(len(every))]
-    for split, name in zip(SPLITS, ("training_cases", "validation_cases", "test_cases"), strict=True):
-        table[name] = int((table["split"] == split).sum())
-    return table
+    return pd.DataFrame(body)
 
 
 def _is_label(file: str) -> bool:
@@ -141,88 +129,19 @@ def _split_of(file: str) -> str:
     return next((part for part in Path(file).parts if part in SPLITS), "")
 
 
-def _twins(rows: Sequence[Row], looks: Sequence[Look]) -> dict[int, str]:
-    """Row number -> a case of another split that shows the same picture in other bytes."""
-    sides = [[n for n, row in enumerate(rows) if row.split == split and looks[n].mark is not None] for split in SPLITS]
-    found: dict[int, str] = {}
-    for ours, theirs in combinations(sides, 2):
-        marks = [[mark for n in side if (mark := looks[n].mark) is not None] for side in (ours, theirs)]
-        for left, right in duplicates.alike(*marks):
-            a, b = ours[left], theirs[right]
-            if looks[a].content != looks[b].content:
-                found.setdefault(a, rows[b].case)
-                found.setdefault(b, rows[a].case)
-    return found
-
-
-IN_SET, BETWEEN = "expect_column_values_to_be_in_set", "expect_column_values_to_be_between"
-
-
-def _is(column: str, value: Any, says: str, mend: str) -> Check:
-    return Check(IN_SET, {"column": column, "value_set": [value]}, says, mend)
-
-
-def _least(column: str, least: float, says: str, mend: str, **more: Any) -> Check:
-    return Check(BETWEEN, {"column": column, "min_value": least, **more}, says, mend)
-
-
-def _common_checks(model: str) -> tuple[Check, ...]:
-    again = f"import your data again with `visionloop data import {model} PATH`"
-    return (
-        _least("training_cases", 1, "there is nothing to train on: no case is in train", f"{again}, or add pictures"),
-        _least("validation_cases", 1, "there is nothing to choose the epoch by: no case is in val",
-               f"{again}: what the source lacks is set aside"),
-        _least("test_cases", 1, "there is no test part: no case is held out (test)",
-               f"`visionloop data hold-out {model}` moves a share of val there; or {again}"),
-        Check(BETWEEN, {"column": "group_parts", "min_value": 1, "max_value": 1},
-              "{rows}: their group (patient, camera, sequence) is in two parts (leakage)",
-              f"move all cases of a group to one part of the source, and {again}"),
-        Check("expect_column_values_to_be_unique", {"column": "case"}, "{rows}: the name is used twice",
-              "rename the cases"),
-        _is("listed", True, f"{{rows}}: these files are not in {TABLE}", f"remove them, or {again}"),
-        _is("split_agrees", True, f"{{rows}}: {TABLE} names another split than the folder they are in",
-            f"correct {TABLE}"),
-        _is("problem", "", "{rows}: the picture is missing, truncated or none",
-            "export these pictures again, or remove the cases; the data docs page says what is wrong with each"),
-        _least("shorter_side", SMALLEST_SIDE, f"{{rows}}: less than {SMALLEST_SIDE} pixels high or wide",
-               "replace the thumbnails by the pictures themselves, or remove them"),
-        _least("contrast", FLATTEST, "{rows}: the picture is all of one value",
-               "export these pictures again, or remove the cases"),
-        _is("copies", 1, "{rows}: the same picture is there more than once", "keep one of each"),
-        _is("leaks", False, "{rows}: the same picture is in two splits (leakage)", "remove it from one of them"),
-        _is("same_as", "", "{rows}: nearly the same picture is in two splits (leakage)",
-            "remove one of each pair, or move both to one side; the data docs page names the pairs"),
-    )  # fmt: skip
-
-
-def class_checks(model: str) -> tuple[Check, ...]:
-    """What must hold of `class_table`."""
-    return (
-        *_common_checks(model),
-        _is("class_known", True, "{rows}: the folder is none of the model's classes",
-            "correct the folder's name, or remove these pictures"),
-        _is("class_trained", True, "{rows}: held out, but no training picture is of their class",
-            "add training pictures of that class, or leave it out"),
-        _least("training_classes", 2, "the training pictures are all of one class", "add pictures of other classes"),
-        _least("largest_class", 0.0, f"more than {MOST_OF_ONE_CLASS:.0%} of the training pictures are of one class",
-               "add pictures of the other classes, or leave some of this one out", max_value=MOST_OF_ONE_CLASS),
-    )  # fmt: skip
-
-
-def box_checks(model: str) -> tuple[Check, ...]:
-    """What must hold of `box_table`."""
-    return (
-        *_common_checks(model),
-        _is("label_problem", "", "{rows}: the label file is missing or has lines that are not `class cx cy w h`",
-            "export these labels again; for a picture with nothing in it, an empty file"),
-        _is("unknown_class", 0, "{rows}: boxes of a class number that data.yaml does not have",
-            "correct these labels, or import the data again"),
-        _is("empty_boxes", 0, "{rows}: boxes without width or height", "draw these boxes again, or remove them"),
-        _is("boxes_outside", 0, "{rows}: boxes reach over the picture's edge",
-            "are they in pixels, or of the picture before it was turned? Draw or convert them again"),
-        _is("class_trained", True, "{rows}: held out, but no training box is of one of their classes",
-            "add training pictures of that class, or leave it out"),
-        _least("training_boxes", 1, "no training picture has a box", "label some of the training pictures"),
-        _least("validation_boxes", 1, "no validation picture has a box", "label some of the pictures in val"),
-        _least("test_boxes", 1, "no test picture has a box", "label some of the pictures in test"),
-    )  # fmt: skip
+def _nearest(rows: Sequence[Row], looks: Sequence[Look]) -> tuple[list[float], list[str]]:
+    """For each row how much it is like the likest picture of another part (see `duplicates`), and which that is; NaN
+    and "" without one that is worth a closer look. The very same pixels count as copies, not here."""
+    best, other = np.full(len(rows), np.nan, np.float32), np.full(len(rows), -1)
+    contents = np.array([one.content for one in looks])
+    parts = [[n for n, row in enumerate(rows) if row.split == split and looks[n].mark is not None] for split in SPLITS]
+    for ours, theirs in combinations(parts, 2):
+        marks = [[mark for n in part if (mark := looks[n].mark) is not None] for part in (ours, theirs)]
+        for left, right, likeness in duplicates.compared(*marks):
+            a, b = np.array(ours)[left], np.array(theirs)[right]
+            order = np.argsort(likeness)  # of several values for one row, the last one that is written stays
+            order = order[contents[a[order]] != contents[b[order]]]
+            for mine, its in ((a[order], b[order]), (b[order], a[order])):
+                better = ~(likeness[order] <= best[mine])  # NaN is less than anything
+                best[mine[better]], other[mine[better]] = likeness[order][better], its[better]
+    return np.minimum(best, 1).astype(float).tolist(), [rows[n].case if n >= 0 else "" for n in other]

@@ -42,6 +42,12 @@ class Line:
         return x2 <= x1 or y2 <= y1
 
     @property
+    def smallest(self) -> float:
+        """Its width or its height, whichever is less, as a share of the picture's."""
+        x1, y1, x2, y2 = self.box
+        return min(x2 - x1, y2 - y1)
+
+    @property
     def outside(self) -> float:
         """How far it reaches over the picture's edge, as a share of the side; 0 or less: not at all."""
         x1, y1, x2, y2 = self.box

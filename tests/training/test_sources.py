@@ -39,6 +39,9 @@ def test_a_stage_lists_what_it_imports(stage: str) -> None:
 def test_a_stage_lists_nothing_else(stage: str) -> None:
     needed = {model: imported(stage, model, PROJECT) for model in catalog.names()}
     for entry in declared(stage, "MODEL", PROJECT):
+        if entry.endswith(".json"):  # data, which is read and not imported
+            assert all((PROJECT / entry.replace("MODEL", model)).is_file() for model in catalog.names())
+            continue
         used = any(
             file == (own := entry.replace("MODEL", model)) or file.startswith(f"{own}/")
             for model, files in needed.items()

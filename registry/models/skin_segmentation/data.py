@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import hashlib
 import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -12,20 +11,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from registry import groups
 from registry.errors import BadInput, DataError
 from registry.files import write_file
-from registry.media import Case, Volume
-from registry.models.skin_segmentation import importing, nifti, phantom, score
-from registry.parts import Added, Check, Imported, Labelled, Parameters
+from registry.media import Case
+from registry.models.skin_segmentation import importing, inspection, nifti, phantom, score
+from registry.models.skin_segmentation.inspection import IMAGE, MASK, MAX_VOXELS
+from registry.parts import Added, Imported, Labelled, Parameters
 from registry.splits import SPLITS, Shares
 from registry.vision.table import safe
+
+checks = inspection.checks
 
 TABLE = "cases.csv"
 COLUMNS = ("case", "split", "origin", "dimensions")
 GROUP = "group"  # a column more, where there are groups
-IMAGE, MASK = "image.nii.gz", "mask.nii.gz"
-MAX_VOXELS = 512_000_000
 STREAM = 0x5EED  # keeps streams apart from the starter data, whatever their seeds
 IN_3D = 8  # every eighth case is a volume
 
@@ -131,8 +130,8 @@ def add(root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> A
     fresh = {safe(item.id): item for item in reversed(items) if safe(item.id) not in known}
     if not fresh:
         return Added(0)
-    images = (_try_read(case.input)[0] for case in cases(root))
-    contents = {_content(image) for image in images if image is not None}
+    images = (inspection.try_read(case.input)[0] for case in cases(root))
+    contents = {inspection.content_of(image) for image in images if image is not None}
     new, refused = [], []
     for case, item in sorted(fresh.items()):
         try:
@@ -144,7 +143,7 @@ def add(root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> A
             continue
         except OSError:
             continue  # its retention time is over
-        if (content := _content(volume)) in contents:
+        if (content := inspection.content_of(volume)) in contents:
             continue
         contents.add(content)
         split = shares.split(case)
@@ -168,112 +167,8 @@ def move(root: Path, cases: Collection[str], split: str) -> None:
 
 
 def inspect(root: Path) -> pd.DataFrame:
-    """One row per case of the table, and one per case folder that the table does not know."""
-    listed = {(row["split"], row["case"]): row for row in _read_table(root)}
-    stray = sorted(
-        (split, path.name)
-        for split in SPLITS
-        if (root / split).is_dir()
-        for path in (root / split).iterdir()
-        if path.is_dir() and (split, path.name) not in listed
-    )
-    rows = [
-        _inspect(root, split, case, True) | {"origin": row["origin"], GROUP: row[GROUP]}
-        for (split, case), row in listed.items()
-    ]
-    rows += [_inspect(root, split, case, False) | {"origin": "", GROUP: ""} for split, case in stray]
-    table = pd.DataFrame(rows)
-    table["group_parts"] = groups.parts_of(table["split"].tolist(), table[GROUP].tolist())
-    content = table["content"].where(table["content"] != "")
-    table["copies"] = content.groupby(content).transform("size").fillna(1).astype(int)
-    splits = table["split"].groupby(content).transform("nunique").fillna(1)
-    table["leaks"] = splits > 1
-    for split, name in zip(SPLITS, ("training_cases", "validation_cases", "test_cases"), strict=True):
-        table[name] = int((table["split"] == split).sum())
-    return table
-
-
-def _inspect(root: Path, split: str, case: str, listed: bool) -> dict[str, object]:
-    folder = root / split / case
-    image, image_problem = _try_read(folder / IMAGE)
-    mask, mask_problem = _try_read(folder / MASK)
-    row: dict[str, object] = {
-        "case": case,
-        "split": split,
-        "listed": listed,
-        "image_readable": image is not None,
-        "mask_readable": mask is not None,
-        "problem": "; ".join(filter(None, (image_problem, mask_problem))),
-        "content": _content(image) if image is not None else "",
-        "range": float(np.ptp(image.voxels)) if image is not None else float("nan"),
-        "foreground_share": float((mask.voxels != 0).mean()) if mask is not None else float("nan"),
-        "mask_binary": None if mask is None else bool(np.isin(mask.voxels, (0, 1)).all()),
-        "shape_agrees": None,
-        "affine_agrees": None,
-    }
-    if image is not None and mask is not None:
-        row["shape_agrees"] = image.voxels.shape == mask.voxels.shape
-        # Half a hundredth of a voxel: qform-only files differ by their quaternion's float32 rounding.
-        row["affine_agrees"] = bool(np.abs(image.affine - mask.affine).max() <= 0.005 * max(1.0, *image.spacing))
-    return row
-
-
-def _try_read(path: Path) -> tuple[Volume | None, str]:
-    try:
-        return nifti.read(path.read_bytes(), MAX_VOXELS), ""
-    except OSError:
-        return None, f"{path.name} is missing or unreadable"
-    except BadInput as error:
-        return None, f"{path.name}: {error.found}"
-
-
-def _content(volume: Volume) -> str:
-    return hashlib.sha256(str(volume.voxels.shape).encode() + volume.voxels.tobytes(order="F")).hexdigest()[:16]
-
-
-def checks() -> Sequence[Check]:
-    """What must hold of `inspect`'s table."""
-    in_set, between = "expect_column_values_to_be_in_set", "expect_column_values_to_be_between"
-
-    def holds(column: str, says: str, mend: str) -> Check:
-        return Check(in_set, {"column": column, "value_set": [True]}, says, mend)
-
-    def some(column: str, says: str, mend: str) -> Check:
-        return Check(between, {"column": column, "min_value": 1}, says, mend)
-
-    again = "import your data again with `visionloop data import skin_segmentation PATH`"
-    return (
-        some("training_cases", "there is nothing to train on: no case is in train", f"{again}, or add cases"),
-        some("validation_cases", "there is nothing to choose the epoch by: no case is in val",
-             f"{again}: what the source lacks is set aside"),
-        some("test_cases", "there is no test part: no case is held out (test)",
-             f"`visionloop data hold-out skin_segmentation` moves a share of val there; or {again}"),
-        holds("listed", "{rows}: these folders are not in cases.csv",
-              "add them with `visionloop data import`, or remove"),
-        holds("image_readable", "{rows}: image.nii.gz is missing or is no finite 2-D or 3-D NIfTI",
-              "export these images again, or remove the cases"),
-        holds("mask_readable", "{rows}: mask.nii.gz is missing or is no finite 2-D or 3-D NIfTI",
-              "export these masks again, or remove the cases"),
-        holds("shape_agrees", "{rows}: image and mask have different shapes", "draw the mask on the image's own grid"),
-        holds("affine_agrees", "{rows}: image and mask lie at different places in space (their affines differ)",
-              "resample the mask to the image, or copy the image's affine if only the header is wrong"),
-        holds("mask_binary", "{rows}: the mask holds other values than 0 and 1",
-              "keep the skin label only and set it to 1"),
-        Check(between, {"column": "foreground_share", "min_value": 0.001, "max_value": 0.6},
-              "{rows}: the share of skin is outside 0.1 % to 60 %",
-              "look at these masks: empty, inverted or of another organ?"),
-        Check(between, {"column": "range", "min_value": 0, "strict_min": True},
-              "{rows}: the image is constant", "export these images again, or remove the cases"),
-        Check(between, {"column": "group_parts", "min_value": 1, "max_value": 1},
-              "{rows}: their group (a patient's scans) is in two parts (leakage)",
-              f"move all cases of a group to one part of the source, and {again}"),
-        Check("expect_column_values_to_be_unique", {"column": "case"},
-              "{rows}: the name is used twice", "rename the cases"),
-        Check(in_set, {"column": "copies", "value_set": [1]},
-              "{rows}: the same image is there more than once", "keep one of each"),
-        Check(in_set, {"column": "leaks", "value_set": [False]},
-              "{rows}: the same image is in two splits (leakage)", "remove it from one of them"),
-    )  # fmt: skip
+    """As `DataPart.inspect`."""
+    return inspection.inspect(root, _read_table(root))
 
 
 def _packed(body: bytes) -> bytes:

@@ -41,7 +41,7 @@ def test_a_missing_and_a_rare_class_are_told_but_do_not_stop(source: Path, out: 
     notes = "\n".join(class_set().import_from(source, out, {}).notes)
     assert "no picture of 1 of the 3 classes, which cannot be learnt: yellow_vest" in notes
     assert "fewer than 10 training pictures: square (2)" in notes
-    assert class_set().inspect(out)["class_trained"].all()
+    assert class_set().inspect(out)["training_of_class"].min() >= 1
 
 
 def test_open_classes_are_the_source_s_own(source: Path, out: Path) -> None:

@@ -101,7 +101,7 @@ def test_look_alikes_are_kept_on_request_and_the_data_set_says_so(source: Path, 
     assert counts(kept) == (13, 0, 6)
     assert any("the metric will flatter" in note for note in kept.notes)
     assert (out / "kept" / "look-alikes-kept.txt").is_file()
-    assert not class_set().inspect(out / "kept")["same_as"].any()
+    assert class_set().inspect(out / "kept")["likeness"].isna().all()
 
 
 def test_one_picture_with_two_labels_is_left_out_and_told(source: Path, out: Path) -> None:

@@ -1,0 +1,82 @@
+"""The committed suite of each model, in Great Expectations' own form: `monitoring/expectations/<model>.json`.
+
+That file is what a data check runs. It is written from the model's `checks()`: `python -m monitoring.suites`, after a
+change of them; a test holds the two to each other.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from registry import catalog
+from registry.errors import DataError, VisionloopError
+from registry.files import write_file
+from registry.parts import Check
+
+FOLDER = Path(__file__).with_name("expectations")
+
+
+def path_of(model: str) -> Path:
+    return FOLDER / f"{model}.json"
+
+
+def body_of(name: str, checks: Sequence[Check]) -> dict[str, Any]:
+    """The suite of these checks. `meta` keeps what a breach means and what to do about it."""
+    return {
+        "name": name,
+        "expectations": [
+            {
+                "type": check.expectation,
+                "kwargs": dict(check.arguments),
+                "meta": {
+                    "number": number,
+                    "says": check.says,
+                    "mend": check.mend,
+                    "notes": {"format": "string", "content": [check.says.replace("{rows}", "the cases")]},
+                },
+                "severity": "warning" if check.warning else "critical",
+            }
+            for number, check in enumerate(checks)
+        ],
+        "meta": {},
+    }
+
+
+def text_of(model: str) -> str:
+    """What the file of a model should hold."""
+    return json.dumps(body_of(model, catalog.get(model).data.checks()), indent=1) + "\n"
+
+
+def read(model: str) -> dict[str, Any]:
+    """The committed suite; without a file, that of the model's `checks()`. Raises DataError if the file is damaged."""
+    path = path_of(model)
+    if not path.is_file():
+        return body_of(model, catalog.get(model).data.checks())
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        [(one["type"], one["kwargs"], one["meta"]["says"], one["meta"]["mend"]) for one in body["expectations"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is no suite: {error!r}",
+            expected="expectations with type, kwargs and meta (says, mend)",
+            mend=f"`python -m monitoring.suites {model}` writes it anew",
+        ) from error
+    return dict(body)
+
+
+def main(arguments: Sequence[str]) -> int:
+    try:
+        for model in arguments or catalog.names():
+            print(write_file(path_of(model), text_of(model)))
+    except VisionloopError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
