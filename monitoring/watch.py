@@ -69,7 +69,7 @@ def watch(
             draft,
             verdict,
             reference=part,
-            window=window.table,
+            window=drift.thinned(window.table),
             finding=finding,
             performance=judged.performance if judged else None,
             responsible=report.draw(predictor, _shown(window, responsible)),

@@ -1,0 +1,54 @@
+"""A verdict on ten thousand predictions, labels scored on the way, in less than a gigabyte."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from monitoring import embedding, feedback, inputs
+from registry.bundle import Bundle
+from registry.predictor import Predictor
+from registry.settings import settings
+from tests.bundles import MODEL
+from tests.monitoring.scans import mask, scans
+
+ROWS, LABELS = 10_000, 40
+LOOK = """
+import resource, sys
+from pathlib import Path
+from monitoring import watch
+from registry.bundle import open_bundle
+verdict = watch.watch(sys.argv[1], 1, open_bundle(Path(sys.argv[2])), last=100_000)
+print(verdict.predictions, verdict.labels, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_a_window_of_10_000_is_scored_and_judged_below_1_gb(operational: Path, bundle: Bundle) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    from monitoring.models import Prediction
+
+    body = scans(1)[0]
+    one, now = Predictor(bundle, threads=1)(body), datetime.now(UTC)
+    vector = embedding.pack(one.embedding)
+    Prediction.objects.bulk_create(
+        (
+            Prediction(
+                id=f"{n:032x}", time=now - timedelta(seconds=n), model=MODEL, version=1, role="champion", latency_ms=1,
+                outcome="ok", status=200, image_statistics=one.image_statistics,
+                prediction_statistics=one.prediction_statistics, embedding=vector, input_suffix=".nii.gz",
+            )
+            for n in range(ROWS)
+        ),
+        batch_size=500,
+    )  # fmt: skip
+    for row in Prediction.objects.order_by("-time")[:LABELS]:
+        inputs.keep(inputs.place(MODEL, row.time.timestamp(), row.id, row.input_suffix), body)
+        feedback.give(row.id, mask(), "me")
+    argv = [sys.executable, "-c", LOOK, MODEL, str(bundle.path)]
+    out = subprocess.run(argv, env=settings().child_environment(), capture_output=True, text=True, check=False)
+    assert out.returncode == 0, out.stderr
+    rows, labels, peak_mb = map(int, out.stdout.split())
+    assert (rows, labels) == (ROWS, LABELS)
+    assert peak_mb < 1000
