@@ -118,7 +118,11 @@ def responsible(reference: Table, window: Table, finding: Finding) -> NDArray[np
         few = reference.embedding[_thin(len(reference), MOST_ROWS)].astype(np.float64)
         rank = min(3, len(few) - 1)
         inside = np.sort(distances(few, few), axis=1)[:, rank]
-        outside = np.sort(distances(window.embedding.astype(np.float64), few), axis=1)[:, max(rank - 1, 0)]
+        near, rows = max(rank - 1, 0), window.embedding
+        starts = range(0, len(rows), MOST_ROWS)  # a window may hold many thousands
+        outside = np.concatenate(
+            [np.sort(distances(rows[i : i + MOST_ROWS].astype(np.float64), few), axis=1)[:, near] for i in starts]
+        )
         scores.append(_robust_z(inside, outside))
     return np.argsort(-np.mean(scores, axis=0), kind="stable") if scores else np.arange(len(window))
 

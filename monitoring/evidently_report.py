@@ -66,22 +66,26 @@ def judge(
     from monitoring import evidently_metrics as metrics
 
     drift.check_enough(reference, window)
-    rows = len(window)
-    window = drift.thinned(window)
+    window_rows, reference_rows = len(window), {name: len(part) for name, part in drift.parts(reference).items()}
+    window, known = drift.thinned(window), reference
+    if len(reference_rows) == 1:  # one origin: the test thins it alike
+        reference = drift.thinned(reference)
     kinds = drift.kinds(reference, window)
-    labelled = len(scores) >= LEAST_LABELS and bool(np.isfinite(reference.score).any())
+    labelled = len(scores) >= LEAST_LABELS and bool(np.isfinite(known.score).any())
     if labelled:
         kinds.append("performance")
     sign = 1.0 if spec.metric.higher_is_better else -1.0
     alarm = metrics.alarm_margin(kinds, alpha, spec.budget.metric_loss, sign)
     shown = [metrics.ColumnMargin(of=alarm), *([metrics.MeanScore(of=alarm)] if labelled else [])]
     report = Report([alarm, *shown, metrics.Moved(of=alarm)], metadata={**facts, "alpha": f"{alpha:g} for the verdict"})
-    more = {metrics.LABELS: metrics.labels(reference, scores)} if labelled else None
+    more = {metrics.LABELS: metrics.labels(known, scores)} if labelled else None
     with np.errstate(all="ignore"):  # it describes constant columns
         run = report.run(metrics.dataset(window), metrics.dataset(reference), more, timestamp=when)
     found = metrics.calculation_of(run.context, alarm)
     failed = {test.bound_test.label: test.status.value == "FAIL" for test in run.metric_results[alarm.metric_id].tests}
-    return Judged(run, replace(found.finding, rows=rows), found.performance, failed)
+    compared = reference_rows[found.finding.compared_with]
+    finding = replace(found.finding, rows=window_rows, reference_rows=compared)
+    return Judged(run, finding, found.performance, failed)
 
 
 def keep(judged: Judged, model: str, title: str, html: Path | None) -> str:
