@@ -39,7 +39,7 @@ def test_labels_that_nobody_asked_for_test_the_score(send: Send, bundle: Bundle)
 def test_a_verdict_asks_for_retraining_only_where_labels_are_new(send: Send, bundle: Bundle) -> None:
     from monitoring.models import Feedback
 
-    ids = send(scans(20, first=2000, noise=0.25))
+    ids = send(scans(28, first=2000, noise=0.25))
     for number in ids:
         feedback.give(number, mask(), "a radiologist")
     assert look(bundle).action == "retrain"
@@ -49,9 +49,9 @@ def test_a_verdict_asks_for_retraining_only_where_labels_are_new(send: Send, bun
     labels.note_learned(MODEL, ["drift-1"], 2)
     waiting = look(bundle)
     assert waiting.action == "label"
-    assert "16 new labels are needed to retrain, 0 are there (20 more are learnt from already)" in waiting.why
+    assert "28 new labels are needed to retrain, 0 are there (28 more are learnt from already)" in waiting.why
     assert "0 are there" in waiting.page.read_text()
-    for number in send(scans(16, first=3000, noise=0.25)):
+    for number in send(scans(28, first=3000, noise=0.25)):
         feedback.give(number, mask(), "a radiologist")
     assert look(bundle).action == "retrain"
 

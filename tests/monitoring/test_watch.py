@@ -45,15 +45,15 @@ def test_drift_without_labels_asks_for_labels_of_the_images_responsible(send: Se
 
 
 def test_drift_with_labels_says_retrain_and_the_score_is_measured(send: Send, bundle: Bundle) -> None:
-    ids = send(scans(20, first=2000, noise=0.25))
+    ids = send(scans(28, first=2000, noise=0.25))
     for number in ids:
         feedback.give(number, mask(), "a radiologist")
     verdict = watch.watch(MODEL, 1, bundle)
     assert verdict.action == "retrain"
-    assert verdict.labels == 20
+    assert verdict.labels == 28
     assert verdict.kinds["performance"]
     assert "score fell" in verdict.why
-    assert len(feedback.labelled(MODEL, ids)) == 20
+    assert len(feedback.labelled(MODEL, ids)) == 28
 
 
 def test_inverted_inputs_are_a_fault_of_the_source_and_nothing_to_learn_from(send: Send, bundle: Bundle) -> None:
