@@ -207,7 +207,8 @@ def test_dvc_runs_the_stages_by_hand_in_a_fresh_clone(tmp_path: Path) -> None:
         port = str(probe.getsockname()[1])
     bin_folder = Path(sys.executable).parent
     env = {**os.environ, "VISIONLOOP_MLFLOW_PORT": port, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
-    for command in (["visionloop", "data", "synth", MODEL], ["dvc", "repro", "--allow-missing", f"evaluate@{MODEL}"]):
+    evaluate = ["dvc", "repro", "--allow-missing", f"evaluate@{MODEL}"]
+    for command in (["visionloop", "data", "synth", MODEL], ["dvc", "repro", f"start@{MODEL}"], evaluate):
         done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     assert open_bundle(root / "build" / MODEL / "bundle").manifest.score.cases
@@ -236,7 +237,7 @@ def _dvc_compares(root: Path, env: dict[str, str]) -> None:
     params = yaml.safe_load((root / "params.yaml").read_text())
     params[MODEL]["evaluate"]["bootstrap"] = 150
     (root / "params.yaml").write_text(yaml.safe_dump(params))
-    run("dvc", "repro", f"evaluate@{MODEL}")
+    run("dvc", "repro", "--allow-missing", f"evaluate@{MODEL}")
     name = f"build/{MODEL}/metrics.json"
     assert json.loads(run("dvc", "metrics", "show", "--json"))[""]["data"][name]["data"]["dice"]["cases"]
     assert json.loads(run("dvc", "metrics", "diff", "--json"))["diff"][name].keys() & {"dice.low", "dice.high"}
