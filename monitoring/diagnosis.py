@@ -15,7 +15,8 @@ Action = Literal["none", "bad_input", "label", "retrain", "roll_back"]
 
 ENOUGH_LABELS = 28
 """Labelled inputs of the new kind from which a fine-tuning is worth its time. A third of them is held out, by a hash of
-their names, and the gate judges 6 or more (decision 39): of 28, so many are held out in 96 of 100 cases; of 16, in half."""
+their names, and the gate judges 6 or more (decision 39). Of 28 labels that many are held out 96 times in 100, of 16 in
+half of the cases."""
 BAD_SHARE = 0.5
 TRAINED_ON = 0.1
 ERROR_SHARE = 0.3
