@@ -5,9 +5,12 @@
     ├── BadInput           a file or request that cannot be used          HTTP 422, exit 3
     │   ├── UnsupportedMedia   not a format the model takes               HTTP 415
     │   ├── TooLarge           more bytes or voxels than allowed          HTTP 413
-    │   ├── TooSlow            a body that comes in too slowly            HTTP 408
+    │   ├── TooSlow            a request that comes in too slowly         HTTP 408
+    │   ├── BadRequest         what is not HTTP                           HTTP 400
+    │   ├── HeadTooLarge       headers that are too long                  HTTP 431
     │   └── NotAcceptable      an answer format the model cannot give     HTTP 406
     ├── NotFound           a model, version or page that is not there     HTTP 404, exit 4
+    │   └── MethodNotAllowed   a path that takes other methods            HTTP 405
     ├── DataError          a data set that fails its checks               exit 5
     ├── BundleError        a bundle that is corrupt or half there         exit 6
     ├── Refused            the gate, or a rule, says no                   HTTP 409, exit 7
@@ -84,6 +87,14 @@ class TooSlow(BadInput):
     http_status = 408
 
 
+class BadRequest(BadInput):
+    http_status = 400
+
+
+class HeadTooLarge(BadInput):
+    http_status = 431
+
+
 class NotAcceptable(BadInput):
     http_status = 406
 
@@ -91,6 +102,10 @@ class NotAcceptable(BadInput):
 class NotFound(VisionloopError):
     exit_code = 4
     http_status = 404
+
+
+class MethodNotAllowed(NotFound):
+    http_status = 405
 
 
 class DataError(VisionloopError):

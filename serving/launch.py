@@ -35,12 +35,14 @@ def main(folder: Path) -> None:
 
     import uvicorn
 
+    from serving.connections import bounded, raise_file_limit
     from serving.server import Server, standalone
 
     config = uvicorn.Config(
         standalone(api_of(folder), worker),
         host=options.host,
         port=options.port,
+        http=bounded(raise_file_limit()),
         log_config=None,
         access_log=False,  # the prediction log has every request
         ws="none",  # there are none, and what speaks them takes time to load

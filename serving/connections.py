@@ -1,0 +1,259 @@
+"""HTTP connections with bounds, for the router and for services: uvicorn's own have none on how many there are, on the
+time and the size of a request's head, on callers that do not read their answers, and on what is sent after an answer.
+
+What it costs a request is a timer and a closure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from typing import Any, ClassVar
+
+import orjson
+from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from registry.errors import BadRequest, HeadTooLarge, MissingService, TooSlow, VisionloopError
+
+CONNECTIONS = 4096
+"""At once; a new one takes the place of the one that has been idle for longest."""
+HEAD_S = 20.0
+"""Until the head of a request is complete, and how long a connection may stay without a first one."""
+HEAD_BYTES = 64 * 1024
+LINGER_S, LINGER_BYTES = 5.0, 16 << 20
+"""How long, and how much of it, what a caller still sends is read and thrown away after an answer that did not wait for
+it. Closed at once, the connection would be reset, and the caller might lose the answer."""
+STALL_S, STALL_BYTES = 60.0, 128 * 1024
+"""What a caller must read of an answer that waits for it in so many seconds."""
+
+
+def raise_file_limit() -> int:
+    """Lets this process have as many open files as it may; returns how many connections that is enough for.
+
+    A router's request takes two: its caller's and the service's.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * CONNECTIONS + 512
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    return CONNECTIONS if soft == resource.RLIM_INFINITY else max(16, min(CONNECTIONS, (soft - 256) // 2))
+
+
+def bounded(most: int = CONNECTIONS) -> type[BoundedProtocol]:
+    """The protocol for `uvicorn.Config(http=...)`, with at most so many connections."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"most": most})
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection.
+
+    - At most `most` of them: the one that has been idle for longest is closed for a new one; where none is idle, the
+      new one is told 503 with Retry-After.
+    - A request's head has `HEAD_S` seconds (408) and `HEAD_BYTES` (431). What is not HTTP gets 400.
+    - An answer that is given before its request's body is complete closes the connection, gently: see `LINGER_S`.
+    - A caller that does not read its answer is disconnected: see `STALL_S`.
+    """
+
+    most: ClassVar[int] = CONNECTIONS
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._head: asyncio.TimerHandle | None = None  # runs while a head is awaited
+        self._head_bytes = 0
+        self._stall: asyncio.TimerHandle | None = None  # runs while the caller does not read
+        self._leaving: asyncio.TimerHandle | None = None  # runs after the last answer
+        self._left_bytes = 0
+        self._complete = True  # the body of the latest request
+        self._idle_since = 0.0
+
+    # The connection.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._idle_since = self.loop.time()
+        if len(self.connections) > self.most and not self._take_place():
+            busy = f"the {self.most:,} connections that there may be are all at work"
+            self._refuse(MissingService(busy, expected="fewer requests at once", mend="try again in a moment"))
+            return
+        self._await_head()
+
+    def _take_place(self) -> bool:
+        """Closes the connection that has been idle for longest; False if none is."""
+        others = [one for one in self.connections if isinstance(one, BoundedProtocol) and one is not self]
+        idle = min((one for one in others if one.is_idle), key=lambda one: one._idle_since, default=None)
+        if idle is not None:
+            idle.transport.abort()
+        elif len(others) > self.most + 64:  # those that are being told so
+            self.transport.abort()
+            return True
+        return idle is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is at work."""
+        return self.cycle is None or (self.cycle.response_complete and not self.pipeline)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._head, self._stall, self._leaving):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def timeout_keep_alive_handler(self) -> None:
+        if self.transport.get_write_buffer_size():  # closing would wait until it is read
+            self.transport.abort()
+        else:
+            super().timeout_keep_alive_handler()
+
+    # The head of a request.
+
+    def _await_head(self) -> None:
+        if self._head is None:
+            self._head_bytes = 0
+            self._head = self.loop.call_later(HEAD_S, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        self._head = None
+        if not self._head_bytes:
+            self.transport.close()
+            return
+        self._refuse(
+            TooSlow(
+                f"the head of the request was not complete after {HEAD_S:g} s",
+                expected="a request that is sent without a pause",
+                mend="send it again",
+            )
+        )
+
+    def data_received(self, data: bytes) -> None:
+        if self._leaving is not None:
+            self._left_bytes += len(data)
+            if self._left_bytes > LINGER_BYTES:
+                self.transport.close()
+            return
+        if self._head is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._leaving is not None or self.transport.is_closing():
+            return
+        if self._head is not None and self._head_bytes > HEAD_BYTES:
+            self._refuse(
+                HeadTooLarge(
+                    f"the head of the request is more than {HEAD_BYTES // 1024} KiB",
+                    expected="a method, a path and headers",
+                    mend="send data in the body",
+                )
+            )
+        elif self.is_idle and self._complete:  # nothing but line ends came
+            self._await_head()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._complete = False
+        self._await_head()
+
+    def on_headers_complete(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
+        super().on_headers_complete()
+        # Before its task has begun to run.
+        self.cycle.transport = _Transport(self)  # type: ignore[assignment]
+
+    def on_message_complete(self) -> None:
+        self._complete = True
+        super().on_message_complete()
+
+    # Answers.
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        async def closing(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+            async def sent(message: ASGISendEvent) -> None:
+                if message["type"] == "http.response.start" and cycle is self.cycle and not self._complete:
+                    cycle.keep_alive = False  # the caller hears of it in the answer
+                await send(message)
+
+            await app(scope, receive, sent)
+
+        super()._start_asgi_task(cycle, closing)  # type: ignore[arg-type]
+
+    def on_response_complete(self) -> None:
+        self._idle_since = self.loop.time()
+        if self._leaving is None:
+            super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(
+            BadRequest(
+                "this is not HTTP/1.1 as RFC 9112 has it",
+                expected="one Content-Length of digits, or Transfer-Encoding: chunked; a known method; no stray signs",
+                mend="let an HTTP library send it",
+            )
+        )
+
+    def _refuse(self, error: VisionloopError) -> None:
+        """Answers without a request that could be given to the app, and closes the connection."""
+        if not self.is_idle:
+            if self.cycle.response_started or self.pipeline:
+                self.transport.close()
+                return
+            self.cycle.disconnected = True  # its answer is this one
+            self.cycle.message_event.set()
+        said = orjson.dumps(error.to_json())
+        retry = b"retry-after: 1\r\n" if error.http_status == 503 else b""
+        head = b"content-type: application/json\r\ncontent-length: %d\r\n%sconnection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[error.http_status] + head % (len(said), retry) + said)
+        self._complete = False  # whatever still comes
+        self.close_gently()
+
+    def close_gently(self) -> None:
+        """Closes the connection; what the caller still sends is read first: see `LINGER_S`."""
+        if self.transport.is_closing() or self._leaving is not None:
+            return
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
+        if self._complete or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self._leaving = self.loop.call_later(LINGER_S, self.transport.abort)
+        self.transport.write_eof()
+        self.flow.resume_reading()
+
+    # Callers that do not read.
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._stall is None:
+            waits = self.transport.get_write_buffer_size()
+            self._stall = self.loop.call_later(STALL_S, self._is_read, waits)
+
+    def resume_writing(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+        super().resume_writing()
+
+    def _is_read(self, waited: int) -> None:
+        waits = self.transport.get_write_buffer_size()
+        if waited - waits < STALL_BYTES:
+            self.transport.abort()
+        else:
+            self._stall = self.loop.call_later(STALL_S, self._is_read, waits)
+
+
+class _Transport:
+    """A connection's transport as uvicorn's answers see it: closed gently."""
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        self._protocol = protocol
+        self.write = protocol.transport.write
+
+    def is_closing(self) -> bool:
+        return self._protocol._leaving is not None or self._protocol.transport.is_closing()
+
+    def close(self) -> None:
+        self._protocol.close_gently()
