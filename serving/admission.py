@@ -64,7 +64,7 @@ class Line:
     def check(self, count: int = 1) -> None:
         """Raises Overloaded if `count` more would have to wait and there is no room for them."""
         free = self.slots + self.capacity - self._inside
-        if count <= free or not self._inside:  # alone in the house, even the largest request gets in
+        if not count or count <= free or not self._inside:  # alone in the house, even the largest request gets in
             return
         raise Overloaded(
             f"{self.waiting} inputs wait already, and there is room for {self.capacity}",
@@ -98,12 +98,12 @@ class Room:
     """Bytes of uploads that are in memory, from when they come in until their answer is made. From the event loop only.
 
     Args:
-        most: bytes that they may take together. A request that is alone has room whatever its size. Uploads of at most
-            `SMALL` may take a quarter more, or a few large ones would keep them out.
+        most: bytes that they may take together. A request that is alone has room whatever its size.
+        small: uploads of at most so many bytes may take a quarter more, or a few large ones would keep them out.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, most: int, small: int = SMALL) -> None:
+        self.most, self.small = most, small
         self.taken = 0
 
     def held(self) -> Held:
@@ -119,15 +119,22 @@ class Held:
 
     def check(self, size: int) -> None:
         """Raises Overloaded if there is no room for `size` bytes more."""
-        others, own = self._room.taken - self._bytes, self._bytes + size
-        most = self._room.most if own > SMALL else self._room.most * 5 // 4
-        if others and others + own > most:
+        if not self.fits(size):
+            others, most = self._room.taken - self._bytes, self._most(size)
             raise Overloaded(
                 f"uploads of {others / MIB:,.0f} MiB are being worked on, and there is room for {most / MIB:,.0f} MiB",
                 expected="fewer large uploads at once",
                 mend="try again after Retry-After seconds, or send smaller files",
                 retry_after_s=ROOM_RETRY_S,
             )
+
+    def fits(self, size: int) -> bool:
+        """Whether there is room for `size` bytes more."""
+        others = self._room.taken - self._bytes
+        return not others or others + self._bytes + size <= self._most(size)
+
+    def _most(self, size: int) -> int:
+        return self._room.most if self._bytes + size > self._room.small else self._room.most * 5 // 4
 
     def take(self, size: int) -> None:
         """Room for `size` bytes more. Raises as `check`."""

@@ -12,8 +12,9 @@ from starlette.types import Receive, Scope, Send
 
 from registry.errors import TooSlow
 from registry.settings import settings
+from serving.admission import Held
 from serving.stopwatch import CallerGone
-from serving.uploads import MIB, limited
+from serving.uploads import MIB, arriving
 from serving.worker import UNWATCHED_S
 
 BUFFERED = 8 * MIB
@@ -35,17 +36,22 @@ class Caller:
         self._request = request
         self._sent = asyncio.Event()
 
-    async def body(self, max_bytes: int) -> bytes | AsyncIterator[bytes] | None:
+    async def body(self, max_bytes: int, held: Held) -> bytes | AsyncIterator[bytes] | None:
         """Small bodies of known size as bytes, which is fastest; everything else as a stream that stops at the limit.
+
+        Args:
+            held: takes the room for what is held.
 
         Raises:
             TooLarge: more than `max_bytes`; of a stream, when it is read.
-            TooSlow: a small one, which is held until it is complete, was not in time.
+            TooSlow: it was not in time; of a stream, when it is read.
+            Overloaded: there is no room for it.
             CallerGone: the connection was closed before the body was complete.
         """
         length = self._request.headers.get("content-length", "")
         if length.isdigit() and int(length) <= BUFFERED:
-            found = await read(self._request, max_bytes) or None
+            held.check(int(length))
+            found = await read(self._request, max_bytes, held) or None
         elif not length and "transfer-encoding" not in self._request.headers:
             found = None
         else:
@@ -54,7 +60,7 @@ class Caller:
         return found
 
     async def _stream(self, max_bytes: int) -> AsyncIterator[bytes]:
-        async for chunk in limited(self._request.stream(), max_bytes):
+        async for chunk in arriving(self._request, max_bytes):
             yield chunk
         self._sent.set()
 
@@ -86,12 +92,12 @@ class Caller:
         limit.reschedule(0)  # which is now
 
 
-async def read(request: Request, max_bytes: int) -> bytes:
-    """All of a body, within `request_timeout_s`. Raises TooLarge, TooSlow, CallerGone."""
+async def read(request: Request, max_bytes: int, held: Held) -> bytes:
+    """All of a body, within `request_timeout_s`. Raises TooLarge, TooSlow, Overloaded, CallerGone."""
     limit_s = settings().request_timeout_s
     try:
         async with asyncio.timeout(limit_s):
-            return b"".join([chunk async for chunk in limited(request.stream(), max_bytes)])
+            return b"".join([chunk async for chunk in arriving(request, max_bytes, held.take)])
     except TimeoutError as error:
         raise TooSlow(
             f"the body was not complete after {limit_s:g} s",

@@ -7,95 +7,51 @@ through, and tasks must not be there twice; their callers get a 503 when the ser
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
 from yarl import URL
 
 from registry.errors import MissingService, VisionloopError
+from serving.admission import MIB, Held
 from serving.answers import ROLE
-from serving.api import CALLER
 from serving.callers import BUFFERED, Caller, gone
 from serving.plans import Chosen, Plan, Role, choose
+from serving.relaying import (
+    Died,
+    Message,
+    NoFault,
+    Passed,
+    Unreached,
+    Whole,
+    answer_headers,
+    died_at,
+    is_ours,
+    no_connection,
+    request_headers,
+    upload_cut,
+)
 from serving.releases import Endpoint, Route
-from serving.routing import EVERY_S, RouteTable
+from serving.routing import RouteTable
 from serving.shadow import Copy, Shadow
 
-logger = logging.getLogger("visionloop.router")
-
-# RFC 9110, section 7.6.1: these belong to one connection and are not passed on.
-HOP_BY_HOP = frozenset(
-    (
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    )
-)
-OURS = frozenset((CALLER.lower(), ROLE.lower(), "host"))
 UNABLE = frozenset((429, 503))
 """What a second version answers that the champion is asked instead: too many wait for it, or it cannot work now."""
 HOLD_S = 15.0
 """How long a request waits for a champion that is being restarted: as long as a start takes on a busy machine."""
 HELD = 256
 """More requests than this do not wait: their bodies take room."""
-
-
-@dataclass(frozen=True)
-class Message:
-    """A request as it is sent on. `body`: None, all of it, or a stream that can be read once."""
-
-    method: str
-    rest: str
-    query: str
-    headers: dict[str, str]
-    body: bytes | AsyncIterator[bytes] | None
-
-    @property
-    def whole(self) -> bool:
-        """Whether it can be sent a second time."""
-        return self.body is None or isinstance(self.body, bytes)
-
-    @property
-    def again(self) -> bool:
-        """Whether it may be, although a service may have worked on it: a task would be there twice, or be removed."""
-        changes = self.rest.partition("/")[0] == "tasks" and self.method not in ("GET", "HEAD")
-        return self.whole and not changes
-
-    @property
-    def fetches_result(self) -> bool:
-        """Whether it asks for what a task has worked out."""
-        first, _, rest = self.rest.partition("/")
-        return first == "tasks" and rest.partition("/")[2] == "result"
-
-    @property
-    def counts(self) -> bool:
-        """Whether it asks for work, and not for a page or a state."""
-        return self.method == "POST"
-
-
-class Unreached(Exception):
-    """Nothing was sent, so nothing can happen twice."""
-
-
-class Died(Exception):
-    """The service ended under the request, or says that it is ending; `said` is what the caller hears of it."""
-
-    def __init__(self, said: MissingService) -> None:
-        self.said = said
+MEMORY = 256 * MIB
+"""Bytes of bodies and answers that are held at once. A body beyond is refused; an answer is passed on as it comes."""
+SMALL = MIB
+"""Bodies and answers of at most this size may take a quarter more."""
 
 
 class Forwarder:
@@ -105,18 +61,26 @@ class Forwarder:
         self._client, self._table, self._shadow = client, table, shadow
         self._holding = 0
 
-    async def __call__(self, request: Request, model: str, rest: str, max_bytes: int) -> Response:
-        """The answer. Raises MissingService when there is none to be had, CallerGone, and what `Caller.body` raises."""
+    async def __call__(self, request: Request, model: str, rest: str, max_bytes: int, held: Held) -> Response:
+        """The answer. `held` must last until it is sent.
+
+        Raises:
+            MissingService: there is none to be had.
+            CallerGone: nobody waits for it.
+            TooLarge, TooSlow, Overloaded: as `Caller.body`.
+        """
         waits, name = Caller(request), _caller(request)
-        body = await waits.body(max_bytes)
-        message = Message(request.method, rest, request.url.query, _request_headers(request, name), body)
+        find(self._table, model)  # before the body is read
+        body = await waits.body(max_bytes, held)
+        headers = request_headers(request, name, whole=body is None or isinstance(body, bytes))
+        message = Message(request.method, rest, request.url.query, headers, body, held)
         route = find(self._table, model)
         chosen = choose(route.plan, _key(route.plan, name))
         response = await waits.awaits(self._found(route, chosen, message))
         if chosen.copy_to is not None and rest == "predict" and isinstance(body, bytes):
             other = route.of(chosen.copy_to)
             if other is not None:  # copied once the answer is on its way
-                copy = Copy(route, other, message.query, message.headers, body, _whole(response))
+                copy = Copy(route, other, message.query, headers, body, _whole(response))
                 response.background = BackgroundTask(self._shadow.offer, copy)
         return response
 
@@ -137,11 +101,9 @@ class Forwarder:
                 try:
                     response = await self._counted(route.plan, endpoint, role, message)
                 except Unreached:
-                    self._table.lost(endpoint)
                     self._retried(route.plan, endpoint, role, message)
                     continue
                 except Died as error:
-                    self._table.lost(endpoint)
                     if died or refused is not None or not message.again:
                         raise error.said from error
                     died = error
@@ -165,12 +127,10 @@ class Forwarder:
             raise died_at(route.champion, "does not answer")
         self._holding += 1
         try:
-            await self._table.refresh(EVERY_S)  # perhaps the service has moved since the table was read
-            moved = find(self._table, route.plan.model)
-            there = moved.champion != route.champion or await self._table.back(moved.plan.model, end - time.monotonic())
+            there = await self._table.back(route.plan.model, end - time.monotonic())
         finally:
             self._holding -= 1
-        if not there or time.monotonic() > end:
+        if not there:
             raise died_at(route.champion, "does not answer")
         return find(self._table, route.plan.model)
 
@@ -180,7 +140,7 @@ class Forwarder:
             if endpoint is None or endpoint.version == chosen.version or self._table.down(endpoint):
                 continue
             try:
-                other = await self._send(endpoint, "champion", message)
+                other = await self._send(route.plan, endpoint, "champion", message)
             except (Unreached, Died, MissingService):
                 continue
             if other.status_code != 404:
@@ -190,12 +150,15 @@ class Forwarder:
     async def _counted(self, plan: Plan, endpoint: Endpoint, role: Role, message: Message) -> Response:
         """As `_send`, with a line in the traffic. A caller that leaves has waited at least so long, and no error."""
         if not message.counts:
-            return await self._send(endpoint, role, message)
+            return await self._send(plan, endpoint, role, message)
         began, status = time.perf_counter(), 500
         try:
-            response = await self._send(endpoint, role, message)
+            response = await self._send(plan, endpoint, role, message)
             status = response.status_code
             return response
+        except NoFault:
+            status = 0
+            raise
         except VisionloopError as error:
             status = error.http_status  # what is the caller's own fault is none of the version's
             raise
@@ -215,46 +178,60 @@ class Forwarder:
         if message.counts:
             self._table.traffic.of(plan, endpoint.version, role).retried += 1
 
-    async def _send(self, endpoint: Endpoint, role: Role, message: Message) -> Response:
-        """One attempt. Raises Unreached, Died, or MissingService when there was no answer in time."""
+    async def _send(self, plan: Plan, endpoint: Endpoint, role: Role, message: Message) -> Response:
+        """One attempt. A service that does not take it is asked whether it is well.
+
+        Raises:
+            Unreached, Died: the service did not take it, or ended.
+            NoFault: it could not be sent, for a reason that is not the service's.
+            MissingService: there was no answer in time.
+            TooLarge, TooSlow, CallerGone: of a body that is streamed.
+        """
+        try:
+            return await self._asked(plan, endpoint, role, message)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            if is_ours(error):
+                raise no_connection(error) from error
+            await self._table.lost(endpoint)
+            raise Unreached from error
+        except TimeoutError as error:
+            raise died_at(endpoint, "did not answer in time") from error
+        except (aiohttp.ClientError, ConnectionError) as error:
+            if refused := _refused_upload(error):
+                raise refused from error
+            if not await self._table.lost(endpoint) and not message.whole:
+                raise upload_cut(endpoint) from error
+            raise Died(died_at(endpoint, "died while it worked on this request")) from error
+
+    async def _asked(self, plan: Plan, endpoint: Endpoint, role: Role, message: Message) -> Response:
+        """Raises what aiohttp raises."""
         query = f"?{message.query}" if message.query else ""
+        headers = message.headers.copy()
+        headers[ROLE] = role
         async with AsyncExitStack() as stack:
             stack.enter_context(self._table.counted(endpoint))
-            try:
-                answer = await self._client.request(
-                    message.method,
-                    URL(f"{endpoint.url}/{message.rest}{query}", encoded=True),
-                    headers={**message.headers, ROLE: role},
-                    data=message.body,
-                    allow_redirects=False,
-                )
-                stack.push_async_callback(_close, answer)
-                headers = _answer_headers(answer, role, message)
-                length = answer.content_length
-                if length is not None and length <= BUFFERED:
-                    return Response(await answer.read(), answer.status, headers)
-            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-                raise Unreached from error
-            except TimeoutError as error:
-                raise died_at(endpoint, "did not answer in time") from error
-            except (aiohttp.ClientError, ConnectionError) as error:
-                if refused := _refused_upload(error):
-                    raise refused from error
-                raise Died(died_at(endpoint, "died while it worked on this request")) from error
+            answer = await self._client.request(
+                message.method,
+                URL(f"{endpoint.url}/{message.rest}{query}", encoded=True),
+                headers=headers,
+                data=message.body,
+                allow_redirects=False,
+            )
+            stack.push_async_callback(_close, answer)
+            found, length = answer_headers(answer, role, message), answer.content_length
+            if length is not None and length <= BUFFERED and message.held.fits(length):
+                message.held.take(length)
+                return Whole(await answer.read(), answer.status, found)
+            cut_off = partial(self._cut_off, plan, endpoint, role, message)
             # The answer is still to come through: it stays counted as in flight until the last byte.
-            return _Passed(answer.content.iter_any(), answer.status, headers, stack.pop_all())
+            return Passed(answer, found, stack.pop_all(), cut_off)
 
-
-class _Passed(StreamingResponse):
-    """An answer that is streamed on; `held` is let go of at its end, also when the caller goes away."""
-
-    def __init__(self, body: AsyncIterator[bytes], status: int, headers: dict[str, str], held: AsyncExitStack) -> None:
-        super().__init__(body, status, headers)
-        self._held = held
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._held:
-            await super().__call__(scope, receive, send)
+    async def _cut_off(self, plan: Plan, endpoint: Endpoint, role: Role, message: Message) -> None:
+        """The service ended in the middle of an answer that was counted when it began."""
+        if message.counts:
+            self._table.traffic.of(plan, endpoint.version, role).errors += 1
+        died_at(endpoint, "died in the middle of its answer")
+        await self._table.lost(endpoint)
 
 
 def find(table: RouteTable, model: str) -> Route:
@@ -267,16 +244,6 @@ def find(table: RouteTable, model: str) -> Route:
             mend="train and release one (`visionloop demo` does both), or try again when it is up",
         )
     return route
-
-
-def died_at(endpoint: Endpoint, what: str) -> MissingService:
-    """The error of a request whose service failed it; also noted in the log."""
-    logger.warning("the service of %s version %d at %s %s", endpoint.model, endpoint.version, endpoint.url, what)
-    return MissingService(
-        f"the service of {endpoint.model} version {endpoint.version} {what}",
-        expected="an answer",
-        mend="send the request again: the supervisor restarts a service that died",
-    )
 
 
 def _candidates(route: Route, chosen: Chosen) -> Iterator[tuple[Endpoint, Role]]:
@@ -317,18 +284,6 @@ def _refused_upload(error: BaseException) -> VisionloopError | None:
             return gone()
         seen = seen.__cause__ or seen.__context__
     return None
-
-
-def _request_headers(request: Request, caller: str) -> dict[str, str]:
-    return {n: v for n, v in request.headers.items() if n not in HOP_BY_HOP and n not in OURS} | {CALLER: caller}
-
-
-def _answer_headers(answer: aiohttp.ClientResponse, role: Role, message: Message) -> dict[str, str]:
-    """The router knows better than a service of an older build which role a request had; but the result of a task has
-    the role, as the version, that it was worked out in."""
-    headers = {n: v for n, v in answer.headers.items() if n.lower() not in HOP_BY_HOP and n.lower() != ROLE.lower()}
-    worked = answer.headers.get(ROLE) if message.fetches_result and answer.status == 200 else None
-    return {**headers, ROLE: worked or role}
 
 
 def _whole(response: Response) -> tuple[int, str, bytes] | None:

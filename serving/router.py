@@ -18,21 +18,25 @@ from starlette import routing
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from registry import catalog
-from registry.errors import MissingService, NotFound
+from registry.errors import MissingService
 from registry.settings import settings
 from serving.access.middleware import AccessMiddleware
-from serving.answers import refusal
+from serving.admission import MIB, Held, Room
+from serving.answers import nothing_there, refusal
 from serving.callers import Nothing
-from serving.forwarding import Forwarder
+from serving.connections import bounded, raise_file_limit
+from serving.forwarding import MEMORY, SMALL, Forwarder
 from serving.public import mount as public
+from serving.relaying import is_ours
 from serving.releases import Endpoint, Route
 from serving.routing import RouteTable
 from serving.shadow import Shadow
 from serving.stopwatch import CallerGone
-from serving.uploads import MIB, check_declared_length
+from serving.uploads import check_declared_length
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 CONNECT_S = 5.0  # of a busy machine: the kernel connects at once, but this process must get its turn to see it
@@ -44,17 +48,20 @@ def create_app() -> Starlette:
     """The router. Reads the releases from the database as long as it runs."""
     table = RouteTable()
     ready: list[Forwarder] = []
+    memory = Room(MEMORY, SMALL)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_S, sock_read=settings().request_timeout_s + 5)
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S)
-        # auto_decompress off: the answer goes on as it came.
+        # auto_decompress off: the answer goes on as it came. What a caller did not say is not said for it, and what one
+        # caller is given to keep (cookies) is not another one's.
         async with aiohttp.ClientSession(
             connector=connector,
             timeout=timeout,
             auto_decompress=False,
-            skip_auto_headers=("User-Agent", "Content-Type"),
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+            cookie_jar=aiohttp.DummyCookieJar(),
         ) as session:
             shadow = Shadow(session, table)
             await table.start(partial(_probe, session))
@@ -65,14 +72,19 @@ def create_app() -> Starlette:
             await shadow.stop()
             await table.stop()
 
-    async def forward(request: Request) -> Response:
+    async def forward(scope: Scope, receive: Receive, send: Send) -> None:
+        with memory.held() as held:  # until the answer is sent
+            response = await answer(Request(scope, receive, send), held)
+            await response(scope, receive, send)
+
+    async def answer(request: Request, held: Held) -> Response:
         # As the caller sent it: the door lets no encoded path in, which decoded could forge a second request.
         model, rest = request.path_params["model"], request.path_params["rest"]
         try:
             max_bytes = settings().max_upload_mb * MIB
             check_declared_length(request.headers.get("content-length"), max_bytes)
             _known(model)
-            return await ready[0](request, model, rest, max_bytes)
+            return await ready[0](request, model, rest, max_bytes, held)
         except CallerGone:
             return Nothing()
         except Exception as error:
@@ -88,18 +100,31 @@ def create_app() -> Starlette:
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    return Starlette(
+    app = Starlette(
         routes=[
+            routing.Route("/", _start_page),
             routing.Route("/v1/models", models),
-            routing.Route("/v1/models/{model}/{rest:path}", forward, methods=METHODS),
-            *public.routes(),
+            routing.Route("/v1/models/{model}/{rest:path}", _App(forward), methods=METHODS),
+            *public.routes(memory),
             routing.Route("/healthz", healthz),
             routing.Route("/-/routes", routes),
         ],
         middleware=[Middleware(AccessMiddleware)],
-        exception_handlers={404: _no_page, 405: _no_page},
+        exception_handlers={404: _no_page, 405: _no_page, Exception: _failed},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # a path has one spelling
+    return app
+
+
+class _App:
+    """An ASGI app, which a route takes for one only if it is no function."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
 
 
 def _known(model: str) -> None:
@@ -108,10 +133,13 @@ def _known(model: str) -> None:
 
 
 async def _probe(session: aiohttp.ClientSession, url: str) -> bool:
+    """As `serving.routing.Probe`."""
     try:
         async with session.get(f"{url}/readyz", timeout=aiohttp.ClientTimeout(total=PROBE_S)) as answer:
             return answer.status == 200
-    except (aiohttp.ClientError, OSError, TimeoutError):
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        if is_ours(error):
+            raise
         return False
 
 
@@ -148,13 +176,19 @@ def _describe(name: str, route: Route | None) -> dict[str, Any]:
 
 
 async def _no_page(request: Request, error: Exception) -> Response:
-    status = getattr(error, "status_code", 404)
-    found = NotFound(
-        f"there is no {request.method} {request.url.path}",
-        expected="/v1/models, or /v1/models/{model}/predict",
-        mend="GET /v1/models lists the models",
+    headers = getattr(error, "headers", None) or {}
+    found = nothing_there(
+        request, headers.get("Allow", ""), mend="GET /v1/models lists the models, /docs shows the rest"
     )
-    return JSONResponse(found.to_json(), status_code=status, headers=getattr(error, "headers", None))
+    return JSONResponse(found.to_json(), status_code=found.http_status, headers=headers)
+
+
+async def _start_page(_: Request) -> Response:
+    return RedirectResponse("/docs")
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    return refusal(error)
 
 
 def main() -> None:
@@ -168,6 +202,8 @@ def main() -> None:
         port=settings().router_port,
         log_level="warning",
         access_log=False,
+        http=bounded(raise_file_limit()),
+        ws="none",
         server_header=False,
         timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=int(settings().request_timeout_s),

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
+from registry import database
 from serving import releases
 from serving.releases import Endpoint, Route
 from serving.traffic import Traffic
@@ -24,7 +25,7 @@ WRITE_EVERY_S = 1.0
 
 T = TypeVar("T")
 Probe = Callable[[str], Awaitable[bool]]
-"""Whether the service at a url is ready."""
+"""Whether the service at a url is ready. Raises OSError when this process has nothing left to ask it with."""
 
 
 class RouteTable:
@@ -39,6 +40,8 @@ class RouteTable:
         self._routes: Mapping[str, Route] = {}
         self._in_flight: Counter[str] = Counter()
         self._down: set[str] = set()
+        self._asked: dict[str, asyncio.Future[bool]] = {}
+        self._probe: Probe = _unknown
         self._tasks: list[asyncio.Task[None]] = []
         self._refreshing: asyncio.Lock = asyncio.Lock()
         self._read_at = -math.inf
@@ -48,8 +51,9 @@ class RouteTable:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="traffic")
 
     async def start(self, probe: Probe) -> None:
+        self._probe = probe
         await self.refresh()
-        self._tasks = [asyncio.create_task(one) for one in (self._poll(), self._look_after(probe), self._write())]
+        self._tasks = [asyncio.create_task(one) for one in (self._poll(), self._look_after(), self._write())]
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -83,23 +87,36 @@ class RouteTable:
                 del self._in_flight[endpoint.url]
 
     def down(self, endpoint: Endpoint) -> bool:
-        """Whether its process was gone when it was last asked."""
+        """Whether it was not well when it was last asked."""
         return endpoint.url in self._down
 
-    def lost(self, endpoint: Endpoint) -> None:
-        """Its process is gone. It gets no request until it says ready again."""
-        if endpoint.url not in self._down:
+    async def lost(self, endpoint: Endpoint) -> bool:
+        """Asks a service that did not take a request whether it is well; returns whether it is not. It gets no request
+        then until it says ready again."""
+        if endpoint.url not in self._down and not await self._is_well(endpoint.url):
             logger.warning("version %d of %s at %s is down", endpoint.version, endpoint.model, endpoint.url)
-        self._down.add(endpoint.url)
+            self._down.add(endpoint.url)
+        return endpoint.url in self._down
+
+    async def _is_well(self, url: str) -> bool:
+        """Asks once, however many want to know."""
+        asked = self._asked.get(url)
+        if asked is None:
+            asked = self._asked[url] = asyncio.ensure_future(self._probe(url))
+            asked.add_done_callback(lambda _: self._asked.pop(url, None))
+        try:
+            return await asyncio.shield(asked)
+        except OSError:  # it could not be asked: see `Probe`
+            return True
 
     async def back(self, model: str, within_s: float) -> bool:
         """Waits until the champion of a model can be asked again, where it was or elsewhere."""
         end = time.monotonic() + within_s
         while time.monotonic() < end:
+            await asyncio.sleep(EVERY_S / 5)  # at least once: who comes back at once would ask without a pause
             route = self._routes.get(model)
             if route is not None and not self.down(route.champion):
                 return True
-            await asyncio.sleep(EVERY_S / 5)
         return False
 
     async def refresh(self, older_than_s: float = 0.0) -> None:
@@ -111,13 +128,16 @@ class RouteTable:
                 found = await asyncio.get_running_loop().run_in_executor(self._reader, _read)
             except Exception as error:
                 if not self._away:
-                    logger.warning("the database is away, the last known routes stay: %s", error)
+                    why = "the database is away" if database.is_away(error) else "the routes cannot be read"
+                    logger.warning(
+                        "%s, the last known routes stay: %s", why, error, exc_info=not database.is_away(error)
+                    )
                 self._away = True
                 return
             finally:
                 self._read_at = time.monotonic()
             if self._away:
-                logger.warning("the database is back")
+                logger.warning("the database is back: the routes are up to date")
             self._away = False
             for model in sorted(found.keys() | self._routes.keys()):
                 if found.get(model) != self._routes.get(model):
@@ -129,16 +149,17 @@ class RouteTable:
             await asyncio.sleep(EVERY_S)
             await self.refresh()
 
-    async def _look_after(self, probe: Probe) -> None:
+    async def _look_after(self) -> None:
         """Asks services that are down whether they are back, so that no caller's request has to find out."""
         while True:
             await asyncio.sleep(EVERY_S)
             wanted = {e.url for r in self._routes.values() for e in (r.champion, r.challenger, r.standby) if e}
             self._down &= wanted
             for url in sorted(self._down):
-                if await probe(url):
-                    logger.warning("the service at %s is back", url)
-                    self._down.discard(url)
+                with suppress(OSError):
+                    if await self._probe(url):
+                        logger.warning("the service at %s is back", url)
+                        self._down.discard(url)
 
     async def _write(self) -> None:
         while True:
@@ -154,6 +175,10 @@ class RouteTable:
         except Exception as error:
             logger.debug("the traffic could not be written down yet: %s", error)
             self.traffic.put_back(taken)
+
+
+async def _unknown(url: str) -> bool:
+    raise OSError(f"{url} is not asked before the table is started")
 
 
 def _read() -> Mapping[str, Route]:

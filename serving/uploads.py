@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import UploadFile
@@ -74,16 +74,22 @@ async def read_upload(request: Request, takes: Sequence[str], limits: Limits, he
             expected=f"{', '.join(takes)}, {MULTIPART} with the field {FIELD!r}, or {JSON} with base64",
             mend=f"send the file as it is with `Content-Type: {takes[0]}`",
         )
+    if (coding := request.headers.get("content-encoding", "identity").strip().lower()) not in ("", "identity"):
+        raise UnsupportedMedia(
+            f"the body is encoded with {coding[:40]} (Content-Encoding)",
+            expected="a body without a Content-Encoding; a file that is a .gz itself is one",
+            mend="send the file as it is, without the header",
+        )
     most = largest_body(limits.max_bytes) if declared == JSON else limits.max_bytes
     length = request.headers.get("content-length", "")
     check_declared_length(length, most)
     if length.isdigit():
         held.check(int(length))
     try:
-        arriving = _arriving(request, most, held)
+        chunks = arriving(request, most, held.take)
         if declared == MULTIPART:
-            return _upload(await _from_multipart(request, arriving, limits))
-        body = b"".join([chunk async for chunk in arriving])
+            return _upload(await _from_multipart(request, chunks, limits), empty=_empty_file())
+        body = b"".join([chunk async for chunk in chunks])
     except ClientDisconnect as error:
         raise BadInput("the caller went away before the body was complete") from error
     if declared == JSON:
@@ -93,8 +99,8 @@ async def read_upload(request: Request, takes: Sequence[str], limits: Limits, he
     return _upload([body])
 
 
-def _upload(inputs: Sequence[bytes | BadInput], several: bool = False) -> Upload:
-    checked = tuple(one or _empty() for one in inputs)
+def _upload(inputs: Sequence[bytes | BadInput], several: bool = False, empty: BadInput | None = None) -> Upload:
+    checked = tuple(one or empty or _empty() for one in inputs)
     several = several or len(checked) > 1
     if not several and isinstance(checked[0], BadInput):
         raise checked[0]
@@ -103,6 +109,10 @@ def _upload(inputs: Sequence[bytes | BadInput], several: bool = False) -> Upload
 
 def _empty() -> BadInput:
     return BadInput("the body is empty", expected="the bytes of one file", mend="send the file's content as the body")
+
+
+def _empty_file() -> BadInput:
+    return BadInput("a file of the form is empty", expected="the bytes of a file", mend="check the file, send it again")
 
 
 async def _all(asked: Iterable[Coroutine[None, None, bytes | BadInput]]) -> list[bytes | BadInput]:
@@ -138,31 +148,33 @@ def check_declared_length(declared: str | None, max_bytes: int) -> None:
         raise _too_large(f"the request body is {int(declared) / MIB:,.0f} MiB", max_bytes)
 
 
-async def _arriving(request: Request, most: int, held: Held) -> AsyncGenerator[bytes, None]:
-    """The chunks of a body as they come in. Time counts from the first one on: before it nothing is held, and most
-    bodies are complete with it.
+async def arriving(
+    request: Request, most: int, came: Callable[[int], None] = lambda size: None
+) -> AsyncGenerator[bytes, None]:
+    """The chunks of a body as they come in, at a pace of `PACE` bytes in `PACE_S` from the start.
+
+    Args:
+        most: bytes that it may have.
+        came: told the size of every chunk; what it raises ends the reading.
 
     Raises:
         TooLarge: they are more than `most` bytes.
-        Overloaded: there is no room for them.
-        TooSlow: the next ones take longer than allowed.
+        TooSlow: they take longer than allowed, the first one too.
         ClientDisconnect: the connection was closed.
     """
     now = asyncio.get_running_loop().time
-    message = await request.receive()
     size, mark, end = 0, PACE, now() + PACE_S
-    while message["type"] != "http.disconnect":
+    while (message := await _received(request, end))["type"] != "http.disconnect":
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > most:
             raise _too_large_body(most)
-        held.take(len(chunk))
+        came(len(chunk))
         yield chunk
         if not message.get("more_body", False):
             return
         if size >= mark:
             mark, end = size + PACE, now() + PACE_S
-        message = await _received(request, end)
     raise ClientDisconnect
 
 
@@ -176,16 +188,6 @@ async def _received(request: Request, end: float) -> Message:
             expected="a body that comes in as fast as that, or ends",
             mend="send a smaller file, or over a faster line",
         ) from error
-
-
-async def limited(stream: AsyncIterator[bytes], max_bytes: int) -> AsyncGenerator[bytes, None]:
-    """Passes the chunks on until they are more than allowed. Raises TooLarge."""
-    size = 0
-    async for chunk in stream:
-        size += len(chunk)
-        if size > max_bytes:
-            raise _too_large_body(max_bytes)
-        yield chunk
 
 
 def _too_large_body(max_bytes: int) -> TooLarge:
@@ -211,10 +213,10 @@ class _Parser(MultiPartParser):
         super().on_headers_finished()
 
 
-async def _from_multipart(request: Request, arriving: AsyncGenerator[bytes, None], limits: Limits) -> list[bytes]:
+async def _from_multipart(request: Request, chunks: AsyncGenerator[bytes, None], limits: Limits) -> list[bytes]:
     parser = _Parser(
         request.headers,
-        arriving,
+        chunks,
         max_files=limits.max_inputs,
         max_fields=16,
         max_part_size=64 * 1024,
@@ -239,6 +241,12 @@ async def _from_multipart(request: Request, arriving: AsyncGenerator[bytes, None
             mend="let the HTTP library build the form, or send the file's bytes as the body",
         ) from error
     parts = [part for part in form.getlist(FIELD) if isinstance(part, UploadFile)]
+    if not parts and FIELD in form:
+        raise BadInput(
+            f"the form's field {FIELD!r} is a text, not a file",
+            expected=f"one file in the field {FIELD!r}, or several in fields of that name",
+            mend=f"e.g. `curl -F {FIELD}=@FILE`: the @ makes it a file",
+        )
     if not parts:
         names = ", ".join(repr(name) for name in form) or "no field"
         raise BadInput(

@@ -62,7 +62,7 @@ class AccessMiddleware:
         state = scope.setdefault("state", {})
         state[CALLER], state[ACCESS] = address, self.access
         if needed.open:
-            await self.app(scope, receive, send)
+            await self.app(_without_body(scope), _nothing_but_the_end(receive), send)
             return
         try:
             if needed.local:
@@ -84,27 +84,56 @@ class AccessMiddleware:
         began, counts = time.perf_counter(), Counts()
         model = needed.counted_model
         extra = admitted.standing.headers if admitted.standing else []
+        gone = over = False
         # Counted at once, so that the month's quota sees requests that are still at work.
         self.access.count(admitted.key, model, Counts(requests=1))
 
         async def received() -> Message:
+            nonlocal gone
             message = await receive()
+            gone = gone or message["type"] == "http.disconnect"
             counts.bytes_in += len(message.get("body", b""))
             return message
 
         async def told(message: Message) -> None:
+            nonlocal over
             if message["type"] == "http.response.start":
                 counts.errors = int(message["status"] >= 400)
                 message = {**message, "headers": [*message.get("headers", ()), *extra]}
             else:
                 counts.bytes_out += len(message.get("body", b""))
+                over = not message.get("more_body", False)
             await send(message)
 
         try:
             await self.app(scope, received, told)
         finally:
+            if not over and not gone:  # an exception, or an answer that was cut off
+                counts.errors = 1
             counts.milliseconds = 1000 * (time.perf_counter() - began)
             self.access.count(admitted.key, model, counts)
+
+
+def _without_body(scope: Scope) -> Scope:
+    """The request as one without a body: where no key is asked for, nobody's body is read."""
+    headers = [one for one in scope["headers"] if one[0] not in (b"content-length", b"transfer-encoding")]
+    return {**scope, "headers": headers}
+
+
+def _nothing_but_the_end(receive: Receive) -> Receive:
+    """An empty body, then the end of the connection."""
+    told = False
+
+    async def received() -> Message:
+        nonlocal told
+        if not told:
+            told = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        while (message := await receive())["type"] != "http.disconnect":
+            pass
+        return message
+
+    return received
 
 
 def _take_key(scope: Scope) -> str | None:

@@ -19,7 +19,7 @@ from registry.errors import NotFound
 _PLAIN = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)*/?")
 
 # Documents and probes.
-_OPEN = frozenset(("/healthz", "/v1/models", "/openapi.json", "/docs"))
+_OPEN = frozenset(("/", "/healthz", "/v1/models", "/openapi.json", "/docs"))
 _OPEN_OF_A_MODEL = frozenset(("", "docs", "openapi.json", "schema", "healthz", "livez", "readyz"))
 _ASSETS = "/docs/"
 _ASSETS_OF_A_MODEL = "static_content/"

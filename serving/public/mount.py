@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
@@ -17,11 +17,12 @@ from starlette.types import Message, Receive, Scope, Send
 from registry import database
 from registry.errors import NotFound, Overloaded, TooLarge, TooSlow
 from registry.settings import settings
+from serving.admission import MIB, Room
 from serving.answers import refusal
 from serving.callers import read
 from serving.public import document
 from serving.stopwatch import CallerGone
-from serving.uploads import MIB, check_declared_length
+from serving.uploads import check_declared_length
 
 if TYPE_CHECKING:
     from django.core.handlers.asgi import ASGIHandler
@@ -30,28 +31,37 @@ LABEL = 64 * MIB
 """A label is a class, boxes, or a mask; here it is held in the router's memory, which all models share."""
 SMALL = MIB
 LARGE_AT_ONCE = 2
-"""Bodies over SMALL, or of unknown length, that are held at once, each with the copies that Django makes of it."""
+"""Bodies over SMALL that Django works on at once, with the copies that it makes of each."""
+AT_ONCE = 64
+"""Requests that Django works on at once: each has a thread of its own. Others wait."""
 
 
 class Typed:
-    """An ASGI app: bounds the body, then lets Django answer. Django is loaded beside the router's start."""
+    """An ASGI app: bounds the body, then lets Django answer. Django is loaded beside the router's start.
 
-    def __init__(self) -> None:
+    Args:
+        memory: what bodies may take together, with those of the models' requests.
+    """
+
+    def __init__(self, memory: Room) -> None:
+        self._memory = memory
         self._django: ASGIHandler | None = None
         self._loading = threading.Lock()
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._threads = asyncio.Semaphore(AT_ONCE)
         threading.Thread(target=self._load, name="typed-routes", daemon=True).start()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        length, most = Headers(scope=scope).get("content-length", ""), min(LABEL, settings().max_upload_mb * MIB)
-        none = not length and "transfer-encoding" not in Headers(scope=scope)
+        most = min(LABEL, settings().max_upload_mb * MIB)
         try:
-            check_declared_length(length, most)
-            if none or (length.isdigit() and int(length) <= SMALL):
-                await self._answer(scope, receive, send, most)
-            else:
-                async with self._room():
-                    await self._answer(scope, receive, send, most)
+            check_declared_length(Headers(scope=scope).get("content-length"), most)
+            with self._memory.held() as held:
+                body = await read(Request(scope, receive), most, held)
+                async with AsyncExitStack() as places:
+                    if len(body) > SMALL:
+                        await places.enter_async_context(self._room())
+                    await places.enter_async_context(self._threads)
+                    await self._answer(scope, body, receive, send)
         except TooLarge as error:
             mended = TooLarge(error.found, expected=error.expected, mend="send the label alone, compressed")
             await refusal(mended)(scope, receive, send)
@@ -79,8 +89,7 @@ class Typed:
         finally:
             self._large.release()
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, most: int) -> None:
-        body = await read(Request(scope, receive), most)
+    async def _answer(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def received() -> Message:
@@ -118,9 +127,9 @@ class Typed:
             return self._django
 
 
-def routes() -> list[Route]:
-    """The typed routes, for the router's table."""
-    typed = Typed()
+def routes(memory: Room) -> list[Route]:
+    """The typed routes, for the router's table. `memory`: as of `Typed`."""
+    typed = Typed(memory)
     return [
         Route("/v1/predictions/{prediction_id}", typed, methods=["GET"]),
         Route("/v1/predictions/{prediction_id}/feedback", typed, methods=["POST"]),

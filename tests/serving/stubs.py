@@ -10,9 +10,11 @@ from contextlib import contextmanager
 
 import httpx
 import uvicorn
+from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from serving import deploy, releases
+from serving.connections import bounded
 
 
 class Stub:
@@ -21,42 +23,58 @@ class Stub:
     Attributes:
         takes_s: before it answers.
         status: of its answers.
+        early: answers before it has read the body.
         dies: closes the connection in the middle of the answer.
-        headers: of its answers.
-        seen: the method and path of every request.
+        headers, headers_sent: of its answers; the latter may repeat.
+        body: of its answers.
+        well: what it says at /readyz.
+        seen: the method and path of every other request.
+        headers_seen: the headers of the last one, names in lower case.
         left: how many callers went away before their answer.
     """
 
     def __init__(self) -> None:
-        self.takes_s, self.status, self.dies = 0.0, 200, False
+        self.takes_s, self.status, self.dies, self.well = 0.0, 200, False, True
+        self.early = False
         self.headers: dict[str, str] = {}
+        self.headers_sent: list[tuple[str, str]] = []
+        self.headers_seen: list[tuple[str, str]] = []
+        self.body = b"{}"
         self.seen: list[str] = []
         self.left = 0
         self.url = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        while (await receive()).get("more_body"):
+        while not self.early and (await receive()).get("more_body"):
             pass
-        self.seen.append(f"{scope['method']} {scope['path']}")
-        leaves = asyncio.create_task(receive())
-        await asyncio.wait((leaves,), timeout=self.takes_s)
-        if leaves.done():
-            self.left += 1
+        if scope["path"] == "/readyz":
+            await PlainTextResponse("\n", 200 if self.well else 503)(scope, receive, send)
             return
-        leaves.cancel()
-        headers = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
-        length = (b"content-length", b"2")
+        self.headers_seen = [(name.decode(), value.decode("latin-1")) for name, value in scope["headers"]]
+        self.seen.append(f"{scope['method']} {scope['path']}")
+        if not self.early:
+            leaves = asyncio.create_task(receive())
+            await asyncio.wait((leaves,), timeout=self.takes_s)
+            if leaves.done():
+                self.left += 1
+                return
+            leaves.cancel()
+        told = [*self.headers.items(), *self.headers_sent]
+        headers = [(name.lower().encode(), value.encode()) for name, value in told]
+        length = (b"content-length", b"%d" % len(self.body))
         await send({"type": "http.response.start", "status": self.status, "headers": [length, *headers]})
         if self.dies:
+            await send({"type": "http.response.body", "body": self.body[: len(self.body) // 2], "more_body": True})
             raise ConnectionError("as if it had been killed")
-        await send({"type": "http.response.body", "body": b"{}"})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 @contextmanager
-def serving(stub: Stub) -> Iterator[Stub]:
-    """The stub at an address of its own."""
+def serving(stub: Stub, http: type[asyncio.Protocol] | None = None) -> Iterator[Stub]:
+    """The stub at an address of its own. `http`: how it treats connections; default: as our services."""
     port = deploy.free_port()
-    server = uvicorn.Server(uvicorn.Config(stub, port=port, lifespan="off", log_level="critical"))
+    config = uvicorn.Config(stub, port=port, lifespan="off", log_level="critical", http=http or bounded())
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     until(lambda: server.started)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import socket
 import time
@@ -11,11 +13,14 @@ from typing import Any
 
 import httpx
 import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving import deploy, releases, traffic
+from serving.connections import bounded
 from serving.traffic import Counts
 from tests.serving.access.conftest import start_router
 from tests.serving.conftest import Processes
+from tests.serving.raw import begun, heard
 from tests.serving.stubs import Stub, released, routes, serving, until
 
 MODEL = "fruit_features"
@@ -104,6 +109,69 @@ def test_a_body_that_does_not_come_in_time_is_408(address: str, stub: Stub) -> N
     assert json.loads(said)["error"] == "TooSlow"
     assert json.loads(said)["mend"]
     assert stub.seen == []
+
+
+@pytest.mark.parametrize("http", [bounded(), HttpToolsProtocol], ids=["our services", "one that resets"])
+@pytest.mark.parametrize("status", [408, 413, 415])
+def test_what_is_refused_in_mid_body_leaves_the_champion_up(
+    address: str, http: type[asyncio.Protocol], status: int
+) -> None:
+    with serving(Stub(), http) as stub, released(address, MODEL, stub):
+        stub.early, stub.status, stub.headers = True, status, {"Connection": "close"}
+        statuses = [
+            httpx.post(f"{address}{PREDICT}", content=iter([bytes(1 << 18)] * 60), timeout=30).status_code
+            for _ in range(15)
+        ]
+        stub.early, stub.status = False, 200
+        assert routes(address)[MODEL]["down"] is False
+        assert httpx.post(f"{address}{PREDICT}", content=b"x").status_code == 200
+        assert _counts(16).errors == 0
+    if http is HttpToolsProtocol:  # the answer may be lost with the connection; then it is no fault of the version
+        assert set(statuses) <= {status, 503}
+    else:
+        assert set(statuses) == {status}
+
+
+@pytest.mark.parametrize("where", ["before the answer", "in the answer", "in a long answer"])
+def test_a_service_that_is_well_is_not_taken_for_dead(address: str, stub: Stub, where: str) -> None:
+    stub.dies, stub.body = True, bytes(9 << 20 if where == "in a long answer" else 10)
+    if where == "before the answer":
+        stub.headers = {"bad name": "x"}  # uvicorn ends the connection
+    with contextlib.suppress(httpx.RemoteProtocolError):
+        assert httpx.post(f"{address}{PREDICT}", content=b"x").status_code == 503
+    assert routes(address)[MODEL]["down"] is False
+    until(lambda: _counts(1).errors == 1)  # an answer that ends in the middle is none
+    stub.dies, stub.headers, stub.well = False, {}, False
+    assert httpx.post(f"{address}{PREDICT}", content=b"x").status_code == 200
+
+
+def test_an_answer_that_is_cut_off_is_an_error_for_all(address: str, stub: Stub, processes: Processes) -> None:
+    log = processes.running["forwarding"].log
+    usage, began = _errors(address), len(log.read_bytes())
+    stub.dies, stub.well, stub.body = True, False, bytes(9 << 20)
+    with pytest.raises(httpx.RemoteProtocolError):
+        httpx.post(f"{address}{PREDICT}", content=b"x")
+    until(lambda: _errors(address) == usage + 1)
+    until(lambda: routes(address)[MODEL]["down"])
+    assert _counts(1).errors == 1
+    assert b"Traceback" not in log.read_bytes()[began:]
+    stub.dies, stub.well = False, True
+
+
+def test_headers_go_through_as_they_are(address: str, stub: Stub) -> None:
+    sent = [("Accept-Language", "de"), ("Accept-Language", "en"), ("X-Odd", "1"), ("Connection", "X-Odd, keep-alive")]
+    stub.headers_sent = [("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("X-Theirs", "1"), ("Connection", "X-Theirs")]
+    for _ in range(2):
+        with begun(
+            address, f"GET /v1/models/{MODEL}/docs HTTP/1.0\n" + "".join(f"{n}: {v}\n" for n, v in sent)
+        ) as line:
+            answer = heard(line)
+    names = [name for name, _ in stub.headers_seen]
+    assert [value for name, value in stub.headers_seen if name == "accept-language"] == ["de", "en"]
+    assert not {"x-odd", "cookie", "accept", "accept-encoding", "user-agent"} & set(names)
+    assert [value for name, value in answer.headers if name == "set-cookie"] == ["a=1", "b=2"]
+    assert [name for name, _ in answer.headers].count("date") == 1
+    assert answer.header("x-theirs") == ""
 
 
 LEAVES: dict[str, dict[str, Any]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,3 +84,24 @@ async def test_more_than_may_be_held_are_refused_at_once(
     assert len(reads) - before <= 2.0 / routing.EVERY_S + 4, (
         "those who wait read no more than who looks after the table"
     )
+
+
+async def test_who_is_held_waits_no_longer_where_the_database_does_not_answer(
+    nobody: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forwarding, "HOLD_S", 0.5)
+    app, ended = create_app(), threading.Event()
+
+    def hangs() -> Any:
+        ended.wait(30)
+        return {}
+
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
+        monkeypatch.setattr(releases, "routes", hangs)
+        try:
+            async with asyncio.timeout(10):
+                answer = await client.post(PREDICT, content=b"x", timeout=30)
+        finally:
+            ended.set()
+    assert answer.status_code == 503
+    assert "does not answer" in answer.json()["found"]
