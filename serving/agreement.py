@@ -4,25 +4,37 @@ a class          1 where both name the same one, else 0
 boxes            the F1 score of one version's boxes held against the other's: matched where the labels are the same
                  and the intersection over union is at least 0.5
 a label file     the model's own metric of one answer with the other as its truth, e.g. Dice of two masks
+
+`python -m serving.agreement` reads questions (serving.comparing) from its standard input until that ends, and writes
+one line for each.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import resource
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from registry import catalog
+from registry.errors import BadInput, VisionloopError
 from registry.media import FloatArray
+from registry.settings import settings
 from registry.spec import ModelSpec
 from registry.vision.detection import overlaps
+from serving.comparing import JSON, SIZES, Question, comparable
+from serving.json_inputs import parse
 
-JSON = "application/json"
 IOU = 0.5
-DIFFERS = {"classification": 1.0, "features": 1.0, "detection": 0.5, "segmentation": 0.8}
-"""Below this agreement two answers count as different."""
+MEMORY = 4 << 30
+"""Bytes of address space of the process that compares, libraries included."""
+NICE = 10
 
 
 @dataclass(frozen=True)
@@ -31,13 +43,6 @@ class Said:
 
     media: str
     body: bytes
-
-
-def comparable(spec: ModelSpec) -> str:
-    """The content type that answers are compared in: masks as the file they are, everything else as JSON."""
-    if spec.task != "segmentation":
-        return JSON
-    return next((m for m in spec.media_out if m != JSON and not m.startswith(("image/", "video/"))), JSON)
 
 
 def agreement(spec: ModelSpec, max_voxels: int, sample: bytes, one: Said, other: Said) -> float | None:
@@ -84,3 +89,67 @@ def _boxes(answer: Mapping[str, Any]) -> tuple[FloatArray, list[str]] | None:
             labels = [next((word for word in one.values() if isinstance(word, str)), "") for one in value]
             return np.array([one["box"] for one in value], np.float32).reshape(-1, 4), labels
     return None
+
+
+def main() -> None:
+    """Answers questions until there are none."""
+    os.nice(NICE)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
+    while (question := _read(questions)) is not None:
+        answers.write(json.dumps(_compared(question)).encode() + b"\n")
+        answers.flush()
+
+
+def _read(stream: BinaryIO) -> Question | None:
+    sizes = stream.read(SIZES.size)
+    if len(sizes) < SIZES.size:
+        return None
+    head, *bodies = (stream.read(size) for size in SIZES.unpack(sizes))
+    model, kind, *media = json.loads(head)
+    sample, one, other = bodies
+    return Question(model, kind, sample, (media[0], one), (media[1], other))
+
+
+def _compared(question: Question) -> dict[str, Any]:
+    try:
+        sample = _sample(question.kind, question.sample)
+        spec, said = catalog.get(question.model), (Said(*question.one), Said(*question.other))
+        return {"agreement": agreement(spec, settings().max_voxels, sample, *said)}
+    except VisionloopError as error:
+        return {"problem": error.found}
+    except Exception as error:  # of whatever reads what somebody sent
+        return {"problem": f"{type(error).__name__}: {error}"}
+
+
+def _sample(kind: str, body: bytes) -> bytes:
+    """The input itself, out of the form or the JSON that it may have come in. Raises BadInput."""
+    if kind.startswith("multipart/form-data"):
+        files = asyncio.run(_files(kind, body))
+    elif kind.partition(";")[0].strip().lower() == "application/json":
+        found = parse(body, len(body), 1)[0]
+        files = [one for one in found if isinstance(one, bytes)]
+    else:
+        return body
+    if len(files) != 1:
+        raise BadInput(f"the request holds {len(files)} files", expected="one, whose answers can be compared")
+    return files[0]
+
+
+async def _files(kind: str, body: bytes) -> Sequence[bytes]:
+    from starlette.datastructures import UploadFile
+    from starlette.requests import Request
+    from starlette.types import Message
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    scope = {"type": "http", "method": "POST", "headers": [(b"content-type", kind.encode("latin-1"))]}
+    async with Request(scope, receive).form() as form:
+        return [await value.read() for value in form.values() if isinstance(value, UploadFile)]
+
+
+if __name__ == "__main__":
+    main()

@@ -10,15 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import aiohttp
-from starlette.datastructures import UploadFile
-from starlette.requests import Request
-from starlette.types import Message
+from multidict import CIMultiDict
 from yarl import URL
 
 from registry import catalog
-from registry.errors import VisionloopError
-from registry.settings import settings
+from registry.errors import BadInput
 from serving.answers import ROLE
+from serving.comparing import DIFFERS, Comparer, Question, comparable
 from serving.releases import Endpoint, Route
 from serving.routing import RouteTable
 from serving.uploads import MIB
@@ -29,6 +27,8 @@ WAITING = 64
 WAITING_BYTES = 64 * MIB
 AT_ONCE = 2
 LIMIT_S = 20.0
+ANSWER = 16 * MIB
+"""Bytes of an answer that is compared."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Copy:
     route: Route
     endpoint: Endpoint
     query: str
-    headers: dict[str, str]
+    headers: CIMultiDict[str]
     body: bytes
     answered: tuple[int, str, bytes] | None
 
@@ -60,6 +60,8 @@ class Shadow:
         self._client, self._table = client, table
         self._queue: asyncio.Queue[Copy] = asyncio.Queue(WAITING)
         self._bytes = 0
+        self._compare = Comparer()
+        self._told: set[str] = set()  # of which models somebody has read that they cannot be compared
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -70,6 +72,7 @@ class Shadow:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        self._compare.stop()
 
     async def offer(self, copy: Copy) -> None:
         """Takes a copy, or counts it as dropped. Never waits."""
@@ -91,14 +94,13 @@ class Shadow:
                 self._bytes -= copy.size
 
     async def _send(self, copy: Copy) -> None:
-        from serving import agreement
-
         plan, spec = copy.route.plan, catalog.get(copy.route.plan.model)
+        kind = comparable(spec)
         began, status = time.perf_counter(), 500
         try:
             status, media, body = await self._ask(copy.endpoint, copy.query, copy.headers, copy.body)
         except aiohttp.ClientConnectorError:
-            self._table.lost(copy.endpoint)
+            await self._table.lost(copy.endpoint)
             raise
         finally:
             # Looked up now: what was counted before may have been written down meanwhile.
@@ -109,42 +111,40 @@ class Shadow:
         if status != 200 or copy.answered is None or copy.answered[0] != 200:
             return
         counts.latencies.add(1000 * (time.perf_counter() - began))
-        said = [agreement.Said(*copy.answered[1:]), agreement.Said(media, body)]
-        kind = agreement.comparable(spec)
+        said = [copy.answered[1:], (media, body)]
         for n, endpoint in enumerate((copy.route.champion, copy.endpoint)):
-            if not said[n].media.startswith(kind):  # the caller asked for a picture, say: ask both again
-                said[n] = agreement.Said(
-                    *(await self._ask(endpoint, "", {**copy.headers, "accept": kind}, copy.body))[1:]
-                )
-        sample = await _sample(copy)
+            if not said[n][0].startswith(kind):  # the caller asked for a picture, say: ask both again
+                said[n] = (await self._ask(endpoint, "", _with(copy.headers, accept=kind), copy.body))[1:]
+        question = Question(plan.model, copy.headers.get("content-type", ""), copy.body, said[0], said[1])
         try:
-            found = await asyncio.to_thread(agreement.agreement, spec, settings().max_voxels, sample, *said)
-        except (VisionloopError, ValueError, KeyError) as error:
-            logger.warning("two answers of %s cannot be compared: %s", plan.model, error)
+            found = await self._compare(question)
+        except BadInput as error:
+            if plan.model not in self._told:
+                logger.warning("two answers of %s cannot be compared: %s", plan.model, error.found)
+            self._told.add(plan.model)
             return
         if found is not None:
             counts = self._table.traffic.of(plan, copy.endpoint.version, "shadow")
             counts.compared += 1
             counts.agreement += found
-            counts.disagreed += found < agreement.DIFFERS[spec.task]
+            counts.disagreed += found < DIFFERS[spec.task]
 
     async def _ask(
-        self, endpoint: Endpoint, query: str, headers: dict[str, str], body: bytes
+        self, endpoint: Endpoint, query: str, headers: CIMultiDict[str], body: bytes
     ) -> tuple[int, str, bytes]:
+        """Status, content type and body of the answer. Raises what aiohttp raises, ValueError where it is too large."""
         url = URL(f"{endpoint.url}/predict{f'?{query}' if query else ''}", encoded=True)
-        async with self._client.post(url, headers={**headers, ROLE: "shadow"}, data=body) as answer:
-            return answer.status, answer.headers.get("content-type", ""), await answer.read()
+        async with self._client.post(url, headers=_with(headers, **{ROLE: "shadow"}), data=body) as answer:
+            content = bytearray()
+            async for piece in answer.content.iter_any():
+                content += piece
+                if len(content) > ANSWER:
+                    raise ValueError(f"an answer of more than {ANSWER / MIB:g} MiB")
+            return answer.status, answer.headers.get("content-type", ""), bytes(content)
 
 
-async def _sample(copy: Copy) -> bytes:
-    """The input itself, out of the form that it may have come in."""
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": copy.body, "more_body": False}
-
-    if not copy.headers.get("content-type", "").startswith("multipart/form-data"):
-        return copy.body
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in copy.headers.items()]
-    async with Request({"type": "http", "method": "POST", "headers": headers}, receive).form() as form:
-        files = [value for value in form.values() if isinstance(value, UploadFile)]
-        return await files[0].read() if files else b""
+def _with(headers: CIMultiDict[str], **changed: str) -> CIMultiDict[str]:
+    found = headers.copy()
+    for name, value in changed.items():
+        found[name] = value
+    return found

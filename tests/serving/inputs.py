@@ -26,7 +26,7 @@ def _rgb() -> bytes:
     return nifti(voxels)
 
 
-def _gigantic() -> bytes:
+def gigantic() -> bytes:
     """A NIfTI-2 header that claims 100,000^3 voxels."""
     header = nib.Nifti2Header()
     header.set_data_shape((100_000, 100_000, 100_000))
@@ -47,6 +47,6 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
     "NaN": (nifti(np.full((4, 4), np.nan, np.float32)), 422, "NaN or infinite"),
     "infinite": (nifti(np.full((4, 4), np.inf, np.float32)), 422, "NaN or infinite"),
     "RGB": (_rgb(), 422, "RGB"),
-    "gigantic header": (_gigantic(), 413, "100000 x 100000 x 100000"),
+    "gigantic header": (gigantic(), 413, "100000 x 100000 x 100000"),
     "empty body": (b"", 422, "empty"),
 }

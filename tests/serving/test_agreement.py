@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 from typing import Any
 
+import httpx
 import nibabel as nib
 import numpy as np
 import pytest
 
 from registry import catalog
-from registry.errors import VisionloopError
+from registry.errors import BadInput, VisionloopError
 from registry.vision.detection import Detections
-from serving.agreement import DIFFERS, JSON, Said, agreement, comparable
+from serving.agreement import Said, agreement
+from serving.comparing import DIFFERS, JSON, Comparer, Question, comparable
 from tests.bundles import AFFINE, MODEL, make_scan
+from tests.serving.inputs import gigantic
 
 LIMIT = 10**7
 NIFTI = "application/x-nifti"
@@ -100,3 +105,40 @@ def test_every_model_has_a_form_to_compare_and_a_bound() -> None:
     for spec in catalog.all_specs():
         assert comparable(spec) in spec.media_out
         assert 0 < DIFFERS[spec.task] <= 1
+
+
+def _form(body: bytes) -> tuple[str, bytes]:
+    request = httpx.Request("POST", "http://x", files={"file": ("scan.nii.gz", body)})
+    return request.headers["content-type"], request.read()
+
+
+def _base64(body: bytes) -> tuple[str, bytes]:
+    return "application/json; charset=utf-8", json.dumps({"input": base64.b64encode(body).decode()}).encode()
+
+
+def test_masks_are_compared_in_another_process_however_the_scan_was_sent() -> None:
+    async def compare() -> None:
+        comparer, scan = Comparer(), make_scan(1, (64, 48, 1))
+        left, right = mask(slice(0, 10)), mask(slice(0, 10))
+        pair = ((left.media, left.body), (right.media, right.body))
+        try:
+            for kind, body in (("application/gzip", scan), _form(scan), _base64(scan)):
+                assert await comparer(Question(MODEL, kind, body, *pair)) == pytest.approx(1.0)
+            for body in (b"no scan", gigantic()):
+                with pytest.raises(BadInput):
+                    await comparer(Question(MODEL, "application/gzip", body, *pair))
+            first = comparer._process
+            assert first is not None
+            first.kill()
+            await first.wait()
+            assert await comparer(Question(MODEL, "", scan, *pair)) == pytest.approx(1.0), "another one is started"
+            slow = asyncio.create_task(comparer(Question(MODEL, "", scan, *pair)))
+            await asyncio.sleep(0)
+            slow.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await slow
+            assert await comparer(Question(MODEL, "", scan, *pair)) == pytest.approx(1.0)
+        finally:
+            comparer.stop()
+
+    asyncio.run(compare())
