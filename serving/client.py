@@ -109,8 +109,12 @@ class Client(Calls):
         return self._send(self._result(model, task_id))
 
     def cancel(self, model: str, task_id: str) -> Task:
-        """Ends a task; removes one that is over with its files."""
+        """Ends a task. Changes nothing about one that is over."""
         return self._send(self._cancel(model, task_id))
+
+    def remove(self, model: str, task_id: str) -> Task:
+        """Removes a task that is over, with its files. Raises Refused when it is not, NotFound."""
+        return self._send(self._remove(model, task_id))
 
     def wait(
         self,
@@ -213,6 +217,10 @@ class AsyncClient(Calls):
 
     async def cancel(self, model: str, task_id: str) -> Task:
         return await self._send(self._cancel(model, task_id))
+
+    async def remove(self, model: str, task_id: str) -> Task:
+        """As `Client.remove`."""
+        return await self._send(self._remove(model, task_id))
 
     async def wait(
         self,

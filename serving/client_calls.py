@@ -94,6 +94,9 @@ class Calls:
     def _cancel(self, model: str, task_id: str) -> Call[Task]:
         return Call("DELETE", _task_path(model, task_id), _task_of)
 
+    def _remove(self, model: str, task_id: str) -> Call[Task]:
+        return Call("DELETE", _task_path(model, task_id), _task_of, {"params": {"purge": "true"}})
+
     def _prediction(self, prediction_id: str) -> Call[LoggedPrediction]:
         return Call("GET", f"/v1/predictions/{_id(prediction_id)}", lambda a: LoggedPrediction.of(a.json()))
 

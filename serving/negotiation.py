@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from registry.errors import BadInput, NotAcceptable
@@ -32,6 +33,10 @@ class Wanted:
     embedding: bool = False
 
 
+EXTRAS = ("format", "explain", "image")
+"""What the query of a prediction may hold."""
+
+
 def wanted(accept: str | None, query: Mapping[str, str], offers: Sequence[str]) -> Wanted:
     """What the Accept header and the query (`format`, `explain`, `image`) ask for.
 
@@ -40,7 +45,7 @@ def wanted(accept: str | None, query: Mapping[str, str], offers: Sequence[str]) 
         BadInput: as `choose`; a flag that is neither true nor false; an extra that the answer's format has no room for.
     """
     media = choose(accept, query.get("format"), offers)
-    explain, image = (_flag(name, query.get(name, "")) for name in ("explain", "image"))
+    explain, image = (flag(name, query.get(name, "")) for name in ("explain", "image"))
     if explain and media not in (JSON, JPEG):
         raise BadInput(
             f"an explanation was asked for as {media}",
@@ -50,6 +55,22 @@ def wanted(accept: str | None, query: Mapping[str, str], offers: Sequence[str]) 
     return Wanted(media, explain, image and media == JSON and JPEG in offers)
 
 
+def check_query(given: Iterable[tuple[str, str]], known: Sequence[str]) -> None:
+    """Refuses what a query holds by mistake: a name that is misspelt, or one that is there twice. Raises BadInput."""
+    seen = set[str]()
+    for name, _ in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            raise BadInput(
+                f"there is no query parameter {name[:40]!r}",
+                expected=f"one of {', '.join(known)}" if known else "none",
+                mend=f"did you mean {close[0]!r}?" if close else "leave it out",
+            )
+        if name in seen:
+            raise BadInput(f"the query has {name!r} more than once", expected="one", mend="leave the others out")
+        seen.add(name)
+
+
 def rendered(media_out: Sequence[str], is_video: bool) -> tuple[str, ...]:
     """What `render` offers, best first: for people, so the annotated video of a video, a JPEG of anything else."""
     pictures = tuple(media for media in media_out if media not in (JSON, NPY))
@@ -57,7 +78,8 @@ def rendered(media_out: Sequence[str], is_video: bool) -> tuple[str, ...]:
     return tuple(sorted(pictures, key=lambda media: media != best))
 
 
-def _flag(name: str, value: str) -> bool:
+def flag(name: str, value: str) -> bool:
+    """Of a query. Raises BadInput."""
     if value.lower() not in _FLAG:
         raise BadInput(f"{name} is {value[:40]!r}", expected="true or false", mend=f"correct ?{name}=")
     return _FLAG[value.lower()]
@@ -76,7 +98,7 @@ def choose(accept: str | None, wanted: str | None, offers: Sequence[str]) -> str
     """
     if wanted:
         for offer in offers:
-            if wanted.lower() in (short_name(offer), offer):
+            if wanted.lower() in (short_name(offer), offer, offer.rpartition("/")[2]):
                 return offer
         raise BadInput(
             f"format is {wanted!r}", expected=f"one of {', '.join(map(short_name, offers))}", mend="correct ?format="

@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from registry import database
@@ -21,7 +22,7 @@ from registry.errors import BadInput, MissingService, Refused
 from registry.spec import ModelSpec
 from serving import answers
 from serving.admission import Room
-from serving.negotiation import JSON, Wanted, wanted
+from serving.negotiation import EXTRAS, JSON, Wanted, check_query, choose, flag, wanted
 from serving.tasks import store
 from serving.uploads import Limits, Upload, read_upload
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 OWNER = "X-Tasks-Of"
 """The caller whose tasks a request is about; without it, everyone's. Only the router's doorkeeper may set it."""
+
+LOOKS, WRITES = 2, 2
+"""Threads, and so connections to the database."""
 
 _T = TypeVar("_T")
 Who = Callable[[Request], tuple[str, str]]
@@ -43,21 +47,23 @@ class Tasks:
     def __init__(self, spec: ModelSpec, served: Served, limits: Limits, room: Room, who: Who) -> None:
         self._spec, self._served, self._limits, self._room, self._who = spec, served, limits, room, who
         self._headers = answers.version_headers(served)
-        # Django's connections belong to a thread: one thread, one connection.
-        self._database = ThreadPoolExecutor(1, thread_name_prefix="tasks-api")
+        # Django's connections belong to a thread: one thread, one connection. Who writes inputs, which takes long,
+        # keeps nobody waiting who only looks.
+        self._looks = ThreadPoolExecutor(LOOKS, thread_name_prefix="tasks-look")
+        self._writes = ThreadPoolExecutor(WRITES, thread_name_prefix="tasks-write")
 
     @property
     def routes(self) -> list[Route]:
         return [
             Route("/tasks", self._endpoint(self.submit), methods=["POST"]),
-            Route("/tasks/{id}", self._endpoint(self.look), methods=["GET"]),
-            Route("/tasks/{id}", self._endpoint(self.cancel), methods=["DELETE"]),
+            Route("/tasks/{id}", self._endpoint(self.one), methods=["GET", "DELETE"]),  # one route: Allow names both
             Route("/tasks/{id}/result", self._endpoint(self.result), methods=["GET"]),
         ]
 
     async def submit(self, request: Request) -> Response:
+        check_query(request.query_params.multi_items(), EXTRAS)
         wants = wanted(request.headers.get("accept"), request.query_params, self._spec.media_out)
-        await self._in_database(lambda: store.check_room(self._spec.name))  # before the body is read
+        await self._looked(lambda: store.check_room(self._spec.name))  # before the body is read
         with self._room.held() as held:
             upload = await read_upload(request, self._spec.media_in, self._limits, held)
             task = await self._kept(request, upload, wants)
@@ -76,17 +82,23 @@ class Tasks:
                 mend="submit them one by one, or ask for JSON",
             )
         caller, role = self._who(request)
-        return await self._in_database(
-            lambda: store.submit(self._spec.name, self._served.version, wants, caller, role, bodies, upload.several)
+        submitted = partial(
+            store.submit, self._spec.name, self._served.version, wants, caller, role, bodies, upload.several
         )
+        return await _in_database(self._writes, submitted)
+
+    async def one(self, request: Request) -> Response:
+        return await (self.cancel(request) if request.method == "DELETE" else self.look(request))
 
     async def look(self, request: Request) -> Response:
         return JSONResponse(_told(await self._found(request)), headers=self._headers)
 
     async def cancel(self, request: Request) -> Response:
         asked = (self._spec.name, request.path_params["id"], request.headers.get(OWNER))
-        task = await self._in_database(lambda: store.cancel(*asked))
-        return JSONResponse(_told(task), headers=self._headers)
+        check_query(request.query_params.multi_items(), ("purge",))
+        removes = flag("purge", request.query_params.get("purge", ""))
+        task = await self._looked(lambda: (store.remove if removes else store.cancel)(*asked))
+        return JSONResponse({**_told(task), "removed": removes}, headers=self._headers)
 
     async def result(self, request: Request) -> Response:
         task = await self._found(request)
@@ -100,12 +112,18 @@ class Tasks:
                 expected="a task that is done",
                 mend="submit it again" if task.state == "cancelled" else "ask GET tasks/{id} how far it is",
             )
-        content = await self._in_database(store.result_file(task.id, task.owner).read_bytes)
-        return Response(content, headers={**task.headers, "Content-Type": task.media})
+        choose(request.headers.get("accept"), request.query_params.get("format"), (task.media,))
+        path = store.result_file(task.id, task.owner)
+        if not await asyncio.to_thread(path.is_file):
+            raise Refused("the result is gone", expected="a task within retention_days", mend="submit it again")
+        return FileResponse(path, headers=task.headers, media_type=task.media)
 
     async def _found(self, request: Request) -> Task:
         asked = (self._spec.name, request.path_params["id"], request.headers.get(OWNER))
-        return await self._in_database(lambda: store.find(*asked))
+        return await self._looked(lambda: store.find(*asked))
+
+    async def _looked(self, work: Callable[[], _T]) -> _T:
+        return await _in_database(self._looks, work)
 
     def _endpoint(self, answer: Callable[[Request], Any]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
@@ -116,25 +134,22 @@ class Tasks:
 
         return endpoint
 
-    async def _in_database(self, work: Callable[[], _T]) -> _T:
-        """Raises MissingService when the database is away."""
 
-        def renewed() -> _T:
-            from django.db import DatabaseError, InterfaceError  # the first time it takes too long for the event loop
+async def _in_database(threads: ThreadPoolExecutor, work: Callable[[], _T]) -> _T:
+    """Raises MissingService when the database is away."""
 
-            try:
-                database.renew()
-                return work()
-            except (DatabaseError, InterfaceError) as error:
-                raise MissingService(
-                    "the database of tasks does not answer", expected="a database", mend="try again in a moment"
-                ) from error
-            except FileNotFoundError as error:
-                raise Refused(
-                    "the result is gone", expected="a task within retention_days", mend="submit it again"
-                ) from error
+    def renewed() -> _T:
+        from django.db import DatabaseError, InterfaceError  # the first time it takes too long for the event loop
 
-        return await asyncio.get_running_loop().run_in_executor(self._database, renewed)
+        try:
+            database.renew()
+            return work()
+        except (DatabaseError, InterfaceError) as error:
+            raise MissingService(
+                "the database of tasks does not answer", expected="a database", mend="try again in a moment"
+            ) from error
+
+    return await asyncio.get_running_loop().run_in_executor(threads, renewed)
 
 
 def _told(task: Task) -> dict[str, Any]:

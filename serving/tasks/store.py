@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry import database
-from registry.errors import NotFound, Overloaded, StorageError, VisionloopError
+from registry.errors import NotFound, Overloaded, Refused, StorageError, VisionloopError
 from registry.files import disk_errors, write_file
 from registry.settings import settings
 from serving.negotiation import Wanted
@@ -164,7 +164,8 @@ def claim(model: str, version: int, owner: str) -> Task | None:
         same = Task.objects.filter(id=task.id, state=task.state, owner=task.owner, lease=task.lease)
         if task.attempts >= ATTEMPTS:
             told = {"error": "InternalError", "found": f"the service ended {ATTEMPTS} times while it worked on this"}
-            same.update(state="failed", finished=now, error={**told, "status": 500})
+            if same.update(state="failed", finished=now, error={**told, "status": 500}):
+                _drop_inputs(task.id)
             continue
         lease = now + timedelta(seconds=LEASE_S)
         if same.update(state="running", owner=owner, lease=lease, attempts=task.attempts + 1, begun=now, done=0):
@@ -188,37 +189,54 @@ def finish(identity: str, owner: str, result: bytes, media: str, headers: dict[s
 
     mine = Task.objects.filter(id=identity, owner=owner, state="running")
     if not mine.exists():
+        _drop_inputs_of_ended(identity)
         return False
     with disk_errors(folder(identity)):
         write_file(result_file(identity, owner), result)
     changes = {"state": "done", "media": media, "headers": headers, "finished": _now(), "done": F("total")}
     done = bool(mine.update(**changes))
-    if done:
-        _drop_inputs(identity)
+    if not done:
+        result_file(identity, owner).unlink(missing_ok=True)
+    _drop_inputs_of_ended(identity)
     return done
 
 
 def fail(identity: str, owner: str, error: dict[str, Any]) -> None:
     from serving.tasks.models import Task
 
-    mine = Task.objects.filter(id=identity, owner=owner, state="running")
-    if mine.update(state="failed", finished=_now(), error=error):
-        _drop_inputs(identity)
+    Task.objects.filter(id=identity, owner=owner, state="running").update(state="failed", finished=_now(), error=error)
+    _drop_inputs_of_ended(identity)
 
 
 def cancel(model: str, identity: str, caller: str | None = None) -> Task:
-    """Ends a task that is not over; the files of one that is are removed with it. Raises NotFound as `find`."""
+    """Ends a task that is not over; changes nothing about one that is. Raises NotFound as `find`."""
+    from django.db.models import Q
+
     from serving.tasks.models import Task
 
-    task = find(model, identity, caller)
-    if task.state in OVER:
-        _remove(task)
-        return task
+    find(model, identity, caller)
     mine, end = Task.objects.filter(id=identity), {"state": "cancelled", "finished": _now()}
-    if mine.filter(state="queued").update(**end):
+    if mine.filter(Q(state="queued") | Q(state="running", lease__lt=_now())).update(**end):
         _drop_inputs(identity)  # else whoever reads them does it
     mine.exclude(state__in=OVER).update(**end)
     return find(model, identity)
+
+
+def remove(model: str, identity: str, caller: str | None = None) -> Task:
+    """Removes a task that is over, with its files; returns it as it was.
+
+    Raises:
+        NotFound: as `find`.
+        Refused: it is not over.
+    """
+    task = find(model, identity, caller)
+    if task.state not in OVER:
+        raise Refused(
+            f"the task is {task.state}", expected="a task that is over", mend="cancel it first: DELETE without ?purge="
+        )
+    _remove(task)
+    task.id = identity  # which Django takes away
+    return task
 
 
 def leave(identity: str, owner: str) -> None:
@@ -230,8 +248,8 @@ def leave(identity: str, owner: str) -> None:
 
     mine = Task.objects.filter(id=identity, owner=owner, state="running")
     again = {"state": "queued", "owner": "", "lease": None, "begun": None, "done": 0, "attempts": F("attempts") - 1}
-    if not mine.update(**again) and Task.objects.filter(id=identity, state="cancelled").exists():
-        _drop_inputs(identity)
+    if not mine.update(**again):
+        _drop_inputs_of_ended(identity)
 
 
 def prune() -> None:
@@ -242,6 +260,11 @@ def prune() -> None:
     old = _now() - timedelta(days=settings().retention_days)
     for task in Task.objects.filter(state__in=OVER, finished__lt=old):
         _remove(task)
+    # A service that was killed just after it had ended a task left its inputs. Who ends one now has a moment.
+    left = {one.parent.name for one in folder("").glob("*/input-*")}
+    ended = Task.objects.filter(id__in=left, state__in=OVER, finished__lt=_now() - timedelta(seconds=6 * LEASE_S))
+    for identity in ended.values_list("id", flat=True) if left else ():
+        _drop_inputs(identity)
     aged = {one.name for one in folder("").glob("*") if _ID.fullmatch(one.name) and _is_aged(one, old)}
     for name in aged.difference(Task.objects.filter(id__in=aged).values_list("id", flat=True) if aged else ()):
         shutil.rmtree(folder(name), ignore_errors=True)
@@ -263,6 +286,14 @@ def _is_aged(path: Path, than: datetime) -> bool:
         return path.stat().st_mtime < than.timestamp()
     except FileNotFoundError:  # another service looks at the same time
         return False
+
+
+def _drop_inputs_of_ended(identity: str) -> None:
+    """The inputs of a task that is over, whoever ended it, or that is not there any more."""
+    from serving.tasks.models import Task
+
+    if not Task.objects.filter(id=identity).exclude(state__in=OVER).exists():
+        _drop_inputs(identity)
 
 
 def _drop_inputs(identity: str) -> None:

@@ -117,13 +117,62 @@ def test_a_cancelled_task_ends_and_the_next_one_runs(client: httpx.Client, at_wo
     assert client.get(f"/tasks/{identity}").json()["state"] == "cancelled"
 
 
-def test_a_finished_task_is_deleted_with_its_files(client: httpx.Client) -> None:
-    identity = client.post("/tasks", content=PICTURE).json()["id"]
-    until(client, identity, is_over)
-    assert store.folder(identity).is_dir()
-    assert client.delete(f"/tasks/{identity}").status_code == 200
+def test_a_second_delete_is_harmless_and_only_purge_removes(client: httpx.Client) -> None:
+    clip = make_clip(1000, (96, 64), encoder={"preset": "ultrafast"})
+    identity, other = (client.post("/tasks", content=body).json()["id"] for body in (PICTURE, clip))
+    over = until(client, identity, is_over)
+    for _ in range(2):
+        answer = client.delete(f"/tasks/{identity}")
+        assert (answer.status_code, answer.json()) == (200, {**over, "removed": False})
+    assert client.get(f"/tasks/{identity}/result").status_code == 200
+    refused = client.delete(f"/tasks/{other}", params={"purge": "true"})
+    assert (refused.status_code, refused.json()["error"]) == (409, "Refused")
+    ended = [client.delete(f"/tasks/{other}").json() for _ in range(2)]
+    assert ended[0] == ended[1]
+    assert (ended[0]["id"], ended[0]["state"]) == (other, "cancelled")
+    answer = client.delete(f"/tasks/{identity}", params={"purge": "true"})
+    assert (answer.status_code, answer.json()) == (200, {**over, "removed": True})
     assert client.get(f"/tasks/{identity}").status_code == 404
     assert not store.folder(identity).exists()
+
+
+def test_a_result_is_streamed_by_parts_too_and_gone_is_gone(client: httpx.Client) -> None:
+    identity = client.post("/tasks?format=jpg", content=PICTURE).json()["id"]
+    until(client, identity, is_over)
+    whole = client.get(f"/tasks/{identity}/result")
+    assert (whole.status_code, whole.headers["content-type"]) == (200, "image/jpeg")
+    assert whole.headers["x-prediction-id"]
+    part = client.get(f"/tasks/{identity}/result", headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, whole.content[10:20])
+    (store.folder(identity) / names(identity)[0]).unlink()
+    gone = client.get(f"/tasks/{identity}/result")
+    assert (gone.status_code, gone.json()["found"]) == (409, "the result is gone")
+
+
+def test_a_folder_that_is_missing_is_not_told_as_a_result_that_is_gone(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise FileNotFoundError("var")
+
+    monkeypatch.setattr(store, "check_room", missing)
+    answer = client.post("/tasks", content=PICTURE)
+    assert (answer.status_code, answer.json()["error"]) == (500, "InternalError")
+
+
+@pytest.mark.parametrize(
+    ("ask", "status"),
+    [
+        ({"params": {"format": "webm"}}, 422),
+        ({"headers": {"Accept": "image/jpeg"}}, 406),
+        ({"params": {"format": "json"}, "headers": {"Accept": "image/jpeg"}}, 200),
+        ({}, 200),
+    ],
+)
+def test_a_result_has_the_format_it_was_submitted_for(client: httpx.Client, ask: dict[str, Any], status: int) -> None:
+    identity = client.post("/tasks", content=PICTURE).json()["id"]
+    until(client, identity, is_over)
+    assert client.get(f"/tasks/{identity}/result", **ask).status_code == status
 
 
 @pytest.mark.parametrize("path", ["/tasks/none", "/tasks/none/result", "/tasks/..%2f..%2fvisionloop.db"])
@@ -222,6 +271,32 @@ def test_what_belongs_to_no_task_goes_when_it_is_as_old_as_a_task_may_be(client:
     assert [folder.exists() for folder in (lost, young, store.folder(kept))] == [False, True, True]
 
 
+@pytest.mark.parametrize("end", ["finish", "fail", "leave", "prune", "cancel"])
+def test_whoever_ends_a_cancelled_task_its_inputs_go(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    from serving.negotiation import Wanted
+
+    if end in ("prune", "cancel"):  # its service is dead
+        monkeypatch.setattr(store, "LEASE_S", -1.0)
+    task = store.submit("face_gender", 1, Wanted("application/json"), "me", "champion", [PICTURE], False)
+    assert store.claim("face_gender", 1, "one")
+    cancelled = store.cancel("face_gender", task.id)
+    assert cancelled.state == "cancelled"
+    assert names(task.id) == ([] if end == "cancel" else ["input-0"]) or end == "prune"
+    if end == "finish":
+        assert not store.finish(task.id, "one", b"x", "text/plain", {})
+    elif end == "fail":
+        store.fail(task.id, "one", {})
+    elif end == "leave":
+        store.leave(task.id, "one")
+    elif end == "prune":
+        (store.folder(task.id) / "input-0").write_bytes(PICTURE)  # as one leaves it that is killed before it can
+        store.prune()
+    assert names(task.id) == []
+    assert store.find("face_gender", task.id).state == "cancelled"
+
+
 def test_one_of_two_services_gets_a_task_and_keeps_it_while_it_lives(client: httpx.Client) -> None:
     from serving.negotiation import Wanted
 
@@ -257,6 +332,7 @@ def test_a_task_that_kills_its_service_is_given_up_at_last(
     task = store.submit("weapon_detection", 1, Wanted("application/json"), "me", "champion", [PICTURE], False)
     owners = [store.claim("weapon_detection", 1, str(n)) is not None for n in range(store.ATTEMPTS + 1)]
     assert owners == [True] * store.ATTEMPTS + [False]
+    assert names(task.id) == [], "the inputs of a task that is given up are not kept"
     found = store.find("weapon_detection", task.id)
     assert (found.state, found.error["status"]) == ("failed", 500)
 

@@ -90,7 +90,8 @@ def test_a_task_from_its_submission_to_its_result(client: Client) -> None:
     assert last.finished is not None
     assert last.finished >= last.created
     assert client.result(MODEL, task.id) == result
-    assert client.cancel(MODEL, task.id).over
+    assert [client.cancel(MODEL, task.id) for _ in range(2)] == [last, last]
+    assert client.remove(MODEL, task.id) == last
     with pytest.raises(NotFound):
         client.task(MODEL, task.id)
 
