@@ -14,9 +14,9 @@ import logging
 import os
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass, field, fields
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -100,10 +100,11 @@ class Meter:
         """Requests of a key in this calendar month: of all routers seconds ago, and of this one since."""
         return self._months.get(key, 0) if now.strftime("%Y-%m") == self._month else 0
 
-    def unflushed(self) -> dict[Slot, Counts]:
-        """A copy of what is not known to be in the database."""
+    def unflushed(self) -> list[Flush]:
+        """A copy of what is not known to be in the database. A flush may come there meanwhile: see `are_written`."""
         with self._lock:
-            return self._unflushed()
+            found = [one for one in (self._sent, self._waiting) if one]
+            return [Flush(one.id, {slot: replace(counts) for slot, counts in one.counts.items()}) for one in found]
 
     def flush(self) -> None:
         """Adds what waits to the database. Raises what the database raises; then nothing is lost."""
@@ -147,7 +148,7 @@ class Meter:
 
     def close(self) -> None:
         """The last flush; first into a file, as nobody may wait for a database that is slow to take it."""
-        if self.unflushed():
+        if any(one.counts for one in self.unflushed()):
             self._spool()
         try:
             self.flush()  # what was tried before
@@ -214,6 +215,14 @@ def _claimed(path: Path) -> Iterator[bool]:
         yield mine
     finally:
         os.close(handle)
+
+
+def are_written(flushes: Sequence[Flush]) -> frozenset[str]:
+    """The ids of those that are in the database."""
+    database.setup()
+    from serving.access.models import Batch
+
+    return frozenset(Batch.objects.filter(id__in=[one.id for one in flushes]).values_list("id", flat=True))
 
 
 def _write(flush: Flush) -> None:

@@ -6,17 +6,22 @@ import asyncio
 import json
 import logging
 import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from asgiref.sync import sync_to_async
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI, Path, Query
 from ninja.errors import HttpError, ValidationError
+from pydantic import BeforeValidator
 
+from registry import database
 from registry.errors import BadInput, MissingService, NotFound, UnsupportedMedia, VisionloopError
+from serving.access.keys import Grant
 from serving.access.middleware import ACCESS, ADMITTED, CALLER
+from serving.negotiation import check_query
 from serving.public import log
 from serving.public.schemas import Accepted, LoggedPrediction, Problem, UsageReport
 
@@ -24,8 +29,31 @@ logger = logging.getLogger("visionloop.public")
 
 WAIT_S, LOOK_EVERY_S = 3.0, 0.1
 """A prediction is in the log a fraction of a second after its answer; longer while the database is busy or away."""
+WAITING = 32
+"""Requests that wait for a prediction at once."""
+CONNECTIONS = 4
+"""To the database, each with a thread of its own: Django's connections belong to threads."""
 LONGEST_LABEL = 256
+VALID = {
+    "prediction_id": ("32 hex digits, lower case", "take it from the answer's X-Prediction-Id, or its `id`"),
+    "since": ("a day as YYYY-MM-DD", "e.g. ?since=2026-11-01"),
+    "until": ("a day as YYYY-MM-DD", "e.g. ?until=2026-11-30"),
+}
 PredictionId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="the X-Prediction-Id of an answer")]
+
+_threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="typed-routes")
+_waiting = 0
+T = TypeVar("T")
+
+
+def _day(value: object) -> object:
+    """A number is a date for pydantic: seconds since 1970."""
+    if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        raise ValueError("not a day")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
 
 api = NinjaAPI(title="visionloop", openapi_url=None, docs_url=None)
 
@@ -43,6 +71,7 @@ def _refusals(*statuses: int) -> dict[int, Any]:
 )
 async def prediction(request: HttpRequest, prediction_id: PredictionId) -> Any:
     """The caller's own predictions; any, with a key that has the action admin."""
+    check_query(request.GET.items(), ())
     row = await _find(request, prediction_id)
     return await _in_thread(log.described, row)
 
@@ -98,11 +127,12 @@ async def feedback(request: HttpRequest, prediction_id: PredictionId) -> Any:
 )
 async def usage(
     request: HttpRequest,
-    since: Annotated[date | None, Query(description="first day, UTC; default: the first of this month")] = None,
-    until: Annotated[date | None, Query(description="last day, UTC; default: today")] = None,
+    since: Annotated[Day | None, Query(description="first day, UTC; default: the first of this month")] = None,
+    until: Annotated[Day | None, Query(description="last day, UTC; default: today")] = None,
 ) -> Any:
     """Of the caller's key; of all keys, with one that has the action admin: what they asked of its models. Up to this
     moment for this router, up to a second ago for others."""
+    check_query(request.GET.items(), ("since", "until"))
     today = datetime.now(UTC).date()
     first, last = since or today.replace(day=1), until or today
     if first > last:
@@ -112,21 +142,35 @@ async def usage(
 
 
 async def _find(request: HttpRequest, prediction_id: str) -> log.Row:
-    """The caller's prediction; waits a moment for one that is still on its way into the log."""
-    end = asyncio.get_running_loop().time() + WAIT_S
+    """The caller's prediction; waits a moment for one that is still on its way into the log.
+
+    Where `WAITING` wait already, it is looked for once. A foreign prediction answers like an unknown one, and as late:
+    ids cannot be tried out.
+    """
+    global _waiting
     grant = request.scope["state"][ADMITTED].grant  # type: ignore[attr-defined]
-    while True:
-        row = await _in_thread(log.find, prediction_id)
-        if row is not None and log.may_see(row, _caller(request), grant):
-            return row
-        # A foreign prediction answers like an unknown one, and as late: ids cannot be tried out.
-        if asyncio.get_running_loop().time() >= end:
-            raise NotFound(
-                f"there is no prediction {prediction_id}",
-                expected="the X-Prediction-Id of an answer to this caller",
-                mend="check the id; if the answer is a moment old, try again",
-            )
-        await asyncio.sleep(LOOK_EVERY_S)
+    found = await _own(prediction_id, _caller(request), grant)
+    if found is None and _waiting < WAITING:
+        _waiting += 1
+        try:
+            end = asyncio.get_running_loop().time() + WAIT_S
+            while found is None and asyncio.get_running_loop().time() < end:
+                await asyncio.sleep(LOOK_EVERY_S)
+                found = await _own(prediction_id, _caller(request), grant)
+        finally:
+            _waiting -= 1
+    if found is None:
+        raise NotFound(
+            f"there is no prediction {prediction_id}",
+            expected="the X-Prediction-Id of an answer to this caller",
+            mend="check the id; if the answer is a moment old, try again",
+        )
+    return found
+
+
+async def _own(prediction_id: str, caller: str, grant: Grant | None) -> log.Row | None:
+    row = await _in_thread(log.find, prediction_id)
+    return row if row is not None and log.may_see(row, caller, grant) else None
 
 
 def _caller(request: HttpRequest) -> str:
@@ -190,10 +234,15 @@ def _text(label: object) -> str:
     return label
 
 
-async def _in_thread(work: Any, *values: Any) -> Any:
-    """Calls what asks the database, in a thread; says so when the database does not answer."""
+async def _in_thread(work: Callable[..., T], *values: Any) -> T:
+    """Calls what asks the database, in one of `CONNECTIONS` threads; says so when the database does not answer."""
+
+    def renewed() -> T:
+        database.renew()
+        return work(*values)
+
     try:
-        return await sync_to_async(work)(*values)
+        return await asyncio.get_running_loop().run_in_executor(_threads, renewed)
     except (DatabaseError, InterfaceError) as error:
         logger.warning("the database is away: %s", error)
         raise MissingService(
@@ -217,8 +266,9 @@ def _ours(_: HttpRequest, error: VisionloopError) -> HttpResponse:
 @api.exception_handler(ValidationError)
 def _invalid(_: HttpRequest, error: ValidationError) -> HttpResponse:
     first: dict[str, Any] = dict(error.errors[0])
-    where = re.sub(r"\W+", " ", ".".join(map(str, first.get("loc", ())))).strip()
-    return answer(BadInput(f"{where} is not valid", expected=str(first.get("msg", "")), mend="correct it"))
+    name = str((first.get("loc") or ("",))[-1])
+    expected, mend = VALID.get(name, (str(first.get("msg", "")), "correct it"))
+    return answer(BadInput(f"{name} is not valid", expected=expected, mend=mend))
 
 
 @api.exception_handler(HttpError)

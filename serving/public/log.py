@@ -13,7 +13,7 @@ from registry.settings import settings
 from serving.access import report
 from serving.access.control import Access, Admitted
 from serving.access.keys import Grant
-from serving.access.usage import Counts, Slot
+from serving.access.usage import Counts, Slot, are_written
 from serving.public.schemas import GivenFeedback, LoggedPrediction, Quota, UsageReport, UsageRow
 
 logger = logging.getLogger("visionloop.public")
@@ -76,14 +76,7 @@ def usage(admitted: Admitted, access: Access, first: date, last: date) -> UsageR
     """
     grant = admitted.grant
     only = None if grant is not None and grant.may("admin") else admitted.key
-    sums: dict[Slot, Counts] = {}
-    for line in report.lines(first, last, only):
-        slot = Slot(line.key.removeprefix("vl_"), line.model, line.day.isoformat())
-        sums[slot] = Counts(**{name: getattr(line, name) for name in asdict(Counts())})
-    # After the table: what is flushed in between is missing for a moment, and not there twice.
-    for slot, counts in access.meter.unflushed().items():
-        if only in (None, slot.key) and first.isoformat() <= slot.day <= last.isoformat():
-            sums.setdefault(slot, Counts()).add(counts)
+    sums = _sums(access, first, last, only)
     rows = [
         UsageRow(
             day=date.fromisoformat(slot.day),
@@ -95,6 +88,25 @@ def usage(admitted: Admitted, access: Access, first: date, last: date) -> UsageR
         if grant is None or slot.key == admitted.key or grant.reaches(slot.model)
     ]
     return UsageReport(since=first, until=last, quota=_quota(grant, access) if grant else None, rows=rows)
+
+
+def _sums(access: Access, first: date, last: date, only: str | None) -> dict[Slot, Counts]:
+    """What the table has, and of this router what it has not yet: each count once, whenever it is flushed."""
+    flushes = access.meter.unflushed()
+    while True:
+        before = are_written(flushes)
+        lines = report.lines(first, last, only)
+        if are_written(flushes) == before:  # so the lines are of a time at which just these were in them
+            break
+    sums: dict[Slot, Counts] = {}
+    for line in lines:
+        slot = Slot(line.key.removeprefix("vl_"), line.model, line.day.isoformat())
+        sums[slot] = Counts(**{name: getattr(line, name) for name in asdict(Counts())})
+    for flush in flushes:
+        for slot, counts in flush.counts.items() if flush.id not in before else ():
+            if only in (None, slot.key) and first.isoformat() <= slot.day <= last.isoformat():
+                sums.setdefault(slot, Counts()).add(counts)
+    return sums
 
 
 def _quota(grant: Grant, access: Access) -> Quota:

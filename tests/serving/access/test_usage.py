@@ -14,11 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from registry.settings import settings
 from serving.access import keys, report, usage
+from serving.access.control import Access, Admitted
 from serving.access.usage import Counts, Flush, Meter, Slot
 from tests.databases import own_database
 from tests.serving.conftest import PROJECT
@@ -174,3 +176,35 @@ def test_the_csv_has_every_column_and_runs_no_formula(base: Path) -> None:
     head, row = report.as_csv(report.lines(NOW.date(), NOW.date())).splitlines()
     assert head == "day,key,name,owner,model,requests,errors,refused,bytes_in,bytes_out,milliseconds"
     assert row == f"{NOW.date()},{grant.caller},'=cmd|' /C calc'!A0,\"a, b\",fruit_features,1,0,0,100,50,2.5"
+
+
+@pytest.mark.parametrize("when", ["before the lines are read", "after the commit", "never"])
+def test_a_report_counts_each_request_once_whenever_it_is_flushed(
+    base: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    from serving.public import log  # needs a configured Django
+
+    access, asked = Access(), Admitted("somebody", None, None)
+    access.meter.count("", "m", NOW, ONE)
+    write, lines, seen = usage._write, report.lines, list[int]()
+
+    def told() -> int:
+        return sum(row.requests for row in log.usage(asked, access, NOW.date(), NOW.date()).rows)
+
+    def written(flush: Flush) -> None:
+        write(flush)
+        seen.append(told())  # it is in the table, and the meter does not know yet
+
+    def read(*asked_for: Any) -> Any:
+        monkeypatch.setattr(report, "lines", lines)
+        access.meter.flush()
+        return lines(*asked_for)
+
+    if when == "after the commit":
+        monkeypatch.setattr(usage, "_write", written)
+        access.meter.flush()
+        assert seen == [1]
+    elif when == "before the lines are read":
+        monkeypatch.setattr(report, "lines", read)
+    assert told() == 1
+    assert told() == 1
