@@ -27,7 +27,7 @@ from serving import answers, documentation
 from serving.admission import Room
 from serving.instruments import Instruments
 from serving.json_inputs import MIB
-from serving.negotiation import JPEG, JSON, NPY, Wanted, choose, rendered, wanted
+from serving.negotiation import EXTRAS, JPEG, JSON, NPY, Wanted, check_query, choose, rendered, wanted
 from serving.schema import schema_of
 from serving.tasks.routes import Tasks
 from serving.uploads import Limits, Upload, read_upload
@@ -83,7 +83,7 @@ class _Service:
 
     def __init__(self, spec: ModelSpec, worker: Worker) -> None:
         self.spec, self.worker = spec, worker
-        self.counted = Instruments(worker.served, worker.line)
+        self.counted = Instruments(worker.served, worker.line, worker.heavy_line)
         worker.on_batch = self.counted.batched
         self._as_role: Mapping[str, Served] = {role: replace(worker.served, role=role) for role in ROLES}
         self._limits = limits = Limits(
@@ -104,8 +104,11 @@ class _Service:
             self.counted.began()
             try:
                 self.worker.check_ready()
-                self.worker.line.check()  # before the body is read: refusing must cost little
-                media = wants_of(request, False).media
+                check_query(request.query_params.multi_items(), EXTRAS)
+                early = wants_of(request, False)
+                media = early.media
+                # Before the body is read: refusing must cost little.
+                (self.worker.heavy_line if early.explain else self.worker.line).check()
                 with self._room.held() as held:
                     upload = await read_upload(request, self.spec.media_in, self._limits, held)
                     first = upload.inputs[0]
@@ -140,6 +143,7 @@ class _Service:
                 expected=f"one file, or Accept: {JSON}",
                 mend="send them one by one, or ask for JSON",
             )
+        bodies = [one for one in upload.inputs if isinstance(one, bytes)]
         asked = Asked(*self._who(request))
         caller = _Caller(request)
 
@@ -152,11 +156,11 @@ class _Service:
 
         try:
             if not upload.several:
-                with self.worker.line.places(1):
+                with self.worker.places(bodies, wants):
                     answered = await predicted(upload.inputs[0])
                 return answers.answer(answered, wants, served, self.spec)
             began = time.perf_counter()
-            with self.worker.line.places(sum(isinstance(one, bytes) for one in upload.inputs)):
+            with self.worker.places(bodies, wants):
                 found = await asyncio.gather(*map(predicted, upload.inputs), return_exceptions=True)
             return answers.answers(found, wants, served, 1000 * (time.perf_counter() - began))
         finally:

@@ -97,7 +97,11 @@ class Batcher:
         self._line: deque[_Waiting] = deque()
 
     def __call__(self, batch: FloatArray) -> Outputs:
-        """float32 [1, C, H, W] -> outputs, each [1, ...]. Raises what the network raises."""
+        """float32 [1, C, H, W] -> outputs, each [1, ...].
+
+        Raises:
+            Exception: what the network raised. Each call has one of its own, to note its id on.
+        """
         own = _Waiting(batch)
         with self._lock:
             free = self._running < self._lanes()
@@ -121,8 +125,9 @@ class Batcher:
         try:
             self._run(some)
         except BaseException as error:
-            for one in some:
-                one.error = error
+            own.error = error
+            for one in some[1:]:
+                one.error = _another(error)
         with self._lock:
             following = self._line.popleft() if self._line else None
             if following is None:
@@ -139,6 +144,14 @@ class Batcher:
         self._ran(len(some))
         for n, one in enumerate(some):
             one.outputs = {name: value[n : n + 1] for name, value in outputs.items()}
+
+
+def _another(error: BaseException) -> BaseException:
+    """The same error once more, for another call of the batch. Nobody knows what its constructor takes."""
+    other = type(error).__new__(type(error), *error.args)
+    other.__dict__.update(error.__dict__)
+    other.__cause__ = error
+    return other
 
 
 def seconds_each(network: Network, at_once: int, batch: FloatArray) -> float:

@@ -17,9 +17,9 @@ SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1
 
 
 class Instruments:
-    """What a service counts."""
+    """What a service counts. `heavy` is the line of explanations and videos."""
 
-    def __init__(self, served: Served, line: Line) -> None:
+    def __init__(self, served: Served, line: Line, heavy: Line) -> None:
         labels = ("model", "version")
         self._model, self._version = served.model, str(served.version)
         self._children: dict[tuple[int, tuple[str, ...]], Any] = {}
@@ -52,7 +52,7 @@ class Instruments:
             .observe
         )
         for name, text, read in (
-            ("visionloop_queue_length", "Inputs that wait for their turn", lambda: line.waiting),
+            ("visionloop_queue_length", "Inputs that wait for their turn", lambda: line.waiting + heavy.waiting),
             ("visionloop_queue_capacity", "Inputs that may wait", lambda: line.capacity),
             ("visionloop_service_seconds", "Mean time of one input at work, seconds", lambda: line.service_s),
         ):

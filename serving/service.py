@@ -97,6 +97,8 @@ def _give_up(error: Exception) -> None:
     status = error.exit_code if isinstance(error, VisionloopError) else 1
     line = "; ".join(str(error).splitlines()) or type(error).__name__
     print(f"not serving: {line}", file=sys.stderr, flush=True)
-    if "--worker-id" in sys.argv:  # a worker of `bentoml serve`, whose arbiter would start it again for ever
-        os.kill(os.getppid(), signal.SIGTERM)
+    arbiter = os.getppid()
+    # A worker of `bentoml serve`, whose arbiter would start it again for ever; where that is dead, 1 is another's.
+    if "--worker-id" in sys.argv and arbiter > 1:
+        os.kill(arbiter, signal.SIGTERM)
     os._exit(status)  # from a thread; nothing has been answered yet, so nothing is lost

@@ -8,8 +8,9 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -136,6 +137,8 @@ class Worker:
         self._pool = Pool(slots, "predict")
         self._heavy = Pool(cores, "predict-heavy")
         self.line = Line(slots, settings().max_waiting, settings().request_timeout_s)
+        # What takes hundreds of times as long has a line of its own: its pace says nothing about that of pictures.
+        self.heavy_line = Line(cores, settings().max_waiting, settings().request_timeout_s)
 
     def start(self) -> None:
         """Begins to load; a second call does nothing."""
@@ -232,8 +235,15 @@ class Worker:
                 mend="try again in a second",
             )
 
+    @contextmanager
+    def places(self, inputs: Iterable[bytes], wants: Wanted) -> Iterator[None]:
+        """Room for inputs while they wait and are worked on. Raises Overloaded."""
+        heavy = [self._is_heavy(body, wants) for body in inputs]
+        with self.line.places(heavy.count(False)), self.heavy_line.places(heavy.count(True)):
+            yield
+
     async def predict(self, body: bytes, wants: Wanted, asked: Asked, gone: Gone | None = None) -> Answered:
-        """Predicts one input in the pool and logs it. The caller holds a place in `line`.
+        """Predicts one input in the pool and logs it. The caller holds one of `places`.
 
         What has not begun when the time is over or the caller gone does not begin; a video also ends half-way.
 
@@ -247,18 +257,19 @@ class Worker:
         self.check_ready()
         limit = settings().request_timeout_s
         watch = Stopwatch(limit)
-        pool = self._heavy if wants.explain or self._is_video(body) else self._pool
+        heavy = self._is_heavy(body, wants)
+        pool, line = (self._heavy, self.heavy_line) if heavy else (self._pool, self.line)
         call = pool.submit(partial(self.predict_now, body, wants, asked, watch))
         begin = min(UNWATCHED_S, limit)
         watching = asyncio.get_running_loop().call_later(begin, self._watch, call, watch, limit + GRACE_S - begin, gone)
         try:
             answered = await call
         except Exception as error:
-            setattr(error, _ID, watch.prediction_id)  # again: of a batch that failed, all have the same error
+            setattr(error, _ID, watch.prediction_id)
             raise
         finally:
             watching.cancel()
-        self.line.served(answered.elapsed_ms / 1000)
+        line.served(answered.elapsed_ms / 1000)
         return answered
 
     def _watch(self, call: asyncio.Future[Answered], watch: Stopwatch, limit_s: float, gone: Gone | None) -> None:
@@ -367,6 +378,10 @@ class Worker:
             input_suffix=self._suffix(body),
         )
         self._log.record(record, body)
+
+    def _is_heavy(self, body: bytes, wants: Wanted) -> bool:
+        """Whether an input takes many calls of the network: an explanation, or a video."""
+        return wants.explain or self._is_video(body)
 
     def _is_video(self, body: bytes) -> bool:
         assert self._predictor is not None

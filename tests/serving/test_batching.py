@@ -75,7 +75,9 @@ def test_an_error_reaches_everyone_in_the_batch_and_the_next_batch_runs() -> Non
         bad = [pool.submit(batcher, element(value)) for value in (-1, 2)]
         assert first.result(5)["sum"] == [4]
         errors = [one.exception(5) for one in bad]
-    assert isinstance(errors[0], BadInput)
+    assert {type(one) for one in errors} == {BadInput}
+    assert len({id(one) for one in errors}) == len(errors), "each call notes its own id on its error"
+    assert len({str(one) for one in errors}) == 1
     assert batcher(element(3))["sum"] == [12]
 
 

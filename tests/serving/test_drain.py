@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 
 import httpx
+import pytest
 
 from serving import deploy, packaging
 from tests.bundles import make_scan
-from tests.serving.conftest import Packaged, Processes
+from tests.serving.conftest import PROJECT, Packaged, Processes
 
 CLIENTS = 6
 BODY = make_scan(3, (64, 48, 4))
@@ -70,3 +73,17 @@ def test_told_twice_a_service_leaves_at_once(packaged: dict[int, Packaged], proc
     running.process.send_signal(signal.SIGTERM)
     running.process.wait(30)
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(("parent", "told"), [(1, ""), (4711, "4711")])
+def test_a_service_that_gives_up_stops_its_arbiter_and_nobody_else(parent: int, told: str) -> None:
+    script = (
+        "import os, sys; from serving import service\n"
+        f"os.getppid = lambda: {parent}; os.kill = lambda pid, sig: print(pid, flush=True)\n"
+        "service._give_up(ValueError('no network'))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script, "--worker-id"], cwd=PROJECT, capture_output=True, text=True, timeout=60
+    )
+    assert (run.returncode, run.stdout.strip()) == (1, told)
+    assert run.stderr.strip() == "not serving: no network"
