@@ -73,7 +73,7 @@ def openapi(spec: ModelSpec, served: Served) -> dict[str, Any]:
         "servers": [{"url": "./", "description": "this version"}],
         "paths": {
             **posts,
-            **tasks.paths(predict["requestBody"], answers, spec.media_out),
+            **tasks.paths(predict["requestBody"], answers, spec.media_out, _extras(), dict(_REFUSALS)),
             "/schema": {"get": _schema()},
             "/healthz": {"get": _probe("healthz", "The process is alive", {})},
             "/livez": {"get": _probe("livez", "The process is alive", {})},
@@ -198,7 +198,10 @@ def _schema() -> dict[str, Any]:
         "operationId": "schema",
         "summary": "Classes, thresholds, media types, limits, and the JSON schema of an answer",
         "responses": {
-            "200": {"description": "It", "content": {JSON: {"schema": {"type": "object"}}}},
+            "200": {
+                "description": "What it takes and answers",
+                "content": {JSON: {"schema": {"type": "object"}}},
+            },
             "503": {"description": "Not ready", "content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}},
         },
     }
@@ -253,9 +256,16 @@ def _results() -> dict[str, Any]:
 
 def _error() -> dict[str, Any]:
     fields: dict[str, Any] = {name: {"type": "string"} for name in errors.VisionloopError("").to_json()}
+    fields["error"]["enum"] = sorted({"InternalError", *_names(errors.VisionloopError)})
     fields["status"] = {"type": "integer", "description": "in a list of results: what it would have been alone"}
     fields["prediction_id"] = {"type": "string", "description": "in a list of results: of the log, if it was begun"}
     return {"type": "object", "required": ["error", "found"], "properties": fields}
+
+
+def _names(kind: type[errors.VisionloopError]) -> list[str]:
+    """Of an error and of all of its kinds that a caller may meet."""
+    kinds = [one for one in kind.__subclasses__() if one.__module__ == errors.__name__]
+    return [kind.__name__, *(name for one in kinds for name in _names(one))]
 
 
 def docs_page(spec: ModelSpec, served: Served) -> str:

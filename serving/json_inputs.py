@@ -44,11 +44,11 @@ def parse(body: bytes, max_bytes: int, max_inputs: int) -> tuple[list[bytes | Ad
         content: Any = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise _malformed("the body is not JSON") from error
-    if not isinstance(content, dict) or len(content) != 1:
-        found = (
-            f"keys {', '.join(map(repr, content))[:200]}" if isinstance(content, dict) and content else "no such key"
-        )
-        raise _malformed(f"the JSON body holds {found}")
+    if not isinstance(content, dict):
+        raise _malformed(f"the JSON body is {_kind(content)}")
+    if len(content) != 1:
+        names = ", ".join(map(repr, content))[:200]
+        raise _malformed(f"the JSON body holds the keys {names}" if content else "the JSON body is an empty object")
     ((key, value),) = content.items()
     if key in (INPUT, URL) and isinstance(value, str):
         return [_decoded(value, max_bytes) if key == INPUT else Address(value)], False
@@ -56,7 +56,9 @@ def parse(body: bytes, max_bytes: int, max_inputs: int) -> tuple[list[bytes | Ad
         if len(value) > max_inputs:
             raise too_many(max_inputs)
         return [_entry(key, one, max_bytes) for one in value], True
-    raise _malformed(f"the JSON body's {str(key)[:40]!r} is {_kind(value)}")
+    if key not in (INPUT, INPUTS, URL, URLS):
+        raise _malformed(f"the JSON body has the key {str(key)[:40]!r}")
+    raise _malformed(f"the JSON body's {key!r} is {_kind(value)}")
 
 
 def too_many(max_inputs: int) -> TooLarge:
@@ -101,6 +103,12 @@ def _decoded(text: str, max_bytes: int) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
+        if "\n" in text or "\r" in text:
+            raise BadInput(
+                "the base64 has line ends in it",
+                expected="the file's bytes in base64 (RFC 4648, section 4) in one line",
+                mend="encode it without them, e.g. with `base64 -w0 FILE`",
+            ) from error
         raise BadInput(
             f"the input is not base64: {error}",
             expected="the file's bytes in base64 (RFC 4648, section 4)",

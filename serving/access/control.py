@@ -185,14 +185,14 @@ def _permit(grant: Grant, need: Need) -> None:
     if need.action and not grant.may(need.action):
         raise _forbidden(grant, f"the action {need.action}", grant.actions)
     if need.model and not grant.reaches(need.model):
-        raise _forbidden(grant, "this model", grant.models)
+        raise _forbidden(grant, f"the model {need.model}", grant.models)
 
 
-def _forbidden(grant: Grant, what: str, instead: frozenset[str]) -> Forbidden:
+def _forbidden(grant: Grant, what: str, has: frozenset[str]) -> Forbidden:
     return Forbidden(
-        f"the key {grant.caller} is not for {what}",
-        expected=f"one of {', '.join(sorted(instead))}",
-        mend="ask whoever runs this for a key that is",
+        f"the key {grant.caller} is for {', '.join(sorted(has))} only",
+        expected=f"a key for {what}",
+        mend="ask whoever runs this for one",
     )
 
 

@@ -22,22 +22,54 @@ SCHEMA: dict[str, Any] = {
         "created": {"type": ["string", "null"], "format": "date-time"},
         "begun": {"type": ["string", "null"], "format": "date-time"},
         "finished": {"type": ["string", "null"], "format": "date-time"},
+        "removed": {"type": "boolean", "description": "in the answer to DELETE: whether it was removed"},
     },
 }
 _TASK = {JSON: {"schema": {"$ref": "#/components/schemas/Task"}}}
 _ERROR = {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
+_REFUSALS = {
+    404: "There is no such task of this caller",
+    409: "Not in the state that this needs, or the result is gone",
+    507: "The disk is full, or nearly",
+}
 _OWN = "Where keys are required: of the key that submitted it, or any with a key that has the action admin."
+_PURGE = {
+    "name": "purge",
+    "in": "query",
+    "description": "true: remove the task, which must be over, and its files; it is 404 then",
+    "schema": {"type": "boolean", "default": False},
+}
 _ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 
 
-def paths(body: Mapping[str, Any], answers: Mapping[str, Any], offers: Sequence[str]) -> dict[str, Any]:
+def paths(
+    body: Mapping[str, Any],
+    answers: Mapping[str, Any],
+    offers: Sequence[str],
+    extras: Sequence[Mapping[str, Any]],
+    refusals: Mapping[int, str],
+) -> dict[str, Any]:
     """Paths by name.
 
     Args:
         body: the request body of a prediction.
         answers: content of its answer, by media type.
+        extras: query parameters of a prediction, without its format.
+        refusals: what a status of a prediction's answer says.
     """
-    submitted = {"description": "Submitted; Location says where to look", "content": _TASK}
+
+    def refused(*statuses: int) -> dict[str, Any]:
+        says = {**refusals, **_REFUSALS}
+        return {str(status): {"description": says[status], "content": _ERROR} for status in statuses}
+
+    submitted = {
+        "description": "Submitted; Location says where to look",
+        "headers": {
+            "Location": {"description": "of the task, relative to this address", "schema": {"type": "string"}},
+            "Retry-After": {"description": "seconds until a look is worth it", "schema": {"type": "integer"}},
+        },
+        "content": _TASK,
+    }
     form = {"type": "string", "enum": [short_name(media) for media in offers]}
     return {
         "/tasks": {
@@ -47,9 +79,10 @@ def paths(body: Mapping[str, Any], answers: Mapping[str, Any], offers: Sequence[
                 "description": "As `predict`. The task survives a restart of the service.",
                 "parameters": [
                     {"name": "format", "in": "query", "description": "Format of the result", "schema": form},
+                    *extras,
                 ],
                 "requestBody": body,
-                "responses": {"202": submitted, **_refused(406, 408, 413, 415, 422, 429, 500, 503, 507)},
+                "responses": {"202": submitted, **refused(406, 408, 413, 415, 422, 429, 500, 503, 507)},
             }
         },
         "/tasks/{id}": {
@@ -58,14 +91,17 @@ def paths(body: Mapping[str, Any], answers: Mapping[str, Any], offers: Sequence[
                 "summary": "How far a task is",
                 "description": _OWN,
                 "parameters": [_ID],
-                "responses": {"200": {"description": "It", "content": _TASK}, **_refused(404, 503)},
+                "responses": {"200": {"description": "The task", "content": _TASK}, **refused(404, 503)},
             },
             "delete": {
                 "operationId": "cancel",
-                "summary": "Cancel a task, or remove one that is over with its files",
-                "description": _OWN,
-                "parameters": [_ID],
-                "responses": {"200": {"description": "As it was left", "content": _TASK}, **_refused(404, 503)},
+                "summary": "Cancel a task; with `purge`, remove one that is over",
+                "description": f"Cancelling a task that is over changes nothing, so it may be sent again. {_OWN}",
+                "parameters": [_ID, _PURGE],
+                "responses": {
+                    "200": {"description": "The task as it is now, or was before its removal", "content": _TASK},
+                    **refused(404, 409, 422, 503),
+                },
             },
         },
         "/tasks/{id}/result": {
@@ -76,12 +112,8 @@ def paths(body: Mapping[str, Any], answers: Mapping[str, Any], offers: Sequence[
                 "parameters": [_ID],
                 "responses": {
                     "200": {"description": "As `predict` would have answered", "content": dict(answers)},
-                    **_refused(404, 409, 413, 415, 422, 500, 503),
+                    **refused(404, 406, 409, 413, 415, 422, 500, 503),
                 },
             }
         },
     }
-
-
-def _refused(*statuses: int) -> dict[str, Any]:
-    return {str(status): {"description": "See `error`", "content": _ERROR} for status in statuses}
