@@ -51,19 +51,19 @@ def app(routes: Sequence[BaseRoute], served: Served) -> Starlette:
 def _nothing_there(served: Served) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def answer(request: Request, error: Exception) -> Response:
         allowed = (getattr(error, "headers", None) or {}).get("Allow", "")
-        found = nothing_there(request, allowed, mend="GET docs shows what there is")
+        asked = f"{request.method} {request.scope['path'][:200]}"
+        found = nothing_there(f"{served.model} has no {asked}", allowed, mend="GET docs shows what there is")
         headers = {**version_headers(served), **({"Allow": allowed} if allowed else {})}
         return Json(found.to_json(), found.http_status, headers)
 
     return answer
 
 
-def nothing_there(request: Request, allowed: str, mend: str) -> NotFound:
+def nothing_there(found: str, allowed: str, mend: str) -> NotFound:
     """The error of a path that there is not, or that takes only the methods `allowed`."""
-    path = request.scope["path"][:200]
     if allowed:
-        return MethodNotAllowed(f"{path} takes no {request.method}", expected=allowed, mend=f"use {allowed}")
-    return NotFound(f"there is no {request.method} {path}", expected="a path that openapi.json describes", mend=mend)
+        return MethodNotAllowed(found, expected=allowed, mend=f"use {allowed}")
+    return NotFound(found, expected="a path that openapi.json describes", mend=mend)
 
 
 def answer(answered: Answered, wants: Wanted, served: Served, spec: ModelSpec) -> Response:

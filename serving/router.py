@@ -177,9 +177,9 @@ def _describe(name: str, route: Route | None) -> dict[str, Any]:
 
 async def _no_page(request: Request, error: Exception) -> Response:
     headers = getattr(error, "headers", None) or {}
-    found = nothing_there(
-        request, headers.get("Allow", ""), mend="GET /v1/models lists the models, /docs shows the rest"
-    )
+    hint = "GET /v1/models lists the models, /docs shows the rest"
+    asked = f"{request.method} {request.url.path[:200]}"
+    found = nothing_there(f"there is no {asked}", headers.get("Allow", ""), mend=hint)
     return JSONResponse(found.to_json(), status_code=found.http_status, headers=headers)
 
 

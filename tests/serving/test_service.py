@@ -116,7 +116,7 @@ def test_an_explanation_comes_with_the_json_and_says_what_it_cost(client: httpx.
     assert found["explanation"]["evidence_lost"] > 0
     heat, image = _picture(found["explanation"]["image"]), _picture(found["image"])
     assert np.ptp(heat.astype(int), axis=2).max() > 100, "the heat is in colour"
-    assert heat.shape != image.shape
+    assert heat.shape == image.shape, "they can be laid over each other"
 
 
 def test_an_explanation_is_a_picture_where_a_picture_is_accepted(client: httpx.Client) -> None:
