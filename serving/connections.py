@@ -21,7 +21,7 @@ CONNECTIONS = 4096
 HEAD_S = 20.0
 """Until the head of a request is complete, and how long a connection may stay without a first one."""
 HEAD_BYTES = 64 * 1024
-LINGER_S, LINGER_BYTES = 5.0, 16 << 20
+LINGER_S, LINGER_BYTES = 5.0, 8 << 20
 """How long, and how much of it, what a caller still sends is read and thrown away after an answer that did not wait for
 it. Closed at once, the connection would be reset, and the caller might lose the answer."""
 STALL_S, STALL_BYTES = 60.0, 128 * 1024

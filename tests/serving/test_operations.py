@@ -364,3 +364,14 @@ def test_the_python_example_runs(detector: httpx.Client, tmp_path: Path) -> None
         done = subprocess.run([sys.executable, "-c", here], cwd=tmp_path, capture_output=True, text=True, check=True)
         assert says in done.stdout
     assert (tmp_path / "answer.jpg").read_bytes()[:2] == b"\xff\xd8"
+
+
+def test_what_takes_long_by_nature_says_nothing_about_the_line_of_pictures(detector: httpx.Client) -> None:
+    def mean() -> float:
+        lines = detector.get("/metrics").text.splitlines()
+        return next(float(line.split()[-1]) for line in lines if line.startswith("visionloop_service_seconds{"))
+
+    assert detector.post("/predict", content=GOOD).status_code == 200
+    before = mean()
+    assert detector.post("/explain", content=GOOD).status_code == 200
+    assert mean() == before > 0

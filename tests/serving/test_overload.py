@@ -207,11 +207,3 @@ def test_retry_after_follows_the_measured_time() -> None:
         assert (line.running, line.waiting) == (2, 4)
         assert refused.value.retry_after_s == 8  # five more at 3 s each, two at a time
     assert (line.running, line.waiting) == (0, 0)
-
-
-def test_what_takes_long_by_nature_says_nothing_about_the_line_of_pictures(address: str) -> None:
-    httpx.post(f"{address}/predict", content=PICTURE)
-    before = number(address, "visionloop_service_seconds{")
-    for _ in range(3):
-        assert httpx.post(f"{address}/explain", content=PICTURE, timeout=60).status_code == 200
-    assert number(address, "visionloop_service_seconds{") == before > 0
