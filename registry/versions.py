@@ -17,6 +17,7 @@ from registry.bundle import RUN_DIGEST, Bundle, open_bundle
 from registry.closure import closure_of, project_folder, requirements
 from registry.errors import BundleError, MissingService, NotFound, Refused, first_line
 from registry.files import new_folder
+from registry.mlflow_folder import allow_percent
 from registry.mlflow_texts import example, run_page
 from registry.runtime import ENGINES
 from registry.settings import settings
@@ -67,6 +68,7 @@ class Versions:
     def _client(self) -> MlflowClient:
         import mlflow
 
+        allow_percent()
         mlflow.set_tracking_uri(self.uri)
         return mlflow.MlflowClient()
 

@@ -25,6 +25,7 @@ from registry import journal
 from registry.bundle import RUN_DIGEST
 from registry.errors import MissingService
 from registry.files import write_file
+from registry.mlflow_folder import allow_percent
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -249,6 +250,7 @@ def open_client(address: str) -> MlflowClient:
         os.environ.setdefault(key, value)
     import mlflow
 
+    allow_percent()
     mlflow.set_tracking_uri(address)
     return mlflow.MlflowClient(address)
 

@@ -12,6 +12,8 @@ import os
 
 import click
 
+from registry.mlflow_folder import allow_percent
+
 
 @click.command()
 @click.option("--host", required=True)
@@ -35,6 +37,7 @@ def serve(host: str, port: int, store: str, artifacts: str) -> None:
     import uvicorn
     from mlflow.server.handlers import initialize_backend_stores
 
+    allow_percent()
     initialize_backend_stores(store, store, "mlflow-artifacts:/")
     uvicorn.run("mlflow.server.fastapi_app:app", host=host, port=port, log_level="warning", timeout_graceful_shutdown=3)
 

@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,3 +145,23 @@ def test_make_says_before_it_installs_what_cannot_work(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "a:b" in done.stderr
     assert not (root / ".venv").exists()
+
+
+def test_mlflow_finds_its_migrations_where_the_environment_has_a_percent_sign(tmp_path: Path) -> None:
+    """An environment of its own, in an odd place, that borrows the packages of this one."""
+    place = tmp_path / "100%20"
+    venv.create(place, with_pip=False, symlinks=True)
+    (packages,) = (place / "lib").glob("*/site-packages")
+    here = Path(sysconfig.get_path("purelib"))
+    for name in here.iterdir():  # MLflow's own files below the odd path; everything else where it is
+        if name.name == "mlflow":
+            shutil.copytree(name, packages / "mlflow", ignore=shutil.ignore_patterns("build", "__pycache__"))
+    (packages / "borrowed.pth").write_text(f"{PROJECT}\n{here}\n")
+    code = (
+        "import mlflow, sys\nfrom registry.versions import Versions\n"
+        "assert '%' in mlflow.__file__\nprint(Versions(sys.argv[1]).list('nobody'))"
+    )
+    argv = [str(place / "bin" / "python"), "-c", code, f"sqlite:///{place / 'mlflow.db'}"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr[-1500:]
+    assert done.stdout == "[]\n"
