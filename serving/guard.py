@@ -196,7 +196,7 @@ class Guard:
             if page is not None and event.decision and not page.is_file():
                 try:
                     ReleaseDecision.of_json(event.decision).save()
-                except (VisionloopError, OSError) as error:
+                except Exception as error:  # a full disk, or a template of another version; the change stands
                     logger.warning("the decision page of %s cannot be written yet: %s", event.model, error)
                     continue
             self._leave(event)
