@@ -51,6 +51,7 @@ class Guard:
         self._rails: dict[tuple[str, int], Rails] = {}
         self._comparison = Comparison()
         self._noted: dict[str, list[dict[str, Any]]] = {}
+        self._unwritten: set[int] = set()
         self._refused: dict[str, tuple[int, str]] = {}
         self._forgot = time.monotonic()
         self._away = False
@@ -156,38 +157,56 @@ class Guard:
         if not deploy.second_answers(plan):
             return  # it is being restarted; or it is not, and the rail of answers breaks
         summary = f"{plan.model} version {plan.challenger} took over from version {plan.champion}: {why}"
-        page = page_of(plan, reasons, granted=True, verdict="took over", summary=summary, who=WHO)
-        self._change(deploy.promote, plan, why, page)
+        page = self._page(plan, reasons, True, "took over", summary)
+        self._change(deploy.promote, plan, why, summary, page)
 
     def _breach(self, plan: Plan, reasons: list[Reason]) -> None:
         broken = "; ".join(f"{r.rule}: {r.found}, expected {r.expected}" for r in reasons if not r.passed)
         at = f" at {plan.share} %" if plan.share else ""
         summary = f"{plan.model} version {plan.challenger} rolled back ({plan.kind}{at}): {broken}"
-        page = page_of(plan, reasons, granted=False, verdict="rolled back", summary=summary, who=WHO)
-        self._change(deploy.roll_back, plan, broken, page, alarm=True)
+        page = self._page(plan, reasons, False, "rolled back", summary)
+        self._change(deploy.roll_back, plan, broken, summary, page, alarm=True)
+
+    def _page(
+        self, plan: Plan, reasons: list[Reason], granted: bool, verdict: str, summary: str
+    ) -> ReleaseDecision | None:
+        """What the decision page will say; a change is made without one, too."""
+        try:
+            return page_of(plan, reasons, granted=granted, verdict=verdict, summary=summary, who=WHO)
+        except Exception as error:
+            if database.is_away(error):
+                raise
+            logger.exception("no decision page about %s", plan.model)
+            return None
 
     def _change(
-        self, change: Callable[..., Plan], plan: Plan, why: str, page: ReleaseDecision, alarm: bool = False
+        self,
+        change: Callable[..., Plan],
+        plan: Plan,
+        why: str,
+        text: str,
+        page: ReleaseDecision | None,
+        alarm: bool = False,
     ) -> None:
         """Changes the plan, and then writes the page: it tells what happened. The change keeps what the page says, so
         that it is written also where this process ends in between."""
-        said = {"page": page.place, "decision": page.to_json()}
+        said = {"page": page.place, "decision": page.to_json()} if page is not None else {}
         change(plan.model, who=WHO, why=why, revision=plan.revision, **said)
         self._finish()
-        self._tell(plan, page.summary, page.place, alarm)
+        self._tell(plan, text, page.place if page is not None else "", alarm)
 
     def _decide(self, plan: Plan, reasons: list[Reason]) -> None:
         """Both go on answering: promote or rollback is a person's word."""
         test = reasons[0]
         summary = f"{plan.model} version {plan.challenger} against version {plan.champion}: {test.found}"
         word = "b is better" if test.passed else "b is not better"
-        page = page_of(plan, reasons, granted=test.passed, verdict=word, summary=summary, who=WHO)
+        page = self._page(plan, reasons, test.passed, word, summary)
 
         def note(model: str, **said: Any) -> Plan:
             todo = {"attach": plan.challenger}
             return releases.change(model, "verdict", renewed=False, state="decided", todo=todo, **said)
 
-        self._change(note, plan, test.found, page)
+        self._change(note, plan, test.found, summary, page)
 
     def _finish(self) -> None:
         """What changes must still leave: their pages, and what `leave` writes into the registry."""
@@ -197,7 +216,9 @@ class Guard:
                 try:
                     ReleaseDecision.of_json(event.decision).save()
                 except Exception as error:  # a full disk, or a template of another version; the change stands
-                    logger.warning("the decision page of %s cannot be written yet: %s", event.model, error)
+                    if event.id not in self._unwritten:
+                        logger.warning("the decision page of %s cannot be written yet: %s", event.model, error)
+                    self._unwritten.add(event.id)
                     continue
             self._leave(event)
 
