@@ -80,6 +80,8 @@ def start_stack(console: Console, model: str = "") -> None:
             with steps.exclusive(model):
                 steps.synthesise(model)
         steps.wait_for(f"{settings().prefect_address}/health", "prefect", 180)
+        if not settings().mlflow_uri:  # better told now than after the training
+            steps.wait_for(f"{settings().mlflow_address}/health", "mlflow", 60)
 
 
 def loop(model: str) -> None:
