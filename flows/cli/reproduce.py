@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,15 +32,15 @@ def reproduce(prediction: str, as_json: bool, local: bool) -> None:
 
     database.migrate()
     origin = trace(prediction, Versions())
-    made_by = _made_by(origin)
     if not as_json:
-        _print(made_by)
+        _print(_made_by(origin))
     found = run_again(origin)
+    off = [one for one in found if not one.within]
     if as_json:
-        click.echo(json.dumps({**made_by, "comparison": [one.__dict__ for one in found]}, indent=2, default=str))
+        verdict = {"same": not off, "comparison": [_finite(one) for one in found]}
+        click.echo(json.dumps({**_facts(origin), **verdict}, indent=2))
     else:
         _compare(found)
-    off = [one for one in found if not one.within]
     if off:
         raise Refused(
             f"another result: {len(off)} of {len(found)} numbers differ, {off[0].name} most visibly "
@@ -47,6 +48,41 @@ def reproduce(prediction: str, as_json: bool, local: bool) -> None:
             expected="the same numbers within 3 % or 0.01, embeddings within 3 %",
             mend="compare the engine, its numerics and the CPU with those of the service that answered",
         )
+
+
+def _finite(one: Difference) -> dict[str, Any]:
+    """JSON has no NaN and no infinity: a number that there is not is null."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in one.__dict__.items()}
+
+
+def _facts(origin: Origin) -> dict[str, Any]:
+    """What made it, for programs: times are ISO 8601, null is what there is not."""
+    row, manifest = origin.row, origin.bundle.manifest
+    return {
+        "prediction": row.id,
+        "time": row.time.isoformat(),
+        "caller": row.caller,
+        "status": row.status,
+        "outcome": row.outcome,
+        "latency_ms": row.latency_ms,
+        "model": row.model,
+        "version": row.version,
+        "role": row.role,
+        "bento": origin.bento or None,
+        "bundle": origin.bundle.digest,
+        "data": manifest.data_hash,
+        "code": manifest.git_commit,
+        "trained": manifest.created,
+        "started_from": manifest.pretrained,
+        "parent": {"version": manifest.parent.version, "digest": manifest.parent.digest} if manifest.parent else None,
+        "engine": manifest.engine,
+        "numerics": manifest.numerics,
+        "network": manifest.network,
+        "preprocessing": dict(manifest.preprocessing),
+        "thresholds": dict(manifest.thresholds),
+        "mlflow_run": origin.version.run_id,
+        "input": str(origin.input) if origin.input else None,
+    }
 
 
 def _made_by(origin: Origin) -> dict[str, Any]:
@@ -68,7 +104,7 @@ def _made_by(origin: Origin) -> dict[str, Any]:
         "preprocessing": dict(manifest.preprocessing),
         "thresholds": dict(manifest.thresholds),
         "MLflow run": origin.version.run_id,
-        "input": str(origin.input or "not kept any more"),
+        "input": str(origin.input or ("not kept any more" if row.outcome == "ok" else "not kept: it was refused")),
     }
 
 

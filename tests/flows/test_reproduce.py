@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,10 @@ def test_says_what_made_a_result_and_makes_it_again(served: Served) -> None:
     assert "the same result" in said
     found = json.loads(_run(served.prediction, "--json"))
     assert found["preprocessing"] == manifest.preprocessing
+    assert found["same"] is True
+    assert all(name.isidentifier() and name.islower() for name in found), "keys that a program can use"
+    assert datetime.fromisoformat(found["time"]).utcoffset() == timedelta(0)
+    assert (found["model"], found["version"], found["parent"]) == (MODEL, served.version.number, None)
     numbers = {one["name"] for one in found["comparison"]}
     assert any(name.startswith("image.") for name in numbers)
     assert any(name.startswith("prediction.") for name in numbers)
@@ -116,6 +121,9 @@ def test_another_result_is_told_and_fails(served: Served) -> None:
     wrong = _log(served.bundle, served.version.number, served.body, embedding=other.embedding)
     with pytest.raises(Refused, match=r"another result: 1 of .* embedding"):
         _run(wrong)
+    done = CliRunner().invoke(cli, ["reproduce", wrong, "--json"])
+    assert json.loads(done.stdout)["same"] is False
+    assert isinstance(done.exception, Refused)
     wrong = _log(served.bundle, served.version.number, served.body, prediction_statistics=other.prediction_statistics)
     with pytest.raises(Refused, match=r"prediction\."):
         _run(wrong)
@@ -142,12 +150,23 @@ def test_an_input_that_is_gone_is_told_with_what_made_the_result(served: Served)
 
 def test_a_refused_request_has_no_result(served: Served) -> None:
     identity = _log(served.bundle, served.version.number, served.body, outcome="BadInput", status=422)
-    with pytest.raises(NotFound, match="answered with 422"):
-        _run(identity)
+    done = CliRunner().invoke(cli, ["reproduce", identity])
+    assert isinstance(done.exception, NotFound)
+    assert "answered with 422" in str(done.exception)
+    assert "not kept any more" not in done.output, "it was kept until now, or never"
+
+
+def test_json_has_no_number_that_json_has_not(served: Served) -> None:
+    """A statistic of the log that this version does not give any more."""
+    identity = _log(served.bundle, served.version.number, served.body, prediction_statistics={"gone": 1.0})
+    done = CliRunner().invoke(cli, ["reproduce", identity, "--json"])
+    assert "NaN" not in done.stdout
+    (gone,) = [one for one in json.loads(done.stdout)["comparison"] if one["name"] == "prediction.gone"]
+    assert (gone["logged"], gone["now"], gone["within"]) == (1.0, None, False)
 
 
 def test_a_version_that_was_deleted_is_told(served: Served) -> None:
     identity = _log(served.bundle, 41, served.body)
     with pytest.raises(NotFound, match="version 41 of") as caught:
         _run(identity)
-    assert str(served.version.number) in caught.value.expected
+    assert "backup" in caught.value.mend
