@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.cli.options import ModelName
+from flows.cli.options import KeyAction, KeyId, ModelName
 from registry import database
 from registry.errors import BadInput
 
@@ -33,10 +33,19 @@ def keys() -> None:
 @click.argument("name")
 @click.option("--owner", default="", help="Who has it: a person, a team, a customer.")
 @click.option("--model", "models", multiple=True, type=ModelName(), help="Only these models; may be repeated.")
-@click.option("--action", "actions", multiple=True, help="predict, read, feedback or admin; default: all but admin.")
+@click.option(
+    "--action",
+    "actions",
+    multiple=True,
+    type=KeyAction(),
+    help="predict, read, feedback or admin; default: all but admin.",
+)
 @click.option("--per-minute", type=click.IntRange(0), help="Default: quota_per_minute; 0: no limit.")
 @click.option("--per-month", type=click.IntRange(0), help="Default: quota_per_month; 0: no limit.")
-@click.option("--expires", help="A date, or a number of days like 90d. Default: never.")
+@click.option(
+    "--expires",
+    help="So long from now, 90d or 2h; or a date, from whose beginning (UTC) the key is refused. Default: never.",
+)
 def create(
     name: str,
     owner: str,
@@ -94,7 +103,7 @@ def list_(everything: bool, as_json: bool) -> None:
 
 
 @keys.command()
-@click.argument("key")
+@click.argument("key", type=KeyId())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(key: str, as_json: bool) -> None:
     """What KEY (its part in front of the secret) allows, and what it did this month."""
@@ -141,7 +150,7 @@ def _facts(grant: Grant) -> dict[str, Any]:
 
 
 @keys.command()
-@click.argument("key")
+@click.argument("key", type=KeyId(active=True))
 def revoke(key: str) -> None:
     """End KEY; every router refuses it within two seconds."""
     from serving.access import keys as store
@@ -151,7 +160,7 @@ def revoke(key: str) -> None:
 
 
 @keys.command()
-@click.argument("key", required=False)
+@click.argument("key", required=False, type=KeyId())
 @click.option("--since", help="A date, or a number of days like 30d. Default: the first of this month.")
 @click.option("--until", help="A date, included. Default: today.")
 @click.option("--csv", "path", type=click.Path(path_type=Path), help="Write it there; - is the terminal.")
@@ -209,11 +218,20 @@ def _day(moment: float | None) -> str:
 
 
 def _moment(text: str | None) -> datetime | None:
-    """The end of a key: so many days from now, or the beginning of a day, UTC."""
-    if text and text[:-1].isdigit() and text.endswith("d"):
-        return datetime.now(UTC) + timedelta(days=int(text[:-1]))
-    found = _date(text)
-    return datetime(found.year, found.month, found.day, tzinfo=UTC) if found else None
+    """The end of a key: so many days or hours from now, or the beginning of a day, UTC."""
+    if not text:
+        return None
+    try:
+        if text[:-1].isdecimal() and text[-1] in "dh":
+            count = int(text[:-1])
+            return datetime.now(UTC) + (timedelta(days=count) if text[-1] == "d" else timedelta(hours=count))
+        return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
+    except (ValueError, OverflowError) as error:
+        raise BadInput(
+            f"--expires is {text!r}",
+            expected="days or hours from now like 90d or 2h, or a date like 2026-12-31",
+            mend="correct --expires",
+        ) from error
 
 
 def _date(text: str | None) -> date | None:
@@ -226,5 +244,7 @@ def _date(text: str | None) -> date | None:
         return date.fromisoformat(text)
     except (ValueError, OverflowError) as error:
         raise BadInput(
-            f"{text!r} is no day", expected="a date like 2026-12-31, or days like 30d", mend="correct it"
+            f"{text!r} is no day",
+            expected="a date like 2026-12-31, or days before today like 30d",
+            mend="correct it",
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -27,6 +28,39 @@ class ModelName(click.ParamType):
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(name) for name in catalog.names() if name.startswith(incomplete)]
+
+
+class KeyId(click.ParamType):
+    """The part of a key in front of its secret; completes those that there are. `active`: only those in force."""
+
+    name = "key"
+
+    def __init__(self, *, active: bool = False) -> None:
+        self._active = active
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        from serving.access import keys
+
+        try:
+            found = [key for key in keys.every() if not self._active or key.state(time.time()) == "active"]
+        except Exception:  # a shell that completes has no place for a message: without a database there are no names
+            return []
+        return [CompletionItem(key.caller, help=key.name) for key in found if key.caller.startswith(incomplete)]
+
+
+class KeyAction(click.ParamType):
+    """What a key may be for; `serving.access.keys` refuses what it does not know."""
+
+    name = "action"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        from serving.access.keys import ACTIONS
+
+        return [CompletionItem(name, help=line) for name, line in ACTIONS.items() if name.startswith(incomplete)]
 
 
 class ModelVersion(ModelName):

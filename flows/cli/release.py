@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from serving.plans import Kind, Plan
 
 
+def _complete_action(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in ACTIONS if name.startswith(incomplete)]
+
+
 @click.command()
 @model_argument
-@click.argument("what", default="champion", metavar="[VERSION|ACTION]")
+@click.argument("what", default="champion", metavar="[VERSION|ACTION]", shell_complete=_complete_action)
 @click.argument("versions", nargs=-1)
 @click.option("--share", type=int, help="canary, ab: percent of the requests for the second version, 1 to 99.")
 @click.option(

@@ -132,8 +132,12 @@ def status(as_json: bool) -> None:
     console.print(found, end="")
 
 
+def _complete_log(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    return sorted(file.stem for file in (settings().var / "logs").glob("*.log") if file.stem.startswith(incomplete))
+
+
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=_complete_log)
 @click.option("-f", "--follow", is_flag=True, help="Go on as the log grows.")
 @click.option("-n", "--lines", default=40, show_default=True, help="How many lines back to begin.")
 def logs(name: str | None, follow: bool, lines: int) -> None:

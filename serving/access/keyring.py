@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 from registry.errors import MissingService, Unauthorized
 from serving.access import keys
@@ -44,7 +45,9 @@ class Keyring:
             raise _unauthorized("the key is not known")
         state = grant.state(time.time())
         if state != "active":
-            raise _unauthorized(f"the key is {state}")
+            since = grant.revoked if state == "revoked" else grant.expires
+            when = f" since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M} UTC" if since is not None else ""
+            raise _unauthorized(f"the key is {state}{when}")
         return grant
 
 

@@ -134,7 +134,18 @@ def revoke(key_id: str) -> Grant:
 
 
 def get(key_id: str) -> Grant:
-    """A key by its id (with or without `vl_`). Raises NotFound."""
+    """A key by its id (with or without `vl_`).
+
+    Raises:
+        NotFound: there is no such key.
+        BadInput: a whole key. Its secret is not repeated.
+    """
+    if (whole := _TOKEN.fullmatch(key_id)) is not None:
+        raise BadInput(
+            "this is a whole key, with its secret",
+            expected="the part in front of the secret, which is not secret",
+            mend=f"name it as vl_{whole[1]}; `GET /v1/usage` with the whole key says whether it is valid",
+        )
     database.setup()
     from serving.access.models import Key
 
@@ -142,7 +153,7 @@ def get(key_id: str) -> Grant:
     row = Key.objects.filter(id=found[1]).first() if found else None
     if row is None:
         raise NotFound(
-            f"there is no key {key_id[:24]!r}",
+            f"there is no key {key_id[:15]!r}",
             expected="the part of a key in front of its secret, e.g. vl_0123456789ab",
             mend="`visionloop keys list` shows all",
         )
