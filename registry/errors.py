@@ -37,10 +37,17 @@ def first_line(error: BaseException) -> str:
 
 
 class VisionloopError(Exception):
-    """The root. `found`, `expected` and `mend` are sentences without a full stop."""
+    """The root. `found`, `expected` and `mend` are sentences without a full stop.
+
+    Attributes:
+        status: what the API answered with, where the client raises what the API refused; else None.
+        retry_after_s: whole seconds after which another try may help; None where nothing says so.
+    """
 
     exit_code: ClassVar[int] = 1
     http_status: ClassVar[int] = 500
+    status: int | None = None
+    retry_after_s: int | None = None
 
     def __init__(self, found: str, *, expected: str = "", mend: str = "") -> None:
         self.found = found

@@ -55,6 +55,8 @@ class Client(Calls):
     Raises (every method):
         Unauthorized, Forbidden, OverQuota, Overloaded, BadInput, NotFound, ...: what the API refused.
         MissingService: nothing answers at `url`, or not in time.
+
+    What the API answered has its HTTP status in `status`, and in `retry_after_s` when to try again, if it says so.
     """
 
     def __init__(

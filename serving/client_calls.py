@@ -54,7 +54,7 @@ class Calls:
     """What both clients can ask."""
 
     def __init__(self, key: str | None, patience_s: float) -> None:
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._headers = {"Authorization": f"Bearer {_key(key)}"} if key else {}
         self._patience_s = patience_s
 
     def _models(self) -> Call[list[ModelEntry]]:
@@ -127,7 +127,7 @@ def refused(answer: httpx.Response) -> VisionloopError:
     except ValueError:
         said = {}
     pause = answer.headers.get("retry-after", "")
-    return refusal(said, answer.status_code, int(pause) if pause.isdigit() else 1)
+    return refusal(said, answer.status_code, int(pause) if pause.isdigit() else None)
 
 
 def no_answer(url: httpx.URL, error: httpx.TransportError) -> MissingService:
@@ -169,6 +169,18 @@ def _bytes(file: File) -> bytes:
 
 def _extras(explain: bool, image: bool) -> dict[str, str]:
     return {name: "true" for name, on in (("explain", explain), ("image", image)) if on}
+
+
+def _key(key: str) -> str:
+    """A key as a header can carry it, without the line end of the file that it was read from. It is not repeated."""
+    key = key.strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise BadInput(
+            "the key holds characters that no key has",
+            expected="vl_, 12 hex digits, _, 64 hex digits",
+            mend="pass it as `visionloop keys create` printed it",
+        )
+    return key
 
 
 def _id(prediction_id: str) -> str:

@@ -243,33 +243,48 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Quota:
+    """What a key may ask; None where there is no limit. The month is the calendar's (UTC)."""
+
+    per_minute: int | None
+    per_month: int | None
+    used_this_month: int
+
+
+@dataclass(frozen=True)
 class UsageReport:
-    """Limits are None where there is none; so are all three without a key."""
+    """`quota`: None without a key."""
 
     since: date
     until: date
-    per_minute: int | None
-    per_month: int | None
-    used_this_month: int | None
+    quota: Quota | None
     rows: tuple[Usage, ...]
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Self:
-        quota = said["quota"] or {}
+        given = said["quota"]
+        quota = Quota(**{name: given[name] for name in Quota.__dataclass_fields__}) if given else None
         rows = tuple(Usage(**{**row, "day": date.fromisoformat(row["day"])}) for row in said["rows"])
-        limits = {name: quota.get(name) for name in ("per_minute", "per_month", "used_this_month")}
-        return cls(date.fromisoformat(said["since"]), date.fromisoformat(said["until"]), **limits, rows=rows)
+        return cls(date.fromisoformat(said["since"]), date.fromisoformat(said["until"]), quota, rows)
 
 
-def refusal(said: Mapping[str, Any], status: int = 0, retry_after_s: int = 1) -> VisionloopError:
-    """The error that the API describes, as the class of `registry.errors` that it names; `status` where it does not."""
+def refusal(said: Mapping[str, Any], status: int | None = None, retry_after_s: int | None = None) -> VisionloopError:
+    """The error that the API describes, as the class of `registry.errors` that it names, with the answer's `status`
+    (one of several files has its own) and its `Retry-After`."""
+    error = _error(said, status, retry_after_s)
+    error.status = said.get("status", status)
+    error.retry_after_s = retry_after_s
+    return error
+
+
+def _error(said: Mapping[str, Any], status: int | None, retry_after_s: int | None) -> VisionloopError:
     kind = getattr(errors, str(said.get("error")), None)
     if not (isinstance(kind, type) and issubclass(kind, VisionloopError)):
         kind = VisionloopError
-    found = str(said.get("found") or f"the API answered {status}")
+    found = str(said.get("found") or (f"the API answered {status}" if status else "the API does not say what is wrong"))
     texts = {name: str(said.get(name) or "") for name in ("expected", "mend")}
     if issubclass(kind, errors.Overloaded):
-        return errors.Overloaded(found, retry_after_s=retry_after_s, **texts)
+        return errors.Overloaded(found, retry_after_s=retry_after_s or 1, **texts)
     return kind(found, **texts)
 
 

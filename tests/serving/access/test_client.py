@@ -56,7 +56,8 @@ def test_a_prediction_from_the_file_to_its_feedback(client: Client, token: str, 
     assert given.source == token.rsplit("_", 1)[0]
     used = client.usage()
     assert sum(row.requests for row in used.rows if row.model == MODEL) >= 1
-    assert used.per_month is None
+    assert used.quota is not None
+    assert used.quota.per_month is None
 
 
 def test_pictures_heat_maps_and_extras(client: Client) -> None:
@@ -124,10 +125,13 @@ def test_keys_that_do_not_open_are_errors_of_their_own(live: str) -> None:
 def test_a_quota_that_is_used_up_for_long_is_not_waited_for(live: str) -> None:
     token = known(live, keys.create("monthly", per_month=5)[1])
     with Client(live, token) as client:
-        while client.usage().used_this_month != 5:
+        while (quota := client.usage().quota) is None or quota.used_this_month != 5:
             pass
-        with pytest.raises(OverQuota, match="month"):
+        with pytest.raises(OverQuota, match="month") as caught:
             client.usage()
+    assert caught.value.status == 429
+    assert caught.value.retry_after_s is not None
+    assert caught.value.retry_after_s > 30
 
 
 def test_nothing_there_is_a_missing_service() -> None:

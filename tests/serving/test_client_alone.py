@@ -1,0 +1,89 @@
+"""The Python client without a server: keys, errors, and what must be copied to have it elsewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from registry import errors
+from registry.errors import BadInput, VisionloopError
+from serving.client import AsyncClient, Client
+from serving.client_calls import refused
+from serving.client_types import UsageReport, answers
+from tests.serving.conftest import PROJECT
+
+
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+@pytest.mark.parametrize("key", ["za\u017c\u00f3\u0142\u0107", "vl_1\r\nX-Admin: yes", "vl_1 2", "vl_\u2026"])
+def test_a_key_that_no_header_can_carry_is_an_error_of_ours(client: Any, key: str) -> None:
+    with pytest.raises(BadInput, match="characters that no key has") as caught:
+        client(key=key)
+    assert key not in str(caught.value)
+
+
+def test_the_line_end_of_a_file_is_no_part_of_a_key() -> None:
+    with Client(key="vl_1\n") as client:
+        assert client._headers == {"Authorization": "Bearer vl_1"}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "kind", "retry_after_s"),
+    [
+        (429, {"error": "OverQuota", "found": "used up"}, {"Retry-After": "86400"}, errors.OverQuota, 86400),
+        (429, {"error": "Overloaded", "found": "busy"}, {"Retry-After": "2"}, errors.Overloaded, 2),
+        (503, {"error": "MissingService", "found": "no version"}, {}, errors.MissingService, None),
+        (422, {"error": "BadInput", "found": "empty"}, {}, BadInput, None),
+        (502, None, {}, VisionloopError, None),
+    ],
+)
+def test_an_error_carries_its_status_and_when_to_try_again(
+    status: int,
+    body: dict[str, str] | None,
+    headers: dict[str, str],
+    kind: type[VisionloopError],
+    retry_after_s: int | None,
+) -> None:
+    content = json.dumps(body).encode() if body else b"<html>Bad Gateway</html>"
+    error = refused(httpx.Response(status, content=content, headers=headers))
+    assert (type(error), error.status, error.retry_after_s) == (kind, status, retry_after_s)
+
+
+def test_one_of_several_files_has_a_status_of_its_own() -> None:
+    (error,) = answers({"results": [{"error": "TooLarge", "found": "big", "status": 413}]})
+    assert isinstance(error, errors.TooLarge)
+    assert error.status == 413
+
+
+def test_a_quota_is_nested_as_over_http() -> None:
+    days: dict[str, Any] = {"since": "2026-11-01", "until": "2026-11-30", "rows": []}
+    quota = {"per_minute": None, "per_month": 1000, "used_this_month": 12}
+    found = UsageReport.of({**days, "quota": quota}).quota
+    assert found is not None
+    assert (found.per_minute, found.per_month, found.used_this_month) == (None, 1000, 12)
+    assert UsageReport.of({**days, "quota": None}).quota is None
+
+
+def test_the_files_that_the_document_names_are_the_client(tmp_path: Path) -> None:
+    """docs/api.md says what to copy where there is no checkout: with httpx that is all of it."""
+    (line,) = re.findall(r"^tar -czf visionloop-client.tgz (.+)$", (PROJECT / "docs/api.md").read_text(), re.M)
+    for pattern in line.split():
+        for file in PROJECT.glob(pattern):
+            target = tmp_path / file.relative_to(PROJECT)
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, target)
+    script = (
+        "import sys, serving.client; "
+        "print(*sorted(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] in ('serving', 'registry')))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded = {Path(name).relative_to(tmp_path) for name in done.stdout.split()}
+    assert loaded == {file.relative_to(tmp_path) for file in tmp_path.rglob("*.py")}, "no more than is needed"
