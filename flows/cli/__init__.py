@@ -18,7 +18,7 @@ from typing import NoReturn
 
 import click
 
-from registry.errors import VisionloopError
+from registry.errors import BadInput, VisionloopError
 from registry.priority import give_way
 
 
@@ -36,7 +36,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "run": Entry("loop:run", "The whole loop for a model: data, checks, train, decide, release."),
         "data": Entry("data:data", "Make, import, check and look at data sets."),
         "train": Entry("model:train", "Train, compress and evaluate; registers the version."),
-        "promote": Entry("model:promote", "Ask the gate to make a version the champion."),
+        "promote": Entry("model:promote", "Ask the gate to make a version the champion; moves no traffic."),
         "decisions": Entry("model:decisions", "The decision pages: what was promoted or refused, and why."),
         "retrain": Entry("watch:retrain", "Fine-tune the champion on labelled predictions."),
     },
@@ -139,7 +139,7 @@ def _run(arguments: list[str]) -> int:
         return error.exit_code
     except click.ClickException as error:
         error.show()
-        return error.exit_code
+        return _exit_code(error)
     except VisionloopError as error:
         _print_error(error)
         return error.exit_code
@@ -152,6 +152,12 @@ def _run(arguments: list[str]) -> int:
         return 0
     except Exception as error:
         return _unexpected(error, arguments)
+
+
+def _exit_code(error: click.ClickException) -> int:
+    """A value that click refuses is bad input as one that we refuse; what is missing or unknown stays click's 2."""
+    refused = isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter)
+    return BadInput.exit_code if refused else error.exit_code
 
 
 def _print_error(error: VisionloopError) -> None:

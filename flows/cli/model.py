@@ -48,8 +48,9 @@ def train(model: str, local: bool) -> None:
 @click.option("--why", default="asked by hand", help="Stands on the decision page.")
 @local_option
 def promote(model: str, version: str | None, why: str, local: bool) -> None:
-    """Ask the gate to make a VERSION (a number or an alias; else the challenger) of MODEL the champion.
+    """Ask the gate to make a VERSION (a number or an alias; else the challenger) of MODEL the registry's champion.
 
+    Moves no traffic: `visionloop release MODEL VERSION` does, and `visionloop release MODEL promote` ends a canary.
     Exit code 7: refused.
     """
     model, version = which(model, version, "challenger")

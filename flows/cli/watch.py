@@ -7,7 +7,7 @@ import click
 from flows.cli.options import local_option, model_argument, prepare
 from flows.cli.teller import telling
 from registry import catalog
-from registry.errors import NotFound, SettingsError
+from registry.errors import BadInput, NotFound
 
 
 @click.command()
@@ -49,7 +49,7 @@ def break_(model: str, how: str | None, severity: float, count: int, seed: int, 
             click.echo(f"{name:<12} {about}")
         return
     if how is not None and how not in kinds:
-        raise SettingsError(
+        raise BadInput(
             f"{model} has no shift {how!r}", expected=", ".join(kinds), mend="choose one of these with --how"
         )
     prepare(local=False)

@@ -100,6 +100,23 @@ def test_each_error_leaves_with_its_own_code(
     assert front._run(["probe"]) == error.exit_code
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["keys", "create", "x", "--per-minute", "-3"], 3),
+        (["keys", "create", "x", "--expires", "2w"], 3),
+        (["ui", "hme"], 3),
+        (["demo", "no_such_model"], 4),
+        (["keys", "create"], 2),
+        (["status", "--jsn"], 2),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_bad_input_whoever_refuses_it(
+    arguments: list[str], code: int, config: Settings
+) -> None:
+    assert front._run(arguments) == code
+
+
 def test_anything_unexpected_is_one_line_and_a_log_file(
     monkeypatch: pytest.MonkeyPatch, config: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
