@@ -16,7 +16,7 @@ import pytest
 from registry.settings import settings
 from serving import callers, uploads
 from serving.forwarding import MEMORY
-from serving.public.mount import AT_ONCE
+from serving.public.mount import AT_ONCE, LABEL
 from serving.router import create_app
 from tests.serving.access.conftest import start_router
 from tests.serving.conftest import Processes
@@ -194,6 +194,20 @@ def _files(process: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):  # closed meanwhile
             path.readlink()
             yield path
+
+
+def test_a_label_of_unknown_length_is_cut_off_at_the_limit(address: str) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        for _ in range(126):
+            sent += MIB
+            yield b"\0" * MIB
+
+    answer = httpx.post(f"{address}{FEEDBACK}", content=endless(), timeout=60)
+    assert answer.status_code == 413
+    assert sent < LABEL + 32 * MIB
 
 
 CROWDS = {

@@ -49,20 +49,6 @@ def test_more_than_a_label_is_refused_before_it_is_read(address: str) -> None:
     assert "max_upload_mb" not in said["mend"], "that would not help"
 
 
-def test_of_unknown_length_it_is_cut_off_at_the_limit(address: str) -> None:
-    sent = 0
-
-    def endless() -> Iterator[bytes]:
-        nonlocal sent
-        for _ in range(126):
-            sent += MIB
-            yield b"\0" * MIB
-
-    answer = httpx.post(f"{address}{FEEDBACK}", content=endless(), timeout=60)
-    assert answer.status_code == 413
-    assert sent < LABEL + 32 * MIB
-
-
 def test_slow_ones_keep_nobody_out(address: str) -> None:
     slow = [_begun(address, 2 * MIB) for _ in range(2 * LARGE_AT_ONCE)]
     began = time.monotonic()

@@ -66,6 +66,8 @@ def test_a_task_is_its_keys_own_from_its_submission_to_its_end(live: str, task: 
     assert httpx.get(f"{address}/result", headers=bearer(other)).status_code == 404
     assert httpx.delete(address, headers=bearer(other)).status_code == 404
     assert httpx.delete(address, headers=bearer(token)).status_code == 200
+    assert httpx.delete(f"{address}?purge=true", headers=bearer(other)).status_code == 404
+    assert httpx.delete(f"{address}?purge=true", headers=bearer(token)).status_code == 200
     assert httpx.get(address, headers=bearer(token)).status_code == 404
 
 
