@@ -9,14 +9,15 @@ MODEL ?= skin_segmentation
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: help setup demo demo-all down test test-slow check bench bench-serving lock browser clean clean-all
+.PHONY: help setup demo demo-all down test test-slow test-heal check bench bench-serving lock browser clean clean-all
 
 help:
 	@echo "make demo       set up, then run the whole loop for MODEL=$(MODEL)"
 	@echo "make demo-all   train, register and serve all six models"
 	@echo "make test       set up, then run the tests"
 	@echo "make check      linters, types, layers"
-	@echo "make test-slow  the long tests        make down   stop the stack"
+	@echo "make test-slow  the long tests        make test-heal  the loop once, small"
+	@echo "make down       stop the stack"
 	@echo "make clean      what can be made again; make clean-all also data sets, versions and predictions"
 	@echo "make bench      the measured figures  make bench-serving  services beside other ways to serve"
 
@@ -49,6 +50,10 @@ test: setup browser
 
 test-slow: setup browser
 	$(PYTEST) -m slow
+
+# One of the slow tests, for CI: a small network is trained, broken, and retrained by the alarm.
+test-heal: setup
+	$(BIN)/python -m pytest -m slow tests/flows/test_demo.py -k small
 
 check: setup
 	$(BIN)/ruff check .

@@ -33,6 +33,36 @@ def _opens(address: str, status: int) -> bool:
     return status == 200 or (status == 405 and address.endswith(("/predict", "/tasks", "/feedback")))
 
 
+SMALL: dict[str, dict[str, object]] = {
+    "data": {"train": 64, "val": 12, "test": 24},
+    "train": {"epochs": 6, "image_size": 64, "max_seconds": 40},
+    "retrain": {"epochs": 3, "max_seconds": 20},
+    "compress": {"epochs": 4, "max_seconds": 30, "calibration": 8, "rounds": 2},
+    "evaluate": {"bootstrap": 200, "samples": 1},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_small_break_and_heal(tmp_path: Path) -> None:
+    """What CI runs of it: a small network learns, is broken, and the alarm alone starts a retraining that is decided on.
+    Whether so small a network heals is chance; the test below looks at that."""
+    root = make_workspace(tmp_path / "project", **SMALL)
+    project = Project(root, {**os.environ, **free_ports(), "VISIONLOOP_ROOT": str(root)})
+    try:
+        done = project("demo", timeout=1200)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+        decisions = [json.loads(p.read_text()) for p in (root / "var" / "decisions" / MODEL).glob("*.json")]
+        granted = {d["challenger"]: d["granted"] for d in decisions}
+        assert granted.keys() == {1, 2}, "the alarm started no retraining"
+        assert granted[1]
+        live = httpx.get(f"{project.port('router')}/v1/models").json()["models"]
+        (mine,) = [one for one in live if one["name"] == MODEL]
+        assert mine["version"] == (2 if granted[2] else 1)
+    finally:
+        assert project("down").returncode == 0
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_break_and_heal(tmp_path: Path) -> None:
