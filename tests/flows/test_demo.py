@@ -45,7 +45,7 @@ SMALL: dict[str, dict[str, object]] = {
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_small_break_and_heal(tmp_path: Path) -> None:
-    """What CI runs of it: a small network learns, is broken, and the alarm alone starts a retraining that is decided on.
+    """What CI runs of it: a small network learns, is broken, and the alarm starts a retraining that is decided on.
     Whether so small a network heals is chance; the test below looks at that."""
     root = make_workspace(tmp_path / "project", **SMALL)
     project = Project(root, {**os.environ, **free_ports(), "VISIONLOOP_ROOT": str(root)})
