@@ -136,7 +136,10 @@ def publish(model: str, found: Any, problems: Sequence[Problem]) -> Path:
     suite = folder() / "expectations" / f"{model}.html"
     write_file(suite, offline(suite.read_text(encoding="utf-8"), f"the suite of {model}", (), _up(suite)))
     facts = {"model": model, "time": now.isoformat(timespec="seconds"), "passed": bool(found.success)}
-    facts |= {"checks": len(found.results), "failed": sum(not result.success for result in found.results)}
+    failed = sum(not result.success for result in found.results)
+    facts |= {"checks": len(found.results), "failed": failed}
+    every = len(found.results)
+    facts["summary"] = f"{failed} of {every} checks failed" if failed else f"{every} checks pass"
     write_file(page.with_suffix(".json"), json.dumps(facts))
     shutil.rmtree(folder() / "static", ignore_errors=True)  # what its own pages would have loaded from here
     write_file(folder() / "index.html", _index())

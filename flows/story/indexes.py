@@ -19,7 +19,7 @@ from registry.settings import Settings
 GROUPS = (
     ("Decisions", "decisions", "*/*.html"),
     ("Drift reports", "reports", "*/*/index.html"),
-    ("Data checks", "data-docs", "**/*.html"),
+    ("Data checks", "data-docs", "validations/*/*/*/*.html"),  # validations/MODEL/__none__/TIME/SUITE.html
 )
 """Title, folder of `var`, and which of its files are pages."""
 MOST = 500
@@ -79,14 +79,14 @@ def _pages(settings: Settings, folder: str, model: str = "") -> list[dict[str, A
     base = settings.var / folder
     files = []
     for file in base.glob(pattern):
-        parts = file.relative_to(base).parts
+        parts = _named(file.relative_to(base).parts)
         if not file.is_symlink() and (not model or parts[0] == model) and parts != ("index.html",):
             files.append((file.stat().st_mtime, file))
     files.sort(reverse=True)
     return [
         {
             "url": f"/{folder}/{file.relative_to(base)}",
-            "name": _name(file.relative_to(base).parts),
+            "name": _name(_named(file.relative_to(base).parts)),
             "says": _says(file),
             "time": when,
         }
@@ -102,6 +102,11 @@ def _says(file: Path) -> str:
         return str(said.get("summary") or said.get("why") or "")
     except (OSError, ValueError, AttributeError):
         return ""
+
+
+def _named(parts: Sequence[str]) -> tuple[str, ...]:
+    """The parts of a page's path that tell one page from another: of a data check, the model and the time."""
+    return (parts[1], parts[3]) if parts[0] == "validations" else tuple(parts)
 
 
 def _name(parts: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from flows import story
 from flows.stack import ports
 from flows.story.home import home_app, versions
 from registry import journal
-from registry.settings import Settings
+from registry.settings import Settings, settings
 from tests.flows.test_story import picture
 
 
@@ -177,3 +177,31 @@ def test_in_a_browser_the_page_fills_in_as_the_loop_runs_without_redrawing_the_r
     order = page.evaluate("[...document.querySelectorAll('article h2')].map(h => h.firstChild.textContent.trim())")
     assert order.index("Make the data") < order.index("Train the network")
     assert wrong == []
+
+
+def test_data_docs_of_a_real_check_are_reached_by_their_links(
+    home: str, config: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from monitoring import checks
+    from registry import catalog
+
+    monkeypatch.setenv("VISIONLOOP_VAR", str(config.var))
+    settings.cache_clear()
+    catalog.get("suspect_classification").data.synthesise(
+        tmp_path / "set", {"seed": 3, "train": 3, "val": 1, "test": 1}
+    )
+    page = checks.validate("suspect_classification", tmp_path / "set").docs
+    settings.cache_clear()
+    url = f"{home}/{page.relative_to(config.var).as_posix()}"
+    seen, todo = set(), [f"{home}/data-docs/", url, f"{home}/data-docs/suspect_classification/latest.html"]
+    while todo:
+        address = todo.pop()
+        answer = httpx.get(address, follow_redirects=True)
+        assert answer.status_code == 200, address
+        seen.add(address)
+        if "html" in answer.headers["content-type"] and "/data-docs/" in str(answer.url):
+            links = (httpx.URL(address).join(link) for link in re.findall(r'href="([^"#]+)"', answer.text))
+            todo += {str(link) for link in links if "/data-docs/" in str(link)} - seen - set(todo)
+    assert "suspect_classification" in httpx.get(f"{home}/data-docs/suspect_classification/").text
+    assert "checks pass" in httpx.get(f"{home}/data-docs/").text
+    assert {url, f"{home}/data-docs/expectations/suspect_classification.html"} <= seen
