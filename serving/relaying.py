@@ -20,6 +20,7 @@ from serving.answers import ROLE
 from serving.api import CALLER
 from serving.plans import Role
 from serving.releases import Endpoint
+from serving.tasks.routes import PREFIX
 
 logger = logging.getLogger("visionloop.router")
 
@@ -139,6 +140,7 @@ def request_headers(request: Request, caller: str, whole: bool) -> CIMultiDict[s
     leave = HOP_BY_HOP | OF_A_REQUEST | _named(raw) | {b"content-length" if whole else b""}
     found = CIMultiDict((n.decode("latin-1"), v.decode("latin-1")) for n, v in raw if n not in leave)
     found[CALLER] = caller
+    found[PREFIX] = f"/v1/models/{request.path_params['model']}"
     return found
 
 

@@ -9,9 +9,11 @@ from serving.negotiation import JSON, short_name
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
-    "required": ["id", "model", "state", "done", "total", "attempts"],
+    "required": ["id", "url", "result_url", "model", "state", "done", "total", "attempts"],
     "properties": {
         "id": {"type": "string"},
+        "url": {"type": "string", "description": "path of the task"},
+        "result_url": {"type": "string", "description": "path of its result, once it is done"},
         "model": {"type": "string"},
         "state": {"enum": ["queued", "running", "done", "failed", "cancelled"]},
         "done": {"type": "integer", "description": "frames of a video, else files"},
@@ -65,7 +67,7 @@ def paths(
     submitted = {
         "description": "Submitted; Location says where to look",
         "headers": {
-            "Location": {"description": "of the task, relative to this address", "schema": {"type": "string"}},
+            "Location": {"description": "path of the task, as `url`", "schema": {"type": "string"}},
             "Retry-After": {"description": "seconds until a look is worth it", "schema": {"type": "integer"}},
         },
         "content": _TASK,

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 OWNER = "X-Tasks-Of"
 """The caller whose tasks a request is about; without it, everyone's. Only the router's doorkeeper may set it."""
 
+PREFIX = "X-Forwarded-Prefix"
+"""What the router has taken off the path of a request."""
+
 LOOKS, WRITES = 2, 2
 """Threads, and so connections to the database."""
 
@@ -67,8 +70,8 @@ class Tasks:
         with self._room.held() as held:
             upload = await read_upload(request, self._spec.media_in, self._limits, held)
             task = await self._kept(request, upload, wants)
-        place = f"{request.url.path.rstrip('/').rpartition('/')[2]}/{task.id}"
-        return JSONResponse(_told(task), 202, {**self._headers, "Location": place, "Retry-After": "1"})
+        told = self._told(request, task)
+        return JSONResponse(told, 202, {**self._headers, "Location": told["url"], "Retry-After": "1"})
 
     async def _kept(self, request: Request, upload: Upload, wants: Wanted) -> Task:
         bodies = [one for one in upload.inputs if isinstance(one, bytes)]
@@ -91,14 +94,14 @@ class Tasks:
         return await (self.cancel(request) if request.method == "DELETE" else self.look(request))
 
     async def look(self, request: Request) -> Response:
-        return JSONResponse(_told(await self._found(request)), headers=self._headers)
+        return JSONResponse(self._told(request, await self._found(request)), headers=self._headers)
 
     async def cancel(self, request: Request) -> Response:
         asked = (self._spec.name, request.path_params["id"], request.headers.get(OWNER))
         check_query(request.query_params.multi_items(), ("purge",))
         removes = flag("purge", request.query_params.get("purge", ""))
         task = await self._looked(lambda: (store.remove if removes else store.cancel)(*asked))
-        return JSONResponse({**_told(task), "removed": removes}, headers=self._headers)
+        return JSONResponse({**self._told(request, task), "removed": removes}, headers=self._headers)
 
     async def result(self, request: Request) -> Response:
         task = await self._found(request)
@@ -121,6 +124,11 @@ class Tasks:
     async def _found(self, request: Request) -> Task:
         asked = (self._spec.name, request.path_params["id"], request.headers.get(OWNER))
         return await self._looked(lambda: store.find(*asked))
+
+    def _told(self, request: Request, task: Task) -> dict[str, Any]:
+        """The task, with its path as this caller has it: behind the router, which says so, or here."""
+        behind = f"/v1/models/{self._spec.name}"
+        return _told(task, f"{behind if request.headers.get(PREFIX) == behind else ''}/tasks/{task.id}")
 
     async def _looked(self, work: Callable[[], _T]) -> _T:
         return await _in_database(self._looks, work)
@@ -152,9 +160,11 @@ async def _in_database(threads: ThreadPoolExecutor, work: Callable[[], _T]) -> _
     return await asyncio.get_running_loop().run_in_executor(threads, renewed)
 
 
-def _told(task: Task) -> dict[str, Any]:
+def _told(task: Task, url: str) -> dict[str, Any]:
     return {
         "id": task.id,
+        "url": url,
+        "result_url": f"{url}/result",
         "model": task.model,
         "state": task.state,
         "done": task.done,

@@ -62,7 +62,8 @@ def test_a_task_gives_what_the_prediction_gives(client: httpx.Client) -> None:
     answer = client.post("/tasks", content=PICTURE, headers={"X-Release-Role": "canary"})
     assert answer.status_code == 202
     task = answer.json()
-    assert answer.headers["location"] == f"tasks/{task['id']}"
+    assert answer.headers["location"] == task["url"] == f"/tasks/{task['id']}"
+    assert task["result_url"] == f"{task['url']}/result"
     assert task["state"] in ("queued", "running")
     assert until(client, task["id"], is_over)["state"] == "done"
     result = client.get(f"/tasks/{task['id']}/result")

@@ -31,6 +31,9 @@ def task(live: str, token: str) -> str:
 def submitted(router: str, token: str) -> str:
     answer = httpx.post(f"{router}{TASKS}", content=make_scan(1), headers=bearer(token), timeout=30)
     assert answer.status_code == 202, answer.text
+    place = answer.headers["location"]
+    assert place == answer.json()["url"] == f"{TASKS}/{answer.json()['id']}"
+    assert httpx.get(f"{router}{place}", headers=bearer(token)).json()["result_url"] == f"{place}/result"
     return str(answer.json()["id"])
 
 
