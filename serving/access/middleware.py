@@ -69,6 +69,8 @@ class AccessMiddleware:
                 _check_local(scope, address)
                 await self.app(scope, receive, send)
                 return
+            if isinstance(token, Unauthorized):
+                raise token
             admitted = self.access.admit(needed, token, address)
         except VisionloopError as error:
             if isinstance(error, NoQuota):
@@ -136,20 +138,34 @@ def _nothing_but_the_end(receive: Receive) -> Receive:
     return received
 
 
-def _take_key(scope: Scope) -> str | None:
-    """The caller's key, which leaves the headers here. Another kind of Authorization is no key of ours; what only we
-    may say is not taken from a caller."""
+def _take_key(scope: Scope) -> str | Unauthorized | None:
+    """The caller's key, which leaves the headers here; or why it cannot be taken. Another kind of Authorization is no
+    key of ours; what only we may say is not taken from a caller."""
     bearer = other = None
-    kept = []
+    kept, misplaced = [], False
     for name, value in scope["headers"]:
         if name == b"x-api-key":
             other = value
         elif name == b"authorization" and value[:7].lower() == b"bearer ":
             bearer = value[7:]
+        elif name == b"authorization" and b"vl_" in value:
+            misplaced = True
         elif name not in (b"authorization", _TASKS_OF):
             kept.append((name, value))
     found = other if bearer is None else bearer
     scope["headers"] = kept
+    if found is not None and other is not None and found.strip() != other.strip():  # whose request would it be?
+        return Unauthorized(
+            "the request has two keys that differ",
+            expected="one key",
+            mend="send `Authorization: Bearer vl_...` or `X-API-Key: vl_...`, not both",
+        )
+    if found is None and misplaced:
+        return Unauthorized(
+            "the Authorization header has a key that does not stand behind Bearer",
+            expected="`Authorization: Bearer vl_...`, or `X-API-Key: vl_...`",
+            mend="put `Bearer` and a space in front of the key",
+        )
     return None if found is None else str(found.strip().decode("latin-1"))
 
 

@@ -66,6 +66,8 @@ WRONG = {
     "unknown": bearer(f"vl_{'0' * 12}_{'0' * 64}"),
     "empty": {"X-API-Key": ""},
     "another kind": {"Authorization": "Basic dXNlcjpwYXNz"},
+    "no Bearer": {"Authorization": f"vl_{'0' * 12}_{'0' * 64}"},
+    "another word": {"Authorization": f"Token vl_{'0' * 12}_{'0' * 64}"},
     "not ascii": {"X-API-Key": "vl_\xe9"},
 }
 
@@ -78,6 +80,16 @@ def test_without_a_valid_key_it_is_401(live: str, name: str) -> None:
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert answer.json()["error"] == "Unauthorized"
     assert answer.json()["mend"]
+    key_without_bearer = "vl_" in WRONG[name].get("Authorization", "Bearer vl_").partition("Bearer")[0]
+    assert ("does not stand behind Bearer" in answer.json()["found"]) == key_without_bearer
+
+
+def test_two_keys_that_differ_are_refused_and_one_key_twice_is_one(live: str, token: str, other: str) -> None:
+    """Whose quota would it be?"""
+    usage = f"{live}/v1/usage"
+    assert httpx.get(usage, headers={**bearer(token), "X-API-Key": token}).status_code == 200
+    answer = httpx.get(usage, headers={**bearer(token), "X-API-Key": other})
+    assert (answer.status_code, answer.json()["found"]) == (401, "the request has two keys that differ")
 
 
 def test_a_wrong_secret_is_401_and_a_foreign_scope_403(live: str, token: str) -> None:
