@@ -15,6 +15,7 @@
     ├── BundleError        a bundle that is corrupt or half there         exit 6
     ├── Refused            the gate, or a rule, says no                   HTTP 409, exit 7
     ├── MissingService     something the step needs does not answer       HTTP 503, exit 8
+    │   └── NotServed          no version of the model: waiting is vain    HTTP 503 without Retry-After
     ├── Unauthorized       no key, or one that is not valid               HTTP 401, exit 10
     ├── Forbidden          a valid key that is not for this               HTTP 403, exit 11
     ├── OverQuota          more requests than the key has                 HTTP 429, exit 12
@@ -132,6 +133,10 @@ class Refused(VisionloopError):
 class MissingService(VisionloopError):
     exit_code = 8
     http_status = 503
+
+
+class NotServed(MissingService):
+    """No version of a model is released. Unlike what does not answer for a moment, this is not worth another try."""
 
 
 class Unauthorized(VisionloopError):

@@ -14,7 +14,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from registry.errors import BadInput, MethodNotAllowed, NotFound, Overloaded, TooLarge, TooSlow, VisionloopError
+from registry.errors import (
+    BadInput,
+    MethodNotAllowed,
+    NotFound,
+    NotServed,
+    Overloaded,
+    TooLarge,
+    TooSlow,
+    VisionloopError,
+)
 from registry.spec import ModelSpec
 from serving.negotiation import JSON, NPY, Wanted
 from serving.stopwatch import CallerGone
@@ -84,8 +93,17 @@ def answer(answered: Answered, wants: Wanted, served: Served, spec: ModelSpec) -
     return Response(payload, media_type=wants.media, headers=headers)
 
 
-def answers(found: Sequence[Answered | BaseException], wants: Wanted, served: Served, elapsed_ms: float) -> Json:
+def answers(
+    found: Sequence[Answered | BaseException],
+    wants: Wanted,
+    served: Served,
+    elapsed_ms: float,
+    names: Sequence[str] = (),
+) -> Json:
     """The answers to several inputs of one request, in their order; what is wrong with one is its own entry.
+
+    Args:
+        names: of the inputs' files, where they have some; each is repeated in its entry.
 
     Raises:
         CallerGone: nobody is there to read it.
@@ -98,6 +116,9 @@ def answers(found: Sequence[Answered | BaseException], wants: Wanted, served: Se
         for one in found
         if isinstance(one, Answered | Exception)
     ]
+    for entry, name in zip(results, names, strict=False):  # without a form there are no names
+        if name:
+            entry["file"] = name
     summary = {"model": served.model, "version": served.version, "role": served.role}
     return Json({"results": results, **summary, "elapsed_ms": round(elapsed_ms, 3)}, headers=version_headers(served))
 
@@ -173,7 +194,7 @@ def refusal(error: Exception, headers: Mapping[str, str] | None = None) -> Json:
     out = dict(headers or {})
     if isinstance(error, Overloaded):
         out["Retry-After"] = str(error.retry_after_s)
-    elif isinstance(error, VisionloopError) and error.http_status == 503:
+    elif isinstance(error, VisionloopError) and error.http_status == 503 and not isinstance(error, NotServed):
         out["Retry-After"] = "1"
     if identity := logged_as(error):
         out[PREDICTION_ID] = identity

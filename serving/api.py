@@ -162,7 +162,7 @@ class _Service:
             began = time.perf_counter()
             with self.worker.places(bodies, wants):
                 found = await asyncio.gather(*map(predicted, upload.inputs), return_exceptions=True)
-            return answers.answers(found, wants, served, 1000 * (time.perf_counter() - began))
+            return answers.answers(found, wants, served, 1000 * (time.perf_counter() - began), upload.names)
         finally:
             caller.forget()
 

@@ -160,7 +160,8 @@ def _several(files: Sequence[File]) -> dict[str, Any]:
     """Files as a form. One in a form would get an answer of its own; a JSON list gets a list also then."""
     if len(files) < 2:
         return {"json": {"inputs": [base64.b64encode(_bytes(one)).decode("ascii") for one in files]}}
-    return {"files": [("file", (str(n), _bytes(one), BYTES)) for n, one in enumerate(files)]}
+    names = (str(n) if isinstance(one, bytes) else Path(one).name for n, one in enumerate(files))
+    return {"files": [("file", (name, _bytes(one), BYTES)) for name, one in zip(names, files, strict=True)]}
 
 
 def _bytes(file: File) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any, Self
 from registry import errors
 from registry.errors import BadInput, VisionloopError
 
-_COMMON = ("id", "model", "version", "role", "elapsed_ms", "timings_ms", "image", "explanation")
+_COMMON = ("id", "model", "version", "role", "elapsed_ms", "timings_ms", "image", "explanation", "file")
 
 
 @dataclass(frozen=True)

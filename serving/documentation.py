@@ -258,6 +258,7 @@ def _error() -> dict[str, Any]:
     fields: dict[str, Any] = {name: {"type": "string"} for name in errors.VisionloopError("").to_json()}
     fields["error"]["enum"] = sorted({"InternalError", *_names(errors.VisionloopError)})
     fields["status"] = {"type": "integer", "description": "in a list of results: what it would have been alone"}
+    fields["file"] = {"type": "string", "description": "in a list of results: the name that the form gave the file"}
     fields["prediction_id"] = {"type": "string", "description": "in a list of results: of the log, if it was begun"}
     return {"type": "object", "required": ["error", "found"], "properties": fields}
 

@@ -69,6 +69,7 @@ def prediction_schema(findings: dict[str, Any], classes: tuple[str, ...] = ()) -
         "network_calls": {"type": "integer", "description": "inputs that went through the network for it"},
     }
     extras = {
+        "file": {"type": "string", "description": "in a list of results: the name that the form gave the file"},
         "image": {**jpeg, "description": "the annotated picture, with ?image=true"},
         "explanation": {
             "type": "object",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -17,6 +17,7 @@ from serving.json_inputs import JSON, MIB, Address, largest_body, parse, too_man
 
 MULTIPART, RAW = "multipart/form-data", "application/octet-stream"
 FIELD = "file"
+LONGEST_NAME = 255  # letters of a file's name that its answer repeats
 PACE, PACE_S = 4 * MIB, 60.0
 """What a caller must send of a body in so many seconds, unless it ends before."""
 
@@ -48,10 +49,12 @@ class Upload:
     Attributes:
         inputs: the bytes of each file; where one cannot be used, why.
         several: whether the caller sent a list, and so gets one.
+        names: of the files, as a form gives them; empty where it gives none, () where there is no form.
     """
 
     inputs: tuple[bytes | BadInput, ...]
     several: bool = False
+    names: tuple[str, ...] = ()
 
 
 async def read_upload(request: Request, takes: Sequence[str], limits: Limits, held: Held) -> Upload:
@@ -88,7 +91,8 @@ async def read_upload(request: Request, takes: Sequence[str], limits: Limits, he
     try:
         chunks = arriving(request, most, held.take)
         if declared == MULTIPART:
-            return _upload(await _from_multipart(request, chunks, limits), empty=_empty_file())
+            bodies, names = await _from_multipart(request, chunks, limits)
+            return replace(_upload(bodies, empty=_empty_file()), names=names)
         body = b"".join([chunk async for chunk in chunks])
     except ClientDisconnect as error:
         raise BadInput("the caller went away before the body was complete") from error
@@ -132,7 +136,7 @@ async def _fetched(one: bytes | Address | BadInput, limits: Limits, count: int, 
         return BadInput(
             "the input is an address, and this service fetches none",
             expected="the file itself",
-            mend="send the file as the body, or switch the setting allow_url_inputs on",
+            mend="send the file as the body, or have the setting allow_url_inputs switched on",
         )
     from serving.fetching import fetch
 
@@ -198,7 +202,7 @@ def _too_large(found: str, max_bytes: int) -> TooLarge:
     return TooLarge(
         found,
         expected=f"at most {max_bytes / MIB:,.0f} MiB",
-        mend="compress or crop the file, or raise max_upload_mb",
+        mend="compress or crop the file, or have max_upload_mb raised",
     )
 
 
@@ -213,7 +217,10 @@ class _Parser(MultiPartParser):
         super().on_headers_finished()
 
 
-async def _from_multipart(request: Request, chunks: AsyncGenerator[bytes, None], limits: Limits) -> list[bytes]:
+async def _from_multipart(
+    request: Request, chunks: AsyncGenerator[bytes, None], limits: Limits
+) -> tuple[list[bytes], tuple[str, ...]]:
+    """The files of a form, and their names."""
     parser = _Parser(
         request.headers,
         chunks,
@@ -254,4 +261,4 @@ async def _from_multipart(request: Request, chunks: AsyncGenerator[bytes, None],
             expected=f"one file in the field {FIELD!r}, or several in fields of that name",
             mend=f"e.g. `curl -F {FIELD}=@FILE`",
         )
-    return [await part.read() for part in parts]
+    return [await part.read() for part in parts], tuple((part.filename or "")[:LONGEST_NAME] for part in parts)

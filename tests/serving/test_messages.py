@@ -45,6 +45,7 @@ BODIES: dict[str, tuple[dict[str, Any], int, str, str]] = {
     "a list": (_json("[]"), 422, "an empty list", "correct"),
     "another key": (_json('{"image": "aGVsbG8="}'), 422, "the key 'image'", "correct"),
     "another type": (_json('{"input": 5}'), 422, "'input' is a number", "correct"),
+    "an address": (_json('{"url": "https://example.com/a.jpg"}'), 422, "fetches none", "allow_url_inputs"),
     "line ends": (_json('{"input": "aGVs\\nbG8="}'), 422, "line ends", "-w0"),
     "no base64": (_json('{"input": "a_b"}'), 422, "not base64", "standard alphabet"),
     "packed JSON": (
@@ -65,6 +66,14 @@ def test_an_upload_that_cannot_be_used(service: httpx.Client, path: str, what: s
     assert answer.status_code == status, answer.text
     assert found in answer.json()["found"]
     assert mend in answer.json()["mend"]
+
+
+def test_each_answer_to_one_of_several_files_has_its_name(service: httpx.Client) -> None:
+    files = [("file", ("a.jpg", PICTURE)), ("file", ("ü/b.txt", b"a letter")), ("file", ("a.jpg", PICTURE))]
+    results = service.post("/predict", files=files).json()["results"]
+    assert [one["file"] for one in results] == ["a.jpg", "ü/b.txt", "a.jpg"]
+    assert [one.get("status") for one in results] == [None, 422, None]
+    assert "file" not in service.post("/predict", files=files[:1]).json()
 
 
 @pytest.mark.parametrize(
@@ -128,6 +137,12 @@ def test_what_the_router_refuses(router: str, what: str) -> None:
     assert (answer.status_code, answer.json()["error"]) == (status, error)
     assert expected in answer.json()["expected"]
     assert "pattern" not in json.dumps(answer.json())
+
+
+def test_an_ordinary_404_is_no_warning_in_the_routers_log(router: str, processes: Processes) -> None:
+    assert httpx.get(f"{router}/v1/predictions/{UNKNOWN}", timeout=30).status_code == 404
+    assert httpx.get(f"{router}/v1/predictions/xyz").status_code == 422
+    assert "django.request" not in processes.running["messages"].log.read_text()
 
 
 def test_the_routers_own_address_leads_to_its_page(router: str) -> None:
