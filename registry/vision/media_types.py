@@ -9,7 +9,8 @@ from dataclasses import dataclass
 RAW = "application/octet-stream"
 """A program that does not know: the decoder finds out."""
 
-PICTURE_IN = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "image/gif")
+_PICTURE = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "image/gif")
+PICTURE_IN = (*_PICTURE, RAW)
 PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 VIDEO_IN = (
@@ -31,7 +32,7 @@ VIDEO_EXTENSIONS = (
 )  # fmt: skip
 VIDEO_OUT = "video/webm"
 
-DETECTOR_IN = (*PICTURE_IN, *VIDEO_IN, RAW)
+DETECTOR_IN = (*_PICTURE, *VIDEO_IN, RAW)
 DETECTOR_EXTENSIONS = (*PICTURE_EXTENSIONS, *VIDEO_EXTENSIONS)
 DETECTOR_OUT = ("application/json", "image/jpeg", VIDEO_OUT)
 
