@@ -102,7 +102,7 @@ async def read(request: Request, max_bytes: int, held: Held) -> bytes:
         raise TooSlow(
             f"the body was not complete after {limit_s:g} s",
             expected="a body that is sent without a pause",
-            mend="send it again, over a quicker line or smaller, or raise request_timeout_s",
+            mend="send it again, over a quicker line or smaller, or have request_timeout_s raised",
         ) from error
     except ClientDisconnect as error:
         raise gone() from error

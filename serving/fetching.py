@@ -105,7 +105,7 @@ async def _read(answer: aiohttp.ClientResponse, max_bytes: int, came: Callable[[
             raise TooLarge(
                 f"the file at the address is more than {max_bytes / MIB:,.0f} MiB",
                 expected=f"at most {max_bytes / MIB:,.0f} MiB",
-                mend="name a smaller file, or raise max_upload_mb",
+                mend="name a smaller file, or have max_upload_mb raised",
             )
         came(len(chunk))
         chunks.append(chunk)

@@ -70,11 +70,11 @@ class Forwarder:
             TooLarge, TooSlow, Overloaded: as `Caller.body`.
         """
         waits, name = Caller(request), _caller(request)
-        find(self._table, model)  # before the body is read
+        self._table.route(model)  # before the body is read
         body = await waits.body(max_bytes, held)
         headers = request_headers(request, name, whole=body is None or isinstance(body, bytes))
         message = Message(request.method, rest, request.url.query, headers, body, held)
-        route = find(self._table, model)
+        route = self._table.route(model)
         chosen = choose(route.plan, _key(route.plan, name))
         response = await waits.awaits(self._found(route, chosen, message))
         if chosen.copy_to is not None and rest == "predict" and isinstance(body, bytes):
@@ -132,7 +132,7 @@ class Forwarder:
             self._holding -= 1
         if not there:
             raise died_at(route.champion, "does not answer")
-        return find(self._table, route.plan.model)
+        return self._table.route(route.plan.model)
 
     async def _elsewhere(self, route: Route, chosen: Chosen, message: Message, found: Response) -> Response:
         """What one version does not know, another may: a task that was given to it before its share changed."""
@@ -232,18 +232,6 @@ class Forwarder:
             self._table.traffic.of(plan, endpoint.version, role).errors += 1
         died_at(endpoint, "died in the middle of its answer")
         await self._table.lost(endpoint)
-
-
-def find(table: RouteTable, model: str) -> Route:
-    """The route of a model. Raises MissingService when no version of it is served."""
-    route = table.find(model)
-    if route is None:
-        raise MissingService(
-            f"no version of {model} is being served",
-            expected="a released version",
-            mend="train and release one (`visionloop demo` does both), or try again when it is up",
-        )
-    return route
 
 
 def _candidates(route: Route, chosen: Chosen) -> Iterator[tuple[Endpoint, Role]]:

@@ -65,7 +65,7 @@ def too_many(max_inputs: int) -> TooLarge:
     return TooLarge(
         f"the request holds more than {max_inputs} files",
         expected=f"at most {max_inputs}",
-        mend="send them in several requests, or raise max_inputs",
+        mend="send them in several requests, or have max_inputs raised",
     )
 
 
@@ -98,7 +98,7 @@ def _decoded(text: str, max_bytes: int) -> bytes:
         raise TooLarge(
             f"the input is {len(text) * 3 / 4 / MIB:,.0f} MiB",
             expected=f"at most {max_bytes / MIB:,.0f} MiB",
-            mend="compress or crop the file, or raise max_upload_mb",
+            mend="compress or crop the file, or have max_upload_mb raised",
         )
     try:
         return base64.b64decode(text, validate=True)

@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from registry import catalog
-from registry.errors import MissingService
+from registry.errors import MissingService, NotFound
 from registry.settings import settings
 from serving.access.middleware import AccessMiddleware
 from serving.admission import MIB, Held, Room
@@ -128,8 +128,13 @@ class _App:
 
 
 def _known(model: str) -> None:
-    if model not in catalog.names():
-        catalog.get(model)  # raises NotFound with a suggestion
+    if model in catalog.names():
+        return
+    try:
+        catalog.get(model)
+    except NotFound as error:  # for whoever calls, who has no command line
+        close = "" if "visionloop" in error.mend else error.mend
+        raise NotFound(error.found, expected=error.expected, mend=close or "GET /v1/models lists them") from error
 
 
 async def _probe(session: aiohttp.ClientSession, url: str) -> bool:
@@ -196,6 +201,7 @@ def main() -> None:
     import uvicorn
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("django.request").setLevel(logging.ERROR)  # an unknown id is no warning of the router's
     uvicorn.run(
         create_app(),
         host=settings().host,

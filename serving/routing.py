@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from registry import database
+from registry.errors import MissingService, NotServed
 from serving import releases
 from serving.releases import Endpoint, Route
 from serving.traffic import Traffic
@@ -38,6 +39,7 @@ class RouteTable:
     def __init__(self) -> None:
         self.traffic = Traffic()
         self._routes: Mapping[str, Route] = {}
+        self._planned: frozenset[str] | None = None  # models that have a release plan, once that was read
         self._in_flight: Counter[str] = Counter()
         self._down: set[str] = set()
         self._asked: dict[str, asyncio.Future[bool]] = {}
@@ -66,6 +68,28 @@ class RouteTable:
 
     def find(self, model: str) -> Route | None:
         return self._routes.get(model)
+
+    def route(self, model: str) -> Route:
+        """The route of a model.
+
+        Raises:
+            NotServed: none of its versions is released, so waiting does not help.
+            MissingService: one is, and its service is not up yet; or nothing could be read so far.
+        """
+        route = self._routes.get(model)
+        if route is not None:
+            return route
+        if self._planned is None or model in self._planned:
+            raise MissingService(
+                f"no version of {model} is being served yet",
+                expected="a service that is up",
+                mend="try again in a few seconds",
+            )
+        raise NotServed(
+            f"no version of {model} is being served",
+            expected="a model that has a `version` in GET /v1/models",
+            mend="ask one of those, or ask whoever runs this to release a version",
+        )
 
     @property
     def routes(self) -> Mapping[str, Route]:
@@ -125,7 +149,7 @@ class RouteTable:
             if time.monotonic() - self._read_at < older_than_s:
                 return
             try:
-                found = await asyncio.get_running_loop().run_in_executor(self._reader, _read)
+                found, planned = await asyncio.get_running_loop().run_in_executor(self._reader, _read)
             except Exception as error:
                 if not self._away:
                     why = "the database is away" if database.is_away(error) else "the routes cannot be read"
@@ -142,7 +166,7 @@ class RouteTable:
             for model in sorted(found.keys() | self._routes.keys()):
                 if found.get(model) != self._routes.get(model):
                     logger.info("route of %s: %s -> %s", model, self._routes.get(model), found.get(model))
-            self._routes = found
+            self._routes, self._planned = found, planned
 
     async def _poll(self) -> None:
         while True:
@@ -181,8 +205,9 @@ async def _unknown(url: str) -> bool:
     raise OSError(f"{url} is not asked before the table is started")
 
 
-def _read() -> Mapping[str, Route]:
-    return _in_database(releases.routes)
+def _read() -> tuple[Mapping[str, Route], frozenset[str]]:
+    """The routes, and the models that have a release plan, with a service or without."""
+    return _in_database(lambda: (releases.routes(), frozenset(plan.model for plan in releases.plans())))
 
 
 def _in_database(work: Callable[..., T], *args: object) -> T:

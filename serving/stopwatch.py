@@ -54,6 +54,5 @@ class Stopwatch:
         raise TooLarge(
             f"the video would take about {needed:,.0f} s here: {done:,} of its {total:,} frames took {spent:.0f} s",
             expected=f"a video that is done within {self._limit:g} s, about {done * self._limit / spent:,.0f} frames",
-            mend="submit it to `POST tasks`, which has no time limit, use the command line (`visionloop predict MODEL "
-            "FILE --out OUT.webm`), cut the video, or raise request_timeout_s",
+            mend="submit it to `POST tasks`, which has no time limit, cut the video, or have request_timeout_s raised",
         )

@@ -288,7 +288,7 @@ class Worker:
             error = MissingService(
                 f"no answer within {settings().request_timeout_s:g} s",
                 expected="an input of a usual size, and a machine that is not overloaded",
-                mend="try again, send a smaller input, or raise request_timeout_s",
+                mend="try again, send a smaller input, or have request_timeout_s raised",
             )
         if not call.done() and watch.give_up(error):
             call.set_exception(error)

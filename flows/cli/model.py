@@ -201,6 +201,8 @@ def _post(model: str, file: Path, media: str, query: dict[str, str]) -> bytes:
     except ValueError:
         said = {"error": "VisionloopError", "found": f"the service answered {answer.status_code}"}
     kind = getattr(errors, said.get("error", ""), errors.VisionloopError)
+    if kind is errors.NotServed:  # what the caller is told to ask for, is to be done here
+        said |= {"expected": "a released version", "mend": f"`visionloop run {model}` trains and releases one"}
     raise kind(said["found"], expected=said.get("expected", ""), mend=said.get("mend", ""))
 
 

@@ -141,7 +141,7 @@ def _check_length(frames: int, seconds: float, limit: float) -> None:
         raise TooLarge(
             f"the video has {frames:,} frames and lasts {seconds:,.0f} s",
             expected=f"at most {limit:g} s",
-            mend="cut it into pieces, or raise max_video_s",
+            mend="cut it into pieces, or have max_video_s raised",
         )
 
 

@@ -15,9 +15,10 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import cli
-from registry.errors import BadInput
+from registry.errors import BadInput, NotServed
 from registry.settings import settings
 from serving import deploy, forwarding, releases
+from serving.client import Client
 from serving.packaging import process_name, serve_command, serve_environment
 from tests.bundles import MODEL, make_scan
 from tests.serving import controlled
@@ -111,14 +112,42 @@ def test_refusals_of_the_service_come_through(released: str, name: str) -> None:
 
 
 def test_without_a_released_version_it_says_so(router: str) -> None:
+    """At once, and for good: nobody is told to try again in a second, nor to run commands that a caller has not."""
     answer = httpx.post(f"{router}{PREDICT}", content=make_scan(1), headers=RAW)
-    assert answer.status_code == 503
-    assert answer.headers["retry-after"] == "1"
+    assert (answer.status_code, answer.json()["error"]) == (503, "NotServed")
+    assert "retry-after" not in answer.headers
     assert "no version of" in answer.json()["found"]
+    assert "visionloop" not in answer.text
+    began = time.monotonic()
+    with Client(router) as client, pytest.raises(NotServed) as caught:
+        client.predict(MODEL, make_scan(1))
+    assert (caught.value.status, caught.value.retry_after_s) == (503, None)
+    assert time.monotonic() - began < 10, "it went on trying"
+
+
+def test_a_released_version_whose_service_is_not_up_is_worth_another_try(router: str) -> None:
+    from serving.models import Endpoint
+
+    releases.announce(MODEL, 77, "http://127.0.0.1:9", "77", 1)
+    releases.switch(MODEL, 77)
+    Endpoint.objects.filter(model=MODEL, version=77).delete()  # as at the start of a stack
+    try:
+        end = time.monotonic() + 10
+        while (answer := httpx.post(f"{router}{PREDICT}", content=b"x")).json()["error"] == "NotServed":
+            assert time.monotonic() < end, "the router did not follow"
+            time.sleep(0.05)
+    finally:
+        releases.withdraw(MODEL)
+    assert (answer.json()["error"], answer.headers["retry-after"]) == ("MissingService", "1")
 
 
 @pytest.mark.parametrize(
-    ("path", "says"), [("/v1/models/skin_segmentaton/predict", "did you mean"), ("/nowhere", "GET /v1/models")]
+    ("path", "says"),
+    [
+        ("/v1/models/skin_segmentaton/predict", "did you mean"),
+        ("/v1/models/xyz/predict", "GET /v1/models"),
+        ("/nowhere", "GET /v1/models"),
+    ],
 )
 def test_unknown_addresses_are_404_with_a_hint(router: str, path: str, says: str) -> None:
     answer = httpx.post(f"{router}{path}", content=b"x")

@@ -96,7 +96,7 @@ def parse(start: bytes, max_voxels: int) -> Head:
         raise TooLarge(
             f"its header claims {' x '.join(map(str, stored))} = {voxels:,} voxels",
             expected=f"at most {max_voxels:,} voxels",
-            mend="crop or resample the volume, or raise max_voxels (VISIONLOOP_MAX_VOXELS)",
+            mend="crop or resample the volume, or have max_voxels (VISIONLOOP_MAX_VOXELS) raised",
         )
     code = int(header["datatype"])
     if code not in _CODES:
