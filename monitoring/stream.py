@@ -100,9 +100,9 @@ def _post(client: httpx.Client, url: str, spec: ModelSpec, body: bytes) -> httpx
     while True:
         try:
             answer = client.post(url, files=files, headers={"Accept": "application/json"})
-            if answer.status_code != 503 or time.monotonic() >= end:
-                return answer
             pause = answer.headers.get("Retry-After", "")
+            if answer.status_code != 503 or not pause or time.monotonic() >= end:
+                return answer
             time.sleep(min(float(pause) if pause.isdigit() else 0.5, 5.0))
         except httpx.TransportError as error:
             if time.monotonic() >= end or isinstance(error, httpx.ConnectError):

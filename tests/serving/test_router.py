@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import cli
+from monitoring import stream
 from registry.errors import BadInput, NotServed
 from registry.settings import settings
 from serving import deploy, forwarding, releases
@@ -122,6 +123,7 @@ def test_without_a_released_version_it_says_so(router: str) -> None:
     with Client(router) as client, pytest.raises(NotServed) as caught:
         client.predict(MODEL, make_scan(1))
     assert (caught.value.status, caught.value.retry_after_s) == (503, None)
+    assert stream.play(MODEL, None, 0.5, 1, 1, f"{router}/v1/models/{MODEL}") == []
     assert time.monotonic() - began < 10, "it went on trying"
 
 
