@@ -18,7 +18,15 @@ from serving.tasks import documentation as tasks
 from serving.uploads import FIELD, MULTIPART
 from serving.worker import Served
 
+SECURITY: dict[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "a key `vl_...`, from whoever runs this"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+"""How a key is sent to a router, by name."""
+
 _REFUSALS: tuple[tuple[int, str], ...] = (
+    (401, "Through a router that asks for keys: none, or one that is not valid"),
+    (403, "Through a router that asks for keys: one for other models or actions"),
     (406, "None of the answer formats is acceptable"),
     (408, "The body came in too slowly"),
     (413, "More bytes, files or voxels than allowed; refused before it is read"),
@@ -71,6 +79,7 @@ def openapi(spec: ModelSpec, served: Served) -> dict[str, Any]:
             "description": " ".join(filter(None, (f"Task: {spec.task}.", spec.caution))),
         },
         "servers": [{"url": "./", "description": "this version"}],
+        "security": [{}, *({name: []} for name in SECURITY)],  # a service asks for none, a router in front may
         "paths": {
             **posts,
             **tasks.paths(predict["requestBody"], answers, spec.media_out, _extras(), dict(_REFUSALS)),
@@ -87,6 +96,7 @@ def openapi(spec: ModelSpec, served: Served) -> dict[str, Any]:
             "/metrics": {"get": _probe("metrics", "Prometheus metrics", {})},
         },
         "components": {
+            "securitySchemes": SECURITY,
             "schemas": {
                 "Prediction": prediction_schema({}),
                 "Embedding": _embedding(),
@@ -94,7 +104,7 @@ def openapi(spec: ModelSpec, served: Served) -> dict[str, Any]:
                 "Json": _json_body(),
                 "Task": tasks.SCHEMA,
                 "Error": _error(),
-            }
+            },
         },
     }
 

@@ -30,7 +30,7 @@ _AT_THE_DOOR: dict[str, dict[str, Any]] = {
         "content": _ERROR,
     },
     "503": {
-        "description": "No version is being served, it died, or it has not answered in time",
+        "description": "The version died, or has not answered in time; without Retry-After: none is released",
         "headers": _WAIT,
         "content": _ERROR,
     },
@@ -70,10 +70,7 @@ def document() -> dict[str, Any]:
         "components": {
             "schemas": schemas | typed["components"]["schemas"],
             "headers": {name: {"description": text, "schema": {"type": "integer"}} for name, text in _LIMITS.items()},
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "`visionloop keys create`"},
-                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            },
+            "securitySchemes": documentation.SECURITY,
         },
     }
 
@@ -151,7 +148,8 @@ def _healthz() -> dict[str, Any]:
 def _introduction() -> str:
     return (
         "Send `Authorization: Bearer vl_...` or `X-API-Key: vl_...`. Every error is JSON: what was found, what was "
-        "expected, how to mend it. The Python client is `serving.client.Client`."
+        "expected, how to mend it. The Python client is `serving.client.Client` of visionloop's source: a few files "
+        "and httpx, which whoever runs this can hand out (`docs/api.md` names them)."
     )
 
 
