@@ -40,7 +40,7 @@ def described(row: Row) -> LoggedPrediction:
         role=row.role,
         time=row.time,
         caller=row.caller,
-        latency_ms=row.latency_ms,
+        latency_ms=round(row.latency_ms, 3),
         outcome=row.outcome,
         status=row.status,
         image_statistics=row.image_statistics,

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from openapi_spec_validator import validate
 
 from registry import catalog
 from registry.vision.picture import to_jpeg
@@ -66,6 +67,16 @@ def test_an_upload_that_cannot_be_used(service: httpx.Client, path: str, what: s
     assert answer.status_code == status, answer.text
     assert found in answer.json()["found"]
     assert mend in answer.json()["mend"]
+
+
+def test_the_models_own_page_can_ask_for_a_key(service: httpx.Client) -> None:
+    """Else nobody could try it behind a router that asks for one."""
+    document = service.get("/openapi.json").json()
+    validate(document)
+    assert document["components"]["securitySchemes"].keys() == {"bearer", "header"}
+    assert {} in document["security"], "asked directly, a service needs none"
+    assert {"bearer": []} in document["security"]
+    assert {"401", "403"} <= document["paths"]["/predict"]["post"]["responses"].keys()
 
 
 def test_each_answer_to_one_of_several_files_has_its_name(service: httpx.Client) -> None:
@@ -137,6 +148,13 @@ def test_what_the_router_refuses(router: str, what: str) -> None:
     assert (answer.status_code, answer.json()["error"]) == (status, error)
     assert expected in answer.json()["expected"]
     assert "pattern" not in json.dumps(answer.json())
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/usage", "/v1/usage?since=x", "/no"])
+def test_json_is_written_in_one_way_whoever_answers(router: str, path: str) -> None:
+    answer = httpx.get(f"{router}{path}")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.text == json.dumps(answer.json(), separators=(",", ":"), ensure_ascii=False)
 
 
 def test_an_ordinary_404_is_no_warning_in_the_routers_log(router: str, processes: Processes) -> None:
