@@ -169,6 +169,14 @@ def test_keys_and_usage_fit_eighty_columns_and_keys_come_as_json(monkeypatch: py
     _run("revoke", key)
 
 
+def test_a_list_without_active_keys_says_where_the_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = keys.revoke(keys.create("not for long")[0].id)
+    for found, says in (([gone], "1 expired or revoked: `visionloop keys list --all`"), ([], "no keys: ")):
+        monkeypatch.setattr(keys, "every", lambda found=found: found)
+        assert says in _run("list")
+        assert "`visionloop keys create NAME` makes one" in _run("list")
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
