@@ -90,7 +90,7 @@ def list_(everything: bool, as_json: bool) -> None:
         state = grant.state(now)
         click.echo(f"{grant.caller}  {click.style(f'{state:<7}', fg=_STYLES[state])}  {grant.name}")
         owner = f"{grant.owner}; " if grant.owner else ""
-        expires = f"; expires {_day(grant.expires)[:10]}" if grant.expires is not None else ""
+        expires = f"; expires {_day(grant.expires)}" if grant.expires is not None else ""
         actions = " ".join(sorted(grant.actions))
         rest = f"{owner}{_models(grant)}; {actions}; quota {_quota(grant)}{expires}"
         indent, width = " " * 17, shutil.get_terminal_size().columns
@@ -214,7 +214,7 @@ def _limit(value: int | None) -> str:
 
 
 def _day(moment: float | None) -> str:
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M}" if moment is not None else "never"
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC" if moment is not None else "never"
 
 
 def _moment(text: str | None) -> datetime | None:

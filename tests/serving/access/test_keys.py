@@ -208,3 +208,4 @@ def test_an_expiry_is_hours_days_or_the_beginning_of_a_day(given: str, hours: in
     due = datetime.now(UTC) + timedelta(hours=hours) if hours else datetime(2100, 1, 1, tzinfo=UTC)
     assert expires is not None
     assert abs(expires - due.timestamp()) < 60
+    assert f"expires {datetime.fromtimestamp(expires, UTC):%Y-%m-%d %H:%M} UTC" in " ".join(_run("list").split())
