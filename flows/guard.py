@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from flows.stack.control import Stack
 from registry import database
-from registry.errors import VisionloopError
+from registry.errors import MissingService, VisionloopError, first_line
 from registry.settings import settings
 from serving import orders, releases
 from serving.guard import Guard
@@ -98,3 +98,8 @@ if __name__ == "__main__":
         except VisionloopError as error:
             print(error, file=sys.stderr)
             sys.exit(error.exit_code)
+        except Exception as error:
+            if not database.is_away(error):
+                raise
+            print(f"the database does not answer, this is tried again later: {first_line(error)}", file=sys.stderr)
+            sys.exit(MissingService.exit_code)
