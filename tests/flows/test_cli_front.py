@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -153,7 +154,7 @@ def test_a_reader_that_leaves_early_is_no_error(config: Settings) -> None:
     logs = config.var / "logs"
     logs.mkdir(parents=True)
     (logs / "long.log").write_text("line\n" * 40_000)
-    script = f"{sys.executable} -c '{MAIN}' logs long -n 40000 | head -1; exit ${{PIPESTATUS[0]}}"
+    script = f"{shlex.quote(sys.executable)} -c '{MAIN}' logs long -n 40000 | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "line\n", "")
 

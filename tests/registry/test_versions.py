@@ -122,6 +122,7 @@ def test_a_server_that_is_away_is_one_clear_message(workspace: Path, monkeypatch
         Versions("http://127.0.0.1:9").list(MODEL)
 
 
+@pytest.mark.skipif("%" in sys.prefix, reason="MLflow alone cannot read its migrations below a % (ours is helped)")
 def test_mlflows_own_loader_runs_a_version_on_a_file(
     versions: Versions, two: tuple[Version, Version], store: str, tmp_path: Path
 ) -> None:
