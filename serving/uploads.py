@@ -21,6 +21,8 @@ LONGEST_NAME = 255  # letters of a file's name that its answer repeats
 PACE, PACE_S = 4 * MIB, 60.0
 """What a caller must send of a body in so many seconds, unless it ends before."""
 
+_KINDS_OF_FILES = ("application/pdf", "application/dicom", "application/zip", "application/gzip", "application/x-nifti")
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -75,7 +77,7 @@ async def read_upload(request: Request, takes: Sequence[str], limits: Limits, he
         raise UnsupportedMedia(
             f"the content type is {declared}",
             expected=f"{', '.join(takes)}, {MULTIPART} with the field {FIELD!r}, or {JSON} with base64",
-            mend=f"send the file as it is with `Content-Type: {takes[0]}`",
+            mend=_other_type(declared, takes[0]),
         )
     if (coding := request.headers.get("content-encoding", "identity").strip().lower()) not in ("", "identity"):
         raise UnsupportedMedia(
@@ -109,6 +111,15 @@ def _upload(inputs: Sequence[bytes | BadInput], several: bool = False, empty: Ba
     if not several and isinstance(checked[0], BadInput):
         raise checked[0]
     return Upload(checked, several)
+
+
+def _other_type(declared: str, taken: str) -> str:
+    """What to do about a body that is declared as `declared`. A type that names a kind of file is believed: the same
+    file under another type would be refused all the same."""
+    names_a_kind = declared.startswith(("image/", "video/", "audio/", "text/")) or declared in _KINDS_OF_FILES
+    if names_a_kind:
+        return f"send another file, or convert it; if it is one that is taken, say so with `Content-Type: {taken}`"
+    return f"send the file as it is with `Content-Type: {taken}`"
 
 
 def _empty() -> BadInput:

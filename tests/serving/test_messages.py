@@ -55,6 +55,18 @@ BODIES: dict[str, tuple[dict[str, Any], int, str, str]] = {
         "Content-Encoding",
         "without the header",
     ),
+    "a scan": (
+        {"content": PICTURE, "headers": {"Content-Type": "application/x-nifti"}},
+        415,
+        "application/x-nifti",
+        "send another file, or convert it; if it is one that is taken, say so",
+    ),
+    "what curl says by itself": (
+        {"content": PICTURE, "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
+        415,
+        "x-www-form-urlencoded",
+        "send the file as it is with `Content-Type: image/jpeg`",
+    ),
     "a packed file": ({"content": PICTURE, "headers": {"Content-Encoding": "br"}}, 415, "br", "without the header"),
 }
 

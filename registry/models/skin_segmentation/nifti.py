@@ -22,6 +22,7 @@ from registry.errors import BadInput
 from registry.media import ByteArray, FloatArray, Volume
 from registry.models.skin_segmentation import nifti_header
 from registry.models.skin_segmentation.nifti_header import Head
+from registry.vision.foreign import PEEKED
 
 GZIP = b"\x1f\x8b"
 MAX_PADDING = 1 << 20
@@ -73,9 +74,7 @@ def values(body: bytes, max_voxels: int) -> Iterator[FloatArray]:
 
 def _there(body: bytes) -> bytes:
     if not body:
-        raise BadInput(
-            "the file is empty (0 bytes)", expected="a NIfTI file (.nii or .nii.gz)", mend="send the file's bytes"
-        )
+        raise BadInput("the file is empty (0 bytes)", expected=nifti_header.EXPECTED, mend="send the file's bytes")
     return body
 
 
@@ -121,8 +120,9 @@ class _Stream:
         self._peeked = b""
 
     def peek(self) -> bytes:
-        """The first 540 bytes, or all there are: as much as a header has. They are read again."""
-        self._peeked = self._unpacked(540)
+        """The first bytes, or all there are: those of a header, and what tells another kind of file. `read` gives them
+        again."""
+        self._peeked = self._unpacked(PEEKED)
         return self._peeked
 
     def read(self, count: int) -> bytes:

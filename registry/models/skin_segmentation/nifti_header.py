@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from registry.errors import BadInput, TooLarge, UnsupportedMedia
 from registry.models.skin_segmentation import placement
+from registry.vision import foreign
 
 HEADER_BYTES = {348: 1, 540: 2}
 MAX_OFFSET = 16 * 2**20  # header extensions before the voxels; real ones take some kilobytes
@@ -27,24 +29,23 @@ _KINDS = {
     2048: "complex256",
     2304: "RGBA",
 }
-_PICTURE = "send the scan that the picture was made of, as NIfTI: grey levels alone do not say how large a voxel is"
-_UNPACK = "unpack it and send the .nii file in it"
+_MEND: Mapping[foreign.Group, str] = {
+    "picture": "send the scan that it was made from, as NIfTI: grey levels alone do not say how large a voxel is",
+    "archive": "unpack it and send the .nii file in it",
+    "scan": "convert it to NIfTI, for example with 3D Slicer or SimpleITK",
+    "data": "save it as NIfTI, with the affine that says where its voxels lie",
+    "encoded": foreign.DECODE,
+}
+_MEND_OF: Mapping[str, str] = {
+    "a DICOM file": "convert the whole series with dcm2niix",
+    "an HDF5 or MINC file": "convert it to NIfTI, for example with mnc2nii",
+}
+_SEND_A_SCAN = "send a scan, as NIfTI"
 _UNKNOWN = (
     "an .img file is one half of a pair: send it and its .hdr as one .nii file; DICOM is converted with dcm2niix, "
     "other formats with the program that wrote them"
 )
-_KNOWN = (
-    (0, b"\x89PNG", "a PNG picture", _PICTURE),
-    (0, b"\xff\xd8\xff", "a JPEG picture", _PICTURE),
-    (0, b"II*\0", "a TIFF picture", _PICTURE),
-    (0, b"MM\0*", "a TIFF picture", _PICTURE),
-    (0, b"PK\x03\x04", "a ZIP archive", _UNPACK),
-    (0, b"%PDF", "a PDF document", "send the scan itself, as NIfTI"),
-    (0, b"NRRD", "an NRRD volume", "convert it to NIfTI, for example with 3D Slicer or SimpleITK"),
-    (0, b"\x89HDF", "an HDF5 or MINC file", "convert it to NIfTI, for example with mnc2nii"),
-    (0, b"\0\0\x01\xba", "a video", "send a scan"),
-    (128, b"DICM", "a DICOM file", "convert the whole series with dcm2niix"),
-)
+EXPECTED = "a NIfTI scan (NIfTI-1 or NIfTI-2, .nii or .nii.gz)"
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Head:
 
 
 def parse(start: bytes, max_voxels: int) -> Head:
-    """The first 540 bytes of a file, unpacked (or all it has).
+    """The first `foreign.PEEKED` bytes of a file, unpacked (or all it has).
 
     Raises:
         BadInput, UnsupportedMedia, TooLarge: as `nifti.read`.
@@ -136,16 +137,26 @@ def _recognise(start: bytes) -> tuple[int, str]:
             return kind, order
         found = "the header half of a .hdr/.img pair" if magic[:2] == b"ni" else "an Analyze 7.5 header"
         raise UnsupportedMedia(
-            f"this is {found}",
+            f"the file is {found}",
             expected="a single-file NIfTI (.nii or .nii.gz)",
             mend="send the .hdr and its .img as one .nii file; nibabel, FSL and dcm2niix convert such pairs",
         )
-    known = next((one for one in _KNOWN if start[one[0] : one[0] + len(one[1])] == one[1]), None)
+    known = foreign.recognise(start)
+    if known is not None:
+        mend = _MEND_OF.get(known.name) or _MEND.get(known.group, _SEND_A_SCAN)
+        raise UnsupportedMedia(f"the file is {known.name}", expected=EXPECTED, mend=mend)
     raise UnsupportedMedia(
-        f"this is {known[2]}" if known else "this is not a NIfTI file (no NIfTI header at its start)",
-        expected="NIfTI-1 or NIfTI-2, .nii or .nii.gz",
-        mend=known[3] if known else _UNKNOWN,
+        "the file is not a NIfTI file (no NIfTI header at its start)",
+        expected=EXPECTED,
+        mend=_SEND_A_SCAN if _is_text(start) else _UNKNOWN,
     )
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        return start[:512].decode("utf-8", "strict").replace("\n", "").replace("\r", "").replace("\t", "").isprintable()
+    except UnicodeDecodeError:
+        return False
 
 
 def _shape(header: Any) -> tuple[int, ...]:
