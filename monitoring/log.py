@@ -7,7 +7,8 @@ Every process holds an exclusive `flock` on its segment. A thread hands it over,
 a new one; the kernel does so when the process dies, however it dies. Whoever gets the lock then ships the segment
 (monitoring.shipping), so exactly one process does: the stack's keeper, or where there is none this
 thread. A segment is removed only after the transaction that took its lines has committed, and a line shipped twice
-is ignored by its id: none is lost, none is doubled. While the database is away the lines wait on disk.
+is ignored by its id: none is lost, none is doubled. While the database is away the lines wait on disk, up to
+`spool_mb`: beyond it the oldest leave (monitoring.spool).
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from pathlib import Path
 
 import orjson
 
-from monitoring import embedding, inputs
-from monitoring.shipping import EVERY_S, Shipper, close_connection, folder, has_keeper
+from monitoring import embedding, inputs, spool
+from monitoring.shipping import EVERY_S, Shipper, close_connection, has_keeper
+from monitoring.spool import folder
 from registry import database
 from registry.errors import StorageError
 from registry.media import FloatArray
@@ -105,6 +107,7 @@ class PredictionLog:
         with self._lock:
             if self._handle < 0:
                 self._open()
+        self._trim()
         self._thread = threading.Thread(target=self._run, args=(shipper,), name="prediction-log", daemon=True)
         self._thread.start()
 
@@ -227,8 +230,10 @@ class PredictionLog:
         """Lets go of the segment if there is something in it and the one before was taken; goes on in a new one."""
         if not last:
             untaken = self._handed is not None and self._handed.exists()
-            if self._size == 0 or (untaken and self._size < SEGMENT_BYTES):
+            if self._size == 0 or (untaken and self._size < min(SEGMENT_BYTES, spool.most_bytes() // spool.SEGMENTS)):
                 return
+            if untaken:
+                self._trim()
         fresh = None if last else self._make()
         if fresh is None and not last:
             return  # the disk is full; the old one may still have room
@@ -240,3 +245,9 @@ class PredictionLog:
             if size == 0 and path is not None:
                 path.unlink(missing_ok=True)
             os.close(old)  # and with it the lock
+
+    def _trim(self) -> None:
+        """Keeps the spool below its limit: it grows by handing over what nobody takes."""
+        with suppress(OSError, StorageError):
+            if spool.trim():
+                self._warn("trim", "the spool is full, the oldest predictions are dropped: %s", spool.dropped())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from registry.settings import settings
+from monitoring.spool import folder
 
 if TYPE_CHECKING:
     from monitoring.models import Prediction
@@ -69,11 +69,6 @@ class Shipper:
 def has_keeper() -> bool:
     """Whether another process ships, and removes what is too old."""
     return bool(os.environ.get(KEEPER))
-
-
-def folder() -> Path:
-    """Where segments lie."""
-    return settings().var / "spool"
 
 
 def adopt(path: Path) -> None:

@@ -83,7 +83,7 @@ class _Service:
 
     def __init__(self, spec: ModelSpec, worker: Worker) -> None:
         self.spec, self.worker = spec, worker
-        self.counted = Instruments(worker.served, worker.line, worker.heavy_line)
+        self.counted = Instruments(worker.served, worker.line, worker.heavy_line, lambda: worker.log)
         worker.on_batch = self.counted.batched
         self._as_role: Mapping[str, Served] = {role: replace(worker.served, role=role) for role in ROLES}
         self._limits = limits = Limits(

@@ -2,29 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, Summary
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
+from monitoring import spool
 from registry.errors import Overloaded
 from serving.admission import Line
 from serving.batching import SIZES
 from serving.worker import Served
 
+if TYPE_CHECKING:
+    from monitoring.log import PredictionLog
+
 SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
-class Instruments:
-    """What a service counts. `heavy` is the line of explanations and videos."""
+class _LogCollector(Collector):
+    """What became of the prediction log's lines, read when it is asked for."""
 
-    def __init__(self, served: Served, line: Line, heavy: Line) -> None:
+    def __init__(self, served: Served, log: Callable[[], PredictionLog | None]) -> None:
+        self._served, self._log = served, log
+
+    def collect(self) -> Iterable[Metric]:
+        labels, values = ("model", "version"), (self._served.model, str(self._served.version))
+        log = self._log()
+        unlogged = CounterMetricFamily(
+            "visionloop_predictions_unlogged", "Answered predictions missing in the log", labels=(*labels, "reason")
+        )
+        unlogged.add_metric((*values, "disk"), log.lost if log else 0)
+        unlogged.add_metric((*values, "spool_full"), spool.dropped().of(self._served.model, self._served.version))
+        waiting = GaugeMetricFamily(
+            "visionloop_log_waiting_bytes", "Written by this service and not in the database yet", labels=labels
+        )
+        waiting.add_metric(values, log.waiting if log else 0)
+        return (unlogged, waiting)
+
+
+class Instruments:
+    """What a service counts. `heavy` is the line of explanations and videos; `log` gives the prediction log."""
+
+    def __init__(
+        self, served: Served, line: Line, heavy: Line, log: Callable[[], PredictionLog | None] = lambda: None
+    ) -> None:
         labels = ("model", "version")
         self._model, self._version = served.model, str(served.version)
         self._children: dict[tuple[int, tuple[str, ...]], Any] = {}
         self._registry = to = CollectorRegistry()
         ProcessCollector(registry=to)
+        to.register(_LogCollector(served, log))
         self._requests = Counter(
             "visionloop_requests", "Requests for a prediction", (*labels, "role", "media", "status"), registry=to
         )

@@ -11,7 +11,8 @@ import time
 from contextlib import suppress
 
 from monitoring import inputs, retention
-from monitoring.shipping import EVERY_S, Shipper, folder
+from monitoring.shipping import EVERY_S, Shipper
+from monitoring.spool import folder
 from serving.standing import begin
 from serving.tasks import store
 

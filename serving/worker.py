@@ -124,7 +124,7 @@ class Worker:
         self._bundle = bundle
         self._on_failure = on_failure
         self._predictor: Predictor | None = None
-        self._log: PredictionLog | None = None
+        self.log: PredictionLog | None = None
         self._tasks: Runner | None = None
         self._findings: dict[str, Any] | None = None
         self.on_batch: Callable[[int], None] = lambda size: None
@@ -153,8 +153,8 @@ class Worker:
             self._tasks.stop()
         for pool in (self._pool, self._heavy):
             pool.stop()
-        if self._log is not None:
-            self._log.close(timeout_s=10)
+        if self.log is not None:
+            self.log.close(timeout_s=10)
 
     @property
     def spec(self) -> ModelSpec:
@@ -205,7 +205,7 @@ class Worker:
         except Exception as error:
             self._on_failure(error)
             return
-        self._predictor, self._log = predictor, log
+        self._predictor, self.log = predictor, log
         self.on_ready()
         self.ready = True
         self._tasks = Runner(self)
@@ -360,7 +360,7 @@ class Worker:
     ) -> None:
         from monitoring.log import Record
 
-        assert self._log is not None
+        assert self.log is not None
         assert self._predictor is not None
         record = Record(
             id=identity,
@@ -377,7 +377,7 @@ class Worker:
             embedding=prediction.embedding if prediction else [],
             input_suffix=self._suffix(body),
         )
-        self._log.record(record, body)
+        self.log.record(record, body)
 
     def _is_heavy(self, body: bytes, wants: Wanted) -> bool:
         """Whether an input takes many calls of the network: an explanation, or a video."""

@@ -11,12 +11,14 @@ import stat
 import sys
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from flows.stack import layout, orphans, places
 from flows.stack.process import ProcessSpec, ProcessStatus
 from flows.stack.supervised import Supervised
+from monitoring import spool
 from monitoring.shipping import KEEPER
 from registry.errors import MissingService, NotFound, VisionloopError
 from registry.settings import Settings, settings
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 ALREADY = 75
 """Exit code when another supervisor holds the lock (EX_TEMPFAIL)."""
 START_WAIT_S = 180.0
+DROPPED_TOLD_S = 7 * 86400.0
 
 
 class Supervisor:
@@ -59,7 +62,8 @@ class Supervisor:
         address = self.config.home_address
         home = ProcessStatus(layout.HOME, "ready", os.getpid(), address, self.began, 0, 2, memory, log)
         elsewhere = [ProcessStatus(n, "external", url=url) for n, url in layout.external(self.config).items()]
-        return [home, *elsewhere, *(process.status(weigh) for process in self._processes.values())]
+        found = [home, *elsewhere, *(process.status(weigh) for process in self._processes.values())]
+        return [_with_dropped(one) if one.name == layout.KEEPER else one for one in found]
 
     async def start(self, spec: ProcessSpec) -> ProcessStatus:
         """Starts a process (again, when one of that name is there) and waits until it is ready.
@@ -125,6 +129,14 @@ class Supervisor:
             for name in wave:
                 self._processes.pop(name, None)
         await self._http.aclose()
+
+
+def _with_dropped(keeper: ProcessStatus) -> ProcessStatus:
+    """The keeper's status says for some days that predictions left before it, or the database, took them."""
+    said = spool.dropped()
+    if time.time() - said.last > DROPPED_TOLD_S:
+        return keeper
+    return replace(keeper, note="; ".join(filter(None, (keeper.note, str(said)))))
 
 
 def _own_memory_mb() -> float:

@@ -22,6 +22,7 @@ from flows.stack.control import Stack
 from flows.stack.process import SERVICE_GRACE_S, ProcessSpec, ProcessStatus
 from flows.stack.supervisor import Supervisor
 from registry.errors import MissingService, NotFound, SettingsError
+from registry.files import write_file
 from registry.settings import Settings, read_settings
 from serving import launch
 
@@ -63,6 +64,16 @@ def test_the_story_page_answers_at_once_and_a_second_up_changes_nothing(stack: S
     pid = of(stack, "home").pid
     assert not stack.up(HOME)
     assert of(stack, "home").pid == pid
+
+
+def test_status_says_that_predictions_left_the_full_spool(stack: Stack) -> None:
+    stack.up(("keeper",))
+    assert "dropped" not in of(stack, "keeper").note
+    dropped = {"counts": {"m-1": 1200, "m-2": 34}, "last": time.time()}
+    write_file(stack.config.var / "spool" / "dropped.json", json.dumps(dropped))
+    assert of(stack, "keeper").note.startswith("1,234 predictions dropped by the full spool (spool_mb), the last at 20")
+    write_file(stack.config.var / "spool" / "dropped.json", json.dumps({**dropped, "last": time.time() - 30 * 86400}))
+    assert "dropped" not in of(stack, "keeper").note
 
 
 def test_down_leaves_no_process_no_socket_and_no_pid_file(stack: Stack) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from monitoring import retention
 from monitoring.log import PredictionLog
-from monitoring.shipping import Shipper, folder
+from monitoring.shipping import Shipper
+from monitoring.spool import folder
 from registry import journal
 from registry.settings import settings
 from tests.monitoring.conftest import make_record

@@ -258,6 +258,9 @@ def test_probes_metrics_and_documents(client: httpx.Client) -> None:
         f'visionloop_prediction_sum{{model="{MODEL}",name="foreground_share",version="1"}}',
         f'visionloop_step_seconds_count{{model="{MODEL}",step="network",version="1"}}',
         f'visionloop_requests_total{{media="application/json",model="{MODEL}",role="champion",status="200",version="1"}}',
+        f'visionloop_predictions_unlogged_total{{model="{MODEL}",reason="disk",version="1"}} 0.0',
+        f'visionloop_predictions_unlogged_total{{model="{MODEL}",reason="spool_full",version="1"}} 0.0',
+        f"visionloop_log_waiting_bytes{{{labels}}}",
         "process_resident_memory_bytes",
     ):
         assert line in text, text
