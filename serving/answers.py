@@ -170,12 +170,12 @@ def _extras(answered: Answered) -> dict[str, Any]:
         extras["image"] = base64.b64encode(answered.image).decode("ascii")
     found = answered.explanation
     if isinstance(found, BadInput):
-        extras["explanation"] = {"image": None, "why_not": found.found, "seconds": 0.0, "network_calls": 0}
+        extras["explanation"] = {"image": None, "why_not": found.found, "elapsed_ms": 0.0, "network_calls": 0}
     elif found is not None:
         extras["explanation"] = {
             "image": base64.b64encode(found.picture).decode("ascii"),
             "evidence_lost": round(found.loss, 4),
-            "seconds": round(found.seconds, 4),
+            "elapsed_ms": round(1000 * found.seconds, 3),
             "network_calls": found.calls,
         }
     return extras

@@ -199,7 +199,7 @@ class LoggedPrediction:
     role: str
     time: datetime
     caller: str
-    latency_ms: float
+    elapsed_ms: float
     outcome: str
     status: int
     image_statistics: dict[str, float]
@@ -239,7 +239,7 @@ class Usage:
     refused: int
     bytes_in: int
     bytes_out: int
-    milliseconds: float
+    elapsed_ms: float
 
 
 @dataclass(frozen=True)

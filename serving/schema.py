@@ -65,7 +65,7 @@ def prediction_schema(findings: dict[str, Any], classes: tuple[str, ...] = ()) -
         "image": {**jpeg, "description": "the heat map over the input; null where there is nothing to explain"},
         "why_not": {"type": "string", "description": "why there is none"},
         "evidence_lost": {"type": "number", "description": "at the hottest place, as a share of all evidence"},
-        "seconds": {"type": "number", "description": "what the explanation took"},
+        "elapsed_ms": {"type": "number", "description": "what the explanation took"},
         "network_calls": {"type": "integer", "description": "inputs that went through the network for it"},
     }
     extras = {
@@ -74,7 +74,7 @@ def prediction_schema(findings: dict[str, Any], classes: tuple[str, ...] = ()) -
         "explanation": {
             "type": "object",
             "description": "with ?explain=true",
-            "required": ["image", "seconds", "network_calls"],
+            "required": ["image", "elapsed_ms", "network_calls"],
             "properties": explanation,
         },
     }

@@ -190,7 +190,7 @@ def _usage(lines: list[Line]) -> None:
         click.echo(f"  {'day':<10} {'model':<22}" + "".join(f"{head:>{width}}" for head, width in widths.items()))
         for row in rows:
             counts = (f"{count:,}" for count in (row.requests, row.errors, row.refused))
-            sizes = (row.bytes_in / 1e6, row.bytes_out / 1e6, row.milliseconds / 1000)
+            sizes = (row.bytes_in / 1e6, row.bytes_out / 1e6, row.elapsed_ms / 1000)
             cells = (*counts, *(f"{size:,.1f}" if size < 1000 else f"{size:,.0f}" for size in sizes))
             numbers = "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths.values(), strict=True))
             click.echo(f"  {row.day.isoformat():<10} {row.model:<22}{numbers}")

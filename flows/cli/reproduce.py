@@ -64,7 +64,7 @@ def _facts(origin: Origin) -> dict[str, Any]:
         "caller": row.caller,
         "status": row.status,
         "outcome": row.outcome,
-        "latency_ms": row.latency_ms,
+        "elapsed_ms": row.latency_ms,
         "model": row.model,
         "version": row.version,
         "role": row.role,

@@ -18,7 +18,7 @@ class Line:
         requests: let through; `errors` of them were answered with 400 or more.
         refused: over quota, in addition.
         bytes_in, bytes_out: bodies, without headers.
-        milliseconds: from the request's first byte to the answer's last one, summed.
+        elapsed_ms: from the request's first byte to the answer's last one, summed.
     """
 
     day: date
@@ -31,7 +31,7 @@ class Line:
     refused: int
     bytes_in: int
     bytes_out: int
-    milliseconds: float
+    elapsed_ms: float
 
 
 def lines(first: date, last: date, key_id: str | None = None) -> list[Line]:

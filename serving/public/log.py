@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from datetime import UTC, date, datetime
 
 from monitoring import feedback as labels
@@ -40,7 +39,7 @@ def described(row: Row) -> LoggedPrediction:
         role=row.role,
         time=row.time,
         caller=row.caller,
-        latency_ms=round(row.latency_ms, 3),
+        elapsed_ms=round(row.latency_ms, 3),
         outcome=row.outcome,
         status=row.status,
         image_statistics=row.image_statistics,
@@ -82,7 +81,12 @@ def usage(admitted: Admitted, access: Access, first: date, last: date) -> UsageR
             day=date.fromisoformat(slot.day),
             key=f"vl_{slot.key}" if slot.key else "",
             model=slot.model,
-            **asdict(counts),
+            requests=counts.requests,
+            errors=counts.errors,
+            refused=counts.refused,
+            bytes_in=counts.bytes_in,
+            bytes_out=counts.bytes_out,
+            elapsed_ms=round(counts.milliseconds, 3),
         )
         for slot, counts in sorted(sums.items(), key=lambda one: (one[0].day, one[0].key, one[0].model))
         if grant is None or slot.key == admitted.key or grant.reaches(slot.model)
@@ -101,7 +105,9 @@ def _sums(access: Access, first: date, last: date, only: str | None) -> dict[Slo
     sums: dict[Slot, Counts] = {}
     for line in lines:
         slot = Slot(line.key.removeprefix("vl_"), line.model, line.day.isoformat())
-        sums[slot] = Counts(**{name: getattr(line, name) for name in asdict(Counts())})
+        sums[slot] = Counts(
+            line.requests, line.errors, line.refused, line.bytes_in, line.bytes_out, milliseconds=line.elapsed_ms
+        )
     for flush in flushes:
         for slot, counts in flush.counts.items() if flush.id not in before else ():
             if only in (None, slot.key) and first.isoformat() <= slot.day <= last.isoformat():

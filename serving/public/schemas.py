@@ -36,7 +36,7 @@ class LoggedPrediction(Schema):
     role: str = Field(description="part that the version played in the release")
     time: datetime
     caller: str = Field(description="a key's id, or an address")
-    latency_ms: float
+    elapsed_ms: float = Field(description="bytes in to bytes out in the service, an explanation apart")
     outcome: str = Field(description="ok, or the class of the error")
     status: int = Field(description="HTTP status of the answer")
     image_statistics: dict[str, float]
@@ -65,7 +65,7 @@ class UsageRow(Schema):
     refused: int = Field(description="over quota; not among the requests")
     bytes_in: int
     bytes_out: int
-    milliseconds: float
+    elapsed_ms: float = Field(description="from each request's arrival to its answer's last byte, summed")
 
 
 class Quota(Schema):

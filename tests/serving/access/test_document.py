@@ -50,6 +50,15 @@ def test_it_is_valid_and_has_every_model_and_typed_route(document: dict[str, Any
     assert len(names) == len(set(names))
 
 
+def test_a_time_has_one_name_and_its_unit(document: dict[str, Any]) -> None:
+    """So that a reader of two answers need not ask whether they mean the same."""
+    named = {name for schema in document["components"]["schemas"].values() for name in schema.get("properties", {})}
+    explained = document["components"]["schemas"]["Prediction"]["properties"]["explanation"]["properties"]
+    times = {name for name in named | explained.keys() if name.endswith("_ms")}
+    assert times == {"elapsed_ms", "timings_ms"}
+    assert not [name for name in named | explained.keys() if "second" in name or "latency" in name]
+
+
 def test_every_guarded_operation_declares_the_errors_of_the_door(document: dict[str, Any]) -> None:
     for path, methods in document["paths"].items():
         for operation in methods.values():

@@ -265,7 +265,7 @@ def test_what_is_asked_is_counted_and_exported(live: str) -> None:
         time.sleep(0.1)
     assert int(row["bytes_in"]) == 2 * len(body) + len(b"not a scan")
     assert int(row["bytes_out"]) == sum(sizes)
-    assert float(row["milliseconds"]) > 0
+    assert float(row["elapsed_ms"]) > 0
     assert row["owner"] == "a customer"
 
 

@@ -45,7 +45,7 @@ def test_a_prediction_can_be_looked_at_right_after_its_answer(live: str, token: 
     assert (found["model"], found["version"], found["role"]) == (MODEL, 1, answer.headers["x-release-role"])
     assert (found["outcome"], found["status"], found["feedback"]) == ("ok", 200, None)
     assert found["prediction_statistics"]
-    assert found["latency_ms"] > 0
+    assert found["elapsed_ms"] > 0
     head = httpx.head(f"{live}/v1/predictions/{answer.headers['x-prediction-id']}", headers=bearer(token))
     assert (head.status_code, head.content) == (200, b"")
 

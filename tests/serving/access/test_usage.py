@@ -66,7 +66,7 @@ def test_flushes_add_up_over_routers(base: Path) -> None:
         meter.count("a" * 12, "fruit_features", NOW, ONE)
         meter.flush()
     (line,) = report.lines(NOW.date(), NOW.date())
-    assert (line.requests, line.bytes_in, line.bytes_out, line.milliseconds) == (5, 500, 250, 12.5)
+    assert (line.requests, line.bytes_in, line.bytes_out, line.elapsed_ms) == (5, 500, 250, 12.5)
     one.flush()
     assert _requests() == 5
 
@@ -174,7 +174,7 @@ def test_the_csv_has_every_column_and_runs_no_formula(base: Path) -> None:
     meter.count(grant.id, "fruit_features", NOW, ONE)
     meter.flush()
     head, row = report.as_csv(report.lines(NOW.date(), NOW.date())).splitlines()
-    assert head == "day,key,name,owner,model,requests,errors,refused,bytes_in,bytes_out,milliseconds"
+    assert head == "day,key,name,owner,model,requests,errors,refused,bytes_in,bytes_out,elapsed_ms"
     assert row == f"{NOW.date()},{grant.caller},'=cmd|' /C calc'!A0,\"a, b\",fruit_features,1,0,0,100,50,2.5"
 
 
