@@ -13,7 +13,7 @@ from registry.spec import ModelSpec
 from serving import examples
 from serving.json_inputs import INPUT, INPUTS, URL, URLS
 from serving.negotiation import JPEG, JSON, NPY, rendered, short_name
-from serving.schema import prediction_schema
+from serving.schema import DESCRIPTION, prediction_schema
 from serving.tasks import documentation as tasks
 from serving.uploads import FIELD, MULTIPART
 from serving.worker import Served
@@ -100,8 +100,9 @@ def openapi(spec: ModelSpec, served: Served) -> dict[str, Any]:
             "schemas": {
                 "Prediction": prediction_schema({}),
                 "Embedding": _embedding(),
-                "Results": _results(),
-                "Json": _json_body(),
+                "PredictionList": _results(),
+                "PredictionRequest": _json_body(),
+                "ModelDescription": DESCRIPTION,
                 "Task": tasks.SCHEMA,
                 "Error": _error(),
             },
@@ -145,12 +146,12 @@ def _operations(spec: ModelSpec) -> list[_Operation]:
 def _post(spec: ModelSpec, one: _Operation) -> dict[str, Any]:
     answers: dict[str, Any] = {media: {"schema": _BINARY} for media in one.offers}
     if JSON in one.offers:
-        kinds = [{"$ref": f"#/components/schemas/{name}"} for name in (one.schema, "Results")]
+        kinds = [{"$ref": f"#/components/schemas/{name}"} for name in (one.schema, "PredictionList")]
         answers[JSON] = {"schema": {"oneOf": kinds}}
     headers = {name: {"description": text, "schema": {"type": kind}} for name, (text, kind) in _HEADERS.items()}
     body = {
         MULTIPART: {"schema": _form()},
-        JSON: {"schema": {"$ref": "#/components/schemas/Json"}},
+        JSON: {"schema": {"$ref": "#/components/schemas/PredictionRequest"}},
         **{media: {"schema": _BINARY} for media in spec.media_in},
     }
     now = settings()
@@ -210,7 +211,7 @@ def _schema() -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "What it takes and answers",
-                "content": {JSON: {"schema": {"type": "object"}}},
+                "content": {JSON: {"schema": {"$ref": "#/components/schemas/ModelDescription"}}},
             },
             "503": {"description": "Not ready", "content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}},
         },
@@ -241,14 +242,16 @@ def _json_body() -> dict[str, Any]:
         return {"type": "array", "items": schema, "minItems": 1, "maxItems": settings().max_inputs}
 
     kinds = {INPUT: file, INPUTS: several(file), URL: address, URLS: several(address)}
-    return {"oneOf": [only(name, schema) for name, schema in kinds.items()]}
+    text = "One file or several as base64, or as addresses; exactly one of the keys"
+    return {"description": text, "oneOf": [only(name, schema) for name, schema in kinds.items()]}
 
 
 def _embedding() -> dict[str, Any]:
     common = prediction_schema({})
     own = {"embedding": {"type": "array", "items": {"type": "number"}}, "dimensions": {"type": "integer"}}
     kept = {name: common["properties"][name] for name in common["required"]}
-    return {"type": "object", "required": [*own, *kept], "properties": own | kept}
+    text = "What `embed` answers: numbers that are near each other for inputs that are alike"
+    return {"type": "object", "description": text, "required": [*own, *kept], "properties": own | kept}
 
 
 def _results() -> dict[str, Any]:
@@ -261,7 +264,12 @@ def _results() -> dict[str, Any]:
         "role": {"type": "string"},
         "elapsed_ms": {"type": "number"},
     }
-    return {"type": "object", "description": "of several files", "required": list(fields), "properties": fields}
+    return {
+        "type": "object",
+        "description": "The answers to several files",
+        "required": list(fields),
+        "properties": fields,
+    }
 
 
 def _error() -> dict[str, Any]:
@@ -270,7 +278,8 @@ def _error() -> dict[str, Any]:
     fields["status"] = {"type": "integer", "description": "in a list of results: what it would have been alone"}
     fields["file"] = {"type": "string", "description": "in a list of results: the name that the form gave the file"}
     fields["prediction_id"] = {"type": "string", "description": "in a list of results: of the log, if it was begun"}
-    return {"type": "object", "required": ["error", "found"], "properties": fields}
+    text = "Every error: what was found, what was expected, and what to do (`mend`)"
+    return {"type": "object", "description": text, "required": ["error", "found"], "properties": fields}
 
 
 def _names(kind: type[errors.VisionloopError]) -> list[str]:

@@ -11,6 +11,39 @@ from serving.worker import Served
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
+_TEXT = {"type": "string"}
+_TEXTS = {"type": "array", "items": _TEXT}
+LIMITS = ("max_upload_mb", "max_inputs", "max_voxels_or_pixels", "max_video_s", "request_timeout_s")
+DESCRIPTION: dict[str, Any] = {
+    "type": "object",
+    "description": "What one version of a model takes and answers",
+    "required": [
+        "model", "version", "title", "task", "caution", "classes", "thresholds", "media_in", "media_out", "extensions",
+        "embeds", "limits", "answer",
+    ],
+    "properties": {
+        "model": _TEXT,
+        "version": {"type": "integer"},
+        "title": _TEXT,
+        "task": _TEXT,
+        "caution": {**_TEXT, "description": "what it must not be used for; empty: nothing is known"},
+        "classes": {**_TEXTS, "description": "in the order of the network's outputs"},
+        "thresholds": {"type": "object", "description": "above which something counts as found, by name"},
+        "media_in": {**_TEXTS, "description": "content types of the files that it takes"},
+        "media_out": {**_TEXTS, "description": "content types that it can answer with, the default first"},
+        "extensions": {**_TEXTS, "description": "endings of the files that it takes"},
+        "embeds": {"type": ["string", "null"], "description": "what its embedding describes; null: there is none"},
+        "limits": {
+            "type": "object",
+            "description": "of one request; units are in the names",
+            "required": list(LIMITS),
+            "properties": {name: {"type": "number"} for name in LIMITS},
+        },
+        "answer": {"type": "object", "description": "JSON schema of an answer, with the model's own findings"},
+    },
+}  # fmt: skip
+"""JSON schema of what `schema_of` returns."""
+
 
 def schema_of(spec: ModelSpec, served: Served, manifest: Manifest, findings: dict[str, Any]) -> dict[str, Any]:
     """Classes, thresholds, media types, limits, and the JSON schema of an answer.

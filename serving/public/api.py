@@ -25,7 +25,7 @@ from serving.access.keys import Grant
 from serving.access.middleware import ACCESS, ADMITTED, CALLER
 from serving.negotiation import check_query
 from serving.public import log
-from serving.public.schemas import Accepted, LoggedPrediction, Problem, UsageReport
+from serving.public.schemas import FeedbackReceipt, LoggedPrediction, Problem, UsageReport
 
 logger = logging.getLogger("visionloop.public")
 
@@ -95,7 +95,7 @@ async def prediction(request: HttpRequest, prediction_id: PredictionId) -> Any:
 
 @api.post(
     "/v1/predictions/{prediction_id}/feedback",
-    response={200: Accepted, **_refusals(404, 408, 409, 413, 415)},
+    response={200: FeedbackReceipt, **_refusals(404, 408, 409, 413, 415)},
     operation_id="feedback",
     summary="Say what would have been right",
     tags=["predictions"],
@@ -132,7 +132,7 @@ async def feedback(request: HttpRequest, prediction_id: PredictionId) -> Any:
     truth = _truth(request)
     row = await _find(request, prediction_id)
     replaced = await _in_thread(log.label, row, truth, _caller(request))
-    return Accepted(prediction=row.id, model=row.model, version=row.version, replaced=replaced)
+    return FeedbackReceipt(prediction=row.id, model=row.model, version=row.version, replaced=replaced)
 
 
 @api.get(

@@ -14,7 +14,8 @@ from serving import documentation
 from serving.worker import Served
 
 ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript", "favicon.png": "image/png"}
-_OF_A_SERVICE = ("/healthz", "/livez", "/readyz", "/metrics")  # for those who run it
+_OF_A_SERVICE = ("/healthz", "/livez", "/readyz", "/metrics")
+"""Not in the document, which is for customers: these are for those who run the services."""
 _ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 _WAIT = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
 _AT_THE_DOOR: dict[str, dict[str, Any]] = {
@@ -68,7 +69,7 @@ def document() -> dict[str, Any]:
         "security": [{"bearer": []}, {"header": []}, *([] if settings().keys_required else [{}])],
         "paths": paths | typed["paths"] | {"/healthz": {"get": _healthz()}},
         "components": {
-            "schemas": schemas | typed["components"]["schemas"],
+            "schemas": schemas | typed["components"]["schemas"] | _LISTS,
             "headers": {name: {"description": text, "schema": {"type": "integer"}} for name, text in _LIMITS.items()},
             "securitySchemes": documentation.SECURITY,
         },
@@ -118,30 +119,62 @@ def _limits() -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in _LIMITS}
 
 
+_TEXT = {"type": "string"}
+_MEDIA = {"type": "array", "items": _TEXT}
+_MODEL: dict[str, Any] = {
+    "name": {**_TEXT, "description": "as in its address"},
+    "title": {**_TEXT, "description": "for people"},
+    "task": {**_TEXT, "description": "segmentation, detection, classification or features"},
+    "version": {"type": ["integer", "null"], "description": "that gets the traffic; null: none is released"},
+    "media_in": {**_MEDIA, "description": "content types of the files that it takes"},
+    "media_out": {**_MEDIA, "description": "content types that it can answer with, the default first"},
+    "predict": {**_TEXT, "description": "path to send files to"},
+    "docs": {**_TEXT, "description": "path of a page about its calls"},
+}
+_LISTS: dict[str, Any] = {
+    "Model": {
+        "type": "object",
+        "description": "A model, and which version of it is live",
+        "required": list(_MODEL),
+        "properties": _MODEL,
+    },
+    "ModelList": {
+        "type": "object",
+        "description": "All models that there are",
+        "required": ["models"],
+        "properties": {"models": {"type": "array", "items": {"$ref": "#/components/schemas/Model"}}},
+    },
+    "Health": {
+        "type": "object",
+        "description": "Says that the router is alive",
+        "required": ["status"],
+        "properties": {"status": {"const": "ok"}},
+    },
+}
+
+
+def _answered(name: str, description: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+    return {"200": {"description": description, "content": content}}
+
+
 def _models() -> dict[str, Any]:
-    text = {"type": "string"}
-    media = {"type": "array", "items": text}
-    fields = {"name": text, "title": text, "task": text, "version": {"type": ["integer", "null"]}}
-    fields |= {"media_in": media, "media_out": media, "predict": text, "docs": text}
-    one = {"type": "object", "required": list(fields), "properties": fields}
-    listed = {"type": "object", "required": ["models"], "properties": {"models": {"type": "array", "items": one}}}
     return {
         "operationId": "models",
         "summary": "The models, and which version of each is live",
         "tags": ["models"],
         "security": [{}],
-        "responses": {"200": {"description": "They", "content": {"application/json": {"schema": listed}}}},
+        "responses": _answered("ModelList", "The models"),
     }
 
 
 def _healthz() -> dict[str, Any]:
-    schema = {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}
     return {
         "operationId": "healthz",
         "summary": "The router is alive",
         "tags": ["router"],
         "security": [{}],
-        "responses": {"200": {"description": "Yes", "content": {"application/json": {"schema": schema}}}},
+        "responses": _answered("Health", "It is"),
     }
 
 

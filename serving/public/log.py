@@ -6,14 +6,14 @@ import logging
 from datetime import UTC, date, datetime
 
 from monitoring import feedback as labels
-from monitoring.models import Feedback
+from monitoring.models import Feedback as Label
 from monitoring.models import Prediction as Row
 from registry.settings import settings
 from serving.access import report
 from serving.access.control import Access, Admitted
 from serving.access.keys import Grant
 from serving.access.usage import Counts, Slot, are_written
-from serving.public.schemas import GivenFeedback, LoggedPrediction, Quota, UsageReport, UsageRow
+from serving.public.schemas import Feedback, LoggedPrediction, Quota, UsageReport, UsageRow
 
 logger = logging.getLogger("visionloop.public")
 
@@ -31,7 +31,7 @@ def may_see(row: Row, caller: str, grant: Grant | None) -> bool:
 
 
 def described(row: Row) -> LoggedPrediction:
-    given: Feedback | None = getattr(row, "feedback", None)
+    given: Label | None = getattr(row, "feedback", None)
     return LoggedPrediction(
         id=row.id,
         model=row.model,
@@ -46,7 +46,7 @@ def described(row: Row) -> LoggedPrediction:
         prediction_statistics=row.prediction_statistics,
         input_kept=labels.input_file(row).is_file(),
         feedback=given
-        and GivenFeedback(
+        and Feedback(
             time=given.time,
             source=given.source,
             label=given.truth_text or None,
@@ -63,7 +63,7 @@ def label(row: Row, truth: str | bytes, source: str) -> bool:
     Raises:
         BadInput, Refused: as `monitoring.feedback.give`.
     """
-    before = Feedback.objects.filter(prediction_id=row.id).exists()
+    before = Label.objects.filter(prediction_id=row.id).exists()
     labels.give(row.id, truth, source)
     return before
 

@@ -17,7 +17,7 @@ class Problem(Schema):
     mend: str = ""
 
 
-class GivenFeedback(Schema):
+class Feedback(Schema):
     """The truth of a prediction, as somebody gave it."""
 
     time: datetime
@@ -42,11 +42,11 @@ class LoggedPrediction(Schema):
     image_statistics: dict[str, float]
     prediction_statistics: dict[str, float]
     input_kept: bool = Field(description="whether the input is still there, so that it can be run again")
-    feedback: GivenFeedback | None
+    feedback: Feedback | None
 
 
-class Accepted(Schema):
-    """Feedback that was stored."""
+class FeedbackReceipt(Schema):
+    """Says that feedback was stored."""
 
     prediction: str
     model: str
@@ -69,7 +69,7 @@ class UsageRow(Schema):
 
 
 class Quota(Schema):
-    """Null: no limit."""
+    """What the key may ask; null: no limit."""
 
     per_minute: int | None
     per_month: int | None
@@ -77,6 +77,8 @@ class Quota(Schema):
 
 
 class UsageReport(Schema):
+    """What was asked between two days, both included."""
+
     since: date
     until: date
     quota: Quota | None = Field(description="null without a key")

@@ -9,6 +9,7 @@ from serving.negotiation import JSON, short_name
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
+    "description": "Work in the background: how far it is",
     "required": ["id", "url", "result_url", "model", "state", "done", "total", "attempts"],
     "properties": {
         "id": {"type": "string"},

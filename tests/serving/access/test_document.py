@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections import Counter
 from typing import Any
@@ -48,6 +49,32 @@ def test_it_is_valid_and_has_every_model_and_typed_route(document: dict[str, Any
     assert {"/v1/models", "/v1/predictions/{prediction_id}", "/v1/usage", "/healthz"} <= document["paths"].keys()
     names = [one["operationId"] for methods in document["paths"].values() for one in methods.values()]
     assert len(names) == len(set(names))
+
+
+def test_it_has_what_customers_call_and_no_probes_of_models(document: dict[str, Any]) -> None:
+    ends = {path.rpartition("/")[2] for path in document["paths"] if path.startswith("/v1/models/")}
+    assert not ends & {"healthz", "livez", "readyz", "metrics"}
+    assert {"predict", "render", "explain", "tasks", "schema"} <= ends
+
+
+SCHEMAS = {
+    "Embedding", "Error", "Feedback", "FeedbackReceipt", "Health", "LoggedPrediction", "Model", "ModelDescription",
+    "ModelList", "Prediction", "PredictionList", "PredictionRequest", "Quota", "Task", "UsageReport", "UsageRow",
+}  # fmt: skip
+
+
+def test_every_schema_has_a_telling_name_and_text_and_is_used(document: dict[str, Any]) -> None:
+    """Generated clients name their classes after them."""
+    schemas = document["components"]["schemas"]
+    assert schemas.keys() == SCHEMAS
+    assert all(schema["description"] for schema in schemas.values())
+    used = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
+    assert used == SCHEMAS
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            for status, one in operation["responses"].items():
+                schema = one.get("content", {}).get("application/json", {}).get("schema", {"$ref": ""})
+                assert schema.keys() & {"$ref", "oneOf"}, f"{path} answers {status} with a schema that has no name"
 
 
 def test_a_time_has_one_name_and_its_unit(document: dict[str, Any]) -> None:
