@@ -69,8 +69,10 @@ class Writer:
 
 
 def write_down(event_id: int) -> None:
-    """Attaches a decision page to its version; gives the alias back to the version that a rollback returned to."""
+    """Attaches a decision page to its version, and removes those beyond the limit; gives the alias back to the version
+    that a rollback returned to."""
     database.setup()
+    from flows.steps.pages import prune_pages
     from flows.steps.version import return_alias
     from registry.versions import Versions
     from serving.models import ReleaseEvent
@@ -83,6 +85,8 @@ def write_down(event_id: int) -> None:
         found = versions.get(event.model, event.todo["attach"])
         for path in (page, page.with_suffix(".json")):
             versions.attach(found, path, "decisions")
+    if event.page:
+        prune_pages(event.model)
     plan = releases.plan(event.model)
     if event.todo.get("left") and plan is not None and plan.champion == event.version:
         return_alias(event.model, event.todo["left"], event.version)

@@ -92,6 +92,7 @@ class Settings(BaseModel):
     report_mb: int = Field(1024, gt=0, description="how much room reports may take, and Evidently's runs as well, MiB")
     journal_mb: int = Field(64, gt=0, description="how large the journal may grow before a new one is begun, MiB")
     spool_mb: int = Field(1024, gt=0, description="how much room predictions that wait for the database may take, MiB")
+    decision_pages: int = Field(200, gt=0, description="how many decision pages of a model are kept at most")
     log_mb: int = Field(8, gt=0, description="how large the log of one process may grow before it is cut, MiB")
     request_timeout_s: float = Field(60.0, gt=0)
     max_inputs: int = Field(16, gt=0, description="most files in one request")

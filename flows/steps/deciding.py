@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.steps.pages import prune_pages
 from registry import catalog, journal
 from registry.decision import Decision
 from registry.errors import VisionloopError
@@ -81,6 +82,7 @@ def decide(version: Version, asked_by: str, why: str, must_win_on: str | None = 
             )
         if decision is not earlier:
             running.note = "promoted" if champion else "refused"
+            prune_pages(model)
         if decision["granted"] and not champion:
             running.note = (
                 f"granted, but another version is champion by now; "
