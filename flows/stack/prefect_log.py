@@ -1,0 +1,23 @@
+"""How the local Prefect server writes its log. Named in its environment by `flows.stack.layout`."""
+
+from __future__ import annotations
+
+import copy
+import logging
+
+from prefect.logging.handlers import PrefectConsoleHandler
+from sqlalchemy.exc import SQLAlchemyError
+
+
+class BriefHandler(PrefectConsoleHandler):
+    """A failure of the database in one line, where Prefect writes some seventy: two tracebacks, the statement and its
+    parameters, for each step of a service that found the database locked and tries again by itself. All other
+    exceptions keep their tracebacks."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, SQLAlchemyError):
+            record = copy.copy(record)
+            record.msg, record.args = f"{record.getMessage()}: {str(error).splitlines()[0]}", ()
+            record.exc_info = record.exc_text = None
+        super().emit(record)
