@@ -173,6 +173,19 @@ def renew() -> None:
         current.close()
 
 
+def changes() -> tuple[object, int] | None:
+    """Something that is equal to what it was before as long as no other connection has written into the database; None
+    where the database cannot say so at once. Costs a hundredth of a millisecond on SQLite, where it is
+    https://sqlite.org/pragma.html#pragma_data_version. Writes of this thread's own connection do not show."""
+    from django.db import connection
+
+    if connection.vendor != "sqlite":
+        return None
+    with connection.cursor() as cursor:
+        version = cursor.execute("PRAGMA data_version").fetchone()[0]
+    return connection.connection, version  # the number means something on one connection only
+
+
 def migrate() -> None:
     """Brings the database to this code's tables; safe to run again, and by several processes at once.
 

@@ -264,11 +264,12 @@ def rails(plan: Plan) -> list[dict[str, Any]]:
     return list(said["rails"]) if said and said["revision"] == plan.revision else []
 
 
-def routes() -> dict[str, Route]:
-    """Where the requests of each model go; models whose champion has no service are not in it."""
+def routes(of: Sequence[Plan] | None = None) -> dict[str, Route]:
+    """Where the requests of each model go; models whose champion has no service are not in it. `of`: the plans, where
+    they are at hand."""
     found: dict[str, Route] = {}
     services = announced()
-    for one in plans():
+    for one in plans() if of is None else of:
         champion = services.get((one.model, one.champion))
         if champion is not None:
             found[one.model] = Route(

@@ -47,6 +47,7 @@ class RouteTable:
         self._tasks: list[asyncio.Task[None]] = []
         self._refreshing: asyncio.Lock = asyncio.Lock()
         self._read_at = -math.inf
+        self._releases = _Releases()
         self._away = False
         # Django's connections belong to a thread: one thread, one connection. Reading never waits for a write.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="routes")
@@ -149,7 +150,7 @@ class RouteTable:
             if time.monotonic() - self._read_at < older_than_s:
                 return
             try:
-                found, planned = await asyncio.get_running_loop().run_in_executor(self._reader, _read)
+                found, planned = await asyncio.get_running_loop().run_in_executor(self._reader, self._releases.read)
             except Exception as error:
                 if not self._away:
                     why = "the database is away" if database.is_away(error) else "the routes cannot be read"
@@ -205,9 +206,26 @@ async def _unknown(url: str) -> bool:
     raise OSError(f"{url} is not asked before the table is started")
 
 
-def _read() -> tuple[Mapping[str, Route], frozenset[str]]:
-    """The routes, and the models that have a release plan, with a service or without."""
-    return _in_database(lambda: (releases.routes(), frozenset(plan.model for plan in releases.plans())))
+class _Releases:
+    """What the database says of releases; asked again only where somebody wrote into it meanwhile, as far as the
+    database can tell. From one thread."""
+
+    def __init__(self) -> None:
+        self._seen: tuple[object, int] | None = None
+        self._found: tuple[Mapping[str, Route], frozenset[str]] = ({}, frozenset())
+
+    def read(self) -> tuple[Mapping[str, Route], frozenset[str]]:
+        """The routes, and the models that have a release plan, with a service or without."""
+        return _in_database(self._read)
+
+    def _read(self) -> tuple[Mapping[str, Route], frozenset[str]]:
+        database.setup()
+        seen = database.changes()  # before the reading, so that what is written during it is read the next time
+        if seen is None or seen != self._seen:
+            plans = releases.plans()
+            self._found = releases.routes(plans), frozenset(plan.model for plan in plans)
+            self._seen = seen
+        return self._found
 
 
 def _in_database(work: Callable[..., T], *args: object) -> T:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,37 @@ def nobody(project: Path) -> Iterator[None]:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """When the routes were read from the database."""
     found: list[float] = []
-    read = releases.routes
+    read = routing._Releases.read
 
-    def noted() -> Any:
+    def noted(self: Any) -> Any:
         found.append(time.monotonic())
-        return read()
+        return read(self)
 
-    monkeypatch.setattr(releases, "routes", noted)
+    monkeypatch.setattr(routing._Releases, "read", noted)
     return found
+
+
+def test_the_plans_are_read_once_and_again_only_where_somebody_wrote(nobody: None) -> None:
+    """Four times a second, for every model: an idle router must not cost anything."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    reader = routing._Releases()
+
+    def asked() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            routes, planned = reader.read()
+            assert routes.keys() == planned == {MODEL}
+        return sum('FROM "serving_release"' in one["sql"] for one in queries)
+
+    assert [asked(), asked(), asked()] == [1, 0, 0]
+    with ThreadPoolExecutor(1) as another:  # with a connection of its own, as another process
+        another.submit(releases.switch, MODEL, 1, "somebody").result()
+    revision = releases.revision(MODEL)
+    assert [asked(), asked()] == [1, 0]
+    assert reader.read()[0][MODEL].plan.revision == revision
+    connection.close()
+    assert [asked(), asked()] == [1, 0], "a number of another connection says nothing"
 
 
 async def test_many_who_want_a_fresh_table_read_it_once(nobody: None, reads: list[float]) -> None:
@@ -92,12 +116,12 @@ async def test_who_is_held_waits_no_longer_where_the_database_does_not_answer(
     monkeypatch.setattr(forwarding, "HOLD_S", 0.5)
     app, ended = create_app(), threading.Event()
 
-    def hangs() -> Any:
+    def hangs(self: Any) -> Any:
         ended.wait(30)
-        return {}
+        return {}, frozenset()
 
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
-        monkeypatch.setattr(releases, "routes", hangs)
+        monkeypatch.setattr(routing._Releases, "read", hangs)
         try:
             async with asyncio.timeout(10):
                 answer = await client.post(PREDICT, content=b"x", timeout=30)
