@@ -13,20 +13,21 @@ from numpy.typing import NDArray
 from registry.bundle import Score
 from registry.decision import ENOUGH, SliceRow
 from registry.spec import ModelSpec
-from training.evaluate import resamples_of
+from training.evaluate import resamples_of, units
 
 OVERALL = "all"
 
 CHANCE = 0.025
 """How often two equal versions may differ by as much in one direction: the tail of a two-sided 95 % interval."""
 
-_ALL_SWAPS = 10  # of so few cases every one of the 2^n ways to swap is tried
+_ALL_SWAPS = 10  # of so few cases or groups every one of the 2^n ways to swap is tried
 _SEED = 11
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better the one is, in the metric's unit, with its paired 95 % bootstrap interval over cases."""
+    """How much better the one is, in the metric's unit, with its paired 95 % bootstrap interval over cases, or over
+    groups of them."""
 
     value: float
     low: float
@@ -41,6 +42,8 @@ class Comparison:
         ours, theirs, truths: one entry a case.
         members: slice -> rows of its cases; `all` is one of them.
         rounds: bootstrap samples, and random swaps.
+        groups: `Case.group` of each case, e.g. its patient; (): each stands alone. Cases of a group are no independent
+            witnesses, so they are drawn and swapped together, and count as one where it is asked for enough of them.
     """
 
     spec: ModelSpec
@@ -49,11 +52,21 @@ class Comparison:
     truths: Sequence[Any]
     members: Mapping[str, Sequence[int]]
     rounds: int
+    groups: Sequence[str] = ()
     _found: dict[str, Difference] = field(default_factory=dict)
 
     def cases(self, name: str) -> int:
         """How many cases a slice has; 0 where there is no such slice."""
         return len(self.members.get(name, ()))
+
+    def witnesses(self, name: str) -> int:
+        """How many of its cases are independent: groups, and cases without one."""
+        return len(self._units(self.members.get(name, ())))
+
+    @property
+    def counted(self) -> str:
+        """What `witnesses` counts, in words."""
+        return "groups of test cases" if any(self.groups) else "test cases"
 
     def value(self, name: str) -> float:
         """How much better `ours` is on a slice, without the interval."""
@@ -68,11 +81,13 @@ class Comparison:
 
     def better(self, name: str) -> bool:
         """Whether `ours` is better beyond chance: by the whole interval, and by swapping."""
-        return self.cases(name) >= ENOUGH and self.difference(name).low > 0 and self.chance(name, "better") <= CHANCE
+        return (
+            self.witnesses(name) >= ENOUGH and self.difference(name).low > 0 and self.chance(name, "better") <= CHANCE
+        )
 
     def lost(self, name: str, allowed: float) -> bool:
         """Whether `ours` is worse by more than `allowed`, and worse beyond chance."""
-        if self.cases(name) < ENOUGH:
+        if self.witnesses(name) < ENOUGH:
             return False
         found = self.difference(name)
         return found.value < -allowed and found.high < 0 and self.chance(name, "worse") <= CHANCE
@@ -80,21 +95,25 @@ class Comparison:
     def chance(self, name: str, direction: Literal["better", "worse"]) -> float:
         """How often two equal versions differ at least as much in this direction, in (0, 1].
 
-        Of equal versions each answer could as well be the other's: the answers of random cases are swapped and the
-        metric is taken again (approximate randomisation, Noreen 1989). The share is exact for any number of cases and
-        any metric; a bootstrap interval is too narrow for a dozen cases, and of one case it has no width at all.
+        Of equal versions each answer could as well be the other's: the answers of random cases, or groups, are swapped
+        and the metric is taken again (approximate randomisation, Noreen 1989). The share is exact for any number of
+        them and any metric; a bootstrap interval is too narrow for a dozen cases, and of one it has no width at all.
         """
         rows = self.members[name]
         sign = 1 if direction == "better" else -1
         least = sign * self.difference(name).value - 1e-12
         self._prime(rows)
         as_much, tried = 0, 0
-        for swapped in self._swaps(len(rows)):
+        together = self._units(rows)
+        for chosen in self._swaps(len(together)):
+            swapped = np.zeros(len(rows), bool)
+            for unit, swap in zip(together, chosen, strict=True):
+                swapped[unit] = swap
             ours = [(self.theirs if swap else self.ours)[row] for row, swap in zip(rows, swapped, strict=True)]
             theirs = [(self.ours if swap else self.theirs)[row] for row, swap in zip(rows, swapped, strict=True)]
             as_much += sign * self._better(ours, theirs, rows) >= least
             tried += 1
-        every = len(rows) <= _ALL_SWAPS
+        every = len(together) <= _ALL_SWAPS
         return as_much / tried if every else (as_much + 1) / (tried + 1)
 
     def rows(self, ours: Mapping[str, Score], theirs: Mapping[str, Score]) -> list[SliceRow]:
@@ -105,17 +124,23 @@ class Comparison:
             found.append(SliceRow(name, ours[name], theirs[name], one.value, one.low, one.high))
         return found
 
-    def _swaps(self, cases: int) -> Iterator[Sequence[bool]]:
-        if cases <= _ALL_SWAPS:
-            yield from itertools.product((False, True), repeat=cases)
+    def _groups(self, rows: Sequence[int]) -> Sequence[str]:
+        return [self.groups[row] for row in rows] if any(self.groups) else [""] * len(rows)
+
+    def _units(self, rows: Sequence[int]) -> list[NDArray[np.int64]]:
+        return units(self._groups(rows))
+
+    def _swaps(self, count: int) -> Iterator[Sequence[bool]]:
+        if count <= _ALL_SWAPS:
+            yield from itertools.product((False, True), repeat=count)
         else:
-            yield from np.random.default_rng(_SEED).random((self.rounds, cases)) < 0.5
+            yield from np.random.default_rng(_SEED).random((self.rounds, count)) < 0.5
 
     def _difference(self, rows: Sequence[int]) -> Difference:
         self._prime(rows)
         ours, theirs = [self.ours[row] for row in rows], [self.theirs[row] for row in rows]
         value = self._better(ours, theirs, rows)
-        samples = resamples_of(self.spec, [self.truths[row] for row in rows], self.rounds)
+        samples = resamples_of(self.spec, [self.truths[row] for row in rows], self.rounds, self._groups(rows))
         drawn = [self._drawn(ours, theirs, rows, sample) for sample in samples]
         low, high = np.quantile(drawn, (0.025, 0.975))
         return Difference(value, float(low), float(high))

@@ -245,11 +245,12 @@ class _Work:
     def scores(self) -> dict[str, Score]:
         spec = self.stage.spec
         held = evaluate.hold(spec, self.stage.split("val"), self.constants)
+        groups = [case.group for case in self.stage.split("val")]
         truths, thresholds = held.truths, self.hooks.thresholds(self.stage.params)
         found = {}
         with progress.bar(STEP, "comparing", spec.name, "variants") as bar:
             for number, candidate in enumerate(self.candidates, start=1):
                 results = evaluate.run(spec, candidate.session, held, thresholds)
-                found[candidate.name] = evaluate.scored(spec, results, truths, self.bootstrap)
+                found[candidate.name] = evaluate.scored(spec, results, truths, self.bootstrap, groups)
                 bar(number, len(self.candidates), candidate.name)
         return found

@@ -89,7 +89,7 @@ def evaluate(
     )
     return Evaluation(
         per_case=table,
-        score=scored(spec, results, truths, bootstrap),
+        score=scored(spec, results, truths, bootstrap, [case.group for case in cases]),
         slices=slice_scores(spec, cases, results, truths, bootstrap),
         predictions=predictions,
         truths=truths,
@@ -163,10 +163,16 @@ def _groups(held: Sequence[Held]) -> Iterator[list[Held]]:
         yield group
 
 
-def scored(spec: ModelSpec, results: Sequence[Any], truths: Sequence[Any], bootstrap: int) -> Score:
-    """The metric with its 95 % percentile bootstrap interval over cases (Efron 1979)."""
+def scored(
+    spec: ModelSpec, results: Sequence[Any], truths: Sequence[Any], bootstrap: int, groups: Sequence[str] = ()
+) -> Score:
+    """The metric with its 95 % percentile bootstrap interval over cases (Efron 1979), or over groups of them.
+
+    Args:
+        groups: `Case.group` of each case; (): each stands alone.
+    """
     value = spec.score.score(results, truths)
-    drawn = [_score_of(spec, results, truths, rows) for rows in resamples_of(spec, truths, bootstrap)]
+    drawn = [_score_of(spec, results, truths, rows) for rows in resamples_of(spec, truths, bootstrap, groups)]
     low, high = np.quantile(drawn, (0.025, 0.975))
     return Score(value=value, low=float(low), high=float(high), cases=len(results))
 
@@ -186,9 +192,28 @@ def resamples(cases: int, bootstrap: int, positive: NDArray[np.bool_] | None = N
     return rows
 
 
-def resamples_of(spec: ModelSpec, truths: Sequence[Any], bootstrap: int) -> NDArray[np.int64]:
-    """`resamples` of cases with these truths."""
-    return resamples(len(truths), bootstrap, np.array([spec.score.positive(truth) for truth in truths], dtype=bool))
+def units(groups: Sequence[str]) -> list[NDArray[np.int64]]:
+    """Row numbers, int64, of what belongs together: the cases of one group, or a case without one."""
+    found: dict[str | int, list[int]] = {}
+    for row, group in enumerate(groups):
+        found.setdefault(group or row, []).append(row)
+    return [np.array(rows, np.int64) for rows in found.values()]
+
+
+def resamples_of(
+    spec: ModelSpec, truths: Sequence[Any], bootstrap: int, groups: Sequence[str] = ()
+) -> Sequence[NDArray[np.int64]]:
+    """`resamples` of cases with these truths, one int64 [cases drawn] each.
+
+    Where cases have groups, whole groups are drawn (cluster bootstrap: Davison and Hinkley 1997, section 3.8): the
+    pictures of one patient are no independent witnesses, and an interval over them is too narrow.
+    """
+    positive = np.array([spec.score.positive(truth) for truth in truths], dtype=bool)
+    if not any(groups):
+        return list(resamples(len(truths), bootstrap, positive))
+    together = units(groups)
+    some = np.array([positive[rows].any() for rows in together], dtype=bool)
+    return [np.concatenate([together[n] for n in drawn]) for drawn in resamples(len(together), bootstrap, some)]
 
 
 def slices(cases: Sequence[Case]) -> dict[str, list[int]]:
@@ -209,19 +234,30 @@ def slice_scores(
     spec: ModelSpec, cases: Sequence[Case], results: Sequence[Any], truths: Sequence[Any], bootstrap: int
 ) -> dict[str, Score]:
     scores = {
-        name: scored(spec, [results[r] for r in rows], [truths[r] for r in rows], bootstrap)
+        name: scored(
+            spec,
+            [results[r] for r in rows],
+            [truths[r] for r in rows],
+            bootstrap,
+            [cases[r].group for r in rows],
+        )
         for name, rows in slices(cases).items()
     }
     classes = spec.score.per_class(results, truths)
     drawn = [
         spec.score.per_class([results[i] for i in rows], [truths[i] for i in rows])
-        for rows in (resamples(len(results), min(bootstrap, 200)) if classes else ())
+        for rows in (_resamples_for_classes(cases, min(bootstrap, 200)) if classes else ())
     ]
     for name, value in classes.items():
         # A resample may hold no case of a class.
         low, high = np.quantile([one.get(name, value) for one in drawn], (0.025, 0.975))
         scores[f"class={name}"] = Score(value=value, low=float(low), high=float(high), cases=len(results))
     return scores
+
+
+def _resamples_for_classes(cases: Sequence[Case], bootstrap: int) -> Sequence[NDArray[np.int64]]:
+    together = units([case.group for case in cases])
+    return [np.concatenate([together[n] for n in drawn]) for drawn in resamples(len(together), bootstrap)]
 
 
 def spread(cases: Sequence[Case], count: int) -> list[Case]:

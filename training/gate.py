@@ -130,6 +130,7 @@ class _Side:
             self.found.truths,
             _members(self.held),
             self.bootstrap,
+            [case.group for case in self.held],
         )
 
     def value(self, name: str) -> float:

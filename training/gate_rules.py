@@ -101,17 +101,17 @@ def not_worse(spec: ModelSpec, compared: Comparison) -> Reason:
 def no_slice_lost(spec: ModelSpec, compared: Comparison) -> Reason:
     """A slice may not lose more than the budget beyond chance: of a dozen slices some lose a little by chance."""
     allowed = spec.budget.metric_loss
-    slices = [name for name in compared.members if name != OVERALL]
-    judged = [name for name in slices if compared.cases(name) >= ENOUGH]
+    slices, words = [name for name in compared.members if name != OVERALL], compared.counted
+    judged = [name for name in slices if compared.witnesses(name) >= ENOUGH]
     lost = [f"{name} lost: {said(spec, compared, name)}" for name in judged if compared.lost(name, allowed)]
     found = "; ".join(lost)
     if not lost and judged:
         worst = min(judged, key=lambda name: compared.difference(name).value)
         found = f"worst slice {worst}: {compared.difference(worst).value:+.4f}"
-    few = [f"{name} ({compared.cases(name)})" for name in slices if name not in judged]
+    few = [f"{name} ({compared.witnesses(name)})" for name in slices if name not in judged]
     if few:
-        found = "; ".join(filter(None, [found, f"not judged, fewer than {ENOUGH} cases: {_named(few)}"]))
-    expected = f"no slice of {ENOUGH} cases or more lost more than {allowed:g}, beyond chance (interval below 0)"
+        found = "; ".join(filter(None, [found, f"not judged, fewer than {ENOUGH} {words}: {_named(few)}"]))
+    expected = f"no slice of {ENOUGH} {words} or more lost more than {allowed:g}, beyond chance (interval below 0)"
     return Reason("no slice lost", not lost, found or "no slices", expected)
 
 
@@ -143,8 +143,8 @@ def better(spec: ModelSpec, compared: Comparison, must_win_on: str | None, light
         lighter: in words, by what it is smaller or faster than the champion; "" where it is neither.
     """
     name = must_win_on or OVERALL
-    if compared.cases(name) < ENOUGH:
-        found = f"{compared.cases(name)} test cases of it"
+    if compared.witnesses(name) < ENOUGH:
+        found = f"{compared.witnesses(name)} {compared.counted} of it"
         return Reason(f"better on {name}", False, found, f"at least {ENOUGH}: fewer cannot tell a win from chance")
     won, found = compared.better(name), said(spec, compared, name)
     if not won and compared.difference(name).value > 0:

@@ -53,7 +53,8 @@ def rows(stage: Stage, hooks: Any, step: str, rounds: int, bootstrap: int) -> li
 
 def _row(stage: Stage, hooks: Any, peer: Peer, rounds: int, bootstrap: int) -> Variant:
     spec, results, truths = stage.spec, [], []
-    for case in stage.split("val"):  # one by one: another network's inputs may be larger than the memory
+    cases = stage.split("val")
+    for case in cases:  # one by one: another network's inputs may be larger than the memory
         sample = spec.inference.decode(case.input.read_bytes(), evaluate.MAX_VOXELS)
         truth = spec.score.truth(case.truth)
         held = evaluate.Held(case, sample, peer.prepare(sample), truth)
@@ -64,7 +65,7 @@ def _row(stage: Stage, hooks: Any, peer: Peer, rounds: int, bootstrap: int) -> V
         name=f"{peer.name} {peer.engine} f32",
         engine=peer.engine,
         numerics="f32",
-        score=evaluate.scored(spec, results, truths, bootstrap),
+        score=evaluate.scored(spec, results, truths, bootstrap, [case.group for case in cases]),
         p50_ms=round(time.p50, 3),
         p95_ms=round(time.p95, 3),
         size_mb=round(peer.size_mb, 3),

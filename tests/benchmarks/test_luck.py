@@ -12,16 +12,16 @@ from tests.training.equal_versions import promoted
 
 VERSIONS = 200
 ROUNDS = 300
-CASES = {"few": 12, "starter data": 60}
+CASES = {"few": (12, 1), "starter data": (60, 1), "patients": (60, 5)}
+"""Test cases, and how many of them are of one patient."""
 
 pytestmark = pytest.mark.bench
 
 
-@pytest.mark.parametrize("cases", CASES.values(), ids=CASES)
+@pytest.mark.parametrize(("cases", "each"), CASES.values(), ids=CASES)
 @pytest.mark.parametrize("model", catalog.names())
-def test_of_200_equal_versions_at_most_5_percent_are_promoted(model: str, cases: int) -> None:
-    count = sum(promoted(model, cases, seed, ROUNDS) for seed in range(VERSIONS))
-    print(
-        f"\n{catalog.get(model).metric.title}, {cases} cases: {count} of {VERSIONS} promoted ({count / VERSIONS:.1%})"
-    )
+def test_of_200_equal_versions_at_most_5_percent_are_promoted(model: str, cases: int, each: int) -> None:
+    count = sum(promoted(model, cases, seed, ROUNDS, each) for seed in range(VERSIONS))
+    metric = catalog.get(model).metric.title
+    print(f"\n{metric}, {cases // each} x {each} cases: {count} of {VERSIONS} promoted ({count / VERSIONS:.1%})")
     assert count <= 0.05 * VERSIONS

@@ -39,13 +39,18 @@ def answers(model: str, truths: Sequence[Any], hard: Sequence[float], rng: np.ra
     return [answer(spec, t, h, rng) for t, h in zip(truths, hard, strict=True)]
 
 
-def promoted(model: str, cases: int, seed: int, rounds: int) -> bool:
-    """Whether the gate's comparison would let such a version in: three slices by an attribute, as starter data has."""
+def promoted(model: str, cases: int, seed: int, rounds: int, each: int = 1) -> bool:
+    """Whether the gate's comparison would let such a version in: three slices by an attribute, as starter data has.
+
+    Args:
+        each: how many cases a patient has, one as the other.
+    """
     spec, rng = catalog.get(model), np.random.default_rng([seed, cases])
-    truths, ours, theirs = draw(model, cases, rng)
+    truths, ours, theirs = ([one for one in some for _ in range(each)] for some in draw(model, cases // each, rng))
+    groups = [f"patient {row // each}" for row in range(cases)] if each > 1 else ()
     third = rng.integers(0, 3, cases)
     members = {OVERALL: list(range(cases)), **{f"light={n}": np.flatnonzero(third == n).tolist() for n in range(3)}}
-    compared = Comparison(spec, ours, theirs, truths, members, rounds)
+    compared = Comparison(spec, ours, theirs, truths, members, rounds, groups)
     if compared.value(OVERALL) <= 0:
         return False
     rules = [gate_rules.better(spec, compared, None, ""), gate_rules.not_worse(spec, compared)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -102,6 +103,59 @@ def test_many_small_losses_in_a_row_do_not_add_up() -> None:
     assert refused
     assert refused == list(range(refused[0], 11))
     assert refused[0] * step <= 2 * MEAN.budget.metric_loss
+
+
+PATIENTS, EACH = 12, 10
+
+
+def of_patients(seed: int, spread: float = 0.1, within: float = 0.01) -> Any:
+    """How much better the one of two equal versions is on each case: nearly as much on all cases of a patient."""
+    rng = np.random.default_rng(seed)
+    return np.repeat(rng.normal(0, spread, PATIENTS), EACH) + rng.normal(0, within, PATIENTS * EACH)
+
+
+def patients(compared: Comparison) -> Comparison:
+    return replace(compared, groups=[f"patient {n // EACH}" for n in range(PATIENTS * EACH)], _found={})
+
+
+def test_cases_of_few_patients_say_less_than_as_many_of_as_many() -> None:
+    alone = compare(of_patients(0))
+    together = patients(alone)
+    one, other = (found.difference(OVERALL) for found in (together, alone))
+    assert one.value == other.value
+    # Of ten cases that say the same, one counts: the interval is about sqrt(10) times as wide.
+    assert 2.5 < (one.high - one.low) / (other.high - other.low) < 4
+    assert (together.witnesses(OVERALL), alone.witnesses(OVERALL)) == (PATIENTS, PATIENTS * EACH)
+
+
+def test_of_equal_versions_hardly_any_is_promoted_where_cases_are_of_few_patients() -> None:
+    def lucky(compared: Comparison) -> bool:
+        rules = gate_rules.better(MEAN, compared, None, ""), gate_rules.not_worse(MEAN, compared)
+        return all(rule.passed for rule in rules)
+
+    pairs = [compare(of_patients(seed), rounds=200) for seed in range(200)]
+    assert sum(lucky(patients(one)) for one in pairs) <= 10
+    assert sum(lucky(one) for one in pairs) > 40, "where each case is a witness, a quarter of them is let in"
+
+
+def test_a_clear_win_on_every_patient_is_seen_and_of_five_patients_nothing_is() -> None:
+    won = patients(compare(of_patients(1, spread=0.01) + 0.1))
+    assert won.better(OVERALL)
+    assert patients(compare(of_patients(1, spread=0.01) - 0.1)).lost(OVERALL, 0.01)
+    few = replace(won, groups=[f"patient {n % 5}" for n in range(PATIENTS * EACH)], _found={})
+    assert not few.better(OVERALL)
+    rule = gate_rules.better(MEAN, few, None, "")
+    assert rule.found == "5 groups of test cases of it"
+    slices = replace(won, members={**won.members, "view=one": list(range(5 * EACH))}, _found={})
+    assert "fewer than 6 groups of test cases: view=one (5)" in gate_rules.no_slice_lost(MEAN, slices).found
+
+
+def test_a_case_without_a_group_stands_alone() -> None:
+    found = np.random.default_rng(5).normal(0, 0.1, 40)
+    none, alone = compare(found), replace(compare(found), groups=[f"own {n}" for n in range(40)])
+    assert none.difference(OVERALL) == alone.difference(OVERALL)
+    assert none.chance(OVERALL, "better") == alone.chance(OVERALL, "better")
+    assert replace(none, groups=["a", "a", *[""] * 38]).witnesses(OVERALL) == 39
 
 
 def test_of_equal_versions_hardly_any_is_promoted() -> None:

@@ -16,7 +16,7 @@ from registry.vision.detection import Detections
 from registry.vision.mean_ap import TrueBoxes
 from registry.vision.picture import to_jpeg
 from training import evaluate
-from training.evaluate import resamples, scored, slice_scores
+from training.evaluate import resamples, resamples_of, scored, slice_scores
 
 
 def test_every_class_has_an_interval_of_the_same_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,6 +69,40 @@ def test_a_bootstrap_of_few_positives_never_measures_another_metric() -> None:
     assert (rows[kept] == plain[kept]).all(), "the others stay the pairs that they were"
     clean = scored(spec, [found(0.1), found(0.9)], [nothing, nothing], 100)
     assert clean.value == 0.5, "of negatives alone, the share in which nothing is shown"
+
+
+def test_figures_of_few_patients_have_wide_intervals_in_the_whole_and_in_slices() -> None:
+    """Eight patients, ten pictures each: a patient's are all right or all wrong."""
+    spec = catalog.get("suspect_classification")
+    first, second = spec.classes[:2]
+    truths = [first, second] * 40
+    right = [row // 10 not in (2, 5) for row in range(80)]
+    named = [truth if ok else {first: second, second: first}[truth] for truth, ok in zip(truths, right, strict=True)]
+    results = [Ranking(spec.classes, np.array([one == name for one in spec.classes], np.float32)) for name in named]
+    widths = []
+    for group in ("", "patient {}"):
+        cases = [
+            Case(str(n), "test", "starter", Path("none"), truth, group=group.format(n // 10))
+            for n, truth in enumerate(truths)
+        ]
+        found = slice_scores(spec, cases, results, truths, bootstrap=200)
+        found["all"] = scored(spec, results, truths, 200, [case.group for case in cases])
+        widths.append({name: one.high - one.low for name, one in found.items()})
+    for name in ("all", "origin=starter", f"class={first}"):
+        assert widths[1][name] > 2 * widths[0][name], name
+
+
+def test_groups_without_a_positive_are_drawn_with_one_that_has_some() -> None:
+    spec = catalog.get("weapon_detection")
+    some, nothing = (
+        TrueBoxes(np.ones((1, 4), np.float32), np.zeros(1, np.int64)),
+        TrueBoxes(np.zeros((0, 4), np.float32), np.zeros(0, np.int64)),
+    )
+    truths, groups = [nothing] * 8 + [some, nothing], ["a"] * 4 + ["b"] * 4 + ["c"] * 2
+    drawn = resamples_of(spec, truths, 100, groups)
+    assert all(8 in rows for rows in drawn)
+    assert {len(rows) for rows in drawn} == {6, 8, 10}
+    assert all((8 in rows) == (9 in rows) for rows in drawn)
 
 
 def test_cases_beyond_the_memory_are_decoded_again_and_give_the_same(
