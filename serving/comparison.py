@@ -101,7 +101,8 @@ def scored(plan: Plan) -> tuple[object, ...]:
 
 
 def scores_of(plan: Plan, role: str) -> list[float]:
-    """Scores of the labelled predictions of a role in this comparison, in the order their labels came in."""
+    """Scores of the labelled predictions of a role in this comparison, in the order their labels came in; without those
+    whose label a drift report had asked for."""
     return list(_scored(plan, role).order_by("time", "prediction_id").values_list("score", flat=True))
 
 
@@ -114,6 +115,7 @@ def _scored(plan: Plan, role: str) -> QuerySet[Feedback]:
         prediction__role=role,
         prediction__time__gte=plan.since,
         score__isnull=False,
+        suggested=False,  # labels that a drift report asked for are of the worst predictions, not of any
     )
 
 

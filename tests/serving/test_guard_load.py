@@ -71,6 +71,32 @@ def test_pairs_of_a_shadow_are_added_up_by_the_database(monkeypatch: pytest.Monk
     assert not read
 
 
+def test_labels_that_a_report_asked_for_do_not_count_in_a_comparison() -> None:
+    """A report names the worst predictions of one version: b would lose by the choice of its labels alone."""
+    from monitoring.models import Feedback, Prediction
+
+    plan = Plan(MODEL, "ab", 1, 2, share=50, since=NOW - timedelta(minutes=1), revision=5)
+    for role, version in (("a", 1), ("b", 2)):
+        for n in range(80):
+            asked_for = role == "b" and n >= 40
+            row = Prediction.objects.create(
+                id=f"{role}{n:02}",
+                time=NOW,
+                model=MODEL,
+                version=version,
+                role=role,
+                latency_ms=1,
+                outcome="ok",
+                status=200,
+            )
+            score = 0.0 if asked_for else float(n % 10 < 8)
+            Feedback.objects.create(prediction=row, time=NOW, score=score, suggested=asked_for)
+    found = comparison.standing(plan)
+    assert (found.pairs, found.a, found.b) == (40, 0.8, 0.8)
+    assert len(comparison.scores_of(plan, "b")) == 40
+    assert not found.over
+
+
 def test_a_comparison_is_computed_anew_only_where_scores_came(monkeypatch: pytest.MonkeyPatch) -> None:
     from monitoring.models import Feedback, Prediction
 
