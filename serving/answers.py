@@ -25,13 +25,13 @@ from registry.errors import (
     VisionloopError,
 )
 from registry.spec import ModelSpec
+from serving.call import ROLE, Answered, Served, logged_as
 from serving.negotiation import JSON, NPY, Wanted
 from serving.stopwatch import CallerGone
-from serving.worker import Answered, Served, logged_as
 
 logger = logging.getLogger("visionloop.serving")
 
-PREDICTION_ID, MODEL, VERSION, ROLE = "X-Prediction-Id", "X-Model", "X-Model-Version", "X-Release-Role"
+PREDICTION_ID, MODEL, VERSION = "X-Prediction-Id", "X-Model", "X-Model-Version"
 ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", JSON: ".json", "video/webm": ".webm", NPY: ".npy"}
 
 

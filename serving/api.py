@@ -25,15 +25,15 @@ from registry.spec import ModelSpec
 from registry.vision.media_types import VIDEO_OUT, is_video
 from serving import answers, documentation
 from serving.admission import Room
+from serving.call import CALLER, ROLE, Answered, Asked, Served
 from serving.instruments import Instruments
 from serving.json_inputs import MIB
 from serving.negotiation import EXTRAS, JPEG, JSON, NPY, Wanted, check_query, choose, rendered, wanted
 from serving.schema import schema_of
 from serving.tasks.routes import Tasks
 from serving.uploads import Limits, Upload, read_upload
-from serving.worker import Answered, Asked, Served, Worker
+from serving.worker import Worker
 
-CALLER, ROLE = "X-Caller", answers.ROLE
 UPLOADS = 2
 """Of the largest size, so many are in memory at once."""
 ROLES = ("champion", "canary", "shadow", "a", "b")

@@ -13,9 +13,9 @@ from starlette.types import Receive, Scope, Send
 from registry.errors import TooSlow
 from registry.settings import settings
 from serving.admission import Held
+from serving.call import UNWATCHED_S
 from serving.stopwatch import CallerGone
 from serving.uploads import MIB, arriving
-from serving.worker import UNWATCHED_S
 
 BUFFERED = 8 * MIB
 

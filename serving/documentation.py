@@ -11,12 +11,12 @@ from registry import errors
 from registry.settings import settings
 from registry.spec import ModelSpec
 from serving import examples
+from serving.call import Served
 from serving.json_inputs import INPUT, INPUTS, URL, URLS
 from serving.negotiation import JPEG, JSON, NPY, rendered, short_name
 from serving.schema import DESCRIPTION, prediction_schema
 from serving.tasks import documentation as tasks
 from serving.uploads import FIELD, MULTIPART
-from serving.worker import Served
 
 SECURITY: dict[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "a key `vl_...`, from whoever runs this"},

@@ -21,7 +21,7 @@ from yarl import URL
 
 from registry.errors import MissingService, VisionloopError
 from serving.admission import MIB, Held
-from serving.answers import ROLE
+from serving.call import ROLE
 from serving.callers import BUFFERED, Caller, gone
 from serving.plans import Chosen, Plan, Role, choose
 from serving.relaying import (

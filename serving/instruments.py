@@ -14,7 +14,7 @@ from monitoring import spool
 from registry.errors import Overloaded
 from serving.admission import Line
 from serving.batching import SIZES
-from serving.worker import Served
+from serving.call import Served
 
 if TYPE_CHECKING:
     from monitoring.log import PredictionLog

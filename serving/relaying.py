@@ -16,11 +16,9 @@ from starlette.types import Receive, Scope, Send
 
 from registry.errors import MissingService
 from serving.admission import MIB, Held
-from serving.answers import ROLE
-from serving.api import CALLER
+from serving.call import CALLER, PREFIX, ROLE
 from serving.plans import Role
 from serving.releases import Endpoint
-from serving.tasks.routes import PREFIX
 
 logger = logging.getLogger("visionloop.router")
 

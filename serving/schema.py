@@ -7,7 +7,7 @@ from typing import Any
 from registry.bundle import Manifest
 from registry.settings import settings
 from registry.spec import ModelSpec
-from serving.worker import Served
+from serving.call import Served
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from registry import catalog
 from registry.errors import BundleError, VisionloopError
 from registry.settings import settings
-from serving.worker import Served, Worker
+from serving.call import Served
+from serving.worker import Worker
 
 if TYPE_CHECKING:
     from _bentoml_sdk import Service

@@ -15,7 +15,7 @@ from yarl import URL
 
 from registry import catalog
 from registry.errors import BadInput
-from serving.answers import ROLE
+from serving.call import ROLE
 from serving.comparing import DIFFERS, Comparer, Question, comparable
 from serving.releases import Endpoint, Route
 from serving.routing import RouteTable

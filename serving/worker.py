@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ from registry.spec import ModelSpec
 from registry.vision import media_types
 from serving.admission import Line
 from serving.batching import SIZES, BatchingPredictor
+from serving.call import UNWATCHED_S, Answered, Asked, Served, log_as
 from serving.negotiation import JPEG, JSON, Wanted
 from serving.stopwatch import CallerGone, Stopwatch
 from serving.threads import Pool
@@ -42,66 +42,8 @@ logger = logging.getLogger("visionloop.serving")
 
 GRACE_S = 1.0
 """So that work which watches the time itself is the one to say why it ended."""
-UNWATCHED_S = 0.1
-"""Quick answers are not worth watching whether their caller is still there."""
-
-_ID = "prediction_id"
 Gone = Callable[[], "asyncio.Future[None]"]
 """Gives what is done when the caller has closed the connection."""
-
-
-@dataclass(frozen=True)
-class Served:
-    """Which version this process serves.
-
-    Attributes:
-        version: number in the registry.
-        digest: of the bundle.
-        role: part the version plays in the release: `champion` until there are others.
-    """
-
-    model: str
-    version: int
-    digest: str
-    role: str = "champion"
-
-
-@dataclass(frozen=True, eq=False)
-class Answered:
-    """A prediction that is already in the log.
-
-    Attributes:
-        id: uuid4, hex.
-        payload: the result encoded as the caller asked for, or None when JSON was asked for.
-        elapsed_ms: bytes in to bytes out, without the network between caller and service.
-        image: the annotated picture for the JSON answer, a JPEG.
-        explanation: the heat map; a BadInput where there was nothing to explain.
-    """
-
-    id: str
-    prediction: Prediction
-    payload: bytes | None
-    elapsed_ms: float
-    image: bytes | None = None
-    explanation: Explanation | BadInput | None = None
-
-
-@dataclass(frozen=True)
-class Asked:
-    """By whom, and in which part, a prediction was asked for.
-
-    Attributes:
-        caller: key or address, for the log.
-        role: part that the version plays for this request: champion, canary, shadow, a or b.
-    """
-
-    caller: str = ""
-    role: str = "champion"
-
-
-def logged_as(error: BaseException) -> str:
-    """The id under which a prediction that ended in `error` is in the log; empty if it is in none."""
-    return str(getattr(error, _ID, ""))
 
 
 def _given_up(watch: Told) -> VisionloopError | None:
@@ -265,7 +207,7 @@ class Worker:
         try:
             answered = await call
         except Exception as error:
-            setattr(error, _ID, watch.prediction_id)
+            log_as(error, watch.prediction_id)
             raise
         finally:
             watching.cancel()
@@ -320,7 +262,7 @@ class Worker:
             if not isinstance(error, VisionloopError):
                 logger.exception("prediction %s failed", identity)
             self._record_error(identity, asked, began, _given_up(watch) or error)
-            setattr(error, _ID, identity)
+            log_as(error, identity)
             raise
         if (told := _given_up(watch)) is not None:
             self._record_error(identity, asked, began, told)

@@ -20,7 +20,7 @@ from registry.errors import Forbidden, MissingService, NotFound, Unauthorized, V
 from serving.access.control import Access, Admitted, NoQuota
 from serving.access.rules import Need, need
 from serving.access.usage import Counts
-from serving.tasks.routes import OWNER
+from serving.call import OWNER
 
 CALLER, ADMITTED, ACCESS = "caller", "admitted", "access"
 """Keys of `scope["state"]`: a string, an `Admitted`, an `Access`."""

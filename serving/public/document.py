@@ -11,7 +11,7 @@ from registry import catalog
 from registry.settings import settings
 from registry.spec import ModelSpec
 from serving import documentation
-from serving.worker import Served
+from serving.call import Served
 
 ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript", "favicon.png": "image/png"}
 _OF_A_SERVICE = ("/healthz", "/livez", "/readyz", "/metrics")

@@ -22,19 +22,14 @@ from registry.errors import BadInput, MissingService, Refused
 from registry.spec import ModelSpec
 from serving import answers
 from serving.admission import Room
+from serving.call import OWNER, PREFIX
 from serving.negotiation import EXTRAS, JSON, Wanted, check_query, choose, flag, wanted
 from serving.tasks import store
 from serving.uploads import Limits, Upload, read_upload
 
 if TYPE_CHECKING:
+    from serving.call import Served
     from serving.tasks.models import Task
-    from serving.worker import Served
-
-OWNER = "X-Tasks-Of"
-"""The caller whose tasks a request is about; without it, everyone's. Only the router's doorkeeper may set it."""
-
-PREFIX = "X-Forwarded-Prefix"
-"""What the router has taken off the path of a request."""
 
 LOOKS, WRITES = 2, 2
 """Threads, and so connections to the database."""

@@ -15,20 +15,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.responses import Response
 
 from monitoring.shipping import has_keeper
 from registry.errors import BadInput
 from registry.parts import Told
+from registry.spec import ModelSpec
+from serving.call import Answered, Asked, Served
 from serving.negotiation import Wanted
 from serving.stopwatch import CallerGone
 from serving.tasks import store
 
 if TYPE_CHECKING:
     from serving.tasks.models import Task
-    from serving.worker import Answered, Asked, Worker
 
 logger = logging.getLogger("visionloop.tasks")
 
@@ -48,10 +49,22 @@ class Lost(CallerGone):
         super().__init__("the task was cancelled, or is left to another service")
 
 
+class Predicts(Protocol):
+    """What the tasks need of the service that they run in; `serving.worker.Worker` has it."""
+
+    served: Served
+    draining: bool
+
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    def predict_now(self, body: bytes, wants: Wanted, asked: Asked, watch: Told) -> Answered: ...
+
+
 class Runner:
     """One thread that works, and while it works one that keeps the lease."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Predicts) -> None:
         self._worker = worker
         self._owner = uuid.uuid4().hex
         self._stop = threading.Event()
@@ -126,7 +139,6 @@ class Runner:
 
     def _answer(self, task: Task, progress: _Progress) -> tuple[bytes, str, dict[str, str]]:
         from serving import answers
-        from serving.worker import Asked
 
         began, wants = time.perf_counter(), Wanted(**task.wants)
         served, asked = replace(self._worker.served, role=task.role), Asked(task.caller, task.role)

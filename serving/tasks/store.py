@@ -17,6 +17,7 @@ from registry import database
 from registry.errors import NotFound, Overloaded, Refused, StorageError, VisionloopError
 from registry.files import disk_errors, write_file
 from registry.settings import settings
+from serving.call import logged_as
 from serving.negotiation import Wanted
 
 if TYPE_CHECKING:
@@ -272,8 +273,6 @@ def prune() -> None:
 
 def error_of(error: Exception) -> dict[str, Any]:
     """As an answer would tell it, with its status."""
-    from serving.worker import logged_as
-
     logged = {"prediction_id": identity} if (identity := logged_as(error)) else {}
     if isinstance(error, VisionloopError):
         return {**error.to_json(), "status": error.http_status, **logged}

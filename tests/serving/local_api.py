@@ -13,7 +13,8 @@ import uvicorn
 
 from registry.spec import ModelSpec
 from serving.api import create_api
-from serving.worker import Served, Worker
+from serving.call import Served
+from serving.worker import Worker
 
 
 @contextmanager
