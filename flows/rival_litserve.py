@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import UploadFile
 from litserve import LitAPI
 
-from flows.rivals import eager
+from flows.eager import eager
 from registry.bundle import open_bundle
 
 

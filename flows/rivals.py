@@ -14,23 +14,8 @@ from typing import Any
 
 from fastapi import FastAPI, UploadFile
 
-from registry.bundle import WEIGHTS, Bundle, open_bundle
-from registry.predictor import Predictor
-from registry.runtime import default_threads
-
-
-def eager(bundle: Bundle) -> Predictor:
-    """The bundle's predictor with its network in torch or Keras, not exported."""
-    from training.checkpoint import load_weights
-    from training.engines import engine_of, hooks_of
-
-    predictor = Predictor(bundle)
-    engine, hooks = engine_of(predictor.spec), hooks_of(predictor.spec)
-    engine.use_threads(default_threads())
-    params = bundle.manifest.training["params"]
-    network = engine.restore(hooks, params, load_weights(bundle.path / WEIGHTS))
-    predictor._network = engine.session(hooks, network)  # type: ignore[assignment]
-    return predictor
+from flows.eager import eager
+from registry.bundle import Bundle, open_bundle
 
 
 def fastapi(bundle: Bundle, port: int) -> None:

@@ -16,8 +16,8 @@ from monitoring import inputs, label_check
 from registry import database
 from registry.errors import BadInput, NotFound, VisionloopError, first_line
 from registry.files import write_file
-from registry.parts import Labelled
 from registry.predictor import Predictor
+from registry.records import Labelled
 from registry.settings import settings
 
 if TYPE_CHECKING:

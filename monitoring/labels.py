@@ -14,7 +14,7 @@ import numpy as np
 
 from monitoring import diagnosis, feedback
 from registry import database
-from registry.parts import Labelled
+from registry.records import Labelled
 
 if TYPE_CHECKING:
     from monitoring.models import Verdict

@@ -13,7 +13,7 @@ import httpx
 from monitoring import feedback
 from registry import catalog, journal
 from registry.errors import BadInput, MissingService, NotFound, Refused
-from registry.parts import Labelled
+from registry.records import Labelled
 from registry.settings import settings
 from registry.spec import ModelSpec
 

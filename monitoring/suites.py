@@ -15,7 +15,7 @@ from typing import Any
 from registry import catalog
 from registry.errors import DataError, VisionloopError
 from registry.files import write_file
-from registry.parts import Check
+from registry.records import Check
 
 FOLDER = Path(__file__).with_name("expectations")
 

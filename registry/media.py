@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
+
+Told = Callable[[int, int], None]
+"""Called as work goes on, with how many frames are done and how many there are. What it raises ends the work."""
+
+Parameters = Mapping[str, Any]
+"""One section of params.yaml, e.g. `skin_segmentation.train`."""
 
 
 @dataclass(frozen=True, eq=False)

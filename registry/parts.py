@@ -17,80 +17,16 @@ folder and checks it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from registry.media import ByteArray, Case, Clip, FloatArray, Prediction, Prepared, Result
+from registry.media import ByteArray, Case, Clip, FloatArray, Parameters, Prediction, Prepared, Result, Told
+from registry.records import Added, Check, Imported, Labelled
 from registry.splits import Shares
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-
-Told = Callable[[int, int], None]
-"""Called as work goes on, with how many frames are done and how many there are. What it raises ends the work."""
-
-Parameters = Mapping[str, Any]
-"""One section of params.yaml, e.g. `skin_segmentation.train`."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One Great Expectations expectation over the table that `DataPart.inspect` makes.
-
-    Attributes:
-        expectation: the field's own name, e.g. `expect_column_values_to_be_between`.
-        arguments: its keyword arguments.
-        says: what a breach means, for a person; `{rows}` is replaced by the offending case ids.
-        mend: what to do about it.
-        warning: a breach is told, and stops nothing.
-    """
-
-    expectation: str
-    arguments: Mapping[str, Any]
-    says: str
-    mend: str
-    warning: bool = False
-
-
-@dataclass(frozen=True)
-class Imported:
-    """What an import took: cases per split, and inputs without a label (kept for prediction only)."""
-
-    train: int
-    val: int
-    test: int
-    unlabelled: int
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """An input and its label, to be added to a data set: the raw bytes as they were uploaded, or the file that holds
-    them, which is read when it is needed."""
-
-    id: str
-    input: bytes | Path
-    truth: bytes | str
-
-    @property
-    def body(self) -> bytes:
-        """The input's bytes. Raises OSError if its file is gone."""
-        return self.input if isinstance(self.input, bytes) else self.input.read_bytes()
-
-
-@dataclass(frozen=True)
-class Added:
-    """What became of labelled inputs.
-
-    Attributes:
-        new: how many became cases.
-        refused: what is wrong with each that cannot be one, as `id: problem`.
-    """
-
-    new: int
-    refused: tuple[str, ...] = ()
 
 
 class DataPart(Protocol):

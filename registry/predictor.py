@@ -14,8 +14,8 @@ import numpy as np
 from registry import catalog
 from registry.bundle import ASSETS, Bundle, open_bundle
 from registry.errors import BundleError
-from registry.media import Clip, FloatArray, Prediction, Prepared
-from registry.parts import ClipPart, Told
+from registry.media import Clip, FloatArray, Prediction, Prepared, Told
+from registry.parts import ClipPart
 from registry.runtime import open_session
 from registry.spec import ModelSpec
 
@@ -56,7 +56,7 @@ class Predictor:
 
         Args:
             media: content type that the answer will be encoded as: a clip is only annotated when it is `video/webm`.
-            told: progress through a clip, and a way to stop it (see `registry.parts.Told`).
+            told: progress through a clip, and a way to stop it (see `registry.media.Told`).
 
         Raises:
             BadInput, UnsupportedMedia, TooLarge: the input's own fault.

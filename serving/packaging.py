@@ -19,8 +19,8 @@ from registry.errors import MissingService, NotFound
 from registry.files import disk_errors
 from registry.runtime import ENGINES
 from registry.settings import settings
+from serving.bento_files import BUNDLE, RELEASE
 from serving.call import Served
-from serving.service import BUNDLE, RELEASE
 
 ROOTS = (
     "serving.launch",

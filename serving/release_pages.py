@@ -12,9 +12,9 @@ from registry.bundle import open_bundle
 from registry.decision import Decision, Reason
 from registry.errors import VisionloopError
 from serving import grants, releases, traffic
+from serving.bento_files import BUNDLE
 from serving.packaging import bento_folder
 from serving.plans import Plan
-from serving.service import BUNDLE
 
 
 @dataclass(frozen=True)

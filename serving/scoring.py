@@ -13,8 +13,8 @@ from registry.errors import NotFound, VisionloopError
 from registry.predictor import Predictor
 from registry.settings import settings
 from serving import releases
+from serving.bento_files import BUNDLE
 from serving.packaging import bento_folder
-from serving.service import BUNDLE
 
 
 def score(model: str, version: int) -> int:

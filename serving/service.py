@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 from registry import catalog
 from registry.errors import BundleError, VisionloopError
 from registry.settings import settings
+from serving.bento_files import BUNDLE, RELEASE
 from serving.call import Served
 from serving.worker import Worker
 
 if TYPE_CHECKING:
     from _bentoml_sdk import Service
     from starlette.applications import Starlette
-
-RELEASE, BUNDLE = "release.json", "bundle"
 
 
 def build_service(folder: Path) -> Service[Any]:

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 from registry import catalog
 from registry.bundle import open_bundle
 from registry.errors import BadInput, MissingService, VisionloopError
-from registry.media import Prediction
-from registry.parts import Told
+from registry.media import Prediction, Told
 from registry.predictor import Predictor
 from registry.runtime import default_threads
 from registry.settings import settings

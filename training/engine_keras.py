@@ -22,9 +22,6 @@ with what it says while it starts kept off the terminal.
 from __future__ import annotations
 
 import contextlib
-import functools
-import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +37,7 @@ from training.checkpoint import Checkpoints
 from training.course import Course, Fitted, Watcher
 from training.engines import Arrays, Cost, Pruned, validator
 from training.evaluate import spread
+from training.keras_framework import framework
 from training.rehearsal import averaged
 from training.stage import Compression, Recipe
 
@@ -48,39 +46,6 @@ BATCH_NORM_MOMENTUM = 0.9  # at most; MobileNetV2's 0.999 averages over more ste
 IMPORTANCE_CASES = 96
 CLIP_NORM = 5.0
 UNDECAYED = ("bias", "gamma", "beta")
-
-
-@functools.cache
-def framework() -> tuple[Any, Any]:
-    """TensorFlow and Keras, imported once; exact repeats of a run are asked for."""
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with contextlib.suppress(ImportError):
-        # TensorFlow and torch's compiler each bring an LLVM: after TensorFlow's, loading the other ends the process.
-        import triton._C.libtriton  # noqa: F401
-    with _standard_error_away():
-        import keras
-        import tensorflow
-
-        tensorflow.config.list_physical_devices()  # looks for a GPU, and says so
-    tensorflow.get_logger().setLevel("ERROR")
-    tensorflow.config.experimental.enable_op_determinism()
-    return tensorflow, keras
-
-
-@contextlib.contextmanager
-def _standard_error_away() -> Iterator[None]:
-    """TensorFlow's C++ part writes to file descriptor 2 before its log level is read; errors come as exceptions."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def use_threads(threads: int) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from training.export import INPUT, OPSET
+from training.keras_framework import framework
 
 
 @contextlib.contextmanager
@@ -34,8 +35,6 @@ def to_onnx(network: Any, outputs: Sequence[str], shape: tuple[int, ...], path: 
     tf2onnx moves the one transpose at the input through the graph until it meets those that convolutions bring, so that
     none is left between layers.
     """
-    from training.engine_keras import framework
-
     tf, _ = framework()
     with _quiet("tensorflow"):
         import tf2onnx

@@ -18,8 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from registry.media import ByteArray, Case, FloatArray
-from registry.parts import Parameters
+from registry.media import ByteArray, Case, FloatArray, Parameters
 from registry.vision import picture
 from registry.vision.mean_ap import TrueBoxes
 

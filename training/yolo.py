@@ -23,8 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from registry.media import Case
-from registry.parts import Parameters
+from registry.media import Case, Parameters
 from registry.spec import ModelSpec
 from registry.vision import detection
 from training import mosaic

@@ -16,8 +16,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from flows.process import SETTLED, ProcessStatus
 from flows.stack.control import Stack
-from flows.stack.process import SETTLED, ProcessStatus
 from registry.errors import MissingService, NotFound
 from registry.settings import settings
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from flows.stack.process import ProcessSpec
+from flows.process import ProcessSpec
 from registry.errors import VisionloopError
 
 if TYPE_CHECKING:

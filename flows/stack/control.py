@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from flows.process import SERVICE_GRACE_S, ProcessSpec, ProcessStatus
 from flows.stack import layout, orphans, places, ports
-from flows.stack.process import SERVICE_GRACE_S, ProcessSpec, ProcessStatus
 from registry import errors
 from registry.errors import MissingService, VisionloopError
 from registry.files import disk_errors

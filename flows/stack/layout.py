@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from flows.stack.process import ProcessSpec
+from flows.process import ProcessSpec
 from registry.errors import NotFound
 from registry.settings import Settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 
-from flows.stack.process import ProcessSpec
+from flows.process import ProcessSpec
 from registry.errors import SettingsError
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import psutil
 
+from flows.process import SETTLED, ProcessSpec, ProcessStatus, State
 from flows.stack import orphans
-from flows.stack.process import SETTLED, ProcessSpec, ProcessStatus, State
 from registry.settings import Settings
 
 QUICK_S = 20.0

@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from flows.process import ProcessSpec, ProcessStatus
 from flows.stack import layout, orphans, places
-from flows.stack.process import ProcessSpec, ProcessStatus
 from flows.stack.supervised import Supervised
 from monitoring import spool
 from monitoring.shipping import KEEPER

@@ -11,7 +11,8 @@ from flows.versioning import DataVersion
 from registry import catalog, database, journal
 from registry.errors import NotFound, Refused
 from registry.files import new_folder, write_file
-from registry.parts import DataPart, Labelled
+from registry.parts import DataPart
+from registry.records import Labelled
 from registry.settings import settings
 from registry.splits import SPLITS, Shares
 from training.parameters import MODELS, read_file, read_params

@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainT
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from flows.stack.process import ProcessStatus
+from flows.process import ProcessStatus
 from flows.story import indexes
 from flows.story.story import Reader
 from flows.story.view import PICTURES, SERVED, Page

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup, escape
 
-from flows.stack.process import ProcessStatus
+from flows.process import ProcessStatus
 from flows.story import figures
 from flows.story.story import Fact, Step, Story, walk
 from registry import catalog

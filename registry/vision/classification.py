@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.errors import BadInput
-from registry.media import ByteArray, FloatArray, Picture, Prepared
-from registry.parts import Parameters
+from registry.media import ByteArray, FloatArray, Parameters, Picture, Prepared
 from registry.vision.picture import Letterbox, to_input
 
 LOGITS = "logits"

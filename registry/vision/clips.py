@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.errors import BadInput, NotAcceptable
-from registry.media import ByteArray, Clip, FloatArray, Picture, Prediction, Prepared
-from registry.parts import Parameters, Told
+from registry.media import ByteArray, Clip, FloatArray, Parameters, Picture, Prediction, Prepared, Told
 from registry.vision import demuxed, detection, foreign, headers, statistics, video, webm
 from registry.vision.annotated import annotate, sheet, tile
 from registry.vision.detection import Detections

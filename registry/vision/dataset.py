@@ -19,7 +19,7 @@ import yaml
 
 from registry.errors import DataError
 from registry.files import write_file
-from registry.parts import Check, Labelled
+from registry.records import Check, Labelled
 from registry.splits import SPLITS
 from registry.vision import expectations, inspection, table, yolo_labels
 from registry.vision.inspection import label_path

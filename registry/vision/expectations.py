@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from registry.parts import Check
+from registry.records import Check
 from registry.splits import SPLITS
 from registry.vision import duplicates, yolo_labels
 from registry.vision.table import TABLE

@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from registry import archives, groups
 from registry.errors import DataError
 from registry.files import write_file
-from registry.parts import Imported, Parameters
+from registry.media import Parameters
+from registry.records import Imported
 from registry.splits import Shares
 from registry.vision import box_formats, box_frames, class_formats, inspection, media_types, yolo_labels
 from registry.vision.looks import Look, Looks
@@ -26,16 +27,25 @@ from registry.vision.sources import Found, Names, Reading
 from registry.vision.splitting import Item, splits
 from registry.vision.table import GROUP, Row, safe
 
-if TYPE_CHECKING:
-    from registry.vision.picture_set import PictureSet
-
 SHOWN = 20
 LABELS = (".txt", ".json", ".xml", ".csv", ".tsv", ".yaml", ".yml")
 RARE = 10
 """Training cases of a class below which the notes warn."""
 
 
-def import_into(target: PictureSet, source: Path, out: Path, params: Parameters) -> Imported:
+class Target(Protocol):
+    """The data set that an import fills; `registry.vision.picture_set.PictureSet` is one."""
+
+    model: str
+    boxes: bool
+    named: tuple[str, ...] | None
+
+    def store(self, root: Path, case: str, split: str, body: bytes, label: bytes | str) -> str: ...
+
+    def finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None: ...
+
+
+def import_into(target: Target, source: Path, out: Path, params: Parameters) -> Imported:
     """As `DataPart.import_from`.
 
     Args:
@@ -65,7 +75,7 @@ def import_into(target: PictureSet, source: Path, out: Path, params: Parameters)
         return _write(target, out, items, [*reading.notes, *_about_names(names), *notes])
 
 
-def _read(target: PictureSet, folder: Folder, names: Names, source: Path) -> Reading:
+def _read(target: Target, folder: Folder, names: Names, source: Path) -> Reading:
     layouts = box_formats.LAYOUTS if target.boxes else class_formats.LAYOUTS
     kinds = ", ".join(f"{ending} ({count})" for ending, count in sorted(folder.kinds_untaken().items()))
     if not folder.pictures:
@@ -161,7 +171,7 @@ def _grouped(items: Sequence[Item], pattern: str, folder: Folder, reading: Readi
     ]
 
 
-def _some_label(target: PictureSet, items: Sequence[Item], names: Names, reading: Reading, source: Path) -> None:
+def _some_label(target: Target, items: Sequence[Item], names: Names, reading: Reading, source: Path) -> None:
     labelled = [item for item in items if item.found.label is not None]
     if not labelled and not names.dropped and items:
         return  # pictures only: for prediction
@@ -190,7 +200,7 @@ def _listed(counts: Counter[str]) -> str:
     return text + (f" and {len(counts) - 12} more" if len(counts) > 12 else "")
 
 
-def _write(target: PictureSet, out: Path, items: Sequence[Item], notes: list[str]) -> Imported:
+def _write(target: Target, out: Path, items: Sequence[Item], notes: list[str]) -> Imported:
     classes = target.named or tuple(sorted({name for item in items for name in item.names}))
     rows: list[Row] = []
     loose = 0

@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.media import ByteArray, Case, FloatArray
-from registry.parts import Parameters
+from registry.media import ByteArray, Case, FloatArray, Parameters
 from registry.vision.picture import Letterbox, decode, to_input
 
 OUTPUTS = ("logits", "embedding")

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from registry.errors import BadInput, DataError
-from registry.media import Case
-from registry.parts import Added, Check, Imported, Labelled, Parameters
+from registry.media import Case, Parameters
+from registry.records import Added, Check, Imported, Labelled
 from registry.runtime import default_threads
 from registry.splits import SPLITS, Shares
-from registry.vision import duplicates, headers, inspection, table
+from registry.vision import duplicates, headers, importing, inspection, table
 from registry.vision.looks import Looks
 from registry.vision.table import Row, safe
 from registry.vision.yolo_labels import TrueBox
@@ -106,8 +106,6 @@ class PictureSet(ABC):
 
     def import_from(self, source: Path, out: Path, params: Parameters) -> Imported:
         """As `DataPart.import_from`; `registry.vision.importing` says what is understood."""
-        from registry.vision import importing
-
         return importing.import_into(self, source, out, params)
 
     def cases(self, root: Path) -> list[Case]:

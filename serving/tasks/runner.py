@@ -21,7 +21,7 @@ from starlette.responses import Response
 
 from monitoring.shipping import has_keeper
 from registry.errors import BadInput
-from registry.parts import Told
+from registry.media import Told
 from registry.spec import ModelSpec
 from serving.call import Answered, Asked, Served
 from serving.negotiation import Wanted

@@ -12,8 +12,8 @@ import pytest
 
 from flows import registered
 from flows.cli import _run
+from flows.process import ProcessStatus
 from flows.stack.control import Stack
-from flows.stack.process import ProcessStatus
 from registry.settings import Settings, settings
 from tests.bundles import MODEL
 

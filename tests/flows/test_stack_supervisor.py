@@ -17,9 +17,9 @@ import httpx
 import psutil
 import pytest
 
+from flows.process import SERVICE_GRACE_S, ProcessSpec, ProcessStatus
 from flows.stack import layout, orphans, ports
 from flows.stack.control import Stack
-from flows.stack.process import SERVICE_GRACE_S, ProcessSpec, ProcessStatus
 from flows.stack.supervisor import Supervisor
 from registry.errors import MissingService, NotFound, SettingsError
 from registry.files import write_file

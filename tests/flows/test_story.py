@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from flows import story
-from flows.stack.process import ProcessStatus
+from flows.process import ProcessStatus
 from flows.story.figures import before_after, duration
 from flows.story.story import PLAN, Reader, Story
 from flows.story.view import Page, write_story

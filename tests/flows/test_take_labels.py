@@ -15,7 +15,7 @@ from flows.steps import data
 from monitoring import feedback, inputs
 from registry import catalog
 from registry.errors import DataError, NotFound, Refused
-from registry.parts import Labelled
+from registry.records import Labelled
 from registry.settings import settings
 from registry.vision.dataset import BoxSet
 from tests.bundles import MODEL

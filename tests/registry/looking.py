@@ -8,8 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from registry.media import FloatArray, Prediction, Prepared
-from registry.parts import Parameters
+from registry.media import FloatArray, Parameters, Prediction, Prepared
 from registry.predictor import Predictor
 from registry.spec import ModelSpec
 

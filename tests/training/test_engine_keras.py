@@ -200,7 +200,10 @@ def test_onnx_and_openvino_agree_with_keras(hooks: Any, cases: list[Case], tmp_p
 
 
 def test_tensorflow_says_nothing_when_it_starts() -> None:
-    code = "from training import engine_keras as e; e.use_threads(1); e.framework()[1].ops.ones(2)"
+    code = (
+        "from training.engine_keras import use_threads; from training.keras_framework import framework; "
+        "use_threads(1); framework()[1].ops.ones(2)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert (done.stdout, done.stderr) == ("", "")
 

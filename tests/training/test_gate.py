@@ -21,7 +21,7 @@ from registry.bundle import REFERENCE, Bundle, open_bundle, seal
 from registry.decision import Decision
 from registry.learned import write as write_learned
 from registry.media import Case
-from registry.parts import Labelled
+from registry.records import Labelled
 from registry.splits import Shares
 from registry.versions import Version
 from tests.bundles import AFFINE, make_scan, make_tiny_bundle

@@ -13,7 +13,7 @@ import pytest
 
 from registry import catalog
 from registry.errors import BadInput
-from training import engine_keras, keras_files, pretrained
+from training import engine_keras, keras_files, keras_framework, pretrained
 
 MODELS = ("face_gender", "suspect_classification")
 FILES = ("whole.keras", "only.weights.h5", "before_keras_3.h5")
@@ -22,7 +22,7 @@ FILES = ("whole.keras", "only.weights.h5", "before_keras_3.h5")
 @pytest.fixture(scope="module", params=MODELS)
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Any, Path]:
     """A model's own network as training leaves it, and the folder with its files: an optimizer's state is in them."""
-    _, keras = engine_keras.framework()
+    _, keras = keras_framework.framework()
     network = engine_keras.build(catalog.get(request.param).network, {"image_size": 64, "alpha": 0.35}, seed=99)
     network.compile(keras.optimizers.AdamW(0.01))
     network.optimizer.build(network.trainable_variables)
@@ -49,7 +49,7 @@ def test_all_weights_of_a_trained_network_come_back(trained: tuple[str, Any, Pat
 
 
 def test_layers_inside_a_layer_have_their_own_names(tmp_path: Path) -> None:
-    _, keras = engine_keras.framework()
+    _, keras = keras_framework.framework()
     base = catalog.get("suspect_classification").network.build({"image_size": 64, "alpha": 0.35})
     whole = keras.Sequential([keras.layers.Input((64, 64, 3)), keras.Model(base.input, base.output[1], name="base")])
     whole.add(keras.layers.Dense(4, name="theirs"))
@@ -60,7 +60,7 @@ def test_layers_inside_a_layer_have_their_own_names(tmp_path: Path) -> None:
 
 
 def test_a_normalisation_that_lacks_a_variable_is_not_guessed_at(tmp_path: Path) -> None:
-    _, keras = engine_keras.framework()
+    _, keras = keras_framework.framework()
     made = keras.Sequential([keras.layers.Input((4,)), keras.layers.BatchNormalization(scale=False, name="norm")])
     made.save(tmp_path / "w.keras")
     assert not any(name.startswith("norm/") for name in keras_files.read(tmp_path / "w.keras"))
@@ -68,7 +68,7 @@ def test_a_normalisation_that_lacks_a_variable_is_not_guessed_at(tmp_path: Path)
 
 def test_code_in_a_keras_file_is_not_executed(tmp_path: Path) -> None:
     """A Lambda's function is in the file as Python bytecode; here it would leave a file behind."""
-    _, keras = engine_keras.framework()
+    _, keras = keras_framework.framework()
     trace = tmp_path / "executed"
     left = keras.layers.Lambda(lambda x, to=str(trace): (open(to, "w").close(), x)[1], output_shape=(4,))
     made = keras.Sequential([keras.layers.Input((4,)), left, keras.layers.Dense(2, name="classes")])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from registry.errors import BundleError, SettingsError, VisionloopError
-from training import engine_keras, keras_pruning
+from training import engine_keras, keras_framework, keras_pruning
 
 SIZE = 16
 
@@ -20,7 +20,7 @@ def weights(model: Any) -> dict[str, Any]:
 @pytest.fixture
 def model() -> Any:
     """A residual stream, a depthwise layer, a concatenation, a flattened tail: what the graphs of our models have."""
-    _, keras = engine_keras.framework()
+    _, keras = keras_framework.framework()
     keras.utils.set_random_seed(5)
     layers = keras.layers
     image = layers.Input((SIZE, SIZE, 3), name="image")
@@ -175,7 +175,7 @@ def test_weights_of_another_network_are_refused(model: Any) -> None:
 
 
 def test_a_layer_whose_channels_cannot_be_followed_is_named() -> None:
-    _, keras = engine_keras.framework()
+    _, keras = keras_framework.framework()
     image = keras.layers.Input((SIZE, SIZE, 4), name="image")
     grouped = keras.layers.Conv2D(16, 3, groups=2, name="grouped")(image)
     model = keras.Model(image, [keras.layers.Dense(2, name="classes")(keras.layers.Flatten(name="flat")(grouped))])

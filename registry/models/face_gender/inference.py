@@ -15,10 +15,9 @@ import cv2
 import numpy as np
 
 from registry.errors import BadInput
-from registry.media import ByteArray, FloatArray, Picture, Prepared
+from registry.media import ByteArray, FloatArray, Parameters, Picture, Prepared
 from registry.models.face_gender import SPEC
 from registry.models.face_gender.detector import Face, cut_out, detector, installed
-from registry.parts import Parameters
 from registry.vision import picture, statistics
 from registry.vision.classification import LOGITS, softmax
 from registry.vision.picture import to_input

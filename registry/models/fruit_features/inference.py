@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from registry.media import FloatArray, Prepared
-from registry.parts import Parameters
+from registry.media import FloatArray, Parameters, Prepared
 from registry.vision import classification
 from registry.vision.classification import Ranking, evidence, focus, preprocess
 from registry.vision.picture import decode

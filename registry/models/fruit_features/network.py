@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from registry.media import ByteArray, Case
+from registry.media import ByteArray, Case, Parameters
 from registry.models.fruit_features import SPEC, inference
-from registry.parts import Parameters
 from registry.vision.picture import Letterbox, decode, to_input
 
 OUTPUTS = ("logits", "embedding", "pca", "nearest")

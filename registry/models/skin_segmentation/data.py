@@ -13,10 +13,10 @@ import pandas as pd
 
 from registry.errors import BadInput, DataError
 from registry.files import write_file
-from registry.media import Case
+from registry.media import Case, Parameters
 from registry.models.skin_segmentation import importing, inspection, nifti, phantom, score
 from registry.models.skin_segmentation.inspection import IMAGE, MASK, MAX_VOXELS
-from registry.parts import Added, Imported, Labelled, Parameters
+from registry.records import Added, Imported, Labelled
 from registry.splits import SPLITS, Shares
 from registry.vision.table import safe
 

@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.errors import BadInput
-from registry.media import ByteArray, FloatArray, Prepared, Volume
+from registry.media import ByteArray, FloatArray, Parameters, Prepared, Volume
 from registry.models.skin_segmentation import nifti
-from registry.parts import Parameters
 
 DEFAULTS: dict[str, Any] = {"image_size": 128, "low_percentile": 1.0, "high_percentile": 99.5}
 PLAUSIBLE: Mapping[str, tuple[float, float, str]] = {

@@ -13,7 +13,7 @@ from registry import groups
 from registry.errors import BadInput
 from registry.media import Volume
 from registry.models.skin_segmentation import nifti
-from registry.parts import Check
+from registry.records import Check
 from registry.splits import SPLITS
 from registry.vision import expectations
 

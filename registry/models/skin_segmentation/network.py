@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from registry.media import Case, FloatArray
+from registry.media import Case, FloatArray, Parameters
 from registry.models.skin_segmentation import inference, score
-from registry.parts import Parameters
 
 OUTPUTS = ("mask", "embedding")
 MAX_VOXELS = 512_000_000

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from registry.media import Prepared
+from registry.media import Parameters, Prepared
 from registry.models.suspect_classification import SPEC
-from registry.parts import Parameters
 from registry.vision import classification
 from registry.vision.classification import Ranking, evidence, focus, preprocess
 from registry.vision.picture import decode

@@ -285,9 +285,9 @@ def _mini_xception() -> object:
 
 @pytest.mark.parametrize("name", ["theirs.h5", "theirs.keras"])
 def test_a_file_of_the_authors_network_becomes_the_start_exactly(name: str, tmp_path: Path) -> None:
-    from training import engine_keras, pretrained
+    from training import engine_keras, keras_framework, pretrained
 
-    _, keras = engine_keras.framework()
+    _, keras = keras_framework.framework()
     keras.utils.set_random_seed(3)
     theirs = _mini_xception()
     rng = np.random.default_rng(5)

@@ -14,7 +14,7 @@ import pytest
 from registry.errors import DataError
 from registry.media import Case
 from registry.models.skin_segmentation import data, inference, nifti, phantom, score
-from registry.parts import Labelled
+from registry.records import Labelled
 from registry.splits import SPLITS, Shares
 from tests.registry.models.conftest import SMALL
 

@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from registry.errors import DataError
-from registry.parts import Labelled
+from registry.records import Labelled
 from registry.settings import settings
 from registry.splits import SPLITS, Shares
 from registry.vision import duplicates, looks, picture, picture_set, yolo_labels

@@ -11,8 +11,7 @@ import pytest
 
 from registry import catalog
 from registry.errors import BadInput
-from registry.media import ByteArray, Clip, Prediction, Prepared, Volume
-from registry.parts import Parameters
+from registry.media import ByteArray, Clip, Parameters, Prediction, Prepared, Volume
 from registry.predictor import CHUNK, Predictor
 from registry.vision import explain as module
 from registry.vision.backdrop import backdrop

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from registry.errors import DataError
-from registry.parts import Imported
+from registry.records import Imported
 from registry.vision.formats.outlines import of_segmentation
 from tests.registry.vision import layouts
 from tests.registry.vision.importing.taken import boxes_at

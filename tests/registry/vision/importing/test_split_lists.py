@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from registry.errors import DataError
-from registry.parts import Imported
+from registry.records import Imported
 from tests.registry.vision import layouts
 from tests.registry.vision.layouts import THEIRS, One, put, some
 from tests.registry.vision.made import box_set

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from registry.parts import Imported
+from registry.records import Imported
 from registry.splits import SPLITS
 from registry.vision.dataset import TrueBox
 from tests.registry.vision import layouts

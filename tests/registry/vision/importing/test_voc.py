@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from registry.errors import DataError
-from registry.parts import Imported
+from registry.records import Imported
 from tests.registry.vision import layouts
 from tests.registry.vision.importing.taken import boxes_at
 from tests.registry.vision.layouts import OURS, put, some

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from registry.errors import DataError
-from registry.parts import Imported
+from registry.records import Imported
 from tests.registry.vision.importing.taken import boxes_at
 from tests.registry.vision.layouts import put, some
 from tests.registry.vision.made import HEIGHT, WIDTH, box_set

@@ -1,0 +1,21 @@
+"""A version in the framework that trained it, not exported: what a person would serve without this project."""
+
+from __future__ import annotations
+
+from registry.bundle import WEIGHTS, Bundle
+from registry.predictor import Predictor
+from registry.runtime import default_threads
+
+
+def eager(bundle: Bundle) -> Predictor:
+    """The bundle's predictor with its network in torch or Keras, not exported."""
+    from training.checkpoint import load_weights
+    from training.engines import engine_of, hooks_of
+
+    predictor = Predictor(bundle)
+    engine, hooks = engine_of(predictor.spec), hooks_of(predictor.spec)
+    engine.use_threads(default_threads())
+    params = bundle.manifest.training["params"]
+    network = engine.restore(hooks, params, load_weights(bundle.path / WEIGHTS))
+    predictor._network = engine.session(hooks, network)  # type: ignore[assignment]
+    return predictor

@@ -1,0 +1,43 @@
+"""TensorFlow and Keras as every part of this project imports them: quietly, once, and with repeatable results."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+
+@functools.cache
+def framework() -> tuple[Any, Any]:
+    """TensorFlow and Keras, imported once; exact repeats of a run are asked for."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with contextlib.suppress(ImportError):
+        # TensorFlow and torch's compiler each bring an LLVM: after TensorFlow's, loading the other ends the process.
+        import triton._C.libtriton  # noqa: F401
+    with _standard_error_away():
+        import keras
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()  # looks for a GPU, and says so
+    tensorflow.get_logger().setLevel("ERROR")
+    tensorflow.config.experimental.enable_op_determinism()
+    return tensorflow, keras
+
+
+@contextlib.contextmanager
+def _standard_error_away() -> Iterator[None]:
+    """TensorFlow's C++ part writes to file descriptor 2 before its log level is read; errors come as exceptions."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
