@@ -9,8 +9,8 @@ import pytest
 
 from flows.cli import COMMANDS
 from registry import catalog
+from tests.conftest import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[1]
 README = (PROJECT / "README.md").read_text()
 PAGES = sorted([PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").rglob("*.md")])
 

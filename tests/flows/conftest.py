@@ -12,8 +12,8 @@ import pytest
 from flows.stack import orphans
 from flows.stack.control import Stack
 from registry.settings import Settings, read_settings, settings
+from tests.conftest import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[2]
 PORTS = ("home_port", "router_port", "mlflow_port", "prefect_port", "drift_port")
 
 

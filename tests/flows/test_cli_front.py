@@ -19,8 +19,8 @@ import flows.cli as front
 from flows.cli import COMMANDS, SECTIONS, Entry, cli
 from registry.errors import BadInput, MissingService, VisionloopError
 from registry.settings import Settings
+from tests.conftest import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[2]
 MAIN = "from flows.cli import main; main()"
 FRAMEWORKS = ("torch", "tensorflow", "mlflow", "prefect", "evidently", "great_expectations", "bentoml", "django",
               "numpy", "pandas", "pydantic", "httpx", "rich", "psutil")  # fmt: skip

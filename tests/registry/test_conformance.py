@@ -19,9 +19,9 @@ from registry.errors import BadInput
 from registry.spec import ModelSpec
 from registry.splits import SPLITS
 from registry.vision.explain import explain
+from tests.conftest import PROJECT
 from tests.registry.looking import Looking
 
-PROJECT = Path(__file__).resolve().parents[2]
 LIMIT = 64_000_000
 PARTS = {
     "data": parts.DataPart,

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from registry.errors import BadInput, first_line
-
-ROOT = Path(__file__).parents[2]
+from tests.conftest import PROJECT
 
 
 @pytest.mark.parametrize(
@@ -30,9 +28,9 @@ def test_no_code_takes_the_first_line_of_an_error_in_another_way() -> None:
     """`str(MemoryError()).splitlines()[0]` is an IndexError, in place of the message."""
     wrong = re.compile(r"str\((error|caught|e|exc)\)(\.strip\(\))?\.splitlines\(\)\[")
     found = [
-        f"{path.relative_to(ROOT)}:{number}"
+        f"{path.relative_to(PROJECT)}:{number}"
         for folder in ("registry", "training", "serving", "monitoring", "flows")
-        for path in (ROOT / folder).rglob("*.py")
+        for path in (PROJECT / folder).rglob("*.py")
         for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if wrong.search(text)
     ]

@@ -10,6 +10,7 @@ from registry import errors
 from registry.database import connection
 from registry.errors import SettingsError
 from registry.settings import Settings, project_root, read_settings
+from tests.conftest import PROJECT
 
 
 def test_environment_beats_file_beats_default(tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_the_project_is_found_from_a_folder_inside_it(tmp_path: Path) -> None:
 
 def test_only_the_settings_module_reads_the_environment_for_settings() -> None:
     """The rule of STYLE: nobody else asks for VISIONLOOP_ variables."""
-    project = Path(__file__).resolve().parents[2]
+    project = PROJECT
     offenders = [
         path
         for package in ("registry", "monitoring", "training", "serving")
@@ -96,7 +97,7 @@ def test_only_the_settings_module_reads_the_environment_for_settings() -> None:
 
 
 def test_every_setting_is_in_the_documents() -> None:
-    text = (Path(__file__).resolve().parents[2] / "docs" / "settings.md").read_text()
+    text = (PROJECT / "docs" / "settings.md").read_text()
     missing = [name for name in Settings.model_fields if f"`{name}`" not in text]
     assert not missing
 

@@ -18,9 +18,9 @@ from registry.errors import MissingService
 from registry.settings import settings
 from serving import deploy, packaging
 from tests.bundles import MODEL, make_tiny_bundle
+from tests.conftest import PROJECT
 from tests.databases import own_database
 
-PROJECT = Path(__file__).parents[2]
 READY_S = 120
 
 

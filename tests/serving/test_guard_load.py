@@ -20,6 +20,7 @@ from serving.plans import Limits, Plan
 from serving.rails import Rails
 from serving.traffic import Counts, Of, Traffic
 from tests.bundles import MODEL
+from tests.conftest import PROJECT
 from tests.databases import own_database
 from tests.serving.counted import latencies
 
@@ -200,7 +201,7 @@ def test_the_guard_stays_small_at_twenty_thousand_calls(tmp_path: Path) -> None:
         **settings().child_environment(),
         "VISIONLOOP_VAR": str(tmp_path / "var"),
         "VISIONLOOP_DATABASE_URL": f"sqlite:///{tmp_path / 'guard.db'}",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": str(PROJECT),
         "DJANGO_ALLOW_ASYNC_UNSAFE": "true",
     }
     done = subprocess.run(

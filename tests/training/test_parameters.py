@@ -10,9 +10,9 @@ import yaml
 
 from registry import catalog
 from registry.errors import SettingsError
+from tests.conftest import PROJECT
 from training.parameters import known_keys, read_file, read_params
 
-PROJECT = Path(__file__).resolve().parents[2]
 PARAMS = yaml.safe_load((PROJECT / "params.yaml").read_text())
 
 

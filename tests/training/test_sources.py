@@ -14,12 +14,12 @@ from dvc.repo import Repo
 from registry import catalog
 from registry.closure import PACKAGES
 from registry.settings import settings
+from tests.conftest import PROJECT
 from training.sources import STAGES, declared, imported, source_hash
 from training.stage import open_stage
 from training.starting_point import keep_start
 from training.train import identity
 
-PROJECT = Path(__file__).resolve().parents[2]
 KERAS = "suspect_classification"
 
 

@@ -13,7 +13,6 @@ from flows.featurize import Summary, featurize
 from registry.bundle import Bundle
 from tests.flows.featurize.feature_bundle import version_of
 
-PROJECT = Path(__file__).resolve().parents[3]
 MOST_BYTES = 10_000_000
 
 
