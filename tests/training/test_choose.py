@@ -6,9 +6,8 @@ import pytest
 
 from registry import catalog
 from registry.bundle import Score, Variant
+from tests.training.conftest import MODEL
 from training.choose import choose
-
-from .conftest import MODEL
 
 
 def row(name: str, value: float, p50: float, engine: str = "openvino", size: float = 5.0) -> Variant:

@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from registry.errors import VisionloopError
+from tests.training.conftest import Make
 from training import engine_torch
 from training.checkpoint import Checkpoints
 from training.course import LAST_RATE, Fitted, Watcher, rate
 from training.engine_torch import fit
 from training.stage import Recipe, Stage
-
-from .conftest import Make
 
 RECIPE = Recipe(epochs=10, batch=8, learning_rate=1.0, warm_up=0.2, max_seconds=60)
 

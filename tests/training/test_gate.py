@@ -25,12 +25,11 @@ from registry.records import Labelled
 from registry.splits import Shares
 from registry.versions import Version
 from tests.bundles import AFFINE, make_scan, make_tiny_bundle
+from tests.training.conftest import MODEL, enter, lay_out
 from training import gate_rules
 from training.evaluate import evaluate, spread
 from training.gate import Best, decide
 from training.stage import open_stage
-
-from .conftest import MODEL, enter, lay_out
 
 GOOD, BETTER, WORSE, BAD = 0.5, 0.75, 0.85, 5.0
 

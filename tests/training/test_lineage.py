@@ -13,10 +13,9 @@ from registry.bundle import open_bundle
 from registry.errors import DataError
 from registry.settings import settings
 from registry.versions import Versions
+from tests.training.conftest import MODEL, enter, lay_out
 from training.package import package
 from training.stage import Stage, open_stage
-
-from .conftest import MODEL, enter, lay_out
 
 
 def test_each_version_has_a_run_of_its_own(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

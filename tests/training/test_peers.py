@@ -14,11 +14,10 @@ from registry.files import write_file
 from registry.models.face_gender import cvlib_gender
 from registry.settings import settings
 from tests.registry.models.caffe import make_gender_net
+from tests.training.conftest import enter
 from training import choose, peers
 from training.engines import hooks_of
 from training.stage import Stage, open_stage
-
-from .conftest import enter
 
 MODEL = "face_gender"
 PARAMS = {"image_size": 64, "search": "cvlib", "epochs": 1, "batch": 4, "learning_rate": 0.001, "max_seconds": 60}

@@ -11,11 +11,10 @@ import pytest
 import torch
 
 from registry.errors import BadInput, NotFound
+from tests.training.conftest import Make
 from training import engine_torch, pretrained
 from training.stage import Stage
 from training.train import starting_network
-
-from .conftest import Make
 
 
 @pytest.fixture

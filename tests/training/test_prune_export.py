@@ -13,10 +13,9 @@ import torch
 from registry import catalog
 from registry.errors import BundleError
 from registry.runtime import open_session
+from tests.training.conftest import MODEL, PARAMS
 from training import engine_torch, export, prune
 from training.checkpoint import load_weights, save_weights
-
-from .conftest import MODEL, PARAMS
 
 PARAMETERS = PARAMS["train"]
 

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from registry.errors import NotFound, SettingsError
+from tests.training.conftest import MODEL, Make
 from training.stage import dvc_hash, git_commit, open_stage
 from training.train import identity
-
-from .conftest import MODEL, Make
 
 
 @pytest.mark.parametrize(

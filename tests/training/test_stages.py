@@ -23,14 +23,13 @@ from registry.errors import MissingService, StorageError
 from registry.predictor import Predictor
 from registry.settings import settings
 from tests.conftest import PROJECT, make_workspace
+from tests.training.conftest import MODEL, PARAMS, Make, enter, lay_out
 from training.checkpoint import read_metrics
 from training.compress import REPORT, Report, compress
 from training.package import package
 from training.stage import Stage, open_stage
 from training.tracking import read_run
 from training.train import train
-
-from .conftest import MODEL, PARAMS, Make, enter, lay_out
 
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
