@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flows.batch import plan
 from registry.bundle import Bundle
-from tests.flows.featurize.running import PROJECT
+from tests.conftest import PROJECT
 
 
 def test_the_command_fetches_the_champion_and_says_what_it_did(pictures: Path, workspace: Path, bundle: Bundle) -> None:

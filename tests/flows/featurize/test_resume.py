@@ -21,8 +21,9 @@ from flows.batch.sources import Folder, Item, Listing
 from flows.featurize import Work
 from registry.bundle import Bundle
 from registry.errors import Refused, StorageError
+from tests.conftest import PROJECT
 from tests.flows.featurize.feature_bundle import make_feature_bundle
-from tests.flows.featurize.running import MOST_BYTES, PROJECT, draw, rows, run
+from tests.flows.featurize.running import MOST_BYTES, draw, rows, run
 
 
 def test_a_second_run_does_nothing_and_a_missing_part_is_made_again(
