@@ -96,7 +96,7 @@ def test_break_and_heal(tmp_path: Path) -> None:
         said += "".join(project("ui", page, "--model", MODEL).stdout for page in ("home", "mlflow", "prefect", "api"))
         said += httpx.get(f"{project.port('home')}/story.html").text
         opened = {}
-        for address in set(re.findall(r"http://127\.0\.0\.1:\d+[^\s\"'<>`)]*", said)) | _documented(project):
+        for address in set(re.findall(r"http://127\.0\.0\.1:\d+[^\s\"'<>`);]*", said)) | _documented(project):
             opened[address] = httpx.get(address, headers={"Accept": "text/html,*/*"}, follow_redirects=True).status_code
         wrong = {address: status for address, status in opened.items() if not _opens(address, status)}
         assert not wrong

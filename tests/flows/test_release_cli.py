@@ -285,7 +285,7 @@ def test_a_canary_under_the_supervisor_is_killed_promoted_and_rolled_back(
         assert _until(lambda: who() == (200, "1"))
         said = capsys.readouterr()
         assert "version 1 of skin_segmentation gets every request; version 2 is kept warm" in said.out
-        assert releases.events(MODEL)[1].why == "a test"
+        assert releases.events(MODEL)[1].why == "a test; anyway: a test"
 
         stack.stop("router")
         monkeypatch.setattr(deploy, "CONFIRM_S", 0.5)
