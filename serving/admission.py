@@ -8,6 +8,7 @@ no use to anyone, so its length follows from the measured service time.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -99,39 +100,79 @@ class Room:
 
     Args:
         most: bytes that they may take together. A request that is alone has room whatever its size.
-        small: uploads of at most so many bytes may take a quarter more, or a few large ones would keep them out.
+        small: uploads of at most so many bytes may take a quarter more, or a few large ones would keep them out; 0: of
+            no use where callers have a share.
     """
 
     def __init__(self, most: int, small: int = SMALL) -> None:
         self.most, self.small = most, small
         self.taken = 0
+        self._by_caller = Counter[str]()
 
-    def held(self) -> Held:
-        """Room for one request, given back at the end of the `with` block."""
-        return Held(self)
+    def held(self, caller: str | None = None) -> Held:
+        """Room for one request, given back at the end of the `with` block.
+
+        Args:
+            caller: who may hold at most half of what the others leave, in all requests together, so that some room is
+                left for one more caller (a dynamic threshold: Choudhury and Hahne, IEEE/ACM Transactions on Networking
+                6(2), 1998). None: no such bound.
+        """
+        return Held(self, caller)
+
+    def of(self, caller: str) -> int:
+        """Bytes that are held for a caller."""
+        return self._by_caller[caller]
+
+    def count(self, caller: str | None, size: int) -> None:
+        self.taken += size
+        if caller is not None:
+            self._by_caller[caller] += size
+            if not self._by_caller[caller]:
+                del self._by_caller[caller]
 
 
 class Held:
     """What one request takes of a `Room`."""
 
-    def __init__(self, room: Room) -> None:
-        self._room, self._bytes = room, 0
+    def __init__(self, room: Room, caller: str | None = None) -> None:
+        self._room, self._caller, self._bytes = room, caller, 0
 
     def check(self, size: int) -> None:
         """Raises Overloaded if there is no room for `size` bytes more."""
-        if not self.fits(size):
-            others, most = self._room.taken - self._bytes, self._most(size)
+        if self.fits(size):
+            return
+        if self._fits_all(size):
+            own, share = self._room.of(self._caller or ""), self._share()
             raise Overloaded(
-                f"uploads of {others / MIB:,.0f} MiB are being worked on, and there is room for {most / MIB:,.0f} MiB",
-                expected="fewer large uploads at once",
-                mend="try again after Retry-After seconds, or send smaller files",
+                f"your requests hold {own / MIB:,.1f} MiB already, and one caller may hold {share / MIB:,.1f} MiB now",
+                expected="fewer uploads of one caller at once, each sent without a pause",
+                mend="wait for the answers to those, then try again",
                 retry_after_s=ROOM_RETRY_S,
             )
+        others, most = self._room.taken - self._bytes, self._most(size)
+        raise Overloaded(
+            f"uploads of {others / MIB:,.0f} MiB are being worked on, and there is room for {most / MIB:,.0f} MiB",
+            expected="fewer large uploads at once",
+            mend="try again after Retry-After seconds, or send smaller files",
+            retry_after_s=ROOM_RETRY_S,
+        )
 
     def fits(self, size: int) -> bool:
         """Whether there is room for `size` bytes more."""
+        return self._fits_all(size) and (
+            self._caller is None
+            or self._room.taken == self._bytes  # alone
+            or self._room.of(self._caller) + size <= self._share()
+        )
+
+    def _fits_all(self, size: int) -> bool:
         others = self._room.taken - self._bytes
         return not others or others + self._bytes + size <= self._most(size)
+
+    def _share(self) -> float:
+        """Bytes that the caller may have together: half of what the others leave. The quarter for small ones is not in
+        it."""
+        return (self._room.most - self._room.taken + self._room.of(self._caller or "")) / 2
 
     def _most(self, size: int) -> int:
         return self._room.most if self._bytes + size > self._room.small else self._room.most * 5 // 4
@@ -140,7 +181,7 @@ class Held:
         """Room for `size` bytes more. Raises as `check`."""
         self.check(size)
         self._bytes += size
-        self._room.taken += size
+        self._room.count(self._caller, size)
 
     def __enter__(self) -> Self:
         return self
@@ -148,4 +189,4 @@ class Held:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._room.taken -= self._bytes
+        self._room.count(self._caller, -self._bytes)

@@ -22,6 +22,13 @@ BUFFERED = 8 * MIB
 T = TypeVar("T")
 
 
+def name_of(scope: Scope) -> str:
+    """Who asks: the key's id, where something before us has asked for one; else the client's address."""
+    known = scope.get("state", {}).get("caller")
+    client = scope.get("client")
+    return str(known) if known else str(client[0]) if client else ""
+
+
 class Nothing(Response):
     """The answer to a caller who has gone: none, which is no error of ours."""
 

@@ -22,7 +22,7 @@ from yarl import URL
 from registry.errors import MissingService, VisionloopError
 from serving.admission import MIB, Held
 from serving.call import ROLE
-from serving.callers import BUFFERED, Caller, gone
+from serving.callers import BUFFERED, Caller, gone, name_of
 from serving.plans import Chosen, Plan, Role, choose
 from serving.relaying import (
     Died,
@@ -50,8 +50,6 @@ HELD = 256
 """More requests than this do not wait: their bodies take room."""
 MEMORY = 256 * MIB
 """Bytes of bodies and answers that are held at once. A body beyond is refused; an answer is passed on as it comes."""
-SMALL = MIB
-"""Bodies and answers of at most this size may take a quarter more."""
 
 
 class Forwarder:
@@ -69,7 +67,7 @@ class Forwarder:
             CallerGone: nobody waits for it.
             TooLarge, TooSlow, Overloaded: as `Caller.body`.
         """
-        waits, name = Caller(request), _caller(request)
+        waits, name = Caller(request), name_of(request.scope)
         self._table.route(model)  # before the body is read
         body = await waits.body(max_bytes, held)
         headers = request_headers(request, name, whole=body is None or isinstance(body, bytes))
@@ -250,12 +248,6 @@ def _candidates(route: Route, chosen: Chosen) -> Iterator[tuple[Endpoint, Role]]
 
 def _key(plan: Plan, caller: str) -> str:
     return caller if plan.sticky == "caller" else f"{random.getrandbits(64):x}"
-
-
-def _caller(request: Request) -> str:
-    """The key's id, where something before us has asked for one; else the client's address."""
-    known = request.scope.get("state", {}).get("caller")
-    return str(known) if known else request.client.host if request.client else ""
 
 
 async def _close(answer: aiohttp.ClientResponse) -> None:

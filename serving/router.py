@@ -27,9 +27,9 @@ from registry.settings import settings
 from serving.access.middleware import AccessMiddleware
 from serving.admission import MIB, Held, Room
 from serving.answers import nothing_there, refusal
-from serving.callers import Nothing
+from serving.callers import Nothing, name_of
 from serving.connections import bounded, raise_file_limit
-from serving.forwarding import MEMORY, SMALL, Forwarder
+from serving.forwarding import MEMORY, Forwarder
 from serving.public import mount as public
 from serving.relaying import is_ours
 from serving.releases import Endpoint, Route
@@ -48,7 +48,7 @@ def create_app() -> Starlette:
     """The router. Reads the releases from the database as long as it runs."""
     table = RouteTable()
     ready: list[Forwarder] = []
-    memory = Room(MEMORY, SMALL)
+    memory = Room(MEMORY, small=0)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -73,7 +73,7 @@ def create_app() -> Starlette:
             await table.stop()
 
     async def forward(scope: Scope, receive: Receive, send: Send) -> None:
-        with memory.held() as held:  # until the answer is sent
+        with memory.held(name_of(scope)) as held:  # until the answer is sent
             response = await answer(Request(scope, receive, send), held)
             await response(scope, receive, send)
 

@@ -19,7 +19,7 @@ from registry.errors import NotFound, Overloaded, TooLarge, TooSlow
 from registry.settings import settings
 from serving.admission import MIB, Room
 from serving.answers import refusal
-from serving.callers import read
+from serving.callers import name_of, read
 from serving.public import document
 from serving.stopwatch import CallerGone
 from serving.uploads import check_declared_length
@@ -55,7 +55,7 @@ class Typed:
         most = min(LABEL, settings().max_upload_mb * MIB)
         try:
             check_declared_length(Headers(scope=scope).get("content-length"), most)
-            with self._memory.held() as held:
+            with self._memory.held(name_of(scope)) as held:
                 body = await read(Request(scope, receive), most, held)
                 async with AsyncExitStack() as places:
                     if len(body) > SMALL:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import resource
+import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,16 +35,26 @@ class Heard:
         return dict(json.loads(self.body))
 
 
-def connect(address: str, timeout: float = 20) -> socket.socket:
+def connect(address: str, timeout: float = 20, source: str = "") -> socket.socket:
+    """`source`: the address that it comes from, any of 127.0.0.0/8."""
     host, port = address.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=timeout)
+    return socket.create_connection((host, int(port)), timeout=timeout, source_address=(source, 0) if source else None)
 
 
-def begun(address: str, head: str, body: bytes = b"") -> socket.socket:
+def begun(address: str, head: str, body: bytes = b"", source: str = "") -> socket.socket:
     """A connection on which a request is begun; `head` has lines that end with a line end."""
-    line = connect(address)
+    line = connect(address, source=source)
     line.sendall(head.replace("\n", "\r\n").encode("latin-1") + b"\r\n" + body)
     return line
+
+
+def answered(lines: Iterable[socket.socket]) -> list[socket.socket]:
+    """Those on which something has come."""
+    poll = select.poll()
+    known = {line.fileno(): line for line in lines}
+    for number in known:
+        poll.register(number, select.POLLIN)
+    return [known[number] for number, _ in poll.poll(0)]
 
 
 def heard(line: socket.socket) -> Heard:

@@ -118,6 +118,25 @@ def test_a_body_that_goes_on_slowly_is_read(address: str, monkeypatch: pytest.Mo
         assert one.answer().startswith("HTTP/1.1 200")
 
 
+def test_a_caller_has_half_of_what_the_others_leave() -> None:
+    room = Room(12 * SMALL, small=0)
+    with room.held("a") as a, room.held("a") as again, room.held("b") as b, room.held("c") as c:
+        a.take(4 * SMALL)
+        again.take(2 * SMALL)
+        with pytest.raises(
+            Overloaded, match=r"your requests hold 48\.0 MiB already, and one caller may hold 48\.0 MiB"
+        ):
+            again.take(1)
+        b.take(3 * SMALL)
+        assert not b.fits(1)
+        c.take(SMALL)
+        assert not a.fits(1), "what it may have shrinks while others come"
+        assert room.of("a") == 6 * SMALL
+    assert (room.taken, room.of("a"), room.of("b"), room.of("c")) == (0, 0, 0, 0)
+    with room.held("a") as alone:
+        alone.take(100 * SMALL)
+
+
 def test_one_alone_has_room_and_small_ones_have_a_quarter_more() -> None:
     room = Room(4 * SMALL)
     with room.held() as giant:
