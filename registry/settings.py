@@ -1,11 +1,13 @@
 """The only reader of the environment.
 
 A setting comes from, strongest first: `VISIONLOOP_<NAME>` in the environment, `visionloop.toml` in the
-project folder, the default below. Settings are frozen and unknown keys are refused in both places.
+project folder, the default below. Settings are frozen and unknown keys are refused in both places; a Bento ignores them
+(`ignore_unknown`).
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -21,8 +23,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from registry.errors import SettingsError
 
+logger = logging.getLogger("visionloop.settings")
+
 PREFIX = "VISIONLOOP_"
 FILE = "visionloop.toml"
+
+_known_only = False
 
 # Nothing may call home, hang on a hub that is out of reach, or ask whether it may. (DESIGN: offline first.)
 QUIET = {
@@ -226,8 +232,13 @@ def project_root(start: Path | None = None) -> Path:
     return here
 
 
-def read_settings(environment: dict[str, str] | None = None, root: Path | None = None) -> Settings:
+def read_settings(
+    environment: dict[str, str] | None = None, root: Path | None = None, *, known_only: bool = False
+) -> Settings:
     """Reads the settings anew.
+
+    Args:
+        known_only: leave unknown keys out, with a line in the log for each, where they are refused otherwise.
 
     Raises:
         SettingsError: a key is unknown or a value is of the wrong kind.
@@ -236,6 +247,11 @@ def read_settings(environment: dict[str, str] | None = None, root: Path | None =
     given = {k.removeprefix(PREFIX).lower(): v for k, v in env.items() if k.startswith(PREFIX)}
     base = Path(given.pop("root", "") or root or project_root()).resolve()
     values: dict[str, Any] = {**_from_file(base / FILE), **given, "root": base}
+    if known_only:
+        for name in values.keys() - Settings.model_fields:
+            where = f"{PREFIX}{name.upper()}" if name in given else f"{name} in {FILE}"
+            logger.warning("%s is ignored: this Bento's code has no such setting", where)
+            del values[name]
     values["var"] = (base / Path(values.get("var") or "var")).resolve()
     try:
         return Settings(**values)
@@ -277,4 +293,13 @@ def _explain(error: ValidationError) -> SettingsError:
 @lru_cache(maxsize=1)
 def settings() -> Settings:
     """This process's settings, read once."""
-    return read_settings()
+    return read_settings(known_only=_known_only)
+
+
+def ignore_unknown() -> None:
+    """Makes this process leave out settings that it does not know, for a Bento: its code may be older than the settings
+    around it. Elsewhere a name that is unknown is misspelt."""
+    global _known_only
+    if not _known_only:
+        _known_only = True
+        settings.cache_clear()

@@ -13,7 +13,7 @@ import logging
 from pathlib import Path
 
 from registry.priority import Behind
-from registry.settings import settings
+from registry.settings import ignore_unknown, settings
 from serving.service import api_of, worker_of
 
 KEEP_ALIVE_S = 75  # longer than the router's (serving.router), so that the router is the one to close idle connections
@@ -22,12 +22,13 @@ DRAIN_S = 30
 
 def main(folder: Path) -> None:
     """Serves the Bento whose source folder is `folder` until it is told to stop."""
+    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("visionloop").setLevel(logging.INFO)
+    ignore_unknown()
     parser = argparse.ArgumentParser(description="Serves one model version.")
     parser.add_argument("--host", default=settings().service_host)
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()
-    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    logging.getLogger("visionloop").setLevel(logging.INFO)
     behind = Behind()  # what answers now goes first; the one that this service replaces, say
     worker = worker_of(folder)
     worker.on_ready = behind.catch_up

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry import catalog
 from registry.errors import BundleError, VisionloopError
-from registry.settings import settings
+from registry.settings import ignore_unknown, settings
 from serving.bento_files import BUNDLE, RELEASE
 from serving.call import Served
 from serving.worker import Worker
@@ -34,6 +34,7 @@ def build_service(folder: Path) -> Service[Any]:
     """
     import bentoml
 
+    ignore_unknown()
     worker = worker_of(folder)
     served = worker.served
     spec = catalog.get(served.model)

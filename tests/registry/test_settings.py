@@ -146,3 +146,17 @@ def test_help_is_fast_and_imports_no_framework() -> None:
 def test_a_password_in_the_database_s_address_is_not_shown() -> None:
     shown = repr(Settings(root=Path(), var=Path(), database_url="postgresql://someone:secret-word@localhost/company"))
     assert "secret-word" not in shown
+
+
+def test_where_unknown_settings_are_left_out_bad_values_still_are_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "visionloop.toml").write_text("home_port = 8800\nof_tomorrow = 1\n")
+    found = read_settings({"VISIONLOOP_OF_TODAY": "1", "VISIONLOOP_HOST": "0.0.0.0"}, tmp_path, known_only=True)
+    assert (found.home_port, found.host) == (8800, "0.0.0.0")
+    assert sorted(record.getMessage().partition(" is ignored")[0] for record in caplog.records) == [
+        "VISIONLOOP_OF_TODAY",
+        "of_tomorrow in visionloop.toml",
+    ]
+    with pytest.raises(SettingsError, match="router_port"):
+        read_settings({"VISIONLOOP_ROUTER_PORT": "many"}, tmp_path, known_only=True)

@@ -20,7 +20,8 @@ from registry.closure import closure_of, project_folder
 from registry.errors import MissingService, NotFound
 from serving import deploy, packaging
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
-from tests.serving.conftest import Numbered, Packaged
+from tests.conftest import PROJECT
+from tests.serving.conftest import Numbered, Packaged, Processes
 
 TRAINING = ("torch", "tensorflow", "mlflow", "evidently", "great-expectations", "prefect", "pandas", "openvino")
 
@@ -120,11 +121,40 @@ def _seal_again(folder: Path) -> None:
     seal(folder, open_bundle(folder, verify=False).manifest)
 
 
-def test_bentoml_serve_works_by_hand(packaged: dict[int, Packaged], project: Path) -> None:
+@pytest.fixture
+def later(packaged: dict[int, Packaged], project: Path, tmp_path: Path) -> dict[str, str]:
+    """The environment of a service, with settings that came after its Bento."""
+    (tmp_path / "visionloop.toml").write_text("max_upload_mb = 7\nof_tomorrow_mb = 1\n", encoding="utf-8")
+    env = {name: value for name, value in packaging.serve_environment().items() if name != "VISIONLOOP_MAX_UPLOAD_MB"}
+    return {**env, "VISIONLOOP_ROOT": str(tmp_path), "VISIONLOOP_OF_TOMORROW_S": "1"}
+
+
+def test_a_bento_ignores_settings_that_came_after_it(
+    packaged: dict[int, Packaged], later: dict[str, str], processes: Processes
+) -> None:
+    port = deploy.free_port()
+    address = f"http://127.0.0.1:{port}"
+    command = packaging.serve_command(packaged[1].tag, port)
+    running = processes.start("earlier", command, later, f"{address}/readyz")
+    assert httpx.get(f"{address}/schema", timeout=20).json()["limits"]["max_upload_mb"] == 7
+    processes.stop("earlier")
+    said = running.log.read_text()
+    assert "VISIONLOOP_OF_TOMORROW_S is ignored: this Bento's code has no such setting" in said
+    assert "of_tomorrow_mb in visionloop.toml is ignored" in said
+
+
+def test_the_command_line_refuses_them(later: dict[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flows.cli", "models"]
+    done = subprocess.run(command, env=later, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "there is no setting 'of_tomorrow_" in done.stderr
+
+
+def test_bentoml_serve_works_by_hand(packaged: dict[int, Packaged], project: Path, later: dict[str, str]) -> None:
     port = deploy.free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "bentoml", "serve", packaged[1].tag, "--port", str(port)],
-        env=packaging.serve_environment(),
+        env=later,
         cwd=project,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
