@@ -210,16 +210,17 @@ def fail(identity: str, owner: str, error: dict[str, Any]) -> None:
 
 
 def cancel(model: str, identity: str, caller: str | None = None) -> Task:
-    """Ends a task that is not over; changes nothing about one that is. Raises NotFound as `find`."""
+    """Ends a task that is not over; of one that is, only inputs go that a killed service left. Raises NotFound as
+    `find`."""
     from django.db.models import Q
 
     from serving.tasks.models import Task
 
     find(model, identity, caller)
     mine, end = Task.objects.filter(id=identity), {"state": "cancelled", "finished": _now()}
-    if mine.filter(Q(state="queued") | Q(state="running", lease__lt=_now())).update(**end):
-        _drop_inputs(identity)  # else whoever reads them does it
     mine.exclude(state__in=OVER).update(**end)
+    if mine.filter(Q(lease=None) | Q(lease__lt=_now()), state__in=OVER).exists():
+        _drop_inputs(identity)  # else whoever reads them does it
     return find(model, identity)
 
 
