@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from registry.vision.csv_tables import Table, attributes, label_column, own_attributes, same_kind, tables
+from registry.vision.csv_tables import (
+    Table,
+    attributes,
+    label_column,
+    own_attributes,
+    picture_of,
+    same_kind,
+    tables,
+)
 from registry.vision.source_folder import Folder
 from registry.vision.sources import Found, Names, Reading, split_named, split_of
 
@@ -41,12 +49,8 @@ def _take_lines(
     extra = attributes(table, {table.picture, table.split, column}, reading)
     for number, (line, more) in enumerate(zip(table.lines, extra, strict=True), start=2):
         where, label = f"{table.path.name}, line {number}", line[column]
-        path = folder.picture(line[table.picture], table.path.parent)
+        path = picture_of(folder, table, line, where, reading)
         if path is None:
-            if folder.is_untaken(line[table.picture], table.path.parent):
-                reading.counts["labels of pictures of kinds that are not taken left out"] += 1
-            else:
-                reading.problems.append(f"{where}: there is no picture {line[table.picture]!r}")
             continue
         said = (label, table.split_of(line) or split_of(path, folder.root))
         if path not in seen:

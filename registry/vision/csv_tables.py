@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.vision.source_folder import Folder, Unreadable
-from registry.vision.sources import Names, Reading, split_in_stem, split_named
+from registry.vision.sources import UNTAKEN_LABELS, Names, Reading, split_in_stem, split_named
 from registry.vision.table import GROUP, TABLE
 
 _PATH = ("path", "file", "filename", "file_name", "image", "image_path", "image_name", "picture", "photo", "img")
@@ -121,6 +121,18 @@ def label_column(table: Table, names: Names) -> str:
     values = {name: {line[name] for line in table.lines} - {""} for name in free}
     fitting = [name for name, said in values.items() if said and all(map(names.knows, said))]
     return fitting[0] if len(fitting) == 1 else ""
+
+
+def picture_of(folder: Folder, table: Table, line: Mapping[str, str], where: str, reading: Reading) -> Path | None:
+    """The picture that a line names; None where there is none that is taken, which `reading` then says. `where`: the
+    line, in words."""
+    name, near = line[table.picture], table.path.parent
+    found = folder.picture(name, near)
+    if found is None and folder.is_untaken(name, near):
+        reading.counts[UNTAKEN_LABELS] += 1
+    elif found is None:
+        reading.problems.append(f"{where}: there is no picture {name!r}")
+    return found
 
 
 def attributes(table: Table, used: set[str], reading: Reading) -> list[dict[str, str]]:

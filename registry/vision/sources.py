@@ -15,6 +15,9 @@ from registry.vision.yolo_labels import TrueBox
 _SPLIT = re.compile(r"(train|training|val|valid|validation|test|testing)[_-]?\d{0,4}", re.IGNORECASE)
 _UNFIT = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]+')  # in the name of a folder, on one system or another
 
+UNTAKEN_LABELS = "labels of pictures of kinds that are not taken left out"
+"""A key of `Reading.counts`."""
+
 
 @dataclass(frozen=True)
 class Found:

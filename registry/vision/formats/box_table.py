@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from registry.vision.csv_tables import Table, attributes, label_column, same_kind, tables
+from registry.vision.csv_tables import Table, attributes, label_column, picture_of, same_kind, tables
 from registry.vision.formats import outlines
 from registry.vision.source_folder import Folder
 from registry.vision.sources import Found, Names, Reading, plain, split_of
@@ -67,12 +67,8 @@ def _read_one(
     extra = attributes(table, {table.picture, table.split, column, *four, *whole}, reading)
     for number, (line, more) in enumerate(zip(table.lines, extra, strict=True), start=2):
         where = f"{table.path.name}, line {number}"
-        path = folder.picture(line[table.picture], table.path.parent)
+        path = picture_of(folder, table, line, where, reading)
         if path is None:
-            if folder.is_untaken(line[table.picture], table.path.parent):
-                reading.counts["labels of pictures of kinds that are not taken left out"] += 1
-            else:
-                reading.problems.append(f"{where}: there is no picture {line[table.picture]!r}")
             continue
         size = outlines.numbers(table.numbers(line, whole), 2) if whole else None
         stated = (size[0], size[1]) if size and min(size) > 0 else None

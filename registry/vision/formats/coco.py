@@ -12,7 +12,7 @@ from typing import Any
 
 from registry.vision.formats import outlines
 from registry.vision.source_folder import Folder, Unreadable
-from registry.vision.sources import Found, Names, Reading, split_in_stem, split_of
+from registry.vision.sources import UNTAKEN_LABELS, Found, Names, Reading, split_in_stem, split_of
 from registry.vision.yolo_labels import TrueBox
 
 _KEYS = ("images", "annotations", "categories")
@@ -100,7 +100,7 @@ def _take(folder: Folder, source: _Source, taken: dict[Path, Path], reading: Rea
     for name, size, boxes in source.pictures:
         picture = folder.picture(name, near)
         if picture is None and folder.is_untaken(name, near):
-            reading.counts["labels of pictures of kinds that are not taken left out"] += 1
+            reading.counts[UNTAKEN_LABELS] += 1
         elif picture is None:
             reading.problems.append(f"{shown}: the picture {name!r} is there more than once or not at all")
         elif picture in taken:

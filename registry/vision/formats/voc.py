@@ -16,7 +16,7 @@ from defusedxml.ElementTree import fromstring
 
 from registry.vision.formats import outlines, split_lists
 from registry.vision.source_folder import Folder, Unreadable
-from registry.vision.sources import Found, Names, Reading, split_of
+from registry.vision.sources import UNTAKEN_LABELS, Found, Names, Reading, split_of
 from registry.vision.yolo_labels import TrueBox
 
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._:-]{1,40})["']""")
@@ -47,7 +47,7 @@ def read(folder: Folder, paths: Sequence[Path], names: Names) -> Reading:
         named = "" if (near, one.name) in stale else one.name
         picture = (folder.picture(named, near) if named else None) or folder.picture(one.path.stem, near)
         if picture is None and any(folder.is_untaken(name, near) for name in (named, one.path.stem) if name):
-            reading.counts["labels of pictures of kinds that are not taken left out"] += 1
+            reading.counts[UNTAKEN_LABELS] += 1
             continue
         if picture is None or picture in taken:
             why = "is there more than once or not at all" if picture is None else "has another xml, too"

@@ -13,7 +13,7 @@ import yaml
 from registry.vision.csv_tables import own_attributes
 from registry.vision.formats import split_lists, yolo_lines
 from registry.vision.source_folder import SPELLINGS, Folder, Unreadable, folder_or_list
-from registry.vision.sources import Found, Names, Reading
+from registry.vision.sources import UNTAKEN_LABELS, Found, Names, Reading
 from registry.vision.yolo_labels import TrueBox
 
 MOST_CONFIGURATION = 4_000_000  # bytes of a data.yaml
@@ -226,7 +226,7 @@ def _labels(folder: Folder, source: Path, reading: Reading) -> dict[Path, Path]:
     strays = [path for path in free if _is_label(folder, path)]
     reading.problems += [f"{folder.shown(path)}: a label without its picture" for path in sorted(strays)]
     untaken = [picture for picture in folder.untaken if found.pop(picture, None)]
-    reading.counts["labels of pictures of kinds that are not taken left out"] += len(untaken)
+    reading.counts[UNTAKEN_LABELS] += len(untaken)
     return found
 
 
