@@ -22,7 +22,8 @@ from registry.vision.table import Row
 if TYPE_CHECKING:
     import pandas as pd
 
-THREADS = min(8, os.cpu_count() or 1)
+THREADS = min(4, os.cpu_count() or 1)
+"""Each holds a picture: some 70 MB for one of 12 megapixels."""
 KEPT = "look-alikes-kept.txt"
 """Stands in a data set whose owner wants nearly equal pictures on both sides of the split."""
 

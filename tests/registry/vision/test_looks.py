@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -62,3 +63,14 @@ def test_the_newest_looks_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert not decoded
         at.at(png(0))
     assert len(decoded) == 1
+
+
+def test_a_look_at_a_large_picture_takes_little_beside_it() -> None:
+    """Each thread of an import holds one: what a look takes counts as often as there are threads."""
+    seen = picture.Picture(np.zeros((3000, 4000, 3), np.uint8))
+    tracemalloc.start()
+    try:
+        looks.look_at(seen, "RGB")
+        assert tracemalloc.get_traced_memory()[1] < 2 * 12e6, "a byte a pixel for the grey picture, and not eight more"
+    finally:
+        tracemalloc.stop()
