@@ -25,12 +25,10 @@ from registry.vision import expectations, inspection, table, yolo_labels
 from registry.vision.inspection import label_path
 from registry.vision.picture_set import Made, Make, PictureSet, ending, upright_size
 from registry.vision.table import Row
-from registry.vision.yolo_labels import TrueBox
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BoxSet", "ClassSet", "Made", "TrueBox"]
 
 NAMES, CLASSES = "data.yaml", "classes.txt"
 

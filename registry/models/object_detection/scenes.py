@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from registry.media import ByteArray
 from registry.models.object_detection import things
 from registry.vision.backdrop import backdrop, lay, photograph
-from registry.vision.dataset import Made
 from registry.vision.picture import to_jpeg
+from registry.vision.picture_set import Made
 from registry.vision.polygons import drawn
 from registry.vision.yolo_labels import TrueBox
 

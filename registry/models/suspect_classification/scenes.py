@@ -9,8 +9,8 @@ from registry.media import ByteArray
 from registry.models.suspect_classification.pen import Pen
 from registry.models.suspect_classification.things import DRAW
 from registry.vision.backdrop import backdrop, photograph
-from registry.vision.dataset import Made
 from registry.vision.picture import to_jpeg
+from registry.vision.picture_set import Made
 
 CLASSES = tuple(DRAW)
 TURNS = (*CLASSES, "other")  # which is the widest class, and comes twice

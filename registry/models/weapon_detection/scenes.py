@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from registry.media import ByteArray
 from registry.models.weapon_detection import shapes
 from registry.vision.backdrop import backdrop, lay, paint, photograph
-from registry.vision.dataset import Made
 from registry.vision.picture import to_jpeg
+from registry.vision.picture_set import Made
 from registry.vision.polygons import Part, drawn
 from registry.vision.yolo_labels import TrueBox
 

@@ -8,8 +8,8 @@ import pytest
 
 from registry import catalog
 from registry.models.weapon_detection import scenes, shapes
-from registry.vision.dataset import Made
 from registry.vision.picture import decode
+from registry.vision.picture_set import Made
 
 MADE = 25
 

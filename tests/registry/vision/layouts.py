@@ -13,8 +13,7 @@ import numpy as np
 import yaml
 
 from registry.splits import SPLITS
-from registry.vision.dataset import TrueBox
-from registry.vision.yolo_labels import text_of
+from registry.vision.yolo_labels import TrueBox, text_of
 from tests.registry.vision.made import CLASSES, HEIGHT, WIDTH, scene
 
 # Another order, another spelling, and one class more than the model has.

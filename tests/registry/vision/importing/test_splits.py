@@ -10,7 +10,7 @@ import pytest
 
 from registry.records import Imported
 from registry.splits import SPLITS
-from registry.vision.dataset import TrueBox
+from registry.vision.yolo_labels import TrueBox
 from tests.registry.vision import layouts
 from tests.registry.vision.layouts import One, put, some
 from tests.registry.vision.made import CLASSES, box_set, class_set, scene
