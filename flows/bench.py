@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from registry.settings import settings
+from registry.core.settings import settings
 
 
 def main(model: str) -> int:
@@ -77,7 +77,7 @@ def _command_line() -> int:
 
 def _no_change(model: str) -> int:
     """`visionloop run` with nothing to do, against what the last full run took (from the journal)."""
-    from registry import journal
+    from registry.core import journal
 
     steps = ("data", "validate", "train", "compress", "evaluate", "register", "decide", "package", "release")
     first: dict[str, float] = {}

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows import rivals
-from registry import catalog
-from registry.bundle import Bundle
-from registry.errors import VisionloopError
-from registry.settings import settings
-from registry.versions import Version, Versions
+from registry.contract import catalog
+from registry.versions.bundle import Bundle
+from registry.core.errors import VisionloopError
+from registry.core.settings import settings
+from registry.versions.mlflow_registry import Version, Versions
 from serving.deploy import free_port
 from serving.load import CLIENTS, Call, callers, ended_in_order, p50, rate, run_to_end, running, running_service
 from serving.packaging import package

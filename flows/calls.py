@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from registry.settings import settings
+from registry.core.settings import settings
 
 SETTLE_S = 30.0
 """After an event: calls of this time are told apart in the latencies."""

@@ -14,11 +14,12 @@ from flows.cli.teller import telling
 from flows.forgetting import forget
 from flows.stack import places
 from flows.stack.control import Stack
-from registry import catalog, journal
-from registry.errors import MissingService, VisionloopError, first_line
-from registry.files import write_file
-from registry.settings import settings
-from registry.spec import ModelSpec
+from registry.contract import catalog
+from registry.core import journal
+from registry.core.errors import MissingService, VisionloopError, first_line
+from registry.core.files import write_file
+from registry.core.settings import settings
+from registry.contract.spec import ModelSpec
 
 if TYPE_CHECKING:
     from monitoring.verdict import Verdict

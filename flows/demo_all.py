@@ -16,10 +16,11 @@ from flows.cli.teller import telling
 from flows.forgetting import forget
 from flows.stack import places
 from flows.stack.control import Stack
-from registry import catalog, journal
-from registry.errors import VisionloopError, first_line
-from registry.settings import settings
-from registry.spec import ModelSpec
+from registry.contract import catalog
+from registry.core import journal
+from registry.core.errors import VisionloopError, first_line
+from registry.core.settings import settings
+from registry.contract.spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def _one(spec: ModelSpec) -> Line:
 
 def bundle_of(model: str) -> Any:
     """The manifest of the version that gets the traffic."""
-    from registry.versions import Versions
+    from registry.versions.mlflow_registry import Versions
     from serving import releases
 
     live = releases.live(model)

@@ -24,11 +24,11 @@ from contextlib import suppress
 import psutil
 
 from flows.calls import SETTLE_S, Caller, Seen, closed_loop, open_loop
-from registry import database
-from registry.bundle import Bundle
-from registry.errors import MissingService, NotFound, VisionloopError
-from registry.settings import settings
-from registry.versions import Versions
+from registry.core import database
+from registry.versions.bundle import Bundle
+from registry.core.errors import MissingService, NotFound, VisionloopError
+from registry.core.settings import settings
+from registry.versions.mlflow_registry import Versions
 from serving import releases
 
 CLIENTS = 8

@@ -12,14 +12,14 @@ from flows.batch import local
 from flows.batch.plan import Output, Plan
 from flows.batch.slices import BATCH
 from flows.batch.sources import open_source
-from registry import catalog
-from registry.errors import BadInput
-from registry.runtime import default_threads
-from registry.settings import settings
-from registry.spec import ModelSpec
+from registry.contract import catalog
+from registry.core.errors import BadInput
+from registry.core.runtime import default_threads
+from registry.core.settings import settings
+from registry.contract.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from registry.versions import Version
+    from registry.versions.mlflow_registry import Version
 
 TASK = "features"
 

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from flows import versioning
 from flows.stack.control import Stack
-from registry import catalog
-from registry.errors import Refused
-from registry.settings import settings
+from registry.contract import catalog
+from registry.core.errors import Refused
+from registry.core.settings import settings
 
 KEPT_PER_MODEL = ("bundles", "decisions", "inputs", "reports")
 """Folders of `var` with one folder per model."""

@@ -12,9 +12,9 @@ import time
 from typing import TYPE_CHECKING
 
 from flows.stack.control import Stack
-from registry import database
-from registry.errors import MissingService, VisionloopError, first_line
-from registry.settings import settings
+from registry.core import database
+from registry.core.errors import MissingService, VisionloopError, first_line
+from registry.core.settings import settings
 from serving import orders, releases
 from serving.guard import Guard
 from serving.standing import begin
@@ -74,7 +74,7 @@ def write_down(event_id: int) -> None:
     database.setup()
     from flows.steps.pages import prune_pages
     from flows.steps.version import return_alias
-    from registry.versions import Versions
+    from registry.versions.mlflow_registry import Versions
     from serving.models import ReleaseEvent
 
     event = ReleaseEvent.objects.filter(id=event_id, todo__isnull=False).first()

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from registry import journal
-from registry.settings import settings
+from registry.core import journal
+from registry.core.settings import settings
 
 _held: dict[str, int] = {}
 """Model -> descriptor of the lock that this process holds."""

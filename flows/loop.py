@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from flows import steps
 from flows.stages import Say
-from registry.errors import Refused
-from registry.versions import CHAMPION, Version, Versions
+from registry.core.errors import Refused
+from registry.versions.mlflow_registry import CHAMPION, Version, Versions
 
 if TYPE_CHECKING:
     from monitoring.verdict import Verdict
@@ -98,7 +98,7 @@ def retrain(
     Raises:
         Refused: there are no new labels, or no champion to start from.
     """
-    from registry import journal
+    from registry.core import journal
 
     with journal.step("heal", "Heal by retraining", model, usually_s=110) as running, steps.exclusive(model):
         champion = Versions().find(model, CHAMPION)

@@ -22,10 +22,11 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from flows import loop, steps
 from flows.shown import shown
 from flows.stages import Say
-from registry import catalog, journal
-from registry.bundle import Bundle
-from registry.errors import MissingService, NotFound, StorageError
-from registry.settings import settings
+from registry.contract import catalog
+from registry.core import journal
+from registry.versions.bundle import Bundle
+from registry.core.errors import MissingService, NotFound, StorageError
+from registry.core.settings import settings
 
 DRIFT_EVENT = "visionloop.drift"
 TRAINING = "visionloop-training"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from registry.settings import settings
-from registry.versions import CHAMPION
+from registry.core.settings import settings
+from registry.versions.mlflow_registry import CHAMPION
 
 
 def champions(timeout_s: float = 2.0) -> dict[str, int] | None:

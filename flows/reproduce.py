@@ -11,13 +11,13 @@ import numpy as np
 
 from monitoring import embedding as embeddings
 from monitoring import feedback
-from registry import database
-from registry.bundle import Bundle
-from registry.errors import NotFound
-from registry.media import FloatArray
-from registry.predictor import GOLDEN_ABSOLUTE, GOLDEN_RELATIVE, Predictor
-from registry.settings import settings
-from registry.versions import Version, Versions
+from registry.core import database
+from registry.versions.bundle import Bundle
+from registry.core.errors import NotFound
+from registry.core.media import FloatArray
+from registry.versions.predictor import GOLDEN_ABSOLUTE, GOLDEN_RELATIVE, Predictor
+from registry.core.settings import settings
+from registry.versions.mlflow_registry import Version, Versions
 
 if TYPE_CHECKING:
     from monitoring.models import Prediction as Row

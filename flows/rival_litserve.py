@@ -10,7 +10,7 @@ from fastapi import UploadFile
 from litserve import LitAPI
 
 from flows.eager import eager
-from registry.bundle import open_bundle
+from registry.versions.bundle import open_bundle
 
 
 class Api(LitAPI):  # type: ignore[misc]

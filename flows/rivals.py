@@ -15,7 +15,7 @@ from typing import Any
 from fastapi import FastAPI, UploadFile
 
 from flows.eager import eager
-from registry.bundle import Bundle, open_bundle
+from registry.versions.bundle import Bundle, open_bundle
 
 
 def fastapi(bundle: Bundle, port: int) -> None:
@@ -69,7 +69,7 @@ def ultralytics(bundle: Bundle) -> Callable[[bytes], Any]:
 
 
 def _architecture(bundle: Bundle) -> str:
-    from registry import catalog
+    from registry.contract import catalog
 
     return str(catalog.get(bundle.manifest.model).network.ARCHITECTURE)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from registry.errors import MissingService, VisionloopError, first_line
-from registry.settings import settings
+from registry.core.errors import MissingService, VisionloopError, first_line
+from registry.core.settings import settings
 
 
 def run_flow(name: str, **parameters: Any) -> str:

@@ -13,7 +13,7 @@ from uuid import UUID
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from registry import journal
+from registry.core import journal
 
 BARS_EVERY_S = 2.0
 

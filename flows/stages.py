@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from flows.locks import inherited
 from flows.versioning import repository
-from registry import errors, journal
-from registry.errors import DataError, StorageError, VisionloopError
-from registry.settings import settings
+from registry.core import errors, journal
+from registry.core.errors import DataError, StorageError, VisionloopError
+from registry.core.settings import settings
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from registry import catalog
-from registry.predictor import Predictor
-from registry.settings import settings
-from registry.versions import Versions
+from registry.contract import catalog
+from registry.versions.predictor import Predictor
+from registry.core.settings import settings
+from registry.versions.mlflow_registry import Versions
 
 
 def scores(model: str, numbers: tuple[int, ...], how: str, severity: float, count: int, seed: int) -> tuple[float, ...]:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry import journal
-from registry.errors import DataError, first_line
-from registry.files import disk_errors, write_file
-from registry.settings import settings
+from registry.core import journal
+from registry.core.errors import DataError, first_line
+from registry.core.files import disk_errors, write_file
+from registry.core.settings import settings
 
 if TYPE_CHECKING:
     from dvc.output import Output

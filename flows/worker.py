@@ -11,9 +11,9 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from registry import catalog
-from registry.priority import give_way
-from registry.settings import settings
+from registry.contract import catalog
+from registry.core.priority import give_way
+from registry.core.settings import settings
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monitoring import suites
-from registry import catalog, journal
-from registry.errors import DataError, VisionloopError
-from registry.files import new_folder
-from registry.settings import settings
+from registry.contract import catalog
+from registry.core import journal
+from registry.core.errors import DataError, VisionloopError
+from registry.core.files import new_folder
+from registry.core.settings import settings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.files import write_file
-from registry.settings import settings
+from registry.core.files import write_file
+from registry.core.settings import settings
 
 if TYPE_CHECKING:
     import pandas as pd

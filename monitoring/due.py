@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from monitoring.drift import MIN_WINDOW
 from monitoring.tables import DEFAULT_LAST
-from registry import database
+from registry.core import database
 
 AT_LEAST_EVERY = timedelta(days=1)
 """Where little comes, so often all the same, if there are MIN_WINDOW new predictions."""

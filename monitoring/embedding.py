@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from registry.media import FloatArray
+from registry.core.media import FloatArray
 
 _LARGEST = float(np.finfo(np.float16).max)
 

@@ -18,14 +18,14 @@ import numpy as np
 from monitoring import drift
 from monitoring.drift import Array
 from monitoring.findings import Finding, Performance, Table
-from registry.files import disk_errors
-from registry.settings import settings
+from registry.core.files import disk_errors
+from registry.core.settings import settings
 
 if TYPE_CHECKING:
     from evidently.core.report import Snapshot
     from evidently.ui.workspace import Project, Workspace
 
-    from registry.spec import ModelSpec
+    from registry.contract.spec import ModelSpec
 
 LEAST_LABELS = 5
 _PROJECTS = uuid.UUID("5f6b1c9e-6b0e-4a57-9d0e-3f2f6d1f7c11")

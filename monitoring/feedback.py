@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from monitoring import inputs, label_check
-from registry import database
-from registry.errors import BadInput, NotFound, VisionloopError, first_line
-from registry.files import write_file
-from registry.predictor import Predictor
-from registry.records import Labelled
-from registry.settings import settings
+from registry.core import database
+from registry.core.errors import BadInput, NotFound, VisionloopError, first_line
+from registry.core.files import write_file
+from registry.versions.predictor import Predictor
+from registry.cases.records import Labelled
+from registry.core.settings import settings
 
 if TYPE_CHECKING:
     from pathlib import Path

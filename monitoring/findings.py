@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitoring.permutation import Array
-from registry.media import FloatArray
+from registry.core.media import FloatArray
 
 IMAGE, PREDICTION = "image.", "prediction."
 ALL = "all"

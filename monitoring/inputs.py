@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from registry.files import write_file
-from registry.settings import settings
+from registry.core.files import write_file
+from registry.core.settings import settings
 
 TRUTH = ".truth"
 AT_ONCE = 50

@@ -6,10 +6,10 @@ import logging
 import time
 from pathlib import Path
 
-from registry import catalog
-from registry.errors import BadInput, Refused, VisionloopError
-from registry.settings import settings
-from registry.spec import ModelSpec
+from registry.contract import catalog
+from registry.core.errors import BadInput, Refused, VisionloopError
+from registry.core.settings import settings
+from registry.contract.spec import ModelSpec
 
 logger = logging.getLogger("visionloop.feedback")
 

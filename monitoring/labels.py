@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from monitoring import diagnosis, feedback
-from registry import database
-from registry.records import Labelled
+from registry.core import database
+from registry.cases.records import Labelled
 
 if TYPE_CHECKING:
     from monitoring.models import Verdict

@@ -31,9 +31,9 @@ import orjson
 from monitoring import embedding, inputs, spool
 from monitoring.shipping import EVERY_S, Shipper, close_connection, has_keeper
 from monitoring.spool import folder
-from registry import database
-from registry.errors import StorageError
-from registry.media import FloatArray
+from registry.core import database
+from registry.core.errors import StorageError
+from registry.core.media import FloatArray
 
 logger = logging.getLogger("visionloop.log")
 

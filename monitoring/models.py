@@ -1,6 +1,6 @@
 """The monitoring tables of the operational database: what was predicted, what was true, what the monitor said.
 
-Import only after `registry.database.setup()`. Times are UTC; sizes of arrays are in the field's comment.
+Import only after `registry.core.database.setup()`. Times are UTC; sizes of arrays are in the field's comment.
 """
 
 from __future__ import annotations

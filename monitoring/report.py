@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from monitoring import plots
 from monitoring.diagnosis import DO
 from monitoring.findings import Finding, Performance, Table
-from registry.predictor import Predictor
+from registry.versions.predictor import Predictor
 
 if TYPE_CHECKING:
     from monitoring.verdict import Verdict

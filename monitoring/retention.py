@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from registry import journal
-from registry.settings import settings
+from registry.core import journal
+from registry.core.settings import settings
 
 ROWS_AT_ONCE = 500
 AT_MOST_S = 3.0

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import orjson
 
-from registry.files import write_file
-from registry.settings import settings
+from registry.core.files import write_file
+from registry.core.settings import settings
 
 MIB = 2**20
 SEGMENTS = 8

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 import httpx
 
 from monitoring import feedback
-from registry import catalog, journal
-from registry.errors import BadInput, MissingService, NotFound, Refused
-from registry.records import Labelled
-from registry.settings import settings
-from registry.spec import ModelSpec
+from registry.contract import catalog
+from registry.core import journal
+from registry.core.errors import BadInput, MissingService, NotFound, Refused
+from registry.cases.records import Labelled
+from registry.core.settings import settings
+from registry.contract.spec import ModelSpec
 
 logger = logging.getLogger("visionloop.stream")
 

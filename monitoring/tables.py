@@ -13,8 +13,8 @@ import numpy as np
 from monitoring import embedding
 from monitoring.findings import IMAGE, PREDICTION, Table
 from monitoring.permutation import Array
-from registry.bundle import REFERENCE, Bundle
-from registry.errors import BundleError
+from registry.versions.bundle import REFERENCE, Bundle
+from registry.core.errors import BundleError
 
 DEFAULT_LAST = 200
 MOST = 100_000

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monitoring import diagnosis
-from registry.settings import settings
+from registry.core.settings import settings
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,13 @@ from monitoring.evidently_report import Judged
 from monitoring.findings import Table
 from monitoring.tables import Window
 from monitoring.verdict import Verdict
-from registry import catalog, database
-from registry.bundle import Bundle
-from registry.errors import VisionloopError
-from registry.files import new_folder
-from registry.predictor import Predictor
-from registry.settings import settings
+from registry.contract import catalog
+from registry.core import database
+from registry.versions.bundle import Bundle
+from registry.core.errors import VisionloopError
+from registry.core.files import new_folder
+from registry.versions.predictor import Predictor
+from registry.core.settings import settings
 
 logger = logging.getLogger("visionloop.watch")
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from registry.errors import Overloaded
+from registry.core.errors import Overloaded
 
 MOST = 1024
 """Each waiting input is held in memory; those that are quick enough for this to matter are small ones."""

@@ -22,12 +22,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from registry import catalog
-from registry.errors import BadInput, VisionloopError
-from registry.media import FloatArray
-from registry.settings import settings
-from registry.spec import ModelSpec
-from registry.vision.detection import overlaps
+from registry.contract import catalog
+from registry.core.errors import BadInput, VisionloopError
+from registry.core.media import FloatArray
+from registry.core.settings import settings
+from registry.contract.spec import ModelSpec
+from registry.vision_tasks.detection import overlaps
 from serving.comparing import JSON, SIZES, Question, comparable
 from serving.json_inputs import parse
 

@@ -14,17 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from registry.errors import (
-    BadInput,
-    MethodNotAllowed,
-    NotFound,
-    NotServed,
-    Overloaded,
-    TooLarge,
-    TooSlow,
-    VisionloopError,
-)
-from registry.spec import ModelSpec
+from registry.core.errors import BadInput, MethodNotAllowed, NotFound, NotServed, Overloaded, TooLarge, TooSlow, VisionloopError
+from registry.contract.spec import ModelSpec
 from serving.call import ROLE, Answered, Served, logged_as
 from serving.negotiation import JSON, NPY, Wanted
 from serving.stopwatch import CallerGone

@@ -18,10 +18,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from registry.errors import BadInput
-from registry.media import Prediction
-from registry.settings import settings
-from registry.spec import ModelSpec
+from registry.core.errors import BadInput
+from registry.core.media import Prediction
+from registry.core.settings import settings
+from registry.contract.spec import ModelSpec
 from registry.vision.media_types import VIDEO_OUT, is_video
 from serving import answers, documentation
 from serving.admission import Room

@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from registry import database
-from registry.bundle import Bundle, open_bundle
-from registry.closure import project_folder
-from registry.errors import BadInput, BundleError
-from registry.predictor import Predictor
-from registry.runtime import default_threads
-from registry.settings import settings
-from registry.vision.explain import explain
+from registry.core import database
+from registry.versions.bundle import Bundle, open_bundle
+from registry.core.closure import project_folder
+from registry.core.errors import BadInput, BundleError
+from registry.versions.predictor import Predictor
+from registry.core.runtime import default_threads
+from registry.core.settings import settings
+from registry.versions.explain import explain
 from serving import releases
 from serving.batching import BatchingPredictor
 from serving.deploy import free_port
@@ -108,7 +108,7 @@ def main() -> None:
 
 
 def _champion(model: str) -> Bundle:
-    from registry.versions import Versions
+    from registry.versions.mlflow_registry import Versions
 
     versions = Versions()
     return versions.fetch(versions.get(model))
@@ -174,7 +174,7 @@ def _sample(bundle: Bundle, predictor: Predictor) -> bytes:
 def _bare_start(bundle: Bundle) -> float:
     """Seconds for a script that loads the bundle, as it must be loaded, and predicts once."""
     script = (
-        "import sys\nfrom pathlib import Path\nfrom registry.predictor import Predictor\n"
+        "import sys\nfrom pathlib import Path\nfrom registry.versions.predictor import Predictor\n"
         "folder = Path(sys.argv[1])\nPredictor.load(folder)(next(folder.glob('samples/*/input')).read_bytes())\n"
     )
     began = time.perf_counter()

@@ -6,11 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from registry.errors import BadInput
-from registry.media import Prediction
+from registry.core.errors import BadInput
+from registry.core.media import Prediction
 
 if TYPE_CHECKING:
-    from registry.vision.explain import Explanation
+    from registry.versions.explain import Explanation
 
 CALLER, ROLE = "X-Caller", "X-Release-Role"
 """Headers by which the router tells a service who calls, and in which role the version answers."""

@@ -10,8 +10,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from registry.errors import TooSlow
-from registry.settings import settings
+from registry.core.errors import TooSlow
+from registry.core.settings import settings
 from serving.admission import Held
 from serving.call import UNWATCHED_S
 from serving.stopwatch import CallerGone

@@ -9,7 +9,7 @@
         task = client.submit("object_detection", Path("walk.mp4"), "video/webm")
         Path("seen.webm").write_bytes(client.wait(task.model, task.id).content)
 
-Files are paths or bytes. What the API refuses is raised as the class of `registry.errors` that the answer names, with
+Files are paths or bytes. What the API refuses is raised as the class of `registry.core.errors` that the answer names, with
 `found`, `expected` and `mend`. An answer of 429 or 503 that says when to try again is tried again, for `patience_s`.
 """
 
@@ -23,7 +23,7 @@ from typing import Self, TypeVar
 
 import httpx
 
-from registry.errors import MissingService
+from registry.core.errors import MissingService
 from serving.client_calls import JSON, Call, Calls, File, no_answer, refused
 from serving.client_types import (
     Answer,

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from registry.errors import BadInput, MissingService, VisionloopError
+from registry.core.errors import BadInput, MissingService, VisionloopError
 from serving.client_types import (
     Answer,
     Embedding,

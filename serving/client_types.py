@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Self
 
-from registry import errors
-from registry.errors import BadInput, VisionloopError
+from registry.core import errors
+from registry.core.errors import BadInput, VisionloopError
 
 _COMMON = ("id", "model", "version", "role", "elapsed_ms", "timings_ms", "image", "explanation", "file")
 
@@ -269,7 +269,7 @@ class UsageReport:
 
 
 def refusal(said: Mapping[str, Any], status: int | None = None, retry_after_s: int | None = None) -> VisionloopError:
-    """The error that the API describes, as the class of `registry.errors` that it names, with the answer's `status`
+    """The error that the API describes, as the class of `registry.core.errors` that it names, with the answer's `status`
     (one of several files has its own) and its `Retry-After`."""
     error = _error(said, status, retry_after_s)
     error.status = said.get("status", status)

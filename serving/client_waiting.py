@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from registry.errors import MissingService
+from registry.core.errors import MissingService
 from serving.client_types import Task
 
 FIRST_PAUSE_S, GROWTH = 0.2, 1.5

@@ -9,8 +9,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from registry.decision import Reason
-from registry.settings import settings
+from registry.versions.decision import Reason
+from registry.core.settings import settings
 from serving.plans import Plan
 from serving.sequential import Verdict, compare
 

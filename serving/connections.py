@@ -14,7 +14,7 @@ import orjson
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from registry.errors import BadRequest, HeadTooLarge, MissingService, TooSlow, VisionloopError
+from registry.core.errors import BadRequest, HeadTooLarge, MissingService, TooSlow, VisionloopError
 
 CONNECTIONS = 4096
 """At once; a new one takes the place of the one that has been idle for longest."""

@@ -18,9 +18,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from registry import database, journal
-from registry.errors import MissingService, VisionloopError
-from registry.settings import settings
+from registry.core import database, journal
+from registry.core.errors import MissingService, VisionloopError
+from registry.core.settings import settings
 from serving import deploy, orders, releases
 from serving.packaging import process_name, serve_environment
 from serving.plans import Plan

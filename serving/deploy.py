@@ -15,8 +15,8 @@ import urllib.request
 from contextlib import suppress
 from typing import Any
 
-from registry.errors import BadInput, MissingService, NotFound, Refused
-from registry.settings import settings
+from registry.core.errors import BadInput, MissingService, NotFound, Refused
+from registry.core.settings import settings
 from serving import grants, orders, releases
 from serving.orders import Say
 from serving.packaging import Version, serve_command

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from registry import errors
-from registry.settings import settings
-from registry.spec import ModelSpec
+from registry.core import errors
+from registry.core.settings import settings
+from registry.contract.spec import ModelSpec
 from serving import examples
 from serving.call import Served
 from serving.json_inputs import INPUT, INPUTS, URL, URLS
@@ -111,7 +111,7 @@ def openapi(spec: ModelSpec, served: Served) -> dict[str, Any]:
 
 
 def _operations(spec: ModelSpec) -> list[_Operation]:
-    from registry.vision.explain import COPIES  # loads PIL, which a service of scans never needs otherwise
+    from registry.versions.explain import COPIES  # loads PIL, which a service of scans never needs otherwise
 
     found = [
         _Operation(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from registry import database
+from registry.core import database
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from registry.errors import BadInput, TooLarge
+from registry.core.errors import BadInput, TooLarge
 
 if TYPE_CHECKING:
     import aiohttp

@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from yarl import URL
 
-from registry.errors import MissingService, VisionloopError
+from registry.core.errors import MissingService, VisionloopError
 from serving.admission import MIB, Held
 from serving.call import ROLE
 from serving.callers import BUFFERED, Caller, gone, name_of

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from registry.errors import BadInput, Refused
-from registry.settings import settings
+from registry.core.errors import BadInput, Refused
+from registry.core.settings import settings
 from serving import releases
 from serving.packaging import digest_of
 

@@ -14,10 +14,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from registry import database, journal
-from registry.decision import Reason
-from registry.errors import Refused, VisionloopError, first_line
-from registry.settings import settings
+from registry.core import database, journal
+from registry.versions.decision import Reason
+from registry.core.errors import Refused, VisionloopError, first_line
+from registry.core.settings import settings
 from serving import deploy, grants, releases, traffic
 from serving.comparison import Comparison
 from serving.controller import Controller, Starter

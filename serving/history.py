@@ -6,7 +6,7 @@ import getpass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from registry import database
+from registry.core import database
 
 if TYPE_CHECKING:
     from serving.models import ReleaseEvent

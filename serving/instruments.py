@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from monitoring import spool
-from registry.errors import Overloaded
+from registry.core.errors import Overloaded
 from serving.admission import Line
 from serving.batching import SIZES
 from serving.call import Served

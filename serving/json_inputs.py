@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from registry.errors import BadInput, TooLarge
+from registry.core.errors import BadInput, TooLarge
 
 JSON = "application/json"
 INPUT, INPUTS, URL, URLS = "input", "inputs", "url", "urls"

@@ -12,8 +12,8 @@ import argparse
 import logging
 from pathlib import Path
 
-from registry.priority import Behind
-from registry.settings import ignore_unknown, settings
+from registry.core.priority import Behind
+from registry.core.settings import ignore_unknown, settings
 from serving.service import api_of, worker_of
 
 KEEP_ALIVE_S = 75  # longer than the router's (serving.router), so that the router is the one to close idle connections

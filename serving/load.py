@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from monitoring.shipping import KEEPER
-from registry.errors import MissingService
+from registry.core.errors import MissingService
 from serving.deploy import free_port
 from serving.packaging import bento_folder, serve_command, serve_environment
 

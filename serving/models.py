@@ -1,7 +1,7 @@
 """The serving tables of the operational database: which services there are, which of them get the traffic, and how
 they fare with it.
 
-Import only after `registry.database.setup()`. Times are UTC.
+Import only after `registry.core.database.setup()`. Times are UTC.
 """
 
 from __future__ import annotations

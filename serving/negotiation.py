@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from registry.errors import BadInput, NotAcceptable
+from registry.core.errors import BadInput, NotAcceptable
 
 SHORT = {"application/json": "json", "application/x-nifti": "nifti", "image/jpeg": "jpg", "image/png": "png"}
 """Names for `?format=`, for browsers and forms, which cannot set Accept."""

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from registry import database, errors
-from registry.errors import MissingService, Refused, VisionloopError
+from registry.core import database, errors
+from registry.core.errors import MissingService, Refused, VisionloopError
 from serving import releases
 from serving.packaging import Version
 from serving.plans import Plan

@@ -13,12 +13,12 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, Protocol
 
-from registry.bundle import Bundle, Manifest
-from registry.closure import Closure, closure_of, project_folder, requirements
-from registry.errors import MissingService, NotFound
-from registry.files import disk_errors
-from registry.runtime import ENGINES
-from registry.settings import settings
+from registry.versions.bundle import Bundle, Manifest
+from registry.core.closure import Closure, closure_of, project_folder, requirements
+from registry.core.errors import MissingService, NotFound
+from registry.core.files import disk_errors
+from registry.core.runtime import ENGINES
+from registry.core.settings import settings
 from serving.bento_files import BUNDLE, RELEASE
 from serving.call import Served
 
@@ -57,7 +57,7 @@ if __name__ == "__main__":
 
 
 class Version(Protocol):
-    """As much of `registry.versions.Version` as packaging needs."""
+    """As much of `registry.versions.mlflow_registry.Version` as packaging needs."""
 
     @property
     def model(self) -> str: ...

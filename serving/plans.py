@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from registry.errors import BadInput
+from registry.core.errors import BadInput
 
 Kind = Literal["all", "canary", "shadow", "blue_green", "ab"]
 """all, blue_green: every request goes to the champion (blue_green: it took over from a version that is kept warm).

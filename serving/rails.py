@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from registry.decision import Reason
+from registry.versions.decision import Reason
 from serving import deploy, traffic
 from serving.moments import LEAST, MOMENT_S, SLOWEST, Moments
 from serving.plans import Plan

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from registry.errors import MissingService
+from registry.core.errors import MissingService
 from serving.admission import MIB, Held
 from serving.call import CALLER, PREFIX, ROLE
 from serving.plans import Role

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from registry import catalog
-from registry.bundle import open_bundle
-from registry.decision import Decision, Reason
-from registry.errors import VisionloopError
+from registry.contract import catalog
+from registry.versions.bundle import open_bundle
+from registry.versions.decision import Decision, Reason
+from registry.core.errors import VisionloopError
 from serving import grants, releases, traffic
 from serving.bento_files import BUNDLE
 from serving.packaging import bento_folder

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from registry import database
-from registry.errors import BadInput, NotFound, Refused
+from registry.core import database
+from registry.core.errors import BadInput, NotFound, Refused
 from serving.endpoints import Endpoint, announce, announced, note_anyway, note_problem, retire
 from serving.history import events, finished, person, unfinished
 from serving.plans import NEVER, Limits, Plan
@@ -257,7 +257,7 @@ def note_rails(plan: Plan, rails: Sequence[Mapping[str, Any]]) -> None:
 
 
 def rails(plan: Plan) -> list[dict[str, Any]]:
-    """Where the guard rails of a plan stand, as `registry.decision.Reason` has it; [] while no guard has looked."""
+    """Where the guard rails of a plan stand, as `registry.versions.decision.Reason` has it; [] while no guard has looked."""
     from serving.models import Release
 
     said = Release.objects.filter(model=plan.model).values_list("rails", flat=True).first()

@@ -21,9 +21,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from registry import catalog
-from registry.errors import MissingService, NotFound
-from registry.settings import settings
+from registry.contract import catalog
+from registry.core.errors import MissingService, NotFound
+from registry.core.settings import settings
 from serving.access.middleware import AccessMiddleware
 from serving.admission import MIB, Held, Room
 from serving.answers import nothing_there, refusal

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
-from registry import database
-from registry.errors import MissingService, NotServed
+from registry.core import database
+from registry.core.errors import MissingService, NotServed
 from serving import releases
 from serving.releases import Endpoint, Route
 from serving.traffic import Traffic

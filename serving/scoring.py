@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import sys
 
-from registry import database
-from registry.errors import NotFound, VisionloopError
-from registry.predictor import Predictor
-from registry.settings import settings
+from registry.core import database
+from registry.core.errors import NotFound, VisionloopError
+from registry.versions.predictor import Predictor
+from registry.core.settings import settings
 from serving import releases
 from serving.bento_files import BUNDLE
 from serving.packaging import bento_folder

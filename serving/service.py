@@ -14,9 +14,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry import catalog
-from registry.errors import BundleError, VisionloopError
-from registry.settings import ignore_unknown, settings
+from registry.contract import catalog
+from registry.core.errors import BundleError, VisionloopError
+from registry.core.settings import ignore_unknown, settings
 from serving.bento_files import BUNDLE, RELEASE
 from serving.call import Served
 from serving.worker import Worker

@@ -13,8 +13,8 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from registry import catalog
-from registry.errors import BadInput
+from registry.contract import catalog
+from registry.core.errors import BadInput
 from serving.call import ROLE
 from serving.comparing import DIFFERS, Comparer, Question, comparable
 from serving.releases import Endpoint, Route

@@ -6,8 +6,8 @@ import logging
 import signal
 import threading
 
-from registry import database
-from registry.settings import settings
+from registry.core import database
+from registry.core.settings import settings
 
 
 def begin() -> threading.Event:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from registry.errors import BadInput, TooLarge, VisionloopError
+from registry.core.errors import BadInput, TooLarge, VisionloopError
 
 
 class CallerGone(BadInput):

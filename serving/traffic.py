@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from registry import database
+from registry.core import database
 from serving.plans import Plan, Role
 
 WIDTH = math.log(1.05)

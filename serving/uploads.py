@@ -11,7 +11,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from registry.errors import BadInput, TooLarge, TooSlow, UnsupportedMedia
+from registry.core.errors import BadInput, TooLarge, TooSlow, UnsupportedMedia
 from serving.admission import Held
 from serving.json_inputs import JSON, MIB, Address, largest_body, parse, too_many
 

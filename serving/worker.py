@@ -15,14 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry import catalog
-from registry.bundle import open_bundle
-from registry.errors import BadInput, MissingService, VisionloopError
-from registry.media import Prediction, Told
-from registry.predictor import Predictor
-from registry.runtime import default_threads
-from registry.settings import settings
-from registry.spec import ModelSpec
+from registry.contract import catalog
+from registry.versions.bundle import open_bundle
+from registry.core.errors import BadInput, MissingService, VisionloopError
+from registry.core.media import Prediction, Told
+from registry.versions.predictor import Predictor
+from registry.core.runtime import default_threads
+from registry.core.settings import settings
+from registry.contract.spec import ModelSpec
 from registry.vision import media_types
 from serving.admission import Line
 from serving.batching import SIZES, BatchingPredictor
@@ -33,8 +33,8 @@ from serving.threads import Pool
 
 if TYPE_CHECKING:
     from monitoring.log import PredictionLog
-    from registry.bundle import Manifest
-    from registry.vision.explain import Explanation
+    from registry.versions.bundle import Manifest
+    from registry.versions.explain import Explanation
     from serving.tasks.runner import Runner
 
 logger = logging.getLogger("visionloop.serving")
@@ -274,7 +274,7 @@ class Worker:
 
     def _explain(self, body: bytes, prediction: Prediction, wants: Wanted) -> Explanation | BadInput:
         """The heat map, or why there is none; that is an error only where nothing else was asked for."""
-        from registry.vision.explain import explain
+        from registry.versions.explain import explain
 
         assert self._predictor is not None
         try:

@@ -14,10 +14,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from registry.bundle import REFERENCE, SAMPLES, WEIGHTS, Bundle, Machine, Manifest, Score, Variant, open_bundle, seal
-from registry.files import write_file
-from registry.media import Prediction
-from registry.predictor import Predictor, golden_answer
+from registry.versions.bundle import REFERENCE, SAMPLES, WEIGHTS, Bundle, Machine, Manifest, Score, Variant, open_bundle, seal
+from registry.core.files import write_file
+from registry.core.media import Prediction
+from registry.versions.predictor import Predictor, golden_answer
 
 MODEL = "skin_segmentation"
 SIZE = 128

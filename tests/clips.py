@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from registry.media import ByteArray
+from registry.core.media import ByteArray
 
 
 def scene(number: int, width: int, height: int) -> ByteArray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli import COMMANDS
-from registry import catalog
+from registry.contract import catalog
 from tests.conftest import PROJECT
 
 README = (PROJECT / "README.md").read_text()

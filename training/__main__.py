@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry.errors import VisionloopError
-from registry.settings import settings
+from registry.core.errors import VisionloopError
+from registry.core.settings import settings
 
 if TYPE_CHECKING:
     from training.compress import Report

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from registry.errors import NotFound
-from registry.media import FloatArray
-from registry.runtime import Engine, Numerics, open_session
+from registry.core.errors import NotFound
+from registry.core.media import FloatArray
+from registry.core.runtime import Engine, Numerics, open_session
 from training import measure
 from training.choose import SERVING
 from training.compress import REPORT, Report

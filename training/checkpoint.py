@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.errors import BundleError
-from registry.files import write_file
+from registry.core.errors import BundleError
+from registry.core.files import write_file
 
 CHECKPOINT, WEIGHTS, METRICS, SUMMARY = "checkpoint", "weights.safetensors", "metrics.csv", "summary.json"
 

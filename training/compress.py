@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry import journal
-from registry.bundle import Machine, Score, Variant
-from registry.files import new_folder
-from registry.media import FloatArray
-from registry.runtime import Engine, Numerics, open_session
+from registry.core import journal
+from registry.versions.bundle import Machine, Score, Variant
+from registry.core.files import new_folder
+from registry.core.media import FloatArray
+from registry.core.runtime import Engine, Numerics, open_session
 from training import choose, evaluate, export, measure, peers, progress
 from training.checkpoint import History, save_weights, write_metrics
 from training.course import Watcher

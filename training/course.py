@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from registry.errors import VisionloopError
-from registry.spec import ModelSpec
+from registry.core.errors import VisionloopError
+from registry.contract.spec import ModelSpec
 from training.checkpoint import Checkpoints, History, Progress
 from training.stage import Recipe
 

@@ -29,9 +29,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.media import Case, FloatArray
-from registry.runtime import default_threads
-from registry.spec import ModelSpec
+from registry.core.media import Case, FloatArray
+from registry.core.runtime import default_threads
+from registry.contract.spec import ModelSpec
 from training import keras_pruning
 from training.checkpoint import Checkpoints
 from training.course import Course, Fitted, Watcher
@@ -268,7 +268,7 @@ class _Loop:
 
 
 class KerasSession:
-    """A network that is not exported yet, called like a `registry.runtime.Session`: the graph that TensorFlow runs."""
+    """A network that is not exported yet, called like a `registry.core.runtime.Session`: the graph that TensorFlow runs."""
 
     def __init__(self, model: Any, outputs: Sequence[str]) -> None:
         tf, _ = framework()

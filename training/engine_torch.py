@@ -39,9 +39,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from registry.media import Case, FloatArray
-from registry.runtime import default_threads
-from registry.spec import ModelSpec
+from registry.core.media import Case, FloatArray
+from registry.core.runtime import default_threads
+from registry.contract.spec import ModelSpec
 from training import export
 from training import prune as pruning
 from training.checkpoint import Checkpoints, Progress
@@ -301,7 +301,7 @@ class _Loop:
 
 
 class TorchSession:
-    """A network that is not exported yet, called like a `registry.runtime.Session`."""
+    """A network that is not exported yet, called like a `registry.core.runtime.Session`."""
 
     def __init__(self, model: nn.Module, outputs: Sequence[str]) -> None:
         self.model = model.cpu().eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

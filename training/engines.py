@@ -19,8 +19,8 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.media import Case, FloatArray
-from registry.spec import ModelSpec
+from registry.core.media import Case, FloatArray
+from registry.contract.spec import ModelSpec
 from training.checkpoint import Checkpoints
 from training.course import Fitted, Watcher
 from training.stage import Compression, Recipe
@@ -87,7 +87,7 @@ class Engine(Protocol):
         """Whether the bytes of a checkpoint are whole."""
 
     def session(self, hooks: Any, network: Network) -> Callable[[FloatArray], dict[str, FloatArray]]:
-        """The network called like a `registry.runtime.Session`."""
+        """The network called like a `registry.core.runtime.Session`."""
 
     def cost(self, network: Network, shape: tuple[int, ...]) -> Cost:
         """Of one input of `shape` [C, H, W]."""

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from registry.bundle import Score
-from registry.media import Case, FloatArray, Prediction, Prepared
-from registry.predictor import CHUNK, Predictor
-from registry.spec import ModelSpec
+from registry.versions.bundle import Score
+from registry.core.media import Case, FloatArray, Prediction, Prepared
+from registry.versions.predictor import CHUNK, Predictor
+from registry.contract.spec import ModelSpec
 
 MAX_VOXELS = 512_000_000  # the data set has passed its checks; this only keeps a damaged header out
 MEMORY = 1_000_000_000

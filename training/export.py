@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.media import FloatArray
+from registry.core.media import FloatArray
 
 if TYPE_CHECKING:
     from torch import nn

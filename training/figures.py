@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from registry.bundle import Variant
-from registry.media import ByteArray
+from registry.versions.bundle import Variant
+from registry.core.media import ByteArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from registry import learned
-from registry.bundle import Bundle
-from registry.decision import ENOUGH, Decision, Reason, SliceRow
-from registry.media import Case
-from registry.predictor import Predictor
-from registry.spec import ModelSpec
-from registry.versions import Version
+from registry.versions import learned
+from registry.versions.bundle import Bundle
+from registry.versions.decision import ENOUGH, Decision, Reason, SliceRow
+from registry.core.media import Case
+from registry.versions.predictor import Predictor
+from registry.contract.spec import ModelSpec
+from registry.versions.mlflow_registry import Version
 from training import gate_rules
 from training.comparison import OVERALL, Comparison
 from training.evaluate import Evaluation, evaluate, slices

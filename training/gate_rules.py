@@ -10,12 +10,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from registry.bundle import ASSETS, REFERENCE, WEIGHTS, Bundle, Score
-from registry.decision import ENOUGH, Reason
-from registry.errors import BundleError
-from registry.predictor import Predictor
-from registry.runtime import open_session
-from registry.spec import ModelSpec
+from registry.versions.bundle import ASSETS, REFERENCE, WEIGHTS, Bundle, Score
+from registry.versions.decision import ENOUGH, Reason
+from registry.core.errors import BundleError
+from registry.versions.predictor import Predictor
+from registry.core.runtime import open_session
+from registry.contract.spec import ModelSpec
 from training.comparison import CHANCE, OVERALL, Comparison
 from training.export import size_mb
 from training.measure import latencies

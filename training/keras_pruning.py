@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.errors import BundleError, SettingsError, VisionloopError, first_line
+from registry.core.errors import BundleError, SettingsError, VisionloopError, first_line
 
 ROUND_TO = 8  # odd channel counts run slower than unpruned ones in ONNX Runtime
 

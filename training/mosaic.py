@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from registry.media import ByteArray, Case, FloatArray, Parameters
+from registry.core.media import ByteArray, Case, FloatArray, Parameters
 from registry.vision import picture
-from registry.vision.mean_ap import TrueBoxes
+from registry.vision_tasks.mean_ap import TrueBoxes
 
 DEFAULTS = {"mosaic": 0.5, "scale": 0.4, "shift": 0.1, "flip": 0.5, "hue": 0.015, "saturation": 0.6, "value": 0.4}
 MAX_PIXELS = 512_000_000  # the data set has passed its checks; this only keeps a damaged header out

@@ -10,13 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry import journal, learned
-from registry.bundle import ASSETS, REFERENCE, RUN_DIGEST, SAMPLES, WEIGHTS, Bundle, Manifest, Parent, open_bundle, seal
-from registry.errors import DataError
-from registry.files import new_folder, write_file
-from registry.media import Case
-from registry.predictor import Predictor, golden_answer
-from registry.spec import ModelSpec
+from registry.core import journal
+from registry.versions import learned
+from registry.versions.bundle import ASSETS, REFERENCE, RUN_DIGEST, SAMPLES, WEIGHTS, Bundle, Manifest, Parent, open_bundle, seal
+from registry.core.errors import DataError
+from registry.core.files import new_folder, write_file
+from registry.core.media import Case
+from registry.versions.predictor import Predictor, golden_answer
+from registry.contract.spec import ModelSpec
 from training import progress
 from training.checkpoint import METRICS, SUMMARY, read_metrics
 from training.compress import CONSTANTS, HISTORY, REPORT, Report

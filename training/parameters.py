@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from registry import catalog
-from registry.errors import SettingsError
-from registry.spec import ModelSpec
+from registry.contract import catalog
+from registry.core.errors import SettingsError
+from registry.contract.spec import ModelSpec
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
 SECTIONS = ("data", "train", "retrain", "compress", "evaluate")

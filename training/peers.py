@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from registry import journal
-from registry.bundle import Variant
-from registry.errors import VisionloopError
-from registry.media import FloatArray, Prepared
+from registry.core import journal
+from registry.versions.bundle import Variant
+from registry.core.errors import VisionloopError
+from registry.core.media import FloatArray, Prepared
 from training import evaluate, measure
 from training.stage import Stage
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.errors import BadInput, NotFound
+from registry.core.errors import BadInput, NotFound
 from training import keras_files
 from training.checkpoint import load_weights
 

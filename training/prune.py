@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from registry.errors import BundleError
+from registry.core.errors import BundleError
 from training.engines import Cost
 
 ROUND_TO = 8  # odd channel counts run slower than unpruned ones in ONNX Runtime

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.media import Case
+from registry.core.media import Case
 
 NEW_SHARE = 0.25
 """Of an epoch, where params.yaml's `retrain.new_share` says nothing."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from registry import closure
+from registry.core import closure
 
 STAGES = {
     "validate": ("monitoring.checks",),
@@ -28,13 +28,13 @@ PARTS = ("data", "inference", "network", "render", "score")
 NO_RESULT = frozenset(
     f"{name}.py"
     for name in (
-        "registry/archives",
-        "registry/catalog",
-        "registry/closure",
-        "registry/errors",
-        "registry/files",
-        "registry/journal",
-        "registry/settings",
+        "registry/core/archives",
+        "registry/contract/catalog",
+        "registry/core/closure",
+        "registry/core/errors",
+        "registry/core/files",
+        "registry/core/journal",
+        "registry/core/settings",
         "training/figures",
         "training/sources",
         "training/progress",

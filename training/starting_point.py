@@ -17,12 +17,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.files import new_folder, write_file
+from registry.core.files import new_folder, write_file
 from training import pretrained
 from training.stage import Stage
 
 if TYPE_CHECKING:
-    from registry.versions import Version
+    from registry.versions.mlflow_registry import Version
 
 FOLDER, FILE, BUNDLE = "start", "start.json", "bundle"
 

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from registry import journal
-from registry.bundle import RUN_DIGEST
-from registry.errors import MissingService
-from registry.files import write_file
-from registry.mlflow_folder import allow_percent
+from registry.core import journal
+from registry.versions.bundle import RUN_DIGEST
+from registry.core.errors import MissingService
+from registry.core.files import write_file
+from registry.versions.mlflow_folder import allow_percent
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry import journal, learned
+from registry.core import journal
+from registry.versions import learned
 from training import pretrained, progress
 from training.checkpoint import WEIGHTS, Checkpoints, load_weights
 from training.course import Fitted, Watcher
@@ -19,7 +20,7 @@ from training.tracking import About, Tracker
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from registry.media import Case
+    from registry.core.media import Case
 
 STEP = "train"
 PICTURES = 6
@@ -100,7 +101,7 @@ def starting_network(stage: Stage) -> tuple[Any, pretrained.Origin]:
 
     engine, hooks, params = engine_of(stage.spec), hooks_of(stage.spec), stage.params
     if stage.start:
-        from registry import bundle
+        from registry.versions import bundle
 
         found = load_weights(stage.start.bundle.path / bundle.WEIGHTS)
         words = f"version {stage.start.version} of {stage.spec.name}"

@@ -23,9 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from registry.media import Case, Parameters
-from registry.spec import ModelSpec
-from registry.vision import detection
+from registry.core.media import Case, Parameters
+from registry.contract.spec import ModelSpec
+from registry.vision_tasks import detection
 from training import mosaic
 
 GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)  # weights of the three losses, ultralytics' defaults

@@ -17,8 +17,8 @@ import numpy as np
 from flows.batch.plan import Output, Plan
 from flows.batch.slices import BATCH, featurize_slice
 from flows.batch.sources import Item, Source
-from registry.bundle import open_bundle
-from registry.predictor import Predictor
+from registry.versions.bundle import open_bundle
+from registry.versions.predictor import Predictor
 
 Told = Callable[[int, int], None]
 """Called with (pictures, how many of them were unreadable) after each part, from the workers' threads."""

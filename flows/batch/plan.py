@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.batch.sources import Item, Listing
-from registry.errors import BadInput, Refused
-from registry.files import disk_errors, write_file
+from registry.core.errors import BadInput, Refused
+from registry.core.files import disk_errors, write_file
 
 if TYPE_CHECKING:
     import pyarrow as pa

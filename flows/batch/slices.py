@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from flows.batch.sources import Item, Source
-from registry.errors import VisionloopError
-from registry.media import FloatArray, Prepared
-from registry.predictor import EMBEDDING, Predictor
-from registry.vision.classification import Ranking
+from registry.core.errors import VisionloopError
+from registry.core.media import FloatArray, Prepared
+from registry.versions.predictor import EMBEDDING, Predictor
+from registry.vision_tasks.classification import Ranking
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from registry.errors import BadInput, MissingService, VisionloopError
+from registry.core.errors import BadInput, MissingService, VisionloopError
 
 S3 = "s3://"
 

@@ -18,8 +18,8 @@ from typing import NoReturn
 
 import click
 
-from registry.errors import BadInput, VisionloopError
-from registry.priority import give_way
+from registry.core.errors import BadInput, VisionloopError
+from registry.core.priority import give_way
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def cli() -> None:
 
 
 def main() -> NoReturn:
-    """The console script. Never returns: the exit code says what happened (see registry.errors)."""
+    """The console script. Never returns: the exit code says what happened (see registry.core.errors)."""
     arguments = sys.argv[1:]
     if GIVES_WAY.intersection(arguments[:1]) and "rollback" not in arguments:
         give_way()
@@ -173,7 +173,7 @@ def _unexpected(error: Exception, arguments: list[str]) -> int:
     first = (str(error).strip().splitlines() or [""])[0]
     line = f"unexpected: {type(error).__name__}: {first}"
     try:
-        from registry.settings import settings
+        from registry.core.settings import settings
 
         folder = settings().var / "logs" / "errors"
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from flows.cli.options import prepare
-from registry.errors import BadInput
-from registry.settings import settings
+from registry.core.errors import BadInput
+from registry.core.settings import settings
 from registry.vision.media_types import is_video
 
 if TYPE_CHECKING:
-    from registry.media import Prediction
-    from registry.predictor import Predictor
+    from registry.core.media import Prediction
+    from registry.versions.predictor import Predictor
 
 
 def is_clip(file: Path) -> bool:
@@ -32,9 +32,9 @@ def predict(model: str, file: Path, out: Path | None, media: str, explain: bool)
     if explain:
         raise BadInput("a heat map explains one picture", expected="a picture", mend="cut a frame out of the video")
     prepare(local=True)
-    from registry.files import write_file
-    from registry.predictor import Predictor
-    from registry.versions import Versions
+    from registry.core.files import write_file
+    from registry.versions.predictor import Predictor
+    from registry.versions.mlflow_registry import Versions
 
     versions = Versions()
     predictor = Predictor.load(versions.fetch(versions.get(model)).path, settings().threads, settings().max_voxels)

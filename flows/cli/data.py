@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from flows.cli.options import model_argument
-from registry import catalog, journal
-from registry.errors import DataError, Refused
-from registry.settings import settings
-from registry.splits import Shares
+from registry.contract import catalog
+from registry.core import journal
+from registry.core.errors import DataError, Refused
+from registry.core.settings import settings
+from registry.cases.splits import Shares
 
 
 @click.group()
@@ -76,8 +77,8 @@ def import_(
     from flows import steps, versioning
     from flows.cli.teller import telling
     from monitoring import checks
-    from registry import archives
-    from registry.files import new_folder
+    from registry.core import archives
+    from registry.core.files import new_folder
 
     if not path.exists():
         raise DataError(f"there is nothing at {path}", expected="a folder or zip with data", mend="correct the path")

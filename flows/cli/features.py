@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.cli.options import ModelName, prepare
-from registry.errors import BadInput
-from registry.settings import settings
+from registry.core.errors import BadInput
+from registry.core.settings import settings
 
 if TYPE_CHECKING:
     from flows.featurize import Summary, Work
@@ -34,7 +34,7 @@ def featurize(
     model = model or _only_model()
     prepare(local, needs_stack=not settings().mlflow_uri)  # elsewhere it need not be our stack that runs MLflow
     from flows.featurize import featurize as run
-    from registry.versions import Versions
+    from registry.versions.mlflow_registry import Versions
 
     versions = Versions()
     version = versions.get(model, which)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.cli.options import KeyAction, KeyId, ModelName
-from registry import database
-from registry.errors import BadInput
+from registry.core import database
+from registry.core.errors import BadInput
 
 if TYPE_CHECKING:
     from serving.access.keys import Grant
@@ -166,7 +166,7 @@ def revoke(key: str) -> None:
 @click.option("--csv", "path", type=click.Path(path_type=Path), help="Write it there; - is the terminal.")
 def usage(key: str | None, since: str | None, until: str | None, path: Path | None) -> None:
     """What was asked, by key, model and day (UTC): of KEY, or of all."""
-    from registry.files import write_file
+    from registry.core.files import write_file
     from serving.access import keys as store
     from serving.access import report
 

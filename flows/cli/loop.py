@@ -6,7 +6,7 @@ import click
 
 from flows.cli.options import ModelName, local_option, model_argument, prepare
 from flows.cli.teller import telling
-from registry.errors import Refused
+from registry.core.errors import Refused
 
 
 @click.command()
@@ -44,7 +44,7 @@ def refuse_unless_promoted(model: str, outcome: str) -> None:
     if not outcome.endswith(("not promoted", "refused")):
         return
     from flows import steps
-    from registry.versions import Versions
+    from registry.versions.mlflow_registry import Versions
 
     number = outcome.partition("@")[2].split()[0].rstrip(":")
     decision = steps.decided(Versions().get(model, number)) or {}

@@ -13,16 +13,16 @@ from flows.cli import clip
 from flows.cli.options import local_option, model_argument, model_version_argument, prepare, which
 from flows.cli.teller import telling
 from flows.stack.control import Stack
-from registry import catalog
-from registry.errors import BadInput, MissingService, NotFound
-from registry.settings import settings
+from registry.contract import catalog
+from registry.core.errors import BadInput, MissingService, NotFound
+from registry.core.settings import settings
 
 if TYPE_CHECKING:
-    from registry.versions import Version
+    from registry.versions.mlflow_registry import Version
 
 
 def _version(model: str, which: str) -> Version:
-    from registry.versions import Versions
+    from registry.versions.mlflow_registry import Versions
 
     return Versions().get(model, which)
 
@@ -56,7 +56,7 @@ def promote(model: str, version: str | None, why: str, local: bool) -> None:
     model, version = which(model, version, "challenger")
     prepare(local)
     from flows import steps
-    from registry.errors import Refused
+    from registry.core.errors import Refused
 
     with telling() as console:
         found = _version(model, version)
@@ -140,7 +140,7 @@ def predict(model: str, file: Path, out: Path | None, explain: Path | None, loca
         return
     raw, heat = (_predict_here if local else _ask)(model, file, media, explain is not None)
     if out or explain:
-        from registry.files import write_file
+        from registry.core.files import write_file
 
         for path, content in ((out, raw), (explain, heat)):
             if path:
@@ -177,7 +177,7 @@ def _ask(model: str, file: Path, media: str, explain: bool) -> tuple[bytes, byte
 def _post(model: str, file: Path, media: str, query: dict[str, str]) -> bytes:
     import httpx
 
-    from registry import errors
+    from registry.core import errors
 
     address = f"{settings().router_address}/v1/models/{model}/predict"
     headers = {"Accept": media, "Content-Type": "application/octet-stream", **settings().key_headers}
@@ -209,8 +209,8 @@ def _post(model: str, file: Path, media: str, query: dict[str, str]) -> bytes:
 def _predict_here(model: str, file: Path, media: str, explain: bool) -> tuple[bytes, bytes]:
     """As `_ask`, in this process."""
     prepare(local=True)
-    from registry.predictor import Predictor
-    from registry.versions import Versions
+    from registry.versions.predictor import Predictor
+    from registry.versions.mlflow_registry import Versions
 
     versions = Versions()
     predictor = Predictor.load(versions.fetch(versions.get(model)).path, settings().threads, settings().max_voxels)
@@ -218,7 +218,7 @@ def _predict_here(model: str, file: Path, media: str, explain: bool) -> tuple[by
     found = predictor(body)
     heat = b""
     if explain:
-        from registry.vision.explain import explain as occlusion
+        from registry.versions.explain import explain as occlusion
 
         heat = occlusion(predictor, body, found).picture
     if media == "application/json":

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
-from registry import catalog
-from registry.errors import BadInput, MissingService
-from registry.settings import settings
+from registry.contract import catalog
+from registry.core.errors import BadInput, MissingService
+from registry.core.settings import settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

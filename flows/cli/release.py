@@ -11,10 +11,10 @@ import click
 from flows.cli.options import model_argument, prepare
 from flows.cli.release_options import Asked, limit_of, refuse_misspelt, shares_of
 from flows.cli.teller import telling
-from registry.errors import MissingService, NotFound
+from registry.core.errors import MissingService, NotFound
 
 if TYPE_CHECKING:
-    from registry.versions import Version
+    from registry.versions.mlflow_registry import Version
     from serving.plans import Kind, Plan
 
 
@@ -120,7 +120,7 @@ def _begin(asked: Asked, kind: Kind, second: str, **more: Any) -> None:
     Plan(asked.model, kind, champion=0, limits=limits, **more)  # refuses a bad share before anything is started
     prepare(local=False)
     from flows import steps
-    from registry import database
+    from registry.core import database
 
     database.setup()
     database.migrate()
@@ -161,7 +161,7 @@ def _rollback(asked: Asked) -> None:
     """The traffic first, which is a change in the database; the alias in MLflow after it."""
     asked.refuse(0)
     prepare(local=False)
-    from registry import database
+    from registry.core import database
     from serving import releases
 
     database.setup()
@@ -171,7 +171,7 @@ def _rollback(asked: Asked) -> None:
         _return_traffic(asked, before)
         return
     from flows import steps
-    from registry.versions import Versions
+    from registry.versions.mlflow_registry import Versions
 
     with telling() as console:
         found = Versions().roll_back(asked.model)
@@ -244,7 +244,7 @@ ACTIONS: Mapping[str, Callable[[Asked], None]] = {
 
 
 def _version(asked: Asked, which: str) -> Version:
-    from registry.versions import Versions
+    from registry.versions.mlflow_registry import Versions
 
     return Versions().get(asked.model, which)
 

@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from registry.errors import BadInput
+from registry.core.errors import BadInput
 
 ALIASES = ("champion", "previous", "challenger")
-"""Of registry.versions, which would import MLflow."""
+"""Of registry.versions.mlflow_registry, which would import MLflow."""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows import registered
-from registry import database
-from registry.errors import NotFound
+from registry.core import database
+from registry.core.errors import NotFound
 from serving import comparison, grants, orders, releases, traffic
 
 if TYPE_CHECKING:

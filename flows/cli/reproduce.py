@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.cli.options import prepare
-from registry import database
-from registry.errors import Refused
-from registry.settings import settings
+from registry.core import database
+from registry.core.errors import Refused
+from registry.core.settings import settings
 
 if TYPE_CHECKING:
     from flows.reproduce import Difference, Origin
@@ -28,7 +28,7 @@ def reproduce(prediction: str, as_json: bool, local: bool) -> None:
     """
     prepare(local, needs_stack=not settings().mlflow_uri)
     from flows.reproduce import run_again, trace
-    from registry.versions import Versions
+    from registry.versions.mlflow_registry import Versions
 
     database.migrate()
     origin = trace(prediction, Versions())

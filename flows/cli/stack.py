@@ -18,8 +18,8 @@ from rich.text import Text
 
 from flows.process import SETTLED, ProcessStatus
 from flows.stack.control import Stack
-from registry.errors import MissingService, NotFound
-from registry.settings import settings
+from registry.core.errors import MissingService, NotFound
+from registry.core.settings import settings
 
 READY_WITHIN_S = 180.0
 _COLOURS = {

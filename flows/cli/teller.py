@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from registry import journal
+from registry.core import journal
 
 _MARKS = {"done": "[green]✓[/]", "skipped": "[cyan]–[/]", "failed": "[red]✗[/]"}
 

@@ -10,9 +10,9 @@ from importlib.metadata import version as installed
 import click
 
 from flows.stack.control import Stack
-from registry import catalog
-from registry.errors import MissingService, NotFound, SettingsError
-from registry.settings import Settings, settings
+from registry.contract import catalog
+from registry.core.errors import MissingService, NotFound, SettingsError
+from registry.core.settings import Settings, settings
 
 PAGES = ("home", "mlflow", "prefect", "drift", "api")
 _DRIFT = "drift-ui"

@@ -6,8 +6,8 @@ import click
 
 from flows.cli.options import local_option, model_argument, prepare
 from flows.cli.teller import telling
-from registry import catalog
-from registry.errors import BadInput, NotFound
+from registry.contract import catalog
+from registry.core.errors import BadInput, NotFound
 
 
 @click.command()
@@ -66,7 +66,7 @@ def break_(model: str, how: str | None, severity: float, count: int, seed: int, 
 def retrain(model: str, local: bool, verdict: str | None) -> None:
     """Add MODEL's labelled predictions to its data and fine-tune the champion; the gate decides."""
     prepare(local)
-    from registry import database
+    from registry.core import database
 
     database.setup()
     database.migrate()

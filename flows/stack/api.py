@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from flows.process import ProcessSpec
-from registry.errors import VisionloopError
+from registry.core.errors import VisionloopError
 
 if TYPE_CHECKING:
     from flows.stack.supervisor import Supervisor

@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 from flows.process import SERVICE_GRACE_S, ProcessSpec, ProcessStatus
 from flows.stack import layout, orphans, places, ports
-from registry import errors
-from registry.errors import MissingService, VisionloopError
-from registry.files import disk_errors
-from registry.settings import Settings, settings
+from registry.core import errors
+from registry.core.errors import MissingService, VisionloopError
+from registry.core.files import disk_errors
+from registry.core.settings import Settings, settings
 
 _UP_WITHIN_S = 30.0
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from flows.process import ProcessSpec
-from registry.errors import NotFound
-from registry.settings import Settings
+from registry.core.errors import NotFound
+from registry.core.settings import Settings
 
 KEEPER = "keeper"
 HOME = "home"

@@ -12,7 +12,7 @@ import os
 
 import click
 
-from registry.mlflow_folder import allow_percent
+from registry.versions.mlflow_folder import allow_percent
 
 
 @click.command()

@@ -18,7 +18,7 @@ NAME = "_VISIONLOOP_PROCESS"
 
 def record(folder: Path, name: str, pid: int, **more: object) -> None:
     """Writes `var/run/<name>.json`: pid and start time together, as a pid alone is given out again."""
-    from registry.files import write_file
+    from registry.core.files import write_file
 
     try:
         created = psutil.Process(pid).create_time()

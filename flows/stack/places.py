@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from registry.errors import SettingsError
-from registry.settings import Settings
+from registry.core.errors import SettingsError
+from registry.core.settings import Settings
 
 SOCKET_PATH_LIMIT = 100
 """sun_path holds 108 bytes on Linux, 104 on macOS."""

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterable
 
 from flows.process import ProcessSpec
-from registry.errors import SettingsError
+from registry.core.errors import SettingsError
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 import time
 
-from registry import database
-from registry.settings import settings
+from registry.core import database
+from registry.core.settings import settings
 from serving import deploy, releases
 from serving.releases import Endpoint
 

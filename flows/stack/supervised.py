@@ -14,7 +14,7 @@ import psutil
 
 from flows.process import SETTLED, ProcessSpec, ProcessStatus, State
 from flows.stack import orphans
-from registry.settings import Settings
+from registry.core.settings import Settings
 
 QUICK_S = 20.0
 """A process that dies within this time of becoming ready (or before) died quickly."""

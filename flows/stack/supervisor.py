@@ -20,8 +20,8 @@ from flows.stack import layout, orphans, places
 from flows.stack.supervised import Supervised
 from monitoring import spool
 from monitoring.shipping import KEEPER
-from registry.errors import MissingService, NotFound, VisionloopError
-from registry.settings import Settings, settings
+from registry.core.errors import MissingService, NotFound, VisionloopError
+from registry.core.settings import Settings, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from flows import stages
 from flows.stages import Say, Turn
-from registry.bundle import Bundle, open_bundle
-from registry.errors import StorageError
-from registry.settings import settings
-from registry.versions import Version, Versions
+from registry.versions.bundle import Bundle, open_bundle
+from registry.core.errors import StorageError
+from registry.core.settings import settings
+from registry.versions.mlflow_registry import Version, Versions
 
 
 def prepare_start(model: str, champion: Version | None) -> None:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from flows import versioning
 from flows.versioning import DataVersion
-from registry import catalog, database, journal
-from registry.errors import NotFound, Refused
-from registry.files import new_folder, write_file
-from registry.parts import DataPart
-from registry.records import Labelled
-from registry.settings import settings
-from registry.splits import SPLITS, Shares
+from registry.contract import catalog
+from registry.core import database, journal
+from registry.core.errors import NotFound, Refused
+from registry.core.files import new_folder, write_file
+from registry.contract.parts import DataPart
+from registry.cases.records import Labelled
+from registry.core.settings import settings
+from registry.cases.splits import SPLITS, Shares
 from training.parameters import MODELS, read_file, read_params
 
 if TYPE_CHECKING:

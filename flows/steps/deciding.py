@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.steps.pages import prune_pages
-from registry import catalog, journal
-from registry.decision import Decision
-from registry.errors import VisionloopError
-from registry.settings import settings
-from registry.versions import CHAMPION, PREVIOUS, Version, Versions
+from registry.contract import catalog
+from registry.core import journal
+from registry.versions.decision import Decision
+from registry.core.errors import VisionloopError
+from registry.core.settings import settings
+from registry.versions.mlflow_registry import CHAMPION, PREVIOUS, Version, Versions
 
 if TYPE_CHECKING:
     from training import gate

@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.settings import settings
-from registry.versions import Version, Versions
+from registry.core.settings import settings
+from registry.versions.mlflow_registry import Version, Versions
 
 logger = logging.getLogger("visionloop.decisions")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from registry import database, journal
-from registry.settings import settings
-from registry.versions import Version
+from registry.core import database, journal
+from registry.core.settings import settings
+from registry.versions.mlflow_registry import Version
 
 if TYPE_CHECKING:
     from serving.orders import Say

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 from flows.steps.deciding import alias_lock
-from registry import journal
-from registry.bundle import Bundle
-from registry.files import write_file
-from registry.settings import settings
-from registry.versions import CHAMPION, PREVIOUS, Version, Versions
+from registry.core import journal
+from registry.versions.bundle import Bundle
+from registry.core.files import write_file
+from registry.core.settings import settings
+from registry.versions.mlflow_registry import CHAMPION, PREVIOUS, Version, Versions
 
 
 def register(model: str, bundle: Bundle) -> Version:

@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 from flows.locks import is_busy
-from registry import database, journal
-from registry.errors import MissingService, NotFound
-from registry.settings import settings
-from registry.versions import Versions
+from registry.core import database, journal
+from registry.core.errors import MissingService, NotFound
+from registry.core.settings import settings
+from registry.versions.mlflow_registry import Versions
 
 if TYPE_CHECKING:
     from monitoring.verdict import Verdict

@@ -1,6 +1,6 @@
 """The story page: the journal, told with pictures, live while the loop runs and as one file afterwards.
 
-A step's facts (`registry.journal.fact(step, text, model, **data)`) may carry, in any combination:
+A step's facts (`registry.core.journal.fact(step, text, model, **data)`) may carry, in any combination:
 
     picture=path, caption=str            one picture; a path in the project folder or in `var`
     pictures=[{"picture", "caption"}]    several, side by side
@@ -9,7 +9,7 @@ A step's facts (`registry.journal.fact(step, text, model, **data)`) may carry, i
     compare={"metric": "Dice", "rows": [{"name", "before", "after"}], "before": "v1", "after": "v2"}
     alarm=True                           sets the fact apart: a drift alarm, a refusal
     history=[{"epoch", "loss", "val_...": ...}]      learning curves
-    variants=[registry.bundle.Variant as JSON]     the compression table, the chosen row marked
+    variants=[registry.versions.bundle.Variant as JSON]     the compression table, the chosen row marked
     docs=path                                      a link to the data docs
     granted=bool, reasons=[{"rule", "passed", "found", "expected"}]     a decision
 """
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from registry import journal
+from registry.core import journal
 
 
 def begin(title: str, model: str = "", plan: Sequence[str] = ()) -> None:

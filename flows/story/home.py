@@ -19,8 +19,8 @@ from flows.process import ProcessStatus
 from flows.story import indexes
 from flows.story.story import Reader
 from flows.story.view import PICTURES, SERVED, Page
-from registry import catalog
-from registry.settings import Settings
+from registry.contract import catalog
+from registry.core.settings import Settings
 
 LIVE_EVERY_S = 3.0
 AS_SAID = {"X-Content-Type-Options": "nosniff"}

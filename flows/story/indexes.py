@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from flows.story.view import templates
-from registry.settings import Settings
+from registry.core.settings import Settings
 
 GROUPS = (
     ("Decisions", "decisions", "*/*.html"),

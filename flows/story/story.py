@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import psutil
 
-from registry import journal
+from registry.core import journal
 
 StepState = Literal["pending", "running", "done", "skipped", "failed"]
 

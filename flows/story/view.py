@@ -19,9 +19,9 @@ from markupsafe import Markup, escape
 from flows.process import ProcessStatus
 from flows.story import figures
 from flows.story.story import Fact, Step, Story, walk
-from registry import catalog
-from registry.files import write_file
-from registry.settings import Settings
+from registry.contract import catalog
+from registry.core.files import write_file
+from registry.core.settings import Settings
 
 SERVED = ("decisions", "data-docs", "reports", "story")
 """Folders of `var` that the home page serves as they are."""
@@ -41,7 +41,7 @@ def templates() -> jinja2.Environment:
 
 
 def variants_table(variants: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The compression table of a bundle's variants (`registry.bundle.Variant` as JSON), the chosen one marked."""
+    """The compression table of a bundle's variants (`registry.versions.bundle.Variant` as JSON), the chosen one marked."""
     columns = ["variant", "on validation", "95 % interval", "p50 ms", "p95 ms", "MB", "MMACs"]
     rows = []
     for one in variants:
@@ -231,7 +231,7 @@ def write_story(
         StorageError: it cannot be written.
     """
     from flows.story.story import Reader
-    from registry.settings import settings as read
+    from registry.core.settings import settings as read
 
     config = settings or read()
     story = Reader(config.var / "journal.jsonl", run).read()

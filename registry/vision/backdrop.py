@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.media import ByteArray
+from registry.core.media import ByteArray
 
 Image = NDArray[np.float32]
 Colour = NDArray[np.float32]

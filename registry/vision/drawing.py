@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from registry.media import ByteArray, FloatArray
+from registry.core.media import ByteArray, FloatArray
 
 Colour = tuple[int, int, int]
 """Blue, green, red in 0..255."""

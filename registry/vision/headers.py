@@ -22,8 +22,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
-from registry.errors import BadInput
-from registry.vision.foreign import EXPECTED, foreign
+from registry.core.errors import BadInput
+from registry.vision.foreign_files import EXPECTED, foreign
 from registry.vision.media_types import container
 
 ORIENTATION = 0x0112  # EXIF tag

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.errors import BadInput, TooLarge
-from registry.media import ByteArray, FloatArray, Picture
+from registry.core.errors import BadInput, TooLarge
+from registry.core.media import ByteArray, FloatArray, Picture
 from registry.vision import headers, jpeg_end
 from registry.vision.headers import Header
 

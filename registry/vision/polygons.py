@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.media import ByteArray
+from registry.core.media import ByteArray
 
 Points = Sequence[tuple[float, float]]
 Colour = tuple[float, float, float]

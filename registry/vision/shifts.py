@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.errors import NotFound
-from registry.media import ByteArray
+from registry.core.errors import NotFound
+from registry.core.media import ByteArray
 from registry.vision.picture import decode, to_jpeg
 
 Image = NDArray[np.float32]

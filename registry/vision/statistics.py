@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from registry.media import ByteArray, Picture
+from registry.core.media import ByteArray, Picture
 
 PLAUSIBLE: Mapping[str, tuple[float, float, str]] = {
     "brightness": (0.015, 0.985, "black or overexposed all over: is the lens covered, or the exposure broken?"),
@@ -21,7 +21,7 @@ _SECOND_DIFFERENCE = np.array([1, -2, 1], dtype=np.float32)
 
 
 def image_statistics(sample: Picture) -> dict[str, float]:
-    """`registry.parts.InferencePart.image_statistics` of a model of pictures: `picture_statistics` of its pixels."""
+    """`registry.contract.parts.InferencePart.image_statistics` of a model of pictures: `picture_statistics` of its pixels."""
     return picture_statistics(sample.pixels)
 
 

@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from registry.errors import Forbidden, OverQuota, Unauthorized
-from registry.settings import settings
+from registry.core.errors import Forbidden, OverQuota, Unauthorized
+from registry.core.settings import settings
 from serving.access.keyring import Keyring
 from serving.access.keys import Grant
 from serving.access.quotas import Standing, Windows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from registry.errors import MissingService, Unauthorized
+from registry.core.errors import MissingService, Unauthorized
 from serving.access import keys
 from serving.access.keys import Grant
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from registry import catalog, database
-from registry.errors import BadInput, NotFound
+from registry.contract import catalog
+from registry.core import database
+from registry.core.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
     from serving.access.models import Key

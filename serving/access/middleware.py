@@ -16,7 +16,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from registry.errors import Forbidden, MissingService, NotFound, Unauthorized, VisionloopError
+from registry.core.errors import Forbidden, MissingService, NotFound, Unauthorized, VisionloopError
 from serving.access.control import Access, Admitted, NoQuota
 from serving.access.rules import Need, need
 from serving.access.usage import Counts

@@ -7,7 +7,7 @@ import io
 from dataclasses import astuple, dataclass, fields
 from datetime import date
 
-from registry import database
+from registry.core import database
 
 
 @dataclass(frozen=True)

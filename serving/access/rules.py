@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from starlette.types import Scope
 
-from registry import catalog
-from registry.errors import NotFound
+from registry.contract import catalog
+from registry.core.errors import NotFound
 
 # RFC 3986's unreserved characters, and no segment that is empty, `.` or `..`. All our paths are made of these: names,
 # hex digits of ids, file names of pages.

@@ -21,10 +21,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from registry import database
-from registry.errors import StorageError
-from registry.files import write_file
-from registry.settings import settings
+from registry.core import database
+from registry.core.errors import StorageError
+from registry.core.files import write_file
+from registry.core.settings import settings
 
 logger = logging.getLogger("visionloop.usage")
 

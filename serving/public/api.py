@@ -1,4 +1,4 @@
-"""The typed routes, with django-ninja. Import only after `registry.database.setup()`."""
+"""The typed routes, with django-ninja. Import only after `registry.core.database.setup()`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ninja.errors import HttpError, ValidationError
 from ninja.renderers import BaseRenderer
 from pydantic import BeforeValidator
 
-from registry import database
-from registry.errors import BadInput, MissingService, NotFound, UnsupportedMedia, VisionloopError
+from registry.core import database
+from registry.core.errors import BadInput, MissingService, NotFound, UnsupportedMedia, VisionloopError
 from serving.access.keys import Grant
 from serving.access.middleware import ACCESS, ADMITTED, CALLER
 from serving.negotiation import check_query

@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from registry import catalog
-from registry.settings import settings
-from registry.spec import ModelSpec
+from registry.contract import catalog
+from registry.core.settings import settings
+from registry.contract.spec import ModelSpec
 from serving import documentation
 from serving.call import Served
 

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from monitoring import feedback as labels
 from monitoring.models import Feedback as Label
 from monitoring.models import Prediction as Row
-from registry.settings import settings
+from registry.core.settings import settings
 from serving.access import report
 from serving.access.control import Access, Admitted
 from serving.access.keys import Grant

@@ -14,9 +14,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from registry import database
-from registry.errors import NotFound, Overloaded, TooLarge, TooSlow
-from registry.settings import settings
+from registry.core import database
+from registry.core.errors import NotFound, Overloaded, TooLarge, TooSlow
+from registry.core.settings import settings
 from serving.admission import MIB, Room
 from serving.answers import refusal
 from serving.callers import name_of, read

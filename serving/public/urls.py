@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from registry.errors import NotFound, VisionloopError
+from registry.core.errors import NotFound, VisionloopError
 from serving.public.api import answer, api
 
 urlpatterns = [path("", api.urls)]

@@ -1,4 +1,4 @@
-"""The table of tasks. Import only after `registry.database.setup()`. Times are UTC."""
+"""The table of tasks. Import only after `registry.core.database.setup()`. Times are UTC."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from registry import database
-from registry.errors import BadInput, MissingService, Refused
-from registry.spec import ModelSpec
+from registry.core import database
+from registry.core.errors import BadInput, MissingService, Refused
+from registry.contract.spec import ModelSpec
 from serving import answers
 from serving.admission import Room
 from serving.call import OWNER, PREFIX

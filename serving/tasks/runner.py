@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from starlette.responses import Response
 
 from monitoring.shipping import has_keeper
-from registry.errors import BadInput
-from registry.media import Told
-from registry.spec import ModelSpec
+from registry.core.errors import BadInput
+from registry.core.media import Told
+from registry.contract.spec import ModelSpec
 from serving.call import Answered, Asked, Served
 from serving.negotiation import Wanted
 from serving.stopwatch import CallerGone

@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry import database
-from registry.errors import NotFound, Overloaded, Refused, StorageError, VisionloopError
-from registry.files import disk_errors, write_file
-from registry.settings import settings
+from registry.core import database
+from registry.core.errors import NotFound, Overloaded, Refused, StorageError, VisionloopError
+from registry.core.files import disk_errors, write_file
+from registry.core.settings import settings
 from serving.call import logged_as
 from serving.negotiation import Wanted
 

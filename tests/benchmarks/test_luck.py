@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry import catalog
+from registry.contract import catalog
 from tests.training.equal_versions import promoted
 
 VERSIONS = 200

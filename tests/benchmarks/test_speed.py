@@ -12,8 +12,8 @@ import pytest
 from monitoring import drift, evidently_report
 from monitoring.findings import Table
 from monitoring.log import PredictionLog
-from registry import catalog
-from registry.vision import mean_ap
+from registry.contract import catalog
+from registry.vision_tasks import mean_ap
 from tests.bundles import MODEL
 from tests.monitoring.conftest import home as home
 from tests.monitoring.conftest import make_record

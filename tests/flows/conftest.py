@@ -11,7 +11,7 @@ import pytest
 
 from flows.stack import orphans
 from flows.stack.control import Stack
-from registry.settings import Settings, read_settings, settings
+from registry.core.settings import Settings, read_settings, settings
 from tests.conftest import PROJECT
 
 PORTS = ("home_port", "router_port", "mlflow_port", "prefect_port", "drift_port")

@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import clip, model
-from registry import catalog
-from registry.errors import BadInput
-from registry.settings import settings
-from registry.versions import Versions
-from registry.vision import video
+from registry.contract import catalog
+from registry.core.errors import BadInput
+from registry.core.settings import settings
+from registry.versions.mlflow_registry import Versions
+from registry.vision.video import video
 from tests.clips import make_clip
 from tests.detector_bundle import make_detector_bundle
 

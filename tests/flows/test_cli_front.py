@@ -17,8 +17,8 @@ import pytest
 
 import flows.cli as front
 from flows.cli import COMMANDS, SECTIONS, Entry, cli
-from registry.errors import BadInput, MissingService, VisionloopError
-from registry.settings import Settings
+from registry.core.errors import BadInput, MissingService, VisionloopError
+from registry.core.settings import Settings
 from tests.conftest import PROJECT
 
 MAIN = "from flows.cli import main; main()"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flows.cli.options import which
-from registry.errors import BadInput
+from registry.core.errors import BadInput
 from tests.bundles import MODEL
 
 

@@ -8,7 +8,7 @@ import pytest
 from click.shell_completion import BashComplete
 
 from flows.cli import cli
-from registry.settings import Settings
+from registry.core.settings import Settings
 from tests.bundles import MODEL
 from tests.databases import own_database
 from tests.flows.test_cli_front import visionloop

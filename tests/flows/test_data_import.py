@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flows.cli import cli
-from registry import catalog
+from registry.contract import catalog
 from tests.registry.vision.made import scene
 
 MODEL = "suspect_classification"

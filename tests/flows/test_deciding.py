@@ -17,11 +17,11 @@ from urllib.request import urlopen
 
 import pytest
 
-from registry import catalog
-from registry.errors import MissingService
-from registry.settings import settings
-from registry.splits import Shares
-from registry.versions import Version, Versions
+from registry.contract import catalog
+from registry.core.errors import MissingService
+from registry.core.settings import settings
+from registry.cases.splits import Shares
+from registry.versions.mlflow_registry import Version, Versions
 from tests.bundles import make_tiny_bundle
 from tests.conftest import PROJECT, free_ports
 from tests.training.conftest import MODEL, enter, lay_out
@@ -126,7 +126,7 @@ def kill_at_each_point(out: Path, *, again: bool) -> None:
 
         for name in MUTATIONS:
             setattr(MlflowClient, name, counted(getattr(MlflowClient, name)))
-        registry.decision.write_file = counted(registry.decision.write_file)
+        registry.versions.decision.write_file = counted(registry.versions.decision.write_file)
         decide(Versions().get(MODEL, 3), again=again)
 
     def finishing() -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from flows import guard
 from flows.steps.pages import prune_pages
-from registry.decision import Decision
-from registry.settings import Settings, settings
-from registry.versions import Version, Versions
+from registry.versions.decision import Decision
+from registry.core.settings import Settings, settings
+from registry.versions.mlflow_registry import Version, Versions
 from serving import grants, releases
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.databases import own_database

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from flows.forgetting import forget, of_others
-from registry.errors import Refused
-from registry.settings import Settings
+from registry.core.errors import Refused
+from registry.core.settings import Settings
 
 MODEL, OTHER = "skin_segmentation", "fruit_features"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from flows.steps import hold_out
-from registry import catalog
-from registry.errors import DataError, Refused
-from registry.settings import settings
+from registry.contract import catalog
+from registry.core.errors import DataError, Refused
+from registry.core.settings import settings
 
 MODELS = ("skin_segmentation", "suspect_classification", "face_gender")  # volumes, class folders, boxes
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from flows import loop
-from registry import journal
-from registry.settings import settings
+from registry.core import journal
+from registry.core.settings import settings
 from serving import releases
 from tests.bundles import MODEL
 from tests.databases import own_database

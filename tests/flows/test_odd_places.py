@@ -16,8 +16,8 @@ import pytest
 
 from flows.stack import places
 from flows.stack.control import Stack
-from registry.errors import SettingsError
-from registry.settings import read_settings, settings
+from registry.core.errors import SettingsError
+from registry.core.settings import read_settings, settings
 from tests.flows.conftest import PROJECT
 from tests.odd_places import odd_place
 
@@ -25,8 +25,8 @@ IN_A_PROCESS = """
 import httpx, sys
 from pathlib import Path
 from flows.stack.control import Stack
-from registry import database
-from registry.settings import settings
+from registry.core import database
+from registry.core.settings import settings
 from serving import deploy, packaging
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.flows.test_odd_places import Numbered
@@ -162,7 +162,7 @@ def test_mlflow_finds_its_migrations_where_the_environment_has_a_percent_sign(tm
             shutil.copytree(name, packages / "mlflow", ignore=shutil.ignore_patterns("build", "__pycache__"))
     (packages / "borrowed.pth").write_text(f"{PROJECT}\n{here}\n")
     code = (
-        "import mlflow, sys\nfrom registry.versions import Versions\n"
+        "import mlflow, sys\nfrom registry.versions.mlflow_registry import Versions\n"
         "assert '%' in mlflow.__file__\nprint(Versions(sys.argv[1]).list('nobody'))"
     )
     argv = [str(place / "bin" / "python"), "-c", code, f"sqlite:///{place / 'mlflow.db'}"]

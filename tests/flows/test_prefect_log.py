@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from flows.stack.layout import specs
-from registry.settings import settings
+from registry.core.settings import settings
 
 FAILURES = """
 import logging

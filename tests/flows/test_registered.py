@@ -14,7 +14,7 @@ from flows import registered
 from flows.cli import _run
 from flows.process import ProcessStatus
 from flows.stack.control import Stack
-from registry.settings import Settings, settings
+from registry.core.settings import Settings, settings
 from tests.bundles import MODEL
 
 OTHER = "weapon_detection"

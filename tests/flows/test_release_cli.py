@@ -19,9 +19,9 @@ from flows import registered, steps
 from flows.cli import _run, release
 from flows.cli.loop import refuse_unless_promoted
 from flows.stack.control import Stack
-from registry.errors import Refused
-from registry.settings import Settings
-from registry.versions import Version, Versions
+from registry.core.errors import Refused
+from registry.core.settings import Settings
+from registry.versions.mlflow_registry import Version, Versions
 from serving import deploy, packaging, releases
 from serving.guard import Guard
 from serving.plans import NEVER, Plan, in_words

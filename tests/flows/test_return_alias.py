@@ -9,9 +9,9 @@ import pytest
 
 from flows import guard
 from flows.steps import return_alias
-from registry.errors import MissingService
-from registry.settings import Settings, settings
-from registry.versions import CHAMPION, Versions
+from registry.core.errors import MissingService
+from registry.core.settings import Settings, settings
+from registry.versions.mlflow_registry import CHAMPION, Versions
 from serving import deploy, releases
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.databases import own_database

@@ -21,9 +21,9 @@ from flows.process import SERVICE_GRACE_S, ProcessSpec, ProcessStatus
 from flows.stack import layout, orphans, ports
 from flows.stack.control import Stack
 from flows.stack.supervisor import Supervisor
-from registry.errors import MissingService, NotFound, SettingsError
-from registry.files import write_file
-from registry.settings import Settings, read_settings
+from registry.core.errors import MissingService, NotFound, SettingsError
+from registry.core.files import write_file
+from registry.core.settings import Settings, read_settings
 from serving import launch
 
 HOME = ("home",)

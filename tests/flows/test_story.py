@@ -18,8 +18,8 @@ from flows.process import ProcessStatus
 from flows.story.figures import before_after, duration
 from flows.story.story import PLAN, Reader, Story
 from flows.story.view import Page, write_story
-from registry import journal
-from registry.settings import Settings
+from registry.core import journal
+from registry.core.settings import Settings
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -194,7 +194,7 @@ def test_the_healing_that_a_story_caused_is_part_of_it(config: Settings) -> None
     with journal.run() as mine:
         story.begin("Ours", "skin_segmentation")
     code = (
-        f"from registry import journal\nwith journal.run({mine!r}):\n"
+        f"from registry.core import journal\nwith journal.run({mine!r}):\n"
         "    with journal.step('heal', 'Heal', 'skin_segmentation'):\n"
         "        with journal.step('train', 'Train', 'skin_segmentation'): pass"
     )

@@ -19,8 +19,8 @@ import uvicorn
 from flows import story
 from flows.stack import ports
 from flows.story.home import home_app, versions
-from registry import journal
-from registry.settings import Settings, settings
+from registry.core import journal
+from registry.core.settings import Settings, settings
 from tests.flows.test_story import picture
 
 
@@ -183,7 +183,7 @@ def test_data_docs_of_a_real_check_are_reached_by_their_links(
     home: str, config: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from monitoring import checks
-    from registry import catalog
+    from registry.contract import catalog
 
     monkeypatch.setenv("VISIONLOOP_VAR", str(config.var))
     settings.cache_clear()

@@ -13,11 +13,11 @@ import pytest
 from flows import versioning
 from flows.steps import data
 from monitoring import feedback, inputs
-from registry import catalog
-from registry.errors import DataError, NotFound, Refused
-from registry.records import Labelled
-from registry.settings import settings
-from registry.vision.dataset import BoxSet
+from registry.contract import catalog
+from registry.core.errors import DataError, NotFound, Refused
+from registry.cases.records import Labelled
+from registry.core.settings import settings
+from registry.datasets.layouts import BoxSet
 from tests.bundles import MODEL
 from tests.databases import own_database
 from tests.registry.vision.made import CLASSES, box_set, some_boxes

@@ -14,7 +14,7 @@ import pytest
 
 from flows import versioning
 from flows.stack.control import Stack
-from registry import journal
+from registry.core import journal
 from tests.flows.test_two_models import project
 
 __all__ = ["project"]

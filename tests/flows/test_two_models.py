@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from flows import stages, steps, versioning
-from registry import journal
-from registry.errors import DataError
-from registry.settings import settings
+from registry.core import journal
+from registry.core.errors import DataError
+from registry.core.settings import settings
 from tests.conftest import PROJECT
 from training.stage import dvc_hash
 
@@ -107,7 +107,7 @@ def test_what_another_command_reads_of_one_model_keeps_only_that_one_waiting(pro
 def test_two_models_are_built_at_once_and_an_error_is_blamed_on_its_own(project: Path) -> None:
     """One of them fails later than the other one's own error stands in the journal."""
     script = (
-        "from registry import journal; from registry.errors import DataError\n"
+        "from registry.core import journal; from registry.core.errors import DataError\n"
         "with journal.step('train', 'Train', '{0}'): raise DataError('{0} is bad')"
     )
     for model in ("one", "two"):

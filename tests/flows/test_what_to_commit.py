@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows import versioning
-from registry.settings import settings
+from registry.core.settings import settings
 from tests.bundles import MODEL
 
 

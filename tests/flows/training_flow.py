@@ -10,8 +10,8 @@ from prefect import flow
 
 from flows import steps, worker
 from flows.orchestration import TASKS
-from registry.errors import BundleError
-from registry.settings import settings
+from registry.core.errors import BundleError
+from registry.core.settings import settings
 
 
 @flow(name="train")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from registry import catalog
-from registry.settings import settings
+from registry.contract import catalog
+from registry.core.settings import settings
 
 MODEL = "skin_segmentation"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from monitoring import due, feedback, watch
-from registry.bundle import Bundle
+from registry.versions.bundle import Bundle
 from tests.bundles import MODEL
 from tests.monitoring.scans import Send, mask, scans
 

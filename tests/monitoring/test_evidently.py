@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from monitoring import drift, evidently_report, watch
-from registry import catalog
-from registry.bundle import Bundle
-from registry.settings import settings
+from registry.contract import catalog
+from registry.versions.bundle import Bundle
+from registry.core.settings import settings
 from tests.bundles import MODEL
 from tests.monitoring.scans import Send, scans
 from tests.monitoring.test_drift import join, table

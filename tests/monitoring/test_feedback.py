@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from monitoring import feedback, inputs
-from registry import catalog
-from registry.errors import BadInput, Refused
-from registry.settings import settings
+from registry.contract import catalog
+from registry.core.errors import BadInput, Refused
+from registry.core.settings import settings
 from tests.bundles import AFFINE
 
 BOXES = b"0 0.5 0.5 0.2 0.2\n"

@@ -17,7 +17,7 @@ import pytest
 from monitoring import embedding, inputs
 from monitoring.log import PredictionLog
 from monitoring.shipping import KEEPER, Shipper
-from registry.settings import settings
+from registry.core.settings import settings
 from tests.monitoring.conftest import make_record
 
 WRITER = """

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from monitoring import embedding, feedback, inputs
-from registry.bundle import Bundle
-from registry.predictor import Predictor
-from registry.settings import settings
+from registry.versions.bundle import Bundle
+from registry.versions.predictor import Predictor
+from registry.core.settings import settings
 from tests.bundles import MODEL
 from tests.monitoring.scans import mask, scans
 
@@ -18,7 +18,7 @@ LOOK = """
 import sys
 from pathlib import Path
 from monitoring import watch
-from registry.bundle import open_bundle
+from registry.versions.bundle import open_bundle
 verdict = watch.watch(sys.argv[1], 1, open_bundle(Path(sys.argv[2])), last=100_000)
 # Not ru_maxrss, which the process has from the one that started it.
 status = Path("/proc/self/status").read_text()

@@ -16,8 +16,8 @@ from monitoring import retention
 from monitoring.log import PredictionLog
 from monitoring.shipping import Shipper
 from monitoring.spool import folder
-from registry import journal
-from registry.settings import settings
+from registry.core import journal
+from registry.core.settings import settings
 from tests.monitoring.conftest import make_record
 
 DAY = 86400.0

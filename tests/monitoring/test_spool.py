@@ -10,7 +10,7 @@ import pytest
 from monitoring import spool
 from monitoring.log import PredictionLog
 from monitoring.shipping import KEEPER, Shipper
-from registry.settings import settings
+from registry.core.settings import settings
 from tests.monitoring.conftest import make_record
 
 MIB = 2**20

@@ -17,10 +17,11 @@ from starlette.routing import Route
 
 from monitoring import feedback, stream, watch
 from monitoring.log import PredictionLog
-from registry import catalog, journal
-from registry.bundle import Bundle
-from registry.errors import BadInput, MissingService, NotFound
-from registry.predictor import Predictor
+from registry.contract import catalog
+from registry.core import journal
+from registry.versions.bundle import Bundle
+from registry.core.errors import BadInput, MissingService, NotFound
+from registry.versions.predictor import Predictor
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.monitoring.conftest import make_record
 

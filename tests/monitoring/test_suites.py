@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from monitoring import checks, suites
-from registry import catalog
-from registry.errors import DataError
-from registry.settings import settings
+from registry.contract import catalog
+from registry.core.errors import DataError
+from registry.core.settings import settings
 
 
 @pytest.mark.parametrize("model", catalog.names())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from monitoring import feedback, labels, watch
-from registry.bundle import Bundle
+from registry.versions.bundle import Bundle
 from tests.bundles import MODEL
 from tests.monitoring.scans import Send, inverted, mask, scans
 

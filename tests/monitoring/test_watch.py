@@ -15,10 +15,10 @@ import pytest
 
 from monitoring import feedback, inputs, watch
 from monitoring.log import PredictionLog
-from registry.bundle import Bundle
-from registry.errors import BadInput
-from registry.media import Prediction
-from registry.predictor import Predictor
+from registry.versions.bundle import Bundle
+from registry.core.errors import BadInput
+from registry.core.media import Prediction
+from registry.versions.predictor import Predictor
 from tests.bundles import MODEL
 from tests.monitoring.conftest import make_record
 from tests.monitoring.scans import Send, inverted, mask, scans
@@ -137,7 +137,7 @@ def test_the_page_needs_nothing_from_elsewhere_and_evidently_keeps_the_run(
 
 def test_feedback_for_an_unknown_prediction_or_that_is_no_label_is_refused(send: Send) -> None:
     from monitoring.models import Feedback
-    from registry.errors import NotFound
+    from registry.core.errors import NotFound
 
     (number,) = send(scans(1))
     with pytest.raises(NotFound):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from registry import archives
-from registry.errors import DataError
+from registry.core import archives
+from registry.core.errors import DataError
 
 
 def zipped(path: Path, files: dict[str, bytes]) -> Path:

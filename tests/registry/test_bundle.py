@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry import journal
-from registry.bundle import MANIFEST, Bundle, open_bundle, seal
-from registry.errors import BundleError, StorageError
-from registry.files import disk_errors, new_folder, write_file
-from registry.predictor import Predictor
+from registry.core import journal
+from registry.versions.bundle import MANIFEST, Bundle, open_bundle, seal
+from registry.core.errors import BundleError, StorageError
+from registry.core.files import disk_errors, new_folder, write_file
+from registry.versions.predictor import Predictor
 from tests.bundles import make_scan
 
 

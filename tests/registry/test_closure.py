@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from registry import catalog
-from registry.closure import closure_of, project_folder
-from registry.versions import pyfunc_requirements
+from registry.contract import catalog
+from registry.core.closure import closure_of, project_folder
+from registry.versions.mlflow_registry import pyfunc_requirements
 
 
 def names(model: str, engine: str = "openvino") -> set[str]:

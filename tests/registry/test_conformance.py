@@ -14,11 +14,11 @@ import orjson
 import pytest
 import yaml
 
-from registry import catalog, parts
-from registry.errors import BadInput
-from registry.spec import ModelSpec
-from registry.splits import SPLITS
-from registry.vision.explain import explain
+from registry.contract import catalog, parts
+from registry.core.errors import BadInput
+from registry.contract.spec import ModelSpec
+from registry.cases.splits import SPLITS
+from registry.versions.explain import explain
 from tests.conftest import PROJECT
 from tests.registry.looking import Looking
 
@@ -211,7 +211,7 @@ def test_no_models_spec_loads_a_library() -> None:
     """Every command reads all of them at its start."""
     script = (
         "import sys\n"
-        "from registry import catalog\n"
+        "from registry.contract import catalog\n"
         "assert len(catalog.names()) >= 6\n"
         "[catalog.get(name) for name in catalog.names()]\n"
         "print([one for one in ('numpy', 'cv2', 'PIL', 'av', 'nibabel', 'pandas') if one in sys.modules])\n"

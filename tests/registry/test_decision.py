@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from registry.bundle import Score
-from registry.decision import Decision, SliceRow
+from registry.versions.bundle import Score
+from registry.versions.decision import Decision, SliceRow
 
 
 def row(name: str, value: float, half: float = 0.02, cases: int = 80) -> SliceRow:

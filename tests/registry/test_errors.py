@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from registry.errors import BadInput, first_line
+from registry.core.errors import BadInput, first_line
 from tests.conftest import PROJECT
 
 

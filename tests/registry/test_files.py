@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from registry import files
+from registry.core import files
 
 
 @pytest.fixture

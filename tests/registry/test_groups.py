@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry import groups
-from registry.errors import DataError
+from registry.cases import groups
+from registry.core.errors import DataError
 from registry.models.skin_segmentation import data as skin
-from registry.splits import SPLITS, Shares
+from registry.cases.splits import SPLITS, Shares
 from tests.registry.vision.layouts import put
 from tests.registry.vision.made import CLASSES, class_set, scene
 

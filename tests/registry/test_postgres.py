@@ -12,13 +12,13 @@ from urllib.parse import quote
 
 import pytest
 
-from registry import database
-from registry.closure import closure_of, project_folder, requirements
-from registry.errors import MissingService, SettingsError, StorageError
+from registry.core import database
+from registry.core.closure import closure_of, project_folder, requirements
+from registry.core.errors import MissingService, SettingsError, StorageError
 from tests.clusters import PASSWORD, Cluster
 from tests.databases import database_at
 
-MIGRATE = "from registry import database; database.migrate()"
+MIGRATE = "from registry.core import database; database.migrate()"
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_bento_requires_the_driver_with_its_library() -> None:
-    pins = requirements(closure_of(("registry.database",), project_folder()).packages)
+    pins = requirements(closure_of(("registry.core.database",), project_folder()).packages)
     assert {"psycopg", "psycopg-binary"} <= {pin.partition("==")[0] for pin in pins}
 
 

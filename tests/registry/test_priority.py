@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.priority import BEHIND
+from registry.core.priority import BEHIND
 from tests.conftest import PROJECT
 
 GROUP = Path("/proc/self/autogroup")
@@ -23,7 +23,7 @@ def look():
 threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
 """
 BACK = f"""
-from registry.priority import Behind
+from registry.core.priority import Behind
 behind = Behind()
 {LOOK}
 look(); behind.catch_up(); behind.catch_up(); look()
@@ -51,7 +51,7 @@ def test_every_thread_and_the_session_go_behind_and_come_back() -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="needs another user to be")
 def test_who_may_not_come_back_only_moves_the_session() -> None:
     """A service must never stay behind for good because it was started by an ordinary user."""
-    nobody = "import ctypes, os, registry.priority\nos.setuid(65534)\n"
+    nobody = "import ctypes, os, registry.core.priority\nos.setuid(65534)\n"
     own = "ctypes.CDLL(None).prctl(4, 1)\n"  # PR_SET_DUMPABLE: else /proc/self stays root's
     during, after = _said(nobody + own + BACK, own_session=True)
     assert during == [0, BEHIND if GROUP.exists() else 0]
@@ -59,10 +59,10 @@ def test_who_may_not_come_back_only_moves_the_session() -> None:
 
 
 def test_the_session_of_a_terminal_is_left_alone() -> None:
-    (said,) = _said(f"from registry.priority import give_way\ngive_way()\n{LOOK}\nlook()", own_session=False)
+    (said,) = _said(f"from registry.core.priority import give_way\ngive_way()\n{LOOK}\nlook()", own_session=False)
     assert said == [BEHIND, 0]
 
 
 def test_what_trains_starts_behind_for_good() -> None:
-    (said,) = _said(f"from registry.priority import give_way\ngive_way()\n{LOOK}\nlook()", own_session=True)
+    (said,) = _said(f"from registry.core.priority import give_way\ngive_way()\n{LOOK}\nlook()", own_session=True)
     assert said == [BEHIND, BEHIND if GROUP.exists() else 0]

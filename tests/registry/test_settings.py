@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from registry import errors
-from registry.database import connection
-from registry.errors import SettingsError
-from registry.settings import Settings, project_root, read_settings
+from registry.core import errors
+from registry.core.database import connection
+from registry.core.errors import SettingsError
+from registry.core.settings import Settings, project_root, read_settings
 from tests.conftest import PROJECT
 
 

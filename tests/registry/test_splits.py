@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry.splits import SPLITS, Shares
+from registry.cases.splits import SPLITS, Shares
 
 
 def test_a_name_belongs_to_one_part_for_good_and_the_parts_have_their_shares() -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from flows.bench_serving import there
-from registry import catalog
-from registry.bundle import Bundle, Score, open_bundle
-from registry.decision import Decision, Reason, SliceRow
-from registry.errors import BundleError, MissingService, NotFound, Refused
-from registry.settings import settings
-from registry.versions import Version, Versions
+from registry.contract import catalog
+from registry.versions.bundle import Bundle, Score, open_bundle
+from registry.versions.decision import Decision, Reason, SliceRow
+from registry.core.errors import BundleError, MissingService, NotFound, Refused
+from registry.core.settings import settings
+from registry.versions.mlflow_registry import Version, Versions
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.odd_places import odd_place
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
-from registry.spec import ModelSpec
+from registry.contract.spec import ModelSpec
 from serving.api import create_api
 from serving.call import Served
 from serving.worker import Worker

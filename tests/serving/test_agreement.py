@@ -12,9 +12,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from registry import catalog
-from registry.errors import BadInput, VisionloopError
-from registry.vision.detection import Detections
+from registry.contract import catalog
+from registry.core.errors import BadInput, VisionloopError
+from registry.vision_tasks.detection import Detections
 from serving.agreement import Said, agreement
 from serving.comparing import DIFFERS, JSON, Comparer, Question, comparable
 from tests.bundles import AFFINE, MODEL, make_scan

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry import catalog, predictor
-from registry.errors import BadInput
-from registry.media import FloatArray
-from registry.predictor import Predictor
+from registry.contract import catalog
+from registry.versions import predictor
+from registry.core.errors import BadInput
+from registry.core.media import FloatArray
+from registry.versions.predictor import Predictor
 from registry.vision.picture import to_jpeg
 from serving import batching
 from serving.batching import SIZES, Batcher, BatchingPredictor, Pace, seconds_each

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from registry import errors
-from registry.errors import BadInput, VisionloopError
+from registry.core import errors
+from registry.core.errors import BadInput, VisionloopError
 from serving.client import AsyncClient, Client
 from serving.client_calls import refused
 from serving.client_types import UsageReport, answers

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from registry.errors import TooSlow
+from registry.core.errors import TooSlow
 from serving import connections
 from tests.serving.raw import Heard, begun, connect, heard, listening
 from tests.serving.stubs import until

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from registry.errors import MissingService, NotFound, Refused
+from registry.core.errors import MissingService, NotFound, Refused
 from serving import controller, deploy, orders, releases
 from serving.controller import Controller
 from tests.bundles import MODEL

@@ -11,9 +11,9 @@ from threading import Thread
 import httpx
 import pytest
 
-from registry import catalog
-from registry.errors import BadInput, Overloaded, TooLarge
-from registry.settings import settings
+from registry.contract import catalog
+from registry.core.errors import BadInput, Overloaded, TooLarge
+from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
 from serving.fetching import fetch, is_public
 from tests.clips import scene

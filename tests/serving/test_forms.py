@@ -8,7 +8,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from registry.errors import BadInput
+from registry.core.errors import BadInput
 from serving.admission import Room
 from serving.uploads import Limits, read_upload
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from registry.decision import Decision
-from registry.errors import BadInput, Refused
-from registry.settings import settings
+from registry.versions.decision import Decision
+from registry.core.errors import BadInput, Refused
+from registry.core.settings import settings
 from serving import deploy, grants, orders, packaging, releases
 from serving.plans import Kind, Plan
 from serving.release_pages import page_of

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from registry import journal
-from registry.settings import settings
+from registry.core import journal
+from registry.core.settings import settings
 from serving import comparison, deploy, moments, packaging, rails, releases, traffic
 from serving.guard import Guard
 from serving.packaging import process_name

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from registry.settings import settings
+from registry.core.settings import settings
 from serving import comparison, traffic
 from serving.comparison import Comparison
 from serving.plans import Limits, Plan
@@ -150,7 +150,7 @@ def test_labels_that_cannot_be_scored_keep_nobody_elses_from_it(monkeypatch: pyt
 LOOKING = """
 import re
 from datetime import UTC, datetime, timedelta
-from registry import database
+from registry.core import database
 database.setup(); database.migrate()
 import flows.guard  # all that the guard's process has loaded
 from monitoring.models import Prediction

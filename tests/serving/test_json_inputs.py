@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from registry.errors import BadInput, TooLarge
+from registry.core.errors import BadInput, TooLarge
 from serving.json_inputs import parse
 
 MOST = 16

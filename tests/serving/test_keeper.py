@@ -14,7 +14,7 @@ import pytest
 
 from monitoring import inputs
 from monitoring.shipping import KEEPER
-from registry.settings import settings
+from registry.core.settings import settings
 from tests.databases import own_database
 from tests.serving.conftest import PROJECT
 

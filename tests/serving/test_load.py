@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from registry.bundle import Bundle
-from registry.settings import settings
+from registry.versions.bundle import Bundle
+from registry.core.settings import settings
 from serving.deploy import free_port
 from serving.load import running
 from tests.serving.conftest import PROJECT

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from openapi_spec_validator import validate
 
-from registry import catalog
+from registry.contract import catalog
 from registry.vision.picture import to_jpeg
 from tests.clips import scene
 from tests.detector_bundle import make_detector_bundle

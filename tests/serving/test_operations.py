@@ -16,10 +16,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from registry import catalog
-from registry.bundle import Bundle, open_bundle, seal
-from registry.predictor import Predictor, golden_answer
-from registry.settings import settings
+from registry.contract import catalog
+from registry.versions.bundle import Bundle, open_bundle, seal
+from registry.versions.predictor import Predictor, golden_answer
+from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
 from tests.bundles import make_scan, make_tiny_bundle
 from tests.clips import make_clip, scene

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from registry import catalog
-from registry.bundle import Bundle
-from registry.errors import Overloaded
-from registry.settings import settings
+from registry.contract import catalog
+from registry.versions.bundle import Bundle
+from registry.core.errors import Overloaded
+from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
 from serving.admission import MOST, Line
 from tests.clips import scene

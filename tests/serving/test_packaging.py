@@ -15,9 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from registry import catalog
-from registry.closure import closure_of, project_folder
-from registry.errors import MissingService, NotFound
+from registry.contract import catalog
+from registry.core.closure import closure_of, project_folder
+from registry.core.errors import MissingService, NotFound
 from serving import deploy, packaging
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.conftest import PROJECT
@@ -116,7 +116,7 @@ def test_a_version_that_fails_its_golden_samples_exits_with_one_line(
 
 def _seal_again(folder: Path) -> None:
     """So that only the golden check can notice."""
-    from registry.bundle import open_bundle, seal
+    from registry.versions.bundle import open_bundle, seal
 
     seal(folder, open_bundle(folder, verify=False).manifest)
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from registry import catalog
+from registry.contract import catalog
 from registry.vision.picture import to_jpeg
 from tests.clips import scene
 from tests.detector_bundle import RED, make_detector_bundle

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from scipy.stats import binom
 
-from registry.errors import BadInput
+from registry.core.errors import BadInput
 from serving.plans import Limits, Plan, choose
 
 CANARY = Plan("m", "canary", champion=1, challenger=2, share=10, sticky="caller")

@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 import pytest
 
-from registry.errors import MissingService, NotFound, Refused
-from registry.settings import settings
+from registry.core.errors import MissingService, NotFound, Refused
+from registry.core.settings import settings
 from serving import deploy, packaging, releases, traffic
 from serving.controller import Controller
 from serving.packaging import process_name

@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from flows.cli import cli
 from monitoring import stream
-from registry.errors import BadInput, NotServed
-from registry.settings import settings
+from registry.core.errors import BadInput, NotServed
+from registry.core.settings import settings
 from serving import deploy, forwarding, releases
 from serving.client import Client
 from serving.packaging import process_name, serve_command, serve_environment
@@ -281,7 +281,7 @@ def test_roll_out_under_load_drops_no_request(router: str, processes: Processes,
 def test_a_roll_out_that_fails_leaves_the_old_version_serving(
     released: str, processes: Processes, packaged: dict[int, Packaged]
 ) -> None:
-    from registry.errors import MissingService
+    from registry.core.errors import MissingService
 
     before, two = releases.live(MODEL), packaged[2]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from registry.settings import settings
+from registry.core.settings import settings
 from serving import callers, router, uploads
 from serving.forwarding import MEMORY
 from serving.public.mount import AT_ONCE, LABEL

@@ -17,9 +17,9 @@ import httpx
 import pytest
 
 from monitoring.shipping import KEEPER
-from registry import catalog
-from registry.closure import project_folder
-from registry.settings import settings
+from registry.contract import catalog
+from registry.core.closure import project_folder
+from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
 from serving import deploy, packaging
 from serving.server import LEAVING_S
@@ -346,7 +346,7 @@ def tag(project: Path) -> str:
 def _own_database(var: Path, **changed: str) -> dict[str, str]:
     """The environment of services with a database of their own: others of the model would rightly take tasks over."""
     env = {**packaging.serve_environment(), "VISIONLOOP_VAR": str(var), **changed}
-    migrate = [sys.executable, "-c", "from registry import database; database.migrate()"]
+    migrate = [sys.executable, "-c", "from registry.core import database; database.migrate()"]
     subprocess.run(migrate, env=env, cwd=project_folder(), check=True)
     return env
 

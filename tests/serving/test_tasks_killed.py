@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from registry.errors import NotFound
-from registry.settings import settings
+from registry.core.errors import NotFound
+from registry.core.settings import settings
 from serving.negotiation import Wanted
 from serving.tasks import store
 from tests.databases import own_database
@@ -22,7 +22,7 @@ from tests.serving.conftest import PROJECT
 MODEL = "object_detection"
 DELETES = """
 import json, os, signal, sys
-from registry import database
+from registry.core import database
 from serving.tasks import store
 
 database.setup()

@@ -12,9 +12,9 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from registry import catalog
-from registry.errors import Overloaded
-from registry.settings import settings
+from registry.contract import catalog
+from registry.core.errors import Overloaded
+from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
 from serving.admission import SMALL, Room
 from serving.api import UPLOADS

@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from registry import catalog
-from registry.vision import video
+from registry.contract import catalog
+from registry.vision.video import video
 from registry.vision.picture import to_jpeg
 from serving import deploy, packaging
 from tests.clips import make_clip, scene

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from registry import catalog
-from registry.files import write_file
-from registry.settings import QUIET, settings
+from registry.contract import catalog
+from registry.core.files import write_file
+from registry.core.settings import QUIET, settings
 from training.stage import Stage, open_stage
 
 for key, value in QUIET.items():

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from registry import catalog
+from registry.contract import catalog
 from registry.models.face_gender.inference import Faces
 from registry.models.skin_segmentation.inference import SkinResult
 from registry.models.skin_segmentation.score import Truth
-from registry.spec import ModelSpec
-from registry.vision.detection import Detections
-from registry.vision.mean_ap import TrueBoxes
+from registry.contract.spec import ModelSpec
+from registry.vision_tasks.detection import Detections
+from registry.vision_tasks.mean_ap import TrueBoxes
 from training import gate_rules
 from training.comparison import OVERALL, Comparison
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from registry import catalog
-from registry.bundle import Score, Variant
+from registry.contract import catalog
+from registry.versions.bundle import Score, Variant
 from tests.training.conftest import MODEL
 from training.choose import choose
 

@@ -9,9 +9,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from registry import catalog
-from registry.decision import ENOUGH
-from registry.spec import Budget, Metric, ModelSpec
+from registry.contract import catalog
+from registry.versions.decision import ENOUGH
+from registry.contract.spec import Budget, Metric, ModelSpec
 from tests.training.equal_versions import answers, draw, promoted
 from training import gate_rules
 from training.comparison import OVERALL, Comparison

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from registry import catalog
-from registry.errors import BundleError, VisionloopError
-from registry.media import Case
-from registry.runtime import open_session
+from registry.contract import catalog
+from registry.core.errors import BundleError, VisionloopError
+from registry.core.media import Case
+from registry.core.runtime import open_session
 from training import engine_keras, export
 from training.checkpoint import Checkpoints
 from training.course import Fitted, Watcher

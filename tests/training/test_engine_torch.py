@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from registry.errors import VisionloopError
+from registry.core.errors import VisionloopError
 from tests.training.conftest import Make
 from training import engine_torch
 from training.checkpoint import Checkpoints

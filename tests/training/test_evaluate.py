@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry import catalog
-from registry.bundle import Score
-from registry.media import Case
-from registry.vision.classification import Ranking
-from registry.vision.detection import Detections
-from registry.vision.mean_ap import TrueBoxes
+from registry.contract import catalog
+from registry.versions.bundle import Score
+from registry.core.media import Case
+from registry.vision_tasks.classification import Ranking
+from registry.vision_tasks.detection import Detections
+from registry.vision_tasks.mean_ap import TrueBoxes
 from registry.vision.picture import to_jpeg
 from training import evaluate
 from training.evaluate import resamples, resamples_of, scored, slice_scores

@@ -11,9 +11,9 @@ import pytest
 import torch
 import yaml
 
-from registry import catalog
-from registry.files import write_file
-from registry.settings import settings
+from registry.contract import catalog
+from registry.core.files import write_file
+from registry.core.settings import settings
 from tests.conftest import PROJECT
 from tests.training.conftest import enter
 from training.checkpoint import load_weights, save_weights

@@ -16,14 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from registry import catalog
-from registry.bundle import REFERENCE, Bundle, open_bundle, seal
-from registry.decision import Decision
-from registry.learned import write as write_learned
-from registry.media import Case
-from registry.records import Labelled
-from registry.splits import Shares
-from registry.versions import Version
+from registry.contract import catalog
+from registry.versions.bundle import REFERENCE, Bundle, open_bundle, seal
+from registry.versions.decision import Decision
+from registry.versions.learned import write as write_learned
+from registry.core.media import Case
+from registry.cases.records import Labelled
+from registry.cases.splits import Shares
+from registry.versions.mlflow_registry import Version
 from tests.bundles import AFFINE, make_scan, make_tiny_bundle
 from tests.training.conftest import MODEL, enter, lay_out
 from training import gate_rules
@@ -226,7 +226,7 @@ def test_it_must_win_on_the_slice_it_was_made_for(ask: Decide, slice_: str, gran
 
 
 def test_evaluation_gives_interval_and_slices(ask: Decide, tmp_path: Path) -> None:
-    from registry.predictor import Predictor
+    from registry.versions.predictor import Predictor
 
     stage = open_stage(MODEL)
     bundle = make_tiny_bundle(tmp_path / "b", threshold=GOOD)

@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 import pytest
 
-from registry import catalog
-from registry.errors import BadInput
+from registry.contract import catalog
+from registry.core.errors import BadInput
 from training import engine_keras, keras_files, keras_framework, pretrained
 
 MODELS = ("face_gender", "suspect_classification")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from registry.errors import BundleError, SettingsError, VisionloopError
+from registry.core.errors import BundleError, SettingsError, VisionloopError
 from training import engine_keras, keras_framework, keras_pruning
 
 SIZE = 16

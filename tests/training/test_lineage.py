@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from registry.bundle import open_bundle
-from registry.errors import DataError
-from registry.settings import settings
-from registry.versions import Versions
+from registry.versions.bundle import open_bundle
+from registry.core.errors import DataError
+from registry.core.settings import settings
+from registry.versions.mlflow_registry import Versions
 from tests.training.conftest import MODEL, enter, lay_out
 from training.package import package
 from training.stage import Stage, open_stage

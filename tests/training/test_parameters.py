@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from registry import catalog
-from registry.errors import SettingsError
+from registry.contract import catalog
+from registry.core.errors import SettingsError
 from tests.conftest import PROJECT
 from training.parameters import known_keys, read_file, read_params
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from registry import catalog, journal
-from registry.bundle import Score, Variant
-from registry.files import write_file
+from registry.contract import catalog
+from registry.core import journal
+from registry.versions.bundle import Score, Variant
+from registry.core.files import write_file
 from registry.models.face_gender import cvlib_gender
-from registry.settings import settings
+from registry.core.settings import settings
 from tests.registry.models.caffe import make_gender_net
 from tests.training.conftest import enter
 from training import choose, peers

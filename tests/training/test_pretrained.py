@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from registry.errors import BadInput, NotFound
+from registry.core.errors import BadInput, NotFound
 from tests.training.conftest import Make
 from training import engine_torch, pretrained
 from training.stage import Stage

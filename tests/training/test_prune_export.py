@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from registry import catalog
-from registry.errors import BundleError
-from registry.runtime import open_session
+from registry.contract import catalog
+from registry.core.errors import BundleError
+from registry.core.runtime import open_session
 from tests.training.conftest import MODEL, PARAMS
 from training import engine_torch, export, prune
 from training.checkpoint import load_weights, save_weights

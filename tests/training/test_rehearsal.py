@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry.media import Case
+from registry.core.media import Case
 from training.rehearsal import averaged, rehearsed
 
 

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from registry import catalog
-from registry.closure import PACKAGES
-from registry.settings import settings
+from registry.contract import catalog
+from registry.core.closure import PACKAGES
+from registry.core.settings import settings
 from tests.conftest import PROJECT
 from training.sources import STAGES, declared, imported, source_hash
 from training.stage import open_stage
@@ -117,14 +117,14 @@ def other_parameter(root: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "stages"),
     [
-        pytest.param(append("registry/vision/keras_loss.py"), {"train"}, id="a loss"),
+        pytest.param(append("registry/vision_tasks/keras_loss.py"), {"train"}, id="a loss"),
         pytest.param(append(f"registry/models/{KERAS}/people.py"), {"train"}, id="a helper in the model's folder"),
         pytest.param(append("training/pretrained.py"), {"train"}, id="how weights are found"),
         pytest.param(append("training/engine_keras.py"), {"train"}, id="the engine"),
         pytest.param(rewrite("start.npz", b"weights of today"), {"train"}, id="the content of the weights file"),
         pytest.param(other_parameter, {"train"}, id="a parameter"),
         pytest.param(rewrite(f"data/{KERAS}/train/drone/a.jpg", b"another"), {"validate", "train"}, id="the data"),
-        pytest.param(append("registry/vision/inspection.py"), {"validate", "train"}, id="what the checks look at"),
+        pytest.param(append("registry/cases/inspection.py"), {"validate", "train"}, id="what the checks look at"),
     ],
 )
 def test_what_makes_a_stage_run_again_also_makes_another_training(
@@ -141,7 +141,7 @@ def test_what_makes_a_stage_run_again_also_makes_another_training(
 
 def test_code_that_changes_no_result_trains_nothing_again(project: Path) -> None:
     before = source_hash("train", KERAS, project)
-    append("registry/journal.py")(project)
+    append("registry/core/journal.py")(project)
     append("serving/router.py")(project)
     assert stale(project) == set()
     assert source_hash("train", KERAS, project) == before

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.errors import NotFound, SettingsError
+from registry.core.errors import NotFound, SettingsError
 from tests.training.conftest import MODEL, Make
 from training.stage import dvc_hash, git_commit, open_stage
 from training.train import identity

@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from registry import journal
-from registry.bundle import open_bundle
-from registry.errors import MissingService, StorageError
-from registry.predictor import Predictor
-from registry.settings import settings
+from registry.core import journal
+from registry.versions.bundle import open_bundle
+from registry.core.errors import MissingService, StorageError
+from registry.versions.predictor import Predictor
+from registry.core.settings import settings
 from tests.conftest import PROJECT, make_workspace
 from tests.training.conftest import MODEL, PARAMS, Make, enter, lay_out
 from training.checkpoint import read_metrics

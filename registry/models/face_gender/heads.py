@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.media import ByteArray
+from registry.core.media import ByteArray
 
 Plane = NDArray[Any]
 """Floating-point numbers, one or three for each pixel."""

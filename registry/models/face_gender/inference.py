@@ -14,12 +14,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from registry.errors import BadInput
-from registry.media import ByteArray, FloatArray, Parameters, Picture, Prepared
+from registry.core.errors import BadInput
+from registry.core.media import ByteArray, FloatArray, Parameters, Picture, Prepared
 from registry.models.face_gender import SPEC
 from registry.models.face_gender.detector import Face, cut_out, detector, installed
 from registry.vision import picture, statistics
-from registry.vision.classification import LOGITS, softmax
+from registry.vision_tasks.classification import LOGITS, softmax
 from registry.vision.picture import to_input
 
 decode, image_statistics, PLAUSIBLE = picture.decode, statistics.image_statistics, statistics.PLAUSIBLE

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.media import ByteArray, Case, FloatArray, Parameters, Picture
+from registry.core.media import ByteArray, Case, FloatArray, Parameters, Picture
 from registry.models.face_gender import SPEC, cvlib_gender, detector, inference, score
 from registry.models.face_gender.detector import Face
-from registry.vision import keras_loss
+from registry.vision_tasks import keras_loss
 from registry.vision.picture import decode, to_input
 
 OUTPUTS = ("logits", "embedding")

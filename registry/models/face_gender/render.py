@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from registry.media import Picture
+from registry.core.media import Picture
 from registry.models.face_gender.inference import Faces
 from registry.vision import drawing
-from registry.vision.mean_ap import TrueBoxes
+from registry.vision_tasks.mean_ap import TrueBoxes
 from registry.vision.picture import to_jpeg
 
 

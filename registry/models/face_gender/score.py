@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.media import Picture
+from registry.core.media import Picture
 from registry.models.face_gender import SPEC
 from registry.models.face_gender.inference import Faces
-from registry.vision import mean_ap
-from registry.vision.detection import overlaps
-from registry.vision.mean_ap import LABEL, TrueBoxes, positive
-from registry.vision.remembered import remembered
+from registry.vision_tasks import mean_ap
+from registry.vision_tasks.detection import overlaps
+from registry.vision_tasks.mean_ap import LABEL, TrueBoxes, positive
+from registry.vision_tasks.memo import remembered
 
 __all__ = ["LABEL", "check", "per_class", "positive", "result_of", "score", "truth"]
 
@@ -40,7 +40,7 @@ def truth(label: Path | bytes | str) -> TrueBoxes:
 
 
 def check(label: bytes | str, body: bytes) -> None:
-    """As `registry.parts.ScorePart.check`: shares fit a picture of any size."""
+    """As `registry.contract.parts.ScorePart.check`: shares fit a picture of any size."""
     mean_ap.check(label, SPEC.classes)
 
 

@@ -1,6 +1,6 @@
 """Recognises fruit and describes it: MobileNetV2's 1280 features, standardised, with their principal components."""
 
-from registry.spec import Budget, Metric, ModelSpec
+from registry.contract.spec import Budget, Metric, ModelSpec
 from registry.vision.media_types import PICTURE_EXTENSIONS, PICTURE_IN
 
 SPEC = ModelSpec(

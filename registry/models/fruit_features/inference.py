@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from registry.media import FloatArray, Parameters, Prepared
-from registry.vision import classification
-from registry.vision.classification import Ranking, evidence, focus, preprocess
+from registry.core.media import FloatArray, Parameters, Prepared
+from registry.vision_tasks import classification
+from registry.vision_tasks.classification import Ranking, evidence, focus, preprocess
 from registry.vision.picture import decode
 from registry.vision.statistics import PLAUSIBLE, image_statistics
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from registry.media import ByteArray, Case, Parameters
+from registry.core.media import ByteArray, Case, Parameters
 from registry.models.fruit_features import SPEC, inference
 from registry.vision.picture import Letterbox, decode, to_input
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from registry.media import Picture
+from registry.core.media import Picture
 from registry.models.fruit_features.inference import FruitResult
 from registry.vision import drawing
 from registry.vision.picture import to_jpeg

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from registry.errors import BadInput
-from registry.media import Picture
+from registry.core.errors import BadInput
+from registry.core.media import Picture
 from registry.models.fruit_features.inference import FruitResult
 
 LABEL = "the name of a class"
@@ -32,7 +32,7 @@ def truth(label: Path | bytes | str) -> str:
 
 
 def check(label: bytes | str, body: bytes) -> None:
-    """As `registry.parts.ScorePart.check`. Which classes there are is the data set's to say."""
+    """As `registry.contract.parts.ScorePart.check`. Which classes there are is the data set's to say."""
     truth(label)
 
 

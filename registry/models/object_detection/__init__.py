@@ -1,6 +1,6 @@
 """Finds everyday objects in pictures and videos: YOLOv5 nano and the 80 classes of COCO."""
 
-from registry.spec import Budget, Metric, ModelSpec
+from registry.contract.spec import Budget, Metric, ModelSpec
 from registry.vision.media_types import DETECTOR_EXTENSIONS, DETECTOR_IN, DETECTOR_OUT
 
 # In COCO's order, as every published network of this family has them.

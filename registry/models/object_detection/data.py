@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from registry.models.object_detection import SPEC, scenes
-from registry.vision.dataset import BoxSet
+from registry.datasets.layouts import BoxSet
 
 _set = BoxSet(SPEC.name, SPEC.classes, scenes.make, train=400, val=50, test=75)
 

@@ -3,7 +3,7 @@ an embedding. `training/yolo.py` builds and trains it."""
 
 from __future__ import annotations
 
-from registry.vision.detection import OUTPUTS, input_shape, preprocessing, thresholds
+from registry.vision_tasks.detection import OUTPUTS, input_shape, preprocessing, thresholds
 
 __all__ = ["ARCHITECTURE", "OUTPUTS", "input_shape", "preprocessing", "thresholds"]
 

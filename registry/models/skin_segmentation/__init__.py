@@ -1,6 +1,6 @@
 """Segments skin in medical images: U-Net with an EfficientNet-B0 encoder, NIfTI in, NIfTI out."""
 
-from registry.spec import Budget, Metric, ModelSpec
+from registry.contract.spec import Budget, Metric, ModelSpec
 
 SPEC = ModelSpec(
     name="skin_segmentation",

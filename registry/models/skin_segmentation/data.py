@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from registry.errors import BadInput, DataError
-from registry.files import write_file
-from registry.media import Case, Parameters
+from registry.core.errors import BadInput, DataError
+from registry.core.files import write_file
+from registry.core.media import Case, Parameters
 from registry.models.skin_segmentation import importing, inspection, nifti, phantom, score
 from registry.models.skin_segmentation.inspection import IMAGE, MASK, MAX_VOXELS
-from registry.records import Added, Imported, Labelled
-from registry.splits import SPLITS, Shares
-from registry.vision.table import safe
+from registry.cases.records import Added, Imported, Labelled
+from registry.cases.splits import SPLITS, Shares
+from registry.cases.table import safe
 
 checks = inspection.checks
 
@@ -60,7 +60,7 @@ def import_from(source: Path, out: Path, params: Parameters) -> Imported:
     """Copies image/mask pairs found in `source`; see `importing.find` for the layouts.
 
     What the source lacks of the three parts is set aside by the hash of the cases' names: `val_share` and `test_share`
-    (defaults of `registry.splits.Shares`). Images without a mask go to `unlabelled/`, for prediction only.
+    (defaults of `registry.cases.splits.Shares`). Images without a mask go to `unlabelled/`, for prediction only.
 
     Raises:
         DataError: nothing to import, a mask without its image, or a file that cannot be read; names them all.

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry import groups
-from registry.errors import DataError
-from registry.splits import Shares, complete
+from registry.cases import groups
+from registry.core.errors import DataError
+from registry.cases.splits import Shares, complete
 
 ENDINGS = (".nii.gz", ".nii")
 LAYOUTS = (
@@ -89,14 +89,14 @@ def find(source: Path) -> Found:
 def assign(pairs: Sequence[Pair], shares: Shares, together: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """The split of each labelled pair, by its id: its own, or by the hash of its id; and what was set aside.
 
-    `together`: id -> group, see `registry.groups`.
+    `together`: id -> group, see `registry.cases.groups`.
     """
     said = {pair.id: pair.split for pair in pairs if pair.mask is not None}
     return complete(said, shares, dict.fromkeys(said, ""), lambda cases: groups.units(cases, together, {}))
 
 
 def grouped(pairs: Sequence[Pair], source: Path, pattern: str) -> tuple[dict[str, str], list[str]]:
-    """Labelled pair's id -> group, by `pattern` (see `registry.groups.named`) in the image's file name, or in the name
+    """Labelled pair's id -> group, by `pattern` (see `registry.cases.groups.named`) in the image's file name, or in the name
     of the case where all files are called alike; else as a `cases.csv` of ours says. And notes."""
     labelled = [pair for pair in pairs if pair.mask is not None]
     if pattern:

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.errors import BadInput
-from registry.media import ByteArray, FloatArray, Parameters, Prepared, Volume
+from registry.core.errors import BadInput
+from registry.core.media import ByteArray, FloatArray, Parameters, Prepared, Volume
 from registry.models.skin_segmentation import nifti
 
 DEFAULTS: dict[str, Any] = {"image_size": 128, "low_percentile": 1.0, "high_percentile": 99.5}

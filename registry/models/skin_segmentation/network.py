@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from registry.media import Case, FloatArray, Parameters
+from registry.core.media import Case, FloatArray, Parameters
 from registry.models.skin_segmentation import inference, score
 
 OUTPUTS = ("mask", "embedding")

@@ -18,11 +18,11 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.errors import BadInput
-from registry.media import ByteArray, FloatArray, Volume
+from registry.core.errors import BadInput
+from registry.core.media import ByteArray, FloatArray, Volume
 from registry.models.skin_segmentation import nifti_header
 from registry.models.skin_segmentation.nifti_header import Head
-from registry.vision.foreign import PEEKED
+from registry.vision.foreign_files import PEEKED
 
 GZIP = b"\x1f\x8b"
 MAX_PADDING = 1 << 20

@@ -12,9 +12,9 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.errors import BadInput, TooLarge, UnsupportedMedia
+from registry.core.errors import BadInput, TooLarge, UnsupportedMedia
 from registry.models.skin_segmentation import placement
-from registry.vision import foreign
+from registry.vision import foreign_files
 
 HEADER_BYTES = {348: 1, 540: 2}
 MAX_OFFSET = 16 * 2**20  # header extensions before the voxels; real ones take some kilobytes
@@ -29,12 +29,12 @@ _KINDS = {
     2048: "complex256",
     2304: "RGBA",
 }
-_MEND: Mapping[foreign.Group, str] = {
+_MEND: Mapping[foreign_files.Group, str] = {
     "picture": "send the scan that it was made from, as NIfTI: grey levels alone do not say how large a voxel is",
     "archive": "unpack it and send the .nii file in it",
     "scan": "convert it to NIfTI, for example with 3D Slicer or SimpleITK",
     "data": "save it as NIfTI, with the affine that says where its voxels lie",
-    "encoded": foreign.DECODE,
+    "encoded": foreign_files.DECODE,
 }
 _MEND_OF: Mapping[str, str] = {
     "a DICOM file": "convert the whole series with dcm2niix",
@@ -56,7 +56,7 @@ class Head:
         shape: [X, Y, Z]; Z is 1 of a 2-D image.
         ndim: 2 or 3; dimensions of one voxel after the third count for nothing.
         offset: of the first voxel, bytes.
-        affine, spacing, notes: as `registry.media.Volume`.
+        affine, spacing, notes: as `registry.core.media.Volume`.
     """
 
     shape: tuple[int, int, int]
@@ -141,7 +141,7 @@ def _recognise(start: bytes) -> tuple[int, str]:
             expected="a single-file NIfTI (.nii or .nii.gz)",
             mend="send the .hdr and its .img as one .nii file; nibabel, FSL and dcm2niix convert such pairs",
         )
-    known = foreign.recognise(start)
+    known = foreign_files.recognise(start)
     if known is not None:
         mend = _MEND_OF.get(known.name) or _MEND.get(known.group, _SEND_A_SCAN)
         raise UnsupportedMedia(f"the file is {known.name}", expected=EXPECTED, mend=mend)

@@ -13,7 +13,7 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from registry.errors import BadInput
+from registry.core.errors import BadInput
 
 Affine = NDArray[np.float64]
 _MILLIMETRES = {1: 1000.0, 3: 0.001}  # xyzt_units: metres, micrometres; everything else is taken as millimetres

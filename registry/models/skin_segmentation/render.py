@@ -9,7 +9,7 @@ import cv2
 import nibabel as nib
 import numpy as np
 
-from registry.media import ByteArray, FloatArray, Volume
+from registry.core.media import ByteArray, FloatArray, Volume
 from registry.models.skin_segmentation import inference, nifti
 from registry.models.skin_segmentation.inference import SkinResult
 from registry.models.skin_segmentation.score import Truth

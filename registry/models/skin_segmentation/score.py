@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from registry.errors import BadInput
-from registry.media import ByteArray, Volume
+from registry.core.errors import BadInput
+from registry.core.media import ByteArray, Volume
 from registry.models.skin_segmentation import nifti
 from registry.models.skin_segmentation.inference import SkinResult
-from registry.vision.remembered import remembered
+from registry.vision_tasks.memo import remembered
 
 MAX_VOXELS = 512_000_000  # of a label; its image was already let through
 LABEL = "a NIfTI mask on the scan's own grid, of the same shape and affine: 1 is skin, 0 is not"
@@ -42,7 +42,7 @@ def result_of(truth: Truth, sample: Volume) -> SkinResult:
 
 
 def check(label: bytes | str, body: bytes) -> None:
-    """As `registry.parts.ScorePart.check`: shape and affine are the scan's, values 0 and 1. The mask is looked through
+    """As `registry.contract.parts.ScorePart.check`: shape and affine are the scan's, values 0 and 1. The mask is looked through
     block by block, and nothing larger is taken into memory."""
     if isinstance(label, str):
         raise BadInput(f"the label is the text {label[:80]!r}", expected=LABEL, mend="send the mask as a file")

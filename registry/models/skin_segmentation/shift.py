@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
-from registry.errors import NotFound
-from registry.media import Volume
+from registry.core.errors import NotFound
+from registry.core.media import Volume
 from registry.models.skin_segmentation import inference, nifti
 
 Image = NDArray[np.float64]

@@ -1,6 +1,6 @@
 """Says what a picture shows: a weapon, a thing that looks like one, a person, a safety vest. MobileNetV2 in Keras."""
 
-from registry.spec import Budget, Metric, ModelSpec
+from registry.contract.spec import Budget, Metric, ModelSpec
 from registry.vision.media_types import PICTURE_EXTENSIONS, PICTURE_IN
 
 SPEC = ModelSpec(

@@ -1,9 +1,9 @@
-"""The data set: pictures in class folders (`registry.vision.dataset.ClassSet`)."""
+"""The data set: pictures in class folders (`registry.datasets.layouts.ClassSet`)."""
 
 from __future__ import annotations
 
 from registry.models.suspect_classification import SPEC, scenes
-from registry.vision.dataset import ClassSet
+from registry.datasets.layouts import ClassSet
 
 _set = ClassSet("suspect_classification", SPEC.classes, scenes.make, train=1400, val=125, test=175)
 

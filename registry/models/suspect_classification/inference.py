@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from registry.media import Parameters, Prepared
+from registry.core.media import Parameters, Prepared
 from registry.models.suspect_classification import SPEC
-from registry.vision import classification
-from registry.vision.classification import Ranking, evidence, focus, preprocess
+from registry.vision_tasks import classification
+from registry.vision_tasks.classification import Ranking, evidence, focus, preprocess
 from registry.vision.picture import decode
 from registry.vision.statistics import PLAUSIBLE, image_statistics
 

@@ -1,10 +1,10 @@
-"""Training hooks: MobileNetV2 with nine classes (`registry.vision.keras_classifier`)."""
+"""Training hooks: MobileNetV2 with nine classes (`registry.vision_tasks.keras_classifier`)."""
 
 from __future__ import annotations
 
 from registry.models.suspect_classification import SPEC, inference
-from registry.vision import keras_loss
-from registry.vision.keras_classifier import OUTPUTS, MobileNet
+from registry.vision_tasks import keras_loss
+from registry.vision_tasks.keras_classifier import OUTPUTS, MobileNet
 
 __all__ = ["OUTPUTS", "build", "examples", "hub_weights", "input_shape", "keep", "loss", "preprocessing", "thresholds"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from registry.media import Picture
+from registry.core.media import Picture
 from registry.vision import drawing
-from registry.vision.classification import Ranking
+from registry.vision_tasks.classification import Ranking
 from registry.vision.picture import to_jpeg
 
 TOP = 5

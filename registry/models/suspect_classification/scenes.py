@@ -5,12 +5,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from registry.media import ByteArray
+from registry.core.media import ByteArray
 from registry.models.suspect_classification.pen import Pen
 from registry.models.suspect_classification.things import DRAW
 from registry.vision.backdrop import backdrop, photograph
 from registry.vision.picture import to_jpeg
-from registry.vision.picture_set import Made
+from registry.datasets.picture_set import Made
 
 CLASSES = tuple(DRAW)
 TURNS = (*CLASSES, "other")  # which is the widest class, and comes twice

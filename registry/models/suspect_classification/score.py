@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from registry.media import Picture
+from registry.core.media import Picture
 from registry.models.suspect_classification import SPEC
-from registry.vision import classification
-from registry.vision.classification import Ranking, per_class
-from registry.vision.classification import macro_f1 as score
+from registry.vision_tasks import classification
+from registry.vision_tasks.classification import Ranking, per_class
+from registry.vision_tasks.classification import macro_f1 as score
 
 __all__ = ["LABEL", "check", "per_class", "positive", "result_of", "score", "truth"]
 
@@ -21,7 +21,7 @@ def truth(label: Path | bytes | str) -> str:
 
 
 def check(label: bytes | str, body: bytes) -> None:
-    """As `registry.parts.ScorePart.check`."""
+    """As `registry.contract.parts.ScorePart.check`."""
     truth(label)
 
 

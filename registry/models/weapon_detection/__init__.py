@@ -1,6 +1,6 @@
 """Finds firearms in pictures and videos: YOLOv8 nano."""
 
-from registry.spec import Budget, Metric, ModelSpec
+from registry.contract.spec import Budget, Metric, ModelSpec
 from registry.vision.media_types import DETECTOR_EXTENSIONS, DETECTOR_IN, DETECTOR_OUT
 
 SPEC = ModelSpec(

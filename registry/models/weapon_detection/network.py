@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from registry.vision.detection import OUTPUTS, input_shape, preprocessing, thresholds
+from registry.vision_tasks.detection import OUTPUTS, input_shape, preprocessing, thresholds
 
 __all__ = ["ARCHITECTURE", "OUTPUTS", "input_shape", "preprocessing", "thresholds"]
 

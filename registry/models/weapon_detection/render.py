@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from registry.vision.clips import FORMATS, picture
+from registry.vision_tasks.clips import FORMATS, picture
 
 __all__ = ["FORMATS", "picture"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from registry.media import Picture
+from registry.core.media import Picture
 from registry.models.weapon_detection import SPEC
-from registry.vision import mean_ap
-from registry.vision.detection import Detections
-from registry.vision.mean_ap import LABEL, TrueBoxes, per_class, positive, score
+from registry.vision_tasks import mean_ap
+from registry.vision_tasks.detection import Detections
+from registry.vision_tasks.mean_ap import LABEL, TrueBoxes, per_class, positive, score
 
 __all__ = ["LABEL", "check", "per_class", "positive", "result_of", "score", "truth"]
 
@@ -19,7 +19,7 @@ def truth(label: Path | bytes | str) -> TrueBoxes:
 
 
 def check(label: bytes | str, body: bytes) -> None:
-    """As `registry.parts.ScorePart.check`: shares fit a picture of any size."""
+    """As `registry.contract.parts.ScorePart.check`: shares fit a picture of any size."""
     mean_ap.check(label, SPEC.classes)
 
 

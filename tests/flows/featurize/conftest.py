@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.bundle import Bundle
+from registry.versions.bundle import Bundle
 from tests.flows.featurize.feature_bundle import make_feature_bundle
 from tests.flows.featurize.running import draw
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.featurize import Summary, featurize
-from registry.bundle import Bundle
+from registry.versions.bundle import Bundle
 from tests.flows.featurize.feature_bundle import version_of
 
 MOST_BYTES = 10_000_000

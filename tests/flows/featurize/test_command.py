@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from flows.batch import plan
-from registry.bundle import Bundle
+from registry.versions.bundle import Bundle
 from tests.conftest import PROJECT
 
 
@@ -27,8 +27,8 @@ def visionloop(*more):
 
 visionloop()
 from pathlib import Path
-from registry.bundle import open_bundle
-from registry.versions import Versions
+from registry.versions.bundle import open_bundle
+from registry.versions.mlflow_registry import Versions
 versions = Versions()
 versions.promote(versions.register(open_bundle(Path({str(bundle.path)!r}))))
 visionloop()

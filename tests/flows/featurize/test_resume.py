@@ -19,8 +19,8 @@ from flows.batch import plan
 from flows.batch.plan import Output, Plan
 from flows.batch.sources import Folder, Item, Listing
 from flows.featurize import Work
-from registry.bundle import Bundle
-from registry.errors import Refused, StorageError
+from registry.versions.bundle import Bundle
+from registry.core.errors import Refused, StorageError
 from tests.conftest import PROJECT
 from tests.flows.featurize.feature_bundle import make_feature_bundle
 from tests.flows.featurize.running import MOST_BYTES, draw, rows, run
@@ -47,7 +47,7 @@ def test_a_killed_run_loses_no_whole_part_and_the_next_finishes(pictures: Path, 
         draw(pictures / "more" / f"{n}.png", n)
     out = tmp_path / "out"
     code = (
-        "import sys; from pathlib import Path; from registry.bundle import open_bundle; "
+        "import sys; from pathlib import Path; from registry.versions.bundle import open_bundle; "
         "from tests.flows.featurize.feature_bundle import version_of; from flows.featurize import featurize; "
         "b = open_bundle(Path(sys.argv[2])); featurize(sys.argv[1], Path(sys.argv[3]), version_of(b), b.path)"
     )

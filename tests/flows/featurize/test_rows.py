@@ -11,9 +11,9 @@ import pytest
 
 from flows.batch.slices import featurize_slice, schema
 from flows.batch.sources import open_source
-from registry.bundle import Bundle
-from registry.errors import BadInput
-from registry.predictor import Predictor
+from registry.versions.bundle import Bundle
+from registry.core.errors import BadInput
+from registry.versions.predictor import Predictor
 from tests.flows.featurize.feature_bundle import FEATURES
 from tests.flows.featurize.running import draw, rows, run
 

@@ -12,9 +12,9 @@ import pytest
 
 from flows.batch.slices import featurize_slice
 from flows.batch.sources import open_source
-from registry.bundle import Bundle
-from registry.errors import BadInput, MissingService, Refused
-from registry.predictor import Predictor
+from registry.versions.bundle import Bundle
+from registry.core.errors import BadInput, MissingService, Refused
+from registry.versions.predictor import Predictor
 from tests.flows.featurize.buckets import PAGE, READ, REGION, Buckets, Key, serve_buckets
 from tests.flows.featurize.running import MOST_BYTES, draw, rows, run
 

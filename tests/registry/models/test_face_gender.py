@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 import pytest
 
-from registry.errors import BadInput, MissingService
-from registry.media import ByteArray, Case, Picture
+from registry.core.errors import BadInput, MissingService
+from registry.core.media import ByteArray, Case, Picture
 from registry.models.face_gender import SPEC, data, detector, heads, inference, network, render, scenes, score
 from registry.models.face_gender.detector import Face
 from registry.models.face_gender.inference import Faces
-from registry.vision.mean_ap import TrueBoxes
+from registry.vision_tasks.mean_ap import TrueBoxes
 
 PARAMS = {"image_size": 64, "seed": 7}
 ASSETS = Path(str(find_spec("ultralytics").origin)).parent / "assets"  # type: ignore[union-attr]

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
-from registry.errors import BadInput
-from registry.media import Picture
+from registry.core.errors import BadInput
+from registry.core.media import Picture
 from registry.models.face_gender import SPEC, inference, network
 from registry.models.face_gender.cvlib_gender import ARCHITECTURE, LABELS, WEIGHTS
-from registry.vision.classification import softmax
+from registry.vision_tasks.classification import softmax
 from tests.registry.models.caffe import make_gender_net
 from tests.registry.models.test_face_gender import drawn, photo
 

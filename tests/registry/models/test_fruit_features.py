@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from registry.errors import BadInput
+from registry.core.errors import BadInput
 from registry.models.fruit_features import SPEC, data, inference, network, render, scenes, score, shift
 from registry.models.fruit_features.fruits import FRUITS
 from registry.models.fruit_features.inference import FAR, FruitResult

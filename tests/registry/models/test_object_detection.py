@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry.errors import BadInput, UnsupportedMedia
-from registry.media import Clip, Picture
+from registry.core.errors import BadInput, UnsupportedMedia
+from registry.core.media import Clip, Picture
 from registry.models.object_detection import COCO, SPEC, data, inference, render, score, things
-from registry.vision.detection import Detections
+from registry.vision_tasks.detection import Detections
 from tests.clips import make_clip
 
 

@@ -12,8 +12,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from registry.errors import BadInput, NotFound
-from registry.media import Volume
+from registry.core.errors import BadInput, NotFound
+from registry.core.media import Volume
 from registry.models.skin_segmentation import data, inference, nifti, render, score, shift
 from registry.vision import drawing
 

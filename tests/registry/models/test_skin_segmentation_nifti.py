@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from registry.errors import BadInput, TooLarge, UnsupportedMedia
+from registry.core.errors import BadInput, TooLarge, UnsupportedMedia
 from registry.models.skin_segmentation import nifti
 from registry.models.skin_segmentation.inference import SkinResult
 

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from registry import catalog
-from registry.media import Picture
+from registry.contract import catalog
+from registry.core.media import Picture
 from registry.models.suspect_classification import SPEC, data, inference, network, render, scenes, score, shift
-from registry.vision.classification import LOGITS
+from registry.vision_tasks.classification import LOGITS
 from registry.vision.picture import decode
 
 PARAMS = {"image_size": 64, "alpha": 0.35}

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from registry import catalog
+from registry.contract import catalog
 from registry.models.weapon_detection import scenes, shapes
 from registry.vision.picture import decode
-from registry.vision.picture_set import Made
+from registry.datasets.picture_set import Made
 
 MADE = 25
 

@@ -12,8 +12,8 @@ from xml.etree import ElementTree as Xml
 import numpy as np
 import yaml
 
-from registry.splits import SPLITS
-from registry.vision.yolo_labels import TrueBox, text_of
+from registry.cases.splits import SPLITS
+from registry.cases.yolo_labels import TrueBox, text_of
 from tests.registry.vision.made import CLASSES, HEIGHT, WIDTH, scene
 
 # Another order, another spelling, and one class more than the model has.

@@ -8,10 +8,10 @@ import math
 import numpy as np
 import pytest
 
-from registry.errors import BadInput
-from registry.media import Picture
-from registry.vision import classification
-from registry.vision.classification import Ranking
+from registry.core.errors import BadInput
+from registry.core.media import Picture
+from registry.vision_tasks import classification
+from registry.vision_tasks.classification import Ranking
 
 CLASSES = ("apple", "pear", "Fig")
 

@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
-from registry import catalog
-from registry.errors import NotAcceptable
-from registry.predictor import Predictor
-from registry.vision import clips, following, video
-from registry.vision.following import Book, ClipResult
-from registry.vision.overlap import ahead
+from registry.contract import catalog
+from registry.core.errors import NotAcceptable
+from registry.versions.predictor import Predictor
+from registry.vision_tasks import clips, clip_summary
+from registry.vision.video import video
+from registry.vision_tasks.clip_summary import Book, ClipResult
+from registry.vision.video.pipeline import ahead
 from registry.vision.picture import to_jpeg
 from tests.clips import make_clip, scene
 from tests.detector_bundle import RED, WHITE, make_detector_bundle
@@ -147,7 +148,7 @@ def test_a_long_clip_takes_no_more_memory_than_a_short_one(predictor: Predictor)
 
 
 def test_lists_are_thinned_when_there_are_too_many_boxes(monkeypatch: pytest.MonkeyPatch, predictor: Predictor) -> None:
-    monkeypatch.setattr(following, "LISTED_BOXES", 30)
+    monkeypatch.setattr(clip_summary, "LISTED_BOXES", 30)
     found = predictor(make_clip(60, (96, 64))).result.to_json()
     assert found["detections_every"] == 4
     assert [one["frame"] for one in found["detections"]] == list(range(0, 60, 4))

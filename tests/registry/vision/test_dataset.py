@@ -14,12 +14,14 @@ import pytest
 import yaml
 from PIL import Image
 
-from registry.errors import DataError
-from registry.records import Labelled
-from registry.settings import settings
-from registry.splits import SPLITS, Shares
-from registry.vision import duplicates, looks, picture, picture_set, yolo_labels
-from registry.vision.picture_set import PictureSet
+from registry.core.errors import DataError
+from registry.cases.records import Labelled
+from registry.core.settings import settings
+from registry.cases.splits import SPLITS, Shares
+from registry.vision import look_alikes, picture
+from registry.cases import picture_facts, yolo_labels
+from registry.datasets import picture_set
+from registry.datasets.picture_set import PictureSet
 from tests.registry.vision.made import CLASSES, HEIGHT, WIDTH, box_set, class_set, contents, scene
 
 KINDS = {"classes": class_set, "boxes": box_set}
@@ -144,7 +146,7 @@ def test_pictures_are_added_one_by_one_and_those_that_are_there_are_not_decoded_
     assert peak < 40e6, "8 of them are 72 MB"
     decoded: list[bytes] = []
     decode = picture.decode
-    monkeypatch.setattr(looks.picture, "decode", lambda body, limit: decoded.append(body) or decode(body, limit))
+    monkeypatch.setattr(picture_facts.picture, "decode", lambda body, limit: decoded.append(body) or decode(body, limit))
     assert kind.add(root, [*items, *kind.synthesise_stream(2, seed=6)], "drift", HALF).new == 2
     assert len(decoded) == 2
 
@@ -157,7 +159,7 @@ def test_nearly_the_same_picture_joins_the_split_that_it_would_leak_from(kind: P
     split = {case.id: case.split for case in kind.cases(root)}
     assert all(split[f"again-{case.id}"] == case.split for case in known)
     table = kind.inspect(root)
-    same = (table["likeness"] >= duplicates.ALIKE) & ~table["case"].str.startswith("again-")
+    same = (table["likeness"] >= look_alikes.ALIKE) & ~table["case"].str.startswith("again-")
     assert not same.any()
 
 

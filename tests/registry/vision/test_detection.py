@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from registry.media import FloatArray, Picture
-from registry.vision import detection
-from registry.vision.detection import Detections
+from registry.core.media import FloatArray, Picture
+from registry.vision_tasks import detection
+from registry.vision_tasks.detection import Detections
 
 NAMES = ("gun", "knife")
 THRESHOLDS = {"score": 0.4, "iou": 0.5}

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from registry.media import ByteArray
+from registry.core.media import ByteArray
 from registry.vision import drawing
 
 BLANK = np.full((240, 320, 3), 127, np.uint8)

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from registry.vision import duplicates
-from registry.vision.duplicates import Fingerprint, alike, fingerprint
+from registry.vision import look_alikes
+from registry.vision.look_alikes import Fingerprint, alike, fingerprint
 from tests.registry.vision.made import CLASSES, scene
 
 
@@ -62,7 +62,7 @@ def test_flat_pictures_are_like_nothing() -> None:
 def test_comparing_with_a_great_many_takes_a_bounded_memory() -> None:
     """All thumbnails at once would be 49 MB as float32; all are as near as hashes tell."""
     rng = np.random.default_rng(0)
-    thumbs = rng.standard_normal((4000, duplicates.SIDE**2 * 3), dtype=np.float32)
+    thumbs = rng.standard_normal((4000, look_alikes.SIDE**2 * 3), dtype=np.float32)
     right = [Fingerprint(0, (one / np.linalg.norm(one)).astype(np.float16)) for one in thumbs]
     left = [right[3001], Fingerprint(0, right[3].thumb)]
     tracemalloc.start()

@@ -9,13 +9,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from registry import catalog
-from registry.errors import BadInput
-from registry.media import ByteArray, Clip, Parameters, Prediction, Prepared, Volume
-from registry.predictor import CHUNK, Predictor
-from registry.vision import explain as module
+from registry.contract import catalog
+from registry.core.errors import BadInput
+from registry.core.media import ByteArray, Clip, Parameters, Prediction, Prepared, Volume
+from registry.versions.predictor import CHUNK, Predictor
+from registry.versions import explain as module
 from registry.vision.backdrop import backdrop
-from registry.vision.explain import COPIES, GRID, _Windows, explain
+from registry.versions.explain import COPIES, GRID, _Windows, explain
 from tests.bundles import make_scan, make_tiny_bundle
 from tests.registry.looking import Looking
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from registry import catalog
-from registry.errors import BadInput, UnsupportedMedia
-from registry.vision.foreign import PEEKED, recognise
+from registry.contract import catalog
+from registry.core.errors import BadInput, UnsupportedMedia
+from registry.vision.foreign_files import PEEKED, recognise
 
 
 def picture(kind: str) -> bytes:

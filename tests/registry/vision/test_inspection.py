@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from monitoring import checks, suites
-from registry.settings import settings
-from registry.vision.picture_set import PictureSet
+from registry.core.settings import settings
+from registry.datasets.picture_set import PictureSet
 from tests.registry.vision.made import box_set, class_set, scene
 
 SMALL = {"seed": 3, "train": 18, "val": 9, "test": 9}

@@ -9,15 +9,16 @@ import cv2
 import numpy as np
 import pytest
 
-from registry.vision import looks, picture
-from registry.vision.looks import Looks
+from registry.cases import picture_facts
+from registry.vision import picture
+from registry.cases.picture_facts import Looks
 
 
 def png(n: int, shape: tuple[int, ...] = (24, 32, 3)) -> bytes:
     return cv2.imencode(".png", np.random.default_rng(n).integers(0, 256, shape, dtype=np.uint8))[1].tobytes()
 
 
-def same(a: looks.Look, b: looks.Look) -> bool:
+def same(a: picture_facts.Look, b: picture_facts.Look) -> bool:
     numbers = ("problem", "width", "height", "channels", "contrast", "content")
     assert a.mark is not None
     assert b.mark is not None
@@ -50,7 +51,7 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
 
 
 def test_the_newest_looks_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looks, "MOST", 4)
+    monkeypatch.setattr(picture_facts, "MOST", 4)
     with Looks(tmp_path / "looks.db") as at:
         for n in range(10):
             at.at(png(n))
@@ -70,7 +71,7 @@ def test_a_look_at_a_large_picture_takes_little_beside_it() -> None:
     seen = picture.Picture(np.zeros((3000, 4000, 3), np.uint8))
     tracemalloc.start()
     try:
-        looks.look_at(seen, "RGB")
+        picture_facts.look_at(seen, "RGB")
         assert tracemalloc.get_traced_memory()[1] < 2 * 12e6, "a byte a pixel for the grey picture, and not eight more"
     finally:
         tracemalloc.stop()

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry.errors import BadInput
-from registry.vision import mean_ap
-from registry.vision.detection import Detections
-from registry.vision.mean_ap import TrueBoxes
+from registry.core.errors import BadInput
+from registry.vision_tasks import mean_ap
+from registry.vision_tasks.detection import Detections
+from registry.vision_tasks.mean_ap import TrueBoxes
 
 NAMES = ("gun", "knife", "bat")
 SIDE = 200

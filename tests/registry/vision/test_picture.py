@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from registry.errors import BadInput, TooLarge, UnsupportedMedia
-from registry.media import ByteArray
+from registry.core.errors import BadInput, TooLarge, UnsupportedMedia
+from registry.core.media import ByteArray
 from registry.vision.picture import Letterbox, decode, to_input, to_jpeg
 
 LIMIT = 4_000_000
@@ -213,7 +213,7 @@ def test_a_bomb_allocates_nothing() -> None:
     script = (
         "import resource, sys\n"
         "from registry.vision.picture import decode\n"
-        "from registry.errors import TooLarge\n"
+        "from registry.core.errors import TooLarge\n"
         "bodies = eval(sys.stdin.read())\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "for body in bodies:\n"

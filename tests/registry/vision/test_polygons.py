@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from registry.media import ByteArray, FloatArray
+from registry.core.media import ByteArray, FloatArray
 from registry.vision.polygons import Colour, Part, drawn
 
 WIDTH, HEIGHT = 40, 30

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 
-from registry.vision.remembered import remembered
+from registry.vision_tasks.memo import remembered
 
 
 class Thing:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from registry.media import ByteArray
+from registry.core.media import ByteArray
 from registry.vision import shifts
 from registry.vision.backdrop import backdrop
 from registry.vision.picture import decode, to_jpeg

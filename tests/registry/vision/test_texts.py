@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry.vision.texts import Undecodable, decode
+from registry.formats.text_files import Undecodable, decode
 
 WRITTEN = {
     "utf-8-sig": "names: [Brücke]\n",

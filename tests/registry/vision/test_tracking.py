@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from registry.media import FloatArray
-from registry.vision.tracking import ByteTracker, assign
+from registry.core.media import FloatArray
+from registry.vision_tasks.tracking import ByteTracker, assign
 
 ONE = np.zeros(1, np.int64)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from registry.settings import settings
+from registry.core.settings import settings
 from serving import deploy, releases
 from serving.access import keys
 from tests.bundles import MODEL

@@ -16,8 +16,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from registry import errors
-from registry.errors import BadInput, Forbidden, MissingService, NotFound, OverQuota, Unauthorized, VisionloopError
+from registry.core import errors
+from registry.core.errors import BadInput, Forbidden, MissingService, NotFound, OverQuota, Unauthorized, VisionloopError
 from serving.access import keys
 from serving.client import AsyncClient, Client
 from tests.bundles import AFFINE, MODEL, make_scan

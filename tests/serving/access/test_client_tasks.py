@@ -15,15 +15,7 @@ from typing import Any
 
 import pytest
 
-from registry.errors import (
-    BadInput,
-    MissingService,
-    NotFound,
-    Refused,
-    TooLarge,
-    UnsupportedMedia,
-    VisionloopError,
-)
+from registry.core.errors import BadInput, MissingService, NotFound, Refused, TooLarge, UnsupportedMedia, VisionloopError
 from serving.access import keys
 from serving.client import AsyncClient, Client
 from serving.client_types import Prediction, Task

@@ -17,7 +17,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi import checks as openapi_checks
 
-from registry import catalog
+from registry.contract import catalog
 from serving.access import keys
 from tests.bundles import MODEL, make_scan
 from tests.serving.access.conftest import bearer, known

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import cli
-from registry.errors import BadInput, NotFound, Unauthorized, VisionloopError
-from registry.settings import read_settings
+from registry.core.errors import BadInput, NotFound, Unauthorized, VisionloopError
+from registry.core.settings import read_settings
 from serving.access import keys, report
 from serving.access.keyring import Keyring
 from serving.access.report import Line

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from registry.settings import settings
+from registry.core.settings import settings
 from serving.access import keys, report, usage
 from serving.access.control import Access, Admitted
 from serving.access.usage import Counts, Flush, Meter, Slot

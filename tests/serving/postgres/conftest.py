@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import pytest
 
-from registry import database
-from registry.settings import settings
+from registry.core import database
+from registry.core.settings import settings
 from tests.clusters import Cluster
 from tests.databases import database_at
 from tests.serving.access.conftest import start_router

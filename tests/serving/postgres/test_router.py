@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from monitoring.log import PredictionLog
-from registry.errors import Refused
-from registry.settings import settings
+from registry.core.errors import Refused
+from registry.core.settings import settings
 from serving import deploy, releases
 from serving.access import keys, report
 from tests.bundles import MODEL

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from registry import catalog
+from registry.contract import catalog
 from serving.negotiation import Wanted
 from serving.tasks import store
 from tests.bundles import MODEL, make_scan, make_tiny_bundle

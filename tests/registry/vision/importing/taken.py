@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from registry.vision import yolo_labels
+from registry.cases import yolo_labels
 from tests.registry.vision.made import CLASSES, HEIGHT, WIDTH, box_set
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from registry.errors import DataError
-from registry.records import Imported
-from registry.vision.formats.outlines import of_segmentation
+from registry.core.errors import DataError
+from registry.cases.records import Imported
+from registry.formats.outlines import of_segmentation
 from tests.registry.vision import layouts
 from tests.registry.vision.importing.taken import boxes_at
 from tests.registry.vision.layouts import OURS, some

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry.errors import DataError
+from registry.core.errors import DataError
 from tests.registry.vision import layouts
 from tests.registry.vision.importing.taken import boxes_at
 from tests.registry.vision.layouts import BOXES, CLASS_FORMATS, OURS, One, put, some

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry.errors import DataError
-from registry.splits import SPLITS
-from registry.vision.yolo_labels import TOLERANCE
+from registry.core.errors import DataError
+from registry.cases.splits import SPLITS
+from registry.cases.yolo_labels import TOLERANCE
 from tests.registry.vision import layouts
 from tests.registry.vision.importing.taken import boxes_at
 from tests.registry.vision.layouts import BOXES, CLASS_FORMATS, OURS, put, some

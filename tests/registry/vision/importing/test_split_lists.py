@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from registry.errors import DataError
-from registry.records import Imported
+from registry.core.errors import DataError
+from registry.cases.records import Imported
 from tests.registry.vision import layouts
 from tests.registry.vision.layouts import THEIRS, One, put, some
 from tests.registry.vision.made import box_set

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from registry.records import Imported
-from registry.splits import SPLITS
-from registry.vision.yolo_labels import TrueBox
+from registry.cases.records import Imported
+from registry.cases.splits import SPLITS
+from registry.cases.yolo_labels import TrueBox
 from tests.registry.vision import layouts
 from tests.registry.vision.layouts import One, put, some
 from tests.registry.vision.made import CLASSES, box_set, class_set, scene

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry.errors import DataError
-from registry.records import Imported
+from registry.core.errors import DataError
+from registry.cases.records import Imported
 from tests.registry.vision import layouts
 from tests.registry.vision.importing.taken import boxes_at
 from tests.registry.vision.layouts import OURS, put, some

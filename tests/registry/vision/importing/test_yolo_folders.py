@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry.errors import DataError
-from registry.vision.dataset import BoxSet
-from registry.vision.yolo_labels import TrueBox, text_of
+from registry.core.errors import DataError
+from registry.datasets.layouts import BoxSet
+from registry.cases.yolo_labels import TrueBox, text_of
 from tests.registry.vision import layouts
 from tests.registry.vision.importing.taken import boxes_at
 from tests.registry.vision.layouts import put, some

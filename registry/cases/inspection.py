@@ -1,0 +1,149 @@
+"""The table that Great Expectations checks for a data set of pictures: what is measured, not what is right
+(`registry.cases.expectations`)."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from registry.cases import groups
+from registry.cases.splits import SPLITS
+from registry.vision import look_alikes
+from registry.cases import yolo_labels
+from registry.cases.picture_facts import Look, Looks
+from registry.cases.table import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+THREADS = min(4, os.cpu_count() or 1)
+"""Each holds a picture: some 70 MB for one of 12 megapixels."""
+KEPT = "look-alikes-kept.txt"
+"""Stands in a data set whose owner wants nearly equal pictures on both sides of the split."""
+
+KEPT_TEXT = "Imported with --look-alikes keep: two splits hold nearly the same pictures, and the metric flatters.\n"
+
+
+def label_path(root: Path, file: str) -> Path:
+    """`images/train/x.jpg` -> `root/labels/train/x.txt`."""
+    return root.joinpath("labels", *Path(file).parts[1:]).with_suffix(".txt")
+
+
+def class_table(root: Path, rows: Sequence[Row], classes: Sequence[str]) -> pd.DataFrame:
+    """A row per case, and per picture in the class folders that `cases.csv` does not know. `class_number`: as the
+    network has it; `training_of_class`: training pictures of the row's class; `class_share`: their share of all."""
+    found = [path for split in SPLITS for path in sorted((root / split).glob("*/*")) if path.is_file()]
+    table = _common(root, rows, _strays(root, rows, found))
+    table["folder"] = [Path(file).parts[0] for file in table["file"]]
+    table["class"] = [Path(file).parts[-2] for file in table["file"]]
+    numbers = {name: float(number) for number, name in enumerate(classes)}
+    table["class_number"] = [numbers.get(name, float("nan")) for name in table["class"]]
+    trained = Counter(table.loc[table["split"] == "train", "class"])
+    # What follows from another breach is left out (NaN is not checked): one message for one cause.
+    table["training_of_class"] = [float(trained[name]) if trained else float("nan") for name in table["class"]]
+    table["class_share"] = table["training_of_class"] / trained.total() if len(trained) > 1 else float("nan")
+    return table
+
+
+def box_table(root: Path, rows: Sequence[Row], classes: Sequence[str]) -> pd.DataFrame:
+    """A row per case, and per picture or label file that `cases.csv` does not know. Of a row's boxes: their number, the
+    highest class number, the smallest width or height and the furthest reach over the picture's edge, as shares of the
+    picture's side; `training_of_rarest`: training boxes of that of its classes which has the fewest."""
+    found = [p for kind in ("images", "labels") for s in SPLITS for p in sorted((root / kind / s).glob("*"))]
+    labels = {label_path(root, row.file) for row in rows}
+    table = _common(root, rows, _strays(root, rows, [path for path in found if path not in labels]))
+    table["folder"] = [Path(file).parts[1] for file in table["file"]]
+    read = [_labels(root, file) for file in table["file"]]
+    nan = float("nan")
+    table["label_error"] = [said or None for said, _ in read]
+    table["boxes"] = [float(len(lines)) for _, lines in read]
+    table["highest_class"] = [max((float(one.number) for one in lines), default=nan) for _, lines in read]
+    table["smallest_side"] = [min((one.smallest for one in lines), default=nan) for _, lines in read]
+    table["furthest_outside"] = [max((max(one.outside, 0.0) for one in lines), default=nan) for _, lines in read]
+    named = [sorted({classes[one.number] for one in lines if one.number < len(classes)}) for _, lines in read]
+    table["classes"] = [", ".join(names) for names in named]
+    training = (names for names, split in zip(named, table["split"], strict=True) if split == "train")
+    trained = Counter(name for names in training for name in names)
+    table["training_of_rarest"] = [
+        float(min(trained[name] for name in names)) if names and trained else nan for names in named
+    ]
+    return table
+
+
+def _labels(root: Path, file: str) -> tuple[str, list[yolo_labels.Line]]:
+    path = root / file if _is_label(file) else label_path(root, file)
+    try:
+        lines, problems = yolo_labels.parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        lines, problems = [], [f"{path.name} is missing or no text"]
+    return "; ".join(problems[:3]), lines
+
+
+def _strays(root: Path, rows: Sequence[Row], found: Sequence[Path]) -> list[str]:
+    listed = {row.file for row in rows}
+    files = [path.relative_to(root).as_posix() for path in found if not path.name.startswith(".")]
+    return [file for file in files if file not in listed]
+
+
+def _common(root: Path, rows: Sequence[Row], strays: Sequence[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    every = [*rows, *(Row(file, _split_of(file), "", file) for file in strays)]
+    with Looks() as at, ThreadPoolExecutor(THREADS) as pool:
+        # A label without its picture is a stray file, and no more than that.
+        looks = list(pool.map(lambda row: Look("") if _is_label(row.file) else at.at_file(root / row.file), every))
+    splits = [row.split for row in every]
+    nan = float("nan")
+    unknown = ([nan] * len(every), [""] * len(every))
+    likeness, resembles = unknown if (root / KEPT).is_file() else _nearest(every, looks)
+    body: dict[str, Any] = {
+        "case": [row.case for row in every],
+        "row": [float(n + 1) if n < len(rows) else nan for n in range(len(every))],
+        "split": splits,
+        "origin": [row.origin for row in every],
+        "file": [row.file for row in every],
+        "group": [row.group for row in every],
+        "group_parts": groups.parts_of(splits, [row.group for row in every]),
+        "decoding_error": [one.problem or None for one in looks],
+        "width": [float(one.width) if one.width else nan for one in looks],
+        "height": [float(one.height) if one.height else nan for one in looks],
+        "channels": [float(one.channels) if one.channels else nan for one in looks],
+        "contrast": [one.contrast for one in looks],
+        "content": [one.content or None for one in looks],
+        "likeness": likeness,
+        "resembles": resembles,
+    }
+    return pd.DataFrame(body)
+
+
+def _is_label(file: str) -> bool:
+    return file.startswith("labels/") and file.endswith(".txt")
+
+
+def _split_of(file: str) -> str:
+    return next((part for part in Path(file).parts if part in SPLITS), "")
+
+
+def _nearest(rows: Sequence[Row], looks: Sequence[Look]) -> tuple[list[float], list[str]]:
+    """For each row how much it is like the likest picture of another part (see `duplicates`), and which that is; NaN
+    and "" without one that is worth a closer look. The very same pixels count as copies, not here."""
+    best, other = np.full(len(rows), np.nan, np.float32), np.full(len(rows), -1)
+    contents = np.array([one.content for one in looks])
+    parts = [[n for n, row in enumerate(rows) if row.split == split and looks[n].mark is not None] for split in SPLITS]
+    for ours, theirs in combinations(parts, 2):
+        marks = [[mark for n in part if (mark := looks[n].mark) is not None] for part in (ours, theirs)]
+        for left, right, likeness in look_alikes.compared(*marks):
+            a, b = np.array(ours)[left], np.array(theirs)[right]
+            order = np.argsort(likeness)  # of several values for one row, the last one that is written stays
+            order = order[contents[a[order]] != contents[b[order]]]
+            for mine, its in ((a[order], b[order]), (b[order], a[order])):
+                better = ~(likeness[order] <= best[mine])  # NaN is less than anything
+                best[mine[better]], other[mine[better]] = likeness[order][better], its[better]
+    return np.minimum(best, 1).astype(float).tolist(), [rows[n].case if n >= 0 else "" for n in other]

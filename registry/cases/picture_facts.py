@@ -1,0 +1,166 @@
+"""What reading a picture gives, kept by the hash of its bytes: a picture is decoded once, not at every look."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+
+import cv2
+import numpy as np
+
+from registry.core.errors import BadInput
+from registry.core.files import disk_errors
+from registry.core.media import Picture
+from registry.core.settings import settings
+from registry.vision import look_alikes, headers, picture
+
+MAX_PIXELS = 100_000_000
+MOST = 50_000
+"""Looks that are kept, some 6 KB each: the newest. Pictures beyond them are decoded again."""
+
+_TOGETHER = 256
+_VERSION = 1  # of what a row means; rows of another one are forgotten
+_CHANNELS = {"1": 1, "L": 1, "I": 1, "F": 1, "I;16": 1, "I;16B": 1, "LA": 2, "RGBA": 4, "CMYK": 4}
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What one reading of a picture gives. `problem` is empty if it can be read.
+
+    Attributes:
+        width, height: as a person sees it.
+        channels: as stored: 1 grey, 2 grey with transparency, 3 colours, 4 with transparency or for print.
+        contrast: standard deviation of the grey values, of 255.
+        content: the same for the same pixels, however they are stored.
+        mark: see `registry.vision.look_alikes`.
+    """
+
+    problem: str
+    width: int = 0
+    height: int = 0
+    channels: int = 0
+    contrast: float = float("nan")
+    content: str = ""
+    mark: look_alikes.Fingerprint | None = None
+
+
+class Looks:
+    """Looks at pictures, in any thread; a context manager. Without a usable cache it only takes longer."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path or settings().var / "looks.db"
+        self._lock = Lock()
+        self._rows: sqlite3.Connection | None = None
+        self._new: list[tuple[object, ...]] = []
+
+    def __enter__(self) -> Looks:
+        with disk_errors(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._rows = sqlite3.connect(self._path, timeout=10, check_same_thread=False, isolation_level=None)
+            if self._rows.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+                self._rows.executescript(f"DROP TABLE IF EXISTS look; PRAGMA user_version = {_VERSION}")
+            self._rows.execute(
+                "CREATE TABLE IF NOT EXISTS look (digest BLOB PRIMARY KEY, width INT, height INT, channels INT, "
+                "contrast REAL, content TEXT, bits BLOB, thumb BLOB)"
+            )
+        except sqlite3.Error:  # damaged: the next one makes it anew
+            self._close()
+            self._path.unlink(missing_ok=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._keep()
+        self._ask(f"DELETE FROM look WHERE rowid <= (SELECT max(rowid) FROM look) - {MOST}")
+        self._close()
+
+    def at(self, body: bytes) -> Look:
+        """Raises BadInput if it is no picture, or too large a one."""
+        digest = hashlib.sha256(body).digest()
+        found = self._ask("SELECT * FROM look WHERE digest = ?", (digest,))
+        if found:
+            return _from_row(found[0])
+        look = look_at(picture.decode(body, MAX_PIXELS), headers.read(body).mode)
+        with self._lock:
+            self._new.append((digest, *_row(look)))
+        if len(self._new) >= _TOGETHER:
+            self._keep()
+        return look
+
+    def at_file(self, path: Path) -> Look:
+        """The same for a file; what is wrong with it is the look's `problem`."""
+        try:
+            return self.at(path.read_bytes())
+        except OSError:
+            return Look(f"{path.name} is missing or unreadable")
+        except BadInput as error:
+            return Look(f"{path.name}: {error.found}")
+
+    def at_files(self, paths: Sequence[Path], threads: int) -> list[Look]:
+        """In the order of `paths`; `threads` of them are decoded at once, and no picture is kept."""
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(self.at_file, paths))
+
+    def _keep(self) -> None:
+        """Writes the new rows, in one transaction: each of its own would cost more than decoding a small picture."""
+        with self._lock:
+            rows, self._new = self._new, []
+            if self._rows is None or not rows:
+                return
+            try:
+                self._rows.execute("BEGIN IMMEDIATE")
+                self._rows.executemany("INSERT OR IGNORE INTO look VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                self._rows.execute("COMMIT")
+            except sqlite3.Error:
+                self._close()
+
+    def _ask(self, statement: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        with self._lock:
+            if self._rows is None:
+                return []
+            try:
+                return self._rows.execute(statement, values).fetchall()
+            except sqlite3.Error:  # full, damaged or locked for long: it is a cache
+                self._close()
+                return []
+
+    def _close(self) -> None:
+        if self._rows is not None:
+            self._rows.close()
+            self._rows = None
+
+
+def look_at(seen: Picture, mode: str) -> Look:
+    """What a decoded picture gives; `mode`: PIL's name of how it is stored."""
+    grey = cv2.cvtColor(seen.pixels, cv2.COLOR_BGR2GRAY)
+    contrast = float(cv2.meanStdDev(grey)[1].item())  # NumPy's would take eight bytes a pixel, in every thread
+    mark = look_alikes.fingerprint(seen.pixels)
+    return Look("", seen.width, seen.height, _CHANNELS.get(mode, 3), contrast, content_of(seen), mark)
+
+
+def content_of(seen: Picture) -> str:
+    """The same for the same pixels, however they are stored."""
+    digest = hashlib.sha256(f"{seen.width}x{seen.height}".encode())
+    digest.update(np.ascontiguousarray(seen.pixels).data)
+    return digest.hexdigest()[:16]
+
+
+def _row(look: Look) -> tuple[object, ...]:
+    mark = look.mark
+    assert mark is not None
+    bits, thumb = mark.bits.to_bytes(8, "big"), mark.thumb.tobytes()
+    return look.width, look.height, look.channels, look.contrast, look.content, bits, thumb
+
+
+def _from_row(row: Sequence[object]) -> Look:
+    _, width, height, channels, contrast, content, bits, thumb = row
+    assert isinstance(bits, bytes)
+    assert isinstance(thumb, bytes)
+    mark = look_alikes.Fingerprint(int.from_bytes(bits, "big"), np.frombuffer(thumb, np.float16))
+    return Look("", width, height, channels, contrast, content, mark)  # type: ignore[arg-type]

@@ -1,0 +1,102 @@
+"""`cases.csv`: which cases a data set of pictures has, and where each of them came from."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from registry.core.errors import DataError
+from registry.core.files import write_file
+from registry.cases.splits import SPLITS
+
+TABLE = "cases.csv"
+COLUMNS = ("case", "split", "origin", "file")
+GROUP = "group"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case. `file` is the picture's path below the data set's folder, with forward slashes."""
+
+    case: str
+    split: str
+    origin: str
+    file: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    group: str = ""
+
+
+def read(root: Path, model: str) -> list[Row]:
+    """All rows, sorted by case. A column `group` says what stays together; others beyond `COLUMNS` are
+    attributes, and empty cells are none.
+
+    Raises:
+        DataError: there is no table, it cannot be read, or a row names another split or a file outside of `root`.
+    """
+    path = root / TABLE
+    mend = f"make the starter data with `visionloop data synth {model}`, or import your own"
+    if not path.is_file():
+        raise DataError(f"there is no {path}", expected=f"a data set of {model}", mend=mend)
+    try:
+        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), strict=True)
+        names, lines = list(reader.fieldnames or ()), list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {error}", expected="a table in UTF-8", mend=mend) from error
+    if tuple(names[: len(COLUMNS)]) != COLUMNS or len(set(names)) < len(names):
+        raise DataError(f"{path} has the columns {','.join(names)}", expected=",".join((*COLUMNS, "...")), mend=mend)
+    problems = [said for number, line in enumerate(lines, start=2) if (said := _problem(line, number))]
+    if problems:
+        raise DataError(
+            f"{path} is damaged:\n  " + "\n  ".join(problems[:20]),
+            expected="on each line: a case, train, val or test, its origin, the picture's path below the folder",
+            mend=f"mend these lines; or {mend}",
+        )
+    extra = [name for name in names[len(COLUMNS) :] if name != GROUP]
+    rows = [
+        Row(
+            line["case"],
+            line["split"],
+            line["origin"],
+            line["file"],
+            attributes={name: line[name] for name in extra if line[name]},
+            group=line.get(GROUP) or "",
+        )
+        for line in lines
+    ]
+    return sorted(rows, key=lambda row: row.case)
+
+
+def _problem(line: Mapping[str | None, str | None], number: int) -> str:
+    if None in line or None in line.values():
+        return f"line {number} has too few or too many cells"
+    if not line["case"]:
+        return f"line {number} has no case"
+    if line["split"] not in SPLITS:
+        return f"line {number} names the split {line['split']!r}"
+    file = PurePosixPath(line["file"] or "/")
+    if file.is_absolute() or ".." in file.parts or len(file.parts) < 3:
+        return f"line {number} names the file {line['file']!r}"
+    return ""
+
+
+def write(root: Path, rows: Sequence[Row]) -> None:
+    """Writes the table, sorted by case: the same rows give the same bytes."""
+    extra = sorted({name for row in rows for name in row.attributes})
+    grouped = any(row.group for row in rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((*COLUMNS, *([GROUP] if grouped else []), *extra))
+    for row in sorted(rows, key=lambda row: (row.case, row.split, row.file)):
+        attributes = (row.attributes.get(name, "") for name in extra)
+        group = [row.group] if grouped else []
+        writer.writerow((row.case, row.split, row.origin, row.file, *group, *attributes))
+    write_file(root / TABLE, text.getvalue())
+
+
+def safe(name: str) -> str:
+    """`name` as a file may be called anywhere; "case" if nothing is left of it."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:120] or "case"

@@ -1,0 +1,42 @@
+"""Finds the models. Adding one is adding a folder; there is no list to edit."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from functools import lru_cache
+from pathlib import Path
+
+from registry.core.errors import NotFound
+from registry.contract.spec import ModelSpec
+
+FOLDER = Path(__file__).parent / "models"
+
+
+@lru_cache(maxsize=1)
+def names() -> tuple[str, ...]:
+    """The model names, sorted."""
+    return tuple(sorted(path.parent.name for path in FOLDER.glob("*/__init__.py")))
+
+
+def get(name: str) -> ModelSpec:
+    """The spec of one model.
+
+    Raises:
+        NotFound: there is no such model; close names are suggested.
+    """
+    if name not in names():
+        close = difflib.get_close_matches(name, names(), n=1)
+        raise NotFound(
+            f"there is no model {name!r}",
+            expected=f"one of {', '.join(names())}",
+            mend=f"did you mean {close[0]!r}?" if close else "`visionloop models` lists them",
+        )
+    spec = importlib.import_module(f"registry.models.{name}").SPEC
+    if not isinstance(spec, ModelSpec) or spec.name != name:
+        raise TypeError(f"registry/models/{name}/__init__.py must define SPEC, a ModelSpec named {name!r}")
+    return spec
+
+
+def all_specs() -> list[ModelSpec]:
+    return [get(name) for name in names()]

@@ -1,0 +1,111 @@
+"""ModelSpec: what the platform knows of a model before it loads any of it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal, cast
+
+if TYPE_CHECKING:
+    from registry.contract import parts
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What decides. `floor` is the least value (greatest, if lower is better) that may be promoted at all."""
+
+    name: str
+    title: str
+    floor: float
+    higher_is_better: bool = True
+
+    def better_by(self, new: float, old: float) -> float:
+        """How much better `new` is than `old`, positive when it is."""
+        return new - old if self.higher_is_better else old - new
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a version may cost and lose.
+
+    Attributes:
+        latency_ms: network p50 for one input of `input_shape`, batch 1, all threads.
+        size_mb: exported network on disk, MB (10^6 bytes).
+        metric_loss: how much of the metric compression may cost against the dense network, and how
+            much a challenger may lose against the champion, in a slice beyond chance. In the metric's unit.
+    """
+
+    latency_ms: float
+    size_mb: float
+    metric_loss: float = 0.01
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model. Everything particular to it lives in `registry/models/<name>/`.
+
+    Attributes:
+        name: folder, URL and registry name: lower case with underscores.
+        framework: which training engine drives it.
+        media_in: content types that `predict` takes; `extensions` are the file endings that go with them.
+        media_out: content types that it can answer with; the first is the default.
+        classes: class names in the order of the network's outputs.
+        weights: sources of pretrained weights in the order they are tried; empty: from scratch.
+        caution: what it must not be used for, shown on its pages.
+        embeds: what an embedding of it describes, where that is of use by itself; empty: no `/embed` is offered.
+        parameters: keys of its own that `train` in params.yaml may have, each with what it means; the keys that every
+            model has are in `training/parameters.py`.
+    """
+
+    name: str
+    title: str
+    task: Literal["segmentation", "detection", "classification", "features"]
+    framework: Literal["torch", "keras", "ultralytics"]
+    media_in: tuple[str, ...]
+    media_out: tuple[str, ...]
+    extensions: tuple[str, ...]
+    classes: tuple[str, ...]
+    metric: Metric
+    budget: Budget
+    weights: tuple[str, ...] = ()
+    caution: str = ""
+    embeds: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    def classes_of(self, root: Path) -> tuple[str, ...]:
+        """The classes of the data set at `root`: its own, where the data may bring some (`data.classes(root)`)."""
+        own = getattr(self.data, "classes", None)
+        return tuple(own(root)) if own and root.is_dir() else self.classes
+
+    def _part(self, part: str) -> ModuleType:
+        return importlib.import_module(f"registry.models.{self.name}.{part}")
+
+    # Each part is one module of the model's folder and is imported when first asked for.
+    @property
+    def data(self) -> parts.DataPart:
+        return cast("parts.DataPart", self._part("data"))
+
+    @property
+    def inference(self) -> parts.InferencePart:
+        return cast("parts.InferencePart", self._part("inference"))
+
+    @property
+    def render(self) -> parts.RenderPart:
+        return cast("parts.RenderPart", self._part("render"))
+
+    @property
+    def score(self) -> parts.ScorePart:
+        return cast("parts.ScorePart", self._part("score"))
+
+    @property
+    def shift(self) -> parts.ShiftPart:
+        return cast("parts.ShiftPart", self._part("shift"))
+
+    @property
+    def network(self) -> ModuleType:
+        """Training hooks; their shape depends on `framework` (see `training/engine_<framework>.py`)."""
+        return self._part("network")

@@ -1,0 +1,283 @@
+"""The operational database: one, through Django's ORM, SQLite by default and PostgreSQL by a setting.
+
+Django is configured by `setup()`, not by a settings module, so that importing visionloop configures nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from registry.core.errors import MissingService, SettingsError, StorageError, first_line
+from registry.core.settings import Settings, settings
+
+logger = logging.getLogger("visionloop.database")
+
+APPS = ("monitoring", "serving", "serving.access", "serving.tasks")
+"""The packages that own tables; named, not imported. A Bento carries those that its service uses."""
+
+IMPATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""PostgreSQL, seconds (the last one: milliseconds). Work waits in files while the database is away, so a host that is
+gone without a word should be noticed soon: the kernel's own patience is a quarter of an hour and more."""
+
+_MIGRATING = 0x76697364  # a number that nobody else locks by
+
+_lock = threading.Lock()
+
+
+def connection(url: str) -> dict[str, Any]:
+    """A database URL as Django's `DATABASES` entry.
+
+    What follows a `?` goes to PostgreSQL's client library, e.g. `?sslmode=verify-full&sslrootcert=/etc/ssl/ca.pem`:
+    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS.
+
+    Raises:
+        SettingsError: neither sqlite:///PATH nor postgresql://USER:PASSWORD@HOST:PORT/NAME.
+    """
+    try:
+        parts = urlsplit(url)
+        port = str(parts.port or "")
+    except ValueError:
+        raise SettingsError(
+            "database_url is an address without a sense",
+            expected="postgresql://USER:PASSWORD@HOST:PORT/NAME",
+            mend="write what is special in the user or the password as %XX, e.g. %40 for @ and %2F for /",
+        ) from None  # the cause tells a part of the password
+    if parts.scheme == "sqlite" and parts.path.strip("/"):
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": unquote(parts.path[1:]),  # as SQLAlchemy reads it: four slashes for an absolute path
+            # WAL lets readers go on while one writes; IMMEDIATE makes writers queue instead of failing halfway.
+            "OPTIONS": {
+                "timeout": 20,
+                "transaction_mode": "IMMEDIATE",
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            },
+        }
+    if parts.scheme in ("postgresql", "postgres") and parts.path.strip("/"):
+        behind = f"{parts.query}{parts.fragment}" if "@" not in parts.netloc else ""
+        if "@" in parts.path + behind:
+            # Taken apart there, me:12/34@db is the host me, and errors would name it and 12, a part of the password.
+            raise SettingsError(
+                "database_url has an @ behind the first /, where user and password are over",
+                expected="postgresql://USER:PASSWORD@HOST:PORT/NAME",
+                mend="write what is special in it as %XX: / as %2F, ? as %3F, # as %23, @ as %40",
+            )
+        return _postgresql(parts, port)
+    raise SettingsError(
+        f"database_url is a {parts.scheme or 'nameless'} address",
+        expected="sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME",
+        mend="correct VISIONLOOP_DATABASE_URL or database_url in visionloop.toml",
+    )
+
+
+def _postgresql(parts: SplitResult, port: str) -> dict[str, Any]:
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.strip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname or "",
+        "PORT": port,
+        # Each request to the router has a thread of its own, and with it a connection that ends with it; kept, it
+        # would only be one too many. Threads that go on, as that of the prediction log, keep theirs.
+        "CONN_MAX_AGE": 0,
+        "OPTIONS": {**IMPATIENCE, **dict(parse_qsl(parts.query))},
+    }
+
+
+def setup(config: Settings | None = None) -> None:
+    """Configures Django once per process. Call it before importing a module with tables.
+
+    Raises:
+        SettingsError: as `connection`; the driver of PostgreSQL is not installed; it does not know an option.
+    """
+    import django
+    from django.conf import settings as django_settings
+
+    with _lock:
+        if django_settings.configured:
+            return
+        chosen = config or settings()
+        url = chosen.database
+        entry = connection(url)
+        if entry["ENGINE"].endswith("sqlite3"):
+            Path(entry["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        else:
+            _check_driver(entry["OPTIONS"])
+        django_settings.configure(
+            DATABASES={"default": entry},
+            INSTALLED_APPS=[app for app in APPS if find_spec(app)],
+            DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+            USE_TZ=True,
+            TIME_ZONE="UTC",
+            SECRET_KEY=secrets.token_hex(32),  # signs nothing yet: no sessions, no cookies
+            LOGGING_CONFIG=None,
+            ROOT_URLCONF="serving.public.urls",  # looked up by the router only
+            # The router bounds bodies itself, and nothing that a caller sends goes onto the disk on the way.
+            DATA_UPLOAD_MAX_MEMORY_SIZE=None,
+            FILE_UPLOAD_MAX_MEMORY_SIZE=chosen.max_upload_mb * 2**20,
+        )
+        # The ORM refuses to run under an event loop; our calls there are short and go through threads anyway.
+        os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        django.setup()
+
+
+def _check_driver(options: Mapping[str, object]) -> None:
+    try:
+        import psycopg
+        from psycopg.conninfo import make_conninfo
+
+        with suppress(ImportError):
+            # What brings PostgreSQL's client library. Imported by name so that a Bento requires it (registry.core.closure).
+            import psycopg_binary  # noqa: F401
+    except ImportError as error:
+        raise SettingsError(
+            "database_url is a PostgreSQL, and its driver is not installed",
+            expected="psycopg 3",
+            mend="`make setup` installs it; elsewhere `pip install 'psycopg[binary]>=3.3,<4'`",
+        ) from error
+    try:
+        make_conninfo(**{name: str(value) for name, value in options.items()})
+    except psycopg.ProgrammingError as error:
+        raise SettingsError(
+            f"database_url has an option that PostgreSQL's client does not know: {str(error).strip()}",
+            expected="a connection parameter of libpq",
+            mend="correct what follows the ? in database_url",
+        ) from error
+
+
+def renew() -> None:
+    """Closes this thread's connection if the database has ended it, as by a restart; the next query opens another.
+
+    For threads that live long. Costs a round trip.
+    """
+    setup()
+    from django.db import connection as current
+
+    if current.connection is not None and not current.is_usable():
+        current.close()
+
+
+def changes() -> tuple[object, int] | None:
+    """Something that is equal to what it was before as long as no other connection has written into the database; None
+    where the database cannot say so at once. Costs a hundredth of a millisecond on SQLite, where it is
+    https://sqlite.org/pragma.html#pragma_data_version. Writes of this thread's own connection do not show."""
+    from django.db import connection
+
+    if connection.vendor != "sqlite":
+        return None
+    with connection.cursor() as cursor:
+        version = cursor.execute("PRAGMA data_version").fetchone()[0]
+    return connection.connection, version  # the number means something on one connection only
+
+
+def migrate() -> None:
+    """Brings the database to this code's tables; safe to run again, and by several processes at once.
+
+    Raises:
+        MissingService: the database does not answer.
+        StorageError: SQLite cannot create or write its file; PostgreSQL lets this user make no tables.
+    """
+    setup()
+    import time
+
+    from django.core.management import call_command
+    from django.db import DatabaseError, OperationalError
+    from django.db import connection as current
+
+    for attempt in range(5):
+        try:
+            with _one_at_a_time():
+                call_command("migrate", verbosity=0, interactive=False)
+            return
+        except OperationalError as error:
+            current.close()
+            text = first_line(error)
+            if "unable to open" in text or "readonly" in text or "disk" in text:
+                raise StorageError(
+                    f"the operational database cannot be written: {text}",
+                    expected=f"a writable {settings().var}",
+                    mend="free some space or mend the rights, then run the same command again",
+                ) from error
+            if attempt == 4:
+                raise MissingService(
+                    f"the operational database does not answer: {text}",
+                    expected="a database at database_url",
+                    mend="start it, or correct VISIONLOOP_DATABASE_URL",
+                ) from error
+            time.sleep(0.5 * (attempt + 1))
+        except DatabaseError as error:
+            current.close()
+            text = first_line(error)
+            if "permission denied" in text:
+                raise StorageError(
+                    f"the operational database takes no tables: {text}",
+                    expected="a user that owns its database",
+                    mend="`ALTER DATABASE ... OWNER TO ...`; docs/production.md has the commands",
+                ) from error
+            # Two processes created the same table in SQLite at once: the loser looks again.
+            if attempt == 4:
+                raise
+            time.sleep(0.5 * (attempt + 1))
+
+
+def wait_until_migrated(ended: threading.Event | None = None) -> None:
+    """`migrate`, as often as it takes until the database answers or `ended` is set.
+
+    For what a supervisor starts and gives up when it ends again and again, or for good.
+
+    Raises:
+        StorageError: as `migrate`.
+    """
+    ended, told = ended or threading.Event(), False
+    renew()
+    while True:
+        try:
+            migrate()
+        except MissingService as error:
+            if not told:
+                logger.warning("%s; waiting for it", error.found)
+            told = True
+        else:
+            if told:
+                logger.warning("the operational database is there")
+            return
+        if ended.wait(1.0):
+            return
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether an error of a query says that the database does not answer, not that there is something wrong with it."""
+    from django.db import InterfaceError, OperationalError
+
+    return isinstance(error, InterfaceError | OperationalError)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """In PostgreSQL who makes a table that another process is making fails late; with this lock it waits instead."""
+    from django.db import connection as current
+
+    if current.vendor != "postgresql":
+        yield
+        return
+    with current.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [_MIGRATING])  # ends with the connection at the latest
+    yield
+    with current.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATING])

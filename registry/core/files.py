@@ -1,0 +1,87 @@
+"""Writing so that a reader never sees half of it, and a full disk leaves nothing behind."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from registry.core.errors import StorageError
+
+_DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "it is read-only"}
+
+
+@contextmanager
+def disk_errors(target: Path) -> Iterator[None]:
+    """Turns what the operating system says of a disk into a StorageError that names `target`."""
+    try:
+        yield
+    except OSError as error:
+        why = _DISK.get(error.errno or 0)
+        if why is None and not isinstance(error, PermissionError):
+            raise
+        raise StorageError(
+            f"could not write {target}: {why or 'permission denied'}",
+            expected="room and the right to write there",
+            mend=f"free some space (or mend the rights) under {target.parent} and run the same command again; "
+            "nothing was half-written",
+        ) from error
+
+
+def write_file(path: Path, content: bytes | str) -> Path:
+    """Writes `path` in one step: beside it first, then renamed over it. The umask says who may read it."""
+    raw = content.encode() if isinstance(content, str) else content
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        name = _beside(path)
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            with os.fdopen(handle, "wb") as out:
+                out.write(raw)
+            os.replace(name, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name)
+            raise
+    return path
+
+
+def _beside(path: Path) -> Path:
+    """A name that is not there: hidden, in the same folder, so that renaming it is one step."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `path`; on success it takes the place of `path`, else it is removed, and `path`
+    stays as it was."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = _beside(path)
+        draft.mkdir()
+        old = draft.with_name(draft.name + ".old")
+        try:
+            yield draft
+            if path.exists():
+                os.rename(path, old)
+            try:
+                os.rename(draft, path)
+            except BaseException:
+                if old.exists() and not path.exists():
+                    os.rename(old, path)
+                raise
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def digest_file(path: Path) -> str:
+    """sha256 of a file, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,181 @@
+"""Data sets of pictures on disk: class folders, or YOLO's images and labels; both with `cases.csv`.
+
+    ClassSet                             BoxSet
+    {train,val,test}/<class>/<case>.jpg  images/{train,val,test}/<case>.jpg
+    classes.txt (open classes only)      labels/{train,val,test}/<case>.txt    class cx cy w h, as shares
+    cases.csv                            data.yaml, cases.csv
+
+A model's `data.py` makes one of them, with its own generator, and takes its methods for the functions of
+`parts.DataPart`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from registry.core.errors import DataError
+from registry.core.files import write_file
+from registry.cases.records import Check, Labelled
+from registry.cases.splits import SPLITS
+from registry.cases import expectations, inspection, table, yolo_labels
+from registry.cases.inspection import label_path
+from registry.datasets.picture_set import Made, Make, PictureSet, ending, upright_size
+from registry.cases.table import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+NAMES, CLASSES = "data.yaml", "classes.txt"
+
+
+class ClassSet(PictureSet):
+    """Pictures with one class each, in class folders; `Case.truth` and `Labelled.truth` are the class's name.
+
+    `open_classes`: the data defines the classes, not the model: an import may bring its own, and `classes.txt`
+    keeps them in order.
+    """
+
+    boxes = False
+
+    def __init__(
+        self,
+        model: str,
+        classes: Sequence[str],
+        make: Make,
+        train: int = 240,
+        val: int = 60,
+        test: int = 90,
+        *,
+        open_classes: bool = False,
+    ) -> None:
+        super().__init__(model, classes, make, train, val, test)
+        self.open_classes = open_classes
+        if open_classes:
+            self.named = None
+
+    def classes(self, root: Path) -> tuple[str, ...]:
+        """The model's classes; where they are open, those of `classes.txt`, or else of the folders."""
+        if not self.open_classes:
+            return self._classes
+        path = root / CLASSES
+        if not path.is_file():
+            return tuple(sorted({_folder(row) for row in table.read(root, self.model)}))
+        try:
+            names = tuple(filter(None, map(str.strip, path.read_text(encoding="utf-8").splitlines())))
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} cannot be read", expected="a class a line, UTF-8", mend="import again") from error
+        if not names or len(set(names)) < len(names):
+            raise DataError(f"{path} names no class, or one twice", expected="a class a line", mend="import again")
+        return names
+
+    def inspect(self, root: Path) -> pd.DataFrame:
+        return inspection.class_table(root, table.read(root, self.model), self.classes(root))
+
+    def checks(self) -> Sequence[Check]:
+        return expectations.for_classes(self.model, None if self.open_classes else self._classes)
+
+    def _label(self, made: Made) -> str:
+        if not isinstance(made.truth, str) or made.truth not in self._classes:
+            raise ValueError(f"the generator made {made.truth!r}, which is none of {self._classes}")
+        return made.truth
+
+    def _checked(self, item: Labelled, classes: Sequence[str]) -> str:
+        said = (item.truth.decode("utf-8", "replace") if isinstance(item.truth, bytes) else item.truth).strip()
+        name = {one.casefold(): one for one in classes}.get(said.casefold())
+        if name is None:
+            raise DataError(
+                f"the label of {item.id} is {said[:60]!r}",
+                expected=f"one of {', '.join(classes)}",
+                mend="correct the label; nothing was added",
+            )
+        return name
+
+    def store(self, root: Path, case: str, split: str, body: bytes, label: bytes | str) -> str:
+        file = f"{split}/{label!s}/{case}{ending(body)}"
+        write_file(root / file, body)
+        return file
+
+    def _truth(self, root: Path, row: Row) -> str:
+        return _folder(row)
+
+    def finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
+        if self.open_classes:
+            write_file(root / CLASSES, "".join(f"{name}\n" for name in classes))
+        table.write(root, rows)
+
+
+class BoxSet(PictureSet):
+    """Pictures with any number of boxes, in YOLO's layout; `Case.truth` is the label file, `Labelled.truth` its text
+    as bytes. An empty label file says that there is nothing in the picture."""
+
+    boxes = True
+
+    def __init__(
+        self, model: str, classes: Sequence[str], make: Make, train: int = 160, val: int = 40, test: int = 60
+    ) -> None:
+        super().__init__(model, classes, make, train, val, test)
+
+    def classes(self, root: Path) -> tuple[str, ...]:
+        """The model's classes. Raises DataError if `data.yaml` has others: the numbers would mean other things."""
+        path = root / NAMES
+        mend = f"import the data again (`visionloop data import {self.model} PATH`): an import matches classes by name"
+        try:
+            said = yaml.safe_load(path.read_text(encoding="utf-8"))
+            names = said["names"]
+            found = tuple(names[n] for n in sorted(names)) if isinstance(names, dict) else tuple(names)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+            raise DataError(f"{path} cannot be read", expected="YOLO's data.yaml with `names`", mend=mend) from error
+        if found != self._classes:
+            raise DataError(
+                f"{path} numbers other classes: {', '.join(map(str, found[:12]))}",
+                expected=", ".join(self._classes[:12]),
+                mend=mend,
+            )
+        return self._classes
+
+    def inspect(self, root: Path) -> pd.DataFrame:
+        return inspection.box_table(root, table.read(root, self.model), self.classes(root))
+
+    def checks(self) -> Sequence[Check]:
+        return expectations.for_boxes(self.model, self._classes)
+
+    def _label(self, made: Made) -> bytes:
+        if isinstance(made.truth, str):
+            raise ValueError("the generator made a class, and boxes are wanted")
+        width, height = upright_size(made.picture)
+        return yolo_labels.text_of(made.truth, self._classes, width, height).encode()
+
+    def _checked(self, item: Labelled, classes: Sequence[str]) -> bytes:
+        raw = item.truth if isinstance(item.truth, bytes) else item.truth.encode()
+        lines, problems = yolo_labels.parse(raw.decode("utf-8", "replace"))
+        problems += yolo_labels.problems_of(lines, len(classes))
+        if problems:
+            raise DataError(
+                f"the label of {item.id}: {'; '.join(problems[:5])}",
+                expected="a line `class cx cy w h` a box: class number, centre and size as shares of the picture",
+                mend="correct the label; nothing was added",
+            )
+        return raw
+
+    def store(self, root: Path, case: str, split: str, body: bytes, label: bytes | str) -> str:
+        file = f"images/{split}/{case}{ending(body)}"
+        write_file(label_path(root, file), label)
+        write_file(root / file, body)
+        return file
+
+    def _truth(self, root: Path, row: Row) -> Path:
+        return label_path(root, row.file)
+
+    def finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
+        said = {"path": ".", **{split: f"images/{split}" for split in SPLITS}, "names": dict(enumerate(classes))}
+        write_file(root / NAMES, yaml.safe_dump(said, sort_keys=False))
+        table.write(root, rows)
+
+
+def _folder(row: Row) -> str:
+    return row.file.split("/")[-2]

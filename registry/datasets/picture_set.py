@@ -1,0 +1,228 @@
+"""What class folders and YOLO's layout share: making, reading and adding to a data set of pictures."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from registry.core.errors import BadInput, DataError
+from registry.core.media import Case, Parameters
+from registry.cases.records import Added, Check, Imported, Labelled
+from registry.core.runtime import default_threads
+from registry.cases.splits import SPLITS, Shares
+from registry.vision import look_alikes, headers
+from registry.datasets import importing
+from registry.cases import inspection, table
+from registry.cases.picture_facts import Looks
+from registry.cases.table import Row, safe
+from registry.cases.yolo_labels import TrueBox
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STREAM = 0x5EED  # keeps streams apart from the starter data, whatever their seeds
+MANY = 300
+"""Pictures from which on starting processes pays."""
+_ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "GIF": ".gif"}
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A generated picture.
+
+    Attributes:
+        picture: the file's bytes, as a user would upload them.
+        truth: its class, or the boxes in it.
+        attributes: what evaluation may cut slices by, e.g. {"time_of_day": "night"}.
+    """
+
+    picture: bytes
+    truth: str | Sequence[TrueBox]
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+Make = Callable[[np.random.Generator, int], Made]
+"""A model's generator. The second argument is a running number, to balance classes with."""
+
+
+def generated(make: Make, wanted: Sequence[tuple[int, int, int]]) -> Iterator[Made]:
+    """A picture for each (seed, split, n), in order; many are drawn on all cores."""
+    processes = default_threads()
+    if processes == 1 or len(wanted) < MANY:
+        yield from map(partial(_generate, make), wanted)
+        return
+    # Spawned, not forked: the caller may be a flow with threads of its own.
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        yield from pool.map(partial(_generate, make), wanted, chunksize=16)
+
+
+def _generate(make: Make, one: tuple[int, int, int]) -> Made:
+    return make(np.random.default_rng(one), one[2])
+
+
+class PictureSet(ABC):
+    """What both kinds share. The methods named in `parts.DataPart` keep its contract.
+
+    Args:
+        model: its name, for messages.
+        classes: in the order of the network's outputs.
+        make: the starter data's generator; the same generator state must give the same bytes.
+        train, val, test: how many starter cases, where the parameters do not say.
+    """
+
+    boxes: bool
+
+    def __init__(self, model: str, classes: Sequence[str], make: Make, train: int, val: int, test: int) -> None:
+        if len(set(classes)) < len(classes):
+            raise ValueError(f"classes {classes} are not all different")
+        self.model, self._classes, self._make, self._counts = model, tuple(classes), make, (train, val, test)
+        self.named: tuple[str, ...] | None = self._classes
+        """The classes that an import matches names with; None: any."""
+
+    def synthesise(self, out: Path, params: Parameters) -> None:
+        """Writes `train`, `val` and `test` generated cases into `out`; seeded by `seed`, bit-identical."""
+        wanted = [
+            (int(params["seed"]), number, n)
+            for number, split in enumerate(SPLITS)
+            for n in range(int(params.get(split, self._counts[number])))
+        ]
+        rows = []
+        for (_, number, n), made in zip(wanted, generated(self._make, wanted), strict=True):
+            split, case = SPLITS[number], f"{SPLITS[number]}-{n:04d}"
+            file = self.store(out, case, split, made.picture, self._label(made))
+            rows.append(Row(case, split, "starter", file, made.attributes))
+        self.finish(out, rows, self._classes)
+
+    def synthesise_stream(self, count: int, seed: int) -> list[Labelled]:
+        """Generated cases that are in no data set; the same ones for a seed."""
+        made = [self._make(np.random.default_rng([STREAM, seed, n]), n) for n in range(count)]
+        return [Labelled(f"stream-{seed}-{n:04d}", one.picture, self._label(one)) for n, one in enumerate(made)]
+
+    def import_from(self, source: Path, out: Path, params: Parameters) -> Imported:
+        """As `DataPart.import_from`; `registry.datasets.importing` says what is understood."""
+        return importing.import_into(self, source, out, params)
+
+    def cases(self, root: Path) -> list[Case]:
+        """As `DataPart.cases`."""
+        self.classes(root)
+        return [
+            Case(
+                row.case,
+                row.split,
+                row.origin,
+                root / row.file,
+                self._truth(root, row),
+                dict(row.attributes),
+                row.group,
+            )
+            for row in table.read(root, self.model)
+        ]
+
+    def add(self, root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> Added:
+        """As `DataPart.add`. A case's split follows from the hash of its id, unless a picture that shows the same
+        (`registry.vision.look_alikes`) is there already: then it joins that picture's split, or it would leak; one
+        that resembles pictures of two splits is not added. The very same pixels, under whatever name, are not added
+        again. One picture at a time is in memory.
+        """
+        rows = table.read(root, self.model)
+        known = {row.case for row in rows}
+        classes = self.classes(root)
+        fresh = {safe(item.id): item for item in reversed(items) if safe(item.id) not in known}
+        if not fresh:
+            return Added(0)
+        refused, new = [], []
+        with Looks() as looks:
+            seen = looks.at_files([root / row.file for row in rows], inspection.THREADS)
+            there = [(look, row.split) for look, row in zip(seen, rows, strict=True) if look.mark is not None]
+            contents = {look.content for look, _ in there}
+            marks, splits = [look.mark for look, _ in there if look.mark is not None], [split for _, split in there]
+            for case, item in sorted(fresh.items()):
+                try:
+                    label, body = self._checked(item, classes), item.body
+                    mine = looks.at(body)
+                except (BadInput, DataError) as error:
+                    refused.append(f"{item.id}: {error.found}")
+                    continue
+                except OSError:
+                    continue  # its retention time is over
+                if mine.content in contents or mine.mark is None:
+                    continue
+                near = {splits[n] for _, n in look_alikes.alike([mine.mark], marks)}
+                if len(near) > 1:
+                    continue  # it would leak, wherever it went
+                split = near.pop() if near else shares.split(case)
+                contents.add(mine.content)
+                marks.append(mine.mark)
+                splits.append(split)
+                new.append(Row(case, split, origin, self.store(root, case, split, body, label)))
+        if new:
+            self.finish(root, [*rows, *new], classes)
+        return Added(len(new), tuple(refused))
+
+    def move(self, root: Path, cases: Collection[str], split: str) -> None:
+        """As `DataPart.move`."""
+        rows, classes = table.read(root, self.model), self.classes(root)
+        moved = []
+        for row in rows:
+            if row.case in cases and row.split != split:
+                truth, old = self._truth(root, row), root / row.file
+                label = truth.read_bytes() if isinstance(truth, Path) else truth
+                file = self.store(root, row.case, split, old.read_bytes(), label)
+                for path in (old, truth):
+                    if isinstance(path, Path):
+                        path.unlink()
+                row = replace(row, split=split, file=file)
+            moved.append(row)
+        self.finish(root, moved, classes)
+
+    @abstractmethod
+    def classes(self, root: Path) -> tuple[str, ...]:
+        """The classes of the data set at `root`, in the order of their numbers. Raises DataError."""
+
+    @abstractmethod
+    def inspect(self, root: Path) -> pd.DataFrame:
+        """As `DataPart.inspect`."""
+
+    @abstractmethod
+    def checks(self) -> Sequence[Check]:
+        """As `DataPart.checks`."""
+
+    @abstractmethod
+    def _label(self, made: Made) -> bytes | str:
+        """A generated truth as `Labelled.truth` has it."""
+
+    @abstractmethod
+    def _checked(self, item: Labelled, classes: Sequence[str]) -> bytes | str:
+        """The item's label if it is one. Raises DataError."""
+
+    @abstractmethod
+    def store(self, root: Path, case: str, split: str, body: bytes, label: bytes | str) -> str:
+        """Writes a case's files; the bytes stay as they are. Returns the picture's path below `root`."""
+
+    @abstractmethod
+    def _truth(self, root: Path, row: Row) -> Path | str:
+        """`Case.truth`."""
+
+    @abstractmethod
+    def finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
+        """Writes what stands beside the cases; `cases.csv` last."""
+
+
+def ending(body: bytes) -> str:
+    """What a picture's file name should end with, from its bytes. Raises BadInput if it is none."""
+    return _ENDINGS[headers.read(body).format]
+
+
+def upright_size(body: bytes) -> tuple[int, int]:
+    """Width and height in pixels as a person sees it, from the header alone. Raises BadInput."""
+    header = headers.read(body)
+    turned = header.orientation >= 5  # EXIF: 5 to 8 lie on their side
+    return (header.height, header.width) if turned else (header.width, header.height)

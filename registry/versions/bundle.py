@@ -1,0 +1,175 @@
+"""The bundle: the folder that is a packaged model. Nothing in it is a pickle.
+
+bundle/
+  bundle.json          Manifest: everything there is to know about the version
+  network.xml/.bin     the exported network that serves (or network.onnx, as `engine` says)
+  network.onnx         the same network in the exchange format, for other runtimes
+  weights.safetensors  trainable weights, the start of the next fine-tuning
+  assets/              what preprocessing needs besides, e.g. a face detector; most models need nothing
+  reference.parquet    the drift reference: one row per held-out case
+  learned.parquet      which inputs it learned from (`registry.versions.learned`)
+  samples/<id>/        golden samples: `input` as uploaded and `expected.json`, checked at load
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from registry.core.errors import BundleError, first_line
+from registry.core.files import digest_file
+from registry.core.runtime import Engine, Numerics
+
+MANIFEST = "bundle.json"
+REFERENCE = "reference.parquet"
+WEIGHTS = "weights.safetensors"
+SAMPLES = "samples"
+ASSETS = "assets"
+RUN_DIGEST = "digest"
+"""Tag of an MLflow run: the digest of the bundle that it made. One run is that of one version."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Score(_Strict):
+    """A metric with its 95 % bootstrap interval over cases."""
+
+    value: float
+    low: float
+    high: float
+    cases: int
+
+
+class Variant(_Strict):
+    """One row of the compression table; `score` is on the validation cases, which chose among the variants.
+
+    Latencies are of the network alone, batch 1, in milliseconds; sizes in MB (10^6 bytes); MACs of one input.
+    """
+
+    name: str
+    engine: str
+    numerics: str
+    score: Score
+    p50_ms: float
+    p95_ms: float
+    size_mb: float
+    macs: int
+    parameters: int
+    chosen: bool = False
+    why: str = ""
+
+
+class Machine(_Strict):
+    """Where the latencies were measured."""
+
+    cpu: str
+    flags: tuple[str, ...]
+    threads: int
+    libraries: dict[str, str]
+
+
+class Parent(_Strict):
+    version: int
+    digest: str
+
+
+class Manifest(_Strict):
+    """`bundle.json`."""
+
+    schema_version: int = 1
+    model: str
+    task: str
+    created: str = Field(description="UTC, ISO 8601")
+    classes: tuple[str, ...]
+    engine: Engine
+    numerics: Numerics
+    network: str = Field(description="file that `engine` opens")
+    input_shape: tuple[int, ...] = Field(description="of one batch element: [C, H, W]")
+    preprocessing: dict[str, Any]
+    thresholds: dict[str, Any]
+    metric: str
+    score: Score
+    slices: dict[str, Score] = Field(description="the metric per slice, e.g. `origin=starter`, `dimensions=2-D`")
+    variants: tuple[Variant, ...]
+    machine: Machine
+    data_hash: str = Field(description="DVC's md5 of the data set's folder")
+    git_commit: str
+    parent: Parent | None = None
+    pretrained: str = Field(description="where the weights started from, in words")
+    compression: tuple[dict[str, Any], ...] = ()
+    training: dict[str, Any] = Field(default_factory=dict, description="parameters and what came of them")
+    files: dict[str, str] = Field(default_factory=dict, description="sha256 of every other file")
+
+    @property
+    def chosen(self) -> Variant:
+        return next(variant for variant in self.variants if variant.chosen)
+
+    @property
+    def network_digest(self) -> str:
+        """Identity of what computes: sha256 over the network's files, the engine and the numerics."""
+        files = sorted((name, digest) for name, digest in self.files.items() if name.startswith("network."))
+        return hashlib.sha256(json.dumps([files, self.engine, self.numerics]).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk, manifest read and checked."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def digest(self) -> str:
+        """Identity of the content: sha256 over the manifest's bytes, which name every file's sha256."""
+        return hashlib.sha256((self.path / MANIFEST).read_bytes()).hexdigest()
+
+    @property
+    def samples(self) -> list[Path]:
+        """Folders of the golden samples."""
+        folder = self.path / SAMPLES
+        return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def seal(folder: Path, manifest: Manifest) -> Manifest:
+    """Writes `bundle.json` into a folder that holds everything else, with the sha256 of each file."""
+    files = {
+        str(path.relative_to(folder)): digest_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+    sealed = manifest.model_copy(update={"files": files})
+    (folder / MANIFEST).write_text(sealed.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return sealed
+
+
+def open_bundle(path: Path, *, verify: bool = True) -> Bundle:
+    """Reads a bundle.
+
+    Raises:
+        BundleError: the manifest is missing or malformed, or (with `verify`) a file is missing or not the
+            one that was sealed.
+    """
+    mend = "fetch the version again from the registry, or train it anew"
+    try:
+        manifest = Manifest.model_validate_json((path / MANIFEST).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BundleError(f"{path} holds no readable {MANIFEST}", expected="a bundle folder", mend=mend) from error
+    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BundleError(
+            f"{path / MANIFEST} is malformed: {first_line(error)}", expected="schema version 1", mend=mend
+        ) from error
+    if verify:
+        for name, digest in manifest.files.items():
+            file = path / name
+            if not file.is_file():
+                raise BundleError(f"{file} is missing", expected=f"the {len(manifest.files)} sealed files", mend=mend)
+            if digest_file(file) != digest:
+                raise BundleError(f"{file} is not what was sealed", expected=f"sha256 {digest[:12]}...", mend=mend)
+    return Bundle(path, manifest)

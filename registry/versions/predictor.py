@@ -1,0 +1,143 @@
+"""A loaded bundle: bytes in, prediction out. Training, evaluation, MLflow's pyfunc and the services all run this."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from registry.contract import catalog
+from registry.versions.bundle import ASSETS, Bundle, open_bundle
+from registry.core.errors import BundleError
+from registry.core.media import Clip, FloatArray, Prediction, Prepared, Told
+from registry.contract.parts import ClipPart
+from registry.core.runtime import open_session
+from registry.contract.spec import ModelSpec
+
+EMBEDDING = "embedding"
+"""Every exported network has this output, float32 [N, D]: pooled features of its last encoder stage."""
+
+CHUNK = 16
+"""Slices or frames that go through the network at once; each takes some ten MB of activations."""
+
+# Another CPU rounds otherwise; a broken preprocessing or a wrong file is off by far more than this.
+GOLDEN_RELATIVE, GOLDEN_ABSOLUTE = 0.03, 0.01
+
+
+class Predictor:
+    """A bundle, ready to answer inputs of at most `limit` voxels or pixels. Safe to call from several threads."""
+
+    def __init__(self, bundle: Bundle, threads: int = 0, limit: int = 64_000_000) -> None:
+        manifest = bundle.manifest
+        self.bundle = bundle
+        self.spec: ModelSpec = catalog.get(manifest.model)
+        self._limit = limit
+        self._network = open_session(bundle.path / manifest.network, manifest.engine, manifest.numerics, threads)
+        self._inference = self.spec.inference
+        assets = bundle.path / ASSETS
+        self._constants = {
+            **manifest.preprocessing,
+            **({"assets": str(assets)} if assets.is_dir() else {}),
+            "size_mb": manifest.chosen.size_mb,  # for models whose answer says how large they are
+        }
+
+    @classmethod
+    def load(cls, path: Path, threads: int = 0, limit: int = 64_000_000) -> Predictor:
+        """Opens, verifies and compiles. Raises BundleError."""
+        return cls(open_bundle(path), threads, limit)
+
+    def __call__(self, body: bytes, media: str = "application/json", told: Told | None = None) -> Prediction:
+        """Predicts one input as it was uploaded.
+
+        Args:
+            media: content type that the answer will be encoded as: a clip is only annotated when it is `video/webm`.
+            told: progress through a clip, and a way to stop it (see `registry.core.media.Told`).
+
+        Raises:
+            BadInput, UnsupportedMedia, TooLarge: the input's own fault.
+        """
+        manifest, part = self.bundle.manifest, self._inference
+        marks = [time.perf_counter()]
+        sample = part.decode(body, self._limit)
+        marks.append(time.perf_counter())
+        if isinstance(sample, Clip):
+            clips = cast(ClipPart, part)
+            found = clips.follow(sample, self.run, self._constants, manifest.thresholds, media, told)
+            return replace(found, seconds={"open": marks[1] - marks[0], **found.seconds})
+        prepared = self.prepare(sample)
+        marks.append(time.perf_counter())
+        outputs = self.run(prepared.batch)
+        marks.append(time.perf_counter())
+        result = part.postprocess(outputs, prepared, manifest.thresholds)
+        marks.append(time.perf_counter())
+        names = ("decode", "preprocess", "network", "postprocess")
+        return Prediction(
+            sample=sample,
+            result=result,
+            image_statistics=part.image_statistics(sample),
+            prediction_statistics=result.statistics(),
+            embedding=pool(outputs),
+            seconds={name: b - a for name, a, b in zip(names, marks[:-1], marks[1:], strict=True)},
+            prepared=prepared,
+        )
+
+    def prepare(self, sample: Any) -> Prepared:
+        """A decoded sample as the network takes it."""
+        return self._inference.preprocess(sample, self._constants)
+
+    def run(self, batch: FloatArray) -> dict[str, FloatArray]:
+        """The network on any number of slices or frames, `CHUNK` at a time: memory does not grow with the volume."""
+        if not len(batch):  # no face in a picture, say: nothing to run, but the outputs have their shapes
+            empty = self._network(np.zeros((1, *batch.shape[1:]), dtype=np.float32))
+            return {name: value[:0] for name, value in empty.items()}
+        if len(batch) <= CHUNK:
+            return self._network(batch)
+        parts = [self._network(np.ascontiguousarray(batch[at : at + CHUNK])) for at in range(0, len(batch), CHUNK)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def warm_up(self) -> None:
+        """Runs the network once on zeros, so that the first caller does not pay for lazy allocation."""
+        self._network(np.zeros((1, *self.bundle.manifest.input_shape), dtype=np.float32))
+
+    def check_golden(self) -> int:
+        """Predicts the golden samples and compares; returns how many there were.
+
+        Raises:
+            BundleError: there is none, or an answer differs from the one recorded at export.
+        """
+        folders = self.bundle.samples
+        if not folders:
+            raise BundleError(f"{self.bundle.path} has no golden samples", mend="export the bundle anew")
+        for folder in folders:
+            expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
+            _compare(folder, expected, golden_answer(self((folder / "input").read_bytes())))
+        return len(folders)
+
+
+def golden_answer(prediction: Prediction) -> dict[str, float]:
+    """What a golden sample records of a prediction: numbers only."""
+    return {**prediction.prediction_statistics, **prediction.image_statistics}
+
+
+def pool(outputs: dict[str, FloatArray]) -> FloatArray:
+    """The embedding of one input: the mean over its slices, frames or faces, float32 [D]; zeros where there is none."""
+    rows = np.asarray(outputs[EMBEDDING], dtype=np.float32)
+    rows = rows.reshape(len(rows), math.prod(rows.shape[1:]))
+    return rows.mean(axis=0) if len(rows) else np.zeros(rows.shape[1], np.float32)
+
+
+def _compare(folder: Path, expected: dict[str, Any], found: dict[str, float]) -> None:
+    for name, value in expected.items():
+        got = found.get(name, math.nan)
+        if not math.isclose(got, value, rel_tol=GOLDEN_RELATIVE, abs_tol=GOLDEN_ABSOLUTE):
+            raise BundleError(
+                f"golden sample {folder.name}: {name} is {got:.5g}",
+                expected=f"{value:.5g} (within {GOLDEN_RELATIVE:.0%} or {GOLDEN_ABSOLUTE})",
+                mend="this version does not compute here what it computed when it was exported: do not serve it; "
+                "fetch it again, or export it on this machine",
+            )
