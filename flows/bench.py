@@ -32,7 +32,7 @@ def main(model: str) -> int:
         ("A run without a change", lambda: _no_change(model)),
         ("Training and compression", lambda: _module("training", "bench", model, "--tracking")),
         ("Serving", lambda: _module("serving.bench", "--model", model, "--rounds", "5")),
-        ("False alarms", lambda: _module("monitoring.calibration", str(_bundle(model)))),
+        ("False alarms", lambda: _module("tests.benchmarks.calibration", str(_bundle(model)))),
     ):
         print(f"\n## {title}\n", flush=True)
         failures += bool(part())

@@ -22,11 +22,11 @@ from registry.core.settings import settings
 from registry.contract.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from monitoring.verdict import Verdict
+    from monitoring.drift.verdict import Verdict
 
 NORMAL = 32
 SHIFTED = 80
-"""Enough that the labels held out of them, about a third, can excuse a window (monitoring.drift.MIN_ORIGIN)."""
+"""Enough that the labels held out of them, about a third, can excuse a window (monitoring.drift.statistics.MIN_ORIGIN)."""
 SHIFTED_WORDS = 240
 """Where a label is one word: so many are quickly given, and each teaches less than a mask or boxes do."""
 CALM_SEED, BREAK_SEED, REPLAY_SEED = 1000, 1500, 1501
@@ -126,7 +126,7 @@ def _calm(model: str) -> None:
     """Normal traffic must not raise an alarm."""
     since = time.time()
     with journal.step("calm", "Normal traffic", model, usually_s=6):
-        from monitoring import stream
+        from monitoring.feedback import stream
 
         stream.play(model, None, 1.0, NORMAL, CALM_SEED, step="calm", bar=False)
     _wait_logged(model, since, NORMAL)
@@ -137,14 +137,14 @@ def _calm(model: str) -> None:
 
 
 def _break(model: str, how: str, severity: float) -> Verdict:
-    from monitoring import stream
+    from monitoring.feedback import stream
 
     since = time.time()
     count = _shifted(model)
     with journal.step("break", f"Break the input: {how}", model, usually_s=10):
         stream.play(model, how, severity, count, BREAK_SEED, label=True, bar=False)
     _wait_logged(model, since, count)
-    from monitoring.models import Verdict as Row
+    from monitoring.log.models import Verdict as Row
 
     running.run_flow("monitor", model=model, since=since)
     row = Row.objects.filter(model=model).order_by("-time").first()
@@ -160,7 +160,7 @@ def _shifted(model: str) -> int:
 
 
 def _verdict(model: str, identity: str) -> Verdict:
-    from monitoring.verdict import Verdict as Found
+    from monitoring.drift.verdict import Verdict as Found
 
     folder = settings().var / "reports" / model / identity
     said = json.loads((folder / "verdict.json").read_text())
@@ -202,7 +202,7 @@ def _heal(model: str, verdict: Verdict) -> None:
 
 def _quiet(model: str, how: str, severity: float, before: Verdict) -> None:
     """More of the shifted stream, none of which was trained on, against what is live now."""
-    from monitoring import stream
+    from monitoring.feedback import stream
 
     if not before.drifted:
         for step, title in (("replay", "The stream goes on"), ("quiet", "Compare again")):
@@ -234,7 +234,7 @@ def _wait_logged(model: str, since: float, count: int) -> None:
     """Predictions reach the database off the hot path: within a second or two."""
     from datetime import UTC, datetime
 
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     began = datetime.fromtimestamp(since, UTC)
     end = time.monotonic() + 15

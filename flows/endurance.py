@@ -211,7 +211,7 @@ def _report(seen: Seen, done: list[tuple[float, str]], memory: Sequence[Mapping[
 async def log(model: str, count: int) -> int:
     """The second measurement; prints Markdown, returns how many predictions are lost or doubled."""
     database.setup()
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     before = Prediction.objects.count()
     seen = Seen()

@@ -14,7 +14,7 @@ from registry.core.errors import Refused
 from registry.versions.mlflow_registry import CHAMPION, Version, Versions
 
 if TYPE_CHECKING:
-    from monitoring.verdict import Verdict
+    from monitoring.drift.verdict import Verdict
 
 
 @dataclass(frozen=True)

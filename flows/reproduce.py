@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monitoring import embedding as embeddings
-from monitoring import feedback
+from monitoring.log import embedding as embeddings
+from monitoring.feedback import performance
 from registry.core import database
 from registry.versions.bundle import Bundle
 from registry.core.errors import NotFound
@@ -20,7 +20,7 @@ from registry.core.settings import settings
 from registry.versions.mlflow_registry import Version, Versions
 
 if TYPE_CHECKING:
-    from monitoring.models import Prediction as Row
+    from monitoring.log.models import Prediction as Row
 
 EMBEDDING_RELATIVE = 0.03
 """Largest |a - b| / |a| of two embeddings of one input; the log keeps float16, which alone is 0.001 at most."""
@@ -48,7 +48,7 @@ class Origin:
     @property
     def input(self) -> Path | None:
         """Where the input lies; None once its retention time is over."""
-        path = feedback.input_file(self.row)
+        path = performance.input_file(self.row)
         return path if path.is_file() else None
 
 
@@ -60,7 +60,7 @@ def trace(prediction_id: str, versions: Versions) -> Origin:
         BundleError: the registered bundle is damaged.
     """
     database.setup()
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
     from serving.models import Endpoint
 
     row = Prediction.objects.filter(id=prediction_id).first()

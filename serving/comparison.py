@@ -17,7 +17,7 @@ from serving.sequential import Verdict, compare
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-    from monitoring.models import Feedback
+    from monitoring.log.models import Feedback
 
 logger = logging.getLogger("visionloop.guard")
 
@@ -107,7 +107,7 @@ def scores_of(plan: Plan, role: str) -> list[float]:
 
 
 def _scored(plan: Plan, role: str) -> QuerySet[Feedback]:
-    from monitoring.models import Feedback
+    from monitoring.log.models import Feedback
 
     return Feedback.objects.filter(
         prediction__model=plan.model,
@@ -120,7 +120,7 @@ def _scored(plan: Plan, role: str) -> QuerySet[Feedback]:
 
 
 def unscored(model: str, version: int) -> bool:
-    from monitoring.models import Feedback
+    from monitoring.log.models import Feedback
 
     waiting = Feedback.objects.filter(prediction__model=model, prediction__version=version, score=None, problem="")
     return bool(waiting.exists())

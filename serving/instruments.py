@@ -10,14 +10,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from monitoring import spool
+from monitoring.log import spool
 from registry.core.errors import Overloaded
 from serving.admission import Line
 from serving.batching import SIZES
 from serving.call import Served
 
 if TYPE_CHECKING:
-    from monitoring.log import PredictionLog
+    from monitoring.log.writer import PredictionLog
 
 SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 

@@ -10,9 +10,9 @@ import logging
 import time
 from contextlib import suppress
 
-from monitoring import inputs, retention
-from monitoring.shipping import EVERY_S, Shipper
-from monitoring.spool import folder
+from monitoring.log import inputs, retention
+from monitoring.log.shipping import EVERY_S, Shipper
+from monitoring.log.spool import folder
 from serving.standing import begin
 from serving.tasks import store
 

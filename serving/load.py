@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from monitoring.shipping import KEEPER
+from monitoring.log.shipping import KEEPER
 from registry.core.errors import MissingService
 from serving.deploy import free_port
 from serving.packaging import bento_folder, serve_command, serve_environment

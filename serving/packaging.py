@@ -27,10 +27,10 @@ ROOTS = (
     "serving.service",
     "serving.models",
     "serving.tasks.models",
-    "monitoring.models",
-    "monitoring.log",
+    "monitoring.log.models",
+    "monitoring.log.writer",
 )
-MIGRATIONS = ("serving/migrations", "serving/tasks/migrations", "monitoring/migrations")
+MIGRATIONS = ("serving/migrations", "serving/tasks/migrations", "monitoring/log/migrations")
 # Imported by Starlette and uvicorn when they are there, so no import of ours names them.
 ALSO = ("python-multipart", "uvloop", "httptools")
 BUILD_LIMIT_S = 120

@@ -153,7 +153,7 @@ def _disagreement(plan: Plan, pairs: Counts, level: float) -> Reason:
 
 def _drift(plan: Plan, level: float) -> Reason | None:
     """Both versions' prediction statistics in this step, by the monitor's permutation test."""
-    from monitoring import drift, findings, tables
+    from monitoring.drift import statistics, findings, tables
 
     since = plan.since.timestamp()
     old, new = (
@@ -162,7 +162,7 @@ def _drift(plan: Plan, level: float) -> Reason | None:
     )
     if min(len(old), len(new)) < ENOUGH_ROWS:
         return None
-    test = drift.compare_columns(old, new, findings.PREDICTION, level, matters=plan.limits.drift)
+    test = statistics.compare_columns(old, new, findings.PREDICTION, level, matters=plan.limits.drift)
     if test is None or math.isnan(test.statistic):
         return None
     worst = max(test.columns, key=lambda column: column.distance)

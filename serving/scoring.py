@@ -19,14 +19,14 @@ from serving.packaging import bento_folder
 
 def score(model: str, version: int) -> int:
     """Returns how many it scored. Raises NotFound when the version is not served here."""
-    from monitoring import feedback
+    from monitoring.feedback import performance
 
     database.setup()
     endpoint = releases.announced(model).get((model, version))
     if endpoint is None:
         raise NotFound(f"version {version} of {model} is not served", expected="an announced service")
     bundle = bento_folder(endpoint.tag) / "src" / BUNDLE
-    return feedback.score_pending(model, version, Predictor.load(bundle, 1, settings().max_voxels))
+    return performance.score_pending(model, version, Predictor.load(bundle, 1, settings().max_voxels))
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ from serving.stopwatch import CallerGone, Stopwatch
 from serving.threads import Pool
 
 if TYPE_CHECKING:
-    from monitoring.log import PredictionLog
+    from monitoring.log.writer import PredictionLog
     from registry.versions.bundle import Manifest
     from registry.versions.explain import Explanation
     from serving.tasks.runner import Runner
@@ -123,7 +123,7 @@ class Worker:
     def _load(self) -> None:
         import cv2
 
-        from monitoring.log import PredictionLog
+        from monitoring.log.writer import PredictionLog
         from serving.tasks.runner import Runner
 
         began = time.perf_counter()
@@ -299,7 +299,7 @@ class Worker:
         prediction: Prediction | None,
         body: bytes | None,
     ) -> None:
-        from monitoring.log import Record
+        from monitoring.log.writer import Record
 
         assert self.log is not None
         assert self._predictor is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from monitoring.shipping import KEEPER
+from monitoring.log.shipping import KEEPER
 from registry.versions.bundle import Bundle
 from registry.core.settings import QUIET, settings
 from tests.bundles import MODEL, make_tiny_bundle

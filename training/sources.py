@@ -16,7 +16,7 @@ import yaml
 from registry.core import closure
 
 STAGES = {
-    "validate": ("monitoring.checks",),
+    "validate": ("monitoring.checks.validate",),
     "train": ("training.train", "training.engine_torch", "training.engine_keras", "training.yolo"),
     "compress": ("training.compress", "training.engine_torch", "training.engine_keras", "training.yolo"),
     "evaluate": ("training.package",),
@@ -40,7 +40,7 @@ NO_RESULT = frozenset(
         "training/progress",
         "training/tracking",
         "training/__main__",
-        "monitoring/data_docs",
+        "monitoring/checks/data_docs",
     )
 )
 """Files that only find, tell, write, draw or unpack: they cannot change what a stage makes, and are in no list."""

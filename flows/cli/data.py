@@ -76,7 +76,7 @@ def import_(
     """
     from flows import steps, versioning
     from flows.cli.teller import telling
-    from monitoring import checks
+    from monitoring.checks import validate
     from registry.core import archives
     from registry.core.files import new_folder
 
@@ -96,9 +96,9 @@ def import_(
         with archives.opened(path) as folder, new_folder(target) as draft:
             taken = catalog.get(model).data.import_from(folder, draft, params)
             if taken.train or taken.val or taken.test:
-                validation = checks.validate(model, draft)
+                validation = validate.validate(model, draft)
                 if validation.breaches:
-                    raise checks.explain(validation)
+                    raise validate.explain(validation)
         found = versioning.add(model)
     counts = f"{taken.train} training, {taken.val} validation and {taken.test} test cases"
     console.print(f"{counts}, {taken.unlabelled} without a label: {found}")
@@ -127,12 +127,12 @@ def hold_out(model: str, share: float) -> None:
 @model_argument
 def check(model: str) -> None:
     """Check MODEL's data set with Great Expectations; writes the data docs page."""
-    from monitoring import checks
+    from monitoring.checks import validate
 
     with journal.step("checks", "Check the data", model, usually_s=8):
-        validation = checks.validate(model)
+        validation = validate.validate(model)
         if validation.breaches:
-            raise checks.explain(validation)
+            raise validate.explain(validation)
     click.echo(f"{validation.cases} cases pass {len(validation.outcomes)} checks; data docs: {validation.docs}")
 
 

@@ -53,7 +53,7 @@ def break_(model: str, how: str | None, severity: float, count: int, seed: int, 
             f"{model} has no shift {how!r}", expected=", ".join(kinds), mend="choose one of these with --how"
         )
     prepare(local=False)
-    from monitoring import stream
+    from monitoring.feedback import stream
 
     ids = stream.play(model, how or next(iter(kinds)), severity, count, seed, label=label)
     click.echo(f"{len(ids)} predictions; `visionloop monitor {model}` judges them")
@@ -70,7 +70,7 @@ def retrain(model: str, local: bool, verdict: str | None) -> None:
 
     database.setup()
     database.migrate()
-    from monitoring.models import Verdict
+    from monitoring.log.models import Verdict
 
     latest = Verdict.objects.filter(model=model).order_by("-time").first()
     chosen = verdict or (str(latest.id) if latest else "")

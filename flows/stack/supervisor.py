@@ -18,8 +18,8 @@ from typing import IO, TYPE_CHECKING, Any
 from flows.process import ProcessSpec, ProcessStatus
 from flows.stack import layout, orphans, places
 from flows.stack.supervised import Supervised
-from monitoring import spool
-from monitoring.shipping import KEEPER
+from monitoring.log import spool
+from monitoring.log.shipping import KEEPER
 from registry.core.errors import MissingService, NotFound, VisionloopError
 from registry.core.settings import Settings, settings
 

@@ -19,7 +19,7 @@ from registry.cases.splits import SPLITS, Shares
 from training.parameters import MODELS, read_file, read_params
 
 if TYPE_CHECKING:
-    from monitoring.models import Verdict
+    from monitoring.log.models import Verdict
 
 DRIFT_ORIGIN = "drift"
 LABELLED = Shares(val=0.15, test=0.35)
@@ -104,7 +104,7 @@ def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
         NotFound: there is no such verdict.
         Refused: the window has no label that no version was trained with yet, or its inputs are broken.
     """
-    from monitoring import labels
+    from monitoring.feedback import labels
 
     database.setup()
     database.migrate()
@@ -144,7 +144,7 @@ def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
 
 
 def _verdict(model: str, identity: str) -> Verdict:
-    from monitoring.models import Verdict
+    from monitoring.log.models import Verdict
 
     rows = Verdict.objects.filter(model=model)
     found = (rows.filter(id=identity) if identity else rows.order_by("-time")).first()
@@ -159,7 +159,7 @@ def _verdict(model: str, identity: str) -> Verdict:
 
 def note_learned(model: str, version: int) -> None:
     """Notes of each labelled prediction in the data set that this version was trained with it."""
-    from monitoring import labels
+    from monitoring.feedback import labels
 
     database.setup()
     database.migrate()

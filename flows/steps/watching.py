@@ -12,12 +12,12 @@ from registry.core.settings import settings
 from registry.versions.mlflow_registry import Versions
 
 if TYPE_CHECKING:
-    from monitoring.verdict import Verdict
+    from monitoring.drift.verdict import Verdict
 
 
 def waited_for(model: str) -> str:
     """What the next verdict on the live version waits for, in words; "" where it is due. Costs next to nothing."""
-    from monitoring import due
+    from monitoring.drift import due
     from serving import releases
 
     database.setup()
@@ -28,7 +28,7 @@ def waited_for(model: str) -> str:
 
 def watch(model: str, *, last: int | None = None, since: float | None = None, step: str = "verdict") -> Verdict:
     """The monitor's verdict on the live version's recent predictions. Raises NotFound when nothing is live."""
-    from monitoring.watch import watch as look
+    from monitoring.report.watch import watch as look
     from serving import releases
 
     database.setup()

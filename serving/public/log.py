@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from datetime import UTC, date, datetime
 
-from monitoring import feedback as labels
-from monitoring.models import Feedback as Label
-from monitoring.models import Prediction as Row
+from monitoring.feedback import performance as labels
+from monitoring.log.models import Feedback as Label
+from monitoring.log.models import Prediction as Row
 from registry.core.settings import settings
 from serving.access import report
 from serving.access.control import Access, Admitted
@@ -61,7 +61,7 @@ def label(row: Row, truth: str | bytes, source: str) -> bool:
     """Stores the truth of a prediction; returns whether there was one before.
 
     Raises:
-        BadInput, Refused: as `monitoring.feedback.give`.
+        BadInput, Refused: as `monitoring.feedback.performance.give`.
     """
     before = Label.objects.filter(prediction_id=row.id).exists()
     labels.give(row.id, truth, source)

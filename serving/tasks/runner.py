@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.responses import Response
 
-from monitoring.shipping import has_keeper
+from monitoring.log.shipping import has_keeper
 from registry.core.errors import BadInput
 from registry.core.media import Told
 from registry.contract.spec import ModelSpec

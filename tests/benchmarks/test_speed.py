@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from monitoring import drift, evidently_report
-from monitoring.findings import Table
-from monitoring.log import PredictionLog
+from monitoring.drift import statistics
+from monitoring.report import evidently_report
+from monitoring.drift.findings import Table
+from monitoring.log.writer import PredictionLog
 from registry.contract import catalog
 from registry.vision_tasks import mean_ap
 from tests.bundles import MODEL
@@ -70,7 +71,7 @@ def test_judging_100k_rows_of_20_statistics_costs_at_most_three_times_the_bare_s
 
     def judge() -> None:
         if by == "bare":
-            drift.judge(reference, window, 0.05)
+            statistics.judge(reference, window, 0.05)
         else:
             evidently_report.judge(catalog.get(MODEL), reference, window, np.zeros(0), 0.05, datetime.now(UTC))
 

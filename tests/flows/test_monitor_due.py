@@ -23,7 +23,7 @@ def var(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("VISIONLOOP_VAR", str(tmp_path / "var"))
     settings.cache_clear()
     with own_database(tmp_path / "var" / "visionloop.db"):
-        from monitoring.models import Verdict
+        from monitoring.log.models import Verdict
 
         releases.announce(MODEL, 1, "http://127.0.0.1:9", f"{MODEL}:1-x", None)
         releases.switch(MODEL, 1)
@@ -37,7 +37,7 @@ def var(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_nothing_new_gives_no_verdict_and_no_page(var: Path) -> None:
-    from monitoring.models import Verdict
+    from monitoring.log.models import Verdict
 
     said = loop.monitor(MODEL)
     assert isinstance(said, str)

@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import cli
-from monitoring import inputs
-from monitoring.log import PredictionLog, Record
+from monitoring.log import inputs
+from monitoring.log.writer import PredictionLog, Record
 from registry.versions.bundle import Bundle
 from registry.core.errors import NotFound, Refused
 from registry.versions.predictor import Predictor
@@ -136,7 +136,7 @@ def test_an_unknown_id_is_told(served: Served) -> None:
 
 
 def test_an_input_that_is_gone_is_told_with_what_made_the_result(served: Served) -> None:
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     identity = _log(served.bundle, served.version.number, served.body)
     row = Prediction.objects.get(id=identity)

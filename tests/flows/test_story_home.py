@@ -182,7 +182,7 @@ def test_in_a_browser_the_page_fills_in_as_the_loop_runs_without_redrawing_the_r
 def test_data_docs_of_a_real_check_are_reached_by_their_links(
     home: str, config: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from monitoring import checks
+    from monitoring.checks import validate
     from registry.contract import catalog
 
     monkeypatch.setenv("VISIONLOOP_VAR", str(config.var))
@@ -190,7 +190,7 @@ def test_data_docs_of_a_real_check_are_reached_by_their_links(
     catalog.get("suspect_classification").data.synthesise(
         tmp_path / "set", {"seed": 3, "train": 3, "val": 1, "test": 1}
     )
-    page = checks.validate("suspect_classification", tmp_path / "set").docs
+    page = validate.validate("suspect_classification", tmp_path / "set").docs
     settings.cache_clear()
     url = f"{home}/{page.relative_to(config.var).as_posix()}"
     seen, todo = set(), [f"{home}/data-docs/", url, f"{home}/data-docs/suspect_classification/latest.html"]

@@ -12,7 +12,8 @@ import pytest
 
 from flows import versioning
 from flows.steps import data
-from monitoring import feedback, inputs
+from monitoring.feedback import performance
+from monitoring.log import inputs
 from registry.contract import catalog
 from registry.core.errors import DataError, NotFound, Refused
 from registry.cases.records import Labelled
@@ -71,7 +72,7 @@ class Log:
         self.seed = 100
 
     def predict(self, count: int, **statistics: float) -> list[str]:
-        from monitoring.models import Prediction
+        from monitoring.log.models import Prediction
 
         self.seed += 1
         ids = []
@@ -82,18 +83,18 @@ class Log:
                 status=200, image_statistics=statistics, input_suffix=".nii.gz",
             )  # fmt: skip
             inputs.keep(inputs.place(MODEL, when.timestamp(), row.id, ".nii.gz"), item.input)
-            feedback.give(row.id, item.truth, "me")
+            performance.give(row.id, item.truth, "me")
             ids.append(row.id)
         self.score(ids)
         return ids
 
     def score(self, ids: list[str], **changes: object) -> None:
-        from monitoring.models import Feedback
+        from monitoring.log.models import Feedback
 
         Feedback.objects.filter(prediction_id__in=ids).update(**{"score": 0.5, **changes})
 
     def judge(self, ids: list[str], action: str = "retrain", **finding: object) -> str:
-        from monitoring.models import Prediction, Verdict
+        from monitoring.log.models import Prediction, Verdict
 
         times = sorted(Prediction.objects.filter(id__in=ids).values_list("time", flat=True))
         verdict = Verdict.objects.create(
@@ -166,8 +167,8 @@ def test_an_origin_without_a_held_out_case_is_learnt_all_the_same(log: Log) -> N
     (number,) = log.predict(1)
     origin = data.take_labels(MODEL, log.judge([number]))[1]
     data.note_learned(MODEL, 2)
-    from monitoring import labels
-    from monitoring.models import Feedback
+    from monitoring.feedback import labels
+    from monitoring.log.models import Feedback
 
     assert labels.unlearned(MODEL) == []
     row = Feedback.objects.get(prediction_id=number)
@@ -194,7 +195,7 @@ def test_what_a_crash_left_unrecorded_is_recorded(log: Log, monkeypatch: pytest.
 
 
 def test_a_label_whose_input_is_in_the_data_already_is_not_waited_for(log: Log) -> None:
-    from monitoring.models import Feedback
+    from monitoring.log.models import Feedback
 
     first = log.predict(2)
     data.take_labels(MODEL, log.judge(first))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.log import PredictionLog, Record
+from monitoring.log.writer import PredictionLog, Record
 from registry.versions.bundle import Bundle
 from registry.versions.predictor import Predictor
 from registry.core.settings import settings

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monitoring import calibration, drift, findings
-from monitoring.drift import judge
-from monitoring.findings import Table
+from tests.benchmarks import calibration
+from monitoring.drift import statistics, findings
+from monitoring.drift.statistics import judge
+from monitoring.drift.findings import Table
 
 FEATURES, ANSWERS, DIMENSIONS = 10, 7, 64
 MIX = np.random.default_rng(1).normal(size=(FEATURES, FEATURES)) / 3
@@ -81,7 +82,7 @@ def test_the_column_that_moved_is_named_and_the_rows_that_moved_are_responsible(
     test = finding.test("data")
     assert test is not None
     assert [column.name for column in test.columns if column.drifted] == ["image.0"]
-    assert set(drift.responsible(reference, window, finding)[:16]) == set(range(16, 32))
+    assert set(statistics.responsible(reference, window, finding)[:16]) == set(range(16, 32))
 
 
 def test_threshold_and_p_value_agree() -> None:
@@ -137,7 +138,7 @@ def test_statistics_that_one_side_lacks_are_named_and_missing_values_are_no_zero
     assert data is not None
     half = next(column for column in data.columns if column.name == "image.half")
     assert half.window[0] > 40, "a missing value became a number"
-    assert np.isfinite(drift.responsible(reference, window, finding)).all()
+    assert np.isfinite(statistics.responsible(reference, window, finding)).all()
 
 
 def test_embeddings_of_another_length_are_named() -> None:
@@ -152,13 +153,13 @@ def test_embeddings_of_another_length_are_named() -> None:
 def test_a_lower_score_alarms_only_beyond_chance_and_beyond_the_tolerance() -> None:
     rng = np.random.default_rng(8)
     reference = rng.normal(0.95, 0.02, 48)
-    assert drift.judge_scores(reference, rng.normal(0.80, 0.05, 12), 0.05, 0.01).drifted
-    assert not drift.judge_scores(reference, rng.normal(0.95, 0.02, 12), 0.05, 0.01).drifted
-    assert not drift.judge_scores(reference, rng.normal(0.99, 0.002, 12), 0.05, 0.01).drifted
-    assert not drift.judge_scores(reference, reference[:24] - 0.02, 0.05, 0.05).drifted
+    assert statistics.judge_scores(reference, rng.normal(0.80, 0.05, 12), 0.05, 0.01).drifted
+    assert not statistics.judge_scores(reference, rng.normal(0.95, 0.02, 12), 0.05, 0.01).drifted
+    assert not statistics.judge_scores(reference, rng.normal(0.99, 0.002, 12), 0.05, 0.01).drifted
+    assert not statistics.judge_scores(reference, reference[:24] - 0.02, 0.05, 0.05).drifted
 
 
 def test_too_few_rows_are_refused() -> None:
     rng = np.random.default_rng(9)
     with pytest.raises(ValueError, match="cannot be judged"):
-        judge(table(rng, 48), table(rng, drift.MIN_WINDOW - 1), 0.05)
+        judge(table(rng, 48), table(rng, statistics.MIN_WINDOW - 1), 0.05)

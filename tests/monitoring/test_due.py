@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from monitoring import due, feedback, watch
+from monitoring.drift import due
+from monitoring.feedback import performance
+from monitoring.report import watch
 from registry.versions.bundle import Bundle
 from tests.bundles import MODEL
 from tests.monitoring.scans import Send, mask, scans
@@ -31,7 +33,7 @@ def test_a_new_label_makes_it_due(send: Send, bundle: Bundle) -> None:
     (first, *_) = send(scans(10))
     look(bundle)
     assert due.waited_for(MODEL, 1)
-    feedback.give(first, mask(), "me")
+    performance.give(first, mask(), "me")
     assert due.waited_for(MODEL, 1) == ""
 
 

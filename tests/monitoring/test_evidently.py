@@ -15,7 +15,8 @@ import httpx
 import numpy as np
 import pytest
 
-from monitoring import drift, evidently_report, watch
+from monitoring.drift import statistics
+from monitoring.report import evidently_report, watch
 from registry.contract import catalog
 from registry.versions.bundle import Bundle
 from registry.core.settings import settings
@@ -27,7 +28,7 @@ WHEN = datetime(2026, 11, 1, tzinfo=UTC)
 KINDS = ("data", "prediction", "embedding")
 
 
-def with_scores(one: drift.Table, rng: np.random.Generator, mean: float) -> drift.Table:
+def with_scores(one: statistics.Table, rng: np.random.Generator, mean: float) -> statistics.Table:
     return replace(one, score=rng.normal(mean, 0.02, len(one)))
 
 
@@ -50,7 +51,7 @@ def test_evidently_s_tests_say_what_ours_say(
     scores = rng.normal(score, 0.02, 12)
     judged = evidently_report.judge(catalog.get(MODEL), reference, window, scores, 0.05, WHEN, verdict="abc")
     assert {kind for kind, failed in judged.kinds.items() if failed} == alarms
-    bare = drift.judge(reference, window, 0.05)
+    bare = statistics.judge(reference, window, 0.05)
     assert [(t.kind, t.statistic, t.threshold, t.drifted) for t in judged.finding.tests] == [
         (t.kind, t.statistic, t.threshold, t.drifted) for t in bare.tests
     ]
@@ -76,7 +77,7 @@ def test_nothing_of_it_comes_from_legacy_or_private_parts() -> None:
 
 def test_what_gives_no_verdict_does_not_import_it() -> None:
     """The guard, services, and the command line's front door."""
-    code = "import monitoring.watch, monitoring.due, serving.rails, flows.cli, sys; print('evidently' in sys.modules)"
+    code = "import monitoring.report.watch, monitoring.drift.due, serving.rails, flows.cli, sys; print('evidently' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
 

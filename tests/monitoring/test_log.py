@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monitoring import embedding, inputs
-from monitoring.log import PredictionLog
-from monitoring.shipping import KEEPER, Shipper
+from monitoring.log import embedding, inputs
+from monitoring.log.writer import PredictionLog
+from monitoring.log.shipping import KEEPER, Shipper
 from registry.core.settings import settings
 from tests.monitoring.conftest import make_record
 
 WRITER = """
 import sys, time
-from monitoring.log import PredictionLog
+from monitoring.log.writer import PredictionLog
 from tests.monitoring.conftest import make_record
 log = PredictionLog("writer")
 log.start()
@@ -42,7 +42,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 15.0) -> None:
 
 
 def count() -> int:
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     return Prediction.objects.count()
 
@@ -52,7 +52,7 @@ def spool(home: Path) -> list[Path]:
 
 
 def test_a_record_arrives_with_all_it_holds(operational: Path, home: Path) -> None:
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     log = PredictionLog("service")
     log.start()
@@ -68,7 +68,7 @@ def test_a_record_arrives_with_all_it_holds(operational: Path, home: Path) -> No
 
 
 def test_kill_9_loses_and_doubles_nothing(operational: Path, home: Path) -> None:
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     told: list[str] = []
     for _ in range(3):
@@ -188,7 +188,7 @@ def test_segments_wait_for_a_keeper_and_do_not_become_many(
     operational: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(KEEPER, "there")
-    monkeypatch.setattr("monitoring.log.SEGMENT_BYTES", 20_000)
+    monkeypatch.setattr("monitoring.log.writer.SEGMENT_BYTES", 20_000)
     log = PredictionLog("service")
     log.start()
     ids = set()
@@ -205,7 +205,7 @@ def test_segments_wait_for_a_keeper_and_do_not_become_many(
     Shipper().look()
     assert count() == 20
     assert spool(home) == []
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     assert set(Prediction.objects.values_list("id", flat=True)) == ids
 

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from monitoring import embedding, feedback, inputs
+from monitoring.log import embedding, inputs
+from monitoring.feedback import performance
 from registry.versions.bundle import Bundle
 from registry.versions.predictor import Predictor
 from registry.core.settings import settings
@@ -17,7 +18,7 @@ ROWS, LABELS = 10_000, 40
 LOOK = """
 import sys
 from pathlib import Path
-from monitoring import watch
+from monitoring.report import watch
 from registry.versions.bundle import open_bundle
 verdict = watch.watch(sys.argv[1], 1, open_bundle(Path(sys.argv[2])), last=100_000)
 # Not ru_maxrss, which the process has from the one that started it.
@@ -29,7 +30,7 @@ print(verdict.predictions, verdict.labels, int(status.split("VmHWM:")[1].split()
 def test_a_window_of_10_000_is_scored_and_judged_below_1_gb(operational: Path, bundle: Bundle) -> None:
     from datetime import UTC, datetime, timedelta
 
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     body = scans(1)[0]
     one, now = Predictor(bundle, threads=1)(body), datetime.now(UTC)
@@ -47,7 +48,7 @@ def test_a_window_of_10_000_is_scored_and_judged_below_1_gb(operational: Path, b
     )  # fmt: skip
     for row in Prediction.objects.order_by("-time")[:LABELS]:
         inputs.keep(inputs.place(MODEL, row.time.timestamp(), row.id, row.input_suffix), body)
-        feedback.give(row.id, mask(), "me")
+        performance.give(row.id, mask(), "me")
     argv = [sys.executable, "-c", LOOK, MODEL, str(bundle.path)]
     out = subprocess.run(argv, env=settings().child_environment(), capture_output=True, text=True, check=False)
     assert out.returncode == 0, out.stderr

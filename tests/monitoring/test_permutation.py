@@ -7,8 +7,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from monitoring import drift, findings, permutation
-from monitoring.permutation import Energy, LargestKS, MeanLoss
+from monitoring.drift import statistics, findings, permutation
+from monitoring.drift.permutation import Energy, LargestKS, MeanLoss
 from tests.monitoring.test_drift import table
 
 
@@ -21,7 +21,7 @@ def test_a_test_at_the_guards_smallest_level_takes_a_few_megabytes() -> None:
     rng = np.random.default_rng(0)
     reference, window = table(rng, 60), table(rng, 60, answers=1.5)
     tracemalloc.start()
-    found = drift.compare_columns(reference, window, findings.PREDICTION, 0.01 / 420)
+    found = statistics.compare_columns(reference, window, findings.PREDICTION, 0.01 / 420)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found is not None

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from monitoring import retention
-from monitoring.log import PredictionLog
-from monitoring.shipping import Shipper
-from monitoring.spool import folder
+from monitoring.log import retention
+from monitoring.log.writer import PredictionLog
+from monitoring.log.shipping import Shipper
+from monitoring.log.spool import folder
 from registry.core import journal
 from registry.core.settings import settings
 from tests.monitoring.conftest import make_record
@@ -42,7 +42,7 @@ def made(path: Path, size: int, days: float) -> Path:
 
 
 def predicted(days: float, labelled: float | None = None, model: str = "m") -> str:
-    from monitoring.models import Feedback, Prediction
+    from monitoring.log.models import Feedback, Prediction
 
     now = datetime.now(UTC)
     row = Prediction.objects.create(
@@ -55,7 +55,7 @@ def predicted(days: float, labelled: float | None = None, model: str = "m") -> s
 
 
 def left() -> set[str]:
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     return set(Prediction.objects.values_list("id", flat=True))
 
@@ -80,7 +80,7 @@ def test_evidently_s_runs_leave_alike(limited: Path) -> None:
 
 
 def test_verdicts_leave_by_age_and_the_latest_of_each_model_stays(limited: Path) -> None:
-    from monitoring.models import Verdict
+    from monitoring.log.models import Verdict
 
     for model, days in (("a", 200), ("a", 100), ("a", 1), ("b", 300)):
         Verdict.objects.create(

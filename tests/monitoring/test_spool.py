@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from monitoring import spool
-from monitoring.log import PredictionLog
-from monitoring.shipping import KEEPER, Shipper
+from monitoring.log import spool
+from monitoring.log.writer import PredictionLog
+from monitoring.log.shipping import KEEPER, Shipper
 from registry.core.settings import settings
 from tests.monitoring.conftest import make_record
 
@@ -21,7 +21,7 @@ def unshipped(operational: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A spool of 1 MiB, a keeper that is away, and a log that hands over at once."""
     monkeypatch.setenv("VISIONLOOP_SPOOL_MB", "1")
     monkeypatch.setenv(KEEPER, "away")
-    monkeypatch.setattr("monitoring.log.EVERY_S", 0.01)
+    monkeypatch.setattr("monitoring.log.writer.EVERY_S", 0.01)
     settings.cache_clear()
 
 
@@ -43,7 +43,7 @@ def used() -> int:
 
 
 def stored() -> set[str]:
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     return set(Prediction.objects.values_list("id", flat=True))
 

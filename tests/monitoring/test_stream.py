@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from monitoring import feedback, stream, watch
-from monitoring.log import PredictionLog
+from monitoring.feedback import performance, stream
+from monitoring.report import watch
+from monitoring.log.writer import PredictionLog
 from registry.contract import catalog
 from registry.core import journal
 from registry.versions.bundle import Bundle
@@ -70,7 +71,7 @@ def test_a_shifted_labelled_stream_is_logged_and_drifts(service: str, bundle: Bu
     how = next(iter(catalog.get(MODEL).shift.HOW))
     ids = stream.play(MODEL, how, 0.8, 18, seed=5, address=service, label=True)
     assert len(set(ids)) == 18
-    assert len(feedback.labelled(MODEL, ids)) == 18
+    assert len(performance.labelled(MODEL, ids)) == 18
     verdict = watch.watch(MODEL, 1, bundle)
     assert verdict.drifted
     assert verdict.labels == 18
@@ -79,7 +80,7 @@ def test_a_shifted_labelled_stream_is_logged_and_drifts(service: str, bundle: Bu
 
 
 def test_the_same_seed_plays_the_same_inputs(service: str) -> None:
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     ids = [stream.play(MODEL, None, 0.5, 2, seed=9, address=service)[1] for _ in range(2)]
     end = time.monotonic() + 10

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monitoring import checks, suites
+from monitoring.checks import validate, suites
 from registry.contract import catalog
 from registry.core.errors import DataError
 from registry.core.settings import settings
@@ -16,7 +16,7 @@ from registry.core.settings import settings
 @pytest.mark.parametrize("model", catalog.names())
 def test_the_committed_suite_is_what_the_model_checks(model: str) -> None:
     text = suites.path_of(model).read_text(encoding="utf-8")
-    assert text == suites.text_of(model), f"`python -m monitoring.suites {model}` writes it anew"
+    assert text == suites.text_of(model), f"`python -m monitoring.checks.suites {model}` writes it anew"
 
 
 def test_rules_look_at_measured_columns_and_not_at_flags(home: Path) -> None:
@@ -41,7 +41,7 @@ def test_the_file_is_what_runs(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_
         if one["kwargs"].get("column") == "width":
             one["kwargs"]["min_value"], one["severity"] = 500, "warning"
     suites.path_of(model).write_text(json.dumps(body))
-    found = checks.validate(model)
+    found = validate.validate(model)
     assert [outcome.column for outcome in found.warnings] == ["width"]
     assert found.breaches == []
     docs = settings().var / "data-docs"
@@ -49,4 +49,4 @@ def test_the_file_is_what_runs(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_
     assert (docs / "expectations" / f"{model}.html").is_file()
     suites.path_of(model).write_text("{}")
     with pytest.raises(DataError, match=r"is no suite"):
-        checks.validate(model)
+        validate.validate(model)

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from monitoring import feedback, inputs, watch
-from monitoring.log import PredictionLog
+from monitoring.feedback import performance
+from monitoring.log import inputs
+from monitoring.report import watch
+from monitoring.log.writer import PredictionLog
 from registry.versions.bundle import Bundle
 from registry.core.errors import BadInput
 from registry.core.media import Prediction
@@ -25,7 +27,7 @@ from tests.monitoring.scans import Send, inverted, mask, scans
 
 
 def test_without_drift_the_verdict_is_quiet(send: Send, bundle: Bundle) -> None:
-    from monitoring.models import Verdict
+    from monitoring.log.models import Verdict
 
     send(scans(24))
     verdict = watch.watch(MODEL, 1, bundle)
@@ -47,19 +49,19 @@ def test_drift_without_labels_asks_for_labels_of_the_images_responsible(send: Se
 def test_drift_with_labels_says_retrain_and_the_score_is_measured(send: Send, bundle: Bundle) -> None:
     ids = send(scans(28, first=2000, noise=0.25))
     for number in ids:
-        feedback.give(number, mask(), "a radiologist")
+        performance.give(number, mask(), "a radiologist")
     verdict = watch.watch(MODEL, 1, bundle)
     assert verdict.action == "retrain"
     assert verdict.labels == 28
     assert verdict.kinds["performance"]
     assert "score fell" in verdict.why
-    assert len(feedback.labelled(MODEL, ids)) == 28
+    assert len(performance.labelled(MODEL, ids)) == 28
 
 
 def test_inverted_inputs_are_a_fault_of_the_source_and_nothing_to_learn_from(send: Send, bundle: Bundle) -> None:
     ids = send([inverted(body) for body in scans(20)])
     for number in ids:
-        feedback.give(number, mask(), "a radiologist")
+        performance.give(number, mask(), "a radiologist")
     verdict = watch.watch(MODEL, 1, bundle)
     assert verdict.action == "bad_input"
     assert "inverted" in verdict.why
@@ -82,7 +84,7 @@ def test_a_new_version_that_scores_worse_on_the_same_inputs_is_rolled_back(send:
     send(scans(1), version=1)
     time.sleep(0.01)
     for number in send(scans(12), version=2):
-        feedback.give(number, mask(full=True), "a radiologist")
+        performance.give(number, mask(full=True), "a radiologist")
     verdict = watch.watch(MODEL, 2, bundle)
     assert verdict.action == "roll_back"
     assert verdict.kinds == {
@@ -136,25 +138,25 @@ def test_the_page_needs_nothing_from_elsewhere_and_evidently_keeps_the_run(
 
 
 def test_feedback_for_an_unknown_prediction_or_that_is_no_label_is_refused(send: Send) -> None:
-    from monitoring.models import Feedback
+    from monitoring.log.models import Feedback
     from registry.core.errors import NotFound
 
     (number,) = send(scans(1))
     with pytest.raises(NotFound):
-        feedback.give(uuid.uuid4().hex, mask(), "me", wait_s=0)
+        performance.give(uuid.uuid4().hex, mask(), "me", wait_s=0)
     for bad in (b"no NIfTI", "/etc/passwd"):
         with pytest.raises(BadInput):
-            feedback.give(number, bad, "me")
+            performance.give(number, bad, "me")
     assert Feedback.objects.count() == 0
 
 
 def test_a_second_label_replaces_the_first(send: Send, bundle: Bundle) -> None:
-    from monitoring.models import Feedback
+    from monitoring.log.models import Feedback
 
     (number,) = send(scans(1))
-    feedback.give(number, mask(full=True), "me")
-    feedback.give(number, mask(), "someone who looked")
-    assert feedback.score_pending(MODEL, 1, Predictor(bundle, threads=1)) == 1
+    performance.give(number, mask(full=True), "me")
+    performance.give(number, mask(), "someone who looked")
+    assert performance.score_pending(MODEL, 1, Predictor(bundle, threads=1)) == 1
     row = Feedback.objects.get()
     assert row.source == "someone who looked"
     assert 0 < (row.score or 0) < 1
@@ -177,11 +179,11 @@ def test_a_second_label_replaces_the_first(send: Send, bundle: Bundle) -> None:
 def test_a_label_that_cannot_be_scored_is_noted_once_and_stops_no_other(
     send: Send, bundle: Bundle, error: Exception, noted: str
 ) -> None:
-    from monitoring.models import Feedback
+    from monitoring.log.models import Feedback
 
     bodies = scans(3)
     for number in send(bodies):
-        feedback.give(number, mask(), "me")
+        performance.give(number, mask(), "me")
     asked = []
 
     class Broken(Predictor):
@@ -191,9 +193,9 @@ def test_a_label_that_cannot_be_scored_is_noted_once_and_stops_no_other(
                 raise error
             return super().__call__(body, *args, **options)
 
-    assert feedback.score_pending(MODEL, 1, Broken(bundle, threads=1)) == 2
+    assert performance.score_pending(MODEL, 1, Broken(bundle, threads=1)) == 2
     assert len(asked) == 3
-    assert feedback.score_pending(MODEL, 1, Broken(bundle, threads=1)) == 0
+    assert performance.score_pending(MODEL, 1, Broken(bundle, threads=1)) == 0
     assert len(asked) == 3, "it is not tried again"
     (problem,) = Feedback.objects.exclude(problem="").values_list("problem", flat=True)
     assert problem == noted
@@ -206,12 +208,12 @@ class Stop(BaseException):
 
 def test_a_label_that_costs_a_process_its_life_does_so_once(send: Send, bundle: Bundle) -> None:
     """The process is really gone: nothing of it runs afterwards."""
-    from monitoring.models import Feedback
+    from monitoring.log.models import Feedback
 
     bodies = scans(3)
     numbers = send(bodies)
     for number in numbers:
-        feedback.give(number, mask(), "me")
+        performance.give(number, mask(), "me")
 
     class Deadly(Predictor):
         def __call__(self, body: bytes, *args: Any, **options: Any) -> Prediction:
@@ -222,55 +224,55 @@ def test_a_label_that_costs_a_process_its_life_does_so_once(send: Send, bundle: 
     deadly = Deadly(bundle, threads=1)  # before the fork: its engine has threads, and the child uses it no further
     child = os.fork()
     if child == 0:
-        feedback.score_pending(MODEL, 1, deadly)
+        performance.score_pending(MODEL, 1, deadly)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 137
-    feedback.score_pending(MODEL, 1, deadly)
+    performance.score_pending(MODEL, 1, deadly)
     assert Feedback.objects.filter(score__isnull=False).count() == 2
-    assert Feedback.objects.get(prediction_id=numbers[0]).problem == feedback.UNFINISHED
-    feedback.give(numbers[0], mask(), "me")
-    assert feedback.score_pending(MODEL, 1, Predictor(bundle, threads=1)) == 1
+    assert Feedback.objects.get(prediction_id=numbers[0]).problem == performance.UNFINISHED
+    performance.give(numbers[0], mask(), "me")
+    assert performance.score_pending(MODEL, 1, Predictor(bundle, threads=1)) == 1
 
 
 def test_a_stop_in_the_middle_costs_no_label(send: Send, bundle: Bundle) -> None:
     for number in send(scans(2)):
-        feedback.give(number, mask(), "me")
+        performance.give(number, mask(), "me")
 
     class Stopped(Predictor):
         def __call__(self, *_: Any, **__: Any) -> Prediction:
             raise Stop
 
     with pytest.raises(Stop):
-        feedback.score_pending(MODEL, 1, Stopped(bundle, threads=1))
-    assert feedback.score_pending(MODEL, 1, Predictor(bundle, threads=1)) == 2
+        performance.score_pending(MODEL, 1, Stopped(bundle, threads=1))
+    assert performance.score_pending(MODEL, 1, Predictor(bundle, threads=1)) == 2
 
 
 def test_a_label_that_is_replaced_while_it_is_scored_keeps_no_score_of_the_first(send: Send, bundle: Bundle) -> None:
-    from monitoring.models import Feedback
+    from monitoring.log.models import Feedback
 
     (number,) = send(scans(1))
-    feedback.give(number, mask(full=True), "me")
+    performance.give(number, mask(full=True), "me")
 
     class Slow(Predictor):
         def __call__(self, *args: Any, **options: Any) -> Prediction:
-            feedback.give(number, mask(), "me")
+            performance.give(number, mask(), "me")
             return super().__call__(*args, **options)
 
-    feedback.score_pending(MODEL, 1, Slow(bundle, threads=1))
+    performance.score_pending(MODEL, 1, Slow(bundle, threads=1))
     assert (Feedback.objects.get().score, Feedback.objects.get().problem) == (None, "")
-    assert feedback.score_pending(MODEL, 1, Predictor(bundle, threads=1)) == 1
+    assert performance.score_pending(MODEL, 1, Predictor(bundle, threads=1)) == 1
 
 
 def test_a_label_without_its_input_keeps_the_reason(send: Send, bundle: Bundle) -> None:
-    from monitoring.models import Feedback
-    from monitoring.models import Prediction as Row
+    from monitoring.log.models import Feedback
+    from monitoring.log.models import Prediction as Row
 
     (number,) = send(scans(1))
-    feedback.give(number, mask(), "me")
-    feedback.input_file(Row.objects.get(id=number)).unlink()
-    assert feedback.score_pending(MODEL, 1, Predictor(bundle, threads=1)) == 0
+    performance.give(number, mask(), "me")
+    performance.input_file(Row.objects.get(id=number)).unlink()
+    assert performance.score_pending(MODEL, 1, Predictor(bundle, threads=1)) == 0
     assert Feedback.objects.get().problem
-    assert feedback.labelled(MODEL) == []
+    assert performance.labelled(MODEL) == []
     assert inputs.folder().is_dir()
 
 
@@ -282,7 +284,7 @@ def test_many_labels_are_scored_while_others_write_into_the_database(
 
     count = 210
     for number in send(scans(1) * count):
-        feedback.give(number, mask(), "me")
+        performance.give(number, mask(), "me")
 
     class Meddled(Predictor):
         def __call__(self, *args: Any, **options: Any) -> Prediction:
@@ -290,4 +292,4 @@ def test_many_labels_are_scored_while_others_write_into_the_database(
                 other.execute("UPDATE monitoring_prediction SET caller = caller || 'x'")
             return super().__call__(*args, **options)
 
-    assert feedback.score_pending(MODEL, 1, Meddled(bundle, threads=1)) == count
+    assert performance.score_pending(MODEL, 1, Meddled(bundle, threads=1)) == count

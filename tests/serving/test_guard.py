@@ -275,7 +275,7 @@ def test_an_ab_comparison_ends_with_a_verdict_and_both_go_on_answering(
     )
     guard.look()
     assert _now() == plan, "nothing is known yet"
-    from monitoring.models import Feedback
+    from monitoring.log.models import Feedback
 
     now = datetime.now(UTC)
     for role, version, right in (("a", 1, 0.2), ("b", 2, 0.9)):
@@ -299,8 +299,8 @@ def test_an_ab_comparison_ends_with_a_verdict_and_both_go_on_answering(
 def test_labels_of_both_versions_are_scored_with_the_version_that_predicted(
     live: str, guard: Guard, packaged: dict[int, Packaged], processes: Processes
 ) -> None:
-    from monitoring import feedback
-    from monitoring.models import Feedback
+    from monitoring.feedback import performance
+    from monitoring.log.models import Feedback
 
     plan = Plan(MODEL, "ab", 1, 2, share=50, limits=QUICK)
     controlled.begin(plan, packaged[2].version, packaged[2].tag, processes, live)
@@ -312,7 +312,7 @@ def test_labels_of_both_versions_are_scored_with_the_version_that_predicted(
         role = answer.headers["x-release-role"]
         if role not in given:
             given[role] = answer.headers["x-prediction-id"]
-            feedback.give(given[role], answer.content, "a test", wait_s=30)
+            performance.give(given[role], answer.content, "a test", wait_s=30)
     scored = Feedback.objects.filter(prediction_id__in=given.values(), score__isnull=False)
     _look_until(guard, lambda: scored.count() == 2)
     assert [row.score for row in scored] == [1.0, 1.0]
@@ -335,7 +335,7 @@ def test_the_version_before_is_ended_when_its_time_is_over(
 
 def _predicted(identity: str, version: int, role: str, **statistics: float) -> Any:
     """A row of the prediction log."""
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     return Prediction.objects.create(
         id=identity,
@@ -381,7 +381,7 @@ def test_the_rail_of_disagreement_reads_the_shadow_of_the_same_version(project: 
 @pytest.mark.parametrize(("shift", "passes"), [(0.0, True), (0.5, False)])
 def test_the_rail_of_predictions(project: Path, shift: float, passes: bool) -> None:
     plan = replace(CANARY, champion=81, challenger=82, revision=4 * 10**6 + int(10 * shift))
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     Prediction.objects.filter(version__in=(81, 82)).delete()
     for version, role, by in ((81, "champion", 0.0), (82, "canary", shift)):

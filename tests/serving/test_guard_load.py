@@ -74,7 +74,7 @@ def test_pairs_of_a_shadow_are_added_up_by_the_database(monkeypatch: pytest.Monk
 
 def test_labels_that_a_report_asked_for_do_not_count_in_a_comparison() -> None:
     """A report names the worst predictions of one version: b would lose by the choice of its labels alone."""
-    from monitoring.models import Feedback, Prediction
+    from monitoring.log.models import Feedback, Prediction
 
     plan = Plan(MODEL, "ab", 1, 2, share=50, since=NOW - timedelta(minutes=1), revision=5)
     for role, version in (("a", 1), ("b", 2)):
@@ -99,7 +99,7 @@ def test_labels_that_a_report_asked_for_do_not_count_in_a_comparison() -> None:
 
 
 def test_a_comparison_is_computed_anew_only_where_scores_came(monkeypatch: pytest.MonkeyPatch) -> None:
-    from monitoring.models import Feedback, Prediction
+    from monitoring.log.models import Feedback, Prediction
 
     plan = Plan(MODEL, "ab", 1, 2, share=50, since=NOW - timedelta(minutes=1), revision=5)
     computed: list[int] = []
@@ -153,7 +153,7 @@ from datetime import UTC, datetime, timedelta
 from registry.core import database
 database.setup(); database.migrate()
 import flows.guard  # all that the guard's process has loaded
-from monitoring.models import Prediction
+from monitoring.log.models import Prediction
 from serving import releases
 from serving.guard import Guard
 from serving.traffic import Counts, Of, Traffic, Latencies

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from monitoring import inputs
-from monitoring.shipping import KEEPER
+from monitoring.log import inputs
+from monitoring.log.shipping import KEEPER
 from registry.core.settings import settings
 from tests.databases import own_database
 from tests.serving.conftest import PROJECT
 
 WRITER = """
 import sys
-from monitoring.log import PredictionLog
+from monitoring.log.writer import PredictionLog
 from tests.monitoring.conftest import make_record
 log = PredictionLog("writer")
 log.start()
@@ -69,7 +69,7 @@ def until(what: Callable[[], bool], within_s: float = 20.0) -> None:
 
 
 def stored() -> set[str]:
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     return set(Prediction.objects.values_list("id", flat=True))
 

@@ -93,7 +93,7 @@ def test_several_files_get_an_answer_each_and_a_bad_one_spoils_none(detector: ht
 def test_every_answer_of_several_is_in_the_log(detector: httpx.Client) -> None:
     import time
 
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     ids = {one["id"] for one in detector.post("/predict", files=form(GOOD, GOOD, GOOD)).json()["results"]}
     for _ in range(100):
@@ -284,7 +284,7 @@ def logged(identity: str) -> tuple[str, int]:
     """Outcome and status of a prediction in the log, once it is there."""
     import time
 
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     for _ in range(100):
         if rows := Prediction.objects.filter(id=identity):
@@ -296,7 +296,7 @@ def logged(identity: str) -> tuple[str, int]:
 def test_the_role_is_in_the_log(detector: httpx.Client) -> None:
     import time
 
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     identity = detector.post("/predict", content=GOOD, headers={"X-Release-Role": "shadow"}).json()["id"]
     for _ in range(100):

@@ -163,7 +163,7 @@ def test_the_log_has_what_the_caller_got_of_work_that_came_too_late(slow: Bundle
 
 
 def test_the_log_has_what_became_of_work_whose_caller_went(address: str) -> None:
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     gone = Prediction.objects.filter(outcome="CallerGone", status=499, caller="who goes")
     host, port = address.removeprefix("http://").split(":")
@@ -179,7 +179,7 @@ def test_the_log_has_what_became_of_work_whose_caller_went(address: str) -> None
 
 def logged(identity: str) -> tuple[str, int]:
     """Outcome and status of a prediction in the log, once it is there."""
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     end = time.monotonic() + 20
     while not (rows := Prediction.objects.filter(id=identity)):

@@ -54,7 +54,7 @@ def test_a_bento_holds_what_serves_the_bundle_and_nothing_else(packaged: dict[in
     source = folder / "src"
     assert (source / "bundle" / "bundle.json").read_bytes() == (packaged[1].bundle.path / "bundle.json").read_bytes()
     modules = {str(path.relative_to(source)) for path in source.rglob("*.py")}
-    assert {"serving/service.py", f"registry/models/{MODEL}/inference.py", "monitoring/log.py"} <= modules
+    assert {"serving/service.py", f"registry/models/{MODEL}/inference.py", "monitoring/log/writer.py"} <= modules
     for unwanted in (f"registry/models/{MODEL}/network.py", "serving/router.py", "serving/packaging.py"):
         assert unwanted not in modules
     assert not [name for name in modules if name.startswith(("training", "flows", "tests"))]

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import cli
-from monitoring import stream
+from monitoring.feedback import stream
 from registry.core.errors import BadInput, NotServed
 from registry.core.settings import settings
 from serving import deploy, forwarding, releases

@@ -139,7 +139,7 @@ def test_where_nothing_was_found_there_is_nothing_to_explain(client: httpx.Clien
 
 
 def test_an_explanation_does_not_count_as_the_versions_latency(client: httpx.Client) -> None:
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     found = client.post("/predict?explain=true", content=make_scan(12), headers=RAW).json()
     for _ in range(100):
@@ -332,7 +332,7 @@ def test_the_service_loads_no_training_framework(service: Running) -> None:
 
 
 def test_every_prediction_is_in_the_database_and_its_input_is_kept(client: httpx.Client, project: Path) -> None:
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     body = make_scan(11)
     good = client.post("/predict", content=body, headers=RAW).headers["x-prediction-id"]

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from monitoring.shipping import KEEPER
+from monitoring.log.shipping import KEEPER
 from registry.contract import catalog
 from registry.core.closure import project_folder
 from registry.core.settings import settings

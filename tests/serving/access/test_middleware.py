@@ -51,7 +51,7 @@ def test_a_key_opens_the_door(live: str, token: str, name: str) -> None:
 
 
 def _wait_for_caller(prediction: str, caller: str) -> None:
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     end = time.monotonic() + 5
     while not (row := Prediction.objects.filter(id=prediction).first()):

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monitoring import inputs
+from monitoring.log import inputs
 from serving.access import keys
 from tests.bundles import AFFINE, MODEL, make_scan
 from tests.serving.access.conftest import bearer, known
@@ -72,7 +72,7 @@ def test_feedback_is_accepted_for_a_prediction_still_on_its_way(live: str, token
     import threading
     from datetime import UTC, datetime
 
-    from monitoring.models import Feedback, Prediction
+    from monitoring.log.models import Feedback, Prediction
 
     identity = "ab" * 16
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from monitoring import embedding
-from monitoring.log import PredictionLog
+from monitoring.log import embedding
+from monitoring.log.writer import PredictionLog
 from tests.clusters import Cluster
 from tests.monitoring.conftest import make_record
 from tests.serving.conftest import PROJECT
@@ -21,7 +21,7 @@ from tests.serving.postgres.conftest import Stop, stopped, until
 
 WRITER = """
 import sys
-from monitoring.log import PredictionLog
+from monitoring.log.writer import PredictionLog
 from tests.monitoring.conftest import make_record
 log = PredictionLog("writer")
 log.start()
@@ -33,13 +33,13 @@ while True:
 
 
 def stored() -> set[str]:
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     return set(Prediction.objects.values_list("id", flat=True))
 
 
 def test_a_record_comes_back_as_it_was() -> None:
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     record = make_record(
         version=7,
@@ -77,7 +77,7 @@ def test_a_line_that_can_never_go_in_does_not_hold_up_the_others(company: Path) 
 @pytest.mark.parametrize("how", ["fast", "immediate"])
 def test_an_outage_neither_loses_nor_doubles_a_prediction(company: Path, postgres: Cluster, how: Stop) -> None:
     """Records never stop coming: from this process, and from one that is killed while the database is away."""
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     before, told, going = Prediction.objects.count(), [], threading.Event()
     log = PredictionLog("service")

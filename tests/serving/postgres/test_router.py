@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from monitoring.log import PredictionLog
+from monitoring.log.writer import PredictionLog
 from registry.core.errors import Refused
 from registry.core.settings import settings
 from serving import deploy, releases

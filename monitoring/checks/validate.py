@@ -1,4 +1,4 @@
-"""Checks a data set with Great Expectations before anything is trained on it: `python -m monitoring.checks MODEL`.
+"""Checks a data set with Great Expectations before anything is trained on it: `python -m monitoring.checks.validate MODEL`.
 
 It is the pipeline's first stage. Passed, it leaves `build/<model>/validation/result.json`, the same bytes for the same
 data (no times, no ids), so that DVC sees nothing new where nothing is. Failed, it leaves no result, prints which
@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monitoring import suites
+from monitoring.checks import suites
 from registry.contract import catalog
 from registry.core import journal
 from registry.core.errors import DataError, VisionloopError
@@ -116,7 +116,7 @@ def _run(
     pictures: Callable[[Sequence[Outcome]], list[dict[str, bytes]]] | None = None,
 ) -> tuple[list[Outcome], Path]:
     """Runs a suite over the table, by a checkpoint whose action keeps the data docs."""
-    from monitoring import data_docs
+    from monitoring.checks import data_docs
 
     settings().apply_environment()  # before the import: it reads at import whether it may call home
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
@@ -134,7 +134,7 @@ def _run(
 
 def _pictures(model: str, root: Path, breaches: Sequence[Outcome]) -> list[dict[str, bytes]]:
     """Per breach, small JPEGs of its first cases with their labels drawn in; without those that cannot be shown."""
-    from monitoring import data_docs
+    from monitoring.checks import data_docs
 
     spec = catalog.get(model)
     known = {case.id: case for case in spec.data.cases(root)} if breaches else {}
@@ -217,7 +217,7 @@ def _profile(table: pd.DataFrame) -> dict[str, Any]:
 def main(arguments: Sequence[str]) -> int:
     """The stage. Returns the exit code."""
     if len(arguments) != 1:
-        print("usage: python -m monitoring.checks MODEL", file=sys.stderr)
+        print("usage: python -m monitoring.checks.validate MODEL", file=sys.stderr)
         return 2
     model = arguments[0]
     try:

@@ -11,7 +11,7 @@ from django.db import models
 
 
 class Prediction(models.Model):
-    """One answered (or refused) request. Rows come from `monitoring.log` in bulk and are never changed."""
+    """One answered (or refused) request. Rows come from `monitoring.log.writer` in bulk and are never changed."""
 
     id = models.CharField(primary_key=True, max_length=32)
     time = models.DateTimeField()
@@ -24,7 +24,7 @@ class Prediction(models.Model):
     status = models.IntegerField()
     image_statistics = models.JSONField(default=dict)
     prediction_statistics = models.JSONField(default=dict)
-    embedding = models.BinaryField(default=bytes)  # see monitoring.embedding
+    embedding = models.BinaryField(default=bytes)  # see monitoring.log.embedding
     input_suffix = models.CharField(max_length=16, blank=True)
 
     class Meta:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monitoring import diagnosis
+from monitoring.drift import diagnosis
 from registry.core.settings import settings
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from monitoring import feedback
+from monitoring.feedback import performance
 from registry.contract import catalog
 from registry.core import journal
 from registry.core.errors import BadInput, MissingService, NotFound, Refused
@@ -116,7 +116,7 @@ def _post(client: httpx.Client, url: str, spec: ModelSpec, body: bytes) -> httpx
 
 def _label(prediction_id: str, item: Labelled, how: str | None) -> None:
     try:
-        feedback.give(prediction_id, item.truth, f"stream:{how or 'plain'}", wait_s=10.0)
+        performance.give(prediction_id, item.truth, f"stream:{how or 'plain'}", wait_s=10.0)
     except Refused as error:  # its input was dropped, or none is kept: the others go on
         logger.warning("the label of %s was not taken: %s", prediction_id, error.found)
 

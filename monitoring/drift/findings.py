@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.permutation import Array
+from monitoring.drift.permutation import Array
 from registry.core.media import FloatArray
 
 IMAGE, PREDICTION = "image.", "prediction."

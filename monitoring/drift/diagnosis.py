@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.findings import IMAGE, Finding, Performance, Table
+from monitoring.drift.findings import IMAGE, Finding, Performance, Table
 
 Action = Literal["none", "bad_input", "label", "retrain", "roll_back"]
 

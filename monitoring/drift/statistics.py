@@ -9,7 +9,7 @@ One verdict makes four tests that share its false-alarm rate (Bonferroni):
     performance  how much the mean score of labelled predictions lies below the reference's
 
 No threshold is a constant: each is the quantile of the statistic when the labels "reference" and "window" are dealt
-anew (monitoring.permutation).
+anew (monitoring.drift.permutation).
 
 That exactness is over references and windows alike, but a version has one reference, which its verdicts meet again and
 again: an unlucky one would alarm more often than stated for as long as the version lives (measured: 16 % where 5 %
@@ -26,9 +26,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring import permutation
-from monitoring.findings import ALL, IMAGE, PREDICTION, Column, Finding, Performance, Table, Test
-from monitoring.permutation import Array, Energy, LargestKS, MeanLoss, Tested, distances
+from monitoring.drift import permutation
+from monitoring.drift.findings import ALL, IMAGE, PREDICTION, Column, Finding, Performance, Table, Test
+from monitoring.drift.permutation import Array, Energy, LargestKS, MeanLoss, Tested, distances
 
 FAMILIES = 4
 STRICTER = 3

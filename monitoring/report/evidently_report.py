@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monitoring import drift
-from monitoring.drift import Array
-from monitoring.findings import Finding, Performance, Table
+from monitoring.drift import statistics
+from monitoring.drift.statistics import Array
+from monitoring.drift.findings import Finding, Performance, Table
 from registry.core.files import disk_errors
 from registry.core.settings import settings
 
@@ -63,14 +63,14 @@ def judge(
     settings().apply_environment()  # DO_NOT_TRACK, before the import
     from evidently import Report
 
-    from monitoring import evidently_metrics as metrics
+    from monitoring.report import evidently_metrics as metrics
 
-    drift.check_enough(reference, window)
-    window_rows, reference_rows = len(window), {name: len(part) for name, part in drift.parts(reference).items()}
-    window, known = drift.thinned(window), reference
+    statistics.check_enough(reference, window)
+    window_rows, reference_rows = len(window), {name: len(part) for name, part in statistics.parts(reference).items()}
+    window, known = statistics.thinned(window), reference
     if len(reference_rows) == 1:  # one origin: the test thins it alike
-        reference = drift.thinned(reference)
-    kinds = drift.kinds(reference, window)
+        reference = statistics.thinned(reference)
+    kinds = statistics.kinds(reference, window)
     labelled = len(scores) >= LEAST_LABELS and bool(np.isfinite(known.score).any())
     if labelled:
         kinds.append("performance")

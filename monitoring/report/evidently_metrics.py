@@ -1,7 +1,7 @@
 """The monitor's tests as metrics of Evidently. Importing this module imports Evidently: eight seconds.
 
 Evidently's own drift metrics alarm too often on windows of this size and know neither our origins nor a threshold that
-holds for all columns together, so the statistics are ours (monitoring.drift). What decides is Evidently's test of each
+holds for all columns together, so the statistics are ours (monitoring.drift.statistics). What decides is Evidently's test of each
 margin: a margin is a statistic in units of its calibrated threshold, and may be 1 at most.
 """
 
@@ -24,9 +24,9 @@ from evidently.core.report import Context
 from evidently.presets import ValueStats
 from evidently.tests import lte
 
-from monitoring import drift, findings
-from monitoring.findings import Finding, Performance, Table
-from monitoring.permutation import Array
+from monitoring.drift import statistics, findings
+from monitoring.drift.findings import Finding, Performance, Table
+from monitoring.drift.permutation import Array
 
 EMBEDDING = "embedding."
 LABELS = "labels"
@@ -96,13 +96,13 @@ class AlarmMarginCalculation(ByLabelCalculation[AlarmMargin]):
     def calculate(self, context: Context, current_data: Dataset, reference_data: Dataset | None) -> ByLabelValue:
         assert reference_data is not None
         metric = self.metric
-        self.finding = drift.judge(_table(reference_data), _table(current_data), metric.alpha)
+        self.finding = statistics.judge(_table(reference_data), _table(current_data), metric.alpha)
         margins = {test.kind: test.margin for test in self.finding.tests}
         if LABELS in context.additional_data:
             window, expected = (_scores(context, origin) for origin in (None, self.finding.compared_with))
             if len(expected):
                 scores = (metric.sign * expected, metric.sign * window)
-                self.performance = drift.judge_scores(*scores, metric.alpha, metric.tolerance)
+                self.performance = statistics.judge_scores(*scores, metric.alpha, metric.tolerance)
                 margins["performance"] = self.performance.margin
         return self.result(margins)
 

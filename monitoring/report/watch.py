@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from monitoring import diagnosis, drift, evidently_report, feedback, labels, report, tables
-from monitoring.evidently_report import Judged
-from monitoring.findings import Table
-from monitoring.tables import Window
-from monitoring.verdict import Verdict
+from monitoring.drift import diagnosis, statistics, tables
+from monitoring.report import evidently_report, page
+from monitoring.feedback import performance as feedback, labels
+from monitoring.report.evidently_report import Judged
+from monitoring.drift.findings import Table
+from monitoring.drift.tables import Window
+from monitoring.drift.verdict import Verdict
 from registry.contract import catalog
 from registry.core import database
 from registry.versions.bundle import Bundle
@@ -60,21 +62,21 @@ def watch(
     window = tables.read_window(model, version, last=last, since=since)
     verdict, judged = _decide(model, version, reference, window, learning)
     finding = judged.finding if judged else None
-    part = drift.parts(reference).get(finding.compared_with, reference) if finding else reference
-    order = drift.responsible(reference, window.table, finding) if finding else np.arange(0)
+    part = statistics.parts(reference).get(finding.compared_with, reference) if finding else reference
+    order = statistics.responsible(reference, window.table, finding) if finding else np.arange(0)
     responsible = tuple(window.table.ids[i] for i in order[:RESPONSIBLE])
     folder = settings().var / "reports" / model / verdict.id
     verdict = Verdict(**{**verdict.__dict__, "responsible": responsible, "folder": folder})
     with new_folder(folder) as draft:
-        report.write_page(
+        page.write_page(
             draft,
             verdict,
             reference=part,
-            window=drift.thinned(window.table),
+            window=statistics.thinned(window.table),
             finding=finding,
             performance=judged.performance if judged else None,
-            responsible=report.draw(predictor, _shown(window, responsible)),
-            known=report.draw(predictor, _known(bundle)),
+            responsible=page.draw(predictor, _shown(window, responsible)),
+            known=page.draw(predictor, _known(bundle)),
             evidently=bool(judged) and _keep_report(judged, verdict, draft),
         )
         (draft / "verdict.json").write_text(verdict.to_json(), encoding="utf-8")
@@ -87,7 +89,7 @@ def _decide(
 ) -> tuple[Verdict, Judged | None]:
     spec, alpha, now = catalog.get(model), settings().false_alarm_rate, time.time()
     identity, judged = uuid.uuid4().hex[:12], None
-    if drift.is_enough(reference, window.table):
+    if statistics.is_enough(reference, window.table):
         when = datetime.fromtimestamp(now, UTC)
         facts = {"verdict": identity, "version": str(version)}
         judged = evidently_report.judge(spec, reference, window.table, window.sampled_scores, alpha, when, **facts)
@@ -127,7 +129,7 @@ def _decide(
 
 def _age(model: str, version: int, window: Window) -> float | None:
     """How long the version had served when the window ended, seconds; None if no other one served before it."""
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     mine = (
         Prediction.objects.filter(model=model, version=version).order_by("time").values_list("time", flat=True).first()
@@ -153,8 +155,8 @@ def _keep_report(judged: Judged | None, verdict: Verdict, folder: Path) -> bool:
     return verdict.drifted
 
 
-def _shown(window: Window, responsible: tuple[str, ...]) -> list[report.Shown]:
-    from monitoring.models import Feedback
+def _shown(window: Window, responsible: tuple[str, ...]) -> list[page.Shown]:
+    from monitoring.log.models import Feedback
 
     rows = {row.id: row for row in window.rows}
     given = {f.prediction_id: f for f in Feedback.objects.filter(prediction_id__in=responsible)}
@@ -167,18 +169,18 @@ def _shown(window: Window, responsible: tuple[str, ...]) -> list[report.Shown]:
         except OSError:
             continue  # no longer kept
         score = f", score {label.score:.2f}" if label and label.score is not None else ""
-        shown.append(report.Shown(body, truth, f"{rows[number].time:%H:%M:%S}{score}, prediction {number[:8]}"))
+        shown.append(page.Shown(body, truth, f"{rows[number].time:%H:%M:%S}{score}, prediction {number[:8]}"))
         if len(shown) == SHOWN:
             break
     return shown
 
 
-def _known(bundle: Bundle) -> list[report.Shown]:
-    return [report.Shown((path / "input").read_bytes(), None, path.name) for path in bundle.samples[:4]]
+def _known(bundle: Bundle) -> list[page.Shown]:
+    return [page.Shown((path / "input").read_bytes(), None, path.name) for path in bundle.samples[:4]]
 
 
 def _store(verdict: Verdict, window: Window) -> None:
-    from monitoring import models
+    from monitoring.log import models
 
     models.Verdict.objects.create(
         id=verdict.id,

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from monitoring import plots
-from monitoring.diagnosis import DO
-from monitoring.findings import Finding, Performance, Table
+from monitoring.report import plots
+from monitoring.drift.diagnosis import DO
+from monitoring.drift.findings import Finding, Performance, Table
 from registry.versions.predictor import Predictor
 
 if TYPE_CHECKING:
-    from monitoring.verdict import Verdict
+    from monitoring.drift.verdict import Verdict
 
 logger = logging.getLogger("visionloop.watch")
 TEMPLATES = Path(__file__).with_name("templates")

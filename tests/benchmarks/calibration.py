@@ -1,4 +1,4 @@
-"""Measures what the thresholds promise: `python -m monitoring.calibration BUNDLE [--splits 100]`.
+"""Measures what the thresholds promise: `python -m tests.benchmarks.calibration BUNDLE [--splits 100]`.
 
 Each split deals the cases of the bundle's own reference into two halves, which come from one distribution by
 construction, and judges one against the other: every alarm is a false one.
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from monitoring import drift, tables
-from monitoring.findings import Table
+from monitoring.drift import statistics, tables
+from monitoring.drift.findings import Table
 from registry.versions.bundle import open_bundle
 from registry.core.errors import VisionloopError
 from registry.core.settings import settings
@@ -26,14 +26,14 @@ def false_alarms(reference: Table, splits: int, alpha: float, *, rows: int | Non
     size = rows or len(reference) // 2
     for number in range(splits):
         order = rng.permutation(len(reference))
-        finding = drift.judge(reference.take(order[size:]), reference.take(order[:size]), alpha, seed=number)
+        finding = statistics.judge(reference.take(order[size:]), reference.take(order[:size]), alpha, seed=number)
         count += finding.drifted
     return count
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m monitoring.calibration", description=(__doc__ or "").split("\n")[0]
+        prog="python -m tests.benchmarks.calibration", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("bundle", type=Path, help="folder of a bundle")
     parser.add_argument("--splits", type=int, default=100)

@@ -1,6 +1,6 @@
 """What was kept long enough leaves: reports, verdicts, predictions, the journal, logs. The stack's keeper does it.
 
-Each has a limit in the settings (docs/settings.md). Inputs and labels are pruned in monitoring.inputs.
+Each has a limit in the settings (docs/settings.md). Inputs and labels are pruned in monitoring.log.inputs.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _cut(log: Path, room: int) -> None:
 
 
 def _prune_rows(now: datetime) -> None:
-    from monitoring.models import Prediction, Verdict
+    from monitoring.log.models import Prediction, Verdict
 
     limits, until = settings(), time.monotonic() + AT_MOST_S
     newest = {row[0] for row in _latest(Verdict)}

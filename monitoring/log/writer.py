@@ -5,10 +5,10 @@ handle, so the line is safe as soon as the call returns, even from `kill -9` (no
 
 Every process holds an exclusive `flock` on its segment. A thread hands it over, by letting go of it, and goes on in
 a new one; the kernel does so when the process dies, however it dies. Whoever gets the lock then ships the segment
-(monitoring.shipping), so exactly one process does: the stack's keeper, or where there is none this
+(monitoring.log.shipping), so exactly one process does: the stack's keeper, or where there is none this
 thread. A segment is removed only after the transaction that took its lines has committed, and a line shipped twice
 is ignored by its id: none is lost, none is doubled. While the database is away the lines wait on disk, up to
-`spool_mb`: beyond it the oldest leave (monitoring.spool).
+`spool_mb`: beyond it the oldest leave (monitoring.log.spool).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from pathlib import Path
 
 import orjson
 
-from monitoring import embedding, inputs, spool
-from monitoring.shipping import EVERY_S, Shipper, close_connection, has_keeper
-from monitoring.spool import folder
+from monitoring.log import embedding, inputs, spool
+from monitoring.log.shipping import EVERY_S, Shipper, close_connection, has_keeper
+from monitoring.log.spool import folder
 from registry.core import database
 from registry.core.errors import StorageError
 from registry.core.media import FloatArray

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from monitoring import embedding
-from monitoring.findings import IMAGE, PREDICTION, Table
-from monitoring.permutation import Array
+from monitoring.log import embedding
+from monitoring.drift.findings import IMAGE, PREDICTION, Table
+from monitoring.drift.permutation import Array
 from registry.versions.bundle import REFERENCE, Bundle
 from registry.core.errors import BundleError
 
@@ -111,7 +111,7 @@ def read_window(model: str, version: int, *, last: int | None = None, since: flo
 
     Without either, the last 200.
     """
-    from monitoring.models import Feedback, Prediction
+    from monitoring.log.models import Feedback, Prediction
 
     query = Prediction.objects.filter(model=model, version=version).exclude(role="shadow").order_by("-time")
     if since is not None:

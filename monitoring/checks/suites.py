@@ -1,6 +1,6 @@
-"""The committed suite of each model, in Great Expectations' own form: `monitoring/expectations/<model>.json`.
+"""The committed suite of each model, in Great Expectations' own form: `monitoring/checks/expectations/<model>.json`.
 
-That file is what a data check runs. It is written from the model's `checks()`: `python -m monitoring.suites`, after a
+That file is what a data check runs. It is written from the model's `checks()`: `python -m monitoring.checks.suites`, after a
 change of them; a test holds the two to each other.
 """
 
@@ -63,7 +63,7 @@ def read(model: str) -> dict[str, Any]:
         raise DataError(
             f"{path} is no suite: {error!r}",
             expected="expectations with type, kwargs and meta (says, mend)",
-            mend=f"`python -m monitoring.suites {model}` writes it anew",
+            mend=f"`python -m monitoring.checks.suites {model}` writes it anew",
         ) from error
     return dict(body)
 

@@ -1,6 +1,6 @@
 """Labels given later: performance over time, and the retraining set.
 
-A label is kept beside its input, both leave together (monitoring.inputs); its score stays.
+A label is kept beside its input, both leave together (monitoring.log.inputs); its score stays.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from monitoring import inputs, label_check
+from monitoring.log import inputs
+from monitoring.feedback import label_check
 from registry.core import database
 from registry.core.errors import BadInput, NotFound, VisionloopError, first_line
 from registry.core.files import write_file
@@ -23,8 +24,8 @@ from registry.core.settings import settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from monitoring.models import Feedback, Prediction
-    from monitoring.tables import Row
+    from monitoring.log.models import Feedback, Prediction
+    from monitoring.drift.tables import Row
 
 logger = logging.getLogger("visionloop.feedback")
 
@@ -48,7 +49,7 @@ def give(prediction_id: str, truth: bytes | str, source: str, *, wait_s: float =
         StorageError: the disk is full; the label is not taken.
     """
     database.setup()
-    from monitoring.models import Feedback
+    from monitoring.log.models import Feedback
 
     row = _find(prediction_id, wait_s)
     checked = label_check.checked(row.model, row.outcome, row.status, input_file(row), truth, wait_s)
@@ -69,7 +70,7 @@ def give(prediction_id: str, truth: bytes | str, source: str, *, wait_s: float =
 
 def _was_suggested(row: Prediction) -> bool:
     """Whether a report that found drift named this prediction: its label was then asked for by suspicion."""
-    from monitoring.models import Verdict
+    from monitoring.log.models import Verdict
 
     named = Verdict.objects.filter(model=row.model, version=row.version, time__gte=row.time, drifted=True)
     return any(row.id in responsible for responsible in named.values_list("responsible", flat=True))
@@ -81,7 +82,7 @@ def score_pending(model: str, version: int, predictor: Predictor) -> int:
     `predictor` runs the bundle of that same version. What cannot be scored keeps the reason in `problem`.
     """
     database.setup()
-    from monitoring.models import Feedback
+    from monitoring.log.models import Feedback
 
     waiting = Feedback.objects.filter(prediction__model=model, prediction__version=version, score=None, problem="")
     done = 0
@@ -124,7 +125,7 @@ def _problem(error: Exception) -> str:
 def labelled(model: str, predictions: Sequence[str] | None = None) -> list[Labelled]:
     """Labelled inputs that are still kept, the oldest first: all of a model's, or those of these predictions."""
     database.setup()
-    from monitoring.models import Feedback
+    from monitoring.log.models import Feedback
 
     rows = Feedback.objects.filter(prediction__model=model).select_related("prediction").order_by("prediction__time")
     wanted = None if predictions is None else set(predictions)
@@ -139,7 +140,7 @@ def labelled(model: str, predictions: Sequence[str] | None = None) -> list[Label
 
 
 def _find(prediction_id: str, wait_s: float) -> Prediction:
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     end = time.monotonic() + wait_s
     while True:

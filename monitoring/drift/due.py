@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from monitoring.drift import MIN_WINDOW
-from monitoring.tables import DEFAULT_LAST
+from monitoring.drift.statistics import MIN_WINDOW
+from monitoring.drift.tables import DEFAULT_LAST
 from registry.core import database
 
 AT_LEAST_EVERY = timedelta(days=1)
@@ -19,7 +19,7 @@ def waited_for(model: str, version: int, now: datetime | None = None) -> str:
     after a day with enough new predictions to judge.
     """
     database.setup()
-    from monitoring.models import Feedback, Prediction, Verdict
+    from monitoring.log.models import Feedback, Prediction, Verdict
 
     last = Verdict.objects.filter(model=model, version=version).order_by("-time").first()
     if last is None:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from monitoring.spool import folder
+from monitoring.log.spool import folder
 
 if TYPE_CHECKING:
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
 logger = logging.getLogger("visionloop.log")
 
@@ -111,7 +111,7 @@ def _insert(lines: list[bytes]) -> None:
     """
     from django.db import DataError, IntegrityError
 
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     rows = []
     for line in lines:
@@ -130,7 +130,7 @@ def _insert(lines: list[bytes]) -> None:
 
 
 def _row(line: bytes) -> Prediction:
-    from monitoring.models import Prediction
+    from monitoring.log.models import Prediction
 
     fields: dict[str, Any] = orjson.loads(line)
     for name in ("image_statistics", "prediction_statistics"):

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monitoring import diagnosis, feedback
+from monitoring.drift import diagnosis
+from monitoring.feedback import performance
 from registry.core import database
 from registry.cases.records import Labelled
 
 if TYPE_CHECKING:
-    from monitoring.models import Verdict
-    from monitoring.tables import Window
+    from monitoring.log.models import Verdict
+    from monitoring.drift.tables import Window
 
 LEFT_OUT = "left out"
 """The origin of a label that was offered to the data set and became no case: its input is there already, or is none."""
@@ -45,7 +46,7 @@ def counted(window: Window, ranges: diagnosis.Ranges, learning: bool) -> tuple[i
 def of_window(verdict: Verdict) -> list[Labelled]:
     """What a retraining after this verdict learns from: inputs with labels, the oldest first."""
     database.setup()
-    from monitoring.models import Feedback
+    from monitoring.log.models import Feedback
 
     if verdict.window_start is None:
         return []
@@ -65,7 +66,7 @@ def of_window(verdict: Verdict) -> list[Labelled]:
     )
     ranges = verdict.finding.get("plausible", {})
     plausible = [row.prediction_id for row in rows if _plausible(row.prediction.image_statistics, ranges)]
-    return feedback.labelled(verdict.model, plausible)
+    return performance.labelled(verdict.model, plausible)
 
 
 def _plausible(statistics: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> bool:
@@ -87,7 +88,7 @@ def note_cases(model: str, origins: Mapping[str, str], offered: Iterable[str], p
         offered: the predictions that were offered to it just now.
         problems: of them, those that it did not take -> why.
     """
-    from monitoring.models import Feedback
+    from monitoring.log.models import Feedback
 
     mine = Feedback.objects.filter(prediction__model=model)
     became = {number: origins.get(number, "") for number in mine.values_list("prediction_id", flat=True)}
@@ -107,7 +108,7 @@ def note_cases(model: str, origins: Mapping[str, str], offered: Iterable[str], p
 def unlearned(model: str) -> list[str]:
     """Origins of cases that no version was trained with yet, the oldest first."""
     database.setup()
-    from monitoring.models import Feedback
+    from monitoring.log.models import Feedback
 
     rows = Feedback.objects.filter(prediction__model=model, learned_by=None).exclude(origin__in=("", LEFT_OUT))
     return list(dict.fromkeys(rows.order_by("prediction__time").values_list("origin", flat=True)))
@@ -116,7 +117,7 @@ def unlearned(model: str) -> list[str]:
 def note_learned(model: str, origins: Iterable[str], version: int) -> None:
     """Notes that a version was trained with all cases of these origins."""
     database.setup()
-    from monitoring.models import Feedback
+    from monitoring.log.models import Feedback
 
     mine = Feedback.objects.filter(prediction__model=model, learned_by=None, origin__in=set(origins))
     mine.exclude(origin=LEFT_OUT).update(learned_by=version)
