@@ -14,7 +14,7 @@ from registry.core.errors import VisionloopError
 from registry.core.settings import settings
 
 if TYPE_CHECKING:
-    from training.compress import Report
+    from training.stages.compress import Report
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,8 +55,8 @@ def start(model: str) -> None:
     """Say what MODEL starts from: the champion that a retraining chose, else the weights file that there is now."""
 
     def work() -> None:
-        from training.stage import open_stage
-        from training.starting_point import keep_start
+        from training.workspace.workspace import open_stage
+        from training.workspace.starting_point import keep_start
 
         keep_start(open_stage(model))
 
@@ -70,8 +70,8 @@ def train(model: str, fresh: bool) -> None:
     """Train MODEL, from scratch or from the champion in build/MODEL/start; goes on after an interruption."""
 
     def work() -> None:
-        from training.stage import open_stage
-        from training.train import train as run
+        from training.workspace.workspace import open_stage
+        from training.stages.train import train as run
 
         click.echo(run(open_stage(model), fresh=fresh)["says"])
 
@@ -84,8 +84,8 @@ def compress(model: str) -> None:
     """Prune, export and quantise MODEL; measure every variant and choose the one that serves."""
 
     def work() -> None:
-        from training.compress import compress as run
-        from training.stage import open_stage
+        from training.stages.compress import compress as run
+        from training.workspace.workspace import open_stage
 
         stage = open_stage(model)
         _table(run(stage), stage.spec.metric.title)
@@ -99,8 +99,8 @@ def evaluate(model: str) -> None:
     """Evaluate the chosen variant of MODEL on held-out cases and seal its bundle."""
 
     def work() -> None:
-        from training.package import package
-        from training.stage import open_stage
+        from training.stages.evaluate import package
+        from training.workspace.workspace import open_stage
 
         stage = open_stage(model)
         bundle = package(stage)
@@ -122,8 +122,8 @@ def bench(model: str, rounds: int, tracking: bool) -> None:
 
     def work() -> None:
         os.environ.pop("GOMP_SPINCOUNT", None)  # eager PyTorch at its best: on a quiet machine long spins suit it
-        from training.bench import bench as run
-        from training.stage import open_stage
+        from tests.benchmarks.compression import bench as run
+        from training.workspace.workspace import open_stage
 
         click.echo(run(open_stage(model), rounds, tracking))
 

@@ -17,8 +17,8 @@ from registry.versions.mlflow_registry import Version, Versions
 
 def prepare_start(model: str, champion: Version | None) -> None:
     """Says what training starts from: the champion's bundle, or weights. Leaves an equal start untouched."""
-    from training import starting_point
-    from training.stage import open_stage
+    from training.workspace import starting_point
+    from training.workspace.workspace import open_stage
 
     stage = open_stage(model)
     if champion is None:
@@ -29,8 +29,8 @@ def prepare_start(model: str, champion: Version | None) -> None:
 
 def ensure_start(model: str) -> None:
     """What an earlier run chose; else from scratch, or from the weights file that there is now."""
-    from training import starting_point
-    from training.stage import open_stage
+    from training.workspace import starting_point
+    from training.workspace.workspace import open_stage
 
     starting_point.keep_start(open_stage(model))
 

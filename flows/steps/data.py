@@ -16,7 +16,7 @@ from registry.contract.parts import DataPart
 from registry.cases.records import Labelled
 from registry.core.settings import settings
 from registry.cases.splits import SPLITS, Shares
-from training.parameters import MODELS, read_file, read_params
+from training.workspace.parameters import MODELS, read_file, read_params
 
 if TYPE_CHECKING:
     from monitoring.log.models import Verdict

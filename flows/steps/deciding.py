@@ -24,7 +24,7 @@ from registry.core.settings import settings
 from registry.versions.mlflow_registry import CHAMPION, PREVIOUS, Version, Versions
 
 if TYPE_CHECKING:
-    from training import gate
+    from training.gate import gate
 
 ATTEMPTS = 3
 BEST = "best_so_far"
@@ -104,7 +104,7 @@ def _holds(versions: Versions, version: Version, decision: dict[str, Any], again
 
 
 def _other_data(version: Version, decision: dict[str, Any]) -> bool:
-    from training.stage import open_stage
+    from training.workspace.workspace import open_stage
 
     return open_stage(version.model).data_hash != decision["data_hash"]
 
@@ -115,7 +115,7 @@ def _finished(versions: Versions, version: Version, decision: dict[str, Any]) ->
 
 def _ask(versions: Versions, version: Version, asked_by: str, why: str, must_win_on: str | None) -> dict[str, Any]:
     """A new decision, with its page, as its JSON says."""
-    from training import gate
+    from training.gate import gate
 
     champion = versions.find(version.model, CHAMPION)
     decision = gate.decide(
@@ -135,7 +135,7 @@ def _ask(versions: Versions, version: Version, asked_by: str, why: str, must_win
 
 def _best(versions: Versions, champion: Version) -> gate.Best:
     """The best champions so far, as the champion's tag names them; their bundles are in MLflow, as every version's."""
-    from training import gate
+    from training.gate import gate
 
     numbers = {str(k): int(v) for k, v in json.loads(versions.tags(champion).get(BEST, "{}")).items()}
     found = {number: versions.find(champion.model, number) for number in {*numbers.values()} - {champion.number}}

@@ -57,7 +57,7 @@ class ModelSpec:
         caution: what it must not be used for, shown on its pages.
         embeds: what an embedding of it describes, where that is of use by itself; empty: no `/embed` is offered.
         parameters: keys of its own that `train` in params.yaml may have, each with what it means; the keys that every
-            model has are in `training/parameters.py`.
+            model has are in `training/workspace/parameters.py`.
     """
 
     name: str

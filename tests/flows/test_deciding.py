@@ -107,7 +107,7 @@ def kill_at_each_point(out: Path, *, again: bool) -> None:
 
     import registry.decision
     from flows import steps
-    from training import gate
+    from training.gate import gate
 
     assert all((dvc_data, jinja2, mlflow.artifacts, steps, gate))
     configure_mappers()

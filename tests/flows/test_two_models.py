@@ -17,7 +17,7 @@ from registry.core import journal
 from registry.core.errors import DataError
 from registry.core.settings import settings
 from tests.conftest import PROJECT
-from training.stage import dvc_hash
+from training.workspace.workspace import dvc_hash
 
 DVC_YAML = """
 stages:

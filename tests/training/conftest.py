@@ -12,7 +12,7 @@ import yaml
 from registry.contract import catalog
 from registry.core.files import write_file
 from registry.core.settings import QUIET, settings
-from training.stage import Stage, open_stage
+from training.workspace.workspace import Stage, open_stage
 
 for key, value in QUIET.items():
     os.environ.setdefault(key, value)  # before torch is imported: some of it is read only then
@@ -80,9 +80,9 @@ def make_stage(tmp_path: Path, phantoms: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
     """A project in which train, compress and evaluate have run once, in this process. Do not write into it."""
-    from training.compress import compress
-    from training.package import package
-    from training.train import train
+    from training.stages.compress import compress
+    from training.stages.evaluate import package
+    from training.stages.train import train
 
     root = tmp_path_factory.mktemp("built")
     with pytest.MonkeyPatch.context() as patch:

@@ -14,8 +14,8 @@ from registry.models.skin_segmentation.score import Truth
 from registry.contract.spec import ModelSpec
 from registry.vision_tasks.detection import Detections
 from registry.vision_tasks.mean_ap import TrueBoxes
-from training import gate_rules
-from training.comparison import OVERALL, Comparison
+from training.gate import rules as gate_rules
+from training.gate.comparison import OVERALL, Comparison
 
 SIDE = 320
 GRID = 24

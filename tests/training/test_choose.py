@@ -7,7 +7,7 @@ import pytest
 from registry.contract import catalog
 from registry.versions.bundle import Score, Variant
 from tests.training.conftest import MODEL
-from training.choose import choose
+from training.export.choose_variant import choose
 
 
 def row(name: str, value: float, p50: float, engine: str = "openvino", size: float = 5.0) -> Variant:

@@ -13,9 +13,9 @@ from registry.contract import catalog
 from registry.versions.decision import ENOUGH
 from registry.contract.spec import Budget, Metric, ModelSpec
 from tests.training.equal_versions import answers, draw, promoted
-from training import gate_rules
-from training.comparison import OVERALL, Comparison
-from training.evaluate import resamples_of
+from training.gate import rules as gate_rules
+from training.gate.comparison import OVERALL, Comparison
+from training.workspace.scoring import resamples_of
 
 MEAN = cast(
     ModelSpec,

@@ -17,10 +17,11 @@ from registry.contract import catalog
 from registry.core.errors import BundleError, VisionloopError
 from registry.core.media import Case
 from registry.core.runtime import open_session
-from training import engine_keras, export
-from training.checkpoint import Checkpoints
-from training.course import Fitted, Watcher
-from training.stage import Compression, Recipe
+from training.engines import engine_keras
+from training.export import onnx_export
+from training.workspace.checkpoint import Checkpoints
+from training.workspace.course import Fitted, Watcher
+from training.workspace.workspace import Compression, Recipe
 
 MODEL = "suspect_classification"
 SHAPE = (3, 32, 32)
@@ -180,7 +181,7 @@ def test_onnx_and_openvino_agree_with_keras(hooks: Any, cases: list[Case], tmp_p
         model = engine_keras.prune(hooks, model, cases, PARAMS, Compression(sparsity=0.5)).network
     path = engine_keras.to_onnx(hooks, model, SHAPE, tmp_path / "network.onnx")
     assert logging.root.level == logging.WARNING, "quiet for the export only"
-    ir = export.to_openvino(path, tmp_path / "network.xml")
+    ir = onnx_export.to_openvino(path, tmp_path / "network.xml")
 
     batch = pictures(5)
     expected = engine_keras.session(hooks, model)(batch)
@@ -201,7 +202,7 @@ def test_onnx_and_openvino_agree_with_keras(hooks: Any, cases: list[Case], tmp_p
 
 def test_tensorflow_says_nothing_when_it_starts() -> None:
     code = (
-        "from training.engine_keras import use_threads; from training.keras_framework import framework; "
+        "from training.engines.engine_keras import use_threads; from training.workspace.keras_framework import framework; "
         "use_threads(1); framework()[1].ops.ones(2)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)

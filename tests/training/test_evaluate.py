@@ -15,8 +15,8 @@ from registry.vision_tasks.classification import Ranking
 from registry.vision_tasks.detection import Detections
 from registry.vision_tasks.mean_ap import TrueBoxes
 from registry.vision.picture import to_jpeg
-from training import evaluate
-from training.evaluate import resamples, resamples_of, scored, slice_scores
+from training.workspace import scoring
+from training.workspace.scoring import resamples, resamples_of, scored, slice_scores
 
 
 def test_every_class_has_an_interval_of_the_same_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,10 +123,10 @@ def test_cases_beyond_the_memory_are_decoded_again_and_give_the_same(
 
     def two_runs(memory: int) -> tuple[list[float], int]:
         decoded.clear()
-        monkeypatch.setattr(evaluate, "MEMORY", memory)
-        held = evaluate.hold(spec, cases, {"image_size": 32})
+        monkeypatch.setattr(scoring, "MEMORY", memory)
+        held = scoring.hold(spec, cases, {"image_size": 32})
         assert held.truths == [case.truth for case in cases]
-        runs = [evaluate.run(spec, session, held, {}) for _ in range(2)]
+        runs = [scoring.run(spec, session, held, {}) for _ in range(2)]
         numbers = [[result.probability for result in run] for run in runs]
         assert numbers[0] == numbers[1]
         return numbers[0], len(decoded)

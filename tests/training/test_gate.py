@@ -26,10 +26,10 @@ from registry.cases.splits import Shares
 from registry.versions.mlflow_registry import Version
 from tests.bundles import AFFINE, make_scan, make_tiny_bundle
 from tests.training.conftest import MODEL, enter, lay_out
-from training import gate_rules
-from training.evaluate import evaluate, spread
-from training.gate import Best, decide
-from training.stage import open_stage
+from training.gate import rules
+from training.workspace.scoring import evaluate, spread
+from training.gate.gate import Best, decide
+from training.workspace.workspace import open_stage
 
 GOOD, BETTER, WORSE, BAD = 0.5, 0.75, 0.85, 5.0
 
@@ -178,9 +178,9 @@ def test_as_good_and_faster_is_enough_and_as_fast_is_not(ask: Decide, tmp_path: 
         network = onnx.load(path)
         network.doc_string = "x" * (10**6 - path.stat().st_size)
         onnx.save(network, path)
-    assert gate_rules.lighter(fast, slow, 1).startswith("faster: ")
-    assert not gate_rules.lighter(slow, fast, 1)
-    assert not gate_rules.lighter(fast, fast, 1)
+    assert rules.lighter(fast, slow, 1).startswith("faster: ")
+    assert not rules.lighter(slow, fast, 1)
+    assert not rules.lighter(fast, fast, 1)
 
 
 def test_what_it_learned_from_is_no_test_of_it(ask: Decide) -> None:

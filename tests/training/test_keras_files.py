@@ -13,7 +13,8 @@ import pytest
 
 from registry.contract import catalog
 from registry.core.errors import BadInput
-from training import engine_keras, keras_files, keras_framework, pretrained
+from training.engines import engine_keras
+from training.workspace import keras_files, keras_framework, pretrained
 
 MODELS = ("face_gender", "suspect_classification")
 FILES = ("whole.keras", "only.weights.h5", "before_keras_3.h5")

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from registry.core.errors import BundleError, SettingsError, VisionloopError
-from training import engine_keras, keras_framework, keras_pruning
+from training.engines import engine_keras
+from training.workspace import keras_framework
+from training.prune import keras_pruning
 
 SIZE = 16
 

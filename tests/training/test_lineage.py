@@ -14,8 +14,8 @@ from registry.core.errors import DataError
 from registry.core.settings import settings
 from registry.versions.mlflow_registry import Versions
 from tests.training.conftest import MODEL, enter, lay_out
-from training.package import package
-from training.stage import Stage, open_stage
+from training.stages.evaluate import package
+from training.workspace.workspace import Stage, open_stage
 
 
 def test_each_version_has_a_run_of_its_own(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import yaml
 from registry.contract import catalog
 from registry.core.errors import SettingsError
 from tests.conftest import PROJECT
-from training.parameters import known_keys, read_file, read_params
+from training.workspace.parameters import known_keys, read_file, read_params
 
 PARAMS = yaml.safe_load((PROJECT / "params.yaml").read_text())
 

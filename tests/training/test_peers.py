@@ -16,9 +16,10 @@ from registry.models.face_gender import cvlib_gender
 from registry.core.settings import settings
 from tests.registry.models.caffe import make_gender_net
 from tests.training.conftest import enter
-from training import choose, peers
-from training.engines import hooks_of
-from training.stage import Stage, open_stage
+from training.export import choose_variant
+from training.stages import peers
+from training.workspace.engine import hooks_of
+from training.workspace.workspace import Stage, open_stage
 
 MODEL = "face_gender"
 PARAMS = {"image_size": 64, "search": "cvlib", "epochs": 1, "batch": 4, "learning_rate": 0.001, "max_seconds": 60}
@@ -61,7 +62,7 @@ def test_it_is_scored_on_the_held_out_faces_and_not_chosen(stage: Stage) -> None
     assert male.score.value + female.score.value == pytest.approx(1)
     assert (male.name, male.score.cases) == ("cvlib opencv f32", 6)
     assert min(male.p50_ms, male.size_mb, male.macs, male.parameters) > 0
-    first, other = choose.choose(stage.spec, [OURS, male], OURS)
+    first, other = choose_variant.choose(stage.spec, [OURS, male], OURS)
     assert first.chosen
     assert (other.chosen, other.why) == (False, "for comparison only")
 

@@ -12,9 +12,10 @@ import torch
 
 from registry.core.errors import BadInput, NotFound
 from tests.training.conftest import Make
-from training import engine_torch, pretrained
-from training.stage import Stage
-from training.train import starting_network
+from training.engines import engine_torch
+from training.workspace import pretrained
+from training.workspace.workspace import Stage
+from training.stages.train import starting_network
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def write(folder: Path, name: str, weights: dict[str, np.ndarray]) -> Path:
     path = folder / name
     tensors = {key: torch.from_numpy(np.array(value)) for key, value in weights.items()}
     if name.endswith(".safetensors"):
-        from training.checkpoint import save_weights
+        from training.workspace.checkpoint import save_weights
 
         save_weights(path, weights)
     elif name.endswith(".npz"):

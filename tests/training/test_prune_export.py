@@ -14,8 +14,10 @@ from registry.contract import catalog
 from registry.core.errors import BundleError
 from registry.core.runtime import open_session
 from tests.training.conftest import MODEL, PARAMS
-from training import engine_torch, export, prune
-from training.checkpoint import load_weights, save_weights
+from training.engines import engine_torch
+from training.export import onnx_export
+from training.prune import torch_pruning
+from training.workspace.checkpoint import load_weights, save_weights
 
 PARAMETERS = PARAMS["train"]
 
@@ -29,17 +31,17 @@ def networks() -> dict[str, torch.nn.Module]:
             dense.train()(torch.rand(4, 1, 64, 64))
     dense.eval()
     batches = [(torch.rand(4, 1, 64, 64), torch.randint(0, 2, (4, 1, 64, 64)).float())]
-    return {"dense": dense, "pruned": prune.prune(network, dense, (1, 64, 64), 0.5, batches)}
+    return {"dense": dense, "pruned": torch_pruning.prune(network, dense, (1, 64, 64), 0.5, batches)}
 
 
 def test_pruning_removes_whole_channels_in_eights(networks: dict[str, torch.nn.Module]) -> None:
-    before, after = (prune.cost(networks[name], (1, 64, 64)) for name in ("dense", "pruned"))
+    before, after = (torch_pruning.cost(networks[name], (1, 64, 64)) for name in ("dense", "pruned"))
     assert after.macs < 0.7 * before.macs  # this small decoder is at its least already
     assert after.parameters < 0.45 * before.parameters
     whole = dict(networks["dense"].named_modules())
     for name, module in networks["pruned"].named_modules():
         if isinstance(module, torch.nn.Conv2d) and module.out_channels != whole[name].out_channels:
-            assert module.out_channels % prune.ROUND_TO == 0, name
+            assert module.out_channels % torch_pruning.ROUND_TO == 0, name
 
 
 def test_a_pruned_network_comes_back_from_its_weights_alone(
@@ -57,14 +59,14 @@ def test_a_pruned_network_comes_back_from_its_weights_alone(
 def test_weights_of_another_network_are_refused(networks: dict[str, torch.nn.Module]) -> None:
     weights = {"unet.nowhere.weight": torch.zeros(3, 3)}
     with pytest.raises(BundleError, match="do not fit"):
-        prune.reshape_like(engine_torch.build(catalog.get(MODEL).network, PARAMETERS, seed=9), weights)
+        torch_pruning.reshape_like(engine_torch.build(catalog.get(MODEL).network, PARAMETERS, seed=9), weights)
 
 
 @pytest.mark.parametrize("name", ["dense", "pruned"])
 def test_exports_answer_as_the_network_did(networks: dict[str, torch.nn.Module], name: str, tmp_path: Path) -> None:
     outputs = catalog.get(MODEL).network.OUTPUTS
-    onnx = export.to_onnx(networks[name], outputs, (1, 64, 64), tmp_path / "n.onnx")
-    ir = export.to_openvino(onnx, tmp_path / "n.xml")
+    onnx = onnx_export.to_onnx(networks[name], outputs, (1, 64, 64), tmp_path / "n.onnx")
+    ir = onnx_export.to_openvino(onnx, tmp_path / "n.xml")
     eager = engine_torch.TorchSession(networks[name], outputs)
     for count in (1, 3):
         batch = np.random.default_rng(count).random((count, 1, 64, 64), dtype=np.float32)
@@ -80,12 +82,12 @@ def test_int8_is_a_quarter_of_the_size(
     networks: dict[str, torch.nn.Module], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     outputs = catalog.get(MODEL).network.OUTPUTS
-    ir = export.to_openvino(
-        export.to_onnx(networks["dense"], outputs, (1, 64, 64), tmp_path / "n.onnx"), tmp_path / "n.xml"
+    ir = onnx_export.to_openvino(
+        onnx_export.to_onnx(networks["dense"], outputs, (1, 64, 64), tmp_path / "n.onnx"), tmp_path / "n.xml"
     )
     batches = [np.random.default_rng(n).random((1, 1, 64, 64), dtype=np.float32) for n in range(4)]
-    small = export.to_int8(ir, batches, tmp_path / "int8.xml")
+    small = onnx_export.to_int8(ir, batches, tmp_path / "int8.xml")
     logging.getLogger("visionloop").warning("others are still heard")
     assert caplog.messages == ["others are still heard"]
-    assert export.size_mb(small) < 0.5 * export.size_mb(ir)
+    assert onnx_export.size_mb(small) < 0.5 * onnx_export.size_mb(ir)
     assert set(open_session(small, "openvino", "int8", 2)(batches[0])) == set(outputs)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from registry.core.media import Case
-from training.rehearsal import averaged, rehearsed
+from training.workspace.rehearsal import averaged, rehearsed
 
 
 def cases(split: str, origin: str, count: int) -> list[Case]:

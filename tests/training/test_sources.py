@@ -15,10 +15,10 @@ from registry.contract import catalog
 from registry.core.closure import PACKAGES
 from registry.core.settings import settings
 from tests.conftest import PROJECT
-from training.sources import STAGES, declared, imported, source_hash
-from training.stage import open_stage
-from training.starting_point import keep_start
-from training.train import identity
+from training.workspace.sources import STAGES, declared, imported, source_hash
+from training.workspace.workspace import open_stage
+from training.workspace.starting_point import keep_start
+from training.stages.train import identity
 
 KERAS = "suspect_classification"
 
@@ -119,8 +119,8 @@ def other_parameter(root: Path) -> None:
     [
         pytest.param(append("registry/vision_tasks/keras_loss.py"), {"train"}, id="a loss"),
         pytest.param(append(f"registry/models/{KERAS}/people.py"), {"train"}, id="a helper in the model's folder"),
-        pytest.param(append("training/pretrained.py"), {"train"}, id="how weights are found"),
-        pytest.param(append("training/engine_keras.py"), {"train"}, id="the engine"),
+        pytest.param(append("training/workspace/pretrained.py"), {"train"}, id="how weights are found"),
+        pytest.param(append("training/engines/engine_keras.py"), {"train"}, id="the engine"),
         pytest.param(rewrite("start.npz", b"weights of today"), {"train"}, id="the content of the weights file"),
         pytest.param(other_parameter, {"train"}, id="a parameter"),
         pytest.param(rewrite(f"data/{KERAS}/train/drone/a.jpg", b"another"), {"validate", "train"}, id="the data"),
@@ -130,7 +130,7 @@ def other_parameter(root: Path) -> None:
 def test_what_makes_a_stage_run_again_also_makes_another_training(
     project: Path, change: Callable[[Path], None], stages: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.sources.closure.project_folder", lambda: project)
+    monkeypatch.setattr("training.workspace.sources.closure.project_folder", lambda: project)
     assert stale(project) == set()
     before = identity(open_stage(KERAS))
     change(project)

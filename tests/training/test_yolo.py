@@ -18,7 +18,8 @@ from registry.core.runtime import open_session
 from registry.contract.spec import ModelSpec
 from registry.vision_tasks import mean_ap
 from registry.vision.picture import to_jpeg
-from training import engine_torch, mosaic, pretrained, yolo
+from training.engines import engine_torch, mosaic, yolo
+from training.workspace import pretrained
 
 SIZE = 96
 PARAMS = {"image_size": SIZE, "batch": 2, "seed": 3}
@@ -158,7 +159,7 @@ def cases(tmp_path: Path) -> list[Case]:
 def test_pruned_it_is_cheaper_in_eights_exported_alike_and_built_again_from_its_weights(
     architecture: str, cases: list[Case], tmp_path: Path
 ) -> None:
-    from training.stage import Compression
+    from training.workspace.workspace import Compression
 
     torch.manual_seed(0)
     hooks = hooks_for(architecture)

@@ -40,7 +40,7 @@ def found() -> tuple[Path, Path] | None:
 
 
 class CvlibGender:
-    """A network to compare with, as `training.peers.Peer` says.
+    """A network to compare with, as `training.stages.peers.Peer` says.
 
     Raises:
         BadInput: OpenCV cannot read the files, or they are of another network.

@@ -1,5 +1,5 @@
 """The network: YOLOv5 nano (Jocher 2020) with ultralytics' anchor-free head; outputs are boxes, class probabilities and
-an embedding. `training/yolo.py` builds and trains it."""
+an embedding. `training/engines/yolo.py` builds and trains it."""
 
 from __future__ import annotations
 

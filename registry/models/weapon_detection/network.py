@@ -1,5 +1,5 @@
 """The network: YOLOv8 nano (ultralytics 2023) with boxes, class probabilities and an embedding as outputs.
-`training/yolo.py` builds and trains it."""
+`training/engines/yolo.py` builds and trains it."""
 
 from __future__ import annotations
 

@@ -285,7 +285,8 @@ def _mini_xception() -> object:
 
 @pytest.mark.parametrize("name", ["theirs.h5", "theirs.keras"])
 def test_a_file_of_the_authors_network_becomes_the_start_exactly(name: str, tmp_path: Path) -> None:
-    from training import engine_keras, keras_framework, pretrained
+    from training.engines import engine_keras
+    from training.workspace import keras_framework, pretrained
 
     _, keras = keras_framework.framework()
     keras.utils.set_random_seed(3)
@@ -313,7 +314,8 @@ def test_other_peoples_weights_are_left_as_they_are() -> None:
 
 
 def test_the_network_can_be_pruned_and_keeps_its_classes() -> None:
-    from training import engine_keras, keras_pruning
+    from training.engines import engine_keras
+    from training.prune import keras_pruning
 
     model = engine_keras.build(network, PARAMS, seed=1)
     channels = keras_pruning.number(model, network.keep(model))

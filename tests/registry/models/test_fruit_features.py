@@ -21,7 +21,9 @@ from registry.models.fruit_features.inference import FAR, FruitResult
 from registry.models.fruit_features.network import FruitNet
 from registry.models.fruit_features.solids import Frame, Light
 from registry.vision.picture import decode
-from training import engine_torch, export, prune
+from training.engines import engine_torch
+from training.export import onnx_export
+from training.prune import torch_pruning
 
 PARAMS = {"image_size": 32, "components": 8, "freeze_epochs": 2, "unfreeze_from": 14, "batch": 4, "seed": 1}
 LIMIT = 10**7
@@ -112,7 +114,7 @@ def test_outputs_have_their_shapes_and_the_exported_network_the_same_values(net:
     import onnx
     import onnxruntime
 
-    path = export.to_onnx(net, network.OUTPUTS, network.input_shape(PARAMS), tmp_path / "net.onnx")
+    path = onnx_export.to_onnx(net, network.OUTPUTS, network.input_shape(PARAMS), tmp_path / "net.onnx")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     for ours, theirs in zip(outputs, session.run(list(network.OUTPUTS), {"image": x.numpy()}), strict=True):
         np.testing.assert_allclose(theirs, ours.detach().numpy(), rtol=2e-3, atol=2e-4)
@@ -164,13 +166,13 @@ def test_components_beyond_the_rank_are_zero_and_classes_without_pictures_are_fa
 
 
 def test_pruning_keeps_all_1280_features_and_makes_the_network_smaller(net: FruitNet, starter: Path) -> None:
-    before = prune.cost(net, (3, 32, 32))
-    smaller = prune.prune(network, net, (3, 32, 32), 0.5, batches(starter)[:1])
-    after = prune.cost(smaller, (3, 32, 32))
+    before = torch_pruning.cost(net, (3, 32, 32))
+    smaller = torch_pruning.prune(network, net, (3, 32, 32), 0.5, batches(starter)[:1])
+    after = torch_pruning.cost(smaller, (3, 32, 32))
     assert after.macs < 0.5 * before.macs
     outputs = smaller.eval()(torch.rand(1, 3, 32, 32))
     assert [value.shape[1] for value in outputs] == [15, 1280, 8, 15]
-    again = prune.reshape_like(network.build(PARAMS), smaller.state_dict()).eval()
+    again = torch_pruning.reshape_like(network.build(PARAMS), smaller.state_dict()).eval()
     x = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(again(x)[1], smaller(x)[1])
 
@@ -208,7 +210,7 @@ def test_a_champion_keeps_what_it_knows_of_other_classes(net: FruitNet) -> None:
     params = {**PARAMS, "classes": ["kiwi", "durian", "apple"]}
     torch.manual_seed(3)
     fitting = network.inherit(old, {"classes": list(SPEC.classes)}, params)
-    found = prune.reshape_like(network.build(params), {k: torch.from_numpy(np.array(v)) for k, v in fitting.items()})
+    found = torch_pruning.reshape_like(network.build(params), {k: torch.from_numpy(np.array(v)) for k, v in fitting.items()})
     assert isinstance(found, FruitNet)
     head = found.classifier[1].weight.detach().numpy()
     for row, name in ((0, "kiwi"), (2, "apple")):

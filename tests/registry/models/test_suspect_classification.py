@@ -112,13 +112,13 @@ def test_augmentation_is_new_in_each_epoch_and_the_same_in_a_repeat(tmp_path: Pa
 
 @pytest.fixture(scope="module")
 def built() -> object:
-    from training import engine_keras
+    from training.engines import engine_keras
 
     return engine_keras.build(network, PARAMS, 3)
 
 
 def test_the_network_gives_nine_logits_and_its_features(built: object) -> None:
-    from training import engine_keras
+    from training.engines import engine_keras
 
     outputs = engine_keras.session(network, built)(np.random.default_rng(1).random((2, 3, 64, 64), dtype=np.float32))
     assert {name: value.shape for name, value in outputs.items()} == {"logits": (2, 9), "embedding": (2, 1280)}
@@ -126,8 +126,8 @@ def test_the_network_gives_nine_logits_and_its_features(built: object) -> None:
 
 
 def test_pruning_halves_it_and_leaves_the_classes(built: object, tmp_path: Path) -> None:
-    from training import engine_keras
-    from training.stage import Compression
+    from training.engines import engine_keras
+    from training.workspace.workspace import Compression
 
     data.synthesise(tmp_path, {"seed": 3, "train": 10, "val": 1, "test": 1})
     params = {**PARAMS, "batch": 9, "seed": 3}

@@ -101,11 +101,12 @@ def test_an_answer_says_where_the_firearm_is_and_draws_it() -> None:
 
 
 def test_an_untrained_network_finds_none_of_the_starter_datas_firearms() -> None:
-    from training import engine_torch, engines
+    from training.engines import engine_torch
+    from training.workspace import engine
 
     spec = catalog.get("weapon_detection")
     params = {"image_size": 160}
-    hooks = engines.hooks_of(spec)
+    hooks = engine.hooks_of(spec)
     session = engine_torch.session(hooks, engine_torch.build(hooks, params, seed=1))
     items = spec.data.synthesise_stream(8, seed=2)
     prepared = [spec.inference.preprocess(spec.inference.decode(item.input, 1_000_000), params) for item in items]

@@ -16,10 +16,10 @@ from registry.core.media import Case
 from registry.versions.predictor import Predictor
 from registry.contract.spec import ModelSpec
 from registry.versions.mlflow_registry import Version
-from training import gate_rules
-from training.comparison import OVERALL, Comparison
-from training.evaluate import Evaluation, evaluate, slices
-from training.stage import Evaluating, Stage, open_stage, parse
+from training.gate import rules
+from training.gate.comparison import OVERALL, Comparison
+from training.workspace.scoring import Evaluation, evaluate, slices
+from training.workspace.workspace import Evaluating, Stage, open_stage, parse
 
 ORIGIN = "origin="
 PICTURES = 3
@@ -68,8 +68,8 @@ def decide(
     bootstrap = parse(Evaluating, spec.name, "evaluate", stage.sections["evaluate"]).bootstrap
     mine = _Side(stage, challenger_bundle, held, bootstrap)
     validation = _validation(stage)
-    reasons += [gate_rules.golden(mine.predictor), gate_rules.floor(spec, mine.found.score)]
-    reasons += [*gate_rules.budgets(spec, challenger_bundle), *gate_rules.data(validation)]
+    reasons += [rules.golden(mine.predictor), rules.floor(spec, mine.found.score)]
+    reasons += [*rules.budgets(spec, challenger_bundle), *rules.data(validation)]
     theirs, marks, same = None, dict.fromkeys(_marked(held), challenger.number), False
     rows = [SliceRow(name, score) for name, score in mine.scores.items() if name in _members(held)]
     if champion is not None and champion_bundle is not None:
@@ -80,14 +80,14 @@ def decide(
         history = _history(mine, theirs, champion.number, best or Best(), marks)
         if same and not must_win_on:
             light = "" if _one_file(mine, theirs) else _lighter(mine, theirs)
-            new = gate_rules.something_new(mine.bundle, theirs.bundle, stage.data_hash, light)
+            new = rules.something_new(mine.bundle, theirs.bundle, stage.data_hash, light)
             reasons += [_alike(len(held)), new]
         else:
-            reasons += [gate_rules.not_worse(spec, compared), gate_rules.no_slice_lost(spec, compared)]
-            reasons += gate_rules.not_worn_down(spec, *history)
+            reasons += [rules.not_worse(spec, compared), rules.no_slice_lost(spec, compared)]
+            reasons += rules.not_worn_down(spec, *history)
             won = bool(must_win_on) or compared.better(OVERALL)
             light = "" if won else _lighter(mine, theirs)
-            reasons.append(gate_rules.better(spec, compared, must_win_on, light))
+            reasons.append(rules.better(spec, compared, must_win_on, light))
     return Decision(
         model=spec.name,
         challenger=challenger.number,
@@ -157,14 +157,14 @@ def _fair(
     seen = record.among(held)
     dropped = {name for one in records for name in one.among(held)} - {*seen}
     left = [case for case in held if case.id not in dropped]
-    reasons = [gate_rules.unseen(spec, seen, len(held), recorded=record.recorded)]
-    reasons += gate_rules.enough(len(left), sorted(dropped), champion.number if champion else 0)
+    reasons = [rules.unseen(spec, seen, len(held), recorded=record.recorded)]
+    reasons += rules.enough(len(left), sorted(dropped), champion.number if champion else 0)
     return (left if len(left) >= ENOUGH else held), reasons
 
 
 def _same(mine: _Side, theirs: _Side) -> bool:
     """The champion's network, and no case on which the metric tells the two apart."""
-    if not gate_rules.same_network(mine.bundle, theirs.bundle):
+    if not rules.same_network(mine.bundle, theirs.bundle):
         return False
     ours, old = (side.found.per_case["score"].to_numpy() for side in (mine, theirs))
     return bool(np.allclose(ours, old, rtol=0, atol=EQUAL, equal_nan=True))
@@ -181,7 +181,7 @@ def _one_file(mine: _Side, theirs: _Side) -> bool:
 
 def _lighter(mine: _Side, theirs: _Side) -> str:
     """Asked only where it decides: timing both takes a second or two."""
-    return gate_rules.lighter(mine.bundle, theirs.bundle, mine.stage.settings.threads)
+    return rules.lighter(mine.bundle, theirs.bundle, mine.stage.settings.threads)
 
 
 def _history(

@@ -18,12 +18,12 @@ from registry.core.files import new_folder, write_file
 from registry.core.media import Case
 from registry.versions.predictor import Predictor, golden_answer
 from registry.contract.spec import ModelSpec
-from training import progress
-from training.checkpoint import METRICS, SUMMARY, read_metrics
-from training.compress import CONSTANTS, HISTORY, REPORT, Report
-from training.evaluate import Evaluation, evaluate, spread
-from training.stage import Evaluating, Stage, parse
-from training.tracking import About, Tracker
+from training.workspace import progress
+from training.workspace.checkpoint import METRICS, SUMMARY, read_metrics
+from training.stages.compress import CONSTANTS, HISTORY, REPORT, Report
+from training.workspace.scoring import Evaluation, evaluate, spread
+from training.workspace.workspace import Evaluating, Stage, parse
+from training.stages.tracking import About, Tracker
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,7 +42,7 @@ def package(stage: Stage, *, track: bool = True) -> Bundle:
     options = parse(Evaluating, stage.spec.name, STEP, stage.sections[STEP])
     held, summary = stage.split("test"), _summary(stage)
     with journal.step(STEP, "Evaluating", stage.spec.name, 15):
-        from training.train import artifacts
+        from training.stages.train import artifacts
 
         address, about = stage.settings.mlflow_address, _about(stage, summary)
         tracker = Tracker(stage.folder("train"), about, address, artifacts(stage), completes=True)
@@ -87,7 +87,7 @@ def _summary(stage: Stage) -> dict[str, Any]:
 
 def _about(stage: Stage, summary: Mapping[str, Any]) -> About:
     """The run of the version: all parameters, and the code and data of the training."""
-    from training.train import about
+    from training.stages.train import about
 
     training = about(stage)
     more = {f"{name}.{k}": v for name in ("compress", "evaluate") for k, v in stage.sections[name].items()}
@@ -222,7 +222,7 @@ def _log(
 
     from mlflow.entities import Metric, RunTag
 
-    from training import figures
+    from training.stages import figures
 
     manifest, now = bundle.manifest, int(time.time() * 1000)
     chosen = manifest.chosen

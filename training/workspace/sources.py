@@ -17,9 +17,9 @@ from registry.core import closure
 
 STAGES = {
     "validate": ("monitoring.checks.validate",),
-    "train": ("training.train", "training.engine_torch", "training.engine_keras", "training.yolo"),
-    "compress": ("training.compress", "training.engine_torch", "training.engine_keras", "training.yolo"),
-    "evaluate": ("training.package",),
+    "train": ("training.stages.train", "training.engines.engine_torch", "training.engines.engine_keras", "training.engines.yolo"),
+    "compress": ("training.stages.compress", "training.engines.engine_torch", "training.engines.engine_keras", "training.engines.yolo"),
+    "evaluate": ("training.stages.evaluate",),
 }
 """Stage -> where following imports begins; engines and a model's parts are imported by name, so they are named here."""
 
@@ -35,10 +35,10 @@ NO_RESULT = frozenset(
         "registry/core/files",
         "registry/core/journal",
         "registry/core/settings",
-        "training/figures",
-        "training/sources",
-        "training/progress",
-        "training/tracking",
+        "training/stages/figures",
+        "training/workspace/sources",
+        "training/workspace/progress",
+        "training/stages/tracking",
         "training/__main__",
         "monitoring/checks/data_docs",
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from registry.core.errors import BundleError
-from training.engines import Cost
+from training.workspace.engine import Cost
 
 ROUND_TO = 8  # odd channel counts run slower than unpruned ones in ONNX Runtime
 

@@ -17,13 +17,15 @@ from registry.versions.bundle import Machine, Score, Variant
 from registry.core.files import new_folder
 from registry.core.media import FloatArray
 from registry.core.runtime import Engine, Numerics, open_session
-from training import choose, evaluate, export, measure, peers, progress
-from training.checkpoint import History, save_weights, write_metrics
-from training.course import Watcher
-from training.stage import Compression, Evaluating, Stage, parse
+from training.export import choose_variant, onnx_export, latency
+from training.workspace import scoring, progress
+from training.stages import peers
+from training.workspace.checkpoint import History, save_weights, write_metrics
+from training.workspace.course import Watcher
+from training.workspace.workspace import Compression, Evaluating, Stage, parse
 
 if TYPE_CHECKING:
-    from training.engines import Cost
+    from training.workspace.engine import Cost
 
 STEP = "compress"
 ROUND_TO = 8  # channel counts after pruning
@@ -81,8 +83,8 @@ def compress(stage: Stage) -> Report:
     Raises:
         NotFound, BundleError, SettingsError, StorageError: nothing is half-written then.
     """
-    from training.engines import engine_of
-    from training.train import trained_network
+    from training.workspace.engine import engine_of
+    from training.stages.train import trained_network
 
     engine_of(stage.spec).use_threads(stage.settings.threads)
     name = stage.spec.name
@@ -112,7 +114,7 @@ class _Work:
     """Collects candidates, then scores and times all of them."""
 
     def __init__(self, stage: Stage, out: Path) -> None:
-        from training.engines import engine_of, hooks_of
+        from training.workspace.engine import engine_of, hooks_of
 
         self.stage, self.out = stage, out
         self.engine, self.hooks = engine_of(stage.spec), hooks_of(stage.spec)
@@ -132,13 +134,13 @@ class _Work:
         price = self.engine.cost(model, self.shape)
         slug = network.replace("-", "_")
         onnx = self.engine.to_onnx(self.hooks, model, self.shape, self.out / f"{slug}.onnx")
-        ir = export.to_openvino(onnx, self.out / f"{slug}.xml")
+        ir = onnx_export.to_openvino(onnx, self.out / f"{slug}.xml")
         weights = self.out / f"{slug}.safetensors"
         save_weights(weights, self.engine.weights(model))
 
         def candidate(path: Path, engine: Engine, numerics: Numerics) -> None:
             session = open_session(path, engine, numerics, self.stage.settings.threads)
-            row = Candidate(network, engine, numerics, session, export.size_mb(path), price)
+            row = Candidate(network, engine, numerics, session, onnx_export.size_mb(path), price)
             self.candidates.append(row)
             self.files[row.name] = {"network": path.name, "onnx": onnx.name, "weights": weights.name}
 
@@ -147,12 +149,12 @@ class _Work:
         self.candidates.append(Candidate(network, self.engine.NAME, "f32", eager, size, price))
         candidate(onnx, "onnxruntime", "f32")
         candidate(ir, "openvino", "f32")
-        if measure.has_bf16():
+        if latency.has_bf16():
             candidate(ir, "openvino", "bf16")
         if network != "dense":  # the dense network is there to compare with; it need not be quantised for that
             leave = getattr(self.hooks, "FULL_PRECISION", ())
-            int8 = export.to_int8(ir, self.calibration(), self.out / f"{slug}_int8.xml", leave)
-            if measure.survives(int8, self.shape, self.stage.settings.threads):
+            int8 = onnx_export.to_int8(ir, self.calibration(), self.out / f"{slug}_int8.xml", leave)
+            if latency.survives(int8, self.shape, self.stage.settings.threads):
                 candidate(int8, "openvino", "int8")
             else:
                 said = f"{network} openvino int8 is left out: the engine crashes on it on this machine"
@@ -163,7 +165,7 @@ class _Work:
         cases = self.stage.split("train")
         count = self.options.calibration
         step = max(1, len(cases) // count)
-        held = evaluate.hold(self.stage.spec, cases[::step][:count], self.constants)
+        held = scoring.hold(self.stage.spec, cases[::step][:count], self.constants)
         slices = [one.prepared.batch[i : i + 1] for one in held for i in range(len(one.prepared.batch))]
         return slices[:: max(1, len(slices) // count)][:count]
 
@@ -199,7 +201,7 @@ class _Work:
     def report(self) -> Report:
         stage = self.stage
         scores = self.scores()
-        times = measure.latencies({c.name: c.session for c in self.candidates}, self.shape, self.options.rounds)
+        times = latency.latencies({c.name: c.session for c in self.candidates}, self.shape, self.options.rounds)
         rows = [
             Variant(
                 name=c.name,
@@ -216,7 +218,7 @@ class _Work:
         ]
         rows += peers.rows(stage, self.hooks, STEP, self.options.rounds, self.bootstrap)
         # The first row is the network as it was trained, in its own framework: what loss is counted from.
-        variants = choose.choose(stage.spec, rows, rows[0])
+        variants = choose_variant.choose(stage.spec, rows, rows[0])
         chosen = next(variant for variant in variants if variant.chosen)
         pruned = not chosen.name.startswith("dense")
         if self.history:
@@ -229,7 +231,7 @@ class _Work:
             ]
         return Report(
             variants=variants,
-            machine=measure.machine(stage.settings.threads),
+            machine=latency.machine(stage.settings.threads),
             compression=compression,
             git_commit=stage.git_commit,
             **self.files[chosen.name],
@@ -244,13 +246,13 @@ class _Work:
 
     def scores(self) -> dict[str, Score]:
         spec = self.stage.spec
-        held = evaluate.hold(spec, self.stage.split("val"), self.constants)
+        held = scoring.hold(spec, self.stage.split("val"), self.constants)
         groups = [case.group for case in self.stage.split("val")]
         truths, thresholds = held.truths, self.hooks.thresholds(self.stage.params)
         found = {}
         with progress.bar(STEP, "comparing", spec.name, "variants") as bar:
             for number, candidate in enumerate(self.candidates, start=1):
-                results = evaluate.run(spec, candidate.session, held, thresholds)
-                found[candidate.name] = evaluate.scored(spec, results, truths, self.bootstrap, groups)
+                results = scoring.run(spec, candidate.session, held, thresholds)
+                found[candidate.name] = scoring.scored(spec, results, truths, self.bootstrap, groups)
                 bar(number, len(self.candidates), candidate.name)
         return found

@@ -13,7 +13,7 @@ from registry.core.media import ByteArray
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from training.checkpoint import History
+    from training.workspace.checkpoint import History
 
 COLOURS = {"torch": "#8c8c8c", "keras": "#8c8c8c", "onnxruntime": "#d2691e", "openvino": "#1f5fa8"}
 MARKERS = {"f32": "o", "bf16": "s", "int8": "D"}

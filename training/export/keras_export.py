@@ -1,4 +1,4 @@
-"""Keras network -> ONNX, by tf2onnx. From there on everything is as for other frameworks (`training.export`)."""
+"""Keras network -> ONNX, by tf2onnx. From there on everything is as for other frameworks (`training.export.onnx_export`)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.export import INPUT, OPSET
-from training.keras_framework import framework
+from training.export.onnx_export import INPUT, OPSET
+from training.workspace.keras_framework import framework
 
 
 @contextlib.contextmanager

@@ -12,8 +12,9 @@ from registry.core import journal
 from registry.versions.bundle import Variant
 from registry.core.errors import VisionloopError
 from registry.core.media import FloatArray, Prepared
-from training import evaluate, measure
-from training.stage import Stage
+from training.workspace import scoring
+from training.export import latency
+from training.workspace.workspace import Stage
 
 
 class Peer(Protocol):
@@ -55,17 +56,17 @@ def _row(stage: Stage, hooks: Any, peer: Peer, rounds: int, bootstrap: int) -> V
     spec, results, truths = stage.spec, [], []
     cases = stage.split("val")
     for case in cases:  # one by one: another network's inputs may be larger than the memory
-        sample = spec.inference.decode(case.input.read_bytes(), evaluate.MAX_VOXELS)
+        sample = spec.inference.decode(case.input.read_bytes(), scoring.MAX_VOXELS)
         truth = spec.score.truth(case.truth)
-        held = evaluate.Held(case, sample, peer.prepare(sample), truth)
-        results += evaluate.run(spec, peer, [held], hooks.thresholds(stage.params))
+        held = scoring.Held(case, sample, peer.prepare(sample), truth)
+        results += scoring.run(spec, peer, [held], hooks.thresholds(stage.params))
         truths.append(truth)
-    time = measure.latencies({peer.name: peer}, peer.shape, rounds)[peer.name]
+    time = latency.latencies({peer.name: peer}, peer.shape, rounds)[peer.name]
     return Variant(
         name=f"{peer.name} {peer.engine} f32",
         engine=peer.engine,
         numerics="f32",
-        score=evaluate.scored(spec, results, truths, bootstrap, [case.group for case in cases]),
+        score=scoring.scored(spec, results, truths, bootstrap, [case.group for case in cases]),
         p50_ms=round(time.p50, 3),
         p95_ms=round(time.p95, 3),
         size_mb=round(peer.size_mb, 3),

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.core.errors import BadInput, NotFound
-from training import keras_files
-from training.checkpoint import load_weights
+from training.workspace import keras_files
+from training.workspace.checkpoint import load_weights
 
 if TYPE_CHECKING:
-    from training.engines import Engine
-    from training.stage import Stage
+    from training.workspace.engine import Engine
+    from training.workspace.workspace import Stage
 
 FORMATS = (".safetensors", ".npz", ".pt", ".pth", ".h5", ".hdf5", ".keras")
 HUB = "hub"

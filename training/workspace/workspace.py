@@ -17,7 +17,7 @@ from registry.core.errors import NotFound
 from registry.core.media import Case
 from registry.core.settings import Settings, settings
 from registry.contract.spec import ModelSpec
-from training.parameters import Compression, Evaluating, Recipe, parse, read_params
+from training.workspace.parameters import Compression, Evaluating, Recipe, parse, read_params
 
 CODE = ("--", ".", ":!dvc.lock", ":!*.dvc")  # what the loop itself writes does not make the code another
 

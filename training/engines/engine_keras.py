@@ -32,14 +32,14 @@ from numpy.typing import NDArray
 from registry.core.media import Case, FloatArray
 from registry.core.runtime import default_threads
 from registry.contract.spec import ModelSpec
-from training import keras_pruning
-from training.checkpoint import Checkpoints
-from training.course import Course, Fitted, Watcher
-from training.engines import Arrays, Cost, Pruned, validator
-from training.evaluate import spread
-from training.keras_framework import framework
-from training.rehearsal import averaged
-from training.stage import Compression, Recipe
+from training.prune import keras_pruning
+from training.workspace.checkpoint import Checkpoints
+from training.workspace.course import Course, Fitted, Watcher
+from training.workspace.engine import Arrays, Cost, Pruned, validator
+from training.workspace.scoring import spread
+from training.workspace.keras_framework import framework
+from training.workspace.rehearsal import averaged
+from training.workspace.workspace import Compression, Recipe
 
 NAME = "keras"
 BATCH_NORM_MOMENTUM = 0.9  # at most; MobileNetV2's 0.999 averages over more steps than a training here has
@@ -122,7 +122,7 @@ def prune(hooks: Any, network: Any, cases: Sequence[Case], params: dict[str, Any
 
 def to_onnx(hooks: Any, network: Any, shape: tuple[int, ...], path: Path) -> Path:
     """As `Engine.to_onnx`."""
-    from training import keras_export
+    from training.export import keras_export
 
     return keras_export.to_onnx(network, hooks.OUTPUTS, shape, path)
 

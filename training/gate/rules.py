@@ -16,9 +16,9 @@ from registry.core.errors import BundleError
 from registry.versions.predictor import Predictor
 from registry.core.runtime import open_session
 from registry.contract.spec import ModelSpec
-from training.comparison import CHANCE, OVERALL, Comparison
-from training.export import size_mb
-from training.measure import latencies
+from training.gate.comparison import CHANCE, OVERALL, Comparison
+from training.export.onnx_export import size_mb
+from training.export.latency import latencies
 
 LIGHTER = 0.9
 """Of the champion's size or latency: what a version may be promoted for that is no better."""

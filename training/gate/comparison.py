@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from registry.versions.bundle import Score
 from registry.versions.decision import ENOUGH, SliceRow
 from registry.contract.spec import ModelSpec
-from training.evaluate import resamples_of, units
+from training.workspace.scoring import resamples_of, units
 
 OVERALL = "all"
 

@@ -4,7 +4,7 @@ comes to it as hooks, whose list stands at the top of the engine's file.
 | framework   | engine         | hooks                                                              |
 |-------------|----------------|--------------------------------------------------------------------|
 | torch       | `engine_torch` | the model's `network.py`                                           |
-| ultralytics | `engine_torch` | `training.yolo.hooks(spec)`: network, loss, augmentation of ultralytics |
+| ultralytics | `engine_torch` | `training.engines.yolo.hooks(spec)`: network, loss, augmentation of ultralytics |
 | keras       | `engine_keras` | the model's `network.py`                                           |
 """
 
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from registry.core.media import Case, FloatArray
 from registry.contract.spec import ModelSpec
-from training.checkpoint import Checkpoints
-from training.course import Fitted, Watcher
-from training.stage import Compression, Recipe
+from training.workspace.checkpoint import Checkpoints
+from training.workspace.course import Fitted, Watcher
+from training.workspace.workspace import Compression, Recipe
 
 Arrays = Mapping[str, NDArray[Any]]
 """Weights by name, as they stand in a .safetensors file."""
@@ -110,7 +110,7 @@ def engine_of(spec: ModelSpec) -> Engine:
 def hooks_of(spec: ModelSpec) -> Any:
     """What the engine asks about this model."""
     if spec.framework == "ultralytics":
-        return importlib.import_module("training.yolo").hooks(spec)
+        return importlib.import_module("training.engines.yolo").hooks(spec)
     return spec.network
 
 
@@ -121,13 +121,13 @@ def validator(
 
     The cases are decoded and preprocessed once, now.
     """
-    from training import evaluate
+    from training.workspace import scoring
 
-    held = evaluate.hold(spec, [case for case in cases if case.split == "val"], hooks.preprocessing(params))
+    held = scoring.hold(spec, [case for case in cases if case.split == "val"], hooks.preprocessing(params))
     truths, thresholds = held.truths, hooks.thresholds(params)
 
     def score(session: Callable[[FloatArray], Mapping[str, FloatArray]]) -> float:
-        return spec.score.score(evaluate.run(spec, session, held, thresholds), truths)
+        return spec.score.score(scoring.run(spec, session, held, thresholds), truths)
 
     return score
 

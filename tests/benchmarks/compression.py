@@ -14,11 +14,11 @@ import numpy as np
 from registry.core.errors import NotFound
 from registry.core.media import FloatArray
 from registry.core.runtime import Engine, Numerics, open_session
-from training import measure
-from training.choose import SERVING
-from training.compress import REPORT, Report
-from training.measure import Latency
-from training.stage import Stage
+from training.export import latency
+from training.export.choose_variant import SERVING
+from training.stages.compress import REPORT, Report
+from training.export.latency import Latency
+from training.workspace.workspace import Stage
 
 FILES: dict[tuple[str, str], str] = {
     ("onnxruntime", "f32"): "{}.onnx",
@@ -53,7 +53,7 @@ def bench(stage: Stage, rounds: int, tracking: bool) -> str:
     Raises:
         NotFound: the model was not compressed yet.
     """
-    from training.engines import engine_of, hooks_of
+    from training.workspace.engine import engine_of, hooks_of
 
     engine_of(stage.spec).use_threads(stage.settings.threads)
     folder = stage.folder("compress")
@@ -65,7 +65,7 @@ def bench(stage: Stage, rounds: int, tracking: bool) -> str:
         )
     report = Report.read(folder / REPORT)
     shape = hooks_of(stage.spec).input_shape(stage.params)
-    times = measure.latencies(_sessions(stage, folder, report), shape, rounds)
+    times = latency.latencies(_sessions(stage, folder, report), shape, rounds)
     parts = [_heading(stage, shape, rounds), _table(report, times), _ratios(stage, report, times)]
     if tracking:
         parts.append(_tracking(stage, rounds=3))
@@ -74,8 +74,8 @@ def bench(stage: Stage, rounds: int, tracking: bool) -> str:
 
 def _sessions(stage: Stage, folder: Path, report: Report) -> dict[str, Callable[[FloatArray], Any]]:
     """Every variant of the report that is ours, opened again."""
-    from training.checkpoint import load_weights
-    from training.engines import engine_of, hooks_of
+    from training.workspace.checkpoint import load_weights
+    from training.workspace.engine import engine_of, hooks_of
 
     framework, hooks = engine_of(stage.spec), hooks_of(stage.spec)
     sessions: dict[str, Callable[[FloatArray], Any]] = {}
@@ -95,10 +95,10 @@ def _sessions(stage: Stage, folder: Path, report: Report) -> dict[str, Callable[
 
 
 def _heading(stage: Stage, shape: tuple[int, ...], rounds: int) -> str:
-    machine = measure.machine(stage.settings.threads)
+    machine = latency.machine(stage.settings.threads)
     return (
         f"{stage.spec.title}: one input {' x '.join(map(str, shape))}, batch 1, {machine.threads} threads, {rounds} "
-        f"interleaved rounds of {measure.PER_ROUND} calls, medians; {machine.cpu} ({', '.join(machine.flags)}); "
+        f"interleaved rounds of {latency.PER_ROUND} calls, medians; {machine.cpu} ({', '.join(machine.flags)}); "
         + ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
     )
 
@@ -159,8 +159,8 @@ def _ratios(stage: Stage, report: Report, times: dict[str, Latency]) -> str:
 
 def _tracking(stage: Stage, rounds: int) -> str:
     """Seconds of the training loop with and without MLflow (SQLite, system metrics on), taking turns."""
-    from training.tracking import Tracker, open_client
-    from training.train import about
+    from training.stages.tracking import Tracker, open_client
+    from training.stages.train import about
 
     pairs = []
     with tempfile.TemporaryDirectory(dir=stage.settings.var) as name:
@@ -181,8 +181,8 @@ def _tracking(stage: Stage, rounds: int) -> str:
 
 
 def _loop(stage: Stage, tracker: Any) -> float:
-    from training.course import Watcher
-    from training.engines import engine_of, hooks_of
+    from training.workspace.course import Watcher
+    from training.workspace.engine import engine_of, hooks_of
 
     engine, hooks = engine_of(stage.spec), hooks_of(stage.spec)
     recipe = stage.recipe().model_copy(update={"epochs": TRACKED_EPOCHS, "max_seconds": 3600.0})

@@ -12,8 +12,8 @@ import numpy as np
 
 from registry.core.errors import VisionloopError
 from registry.contract.spec import ModelSpec
-from training.checkpoint import Checkpoints, History, Progress
-from training.stage import Recipe
+from training.workspace.checkpoint import Checkpoints, History, Progress
+from training.workspace.workspace import Recipe
 
 LAST_RATE = 0.02  # share of the learning rate that is left at the end
 MEASURED_STEPS = 6  # before the plan is first checked against the clock; the first ones are not typical

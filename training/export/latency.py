@@ -94,7 +94,7 @@ def survives(path: Path, shape: tuple[int, ...], threads: int) -> bool:
     OpenVINO 2026.4.1 dies of a protection fault on some int8 networks (a pruned MobileNetV2 at 64 x 64, on AVX-512
     CPUs): better there than in the middle of the stage, or in a service.
     """
-    command = [sys.executable, "-m", "training.measure", str(path), str(threads), *map(str, shape)]
+    command = [sys.executable, "-m", "training.export.latency", str(path), str(threads), *map(str, shape)]
     done = subprocess.run(command, capture_output=True, timeout=300, check=False)
     return done.returncode == 0
 

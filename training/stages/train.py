@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from registry.core import journal
 from registry.versions import learned
-from training import pretrained, progress
-from training.checkpoint import WEIGHTS, Checkpoints, load_weights
-from training.course import Fitted, Watcher
-from training.rehearsal import NEW_SHARE, rehearsed
-from training.sources import source_hash
-from training.stage import Recipe, Stage, fingerprint
-from training.starting_point import FOLDER, read_start
-from training.tracking import About, Tracker
+from training.workspace import pretrained, progress
+from training.workspace.checkpoint import WEIGHTS, Checkpoints, load_weights
+from training.workspace.course import Fitted, Watcher
+from training.workspace.rehearsal import NEW_SHARE, rehearsed
+from training.workspace.sources import source_hash
+from training.workspace.workspace import Recipe, Stage, fingerprint
+from training.workspace.starting_point import FOLDER, read_start
+from training.stages.tracking import About, Tracker
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -97,7 +97,7 @@ def starting_network(stage: Stage) -> tuple[Any, pretrained.Origin]:
         BundleError: the champion is of another architecture.
         NotFound, BadInput: the weights file named in params.yaml is missing or unreadable.
     """
-    from training.engines import engine_of, hooks_of
+    from training.workspace.engine import engine_of, hooks_of
 
     engine, hooks, params = engine_of(stage.spec), hooks_of(stage.spec), stage.params
     if stage.start:
@@ -119,21 +119,21 @@ def starting_network(stage: Stage) -> tuple[Any, pretrained.Origin]:
 
 def trained_network(stage: Stage) -> Any:
     """The network as the stage `train` left it."""
-    from training.engines import engine_of, hooks_of
+    from training.workspace.engine import engine_of, hooks_of
 
     weights = load_weights(stage.folder("train") / WEIGHTS)
     return engine_of(stage.spec).restore(hooks_of(stage.spec), stage.params, weights)
 
 
 def _resumable(stage: Stage, checkpoints: Checkpoints) -> bool:
-    from training.engines import engine_of
+    from training.workspace.engine import engine_of
 
     found = checkpoints.load()
     return found is not None and engine_of(stage.spec).readable(found[1])
 
 
 def _fit(stage: Stage, checkpoints: Checkpoints, tracker: Tracker) -> dict[str, Any]:
-    from training.engines import engine_of, hooks_of
+    from training.workspace.engine import engine_of, hooks_of
 
     engine = engine_of(stage.spec)
     engine.use_threads(stage.settings.threads)
@@ -209,7 +209,7 @@ def _summary(stage: Stage, fitted: Fitted, seconds: float) -> dict[str, Any]:
 
 def _queue(tracker: Tracker, checkpoints: Checkpoints, stage: Stage) -> None:
     """A training that was finished before has its rows on disk only."""
-    from training.checkpoint import METRICS, read_metrics
+    from training.workspace.checkpoint import METRICS, read_metrics
 
     if not tracker.has_rows:
         for row in read_metrics(stage.folder("train") / METRICS):
@@ -218,8 +218,8 @@ def _queue(tracker: Tracker, checkpoints: Checkpoints, stage: Stage) -> None:
 
 def _log(client: MlflowClient, run_id: str, stage: Stage, summary: dict[str, Any]) -> None:
     """What is logged once, at the end: curves and predictions as pictures."""
-    from training import figures
-    from training.checkpoint import METRICS, read_metrics
+    from training.stages import figures
+    from training.workspace.checkpoint import METRICS, read_metrics
 
     folder = stage.folder("train")
     client.set_tag(run_id, "mlflow.note.content", summary["says"])
@@ -232,13 +232,14 @@ def _log(client: MlflowClient, run_id: str, stage: Stage, summary: dict[str, Any
 
 def _pictures(stage: Stage) -> dict[str, Any]:
     """Validation cases with prediction and truth, drawn: RGB arrays by case id."""
-    from training import evaluate, figures
-    from training.engines import engine_of, hooks_of
+    from training.workspace import scoring
+    from training.stages import figures
+    from training.workspace.engine import engine_of, hooks_of
 
     hooks = hooks_of(stage.spec)
     session = engine_of(stage.spec).session(hooks, trained_network(stage))
-    held = evaluate.hold(stage.spec, evaluate.spread(stage.split("val"), PICTURES), hooks.preprocessing(stage.params))
-    results = evaluate.run(stage.spec, session, held, hooks.thresholds(stage.params))
+    held = scoring.hold(stage.spec, scoring.spread(stage.split("val"), PICTURES), hooks.preprocessing(stage.params))
+    results = scoring.run(stage.spec, session, held, hooks.thresholds(stage.params))
     return {
         one.case.id: figures.pixels(stage.spec.render.picture(one.sample, result, one.truth))
         for one, result in zip(held, results, strict=True)

@@ -5,7 +5,7 @@ none of its callbacks, downloads or settings takes part. A model says in its `ne
 
 ARCHITECTURE: str                    "yolov8n.yaml"
 
-and in its parameters, besides what the engine reads, `image_size`, `score`, `iou`, those of `training.mosaic`, and
+and in its parameters, besides what the engine reads, `image_size`, `score`, `iou`, those of `training.engines.mosaic`, and
 `architecture` where it is to be another one.
 """
 
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from registry.core.media import Case, Parameters
 from registry.contract.spec import ModelSpec
 from registry.vision_tasks import detection
-from training import mosaic
+from training.engines import mosaic
 
 GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)  # weights of the three losses, ultralytics' defaults
 HUB = "https://github.com/ultralytics/assets/releases/download/v8.4.0/"

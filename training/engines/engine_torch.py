@@ -42,14 +42,14 @@ from torch.utils.data import DataLoader
 from registry.core.media import Case, FloatArray
 from registry.core.runtime import default_threads
 from registry.contract.spec import ModelSpec
-from training import export
-from training import prune as pruning
-from training.checkpoint import Checkpoints, Progress
-from training.course import Course, Fitted, Watcher
-from training.engines import Arrays, Cost, Pruned, validator
-from training.evaluate import spread
-from training.rehearsal import averaged
-from training.stage import Compression, Recipe
+from training.export import onnx_export
+from training.prune import torch_pruning as pruning
+from training.workspace.checkpoint import Checkpoints, Progress
+from training.workspace.course import Course, Fitted, Watcher
+from training.workspace.engine import Arrays, Cost, Pruned, validator
+from training.workspace.scoring import spread
+from training.workspace.rehearsal import averaged
+from training.workspace.workspace import Compression, Recipe
 
 NAME = "torch"
 BATCH_NORM_MOMENTUM = 0.1  # at least; EfficientNet's 0.01 averages over more steps than a training here has
@@ -127,7 +127,7 @@ def prune(
 
 def to_onnx(hooks: Any, network: nn.Module, shape: tuple[int, ...], path: Path) -> Path:
     """As `Engine.to_onnx`."""
-    return export.to_onnx(network, hooks.OUTPUTS, shape, path)
+    return onnx_export.to_onnx(network, hooks.OUTPUTS, shape, path)
 
 
 def loader(hooks: Any, examples: Any, batch: int, **options: Any) -> DataLoader[Any]:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.core.files import new_folder, write_file
-from training import pretrained
-from training.stage import Stage
+from training.workspace import pretrained
+from training.workspace.workspace import Stage
 
 if TYPE_CHECKING:
     from registry.versions.mlflow_registry import Version

@@ -1,0 +1,4 @@
+"""Trained networks become ONNX and OpenVINO, are quantised, measured and chosen.
+
+Imports `training.workspace`.
+"""
