@@ -31,7 +31,7 @@ def main(model: str) -> int:
         ("Command line", _command_line),
         ("A run without a change", lambda: _no_change(model)),
         ("Training and compression", lambda: _module("training", "bench", model, "--tracking")),
-        ("Serving", lambda: _module("serving.bench", "--model", model, "--rounds", "5")),
+        ("Serving", lambda: _module("tests.benchmarks.service", "--model", model, "--rounds", "5")),
         ("False alarms", lambda: _module("tests.benchmarks.calibration", str(_bundle(model)))),
     ):
         print(f"\n## {title}\n", flush=True)

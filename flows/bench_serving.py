@@ -22,9 +22,9 @@ from registry.versions.bundle import Bundle
 from registry.core.errors import VisionloopError
 from registry.core.settings import settings
 from registry.versions.mlflow_registry import Version, Versions
-from serving.deploy import free_port
-from serving.load import CLIENTS, Call, callers, ended_in_order, p50, rate, run_to_end, running, running_service
-from serving.packaging import package
+from serving.releases.deploy import free_port
+from tests.benchmarks.load import CLIENTS, Call, callers, ended_in_order, p50, rate, run_to_end, running, running_service
+from serving.releases.packaging import package
 
 BOUNDARY = "visionloop-bench"
 MULTIPART = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
@@ -69,7 +69,7 @@ def main() -> int:
         print(f"\n## {version.model}\n", flush=True)
         try:
             bundle = versions.fetch(version)
-            ours = [sys.executable, "-m", "serving.bench", "--bundle", str(bundle.path)]
+            ours = [sys.executable, "-m", "tests.benchmarks.service", "--bundle", str(bundle.path)]
             ours += ["--rounds", str(options.rounds), "--calls", str(options.calls)]
             failures += bool(run_to_end(ours))
             print("\n" + against(version, bundle, options.rounds, options.calls), flush=True)

@@ -88,9 +88,9 @@ def start_stack(console: Console, model: str = "") -> None:
 def loop(model: str) -> None:
     """The loop as a Prefect flow. Raises MissingService when no version is live after it."""
     said = running.run_flow("loop", model=model, asked_by="make demo", why="the demo's first version")
-    from serving import releases
+    from serving.releases import store
 
-    if releases.live(model) is None:
+    if store.live(model) is None:
         raise MissingService(
             f"no version of {model} is live: {said}",
             expected="a version that the gate lets through",

@@ -87,9 +87,9 @@ def _one(spec: ModelSpec) -> Line:
 def bundle_of(model: str) -> Any:
     """The manifest of the version that gets the traffic."""
     from registry.versions.mlflow_registry import Versions
-    from serving import releases
+    from serving.releases import store
 
-    live = releases.live(model)
+    live = store.live(model)
     assert live is not None, "demo.loop raises when nothing is live"
     versions = Versions()
     return live.version, versions.fetch(versions.get(model, live.version)).manifest

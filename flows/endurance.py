@@ -29,7 +29,7 @@ from registry.versions.bundle import Bundle
 from registry.core.errors import MissingService, NotFound, VisionloopError
 from registry.core.settings import settings
 from registry.versions.mlflow_registry import Versions
-from serving import releases
+from serving.releases import store
 
 CLIENTS = 8
 PROBE_S = 20.0
@@ -108,7 +108,7 @@ def _steps(model: str, seconds: float) -> list[tuple[float, str, Callable[[], st
     begin = ("release", model, "canary", str(other), "--share", "10", "--steps", "10,50,100", *limits, *ANYWAY)
 
     def outcome() -> str:
-        plan = releases.plan(model)
+        plan = store.plan(model)
         assert plan is not None
         return f"{plan.state}, champion {plan.champion}: {plan.why}"
 
@@ -120,7 +120,7 @@ def _steps(model: str, seconds: float) -> list[tuple[float, str, Callable[[], st
 
 def _other(model: str) -> int | None:
     """A version that is not the champion."""
-    plan = releases.plan(model)
+    plan = store.plan(model)
     if plan is None:
         raise NotFound(f"{model} has no release", mend=f"`visionloop run {model}` makes one")
     return next((v.number for v in Versions().list(model) if v.number != plan.champion), None)
@@ -136,7 +136,7 @@ def _visionloop(*argv: str) -> str:
 
 
 def _kill(model: str) -> str:
-    live = releases.live(model)
+    live = store.live(model)
     if live is None or live.pid is None:
         return "there is no service with a known process"
     os.kill(live.pid, signal.SIGKILL)
@@ -171,7 +171,7 @@ class _Memory:
         line = " ".join(process.info["cmdline"] or ())
         what = (
             "router"
-            if "serving.router" in line
+            if "serving.launchers.router" in line
             else f"/{self._model}/" in line and "/src/serve.py" in line and "service"
         )
         return f"{what}, process {process.pid}" if what else ""

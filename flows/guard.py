@@ -15,12 +15,12 @@ from flows.stack.control import Stack
 from registry.core import database
 from registry.core.errors import MissingService, VisionloopError, first_line
 from registry.core.settings import settings
-from serving import orders, releases
-from serving.guard import Guard
-from serving.standing import begin
+from serving.releases import orders, store
+from serving.guard.rollout import Guard
+from serving.launchers.daemon import begin
 
 if TYPE_CHECKING:
-    from serving.models import ReleaseEvent
+    from serving.releases.models import ReleaseEvent
 
 EVERY_S = 1.0
 """Between looks at the plans."""
@@ -75,7 +75,7 @@ def write_down(event_id: int) -> None:
     from flows.steps.pages import prune_pages
     from flows.steps.version import return_alias
     from registry.versions.mlflow_registry import Versions
-    from serving.models import ReleaseEvent
+    from serving.releases.models import ReleaseEvent
 
     event = ReleaseEvent.objects.filter(id=event_id, todo__isnull=False).first()
     if event is None:
@@ -87,10 +87,10 @@ def write_down(event_id: int) -> None:
             versions.attach(found, path, "decisions")
     if event.page:
         prune_pages(event.model)
-    plan = releases.plan(event.model)
+    plan = store.plan(event.model)
     if event.todo.get("left") and plan is not None and plan.champion == event.version:
         return_alias(event.model, event.todo["left"], event.version)
-    releases.finished(event_id)
+    store.finished(event_id)
 
 
 if __name__ == "__main__":

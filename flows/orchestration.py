@@ -149,9 +149,9 @@ def loop_flow(model: str, asked_by: str = "Prefect", why: str = "run of the loop
     description="compare recent predictions with the reference; ask for retraining on drift",
 )
 def monitor_flow(model: str, last: int | None = None, since: float | None = None) -> str:
-    from serving import releases
+    from serving.releases import store
 
-    if releases.live(model) is None:
+    if store.live(model) is None:
         return f"no version of {model} is live: nothing to watch"
     with journal.run() as run:
         try:

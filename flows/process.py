@@ -12,7 +12,7 @@ State = Literal[
 up; done: a one-off that ended well; external: the settings point elsewhere, nothing is started here."""
 
 SERVICE_GRACE_S = 35.0
-"""A service finishes what it works on, for serving.launch.DRAIN_S at most."""
+"""A service finishes what it works on, for serving.service.launch.DRAIN_S at most."""
 
 SETTLED: frozenset[State] = frozenset({"ready", "blocked", "failed", "stopped", "done", "external"})
 

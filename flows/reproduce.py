@@ -61,7 +61,7 @@ def trace(prediction_id: str, versions: Versions) -> Origin:
     """
     database.setup()
     from monitoring.log.models import Prediction
-    from serving.models import Endpoint
+    from serving.releases.models import Endpoint
 
     row = Prediction.objects.filter(id=prediction_id).first()
     if row is None:

@@ -15,7 +15,7 @@ from registry.core.errors import MissingService, NotFound
 
 if TYPE_CHECKING:
     from registry.versions.mlflow_registry import Version
-    from serving.plans import Kind, Plan
+    from serving.releases.plans import Kind, Plan
 
 
 def _complete_action(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -92,7 +92,7 @@ def _blue_green(asked: Asked) -> None:
 
 
 def _canary(asked: Asked) -> None:
-    from serving.plans import STEPS
+    from serving.releases.plans import STEPS
 
     asked.refuse(1, "share", "sticky", "steps", "limit", "anyway")
     share = STEPS[0] if asked.share is None else asked.share
@@ -113,8 +113,8 @@ def _ab(asked: Asked) -> None:
 
 def _begin(asked: Asked, kind: Kind, second: str, **more: Any) -> None:
     """Puts a plan with two versions into effect, its first version being live."""
-    from serving import releases
-    from serving.plans import Limits, Plan
+    from serving.releases import store
+    from serving.releases.plans import Limits, Plan
 
     limits = Limits.of(dict(limit_of(one) for one in asked.limits))
     Plan(asked.model, kind, champion=0, limits=limits, **more)  # refuses a bad share before anything is started
@@ -124,7 +124,7 @@ def _begin(asked: Asked, kind: Kind, second: str, **more: Any) -> None:
 
     database.setup()
     database.migrate()
-    live = releases.plan(asked.model)
+    live = store.plan(asked.model)
     if kind == "ab":
         first = _granted(asked, asked.versions[0])
     elif live is None:
@@ -143,13 +143,13 @@ def _begin(asked: Asked, kind: Kind, second: str, **more: Any) -> None:
         changed = steps.begin(plan, challenger, steps.package(challenger), why=asked.why, anyway=asked.anyway or "")
     if live is not None and live.two:
         click.echo(f"this ends the {live.kind} of version {live.challenger}")
-    console.print(releases.in_words(changed), highlight=False)
+    console.print(store.in_words(changed), highlight=False)
 
 
 def _promote(asked: Asked) -> None:
     asked.refuse(0, "anyway")
     prepare(local=False)
-    from serving import deploy
+    from serving.releases import deploy
 
     began = time.perf_counter()
     changed = deploy.promote(asked.model, why=asked.why, anyway=asked.anyway or "")
@@ -162,11 +162,11 @@ def _rollback(asked: Asked) -> None:
     asked.refuse(0)
     prepare(local=False)
     from registry.core import database
-    from serving import releases
+    from serving.releases import store
 
     database.setup()
     database.migrate()
-    before = releases.plan(asked.model)
+    before = store.plan(asked.model)
     if before is not None and (before.two or before.previous is not None):
         _return_traffic(asked, before)
         return
@@ -180,7 +180,7 @@ def _rollback(asked: Asked) -> None:
 
 
 def _return_traffic(asked: Asked, before: Plan) -> None:
-    from serving import deploy, releases
+    from serving.releases import deploy, store
 
     if not before.two and before.state == "rolled_back":
         click.echo(
@@ -195,7 +195,7 @@ def _return_traffic(asked: Asked, before: Plan) -> None:
 
         back = _version(asked, str(before.previous))
         with telling():
-            kept = releases.announced(asked.model, retired=True).get((asked.model, back.number))
+            kept = store.announced(asked.model, retired=True).get((asked.model, back.number))
             reason = (kept.anyway if kept else "") or "a rollback to the version before"
             steps.release(back, steps.package(back), why=asked.why or "rollback", anyway=reason)
         _return_alias(asked.model, before.champion, None)
@@ -208,9 +208,9 @@ def _return_traffic(asked: Asked, before: Plan) -> None:
 def _return_alias(model: str, left: int | None, changed: Plan | None) -> None:
     """At once where MLflow answers; else the guard does it when it does."""
     from flows import steps  # not before: its imports would hold the traffic up
-    from serving import releases
+    from serving.releases import store
 
-    now = releases.plan(model)
+    now = store.plan(model)
     try:
         if left and now and steps.return_alias(model, left, now.champion):
             click.echo(f"{model}@{now.champion} is champion again")
@@ -220,9 +220,9 @@ def _return_alias(model: str, left: int | None, changed: Plan | None) -> None:
 
 
 def _say(changed: Plan, began: float) -> None:
-    from serving import releases
+    from serving.releases import store
 
-    click.echo(f"{releases.in_words(changed)} ({time.perf_counter() - began:.1f} s)")
+    click.echo(f"{store.in_words(changed)} ({time.perf_counter() - began:.1f} s)")
 
 
 def _status(asked: Asked) -> None:
@@ -251,7 +251,7 @@ def _version(asked: Asked, which: str) -> Version:
 
 def _granted(asked: Asked, which: str) -> Version:
     """Refuses before anything is packaged."""
-    from serving import grants
+    from serving.releases import grants
 
     found = _version(asked, which)
     grants.check_digest(asked.model, found.number, found.digest, asked.anyway)

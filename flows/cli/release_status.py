@@ -16,10 +16,12 @@ from rich.table import Table
 from flows import registered
 from registry.core import database
 from registry.core.errors import NotFound
-from serving import comparison, grants, orders, releases, traffic
+from serving.guard import ab_test
+from serving.releases import grants, orders, store
+from serving.router import traffic
 
 if TYPE_CHECKING:
-    from serving.plans import Plan
+    from serving.releases.plans import Plan
 
 LAST_H = 1
 EVENTS = 8
@@ -30,7 +32,7 @@ def show(model: str, as_json: bool = False) -> None:
     """Prints it. Raises NotFound when the model was never released."""
     database.setup()
     database.migrate()
-    plan = releases.plan(model)
+    plan = store.plan(model)
     if plan is None:
         raise NotFound(
             f"no version of {model} is released",
@@ -62,7 +64,7 @@ def gather(plan: Plan) -> dict[str, Any]:
         "model": plan.model,
         "kind": KINDS.get(plan.kind, plan.kind),
         "state": plan.state,
-        "summary": releases.in_words(plan),
+        "summary": store.in_words(plan),
         "why": plan.why,
         "revision": plan.revision,
         "since": plan.since.isoformat(),
@@ -74,7 +76,7 @@ def gather(plan: Plan) -> dict[str, Any]:
         "notes": _notes(plan, champion),
         "roles": _counted(plan),
         "guard": _progress(plan) if plan.two else None,
-        "comparison": comparison.standing(plan).to_json() if plan.kind == "ab" else None,
+        "comparison": ab_test.standing(plan).to_json() if plan.kind == "ab" else None,
         "history": [
             {
                 "time": event.time.isoformat(timespec="seconds"),
@@ -86,7 +88,7 @@ def gather(plan: Plan) -> dict[str, Any]:
                 "why": event.why,
                 "page": event.page,
             }
-            for event in releases.events(plan.model, EVENTS)
+            for event in store.events(plan.model, EVENTS)
         ],
     }
 
@@ -99,7 +101,7 @@ def _notes(plan: Plan, champion: int | None) -> list[str]:
             f"version {plan.champion} has the traffic, version {champion} is the registry's champion; "
             f"`visionloop release {plan.model} champion` gives it the traffic"
         )
-    services = releases.announced(plan.model, retired=True)
+    services = store.announced(plan.model, retired=True)
     for version in (plan.champion, plan.challenger if plan.two and plan.kind != "shadow" else None):
         service = services.get((plan.model, version or 0))
         if service is None:
@@ -122,7 +124,7 @@ def _counted(plan: Plan) -> list[dict[str, Any]]:
     # A plan with two versions is judged since its step began; one version has no steps.
     since = plan.since if plan.two else datetime.now(UTC) - timedelta(hours=LAST_H)
     counted = traffic.read(plan.model, since=since, revision=plan.revision if plan.two else None)
-    services, now = releases.announced(plan.model), {(v, role): role for role, v in plan.roles().items()}
+    services, now = store.announced(plan.model), {(v, role): role for role, v in plan.roles().items()}
     shares = {"shadow": "copies", "canary": f"{plan.share} %", "b": f"{plan.share} %"}
     rest = f"{100 - plan.share} %" if plan.two else "100 %"
     rows = []
@@ -164,7 +166,7 @@ def _progress(plan: Plan) -> dict[str, Any]:
         "seconds": round((datetime.now(UTC) - plan.since).total_seconds()),
         "min_seconds": plan.limits.min_seconds,
         "next_share": plan.next_step,
-        "rails": releases.rails(plan),
+        "rails": store.rails(plan),
     }
 
 

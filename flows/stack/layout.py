@@ -93,14 +93,14 @@ def _prefect(settings: Settings) -> ProcessSpec:
 
 
 def router_grace_s(settings: Settings) -> float:
-    """Longer than the router itself waits for its requests (serving.router)."""
+    """Longer than the router itself waits for its requests (serving.launchers.router)."""
     return settings.request_timeout_s + 5
 
 
 def _router(settings: Settings) -> ProcessSpec:
     return ProcessSpec(
         "router",
-        (sys.executable, "-m", "serving.router"),
+        (sys.executable, "-m", "serving.launchers.router"),
         ready_url=f"{settings.router_address}/healthz",
         url=f"{settings.router_address}/docs",
         port=settings.router_port,
@@ -123,7 +123,7 @@ def _releases() -> ProcessSpec:
 
 def _keeper() -> ProcessSpec:
     """Needs nobody, and nobody waits for it: what it takes lies on disk."""
-    return ProcessSpec(KEEPER, (sys.executable, "-m", "serving.keeper"))
+    return ProcessSpec(KEEPER, (sys.executable, "-m", "serving.launchers.keeper"))
 
 
 def _guard() -> ProcessSpec:

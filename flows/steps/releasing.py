@@ -9,23 +9,23 @@ from registry.core.settings import settings
 from registry.versions.mlflow_registry import Version
 
 if TYPE_CHECKING:
-    from serving.orders import Say
-    from serving.plans import Plan
-    from serving.releases import Endpoint
+    from serving.releases.orders import Say
+    from serving.releases.plans import Plan
+    from serving.releases.store import Endpoint
 
 
 def release(version: Version, tag: str, *, why: str = "", anyway: str = "") -> Endpoint:
     """Gives a version the traffic: the guard starts its Bento, which checks its golden samples, and changes the plan.
 
-    Raises what `serving.deploy.roll_out` raises; MissingService also where the router does not follow.
+    Raises what `serving.releases.deploy.roll_out` raises; MissingService also where the router does not follow.
     """
-    from serving import deploy, releases
+    from serving.releases import deploy, store
 
     model = version.model
     database.setup()
     database.migrate()
     with journal.step("release", "Release", model, usually_s=12) as running:
-        live, before = releases.live(model), releases.revision(model)
+        live, before = store.live(model), store.revision(model)
         plan = deploy.roll_out(version, tag, why=why, anyway=anyway, say=_tells(model))
         if plan.revision == before:
             running.skip(f"version {version.number} gets the traffic already")
@@ -41,17 +41,17 @@ def release(version: Version, tag: str, *, why: str = "", anyway: str = "") -> E
                 link=f"{address}/docs",
                 label="the API page",
             )
-    return releases.announced(model)[model, version.number]
+    return store.announced(model)[model, version.number]
 
 
 def begin(plan: Plan, version: Version, tag: str, *, why: str = "", anyway: str = "") -> Plan:
     """Puts a plan with two versions into effect; as `release`."""
-    from serving import deploy, releases
+    from serving.releases import deploy, store
 
     with journal.step("release", "Release", plan.model, usually_s=12) as running:
         changed = deploy.begin(plan, version, tag, why=why, anyway=anyway, say=_tells(plan.model))
         deploy.follow(changed)
-        running.note = releases.in_words(changed)
+        running.note = store.in_words(changed)
     return changed
 
 
@@ -67,11 +67,11 @@ def _tells(model: str) -> Say:
 
 def released(version: Version) -> bool:
     """Whether this version gets the traffic and answers: then there is nothing to package or start."""
-    from serving import deploy, releases
+    from serving.releases import deploy, store
 
     database.setup()
     database.migrate()
-    live = releases.live(version.model)
+    live = store.live(version.model)
     if live is None or live.version != version.number or not deploy.answers(live):
         return False
     for name in ("package", "release"):

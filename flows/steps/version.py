@@ -57,7 +57,7 @@ def _known(stamp: Path, bundle: Bundle) -> Version | None:
 
 def package(version: Version) -> str:
     """The Bento of a version; returns its tag."""
-    from serving import packaging
+    from serving.releases import packaging
 
     with journal.step("package", "Package", version.model, usually_s=8) as running:
         tag = packaging.package(version, Versions().fetch(version))
@@ -70,7 +70,7 @@ def return_alias(model: str, left: int, returned_to: int) -> bool:
 
     Not where the gate did not grant that version: what was released anyway is never champion.
     """
-    from serving import grants
+    from serving.releases import grants
 
     versions = Versions()
     with alias_lock(model):

@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 def waited_for(model: str) -> str:
     """What the next verdict on the live version waits for, in words; "" where it is due. Costs next to nothing."""
     from monitoring.drift import due
-    from serving import releases
+    from serving.releases import store
 
     database.setup()
     database.migrate()
-    live = releases.live(model)
+    live = store.live(model)
     return due.waited_for(model, live.version) if live else ""
 
 
 def watch(model: str, *, last: int | None = None, since: float | None = None, step: str = "verdict") -> Verdict:
     """The monitor's verdict on the live version's recent predictions. Raises NotFound when nothing is live."""
     from monitoring.report.watch import watch as look
-    from serving import releases
+    from serving.releases import store
 
     database.setup()
     database.migrate()
     titles = {"verdict": "Compare with the reference", "quiet": "Compare again"}
     with journal.step(step, titles.get(step, "Compare with the reference"), model, usually_s=20) as running:
-        live = releases.live(model)
+        live = store.live(model)
         if live is None:
             raise NotFound(
                 f"no version of {model} is live", expected="a released version", mend=f"`visionloop run {model}`"

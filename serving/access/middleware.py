@@ -20,7 +20,7 @@ from registry.core.errors import Forbidden, MissingService, NotFound, Unauthoriz
 from serving.access.control import Access, Admitted, NoQuota
 from serving.access.rules import Need, need
 from serving.access.usage import Counts
-from serving.call import OWNER
+from serving.wire.call import OWNER
 
 CALLER, ADMITTED, ACCESS = "caller", "admitted", "access"
 """Keys of `scope["state"]`: a string, an `Admitted`, an `Access`."""

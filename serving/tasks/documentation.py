@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from serving.negotiation import JSON, short_name
+from serving.wire.negotiation import JSON, short_name
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

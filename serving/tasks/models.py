@@ -17,7 +17,7 @@ class Task(models.Model):
     )  # that it was submitted to; another works on it only when that one is served no more
     caller = models.CharField(max_length=128, blank=True)  # whose it is, where the router asks for keys
     role = models.CharField(max_length=16)
-    wants = models.JSONField()  # fields of serving.negotiation.Wanted
+    wants = models.JSONField()  # fields of serving.wire.negotiation.Wanted
     inputs = models.IntegerField()  # files input-0, input-1, ...
     several = models.BooleanField()
     state = models.CharField(max_length=16)  # queued, running, done, failed, cancelled

@@ -20,15 +20,15 @@ from starlette.routing import Route
 from registry.core import database
 from registry.core.errors import BadInput, MissingService, Refused
 from registry.contract.spec import ModelSpec
-from serving import answers
-from serving.admission import Room
-from serving.call import OWNER, PREFIX
-from serving.negotiation import EXTRAS, JSON, Wanted, check_query, choose, flag, wanted
+from serving.wire import responses
+from serving.wire.admission import Room
+from serving.wire.call import OWNER, PREFIX
+from serving.wire.negotiation import EXTRAS, JSON, Wanted, check_query, choose, flag, wanted
 from serving.tasks import store
-from serving.uploads import Limits, Upload, read_upload
+from serving.wire.uploads import Limits, Upload, read_upload
 
 if TYPE_CHECKING:
-    from serving.call import Served
+    from serving.wire.call import Served
     from serving.tasks.models import Task
 
 LOOKS, WRITES = 2, 2
@@ -44,7 +44,7 @@ class Tasks:
 
     def __init__(self, spec: ModelSpec, served: Served, limits: Limits, room: Room, who: Who) -> None:
         self._spec, self._served, self._limits, self._room, self._who = spec, served, limits, room, who
-        self._headers = answers.version_headers(served)
+        self._headers = responses.version_headers(served)
         # Django's connections belong to a thread: one thread, one connection. Who writes inputs, which takes long,
         # keeps nobody waiting who only looks.
         self._looks = ThreadPoolExecutor(LOOKS, thread_name_prefix="tasks-look")
@@ -102,7 +102,7 @@ class Tasks:
         task = await self._found(request)
         if task.state == "failed":
             error = dict(task.error or {})
-            logged = {answers.PREDICTION_ID: error["prediction_id"]} if "prediction_id" in error else {}
+            logged = {responses.PREDICTION_ID: error["prediction_id"]} if "prediction_id" in error else {}
             return JSONResponse(error, error.get("status", 500), {**self._headers, **logged})
         if task.state != "done":
             raise Refused(
@@ -133,7 +133,7 @@ class Tasks:
             try:
                 return await answer(request)
             except Exception as error:
-                return answers.refusal(error, self._headers)
+                return responses.refusal(error, self._headers)
 
         return endpoint
 

@@ -23,9 +23,9 @@ from monitoring.log.shipping import has_keeper
 from registry.core.errors import BadInput
 from registry.core.media import Told
 from registry.contract.spec import ModelSpec
-from serving.call import Answered, Asked, Served
-from serving.negotiation import Wanted
-from serving.stopwatch import CallerGone
+from serving.wire.call import Answered, Asked, Served
+from serving.wire.negotiation import Wanted
+from serving.wire.deadline import CallerGone
 from serving.tasks import store
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Lost(CallerGone):
 
 
 class Predicts(Protocol):
-    """What the tasks need of the service that they run in; `serving.worker.Worker` has it."""
+    """What the tasks need of the service that they run in; `serving.service.worker.Worker` has it."""
 
     served: Served
     draining: bool
@@ -138,7 +138,7 @@ class Runner:
                 self._stop.wait(BEAT_S)
 
     def _answer(self, task: Task, progress: _Progress) -> tuple[bytes, str, dict[str, str]]:
-        from serving import answers
+        from serving.wire import responses
 
         began, wants = time.perf_counter(), Wanted(**task.wants)
         served, asked = replace(self._worker.served, role=task.role), Asked(task.caller, task.role)
@@ -149,9 +149,9 @@ class Runner:
             found.append(self._one(body, wants, asked, progress, task.several))
         response: Response
         if task.several:
-            response = answers.answers(found, wants, served, 1000 * (time.perf_counter() - began))
+            response = responses.answers(found, wants, served, 1000 * (time.perf_counter() - began))
         else:
-            response = answers.answer(found[0], wants, served, self._worker.spec)
+            response = responses.answer(found[0], wants, served, self._worker.spec)
         kept = {
             name: value for name, value in response.headers.items() if name not in ("content-length", "content-type")
         }

@@ -17,8 +17,8 @@ from registry.core import database
 from registry.core.errors import NotFound, Overloaded, Refused, StorageError, VisionloopError
 from registry.core.files import disk_errors, write_file
 from registry.core.settings import settings
-from serving.call import logged_as
-from serving.negotiation import Wanted
+from serving.wire.call import logged_as
+from serving.wire.negotiation import Wanted
 
 if TYPE_CHECKING:
     from serving.tasks.models import Task
@@ -154,7 +154,7 @@ def claim(model: str, version: int, owner: str) -> Task | None:
     database.setup()
     from django.db.models import Q
 
-    from serving.models import Endpoint
+    from serving.releases.models import Endpoint
     from serving.tasks.models import Task
 
     now = _now()

@@ -27,7 +27,7 @@ from pathlib import Path
 from flows.stack.control import Stack
 from registry.core import database
 from registry.core.settings import settings
-from serving import deploy, packaging
+from serving.releases import deploy, packaging
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.flows.test_odd_places import Numbered
 

@@ -22,10 +22,10 @@ from flows.stack.control import Stack
 from registry.core.errors import Refused
 from registry.core.settings import Settings
 from registry.versions.mlflow_registry import Version, Versions
-from serving import deploy, packaging, releases
-from serving.guard import Guard
-from serving.plans import NEVER, Plan, in_words
-from serving.traffic import Counts
+from serving.releases import deploy, packaging, store
+from serving.guard.rollout import Guard
+from serving.releases.plans import NEVER, Plan, in_words
+from serving.router.traffic import Counts
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.databases import own_database
 from tests.serving.counted import latencies, wrote
@@ -79,13 +79,13 @@ def database_of_its_own(config: Settings, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("rich.console.Console.is_terminal", True)
     with own_database(tmp_path / "own.db"):
         for version in (1, 2):
-            releases.announce(MODEL, version, f"http://127.0.0.1:{4000 + version}", f"{MODEL}:{version}-x", None)
-        releases.switch(MODEL, 1, "a test")
+            store.announce(MODEL, version, f"http://127.0.0.1:{4000 + version}", f"{MODEL}:{version}-x", None)
+        store.switch(MODEL, 1, "a test")
         yield
 
 
 def _canary(share: int = 10) -> Plan:
-    return releases.change(
+    return store.change(
         MODEL, "canary", "a test", "a try", plan="canary", challenger=2, share=share, steps=[10, 50, 100]
     )
 
@@ -133,26 +133,26 @@ def test_status_shows_how_far_the_guard_is(database_of_its_own: None, capsys: py
 def test_status_says_where_traffic_registry_and_the_gates_word_differ(
     database_of_its_own: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    releases.note_anyway(MODEL, 2, "the gate's data is old")
-    releases.switch(MODEL, 2, "a test")
+    store.note_anyway(MODEL, 2, "the gate's data is old")
+    store.switch(MODEL, 2, "a test")
     said = " ".join(_status(capsys).split())
     assert "version 2 has the traffic, version 1 is the registry's champion" in said
     assert "version 2 has traffic without the gate's word: the gate's data is old" in said
     assert "version 1 is kept warm" in said
-    releases.retire(MODEL, 1)
+    store.retire(MODEL, 1)
     assert "kept warm" not in _status(capsys)
 
 
 def test_status_has_roles_that_are_over_at_the_end_and_every_service_once(
     database_of_its_own: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    releases.switch(MODEL, 2, "a test")
-    releases.switch(MODEL, 1, "a test")  # version 2 is warm, and then the canary
+    store.switch(MODEL, 2, "a test")
+    store.switch(MODEL, 1, "a test")  # version 2 is warm, and then the canary
     plan = _canary()
     assert _status(capsys).count("127.0.0.1:4002") == 1
     wrote(plan, 2, "canary", Counts(14))
     wrote(plan, 1, "champion", Counts(90))
-    releases.change(MODEL, "rollback", "a test", plan="blue_green", **releases.ENDED)
+    store.change(MODEL, "rollback", "a test", plan="blue_green", **store.ENDED)
     roles = json.loads(_status(capsys, "--json"))["roles"]
     assert [(row["role"], row["version"], row["share"]) for row in roles] == [
         ("champion", 1, "100 %"),
@@ -162,7 +162,7 @@ def test_status_has_roles_that_are_over_at_the_end_and_every_service_once(
 
 
 def test_status_of_a_shadow_says_how_it_agrees(database_of_its_own: None, capsys: pytest.CaptureFixture[str]) -> None:
-    plan = releases.change(MODEL, "shadow", "a test", plan="shadow", challenger=2)
+    plan = store.change(MODEL, "shadow", "a test", plan="shadow", challenger=2)
     wrote(plan, 2, "shadow", Counts(14, compared=12, disagreed=3, agreement=9.75))
     assert "12 answers compared, mean agreement 0.812, 3 differ" in " ".join(_status(capsys).split())
     (row,) = [row for row in json.loads(_status(capsys, "--json"))["roles"] if row["role"] == "shadow"]
@@ -193,7 +193,7 @@ def test_what_the_gate_refused_is_not_released_and_leaves_with_seven(
         said = capsys.readouterr().err
         assert "the gate was never asked about version 3" in said
         assert "--anyway REASON" in said
-    assert len(releases.events(MODEL)) == 1
+    assert len(store.events(MODEL)) == 1
 
 
 @pytest.mark.parametrize("outcome", [f"{MODEL}@3 not promoted", f"{MODEL}@3: not promoted", f"{MODEL}@3: refused"])
@@ -285,7 +285,7 @@ def test_a_canary_under_the_supervisor_is_killed_promoted_and_rolled_back(
         assert _until(lambda: who() == (200, "1"))
         said = capsys.readouterr()
         assert "version 1 of skin_segmentation gets every request; version 2 is kept warm" in said.out
-        assert releases.events(MODEL)[1].why == "a test; anyway: a test"
+        assert store.events(MODEL)[1].why == "a test; anyway: a test"
 
         stack.stop("router")
         monkeypatch.setattr(deploy, "CONFIRM_S", 0.5)
@@ -293,6 +293,6 @@ def test_a_canary_under_the_supervisor_is_killed_promoted_and_rolled_back(
         said = capsys.readouterr()
         assert "the plan is changed, but the router at" in said.err
         assert "alias stays as it was" in said.err  # it got that far
-        plan = releases.plan(MODEL)
+        plan = store.plan(MODEL)
         assert plan is not None
         assert (plan.champion, plan.previous) == (2, 1)

@@ -120,7 +120,7 @@ class Numbered:
 
 
 def test_up_brings_the_service_of_a_live_release_back(stack: Stack, tmp_path: Any) -> None:
-    from serving import deploy, packaging
+    from serving.releases import deploy, packaging
 
     stack.config.apply_environment()
     with own_database(stack.config.var / "visionloop.db"):

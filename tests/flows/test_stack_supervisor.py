@@ -24,7 +24,7 @@ from flows.stack.supervisor import Supervisor
 from registry.core.errors import MissingService, NotFound, SettingsError
 from registry.core.files import write_file
 from registry.core.settings import Settings, read_settings
-from serving import launch
+from serving.service import launch
 
 HOME = ("home",)
 

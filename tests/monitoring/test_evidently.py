@@ -77,7 +77,7 @@ def test_nothing_of_it_comes_from_legacy_or_private_parts() -> None:
 
 def test_what_gives_no_verdict_does_not_import_it() -> None:
     """The guard, services, and the command line's front door."""
-    code = "import monitoring.report.watch, monitoring.drift.due, serving.rails, flows.cli, sys; print('evidently' in sys.modules)"
+    code = "import monitoring.report.watch, monitoring.drift.due, serving.guard.guardrails, flows.cli, sys; print('evidently' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
 

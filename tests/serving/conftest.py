@@ -16,7 +16,7 @@ import pytest
 from registry.versions.bundle import Bundle
 from registry.core.errors import MissingService
 from registry.core.settings import settings
-from serving import deploy, packaging
+from serving.releases import deploy, packaging
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.conftest import PROJECT
 from tests.databases import own_database
@@ -153,5 +153,5 @@ def router(project: Path, processes: Processes) -> str:
     """The router's address."""
     address = settings().router_address
     env = {**settings().child_environment(), "PYTHONPATH": str(PROJECT)}
-    processes.start("router", [sys.executable, "-m", "serving.router"], env, f"{address}/healthz")
+    processes.start("router", [sys.executable, "-m", "serving.launchers.router"], env, f"{address}/healthz")
     return address

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from serving import deploy
-from serving.controller import Controller, Starter
-from serving.packaging import Version
-from serving.plans import Plan
+from serving.releases import deploy
+from serving.guard.controller import Controller, Starter
+from serving.releases.packaging import Version
+from serving.releases.plans import Plan
 
 T = TypeVar("T")
 

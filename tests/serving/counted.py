@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, datetime
 
-from serving.plans import Limits, Plan
-from serving.traffic import Counts, Latencies, Of, Traffic
+from serving.releases.plans import Limits, Plan
+from serving.router.traffic import Counts, Latencies, Of, Traffic
 from tests.bundles import MODEL
 
 _revisions = itertools.count(2 * 10**6)

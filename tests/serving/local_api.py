@@ -12,9 +12,9 @@ from pathlib import Path
 import uvicorn
 
 from registry.contract.spec import ModelSpec
-from serving.api import create_api
-from serving.call import Served
-from serving.worker import Worker
+from serving.service.app import create_api
+from serving.wire.call import Served
+from serving.service.worker import Worker
 
 
 @contextmanager

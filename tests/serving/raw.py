@@ -16,7 +16,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from serving.connections import BoundedProtocol, bounded
+from serving.wire.connections import BoundedProtocol, bounded
 
 
 @dataclass(frozen=True)

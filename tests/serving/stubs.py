@@ -13,8 +13,8 @@ import uvicorn
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from serving import deploy, releases
-from serving.connections import bounded
+from serving.releases import deploy, store
+from serving.wire.connections import bounded
 
 
 class Stub:
@@ -89,13 +89,13 @@ def serving(stub: Stub, http: type[asyncio.Protocol] | None = None) -> Iterator[
 @contextmanager
 def released(router: str, model: str, stub: Stub) -> Iterator[None]:
     """The stub answers for version 1 of a model behind the router."""
-    releases.announce(model, 1, stub.url, "stub:1", None)
-    releases.switch(model, 1)
+    store.announce(model, 1, stub.url, "stub:1", None)
+    store.switch(model, 1)
     until(lambda: routes(router).get(model, {}).get("url") == stub.url)
     try:
         yield
     finally:
-        releases.withdraw(model)
+        store.withdraw(model)
         until(lambda: model not in routes(router))
 
 

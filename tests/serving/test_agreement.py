@@ -15,8 +15,8 @@ import pytest
 from registry.contract import catalog
 from registry.core.errors import BadInput, VisionloopError
 from registry.vision_tasks.detection import Detections
-from serving.agreement import Said, agreement
-from serving.comparing import DIFFERS, JSON, Comparer, Question, comparable
+from serving.router.agreement import Said, agreement
+from serving.router.comparing import DIFFERS, JSON, Comparer, Question, comparable
 from tests.bundles import AFFINE, MODEL, make_scan
 from tests.serving.inputs import gigantic
 

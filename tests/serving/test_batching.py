@@ -16,8 +16,8 @@ from registry.core.errors import BadInput
 from registry.core.media import FloatArray
 from registry.versions.predictor import Predictor
 from registry.vision.picture import to_jpeg
-from serving import batching
-from serving.batching import SIZES, Batcher, BatchingPredictor, Pace, seconds_each
+from serving.service import batching
+from serving.service.batching import SIZES, Batcher, BatchingPredictor, Pace, seconds_each
 from tests.clips import scene
 from tests.detector_bundle import make_detector_bundle
 

@@ -15,9 +15,9 @@ import pytest
 
 from registry.core import errors
 from registry.core.errors import BadInput, VisionloopError
-from serving.client import AsyncClient, Client
-from serving.client_calls import refused
-from serving.client_types import UsageReport, answers
+from serving.client.clients import AsyncClient, Client
+from serving.client.calls import refused
+from serving.client.types import UsageReport, answers
 from tests.serving.conftest import PROJECT
 
 

@@ -12,7 +12,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from registry.core.errors import TooSlow
-from serving import connections
+from serving.wire import connections
 from tests.serving.raw import Heard, begun, connect, heard, listening
 from tests.serving.stubs import until
 

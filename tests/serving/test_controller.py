@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from registry.core.errors import MissingService, NotFound, Refused
-from serving import controller, deploy, orders, releases
-from serving.controller import Controller
+from serving.guard import controller
+from serving.releases import deploy, orders, store
+from serving.guard.controller import Controller
 from tests.bundles import MODEL
 from tests.databases import own_database
 from tests.serving import controlled
@@ -65,15 +66,15 @@ def _running(processes: Processes) -> set[str]:
     return set(processes.services())
 
 
-def _plan() -> releases.Plan:
-    found = releases.plan(MODEL)
+def _plan() -> store.Plan:
+    found = store.plan(MODEL)
     assert found is not None
     return found
 
 
 def _old(**columns: Any) -> None:
     """The plan's step began long ago: a version kept warm is over its time."""
-    from serving.models import Release
+    from serving.releases.models import Release
 
     Release.objects.filter(model=MODEL).update(since=datetime.now(UTC) - timedelta(days=1), **columns)
 
@@ -86,7 +87,7 @@ def test_a_release_starts_a_service_and_the_one_before_is_stopped_when_its_time_
     _old()
     controlled.settle(Controller(processes, NO_ROUTER))
     assert _running(processes) == {_name(2)}
-    assert releases.announced(MODEL).keys() == {(MODEL, 2)}
+    assert store.announced(MODEL).keys() == {(MODEL, 2)}
 
 
 def _between(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
@@ -112,7 +113,7 @@ def test_a_version_that_is_released_while_the_old_one_is_cooled_stays_up(
     looked = Controller(processes, NO_ROUTER)
     controlled.settle(looked)
     assert _plan().champion == 3
-    assert releases.live(MODEL) is not None
+    assert store.live(MODEL) is not None
     assert _name(3) in _running(processes)
     _old()
     controlled.settle(looked)
@@ -128,7 +129,7 @@ def test_a_rollback_while_others_are_cooled_keeps_the_version_that_it_returns_to
     _between(monkeypatch, lambda: deploy.roll_back(MODEL))
     controlled.settle(Controller(processes, NO_ROUTER))
     assert _plan().champion == 1
-    live = releases.live(MODEL)
+    live = store.live(MODEL)
     assert live is not None
     assert deploy.answers(live)
 
@@ -144,7 +145,7 @@ def test_a_rollback_during_a_drain_brings_the_version_back(
     monkeypatch.setattr(deploy, "drained", lambda *_: not hanging)
     looked = Controller(processes, "http://127.0.0.1:9")
     looked.look()
-    assert releases.announced(MODEL).keys() == {(MODEL, 2)}, "version 1 drains"
+    assert store.announced(MODEL).keys() == {(MODEL, 2)}, "version 1 drains"
     with pytest.raises(NotFound, match="not kept warm"):
         deploy.roll_back(MODEL)
     before = processes.running[_name(1)].pid
@@ -154,19 +155,19 @@ def test_a_rollback_during_a_drain_brings_the_version_back(
     hanging = False
     controlled.settle(looked)
     assert processes.running[_name(1)].pid == before, "it was not even stopped"
-    assert deploy.answers(releases.announced(MODEL)[MODEL, 1])
+    assert deploy.answers(store.announced(MODEL)[MODEL, 1])
 
 
 def test_what_a_plan_wants_is_started_again_where_it_answered(processes: Processes) -> None:
     """After `down` and `up`, or where the supervisor gave it up; also a champion whose service was retired."""
     _roll_out(processes, 1)
-    url = releases.announced(MODEL)[MODEL, 1].url
-    for lost in (lambda: None, lambda: releases.retire(MODEL, 1)):
+    url = store.announced(MODEL)[MODEL, 1].url
+    for lost in (lambda: None, lambda: store.retire(MODEL, 1)):
         processes.stop_all()
         lost()
         controlled.settle(Controller(processes, NO_ROUTER))
-        assert releases.announced(MODEL)[MODEL, 1].url == url
-        assert deploy.answers(releases.announced(MODEL)[MODEL, 1])
+        assert store.announced(MODEL)[MODEL, 1].url == url
+        assert deploy.answers(store.announced(MODEL)[MODEL, 1])
 
 
 def test_what_was_kept_warm_is_not_started_again(processes: Processes) -> None:
@@ -175,7 +176,7 @@ def test_what_was_kept_warm_is_not_started_again(processes: Processes) -> None:
     processes.stop_all()
     controlled.settle(Controller(processes, NO_ROUTER))
     assert _running(processes) == {_name(2)}
-    assert releases.announced(MODEL).keys() == {(MODEL, 2)}
+    assert store.announced(MODEL).keys() == {(MODEL, 2)}
 
 
 def test_a_version_packaged_anew_takes_the_place_of_the_same_number(processes: Processes) -> None:
@@ -183,14 +184,14 @@ def test_a_version_packaged_anew_takes_the_place_of_the_same_number(processes: P
     again = f"{MODEL}:1-def"
     controlled.roll_out(Numbered(MODEL, 1), again, processes, NO_ROUTER)
     assert _running(processes) == {f"{MODEL}-1-def"}
-    assert releases.announced(MODEL)[MODEL, 1].tag == again
+    assert store.announced(MODEL)[MODEL, 1].tag == again
 
 
 @pytest.mark.parametrize(
     "act",
     [
         lambda: deploy.roll_back(MODEL, who="the guard", why="errors"),
-        lambda: releases.change(MODEL, "step", "the guard", share=50),
+        lambda: store.change(MODEL, "step", "the guard", share=50),
     ],
 )
 def test_a_promotion_of_what_was_rolled_back_meanwhile_is_refused(
@@ -198,10 +199,10 @@ def test_a_promotion_of_what_was_rolled_back_meanwhile_is_refused(
 ) -> None:
     """serving.md 5.2: the plan was read, the service asked, and then changed whatever had come of it."""
     _roll_out(processes, 1)
-    canary = releases.Plan(MODEL, "canary", 1, 2, share=10)
+    canary = store.Plan(MODEL, "canary", 1, 2, share=10)
     controlled.begin(canary, Numbered(MODEL, 2), _tag(2), processes, NO_ROUTER)
 
-    def ready(plan: releases.Plan) -> bool:
+    def ready(plan: store.Plan) -> bool:
         act()
         return True
 
@@ -251,7 +252,7 @@ def test_without_a_guard_a_release_says_so_and_is_withdrawn(
         deploy.roll_out(Numbered(MODEL, 1), _tag(1), anyway="a test")
     assert "visionloop status" in caught.value.mend
     controlled.settle(Controller(processes, NO_ROUTER))
-    assert releases.plan(MODEL) is None, "a guard that comes later leaves it alone"
+    assert store.plan(MODEL) is None, "a guard that comes later leaves it alone"
     assert not _running(processes)
 
 
@@ -281,11 +282,11 @@ def test_a_champion_that_cannot_be_started_is_tried_again_and_says_why(
         )
         looked = Controller(processes, NO_ROUTER)
         controlled.settle(looked)
-    assert "no disk" in releases.announced(MODEL)[MODEL, 1].problem
+    assert "no disk" in store.announced(MODEL)[MODEL, 1].problem
     time.sleep(0.2)
     controlled.settle(looked)
-    assert releases.announced(MODEL)[MODEL, 1].problem == ""
-    assert deploy.answers(releases.announced(MODEL)[MODEL, 1])
+    assert store.announced(MODEL)[MODEL, 1].problem == ""
+    assert deploy.answers(store.announced(MODEL)[MODEL, 1])
 
 
 def test_a_supervisor_that_is_away_is_said_once_and_changes_nothing(
@@ -306,4 +307,4 @@ def test_a_supervisor_that_is_away_is_said_once_and_changes_nothing(
     for _ in range(3):
         looked.look()
     assert caplog.text.count("no service can be started or stopped") == 1
-    assert releases.announced(MODEL).keys() == {(MODEL, 1)}
+    assert store.announced(MODEL).keys() == {(MODEL, 1)}

@@ -12,7 +12,7 @@ from collections import Counter
 import httpx
 import pytest
 
-from serving import deploy, packaging
+from serving.releases import deploy, packaging
 from tests.bundles import make_scan
 from tests.serving.conftest import PROJECT, Packaged, Processes
 
@@ -78,7 +78,7 @@ def test_told_twice_a_service_leaves_at_once(packaged: dict[int, Packaged], proc
 @pytest.mark.parametrize(("parent", "told"), [(1, ""), (4711, "4711")])
 def test_a_service_that_gives_up_stops_its_arbiter_and_nobody_else(parent: int, told: str) -> None:
     script = (
-        "import os, sys; from serving import service\n"
+        "import os, sys; from serving.service.bento import bento as service\n"
         f"os.getppid = lambda: {parent}; os.kill = lambda pid, sig: print(pid, flush=True)\n"
         "service._give_up(ValueError('no network'))"
     )

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from flows import endurance
-from serving import deploy, releases
-from serving.packaging import serve_command, serve_environment
+from serving.releases import deploy, store
+from serving.releases.packaging import serve_command, serve_environment
 from tests.bundles import MODEL, make_scan
 from tests.serving.conftest import Packaged, Processes, Running
 
@@ -26,7 +26,7 @@ def restarted(
 
     def start() -> Running:
         one = processes.start("endures", argv, env, f"http://127.0.0.1:{port}/readyz")
-        releases.announce(MODEL, 1, one.url, packaged[1].tag, one.pid)
+        store.announce(MODEL, 1, one.url, packaged[1].tag, one.pid)
         return one
 
     def kill(model: str) -> str:
@@ -38,14 +38,14 @@ def restarted(
     monkeypatch.setattr(endurance, "_kill", kill)
     monkeypatch.setattr(endurance, "_sample", lambda model: make_scan(1))
     start()
-    releases.switch(MODEL, 1)
+    store.switch(MODEL, 1)
     end = time.monotonic() + 10
     while httpx.get(f"{router}/-/routes").json()["routes"].get(MODEL, {}).get("version") != 1:
         assert time.monotonic() < end
         time.sleep(0.02)
     yield router
     processes.stop("endures")
-    releases.withdraw(MODEL)
+    store.withdraw(MODEL)
 
 
 def test_every_prediction_is_in_the_log_through_a_kill_and_a_locked_database(

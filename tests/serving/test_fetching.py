@@ -15,7 +15,7 @@ from registry.contract import catalog
 from registry.core.errors import BadInput, Overloaded, TooLarge
 from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
-from serving.fetching import fetch, is_public
+from serving.wire.fetching import fetch, is_public
 from tests.clips import scene
 from tests.detector_bundle import make_detector_bundle
 from tests.serving.local_api import answering

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from registry.core.errors import BadInput
-from serving.admission import Room
-from serving.uploads import Limits, read_upload
+from serving.wire.admission import Room
+from serving.wire.uploads import Limits, read_upload
 
 BIG = bytes(range(256)) * 400  # 100 KiB, more than a text field may have
 

@@ -15,9 +15,10 @@ import httpx
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving import deploy, releases, traffic
-from serving.connections import bounded
-from serving.traffic import Counts
+from serving.releases import deploy, store
+from serving.router import traffic
+from serving.wire.connections import bounded
+from serving.router.traffic import Counts
 from tests.serving.access.conftest import start_router
 from tests.serving.conftest import Processes
 from tests.serving.raw import begun, heard
@@ -49,7 +50,7 @@ def _errors(address: str) -> int:
 
 def _counts(calls: int, version: int = 1, role: str = "champion") -> Counts:
     """What the router counted in this plan, once it has written so many calls down."""
-    plan = releases.plan(MODEL)
+    plan = store.plan(MODEL)
     assert plan is not None
 
     def read() -> Counts:
@@ -206,8 +207,8 @@ def test_a_caller_that_leaves_is_noticed_by_the_service(
 def two(address: str, stub: Stub) -> Iterator[Stub]:
     """Version 2, which has taken over from version 1; that one is kept warm."""
     with serving(Stub()) as other:
-        releases.announce(MODEL, 2, other.url, "stub:2", None)
-        releases.switch(MODEL, 2)
+        store.announce(MODEL, 2, other.url, "stub:2", None)
+        store.switch(MODEL, 2)
         until(lambda: routes(address)[MODEL]["version"] == 2 and routes(address)[MODEL]["standby"])
         yield other
 
@@ -260,8 +261,8 @@ def test_the_result_of_a_task_keeps_the_role_it_was_worked_out_in(
 def canary(address: str, stub: Stub) -> Iterator[Stub]:
     """Version 2, which gets nearly all requests of this plan."""
     with serving(Stub()) as other:
-        releases.announce(MODEL, 2, other.url, "stub:2", None)
-        plan = releases.change(MODEL, "canary", plan="canary", challenger=2, share=99)
+        store.announce(MODEL, 2, other.url, "stub:2", None)
+        plan = store.change(MODEL, "canary", plan="canary", challenger=2, share=99)
         until(lambda: routes(address)[MODEL]["revision"] == plan.revision)
         yield other
 
@@ -282,7 +283,7 @@ def test_what_a_canary_cannot_take_the_champion_answers(
 @pytest.mark.parametrize("status", [429, 503])
 def test_what_a_canary_says_reaches_the_caller_where_nobody_stands_in(address: str, canary: Stub, status: int) -> None:
     nobody = f"http://127.0.0.1:{deploy.free_port()}"
-    releases.announce(MODEL, 1, nobody, "stub:1", None)
+    store.announce(MODEL, 1, nobody, "stub:1", None)
     until(lambda: routes(address)[MODEL]["url"] == nobody)
     canary.status, canary.headers = status, {"Retry-After": "7"}
     answers = [httpx.post(f"{address}{PREDICT}", content=b"x", timeout=30) for _ in range(3)]

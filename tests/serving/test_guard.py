@@ -21,21 +21,23 @@ import pytest
 
 from registry.core import journal
 from registry.core.settings import settings
-from serving import comparison, deploy, moments, packaging, rails, releases, traffic
-from serving.guard import Guard
-from serving.packaging import process_name
-from serving.plans import Limits, Plan
-from serving.rails import Rails
-from serving.release_pages import ReleaseDecision
-from serving.sequential import pairs_needed
-from serving.traffic import Counts, Latencies, Traffic
+from serving.guard import ab_test, latency_test, guardrails
+from serving.releases import deploy, packaging, store
+from serving.router import traffic
+from serving.guard.rollout import Guard
+from serving.releases.packaging import process_name
+from serving.releases.plans import Limits, Plan
+from serving.guard.guardrails import Rails
+from serving.guard.pages import ReleaseDecision
+from serving.guard.sequential_tests import pairs_needed
+from serving.router.traffic import Counts, Latencies, Traffic
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.serving import controlled
 from tests.serving.conftest import Numbered, Packaged, Processes, Running
 from tests.serving.counted import latencies, wrote
 
 if TYPE_CHECKING:
-    from serving.models import ReleaseEvent
+    from serving.releases.models import ReleaseEvent
 
 RAW = {"Content-Type": "application/gzip"}
 PREDICT = f"/v1/models/{MODEL}/predict"
@@ -55,14 +57,14 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_
 @pytest.fixture
 def live(router: str, packaged: dict[int, Packaged], processes: Processes) -> Iterator[str]:
     """The router with version 1 as champion; in the end nothing is released and no service runs."""
-    for _, number in releases.announced(MODEL):
-        releases.retire(MODEL, number)  # those of other tests' own processes
+    for _, number in store.announced(MODEL):
+        store.retire(MODEL, number)  # those of other tests' own processes
     controlled.roll_out(packaged[1].version, packaged[1].tag, processes, router)
     yield router
-    for (_, number), endpoint in releases.announced(MODEL).items():
-        releases.retire(MODEL, number)
+    for (_, number), endpoint in store.announced(MODEL).items():
+        store.retire(MODEL, number)
         processes.stop(process_name(endpoint.tag))
-    releases.withdraw(MODEL)
+    store.withdraw(MODEL)
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def _until(what: Callable[[], Any], within_s: float = 30.0) -> Any:
 
 
 def _now() -> Plan:
-    plan = releases.plan(MODEL)
+    plan = store.plan(MODEL)
     assert plan is not None
     return plan
 
@@ -99,7 +101,7 @@ def _look_until(guard: Guard, what: Callable[[], Any]) -> None:
 
 def _page() -> tuple[dict[str, Any], str]:
     """The decision that the latest event names: its JSON and its HTML."""
-    path = settings().var / releases.events(MODEL)[0].page
+    path = settings().var / store.events(MODEL)[0].page
     return json.loads(path.with_suffix(".json").read_text()), path.read_text()
 
 
@@ -113,9 +115,9 @@ def test_a_canary_whose_process_dies_on_every_request_is_rolled_back_and_no_call
     url, name = f"http://127.0.0.1:{port}", process_name(packaged[2].tag)
     processes.running[name] = Running(loop, url, Path(os.devnull))
     try:
-        endpoint = releases.announce(MODEL, 2, url, packaged[2].tag, loop.pid)
+        endpoint = store.announce(MODEL, 2, url, packaged[2].tag, loop.pid)
         _until(lambda: deploy.answers(endpoint))
-        plan = releases.change(MODEL, "canary", plan="canary", challenger=2, share=50, limits=QUICK.to_json())
+        plan = store.change(MODEL, "canary", plan="canary", challenger=2, share=50, limits=QUICK.to_json())
         deploy.follow(plan, live)
         end = time.monotonic() + 60
         while _now().two and time.monotonic() < end:
@@ -139,7 +141,7 @@ def test_a_canary_whose_process_dies_on_every_request_is_rolled_back_and_no_call
 def test_a_canary_that_is_slow_is_rolled_back(
     live: str, guard: Guard, project: Path, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(moments, "MOMENT_S", 1.0)
+    monkeypatch.setattr(latency_test, "MOMENT_S", 1.0)
     bundle = make_tiny_bundle(project / "bundle-slow", "a slow one", work=60)
     slow = Packaged(Numbered(MODEL, 4), bundle, packaging.package(Numbered(MODEL, 4), bundle))
     plan = Plan(MODEL, "canary", 1, 4, share=50, limits=replace(QUICK, latency_ratio=3))
@@ -170,7 +172,7 @@ def test_a_harmless_canary_goes_through_its_steps_and_takes_over(
     after = _now()
     assert shares == {40, 80}
     assert (after.kind, after.champion, after.previous, after.state) == ("blue_green", 2, 1, "promoted"), after.why
-    assert [event.what for event in releases.events(MODEL, 3)] == ["promote", "step", "canary"]
+    assert [event.what for event in store.events(MODEL, 3)] == ["promote", "step", "canary"]
     decision, html = _page()
     assert decision["granted"]
     assert decision["reasons"][-1]["found"] == "released anyway: a test"
@@ -185,17 +187,17 @@ def test_a_canary_that_is_being_restarted_takes_over_when_it_answers_and_no_page
         return len(list((settings().var / "decisions").rglob("*.html")))
 
     nobody = f"http://127.0.0.1:{deploy.free_port()}"
-    releases.announce(MODEL, 2, nobody, packaged[2].tag, None, anyway="a test")
+    store.announce(MODEL, 2, nobody, packaged[2].tag, None, anyway="a test")
     asleep = subprocess.Popen(["sleep", "600"])  # as its supervisor says, it is being started again
     processes.running[process_name(packaged[2].tag)] = Running(asleep, nobody, Path(os.devnull))
     canary = {"plan": "canary", "challenger": 2, "share": 80, "steps": [80, 100], "limits": QUICK.to_json()}
-    plan, before = releases.change(MODEL, "canary", **canary), pages()
+    plan, before = store.change(MODEL, "canary", **canary), pages()
     wrote(plan, 1, "champion", Counts(100, 1, latencies=latencies(*[10] * 99)))
     wrote(plan, 2, "canary", Counts(100, 0, latencies=latencies(*[10] * 100)))
     for _ in range(3):
         guard.look()
     assert (_now(), pages()) == (plan, before)
-    releases.announce(MODEL, 2, releases.announced(MODEL)[MODEL, 1].url, packaged[2].tag, None)
+    store.announce(MODEL, 2, store.announced(MODEL)[MODEL, 1].url, packaged[2].tag, None)
     guard.look()
     assert (_now().champion, pages()) == (2, before + 1)
 
@@ -218,7 +220,7 @@ def test_a_change_leaves_a_page_a_fact_and_something_for_the_registry(
     assert left[0].todo == ({"attach": 2} if state == "promoted" else {"left": 2, "attach": 2})
     guard.look()
     assert len(left) == 2, "again until it is done"
-    releases.finished(left[0].id)
+    store.finished(left[0].id)
     guard.look()
     assert len(left) == 2
     controlled.settle(guard.controller)
@@ -253,7 +255,7 @@ def test_a_page_that_could_not_be_written_is_written_later(
         full.setattr(ReleaseDecision, "save", lambda self: (_ for _ in ()).throw(OSError("the disk is full")))
         guard.look()
     assert _now().state == "rolled_back"
-    page = settings().var / releases.events(MODEL)[0].page
+    page = settings().var / store.events(MODEL)[0].page
     assert not page.exists()
     guard.look()
     decision, html = _page()
@@ -292,7 +294,7 @@ def test_an_ab_comparison_ends_with_a_verdict_and_both_go_on_answering(
     assert f"within {pairs_needed(0.1)} pairs" in html
     assert "with probability 0.05 at most" in html
     guard.look()
-    assert releases.events(MODEL)[0].what == "verdict", "it is said once"
+    assert store.events(MODEL)[0].what == "verdict", "it is said once"
     assert deploy.promote(MODEL).champion == 2
 
 
@@ -316,7 +318,7 @@ def test_labels_of_both_versions_are_scored_with_the_version_that_predicted(
     scored = Feedback.objects.filter(prediction_id__in=given.values(), score__isnull=False)
     _look_until(guard, lambda: scored.count() == 2)
     assert [row.score for row in scored] == [1.0, 1.0]
-    assert {role: comparison.scores_of(_now(), role) for role in given} == {"a": [1.0], "b": [1.0]}
+    assert {role: ab_test.scores_of(_now(), role) for role in given} == {"a": [1.0], "b": [1.0]}
 
 
 def test_the_version_before_is_ended_when_its_time_is_over(
@@ -325,7 +327,7 @@ def test_the_version_before_is_ended_when_its_time_is_over(
     controlled.roll_out(packaged[2].version, packaged[2].tag, processes, live)
     guard.look()
     assert process_name(packaged[1].tag) in processes.running
-    from serving.models import Release
+    from serving.releases.models import Release
 
     Release.objects.filter(model=MODEL).update(since=datetime(2020, 1, 1, tzinfo=UTC))
     controlled.settle(guard.controller)
@@ -396,7 +398,7 @@ def test_the_rail_of_predictions(project: Path, shift: float, passes: bool) -> N
 def test_a_version_that_stays_silent_breaks_a_rail(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = Rails(replace(CANARY, challenger=99, revision=5 * 10**6))
     assert all(reason.passed for reason in found.look())
-    monkeypatch.setattr(rails, "SILENT_S", 0.0)
+    monkeypatch.setattr(guardrails, "SILENT_S", 0.0)
     assert [reason.rule for reason in found.look() if not reason.passed] == ["answers"]
 
 

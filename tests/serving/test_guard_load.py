@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from registry.core.settings import settings
-from serving import comparison, traffic
-from serving.comparison import Comparison
-from serving.plans import Limits, Plan
-from serving.rails import Rails
-from serving.traffic import Counts, Of, Traffic
+from serving.guard import ab_test
+from serving.router import traffic
+from serving.guard.ab_test import Comparison
+from serving.releases.plans import Limits, Plan
+from serving.guard.guardrails import Rails
+from serving.router.traffic import Counts, Of, Traffic
 from tests.bundles import MODEL
 from tests.conftest import PROJECT
 from tests.databases import own_database
@@ -92,9 +93,9 @@ def test_labels_that_a_report_asked_for_do_not_count_in_a_comparison() -> None:
             )
             score = 0.0 if asked_for else float(n % 10 < 8)
             Feedback.objects.create(prediction=row, time=NOW, score=score, suggested=asked_for)
-    found = comparison.standing(plan)
+    found = ab_test.standing(plan)
     assert (found.pairs, found.a, found.b) == (40, 0.8, 0.8)
-    assert len(comparison.scores_of(plan, "b")) == 40
+    assert len(ab_test.scores_of(plan, "b")) == 40
     assert not found.over
 
 
@@ -103,8 +104,8 @@ def test_a_comparison_is_computed_anew_only_where_scores_came(monkeypatch: pytes
 
     plan = Plan(MODEL, "ab", 1, 2, share=50, since=NOW - timedelta(minutes=1), revision=5)
     computed: list[int] = []
-    standing = comparison.standing
-    monkeypatch.setattr(comparison, "standing", lambda plan: computed.append(1) or standing(plan))
+    standing = ab_test.standing
+    monkeypatch.setattr(ab_test, "standing", lambda plan: computed.append(1) or standing(plan))
 
     def score(n: int, role: str, value: float) -> None:
         fields = {"model": MODEL, "version": plan.roles()[role], "role": role}  # type: ignore[index]
@@ -135,9 +136,9 @@ def test_labels_that_cannot_be_scored_keep_nobody_elses_from_it(monkeypatch: pyt
         def poll(self) -> int:
             return self.returncode
 
-    monkeypatch.setattr(comparison.subprocess, "Popen", Scoring)
-    monkeypatch.setattr(comparison, "SCORE_EVERY_S", 0.0)
-    monkeypatch.setattr(comparison, "unscored", lambda model, version: True)
+    monkeypatch.setattr(ab_test.subprocess, "Popen", Scoring)
+    monkeypatch.setattr(ab_test, "SCORE_EVERY_S", 0.0)
+    monkeypatch.setattr(ab_test, "unscored", lambda model, version: True)
     looked = Comparison()
     for _ in range(8):
         for model in (MODEL, OTHER):
@@ -154,9 +155,9 @@ from registry.core import database
 database.setup(); database.migrate()
 import flows.guard  # all that the guard's process has loaded
 from monitoring.log.models import Prediction
-from serving import releases
-from serving.guard import Guard
-from serving.traffic import Counts, Of, Traffic, Latencies
+from serving.releases import store as releases
+from serving.guard.rollout import Guard
+from serving.router.traffic import Counts, Of, Traffic, Latencies
 
 class Nobody:
     def services(self): return {}

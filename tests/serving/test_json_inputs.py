@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from registry.core.errors import BadInput, TooLarge
-from serving.json_inputs import parse
+from serving.wire.json_inputs import parse
 
 MOST = 16
 

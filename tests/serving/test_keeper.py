@@ -58,7 +58,7 @@ def running(*argv: str, **changed: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def keeper() -> AbstractContextManager[subprocess.Popen[str]]:
-    return running("-m", "serving.keeper")
+    return running("-m", "serving.launchers.keeper")
 
 
 def until(what: Callable[[], bool], within_s: float = 20.0) -> None:

@@ -12,8 +12,8 @@ import psutil
 
 from registry.versions.bundle import Bundle
 from registry.core.settings import settings
-from serving.deploy import free_port
-from serving.load import running
+from serving.releases.deploy import free_port
+from tests.benchmarks.load import running
 from tests.serving.conftest import PROJECT
 
 
@@ -30,12 +30,12 @@ def _command(process: psutil.Process) -> str:
 
 def test_a_measurement_that_is_ended_leaves_no_process_behind(project: Path, tiny_bundle: Bundle) -> None:
     environment = {**settings().child_environment(), "PYTHONPATH": str(PROJECT)}
-    command = [sys.executable, "-m", "serving.bench", "--bundle", str(tiny_bundle.path)]
+    command = [sys.executable, "-m", "tests.benchmarks.service", "--bundle", str(tiny_bundle.path)]
     bench = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 120
         started: list[psutil.Process] = []
-        while not any("serving.router" in _command(one) for one in started):  # the last that it starts
+        while not any("serving.launchers.router" in _command(one) for one in started):  # the last that it starts
             assert time.monotonic() < end
             assert bench.poll() is None
             time.sleep(0.1)

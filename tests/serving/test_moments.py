@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving import moments
-from serving.moments import LEAST, Moments, is_slower
-from serving.rails import Rails
-from serving.traffic import Counts
+from serving.guard import latency_test
+from serving.guard.latency_test import LEAST, Moments, is_slower
+from serving.guard.guardrails import Rails
+from serving.router.traffic import Counts
 from tests.serving.counted import canary_plan, latencies, wrote
 
 RATIO = 1.5
@@ -18,7 +18,7 @@ RATIO = 1.5
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moments, "MOMENT_S", 0.0)
+    monkeypatch.setattr(latency_test, "MOMENT_S", 0.0)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_moment_waits_until_both_versions_have_had_a_call(monkeypatch: pytest.
     assert not watched.look(latencies(10), latencies())
     assert watched.look(latencies(10), latencies(10))
     assert not watched.look(latencies(10, 10), latencies(10)), "each call is of one moment only"
-    monkeypatch.setattr(moments, "MOMENT_S", 60.0)
+    monkeypatch.setattr(latency_test, "MOMENT_S", 60.0)
     assert not watched.look(latencies(10, 10), latencies(10, 10))
     assert watched.count == 1
 

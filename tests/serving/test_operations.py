@@ -320,7 +320,7 @@ def test_the_schema_describes_an_answer(detector: httpx.Client, scans: httpx.Cli
 
 
 def _holds(schema: dict, value: object) -> None:
-    """As much of JSON Schema as `serving.schema` writes."""
+    """As much of JSON Schema as `serving.service.schema` writes."""
     kinds = {
         "object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool,
         "null": type(None),

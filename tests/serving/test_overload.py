@@ -17,7 +17,7 @@ from registry.versions.bundle import Bundle
 from registry.core.errors import Overloaded
 from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
-from serving.admission import MOST, Line
+from serving.wire.admission import MOST, Line
 from tests.clips import scene
 from tests.detector_bundle import make_detector_bundle
 from tests.serving.local_api import answering
@@ -140,7 +140,7 @@ def test_what_waited_too_long_is_not_done(slow: Bundle) -> None:
         patch.setenv("VISIONLOOP_REQUEST_TIMEOUT_S", "0.2")
         settings.cache_clear()
         with answering(catalog.get("object_detection"), slow.path) as (address, worker):
-            patch.setattr("serving.worker.GRACE_S", 0.0)
+            patch.setattr("serving.service.worker.GRACE_S", 0.0)
             counts = Counter(answer.status_code for answer in at_once(address, 100))
             assert worker.line.waiting == 0
             finished = done(address)
@@ -155,7 +155,7 @@ def test_the_log_has_what_the_caller_got_of_work_that_came_too_late(slow: Bundle
         patch.setenv("VISIONLOOP_REQUEST_TIMEOUT_S", "0.3")
         settings.cache_clear()
         with answering(catalog.get("object_detection"), slow.path) as (address, _):
-            patch.setattr("serving.worker.GRACE_S", 0.0)
+            patch.setattr("serving.service.worker.GRACE_S", 0.0)
             late = httpx.post(f"{address}/explain", content=PICTURE)  # 65 times the network
             assert late.status_code == 503
             assert logged(late.headers["x-prediction-id"]) == ("MissingService", 503)

@@ -18,7 +18,7 @@ import pytest
 from registry.contract import catalog
 from registry.core.closure import closure_of, project_folder
 from registry.core.errors import MissingService, NotFound
-from serving import deploy, packaging
+from serving.releases import deploy, packaging
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.conftest import PROJECT
 from tests.serving.conftest import Numbered, Packaged, Processes
@@ -54,8 +54,8 @@ def test_a_bento_holds_what_serves_the_bundle_and_nothing_else(packaged: dict[in
     source = folder / "src"
     assert (source / "bundle" / "bundle.json").read_bytes() == (packaged[1].bundle.path / "bundle.json").read_bytes()
     modules = {str(path.relative_to(source)) for path in source.rglob("*.py")}
-    assert {"serving/service.py", f"registry/models/{MODEL}/inference.py", "monitoring/log/writer.py"} <= modules
-    for unwanted in (f"registry/models/{MODEL}/network.py", "serving/router.py", "serving/packaging.py"):
+    assert {"serving/service/bento.py", f"registry/models/{MODEL}/inference.py", "monitoring/log/writer.py"} <= modules
+    for unwanted in (f"registry/models/{MODEL}/network.py", "serving/launchers/router.py", "serving/releases/packaging.py"):
         assert unwanted not in modules
     assert not [name for name in modules if name.startswith(("training", "flows", "tests"))]
     pins = (folder / "env" / "python" / "requirements.txt").read_text().split()

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import binom
 
 from registry.core.errors import BadInput
-from serving.plans import Limits, Plan, choose
+from serving.releases.plans import Limits, Plan, choose
 
 CANARY = Plan("m", "canary", champion=1, challenger=2, share=10, sticky="caller")
 CALLERS = [f"caller-{n}" for n in range(20_000)]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from serving.plans import Kind, Plan
-from serving.rails import Rails
-from serving.traffic import Counts
+from serving.releases.plans import Kind, Plan
+from serving.guard.guardrails import Rails
+from serving.router.traffic import Counts
 from tests.bundles import MODEL
 from tests.serving.counted import wrote
 

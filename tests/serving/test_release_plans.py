@@ -19,10 +19,11 @@ import pytest
 
 from registry.core.errors import MissingService, NotFound, Refused
 from registry.core.settings import settings
-from serving import deploy, packaging, releases, traffic
-from serving.controller import Controller
-from serving.packaging import process_name
-from serving.plans import Plan
+from serving.releases import deploy, packaging, store
+from serving.router import traffic
+from serving.guard.controller import Controller
+from serving.releases.packaging import process_name
+from serving.releases.plans import Plan
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.serving import controlled
 from tests.serving.conftest import Numbered, Packaged, Processes
@@ -44,14 +45,14 @@ def three(project: Path, packaged: dict[int, Packaged]) -> dict[int, Packaged]:
 @pytest.fixture
 def live(router: str, three: dict[int, Packaged], processes: Processes) -> Iterator[str]:
     """The router with version 1 as champion; in the end nothing is released and no service runs."""
-    for _, number in releases.announced(MODEL):
-        releases.retire(MODEL, number)  # those of other tests' own processes
+    for _, number in store.announced(MODEL):
+        store.retire(MODEL, number)  # those of other tests' own processes
     controlled.roll_out(three[1].version, three[1].tag, processes, router)
     yield router
-    for (_, number), endpoint in releases.announced(MODEL).items():
-        releases.retire(MODEL, number)
+    for (_, number), endpoint in store.announced(MODEL).items():
+        store.retire(MODEL, number)
         processes.stop(process_name(endpoint.tag))
-    releases.withdraw(MODEL)
+    store.withdraw(MODEL)
     _until(lambda: MODEL not in _routes(router)["routes"])
 
 
@@ -85,7 +86,7 @@ def _ask(router: str, **headers: str) -> httpx.Response:
 
 
 def _warm_time_is_over() -> None:
-    from serving.models import Release
+    from serving.releases.models import Release
 
     Release.objects.filter(model=MODEL).update(since=datetime(2020, 1, 1, tzinfo=UTC))
 
@@ -121,7 +122,7 @@ def _counts(version: int, role: str, enough: Callable[[traffic.Counts], Any]) ->
 
     def read() -> traffic.Counts | None:
         since = datetime.now(UTC) - timedelta(minutes=10)
-        revision = (releases.plan(MODEL) or _plan("all")).revision
+        revision = (store.plan(MODEL) or _plan("all")).revision
         found = traffic.read(MODEL, since=since, revision=revision).get((version, role))
         return found if found and enough(found) else None
 
@@ -139,7 +140,7 @@ def test_a_canary_gets_its_share_and_every_role_is_said(
     assert 15 <= seen[200, "2", "canary"] <= 65  # 1 in 10^8 by chance
     assert _counts(2, "canary", lambda c: c.calls == seen[200, "2", "canary"]).latencies.quantile(0.5) > 0
 
-    releases.change(MODEL, "step", share=99)
+    store.change(MODEL, "step", share=99)
     _until(lambda: _routes(live)["routes"][MODEL]["share"] == 99, FOLLOWS_S)
 
 
@@ -212,7 +213,7 @@ def test_switch_rollback_and_a_killed_champion_under_load_fail_no_request(
     assert {status for status, _, _ in seen} == {200}
     assert min(took) < 2, took
     assert seen[-1] == (200, "2", "champion"), "the version that is kept warm stands in"
-    assert [event.what for event in releases.events(MODEL)][:5] == ["rollback"] * 3 + ["release"] * 2
+    assert [event.what for event in store.events(MODEL)][:5] == ["rollback"] * 3 + ["release"] * 2
 
 
 def test_promotion_keeps_the_old_champion_warm_and_rollback_returns_to_it(
@@ -251,7 +252,7 @@ def test_rollback_ends_a_canary_and_stops_its_service(
     assert {_who(_ask(live)) for _ in range(10)} == {(200, "1", "champion")}
     with pytest.raises(Refused, match="no previous version"):
         deploy.roll_back(MODEL)
-    last = releases.events(MODEL)[0]
+    last = store.events(MODEL)[0]
     assert (last.what, last.who, last.why) == ("rollback", "a test", "enough")
 
 
@@ -263,18 +264,18 @@ def test_a_router_that_is_late_is_named_and_the_plan_is_changed_all_the_same(
     changed = deploy.roll_back(MODEL)
     with pytest.raises(MissingService, match="the plan is changed, but the router at"):
         deploy.follow(changed, f"http://127.0.0.1:{deploy.free_port()}")
-    assert releases.plan(MODEL) == changed
+    assert store.plan(MODEL) == changed
     assert (changed.champion, changed.two, changed.state) == (1, False, "rolled_back")
 
 
 def test_a_plan_that_cannot_begin_changes_nothing(live: str, three: dict[int, Packaged], processes: Processes) -> None:
-    before = releases.plan(MODEL)
+    before = store.plan(MODEL)
     broken = Processes(settings().var / "logs")
     broken.running = processes.running
     broken.start = lambda *_, **__: (_ for _ in ()).throw(MissingService("no start"))  # type: ignore[method-assign]
     with pytest.raises(MissingService, match="no start"):
         _begin(_plan("canary", share=10), three, broken, live)
-    assert releases.plan(MODEL) == before
+    assert store.plan(MODEL) == before
     assert process_name(three[2].tag) not in processes.running
     with pytest.raises(Refused, match="version 7 of skin_segmentation is not live"):
         _begin(replace(_plan("canary", share=10), champion=7), three, processes, live)
@@ -286,14 +287,14 @@ def test_a_proxy_of_the_environment_is_not_asked_for_router_and_services(
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{deploy.free_port()}")
     monkeypatch.setattr("urllib.request._opener", None)  # which remembers the environment of its first use
-    releases.announce(MODEL, 1, f"{router}/healthz?", "", None)  # and what is asked of it is its query
-    plan = releases.switch(MODEL, 1)
+    store.announce(MODEL, 1, f"{router}/healthz?", "", None)  # and what is asked of it is its query
+    plan = store.switch(MODEL, 1)
     try:
         deploy.follow(plan, router)
-        assert deploy.answers(releases.Endpoint(MODEL, 1, f"{router}/healthz?", ""))
+        assert deploy.answers(store.Endpoint(MODEL, 1, f"{router}/healthz?", ""))
     finally:
-        releases.withdraw(MODEL)
-        releases.retire(MODEL, 1)
+        store.withdraw(MODEL)
+        store.retire(MODEL, 1)
 
 
 @pytest.fixture
@@ -309,7 +310,7 @@ def test_a_service_is_on_this_machine_only_where_the_router_is_not(
     reachable_router: None, three: dict[int, Packaged], processes: Processes
 ) -> None:
     controlled.roll_out(three[1].version, three[1].tag, processes, "")
-    endpoint = releases.announced(MODEL)[MODEL, 1]
+    endpoint = store.announced(MODEL)[MODEL, 1]
     try:
         host, _, port = endpoint.url.removeprefix("http://").partition(":")
         assert (host, deploy.answers(endpoint)) == ("127.0.0.1", True)
@@ -317,6 +318,6 @@ def test_a_service_is_on_this_machine_only_where_the_router_is_not(
             socket.create_connection(("127.0.0.2", int(port)), timeout=5)
         assert deploy.service_command(three[1].tag, int(port))[-2:] == ["--host", "127.0.0.1"]
     finally:
-        releases.retire(MODEL, 1)
-        releases.withdraw(MODEL)
+        store.retire(MODEL, 1)
+        store.withdraw(MODEL)
         processes.stop(process_name(three[1].tag))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving import releases
+from serving.releases import store
 from tests.bundles import MODEL
 from tests.databases import own_database
 
@@ -22,7 +22,7 @@ def database_of_its_own(tmp_path: Path) -> Iterator[None]:
 
 def _announced(model: str, *numbers: int) -> None:
     for number in numbers:
-        releases.announce(model, number, f"http://127.0.0.1:{4000 + number}", f"{model}:{number}-x", None)
+        store.announce(model, number, f"http://127.0.0.1:{4000 + number}", f"{model}:{number}-x", None)
 
 
 @pytest.mark.parametrize(
@@ -31,17 +31,17 @@ def _announced(model: str, *numbers: int) -> None:
 def test_a_plan_that_cannot_be_read_is_named_and_stops_no_other_model(
     bad: dict[str, object], caplog: pytest.LogCaptureFixture
 ) -> None:
-    from serving.models import Release
+    from serving.releases.models import Release
 
     for model in (MODEL, OTHER):
         _announced(model, 1)
-        releases.switch(model, 1)
+        store.switch(model, 1)
     Release.objects.filter(model=MODEL).update(**bad, revision=hash(str(bad)) % 10**6)
     for _ in range(3):
-        assert [plan.model for plan in releases.plans()] == [OTHER]
-    assert list(releases.routes()) == [OTHER]
+        assert [plan.model for plan in store.plans()] == [OTHER]
+    assert list(store.routes()) == [OTHER]
     said = [record.getMessage() for record in caplog.records if record.name == "visionloop.releases"]
     assert len(said) == 1, "said once, not four times a second"
     assert f"the release plan of {MODEL} cannot be read" in said[0]
-    releases.switch(MODEL, 1)
-    assert list(releases.routes()) == [MODEL, OTHER], "a release writes it anew"
+    store.switch(MODEL, 1)
+    assert list(store.routes()) == [MODEL, OTHER], "a release writes it anew"

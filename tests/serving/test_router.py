@@ -18,9 +18,10 @@ from flows.cli import cli
 from monitoring.feedback import stream
 from registry.core.errors import BadInput, NotServed
 from registry.core.settings import settings
-from serving import deploy, forwarding, releases
-from serving.client import Client
-from serving.packaging import process_name, serve_command, serve_environment
+from serving.releases import deploy, store
+from serving.router import forwarding
+from serving.client.clients import Client
+from serving.releases.packaging import process_name, serve_command, serve_environment
 from tests.bundles import MODEL, make_scan
 from tests.serving import controlled
 from tests.serving.conftest import Packaged, Processes, Running
@@ -34,15 +35,15 @@ PREDICT = f"/v1/models/{MODEL}/predict"
 def no_release(router: str) -> Iterator[None]:
     """Each test begins and ends without a released version."""
     yield
-    releases.withdraw(MODEL)
+    store.withdraw(MODEL)
     _wait(router, None)
 
 
 @pytest.fixture
 def released(router: str, service: Running, packaged: dict[int, Packaged]) -> str:
     """The router with version 1 behind it."""
-    releases.announce(MODEL, 1, service.url, packaged[1].tag, service.pid)
-    releases.switch(MODEL, 1)
+    store.announce(MODEL, 1, service.url, packaged[1].tag, service.pid)
+    store.switch(MODEL, 1)
     _wait(router, 1)
     return router
 
@@ -128,10 +129,10 @@ def test_without_a_released_version_it_says_so(router: str) -> None:
 
 
 def test_a_released_version_whose_service_is_not_up_is_worth_another_try(router: str) -> None:
-    from serving.models import Endpoint
+    from serving.releases.models import Endpoint
 
-    releases.announce(MODEL, 77, "http://127.0.0.1:9", "77", 1)
-    releases.switch(MODEL, 77)
+    store.announce(MODEL, 77, "http://127.0.0.1:9", "77", 1)
+    store.switch(MODEL, 77)
     Endpoint.objects.filter(model=MODEL, version=77).delete()  # as at the start of a stack
     try:
         end = time.monotonic() + 10
@@ -139,7 +140,7 @@ def test_a_released_version_whose_service_is_not_up_is_worth_another_try(router:
             assert time.monotonic() < end, "the router did not follow"
             time.sleep(0.05)
     finally:
-        releases.withdraw(MODEL)
+        store.withdraw(MODEL)
     assert (answer.json()["error"], answer.headers["retry-after"]) == ("MissingService", "1")
 
 
@@ -200,8 +201,8 @@ def test_a_service_killed_during_a_request_gives_a_clean_503(
     router: str, processes: Processes, packaged: dict[int, Packaged]
 ) -> None:
     victim = _start(processes, packaged[1], "victim")
-    releases.announce(MODEL, 1, victim.url, packaged[1].tag, victim.pid)
-    releases.switch(MODEL, 1)
+    store.announce(MODEL, 1, victim.url, packaged[1].tag, victim.pid)
+    store.switch(MODEL, 1)
     _wait(router, 1)
 
     async def kill_during_requests() -> list[httpx.Response]:
@@ -232,9 +233,9 @@ def test_a_service_killed_during_a_request_gives_a_clean_503(
 def test_finds_a_service_that_moved(released: str, processes: Processes, packaged: dict[int, Packaged]) -> None:
     """The table still names a dead address; the request finds the new one without being told to try again."""
     moved = _start(processes, packaged[1], "moved")
-    releases.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", packaged[1].tag, None)
+    store.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", packaged[1].tag, None)
     time.sleep(0.6)
-    releases.announce(MODEL, 1, moved.url, packaged[1].tag, moved.pid)
+    store.announce(MODEL, 1, moved.url, packaged[1].tag, moved.pid)
     assert httpx.post(f"{released}{PREDICT}", content=make_scan(1), headers=RAW).status_code == 200
     processes.stop("moved")
 
@@ -270,7 +271,7 @@ def test_roll_out_under_load_drops_no_request(router: str, processes: Processes,
     assert max(seen)[2] == "1", "what began last; one that began before the switch may end after it"
     names = {process_name(one.tag), process_name(two.tag)}
     assert names <= processes.running.keys(), "the version before is kept warm"
-    plan = releases.plan(MODEL)
+    plan = store.plan(MODEL)
     assert plan is not None
     assert plan.revision == first.revision + 2
     assert controlled.roll_out(one.version, one.tag, processes, router) == plan  # nothing to do
@@ -283,7 +284,7 @@ def test_a_roll_out_that_fails_leaves_the_old_version_serving(
 ) -> None:
     from registry.core.errors import MissingService
 
-    before, two = releases.live(MODEL), packaged[2]
+    before, two = store.live(MODEL), packaged[2]
 
     class Broken(Processes):
         def start(self, name, argv, env, ready_url, restart=True):  # type: ignore[no-untyped-def]
@@ -292,7 +293,7 @@ def test_a_roll_out_that_fails_leaves_the_old_version_serving(
     broken = Broken(settings().var / "logs")
     with pytest.raises(MissingService, match="no-such-option"):
         controlled.roll_out(two.version, two.tag, broken, released)
-    assert releases.live(MODEL) == before
+    assert store.live(MODEL) == before
     assert not broken.running
     answer = httpx.post(f"{released}{PREDICT}", content=make_scan(1), headers=RAW)
     assert answer.status_code == 200

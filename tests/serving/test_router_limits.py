@@ -14,17 +14,19 @@ import httpx
 import pytest
 
 from registry.core.settings import settings
-from serving import callers, router, uploads
-from serving.forwarding import MEMORY
-from serving.public.mount import AT_ONCE, LABEL
-from serving.router import create_app
+from serving.router import callers
+from serving.launchers import router
+from serving.wire import uploads
+from serving.router.forwarding import MEMORY
+from serving.api.mount import AT_ONCE, LABEL
+from serving.launchers.router import create_app
 from tests.serving.access.conftest import start_router
 from tests.serving.conftest import Processes
 from tests.serving.raw import allow_files, answered, begun, connect, heard, listening
 from tests.serving.stubs import Stub, released, routes, serving, until
 
 MODEL, UNSERVED = "fruit_features", "suspect_classification"
-CONNECTIONS = 4  # serving.public.api, which needs a configured Django
+CONNECTIONS = 4  # serving.api.routes, which needs a configured Django
 PREDICT = f"/v1/models/{MODEL}/predict"
 FEEDBACK = f"/v1/predictions/{'0' * 32}/feedback"
 MIB = 1 << 20

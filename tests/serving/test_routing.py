@@ -13,9 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from serving import deploy, forwarding, releases, routing
-from serving.router import create_app
-from serving.routing import RouteTable
+from serving.releases import deploy, store
+from serving.router import forwarding, routing
+from serving.launchers.router import create_app
+from serving.router.routing import RouteTable
 
 pytestmark = pytest.mark.anyio
 MODEL = "fruit_features"
@@ -30,10 +31,10 @@ def anyio_backend() -> str:
 @pytest.fixture
 def nobody(project: Path) -> Iterator[None]:
     """A model whose champion does not answer."""
-    releases.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", "nobody:1", None)
-    releases.switch(MODEL, 1)
+    store.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", "nobody:1", None)
+    store.switch(MODEL, 1)
     yield
-    releases.withdraw(MODEL)
+    store.withdraw(MODEL)
 
 
 @pytest.fixture
@@ -65,8 +66,8 @@ def test_the_plans_are_read_once_and_again_only_where_somebody_wrote(nobody: Non
 
     assert [asked(), asked(), asked()] == [1, 0, 0]
     with ThreadPoolExecutor(1) as another:  # with a connection of its own, as another process
-        another.submit(releases.switch, MODEL, 1, "somebody").result()
-    revision = releases.revision(MODEL)
+        another.submit(store.switch, MODEL, 1, "somebody").result()
+    revision = store.revision(MODEL)
     assert [asked(), asked()] == [1, 0]
     assert reader.read()[0][MODEL].plan.revision == revision
     connection.close()

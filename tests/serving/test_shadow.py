@@ -8,10 +8,10 @@ import aiohttp
 import pytest
 from multidict import CIMultiDict
 
-from serving.plans import Plan
-from serving.releases import Endpoint, Route
-from serving.routing import RouteTable
-from serving.shadow import WAITING_BYTES, Copy, Shadow
+from serving.releases.plans import Plan
+from serving.releases.store import Endpoint, Route
+from serving.router.routing import RouteTable
+from serving.router.shadow import WAITING_BYTES, Copy, Shadow
 from tests.bundles import MODEL
 
 pytestmark = pytest.mark.anyio

@@ -21,8 +21,8 @@ from registry.contract import catalog
 from registry.core.closure import project_folder
 from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
-from serving import deploy, packaging
-from serving.server import LEAVING_S
+from serving.releases import deploy, packaging
+from serving.service.http_server import LEAVING_S
 from serving.tasks import store
 from serving.tasks.runner import EVERY_S
 from tests.clips import make_clip, scene
@@ -276,7 +276,7 @@ def test_what_belongs_to_no_task_goes_when_it_is_as_old_as_a_task_may_be(client:
 def test_whoever_ends_a_cancelled_task_its_inputs_go(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    from serving.negotiation import Wanted
+    from serving.wire.negotiation import Wanted
 
     if end in ("prune", "cancel"):  # its service is dead
         monkeypatch.setattr(store, "LEASE_S", -1.0)
@@ -299,7 +299,7 @@ def test_whoever_ends_a_cancelled_task_its_inputs_go(
 
 
 def test_one_of_two_services_gets_a_task_and_keeps_it_while_it_lives(client: httpx.Client) -> None:
-    from serving.negotiation import Wanted
+    from serving.wire.negotiation import Wanted
 
     task = store.submit("weapon_detection", 1, Wanted("application/json"), "me", "champion", [PICTURE], False)
     claimed = [store.claim("weapon_detection", 1, owner) for owner in ("first", "second")]
@@ -312,8 +312,8 @@ def test_one_of_two_services_gets_a_task_and_keeps_it_while_it_lives(client: htt
 
 
 def test_another_version_works_on_a_task_only_when_its_own_has_no_service(client: httpx.Client) -> None:
-    from serving import releases
-    from serving.negotiation import Wanted
+    from serving.releases import store as releases
+    from serving.wire.negotiation import Wanted
 
     releases.announce("weapon_detection", 7, "http://127.0.0.1:1", "none", None)
     task = store.submit("weapon_detection", 7, Wanted("application/json"), "me", "champion", [PICTURE], False)
@@ -327,7 +327,7 @@ def test_another_version_works_on_a_task_only_when_its_own_has_no_service(client
 def test_a_task_that_kills_its_service_is_given_up_at_last(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from serving.negotiation import Wanted
+    from serving.wire.negotiation import Wanted
 
     monkeypatch.setattr(store, "LEASE_S", -1.0)
     task = store.submit("weapon_detection", 1, Wanted("application/json"), "me", "champion", [PICTURE], False)

@@ -14,7 +14,7 @@ import pytest
 
 from registry.core.errors import NotFound
 from registry.core.settings import settings
-from serving.negotiation import Wanted
+from serving.wire.negotiation import Wanted
 from serving.tasks import store
 from tests.databases import own_database
 from tests.serving.conftest import PROJECT

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from serving.threads import Pool
+from serving.wire.thread_pools import Pool
 
 pytestmark = pytest.mark.anyio
 

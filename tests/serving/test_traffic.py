@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from django.db import OperationalError, transaction
 
-from serving import traffic
-from serving.traffic import Counts, Of, Traffic
+from serving.router import traffic
+from serving.router.traffic import Counts, Of, Traffic
 from tests.bundles import MODEL
 
 MINUTE = datetime.now(UTC).replace(second=0, microsecond=0)

@@ -16,9 +16,9 @@ from registry.contract import catalog
 from registry.core.errors import Overloaded
 from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
-from serving.admission import SMALL, Room
-from serving.api import UPLOADS
-from serving.uploads import MIB
+from serving.wire.admission import SMALL, Room
+from serving.service.app import UPLOADS
+from serving.wire.uploads import MIB
 from tests.clips import scene
 from tests.detector_bundle import make_detector_bundle
 from tests.serving.local_api import answering
@@ -97,7 +97,7 @@ def test_many_large_uploads_at_once_are_answered_or_told_when_to_come_back(addre
 def test_a_body_that_does_not_go_on_is_given_up(
     address: str, monkeypatch: pytest.MonkeyPatch, kind: str, path: str
 ) -> None:
-    monkeypatch.setattr("serving.uploads.PACE_S", 0.3)
+    monkeypatch.setattr("serving.wire.uploads.PACE_S", 0.3)
     with Upload(address, 1000, path, kind) as one:
         one.send(b"--x")
         answer = one.answer()
@@ -108,8 +108,8 @@ def test_a_body_that_does_not_go_on_is_given_up(
 
 
 def test_a_body_that_goes_on_slowly_is_read(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.uploads.PACE_S", 0.5)
-    monkeypatch.setattr("serving.uploads.PACE", 100)
+    monkeypatch.setattr("serving.wire.uploads.PACE_S", 0.5)
+    monkeypatch.setattr("serving.wire.uploads.PACE", 100)
     with Upload(address, len(PICTURE)) as one:
         for n in range(4):
             one.send(PICTURE[150 * n : 150 * (n + 1)])

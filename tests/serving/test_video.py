@@ -17,7 +17,7 @@ import pytest
 from registry.contract import catalog
 from registry.vision.video import video
 from registry.vision.picture import to_jpeg
-from serving import deploy, packaging
+from serving.releases import deploy, packaging
 from tests.clips import make_clip, scene
 from tests.detector_bundle import RED, WHITE, make_detector_bundle
 from tests.serving.conftest import Numbered, Processes, Running

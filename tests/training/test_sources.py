@@ -142,6 +142,6 @@ def test_what_makes_a_stage_run_again_also_makes_another_training(
 def test_code_that_changes_no_result_trains_nothing_again(project: Path) -> None:
     before = source_hash("train", KERAS, project)
     append("registry/core/journal.py")(project)
-    append("serving/router.py")(project)
+    append("serving/launchers/router.py")(project)
     assert stale(project) == set()
     assert source_hash("train", KERAS, project) == before

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from registry.core.settings import settings
-from serving import deploy, releases
+from serving.releases import deploy, store
 from serving.access import keys
 from tests.bundles import MODEL
 from tests.serving.conftest import PROJECT, Packaged, Processes, Running
@@ -23,7 +23,7 @@ def start_router(processes: Processes, name: str, **changed: str) -> str:
     env = {**settings().child_environment(), "PYTHONPATH": str(PROJECT), "VISIONLOOP_ROUTER_PORT": str(port)}
     env.update({f"VISIONLOOP_{key.upper()}": value for key, value in changed.items()})
     address = f"http://127.0.0.1:{port}"
-    processes.start(name, [sys.executable, "-m", "serving.router"], env, f"{address}/healthz")
+    processes.start(name, [sys.executable, "-m", "serving.launchers.router"], env, f"{address}/healthz")
     return address
 
 
@@ -37,14 +37,14 @@ def guarded(project: Path, processes: Processes) -> Iterator[str]:
 @pytest.fixture(scope="package")
 def live(guarded: str, service: Running, packaged: dict[int, Packaged]) -> Iterator[str]:
     """The same with version 1 behind it."""
-    releases.announce(MODEL, 1, service.url, packaged[1].tag, service.pid)
-    releases.switch(MODEL, 1)
+    store.announce(MODEL, 1, service.url, packaged[1].tag, service.pid)
+    store.switch(MODEL, 1)
     end = time.monotonic() + 10
     while MODEL not in httpx.get(f"{guarded}/-/routes").json()["routes"]:
         assert time.monotonic() < end, "the router did not follow"
         time.sleep(0.05)
     yield guarded
-    releases.withdraw(MODEL)
+    store.withdraw(MODEL)
 
 
 def bearer(token: str) -> dict[str, str]:

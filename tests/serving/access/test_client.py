@@ -19,7 +19,7 @@ import pytest
 from registry.core import errors
 from registry.core.errors import BadInput, Forbidden, MissingService, NotFound, OverQuota, Unauthorized, VisionloopError
 from serving.access import keys
-from serving.client import AsyncClient, Client
+from serving.client.clients import AsyncClient, Client
 from tests.bundles import AFFINE, MODEL, make_scan
 from tests.serving.access.conftest import known
 from tests.serving.conftest import PROJECT

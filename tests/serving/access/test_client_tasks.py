@@ -17,8 +17,8 @@ import pytest
 
 from registry.core.errors import BadInput, MissingService, NotFound, Refused, TooLarge, UnsupportedMedia, VisionloopError
 from serving.access import keys
-from serving.client import AsyncClient, Client
-from serving.client_types import Prediction, Task
+from serving.client.clients import AsyncClient, Client
+from serving.client.types import Prediction, Task
 from tests.bundles import MODEL, make_scan
 from tests.serving.access.conftest import known
 

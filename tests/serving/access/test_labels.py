@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.public.mount import LABEL, LARGE_AT_ONCE
+from serving.api.mount import LABEL, LARGE_AT_ONCE
 from tests.serving.access.conftest import start_router
 from tests.serving.conftest import Processes
 

@@ -25,7 +25,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from flows.cli import cli
-from serving import releases
+from serving.releases import store
 from serving.access import keys, report
 from serving.access.middleware import AccessMiddleware
 from tests.bundles import MODEL, make_scan
@@ -295,14 +295,14 @@ def echoing(guarded: str) -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    releases.announce(OTHER, 1, f"http://127.0.0.1:{server.server_port}", "echo:1", None)
-    releases.switch(OTHER, 1)
+    store.announce(OTHER, 1, f"http://127.0.0.1:{server.server_port}", "echo:1", None)
+    store.switch(OTHER, 1)
     end = time.monotonic() + 5
     while OTHER not in httpx.get(f"{guarded}/-/routes").json()["routes"]:
         assert time.monotonic() < end, "the router did not follow"
         time.sleep(0.05)
     yield guarded
-    releases.withdraw(OTHER)
+    store.withdraw(OTHER)
     server.shutdown()
     server.server_close()
 

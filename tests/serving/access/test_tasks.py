@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from serving.access import keys
-from serving.call import OWNER
+from serving.wire.call import OWNER
 from tests.bundles import MODEL, make_scan
 from tests.serving.access.conftest import bearer, known
 

@@ -182,14 +182,14 @@ def test_the_csv_has_every_column_and_runs_no_formula(base: Path) -> None:
 def test_a_report_counts_each_request_once_whenever_it_is_flushed(
     base: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    from serving.public import log  # needs a configured Django
+    from serving.api import queries  # needs a configured Django
 
     access, asked = Access(), Admitted("somebody", None, None)
     access.meter.count("", "m", NOW, ONE)
     write, lines, seen = usage._write, report.lines, list[int]()
 
     def told() -> int:
-        return sum(row.requests for row in log.usage(asked, access, NOW.date(), NOW.date()).rows)
+        return sum(row.requests for row in queries.usage(asked, access, NOW.date(), NOW.date()).rows)
 
     def written(flush: Flush) -> None:
         write(flush)

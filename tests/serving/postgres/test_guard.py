@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from serving import deploy, rails, releases
-from serving.guard import Guard
-from serving.plans import Limits, Plan
-from serving.traffic import Counts
+from serving.releases import deploy, store
+from serving.guard import guardrails
+from serving.guard.rollout import Guard
+from serving.releases.plans import Limits, Plan
+from serving.router.traffic import Counts
 from tests.bundles import MODEL
 from tests.clusters import Cluster
 from tests.serving.controlled import settle
@@ -22,25 +23,25 @@ from tests.serving.postgres.conftest import running, stopped, until
 
 def announced(*numbers: int) -> None:
     for number in numbers:
-        releases.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}", None)
+        store.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}", None)
 
 
 def failing_canary() -> None:
     """One that fails so often that a look is enough to end it."""
     canary = Plan(MODEL, "canary", 1, 2, share=50, limits=Limits(min_calls=20, min_seconds=0))
-    plan = releases.change(MODEL, "canary", **releases.columns(canary))
+    plan = store.change(MODEL, "canary", **store.columns(canary))
     for version, role, errors in ((1, "champion", 0), (2, "canary", 30)):
         wrote(plan, version, role, Counts(100, errors))
 
 
 def ended() -> bool:
-    plan = releases.plan(MODEL)
+    plan = store.plan(MODEL)
     return plan is not None and plan.state == "rolled_back"
 
 
 def test_it_outlives_an_outage_at_its_start_and_later(company: Path, postgres: Cluster) -> None:
     announced(1, 2)
-    releases.switch(MODEL, 1)
+    store.switch(MODEL, 1)
     failing_canary()
     log, nobody = company / "guard.log", str(deploy.free_port())
     with ExitStack() as held:
@@ -58,7 +59,7 @@ def test_it_outlives_an_outage_at_its_start_and_later(company: Path, postgres: C
         assert guard.wait(20) == 0
     assert log.read_text().count("the database is away") == 1
     assert "Traceback" not in log.read_text(), log.read_text()
-    releases.withdraw(MODEL)
+    store.withdraw(MODEL)
 
 
 class Running:
@@ -87,15 +88,15 @@ def test_a_canary_stays_as_it_is_over_an_outage_and_is_watched_again_afterwards(
     company: Path, postgres: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     announced(1, 2)
-    releases.switch(MODEL, 1)
+    store.switch(MODEL, 1)
     canary = Plan(MODEL, "canary", 1, 2, share=50, limits=Limits(min_calls=20, min_seconds=0))
-    plan = releases.change(MODEL, "canary", **releases.columns(canary))
+    plan = store.change(MODEL, "canary", **store.columns(canary))
     supervisor = Supervisor()
     guard = Guard(supervisor, router="")
     guard.look()
-    monkeypatch.setattr(rails, "SILENT_S", 1.0)
+    monkeypatch.setattr(guardrails, "SILENT_S", 1.0)
     with monkeypatch.context() as crash:
-        crash.setattr(releases, "plans", _then(releases.plans, lambda: postgres.stop("immediate")))
+        crash.setattr(store, "plans", _then(store.plans, lambda: postgres.stop("immediate")))
         guard.look()
     try:
         time.sleep(1.5)
@@ -103,7 +104,7 @@ def test_a_canary_stays_as_it_is_over_an_outage_and_is_watched_again_afterwards(
     finally:
         postgres.start()
     guard.look()
-    assert releases.plan(MODEL) == plan, "that nobody could ask for so long does not count"
+    assert store.plan(MODEL) == plan, "that nobody could ask for so long does not count"
     of_the_guard = [record for record in caplog.records if record.name == "visionloop.guard"]
     said = [record.getMessage().partition(":")[0] for record in of_the_guard]
     assert said == ["the database is away, the plans stay as they are", "the database is back"]
@@ -111,12 +112,12 @@ def test_a_canary_stays_as_it_is_over_an_outage_and_is_watched_again_afterwards(
     for version, role, errors in ((1, "champion", 0), (2, "canary", 30)):
         wrote(plan, version, role, Counts(100, errors))
     guard.look()
-    after = releases.plan(MODEL)
+    after = store.plan(MODEL)
     assert after is not None
     assert (after.champion, after.challenger, after.state) == (1, None, "rolled_back")
     settle(guard.controller)
     assert supervisor.stopped == [f"{MODEL}-2"]
-    releases.withdraw(MODEL)
+    store.withdraw(MODEL)
 
 
 def _then(work: Callable[[], list[Plan]], more: Callable[[], None]) -> Callable[[], list[Plan]]:

@@ -11,7 +11,7 @@ import pytest
 from monitoring.log.writer import PredictionLog
 from registry.core.errors import Refused
 from registry.core.settings import settings
-from serving import deploy, releases
+from serving.releases import deploy, store
 from serving.access import keys, report
 from tests.bundles import MODEL
 from tests.clusters import Cluster
@@ -29,58 +29,58 @@ def test_plans_are_followed_within_two_seconds_also_after_an_outage(guarded: str
         return int(routes.get(MODEL, {}).get("version", 0))
 
     for number in (1, 2, 3):
-        releases.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}", None)
+        store.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}", None)
     for number in (1, 2):
-        releases.switch(MODEL, number)
+        store.switch(MODEL, number)
         until(lambda wanted=number: version() == wanted, FOLLOWS_S)
     with stopped(postgres, "immediate"):
         time.sleep(1.5)
         assert version() == 2  # the last one known
-    releases.switch(MODEL, 3)
+    store.switch(MODEL, 3)
     until(lambda: version() == 3, FOLLOWS_S)
-    plan = releases.plan(MODEL)
+    plan = store.plan(MODEL)
     assert plan is not None
     assert (plan.champion, plan.previous) == (3, 2)
-    assert [event.version for event in releases.events(MODEL)][:3] == [3, 2, 1]
-    releases.withdraw(MODEL)
+    assert [event.version for event in store.events(MODEL)][:3] == [3, 2, 1]
+    store.withdraw(MODEL)
 
 
 def test_two_who_change_a_plan_at_once_do_not_both_get_it() -> None:
     for number in (1, 2):
-        releases.announce(MODEL, number, "http://127.0.0.1:9", f"{MODEL}:{number}", None)
-    plan = releases.switch(MODEL, 1)
+        store.announce(MODEL, number, "http://127.0.0.1:9", f"{MODEL}:{number}", None)
+    plan = store.switch(MODEL, 1)
     said: list[object] = []
 
     def change() -> None:
         from django.db import connection
 
         try:
-            said.append(releases.change(MODEL, "canary", "me", revision=plan.revision, challenger=2, share=10))
+            said.append(store.change(MODEL, "canary", "me", revision=plan.revision, challenger=2, share=10))
         except Refused as error:
             said.append(error)
         connection.close()
 
     together(change, 4)
     assert sum(isinstance(one, Refused) for one in said) == 3
-    releases.withdraw(MODEL)
+    store.withdraw(MODEL)
 
 
 def test_first_plans_made_at_once_wait_for_each_other() -> None:
-    releases.announce(MODEL, 1, "http://127.0.0.1:9", f"{MODEL}:1", None)
+    store.announce(MODEL, 1, "http://127.0.0.1:9", f"{MODEL}:1", None)
     revisions: list[int] = []
 
     def begin() -> None:
         from django.db import connection
 
-        revisions.append(releases.switch(MODEL, 1).revision)
+        revisions.append(store.switch(MODEL, 1).revision)
         connection.close()
 
     for _ in range(5):
-        releases.withdraw(MODEL)
+        store.withdraw(MODEL)
         revisions.clear()
         together(begin, 4)
         assert len(set(revisions)) == 4
-    releases.withdraw(MODEL)
+    store.withdraw(MODEL)
 
 
 def test_keys_made_at_once_get_serials_of_their_own() -> None:
@@ -112,8 +112,8 @@ def test_a_router_that_is_started_in_an_outage_waits_for_releases_and_keys(
     postgres: Cluster, processes: Processes
 ) -> None:
     _, token = keys.create("early")
-    releases.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:1", None)
-    releases.switch(MODEL, 1)
+    store.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:1", None)
+    store.switch(MODEL, 1)
     try:
         with stopped(postgres, "immediate"):
             early = start_router(processes, "early", require_keys="true")
@@ -125,7 +125,7 @@ def test_a_router_that_is_started_in_an_outage_waits_for_releases_and_keys(
         until(lambda: httpx.get(f"{early}/v1/nothing", headers=bearer(token)).status_code == 404)
     finally:
         processes.stop("early")
-        releases.withdraw(MODEL)
+        store.withdraw(MODEL)
 
 
 @pytest.mark.slow

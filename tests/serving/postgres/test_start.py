@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from serving import deploy, releases
+from serving.releases import deploy, store
 from tests.bundles import MODEL
 from tests.clusters import Cluster
 from tests.serving.postgres.conftest import running, stopped, until
@@ -14,12 +14,12 @@ from tests.serving.postgres.conftest import running, stopped, until
 
 def test_who_waits_for_the_services_waits_for_the_database_first(company: Path, postgres: Cluster) -> None:
     for number in (1, 2):
-        releases.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}", None)
-    releases.switch(MODEL, 2)
+        store.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}", None)
+    store.switch(MODEL, 2)
     log = company / "releases.log"
 
     def over() -> bool:
-        releases.note_problem(MODEL, 2, "no Bento")  # as the guard does
+        store.note_problem(MODEL, 2, "no Bento")  # as the guard does
         return waiting.poll() is not None
 
     with ExitStack() as held:
@@ -32,4 +32,4 @@ def test_who_waits_for_the_services_waits_for_the_database_first(company: Path, 
         assert waiting.returncode == 1
     assert f"version 2 of {MODEL} could not be started: no Bento" in log.read_text()
     assert "Traceback" not in log.read_text()
-    releases.withdraw(MODEL)
+    store.withdraw(MODEL)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from registry.contract import catalog
-from serving.negotiation import Wanted
+from serving.wire.negotiation import Wanted
 from serving.tasks import store
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.clips import make_clip

@@ -1,0 +1,144 @@
+"""Puts the typed routes (Django) into the router (Starlette): one process, one port, one doorkeeper."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
+
+from registry.core import database
+from registry.core.errors import NotFound, Overloaded, TooLarge, TooSlow
+from registry.core.settings import settings
+from serving.wire.admission import MIB, Room
+from serving.wire.responses import refusal
+from serving.router.callers import name_of, read
+from serving.api import document
+from serving.wire.deadline import CallerGone
+from serving.wire.uploads import check_declared_length
+
+if TYPE_CHECKING:
+    from django.core.handlers.asgi import ASGIHandler
+
+LABEL = 64 * MIB
+"""A label is a class, boxes, or a mask; here it is held in the router's memory, which all models share."""
+SMALL = MIB
+LARGE_AT_ONCE = 2
+"""Bodies over SMALL that Django works on at once, with the copies that it makes of each."""
+AT_ONCE = 64
+"""Requests that Django works on at once: each has a thread of its own. Others wait."""
+
+
+class Typed:
+    """An ASGI app: bounds the body, then lets Django answer. Django is loaded beside the router's start.
+
+    Args:
+        memory: what bodies may take together, with those of the models' requests.
+    """
+
+    def __init__(self, memory: Room) -> None:
+        self._memory = memory
+        self._django: ASGIHandler | None = None
+        self._loading = threading.Lock()
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._threads = asyncio.Semaphore(AT_ONCE)
+        threading.Thread(target=self._load, name="typed-routes", daemon=True).start()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        most = min(LABEL, settings().max_upload_mb * MIB)
+        try:
+            check_declared_length(Headers(scope=scope).get("content-length"), most)
+            with self._memory.held(name_of(scope)) as held:
+                body = await read(Request(scope, receive), most, held)
+                async with AsyncExitStack() as places:
+                    if len(body) > SMALL:
+                        await places.enter_async_context(self._room())
+                    await places.enter_async_context(self._threads)
+                    await self._answer(scope, body, receive, send)
+        except TooLarge as error:
+            mended = TooLarge(error.found, expected=error.expected, mend="send the label alone, compressed")
+            await refusal(mended)(scope, receive, send)
+        except (TooSlow, Overloaded) as error:
+            await refusal(error, {"Connection": "close"})(scope, receive, send)
+        except CallerGone:
+            return
+
+    @asynccontextmanager
+    async def _room(self) -> AsyncIterator[None]:
+        """One of the few places for a large body. Raises Overloaded when none became free in time."""
+        limit_s = settings().request_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._large.acquire()
+        except TimeoutError as error:
+            raise Overloaded(
+                f"{LARGE_AT_ONCE} labels are being taken already, and that for {limit_s:g} s",
+                expected="fewer large labels at once",
+                mend="try again after Retry-After seconds",
+                retry_after_s=max(1, round(limit_s)),
+            ) from error
+        try:
+            yield
+        finally:
+            self._large.release()
+
+    async def _answer(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def received() -> Message:
+            return messages.pop() if messages else await receive()
+
+        # The server leaves the body of an answer to HEAD out.
+        asked = {**scope, "method": "GET", "root_path": ""} if scope["method"] == "HEAD" else {**scope, "root_path": ""}
+        app = await self._loaded()
+        await app(asked, received, send)
+
+    async def openapi(self, _: Request) -> Response:
+        await self._loaded()
+        return JSONResponse(await asyncio.to_thread(document.document))
+
+    async def asset(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        await self._loaded()
+        found = document.asset(name)
+        if found is None:
+            return refusal(NotFound(f"there is no {request.url.path[:200]}", mend="/docs is the page"))
+        return Response(found, media_type=document.ASSETS[name], headers={"Cache-Control": "max-age=86400"})
+
+    async def _loaded(self) -> ASGIHandler:
+        return self._django if self._django is not None else await asyncio.to_thread(self._load)
+
+    def _load(self) -> ASGIHandler:
+        with self._loading:
+            if self._django is None:
+                database.setup()
+                from django.core.handlers.asgi import ASGIHandler
+
+                from serving.api import urls  # noqa: F401  (Django looks it up at the first request otherwise)
+
+                self._django = ASGIHandler()
+            return self._django
+
+
+def routes(memory: Room) -> list[Route]:
+    """The typed routes, for the router's table. `memory`: as of `Typed`."""
+    typed = Typed(memory)
+    return [
+        Route("/v1/predictions/{prediction_id}", typed, methods=["GET"]),
+        Route("/v1/predictions/{prediction_id}/feedback", typed, methods=["POST"]),
+        Route("/v1/usage", typed, methods=["GET"]),
+        Route("/openapi.json", typed.openapi),
+        Route("/docs", _docs),
+        Route("/docs/{name}", typed.asset),
+    ]
+
+
+async def _docs(_: Request) -> Response:
+    return HTMLResponse(document.page())

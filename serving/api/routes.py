@@ -1,0 +1,301 @@
+"""The typed routes, with django-ninja. Import only after `registry.core.database.setup()`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, TypeVar
+
+import orjson
+from django.db import DatabaseError, InterfaceError
+from django.http import HttpRequest, HttpResponse
+from ninja import NinjaAPI, Path, Query
+from ninja.errors import HttpError, ValidationError
+from ninja.renderers import BaseRenderer
+from pydantic import BeforeValidator
+
+from registry.core import database
+from registry.core.errors import BadInput, MissingService, NotFound, UnsupportedMedia, VisionloopError
+from serving.access.keys import Grant
+from serving.access.middleware import ACCESS, ADMITTED, CALLER
+from serving.wire.negotiation import check_query
+from serving.api import queries
+from serving.api.schemas import FeedbackReceipt, LoggedPrediction, Problem, UsageReport
+
+logger = logging.getLogger("visionloop.public")
+
+WAIT_S, LOOK_EVERY_S = 3.0, 0.1
+"""A prediction is in the log a fraction of a second after its answer; longer while the database is busy or away."""
+WAITING = 32
+"""Requests that wait for a prediction at once."""
+CONNECTIONS = 4
+"""To the database, each with a thread of its own: Django's connections belong to threads."""
+LONGEST_LABEL = 256
+VALID = {
+    "prediction_id": ("32 hex digits, lower case", "take it from the answer's X-Prediction-Id, or its `id`"),
+    "since": ("a day as YYYY-MM-DD", "e.g. ?since=2026-11-01"),
+    "until": ("a day as YYYY-MM-DD", "e.g. ?until=2026-11-30"),
+}
+PredictionId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="the X-Prediction-Id of an answer")]
+
+_threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="typed-routes")
+_waiting = 0
+T = TypeVar("T")
+
+
+def _day(value: object) -> object:
+    """A number is a date for pydantic: seconds since 1970."""
+    if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        raise ValueError("not a day")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+
+
+class _Json(BaseRenderer):
+    """As the services write it: without blanks, moments as `datetime.isoformat` has them."""
+
+    media_type = "application/json"
+
+    def render(self, request: HttpRequest, data: Any, *, response_status: int) -> bytes:
+        return orjson.dumps(data)
+
+
+class _Api(NinjaAPI):
+    def get_content_type(self) -> str:
+        return "application/json"  # RFC 8259 knows no charset
+
+
+api = _Api(title="visionloop", openapi_url=None, docs_url=None, renderer=_Json())
+
+
+def _refusals(*statuses: int) -> dict[int, Any]:
+    return dict.fromkeys((*statuses, 401, 403, 422, 429, 503), Problem)
+
+
+@api.get(
+    "/v1/predictions/{prediction_id}",
+    response={200: LoggedPrediction, **_refusals(404)},
+    operation_id="prediction",
+    summary="What the log has about a prediction",
+    tags=["predictions"],
+)
+async def prediction(request: HttpRequest, prediction_id: PredictionId) -> Any:
+    """The caller's own predictions; any, with a key that has the action admin."""
+    check_query(request.GET.items(), ())
+    row = await _find(request, prediction_id)
+    return await _in_thread(queries.described, row)
+
+
+@api.post(
+    "/v1/predictions/{prediction_id}/feedback",
+    response={200: FeedbackReceipt, **_refusals(404, 408, 409, 413, 415)},
+    operation_id="feedback",
+    summary="Say what would have been right",
+    tags=["predictions"],
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["label"],
+                        "properties": {"label": {"type": "string", "minLength": 1, "maxLength": LONGEST_LABEL}},
+                    },
+                    "example": {"label": "apple"},
+                },
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "description": "one of the two",
+                        "properties": {
+                            "label": {"type": "string"},
+                            "file": {"type": "string", "format": "binary"},
+                        },
+                    }
+                },
+            },
+        }
+    },
+)
+async def feedback(request: HttpRequest, prediction_id: PredictionId) -> Any:
+    """The label of the caller's own prediction: a class as text, or a file as the model's data set has it (a mask,
+    boxes). It is checked for the model and for the input; one that could never be scored is refused: 409 where the
+    request had failed or the input is not kept any more. A second label takes the place of the first."""
+    truth = _truth(request)
+    row = await _find(request, prediction_id)
+    replaced = await _in_thread(queries.label, row, truth, _caller(request))
+    return FeedbackReceipt(prediction=row.id, model=row.model, version=row.version, replaced=replaced)
+
+
+@api.get(
+    "/v1/usage",
+    response={200: UsageReport, **_refusals()},
+    operation_id="usage",
+    summary="What was asked, by key, model and day",
+    tags=["usage"],
+)
+async def usage(
+    request: HttpRequest,
+    since: Annotated[Day | None, Query(description="first day, UTC; default: the first of this month")] = None,
+    until: Annotated[Day | None, Query(description="last day, UTC; default: today")] = None,
+) -> Any:
+    """Of the caller's key; of all keys, with one that has the action admin: what they asked of its models. Up to this
+    moment for this router, up to a second ago for others."""
+    check_query(request.GET.items(), ("since", "until"))
+    today = datetime.now(UTC).date()
+    first, last = since or today.replace(day=1), until or today
+    if first > last:
+        raise BadInput(f"since is {first}, until {last}", expected="since not after until", mend="exchange them")
+    state = request.scope["state"]  # type: ignore[attr-defined]
+    return await _in_thread(queries.usage, state[ADMITTED], state[ACCESS], first, last)
+
+
+async def _find(request: HttpRequest, prediction_id: str) -> queries.Row:
+    """The caller's prediction; waits a moment for one that is still on its way into the log.
+
+    Where `WAITING` wait already, it is looked for once. A foreign prediction answers like an unknown one, and as late:
+    ids cannot be tried out.
+    """
+    global _waiting
+    grant = request.scope["state"][ADMITTED].grant  # type: ignore[attr-defined]
+    found = await _own(prediction_id, _caller(request), grant)
+    if found is None and _waiting < WAITING:
+        _waiting += 1
+        try:
+            end = asyncio.get_running_loop().time() + WAIT_S
+            while found is None and asyncio.get_running_loop().time() < end:
+                await asyncio.sleep(LOOK_EVERY_S)
+                found = await _own(prediction_id, _caller(request), grant)
+        finally:
+            _waiting -= 1
+    if found is None:
+        raise NotFound(
+            f"there is no prediction {prediction_id}",
+            expected="the X-Prediction-Id of an answer to this caller",
+            mend="check the id; if the answer is a moment old, try again",
+        )
+    return found
+
+
+async def _own(prediction_id: str, caller: str, grant: Grant | None) -> queries.Row | None:
+    row = await _in_thread(queries.find, prediction_id)
+    return row if row is not None and queries.may_see(row, caller, grant) else None
+
+
+def _caller(request: HttpRequest) -> str:
+    return str(request.scope["state"][CALLER])  # type: ignore[attr-defined]
+
+
+def _truth(request: HttpRequest) -> str | bytes:
+    """The label that came with the request. Raises BadInput, UnsupportedMedia."""
+    kind = request.content_type or ""
+    if kind == "application/json":
+        return _text(_json(request.body))
+    if kind != "multipart/form-data":
+        raise UnsupportedMedia(
+            f"the content type is {kind[:80] or 'missing'}",
+            expected='application/json with {"label": ...}, or multipart/form-data with the field label or file',
+            mend=_EXAMPLES,
+        )
+    try:
+        fields, files = request.POST, request.FILES
+    except Exception as error:  # Django has half a dozen for a malformed form
+        raise BadInput("the multipart body is malformed", mend="let the HTTP library build the form") from error
+    file = files.get("file") or files.get("label")
+    if file is not None:
+        content = file.read()
+        if not content:
+            raise BadInput("the label file is empty", expected="a label as the data set has it", mend="send it again")
+        return bytes(content)
+    if "label" not in fields:
+        names = ", ".join(repr(name) for name in (*fields, *files)) or "no field"
+        raise BadInput(f"the form holds {names}", expected=_EXPECTED, mend=_EXAMPLES)
+    return _text(fields["label"])
+
+
+_EXPECTED = "the label as text in the field `label`, or as a file in the field `file`"
+_EXAMPLES = "e.g. `curl -F label=apple` or `curl -F file=@mask.nii.gz`"
+
+
+def _json(body: bytes) -> object:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadInput("the body is not JSON", expected='{"label": "..."}', mend="correct it") from error
+    if not isinstance(found, dict) or "label" not in found:
+        held = f"holds {', '.join(map(repr, found)) or 'nothing'}"[:200] if isinstance(found, dict) else "is no object"
+        raise BadInput(f"the JSON body {held}", expected='{"label": "..."}', mend="put the label's text in `label`")
+    return found["label"]
+
+
+def _text(label: object) -> str:
+    expected = f"a text of 1 to {LONGEST_LABEL} characters"
+    mend = 'e.g. `curl -F label=apple`, or {"label": "apple"} as JSON; a label that is a file goes in `file`'
+    if not isinstance(label, str):
+        kind = {dict: "an object", list: "a list", bool: "true or false", type(None): "null"}.get(
+            type(label), "a number"
+        )
+        raise BadInput(f"`label` is {kind}: {json.dumps(label)[:80]}", expected=expected, mend=mend)
+    if not 0 < len(label) <= LONGEST_LABEL:
+        raise BadInput(f"`label` has {len(label)} characters", expected=expected, mend=mend)
+    if not label.isprintable():
+        raise BadInput(f"`label` has characters that cannot be printed: {label[:80]!r}", expected=expected, mend=mend)
+    return label
+
+
+async def _in_thread(work: Callable[..., T], *values: Any) -> T:
+    """Calls what asks the database, in one of `CONNECTIONS` threads; says so when the database does not answer."""
+
+    def renewed() -> T:
+        database.renew()
+        return work(*values)
+
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_threads, renewed)
+    except (DatabaseError, InterfaceError) as error:
+        logger.warning("the database is away: %s", error)
+        raise MissingService(
+            "the operational database does not answer", expected="a database that does", mend="try again in a moment"
+        ) from error
+
+
+def answer(problem: VisionloopError) -> HttpResponse:
+    """An error as JSON."""
+    response = HttpResponse(
+        orjson.dumps(problem.to_json()), content_type="application/json", status=problem.http_status
+    )
+    if problem.http_status in (404, 503):
+        response["Retry-After"] = "1"
+    return response
+
+
+@api.exception_handler(VisionloopError)
+def _ours(_: HttpRequest, error: VisionloopError) -> HttpResponse:
+    return answer(error)
+
+
+@api.exception_handler(ValidationError)
+def _invalid(_: HttpRequest, error: ValidationError) -> HttpResponse:
+    first: dict[str, Any] = dict(error.errors[0])
+    name = str((first.get("loc") or ("",))[-1])
+    expected, mend = VALID.get(name, (str(first.get("msg", "")), "correct it"))
+    return answer(BadInput(f"{name} is not valid", expected=expected, mend=mend))
+
+
+@api.exception_handler(HttpError)
+def _refused(_: HttpRequest, error: HttpError) -> HttpResponse:
+    return answer(BadInput(str(error), mend="correct the request"))
+
+
+@api.exception_handler(Exception)
+def _failed(_: HttpRequest, error: Exception) -> HttpResponse:
+    logger.error("a request failed", exc_info=error)
+    return answer(VisionloopError("the router failed on this request", mend="try again; its log says why"))

@@ -1,0 +1,178 @@
+"""The guard rails of one step of a release plan: what is measured, how it is tested, what breaks it.
+
+Every rail is an exact test, so a harmless version breaks a rail in a step with probability `alpha` at most, however
+often it is looked at: a look is due whenever there are half as many observations again, and the k-th one is made at
+the level alpha / (k (k + 1)) (serving.guard.sequential_tests). Rails of sizes (latency, disagreement, drift) ask for more than a
+difference that chance does not explain: for one beyond the plan's limit. Observations are calls; of latency they are
+moments (serving.guard.latency_test).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from registry.versions.decision import Reason
+from serving.releases import deploy
+from serving.router import traffic
+from serving.guard.latency_test import LEAST, MOMENT_S, SLOWEST, Moments
+from serving.releases.plans import Plan
+from serving.guard.sequential_tests import level_of_look, look_at, more_errors, more_than
+from serving.router.traffic import Counts
+
+SILENT_S = 120.0
+"""How long a version may be without an answer: the supervisor restarts it in less."""
+HALF = 50
+"""The largest share, percent, at which the second version has no more to do than the champion."""
+ENOUGH_ROWS = 30
+"""Of each version, before predictions are compared."""
+PAIRS_DAYS = 7
+MOST_ROWS = 300
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the routers counted of both versions in this step."""
+
+    champion: Counts
+    challenger: Counts
+
+
+class Rails:
+    """The rails of one revision of a plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._looks: dict[str, int] = {}
+        self._said: dict[str, Reason] = {}
+        self._answered = time.monotonic()
+        self._moments = Moments(plan.limits.latency_ratio)
+        self._counts = traffic.StepCounts(plan)
+        self.calls = 0
+        """Of the second version in this step, at the last look."""
+
+    def look(self) -> list[Reason]:
+        """Where each rail stands that there is something to say of; one that is broken has not passed."""
+        plan = self._plan
+        counts = self._counts.read()
+        roles = {version: role for role, version in plan.roles().items()}
+        seen = Seen(*(counts.get((v or 0, roles[v or 0]), Counts()) for v in (plan.champion, plan.challenger)))
+        self.calls = seen.challenger.calls
+        self._answers()
+        self._when_due("errors", seen.challenger.calls, lambda level: _errors(plan, seen, level))
+        if plan.share <= HALF:
+            self._when_due("refusals", seen.challenger.calls, lambda level: _refusals(seen, level))
+        self._latency(seen)
+        pairs = _pairs(plan)
+        self._when_due("disagreement", pairs.compared, lambda level: _disagreement(plan, pairs, level))
+        if plan.kind != "shadow" and seen.challenger.calls >= ENOUGH_ROWS:
+            self._when_due("predictions", seen.challenger.calls, lambda level: _drift(plan, level))
+        return list(self._said.values())
+
+    def _when_due(self, name: str, observations: int, test: Callable[[float], Reason | None]) -> None:
+        look = look_at(observations)
+        if look > self._looks.get(name, 0):
+            self._looks[name] = look
+            said = test(level_of_look(self._plan.limits.alpha, look))
+            if said is not None:
+                self._said[name] = said
+
+    def _latency(self, seen: Seen) -> None:
+        moments, new, old = self._moments, seen.challenger.latencies, seen.champion.latencies
+        if not moments.look(new, old):
+            return
+        if moments.count < LEAST:
+            self._said["latency"] = _latency(self._plan, seen, moments, 0.0)
+        self._when_due("latency", moments.count // LEAST, lambda level: _latency(self._plan, seen, moments, level))
+
+    def _answers(self) -> None:
+        """A version whose process cannot be kept alive must not leave its callers to the champion for ever."""
+        plan, now = self._plan, time.monotonic()
+        if deploy.second_answers(plan):
+            self._answered = now
+        silent = now - self._answered
+        self._said["answers"] = Reason(
+            "answers",
+            silent < SILENT_S,
+            "ready" if silent < 1 else f"not ready for {silent:.0f} s",
+            f"never without an answer for {SILENT_S:g} s",
+        )
+
+
+def _errors(plan: Plan, seen: Seen, level: float) -> Reason:
+    new, old = seen.challenger, seen.champion
+    p = more_errors(new.errors, new.calls, old.errors, old.calls) if new.errors else 1.0
+    if not old.calls:  # nothing to hold it against: then no more than one in a hundred
+        p = more_than(new.errors, new.calls, 0.01)
+    found = f"{new.errors} of {new.calls} calls failed, the champion's {old.errors} of {old.calls} (p {p:.2g})"
+    return Reason("errors", p > level, found, f"no more than the champion's (p above {level:.2g})")
+
+
+def _refusals(seen: Seen, level: float) -> Reason | None:
+    """A version that is too slow for its share answers 429; so does a harmless one, where all there is to do is too
+    much, but with half of it or less no more than the champion."""
+    new, old = seen.challenger, seen.champion
+    if not old.calls:
+        return None
+    p = more_errors(new.refused, new.calls, old.refused, old.calls) if new.refused else 1.0
+    found = f"{new.refused} of {new.calls} calls got 429, the champion's {old.refused} of {old.calls} (p {p:.2g})"
+    return Reason("refusals", p > level, found, f"no more than the champion's (p above {level:.2g})")
+
+
+def _latency(plan: Plan, seen: Seen, moments: Moments, level: float) -> Reason:
+    """Slower in most moments, and in all of the step together."""
+    new, old = (one.latencies.quantile(1 - SLOWEST) for one in (seen.challenger, seen.champion))
+    ratio = plan.limits.latency_ratio
+    found = (
+        f"95th percentile {new:.0f} ms, the champion's {old:.0f} ms; slower in {moments.slower} of {moments.count} "
+        f"moments of {MOMENT_S:g} s (p {moments.p:.2g})"
+    )
+    above = f"p above {level:.2g}" if level else f"judged after {LEAST} moments"
+    return Reason(
+        "latency", moments.p > level or new <= ratio * old, found, f"at most {ratio:g} times the champion's ({above})"
+    )
+
+
+def _pairs(plan: Plan) -> Counts:
+    """Answers of both versions to the same inputs: from this plan's shadow, or one before it."""
+    since = datetime.now(UTC) - timedelta(days=PAIRS_DAYS)
+    return traffic.compared(plan.model, plan.challenger or 0, since=since)
+
+
+def _disagreement(plan: Plan, pairs: Counts, level: float) -> Reason:
+    p = more_than(pairs.disagreed, pairs.compared, plan.limits.disagreement)
+    found = (
+        f"{pairs.disagreed} of {pairs.compared} answers differ, mean agreement "
+        f"{pairs.agreement / pairs.compared:.3f} (p {p:.2g})"
+    )
+    expected = f"at most {100 * plan.limits.disagreement:g} % (p above {level:.2g})"
+    return Reason("disagreement", p > level, found, expected)
+
+
+def _drift(plan: Plan, level: float) -> Reason | None:
+    """Both versions' prediction statistics in this step, by the monitor's permutation test."""
+    from monitoring.drift import statistics, findings, tables
+
+    since = plan.since.timestamp()
+    old, new = (
+        tables.read_window(plan.model, version, last=MOST_ROWS, since=since).table
+        for version in (plan.champion, plan.challenger or 0)
+    )
+    if min(len(old), len(new)) < ENOUGH_ROWS:
+        return None
+    test = statistics.compare_columns(old, new, findings.PREDICTION, level, matters=plan.limits.drift)
+    if test is None or math.isnan(test.statistic):
+        return None
+    worst = max(test.columns, key=lambda column: column.distance)
+    name = worst.name.removeprefix(findings.PREDICTION)
+    tested = f"; p {test.p:.2g}" if test.statistic > plan.limits.drift else ""
+    return Reason(
+        "predictions",
+        test.p > level or test.statistic <= plan.limits.drift,
+        f"distributions are {test.statistic:.2f} apart ({name}; median {worst.window[1]:.3g}, the champion's "
+        f"{worst.reference[1]:.3g}{tested})",
+        f"at most {plan.limits.drift:g} (Kolmogorov-Smirnov), or a p above {level:.2g}",
+    )

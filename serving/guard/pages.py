@@ -1,0 +1,130 @@
+"""Decision pages of releases: why a version took over, was rolled back, or won a comparison."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from registry.contract import catalog
+from registry.versions.bundle import open_bundle
+from registry.versions.decision import Decision, Reason
+from registry.core.errors import VisionloopError
+from serving.releases import grants, store
+from serving.router import traffic
+from serving.releases.bento_files import BUNDLE
+from serving.releases.packaging import bento_folder
+from serving.releases.plans import Plan
+
+
+@dataclass(frozen=True)
+class RoleRow:
+    """What one version did in one role. Latencies are milliseconds; None where nothing was answered."""
+
+    role: str
+    version: int
+    calls: int
+    errors: int
+    p50_ms: float | None
+    p95_ms: float | None
+
+
+@dataclass(frozen=True)
+class ReleaseDecision(Decision):
+    """A decision about traffic, not about the champion of the registry: the gate's word stands beside it."""
+
+    said: str = ""
+    word: str = ""
+    roles: tuple[RoleRow, ...] = ()
+
+    kind: ClassVar[str] = "release"
+
+    @property
+    def summary(self) -> str:
+        return self.said
+
+    @property
+    def verdict(self) -> str:
+        return self.word
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "word": self.word, "roles": [row.__dict__ for row in self.roles]}
+
+    @property
+    def place(self) -> str:
+        """Where `save` writes the page, relative to var."""
+        return f"decisions/{self.model}/{self.id}.html"
+
+    @classmethod
+    def of_json(cls, said: Mapping[str, Any]) -> ReleaseDecision:
+        """What `to_json` gave."""
+        names = (
+            "id",
+            "created",
+            "model",
+            "challenger",
+            "champion",
+            "granted",
+            "asked_by",
+            "why",
+            "metric",
+            "data_hash",
+        )
+        return cls(
+            **{name: said[name] for name in names},
+            reasons=tuple(Reason(**reason) for reason in said["reasons"]),
+            said=said["summary"],
+            word=said["word"],
+            roles=tuple(RoleRow(**row) for row in said["roles"]),
+        )
+
+
+def page_of(
+    plan: Plan, reasons: list[Reason], *, granted: bool, verdict: str, summary: str, who: str
+) -> ReleaseDecision:
+    """The decision about a plan's second version, with what was counted in this step."""
+    counts = traffic.read(plan.model, since=plan.since, revision=plan.revision)
+    rows = [
+        RoleRow(role, version, c.calls, c.errors, _known(c.latencies.quantile(0.5)), _known(c.latencies.quantile(0.95)))
+        for (version, role), c in sorted(counts.items(), key=lambda one: one[0][1] not in ("champion", "a"))
+    ]
+    at = f" at {plan.share} %" if plan.share else ""
+    return ReleaseDecision(
+        model=plan.model,
+        challenger=plan.challenger or 0,
+        champion=plan.champion,
+        granted=granted,
+        asked_by=who,
+        why=f"{plan.kind}{at} since {plan.since:%Y-%m-%d %H:%M:%S} UTC",
+        metric=catalog.get(plan.model).metric.title,
+        data_hash=_data_hash(plan),
+        reasons=(*reasons, *_gate(plan)),
+        said=summary,
+        word=verdict,
+        roles=tuple(rows),
+    )
+
+
+def _gate(plan: Plan) -> list[Reason]:
+    """Where the second version has its callers from; of copies nobody asks."""
+    service = store.announced(plan.model).get((plan.model, plan.challenger or 0))
+    if plan.kind == "shadow" or service is None:
+        return []
+    without = grants.without(service)
+    found = f"released anyway: {without}" if without else "granted"
+    return [Reason("the gate's word", not without, found, "a version that the gate granted")]
+
+
+def _known(ms: float) -> float | None:
+    return None if math.isnan(ms) else ms
+
+
+def _data_hash(plan: Plan) -> str:
+    """Of the data that the second version was trained on; unknown where its Bento is not on this machine."""
+    endpoint = store.announced(plan.model).get((plan.model, plan.challenger or 0))
+    try:
+        found = open_bundle(bento_folder(endpoint.tag) / "src" / BUNDLE, verify=False) if endpoint else None
+    except VisionloopError:
+        found = None
+    return found.manifest.data_hash if found else "unknown"

@@ -1,0 +1,229 @@
+"""The guard: looks at release plans with two versions, ends the bad ones and takes the good ones a step further.
+
+It sees what any number of routers wrote down, and runs once, in a process of its own: its tests must not take time from
+the event loop that requests wait for (docs/decisions/0020-the-guard-is-a-process.md).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from registry.core import database, journal
+from registry.versions.decision import Reason
+from registry.core.errors import Refused, VisionloopError, first_line
+from registry.core.settings import settings
+from serving.releases import deploy, grants, store
+from serving.router import traffic
+from serving.guard.ab_test import Comparison
+from serving.guard.controller import Controller, Starter
+from serving.releases.plans import Plan
+from serving.guard.guardrails import Rails
+from serving.guard.pages import ReleaseDecision, page_of
+
+if TYPE_CHECKING:
+    from serving.releases.models import ReleaseEvent
+
+logger = logging.getLogger("visionloop.guard")
+
+WHO = "the guard"
+FORGET_EVERY_S = 3600.0
+
+Leave = Callable[["ReleaseEvent"], None]
+"""Writes into the registry what a change leaves there. Called again and again until `releases.finished` says that it is
+done; returns soon."""
+
+
+def _at_once(event: ReleaseEvent) -> None:
+    """Where there is no registry."""
+    store.finished(event.id)
+
+
+class Guard:
+    """Call `look` every second or so. What it remembers between looks may be lost: it only saves repeated ones."""
+
+    def __init__(self, starter: Starter, router: str | None = None, leave: Leave = _at_once) -> None:
+        self.controller, self._leave = Controller(starter, router), leave
+        self._rails: dict[tuple[str, int], Rails] = {}
+        self._comparison = Comparison()
+        self._noted: dict[str, list[dict[str, Any]]] = {}
+        self._unwritten: set[int] = set()
+        self._refused: dict[str, tuple[int, str]] = {}
+        self._forgot = time.monotonic()
+        self._away = False
+
+    def look(self) -> None:
+        """Looks after the services, and at every plan once. An error in one of them is logged and does not keep the
+        others from it; while the database is away there is nothing to look at, and plans stay as they are."""
+        if not self.look_after_services():
+            return
+        try:
+            plans = store.plans()
+        except Exception as error:  # its driver's own kind
+            self._lost(error)
+            return
+        if self._away:
+            logger.warning("the database is back")
+        self._away = False
+        self._finish_quietly()
+        for plan in plans:
+            try:
+                if plan.two:
+                    self._look_at(plan)
+            except Refused as error:  # somebody changed the plan meanwhile, or the gate's word is missing
+                if self._refused.get(plan.model) != (plan.revision, error.found):
+                    logger.warning("%s: %s", plan.model, error.found)
+                self._refused[plan.model] = (plan.revision, error.found)
+            except VisionloopError as error:
+                logger.warning("%s: %s", plan.model, "; ".join(str(error).splitlines()))
+            except Exception as error:
+                if database.is_away(error):  # since the plans were read; the next look begins anew
+                    self._lost(error)
+                    return
+                logger.exception("the guard failed on %s", plan.model)
+        if time.monotonic() - self._forgot > FORGET_EVERY_S:
+            self._forgot = time.monotonic()
+            with suppress(Exception):  # an hour later is early enough
+                traffic.forget_old()
+
+    def look_after_services(self) -> bool:
+        """Starts and stops services as plans and orders want it; False while the database is away."""
+        try:
+            database.renew()
+            self.controller.look()
+        except Exception as error:
+            if not database.is_away(error):
+                logger.exception("the guard failed on the services")
+                return True
+            self._lost(error)
+            return False
+        return True
+
+    def _finish_quietly(self) -> None:
+        try:
+            self._finish()
+        except Exception as error:
+            if not database.is_away(error):
+                logger.exception("what changes leave could not be written")
+
+    def _lost(self, error: Exception) -> None:
+        if not self._away:
+            why = first_line(error)
+            logger.warning("the database is away, the plans stay as they are: %s", why)
+        self._away = True
+        self._rails.clear()  # while nobody looked, nobody was silent
+
+    def _look_at(self, plan: Plan) -> None:
+        key = (plan.model, plan.revision)
+        if key not in self._rails:
+            self._rails = {known: one for known, one in self._rails.items() if known[0] != plan.model}
+            self._rails[key] = Rails(plan)
+            self._noted.pop(plan.model, None)
+        reasons = self._rails[key].look()
+        self._note(plan, reasons)
+        if not all(reason.passed for reason in reasons):
+            self._breach(plan, reasons)
+        elif plan.kind == "canary" and self._step_is_over(plan, self._rails[key].calls):
+            self._advance(plan, reasons)
+        elif plan.kind == "ab" and plan.state == "running":
+            verdict = self._comparison.look(plan)
+            if verdict is not None:
+                self._decide(plan, verdict)
+
+    def _note(self, plan: Plan, reasons: list[Reason]) -> None:
+        """For `visionloop release MODEL status`: what the guard sees and has not acted on."""
+        said = [asdict(reason) for reason in reasons]
+        if self._noted.get(plan.model) != said:
+            store.note_rails(plan, said)
+            self._noted[plan.model] = said
+
+    def _step_is_over(self, plan: Plan, calls: int) -> bool:
+        spent = (datetime.now(UTC) - plan.since).total_seconds()
+        enough = calls >= plan.limits.min_calls and spent >= plan.limits.min_seconds
+        return plan.next_step is not None and enough
+
+    def _advance(self, plan: Plan, reasons: list[Reason]) -> None:
+        step = plan.next_step or 100
+        why = f"no guard rail broke at {plan.share} %"
+        if step < 100:
+            store.change(plan.model, "step", WHO, why, revision=plan.revision, share=step)
+            self._tell(plan, f"version {plan.challenger} gets {step} % of the requests: {why}")
+            return
+        grants.check_second(plan.model, "")
+        if not deploy.second_answers(plan):
+            return  # it is being restarted; or it is not, and the rail of answers breaks
+        summary = f"{plan.model} version {plan.challenger} took over from version {plan.champion}: {why}"
+        page = self._page(plan, reasons, True, "took over", summary)
+        self._change(deploy.promote, plan, why, summary, page)
+
+    def _breach(self, plan: Plan, reasons: list[Reason]) -> None:
+        broken = "; ".join(f"{r.rule}: {r.found}, expected {r.expected}" for r in reasons if not r.passed)
+        at = f" at {plan.share} %" if plan.share else ""
+        summary = f"{plan.model} version {plan.challenger} rolled back ({plan.kind}{at}): {broken}"
+        page = self._page(plan, reasons, False, "rolled back", summary)
+        self._change(deploy.roll_back, plan, broken, summary, page, alarm=True)
+
+    def _page(
+        self, plan: Plan, reasons: list[Reason], granted: bool, verdict: str, summary: str
+    ) -> ReleaseDecision | None:
+        """What the decision page will say; a change is made without one, too."""
+        try:
+            return page_of(plan, reasons, granted=granted, verdict=verdict, summary=summary, who=WHO)
+        except Exception as error:
+            if database.is_away(error):
+                raise
+            logger.exception("no decision page about %s", plan.model)
+            return None
+
+    def _change(
+        self,
+        change: Callable[..., Plan],
+        plan: Plan,
+        why: str,
+        text: str,
+        page: ReleaseDecision | None,
+        alarm: bool = False,
+    ) -> None:
+        """Changes the plan, and then writes the page: it tells what happened. The change keeps what the page says, so
+        that it is written also where this process ends in between."""
+        said = {"page": page.place, "decision": page.to_json()} if page is not None else {}
+        change(plan.model, who=WHO, why=why, revision=plan.revision, **said)
+        self._finish()
+        self._tell(plan, text, page.place if page is not None else "", alarm)
+
+    def _decide(self, plan: Plan, reasons: list[Reason]) -> None:
+        """Both go on answering: promote or rollback is a person's word."""
+        test = reasons[0]
+        summary = f"{plan.model} version {plan.challenger} against version {plan.champion}: {test.found}"
+        word = "b is better" if test.passed else "b is not better"
+        page = self._page(plan, reasons, test.passed, word, summary)
+
+        def note(model: str, **said: Any) -> Plan:
+            todo = {"attach": plan.challenger}
+            return store.change(model, "verdict", renewed=False, state="decided", todo=todo, **said)
+
+        self._change(note, plan, test.found, summary, page)
+
+    def _finish(self) -> None:
+        """What changes must still leave: their pages, and what `leave` writes into the registry."""
+        for event in store.unfinished():
+            page = settings().var / event.page if event.page else None
+            if page is not None and event.decision and not page.is_file():
+                try:
+                    ReleaseDecision.of_json(event.decision).save()
+                except Exception as error:  # a full disk, or a template of another version; the change stands
+                    if event.id not in self._unwritten:
+                        logger.warning("the decision page of %s cannot be written yet: %s", event.model, error)
+                    self._unwritten.add(event.id)
+                    continue
+            self._leave(event)
+
+    def _tell(self, plan: Plan, text: str, page: str = "", alarm: bool = False) -> None:
+        logger.warning("%s", text)
+        link = {"link": page, "label": "the decision page"} if page else {}
+        journal.fact("release", text, plan.model, alarm=alarm, **link)

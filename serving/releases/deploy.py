@@ -1,0 +1,278 @@
+"""Changes which version gets the traffic: switch, second version, promotion, rollback. None of them drops a request.
+
+A command changes the plan, or places an order where a service must be started first; the guard starts and stops
+services (`serving.guard.controller`). The version before stays warm for a while, so that going back is a change of plan.
+Every change is meant for the revision that was looked at: what somebody else changed in between is Refused.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from typing import Any
+
+from registry.core.errors import BadInput, MissingService, NotFound, Refused
+from registry.core.settings import settings
+from serving.releases import grants, orders, store
+from serving.releases.orders import Say
+from serving.releases.packaging import Version, serve_command
+from serving.releases.plans import Plan
+from serving.releases.store import ENDED, Endpoint
+
+CONFIRM_S = 10.0
+
+# Router and services are our own: a company's proxy (http_proxy) has no way to them.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def roll_out(
+    version: Version,
+    tag: str,
+    *,
+    who: str = "",
+    why: str = "",
+    anyway: str = "",
+    say: Say = orders.ignore,
+) -> Plan:
+    """Gives the traffic of a model to a version that is packaged as `tag`; waits until it has it.
+
+    The guard starts the new service, which must pass its golden samples, then changes the plan. The old service is
+    kept warm as `warm_s` says. What is live already is left as it is.
+
+    Args:
+        anyway: why, where the gate did not grant the version.
+        say: gets a line whenever there is something new.
+
+    Raises:
+        MissingService: the new service did not come up, or no guard is there. The plan is as it was then.
+        Refused: the gate did not grant it, or somebody else changed the plan meanwhile, or is about to.
+    """
+    revision, plan = store.revision(version.model), None
+    with suppress(BadInput):  # a plan that cannot be read is written anew
+        plan = store.plan(version.model)
+    if plan is not None and not plan.two and plan.champion == version.number:
+        live = store.live(version.model)
+        if live is not None and live.tag == tag and answers(live):
+            return plan
+    reason = grants.check(version.model, version.number, tag, anyway)
+    return orders.wait(orders.place(version, tag, revision=revision, who=who, why=why, anyway=reason), say)
+
+
+def begin(
+    plan: Plan,
+    version: Version,
+    tag: str,
+    *,
+    who: str = "",
+    why: str = "",
+    anyway: str = "",
+    say: Say = orders.ignore,
+) -> Plan:
+    """Puts a plan with two versions into effect, once the guard has started the second one's service.
+
+    Args:
+        plan: canary, shadow or ab; its champion must be the live version.
+        anyway, say: as for `roll_out`.
+
+    Raises:
+        Refused: another version is being compared already, or the champion is not live; else as `roll_out`.
+        MissingService: as `roll_out`; everything stays as it was.
+    """
+    current = store.plan(plan.model)
+    if current is None or current.champion != plan.champion or store.live(plan.model) is None:
+        raise Refused(
+            f"version {plan.champion} of {plan.model} is not live",
+            expected="a live version to compare with",
+            mend=f"`visionloop release {plan.model} {plan.champion}` releases it",
+        )
+    if current.two and current.challenger != plan.challenger:
+        raise Refused(
+            f"{plan.model} has a running {current.kind} of version {current.challenger}",
+            expected="one second version at a time",
+            mend=f"`visionloop release {plan.model} promote` or `rollback` ends it",
+        )
+    # Copies are how a refused version is looked at: no caller sees what it answers.
+    reason = anyway if plan.kind == "shadow" else grants.check(plan.model, version.number, tag, anyway)
+    columns = {
+        "plan": plan.kind,
+        "challenger": plan.challenger,
+        "share": plan.share,
+        "sticky": plan.sticky,
+        "steps": list(plan.steps),
+        "limits": plan.limits.to_json(),
+        "state": "running",
+    }
+    return orders.wait(
+        orders.place(
+            version, tag, plan.kind, revision=current.revision, columns=columns, who=who, why=why, anyway=reason
+        ),
+        say,
+    )
+
+
+def promote(
+    model: str, *, who: str = "", why: str = "", anyway: str = "", revision: int | None = None, **page: Any
+) -> Plan:
+    """Makes the second version the one that gets all traffic; the one until now is kept warm.
+
+    Args:
+        anyway: why, where the gate did not grant it and no reason was given when its release began.
+        revision: of the plan that is meant; None: as it is now.
+        page: `page` and `decision` that say why, see `releases.change`.
+
+    Raises:
+        Refused: there is no second version, it does not answer, the gate did not grant it, or somebody else changed
+            the plan meanwhile.
+    """
+    plan = _with_second(model)
+    reason = grants.check_second(model, anyway)
+    if not second_answers(plan):
+        raise Refused(
+            f"version {plan.challenger} of {model} does not answer",
+            expected="a service that is ready",
+            mend="wait until the supervisor has restarted it, or roll back",
+        )
+    columns = {**ENDED, "plan": "blue_green", "version": plan.challenger, "previous": plan.champion}
+    meant = plan.revision if revision is None else revision
+    todo = {"attach": plan.challenger} if page else None
+    why = f"{why}; anyway: {reason}".removeprefix("; ") if reason else why
+    changed = store.change(
+        model, "promote", who, why, revision=meant, todo=todo, **page, **{**columns, "state": "promoted"}
+    )
+    store.note_anyway(model, changed.champion, reason)
+    return changed
+
+
+def roll_back(model: str, *, who: str = "", why: str = "", revision: int | None = None, **page: Any) -> Plan:
+    """Gives all traffic to the champion where a second version is being tried, else to the version before it.
+
+    Args:
+        revision, page: as for `promote`.
+
+    Raises:
+        Refused: there is nothing to go back to, or somebody else changed the plan meanwhile.
+        NotFound: the version before is not kept warm any more; it must be rolled out.
+    """
+    plan = store.plan(model)
+    if plan is not None and plan.two:
+        columns = {**ENDED, "plan": "blue_green" if plan.previous else "all", "state": "rolled_back"}
+    elif plan is None or plan.previous is None:
+        raise Refused(
+            f"{model} has no previous version to return to", mend=f"`visionloop release {model} VERSION` names one"
+        )
+    else:
+        before = store.announced(model).get((model, plan.previous))
+        if before is None or not answers(before):
+            raise NotFound(
+                f"version {plan.previous} of {model} is not kept warm any more",
+                expected="its service",
+                mend=f"`visionloop release {model} {plan.previous}` starts it",
+            )
+        columns = {**ENDED, "plan": "blue_green", "version": plan.previous, "previous": plan.champion}
+        columns["state"] = "rolled_back"
+    meant = plan.revision if revision is None else revision
+    left = plan.challenger if plan.two else plan.champion
+    todo = {"left": left, "attach": left} if page else {"left": left}
+    return store.change(model, "rollback", who, why, revision=meant, todo=todo, **page, **columns)
+
+
+def service_command(tag: str, port: int) -> list[str]:
+    """What runs the service of a Bento on `service_host`. Raises NotFound when there is no such Bento."""
+    # Said although it is the default: Bentos that were packaged before there was `service_host` listen on `host`.
+    return [*serve_command(tag, port), "--host", settings().service_host]
+
+
+def _with_second(model: str) -> Plan:
+    plan = store.plan(model)
+    if plan is None or not plan.two:
+        raise Refused(
+            f"{model} has no canary, shadow or A/B comparison",
+            expected="a second version to promote",
+            mend=f"`visionloop release {model} canary VERSION` begins one",
+        )
+    return plan
+
+
+def _address(router: str | None) -> str:
+    return settings().router_address if router is None else router
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment, for a service."""
+    with socket.socket() as probe:
+        probe.bind((settings().service_host, 0))
+        return int(probe.getsockname()[1])
+
+
+def busy(port: int) -> bool:
+    """Whether somebody listens on a port of `service_host`."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings().service_host, port))
+        except OSError:
+            return True
+    return False
+
+
+def answers(endpoint: Endpoint) -> bool:
+    """Whether the service is ready now."""
+    try:
+        with _DIRECT.open(f"{endpoint.url}/readyz", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def second_answers(plan: Plan) -> bool:
+    """Whether the service of a plan's second version is ready now."""
+    second = store.announced(plan.model).get((plan.model, plan.challenger or 0))
+    return second is not None and answers(second)
+
+
+def follow(plan: Plan, router: str | None = None) -> None:
+    """Waits until the router follows this plan, or a later one.
+
+    Args:
+        router: its address; the default is this machine's, "" asks none.
+
+    Raises:
+        MissingService: it did not in time; the plan is changed all the same.
+    """
+    address = _address(router)
+    found: Any = "no answer"
+    end = time.monotonic() + CONFIRM_S
+    while address and time.monotonic() < end:
+        with suppress(OSError, ValueError):
+            found = _routes(address)["routes"].get(plan.model, "no route")
+            if isinstance(found, dict) and found["revision"] >= plan.revision:
+                return
+        time.sleep(0.05)
+    if address:
+        raise MissingService(
+            f"the plan is changed, but the router at {address} did not follow within {CONFIRM_S:g} s: {found}",
+            expected=f"revision {plan.revision} of the release plan of {plan.model}",
+            mend="`visionloop status` says whether the router is up; `visionloop logs router` why not",
+        )
+
+
+def drained(router: str, model: str, url: str) -> bool:
+    """Whether the router neither names the service at `url` nor has a request on it. Without a router nothing is."""
+    if not router:
+        return True
+    try:
+        said = _routes(router)
+    except (OSError, ValueError):
+        return True
+    route = said["routes"].get(model) or {}
+    named = [route, *(route.get(part) or {} for part in ("challenger", "standby"))]
+    return url not in (one.get("url") for one in named) and not said["in_flight"].get(url)
+
+
+def _routes(router: str) -> dict[str, Any]:
+    with _DIRECT.open(f"{router}/-/routes", timeout=2) as answer:
+        return dict(json.load(answer))

@@ -1,0 +1,48 @@
+"""What was changed, by whom and why, and what it must still leave in the registry."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from registry.core import database
+
+if TYPE_CHECKING:
+    from serving.releases.models import ReleaseEvent
+
+FINISHED_DAYS = 7
+"""For so long what a change leaves in the registry is tried again."""
+
+
+def person() -> str:
+    """Who sits at the command line."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in some containers
+        return "the command line"
+
+
+def events(model: str, last: int = 20) -> list[ReleaseEvent]:
+    """The latest changes of a model's plan, the newest first."""
+    database.setup()
+    from serving.releases.models import ReleaseEvent
+
+    return list(ReleaseEvent.objects.filter(model=model).order_by("-time", "-id")[:last])
+
+
+def unfinished() -> list[ReleaseEvent]:
+    """Changes of the last days that must still leave something in the registry, the oldest first."""
+    database.setup()
+    from serving.releases.models import ReleaseEvent
+
+    since = datetime.now(UTC) - timedelta(days=FINISHED_DAYS)
+    return list(ReleaseEvent.objects.filter(todo__isnull=False, time__gte=since).order_by("id"))
+
+
+def finished(event_id: int) -> None:
+    """Says that a change has left all that it should."""
+    database.setup()
+    from serving.releases.models import ReleaseEvent
+
+    ReleaseEvent.objects.filter(id=event_id).update(todo=None)

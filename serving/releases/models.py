@@ -1,0 +1,148 @@
+"""The serving tables of the operational database: which services there are, which of them get the traffic, and how
+they fare with it.
+
+Import only after `registry.core.database.setup()`. Times are UTC.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+
+class Endpoint(models.Model):
+    """A service of one version that answers somewhere, or did until it was retired."""
+
+    id = models.BigAutoField(primary_key=True)
+    model = models.CharField(max_length=64)
+    version = models.IntegerField()
+    url = models.CharField(max_length=256)  # e.g. http://127.0.0.1:40123, no slash at the end
+    tag = models.CharField(max_length=128)  # of the Bento
+    pid = models.IntegerField(null=True)
+    announced = models.DateTimeField()
+    retired = models.DateTimeField(null=True)
+    problem = models.TextField(blank=True, db_default="")  # why it could not be started again
+    anyway = models.TextField(blank=True, db_default="")  # why it was released though the gate had not granted it
+
+    class Meta:
+        app_label = "serving"
+        constraints: ClassVar = [models.UniqueConstraint(fields=["model", "version"], name="endpoint_of_version")]
+
+    def __str__(self) -> str:
+        return f"{self.model} v{self.version} at {self.url}"
+
+
+class Release(models.Model):
+    """The release plan of one model; `serving.releases.plans.Plan` is what code works with."""
+
+    model = models.CharField(primary_key=True, max_length=64)
+    plan = models.CharField(max_length=16, default="all")  # see serving.releases.plans.Kind
+    version = models.IntegerField()  # the champion
+    previous = models.IntegerField(null=True)  # what `version` took over from
+    changed = models.DateTimeField()
+    challenger = models.IntegerField(null=True)  # the second version, where the plan has one
+    share = models.IntegerField(default=0)  # of the requests that the challenger answers, percent
+    sticky = models.CharField(max_length=16, default="request")
+    steps = models.JSONField(default=list)  # shares that a canary goes through by itself
+    limits = models.JSONField(default=dict)  # serving.releases.plans.Limits
+    state = models.CharField(max_length=16, default="running")
+    since = models.DateTimeField(null=True)  # when this step of the plan began
+    why = models.TextField(blank=True)
+    revision = models.IntegerField(default=0)  # one more with every change
+    rails = models.JSONField(null=True)  # where the guard rails of this revision stand; the guard writes it
+
+    class Meta:
+        app_label = "serving"
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.plan} to v{self.version}"
+
+
+class ReleaseOrder(models.Model):
+    """A change of a release plan for which a service must be started first; the guard carries it out.
+
+    `serving.releases.orders` works with it. Rows stay, as what was asked for.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    time = models.DateTimeField()
+    deadline = models.DateTimeField()  # carried out before it, or not at all
+    model = models.CharField(max_length=64)
+    what = models.CharField(max_length=16)  # as of ReleaseEvent
+    version = models.IntegerField()  # whose service is needed
+    tag = models.CharField(max_length=128)  # of its Bento
+    columns = models.JSONField(default=dict)  # of Release; empty: all traffic for `version`
+    revision = models.IntegerField(default=0)  # of the plan that it is meant for; 0: there was none
+    who = models.CharField(max_length=128)
+    why = models.TextField(blank=True)
+    anyway = models.TextField(blank=True)  # as of Endpoint
+    state = models.CharField(max_length=16, default="waiting")  # waiting, starting, done, failed
+    error = models.JSONField(default=dict)  # VisionloopError.to_json(), of a failed one
+    outcome = models.IntegerField(null=True)  # the plan's revision after it
+
+    class Meta:
+        app_label = "serving"
+        indexes: ClassVar = [models.Index(fields=["model", "state"], name="order_by_model")]
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.what} of v{self.version}, {self.state}"
+
+
+class ReleaseEvent(models.Model):
+    """One change of a release plan, and who wanted it. Rows are never changed."""
+
+    id = models.BigAutoField(primary_key=True)
+    time = models.DateTimeField()
+    model = models.CharField(max_length=64)
+    what = models.CharField(max_length=16)  # release, canary, step, shadow, ab, promote, rollback, verdict
+    who = models.CharField(max_length=128)
+    why = models.TextField(blank=True)
+    version = models.IntegerField()  # the champion from then on
+    challenger = models.IntegerField(null=True)
+    share = models.IntegerField(default=0)
+    page = models.CharField(max_length=256, blank=True)  # the decision page, relative to var
+    decision = models.JSONField(null=True)  # what the page says
+    todo = models.JSONField(
+        null=True
+    )  # what the change must still leave in the registry, see flows.guard; null: nothing
+
+    class Meta:
+        app_label = "serving"
+        indexes: ClassVar = [models.Index(fields=["model", "-time"], name="event_by_model")]
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.what} by {self.who}"
+
+
+class Traffic(models.Model):
+    """What one router sent to one version in one role, in one minute of one revision of the plan."""
+
+    id = models.BigAutoField(primary_key=True)
+    router = models.CharField(max_length=32)
+    model = models.CharField(max_length=64)
+    version = models.IntegerField()
+    role = models.CharField(max_length=16)
+    revision = models.IntegerField()
+    minute = models.DateTimeField()
+    calls = models.IntegerField(default=0)
+    errors = models.IntegerField(default=0)  # no answer, or one of 500 and above
+    refused = models.IntegerField(db_default=0)  # answered with 429; in the table's default, for routers of before
+    retried = models.IntegerField(default=0)  # of errors and refused ones, those that were asked elsewhere
+    dropped = models.IntegerField(default=0)  # shadow copies that were not sent
+    compared = models.IntegerField(default=0)  # shadow answers that could be compared
+    disagreed = models.IntegerField(default=0)
+    agreement = models.FloatField(default=0.0)  # the sum over the compared ones
+    latencies = models.JSONField(default=dict)  # see serving.router.traffic.Latencies
+
+    class Meta:
+        app_label = "serving"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["router", "model", "version", "role", "revision", "minute"], name="traffic_of_a_minute"
+            )
+        ]
+        indexes: ClassVar = [models.Index(fields=["model", "-minute"], name="traffic_by_model")]
+
+    def __str__(self) -> str:
+        return f"{self.model} v{self.version} as {self.role}: {self.calls} calls"

@@ -1,0 +1,237 @@
+"""Changes of a release plan for which a service must be started first: asked for here, carried out by the guard
+(`serving.guard.controller`). Who asks waits until it is done; what it asked for is withdrawn when it stops waiting."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from registry.core import database, errors
+from registry.core.errors import MissingService, Refused, VisionloopError
+from serving.releases import store
+from serving.releases.packaging import Version
+from serving.releases.plans import Plan
+
+if TYPE_CHECKING:
+    from serving.releases.models import ReleaseOrder
+
+OPEN = ("waiting", "starting")
+TAKEN_UP_S = 60.0
+"""The guard looks four times a second; on a busy machine its process may take a while to start."""
+CARRIED_OUT_S = 240.0
+"""A service has 90 s to start, after another of its name has had 35 s to end."""
+EVERY_S = 0.1
+
+Say = Callable[[str], None]
+
+
+def ignore(line: str) -> None:
+    """Takes what nobody wants to hear."""
+
+
+def place(
+    version: Version,
+    tag: str,
+    what: str = "release",
+    *,
+    revision: int,
+    columns: Mapping[str, Any] | None = None,
+    who: str = "",
+    why: str = "",
+    anyway: str = "",
+) -> ReleaseOrder:
+    """Asks the guard to start the service of `version` and then to change the plan.
+
+    Args:
+        what: one word for the history.
+        revision: of the plan that the change is meant for; 0 where there is none.
+        columns: of `serving.releases.models.Release`; None: all traffic for `version`.
+        anyway: why, where the gate did not grant this version.
+
+    Raises:
+        Refused: another one of this model is under way.
+    """
+    database.setup()
+    from django.db import transaction
+
+    from serving.releases.models import Release, ReleaseOrder
+
+    now = datetime.now(UTC)
+    with transaction.atomic():
+        list(Release.objects.select_for_update().filter(model=version.model))  # one at a time
+        under_way = open_order(version.model)
+        if under_way is not None:
+            raise Refused(
+                f"a release of {version.model} is under way: {under_way.what} of version {under_way.version} by "
+                f"{under_way.who} since {under_way.time:%H:%M:%S} UTC",
+                expected="one change at a time",
+                mend=f"wait until it is done; `visionloop release {version.model} status` shows it",
+            )
+        return ReleaseOrder.objects.create(
+            time=now,
+            deadline=now + timedelta(seconds=CARRIED_OUT_S),
+            model=version.model,
+            what=what,
+            version=version.number,
+            tag=tag,
+            columns=dict(columns or {}),
+            revision=revision,
+            who=(who or store.person())[:128],
+            why=why,
+            anyway=anyway,
+        )
+
+
+def wait(order: ReleaseOrder, say: Say = ignore) -> Plan:
+    """Waits until the guard has carried an order out; returns the plan. What is given up on is withdrawn.
+
+    Args:
+        say: gets a line whenever there is something new.
+
+    Raises:
+        MissingService: no guard took it up, it took too long, or the service did not come up.
+        Refused: somebody else changed the plan meanwhile.
+    """
+    began, told = time.monotonic(), ""
+    try:
+        while True:
+            with _patient():
+                order.refresh_from_db()
+            if order.state == "done":
+                return _plan_after(order)
+            if order.state == "failed":
+                raise _error(order.error)
+            line = {"waiting": "waiting for the guard", "starting": f"the guard starts version {order.version}"}
+            if line[order.state] != told:
+                told = line[order.state]
+                say(told)
+            waited = time.monotonic() - began
+            if order.state == "waiting" and waited > TAKEN_UP_S:
+                raise MissingService(
+                    f"no guard has begun the release of version {order.version} of {order.model} within "
+                    f"{TAKEN_UP_S:g} s; it is withdrawn, nothing was changed",
+                    expected="a running guard, which starts and stops the services",
+                    mend="`visionloop status` says whether it runs, `visionloop logs guard` why not",
+                )
+            if waited > CARRIED_OUT_S:
+                raise MissingService(
+                    f"version {order.version} of {order.model} was not released within {CARRIED_OUT_S:g} s; "
+                    "it is withdrawn, nothing was changed",
+                    expected="a service that is ready",
+                    mend="`visionloop logs guard` says what it waits for",
+                )
+            time.sleep(EVERY_S)
+    except BaseException as error:
+        with suppress(Exception):  # the first error is the one to tell
+            if order.state in OPEN and not fail(order, error):
+                order.refresh_from_db()
+                if order.state == "done":  # in this very moment
+                    return _plan_after(order)
+        raise
+
+
+def _plan_after(order: ReleaseOrder) -> Plan:
+    found = store.plan(order.model)
+    assert found is not None, "it was changed a moment ago"
+    return found
+
+
+@contextmanager
+def _patient() -> Iterator[None]:
+    """A database that is away for a moment is asked again."""
+    try:
+        yield
+    except Exception as error:
+        if not database.is_away(error):
+            raise
+        with suppress(Exception):
+            database.renew()
+
+
+def _error(said: Mapping[str, Any]) -> VisionloopError:
+    kind = getattr(errors, str(said.get("error")), VisionloopError)
+    return kind(said.get("found", "it failed"), expected=said.get("expected", ""), mend=said.get("mend", ""))  # type: ignore[no-any-return]
+
+
+def open_order(model: str) -> ReleaseOrder | None:
+    """What is under way for a model."""
+    return next((one for one in open_orders() if one.model == model), None)
+
+
+def open_orders() -> list[ReleaseOrder]:
+    """What is under way, the oldest first."""
+    database.setup()
+    from serving.releases.models import ReleaseOrder
+
+    return list(ReleaseOrder.objects.filter(state__in=OPEN, deadline__gt=datetime.now(UTC)).order_by("id"))
+
+
+def take_up(order: ReleaseOrder) -> None:
+    """Says that its service is being started."""
+    type(order).objects.filter(id=order.id, state="waiting").update(state="starting")
+
+
+def fail(order: ReleaseOrder, error: BaseException) -> bool:
+    """Ends an order that could not be carried out; returns False where it is over already."""
+    said = error.to_json() if isinstance(error, VisionloopError) else {"found": str(error) or type(error).__name__}
+    ended = type(order).objects.filter(id=order.id, state__in=OPEN).update(state="failed", error=said)
+    return bool(ended)
+
+
+def carry_out(order: ReleaseOrder) -> Plan | None:
+    """Changes the plan as an order says, both or neither; None where it was withdrawn. Its service must be announced.
+
+    Raises:
+        Refused: the plan was changed by somebody else meanwhile.
+        NotFound: a service that the plan needs is not announced.
+    """
+    from django.db import transaction
+
+    from serving.releases.models import Endpoint
+
+    with transaction.atomic():
+        row = type(order).objects.select_for_update().get(id=order.id)
+        if row.state not in OPEN:
+            return None
+        why = f"{row.why}; anyway: {row.anyway}".removeprefix("; ") if row.anyway else row.why
+        if row.columns:
+            plan = store.change(row.model, row.what, row.who, why, revision=row.revision, **row.columns)
+        else:
+            plan = store.switch(row.model, row.version, row.who, why, revision=row.revision)
+        row.state, row.outcome = "done", plan.revision
+        row.save()
+        Endpoint.objects.filter(model=row.model, version=row.version).update(anyway=row.anyway)
+    return plan
+
+
+def retire_unwanted(model: str, revision: int, over: int | None = None) -> list[int]:
+    """Retires the services that neither the plan nor an open order wants, in one transaction with the look at both.
+
+    Args:
+        revision: of the plan as the caller saw it, 0 where there was none: nothing is retired if it is another one.
+        over: the version before, where its time as a warm one is over.
+
+    Returns:
+        The versions whose services are retired now.
+    """
+    database.setup()
+    from django.db import transaction
+
+    from serving.releases.models import Endpoint, Release
+
+    with transaction.atomic():
+        row = Release.objects.select_for_update().filter(model=model).first()
+        if (row.revision if row else 0) != revision:
+            return []
+        wanted: set[int | None] = {order.version for order in open_orders() if order.model == model}
+        if row is not None:
+            wanted |= {row.version, row.challenger}
+            if row.previous != over:
+                wanted.add(row.previous)
+        rows = Endpoint.objects.filter(model=model, retired=None)
+        gone = [one.version for one in rows if one.version not in wanted]
+        rows.filter(version__in=gone).update(retired=datetime.now(UTC), pid=None)
+    return gone

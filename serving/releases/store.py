@@ -1,0 +1,322 @@
+"""Which services there are, which version of each model gets the traffic, and who changed that: the tables behind the
+router."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from registry.core import database
+from registry.core.errors import BadInput, NotFound, Refused
+from serving.releases.endpoints import Endpoint, announce, announced, note_anyway, note_problem, retire
+from serving.releases.history import events, finished, person, unfinished
+from serving.releases.plans import NEVER, Limits, Plan
+from serving.releases.plans import in_words as plans_in_words
+
+if TYPE_CHECKING:
+    from serving.releases.models import Release as Row
+
+__all__ = [
+    "ENDED",
+    "Endpoint",
+    "Route",
+    "announce",
+    "announced",
+    "change",
+    "columns",
+    "events",
+    "finished",
+    "in_words",
+    "live",
+    "live_endpoints",
+    "note_anyway",
+    "note_problem",
+    "note_rails",
+    "person",
+    "plan",
+    "plans",
+    "rails",
+    "retire",
+    "revision",
+    "routes",
+    "switch",
+    "unfinished",
+    "withdraw",
+]
+
+logger = logging.getLogger("visionloop.releases")
+
+
+@dataclass(frozen=True)
+class Route:
+    """A plan and the services it needs that are there.
+
+    Attributes:
+        standby: the service of the version before, while it is kept warm.
+    """
+
+    plan: Plan
+    champion: Endpoint
+    challenger: Endpoint | None = None
+    standby: Endpoint | None = None
+
+    def __str__(self) -> str:
+        plan = self.plan
+        services = ", ".join(
+            f"version {one.version} at {one.url}" for one in (self.champion, self.challenger, self.standby) if one
+        )
+        return f"{plan.kind} {plan.share} % (revision {plan.revision}), {services}"
+
+    def of(self, version: int) -> Endpoint | None:
+        """The service of one of the plan's versions."""
+        return next((e for e in (self.champion, self.challenger) if e and e.version == version), None)
+
+
+def switch(model: str, version: int, who: str = "", why: str = "", *, revision: int | None = None) -> Plan:
+    """Gives all traffic of `model` to `version`; routers follow within half a second.
+
+    Raises:
+        NotFound: no service of that version is announced.
+        Refused: as `change`.
+    """
+
+    def to_version(row: Row) -> dict[str, Any]:
+        before = row.previous if row.version == version else row.version or None
+        return {**ENDED, "plan": "blue_green" if before else "all", "version": version, "previous": before}
+
+    return change(model, "release", who, why, revision=revision, columns_of=to_version)
+
+
+ENDED: dict[str, Any] = {
+    "challenger": None,
+    "share": 0,
+    "sticky": "request",
+    "steps": [],
+    "limits": {},
+    "state": "running",
+}
+"""The columns of a plan that has no second version any more."""
+
+
+def change(
+    model: str,
+    what: str,
+    who: str = "",
+    why: str = "",
+    *,
+    revision: int | None = None,
+    page: str = "",
+    decision: Mapping[str, Any] | None = None,
+    todo: Mapping[str, Any] | None = None,
+    renewed: bool = True,
+    columns_of: Callable[[Row], Mapping[str, Any]] | None = None,
+    **columns: Any,
+) -> Plan:
+    """Changes the release plan of a model and notes who did it and why, both or neither.
+
+    Args:
+        what: one word for the history, e.g. `canary`.
+        who: default: the person at the command line.
+        revision: of the plan that the change was meant for, 0 where there was none; None: whatever it is.
+        page: a decision page, relative to var; decision: what it says, as JSON.
+        todo: what is to be written into the registry afterwards, see `unfinished`.
+        renewed: a step begins with it, whose calls are counted anew; False: something is only noted.
+        columns_of: gives columns from the row as it is, inside the transaction; a new row's version is 0.
+        columns: of `serving.releases.models.Release`.
+
+    Raises:
+        NotFound: no service of a version that is to get traffic is announced.
+        Refused: the plan was changed by somebody else meanwhile.
+    """
+    database.setup()
+    from django.db import transaction
+
+    from serving.releases.models import Endpoint as Service
+    from serving.releases.models import Release, ReleaseEvent
+
+    now = datetime.now(UTC)
+    with transaction.atomic():
+        # Beyond every revision that there was before a withdrawal: traffic was counted under those.
+        passed = ReleaseEvent.objects.filter(model=model).count()
+        first = {"version": 0, "revision": passed, "changed": now}
+        row, new = Release.objects.select_for_update().get_or_create(model=model, defaults=first)
+        if revision is not None and revision != (0 if new else row.revision):
+            raise _changed_meanwhile(model, revision)
+        for name, value in {**(columns_of(row) if columns_of else {}), **columns}.items():
+            setattr(row, name, value)
+        for version in filter(None, (row.version, row.challenger)):
+            if not Service.objects.filter(model=model, version=version, retired=None).exists():
+                raise NotFound(
+                    f"no service of {model} version {version} is announced",
+                    expected="a service that is running and passed its golden samples",
+                    mend=f"`visionloop release {model} {version}` starts one",
+                )
+        row.changed = now
+        if renewed:
+            row.revision += 1
+            row.since = now
+        row.why = why
+        row.save()
+        ReleaseEvent.objects.create(
+            time=now,
+            model=model,
+            what=what,
+            who=(who or person())[:128],
+            why=why,
+            version=row.version,
+            challenger=row.challenger,
+            share=row.share,
+            page=page,
+            decision=decision,
+            todo=todo,
+        )
+    return _plan(row)
+
+
+def _changed_meanwhile(model: str, revision: int) -> Refused:
+    last = next(iter(events(model, 1)), None)
+    how = f": {last.what} by {last.who}" + (f" ({last.why})" if last.why else "") if last else ""
+    return Refused(
+        f"the release plan of {model} was changed meanwhile{how}",
+        expected=f"revision {revision}" if revision else "no plan yet",
+        mend=f"look at it with `visionloop release {model} status`, then decide again",
+    )
+
+
+def columns(plan: Plan) -> dict[str, Any]:
+    """A plan as the columns that `change` takes."""
+    return {
+        "plan": plan.kind,
+        "version": plan.champion,
+        "previous": plan.previous,
+        "challenger": plan.challenger,
+        "share": plan.share,
+        "sticky": plan.sticky,
+        "steps": list(plan.steps),
+        "limits": plan.limits.to_json(),
+        "state": plan.state,
+    }
+
+
+def plan(model: str) -> Plan | None:
+    """The release plan of a model, if it has one. Raises BadInput where this code cannot read it."""
+    database.setup()
+    from serving.releases.models import Release
+
+    row = Release.objects.filter(model=model).first()
+    return _plan(row) if row else None
+
+
+def revision(model: str) -> int:
+    """Of the release plan of a model, also of one that cannot be read; 0 where there is none."""
+    database.setup()
+    from serving.releases.models import Release
+
+    return Release.objects.filter(model=model).values_list("revision", flat=True).first() or 0
+
+
+def plans() -> list[Plan]:
+    """All release plans, by model. A row that this code cannot read, as after a downgrade, is left out and logged
+    once: the other models go on."""
+    database.setup()
+    from serving.releases.models import Release
+
+    found = []
+    for row in Release.objects.order_by("model"):
+        try:
+            found.append(_plan(row))
+        except (BadInput, TypeError, ValueError, AttributeError) as error:
+            _warn_once(row, error)
+    return found
+
+
+_unreadable: set[tuple[str, int]] = set()
+"""Model and revision of the rows that were warned of."""
+
+
+def _warn_once(row: Row, error: Exception) -> None:
+    key = (row.model, row.revision)
+    if key not in _unreadable:
+        _unreadable.add(key)
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        logger.warning(
+            "the release plan of %s cannot be read and is left out: %s; `visionloop release %s VERSION` writes it anew",
+            row.model, why, row.model,
+        )  # fmt: skip
+
+
+def note_rails(plan: Plan, rails: Sequence[Mapping[str, Any]]) -> None:
+    """Keeps where the guard rails of a plan stand, for who looks at it; no change of the plan."""
+    from serving.releases.models import Release
+
+    said = {"revision": plan.revision, "rails": list(rails)}
+    Release.objects.filter(model=plan.model, revision=plan.revision).update(rails=said)
+
+
+def rails(plan: Plan) -> list[dict[str, Any]]:
+    """Where the guard rails of a plan stand, as `registry.versions.decision.Reason` has it; [] while no guard has looked."""
+    from serving.releases.models import Release
+
+    said = Release.objects.filter(model=plan.model).values_list("rails", flat=True).first()
+    return list(said["rails"]) if said and said["revision"] == plan.revision else []
+
+
+def routes(of: Sequence[Plan] | None = None) -> dict[str, Route]:
+    """Where the requests of each model go; models whose champion has no service are not in it. `of`: the plans, where
+    they are at hand."""
+    found: dict[str, Route] = {}
+    services = announced()
+    for one in plans() if of is None else of:
+        champion = services.get((one.model, one.champion))
+        if champion is not None:
+            found[one.model] = Route(
+                one,
+                champion,
+                services.get((one.model, one.challenger)) if one.two and one.challenger else None,
+                services.get((one.model, one.previous)) if one.previous else None,
+            )
+    return found
+
+
+def in_words(plan: Plan) -> str:
+    """A plan in one sentence, as it is now."""
+    return plans_in_words(plan, (plan.model, plan.previous) in announced(plan.model))
+
+
+def live(model: str) -> Endpoint | None:
+    """The champion's service, if there is one."""
+    return live_endpoints().get(model)
+
+
+def live_endpoints() -> dict[str, Endpoint]:
+    """The champion's service of every model that has one, by model."""
+    return {model: route.champion for model, route in routes().items()}
+
+
+def withdraw(model: str) -> None:
+    """Takes the traffic away from every version of `model`."""
+    database.setup()
+    from serving.releases.models import Release
+
+    Release.objects.filter(model=model).delete()
+
+
+def _plan(row: Row) -> Plan:
+    return Plan(
+        model=row.model,
+        kind=row.plan,
+        champion=row.version,
+        challenger=row.challenger,
+        previous=row.previous,
+        share=row.share,
+        sticky=row.sticky,
+        steps=tuple(row.steps),
+        limits=Limits.of(row.limits),
+        state=row.state,
+        since=row.since or NEVER,
+        why=row.why,
+        revision=row.revision,
+    )

@@ -1,0 +1,155 @@
+"""How far two versions' answers to the same input agree, by what the answers hold.
+
+a class          1 where both name the same one, else 0
+boxes            the F1 score of one version's boxes held against the other's: matched where the labels are the same
+                 and the intersection over union is at least 0.5
+a label file     the model's own metric of one answer with the other as its truth, e.g. Dice of two masks
+
+`python -m serving.router.agreement` reads questions (serving.router.comparing) from its standard input until that ends, and writes
+one line for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from registry.contract import catalog
+from registry.core.errors import BadInput, VisionloopError
+from registry.core.media import FloatArray
+from registry.core.settings import settings
+from registry.contract.spec import ModelSpec
+from registry.vision_tasks.detection import overlaps
+from serving.router.comparing import JSON, SIZES, Question, comparable
+from serving.wire.json_inputs import parse
+
+IOU = 0.5
+MEMORY = 4 << 30
+"""Bytes of address space of the process that compares, libraries included."""
+NICE = 10
+
+
+@dataclass(frozen=True)
+class Said:
+    """One version's answer."""
+
+    media: str
+    body: bytes
+
+
+def agreement(spec: ModelSpec, max_voxels: int, sample: bytes, one: Said, other: Said) -> float | None:
+    """In [0, 1], 1 where they say the same; None where these answers cannot be compared.
+
+    Args:
+        sample: the input that both answered to, as it was uploaded.
+
+    Raises:
+        VisionloopError: an answer is not what its content type says.
+    """
+    kind = comparable(spec)
+    if not (one.media.startswith(kind) and other.media.startswith(kind)):
+        return None
+    if kind != JSON:
+        truth, score = spec.score.truth, spec.score.score
+        decoded = spec.inference.decode(sample, max_voxels)
+        return float(score([spec.score.result_of(truth(other.body), decoded)], [truth(one.body)]))
+    left, right = (json.loads(said.body) for said in (one, other))
+    if "class" in left and "class" in right:
+        return float(left["class"] == right["class"])
+    boxes = [_boxes(answer) for answer in (left, right)]
+    return None if boxes[0] is None or boxes[1] is None else matched(*boxes[0], *boxes[1])
+
+
+def matched(left: FloatArray, left_labels: Sequence[str], right: FloatArray, right_labels: Sequence[str]) -> float:
+    """F1 of boxes float32 [L, 4] against [R, 4], x1 y1 x2 y2; each is matched once, the best pairs first."""
+    if not len(left) or not len(right):
+        return float(len(left) == len(right))
+    iou = overlaps(left, right)
+    iou[np.array(left_labels)[:, None] != np.array(right_labels)[None]] = 0.0
+    found = 0
+    while iou.size and iou.max() >= IOU:
+        row, column = np.unravel_index(int(iou.argmax()), iou.shape)
+        iou[row, :] = iou[:, column] = 0.0
+        found += 1
+    return 2 * found / (len(left) + len(right))
+
+
+def _boxes(answer: Mapping[str, Any]) -> tuple[FloatArray, list[str]] | None:
+    """The boxes of an answer and the word that each comes with, wherever it lists them."""
+    for value in answer.values():
+        if isinstance(value, list) and all(isinstance(one, dict) and "box" in one for one in value):
+            labels = [next((word for word in one.values() if isinstance(word, str)), "") for one in value]
+            return np.array([one["box"] for one in value], np.float32).reshape(-1, 4), labels
+    return None
+
+
+def main() -> None:
+    """Answers questions until there are none."""
+    os.nice(NICE)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
+    while (question := _read(questions)) is not None:
+        answers.write(json.dumps(_compared(question)).encode() + b"\n")
+        answers.flush()
+
+
+def _read(stream: BinaryIO) -> Question | None:
+    sizes = stream.read(SIZES.size)
+    if len(sizes) < SIZES.size:
+        return None
+    head, *bodies = (stream.read(size) for size in SIZES.unpack(sizes))
+    model, kind, *media = json.loads(head)
+    sample, one, other = bodies
+    return Question(model, kind, sample, (media[0], one), (media[1], other))
+
+
+def _compared(question: Question) -> dict[str, Any]:
+    try:
+        sample = _sample(question.kind, question.sample)
+        spec, said = catalog.get(question.model), (Said(*question.one), Said(*question.other))
+        return {"agreement": agreement(spec, settings().max_voxels, sample, *said)}
+    except VisionloopError as error:
+        return {"problem": error.found}
+    except Exception as error:  # of whatever reads what somebody sent
+        return {"problem": f"{type(error).__name__}: {error}"}
+
+
+def _sample(kind: str, body: bytes) -> bytes:
+    """The input itself, out of the form or the JSON that it may have come in. Raises BadInput."""
+    if kind.startswith("multipart/form-data"):
+        files = asyncio.run(_files(kind, body))
+    elif kind.partition(";")[0].strip().lower() == "application/json":
+        found = parse(body, len(body), 1)[0]
+        files = [one for one in found if isinstance(one, bytes)]
+    else:
+        return body
+    if len(files) != 1:
+        raise BadInput(f"the request holds {len(files)} files", expected="one, whose answers can be compared")
+    return files[0]
+
+
+async def _files(kind: str, body: bytes) -> Sequence[bytes]:
+    from starlette.datastructures import UploadFile
+    from starlette.requests import Request
+    from starlette.types import Message
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    scope = {"type": "http", "method": "POST", "headers": [(b"content-type", kind.encode("latin-1"))]}
+    async with Request(scope, receive).form() as form:
+        return [await value.read() for value in form.values() if isinstance(value, UploadFile)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Has answers compared in a process of its own (`serving.router.agreement`).
+
+To compare two masks the input is decoded, whatever a caller sent: in the router's process that would hold up every
+request, and could take its memory. This one may be killed; then a comparison is lost, and the next starts another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from registry.core.errors import BadInput
+from registry.contract.spec import ModelSpec
+
+JSON = "application/json"
+DIFFERS = {"classification": 1.0, "features": 1.0, "detection": 0.5, "segmentation": 0.8}
+"""Below this agreement two answers count as different."""
+SIZES = struct.Struct("!4I")
+
+
+def comparable(spec: ModelSpec) -> str:
+    """The content type that answers are compared in: masks as the file they are, everything else as JSON."""
+    if spec.task != "segmentation":
+        return JSON
+    return next((m for m in spec.media_out if m != JSON and not m.startswith(("image/", "video/"))), JSON)
+
+
+@dataclass(frozen=True)
+class Question:
+    """Two answers to the same request.
+
+    Attributes:
+        kind: content type of the request's body, `sample`.
+        one, other: content type and body of an answer.
+    """
+
+    model: str
+    kind: str
+    sample: bytes
+    one: tuple[str, bytes]
+    other: tuple[str, bytes]
+
+
+class Comparer:
+    """One such process, started when it is needed first."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def __call__(self, question: Question) -> float | None:
+        """The agreement, [0, 1]; None where the answers cannot be compared. Whoever is cancelled ends the process.
+
+        Raises:
+            BadInput: what was to be compared cannot be read.
+            OSError: the process ended.
+        """
+        async with self._one_at_a_time:
+            process = await self._running()
+            try:
+                return await _asked(process, question)
+            except BadInput:
+                raise
+            except BaseException:
+                self.stop()
+                raise
+
+    async def _running(self) -> asyncio.subprocess.Process:
+        if self._process is None or self._process.returncode is not None:
+            argv = [sys.executable, "-m", "serving.router.agreement"]
+            pipe = asyncio.subprocess.PIPE
+            self._process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe)
+        return self._process
+
+    def stop(self) -> None:
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            self._process = None
+
+
+async def _asked(process: asyncio.subprocess.Process, question: Question) -> float | None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    texts = (question.model, question.kind, question.one[0], question.other[0])
+    head = json.dumps(texts).encode()
+    parts = (head, question.sample, question.one[1], question.other[1])
+    process.stdin.write(SIZES.pack(*map(len, parts)))
+    for part in parts:
+        process.stdin.write(part)
+        await process.stdin.drain()
+    line = await process.stdout.readline()
+    if not line.endswith(b"\n"):
+        raise OSError("the process that compares answers has ended")
+    found: dict[str, Any] = json.loads(line)
+    if "problem" in found:
+        raise BadInput(str(found["problem"]))
+    agreement: float | None = found["agreement"]
+    return agreement

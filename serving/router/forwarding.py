@@ -1,0 +1,260 @@
+"""One request's way through the router: to the version that the plan chooses, or to the champion when that one dies.
+
+A prediction changes nothing, so one whose body is still at hand may be asked for again. Other bodies are streamed
+through, and tasks must not be there twice; their callers get a 503 when the service dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from functools import partial
+
+import aiohttp
+from starlette.background import BackgroundTask
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from yarl import URL
+
+from registry.core.errors import MissingService, VisionloopError
+from serving.wire.admission import MIB, Held
+from serving.wire.call import ROLE
+from serving.router.callers import BUFFERED, Caller, gone, name_of
+from serving.releases.plans import Chosen, Plan, Role, choose
+from serving.router.relaying import Died, Message, NoFault, Passed, Unreached, Whole, answer_headers, died_at, is_ours, no_connection, request_headers, upload_cut
+from serving.releases.store import Endpoint, Route
+from serving.router.routing import RouteTable
+from serving.router.shadow import Copy, Shadow
+
+UNABLE = frozenset((429, 503))
+"""What a second version answers that the champion is asked instead: too many wait for it, or it cannot work now."""
+HOLD_S = 15.0
+"""How long a request waits for a champion that is being restarted: as long as a start takes on a busy machine."""
+HELD = 256
+"""More requests than this do not wait: their bodies take room."""
+MEMORY = 256 * MIB
+"""Bytes of bodies and answers that are held at once. A body beyond is refused; an answer is passed on as it comes."""
+
+
+class Forwarder:
+    """Sends requests on and brings the answers back."""
+
+    def __init__(self, client: aiohttp.ClientSession, table: RouteTable, shadow: Shadow) -> None:
+        self._client, self._table, self._shadow = client, table, shadow
+        self._holding = 0
+
+    async def __call__(self, request: Request, model: str, rest: str, max_bytes: int, held: Held) -> Response:
+        """The answer. `held` must last until it is sent.
+
+        Raises:
+            MissingService: there is none to be had.
+            CallerGone: nobody waits for it.
+            TooLarge, TooSlow, Overloaded: as `Caller.body`.
+        """
+        waits, name = Caller(request), name_of(request.scope)
+        self._table.route(model)  # before the body is read
+        body = await waits.body(max_bytes, held)
+        headers = request_headers(request, name, whole=body is None or isinstance(body, bytes))
+        message = Message(request.method, rest, request.url.query, headers, body, held)
+        route = self._table.route(model)
+        chosen = choose(route.plan, _key(route.plan, name))
+        response = await waits.awaits(self._found(route, chosen, message))
+        if chosen.copy_to is not None and rest == "predict" and isinstance(body, bytes):
+            other = route.of(chosen.copy_to)
+            if other is not None:  # copied once the answer is on its way
+                copy = Copy(route, other, message.query, headers, body, _whole(response))
+                response.background = BackgroundTask(self._shadow.offer, copy)
+        return response
+
+    async def _found(self, route: Route, chosen: Chosen, message: Message) -> Response:
+        response = await self._answer(route, chosen, message)
+        if response.status_code == 404 and not message.counts and message.whole:
+            return await self._elsewhere(route, chosen, message, response)
+        return response
+
+    async def _answer(self, route: Route, chosen: Chosen, message: Message) -> Response:
+        end = time.monotonic() + HOLD_S
+        died: Died | None = None
+        refused: Response | None = None
+        while True:
+            for endpoint, role in _candidates(route, chosen):
+                if self._table.down(endpoint):
+                    continue
+                try:
+                    response = await self._counted(route.plan, endpoint, role, message)
+                except Unreached:
+                    self._retried(route.plan, endpoint, role, message)
+                    continue
+                except Died as error:
+                    if died or refused is not None or not message.again:
+                        raise error.said from error
+                    died = error
+                    self._retried(route.plan, endpoint, role, message)
+                    continue
+                once = died is None and refused is None and message.again
+                if response.status_code in UNABLE and role in ("canary", "b") and once:
+                    refused = response
+                    self._retried(route.plan, endpoint, role, message)
+                    continue
+                return response
+            if died:
+                raise died.said
+            if refused is not None:
+                return refused
+            route = await self._held(route, end)
+
+    async def _held(self, route: Route, end: float) -> Route:
+        """Waits until a champion can be asked again. Raises MissingService: not in time, or too many wait."""
+        if self._holding >= HELD:
+            raise died_at(route.champion, "does not answer")
+        self._holding += 1
+        try:
+            there = await self._table.back(route.plan.model, end - time.monotonic())
+        finally:
+            self._holding -= 1
+        if not there:
+            raise died_at(route.champion, "does not answer")
+        return self._table.route(route.plan.model)
+
+    async def _elsewhere(self, route: Route, chosen: Chosen, message: Message, found: Response) -> Response:
+        """What one version does not know, another may: a task that was given to it before its share changed."""
+        for endpoint in (route.champion, route.challenger, route.standby):
+            if endpoint is None or endpoint.version == chosen.version or self._table.down(endpoint):
+                continue
+            try:
+                other = await self._send(route.plan, endpoint, "champion", message)
+            except (Unreached, Died, MissingService):
+                continue
+            if other.status_code != 404:
+                return other
+        return found
+
+    async def _counted(self, plan: Plan, endpoint: Endpoint, role: Role, message: Message) -> Response:
+        """As `_send`, with a line in the traffic. A caller that leaves has waited at least so long, and no error."""
+        if not message.counts:
+            return await self._send(plan, endpoint, role, message)
+        began, status = time.perf_counter(), 500
+        try:
+            response = await self._send(plan, endpoint, role, message)
+            status = response.status_code
+            return response
+        except NoFault:
+            status = 0
+            raise
+        except VisionloopError as error:
+            status = error.http_status  # what is the caller's own fault is none of the version's
+            raise
+        except asyncio.CancelledError:
+            status = 0
+            raise
+        finally:
+            # Looked up now: what was counted before may have been written down meanwhile.
+            counts = self._table.traffic.of(plan, endpoint.version, role)
+            counts.calls += 1
+            counts.errors += status >= 500
+            counts.refused += status == 429
+            if status < 400:
+                counts.latencies.add(1000 * (time.perf_counter() - began))
+
+    def _retried(self, plan: Plan, endpoint: Endpoint, role: Role, message: Message) -> None:
+        if message.counts:
+            self._table.traffic.of(plan, endpoint.version, role).retried += 1
+
+    async def _send(self, plan: Plan, endpoint: Endpoint, role: Role, message: Message) -> Response:
+        """One attempt. A service that does not take it is asked whether it is well.
+
+        Raises:
+            Unreached, Died: the service did not take it, or ended.
+            NoFault: it could not be sent, for a reason that is not the service's.
+            MissingService: there was no answer in time.
+            TooLarge, TooSlow, CallerGone: of a body that is streamed.
+        """
+        try:
+            return await self._asked(plan, endpoint, role, message)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            if is_ours(error):
+                raise no_connection(error) from error
+            await self._table.lost(endpoint)
+            raise Unreached from error
+        except TimeoutError as error:
+            raise died_at(endpoint, "did not answer in time") from error
+        except (aiohttp.ClientError, ConnectionError) as error:
+            if refused := _refused_upload(error):
+                raise refused from error
+            if not await self._table.lost(endpoint) and not message.whole:
+                raise upload_cut(endpoint) from error
+            raise Died(died_at(endpoint, "died while it worked on this request")) from error
+
+    async def _asked(self, plan: Plan, endpoint: Endpoint, role: Role, message: Message) -> Response:
+        """Raises what aiohttp raises."""
+        query = f"?{message.query}" if message.query else ""
+        headers = message.headers.copy()
+        headers[ROLE] = role
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self._table.counted(endpoint))
+            answer = await self._client.request(
+                message.method,
+                URL(f"{endpoint.url}/{message.rest}{query}", encoded=True),
+                headers=headers,
+                data=message.body,
+                allow_redirects=False,
+            )
+            stack.push_async_callback(_close, answer)
+            found, length = answer_headers(answer, role, message), answer.content_length
+            if length is not None and length <= BUFFERED and message.held.fits(length):
+                message.held.take(length)
+                return Whole(await answer.read(), answer.status, found)
+            cut_off = partial(self._cut_off, plan, endpoint, role, message)
+            # The answer is still to come through: it stays counted as in flight until the last byte.
+            return Passed(answer, found, stack.pop_all(), cut_off)
+
+    async def _cut_off(self, plan: Plan, endpoint: Endpoint, role: Role, message: Message) -> None:
+        """The service ended in the middle of an answer that was counted when it began."""
+        if message.counts:
+            self._table.traffic.of(plan, endpoint.version, role).errors += 1
+        died_at(endpoint, "died in the middle of its answer")
+        await self._table.lost(endpoint)
+
+
+def _candidates(route: Route, chosen: Chosen) -> Iterator[tuple[Endpoint, Role]]:
+    """Who may answer, in this order: the chosen version, the champion, the version that is kept warm.
+
+    Who stands in for another one does so as champion: it is no part of a comparison then.
+    """
+    first = route.of(chosen.version)
+    if first is not None:
+        yield first, chosen.role
+    if first is not route.champion:
+        yield route.champion, "champion"
+    if route.standby is not None:
+        yield route.standby, "champion"
+
+
+def _key(plan: Plan, caller: str) -> str:
+    return caller if plan.sticky == "caller" else f"{random.getrandbits(64):x}"
+
+
+async def _close(answer: aiohttp.ClientResponse) -> None:
+    answer.release()
+
+
+def _refused_upload(error: BaseException) -> VisionloopError | None:
+    """What our own body stream raised, if that is why the request could not be sent."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, VisionloopError):
+            return seen
+        if isinstance(seen, ClientDisconnect):
+            return gone()
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _whole(response: Response) -> tuple[int, str, bytes] | None:
+    """Status, content type and body of an answer that was not streamed."""
+    if isinstance(response, StreamingResponse):
+        return None
+    return response.status_code, response.headers.get("content-type", ""), bytes(response.body)

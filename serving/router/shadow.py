@@ -1,0 +1,150 @@
+"""Copies of requests for a version that is only watched. They wait in a queue that drops what it has no room for, have
+their own time limit, and begin when the caller's answer is on its way: they can neither delay nor fail it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from registry.contract import catalog
+from registry.core.errors import BadInput
+from serving.wire.call import ROLE
+from serving.router.comparing import DIFFERS, Comparer, Question, comparable
+from serving.releases.store import Endpoint, Route
+from serving.router.routing import RouteTable
+from serving.wire.uploads import MIB
+
+logger = logging.getLogger("visionloop.router")
+
+WAITING = 64
+WAITING_BYTES = 64 * MIB
+AT_ONCE = 2
+LIMIT_S = 20.0
+ANSWER = 16 * MIB
+"""Bytes of an answer that is compared."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A request that the champion has answered.
+
+    Attributes:
+        endpoint: the service that gets it.
+        answered: status, content type and body of the champion's answer; None when it was streamed.
+    """
+
+    route: Route
+    endpoint: Endpoint
+    query: str
+    headers: CIMultiDict[str]
+    body: bytes
+    answered: tuple[int, str, bytes] | None
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds."""
+        return len(self.body) + (len(self.answered[2]) if self.answered else 0)
+
+
+class Shadow:
+    """Sends copies and compares the answers."""
+
+    def __init__(self, client: aiohttp.ClientSession, table: RouteTable) -> None:
+        self._client, self._table = client, table
+        self._queue: asyncio.Queue[Copy] = asyncio.Queue(WAITING)
+        self._bytes = 0
+        self._compare = Comparer()
+        self._told: set[str] = set()  # of which models somebody has read that they cannot be compared
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(AT_ONCE)]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        self._compare.stop()
+
+    async def offer(self, copy: Copy) -> None:
+        """Takes a copy, or counts it as dropped. Never waits."""
+        full = self._queue.full() or self._bytes + copy.size > WAITING_BYTES
+        if full or self._table.down(copy.endpoint):
+            self._table.traffic.of(copy.route.plan, copy.endpoint.version, "shadow").dropped += 1
+            return
+        self._bytes += copy.size
+        self._queue.put_nowait(copy)
+
+    async def _work(self) -> None:
+        while True:
+            copy = await self._queue.get()
+            try:
+                await asyncio.wait_for(self._send(copy), LIMIT_S)
+            except Exception as error:  # of whatever kind: a copy is nobody's request
+                logger.debug("a shadow call of %s: %s", copy.route.plan.model, error)
+            finally:
+                self._bytes -= copy.size
+
+    async def _send(self, copy: Copy) -> None:
+        plan, spec = copy.route.plan, catalog.get(copy.route.plan.model)
+        kind = comparable(spec)
+        began, status = time.perf_counter(), 500
+        try:
+            status, media, body = await self._ask(copy.endpoint, copy.query, copy.headers, copy.body)
+        except aiohttp.ClientConnectorError:
+            await self._table.lost(copy.endpoint)
+            raise
+        finally:
+            # Looked up now: what was counted before may have been written down meanwhile.
+            counts = self._table.traffic.of(plan, copy.endpoint.version, "shadow")
+            counts.calls += 1
+            counts.errors += status >= 500
+            counts.refused += status == 429
+        if status != 200 or copy.answered is None or copy.answered[0] != 200:
+            return
+        counts.latencies.add(1000 * (time.perf_counter() - began))
+        said = [copy.answered[1:], (media, body)]
+        for n, endpoint in enumerate((copy.route.champion, copy.endpoint)):
+            if not said[n][0].startswith(kind):  # the caller asked for a picture, say: ask both again
+                said[n] = (await self._ask(endpoint, "", _with(copy.headers, accept=kind), copy.body))[1:]
+        question = Question(plan.model, copy.headers.get("content-type", ""), copy.body, said[0], said[1])
+        try:
+            found = await self._compare(question)
+        except BadInput as error:
+            if plan.model not in self._told:
+                logger.warning("two answers of %s cannot be compared: %s", plan.model, error.found)
+            self._told.add(plan.model)
+            return
+        if found is not None:
+            counts = self._table.traffic.of(plan, copy.endpoint.version, "shadow")
+            counts.compared += 1
+            counts.agreement += found
+            counts.disagreed += found < DIFFERS[spec.task]
+
+    async def _ask(
+        self, endpoint: Endpoint, query: str, headers: CIMultiDict[str], body: bytes
+    ) -> tuple[int, str, bytes]:
+        """Status, content type and body of the answer. Raises what aiohttp raises, ValueError where it is too large."""
+        url = URL(f"{endpoint.url}/predict{f'?{query}' if query else ''}", encoded=True)
+        async with self._client.post(url, headers=_with(headers, **{ROLE: "shadow"}), data=body) as answer:
+            content = bytearray()
+            async for piece in answer.content.iter_any():
+                content += piece
+                if len(content) > ANSWER:
+                    raise ValueError(f"an answer of more than {ANSWER / MIB:g} MiB")
+            return answer.status, answer.headers.get("content-type", ""), bytes(content)
+
+
+def _with(headers: CIMultiDict[str], **changed: str) -> CIMultiDict[str]:
+    found = headers.copy()
+    for name, value in changed.items():
+        found[name] = value
+    return found

@@ -1,0 +1,239 @@
+"""What became of the requests of each version and role: counted in the router's memory, written down every second."""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from registry.core import database
+from serving.releases.plans import Plan, Role
+
+WIDTH = math.log(1.05)
+SMALLEST_MS = 0.05
+KEPT_DAYS = 30
+KEPT_IN_MEMORY = timedelta(hours=1)
+SETTLED = timedelta(minutes=3)
+"""After so long routers that reach the database have written a minute down."""
+CHECKED_EVERY_S = 60.0
+COMPARED = ("compared", "disagreed", "agreement")
+
+
+@dataclass
+class Latencies:
+    """A histogram of milliseconds whose buckets grow by 5 %: a quantile is off by less than that."""
+
+    buckets: Counter[int] = field(default_factory=Counter)
+
+    def add(self, ms: float) -> None:
+        self.buckets[max(0, math.ceil(math.log(max(ms, SMALLEST_MS) / SMALLEST_MS) / WIDTH))] += 1
+
+    @property
+    def count(self) -> int:
+        return self.buckets.total()
+
+    def quantile(self, share: float) -> float:
+        """Upper end of the bucket that the quantile falls into, milliseconds; NaN when there is nothing."""
+        below = 0
+        for bucket in sorted(self.buckets):
+            below += self.buckets[bucket]
+            if below >= share * self.count:
+                return SMALLEST_MS * math.exp(bucket * WIDTH)
+        return math.nan
+
+    def above(self, ms: float) -> int:
+        """How many surely took longer than `ms`: those of buckets that begin above it."""
+        return sum(count for bucket, count in self.buckets.items() if SMALLEST_MS * math.exp((bucket - 1) * WIDTH) > ms)
+
+    def since(self, earlier: Latencies) -> Latencies:
+        """What came after `earlier`, which is the same histogram at an earlier time."""
+        return Latencies(self.buckets - earlier.buckets)
+
+
+@dataclass
+class Counts:
+    """What became of the requests of one version in one role; see `serving.releases.models.Traffic` for the fields."""
+
+    calls: int = 0
+    errors: int = 0
+    retried: int = 0
+    refused: int = 0
+    dropped: int = 0
+    compared: int = 0
+    disagreed: int = 0
+    agreement: float = 0.0
+    latencies: Latencies = field(default_factory=Latencies)
+
+    def add(self, other: Counts) -> None:
+        for name in NUMBERS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.latencies.buckets.update(other.latencies.buckets)
+
+
+NUMBERS = ("calls", "errors", "retried", "refused", "dropped", "compared", "disagreed", "agreement")
+
+
+@dataclass(frozen=True)
+class Of:
+    """Whose counts they are."""
+
+    model: str
+    version: int
+    role: str
+    revision: int
+    minute: datetime
+
+
+class Traffic:
+    """Counts on the event loop; `write` belongs to the thread that owns the database connection.
+
+    A row belongs to one router, which writes its whole sum each time. So a write whose fate is unknown (the connection
+    broke during the commit) can be repeated without counting twice.
+    """
+
+    def __init__(self) -> None:
+        self._router = uuid.uuid4().hex
+        self._counts: dict[Of, Counts] = {}
+        self._written: dict[Of, Counts] = {}
+
+    def of(self, plan: Plan, version: int, role: Role) -> Counts:
+        """The counts to add to, now."""
+        key = Of(plan.model, version, role, plan.revision, datetime.now(UTC).replace(second=0, microsecond=0))
+        return self._counts.setdefault(key, Counts())
+
+    def take(self) -> dict[Of, Counts]:
+        """What has been counted since the last call."""
+        taken, self._counts = self._counts, {}
+        return taken
+
+    def put_back(self, taken: Mapping[Of, Counts]) -> None:
+        """What could not be written; it is added to what has been counted meanwhile."""
+        for key, counts in taken.items():
+            self._counts.setdefault(key, Counts()).add(counts)
+
+    def write(self, taken: Mapping[Of, Counts]) -> None:
+        """Adds it to what this router has written, all or nothing."""
+        database.setup()
+        from django.db import transaction
+
+        from serving.releases.models import Traffic as Row
+
+        sums: dict[Of, Counts] = {}
+        for key, counts in taken.items():
+            sums[key] = Counts()
+            sums[key].add(self._written.get(key, Counts()))
+            sums[key].add(counts)
+        with transaction.atomic():
+            for key, total in sums.items():
+                columns = {name: getattr(total, name) for name in NUMBERS}
+                latencies = {str(bucket): count for bucket, count in total.latencies.buckets.items()}
+                Row.objects.update_or_create(
+                    router=self._router, **key.__dict__, defaults={**columns, "latencies": latencies}
+                )
+        self._written |= sums
+        # Counts come for the minute that is; an hour is for a clock that is set back.
+        oldest = max(key.minute for key in sums) - KEPT_IN_MEMORY
+        self._written = {key: total for key, total in self._written.items() if key.minute >= oldest}
+
+
+def read(model: str, *, since: datetime, revision: int | None = None) -> dict[tuple[int, str], Counts]:
+    """The counts of all routers by (version, role), from the minute of `since` on.
+
+    Args:
+        revision: of the plan; None: of all.
+    """
+    database.setup()
+    from serving.releases.models import Traffic as Row
+
+    rows = Row.objects.filter(model=model, minute__gte=since.replace(second=0, microsecond=0))
+    return _by_role(rows if revision is None else rows.filter(revision=revision))
+
+
+def compared(model: str, version: int, *, since: datetime) -> Counts:
+    """What the copies to a version came to, of all routers: nothing but `compared`, `disagreed` and `agreement`.
+
+    Added up by the database: seven days of a shadow are ten thousand rows and more for each router.
+    """
+    database.setup()
+    from django.db.models import Sum
+
+    from serving.releases.models import Traffic as Row
+
+    rows = Row.objects.filter(model=model, version=version, role="shadow", minute__gte=since)
+    sums = rows.aggregate(*(Sum(name) for name in COMPARED))
+    compared, disagreed, agreement = (sums[f"{name}__sum"] or 0 for name in COMPARED)
+    return Counts(compared=compared, disagreed=disagreed, agreement=agreement)
+
+
+class StepCounts:
+    """The counts of a plan's step, looked at again and again: minutes that are over are read once.
+
+    A router that could not reach the database writes its minutes later; so what is kept of them is checked against
+    sums that the database makes, every minute.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._kept: dict[tuple[int, str], Counts] = {}
+        self._until = plan.since.replace(second=0, microsecond=0)
+        self._checked = time.monotonic()
+
+    def read(self) -> dict[tuple[int, str], Counts]:
+        """By version and role, as `read`."""
+        database.setup()
+        if time.monotonic() - self._checked > CHECKED_EVERY_S:
+            self._check()
+        until = datetime.now(UTC).replace(second=0, microsecond=0) - SETTLED
+        if until > self._until:
+            _add(self._kept, _by_role(self._rows().filter(minute__gte=self._until, minute__lt=until)))
+            self._until = until
+        found = _by_role(self._rows().filter(minute__gte=self._until))
+        _add(found, self._kept)
+        return found
+
+    def _check(self) -> None:
+        from django.db.models import Sum
+
+        self._checked = time.monotonic()
+        rows = self._rows().filter(minute__lt=self._until)
+        names = ("calls", "errors", "refused")
+        sums = rows.values("version", "role").annotate(*(Sum(name) for name in names))
+        there = {(row["version"], row["role"]): tuple(row[f"{name}__sum"] for name in names) for row in sums}
+        if there != {key: (c.calls, c.errors, c.refused) for key, c in self._kept.items()}:
+            self._kept, self._until = {}, self._plan.since.replace(second=0, microsecond=0)
+
+    def _rows(self) -> Any:
+        from serving.releases.models import Traffic as Row
+
+        since = self._plan.since.replace(second=0, microsecond=0)
+        return Row.objects.filter(model=self._plan.model, revision=self._plan.revision, minute__gte=since)
+
+
+def _add(to: dict[tuple[int, str], Counts], more: Mapping[tuple[int, str], Counts]) -> None:
+    for key, counts in more.items():
+        to.setdefault(key, Counts()).add(counts)
+
+
+def _by_role(rows: Iterable[Any]) -> dict[tuple[int, str], Counts]:
+    found: dict[tuple[int, str], Counts] = {}
+    for row in rows:
+        found.setdefault((row.version, row.role), Counts()).add(_counts(row))
+    return found
+
+
+def _counts(row: Any) -> Counts:
+    latencies = Latencies(Counter({int(bucket): count for bucket, count in row.latencies.items()}))
+    return Counts(**{name: getattr(row, name) for name in NUMBERS}, latencies=latencies)
+
+
+def forget_old() -> None:
+    """Drops what is older than KEPT_DAYS."""
+    database.setup()
+    from serving.releases.models import Traffic as Row
+
+    Row.objects.filter(minute__lt=datetime.now(UTC) - timedelta(days=KEPT_DAYS)).delete()

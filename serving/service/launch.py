@@ -1,0 +1,54 @@
+"""Runs a Bento in one process, for a supervisor that restarts it.
+
+`bentoml serve TAG` does the same by hand with an arbiter and a worker: two interpreters to start, and an orphan when
+the arbiter is killed. Here the process that is started is the one that serves, its exit status means something, and
+`kill -9` ends it. BentoML itself is not imported: of its runtime a service uses the three probes, and with it a start
+takes twice as long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from registry.core.priority import Behind
+from registry.core.settings import ignore_unknown, settings
+from serving.service.bento import api_of, worker_of
+
+KEEP_ALIVE_S = 75  # longer than the router's (serving.launchers.router), so that the router is the one to close idle connections
+DRAIN_S = 30
+
+
+def main(folder: Path) -> None:
+    """Serves the Bento whose source folder is `folder` until it is told to stop."""
+    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("visionloop").setLevel(logging.INFO)
+    ignore_unknown()
+    parser = argparse.ArgumentParser(description="Serves one model version.")
+    parser.add_argument("--host", default=settings().service_host)
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args()
+    behind = Behind()  # what answers now goes first; the one that this service replaces, say
+    worker = worker_of(folder)
+    worker.on_ready = behind.catch_up
+    worker.start()  # the network compiles while the rest is imported
+
+    import uvicorn
+
+    from serving.wire.connections import bounded, raise_file_limit
+    from serving.service.http_server import Server, standalone
+
+    config = uvicorn.Config(
+        standalone(api_of(folder), worker),
+        host=options.host,
+        port=options.port,
+        http=bounded(raise_file_limit()),
+        log_config=None,
+        access_log=False,  # the prediction log has every request
+        ws="none",  # there are none, and what speaks them takes time to load
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+    Server(config, worker).run()

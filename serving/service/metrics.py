@@ -1,0 +1,121 @@
+"""Prometheus metrics of a service, labelled with model and version. Also the process's own CPU and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, Summary
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from monitoring.log import spool
+from registry.core.errors import Overloaded
+from serving.wire.admission import Line
+from serving.service.batching import SIZES
+from serving.wire.call import Served
+
+if TYPE_CHECKING:
+    from monitoring.log.writer import PredictionLog
+
+SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class _LogCollector(Collector):
+    """What became of the prediction log's lines, read when it is asked for."""
+
+    def __init__(self, served: Served, log: Callable[[], PredictionLog | None]) -> None:
+        self._served, self._log = served, log
+
+    def collect(self) -> Iterable[Metric]:
+        labels, values = ("model", "version"), (self._served.model, str(self._served.version))
+        log = self._log()
+        unlogged = CounterMetricFamily(
+            "visionloop_predictions_unlogged", "Answered predictions missing in the log", labels=(*labels, "reason")
+        )
+        unlogged.add_metric((*values, "disk"), log.lost if log else 0)
+        unlogged.add_metric((*values, "spool_full"), spool.dropped().of(self._served.model, self._served.version))
+        waiting = GaugeMetricFamily(
+            "visionloop_log_waiting_bytes", "Written by this service and not in the database yet", labels=labels
+        )
+        waiting.add_metric(values, log.waiting if log else 0)
+        return (unlogged, waiting)
+
+
+class Instruments:
+    """What a service counts. `heavy` is the line of explanations and videos; `log` gives the prediction log."""
+
+    def __init__(
+        self, served: Served, line: Line, heavy: Line, log: Callable[[], PredictionLog | None] = lambda: None
+    ) -> None:
+        labels = ("model", "version")
+        self._model, self._version = served.model, str(served.version)
+        self._children: dict[tuple[int, tuple[str, ...]], Any] = {}
+        self._registry = to = CollectorRegistry()
+        ProcessCollector(registry=to)
+        to.register(_LogCollector(served, log))
+        self._requests = Counter(
+            "visionloop_requests", "Requests for a prediction", (*labels, "role", "media", "status"), registry=to
+        )
+        self._seconds = Histogram(
+            "visionloop_request_seconds", "Bytes in to bytes out, seconds", labels, buckets=SECONDS, registry=to
+        ).labels(self._model, self._version)
+        self._steps = Summary(
+            "visionloop_step_seconds", "Steps of a prediction, seconds", (*labels, "step"), registry=to
+        )
+        self._statistics = Summary(
+            "visionloop_prediction", "Prediction statistics; sum by count is the mean", (*labels, "name"), registry=to
+        )
+        self._running = Gauge("visionloop_requests_running", "Requests being worked on", labels, registry=to).labels(
+            self._model, self._version
+        )
+        self.batched = (
+            Histogram(
+                "visionloop_batch_size",
+                "Inputs that went through the network together",
+                labels,
+                buckets=SIZES,
+                registry=to,
+            )
+            .labels(self._model, self._version)
+            .observe
+        )
+        for name, text, read in (
+            ("visionloop_queue_length", "Inputs that wait for their turn", lambda: line.waiting + heavy.waiting),
+            ("visionloop_queue_capacity", "Inputs that may wait", lambda: line.capacity),
+            ("visionloop_service_seconds", "Mean time of one input at work, seconds", lambda: line.service_s),
+        ):
+            Gauge(name, text, labels, registry=to).labels(self._model, self._version).set_function(read)
+        self._rejected = Counter(
+            "visionloop_rejected", "Requests refused because too many inputs waited", labels, registry=to
+        ).labels(self._model, self._version)
+        info = Gauge("visionloop_version_info", "1 for the version served", (*labels, "digest"), registry=to)
+        info.labels(self._model, self._version, served.digest[:12]).set(1)
+
+    def began(self) -> None:
+        self._running.inc()
+
+    def ended(self, role: str, media: str, status: int, seconds: float) -> None:
+        self._running.dec()
+        self._child(self._requests, role, media, str(status)).inc()
+        if status == Overloaded.http_status:
+            self._rejected.inc()
+        self._seconds.observe(seconds)
+
+    def predicted(self, statistics: Mapping[str, float], steps: Mapping[str, float]) -> None:
+        for name, value in statistics.items():
+            self._child(self._statistics, name).observe(value)
+        for name, value in steps.items():
+            self._child(self._steps, name).observe(value)
+
+    def _child(self, metric: Any, *labels: str) -> Any:
+        """`metric.labels` takes a lock and builds a key every time; there are some ten of them a request."""
+        key = (id(metric), labels)
+        if key not in self._children:
+            self._children[key] = metric.labels(self._model, self._version, *labels)
+        return self._children[key]
+
+    def exposition(self) -> tuple[bytes, int, None, str]:
+        """Content, status, headers and media type of an answer in Prometheus' text format."""
+        return generate_latest(self._registry), 200, None, CONTENT_TYPE_LATEST

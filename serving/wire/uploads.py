@@ -1,0 +1,275 @@
+"""Reads a request's body: raw, multipart or JSON, never more of it than allowed, never onto the disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
+
+from registry.core.errors import BadInput, TooLarge, TooSlow, UnsupportedMedia
+from serving.wire.admission import Held
+from serving.wire.json_inputs import JSON, MIB, Address, largest_body, parse, too_many
+
+MULTIPART, RAW = "multipart/form-data", "application/octet-stream"
+FIELD = "file"
+LONGEST_NAME = 255  # letters of a file's name that its answer repeats
+PACE, PACE_S = 4 * MIB, 60.0
+"""What a caller must send of a body in so many seconds, unless it ends before."""
+
+_KINDS_OF_FILES = ("application/pdf", "application/dicom", "application/zip", "application/gzip", "application/x-nifti")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may bring.
+
+    Attributes:
+        max_bytes: of all files together.
+        max_inputs: how many files.
+        allow_urls: whether an input may be an address to fetch it from.
+    """
+
+    max_bytes: int
+    max_inputs: int
+    allow_urls: bool = False
+
+
+def content_type(request: Request) -> str:
+    """The declared media type without parameters, lower case; empty if none was declared."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What a request brought.
+
+    Attributes:
+        inputs: the bytes of each file; where one cannot be used, why.
+        several: whether the caller sent a list, and so gets one.
+        names: of the files, as a form gives them; empty where it gives none, () where there is no form.
+    """
+
+    inputs: tuple[bytes | BadInput, ...]
+    several: bool = False
+    names: tuple[str, ...] = ()
+
+
+async def read_upload(request: Request, takes: Sequence[str], limits: Limits, held: Held) -> Upload:
+    """The uploaded files: one as the body, or one or several as a form or in JSON.
+
+    A body without a content type, or declared as mere bytes, is taken: the decoder finds out what it is. In a list,
+    what is wrong with one file is its own entry; a single one raises it. `held` takes the room for them.
+
+    Raises:
+        UnsupportedMedia: a content type that is not in `takes` (415).
+        TooLarge: declared or actual size is over the limit, or more files than allowed; the rest is not read (413).
+        Overloaded: there is no room for the declared or actual size; the rest is not read (429).
+        TooSlow: the body came in more slowly than `PACE` in `PACE_S` (408).
+        BadInput: empty, a broken multipart or JSON body, or a form without the field `file` (422).
+    """
+    declared = content_type(request)
+    if declared and declared not in (MULTIPART, RAW, JSON, *takes):
+        raise UnsupportedMedia(
+            f"the content type is {declared}",
+            expected=f"{', '.join(takes)}, {MULTIPART} with the field {FIELD!r}, or {JSON} with base64",
+            mend=_other_type(declared, takes[0]),
+        )
+    if (coding := request.headers.get("content-encoding", "identity").strip().lower()) not in ("", "identity"):
+        raise UnsupportedMedia(
+            f"the body is encoded with {coding[:40]} (Content-Encoding)",
+            expected="a body without a Content-Encoding; a file that is a .gz itself is one",
+            mend="send the file as it is, without the header",
+        )
+    most = largest_body(limits.max_bytes) if declared == JSON else limits.max_bytes
+    length = request.headers.get("content-length", "")
+    check_declared_length(length, most)
+    if length.isdigit():
+        held.check(int(length))
+    try:
+        chunks = arriving(request, most, held.take)
+        if declared == MULTIPART:
+            bodies, names = await _from_multipart(request, chunks, limits)
+            return replace(_upload(bodies, empty=_empty_file()), names=names)
+        body = b"".join([chunk async for chunk in chunks])
+    except ClientDisconnect as error:
+        raise BadInput("the caller went away before the body was complete") from error
+    if declared == JSON:
+        # Decoding a large body would hold up every other request.
+        found, several = await asyncio.to_thread(parse, body, limits.max_bytes, limits.max_inputs)
+        return _upload(await _all(_fetched(one, limits, len(found), held) for one in found), several)
+    return _upload([body])
+
+
+def _upload(inputs: Sequence[bytes | BadInput], several: bool = False, empty: BadInput | None = None) -> Upload:
+    checked = tuple(one or empty or _empty() for one in inputs)
+    several = several or len(checked) > 1
+    if not several and isinstance(checked[0], BadInput):
+        raise checked[0]
+    return Upload(checked, several)
+
+
+def _other_type(declared: str, taken: str) -> str:
+    """What to do about a body that is declared as `declared`. A type that names a kind of file is believed: the same
+    file under another type would be refused all the same."""
+    names_a_kind = declared.startswith(("image/", "video/", "audio/", "text/")) or declared in _KINDS_OF_FILES
+    if names_a_kind:
+        return f"send another file, or convert it; if it is one that is taken, say so with `Content-Type: {taken}`"
+    return f"send the file as it is with `Content-Type: {taken}`"
+
+
+def _empty() -> BadInput:
+    return BadInput("the body is empty", expected="the bytes of one file", mend="send the file's content as the body")
+
+
+def _empty_file() -> BadInput:
+    return BadInput("a file of the form is empty", expected="the bytes of a file", mend="check the file, send it again")
+
+
+async def _all(asked: Iterable[Coroutine[None, None, bytes | BadInput]]) -> list[bytes | BadInput]:
+    """As `asyncio.gather`; after an error the others do not go on."""
+    tasks = [asyncio.ensure_future(one) for one in asked]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _fetched(one: bytes | Address | BadInput, limits: Limits, count: int, held: Held) -> bytes | BadInput:
+    if not isinstance(one, Address):
+        return one
+    if not limits.allow_urls:
+        return BadInput(
+            "the input is an address, and this service fetches none",
+            expected="the file itself",
+            mend="send the file as the body, or have the setting allow_url_inputs switched on",
+        )
+    from serving.wire.fetching import fetch
+
+    try:
+        return await fetch(one.url, limits.max_bytes // count, came=held.take)
+    except BadInput as error:
+        return error
+
+
+def check_declared_length(declared: str | None, max_bytes: int) -> None:
+    """Refuses by the Content-Length header, before a byte of the body is read. Raises TooLarge."""
+    if declared is not None and declared.isdigit() and int(declared) > max_bytes:
+        raise _too_large(f"the request body is {int(declared) / MIB:,.0f} MiB", max_bytes)
+
+
+async def arriving(
+    request: Request, most: int, came: Callable[[int], None] = lambda size: None
+) -> AsyncGenerator[bytes, None]:
+    """The chunks of a body as they come in, at a pace of `PACE` bytes in `PACE_S` from the start.
+
+    Args:
+        most: bytes that it may have.
+        came: told the size of every chunk; what it raises ends the reading.
+
+    Raises:
+        TooLarge: they are more than `most` bytes.
+        TooSlow: they take longer than allowed, the first one too.
+        ClientDisconnect: the connection was closed.
+    """
+    now = asyncio.get_running_loop().time
+    size, mark, end = 0, PACE, now() + PACE_S
+    while (message := await _received(request, end))["type"] != "http.disconnect":
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > most:
+            raise _too_large_body(most)
+        came(len(chunk))
+        yield chunk
+        if not message.get("more_body", False):
+            return
+        if size >= mark:
+            mark, end = size + PACE, now() + PACE_S
+    raise ClientDisconnect
+
+
+async def _received(request: Request, end: float) -> Message:
+    try:
+        async with asyncio.timeout_at(end):
+            return await request.receive()
+    except TimeoutError as error:
+        raise TooSlow(
+            f"less than {PACE / MIB:g} MiB of the body came in within {PACE_S:g} s",
+            expected="a body that comes in as fast as that, or ends",
+            mend="send a smaller file, or over a faster line",
+        ) from error
+
+
+def _too_large_body(max_bytes: int) -> TooLarge:
+    return _too_large(f"the request body is more than {max_bytes / MIB:,.0f} MiB", max_bytes)
+
+
+def _too_large(found: str, max_bytes: int) -> TooLarge:
+    return TooLarge(
+        found,
+        expected=f"at most {max_bytes / MIB:,.0f} MiB",
+        mend="compress or crop the file, or have max_upload_mb raised",
+    )
+
+
+class _Parser(MultiPartParser):
+    """Takes a part with `filename*` alone for a file: RFC 7578, 4.2, forbids it and some libraries send it."""
+
+    def on_headers_finished(self) -> None:
+        part = self._current_part
+        given = part.content_disposition or b""
+        if b"filename*=" in given.lower() and b"filename=" not in given.lower():
+            part.content_disposition = given + b'; filename="file"'
+        super().on_headers_finished()
+
+
+async def _from_multipart(
+    request: Request, chunks: AsyncGenerator[bytes, None], limits: Limits
+) -> tuple[list[bytes], tuple[str, ...]]:
+    """The files of a form, and their names."""
+    parser = _Parser(
+        request.headers,
+        chunks,
+        max_files=limits.max_inputs,
+        max_fields=16,
+        max_part_size=64 * 1024,
+    )
+    # Starlette spools parts over 1 MB to the system's temporary folder; the body is bounded, so keep it in memory.
+    parser.spool_max_size = limits.max_bytes + MIB
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError) as error:  # KeyError: no boundary in the content type
+        message = getattr(error, "message", "it names no boundary")
+        if message.startswith("Too many files"):
+            raise too_many(limits.max_inputs) from error
+        if message.startswith("Part exceeded"):
+            raise BadInput(
+                "a part of the form without a file name has more than 64 KiB, and is taken as text",
+                expected=f"files in the field {FIELD!r}, with a filename in the part's Content-Disposition",
+                mend=f"e.g. `curl -F {FIELD}=@FILE`",
+            ) from error
+        raise BadInput(
+            f"the multipart body is malformed: {message}",
+            expected=f"files in the field {FIELD!r}",
+            mend="let the HTTP library build the form, or send the file's bytes as the body",
+        ) from error
+    parts = [part for part in form.getlist(FIELD) if isinstance(part, UploadFile)]
+    if not parts and FIELD in form:
+        raise BadInput(
+            f"the form's field {FIELD!r} is a text, not a file",
+            expected=f"one file in the field {FIELD!r}, or several in fields of that name",
+            mend=f"e.g. `curl -F {FIELD}=@FILE`: the @ makes it a file",
+        )
+    if not parts:
+        names = ", ".join(repr(name) for name in form) or "no field"
+        raise BadInput(
+            f"the form holds {names}",
+            expected=f"one file in the field {FIELD!r}, or several in fields of that name",
+            mend=f"e.g. `curl -F {FIELD}=@FILE`",
+        )
+    return [await part.read() for part in parts], tuple((part.filename or "")[:LONGEST_NAME] for part in parts)
