@@ -63,11 +63,11 @@ check: setup
 
 bench: setup
 	$(BIN)/python -m pytest -m bench tests/benchmarks
-	$(BIN)/python -m flows.bench $(MODEL)
+	$(BIN)/python -m tests.benchmarks.models $(MODEL)
 
 # Beside MLflow's server, FastAPI, LitServe and ultralytics; measures the models that have a champion.
 bench-serving: setup
-	$(BIN)/python -m flows.bench_serving
+	$(BIN)/python -m tests.benchmarks.services
 
 # The browser tests drive Debian's chromium; without it (and without the right to install it) they are skipped, loudly.
 browser:

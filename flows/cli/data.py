@@ -26,14 +26,15 @@ def data() -> None:
 @click.option("--force", is_flag=True, help="Replace the data set that is there.")
 def synth(model: str, force: bool) -> None:
     """Make the offline starter data of MODEL and version it."""
-    from flows import steps, versioning
-    from flows.cli.teller import telling
+    from flows import steps
+    from flows.steps import data_versions
+    from flows.steps.terminal_progress import telling
 
     with telling() as console, steps.exclusive(model):
         _may_replace(settings().data / model, force)
         with journal.step("data", "Make the starter data", model, usually_s=8):
             steps.synthesise(model)
-            found = versioning.add(model)
+            found = data_versions.add(model)
     console.print(f"data/{model}: {found}")
 
 
@@ -74,8 +75,9 @@ def import_(
     PATH is a folder, or a zip of one, in one of the field's layouts; docs/data.md lists them. Nothing is replaced when
     a check fails.
     """
-    from flows import steps, versioning
-    from flows.cli.teller import telling
+    from flows import steps
+    from flows.steps import data_versions
+    from flows.steps.terminal_progress import telling
     from monitoring.checks import validate
     from registry.core import archives
     from registry.core.files import new_folder
@@ -99,7 +101,7 @@ def import_(
                 validation = validate.validate(model, draft)
                 if validation.breaches:
                     raise validate.explain(validation)
-        found = versioning.add(model)
+        found = data_versions.add(model)
     counts = f"{taken.train} training, {taken.val} validation and {taken.test} test cases"
     console.print(f"{counts}, {taken.unlabelled} without a label: {found}")
     for note in taken.notes:
@@ -112,14 +114,15 @@ def import_(
 @click.option("--share", default=0.5, show_default=True, help="Of the validation cases.")
 def hold_out(model: str, share: float) -> None:
     """Give a data set of MODEL that has no test part one: a share of its validation cases, by hash, and version it."""
-    from flows import steps, versioning
-    from flows.cli.teller import telling
+    from flows import steps
+    from flows.steps import data_versions
+    from flows.steps.terminal_progress import telling
 
     if not 0 < share < 1:
         raise click.BadParameter(f"--share {share:g}: between 0 and 1 is expected")
     with telling() as console, steps.exclusive(model), journal.step("data", "Set the test part aside", model):
         moved = steps.hold_out(model, share)
-        found = versioning.add(model)
+        found = data_versions.add(model)
     console.print(f"{moved} validation cases are held out for testing now: {found}")
 
 
@@ -142,7 +145,7 @@ def status(model: str) -> None:
     """What MODEL's data set holds, and whether it is what data.dvc records."""
     from collections import Counter
 
-    from flows import stages, versioning
+    from flows.steps import dvc_stages, data_versions
 
     folder = settings().data / model
     if not folder.is_dir():
@@ -150,8 +153,8 @@ def status(model: str) -> None:
     counts = Counter((case.split, case.origin) for case in catalog.get(model).data.cases(folder))
     for (split, origin), count in sorted(counts.items()):
         click.echo(f"{split:<6} {origin:<20} {count:>5} cases")
-    stale = stages.stale(model)
-    click.echo(f"data.dvc: {versioning.recorded(model) or 'nothing recorded yet'}")
+    stale = dvc_stages.stale(model)
+    click.echo(f"data.dvc: {data_versions.recorded(model) or 'nothing recorded yet'}")
     click.echo(f"stages to run: {', '.join(stale) or 'none, all are up to date'}")
 
 

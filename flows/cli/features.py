@@ -12,7 +12,7 @@ from registry.core.errors import BadInput
 from registry.core.settings import settings
 
 if TYPE_CHECKING:
-    from flows.featurize import Summary, Work
+    from flows.batch.featurize import Summary, Work
 
 
 @click.command()
@@ -33,7 +33,7 @@ def featurize(
     """
     model = model or _only_model()
     prepare(local, needs_stack=not settings().mlflow_uri)  # elsewhere it need not be our stack that runs MLflow
-    from flows.featurize import featurize as run
+    from flows.batch.featurize import featurize as run
     from registry.versions.mlflow_registry import Versions
 
     versions = Versions()
@@ -47,7 +47,7 @@ def featurize(
 
 
 def _only_model() -> str:
-    from flows.featurize import feature_models
+    from flows.batch.featurize import feature_models
 
     found = [spec.name for spec in feature_models()]
     if len(found) != 1:

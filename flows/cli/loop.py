@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from flows.cli.options import ModelName, local_option, model_argument, prepare
-from flows.cli.teller import telling
+from flows.steps.terminal_progress import telling
 from registry.core.errors import Refused
 
 
@@ -21,17 +21,17 @@ def run(model: str, local: bool, why: str, start: str | None) -> None:
     any server. Exit code 7: the gate refused the version.
     """
     prepare(local)
-    from flows import loop, versioning
+    from flows.steps import loop, data_versions
 
     with telling() as console:
         if local:
             outcome = loop.run(model, why=why, serve=False, start=start)
             text = f"{outcome.version}: {'champion' if outcome.granted else 'not promoted'}"
         else:
-            from flows.running import run_flow
+            from flows.orchestration.running import run_flow
 
             text = run_flow("loop", model=model, asked_by="the command line", why=why, start=start)
-    changed = versioning.to_commit()
+    changed = data_versions.to_commit()
     if changed:
         names = " ".join(changed)
         click.echo(f"to keep this data and its figures: git add {names} && git commit {names}", err=True)
@@ -77,10 +77,10 @@ def demo(model: str, fresh: bool, sure: bool, every: bool, how: str | None, seve
     """
     prepare(local=False, needs_stack=False)
     if every:
-        from flows import demo_all
+        from flows.demo import all_models
 
-        demo_all.tell(fresh=fresh, sure=sure)
+        all_models.tell(fresh=fresh, sure=sure)
         return
-    from flows.demo import tell
+    from flows.demo.one_model import tell
 
     tell(model, fresh=fresh, sure=sure, how=how, severity=severity)

@@ -11,7 +11,7 @@ import click
 
 from flows.cli import clip
 from flows.cli.options import local_option, model_argument, model_version_argument, prepare, which
-from flows.cli.teller import telling
+from flows.steps.terminal_progress import telling
 from flows.stack.control import Stack
 from registry.contract import catalog
 from registry.core.errors import BadInput, MissingService, NotFound

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows import registered
+from flows.steps import champions
 from registry.core import database
 from registry.core.errors import NotFound
 from serving.guard import ab_test
@@ -59,7 +59,7 @@ def show(model: str, as_json: bool = False) -> None:
 
 def gather(plan: Plan) -> dict[str, Any]:
     """All of it, ready for JSON. Times are UTC, latencies milliseconds."""
-    champion = (registered.champions() or {}).get(plan.model)
+    champion = (champions.champions() or {}).get(plan.model)
     return {
         "model": plan.model,
         "kind": KINDS.get(plan.kind, plan.kind),

@@ -14,7 +14,7 @@ from registry.core.errors import Refused
 from registry.core.settings import settings
 
 if TYPE_CHECKING:
-    from flows.reproduce import Difference, Origin
+    from flows.steps.reproduce import Difference, Origin
 
 
 @click.command()
@@ -27,7 +27,7 @@ def reproduce(prediction: str, as_json: bool, local: bool) -> None:
     Exit code 4: unknown, or no longer kept; 7: something else came out.
     """
     prepare(local, needs_stack=not settings().mlflow_uri)
-    from flows.reproduce import run_again, trace
+    from flows.steps.reproduce import run_again, trace
     from registry.versions.mlflow_registry import Versions
 
     database.migrate()

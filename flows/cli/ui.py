@@ -69,7 +69,7 @@ def _live(config: Settings) -> dict[str, str]:
     """Model -> live version; {} where this folder's stack is not up: at its port may be another one's router."""
     import httpx
 
-    from flows.story.home import versions
+    from flows.stack.home import versions
 
     try:
         if any(one.name == "router" and one.state == "ready" for one in Stack(config).status()):
@@ -85,7 +85,7 @@ def _live(config: Settings) -> dict[str, str]:
 @click.command()
 def models() -> None:
     """The models: what each does, and which version of it is live (has the traffic)."""
-    from flows import registered
+    from flows.steps import champions as registered
 
     live = _live(settings())
     champions = (registered.champions(timeout_s=1.0) or {}) if live else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from flows.cli.options import local_option, model_argument, prepare
-from flows.cli.teller import telling
+from flows.steps.terminal_progress import telling
 from registry.contract import catalog
 from registry.core.errors import BadInput, NotFound
 
@@ -22,12 +22,12 @@ def monitor(model: str, local: bool, last: int | None) -> None:
     prepare(local)
     with telling() as console:
         if local:
-            from flows import loop
+            from flows.steps import loop
 
             verdict = loop.monitor(model, last=last)
             text = verdict if isinstance(verdict, str) else f"{verdict.action}: {verdict.why}\n{verdict.page}"
         else:
-            from flows.running import run_flow
+            from flows.orchestration.running import run_flow
 
             text = run_flow("monitor", model=model, last=last)
     console.print(text)
@@ -78,12 +78,12 @@ def retrain(model: str, local: bool, verdict: str | None) -> None:
         raise NotFound(f"there is no drift verdict on {model} yet", mend=f"`visionloop monitor {model}` gives one")
     with telling() as console:
         if local:
-            from flows import loop
+            from flows.steps import loop
 
             outcome = loop.retrain(model, chosen, asked_by="the command line", serve=False)
             text = f"{outcome.version}: {'promoted' if outcome.granted else 'refused'}"
         else:
-            from flows.running import run_flow
+            from flows.orchestration.running import run_flow
 
             text = run_flow("retrain", model=model, verdict=chosen)
     from flows.cli.loop import refuse_unless_promoted

@@ -113,7 +113,7 @@ def _worker(settings: Settings) -> ProcessSpec:
     requires = () if settings.prefect_api_url else ("prefect",)
     # A busy SQLite makes Prefect's server answer 503; its client then asks again, by default 5 times.
     env = {"PREFECT_CLIENT_MAX_RETRIES": "10"}
-    return ProcessSpec("flows", (sys.executable, "-m", "flows.worker"), env, requires=requires, grace_s=8)
+    return ProcessSpec("flows", (sys.executable, "-m", "flows.orchestration.worker"), env, requires=requires, grace_s=8)
 
 
 def _releases() -> ProcessSpec:
@@ -128,4 +128,4 @@ def _keeper() -> ProcessSpec:
 
 def _guard() -> ProcessSpec:
     """Starts and stops the services as the release plans want them, and looks after the plans."""
-    return ProcessSpec("guard", (sys.executable, "-m", "flows.guard"), requires=("router",))
+    return ProcessSpec("guard", (sys.executable, "-m", "flows.orchestration.guard"), requires=("router",))

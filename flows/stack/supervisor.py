@@ -190,7 +190,7 @@ def _server(app: Any, **more: Any) -> uvicorn.Server:
 async def run(config: Settings, only: Sequence[str]) -> None:
     """The supervisor's life. `only`: names of the processes to start; empty: all."""
     from flows.stack.api import control_app
-    from flows.story.home import home_app
+    from flows.stack.home import home_app
 
     run_folder = config.var / "run"
     supervisor = Supervisor(config)

@@ -1,9 +1,9 @@
 """The steps of the loop as plain functions: each does one thing, journals it and returns what the next one needs.
 
-`flows.loop` puts them in order; they know nothing of Prefect.
+`flows.steps.loop` puts them in order; they know nothing of Prefect.
 """
 
-from flows.locks import exclusive, is_busy
+from flows.steps.locks import exclusive, is_busy
 from flows.steps.building import build, ensure_start, prepare_start
 from flows.steps.data import active, has_data, note_learned, parameters, prepare_data, synthesise, take_labels
 from flows.steps.deciding import decide, decided

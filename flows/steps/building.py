@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from flows import stages
-from flows.stages import Say, Turn
+from flows.steps import dvc_stages
+from flows.steps.dvc_stages import Say, Turn
 from registry.versions.bundle import Bundle, open_bundle
 from registry.core.errors import StorageError
 from registry.core.settings import settings
@@ -39,7 +39,7 @@ def build(model: str, say: Say, turn: Turn = nullcontext) -> Bundle:
     """validate -> train -> compress -> evaluate, as far as they are stale; `turn` as in `stages.build`. Raises what a
     stage raised."""
     with disk_room(settings().build):
-        stages.build(model, say, turn)
+        dvc_stages.build(model, say, turn)
     return open_bundle(settings().build / model / "bundle")
 
 

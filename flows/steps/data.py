@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import versioning
-from flows.versioning import DataVersion
+from flows.steps import data_versions
+from flows.steps.data_versions import DataVersion
 from registry.contract import catalog
 from registry.core import database, journal
 from registry.core.errors import NotFound, Refused
@@ -52,11 +52,11 @@ def prepare_data(model: str) -> DataVersion:
     """Makes the model's starter data where it has none, and versions data/<model> as it is."""
     spec = catalog.get(model)
     with journal.step("data", "Make and version the data", model, usually_s=10) as running:
-        target, said = settings().data / model, versioning.recorded(model)
-        made = not has_data(model) or not versioning.was_sent(model)
+        target, said = settings().data / model, data_versions.recorded(model)
+        made = not has_data(model) or not data_versions.was_sent(model)
         if not has_data(model):
             synthesise(model)
-        found = versioning.add(model)
+        found = data_versions.add(model)
         if not made and not found.changed:
             running.skip(f"unchanged: {found}")
         elif made and said and not found.changed:
@@ -125,7 +125,7 @@ def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
         problems = dict(said.split(": ", 1) for said in refused)
         origins = {case.id: case.origin for case in part.cases(root)}
         labels.note_cases(model, origins, [item.id for item in items], problems)
-        found = versioning.add(model)  # also where nothing was added: an earlier run may have ended before this line
+        found = data_versions.add(model)  # also where nothing was added: an earlier run may have ended before this line
         if added:
             running.note = f"{added} cases, {found}"
             text = f"{added} labelled predictions became cases of origin {origin}; DVC: {found}"

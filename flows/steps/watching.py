@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from flows.locks import is_busy
+from flows.steps.locks import is_busy
 from registry.core import database, journal
 from registry.core.errors import MissingService, NotFound
 from registry.core.settings import settings

@@ -105,7 +105,7 @@ class ReleaseEvent(models.Model):
     decision = models.JSONField(null=True)  # what the page says
     todo = models.JSONField(
         null=True
-    )  # what the change must still leave in the registry, see flows.guard; null: nothing
+    )  # what the change must still leave in the registry, see flows.orchestration.guard; null: nothing
 
     class Meta:
         app_label = "serving"

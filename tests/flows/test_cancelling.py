@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import versioning
+from flows.steps import data_versions
 from registry.core import journal
 from tests.flows.test_two_models import project
 
@@ -28,7 +28,8 @@ time.sleep(600)
 """
 RUNS = """
 import sys
-from flows import stages, steps
+from flows.steps import dvc_stages as stages
+from flows import steps
 with steps.exclusive("one"):
     stages.build("one", lambda line: None)
 """
@@ -49,7 +50,7 @@ def _gone(pids: list[int]) -> bool:
 def training(project: Path) -> Iterator[tuple[subprocess.Popen[bytes], list[int]]]:
     """A process that runs the stages, as a command or a flow does, and the processes of the training."""
     (project / "one.py").write_text(TRAINS)
-    versioning.add("one")
+    data_versions.add("one")
     with subprocess.Popen([sys.executable, "-c", RUNS], cwd=project, stderr=subprocess.DEVNULL) as running:
         _until((project / "pids").exists)
         pids = [int(pid) for pid in (project / "pids").read_text().split()]

@@ -242,7 +242,7 @@ def test_the_command_group_knows_nothing_but_the_table() -> None:
 
 def test_there_is_nothing_to_measure_yet(tmp_path: Path) -> None:
     env = {**os.environ, "VISIONLOOP_ROOT": str(tmp_path), "PYTHONPATH": str(PROJECT)}
-    command = [sys.executable, "-m", "flows.bench", "fruit_features"]
+    command = [sys.executable, "-m", "tests.benchmarks.models", "fruit_features"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (
         0, "nothing to measure yet: `make demo MODEL=fruit_features` makes a version of it\n",

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flows import guard
+from flows.orchestration import guard
 from flows.steps.pages import prune_pages
 from registry.versions.decision import Decision
 from registry.core.settings import Settings, settings

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from rich.console import Console
 
-from flows.forgetting import forget, of_others
+from flows.demo.fresh_start import forget, of_others
 from registry.core.errors import Refused
 from registry.core.settings import Settings
 

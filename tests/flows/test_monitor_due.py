@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import loop
+from flows.steps import loop
 from registry.core import journal
 from registry.core.settings import settings
 from serving.releases import store

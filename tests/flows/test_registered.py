@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows import registered
+from flows.steps import champions
 from flows.cli import _run
 from flows.process import ProcessStatus
 from flows.stack.control import Stack
@@ -58,11 +58,11 @@ def answering(config: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 
 def test_the_champions_are_asked_over_http(answering: None) -> None:
-    assert registered.champions() == {MODEL: 1, OTHER: 3}
+    assert champions.champions() == {MODEL: 1, OTHER: 3}
 
 
 def test_without_a_registry_nothing_is_said(config: Settings) -> None:
-    assert registered.champions() is None
+    assert champions.champions() is None
 
 
 def test_models_says_where_traffic_and_registry_differ(answering: None, capsys: pytest.CaptureFixture[str]) -> None:

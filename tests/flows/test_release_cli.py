@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from flows import registered, steps
+from flows.steps import champions
+from flows import steps
 from flows.cli import _run, release
 from flows.cli.loop import refuse_unless_promoted
 from flows.stack.control import Stack
@@ -75,7 +76,7 @@ def test_what_cannot_be_is_refused_in_one_message(
 def database_of_its_own(config: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Versions 1 and 2 answer somewhere, version 1 has the traffic, and the registry says that 1 is champion."""
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(registered, "champions", lambda **_: {MODEL: 1})
+    monkeypatch.setattr(champions, "champions", lambda **_: {MODEL: 1})
     monkeypatch.setattr("rich.console.Console.is_terminal", True)
     with own_database(tmp_path / "own.db"):
         for version in (1, 2):

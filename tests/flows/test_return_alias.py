@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import guard
+from flows.orchestration import guard
 from flows.steps import return_alias
 from registry.core.errors import MissingService
 from registry.core.settings import Settings, settings

@@ -18,7 +18,7 @@ import uvicorn
 
 from flows import story
 from flows.stack import ports
-from flows.story.home import home_app, versions
+from flows.stack.home import home_app, versions
 from registry.core import journal
 from registry.core.settings import Settings, settings
 from tests.flows.test_story import picture

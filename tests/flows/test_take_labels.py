@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from flows import versioning
+from flows.steps import data_versions
 from flows.steps import data
 from monitoring.feedback import performance
 from monitoring.log import inputs
@@ -133,7 +133,7 @@ def test_a_retraining_takes_the_labels_of_its_verdict_s_window(log: Log) -> None
     log.predict(2)
     assert data.take_labels(MODEL, verdict) == (4, f"drift-{verdict[:8]}")
     assert log.origins() == dict.fromkeys(drifted, f"drift-{verdict[:8]}")
-    assert versioning.recorded(MODEL)
+    assert data_versions.recorded(MODEL)
 
 
 def test_broken_inputs_and_labels_that_fail_their_check_are_not_learnt(log: Log) -> None:
@@ -177,21 +177,21 @@ def test_an_origin_without_a_held_out_case_is_learnt_all_the_same(log: Log) -> N
 
 def test_what_a_crash_left_unrecorded_is_recorded(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cases are in the data set and the process ends before `dvc add`."""
-    versioning.add(MODEL)
-    before, verdict = versioning.recorded(MODEL), log.judge(log.predict(3))
+    data_versions.add(MODEL)
+    before, verdict = data_versions.recorded(MODEL), log.judge(log.predict(3))
 
     def killed(model: str) -> NoReturn:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(versioning, "add", killed)
+        patch.setattr(data_versions, "add", killed)
         with pytest.raises(KeyboardInterrupt):
             data.take_labels(MODEL, verdict)
     assert len(log.origins()) == 3
-    assert versioning.recorded(MODEL) == before
+    assert data_versions.recorded(MODEL) == before
     assert data.take_labels(MODEL, verdict)[0] == 0
-    assert versioning.recorded(MODEL) not in (None, before)
-    assert not versioning.add(MODEL).changed
+    assert data_versions.recorded(MODEL) not in (None, before)
+    assert not data_versions.add(MODEL).changed
 
 
 def test_a_label_whose_input_is_in_the_data_already_is_not_waited_for(log: Log) -> None:

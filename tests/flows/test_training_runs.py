@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from flows import versioning
+from flows.steps import data_versions
 from flows.stack.control import Stack
 from registry.core import journal
 from tests.flows.test_two_models import project
@@ -43,7 +43,7 @@ class Runs:
     def start(self, model: str) -> str:
         """The id of a new run that trains `model`."""
         (self.root / f"{model}.py").write_text(TRAINS.replace("MODEL", model))
-        versioning.add(model)
+        data_versions.add(model)
         found = self._http.get("/deployments/name/train/train").raise_for_status().json()
         body = {"parameters": {"model": model}}
         return str(self._http.post(f"/deployments/{found['id']}/create_flow_run", json=body).json()["id"])

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import stages, steps, versioning
+from flows.steps import dvc_stages, data_versions
+from flows import steps
 from registry.core import journal
 from registry.core.errors import DataError
 from registry.core.settings import settings
@@ -59,26 +60,26 @@ def _entries(project: Path) -> dict[str, str]:
 
 
 def test_each_model_has_an_entry_of_its_own(project: Path) -> None:
-    two = versioning.add("two")
+    two = data_versions.add("two")
     assert two.changed
     assert two.files == 1
     assert _entries(project) == {"data/two": two.md5}
-    one = versioning.add("one")
+    one = data_versions.add("one")
     assert _entries(project) == {"data/one": one.md5, "data/two": two.md5}
     assert one.md5 == dvc_hash(project / "data" / "one"), "the hash that bundles and decision pages name"
-    assert not versioning.add("one").changed
-    assert versioning.recorded("one") == one.md5
-    assert versioning.recorded("three") is None
+    assert not data_versions.add("one").changed
+    assert data_versions.recorded("one") == one.md5
+    assert data_versions.recorded("three") is None
 
 
 def test_the_entry_of_all_data_that_earlier_versions_had_gives_way(project: Path) -> None:
     (project / "data.dvc").write_text("outs:\n- md5: 4f1f6a31e9afab451ff1aa75ffc6aa2c.dir\n  hash: md5\n  path: data\n")
-    found = versioning.add("one")
+    found = data_versions.add("one")
     assert _entries(project) == {"data/one": found.md5}
 
 
 def test_what_another_command_reads_of_one_model_keeps_only_that_one_waiting(project: Path) -> None:
-    with versioning.repository():
+    with data_versions.repository():
         pass  # makes DVC's folder for locks
     code = (
         "import sys; from dvc.rwlock import rwlock; from dvc.fs import localfs\n"
@@ -89,9 +90,9 @@ def test_what_another_command_reads_of_one_model_keeps_only_that_one_waiting(pro
     with subprocess.Popen(argv, cwd=project, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
         assert reader.stdout is not None
         assert reader.stdout.readline() == "locked\n"
-        assert versioning.add("two").changed
+        assert data_versions.add("two").changed
         done = threading.Event()
-        waiter = threading.Thread(target=lambda: (versioning.add("one"), done.set()))
+        waiter = threading.Thread(target=lambda: (data_versions.add("one"), done.set()))
         waiter.start()
         limit = time.monotonic() + 60
         while not any("DVC is busy" in str(line.get("text")) for line in journal.read()[0]):
@@ -112,13 +113,13 @@ def test_two_models_are_built_at_once_and_an_error_is_blamed_on_its_own(project:
     )
     for model in ("one", "two"):
         (project / f"{model}.py").write_text(script.format(model))
-        versioning.add(model)
+        data_versions.add(model)
     errors: dict[str, BaseException] = {}
 
     def build(model: str) -> None:
         with journal.run() as run:
             try:
-                stages.build(model, lambda line: None)
+                dvc_stages.build(model, lambda line: None)
             except BaseException as error:
                 errors[model] = error
             mine = [line for line in journal.read()[0] if line["run"] == run]
@@ -135,14 +136,14 @@ def test_two_models_are_built_at_once_and_an_error_is_blamed_on_its_own(project:
 
 
 def test_a_stage_runs_where_the_other_models_have_no_data(project: Path) -> None:
-    versioning.add("one")
-    versioning.add("two")
+    data_versions.add("one")
+    data_versions.add("two")
     (project / "data" / "two" / "case").unlink()
     (project / "data" / "two").rmdir()
-    assert stages.build("one", lambda line: None) == list(stages.STAGES)
-    assert stages.stale("one") == []
+    assert dvc_stages.build("one", lambda line: None) == list(dvc_stages.STAGES)
+    assert dvc_stages.stale("one") == []
     (project / "one.py").write_text(WRITES.format("one") + "  # changed")
-    assert stages.stale("one") == ["train", "compress", "evaluate"]
+    assert dvc_stages.stale("one") == ["train", "compress", "evaluate"]
 
 
 def test_a_run_waits_for_another_of_its_model_only(project: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import versioning
+from flows.steps import data_versions
 from registry.core.settings import settings
 from tests.bundles import MODEL
 
@@ -18,19 +18,19 @@ def git(root: Path, *arguments: str) -> None:
 
 
 def test_what_a_run_wrote_is_named_until_it_is_committed(workspace: Path) -> None:
-    assert versioning.to_commit() == []  # no git
+    assert data_versions.to_commit() == []  # no git
     (workspace / "data" / MODEL).mkdir(parents=True)
     (workspace / "data" / MODEL / "a.txt").write_text("one")
     git(workspace, "init", "-q")
-    versioning.add(MODEL)
+    data_versions.add(MODEL)
     (workspace / "dvc.lock").write_text("schema: '2.0'\n")
-    assert versioning.to_commit() == ["data.dvc", "dvc.lock"]
+    assert data_versions.to_commit() == ["data.dvc", "dvc.lock"]
     git(workspace, "add", "data.dvc", "dvc.lock")
     git(workspace, "commit", "-qm", "a run")
-    assert versioning.to_commit() == []
+    assert data_versions.to_commit() == []
     (workspace / "data" / MODEL / "b.txt").write_text("two")
-    versioning.add(MODEL)
-    assert versioning.to_commit() == ["data.dvc"]
+    data_versions.add(MODEL)
+    assert data_versions.to_commit() == ["data.dvc"]
 
 
 def test_the_data_goes_to_the_place_of_the_setting(
@@ -42,7 +42,7 @@ def test_the_data_goes_to_the_place_of_the_setting(
     (workspace / "data" / MODEL).mkdir(parents=True)
     (workspace / "data" / MODEL / "a.txt").write_text("one")
     before = (workspace / ".dvc" / "config").read_bytes()
-    versioning.add(MODEL)
+    data_versions.add(MODEL)
     assert sum(path.is_file() for path in (tmp_path / "elsewhere").rglob("*")) == 2  # the file and the folder's list
     assert not (settings().var / "dvc-remote").exists()
     assert (workspace / ".dvc" / "config").read_bytes() == before

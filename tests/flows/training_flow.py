@@ -8,8 +8,9 @@ from typing import Any
 
 from prefect import flow
 
-from flows import steps, worker
-from flows.orchestration import TASKS
+from flows import steps
+from flows.orchestration import worker
+from flows.orchestration.flows import TASKS
 from registry.core.errors import BundleError
 from registry.core.settings import settings
 
@@ -22,7 +23,7 @@ def train_flow(model: str) -> None:
 
 
 def main() -> None:
-    """What `flows.worker` does, with this flow."""
+    """What `flows.orchestration.worker` does, with this flow."""
     from prefect.deployments.runner import EntrypointType
 
     settings().apply_environment()

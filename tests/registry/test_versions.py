@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.bench_serving import there
+from tests.benchmarks.services import there
 from registry.contract import catalog
 from registry.versions.bundle import Bundle, Score, open_bundle
 from registry.versions.decision import Decision, Reason, SliceRow

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from flows import endurance
+from tests.benchmarks import endurance
 from serving.releases import deploy, store
 from serving.releases.packaging import serve_command, serve_environment
 from tests.bundles import MODEL, make_scan

@@ -153,7 +153,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from registry.core import database
 database.setup(); database.migrate()
-import flows.guard  # all that the guard's process has loaded
+import flows.orchestration.guard  # all that the guard's process has loaded
 from monitoring.log.models import Prediction
 from serving.releases import store as releases
 from serving.guard.rollout import Guard

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.featurize import Summary, featurize
+from flows.batch.featurize import Summary, featurize
 from registry.versions.bundle import Bundle
 from tests.flows.featurize.feature_bundle import version_of
 

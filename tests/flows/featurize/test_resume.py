@@ -18,7 +18,7 @@ import pytest
 from flows.batch import plan
 from flows.batch.plan import Output, Plan
 from flows.batch.sources import Folder, Item, Listing
-from flows.featurize import Work
+from flows.batch.featurize import Work
 from registry.versions.bundle import Bundle
 from registry.core.errors import Refused, StorageError
 from tests.conftest import PROJECT
@@ -48,7 +48,7 @@ def test_a_killed_run_loses_no_whole_part_and_the_next_finishes(pictures: Path, 
     out = tmp_path / "out"
     code = (
         "import sys; from pathlib import Path; from registry.versions.bundle import open_bundle; "
-        "from tests.flows.featurize.feature_bundle import version_of; from flows.featurize import featurize; "
+        "from tests.flows.featurize.feature_bundle import version_of; from flows.batch.featurize import featurize; "
         "b = open_bundle(Path(sys.argv[2])); featurize(sys.argv[1], Path(sys.argv[3]), version_of(b), b.path)"
     )
     child = subprocess.Popen([sys.executable, "-c", code, str(pictures), str(bundle.path), str(out)], cwd=PROJECT)

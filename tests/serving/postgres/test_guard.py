@@ -46,7 +46,7 @@ def test_it_outlives_an_outage_at_its_start_and_later(company: Path, postgres: C
     log, nobody = company / "guard.log", str(deploy.free_port())
     with ExitStack() as held:
         with stopped(postgres, "fast"):
-            guard = held.enter_context(running("flows.guard", log, router_port=nobody))
+            guard = held.enter_context(running("flows.orchestration.guard", log, router_port=nobody))
             until(lambda: "does not answer" in log.read_text())
         until(ended)
         with stopped(postgres, "immediate"):

@@ -1,4 +1,4 @@
-"""`python -m flows.bench_serving [MODEL ...]`: our service beside what a person would pick instead, in one run.
+"""`python -m tests.benchmarks.services [MODEL ...]`: our service beside what a person would pick instead, in one run.
 
 The same version, the same weights, the same picture, one machine. Every round asks each of them once, one after the
 other, so that a busy moment hits all; figures are medians over rounds. Measures the models that have a champion
@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows import rivals
+from tests.benchmarks import rivals
 from registry.contract import catalog
 from registry.versions.bundle import Bundle
 from registry.core.errors import VisionloopError
@@ -126,7 +126,7 @@ def _ways(stack: ExitStack, version: Version, bundle: Bundle, sample: Path) -> I
         argv = [
             sys.executable,
             "-m",
-            "flows.rivals",
+            "tests.benchmarks.rivals",
             name,
             "--bundle",
             str(bundle.path),

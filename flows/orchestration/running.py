@@ -24,12 +24,12 @@ def run_flow(name: str, **parameters: Any) -> str:
     steps.wait_for(f"{settings().prefect_address}/health", "prefect", 60)
     from prefect.exceptions import PrefectException
 
-    from flows import orchestration
+    from flows.orchestration import flows
 
     chosen = {
-        "loop": orchestration.loop_flow,
-        "monitor": orchestration.monitor_flow,
-        "retrain": orchestration.retrain_flow,
+        "loop": flows.loop_flow,
+        "monitor": flows.monitor_flow,
+        "retrain": flows.retrain_flow,
     }[name]
     try:
         return str(chosen(**parameters))

@@ -1,4 +1,4 @@
-"""`python -m flows.worker`: offers the flows as deployments and runs them when they are due, asked for or triggered.
+"""`python -m flows.orchestration.worker`: offers the flows as deployments and runs them when they are due, asked for or triggered.
 
 The deployments belong to a work pool, so that another machine may take runs from it: docs/production.md.
 """
@@ -23,7 +23,7 @@ TRAIN, WATCH = "training", "watching"
 """Work queues of the pool: runs that may train, and looks at predictions."""
 RUNS = 2
 """So many at once, so that a look at one model need not wait for the training of another; of trainings there is one
-(`flows.orchestration.TRAINING`)."""
+(`flows.orchestration.flows.TRAINING`)."""
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def deployments() -> list[RunnerDeployment]:
     from prefect.deployments.runner import EntrypointType
     from prefect.events import DeploymentEventTrigger
 
-    from flows.orchestration import DRIFT_EVENT, loop_flow, monitor_flow, resource, retrain_flow
+    from flows.orchestration.flows import DRIFT_EVENT, loop_flow, monitor_flow, resource, retrain_flow
 
     # One of each at a time, the next one waits.
     one = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)

@@ -1,5 +1,5 @@
 """What a person would put a network behind instead of our services, as small as each one's own documentation has it:
-`python -m flows.rivals fastapi|litserve --bundle FOLDER --port PORT`. For `flows.bench_serving`.
+`python -m tests.benchmarks.rivals fastapi|litserve --bundle FOLDER --port PORT`. For `tests.benchmarks.services`.
 
 Each runs the version's own weights in the framework that trained them, with the model's own decoding, preprocessing and
 postprocessing, and answers the same JSON: only the serving and the engine are others.
@@ -14,7 +14,7 @@ from typing import Any
 
 from fastapi import FastAPI, UploadFile
 
-from flows.eager import eager
+from tests.benchmarks.eager import eager
 from registry.versions.bundle import Bundle, open_bundle
 
 
@@ -39,7 +39,7 @@ def litserve(bundle: Bundle, port: int) -> None:
     """LitServe: one worker on the CPU, as it starts by default."""
     from litserve import LitServer
 
-    from flows.rival_litserve import Api
+    from tests.benchmarks.rival_litserve import Api
 
     server = LitServer(Api(bundle.path), accelerator="cpu", workers_per_device=1)
     server.run(host="127.0.0.1", port=port, log_level="critical", generate_client_file=False)

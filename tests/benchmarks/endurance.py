@@ -1,8 +1,8 @@
 """Long measurements against a stack that runs (`visionloop up`, versions released), through the router:
 
-    python -m flows.endurance load MODEL --minutes 10     # 80 % of capacity, with a switch, a rollback and a kill -9
-    python -m flows.endurance canary MODEL --minutes 5    # the same, while another version goes through its steps
-    python -m flows.endurance log MODEL --count 100000    # none lost, none doubled, with a kill and a locked database
+    python -m tests.benchmarks.endurance load MODEL --minutes 10     # 80 % of capacity, with a switch, a rollback and a kill -9
+    python -m tests.benchmarks.endurance canary MODEL --minutes 5    # the same, while another version goes through its steps
+    python -m tests.benchmarks.endurance log MODEL --count 100000    # none lost, none doubled, with a kill and a locked database
 
 `load` wants a second version, to switch to; without one that part is left out, and it says so. `canary` needs one.
 """
@@ -23,7 +23,7 @@ from contextlib import suppress
 
 import psutil
 
-from flows.calls import SETTLE_S, Caller, Seen, closed_loop, open_loop
+from tests.benchmarks.calls import SETTLE_S, Caller, Seen, closed_loop, open_loop
 from registry.core import database
 from registry.versions.bundle import Bundle
 from registry.core.errors import MissingService, NotFound, VisionloopError

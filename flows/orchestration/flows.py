@@ -19,9 +19,10 @@ from prefect.concurrency.sync import concurrency
 from prefect.events import emit_event
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from flows import loop, steps
-from flows.shown import shown
-from flows.stages import Say
+from flows.steps import loop
+from flows import steps
+from flows.orchestration.prefect_progress import shown
+from flows.steps.dvc_stages import Say
 from registry.contract import catalog
 from registry.core import journal
 from registry.versions.bundle import Bundle

@@ -1,4 +1,4 @@
-"""`python -m flows.bench MODEL`: the figures of docs/benchmarks.md, measured on this machine as it is now.
+"""`python -m tests.benchmarks.models MODEL`: the figures of docs/benchmarks.md, measured on this machine as it is now.
 
 It needs a project whose loop has run (`make demo`): the champion is what is measured. Keep the machine quiet.
 """

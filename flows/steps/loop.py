@@ -1,5 +1,5 @@
 """The loop in order. `Steps` holds what it calls: plain functions (`--local`), or Prefect's tasks of the same functions
-(`flows.orchestration`), with retries and time limits.
+(`flows.orchestration.flows`), with retries and time limits.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flows import steps
-from flows.stages import Say
+from flows.steps.dvc_stages import Say
 from registry.core.errors import Refused
 from registry.versions.mlflow_registry import CHAMPION, Version, Versions
 

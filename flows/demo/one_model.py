@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from flows import running, steps, story, unseen
-from flows.cli.teller import telling
-from flows.forgetting import forget
+from flows.orchestration import running
+from flows import steps, story
+from flows.demo import unseen
+from flows.steps.terminal_progress import telling
+from flows.demo.fresh_start import forget
 from flows.stack import places
 from flows.stack.control import Stack
 from registry.contract import catalog

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 import click
 from rich.console import Console
 
-from flows import versioning
+from flows.steps import data_versions
 from flows.stack.control import Stack
 from registry.contract import catalog
 from registry.core.errors import Refused
@@ -41,7 +41,7 @@ def forget(models: Sequence[str], console: Console, *, sure: bool) -> None:
     console.print("forgetting versions, predictions and data of this folder", style="dim")
     Stack().down()
     for model in models:
-        recorded = versioning.recorded(model)
+        recorded = data_versions.recorded(model)
         if recorded and (settings().data / model).is_dir():
             console.print(f"  data/{model} stays in DVC's cache under {recorded}", style="dim")
         shutil.rmtree(settings().data / model, ignore_errors=True)

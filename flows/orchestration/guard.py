@@ -1,4 +1,4 @@
-"""`python -m flows.guard`: looks after this stack's services and release plans; the supervisor keeps it running.
+"""`python -m flows.orchestration.guard`: looks after this stack's services and release plans; the supervisor keeps it running.
 
 What a change leaves in MLflow (the decision page, the alias that goes back) is written by a process of its own: MLflow
 takes seconds to import and memory to hold, and changes are rare. It is tried again until it is done.
@@ -64,7 +64,7 @@ class Writer:
             return
         tries = self._tries[event.id] = self._tries.get(event.id, 0) + 1
         self._next[event.id] = time.monotonic() + AGAIN_S[min(tries, len(AGAIN_S)) - 1]
-        command = [sys.executable, "-m", "flows.guard", str(event.id)]
+        command = [sys.executable, "-m", "flows.orchestration.guard", str(event.id)]
         self._process = subprocess.Popen(command, env=settings().child_environment())
 
 

@@ -1,4 +1,4 @@
-"""LitServe's half of `flows.rivals`: its worker is a process of its own, which must find the class in a module.
+"""LitServe's half of `tests.benchmarks.rivals`: its worker is a process of its own, which must find the class in a module.
 
 No `annotations` from the future: LitServe hands the annotation of `decode_request` to FastAPI as it is.
 """
@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import UploadFile
 from litserve import LitAPI
 
-from flows.eager import eager
+from tests.benchmarks.eager import eager
 from registry.versions.bundle import open_bundle
 
 

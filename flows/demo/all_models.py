@@ -11,9 +11,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from flows import demo, steps, story
-from flows.cli.teller import telling
-from flows.forgetting import forget
+from flows.demo import one_model
+from flows import steps, story
+from flows.steps.terminal_progress import telling
+from flows.demo.fresh_start import forget
 from flows.stack import places
 from flows.stack.control import Stack
 from registry.contract import catalog
@@ -53,7 +54,7 @@ def _tell(specs: list[ModelSpec], console: Console) -> None:
     began, lines = time.perf_counter(), list[Line]()
     try:
         with telling(console):
-            demo.start_stack(console)
+            one_model.start_stack(console)
             lines = [_one(spec) for spec in specs]
     except BaseException as error:
         story.end(f"The story ended early: {first_line(error)}", outcome="failed")
@@ -76,8 +77,8 @@ def _one(spec: ModelSpec) -> Line:
     began = time.perf_counter()
     try:
         with journal.step("model", spec.title, spec.name, usually_s=240) as running:
-            demo.loop(spec.name)
-            demo.predict(spec)
+            one_model.loop(spec.name)
+            one_model.predict(spec)
             running.note = served(spec.name)
     except VisionloopError as error:
         return Line(spec, time.perf_counter() - began, first_line(error))
