@@ -53,7 +53,7 @@ test-slow: setup browser
 
 # One of the slow tests, for CI: a small network is trained, broken, and retrained by the alarm.
 test-heal: setup
-	$(BIN)/python -m pytest -m slow tests/flows/test_demo.py -k small
+	$(BIN)/python -m pytest -m slow tests/flows/demo/test_demo.py -k small
 
 check: setup
 	$(BIN)/ruff check .

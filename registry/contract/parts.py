@@ -10,7 +10,7 @@
 | `shift.py`     | `ShiftPart`     | NumPy, SciPy, media           | `visionloop break`, tests      |
 | `network.py`   | by framework    | the framework                 | training only                  |
 
-A module satisfies a protocol by having its functions; `tests/registry/test_conformance.py` runs over every
+A module satisfies a protocol by having its functions; `tests/registry/contract/test_conformance.py` runs over every
 folder and checks it.
 """
 

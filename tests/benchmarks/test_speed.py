@@ -19,7 +19,7 @@ from tests.bundles import MODEL
 from tests.monitoring.conftest import home as home
 from tests.monitoring.conftest import make_record
 from tests.monitoring.conftest import operational as operational
-from tests.registry.vision.test_mean_ap import scene
+from tests.registry.vision_tasks.test_mean_ap import scene
 
 pytestmark = pytest.mark.bench
 

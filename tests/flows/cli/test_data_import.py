@@ -1,0 +1,65 @@
+"""`visionloop data import` of other people's pictures, by the command line: a zip in, a versioned data set out."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from flows.cli import cli
+from registry.contract import catalog
+from tests.registry.made import scene
+
+MODEL = "suspect_classification"
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    """Class folders in a zip: two of the model's classes under other names, and one that it lacks."""
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
+        for n in range(30):
+            name = ("Knife", "uav", "Kitchen Sink")[n % 3]
+            body, _ = scene(np.random.default_rng([6, n]), (("disc", "square", "disc")[n % 3],))
+            archive.writestr(f"my data/{name}/{n:02d}.jpg", body)
+    return tmp_path / "export.zip"
+
+
+def visionloop(*argv: str) -> Result:
+    return CliRunner().invoke(cli, argv, catch_exceptions=True)
+
+
+def test_a_zip_becomes_a_data_set_that_passes_the_checks(workspace: Path, export: Path) -> None:
+    done = visionloop("data", "import", MODEL, str(export), "--map", "uav=drone", "--val-share", "0.3")
+    assert done.exit_code == 0, done.output
+    assert "10 training, 6 validation and 4 test cases, 0 without a label" in done.output
+    assert "Kitchen Sink (10)" in done.output
+    assert "cannot be learnt" in done.output
+    cases = catalog.get(MODEL).data.cases(workspace / "data" / MODEL)
+    assert {case.truth for case in cases} == {"knife", "drone"}
+    assert (workspace / "data.dvc").is_file()
+    again = visionloop("data", "import", MODEL, str(export))
+    assert "--force" in str(again.exception)
+
+
+def test_what_fails_the_checks_replaces_nothing(workspace: Path, tmp_path: Path) -> None:
+    blank = cv2.imencode(".png", np.full((40, 40, 3), 120, np.uint8))[1].tobytes()
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        for n in range(8):
+            archive.writestr(f"{('knife', 'drone')[n % 2]}/{n}.jpg", scene(np.random.default_rng(n), ("disc",))[0])
+        archive.writestr("knife/blank.png", blank)
+    (tmp_path / "bad.zip").write_bytes(body.getvalue())
+    done = visionloop("data", "import", MODEL, str(tmp_path / "bad.zip"))
+    assert "blank: the picture is all of one value" in str(done.exception)
+    assert not (workspace / "data" / MODEL).exists()
+
+
+def test_a_renaming_that_is_none_is_refused(workspace: Path, export: Path) -> None:
+    done = visionloop("data", "import", MODEL, str(export), "--map", "uav")
+    assert done.exit_code == 2
+    assert "THEIRS=OURS is expected" in done.output

@@ -1,0 +1,92 @@
+"""Whatever ends a run ends its training: no orphan goes on writing the checkpoint of the next one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.steps import data_versions
+from registry.core import journal
+from tests.flows.steps.test_two_models import project
+
+__all__ = ["project"]
+
+TRAINS = """
+import os, pathlib, subprocess, sys, time
+helper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+pathlib.Path("pids.tmp").write_text(f"{os.getpid()} {helper.pid}")
+os.rename("pids.tmp", "pids")
+time.sleep(600)
+"""
+RUNS = """
+import sys
+from flows.steps import dvc_stages as stages
+from flows import steps
+with steps.exclusive("one"):
+    stages.build("one", lambda line: None)
+"""
+
+
+def _until(what: Callable[[], object], within_s: float = 60.0) -> None:
+    limit = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < limit, "not in time"
+        time.sleep(0.05)
+
+
+def _gone(pids: list[int]) -> bool:
+    return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids)
+
+
+@pytest.fixture
+def training(project: Path) -> Iterator[tuple[subprocess.Popen[bytes], list[int]]]:
+    """A process that runs the stages, as a command or a flow does, and the processes of the training."""
+    (project / "one.py").write_text(TRAINS)
+    data_versions.add("one")
+    with subprocess.Popen([sys.executable, "-c", RUNS], cwd=project, stderr=subprocess.DEVNULL) as running:
+        _until((project / "pids").exists)
+        pids = [int(pid) for pid in (project / "pids").read_text().split()]
+        try:
+            yield running, pids
+        finally:
+            running.kill()
+            for pid in pids:
+                if not _gone([pid]):
+                    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_ended_ends_its_training(
+    training: tuple[subprocess.Popen[bytes], list[int]], number: signal.Signals
+) -> None:
+    running, pids = training
+    running.send_signal(number)
+    assert running.wait(30) != 0
+    _until(lambda: _gone(pids), 10)
+
+
+def test_after_a_kill_the_next_run_waits_for_the_training_that_goes_on(
+    training: tuple[subprocess.Popen[bytes], list[int]], project: Path
+) -> None:
+    running, pids = training
+    running.kill()
+    running.wait(10)
+    assert not _gone(pids)
+    code = "from flows import steps\nwith steps.exclusive('one'): print('mine', flush=True)"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=project, stdout=subprocess.PIPE, text=True) as second:
+        try:
+            _until(lambda: any("waits for it" in str(line.get("text")) for line in journal.read()[0]))
+            assert second.poll() is None
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            assert second.communicate(timeout=60)[0] == "mine\n"
+        finally:
+            second.kill()

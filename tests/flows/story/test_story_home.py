@@ -1,0 +1,207 @@
+"""The home page over HTTP, and in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from flows import story
+from flows.stack import ports
+from flows.stack.home import home_app, versions
+from registry.core import journal
+from registry.core.settings import Settings, settings
+from tests.flows.story.test_story import picture
+
+
+@pytest.fixture
+def home(config: Settings) -> Iterator[str]:
+    """The address of a served home page."""
+    port = ports.free_port()
+    server = uvicorn.Server(uvicorn.Config(home_app(config, list), port=port, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(10)
+
+
+def test_before_anything_ran_it_says_what_to_do_and_lists_the_models(home: str) -> None:
+    assert "visionloop demo" in httpx.get(home).text
+    sections = httpx.get(f"{home}/story.json").json()["sections"]
+    assert "skin_segmentation" in sections["overview"][1]
+    assert "no live version" in sections["overview"][1]
+
+
+def test_it_serves_pages_pictures_and_the_story_to_keep(home: str, config: Settings) -> None:
+    (config.var / "decisions" / "m").mkdir()
+    (config.var / "decisions" / "m" / "one.html").write_text("<p>granted</p>")
+    with journal.step("predict", "Predict"):
+        journal.fact("predict", "look", picture=str(picture(config)))
+    assert httpx.get(f"{home}/decisions/m/one.html").text == "<p>granted</p>"
+    assert "/decisions/m/one.html" in httpx.get(f"{home}/story.json").json()["sections"]["overview"][1]
+    found = httpx.get(f"{home}/picture", params={"path": str(config.var / "story" / "p.png")})
+    assert (found.status_code, found.headers["content-type"]) == (200, "image/png")
+    assert "data:image/png" in httpx.get(f"{home}/story.html").text
+
+
+def test_what_there_is_of_each_kind_has_a_page_of_its_own(home: str, config: Settings) -> None:
+    """`/reports/` is what `make demo` prints."""
+    for folder in ("decisions", "reports", "data-docs"):
+        empty = httpx.get(f"{home}/{folder}", follow_redirects=True)
+        assert (empty.status_code, "There are none yet" in empty.text) == (200, True)
+    for model, why in (("a", "an <alarm>"), ("b", "quiet")):
+        folder = config.var / "reports" / model / "0123"
+        folder.mkdir(parents=True)
+        (folder / "index.html").write_text("the report")
+        (folder / "verdict.json").write_text(json.dumps({"why": why}))
+    (config.var / "decisions" / "a").mkdir()
+    (config.var / "decisions" / "a" / "one.html").write_text("granted")
+    (config.var / "decisions" / "a" / "one.json").write_text('{"summary": "a version 1 promoted"}')
+    every = httpx.get(f"{home}/reports/").text
+    assert "an &lt;alarm&gt;" in every
+    for url in re.findall(r'href="(/[^"]*)"', every):
+        assert httpx.get(f"{home}{url}").status_code == 200, url
+    assert httpx.get(f"{home}/reports/a/0123/").text == "the report"
+    of_b = httpx.get(f"{home}/reports/b/").text
+    assert "quiet" in of_b
+    assert "/reports/a/" not in of_b
+    assert "a version 1 promoted" in httpx.get(f"{home}/decisions/").text
+
+
+@pytest.mark.parametrize("path", ["/typo", "/decisions/nobody/", "/reports/a/b", "/story/none.jpg"])
+def test_a_typo_leads_a_person_on_and_tells_a_program(home: str, path: str) -> None:
+    person = httpx.get(f"{home}{path}", headers={"Accept": "text/html,*/*"})
+    assert person.status_code == 404
+    assert person.headers["content-type"].startswith("text/html")
+    assert path in person.text
+    for url in ("/", "/decisions/", "/reports/", "/data-docs/"):
+        assert f'href="{url}"' in person.text
+        assert httpx.get(f"{home}{url}").status_code == 200
+    program = httpx.get(f"{home}{path}")
+    assert (program.status_code, program.text) == (404, "Not Found")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/decisions/../visionloop.db",
+        "/decisions/%2e%2e/visionloop.db",
+        "/decisions/..%2fvisionloop.db",
+        "/decisions//etc/hostname",
+        "/decisions/out",
+        "/picture?path=../../../etc/hostname",
+        "/picture?path=/etc/hostname",
+        "/picture?path=visionloop.db",
+        "/visionloop.db",
+        "/mlflow/mlflow.db",
+    ],
+)
+def test_nothing_else_of_this_machine_is_served(path: str, home: str, config: Settings) -> None:
+    (config.var / "visionloop.db").write_text("secret")
+    (config.var / "decisions" / "out").symlink_to("/etc/hostname")
+    host, port = home.removeprefix("http://").split(":")
+    # By hand: clients tidy such paths up before they send them.
+    import socket
+
+    with closing(socket.create_connection((host, int(port)))) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 404"), answer[:80]
+    assert b"secret" not in answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"models": [{"name": "a", "version": 3}, {"name": "b", "version": None}]}, {"a": "3"}),
+        ({"models": []}, {}),
+        ([], {}),
+        (None, {}),
+    ],
+)
+def test_live_versions_are_read_from_the_routers_list(answer: Any, expected: dict[str, str]) -> None:
+    assert versions(answer) == expected
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    playwright = pytest.importorskip("playwright.sync_api")
+    if not chromium:
+        pytest.skip("this machine has no Chromium")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+def test_in_a_browser_the_page_fills_in_as_the_loop_runs_without_redrawing_the_rest(
+    home: str, config: Settings, browser: Any, tmp_path: Path
+) -> None:
+    story.begin("The whole loop", "skin_segmentation")
+    with journal.step("data", "Make the data"):
+        journal.fact("data", "12 cases", picture=str(picture(config)), caption="a case")
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("requestfailed", lambda request: wrong.append(request.url))
+    page.goto(home)
+    page.wait_for_selector("text=12 cases")
+    page.wait_for_timeout(1200)
+    page.evaluate("document.querySelector('img').kept = true")
+
+    journal.write("start", "train", title="Train the network", usually_s=60)
+    journal.progress("train", 30, 120, "steps", "epoch 2")
+    page.wait_for_selector("text=30 of 120 steps · epoch 2")
+    width = page.evaluate("document.querySelector('.fill').style.width")
+    assert width == "25%"
+    journal.write("finish", "train", seconds=61.0, outcome="done")
+    page.wait_for_selector("text=1 min 01 s")
+
+    assert page.evaluate("document.querySelector('img').kept") is True, "the picture was drawn anew"
+    assert page.evaluate("document.querySelector('img').naturalWidth") == 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390, "it must not scroll sideways on a phone"
+    order = page.evaluate("[...document.querySelectorAll('article h2')].map(h => h.firstChild.textContent.trim())")
+    assert order.index("Make the data") < order.index("Train the network")
+    assert wrong == []
+
+
+def test_data_docs_of_a_real_check_are_reached_by_their_links(
+    home: str, config: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from monitoring.checks import validate
+    from registry.contract import catalog
+
+    monkeypatch.setenv("VISIONLOOP_VAR", str(config.var))
+    settings.cache_clear()
+    catalog.get("suspect_classification").data.synthesise(
+        tmp_path / "set", {"seed": 3, "train": 3, "val": 1, "test": 1}
+    )
+    page = validate.validate("suspect_classification", tmp_path / "set").docs
+    settings.cache_clear()
+    url = f"{home}/{page.relative_to(config.var).as_posix()}"
+    seen, todo = set(), [f"{home}/data-docs/", url, f"{home}/data-docs/suspect_classification/latest.html"]
+    while todo:
+        address = todo.pop()
+        answer = httpx.get(address, follow_redirects=True)
+        assert answer.status_code == 200, address
+        seen.add(address)
+        if "html" in answer.headers["content-type"] and "/data-docs/" in str(answer.url):
+            links = (httpx.URL(address).join(link) for link in re.findall(r'href="([^"#]+)"', answer.text))
+            todo += {str(link) for link in links if "/data-docs/" in str(link)} - seen - set(todo)
+    assert "suspect_classification" in httpx.get(f"{home}/data-docs/suspect_classification/").text
+    assert "checks pass" in httpx.get(f"{home}/data-docs/").text
+    assert {url, f"{home}/data-docs/expectations/suspect_classification.html"} <= seen
