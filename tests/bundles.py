@@ -14,9 +14,20 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from registry.versions.bundle import REFERENCE, SAMPLES, WEIGHTS, Bundle, Machine, Manifest, Score, Variant, open_bundle, seal
 from registry.core.files import write_file
 from registry.core.media import Prediction
+from registry.versions.bundle import (
+    REFERENCE,
+    SAMPLES,
+    WEIGHTS,
+    Bundle,
+    Machine,
+    Manifest,
+    Score,
+    Variant,
+    open_bundle,
+    seal,
+)
 from registry.versions.predictor import Predictor, golden_answer
 
 MODEL = "skin_segmentation"

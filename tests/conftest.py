@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from monitoring.log.shipping import KEEPER
-from registry.versions.bundle import Bundle
 from registry.core.settings import QUIET, settings
+from registry.versions.bundle import Bundle
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.clusters import Cluster, running
 

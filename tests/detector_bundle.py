@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from registry.versions.bundle import REFERENCE, SAMPLES, WEIGHTS, Bundle, open_bundle, seal
-from registry.core.files import write_file
-from registry.versions.predictor import Predictor, golden_answer
 from registry.contract.spec import ModelSpec
+from registry.core.files import write_file
+from registry.versions.bundle import REFERENCE, SAMPLES, WEIGHTS, Bundle, open_bundle, seal
+from registry.versions.predictor import Predictor, golden_answer
 from registry.vision.picture import to_jpeg
 from tests import bundles
 from tests.clips import scene

@@ -55,8 +55,8 @@ def start(model: str) -> None:
     """Say what MODEL starts from: the champion that a retraining chose, else the weights file that there is now."""
 
     def work() -> None:
-        from training.workspace.workspace import open_stage
         from training.workspace.starting_point import keep_start
+        from training.workspace.workspace import open_stage
 
         keep_start(open_stage(model))
 
@@ -70,8 +70,8 @@ def train(model: str, fresh: bool) -> None:
     """Train MODEL, from scratch or from the champion in build/MODEL/start; goes on after an interruption."""
 
     def work() -> None:
-        from training.workspace.workspace import open_stage
         from training.stages.train import train as run
+        from training.workspace.workspace import open_stage
 
         click.echo(run(open_stage(model), fresh=fresh)["says"])
 

@@ -13,10 +13,10 @@ from flows.batch.plan import Output, Plan
 from flows.batch.slices import BATCH
 from flows.batch.sources import open_source
 from registry.contract import catalog
+from registry.contract.spec import ModelSpec
 from registry.core.errors import BadInput
 from registry.core.runtime import default_threads
 from registry.core.settings import settings
-from registry.contract.spec import ModelSpec
 
 if TYPE_CHECKING:
     from registry.versions.mlflow_registry import Version

@@ -33,8 +33,8 @@ def predict(model: str, file: Path, out: Path | None, media: str, explain: bool)
         raise BadInput("a heat map explains one picture", expected="a picture", mend="cut a frame out of the video")
     prepare(local=True)
     from registry.core.files import write_file
-    from registry.versions.predictor import Predictor
     from registry.versions.mlflow_registry import Versions
+    from registry.versions.predictor import Predictor
 
     versions = Versions()
     predictor = Predictor.load(versions.fetch(versions.get(model)).path, settings().threads, settings().max_voxels)

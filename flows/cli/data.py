@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from flows.cli.options import model_argument
+from registry.cases.splits import Shares
 from registry.contract import catalog
 from registry.core import journal
 from registry.core.errors import DataError, Refused
 from registry.core.settings import settings
-from registry.cases.splits import Shares
 
 
 @click.group()
@@ -145,7 +145,7 @@ def status(model: str) -> None:
     """What MODEL's data set holds, and whether it is what data.dvc records."""
     from collections import Counter
 
-    from flows.steps import dvc_stages, data_versions
+    from flows.steps import data_versions, dvc_stages
 
     folder = settings().data / model
     if not folder.is_dir():

@@ -21,7 +21,7 @@ def run(model: str, local: bool, why: str, start: str | None) -> None:
     any server. Exit code 7: the gate refused the version.
     """
     prepare(local)
-    from flows.steps import loop, data_versions
+    from flows.steps import data_versions, loop
 
     with telling() as console:
         if local:

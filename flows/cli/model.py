@@ -11,8 +11,8 @@ import click
 
 from flows.cli import clip
 from flows.cli.options import local_option, model_argument, model_version_argument, prepare, which
-from flows.steps.terminal_progress import telling
 from flows.stack.control import Stack
+from flows.steps.terminal_progress import telling
 from registry.contract import catalog
 from registry.core.errors import BadInput, MissingService, NotFound
 from registry.core.settings import settings
@@ -209,8 +209,8 @@ def _post(model: str, file: Path, media: str, query: dict[str, str]) -> bytes:
 def _predict_here(model: str, file: Path, media: str, explain: bool) -> tuple[bytes, bytes]:
     """As `_ask`, in this process."""
     prepare(local=True)
-    from registry.versions.predictor import Predictor
     from registry.versions.mlflow_registry import Versions
+    from registry.versions.predictor import Predictor
 
     versions = Versions()
     predictor = Predictor.load(versions.fetch(versions.get(model)).path, settings().threads, settings().max_voxels)

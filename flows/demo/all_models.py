@@ -11,17 +11,17 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from flows.demo import one_model
 from flows import steps, story
-from flows.steps.terminal_progress import telling
+from flows.demo import one_model
 from flows.demo.fresh_start import forget
 from flows.stack import places
 from flows.stack.control import Stack
+from flows.steps.terminal_progress import telling
 from registry.contract import catalog
+from registry.contract.spec import ModelSpec
 from registry.core import journal
 from registry.core.errors import VisionloopError, first_line
 from registry.core.settings import settings
-from registry.contract.spec import ModelSpec
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from contextlib import closing, suppress
 import click
 from rich.console import Console
 
-from flows.steps import data_versions
 from flows.stack.control import Stack
+from flows.steps import data_versions
 from registry.contract import catalog
 from registry.core.errors import Refused
 from registry.core.settings import settings

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from flows.orchestration import running
 from flows import steps, story
 from flows.demo import unseen
-from flows.steps.terminal_progress import telling
 from flows.demo.fresh_start import forget
+from flows.orchestration import running
 from flows.stack import places
 from flows.stack.control import Stack
+from flows.steps.terminal_progress import telling
 from registry.contract import catalog
+from registry.contract.spec import ModelSpec
 from registry.core import journal
 from registry.core.errors import MissingService, VisionloopError, first_line
 from registry.core.files import write_file
 from registry.core.settings import settings
-from registry.contract.spec import ModelSpec
 
 if TYPE_CHECKING:
     from monitoring.drift.verdict import Verdict

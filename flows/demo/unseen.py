@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from registry.contract import catalog
-from registry.versions.predictor import Predictor
 from registry.core.settings import settings
 from registry.versions.mlflow_registry import Versions
+from registry.versions.predictor import Predictor
 
 
 def scores(model: str, numbers: tuple[int, ...], how: str, severity: float, count: int, seed: int) -> tuple[float, ...]:

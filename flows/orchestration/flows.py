@@ -19,15 +19,15 @@ from prefect.concurrency.sync import concurrency
 from prefect.events import emit_event
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from flows.steps import loop
 from flows import steps
 from flows.orchestration.prefect_progress import shown
+from flows.steps import loop
 from flows.steps.dvc_stages import Say
 from registry.contract import catalog
 from registry.core import journal
-from registry.versions.bundle import Bundle
 from registry.core.errors import MissingService, NotFound, StorageError
 from registry.core.settings import settings
+from registry.versions.bundle import Bundle
 
 DRIFT_EVENT = "visionloop.drift"
 TRAINING = "visionloop-training"

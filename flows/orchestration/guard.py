@@ -15,9 +15,9 @@ from flows.stack.control import Stack
 from registry.core import database
 from registry.core.errors import MissingService, VisionloopError, first_line
 from registry.core.settings import settings
-from serving.releases import orders, store
 from serving.guard.rollout import Guard
 from serving.launchers.daemon import begin
+from serving.releases import orders, store
 
 if TYPE_CHECKING:
     from serving.releases.models import ReleaseEvent

@@ -3,11 +3,11 @@
 `flows.steps.loop` puts them in order; they know nothing of Prefect.
 """
 
-from flows.steps.locks import exclusive, is_busy
 from flows.steps.building import build, ensure_start, prepare_start
 from flows.steps.data import active, has_data, note_learned, parameters, prepare_data, synthesise, take_labels
 from flows.steps.deciding import decide, decided
 from flows.steps.holding_out import hold_out
+from flows.steps.locks import exclusive, is_busy
 from flows.steps.releasing import begin, release, released
 from flows.steps.version import package, register, return_alias
 from flows.steps.watching import wait_for, waited_for, watch

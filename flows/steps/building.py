@@ -9,9 +9,9 @@ from pathlib import Path
 
 from flows.steps import dvc_stages
 from flows.steps.dvc_stages import Say, Turn
-from registry.versions.bundle import Bundle, open_bundle
 from registry.core.errors import StorageError
 from registry.core.settings import settings
+from registry.versions.bundle import Bundle, open_bundle
 from registry.versions.mlflow_registry import Version, Versions
 
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from flows.steps import data_versions
 from flows.steps.data_versions import DataVersion
+from registry.cases.records import Labelled
+from registry.cases.splits import SPLITS, Shares
 from registry.contract import catalog
+from registry.contract.parts import DataPart
 from registry.core import database, journal
 from registry.core.errors import NotFound, Refused
 from registry.core.files import new_folder, write_file
-from registry.contract.parts import DataPart
-from registry.cases.records import Labelled
 from registry.core.settings import settings
-from registry.cases.splits import SPLITS, Shares
 from training.workspace.parameters import MODELS, read_file, read_params
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from flows.steps.pages import prune_pages
 from registry.contract import catalog
 from registry.core import journal
-from registry.versions.decision import Decision
 from registry.core.errors import VisionloopError
 from registry.core.settings import settings
+from registry.versions.decision import Decision
 from registry.versions.mlflow_registry import CHAMPION, PREVIOUS, Version, Versions
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from flows.steps.locks import inherited
 from flows.steps.data_versions import repository
+from flows.steps.locks import inherited
 from registry.core import errors, journal
 from registry.core.errors import DataError, StorageError, VisionloopError
 from registry.core.settings import settings

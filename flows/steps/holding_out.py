@@ -6,11 +6,11 @@ import os
 import shutil
 from collections import Counter
 
+from registry.cases.splits import Shares
 from registry.contract import catalog
 from registry.core.errors import DataError, Refused
 from registry.core.files import new_folder
 from registry.core.settings import settings
-from registry.cases.splits import Shares
 
 
 def hold_out(model: str, share: float) -> int:

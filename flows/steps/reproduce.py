@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monitoring.log import embedding as embeddings
 from monitoring.feedback import performance
+from monitoring.log import embedding as embeddings
 from registry.core import database
-from registry.versions.bundle import Bundle
 from registry.core.errors import NotFound
 from registry.core.media import FloatArray
-from registry.versions.predictor import GOLDEN_ABSOLUTE, GOLDEN_RELATIVE, Predictor
 from registry.core.settings import settings
+from registry.versions.bundle import Bundle
 from registry.versions.mlflow_registry import Version, Versions
+from registry.versions.predictor import GOLDEN_ABSOLUTE, GOLDEN_RELATIVE, Predictor
 
 if TYPE_CHECKING:
     from monitoring.log.models import Prediction as Row

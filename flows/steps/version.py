@@ -7,9 +7,9 @@ from pathlib import Path
 
 from flows.steps.deciding import alias_lock
 from registry.core import journal
-from registry.versions.bundle import Bundle
 from registry.core.files import write_file
 from registry.core.settings import settings
+from registry.versions.bundle import Bundle
 from registry.versions.mlflow_registry import CHAMPION, PREVIOUS, Version, Versions
 
 

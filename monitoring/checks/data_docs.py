@@ -40,7 +40,7 @@ _PICTURES = re.compile(r"<img\b[^>]*https?://[^>]*>", re.DOTALL | re.IGNORECASE)
 _ELSEWHERE = re.compile(r"<a\b[^>]*href=\"(?:\.\./)+[^>]*>(.*?)</a>", re.DOTALL)  # its own index, by script
 _URLS = re.compile(r"url\(\s*['\"]?https?://[^)]*\)", re.IGNORECASE)
 
-STYLE = Path(__file__).with_name("templates") / "data_docs.css"
+STYLE = Path(__file__).with_name("data_docs.css")
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from registry.cases.records import Check
 from registry.contract import catalog
 from registry.core.errors import DataError, VisionloopError
 from registry.core.files import write_file
-from registry.cases.records import Check
 
 FOLDER = Path(__file__).with_name("expectations")
 

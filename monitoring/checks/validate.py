@@ -1,4 +1,4 @@
-"""Checks a data set with Great Expectations before anything is trained on it: `python -m monitoring.checks.validate MODEL`.
+"""Checks a data set with Great Expectations before anything is trained on it: `python -m monitoring.checks MODEL`.
 
 It is the pipeline's first stage. Passed, it leaves `build/<model>/validation/result.json`, the same bytes for the same
 data (no times, no ids), so that DVC sees nothing new where nothing is. Failed, it leaves no result, prints which
@@ -217,7 +217,7 @@ def _profile(table: pd.DataFrame) -> dict[str, Any]:
 def main(arguments: Sequence[str]) -> int:
     """The stage. Returns the exit code."""
     if len(arguments) != 1:
-        print("usage: python -m monitoring.checks.validate MODEL", file=sys.stderr)
+        print("usage: python -m monitoring.checks MODEL", file=sys.stderr)
         return 2
     model = arguments[0]
     try:
@@ -238,7 +238,3 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

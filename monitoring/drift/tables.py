@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from monitoring.log import embedding
 from monitoring.drift.findings import IMAGE, PREDICTION, Table
 from monitoring.drift.permutation import Array
-from registry.versions.bundle import REFERENCE, Bundle
+from monitoring.log import embedding
 from registry.core.errors import BundleError
+from registry.versions.bundle import REFERENCE, Bundle
 
 DEFAULT_LAST = 200
 MOST = 100_000

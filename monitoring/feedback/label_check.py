@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 from registry.contract import catalog
+from registry.contract.spec import ModelSpec
 from registry.core.errors import BadInput, Refused, VisionloopError
 from registry.core.settings import settings
-from registry.contract.spec import ModelSpec
 
 logger = logging.getLogger("visionloop.feedback")
 

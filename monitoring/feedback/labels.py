@@ -14,12 +14,12 @@ import numpy as np
 
 from monitoring.drift import diagnosis
 from monitoring.feedback import performance
-from registry.core import database
 from registry.cases.records import Labelled
+from registry.core import database
 
 if TYPE_CHECKING:
-    from monitoring.log.models import Verdict
     from monitoring.drift.tables import Window
+    from monitoring.log.models import Verdict
 
 LEFT_OUT = "left out"
 """The origin of a label that was offered to the data set and became no case: its input is there already, or is none."""

@@ -12,20 +12,20 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from monitoring.log import inputs
 from monitoring.feedback import label_check
+from monitoring.log import inputs
+from registry.cases.records import Labelled
 from registry.core import database
 from registry.core.errors import BadInput, NotFound, VisionloopError, first_line
 from registry.core.files import write_file
-from registry.versions.predictor import Predictor
-from registry.cases.records import Labelled
 from registry.core.settings import settings
+from registry.versions.predictor import Predictor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from monitoring.log.models import Feedback, Prediction
     from monitoring.drift.tables import Row
+    from monitoring.log.models import Feedback, Prediction
 
 logger = logging.getLogger("visionloop.feedback")
 

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 import httpx
 
 from monitoring.feedback import performance
+from registry.cases.records import Labelled
 from registry.contract import catalog
+from registry.contract.spec import ModelSpec
 from registry.core import journal
 from registry.core.errors import BadInput, MissingService, NotFound, Refused
-from registry.cases.records import Labelled
 from registry.core.settings import settings
-from registry.contract.spec import ModelSpec
 
 logger = logging.getLogger("visionloop.stream")
 

@@ -24,7 +24,7 @@ from evidently.core.report import Context
 from evidently.presets import ValueStats
 from evidently.tests import lte
 
-from monitoring.drift import statistics, findings
+from monitoring.drift import findings, statistics
 from monitoring.drift.findings import Finding, Performance, Table
 from monitoring.drift.permutation import Array
 

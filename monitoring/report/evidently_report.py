@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from monitoring.drift import statistics
-from monitoring.drift.statistics import Array
 from monitoring.drift.findings import Finding, Performance, Table
+from monitoring.drift.statistics import Array
 from registry.core.files import disk_errors
 from registry.core.settings import settings
 

@@ -9,16 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from monitoring.report import plots
 from monitoring.drift.diagnosis import DO
 from monitoring.drift.findings import Finding, Performance, Table
+from monitoring.report import plots
 from registry.versions.predictor import Predictor
 
 if TYPE_CHECKING:
     from monitoring.drift.verdict import Verdict
 
 logger = logging.getLogger("visionloop.watch")
-TEMPLATES = Path(__file__).with_name("templates")
+TEMPLATES = Path(__file__).parent
 KINDS = {
     "data": "Inputs: image statistics",
     "prediction": "Answers: prediction statistics",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monitoring.drift.statistics import Array
 from monitoring.drift.findings import Finding, Table
+from monitoring.drift.statistics import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

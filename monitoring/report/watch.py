@@ -15,19 +15,20 @@ from pathlib import Path
 import numpy as np
 
 from monitoring.drift import diagnosis, statistics, tables
-from monitoring.report import evidently_report, page
-from monitoring.feedback import performance as feedback, labels
-from monitoring.report.evidently_report import Judged
 from monitoring.drift.findings import Table
 from monitoring.drift.tables import Window
 from monitoring.drift.verdict import Verdict
+from monitoring.feedback import labels
+from monitoring.feedback import performance as feedback
+from monitoring.report import evidently_report, page
+from monitoring.report.evidently_report import Judged
 from registry.contract import catalog
 from registry.core import database
-from registry.versions.bundle import Bundle
 from registry.core.errors import VisionloopError
 from registry.core.files import new_folder
-from registry.versions.predictor import Predictor
 from registry.core.settings import settings
+from registry.versions.bundle import Bundle
+from registry.versions.predictor import Predictor
 
 logger = logging.getLogger("visionloop.watch")
 

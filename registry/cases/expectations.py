@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from registry.cases import yolo_labels
 from registry.cases.records import Check
 from registry.cases.splits import SPLITS
-from registry.vision import look_alikes
-from registry.cases import yolo_labels
 from registry.cases.table import TABLE
+from registry.vision import look_alikes
 
 SMALLEST_SIDE = 16
 """Pixels. A service takes smaller ones; nothing is learnt from them."""

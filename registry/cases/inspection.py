@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from registry.cases import groups
-from registry.cases.splits import SPLITS
-from registry.vision import look_alikes
-from registry.cases import yolo_labels
+from registry.cases import groups, yolo_labels
 from registry.cases.picture_facts import Look, Looks
+from registry.cases.splits import SPLITS
 from registry.cases.table import Row
+from registry.vision import look_alikes
 
 if TYPE_CHECKING:
     import pandas as pd

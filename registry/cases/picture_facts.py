@@ -18,7 +18,7 @@ from registry.core.errors import BadInput
 from registry.core.files import disk_errors
 from registry.core.media import Picture
 from registry.core.settings import settings
-from registry.vision import look_alikes, headers, picture
+from registry.vision import headers, look_alikes, picture
 
 MAX_PIXELS = 100_000_000
 MOST = 50_000

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from registry.cases.splits import SPLITS
 from registry.core.errors import DataError
 from registry.core.files import write_file
-from registry.cases.splits import SPLITS
 
 TABLE = "cases.csv"
 COLUMNS = ("case", "split", "origin", "file")

@@ -7,10 +7,10 @@ import importlib
 from functools import lru_cache
 from pathlib import Path
 
-from registry.core.errors import NotFound
 from registry.contract.spec import ModelSpec
+from registry.core.errors import NotFound
 
-FOLDER = Path(__file__).parent / "models"
+FOLDER = Path(__file__).parents[1] / "models"
 
 
 @lru_cache(maxsize=1)

@@ -20,9 +20,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from registry.core.media import ByteArray, Case, Clip, FloatArray, Parameters, Prediction, Prepared, Result, Told
 from registry.cases.records import Added, Check, Imported, Labelled
 from registry.cases.splits import Shares
+from registry.core.media import ByteArray, Case, Clip, FloatArray, Parameters, Prediction, Prepared, Result, Told
 
 if TYPE_CHECKING:
     import numpy as np

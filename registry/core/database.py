@@ -21,7 +21,7 @@ from registry.core.settings import Settings, settings
 
 logger = logging.getLogger("visionloop.database")
 
-APPS = ("monitoring", "serving", "serving.access", "serving.tasks")
+APPS = ("monitoring.log", "serving.releases", "serving.access", "serving.tasks")
 """The packages that own tables; named, not imported. A Bento carries those that its service uses."""
 
 IMPATIENCE = {

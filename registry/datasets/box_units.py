@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from registry.core.errors import BadInput
-from registry.vision import headers
 from registry.cases import yolo_labels
 from registry.cases.picture_facts import Look
-from registry.formats.sources import Found, Reading
 from registry.cases.yolo_labels import TrueBox
+from registry.core.errors import BadInput
+from registry.formats.sources import Found, Reading
+from registry.vision import headers
 
 MOST_OUTSIDE = 0.1
 """A box may reach this share of the picture's side over its edge, and is cut off there; more is a mistake."""

@@ -14,22 +14,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from registry.cases import groups, inspection, yolo_labels
+from registry.cases.picture_facts import Look, Looks
+from registry.cases.records import Imported
+from registry.cases.splits import Shares
+from registry.cases.table import GROUP, Row, safe
 from registry.core import archives
-from registry.cases import groups
 from registry.core.errors import DataError
 from registry.core.files import write_file
 from registry.core.media import Parameters
-from registry.cases.records import Imported
-from registry.cases.splits import Shares
-from registry.formats import boxes as box_formats, classes as class_formats
 from registry.datasets import box_units
-from registry.cases import inspection, yolo_labels
-from registry.vision import media_types
-from registry.cases.picture_facts import Look, Looks
+from registry.datasets.splitting import Item, splits
+from registry.formats import boxes as box_formats
+from registry.formats import classes as class_formats
 from registry.formats.source_folder import Folder, composed
 from registry.formats.sources import Found, Names, Reading
-from registry.datasets.splitting import Item, splits
-from registry.cases.table import GROUP, Row, safe
+from registry.vision import media_types
 
 SHOWN = 20
 LABELS = (".txt", ".json", ".xml", ".csv", ".tsv", ".yaml", ".yml")

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from registry.core.errors import DataError
-from registry.core.files import write_file
-from registry.cases.records import Check, Labelled
-from registry.cases.splits import SPLITS
 from registry.cases import expectations, inspection, table, yolo_labels
 from registry.cases.inspection import label_path
-from registry.datasets.picture_set import Made, Make, PictureSet, ending, upright_size
+from registry.cases.records import Check, Labelled
+from registry.cases.splits import SPLITS
 from registry.cases.table import Row
+from registry.core.errors import DataError
+from registry.core.files import write_file
+from registry.datasets.picture_set import Made, Make, PictureSet, ending, upright_size
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from registry.core.errors import BadInput, DataError
-from registry.core.media import Case, Parameters
-from registry.cases.records import Added, Check, Imported, Labelled
-from registry.core.runtime import default_threads
-from registry.cases.splits import SPLITS, Shares
-from registry.vision import look_alikes, headers
-from registry.datasets import importing
 from registry.cases import inspection, table
 from registry.cases.picture_facts import Looks
+from registry.cases.records import Added, Check, Imported, Labelled
+from registry.cases.splits import SPLITS, Shares
 from registry.cases.table import Row, safe
 from registry.cases.yolo_labels import TrueBox
+from registry.core.errors import BadInput, DataError
+from registry.core.media import Case, Parameters
+from registry.core.runtime import default_threads
+from registry.datasets import importing
+from registry.vision import headers, look_alikes
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from registry.cases import groups
-from registry.cases.splits import SPLITS, Shares, complete, hash_fraction
-from registry.datasets import box_units
-from registry.vision import look_alikes
 from registry.cases.picture_facts import Look
-from registry.formats.sources import Found
+from registry.cases.splits import SPLITS, Shares, complete, hash_fraction
 from registry.cases.table import GROUP
+from registry.datasets import box_units
+from registry.formats.sources import Found
+from registry.vision import look_alikes
 
 _NAMED = {"train": "training", "val": "validation"}
 

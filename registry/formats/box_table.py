@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from registry.formats.csv_tables import Table, attributes, label_column, picture_of, same_kind, tables
+from registry.cases.yolo_labels import TrueBox
 from registry.formats import outlines
+from registry.formats.csv_tables import Table, attributes, label_column, picture_of, same_kind, tables
 from registry.formats.source_folder import Folder
 from registry.formats.sources import Found, Names, Reading, plain, split_of
-from registry.cases.yolo_labels import TrueBox
 
 _CORNERS = (("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom"),
             ("x0", "y0", "x1", "y1"))  # fmt: skip

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from registry.cases.yolo_labels import TrueBox
 from registry.formats import outlines
 from registry.formats.source_folder import Folder, Unreadable
 from registry.formats.sources import UNTAKEN_LABELS, Found, Names, Reading, split_in_stem, split_of
-from registry.cases.yolo_labels import TrueBox
 
 _KEYS = ("images", "annotations", "categories")
 _OTHER_TASKS = re.compile(r"person_keypoints|captions|stuff|panoptic|densepose|image_info", re.IGNORECASE)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry.cases.table import GROUP, TABLE
 from registry.formats.source_folder import Folder, Unreadable
 from registry.formats.sources import UNTAKEN_LABELS, Names, Reading, split_in_stem, split_named
-from registry.cases.table import GROUP, TABLE
 
 _PATH = ("path", "file", "filename", "file_name", "image", "image_path", "image_name", "picture", "photo", "img")
 _SPLIT_COLUMNS = ("split", "set", "subset", "fold", "partition")

@@ -14,10 +14,10 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
+from registry.cases.yolo_labels import TrueBox
 from registry.formats import outlines, split_lists
 from registry.formats.source_folder import Folder, Unreadable
 from registry.formats.sources import UNTAKEN_LABELS, Found, Names, Reading, split_of
-from registry.cases.yolo_labels import TrueBox
 
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._:-]{1,40})["']""")
 

@@ -10,11 +10,11 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
-from registry.formats.csv_tables import own_attributes
+from registry.cases.yolo_labels import TrueBox
 from registry.formats import split_lists, yolo_lines
+from registry.formats.csv_tables import own_attributes
 from registry.formats.source_folder import SPELLINGS, Folder, Unreadable, folder_or_list
 from registry.formats.sources import UNTAKEN_LABELS, Found, Names, Reading
-from registry.cases.yolo_labels import TrueBox
 
 MOST_CONFIGURATION = 4_000_000  # bytes of a data.yaml
 _NAMES_FILES = ("classes.txt", "obj.names", "names.txt", "predefined_classes.txt")

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from registry.versions.bundle import Score, Variant
 from registry.core.files import write_file
 from registry.core.settings import settings
+from registry.versions.bundle import Score, Variant
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from registry.versions.bundle import Bundle
 from registry.core.errors import BundleError
 from registry.core.files import digest_file
 from registry.core.media import Case
+from registry.versions.bundle import Bundle
 
 LEARNED = "learned.parquet"
 ORIGIN = "origin="

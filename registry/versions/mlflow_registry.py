@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.versions.bundle import RUN_DIGEST, Bundle, open_bundle
 from registry.core.closure import closure_of, project_folder, requirements
 from registry.core.errors import BundleError, MissingService, NotFound, Refused, first_line
 from registry.core.files import new_folder
-from registry.versions.mlflow_folder import allow_percent
-from registry.versions.mlflow_texts import example, run_page
 from registry.core.runtime import ENGINES
 from registry.core.settings import settings
+from registry.versions.bundle import RUN_DIGEST, Bundle, open_bundle
+from registry.versions.mlflow_folder import allow_percent
+from registry.versions.mlflow_texts import example, run_page
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -93,7 +93,7 @@ class Versions:
                     name="bundle",
                     python_model=str(Path(__file__).with_name("pyfunc_model.py")),
                     artifacts={"bundle": bundle.path.as_uri()},  # a plain path would lose its %XX
-                    code_paths=[str(Path(__file__).parent)],
+                    code_paths=[str(Path(__file__).parents[1])],
                     pip_requirements=pyfunc_requirements(model, bundle.manifest.engine),
                     metadata={"visionloop": {"digest": digest, "engine": bundle.manifest.engine}},
                     **example(bundle),

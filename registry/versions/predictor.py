@@ -12,12 +12,12 @@ from typing import Any, cast
 import numpy as np
 
 from registry.contract import catalog
-from registry.versions.bundle import ASSETS, Bundle, open_bundle
+from registry.contract.parts import ClipPart
+from registry.contract.spec import ModelSpec
 from registry.core.errors import BundleError
 from registry.core.media import Clip, FloatArray, Prediction, Prepared, Told
-from registry.contract.parts import ClipPart
 from registry.core.runtime import open_session
-from registry.contract.spec import ModelSpec
+from registry.versions.bundle import ASSETS, Bundle, open_bundle
 
 EMBEDDING = "embedding"
 """Every exported network has this output, float32 [N, D]: pooled features of its last encoder stage."""

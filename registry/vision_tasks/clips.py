@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 
 from registry.core.errors import BadInput, NotAcceptable
 from registry.core.media import ByteArray, Clip, FloatArray, Parameters, Picture, Prediction, Prepared, Told
-from registry.vision.video import reader, video, webm
-from registry.vision_tasks import detection
 from registry.vision import foreign_files, headers, statistics
-from registry.vision_tasks.annotate import annotate, sheet, tile
-from registry.vision_tasks.detection import Detections
-from registry.vision_tasks.clip_summary import Book, ClipResult
-from registry.vision_tasks.mean_ap import TrueBoxes
 from registry.vision.media_types import is_video
-from registry.vision.video.pipeline import ahead
 from registry.vision.picture import decode as decode_picture
 from registry.vision.picture import to_jpeg
-from registry.vision_tasks.tracking import ByteTracker
+from registry.vision.video import reader, video, webm
+from registry.vision.video.pipeline import ahead
 from registry.vision.video.video import Frame, Reader, Sound
+from registry.vision_tasks import detection
+from registry.vision_tasks.annotate import annotate, sheet, tile
+from registry.vision_tasks.clip_summary import Book, ClipResult
+from registry.vision_tasks.detection import Detections
+from registry.vision_tasks.mean_ap import TrueBoxes
+from registry.vision_tasks.tracking import ByteTracker
 
 BATCH = 4
 """Frames that go through the network at once: small networks gain a third by it."""

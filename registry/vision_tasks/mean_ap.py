@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.cases import yolo_labels
 from registry.core.errors import BadInput
 from registry.core.media import FloatArray, Picture
-from registry.cases import yolo_labels
 from registry.vision_tasks.detection import Detections, overlaps
 from registry.vision_tasks.memo import remembered
 

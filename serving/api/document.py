@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from registry.contract import catalog
-from registry.core.settings import settings
 from registry.contract.spec import ModelSpec
+from registry.core.settings import settings
 from serving.service import documentation
 from serving.wire.call import Served
 

@@ -17,11 +17,11 @@ from starlette.types import Message, Receive, Scope, Send
 from registry.core import database
 from registry.core.errors import NotFound, Overloaded, TooLarge, TooSlow
 from registry.core.settings import settings
-from serving.wire.admission import MIB, Room
-from serving.wire.responses import refusal
-from serving.router.callers import name_of, read
 from serving.api import document
+from serving.router.callers import name_of, read
+from serving.wire.admission import MIB, Room
 from serving.wire.deadline import CallerGone
+from serving.wire.responses import refusal
 from serving.wire.uploads import check_declared_length
 
 if TYPE_CHECKING:

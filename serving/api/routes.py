@@ -23,9 +23,9 @@ from registry.core import database
 from registry.core.errors import BadInput, MissingService, NotFound, UnsupportedMedia, VisionloopError
 from serving.access.keys import Grant
 from serving.access.middleware import ACCESS, ADMITTED, CALLER
-from serving.wire.negotiation import check_query
 from serving.api import queries
 from serving.api.schemas import FeedbackReceipt, LoggedPrediction, Problem, UsageReport
+from serving.wire.negotiation import check_query
 
 logger = logging.getLogger("visionloop.public")
 

@@ -1,0 +1,8 @@
+"""The API for Python programs: `Client`, and `AsyncClient` with the same methods to await. Needs only httpx.
+
+May be imported from everywhere. Imports `registry.core.errors`.
+"""
+
+from serving.client.clients import AsyncClient, Client
+
+__all__ = ["AsyncClient", "Client"]

@@ -14,7 +14,20 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 from registry.core.errors import BadInput, MissingService, VisionloopError
-from serving.client.types import Answer, Embedding, FeedbackGiven, LoggedPrediction, ModelEntry, Prediction, Rendered, Task, TaskResult, UsageReport, answers, refusal
+from serving.client.types import (
+    Answer,
+    Embedding,
+    FeedbackGiven,
+    LoggedPrediction,
+    ModelEntry,
+    Prediction,
+    Rendered,
+    Task,
+    TaskResult,
+    UsageReport,
+    answers,
+    refusal,
+)
 
 JSON, BYTES = "application/json", "application/octet-stream"
 LONGEST_PAUSE_S = 30.0

@@ -25,7 +25,18 @@ import httpx
 
 from registry.core.errors import MissingService
 from serving.client.calls import JSON, Call, Calls, File, no_answer, refused
-from serving.client.types import Answer, Embedding, FeedbackGiven, LoggedPrediction, ModelEntry, Prediction, Rendered, Task, TaskResult, UsageReport
+from serving.client.types import (
+    Answer,
+    Embedding,
+    FeedbackGiven,
+    LoggedPrediction,
+    ModelEntry,
+    Prediction,
+    Rendered,
+    Task,
+    TaskResult,
+    UsageReport,
+)
 from serving.client.waiting import Progress, Watch
 
 ROUTER = "http://127.0.0.1:3000"

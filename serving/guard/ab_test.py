@@ -9,10 +9,10 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from registry.versions.decision import Reason
 from registry.core.settings import settings
-from serving.releases.plans import Plan
+from registry.versions.decision import Reason
 from serving.guard.sequential_tests import Verdict, compare
+from serving.releases.plans import Plan
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

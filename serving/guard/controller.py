@@ -215,9 +215,7 @@ class Controller:
         return None
 
     def _announce(self, wanted: Endpoint, running: Running) -> Endpoint:
-        found = store.announce(
-            wanted.model, wanted.version, running.url, wanted.tag, running.pid, anyway=wanted.anyway
-        )
+        found = store.announce(wanted.model, wanted.version, running.url, wanted.tag, running.pid, anyway=wanted.anyway)
         self._known[wanted.model, wanted.version] = found
         return found
 

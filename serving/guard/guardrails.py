@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from registry.versions.decision import Reason
-from serving.releases import deploy
-from serving.router import traffic
 from serving.guard.latency_test import LEAST, MOMENT_S, SLOWEST, Moments
-from serving.releases.plans import Plan
 from serving.guard.sequential_tests import level_of_look, look_at, more_errors, more_than
+from serving.releases import deploy
+from serving.releases.plans import Plan
+from serving.router import traffic
 from serving.router.traffic import Counts
 
 SILENT_S = 120.0
@@ -154,7 +154,7 @@ def _disagreement(plan: Plan, pairs: Counts, level: float) -> Reason:
 
 def _drift(plan: Plan, level: float) -> Reason | None:
     """Both versions' prediction statistics in this step, by the monitor's permutation test."""
-    from monitoring.drift import statistics, findings, tables
+    from monitoring.drift import findings, statistics, tables
 
     since = plan.since.timestamp()
     old, new = (

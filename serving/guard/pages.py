@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from registry.contract import catalog
+from registry.core.errors import VisionloopError
 from registry.versions.bundle import open_bundle
 from registry.versions.decision import Decision, Reason
-from registry.core.errors import VisionloopError
 from serving.releases import grants, store
-from serving.router import traffic
 from serving.releases.bento_files import BUNDLE
 from serving.releases.packaging import bento_folder
 from serving.releases.plans import Plan
+from serving.router import traffic
 
 
 @dataclass(frozen=True)

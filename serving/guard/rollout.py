@@ -15,16 +15,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from registry.core import database, journal
-from registry.versions.decision import Reason
 from registry.core.errors import Refused, VisionloopError, first_line
 from registry.core.settings import settings
-from serving.releases import deploy, grants, store
-from serving.router import traffic
+from registry.versions.decision import Reason
 from serving.guard.ab_test import Comparison
 from serving.guard.controller import Controller, Starter
-from serving.releases.plans import Plan
 from serving.guard.guardrails import Rails
 from serving.guard.pages import ReleaseDecision, page_of
+from serving.releases import deploy, grants, store
+from serving.releases.plans import Plan
+from serving.router import traffic
 
 if TYPE_CHECKING:
     from serving.releases.models import ReleaseEvent

@@ -10,8 +10,8 @@ import sys
 
 from registry.core import database
 from registry.core.errors import NotFound, VisionloopError
-from registry.versions.predictor import Predictor
 from registry.core.settings import settings
+from registry.versions.predictor import Predictor
 from serving.releases import store
 from serving.releases.bento_files import BUNDLE
 from serving.releases.packaging import bento_folder

@@ -25,23 +25,25 @@ from registry.contract import catalog
 from registry.core.errors import MissingService, NotFound
 from registry.core.settings import settings
 from serving.access.middleware import AccessMiddleware
-from serving.wire.admission import MIB, Held, Room
-from serving.wire.responses import nothing_there, refusal
-from serving.router.callers import Nothing, name_of
-from serving.wire.connections import bounded, raise_file_limit
-from serving.router.forwarding import MEMORY, Forwarder
 from serving.api import mount as public
-from serving.router.relaying import is_ours
 from serving.releases.store import Endpoint, Route
+from serving.router.callers import Nothing, name_of
+from serving.router.forwarding import MEMORY, Forwarder
+from serving.router.relaying import is_ours
 from serving.router.routing import RouteTable
 from serving.router.shadow import Shadow
+from serving.wire.admission import MIB, Held, Room
+from serving.wire.connections import bounded, raise_file_limit
 from serving.wire.deadline import CallerGone
+from serving.wire.responses import nothing_there, refusal
 from serving.wire.uploads import check_declared_length
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 CONNECT_S = 5.0  # of a busy machine: the kernel connects at once, but this process must get its turn to see it
 PROBE_S = 1.0
-IDLE_S = 30  # less than the service's keep-alive (serving.service.launch), or a connection could close under a new request
+IDLE_S = (
+    30  # less than the service's keep-alive (serving.service.launch), or a connection could close under a new request
+)
 
 
 def create_app() -> Starlette:

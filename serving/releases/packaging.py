@@ -13,20 +13,22 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, Protocol
 
-from registry.versions.bundle import Bundle, Manifest
 from registry.core.closure import Closure, closure_of, project_folder, requirements
 from registry.core.errors import MissingService, NotFound
 from registry.core.files import disk_errors
 from registry.core.runtime import ENGINES
 from registry.core.settings import settings
+from registry.versions.bundle import Bundle, Manifest
 from serving.releases.bento_files import BUNDLE, RELEASE
 from serving.wire.call import Served
 
 ROOTS = (
     "serving.service.launch",
     "serving.service.bento",
+    "serving.releases.apps",
     "serving.releases.models",
     "serving.tasks.models",
+    "monitoring.log.apps",
     "monitoring.log.models",
     "monitoring.log.writer",
 )

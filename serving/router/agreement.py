@@ -23,10 +23,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from registry.contract import catalog
+from registry.contract.spec import ModelSpec
 from registry.core.errors import BadInput, VisionloopError
 from registry.core.media import FloatArray
 from registry.core.settings import settings
-from registry.contract.spec import ModelSpec
 from registry.vision_tasks.detection import overlaps
 from serving.router.comparing import JSON, SIZES, Question, comparable
 from serving.wire.json_inputs import parse

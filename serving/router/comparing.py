@@ -14,8 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from registry.core.errors import BadInput
 from registry.contract.spec import ModelSpec
+from registry.core.errors import BadInput
 
 JSON = "application/json"
 DIFFERS = {"classification": 1.0, "features": 1.0, "detection": 0.5, "segmentation": 0.8}

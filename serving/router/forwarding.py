@@ -20,14 +20,27 @@ from starlette.responses import Response, StreamingResponse
 from yarl import URL
 
 from registry.core.errors import MissingService, VisionloopError
-from serving.wire.admission import MIB, Held
-from serving.wire.call import ROLE
-from serving.router.callers import BUFFERED, Caller, gone, name_of
 from serving.releases.plans import Chosen, Plan, Role, choose
-from serving.router.relaying import Died, Message, NoFault, Passed, Unreached, Whole, answer_headers, died_at, is_ours, no_connection, request_headers, upload_cut
 from serving.releases.store import Endpoint, Route
+from serving.router.callers import BUFFERED, Caller, gone, name_of
+from serving.router.relaying import (
+    Died,
+    Message,
+    NoFault,
+    Passed,
+    Unreached,
+    Whole,
+    answer_headers,
+    died_at,
+    is_ours,
+    no_connection,
+    request_headers,
+    upload_cut,
+)
 from serving.router.routing import RouteTable
 from serving.router.shadow import Copy, Shadow
+from serving.wire.admission import MIB, Held
+from serving.wire.call import ROLE
 
 UNABLE = frozenset((429, 503))
 """What a second version answers that the champion is asked instead: too many wait for it, or it cannot work now."""

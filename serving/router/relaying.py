@@ -15,10 +15,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from registry.core.errors import MissingService
-from serving.wire.admission import MIB, Held
-from serving.wire.call import CALLER, PREFIX, ROLE
 from serving.releases.plans import Role
 from serving.releases.store import Endpoint
+from serving.wire.admission import MIB, Held
+from serving.wire.call import CALLER, PREFIX, ROLE
 
 logger = logging.getLogger("visionloop.router")
 

@@ -15,10 +15,10 @@ from yarl import URL
 
 from registry.contract import catalog
 from registry.core.errors import BadInput
-from serving.wire.call import ROLE
-from serving.router.comparing import DIFFERS, Comparer, Question, comparable
 from serving.releases.store import Endpoint, Route
+from serving.router.comparing import DIFFERS, Comparer, Question, comparable
 from serving.router.routing import RouteTable
+from serving.wire.call import ROLE
 from serving.wire.uploads import MIB
 
 logger = logging.getLogger("visionloop.router")

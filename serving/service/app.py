@@ -18,22 +18,22 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from registry.contract.spec import ModelSpec
 from registry.core.errors import BadInput
 from registry.core.media import Prediction
 from registry.core.settings import settings
-from registry.contract.spec import ModelSpec
 from registry.vision.media_types import VIDEO_OUT, is_video
-from serving.wire import responses
 from serving.service import documentation
+from serving.service.metrics import Instruments
+from serving.service.schema import schema_of
+from serving.service.worker import Worker
+from serving.tasks.routes import Tasks
+from serving.wire import responses
 from serving.wire.admission import Room
 from serving.wire.call import CALLER, ROLE, Answered, Asked, Served
-from serving.service.metrics import Instruments
 from serving.wire.json_inputs import MIB
 from serving.wire.negotiation import EXTRAS, JPEG, JSON, NPY, Wanted, check_query, choose, rendered, wanted
-from serving.service.schema import schema_of
-from serving.tasks.routes import Tasks
 from serving.wire.uploads import Limits, Upload, read_upload
-from serving.service.worker import Worker
 
 UPLOADS = 2
 """Of the largest size, so many are in memory at once."""

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from registry.versions.bundle import Bundle
 from registry.core.media import FloatArray, Prediction
-from registry.versions.predictor import Predictor
 from registry.core.runtime import Session, default_threads, open_session
+from registry.versions.bundle import Bundle
+from registry.versions.predictor import Predictor
 
 Outputs = dict[str, FloatArray]
 Network = Callable[[FloatArray], Outputs]

@@ -18,8 +18,8 @@ from registry.contract import catalog
 from registry.core.errors import BundleError, VisionloopError
 from registry.core.settings import ignore_unknown, settings
 from serving.releases.bento_files import BUNDLE, RELEASE
-from serving.wire.call import Served
 from serving.service.worker import Worker
+from serving.wire.call import Served
 
 if TYPE_CHECKING:
     from _bentoml_sdk import Service

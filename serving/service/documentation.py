@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from registry.contract.spec import ModelSpec
 from registry.core import errors
 from registry.core.settings import settings
-from registry.contract.spec import ModelSpec
 from serving.service import examples
+from serving.service.schema import DESCRIPTION, prediction_schema
+from serving.tasks import documentation as tasks
 from serving.wire.call import Served
 from serving.wire.json_inputs import INPUT, INPUTS, URL, URLS
 from serving.wire.negotiation import JPEG, JSON, NPY, rendered, short_name
-from serving.service.schema import DESCRIPTION, prediction_schema
-from serving.tasks import documentation as tasks
 from serving.wire.uploads import FIELD, MULTIPART
 
 SECURITY: dict[str, Any] = {

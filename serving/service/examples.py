@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from registry.core.settings import settings
 from registry.contract.spec import ModelSpec
+from registry.core.settings import settings
 from serving.wire.negotiation import JSON
 from serving.wire.uploads import FIELD
 

@@ -17,8 +17,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.wire import responses
 from serving.service.worker import Worker
+from serving.wire import responses
 
 LEAVING_S = 1.0
 """From the first SIGTERM until no connection is taken any more, for whoever asks /readyz to send requests elsewhere.

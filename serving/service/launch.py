@@ -16,7 +16,9 @@ from registry.core.priority import Behind
 from registry.core.settings import ignore_unknown, settings
 from serving.service.bento import api_of, worker_of
 
-KEEP_ALIVE_S = 75  # longer than the router's (serving.launchers.router), so that the router is the one to close idle connections
+KEEP_ALIVE_S = (
+    75  # longer than the router's (serving.launchers.router), so that the router is the one to close idle connections
+)
 DRAIN_S = 30
 
 
@@ -36,8 +38,8 @@ def main(folder: Path) -> None:
 
     import uvicorn
 
-    from serving.wire.connections import bounded, raise_file_limit
     from serving.service.http_server import Server, standalone
+    from serving.wire.connections import bounded, raise_file_limit
 
     config = uvicorn.Config(
         standalone(api_of(folder), worker),

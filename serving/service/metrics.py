@@ -12,8 +12,8 @@ from prometheus_client.registry import Collector
 
 from monitoring.log import spool
 from registry.core.errors import Overloaded
-from serving.wire.admission import Line
 from serving.service.batching import SIZES
+from serving.wire.admission import Line
 from serving.wire.call import Served
 
 if TYPE_CHECKING:

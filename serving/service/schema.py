@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from registry.versions.bundle import Manifest
-from registry.core.settings import settings
 from registry.contract.spec import ModelSpec
+from registry.core.settings import settings
+from registry.versions.bundle import Manifest
 from serving.wire.call import Served
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

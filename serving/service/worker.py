@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.contract import catalog
-from registry.versions.bundle import open_bundle
+from registry.contract.spec import ModelSpec
 from registry.core.errors import BadInput, MissingService, VisionloopError
 from registry.core.media import Prediction, Told
-from registry.versions.predictor import Predictor
 from registry.core.runtime import default_threads
 from registry.core.settings import settings
-from registry.contract.spec import ModelSpec
+from registry.versions.bundle import open_bundle
+from registry.versions.predictor import Predictor
 from registry.vision import media_types
-from serving.wire.admission import Line
 from serving.service.batching import SIZES, BatchingPredictor
+from serving.wire.admission import Line
 from serving.wire.call import UNWATCHED_S, Answered, Asked, Served, log_as
-from serving.wire.negotiation import JPEG, JSON, Wanted
 from serving.wire.deadline import CallerGone, Stopwatch
+from serving.wire.negotiation import JPEG, JSON, Wanted
 from serving.wire.thread_pools import Pool
 
 if TYPE_CHECKING:

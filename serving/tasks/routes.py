@@ -17,19 +17,19 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from registry.contract.spec import ModelSpec
 from registry.core import database
 from registry.core.errors import BadInput, MissingService, Refused
-from registry.contract.spec import ModelSpec
+from serving.tasks import store
 from serving.wire import responses
 from serving.wire.admission import Room
 from serving.wire.call import OWNER, PREFIX
 from serving.wire.negotiation import EXTRAS, JSON, Wanted, check_query, choose, flag, wanted
-from serving.tasks import store
 from serving.wire.uploads import Limits, Upload, read_upload
 
 if TYPE_CHECKING:
-    from serving.wire.call import Served
     from serving.tasks.models import Task
+    from serving.wire.call import Served
 
 LOOKS, WRITES = 2, 2
 """Threads, and so connections to the database."""

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from starlette.responses import Response
 
 from monitoring.log.shipping import has_keeper
+from registry.contract.spec import ModelSpec
 from registry.core.errors import BadInput
 from registry.core.media import Told
-from registry.contract.spec import ModelSpec
-from serving.wire.call import Answered, Asked, Served
-from serving.wire.negotiation import Wanted
-from serving.wire.deadline import CallerGone
 from serving.tasks import store
+from serving.wire.call import Answered, Asked, Served
+from serving.wire.deadline import CallerGone
+from serving.wire.negotiation import Wanted
 
 if TYPE_CHECKING:
     from serving.tasks.models import Task

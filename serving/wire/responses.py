@@ -14,11 +14,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from registry.core.errors import BadInput, MethodNotAllowed, NotFound, NotServed, Overloaded, TooLarge, TooSlow, VisionloopError
 from registry.contract.spec import ModelSpec
+from registry.core.errors import (
+    BadInput,
+    MethodNotAllowed,
+    NotFound,
+    NotServed,
+    Overloaded,
+    TooLarge,
+    TooSlow,
+    VisionloopError,
+)
 from serving.wire.call import ROLE, Answered, Served, logged_as
-from serving.wire.negotiation import JSON, NPY, Wanted
 from serving.wire.deadline import CallerGone
+from serving.wire.negotiation import JSON, NPY, Wanted
 
 logger = logging.getLogger("visionloop.serving")
 

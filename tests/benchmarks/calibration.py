@@ -15,9 +15,9 @@ import numpy as np
 
 from monitoring.drift import statistics, tables
 from monitoring.drift.findings import Table
-from registry.versions.bundle import open_bundle
 from registry.core.errors import VisionloopError
 from registry.core.settings import settings
+from registry.versions.bundle import open_bundle
 
 
 def false_alarms(reference: Table, splits: int, alpha: float, *, rows: int | None = None, seed: int = 0) -> int:

@@ -16,8 +16,8 @@ from registry.core.media import FloatArray
 from registry.core.runtime import Engine, Numerics, open_session
 from training.export import latency
 from training.export.choose_variant import SERVING
-from training.stages.compress import REPORT, Report
 from training.export.latency import Latency
+from training.stages.compress import REPORT, Report
 from training.workspace.workspace import Stage
 
 FILES: dict[tuple[str, str], str] = {

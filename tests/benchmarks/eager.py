@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from registry.core.runtime import default_threads
 from registry.versions.bundle import WEIGHTS, Bundle
 from registry.versions.predictor import Predictor
-from registry.core.runtime import default_threads
 
 
 def eager(bundle: Bundle) -> Predictor:

@@ -23,13 +23,13 @@ from contextlib import suppress
 
 import psutil
 
-from tests.benchmarks.calls import SETTLE_S, Caller, Seen, closed_loop, open_loop
 from registry.core import database
-from registry.versions.bundle import Bundle
 from registry.core.errors import MissingService, NotFound, VisionloopError
 from registry.core.settings import settings
+from registry.versions.bundle import Bundle
 from registry.versions.mlflow_registry import Versions
 from serving.releases import store
+from tests.benchmarks.calls import SETTLE_S, Caller, Seen, closed_loop, open_loop
 
 CLIENTS = 8
 PROBE_S = 20.0

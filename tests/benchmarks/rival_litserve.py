@@ -9,8 +9,8 @@ from typing import Any
 from fastapi import UploadFile
 from litserve import LitAPI
 
-from tests.benchmarks.eager import eager
 from registry.versions.bundle import open_bundle
+from tests.benchmarks.eager import eager
 
 
 class Api(LitAPI):  # type: ignore[misc]

@@ -14,8 +14,8 @@ from typing import Any
 
 from fastapi import FastAPI, UploadFile
 
-from tests.benchmarks.eager import eager
 from registry.versions.bundle import Bundle, open_bundle
+from tests.benchmarks.eager import eager
 
 
 def fastapi(bundle: Bundle, port: int) -> None:

@@ -19,18 +19,29 @@ from functools import partial
 from pathlib import Path
 
 from registry.core import database
-from registry.versions.bundle import Bundle, open_bundle
 from registry.core.closure import project_folder
 from registry.core.errors import BadInput, BundleError
-from registry.versions.predictor import Predictor
 from registry.core.runtime import default_threads
 from registry.core.settings import settings
+from registry.versions.bundle import Bundle, open_bundle
 from registry.versions.explain import explain
+from registry.versions.predictor import Predictor
 from serving.releases import store
-from serving.service.batching import BatchingPredictor
 from serving.releases.deploy import free_port
-from tests.benchmarks.load import CLIENTS, Call, callers, ended_in_order, in_turns, p50, rate, run_to_end, running, running_service
 from serving.releases.packaging import package
+from serving.service.batching import BatchingPredictor
+from tests.benchmarks.load import (
+    CLIENTS,
+    Call,
+    callers,
+    ended_in_order,
+    in_turns,
+    p50,
+    rate,
+    run_to_end,
+    running,
+    running_service,
+)
 
 ECHO = """
 import uvicorn

@@ -16,15 +16,25 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.benchmarks import rivals
 from registry.contract import catalog
-from registry.versions.bundle import Bundle
 from registry.core.errors import VisionloopError
 from registry.core.settings import settings
+from registry.versions.bundle import Bundle
 from registry.versions.mlflow_registry import Version, Versions
 from serving.releases.deploy import free_port
-from tests.benchmarks.load import CLIENTS, Call, callers, ended_in_order, p50, rate, run_to_end, running, running_service
 from serving.releases.packaging import package
+from tests.benchmarks import rivals
+from tests.benchmarks.load import (
+    CLIENTS,
+    Call,
+    callers,
+    ended_in_order,
+    p50,
+    rate,
+    run_to_end,
+    running,
+    running_service,
+)
 
 BOUNDARY = "visionloop-bench"
 MULTIPART = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}

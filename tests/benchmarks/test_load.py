@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from registry.versions.bundle import Bundle
 from registry.core.settings import settings
+from registry.versions.bundle import Bundle
 from serving.releases.deploy import free_port
 from tests.benchmarks.load import running
 from tests.serving.conftest import PROJECT

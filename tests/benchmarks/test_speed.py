@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from monitoring.drift import statistics
-from monitoring.report import evidently_report
 from monitoring.drift.findings import Table
 from monitoring.log.writer import PredictionLog
+from monitoring.report import evidently_report
 from registry.contract import catalog
 from registry.vision_tasks import mean_ap
 from tests.bundles import MODEL

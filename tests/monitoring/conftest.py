@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from monitoring.log.writer import PredictionLog, Record
+from registry.core.settings import settings
 from registry.versions.bundle import Bundle
 from registry.versions.predictor import Predictor
-from registry.core.settings import settings
 from tests.databases import own_database
 from tests.monitoring.scans import Send
 

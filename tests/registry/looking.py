@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from registry.contract.spec import ModelSpec
 from registry.core.media import FloatArray, Parameters, Prediction, Prepared
 from registry.versions.predictor import Predictor
-from registry.contract.spec import ModelSpec
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from registry.cases.yolo_labels import TrueBox
 from registry.datasets.layouts import BoxSet, ClassSet
 from registry.datasets.picture_set import Made
-from registry.cases.yolo_labels import TrueBox
 
 CLASSES = ("disc", "square", "yellow_vest")
 COLOURS = ((40, 60, 220), (220, 90, 40), (30, 220, 230))

@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from registry.versions.bundle import Bundle
 from registry.core.errors import MissingService
 from registry.core.settings import settings
+from registry.versions.bundle import Bundle
 from serving.releases import deploy, packaging
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.conftest import PROJECT

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from serving.releases import deploy
 from serving.guard.controller import Controller, Starter
+from serving.releases import deploy
 from serving.releases.packaging import Version
 from serving.releases.plans import Plan
 

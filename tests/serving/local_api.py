@@ -13,8 +13,8 @@ import uvicorn
 
 from registry.contract.spec import ModelSpec
 from serving.service.app import create_api
-from serving.wire.call import Served
 from serving.service.worker import Worker
+from serving.wire.call import Served
 
 
 @contextmanager

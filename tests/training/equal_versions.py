@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from registry.contract import catalog
+from registry.contract.spec import ModelSpec
 from registry.models.face_gender.inference import Faces
 from registry.models.skin_segmentation.inference import SkinResult
 from registry.models.skin_segmentation.score import Truth
-from registry.contract.spec import ModelSpec
 from registry.vision_tasks.detection import Detections
 from registry.vision_tasks.mean_ap import TrueBoxes
 from training.gate import rules as gate_rules

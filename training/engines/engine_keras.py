@@ -29,16 +29,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.contract.spec import ModelSpec
 from registry.core.media import Case, FloatArray
 from registry.core.runtime import default_threads
-from registry.contract.spec import ModelSpec
 from training.prune import keras_pruning
 from training.workspace.checkpoint import Checkpoints
 from training.workspace.course import Course, Fitted, Watcher
 from training.workspace.engine import Arrays, Cost, Pruned, validator
-from training.workspace.scoring import spread
 from training.workspace.keras_framework import framework
 from training.workspace.rehearsal import averaged
+from training.workspace.scoring import spread
 from training.workspace.workspace import Compression, Recipe
 
 NAME = "keras"

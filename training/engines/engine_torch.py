@@ -39,16 +39,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from registry.contract.spec import ModelSpec
 from registry.core.media import Case, FloatArray
 from registry.core.runtime import default_threads
-from registry.contract.spec import ModelSpec
 from training.export import onnx_export
 from training.prune import torch_pruning as pruning
 from training.workspace.checkpoint import Checkpoints, Progress
 from training.workspace.course import Course, Fitted, Watcher
 from training.workspace.engine import Arrays, Cost, Pruned, validator
-from training.workspace.scoring import spread
 from training.workspace.rehearsal import averaged
+from training.workspace.scoring import spread
 from training.workspace.workspace import Compression, Recipe
 
 NAME = "torch"

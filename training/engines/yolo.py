@@ -23,8 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from registry.core.media import Case, Parameters
 from registry.contract.spec import ModelSpec
+from registry.core.media import Case, Parameters
 from registry.vision_tasks import detection
 from training.engines import mosaic
 

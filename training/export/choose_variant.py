@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from registry.versions.bundle import Variant
-from registry.core.runtime import Engine
 from registry.contract.spec import ModelSpec
+from registry.core.runtime import Engine
+from registry.versions.bundle import Variant
 
 SERVING: tuple[Engine, ...] = ("openvino", "onnxruntime")
 SAME = 0.05  # latencies closer than this are not told apart by a few rounds; the better metric then decides

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from registry.versions.bundle import Machine
 from registry.core.media import FloatArray
-from registry.versions.predictor import CHUNK
 from registry.core.runtime import default_threads, open_session
+from registry.versions.bundle import Machine
+from registry.versions.predictor import CHUNK
 
 PER_ROUND = 12
 TRIES = 8

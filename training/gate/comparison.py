@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.contract.spec import ModelSpec
 from registry.versions.bundle import Score
 from registry.versions.decision import ENOUGH, SliceRow
-from registry.contract.spec import ModelSpec
 from training.workspace.scoring import resamples_of, units
 
 OVERALL = "all"

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from registry.contract.spec import ModelSpec
+from registry.core.media import Case
 from registry.versions import learned
 from registry.versions.bundle import Bundle
 from registry.versions.decision import ENOUGH, Decision, Reason, SliceRow
-from registry.core.media import Case
-from registry.versions.predictor import Predictor
-from registry.contract.spec import ModelSpec
 from registry.versions.mlflow_registry import Version
+from registry.versions.predictor import Predictor
 from training.gate import rules
 from training.gate.comparison import OVERALL, Comparison
 from training.workspace.scoring import Evaluation, evaluate, slices

@@ -10,15 +10,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from registry.contract.spec import ModelSpec
+from registry.core.errors import BundleError
+from registry.core.runtime import open_session
 from registry.versions.bundle import ASSETS, REFERENCE, WEIGHTS, Bundle, Score
 from registry.versions.decision import ENOUGH, Reason
-from registry.core.errors import BundleError
 from registry.versions.predictor import Predictor
-from registry.core.runtime import open_session
-from registry.contract.spec import ModelSpec
-from training.gate.comparison import CHANCE, OVERALL, Comparison
-from training.export.onnx_export import size_mb
 from training.export.latency import latencies
+from training.export.onnx_export import size_mb
+from training.gate.comparison import CHANCE, OVERALL, Comparison
 
 LIGHTER = 0.9
 """Of the champion's size or latency: what a version may be promoted for that is no better."""

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.core import journal
-from registry.versions.bundle import Machine, Score, Variant
 from registry.core.files import new_folder
 from registry.core.media import FloatArray
 from registry.core.runtime import Engine, Numerics, open_session
-from training.export import choose_variant, onnx_export, latency
-from training.workspace import scoring, progress
+from registry.versions.bundle import Machine, Score, Variant
+from training.export import choose_variant, latency, onnx_export
 from training.stages import peers
+from training.workspace import progress, scoring
 from training.workspace.checkpoint import History, save_weights, write_metrics
 from training.workspace.course import Watcher
 from training.workspace.workspace import Compression, Evaluating, Stage, parse
@@ -83,8 +83,8 @@ def compress(stage: Stage) -> Report:
     Raises:
         NotFound, BundleError, SettingsError, StorageError: nothing is half-written then.
     """
-    from training.workspace.engine import engine_of
     from training.stages.train import trained_network
+    from training.workspace.engine import engine_of
 
     engine_of(stage.spec).use_threads(stage.settings.threads)
     name = stage.spec.name

@@ -10,20 +10,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry.contract.spec import ModelSpec
 from registry.core import journal
-from registry.versions import learned
-from registry.versions.bundle import ASSETS, REFERENCE, RUN_DIGEST, SAMPLES, WEIGHTS, Bundle, Manifest, Parent, open_bundle, seal
 from registry.core.errors import DataError
 from registry.core.files import new_folder, write_file
 from registry.core.media import Case
+from registry.versions import learned
+from registry.versions.bundle import (
+    ASSETS,
+    REFERENCE,
+    RUN_DIGEST,
+    SAMPLES,
+    WEIGHTS,
+    Bundle,
+    Manifest,
+    Parent,
+    open_bundle,
+    seal,
+)
 from registry.versions.predictor import Predictor, golden_answer
-from registry.contract.spec import ModelSpec
+from training.stages.compress import CONSTANTS, HISTORY, REPORT, Report
+from training.stages.tracking import About, Tracker
 from training.workspace import progress
 from training.workspace.checkpoint import METRICS, SUMMARY, read_metrics
-from training.stages.compress import CONSTANTS, HISTORY, REPORT, Report
 from training.workspace.scoring import Evaluation, evaluate, spread
 from training.workspace.workspace import Evaluating, Stage, parse
-from training.stages.tracking import About, Tracker
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

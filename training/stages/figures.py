@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from registry.versions.bundle import Variant
 from registry.core.media import ByteArray
+from registry.versions.bundle import Variant
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from registry.core import journal
-from registry.versions.bundle import Variant
 from registry.core.errors import VisionloopError
 from registry.core.media import FloatArray, Prepared
-from training.workspace import scoring
+from registry.versions.bundle import Variant
 from training.export import latency
+from training.workspace import scoring
 from training.workspace.workspace import Stage
 
 

@@ -22,9 +22,9 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from registry.core import journal
-from registry.versions.bundle import RUN_DIGEST
 from registry.core.errors import MissingService
 from registry.core.files import write_file
+from registry.versions.bundle import RUN_DIGEST
 from registry.versions.mlflow_folder import allow_percent
 
 if TYPE_CHECKING:

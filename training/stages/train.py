@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from registry.core import journal
 from registry.versions import learned
+from training.stages.tracking import About, Tracker
 from training.workspace import pretrained, progress
 from training.workspace.checkpoint import WEIGHTS, Checkpoints, load_weights
 from training.workspace.course import Fitted, Watcher
 from training.workspace.rehearsal import NEW_SHARE, rehearsed
 from training.workspace.sources import source_hash
-from training.workspace.workspace import Recipe, Stage, fingerprint
 from training.workspace.starting_point import FOLDER, read_start
-from training.stages.tracking import About, Tracker
+from training.workspace.workspace import Recipe, Stage, fingerprint
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -232,8 +232,8 @@ def _log(client: MlflowClient, run_id: str, stage: Stage, summary: dict[str, Any
 
 def _pictures(stage: Stage) -> dict[str, Any]:
     """Validation cases with prediction and truth, drawn: RGB arrays by case id."""
-    from training.workspace import scoring
     from training.stages import figures
+    from training.workspace import scoring
     from training.workspace.engine import engine_of, hooks_of
 
     hooks = hooks_of(stage.spec)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from registry.core.errors import VisionloopError
 from registry.contract.spec import ModelSpec
+from registry.core.errors import VisionloopError
 from training.workspace.checkpoint import Checkpoints, History, Progress
 from training.workspace.workspace import Recipe
 

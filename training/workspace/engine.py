@@ -19,8 +19,8 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.core.media import Case, FloatArray
 from registry.contract.spec import ModelSpec
+from registry.core.media import Case, FloatArray
 from training.workspace.checkpoint import Checkpoints
 from training.workspace.course import Fitted, Watcher
 from training.workspace.workspace import Compression, Recipe
@@ -104,7 +104,7 @@ class Engine(Protocol):
 def engine_of(spec: ModelSpec) -> Engine:
     """The engine that trains `spec`; its framework is imported now."""
     name = "engine_keras" if spec.framework == "keras" else "engine_torch"
-    return cast(Engine, importlib.import_module(f"training.{name}"))
+    return cast(Engine, importlib.import_module(f"training.engines.{name}"))
 
 
 def hooks_of(spec: ModelSpec) -> Any:

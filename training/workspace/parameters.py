@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from registry.contract import catalog
-from registry.core.errors import SettingsError
 from registry.contract.spec import ModelSpec
+from registry.core.errors import SettingsError
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
 SECTIONS = ("data", "train", "retrain", "compress", "evaluate")

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from registry.versions.bundle import Score
-from registry.core.media import Case, FloatArray, Prediction, Prepared
-from registry.versions.predictor import CHUNK, Predictor
 from registry.contract.spec import ModelSpec
+from registry.core.media import Case, FloatArray, Prediction, Prepared
+from registry.versions.bundle import Score
+from registry.versions.predictor import CHUNK, Predictor
 
 MAX_VOXELS = 512_000_000  # the data set has passed its checks; this only keeps a damaged header out
 MEMORY = 1_000_000_000

@@ -17,8 +17,18 @@ from registry.core import closure
 
 STAGES = {
     "validate": ("monitoring.checks.validate",),
-    "train": ("training.stages.train", "training.engines.engine_torch", "training.engines.engine_keras", "training.engines.yolo"),
-    "compress": ("training.stages.compress", "training.engines.engine_torch", "training.engines.engine_keras", "training.engines.yolo"),
+    "train": (
+        "training.stages.train",
+        "training.engines.engine_torch",
+        "training.engines.engine_keras",
+        "training.engines.yolo",
+    ),
+    "compress": (
+        "training.stages.compress",
+        "training.engines.engine_torch",
+        "training.engines.engine_keras",
+        "training.engines.yolo",
+    ),
     "evaluate": ("training.stages.evaluate",),
 }
 """Stage -> where following imports begins; engines and a model's parts are imported by name, so they are named here."""

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from registry.contract import catalog
-from registry.versions.bundle import Bundle, open_bundle
+from registry.contract.spec import ModelSpec
 from registry.core.errors import NotFound
 from registry.core.media import Case
 from registry.core.settings import Settings, settings
-from registry.contract.spec import ModelSpec
+from registry.versions.bundle import Bundle, open_bundle
 from training.workspace.parameters import Compression, Evaluating, Recipe, parse, read_params
 
 CODE = ("--", ".", ":!dvc.lock", ":!*.dvc")  # what the loop itself writes does not make the code another

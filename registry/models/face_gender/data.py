@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from registry.models.face_gender import SPEC, scenes
 from registry.datasets.layouts import BoxSet
+from registry.models.face_gender import SPEC, scenes
 
 _set = BoxSet(SPEC.name, SPEC.classes, scenes.make, train=160, val=40, test=60)
 

@@ -19,8 +19,8 @@ from registry.core.media import ByteArray, FloatArray, Parameters, Picture, Prep
 from registry.models.face_gender import SPEC
 from registry.models.face_gender.detector import Face, cut_out, detector, installed
 from registry.vision import picture, statistics
-from registry.vision_tasks.classification import LOGITS, softmax
 from registry.vision.picture import to_input
+from registry.vision_tasks.classification import LOGITS, softmax
 
 decode, image_statistics, PLAUSIBLE = picture.decode, statistics.image_statistics, statistics.PLAUSIBLE
 DEFAULTS: dict[str, Any] = {"image_size": 64, "margin": 1.8, "confidence": 0.5, "search": "auto", "max_faces": 64}

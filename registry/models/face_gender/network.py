@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from registry.core.media import ByteArray, Case, FloatArray, Parameters, Picture
 from registry.models.face_gender import SPEC, cvlib_gender, detector, inference, score
 from registry.models.face_gender.detector import Face
-from registry.vision_tasks import keras_loss
 from registry.vision.picture import decode, to_input
+from registry.vision_tasks import keras_loss
 
 OUTPUTS = ("logits", "embedding")
 loss = keras_loss.loss

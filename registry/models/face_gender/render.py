@@ -9,8 +9,8 @@ import numpy as np
 from registry.core.media import Picture
 from registry.models.face_gender.inference import Faces
 from registry.vision import drawing
-from registry.vision_tasks.mean_ap import TrueBoxes
 from registry.vision.picture import to_jpeg
+from registry.vision_tasks.mean_ap import TrueBoxes
 
 
 def picture(sample: Picture, result: Faces | None = None, truth: TrueBoxes | None = None) -> bytes:

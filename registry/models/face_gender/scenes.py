@@ -8,12 +8,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from registry.cases.yolo_labels import TrueBox
 from registry.core.media import ByteArray
+from registry.datasets.picture_set import Made
 from registry.models.face_gender import heads
 from registry.vision.backdrop import backdrop, photograph
 from registry.vision.picture import to_jpeg
-from registry.datasets.picture_set import Made
-from registry.cases.yolo_labels import TrueBox
 
 QUALITY = 90
 COUNTS = ((0, 1), (1, 2), (2, 4), (5, 8))

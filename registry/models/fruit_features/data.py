@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from registry.models.fruit_features import SPEC, scenes
 from registry.datasets.layouts import ClassSet
+from registry.models.fruit_features import SPEC, scenes
 
 _set = ClassSet("fruit_features", SPEC.classes, scenes.make, train=2400, val=120, test=150, open_classes=True)
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from registry.core.media import FloatArray, Parameters, Prepared
-from registry.vision_tasks import classification
-from registry.vision_tasks.classification import Ranking, evidence, focus, preprocess
 from registry.vision.picture import decode
 from registry.vision.statistics import PLAUSIBLE, image_statistics
+from registry.vision_tasks import classification
+from registry.vision_tasks.classification import Ranking, evidence, focus, preprocess
 
 __all__ = ["PLAUSIBLE", "FruitResult", "decode", "evidence", "focus", "image_statistics", "postprocess", "preprocess"]
 

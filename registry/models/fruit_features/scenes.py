@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 
 from registry.core.media import ByteArray
+from registry.datasets.picture_set import Made
 from registry.models.fruit_features.fruits import FRUITS
 from registry.models.fruit_features.solids import Frame, Layer, Light
 from registry.vision.backdrop import backdrop, photograph
 from registry.vision.picture import to_jpeg
-from registry.datasets.picture_set import Made
 
 QUALITY = 90
 SIZES = (96, 112, 128, 144)

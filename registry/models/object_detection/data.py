@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from registry.models.object_detection import SPEC, scenes
 from registry.datasets.layouts import BoxSet
+from registry.models.object_detection import SPEC, scenes
 
 _set = BoxSet(SPEC.name, SPEC.classes, scenes.make, train=400, val=50, test=75)
 

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.cases.yolo_labels import TrueBox
 from registry.core.media import ByteArray
+from registry.datasets.picture_set import Made
 from registry.models.object_detection import things
 from registry.vision.backdrop import backdrop, lay, photograph
 from registry.vision.picture import to_jpeg
-from registry.datasets.picture_set import Made
 from registry.vision.polygons import drawn
-from registry.cases.yolo_labels import TrueBox
 
 SIZES = ((224, 168), (208, 208), (168, 208), (224, 144))
 QUALITY = 88

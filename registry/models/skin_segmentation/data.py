@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from registry.cases.records import Added, Imported, Labelled
+from registry.cases.splits import SPLITS, Shares
+from registry.cases.table import safe
 from registry.core.errors import BadInput, DataError
 from registry.core.files import write_file
 from registry.core.media import Case, Parameters
 from registry.models.skin_segmentation import importing, inspection, nifti, phantom, score
 from registry.models.skin_segmentation.inspection import IMAGE, MASK, MAX_VOXELS
-from registry.cases.records import Added, Imported, Labelled
-from registry.cases.splits import SPLITS, Shares
-from registry.cases.table import safe
 
 checks = inspection.checks
 

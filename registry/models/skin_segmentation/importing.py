@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.cases import groups
-from registry.core.errors import DataError
 from registry.cases.splits import Shares, complete
+from registry.core.errors import DataError
 
 ENDINGS = (".nii.gz", ".nii")
 LAYOUTS = (

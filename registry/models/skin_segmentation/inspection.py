@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from registry.cases import groups
+from registry.cases import expectations, groups
+from registry.cases.records import Check
+from registry.cases.splits import SPLITS
 from registry.core.errors import BadInput
 from registry.core.media import Volume
 from registry.models.skin_segmentation import nifti
-from registry.cases.records import Check
-from registry.cases.splits import SPLITS
-from registry.cases import expectations
 
 IMAGE, MASK = "image.nii.gz", "mask.nii.gz"
 MAX_VOXELS = 512_000_000

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from registry.models.suspect_classification import SPEC, scenes
 from registry.datasets.layouts import ClassSet
+from registry.models.suspect_classification import SPEC, scenes
 
 _set = ClassSet("suspect_classification", SPEC.classes, scenes.make, train=1400, val=125, test=175)
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from registry.core.media import Parameters, Prepared
 from registry.models.suspect_classification import SPEC
-from registry.vision_tasks import classification
-from registry.vision_tasks.classification import Ranking, evidence, focus, preprocess
 from registry.vision.picture import decode
 from registry.vision.statistics import PLAUSIBLE, image_statistics
+from registry.vision_tasks import classification
+from registry.vision_tasks.classification import Ranking, evidence, focus, preprocess
 
 __all__ = ["PLAUSIBLE", "decode", "evidence", "focus", "image_statistics", "postprocess", "preprocess"]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from registry.core.media import Picture
 from registry.vision import drawing
-from registry.vision_tasks.classification import Ranking
 from registry.vision.picture import to_jpeg
+from registry.vision_tasks.classification import Ranking
 
 TOP = 5
 

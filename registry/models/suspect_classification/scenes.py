@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 
 from registry.core.media import ByteArray
+from registry.datasets.picture_set import Made
 from registry.models.suspect_classification.pen import Pen
 from registry.models.suspect_classification.things import DRAW
 from registry.vision.backdrop import backdrop, photograph
 from registry.vision.picture import to_jpeg
-from registry.datasets.picture_set import Made
 
 CLASSES = tuple(DRAW)
 TURNS = (*CLASSES, "other")  # which is the widest class, and comes twice

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from registry.models.weapon_detection import SPEC
+from registry.vision.statistics import PLAUSIBLE
 from registry.vision_tasks import clips, detection
 from registry.vision_tasks.clips import decode, image_statistics
 from registry.vision_tasks.detection import evidence, focus, preprocess
-from registry.vision.statistics import PLAUSIBLE
 
 __all__ = ["PLAUSIBLE", "decode", "evidence", "focus", "follow", "image_statistics", "postprocess", "preprocess"]
 

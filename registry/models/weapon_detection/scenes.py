@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.cases.yolo_labels import TrueBox
 from registry.core.media import ByteArray
+from registry.datasets.picture_set import Made
 from registry.models.weapon_detection import shapes
 from registry.vision.backdrop import backdrop, lay, paint, photograph
 from registry.vision.picture import to_jpeg
-from registry.datasets.picture_set import Made
 from registry.vision.polygons import Part, drawn
-from registry.cases.yolo_labels import TrueBox
 
 SIZES = ((208, 160), (208, 208), (176, 208), (208, 136))
 QUALITY = 88

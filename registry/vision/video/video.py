@@ -15,10 +15,10 @@ from av.video.stream import VideoStream
 from registry.core.errors import BadInput, TooLarge, UnsupportedMedia
 from registry.core.media import ByteArray, Clip
 from registry.core.settings import settings
-from registry.vision.video.frame_count import Counted, count, declared_frames, declared_seconds
-from registry.vision.video.reader import EXPECTED, decoded, opened, shown, sound_track, upright
 from registry.vision.media_types import Container
 from registry.vision.media_types import container as container_of
+from registry.vision.video.frame_count import Counted, count, declared_frames, declared_seconds
+from registry.vision.video.reader import EXPECTED, decoded, opened, shown, sound_track, upright
 
 MIN_SIDE = 8
 MAX_FRAME_PIXELS = 4096 * 4096

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from registry.versions.bundle import Bundle, Machine, Manifest, Score, Variant, open_bundle, seal
 from registry.models.fruit_features import SPEC
+from registry.versions.bundle import Bundle, Machine, Manifest, Score, Variant, open_bundle, seal
 from registry.versions.mlflow_registry import Version
 
 SIZE, FEATURES, COMPONENTS = 48, 1280, 64

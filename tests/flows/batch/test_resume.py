@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.batch import plan
+from flows.batch.featurize import Work
 from flows.batch.plan import Output, Plan
 from flows.batch.sources import Folder, Item, Listing
-from flows.batch.featurize import Work
-from registry.versions.bundle import Bundle
 from registry.core.errors import Refused, StorageError
+from registry.versions.bundle import Bundle
 from tests.conftest import PROJECT
 from tests.flows.batch.feature_bundle import make_feature_bundle
 from tests.flows.batch.running import MOST_BYTES, draw, rows, run

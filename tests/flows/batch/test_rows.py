@@ -11,8 +11,8 @@ import pytest
 
 from flows.batch.slices import featurize_slice, schema
 from flows.batch.sources import open_source
-from registry.versions.bundle import Bundle
 from registry.core.errors import BadInput
+from registry.versions.bundle import Bundle
 from registry.versions.predictor import Predictor
 from tests.flows.batch.feature_bundle import FEATURES
 from tests.flows.batch.running import draw, rows, run

@@ -12,8 +12,8 @@ import pytest
 
 from flows.batch.slices import featurize_slice
 from flows.batch.sources import open_source
-from registry.versions.bundle import Bundle
 from registry.core.errors import BadInput, MissingService, Refused
+from registry.versions.bundle import Bundle
 from registry.versions.predictor import Predictor
 from tests.flows.batch.buckets import PAGE, READ, REGION, Buckets, Key, serve_buckets
 from tests.flows.batch.running import MOST_BYTES, draw, rows, run

@@ -15,16 +15,16 @@ from typing import Any
 import httpx
 import pytest
 
-from flows.steps import champions
 from flows import steps
 from flows.cli import _run, release
 from flows.cli.loop import refuse_unless_promoted
 from flows.stack.control import Stack
+from flows.steps import champions
 from registry.core.errors import Refused
 from registry.core.settings import Settings
 from registry.versions.mlflow_registry import Version, Versions
-from serving.releases import deploy, packaging, store
 from serving.guard.rollout import Guard
+from serving.releases import deploy, packaging, store
 from serving.releases.plans import NEVER, Plan, in_words
 from serving.router.traffic import Counts
 from tests.bundles import MODEL, make_scan, make_tiny_bundle

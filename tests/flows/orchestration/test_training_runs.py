@@ -12,8 +12,8 @@ import httpx
 import psutil
 import pytest
 
-from flows.steps import data_versions
 from flows.stack.control import Stack
+from flows.steps import data_versions
 from registry.core import journal
 from tests.flows.steps.test_two_models import project
 

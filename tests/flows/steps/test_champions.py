@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from flows.steps import champions
 from flows.cli import _run
 from flows.process import ProcessStatus
 from flows.stack.control import Stack
+from flows.steps import champions
 from registry.core.settings import Settings, settings
 from tests.bundles import MODEL
 

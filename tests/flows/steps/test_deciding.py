@@ -17,10 +17,10 @@ from urllib.request import urlopen
 
 import pytest
 
+from registry.cases.splits import Shares
 from registry.contract import catalog
 from registry.core.errors import MissingService
 from registry.core.settings import settings
-from registry.cases.splits import Shares
 from registry.versions.mlflow_registry import Version, Versions
 from tests.bundles import make_tiny_bundle
 from tests.conftest import PROJECT, free_ports
@@ -105,7 +105,7 @@ def kill_at_each_point(out: Path, *, again: bool) -> None:
     from mlflow import MlflowClient
     from sqlalchemy.orm import configure_mappers
 
-    import registry.decision
+    import registry.versions.decision
     from flows import steps
     from training.gate import gate
 

@@ -12,10 +12,11 @@ import pytest
 
 from flows.orchestration import guard
 from flows.steps.pages import prune_pages
-from registry.versions.decision import Decision
 from registry.core.settings import Settings, settings
+from registry.versions.decision import Decision
 from registry.versions.mlflow_registry import Version, Versions
-from serving.releases import grants, store as releases
+from serving.releases import grants
+from serving.releases import store as releases
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.databases import own_database
 

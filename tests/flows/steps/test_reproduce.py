@@ -16,11 +16,11 @@ from click.testing import CliRunner
 from flows.cli import cli
 from monitoring.log import inputs
 from monitoring.log.writer import PredictionLog, Record
-from registry.versions.bundle import Bundle
 from registry.core.errors import NotFound, Refused
-from registry.versions.predictor import Predictor
 from registry.core.settings import settings
+from registry.versions.bundle import Bundle
 from registry.versions.mlflow_registry import Version, Versions
+from registry.versions.predictor import Predictor
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.databases import own_database
 

@@ -12,7 +12,8 @@ from flows.steps import return_alias
 from registry.core.errors import MissingService
 from registry.core.settings import Settings, settings
 from registry.versions.mlflow_registry import CHAMPION, Versions
-from serving.releases import deploy, store as releases
+from serving.releases import deploy
+from serving.releases import store as releases
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.databases import own_database
 

@@ -10,13 +10,12 @@ from typing import NoReturn
 
 import pytest
 
-from flows.steps import data_versions
-from flows.steps import data
+from flows.steps import data, data_versions
 from monitoring.feedback import performance
 from monitoring.log import inputs
+from registry.cases.records import Labelled
 from registry.contract import catalog
 from registry.core.errors import DataError, NotFound, Refused
-from registry.cases.records import Labelled
 from registry.core.settings import settings
 from registry.datasets.layouts import BoxSet
 from tests.bundles import MODEL

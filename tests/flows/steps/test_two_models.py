@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.steps import dvc_stages, data_versions
 from flows import steps
+from flows.steps import data_versions, dvc_stages
 from registry.core import journal
 from registry.core.errors import DataError
 from registry.core.settings import settings

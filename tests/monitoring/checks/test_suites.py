@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.checks import validate, suites
+from monitoring.checks import suites, validate
 from registry.contract import catalog
 from registry.core.errors import DataError
 from registry.core.settings import settings

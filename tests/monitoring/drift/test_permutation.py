@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from monitoring.drift import statistics, findings, permutation
+from monitoring.drift import findings, permutation, statistics
 from monitoring.drift.permutation import Energy, LargestKS, MeanLoss
 from tests.monitoring.drift.test_statistics import table
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.benchmarks import calibration
-from monitoring.drift import statistics, findings
-from monitoring.drift.statistics import judge
+from monitoring.drift import findings, statistics
 from monitoring.drift.findings import Table
+from monitoring.drift.statistics import judge
+from tests.benchmarks import calibration
 
 FEATURES, ANSWERS, DIMENSIONS = 10, 7, 64
 MIX = np.random.default_rng(1).normal(size=(FEATURES, FEATURES)) / 3

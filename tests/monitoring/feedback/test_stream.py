@@ -16,12 +16,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from monitoring.feedback import performance, stream
-from monitoring.report import watch
 from monitoring.log.writer import PredictionLog
+from monitoring.report import watch
 from registry.contract import catalog
 from registry.core import journal
-from registry.versions.bundle import Bundle
 from registry.core.errors import BadInput, MissingService, NotFound
+from registry.versions.bundle import Bundle
 from registry.versions.predictor import Predictor
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.monitoring.conftest import make_record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monitoring.feedback import performance, labels
+from monitoring.feedback import labels, performance
 from monitoring.report import watch
 from registry.versions.bundle import Bundle
 from tests.bundles import MODEL

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from monitoring.log import embedding, inputs
-from monitoring.log.writer import PredictionLog
 from monitoring.log.shipping import KEEPER, Shipper
+from monitoring.log.writer import PredictionLog
 from registry.core.settings import settings
 from tests.monitoring.conftest import make_record
 

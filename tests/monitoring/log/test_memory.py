@@ -6,11 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from monitoring.log import embedding, inputs
 from monitoring.feedback import performance
+from monitoring.log import embedding, inputs
+from registry.core.settings import settings
 from registry.versions.bundle import Bundle
 from registry.versions.predictor import Predictor
-from registry.core.settings import settings
 from tests.bundles import MODEL
 from tests.monitoring.scans import mask, scans
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from monitoring.log import retention
-from monitoring.log.writer import PredictionLog
 from monitoring.log.shipping import Shipper
 from monitoring.log.spool import folder
+from monitoring.log.writer import PredictionLog
 from registry.core import journal
 from registry.core.settings import settings
 from tests.monitoring.conftest import make_record

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from monitoring.log import spool
-from monitoring.log.writer import PredictionLog
 from monitoring.log.shipping import KEEPER, Shipper
+from monitoring.log.writer import PredictionLog
 from registry.core.settings import settings
 from tests.monitoring.conftest import make_record
 

@@ -18,11 +18,11 @@ import pytest
 from monitoring.drift import statistics
 from monitoring.report import evidently_report, watch
 from registry.contract import catalog
-from registry.versions.bundle import Bundle
 from registry.core.settings import settings
+from registry.versions.bundle import Bundle
 from tests.bundles import MODEL
-from tests.monitoring.scans import Send, scans
 from tests.monitoring.drift.test_statistics import join, table
+from tests.monitoring.scans import Send, scans
 
 WHEN = datetime(2026, 11, 1, tzinfo=UTC)
 KINDS = ("data", "prediction", "embedding")
@@ -77,7 +77,8 @@ def test_nothing_of_it_comes_from_legacy_or_private_parts() -> None:
 
 def test_what_gives_no_verdict_does_not_import_it() -> None:
     """The guard, services, and the command line's front door."""
-    code = "import monitoring.report.watch, monitoring.drift.due, serving.guard.guardrails, flows.cli, sys; print('evidently' in sys.modules)"
+    modules = "monitoring.report.watch, monitoring.drift.due, serving.guard.guardrails, flows.cli, sys"
+    code = f"import {modules}; print('evidently' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
 

@@ -15,11 +15,11 @@ import pytest
 
 from monitoring.feedback import performance
 from monitoring.log import inputs
-from monitoring.report import watch
 from monitoring.log.writer import PredictionLog
-from registry.versions.bundle import Bundle
+from monitoring.report import watch
 from registry.core.errors import BadInput
 from registry.core.media import Prediction
+from registry.versions.bundle import Bundle
 from registry.versions.predictor import Predictor
 from tests.bundles import MODEL
 from tests.monitoring.conftest import make_record

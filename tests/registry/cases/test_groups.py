@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from registry.cases import groups
+from registry.cases.splits import SPLITS, Shares
 from registry.core.errors import DataError
 from registry.models.skin_segmentation import data as skin
-from registry.cases.splits import SPLITS, Shares
 from tests.registry.layouts import put
 from tests.registry.made import CLASSES, class_set, scene
 

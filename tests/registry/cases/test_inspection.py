@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from monitoring.checks import validate, suites
+from monitoring.checks import suites, validate
 from registry.core.settings import settings
 from registry.datasets.picture_set import PictureSet
 from tests.registry.made import box_set, class_set, scene

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from registry.cases import picture_facts
-from registry.vision import picture
 from registry.cases.picture_facts import Looks
+from registry.vision import picture
 
 
 def png(n: int, shape: tuple[int, ...] = (24, 32, 3)) -> bytes:

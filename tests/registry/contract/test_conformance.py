@@ -14,10 +14,10 @@ import orjson
 import pytest
 import yaml
 
-from registry.contract import catalog, parts
-from registry.core.errors import BadInput
-from registry.contract.spec import ModelSpec
 from registry.cases.splits import SPLITS
+from registry.contract import catalog, parts
+from registry.contract.spec import ModelSpec
+from registry.core.errors import BadInput
 from registry.versions.explain import explain
 from tests.conftest import PROJECT
 from tests.registry.looking import Looking

@@ -14,14 +14,14 @@ import pytest
 import yaml
 from PIL import Image
 
-from registry.core.errors import DataError
-from registry.cases.records import Labelled
-from registry.core.settings import settings
-from registry.cases.splits import SPLITS, Shares
-from registry.vision import look_alikes, picture
 from registry.cases import picture_facts, yolo_labels
+from registry.cases.records import Labelled
+from registry.cases.splits import SPLITS, Shares
+from registry.core.errors import DataError
+from registry.core.settings import settings
 from registry.datasets import picture_set
 from registry.datasets.picture_set import PictureSet
+from registry.vision import look_alikes, picture
 from tests.registry.made import CLASSES, HEIGHT, WIDTH, box_set, class_set, contents, scene
 
 KINDS = {"classes": class_set, "boxes": box_set}
@@ -146,7 +146,9 @@ def test_pictures_are_added_one_by_one_and_those_that_are_there_are_not_decoded_
     assert peak < 40e6, "8 of them are 72 MB"
     decoded: list[bytes] = []
     decode = picture.decode
-    monkeypatch.setattr(picture_facts.picture, "decode", lambda body, limit: decoded.append(body) or decode(body, limit))
+    monkeypatch.setattr(
+        picture_facts.picture, "decode", lambda body, limit: decoded.append(body) or decode(body, limit)
+    )
     assert kind.add(root, [*items, *kind.synthesise_stream(2, seed=6)], "drift", HALF).new == 2
     assert len(decoded) == 2
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from registry.core.errors import DataError
 from registry.cases.records import Imported
+from registry.core.errors import DataError
 from registry.formats.outlines import of_segmentation
 from tests.registry import layouts
 from tests.registry.formats.taken import boxes_at

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry.core.errors import DataError
 from registry.cases.splits import SPLITS
 from registry.cases.yolo_labels import TOLERANCE
+from registry.core.errors import DataError
 from tests.registry import layouts
 from tests.registry.formats.taken import boxes_at
 from tests.registry.layouts import BOXES, CLASS_FORMATS, OURS, put, some

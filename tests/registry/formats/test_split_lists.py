@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from registry.core.errors import DataError
 from registry.cases.records import Imported
+from registry.core.errors import DataError
 from tests.registry import layouts
 from tests.registry.layouts import THEIRS, One, put, some
 from tests.registry.made import box_set

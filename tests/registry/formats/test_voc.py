@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry.core.errors import DataError
 from registry.cases.records import Imported
+from registry.core.errors import DataError
 from tests.registry import layouts
 from tests.registry.formats.taken import boxes_at
 from tests.registry.layouts import OURS, put, some

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from registry.cases.yolo_labels import TrueBox, text_of
 from registry.core.errors import DataError
 from registry.datasets.layouts import BoxSet
-from registry.cases.yolo_labels import TrueBox, text_of
 from tests.registry import layouts
 from tests.registry.formats.taken import boxes_at
 from tests.registry.layouts import put, some

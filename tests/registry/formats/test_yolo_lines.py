@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry.core.errors import DataError
 from registry.cases.records import Imported
+from registry.core.errors import DataError
 from tests.registry.formats.taken import boxes_at
 from tests.registry.layouts import put, some
 from tests.registry.made import HEIGHT, WIDTH, box_set

@@ -210,7 +210,9 @@ def test_a_champion_keeps_what_it_knows_of_other_classes(net: FruitNet) -> None:
     params = {**PARAMS, "classes": ["kiwi", "durian", "apple"]}
     torch.manual_seed(3)
     fitting = network.inherit(old, {"classes": list(SPEC.classes)}, params)
-    found = torch_pruning.reshape_like(network.build(params), {k: torch.from_numpy(np.array(v)) for k, v in fitting.items()})
+    found = torch_pruning.reshape_like(
+        network.build(params), {k: torch.from_numpy(np.array(v)) for k, v in fitting.items()}
+    )
     assert isinstance(found, FruitNet)
     head = found.classifier[1].weight.detach().numpy()
     for row, name in ((0, "kiwi"), (2, "apple")):

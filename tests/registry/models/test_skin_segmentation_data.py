@@ -11,11 +11,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from registry.cases.records import Labelled
+from registry.cases.splits import SPLITS, Shares
 from registry.core.errors import DataError
 from registry.core.media import Case
 from registry.models.skin_segmentation import data, inference, nifti, phantom, score
-from registry.cases.records import Labelled
-from registry.cases.splits import SPLITS, Shares
 from tests.registry.models.conftest import SMALL
 
 HALF = Shares(0.25, 0.25)

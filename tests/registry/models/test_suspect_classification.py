@@ -11,8 +11,8 @@ import pytest
 from registry.contract import catalog
 from registry.core.media import Picture
 from registry.models.suspect_classification import SPEC, data, inference, network, render, scenes, score, shift
-from registry.vision_tasks.classification import LOGITS
 from registry.vision.picture import decode
+from registry.vision_tasks.classification import LOGITS
 
 PARAMS = {"image_size": 64, "alpha": 0.35}
 MAX_PIXELS = 1_000_000

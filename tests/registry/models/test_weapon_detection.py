@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from registry.contract import catalog
+from registry.datasets.picture_set import Made
 from registry.models.weapon_detection import scenes, shapes
 from registry.vision.picture import decode
-from registry.datasets.picture_set import Made
 
 MADE = 25
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from registry.core import journal
-from registry.versions.bundle import MANIFEST, Bundle, open_bundle, seal
 from registry.core.errors import BundleError, StorageError
 from registry.core.files import disk_errors, new_folder, write_file
+from registry.versions.bundle import MANIFEST, Bundle, open_bundle, seal
 from registry.versions.predictor import Predictor
 from tests.bundles import make_scan
 

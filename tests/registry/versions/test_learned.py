@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from registry.versions import learned
-from registry.versions.bundle import Score, open_bundle, seal
 from registry.core.errors import BundleError
 from registry.core.media import Case
+from registry.versions import learned
+from registry.versions.bundle import Score, open_bundle, seal
 from tests.bundles import make_tiny_bundle
 
 

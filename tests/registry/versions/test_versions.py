@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.services import there
 from registry.contract import catalog
-from registry.versions.bundle import Bundle, Score, open_bundle
-from registry.versions.decision import Decision, Reason, SliceRow
 from registry.core.errors import BundleError, MissingService, NotFound, Refused
 from registry.core.settings import settings
+from registry.versions.bundle import Bundle, Score, open_bundle
+from registry.versions.decision import Decision, Reason, SliceRow
 from registry.versions.mlflow_registry import Version, Versions
+from tests.benchmarks.services import there
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.odd_places import odd_place
 

@@ -14,11 +14,11 @@ import pytest
 
 from registry.core.errors import BadInput, TooLarge, UnsupportedMedia
 from registry.core.media import Clip
-from registry.vision.video import video
-from registry.vision.video.reader import packets
 from registry.vision.media_types import is_video
 from registry.vision.picture import decode as decode_picture
 from registry.vision.picture import to_jpeg
+from registry.vision.video import video
+from registry.vision.video.reader import packets
 from registry.vision.video.video import Frame, Reader
 from registry.vision.video.webm import MAX_PIXELS, WebmWriter, square
 from tests.clips import make_clip, scene

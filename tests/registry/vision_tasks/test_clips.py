@@ -14,11 +14,11 @@ import pytest
 from registry.contract import catalog
 from registry.core.errors import NotAcceptable
 from registry.versions.predictor import Predictor
-from registry.vision_tasks import clips, clip_summary
-from registry.vision.video import video
-from registry.vision_tasks.clip_summary import Book, ClipResult
-from registry.vision.video.pipeline import ahead
 from registry.vision.picture import to_jpeg
+from registry.vision.video import video
+from registry.vision.video.pipeline import ahead
+from registry.vision_tasks import clip_summary, clips
+from registry.vision_tasks.clip_summary import Book, ClipResult
 from tests.clips import make_clip, scene
 from tests.detector_bundle import RED, WHITE, make_detector_bundle
 

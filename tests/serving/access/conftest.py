@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from registry.core.settings import settings
-from serving.releases import deploy, store
 from serving.access import keys
+from serving.releases import deploy, store
 from tests.bundles import MODEL
 from tests.serving.conftest import PROJECT, Packaged, Processes, Running
 

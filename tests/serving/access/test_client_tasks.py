@@ -15,7 +15,15 @@ from typing import Any
 
 import pytest
 
-from registry.core.errors import BadInput, MissingService, NotFound, Refused, TooLarge, UnsupportedMedia, VisionloopError
+from registry.core.errors import (
+    BadInput,
+    MissingService,
+    NotFound,
+    Refused,
+    TooLarge,
+    UnsupportedMedia,
+    VisionloopError,
+)
 from serving.access import keys
 from serving.client.clients import AsyncClient, Client
 from serving.client.types import Prediction, Task

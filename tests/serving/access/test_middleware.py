@@ -25,9 +25,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from flows.cli import cli
-from serving.releases import store
 from serving.access import keys, report
 from serving.access.middleware import AccessMiddleware
+from serving.releases import store
 from tests.bundles import MODEL, make_scan
 from tests.serving.access.conftest import bearer, known, start_router
 from tests.serving.conftest import Processes

@@ -15,8 +15,8 @@ import pytest
 
 from registry.core import errors
 from registry.core.errors import BadInput, VisionloopError
-from serving.client.clients import AsyncClient, Client
 from serving.client.calls import refused
+from serving.client.clients import AsyncClient, Client
 from serving.client.types import UsageReport, answers
 from tests.serving.conftest import PROJECT
 

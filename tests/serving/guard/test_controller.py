@@ -16,8 +16,8 @@ import pytest
 
 from registry.core.errors import MissingService, NotFound, Refused
 from serving.guard import controller
-from serving.releases import deploy, orders, store
 from serving.guard.controller import Controller
+from serving.releases import deploy, orders, store
 from tests.bundles import MODEL
 from tests.databases import own_database
 from tests.serving import controlled

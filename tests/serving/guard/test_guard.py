@@ -21,15 +21,15 @@ import pytest
 
 from registry.core import journal
 from registry.core.settings import settings
-from serving.guard import ab_test, latency_test, guardrails
-from serving.releases import deploy, packaging, store
-from serving.router import traffic
-from serving.guard.rollout import Guard
-from serving.releases.packaging import process_name
-from serving.releases.plans import Limits, Plan
+from serving.guard import ab_test, guardrails, latency_test
 from serving.guard.guardrails import Rails
 from serving.guard.pages import ReleaseDecision
+from serving.guard.rollout import Guard
 from serving.guard.sequential_tests import pairs_needed
+from serving.releases import deploy, packaging, store
+from serving.releases.packaging import process_name
+from serving.releases.plans import Limits, Plan
+from serving.router import traffic
 from serving.router.traffic import Counts, Latencies, Traffic
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.serving import controlled

@@ -15,10 +15,10 @@ import pytest
 
 from registry.core.settings import settings
 from serving.guard import ab_test
-from serving.router import traffic
 from serving.guard.ab_test import Comparison
-from serving.releases.plans import Limits, Plan
 from serving.guard.guardrails import Rails
+from serving.releases.plans import Limits, Plan
+from serving.router import traffic
 from serving.router.traffic import Counts, Of, Traffic
 from tests.bundles import MODEL
 from tests.conftest import PROJECT

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.releases.plans import Kind, Plan
 from serving.guard.guardrails import Rails
+from serving.releases.plans import Kind, Plan
 from serving.router.traffic import Counts
 from tests.bundles import MODEL
 from tests.serving.counted import wrote

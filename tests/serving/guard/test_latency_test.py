@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from serving.guard import latency_test
-from serving.guard.latency_test import LEAST, Moments, is_slower
 from serving.guard.guardrails import Rails
+from serving.guard.latency_test import LEAST, Moments, is_slower
 from serving.router.traffic import Counts
 from tests.serving.counted import canary_plan, latencies, wrote
 

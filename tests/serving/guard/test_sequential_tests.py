@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, fisher_exact
 
-from serving.guard.sequential_tests import ALPHA, EFFECT, POWER, compare, evidence_path, level_of_look, look_at, more_errors, more_than, pairs_needed
+from serving.guard.sequential_tests import (
+    ALPHA,
+    EFFECT,
+    POWER,
+    compare,
+    evidence_path,
+    level_of_look,
+    look_at,
+    more_errors,
+    more_than,
+    pairs_needed,
+)
 
 RUNS = 400
 

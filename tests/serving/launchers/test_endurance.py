@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.benchmarks import endurance
 from serving.releases import deploy, store
 from serving.releases.packaging import serve_command, serve_environment
+from tests.benchmarks import endurance
 from tests.bundles import MODEL, make_scan
 from tests.serving.conftest import Packaged, Processes, Running
 

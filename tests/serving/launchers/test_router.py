@@ -18,10 +18,10 @@ from flows.cli import cli
 from monitoring.feedback import stream
 from registry.core.errors import BadInput, NotServed
 from registry.core.settings import settings
-from serving.releases import deploy, store
-from serving.router import forwarding
 from serving.client.clients import Client
+from serving.releases import deploy, store
 from serving.releases.packaging import process_name, serve_command, serve_environment
+from serving.router import forwarding
 from tests.bundles import MODEL, make_scan
 from tests.serving import controlled
 from tests.serving.conftest import Packaged, Processes, Running

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from serving.releases import deploy, store
 from serving.guard import guardrails
 from serving.guard.rollout import Guard
+from serving.releases import deploy, store
 from serving.releases.plans import Limits, Plan
 from serving.router.traffic import Counts
 from tests.bundles import MODEL

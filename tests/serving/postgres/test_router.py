@@ -11,8 +11,8 @@ import pytest
 from monitoring.log.writer import PredictionLog
 from registry.core.errors import Refused
 from registry.core.settings import settings
-from serving.releases import deploy, store
 from serving.access import keys, report
+from serving.releases import deploy, store
 from tests.bundles import MODEL
 from tests.clusters import Cluster
 from tests.monitoring.conftest import make_record

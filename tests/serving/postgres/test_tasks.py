@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from registry.contract import catalog
-from serving.wire.negotiation import Wanted
 from serving.tasks import store
+from serving.wire.negotiation import Wanted
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.clips import make_clip
 from tests.clusters import Cluster

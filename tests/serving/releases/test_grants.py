@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from registry.versions.decision import Decision
 from registry.core.errors import BadInput, Refused
 from registry.core.settings import settings
+from registry.versions.decision import Decision
+from serving.guard.pages import page_of
 from serving.releases import deploy, grants, orders, packaging, store
 from serving.releases.plans import Kind, Plan
-from serving.guard.pages import page_of
 from tests.bundles import MODEL
 from tests.databases import own_database
 from tests.serving.controlled import Numbered

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from registry.contract import catalog
+from registry.core.settings import settings
 from registry.versions.bundle import Bundle, open_bundle, seal
 from registry.versions.predictor import Predictor, golden_answer
-from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
 from tests.bundles import make_scan, make_tiny_bundle
 from tests.clips import make_clip, scene

@@ -55,7 +55,11 @@ def test_a_bento_holds_what_serves_the_bundle_and_nothing_else(packaged: dict[in
     assert (source / "bundle" / "bundle.json").read_bytes() == (packaged[1].bundle.path / "bundle.json").read_bytes()
     modules = {str(path.relative_to(source)) for path in source.rglob("*.py")}
     assert {"serving/service/bento.py", f"registry/models/{MODEL}/inference.py", "monitoring/log/writer.py"} <= modules
-    for unwanted in (f"registry/models/{MODEL}/network.py", "serving/launchers/router.py", "serving/releases/packaging.py"):
+    for unwanted in (
+        f"registry/models/{MODEL}/network.py",
+        "serving/launchers/router.py",
+        "serving/releases/packaging.py",
+    ):
         assert unwanted not in modules
     assert not [name for name in modules if name.startswith(("training", "flows", "tests"))]
     pins = (folder / "env" / "python" / "requirements.txt").read_text().split()

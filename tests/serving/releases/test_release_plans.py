@@ -19,11 +19,11 @@ import pytest
 
 from registry.core.errors import MissingService, NotFound, Refused
 from registry.core.settings import settings
-from serving.releases import deploy, packaging, store
-from serving.router import traffic
 from serving.guard.controller import Controller
+from serving.releases import deploy, packaging, store
 from serving.releases.packaging import process_name
 from serving.releases.plans import Plan
+from serving.router import traffic
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.serving import controlled
 from tests.serving.conftest import Numbered, Packaged, Processes

@@ -17,8 +17,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.releases import deploy, store
 from serving.router import traffic
-from serving.wire.connections import bounded
 from serving.router.traffic import Counts
+from serving.wire.connections import bounded
 from tests.serving.access.conftest import start_router
 from tests.serving.conftest import Processes
 from tests.serving.raw import begun, heard

@@ -14,12 +14,12 @@ import httpx
 import pytest
 
 from registry.core.settings import settings
-from serving.router import callers
-from serving.launchers import router
-from serving.wire import uploads
-from serving.router.forwarding import MEMORY
 from serving.api.mount import AT_ONCE, LABEL
+from serving.launchers import router
 from serving.launchers.router import create_app
+from serving.router import callers
+from serving.router.forwarding import MEMORY
+from serving.wire import uploads
 from tests.serving.access.conftest import start_router
 from tests.serving.conftest import Processes
 from tests.serving.raw import allow_files, answered, begun, connect, heard, listening

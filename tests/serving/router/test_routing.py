@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
+from serving.launchers.router import create_app
 from serving.releases import deploy, store
 from serving.router import forwarding, routing
-from serving.launchers.router import create_app
 from serving.router.routing import RouteTable
 
 pytestmark = pytest.mark.anyio

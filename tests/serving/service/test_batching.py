@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from registry.contract import catalog
-from registry.versions import predictor
 from registry.core.errors import BadInput
 from registry.core.media import FloatArray
+from registry.versions import predictor
 from registry.versions.predictor import Predictor
 from registry.vision.picture import to_jpeg
 from serving.service import batching

@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from registry.contract import catalog
-from registry.versions.bundle import Bundle
 from registry.core.errors import Overloaded
 from registry.core.settings import settings
+from registry.versions.bundle import Bundle
 from registry.vision.picture import to_jpeg
 from serving.wire.admission import MOST, Line
 from tests.clips import scene

@@ -17,8 +17,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from registry.versions.predictor import Predictor
 from registry.core.settings import settings
+from registry.versions.predictor import Predictor
 from tests.bundles import AFFINE, MODEL, make_scan
 from tests.serving.conftest import Packaged, Running
 from tests.serving.inputs import REFUSED

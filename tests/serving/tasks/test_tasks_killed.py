@@ -14,8 +14,8 @@ import pytest
 
 from registry.core.errors import NotFound
 from registry.core.settings import settings
-from serving.wire.negotiation import Wanted
 from serving.tasks import store
+from serving.wire.negotiation import Wanted
 from tests.databases import own_database
 from tests.serving.conftest import PROJECT
 

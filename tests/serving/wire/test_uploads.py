@@ -16,8 +16,8 @@ from registry.contract import catalog
 from registry.core.errors import Overloaded
 from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
-from serving.wire.admission import SMALL, Room
 from serving.service.app import UPLOADS
+from serving.wire.admission import SMALL, Room
 from serving.wire.uploads import MIB
 from tests.clips import scene
 from tests.detector_bundle import make_detector_bundle

@@ -202,8 +202,8 @@ def test_onnx_and_openvino_agree_with_keras(hooks: Any, cases: list[Case], tmp_p
 
 def test_tensorflow_says_nothing_when_it_starts() -> None:
     code = (
-        "from training.engines.engine_keras import use_threads; from training.workspace.keras_framework import framework; "
-        "use_threads(1); framework()[1].ops.ones(2)"
+        "from training.engines.engine_keras import use_threads; "
+        "from training.workspace.keras_framework import framework; use_threads(1); framework()[1].ops.ones(2)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert (done.stdout, done.stderr) == ("", "")

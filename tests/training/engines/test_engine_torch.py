@@ -8,9 +8,9 @@ import torch
 from registry.core.errors import VisionloopError
 from tests.training.conftest import Make
 from training.engines import engine_torch
+from training.engines.engine_torch import fit
 from training.workspace.checkpoint import Checkpoints
 from training.workspace.course import LAST_RATE, Fitted, Watcher, rate
-from training.engines.engine_torch import fit
 from training.workspace.workspace import Recipe, Stage
 
 RECIPE = Recipe(epochs=10, batch=8, learning_rate=1.0, warm_up=0.2, max_seconds=60)

@@ -16,10 +16,10 @@ from registry.core.files import write_file
 from registry.core.settings import settings
 from tests.conftest import PROJECT
 from tests.training.conftest import enter
+from training.stages.train import WEIGHTS, starting_network, train
 from training.workspace.checkpoint import load_weights, save_weights
 from training.workspace.engine import engine_of, hooks_of
 from training.workspace.workspace import Stage, open_stage
-from training.stages.train import WEIGHTS, starting_network, train
 
 NATIVE = {"torch": "w.pth", "ultralytics": "w.pt", "keras": "w.keras"}
 STILL = {"image_size": 64, "epochs": 1, "learning_rate": 1e-9, "weight_decay": 0.0, "batch": 4, "max_seconds": 200}

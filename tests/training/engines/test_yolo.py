@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from registry.contract import catalog
+from registry.contract.spec import ModelSpec
 from registry.core.errors import SettingsError
 from registry.core.media import Case
 from registry.core.runtime import open_session
-from registry.contract.spec import ModelSpec
-from registry.vision_tasks import mean_ap
 from registry.vision.picture import to_jpeg
+from registry.vision_tasks import mean_ap
 from training.engines import engine_torch, mosaic, yolo
 from training.workspace import pretrained
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from registry.contract import catalog
-from registry.versions.decision import ENOUGH
 from registry.contract.spec import Budget, Metric, ModelSpec
+from registry.versions.decision import ENOUGH
 from tests.training.equal_versions import answers, draw, promoted
 from training.gate import rules as gate_rules
 from training.gate.comparison import OVERALL, Comparison

@@ -16,19 +16,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from registry.cases.records import Labelled
+from registry.cases.splits import Shares
 from registry.contract import catalog
+from registry.core.media import Case
 from registry.versions.bundle import REFERENCE, Bundle, open_bundle, seal
 from registry.versions.decision import Decision
 from registry.versions.learned import write as write_learned
-from registry.core.media import Case
-from registry.cases.records import Labelled
-from registry.cases.splits import Shares
 from registry.versions.mlflow_registry import Version
 from tests.bundles import AFFINE, make_scan, make_tiny_bundle
 from tests.training.conftest import MODEL, enter, lay_out
 from training.gate import rules
-from training.workspace.scoring import evaluate, spread
 from training.gate.gate import Best, decide
+from training.workspace.scoring import evaluate, spread
 from training.workspace.workspace import open_stage
 
 GOOD, BETTER, WORSE, BAD = 0.5, 0.75, 0.85, 5.0

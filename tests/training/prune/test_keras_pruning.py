@@ -9,8 +9,8 @@ import pytest
 
 from registry.core.errors import BundleError, SettingsError, VisionloopError
 from training.engines import engine_keras
-from training.workspace import keras_framework
 from training.prune import keras_pruning
+from training.workspace import keras_framework
 
 SIZE = 16
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from registry.versions.bundle import open_bundle
 from registry.core.errors import DataError
 from registry.core.settings import settings
+from registry.versions.bundle import open_bundle
 from registry.versions.mlflow_registry import Versions
 from tests.training.conftest import MODEL, enter, lay_out
 from training.stages.evaluate import package

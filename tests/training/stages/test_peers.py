@@ -10,10 +10,10 @@ import yaml
 
 from registry.contract import catalog
 from registry.core import journal
-from registry.versions.bundle import Score, Variant
 from registry.core.files import write_file
-from registry.models.face_gender import cvlib_gender
 from registry.core.settings import settings
+from registry.models.face_gender import cvlib_gender
+from registry.versions.bundle import Score, Variant
 from tests.registry.models.caffe import make_gender_net
 from tests.training.conftest import enter
 from training.export import choose_variant

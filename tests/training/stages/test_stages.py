@@ -18,18 +18,18 @@ import pytest
 import yaml
 
 from registry.core import journal
-from registry.versions.bundle import open_bundle
 from registry.core.errors import MissingService, StorageError
-from registry.versions.predictor import Predictor
 from registry.core.settings import settings
+from registry.versions.bundle import open_bundle
+from registry.versions.predictor import Predictor
 from tests.conftest import PROJECT, make_workspace
 from tests.training.conftest import MODEL, PARAMS, Make, enter, lay_out
-from training.workspace.checkpoint import read_metrics
 from training.stages.compress import REPORT, Report, compress
 from training.stages.evaluate import package
-from training.workspace.workspace import Stage, open_stage
 from training.stages.tracking import read_run
 from training.stages.train import train
+from training.workspace.checkpoint import read_metrics
+from training.workspace.workspace import Stage, open_stage
 
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
@@ -249,7 +249,8 @@ def test_evaluate_imports_no_training_framework(finished: Stage, tmp_path: Path)
     """The frameworks cost seconds, and a bundle is made without them."""
     shutil.copytree(finished.settings.root, tmp_path / "copy", symlinks=True)
     probe = (
-        "import sys; from training.stages.evaluate import package; from training.workspace.workspace import open_stage; "
+        "import sys; from training.stages.evaluate import package; "
+        "from training.workspace.workspace import open_stage; "
         f"package(open_stage({MODEL!r}), track=False); "
         "print([name for name in ('torch', 'tensorflow', 'timm', 'mlflow') if name in sys.modules])"
     )

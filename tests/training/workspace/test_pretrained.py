@@ -13,9 +13,9 @@ import torch
 from registry.core.errors import BadInput, NotFound
 from tests.training.conftest import Make
 from training.engines import engine_torch
+from training.stages.train import starting_network
 from training.workspace import pretrained
 from training.workspace.workspace import Stage
-from training.stages.train import starting_network
 
 
 @pytest.fixture

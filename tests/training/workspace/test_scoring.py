@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from registry.contract import catalog
-from registry.versions.bundle import Score
 from registry.core.media import Case
+from registry.versions.bundle import Score
+from registry.vision.picture import to_jpeg
 from registry.vision_tasks.classification import Ranking
 from registry.vision_tasks.detection import Detections
 from registry.vision_tasks.mean_ap import TrueBoxes
-from registry.vision.picture import to_jpeg
 from training.workspace import scoring
 from training.workspace.scoring import resamples, resamples_of, scored, slice_scores
 

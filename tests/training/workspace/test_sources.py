@@ -15,10 +15,10 @@ from registry.contract import catalog
 from registry.core.closure import PACKAGES
 from registry.core.settings import settings
 from tests.conftest import PROJECT
-from training.workspace.sources import STAGES, declared, imported, source_hash
-from training.workspace.workspace import open_stage
-from training.workspace.starting_point import keep_start
 from training.stages.train import identity
+from training.workspace.sources import STAGES, declared, imported, source_hash
+from training.workspace.starting_point import keep_start
+from training.workspace.workspace import open_stage
 
 KERAS = "suspect_classification"
 

@@ -9,8 +9,8 @@ import pytest
 
 from registry.core.errors import NotFound, SettingsError
 from tests.training.conftest import MODEL, Make
-from training.workspace.workspace import dvc_hash, git_commit, open_stage
 from training.stages.train import identity
+from training.workspace.workspace import dvc_hash, git_commit, open_stage
 
 
 @pytest.mark.parametrize(
