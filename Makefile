@@ -26,9 +26,9 @@ setup: $(READY)
 # uv installs 200 packages in seconds where pip takes minutes; it is fetched into the environment itself.
 $(READY): requirements.lock pyproject.toml
 	@case "$$PWD" in *[?:$$]*) \
-	  echo "found the folder $$PWD; expected a path without ? : and $$; to mend it: rename or move that folder" >&2; exit 2;; esac
+	  echo "found the folder $$PWD; expected a path without ? : and $$; fix: rename or move that folder" >&2; exit 2;; esac
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "found $$($(PYTHON) --version); expected Python 3.11 to 3.13; to mend it: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 2; }
+	  { echo "found $$($(PYTHON) --version); expected Python 3.11 to 3.13; fix: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 2; }
 	@echo "setting up the environment in $(VENV) (about 9 GB, a minute or a few)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.8

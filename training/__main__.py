@@ -56,9 +56,9 @@ def start(model: str) -> None:
 
     def work() -> None:
         from training.workspace.starting_point import keep_start
-        from training.workspace.workspace import open_stage
+        from training.workspace.workspace import open_workspace
 
-        keep_start(open_stage(model))
+        keep_start(open_workspace(model))
 
     _run(work)
 
@@ -71,9 +71,9 @@ def train(model: str, fresh: bool) -> None:
 
     def work() -> None:
         from training.stages.train import train as run
-        from training.workspace.workspace import open_stage
+        from training.workspace.workspace import open_workspace
 
-        click.echo(run(open_stage(model), fresh=fresh)["says"])
+        click.echo(run(open_workspace(model), fresh=fresh)["says"])
 
     _run(work)
 
@@ -85,9 +85,9 @@ def compress(model: str) -> None:
 
     def work() -> None:
         from training.stages.compress import compress as run
-        from training.workspace.workspace import open_stage
+        from training.workspace.workspace import open_workspace
 
-        stage = open_stage(model)
+        stage = open_workspace(model)
         _table(run(stage), stage.spec.metric.title)
 
     _run(work)
@@ -100,9 +100,9 @@ def evaluate(model: str) -> None:
 
     def work() -> None:
         from training.stages.evaluate import package
-        from training.workspace.workspace import open_stage
+        from training.workspace.workspace import open_workspace
 
-        stage = open_stage(model)
+        stage = open_workspace(model)
         bundle = package(stage)
         score = bundle.manifest.score
         click.echo(
@@ -123,9 +123,9 @@ def bench(model: str, rounds: int, tracking: bool) -> None:
     def work() -> None:
         os.environ.pop("GOMP_SPINCOUNT", None)  # eager PyTorch at its best: on a quiet machine long spins suit it
         from tests.benchmarks.compression import bench as run
-        from training.workspace.workspace import open_stage
+        from training.workspace.workspace import open_workspace
 
-        click.echo(run(open_stage(model), rounds, tracking))
+        click.echo(run(open_workspace(model), rounds, tracking))
 
     _run(work)
 

@@ -90,7 +90,7 @@ def featurize(
         raise BadInput(
             f"{spec.name} makes no features",
             expected=f"one of {', '.join(one.name for one in feature_models())}",
-            mend="name it with --model",
+            fix="name it with --model",
         )
     source = open_source(where, settings().max_upload_mb * 2**20)
     output = Output(out)
@@ -99,7 +99,7 @@ def featurize(
         raise BadInput(
             f"there is no picture in {where}" + (f", only {listing.others} other files" if listing.others else ""),
             expected=f"files ending in {', '.join(spec.extensions)}",
-            mend="name the folder that holds them",
+            fix="name the folder that holds them",
         )
     plan = Plan.of(source.name, str(version), version.digest, listing)
     with output.owned():

@@ -78,7 +78,7 @@ class Output:
             BadInput: it is a file; StorageError: it cannot be written.
         """
         if self.folder.exists() and not self.folder.is_dir():
-            raise BadInput(f"{self.folder} is a file", expected="a folder for the Parquet parts", mend="name another")
+            raise BadInput(f"{self.folder} is a file", expected="a folder for the Parquet parts", fix="name another")
         with disk_errors(self.folder / LOCK):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = (self.folder / LOCK).open("w")
@@ -87,7 +87,7 @@ class Output:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise Refused(
-                    f"another run is writing to {self.folder}", mend="wait for it, or name another folder"
+                    f"another run is writing to {self.folder}", fix="wait for it, or name another folder"
                 ) from error
             yield
 
@@ -107,13 +107,13 @@ class Output:
                     f"{self.folder} holds files that no run of this command has written: "
                     f"{', '.join(strange or sorted(path.name for path in left)[:3])}",
                     expected="an empty folder, or one of an earlier run",
-                    mend="name another folder",
+                    fix="name another folder",
                 )
             if found is not None and not fresh:
                 raise Refused(
                     f"{self.folder} holds the parts of another run: {_difference(found, plan)}",
                     expected="the same version on the same pictures",
-                    mend="add --fresh to do all of it again, or name another folder",
+                    fix="add --fresh to do all of it again, or name another folder",
                 )
             self._empty()
             write_file(self.folder / PLAN, json.dumps(asdict(plan), indent=2) + "\n")

@@ -92,7 +92,7 @@ class Folder:
     def __init__(self, root: Path, most_bytes: int) -> None:
         if not root.is_dir():
             raise BadInput(
-                f"there is no folder {root}", expected="a folder of pictures, or s3://bucket/prefix", mend="correct it"
+                f"there is no folder {root}", expected="a folder of pictures, or s3://bucket/prefix", fix="correct it"
             )
         self.root, self.name, self._most = root.resolve(), str(root.resolve()), most_bytes
 
@@ -102,7 +102,7 @@ class Folder:
     def _walk(self) -> Iterator[tuple[str, int, str]]:
         def refuse(error: OSError) -> None:
             raise BadInput(
-                f"{error.filename} cannot be listed: {error.strerror}", mend="mend its rights, or move it elsewhere"
+                f"{error.filename} cannot be listed: {error.strerror}", fix="fix its rights, or move it elsewhere"
             ) from error
 
         for folder, below, names in os.walk(self.root, onerror=refuse):
@@ -186,18 +186,18 @@ class Bucket:
         except NoCredentialsError:
             raise
         except FileNotFoundError as error:
-            raise BadInput(f"there is no bucket {self._bucket}", mend="correct its name") from error
+            raise BadInput(f"there is no bucket {self._bucket}", fix="correct its name") from error
         except PermissionError as error:
             raise MissingService(
                 f"{self.name} may not be listed: {_first_line(error)}",
                 expected="credentials with s3:ListBucket and s3:GetObject on it",
-                mend="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+                fix="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
             ) from error
         except (BotoCoreError, ClientError, OSError) as error:
             raise MissingService(
                 f"{self.name} does not answer: {_first_line(error)}",
                 expected="S3, or what AWS_ENDPOINT_URL names",
-                mend="correct the address or the region, or try again",
+                fix="correct the address or the region, or try again",
             ) from error
 
 

@@ -1,6 +1,6 @@
 """The command line's front door. Commands are loaded by name, so that `--help` imports none of them.
 
-Every error leaves through `main`: ours prints what was found, what was expected and how to mend it, and exits
+Every error leaves through `main`: ours prints what was found, what was expected and how to fix it, and exits
 with its own code; anything else is one line and a log file with the traceback.
 """
 
@@ -164,12 +164,12 @@ def _print_error(error: VisionloopError) -> None:
     click.secho(error.found, fg="red", err=True)
     if error.expected:
         click.echo(f"  expected: {error.expected}", err=True)
-    if error.mend:
-        click.echo(f"  to mend it: {error.mend}", err=True)
+    if error.fix:
+        click.echo(f"  fix: {error.fix}", err=True)
 
 
 def _unexpected(error: Exception, arguments: list[str]) -> int:
-    """One line for the person, the traceback into a file for whoever mends it."""
+    """One line for the person, the traceback into a file for whoever fixes it."""
     first = (str(error).strip().splitlines() or [""])[0]
     line = f"unexpected: {type(error).__name__}: {first}"
     try:

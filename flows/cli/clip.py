@@ -30,7 +30,7 @@ def predict(model: str, file: Path, out: Path | None, media: str, explain: bool)
         BadInput: the model takes no videos, the video cannot be played, or a heat map was asked for.
     """
     if explain:
-        raise BadInput("a heat map explains one picture", expected="a picture", mend="cut a frame out of the video")
+        raise BadInput("a heat map explains one picture", expected="a picture", fix="cut a frame out of the video")
     prepare(local=True)
     from registry.core.files import write_file
     from registry.versions.mlflow_registry import Versions

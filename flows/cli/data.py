@@ -83,7 +83,7 @@ def import_(
     from registry.core.files import new_folder
 
     if not path.exists():
-        raise DataError(f"there is nothing at {path}", expected="a folder or zip with data", mend="correct the path")
+        raise DataError(f"there is nothing at {path}", expected="a folder or zip with data", fix="correct the path")
     if wrong := [one for one in renamed if not all(one.partition("="))]:
         raise click.BadParameter(f"{', '.join(wrong)}: THEIRS=OURS is expected, e.g. pistol=weapon")
     if min(val_share, test_share) < 0 or val_share + test_share >= 1:
@@ -149,7 +149,7 @@ def status(model: str) -> None:
 
     folder = settings().data / model
     if not folder.is_dir():
-        raise DataError(f"there is no data set at {folder}", mend=f"`visionloop data synth {model}` makes one")
+        raise DataError(f"there is no data set at {folder}", fix=f"`visionloop data synth {model}` makes one")
     counts = Counter((case.split, case.origin) for case in catalog.get(model).data.cases(folder))
     for (split, origin), count in sorted(counts.items()):
         click.echo(f"{split:<6} {origin:<20} {count:>5} cases")
@@ -163,5 +163,5 @@ def _may_replace(target: Path, force: bool) -> None:
         raise Refused(
             f"there is a data set at {target} already",
             expected="an empty place",
-            mend="add --force to replace it; the old one stays in DVC's cache under the hash in data.dvc",
+            fix="add --force to replace it; the old one stays in DVC's cache under the hash in data.dvc",
         )

@@ -51,7 +51,7 @@ def _only_model() -> str:
 
     found = [spec.name for spec in feature_models()]
     if len(found) != 1:
-        raise BadInput("--model is missing", expected=f"one of {', '.join(found)}", mend="name the model")
+        raise BadInput("--model is missing", expected=f"one of {', '.join(found)}", fix="name the model")
     return found[0]
 
 

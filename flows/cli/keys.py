@@ -17,8 +17,8 @@ from registry.core import database
 from registry.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from serving.access.keys import Grant
-    from serving.access.report import Line
+    from serving.access.keys import ApiKey
+    from serving.access.report import UsageRow
 
 _STYLES = {"active": "green", "expired": "yellow", "revoked": "red"}
 
@@ -133,7 +133,7 @@ def show(key: str, as_json: bool) -> None:
         click.echo(f"{name:<20} {value}")
 
 
-def _facts(grant: Grant) -> dict[str, Any]:
+def _facts(grant: ApiKey) -> dict[str, Any]:
     """A key for JSON; moments are ISO 8601, null where there is none or the default is meant."""
     moments = {name: getattr(grant, name) for name in ("created", "expires", "revoked")}
     return {
@@ -182,7 +182,7 @@ def usage(key: str | None, since: str | None, until: str | None, path: Path | No
         click.echo(f"{len(lines)} rows in {path}")
 
 
-def _usage(lines: list[Line]) -> None:
+def _usage(lines: list[UsageRow]) -> None:
     """A block a key; a row fits 80 columns."""
     widths = {"requests": 9, "errors": 7, "429": 6, "MB in": 7, "MB out": 7, "seconds": 8}
     for (key, name), rows in itertools.groupby(sorted(lines, key=lambda one: (one.key or "", one.day)), _whose):
@@ -196,15 +196,15 @@ def _usage(lines: list[Line]) -> None:
             click.echo(f"  {row.day.isoformat():<10} {row.model:<22}{numbers}")
 
 
-def _whose(line: Line) -> tuple[str, str]:
+def _whose(line: UsageRow) -> tuple[str, str]:
     return line.key or "", line.name
 
 
-def _models(grant: Grant) -> str:
+def _models(grant: ApiKey) -> str:
     return "all models" if grant.reaches("") else " ".join(sorted(grant.models))
 
 
-def _quota(grant: Grant) -> str:
+def _quota(grant: ApiKey) -> str:
     own = (("minute", grant.per_minute), ("month", grant.per_month))
     return " ".join(f"{value or 'any'}/{period}" for period, value in own if value is not None) or "default"
 
@@ -230,7 +230,7 @@ def _moment(text: str | None) -> datetime | None:
         raise BadInput(
             f"--expires is {text!r}",
             expected="days or hours from now like 90d or 2h, or a date like 2026-12-31",
-            mend="correct --expires",
+            fix="correct --expires",
         ) from error
 
 
@@ -246,5 +246,5 @@ def _date(text: str | None) -> date | None:
         raise BadInput(
             f"{text!r} is no day",
             expected="a date like 2026-12-31, or days before today like 30d",
-            mend="correct it",
+            fix="correct it",
         ) from error

@@ -52,10 +52,10 @@ def refuse_unless_promoted(model: str, outcome: str) -> None:
         raise Refused(
             f"version {number} of {model} was granted, and another version is champion since",
             expected="a new version, or the champion's",
-            mend=f"`visionloop promote {model} {number}` makes this one champion again",
+            fix=f"`visionloop promote {model} {number}` makes this one champion again",
         )
     raise Refused(
-        str(decision.get("summary") or outcome), mend=f"`visionloop decisions {model}` shows the page with the reasons"
+        str(decision.get("summary") or outcome), fix=f"`visionloop decisions {model}` shows the page with the reasons"
     )
 
 

@@ -63,7 +63,7 @@ def promote(model: str, version: str | None, why: str, local: bool) -> None:
         granted = steps.decide(found, "the command line", why, again=True)
         summary = (steps.decided(found) or {}).get("summary", f"{found} is champion already")
     if not granted:
-        raise Refused(str(summary), mend=f"`visionloop decisions {model}` shows the page")
+        raise Refused(str(summary), fix=f"`visionloop decisions {model}` shows the page")
     console.print(summary)
 
 
@@ -75,7 +75,7 @@ def decisions(model: str, version: str | None, as_json: bool) -> None:
     """The decision pages of MODEL, or of one VERSION of it (a number), the latest first."""
     model, version = which(model, version, "")
     if version and not version.isdigit():
-        raise BadInput(f"the version is {version!r}", expected="a number", mend=f"`visionloop decisions {model}`")
+        raise BadInput(f"the version is {version!r}", expected="a number", fix=f"`visionloop decisions {model}`")
     folder = settings().var / "decisions" / model
     found = sorted(
         ((json.loads(path.read_text()), path) for path in folder.glob("*.json")),
@@ -86,7 +86,7 @@ def decisions(model: str, version: str | None, as_json: bool) -> None:
     if not found:
         raise NotFound(
             f"no decision about {model}{' version ' * bool(version)}{version} yet",
-            mend=f"`visionloop promote {model} {version}` asks the gate"
+            fix=f"`visionloop promote {model} {version}` asks the gate"
             if version
             else f"`visionloop run {model}` leads to one",
         )
@@ -130,11 +130,11 @@ def predict(model: str, file: Path, out: Path | None, explain: Path | None, loca
     spec = catalog.get(model)
     if not file.is_file():
         raise BadInput(
-            f"there is no file {file}", expected=f"a file ending in {' or '.join(spec.extensions)}", mend="correct it"
+            f"there is no file {file}", expected=f"a file ending in {' or '.join(spec.extensions)}", fix="correct it"
         )
     media = _media(spec.media_out, out)
     if explain and explain.suffix.lower() not in (".jpg", ".jpeg"):
-        raise BadInput(f"{explain} is not the name of a JPEG", expected="an ending of .jpg or .jpeg", mend="correct it")
+        raise BadInput(f"{explain} is not the name of a JPEG", expected="an ending of .jpg or .jpeg", fix="correct it")
     if clip.is_clip(file):
         clip.predict(model, file, out, media, explain is not None)
         return
@@ -156,7 +156,7 @@ def _media(offers: tuple[str, ...], out: Path | None) -> str:
     media = endings.get(out.suffix.lower()) if out else "application/json"
     if media not in offers:
         known = ", ".join(ending for ending, kind in endings.items() if kind in offers)
-        raise BadInput(f"{out} has an ending that says nothing", expected=known, mend="choose one of these endings")
+        raise BadInput(f"{out} has an ending that says nothing", expected=known, fix="choose one of these endings")
     return media
 
 
@@ -169,7 +169,7 @@ def _ask(model: str, file: Path, media: str, explain: bool) -> tuple[bytes, byte
     found = json.loads(_post(model, file, media, {"explain": "true"}))
     explanation = found["explanation"]
     if explanation["image"] is None:
-        raise BadInput(explanation["why_not"], mend="leave --explain out to see the answer alone")
+        raise BadInput(explanation["why_not"], fix="leave --explain out to see the answer alone")
     heat = base64.b64decode(explanation.pop("image"))
     return json.dumps(found).encode(), heat
 
@@ -192,7 +192,7 @@ def _post(model: str, file: Path, media: str, query: dict[str, str]) -> bytes:
         )
     except httpx.TransportError as error:
         raise MissingService(
-            f"nothing answers at {address}", expected="the router", mend="`visionloop up`, or add --local"
+            f"nothing answers at {address}", expected="the router", fix="`visionloop up`, or add --local"
         ) from error
     if answer.is_success:
         return answer.content
@@ -202,8 +202,8 @@ def _post(model: str, file: Path, media: str, query: dict[str, str]) -> bytes:
         said = {"error": "VisionloopError", "found": f"the service answered {answer.status_code}"}
     kind = getattr(errors, said.get("error", ""), errors.VisionloopError)
     if kind is errors.NotServed:  # what the caller is told to ask for, is to be done here
-        said |= {"expected": "a released version", "mend": f"`visionloop run {model}` trains and releases one"}
-    raise kind(said["found"], expected=said.get("expected", ""), mend=said.get("mend", ""))
+        said |= {"expected": "a released version", "fix": f"`visionloop run {model}` trains and releases one"}
+    raise kind(said["found"], expected=said.get("expected", ""), fix=said.get("fix", ""))
 
 
 def _predict_here(model: str, file: Path, media: str, explain: bool) -> tuple[bytes, bytes]:

@@ -85,7 +85,7 @@ def which(model: str, version: str | None, default: str) -> tuple[str, str]:
         raise BadInput(
             f"{model}@{named} and another version {version}" if version else f"{model}@ names no version",
             expected="MODEL, MODEL@VERSION or MODEL VERSION",
-            mend="name one version, a number or an alias",
+            fix="name one version, a number or an alias",
         )
     return model, named or version or default
 
@@ -108,6 +108,6 @@ def prepare(local: bool, *, needs_stack: bool = True) -> None:
             raise MissingService(
                 "the stack is not up",
                 expected="MLflow, Prefect and the router",
-                mend="`visionloop up` starts it; or add --local to work without servers",
+                fix="`visionloop up` starts it; or add --local to work without servers",
             )
     settings().apply_environment()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.cli.options import model_argument, prepare
-from flows.cli.release_options import Asked, limit_of, refuse_misspelt, shares_of
+from flows.cli.release_options import ReleaseOptions, limit_of, refuse_misspelt, shares_of
 from flows.steps.terminal_progress import telling
 from registry.core.errors import MissingService, NotFound
 
@@ -70,7 +70,7 @@ def release(
     if name not in ACTIONS:
         refuse_misspelt(what, ACTIONS)
         name, versions = "blue-green", (what, *versions)
-    ACTIONS[name](Asked(model, versions, share, sticky, steps, limits, why, anyway, as_json))
+    ACTIONS[name](ReleaseOptions(model, versions, share, sticky, steps, limits, why, anyway, as_json))
 
 
 @click.command()
@@ -78,10 +78,10 @@ def release(
 @click.option("--why", default="", help="Stands in the history.")
 def rollback(model: str, why: str) -> None:
     """Give MODEL's traffic back: to the champion during a canary, else to the version before."""
-    _rollback(Asked(model, (), None, None, None, (), why))
+    _rollback(ReleaseOptions(model, (), None, None, None, (), why))
 
 
-def _blue_green(asked: Asked) -> None:
+def _blue_green(asked: ReleaseOptions) -> None:
     asked.refuse(1, "anyway")
     prepare(local=False)
     from flows import steps
@@ -91,7 +91,7 @@ def _blue_green(asked: Asked) -> None:
         steps.release(found, steps.package(found), why=asked.why, anyway=asked.anyway or "")
 
 
-def _canary(asked: Asked) -> None:
+def _canary(asked: ReleaseOptions) -> None:
     from serving.releases.plans import STEPS
 
     asked.refuse(1, "share", "sticky", "steps", "limit", "anyway")
@@ -100,18 +100,18 @@ def _canary(asked: Asked) -> None:
     _begin(asked, "canary", asked.versions[0], share=share, sticky=asked.sticky or "request", steps=steps)
 
 
-def _shadow(asked: Asked) -> None:
+def _shadow(asked: ReleaseOptions) -> None:
     asked.refuse(1, "limit")
     _begin(asked, "shadow", asked.versions[0])
 
 
-def _ab(asked: Asked) -> None:
+def _ab(asked: ReleaseOptions) -> None:
     asked.refuse(2, "share", "sticky", "limit", "anyway")
     share = 50 if asked.share is None else asked.share
     _begin(asked, "ab", asked.versions[1], share=share, sticky=asked.sticky or "caller")
 
 
-def _begin(asked: Asked, kind: Kind, second: str, **more: Any) -> None:
+def _begin(asked: ReleaseOptions, kind: Kind, second: str, **more: Any) -> None:
     """Puts a plan with two versions into effect, its first version being live."""
     from serving.releases import store
     from serving.releases.plans import Limits, Plan
@@ -131,7 +131,7 @@ def _begin(asked: Asked, kind: Kind, second: str, **more: Any) -> None:
         raise NotFound(
             f"no version of {asked.model} is live",
             expected="a version to compare with",
-            mend=f"`visionloop release {asked.model} VERSION` releases one",
+            fix=f"`visionloop release {asked.model} VERSION` releases one",
         )
     challenger = (_version if kind == "shadow" else _granted)(asked, second)
     champion = first.number if kind == "ab" else live.champion if live else 0
@@ -146,7 +146,7 @@ def _begin(asked: Asked, kind: Kind, second: str, **more: Any) -> None:
     console.print(store.in_words(changed), highlight=False)
 
 
-def _promote(asked: Asked) -> None:
+def _promote(asked: ReleaseOptions) -> None:
     asked.refuse(0, "anyway")
     prepare(local=False)
     from serving.releases import deploy
@@ -157,7 +157,7 @@ def _promote(asked: Asked) -> None:
     deploy.follow(changed)
 
 
-def _rollback(asked: Asked) -> None:
+def _rollback(asked: ReleaseOptions) -> None:
     """The traffic first, which is a change in the database; the alias in MLflow after it."""
     asked.refuse(0)
     prepare(local=False)
@@ -179,7 +179,7 @@ def _rollback(asked: Asked) -> None:
     console.print(f"{found} is champion again")
 
 
-def _return_traffic(asked: Asked, before: Plan) -> None:
+def _return_traffic(asked: ReleaseOptions, before: Plan) -> None:
     from serving.releases import deploy, store
 
     if not before.two and before.state == "rolled_back":
@@ -225,14 +225,14 @@ def _say(changed: Plan, began: float) -> None:
     click.echo(f"{store.in_words(changed)} ({time.perf_counter() - began:.1f} s)")
 
 
-def _status(asked: Asked) -> None:
+def _status(asked: ReleaseOptions) -> None:
     asked.refuse(0, "json")
     from flows.cli import release_status
 
     release_status.show(asked.model, as_json=asked.json)
 
 
-ACTIONS: Mapping[str, Callable[[Asked], None]] = {
+ACTIONS: Mapping[str, Callable[[ReleaseOptions], None]] = {
     "blue-green": _blue_green,
     "canary": _canary,
     "shadow": _shadow,
@@ -243,13 +243,13 @@ ACTIONS: Mapping[str, Callable[[Asked], None]] = {
 }
 
 
-def _version(asked: Asked, which: str) -> Version:
+def _version(asked: ReleaseOptions, which: str) -> Version:
     from registry.versions.mlflow_registry import Versions
 
     return Versions().get(asked.model, which)
 
 
-def _granted(asked: Asked, which: str) -> Version:
+def _granted(asked: ReleaseOptions, which: str) -> Version:
     """Refuses before anything is packaged."""
     from serving.releases import grants
 

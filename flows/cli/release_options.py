@@ -13,7 +13,7 @@ ALIASES = ("champion", "previous", "challenger")
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReleaseOptions:
     """What stood on the command line; None or () where nothing did."""
 
     model: str
@@ -39,13 +39,13 @@ class Asked:
             raise BadInput(
                 f"{', '.join(extra)} means nothing here",
                 expected=", ".join(f"--{name}" for name in options) or "no such option",
-                mend="leave it out; `visionloop release --help` says what goes with what",
+                fix="leave it out; `visionloop release --help` says what goes with what",
             )
         if len(self.versions) != count:
             raise BadInput(
                 f"the versions are {', '.join(self.versions) or 'not named'}",
                 expected=("none", "one", "two")[count],
-                mend="a version is a number or an alias, e.g. 3 or challenger",
+                fix="a version is a number or an alias, e.g. 3 or challenger",
             )
 
 
@@ -56,7 +56,7 @@ def refuse_misspelt(what: str, actions: Iterable[str]) -> None:
         raise BadInput(
             f"there is no action {what!r}",
             expected=f"{', '.join(actions)}, or a version",
-            mend=f"did you mean {close[0]!r}?",
+            fix=f"did you mean {close[0]!r}?",
         )
 
 
@@ -67,12 +67,12 @@ def shares_of(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise BadInput(
-            f"the steps are {text!r}", expected="shares in percent, e.g. 10,50,100", mend="correct --steps"
+            f"the steps are {text!r}", expected="shares in percent, e.g. 10,50,100", fix="correct --steps"
         ) from error
 
 
 def limit_of(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise BadInput(f"the limit is {text!r}", expected="NAME=VALUE, e.g. latency_ratio=2", mend="correct --limit")
+        raise BadInput(f"the limit is {text!r}", expected="NAME=VALUE, e.g. latency_ratio=2", fix="correct --limit")
     return name, value

@@ -37,7 +37,7 @@ def show(model: str, as_json: bool = False) -> None:
         raise NotFound(
             f"no version of {model} is released",
             expected="a release plan",
-            mend=f"`visionloop release {model} VERSION` releases one",
+            fix=f"`visionloop release {model} VERSION` releases one",
         )
     found = gather(plan)
     if as_json:
@@ -131,7 +131,7 @@ def _counted(plan: Plan) -> list[dict[str, Any]]:
     for version, role in sorted(
         {*now, *counted}, key=lambda one: (one not in now, one[1] not in ("champion", "a"), one)
     ):
-        counts, service = counted.get((version, role), traffic.Counts()), services.get((plan.model, version))
+        counts, service = counted.get((version, role), traffic.RoleCounts()), services.get((plan.model, version))
         rows.append(
             {
                 "role": role,
@@ -161,7 +161,7 @@ def _progress(plan: Plan) -> dict[str, Any]:
     counts = traffic.read(plan.model, since=plan.since, revision=plan.revision)
     second = {version: role for role, version in plan.roles().items()}[plan.challenger or 0]
     return {
-        "calls": counts.get((plan.challenger or 0, second), traffic.Counts()).calls,
+        "calls": counts.get((plan.challenger or 0, second), traffic.RoleCounts()).calls,
         "min_calls": plan.limits.min_calls,
         "seconds": round((datetime.now(UTC) - plan.since).total_seconds()),
         "min_seconds": plan.limits.min_seconds,

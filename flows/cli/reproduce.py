@@ -46,7 +46,7 @@ def reproduce(prediction: str, as_json: bool, local: bool) -> None:
             f"another result: {len(off)} of {len(found)} numbers differ, {off[0].name} most visibly "
             f"({off[0].logged:.5g} then, {off[0].now:.5g} now)",
             expected="the same numbers within 3 % or 0.01, embeddings within 3 %",
-            mend="compare the engine, its numerics and the CPU with those of the service that answered",
+            fix="compare the engine, its numerics and the CPU with those of the service that answered",
         )
 
 

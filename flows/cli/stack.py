@@ -71,7 +71,7 @@ def bring_up(wait: bool = True, console: Console | None = None, only: Sequence[s
         raise MissingService(
             f"{worst.name} does not run: {worst.note}\n" + "\n".join(tail(Path(worst.log), 8)),
             expected="every process ready",
-            mend=f"read {worst.log}; `visionloop down` and `visionloop up` start afresh",
+            fix=f"read {worst.log}; `visionloop down` and `visionloop up` start afresh",
         )
     return statuses
 
@@ -97,7 +97,7 @@ def _wait(stack: Stack, screen: Console) -> list[ProcessStatus]:
                 raise MissingService(
                     f"{', '.join(status.name for status in late)} did not become ready in {READY_WITHIN_S:.0f} s",
                     expected="every process ready",
-                    mend=f"read {late[0].log}; they go on starting meanwhile (`visionloop status`)",
+                    fix=f"read {late[0].log}; they go on starting meanwhile (`visionloop status`)",
                 )
             time.sleep(0.15)
 
@@ -152,14 +152,14 @@ def logs(name: str | None, follow: bool, lines: int) -> None:
         raise NotFound(
             f"there are no logs in {folder} yet",
             expected="the logs of a stack that was started",
-            mend="`visionloop up` starts the stack, which writes them",
+            fix="`visionloop up` starts the stack, which writes them",
         )
     if not files:
         close = get_close_matches(str(name), known, n=1)
         raise NotFound(
             f"there is no log of {name!r}",
             expected=f"one of {', '.join(known)}",
-            mend=f"did you mean {close[0]!r}?" if close else "choose one of these, or leave the name out for all",
+            fix=f"did you mean {close[0]!r}?" if close else "choose one of these, or leave the name out for all",
         )
     width = max(len(file.stem) for file in files)
     label = {file: f"{file.stem:<{width}} | " if len(files) > 1 else "" for file in files}

@@ -31,7 +31,7 @@ def ui(page: str, model: str | None, no_open: bool) -> None:
     config = settings()
     stack = Stack(config)
     if not stack.running():
-        raise MissingService("the stack is not up", expected="a running stack", mend="`visionloop up` starts it")
+        raise MissingService("the stack is not up", expected="a running stack", fix="`visionloop up` starts it")
     if page == "drift":
         _start_drift(stack, config)
     name = catalog.get(model).name if model else ""
@@ -39,7 +39,7 @@ def ui(page: str, model: str | None, no_open: bool) -> None:
         raise NotFound(
             f"no version of {name} is live, so there is no page of its own",
             expected="a model that is served",
-            mend=f"`visionloop ui api` shows the page of all models; `visionloop run {name}` trains and releases one",
+            fix=f"`visionloop ui api` shows the page of all models; `visionloop run {name}` trains and releases one",
         )
     address = {
         "home": config.home_address,

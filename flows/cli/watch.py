@@ -49,9 +49,7 @@ def break_(model: str, how: str | None, severity: float, count: int, seed: int, 
             click.echo(f"{name:<12} {about}")
         return
     if how is not None and how not in kinds:
-        raise BadInput(
-            f"{model} has no shift {how!r}", expected=", ".join(kinds), mend="choose one of these with --how"
-        )
+        raise BadInput(f"{model} has no shift {how!r}", expected=", ".join(kinds), fix="choose one of these with --how")
     prepare(local=False)
     from monitoring.feedback import stream
 
@@ -75,7 +73,7 @@ def retrain(model: str, local: bool, verdict: str | None) -> None:
     latest = Verdict.objects.filter(model=model).order_by("-time").first()
     chosen = verdict or (str(latest.id) if latest else "")
     if not chosen:
-        raise NotFound(f"there is no drift verdict on {model} yet", mend=f"`visionloop monitor {model}` gives one")
+        raise NotFound(f"there is no drift verdict on {model} yet", fix=f"`visionloop monitor {model}` gives one")
     with telling() as console:
         if local:
             from flows.steps import loop

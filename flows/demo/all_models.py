@@ -69,7 +69,7 @@ def _tell(specs: list[ModelSpec], console: Console) -> None:
         raise VisionloopError(
             "; ".join(f"{line.spec.name}: {line.problem}" for line in failed),
             expected="every model to be served",
-            mend="`visionloop demo --all` goes on with those; `visionloop logs` says more",
+            fix="`visionloop demo --all` goes on with those; `visionloop logs` says more",
         )
 
 

@@ -34,7 +34,7 @@ def forget(models: Sequence[str], console: Console, *, sure: bool) -> None:
             raise Refused(
                 text,
                 expected=f"nothing there but what belongs to {' and '.join(models)}",
-                mend="add --yes (make demo FRESH=1 YES=1), or give the demo a var of its own: VISIONLOOP_VAR=<folder>",
+                fix="add --yes (make demo FRESH=1 YES=1), or give the demo a var of its own: VISIONLOOP_VAR=<folder>",
             )
         if not click.confirm(f"{text}. Go on?"):
             raise Refused("nothing was deleted")

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 NORMAL = 32
 SHIFTED = 80
-"""Enough that the labels held out of them, about a third, can excuse a window (monitoring.drift.statistics.MIN_ORIGIN)."""
+"""Enough that the labels held out of them, about a third, can excuse a window
+(monitoring.drift.statistics.MIN_ORIGIN)."""
 SHIFTED_WORDS = 240
 """Where a label is one word: so many are quickly given, and each teaches less than a mask or boxes do."""
 CALM_SEED, BREAK_SEED, REPLAY_SEED = 1000, 1500, 1501
@@ -96,7 +97,7 @@ def loop(model: str) -> None:
         raise MissingService(
             f"no version of {model} is live: {said}",
             expected="a version that the gate lets through",
-            mend=f"read the decision (`visionloop decisions {model}`); `make demo FRESH=1` begins anew",
+            fix=f"read the decision (`visionloop decisions {model}`); `make demo FRESH=1` begins anew",
         )
 
 
@@ -151,7 +152,7 @@ def _break(model: str, how: str, severity: float) -> Verdict:
     running.run_flow("monitor", model=model, since=since)
     row = Row.objects.filter(model=model).order_by("-time").first()
     if row is None:
-        raise MissingService("the monitor left no verdict", mend="`visionloop logs flows` says why")
+        raise MissingService("the monitor left no verdict", fix="`visionloop logs flows` says why")
     return _verdict(model, str(row.id))
 
 
@@ -191,14 +192,14 @@ def _heal(model: str, verdict: Verdict) -> None:
             if line.get("kind") == "finish":
                 if line.get("outcome") == "failed":
                     raise VisionloopError(
-                        f"retraining failed: {line.get('note')}", mend="`visionloop logs flows` says why"
+                        f"retraining failed: {line.get('note')}", fix="`visionloop logs flows` says why"
                     )
                 return
         time.sleep(0.3)
     raise MissingService(
         "the retraining flow did not " + ("end" if begun else "begin"),
         expected="Prefect's trigger to start it on the drift event",
-        mend=f"`visionloop logs flows` says why; `visionloop retrain {model}` starts it by hand",
+        fix=f"`visionloop logs flows` says why; `visionloop retrain {model}` starts it by hand",
     )
 
 

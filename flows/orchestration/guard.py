@@ -1,4 +1,5 @@
-"""`python -m flows.orchestration.guard`: looks after this stack's services and release plans; the supervisor keeps it running.
+"""`python -m flows.orchestration.guard`: looks after this stack's services and release plans; the supervisor keeps it
+running.
 
 What a change leaves in MLflow (the decision page, the alias that goes back) is written by a process of its own: MLflow
 takes seconds to import and memory to hold, and changes are rare. It is tried again until it is done.

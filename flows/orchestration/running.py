@@ -42,5 +42,5 @@ def run_flow(name: str, **parameters: Any) -> str:
         raise MissingService(
             f"Prefect could not run the flow: {first_line(error)}",
             expected=f"a Prefect server at {settings().prefect_address}",
-            mend="`visionloop status` says whether it is up; or add --local",
+            fix="`visionloop status` says whether it is up; or add --local",
         ) from error

@@ -1,4 +1,5 @@
-"""`python -m flows.orchestration.worker`: offers the flows as deployments and runs them when they are due, asked for or triggered.
+"""`python -m flows.orchestration.worker`: offers the flows as deployments and runs them when they are due, asked for or
+triggered.
 
 The deployments belong to a work pool, so that another machine may take runs from it: docs/production.md.
 """

@@ -135,7 +135,7 @@ class Stack:
         raise MissingService(
             "the supervisor did not start\n" + "\n".join(_tail(log)),
             expected=f"an answer within {_UP_WITHIN_S:g} s",
-            mend=f"read {log}",
+            fix=f"read {log}",
         )
 
     def down(self) -> int:
@@ -177,7 +177,7 @@ class Stack:
                 answer = client.request(method, f"http://supervisor{path}", json=body)
         except (OSError, ValueError, KeyError, httpx.TransportError) as error:
             raise MissingService(
-                "the stack is not up", expected="a running supervisor", mend="`visionloop up` starts it"
+                "the stack is not up", expected="a running supervisor", fix="`visionloop up` starts it"
             ) from error
         if answer.is_success:
             return answer.json()
@@ -186,7 +186,7 @@ class Stack:
             kind = getattr(errors, facts["error"])
         except (ValueError, KeyError, AttributeError):
             kind, facts = MissingService, {"found": f"the supervisor answered {answer.status_code}: {answer.text}"}
-        raise kind(facts["found"], expected=facts.get("expected", ""), mend=facts.get("mend", ""))
+        raise kind(facts["found"], expected=facts.get("expected", ""), fix=facts.get("fix", ""))
 
 
 def _tail(file: Path, count: int = 8) -> list[str]:

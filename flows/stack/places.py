@@ -31,7 +31,7 @@ def check(settings: Settings) -> None:
                 raise SettingsError(
                     f"the path of {name}, {str(folder)!r}, has the character {letter!r}: {why}",
                     expected="a path without ? $ : and control characters",
-                    mend="rename or move that folder" + (", or set VISIONLOOP_VAR" if name == "var" else ""),
+                    fix="rename or move that folder" + (", or set VISIONLOOP_VAR" if name == "var" else ""),
                 )
 
 
@@ -50,5 +50,5 @@ def control_socket(run: Path) -> Path:
     raise SettingsError(
         f"the supervisor's socket cannot be at {path}, nor in {tempfile.gettempdir()}",
         expected=f"a path of {SOCKET_PATH_LIMIT} bytes at most for a UNIX socket",
-        mend="set TMPDIR to a folder with a short path",
+        fix="set TMPDIR to a folder with a short path",
     )

@@ -57,12 +57,12 @@ def check(host: str, specs: Iterable[ProcessSpec]) -> None:
             raise SettingsError(
                 f"port {spec.port} is wanted by both {wanted[spec.port].name} and {spec.name}",
                 expected="a port of its own for each",
-                mend=how,
+                fix=how,
             )
         wanted[spec.port] = spec
         if busy(host, spec.port):
             raise SettingsError(
                 f"port {spec.port}, which {spec.name} needs, is held by {holder(spec.port)}",
                 expected=f"a free port on {host}",
-                mend=f"stop that process, or {how}",
+                fix=f"stop that process, or {how}",
             )

@@ -74,7 +74,7 @@ class Supervisor:
             MissingService: it did not become ready, and carries its last words; or the stack is being stopped.
         """
         if self.stopped.is_set():
-            raise MissingService("the stack is being stopped", expected="a running stack", mend="`visionloop up`")
+            raise MissingService("the stack is being stopped", expected="a running stack", fix="`visionloop up`")
         async with self._alone(spec.name):
             return await self._start(spec)
 
@@ -90,7 +90,7 @@ class Supervisor:
             raise MissingService(
                 f"{spec.name} did not become ready: {note or 'no answer in time'}\n" + "\n".join(words),
                 expected=f"an answer from {spec.ready_url or 'the process'} within {spec.start_timeout_s:g} s",
-                mend=f"read {process.log}",
+                fix=f"read {process.log}",
             )
         return process.status()
 

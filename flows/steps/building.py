@@ -18,9 +18,9 @@ from registry.versions.mlflow_registry import Version, Versions
 def prepare_start(model: str, champion: Version | None) -> None:
     """Says what training starts from: the champion's bundle, or weights. Leaves an equal start untouched."""
     from training.workspace import starting_point
-    from training.workspace.workspace import open_stage
+    from training.workspace.workspace import open_workspace
 
-    stage = open_stage(model)
+    stage = open_workspace(model)
     if champion is None:
         starting_point.start_from_weights(stage)
     else:
@@ -30,9 +30,9 @@ def prepare_start(model: str, champion: Version | None) -> None:
 def ensure_start(model: str) -> None:
     """What an earlier run chose; else from scratch, or from the weights file that there is now."""
     from training.workspace import starting_point
-    from training.workspace.workspace import open_stage
+    from training.workspace.workspace import open_workspace
 
-    starting_point.keep_start(open_stage(model))
+    starting_point.keep_start(open_workspace(model))
 
 
 def build(model: str, say: Say, turn: Turn = nullcontext) -> Bundle:
@@ -52,6 +52,6 @@ def disk_room(path: Path, least_mb: int = 300) -> Iterator[None]:
         raise StorageError(
             f"{free:.0f} MB are free under {path}",
             expected=f"at least {least_mb} MB",
-            mend="free some space and run the same command again",
+            fix="free some space and run the same command again",
         )
     yield

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.steps import data_versions
 from flows.steps.data_versions import DataVersion
-from registry.cases.records import Labelled
+from registry.cases.records import LabelledInput
 from registry.cases.splits import SPLITS, Shares
 from registry.contract import catalog
 from registry.contract.parts import DataPart
@@ -84,7 +84,7 @@ def _pictures(model: str, cases: Sequence[Any]) -> list[dict[str, str]]:
     return found
 
 
-def _add(part: DataPart, root: Path, items: Sequence[Labelled], origin: str) -> tuple[int, list[str]]:
+def _add(part: DataPart, root: Path, items: Sequence[LabelledInput], origin: str) -> tuple[int, list[str]]:
     """How many of `items` became cases, and what is wrong with those that cannot: one of them must not keep the rest
     from being learnt. Raises DataError if there is no data set at `root`."""
     found = part.add(root, items, origin, LABELLED)
@@ -116,7 +116,7 @@ def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
             raise Refused(
                 f"verdict {verdict.id} says that the inputs are broken: {verdict.why}",
                 expected="a verdict on inputs that are worth learning from",
-                mend=f"mend their source; `visionloop monitor {model}` judges what comes after it",
+                fix=f"fix their source; `visionloop monitor {model}` judges what comes after it",
             )
         items = labels.of_window(verdict)
         added, refused = _add(part, root, items, origin)
@@ -136,7 +136,7 @@ def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
             raise Refused(
                 f"there are no new labelled predictions of {model} to learn from in the window of verdict {verdict.id}",
                 expected="labels of its predictions that no version was trained with yet",
-                mend=f"label some (docs/data.md), then `visionloop monitor {model}` looks again",
+                fix=f"label some (docs/data.md), then `visionloop monitor {model}` looks again",
             )
         origin = origin if origin in waiting else waiting[-1]
         running.note = f"the cases of origin {origin} are there already"
@@ -152,7 +152,7 @@ def _verdict(model: str, identity: str) -> Verdict:
         raise NotFound(
             f"there is no drift verdict {identity} on {model}" if identity else f"there is no drift verdict on {model}",
             expected="the id of a verdict, as its page and `verdict.json` have it",
-            mend=f"`visionloop monitor {model}` gives one",
+            fix=f"`visionloop monitor {model}` gives one",
         )
     return found
 

@@ -62,7 +62,7 @@ def repository() -> Iterator[Repo]:
         raise DataError(
             f"DVC says: {first_line(error)}",
             expected="a project folder with .dvc, dvc.yaml and data/",
-            mend="run `dvc status` in the project folder to see more",
+            fix="run `dvc status` in the project folder to see more",
         ) from error
 
 

@@ -79,7 +79,7 @@ def decide(version: Version, asked_by: str, why: str, must_win_on: str | None = 
             raise VisionloopError(
                 f"the champion of {model} changed {ATTEMPTS} times while the gate compared {version} with it",
                 expected="one promotion or rollback at a time",
-                mend=f"`visionloop promote {model} {version.number}` asks again",
+                fix=f"`visionloop promote {model} {version.number}` asks again",
             )
         if decision is not earlier:
             running.note = "promoted" if champion else "refused"
@@ -104,9 +104,9 @@ def _holds(versions: Versions, version: Version, decision: dict[str, Any], again
 
 
 def _other_data(version: Version, decision: dict[str, Any]) -> bool:
-    from training.workspace.workspace import open_stage
+    from training.workspace.workspace import open_workspace
 
-    return open_stage(version.model).data_hash != decision["data_hash"]
+    return open_workspace(version.model).data_hash != decision["data_hash"]
 
 
 def _finished(versions: Versions, version: Version, decision: dict[str, Any]) -> bool:

@@ -44,7 +44,7 @@ def stale(model: str) -> list[str]:
             raise DataError(
                 f"dvc.yaml has no stages for {model}",
                 expected=f"{model} under `models` in params.yaml",
-                mend="add it there (docs/add-a-model.md)",
+                fix="add it there (docs/add-a-model.md)",
             )
         # DVC reads targets relative to the working folder, which is not always the project's.
         status: dict[str, Any] = repo.status([f"{settings().root / 'dvc.yaml'}:{name}" for name in names])
@@ -177,12 +177,12 @@ def _why(model: str, since: int, lines: list[str]) -> VisionloopError:
         said = line.get("error")
         if mine and line.get("kind") == "finish" and line.get("outcome") == "failed" and said:
             kind = getattr(errors, str(said.get("error")), VisionloopError)
-            return kind(said["found"], expected=said.get("expected", ""), mend=said.get("mend", ""))
+            return kind(said["found"], expected=said.get("expected", ""), fix=said.get("fix", ""))
     text = "\n".join(line for line in lines[-12:] if line)
     if "No space left on device" in text:
-        return StorageError("the disk is full", expected="room", mend="free some space and run the same command again")
+        return StorageError("the disk is full", expected="room", fix="free some space and run the same command again")
     return VisionloopError(
         f"a stage of {model} ended early:\n{text}",
         expected="validate, train, compress and evaluate to finish",
-        mend=f"run it by hand to see more: dvc repro --allow-missing evaluate@{model}",
+        fix=f"run it by hand to see more: dvc repro --allow-missing evaluate@{model}",
     )

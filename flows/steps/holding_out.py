@@ -26,7 +26,7 @@ def hold_out(model: str, share: float) -> int:
         raise Refused(
             f"{root} has a test part already",
             expected="a data set from before there was one",
-            mend="nothing needs to be done; `visionloop data status` counts the cases",
+            fix="nothing needs to be done; `visionloop data status` counts the cases",
         )
     val = [case for case in cases if case.split == "val"]
     origins = {case.group or case.id: case.origin for case in val}
@@ -36,7 +36,7 @@ def hold_out(model: str, share: float) -> int:
         raise DataError(
             f"{root} has {len(val)} validation cases of {len(parts)} groups",
             expected="two or more, so that one can be held out",
-            mend=f"import your data again: `visionloop data import {model} PATH --force`",
+            fix=f"import your data again: `visionloop data import {model} PATH --force`",
         )
     with new_folder(root) as draft:
         shutil.copytree(root, draft, copy_function=_link, dirs_exist_ok=True)

@@ -65,7 +65,7 @@ def run(
 
     Raises:
         NotFound: it is to start from the champion, and there is none.
-        VisionloopError: the step that failed says why; a run after the mend goes on from there.
+        VisionloopError: the step that failed says why; a run after the fix goes on from there.
     """
     with steps.exclusive(model):
         do.data(model)
@@ -103,7 +103,7 @@ def retrain(
     with journal.step("heal", "Heal by retraining", model, usually_s=110) as running, steps.exclusive(model):
         champion = Versions().find(model, CHAMPION)
         if champion is None:
-            raise Refused(f"{model} has no champion to fine-tune", mend=f"`visionloop run {model}` trains one first")
+            raise Refused(f"{model} has no champion to fine-tune", fix=f"`visionloop run {model}` trains one first")
         _, origin = do.labels(model, verdict)
         steps.prepare_start(model, champion)
         outcome = _from_build(

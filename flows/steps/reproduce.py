@@ -68,14 +68,14 @@ def trace(prediction_id: str, versions: Versions) -> Origin:
         raise NotFound(
             f"there is no prediction {prediction_id[:64]!r}",
             expected="the X-Prediction-Id of an answer",
-            mend="check the id; a prediction is known a second or so after its answer",
+            fix="check the id; a prediction is known a second or so after its answer",
         )
     version = versions.find(row.model, row.version)
     if version is None:
         raise NotFound(
             f"version {row.version} of {row.model}, which answered then, is not in the registry any more",
             expected="the version that answered",
-            mend="restore it in MLflow from a backup; without it the result cannot be made again",
+            fix="restore it in MLflow from a backup; without it the result cannot be made again",
         )
     served = Endpoint.objects.filter(model=row.model, version=row.version).first()
     return Origin(row, version, versions.fetch(version), served.tag if served else "")
@@ -95,13 +95,13 @@ def run_again(origin: Origin) -> list[Difference]:
         raise NotFound(
             f"{row.id} has no result: the request was answered with {row.status} ({row.outcome})",
             expected="a prediction whose outcome is ok",
-            mend="choose another one",
+            fix="choose another one",
         )
     if path is None:
         raise NotFound(
             f"the input of {row.id} is not kept any more",
             expected=f"one of the last {settings().retention_days:g} days and {settings().retention_mb} MiB",
-            mend="raise retention_days or retention_mb to keep inputs for longer; what made the result is above",
+            fix="raise retention_days or retention_mb to keep inputs for longer; what made the result is above",
         )
     again = Predictor(origin.bundle, settings().threads, settings().max_voxels)(path.read_bytes())
     now = {

@@ -16,7 +16,7 @@ from registry.core import journal
 _MARKS = {"done": "[green]✓[/]", "skipped": "[cyan]–[/]", "failed": "[red]✗[/]"}
 
 
-class Teller:
+class TerminalProgress:
     """Follows a run's lines in the journal from now on. One mechanism for steps of this process, of stages and of other
     flows."""
 
@@ -87,7 +87,7 @@ def telling(console: Console | None = None) -> Iterator[Console]:
     """Tells while the block runs, which is one run of the journal."""
     screen = console or Console()
     with journal.run() as run:
-        stop, teller = threading.Event(), Teller(screen, run)
+        stop, teller = threading.Event(), TerminalProgress(screen, run)
         thread = threading.Thread(target=teller.follow, args=(stop,), name="teller", daemon=True)
         thread.start()
         try:

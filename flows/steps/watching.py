@@ -38,7 +38,7 @@ def watch(model: str, *, last: int | None = None, since: float | None = None, st
         live = store.live(model)
         if live is None:
             raise NotFound(
-                f"no version of {model} is live", expected="a released version", mend=f"`visionloop run {model}`"
+                f"no version of {model} is live", expected="a released version", fix=f"`visionloop run {model}`"
             )
         versions = Versions()
         bundle = versions.fetch(versions.get(model, live.version))
@@ -75,6 +75,6 @@ def wait_for(address: str, name: str, seconds: float) -> None:
             pass
         if time.monotonic() > end:
             raise MissingService(
-                f"{name} does not answer at {address}", expected="an answer", mend=f"`visionloop logs {name}` says why"
+                f"{name} does not answer at {address}", expected="an answer", fix=f"`visionloop logs {name}` says why"
             )
         time.sleep(0.25)

@@ -41,7 +41,8 @@ def templates() -> jinja2.Environment:
 
 
 def variants_table(variants: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The compression table of a bundle's variants (`registry.versions.bundle.Variant` as JSON), the chosen one marked."""
+    """The compression table of a bundle's variants (`registry.versions.bundle.Variant` as JSON), the chosen one
+    marked."""
     columns = ["variant", "on validation", "95 % interval", "p50 ms", "p95 ms", "MB", "MMACs"]
     rows = []
     for one in variants:

@@ -45,10 +45,10 @@ STYLE = Path(__file__).with_name("data_docs.css")
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong and how to mend it, in words; and small JPEGs of some of the cases, by their names."""
+    """What is wrong and how to fix it, in words; and small JPEGs of some of the cases, by their names."""
 
     says: str
-    mend: str
+    fix: str
     pictures: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -162,8 +162,7 @@ def offline(page: str, title: str, problems: Sequence[Problem], up: str) -> str:
     text = re.sub(r"<title>.*?</title>", "", text, flags=re.DOTALL)
     text = text.replace("</head>", f"{head}</head>", 1)
     told = "".join(
-        f"<li><b>{html.escape(one.says)}</b><br>{html.escape(one.mend)}{_figures(one.pictures)}</li>"
-        for one in problems
+        f"<li><b>{html.escape(one.says)}</b><br>{html.escape(one.fix)}{_figures(one.pictures)}</li>" for one in problems
     )
     bar = f'<p><a href="{up}index.html">All data checks</a></p><h1>Data check: {html.escape(title)}</h1>' + (
         f'<div class="card"><p class="failed">Not fit for training:</p><ul>{told}</ul></div>' if told else ""

@@ -1,7 +1,7 @@
 """The committed suite of each model, in Great Expectations' own form: `monitoring/checks/expectations/<model>.json`.
 
-That file is what a data check runs. It is written from the model's `checks()`: `python -m monitoring.checks.suites`, after a
-change of them; a test holds the two to each other.
+That file is what a data check runs. It is written from the model's `checks()`: `python -m monitoring.checks.suites`,
+after a change of them; a test holds the two to each other.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def body_of(name: str, checks: Sequence[Check]) -> dict[str, Any]:
                 "meta": {
                     "number": number,
                     "says": check.says,
-                    "mend": check.mend,
+                    "fix": check.fix,
                     "notes": {"format": "string", "content": [check.says.replace("{rows}", "the cases")]},
                 },
                 "severity": "warning" if check.warning else "critical",
@@ -58,12 +58,12 @@ def read(model: str) -> dict[str, Any]:
         return body_of(model, catalog.get(model).data.checks())
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
-        [(one["type"], one["kwargs"], one["meta"]["says"], one["meta"]["mend"]) for one in body["expectations"]]
+        [(one["type"], one["kwargs"], one["meta"]["says"], one["meta"]["fix"]) for one in body["expectations"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is no suite: {error!r}",
-            expected="expectations with type, kwargs and meta (says, mend)",
-            mend=f"`python -m monitoring.checks.suites {model}` writes it anew",
+            expected="expectations with type, kwargs and meta (says, fix)",
+            fix=f"`python -m monitoring.checks.suites {model}` writes it anew",
         ) from error
     return dict(body)
 

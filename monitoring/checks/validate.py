@@ -2,7 +2,7 @@
 
 It is the pipeline's first stage. Passed, it leaves `build/<model>/validation/result.json`, the same bytes for the same
 data (no times, no ids), so that DVC sees nothing new where nothing is. Failed, it leaves no result, prints which
-cases break which rule and how to mend it, and exits with 5. The data docs pages are written either way.
+cases break which rule and how to fix it, and exits with 5. The data docs pages are written either way.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Outcome:
     passed: bool
     cases: tuple[str, ...]
     says: str
-    mend: str
+    fix: str
     warning: bool = False
 
 
@@ -87,25 +87,25 @@ def validate(model: str, root: Path | None = None) -> Validation:
         DataError: there is no data set there, or it has no cases.
     """
     part, folder = catalog.get(model).data, root or settings().data / model
-    mend = f"`visionloop data synth {model}` makes the starter data, `visionloop data import {model} PATH` takes yours"
+    fix = f"`visionloop data synth {model}` makes the starter data, `visionloop data import {model} PATH` takes yours"
     if not folder.is_dir():
-        raise DataError(f"there is no data set in {folder}", expected="a data set", mend=mend)
+        raise DataError(f"there is no data set in {folder}", expected="a data set", fix=fix)
     table = part.inspect(folder)
     if table.empty:
-        raise DataError(f"the data set in {folder} holds no cases", expected="at least one", mend=mend)
+        raise DataError(f"the data set in {folder} holds no cases", expected="at least one", fix=fix)
     outcomes, docs = _run(model, table, suites.read(model), lambda breaches: _pictures(model, folder, breaches))
     return Validation(model, len(table), tuple(outcomes), _profile(table), docs)
 
 
 def explain(validation: Validation) -> DataError:
-    """The error for a data set that breaks rules: every rule, its cases and how to mend it."""
+    """The error for a data set that breaks rules: every rule, its cases and how to fix it."""
     failed, checks = len(validation.breaches), len(validation.outcomes)
     lines = [f"the data set of {validation.model} ({validation.cases} cases) fails {failed} of {checks} checks"]
-    lines += [f"  - {outcome.says}\n    to mend it: {outcome.mend}" for outcome in validation.breaches]
+    lines += [f"  - {outcome.says}\n    fix: {outcome.fix}" for outcome in validation.breaches]
     return DataError(
         "\n".join(lines),
         expected="data that can be trained on; nothing was trained",
-        mend=f"mend or remove those cases and run it again; the whole table is in {validation.docs}",
+        fix=f"fix or remove those cases and run it again; the whole table is in {validation.docs}",
     )
 
 
@@ -128,7 +128,7 @@ def _run(
     outcomes = [_outcome(one, by_number[one["meta"]["number"]]) for one in numbered]
     told = [outcome for outcome in outcomes if not outcome.passed]
     seen = pictures(told) if pictures else [{} for _ in told]
-    problems = [data_docs.Problem(one.says, one.mend, them) for one, them in zip(told, seen, strict=True)]
+    problems = [data_docs.Problem(one.says, one.fix, them) for one, them in zip(told, seen, strict=True)]
     return outcomes, data_docs.publish(model, found, problems)
 
 
@@ -168,7 +168,7 @@ def _outcome(one: Mapping[str, Any], result: Any) -> Outcome:
     text = says.removeprefix("{rows}: ").replace("{rows}", "a case") if passed else broken
     if not passed and not said:
         text = f"{text} (it could not be checked: {_exception(result)})"
-    return Outcome(one["type"], column, passed, cases, text, meta["mend"], warning)
+    return Outcome(one["type"], column, passed, cases, text, meta["fix"], warning)
 
 
 def _nothing_there(kind: str, said: Mapping[str, Any]) -> bool:
@@ -225,10 +225,10 @@ def main(arguments: Sequence[str]) -> int:
             validation = validate(model)
             if validation.breaches:
                 for outcome in validation.breaches:
-                    journal.fact(STEP, outcome.says, model, mend=outcome.mend, cases=outcome.cases)
+                    journal.fact(STEP, outcome.says, model, fix=outcome.fix, cases=outcome.cases)
                 raise explain(validation)
             for outcome in validation.warnings:
-                journal.fact(STEP, f"to look at: {outcome.says}", model, mend=outcome.mend, cases=outcome.cases)
+                journal.fact(STEP, f"to look at: {outcome.says}", model, fix=outcome.fix, cases=outcome.cases)
             with new_folder(settings().build / model / "validation") as out:
                 (out / "result.json").write_text(validation.to_json(), encoding="utf-8")
             text = f"{validation.cases} cases pass {len(validation.outcomes)} checks"

@@ -1,4 +1,4 @@
-"""From findings to the one thing to do: nothing, mend the input, ask for labels, retrain, or roll back."""
+"""From findings to the one thing to do: nothing, fix the input, ask for labels, retrain, or roll back."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RECENT_S = 7 * 86400.0
 
 DO = {
     "none": "nothing to do",
-    "bad_input": "mend the source of the inputs: training on them would teach the model a fault",
+    "bad_input": "fix the source of the inputs: training on them would teach the model a fault",
     "label": "label some of these inputs, the most responsible first",
     "retrain": "retrain with the labelled inputs; the gate decides whether the new version serves",
     "roll_back": "roll back to the version before",

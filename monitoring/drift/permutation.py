@@ -39,7 +39,7 @@ class Statistic(Protocol):
 
 
 @dataclass(frozen=True)
-class Tested:
+class TestOutcome:
     """Attributes:
     p: how often a deal is at least as extreme as what was observed; it alarms where this is at most the level.
     threshold: the statistic above which p is at most the level; where `quick` stopped, no more than a bound.
@@ -52,14 +52,14 @@ class Tested:
     deals: int
 
 
-def test(statistic: Statistic, level: float, rounds: int, rng: np.random.Generator) -> Tested:
+def test(statistic: Statistic, level: float, rounds: int, rng: np.random.Generator) -> TestOutcome:
     """Makes all `rounds` deals, which have to be enough for `level` to be reached (1 / level at least)."""
     observed = float(statistic(as_dealt(statistic.n, statistic.m))[0])
     null = np.concatenate([statistic(deals) for deals in _deals(statistic.n, statistic.m, rounds, rng)])
     return _tested(observed, null, level)
 
 
-def quick(statistic: Statistic, level: float, rng: np.random.Generator, *, matters: float = -math.inf) -> Tested:
+def quick(statistic: Statistic, level: float, rng: np.random.Generator, *, matters: float = -math.inf) -> TestOutcome:
     """Stops as soon as p cannot come down to `level` (Besag and Clifford 1991, doi:10.1093/biomet/78.2.301).
 
     Samples that do not differ cost a hundred deals or so, however small the level is. p is valid either way. Where the
@@ -67,7 +67,7 @@ def quick(statistic: Statistic, level: float, rng: np.random.Generator, *, matte
     """
     observed = float(statistic(as_dealt(statistic.n, statistic.m))[0])
     if observed <= matters:
-        return Tested(observed, matters, 1.0, 0)
+        return TestOutcome(observed, matters, 1.0, 0)
     rounds = max(999, int(np.ceil(4 / level)))
     enough = max(ENOUGH_ABOVE, int(np.ceil(level * (rounds + 1))) + 1)
     null: list[Array] = []
@@ -77,16 +77,16 @@ def quick(statistic: Statistic, level: float, rng: np.random.Generator, *, matte
         reached = np.flatnonzero(null[-1] >= observed - TIE)
         if above + len(reached) >= enough:
             made += int(reached[enough - above - 1]) + 1
-            return Tested(observed, max(observed, *(float(part.max()) for part in null)), enough / made, made)
+            return TestOutcome(observed, max(observed, *(float(part.max()) for part in null)), enough / made, made)
         above, made = above + len(reached), made + len(null[-1])
     return _tested(observed, np.concatenate(null), level)
 
 
-def _tested(observed: float, null: Array, level: float) -> Tested:
+def _tested(observed: float, null: Array, level: float) -> TestOutcome:
     rounds = len(null)
     p = (1 + int((null >= observed - TIE).sum())) / (rounds + 1)
     allowed = int(np.floor(level * (rounds + 1))) - 1
-    return Tested(observed, float(np.sort(null)[::-1][allowed]), p, rounds)
+    return TestOutcome(observed, float(np.sort(null)[::-1][allowed]), p, rounds)
 
 
 def as_dealt(n: int, m: int) -> Deals:

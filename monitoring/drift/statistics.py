@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from monitoring.drift import permutation
 from monitoring.drift.findings import ALL, IMAGE, PREDICTION, Column, Finding, Performance, Table, Test
-from monitoring.drift.permutation import Array, Energy, LargestKS, MeanLoss, Tested, distances
+from monitoring.drift.permutation import Array, Energy, LargestKS, MeanLoss, TestOutcome, distances
 
 FAMILIES = 4
 STRICTER = 3
@@ -203,7 +203,7 @@ def _matrix(table: Table, names: list[str]) -> Array:
 
 
 def _as_test(
-    kind: str, names: list[str], statistic: LargestKS, found: Tested, level: float, left: Array, right: Array
+    kind: str, names: list[str], statistic: LargestKS, found: TestOutcome, level: float, left: Array, right: Array
 ) -> Test:
     each = statistic.distances(permutation.as_dealt(statistic.n, statistic.m))[0]
     columns = tuple(

@@ -88,7 +88,7 @@ def read_reference(bundle: Bundle) -> Table:
     import pyarrow.parquet as pq
 
     path = bundle.path / REFERENCE
-    mend = "train and register the version anew"
+    fix = "train and register the version anew"
     try:
         content = pq.read_table(path).to_pydict()
         names = [name for name in content if name.startswith((IMAGE, PREDICTION))]
@@ -101,9 +101,9 @@ def read_reference(bundle: Bundle) -> Table:
             score=np.asarray(content["score"], dtype=np.float64),
         )
     except OSError as error:
-        raise BundleError(f"{path} cannot be read", expected="the drift reference", mend=mend) from error
+        raise BundleError(f"{path} cannot be read", expected="the drift reference", fix=fix) from error
     except KeyError as error:
-        raise BundleError(f"{path} has no column {error}", expected="the drift reference", mend=mend) from error
+        raise BundleError(f"{path} has no column {error}", expected="the drift reference", fix=fix) from error
 
 
 def read_window(model: str, version: int, *, last: int | None = None, since: float | None = None) -> Window:

@@ -33,7 +33,7 @@ def checked(model: str, outcome: str, status: int, kept: Path, truth: bytes | st
         raise Refused(
             f"the request was answered with {status} ({outcome}): there is nothing to label",
             expected="a prediction that was answered with 200",
-            mend="send the input again, and label that answer",
+            fix="send the input again, and label that answer",
         )
     spec = catalog.get(model)
     try:
@@ -44,7 +44,7 @@ def checked(model: str, outcome: str, status: int, kept: Path, truth: bytes | st
     except Exception as error:  # whatever a reader of files raises on a file that is none
         logger.info("a label of %s cannot be read", model, exc_info=error)
         raise BadInput(
-            "the label cannot be read", expected=spec.score.LABEL, mend="export the label again, and send it"
+            "the label cannot be read", expected=spec.score.LABEL, fix="export the label again, and send it"
         ) from error
 
 
@@ -66,7 +66,7 @@ def _class_name(spec: ModelSpec, truth: bytes | str) -> str:
     name = {one.casefold(): one for one in classes}.get(said.casefold())
     if name is None:
         raise BadInput(
-            f"the label is {said[:80]!r}", expected=f"one of {', '.join(classes)}", mend="send the label again"
+            f"the label is {said[:80]!r}", expected=f"one of {', '.join(classes)}", fix="send the label again"
         )
     return name
 
@@ -82,7 +82,7 @@ def _beginning(kept: Path, wait_s: float) -> bytes:
                 raise Refused(
                     "the input of this prediction is not kept here, so its label could never be scored",
                     expected="a prediction within its retention time, and the router beside the service that answered",
-                    mend="send the label to that router sooner; `retention_days` and `retention_mb` say how long "
+                    fix="send the label to that router sooner; `retention_days` and `retention_mb` say how long "
                     "inputs are kept, and routers that share a database must share `var`",
                 ) from error
         time.sleep(LOOK_EVERY_S)

@@ -14,7 +14,7 @@ import numpy as np
 
 from monitoring.drift import diagnosis
 from monitoring.feedback import performance
-from registry.cases.records import Labelled
+from registry.cases.records import LabelledInput
 from registry.core import database
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def counted(window: Window, ranges: diagnosis.Ranges, learning: bool) -> tuple[i
     return new, learned
 
 
-def of_window(verdict: Verdict) -> list[Labelled]:
+def of_window(verdict: Verdict) -> list[LabelledInput]:
     """What a retraining after this verdict learns from: inputs with labels, the oldest first."""
     database.setup()
     from monitoring.log.models import Feedback

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from monitoring.feedback import label_check
 from monitoring.log import inputs
-from registry.cases.records import Labelled
+from registry.cases.records import LabelledInput
 from registry.core import database
 from registry.core.errors import BadInput, NotFound, VisionloopError, first_line
 from registry.core.files import write_file
@@ -122,7 +122,7 @@ def _problem(error: Exception) -> str:
     return first_line(error) if isinstance(error, VisionloopError) else f"scoring failed ({type(error).__name__})"
 
 
-def labelled(model: str, predictions: Sequence[str] | None = None) -> list[Labelled]:
+def labelled(model: str, predictions: Sequence[str] | None = None) -> list[LabelledInput]:
     """Labelled inputs that are still kept, the oldest first: all of a model's, or those of these predictions."""
     database.setup()
     from monitoring.log.models import Feedback
@@ -151,7 +151,7 @@ def _find(prediction_id: str, wait_s: float) -> Prediction:
             raise NotFound(
                 f"there is no prediction {prediction_id[:64]!r}",
                 expected="the X-Prediction-Id of an answer",
-                mend="check the id; a prediction is known a second or so after its answer",
+                fix="check the id; a prediction is known a second or so after its answer",
             )
         time.sleep(0.1)
 
@@ -165,8 +165,8 @@ def _truth_file(row: Prediction) -> Path:
     return inputs.place(row.model, row.time.timestamp(), row.id, inputs.TRUTH)
 
 
-def _labelled(row: Prediction, file: str, text: str) -> Labelled:
+def _labelled(row: Prediction, file: str, text: str) -> LabelledInput:
     """Raises FileNotFoundError when the input or the label is no longer kept."""
     if not (path := input_file(row)).is_file():
         raise FileNotFoundError(path)
-    return Labelled(row.id, path, (settings().var / file).read_bytes() if file else text)
+    return LabelledInput(row.id, path, (settings().var / file).read_bytes() if file else text)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import httpx
 
 from monitoring.feedback import performance
-from registry.cases.records import Labelled
+from registry.cases.records import LabelledInput
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
 from registry.core import journal
@@ -86,12 +86,12 @@ def _check(spec: ModelSpec, how: str | None, severity: float, count: int) -> Non
         raise NotFound(
             f"there is no shift {how!r} for {spec.name}",
             expected=f"one of {', '.join(spec.shift.HOW)}",
-            mend="choose one of them with --how",
+            fix="choose one of them with --how",
         )
     if how is not None and not 0 < severity <= 1:
-        raise BadInput(f"the severity is {severity}", expected="a number above 0, up to 1", mend="give --severity 0.6")
+        raise BadInput(f"the severity is {severity}", expected="a number above 0, up to 1", fix="give --severity 0.6")
     if count < 1:
-        raise BadInput(f"the count is {count}", expected="at least 1", mend="give --count 24")
+        raise BadInput(f"the count is {count}", expected="at least 1", fix="give --count 24")
 
 
 def _post(client: httpx.Client, url: str, spec: ModelSpec, body: bytes) -> httpx.Response:
@@ -110,11 +110,11 @@ def _post(client: httpx.Client, url: str, spec: ModelSpec, body: bytes) -> httpx
                 raise MissingService(
                     f"{url} does not answer: {error}",
                     expected="the router of a running stack with a live version",
-                    mend="`visionloop up` starts it, `visionloop status` shows it",
+                    fix="`visionloop up` starts it, `visionloop status` shows it",
                 ) from error
 
 
-def _label(prediction_id: str, item: Labelled, how: str | None) -> None:
+def _label(prediction_id: str, item: LabelledInput, how: str | None) -> None:
     try:
         performance.give(prediction_id, item.truth, f"stream:{how or 'plain'}", wait_s=10.0)
     except Refused as error:  # its input was dropped, or none is kept: the others go on

@@ -1,7 +1,8 @@
 """The monitor's tests as metrics of Evidently. Importing this module imports Evidently: eight seconds.
 
 Evidently's own drift metrics alarm too often on windows of this size and know neither our origins nor a threshold that
-holds for all columns together, so the statistics are ours (monitoring.drift.statistics). What decides is Evidently's test of each
+holds for all columns together, so the statistics are ours (monitoring.drift.statistics). What decides is Evidently's
+test of each
 margin: a margin is a statistic in units of its calibrated threshold, and may be 1 at most.
 """
 

@@ -38,7 +38,7 @@ PANELS = {
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedReport:
     """What a report found. `kinds` are Evidently's own tests: kind -> whether its test failed."""
 
     run: Snapshot
@@ -49,7 +49,7 @@ class Judged:
 
 def judge(
     spec: ModelSpec, reference: Table, window: Table, scores: Array, alpha: float, when: datetime, **facts: str
-) -> Judged:
+) -> JudgedReport:
     """Runs the report.
 
     Args:
@@ -85,10 +85,10 @@ def judge(
     failed = {test.bound_test.label: test.status.value == "FAIL" for test in run.metric_results[alarm.metric_id].tests}
     compared = reference_rows[found.finding.compared_with]
     finding = replace(found.finding, rows=window_rows, reference_rows=compared)
-    return Judged(run, finding, found.performance, failed)
+    return JudgedReport(run, finding, found.performance, failed)
 
 
-def keep(judged: Judged, model: str, title: str, html: Path | None) -> str:
+def keep(judged: JudgedReport, model: str, title: str, html: Path | None) -> str:
     """Adds the run to the model's project in the workspace, and writes it to `html`; returns the project's id.
 
     Raises:

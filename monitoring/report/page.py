@@ -34,7 +34,7 @@ HEADLINES = {
 }
 
 
-class Shown(NamedTuple):
+class PageContent(NamedTuple):
     """An input to show: as uploaded, its label if there is one, and what stands under it."""
 
     body: bytes
@@ -51,7 +51,7 @@ class Picture(NamedTuple):
         return _uri(self.jpeg, "jpeg")
 
 
-def draw(predictor: Predictor, shown: Sequence[Shown]) -> list[Picture]:
+def draw(predictor: Predictor, shown: Sequence[PageContent]) -> list[Picture]:
     """Each input with the version's answer drawn over it, outlined by the truth where it is known.
 
     An input that can no longer be read or drawn is left out.

@@ -21,7 +21,7 @@ from monitoring.drift.verdict import Verdict
 from monitoring.feedback import labels
 from monitoring.feedback import performance as feedback
 from monitoring.report import evidently_report, page
-from monitoring.report.evidently_report import Judged
+from monitoring.report.evidently_report import JudgedReport
 from registry.contract import catalog
 from registry.core import database
 from registry.core.errors import VisionloopError
@@ -87,7 +87,7 @@ def watch(
 
 def _decide(
     model: str, version: int, reference: Table, window: Window, learning: bool
-) -> tuple[Verdict, Judged | None]:
+) -> tuple[Verdict, JudgedReport | None]:
     spec, alpha, now = catalog.get(model), settings().false_alarm_rate, time.time()
     identity, judged = uuid.uuid4().hex[:12], None
     if statistics.is_enough(reference, window.table):
@@ -141,7 +141,7 @@ def _age(model: str, version: int, window: Window) -> float | None:
     return (window.rows[-1].time - mine).total_seconds() if earlier else None
 
 
-def _keep_report(judged: Judged | None, verdict: Verdict, folder: Path) -> bool:
+def _keep_report(judged: JudgedReport | None, verdict: Verdict, folder: Path) -> bool:
     """Keeps Evidently's report in its workspace; a verdict that drifted has it as a file, too: it takes 4 MB."""
     assert judged is not None
     title = f"version {verdict.version}, {datetime.fromtimestamp(verdict.time, UTC):%Y-%m-%d %H:%M}: {verdict.action}"
@@ -156,7 +156,7 @@ def _keep_report(judged: Judged | None, verdict: Verdict, folder: Path) -> bool:
     return verdict.drifted
 
 
-def _shown(window: Window, responsible: tuple[str, ...]) -> list[page.Shown]:
+def _shown(window: Window, responsible: tuple[str, ...]) -> list[page.PageContent]:
     from monitoring.log.models import Feedback
 
     rows = {row.id: row for row in window.rows}
@@ -170,14 +170,14 @@ def _shown(window: Window, responsible: tuple[str, ...]) -> list[page.Shown]:
         except OSError:
             continue  # no longer kept
         score = f", score {label.score:.2f}" if label and label.score is not None else ""
-        shown.append(page.Shown(body, truth, f"{rows[number].time:%H:%M:%S}{score}, prediction {number[:8]}"))
+        shown.append(page.PageContent(body, truth, f"{rows[number].time:%H:%M:%S}{score}, prediction {number[:8]}"))
         if len(shown) == SHOWN:
             break
     return shown
 
 
-def _known(bundle: Bundle) -> list[page.Shown]:
-    return [page.Shown((path / "input").read_bytes(), None, path.name) for path in bundle.samples[:4]]
+def _known(bundle: Bundle) -> list[page.PageContent]:
+    return [page.PageContent((path / "input").read_bytes(), None, path.name) for path in bundle.samples[:4]]
 
 
 def _store(verdict: Verdict, window: Window) -> None:

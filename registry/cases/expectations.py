@@ -30,17 +30,17 @@ PARTS = {
 }
 
 
-def between(column: str, says: str, mend: str, *, warning: bool = False, **limits: Any) -> Check:
+def between(column: str, says: str, fix: str, *, warning: bool = False, **limits: Any) -> Check:
     """Each value within `min_value` and `max_value`, `strict_min` and `strict_max`."""
-    return Check("expect_column_values_to_be_between", {"column": column, **limits}, says, mend, warning)
+    return Check("expect_column_values_to_be_between", {"column": column, **limits}, says, fix, warning)
 
 
-def empty(column: str, says: str, mend: str) -> Check:
-    return Check("expect_column_values_to_be_null", {"column": column}, says, mend)
+def empty(column: str, says: str, fix: str) -> Check:
+    return Check("expect_column_values_to_be_null", {"column": column}, says, fix)
 
 
-def unique(column: str, says: str, mend: str) -> Check:
-    return Check("expect_column_values_to_be_unique", {"column": column}, says, mend)
+def unique(column: str, says: str, fix: str) -> Check:
+    return Check("expect_column_values_to_be_unique", {"column": column}, says, fix)
 
 
 def within(split: str) -> dict[str, str]:
@@ -55,8 +55,8 @@ def for_parts(model: str) -> list[Check]:
     contain = "expect_column_distinct_values_to_contain_set"
     return [
         *(
-            Check(contain, {"column": "split", "value_set": [split]}, says, mend.format(again=again, model=model))
-            for split, (says, mend) in PARTS.items()
+            Check(contain, {"column": "split", "value_set": [split]}, says, fix.format(again=again, model=model))
+            for split, (says, fix) in PARTS.items()
         ),
         between("group_parts", "{rows}: their group (patient, camera, sequence) is in two parts (leakage)",
                 f"move all cases of a group to one part of the source, and {again}", min_value=1, max_value=1),
@@ -72,13 +72,13 @@ def for_parts(model: str) -> list[Check]:
 
 def for_pictures(model: str) -> list[Check]:
     small = f"{{rows}}: less than {SMALLEST_SIDE} pixels"
-    mend = "replace the thumbnails by the pictures themselves, or remove them"
+    fix = "replace the thumbnails by the pictures themselves, or remove them"
     return [
         *for_parts(model),
         empty("decoding_error", "{rows}: the picture is missing, truncated or none",
               "export these pictures again, or remove the cases; the data docs page says what is wrong with each"),
-        between("width", f"{small} wide", mend, min_value=SMALLEST_SIDE),
-        between("height", f"{small} high", mend, min_value=SMALLEST_SIDE),
+        between("width", f"{small} wide", fix, min_value=SMALLEST_SIDE),
+        between("height", f"{small} high", fix, min_value=SMALLEST_SIDE),
         Check("expect_column_values_to_be_in_set", {"column": "channels", "value_set": [1, 3]},
               "{rows}: transparent pictures or pictures for print (CMYK); transparency is dropped",
               "nothing, if that is right; else export them again with a background, in RGB", warning=True),
@@ -92,11 +92,11 @@ def for_pictures(model: str) -> list[Check]:
 
 def for_classes(model: str, classes: Sequence[str] | None) -> tuple[Check, ...]:
     """What must hold of `class_table`. `classes`: the model's; None where the data brings its own."""
-    folder, mend = "{rows}: the folder is none of the classes", "correct the folder's name, or remove these pictures"
+    folder, fix = "{rows}: the folder is none of the classes", "correct the folder's name, or remove these pictures"
     known = (
-        Check("expect_column_values_to_be_in_set", {"column": "class", "value_set": list(classes)}, folder, mend)
+        Check("expect_column_values_to_be_in_set", {"column": "class", "value_set": list(classes)}, folder, fix)
         if classes
-        else Check("expect_column_values_to_not_be_null", {"column": "class_number"}, folder, mend)
+        else Check("expect_column_values_to_not_be_null", {"column": "class_number"}, folder, fix)
     )
     return (
         *for_pictures(model),

@@ -32,7 +32,7 @@ def named(paths: Mapping[str, str], pattern: str) -> tuple[dict[str, str], list[
         raise DataError(
             f"--group-pattern {pattern!r} is not a regular expression: {error}",
             expected="e.g. '^([a-z]+)_', which groups anna_01.png and anna_02.png",
-            mend="correct the pattern; nothing was imported",
+            fix="correct the pattern; nothing was imported",
         ) from error
     found = {}
     for case, path in paths.items():
@@ -45,14 +45,14 @@ def named(paths: Mapping[str, str], pattern: str) -> tuple[dict[str, str], list[
         raise DataError(
             f"--group-pattern {pattern!r} matches none of {len(paths)} names: {names}",
             expected="a pattern whose parentheses hold the group, e.g. '^([a-z]+)_' for anna_01.png",
-            mend="correct the pattern; with a / in it, it is searched in the whole path; nothing was imported",
+            fix="correct the pattern; with a / in it, it is searched in the whole path; nothing was imported",
         )
     counts = Counter(found.values())
     if len(counts) == 1 and len(found) == len(paths):
         raise DataError(
             f"--group-pattern {pattern!r} puts all {len(paths)} cases into one group, {next(iter(counts))!r}",
             expected="three groups or more: one at least in train, in val and in test",
-            mend="correct the pattern; nothing was imported",
+            fix="correct the pattern; nothing was imported",
         )
     notes = [f"{len(counts)} groups by {pattern!r}, e.g. {', '.join(sorted(counts)[:SHOWN])}"]
     if max(counts.values()) == 1:

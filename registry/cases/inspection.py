@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from registry.cases import groups, yolo_labels
-from registry.cases.picture_facts import Look, Looks
+from registry.cases.picture_facts import PictureFacts, PictureFactsCache
 from registry.cases.splits import SPLITS
 from registry.cases.table import Row
 from registry.vision import look_alikes
@@ -95,9 +95,11 @@ def _common(root: Path, rows: Sequence[Row], strays: Sequence[str]) -> pd.DataFr
     import pandas as pd
 
     every = [*rows, *(Row(file, _split_of(file), "", file) for file in strays)]
-    with Looks() as at, ThreadPoolExecutor(THREADS) as pool:
+    with PictureFactsCache() as at, ThreadPoolExecutor(THREADS) as pool:
         # A label without its picture is a stray file, and no more than that.
-        looks = list(pool.map(lambda row: Look("") if _is_label(row.file) else at.at_file(root / row.file), every))
+        looks = list(
+            pool.map(lambda row: PictureFacts("") if _is_label(row.file) else at.at_file(root / row.file), every)
+        )
     splits = [row.split for row in every]
     nan = float("nan")
     unknown = ([nan] * len(every), [""] * len(every))
@@ -130,7 +132,7 @@ def _split_of(file: str) -> str:
     return next((part for part in Path(file).parts if part in SPLITS), "")
 
 
-def _nearest(rows: Sequence[Row], looks: Sequence[Look]) -> tuple[list[float], list[str]]:
+def _nearest(rows: Sequence[Row], looks: Sequence[PictureFacts]) -> tuple[list[float], list[str]]:
     """For each row how much it is like the likest picture of another part (see `duplicates`), and which that is; NaN
     and "" without one that is worth a closer look. The very same pixels count as copies, not here."""
     best, other = np.full(len(rows), np.nan, np.float32), np.full(len(rows), -1)

@@ -30,7 +30,7 @@ _CHANNELS = {"1": 1, "L": 1, "I": 1, "F": 1, "I;16": 1, "I;16B": 1, "LA": 2, "RG
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class PictureFacts:
     """What one reading of a picture gives. `problem` is empty if it can be read.
 
     Attributes:
@@ -50,7 +50,7 @@ class Look:
     mark: look_alikes.Fingerprint | None = None
 
 
-class Looks:
+class PictureFactsCache:
     """Looks at pictures, in any thread; a context manager. Without a usable cache it only takes longer."""
 
     def __init__(self, path: Path | None = None) -> None:
@@ -59,7 +59,7 @@ class Looks:
         self._rows: sqlite3.Connection | None = None
         self._new: list[tuple[object, ...]] = []
 
-    def __enter__(self) -> Looks:
+    def __enter__(self) -> PictureFactsCache:
         with disk_errors(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -80,7 +80,7 @@ class Looks:
         self._ask(f"DELETE FROM look WHERE rowid <= (SELECT max(rowid) FROM look) - {MOST}")
         self._close()
 
-    def at(self, body: bytes) -> Look:
+    def at(self, body: bytes) -> PictureFacts:
         """Raises BadInput if it is no picture, or too large a one."""
         digest = hashlib.sha256(body).digest()
         found = self._ask("SELECT * FROM look WHERE digest = ?", (digest,))
@@ -93,16 +93,16 @@ class Looks:
             self._keep()
         return look
 
-    def at_file(self, path: Path) -> Look:
+    def at_file(self, path: Path) -> PictureFacts:
         """The same for a file; what is wrong with it is the look's `problem`."""
         try:
             return self.at(path.read_bytes())
         except OSError:
-            return Look(f"{path.name} is missing or unreadable")
+            return PictureFacts(f"{path.name} is missing or unreadable")
         except BadInput as error:
-            return Look(f"{path.name}: {error.found}")
+            return PictureFacts(f"{path.name}: {error.found}")
 
-    def at_files(self, paths: Sequence[Path], threads: int) -> list[Look]:
+    def at_files(self, paths: Sequence[Path], threads: int) -> list[PictureFacts]:
         """In the order of `paths`; `threads` of them are decoded at once, and no picture is kept."""
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(self.at_file, paths))
@@ -136,12 +136,12 @@ class Looks:
             self._rows = None
 
 
-def look_at(seen: Picture, mode: str) -> Look:
+def look_at(seen: Picture, mode: str) -> PictureFacts:
     """What a decoded picture gives; `mode`: PIL's name of how it is stored."""
     grey = cv2.cvtColor(seen.pixels, cv2.COLOR_BGR2GRAY)
     contrast = float(cv2.meanStdDev(grey)[1].item())  # NumPy's would take eight bytes a pixel, in every thread
     mark = look_alikes.fingerprint(seen.pixels)
-    return Look("", seen.width, seen.height, _CHANNELS.get(mode, 3), contrast, content_of(seen), mark)
+    return PictureFacts("", seen.width, seen.height, _CHANNELS.get(mode, 3), contrast, content_of(seen), mark)
 
 
 def content_of(seen: Picture) -> str:
@@ -151,16 +151,16 @@ def content_of(seen: Picture) -> str:
     return digest.hexdigest()[:16]
 
 
-def _row(look: Look) -> tuple[object, ...]:
+def _row(look: PictureFacts) -> tuple[object, ...]:
     mark = look.mark
     assert mark is not None
     bits, thumb = mark.bits.to_bytes(8, "big"), mark.thumb.tobytes()
     return look.width, look.height, look.channels, look.contrast, look.content, bits, thumb
 
 
-def _from_row(row: Sequence[object]) -> Look:
+def _from_row(row: Sequence[object]) -> PictureFacts:
     _, width, height, channels, contrast, content, bits, thumb = row
     assert isinstance(bits, bytes)
     assert isinstance(thumb, bytes)
     mark = look_alikes.Fingerprint(int.from_bytes(bits, "big"), np.frombuffer(thumb, np.float16))
-    return Look("", width, height, channels, contrast, content, mark)  # type: ignore[arg-type]
+    return PictureFacts("", width, height, channels, contrast, content, mark)  # type: ignore[arg-type]

@@ -16,19 +16,19 @@ class Check:
         expectation: the field's own name, e.g. `expect_column_values_to_be_between`.
         arguments: its keyword arguments.
         says: what a breach means, for a person; `{rows}` is replaced by the offending case ids.
-        mend: what to do about it.
+        fix: what to do about it.
         warning: a breach is told, and stops nothing.
     """
 
     expectation: str
     arguments: Mapping[str, Any]
     says: str
-    mend: str
+    fix: str
     warning: bool = False
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportResult:
     """What an import took: cases per split, and inputs without a label (kept for prediction only)."""
 
     train: int
@@ -39,7 +39,7 @@ class Imported:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledInput:
     """An input and its label, to be added to a data set: the raw bytes as they were uploaded, or the file that holds
     them, which is read when it is needed."""
 
@@ -54,7 +54,7 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Added:
+class AddResult:
     """What became of labelled inputs.
 
     Attributes:

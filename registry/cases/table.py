@@ -38,22 +38,22 @@ def read(root: Path, model: str) -> list[Row]:
         DataError: there is no table, it cannot be read, or a row names another split or a file outside of `root`.
     """
     path = root / TABLE
-    mend = f"make the starter data with `visionloop data synth {model}`, or import your own"
+    fix = f"make the starter data with `visionloop data synth {model}`, or import your own"
     if not path.is_file():
-        raise DataError(f"there is no {path}", expected=f"a data set of {model}", mend=mend)
+        raise DataError(f"there is no {path}", expected=f"a data set of {model}", fix=fix)
     try:
         reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), strict=True)
         names, lines = list(reader.fieldnames or ()), list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}", expected="a table in UTF-8", mend=mend) from error
+        raise DataError(f"{path} cannot be read: {error}", expected="a table in UTF-8", fix=fix) from error
     if tuple(names[: len(COLUMNS)]) != COLUMNS or len(set(names)) < len(names):
-        raise DataError(f"{path} has the columns {','.join(names)}", expected=",".join((*COLUMNS, "...")), mend=mend)
+        raise DataError(f"{path} has the columns {','.join(names)}", expected=",".join((*COLUMNS, "...")), fix=fix)
     problems = [said for number, line in enumerate(lines, start=2) if (said := _problem(line, number))]
     if problems:
         raise DataError(
             f"{path} is damaged:\n  " + "\n  ".join(problems[:20]),
             expected="on each line: a case, train, val or test, its origin, the picture's path below the folder",
-            mend=f"mend these lines; or {mend}",
+            fix=f"fix these lines; or {fix}",
         )
     extra = [name for name in names[len(COLUMNS) :] if name != GROUP]
     rows = [

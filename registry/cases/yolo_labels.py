@@ -13,7 +13,7 @@ DECIMALS = 6
 
 
 @dataclass(frozen=True)
-class TrueBox:
+class LabelBox:
     """A labelled object.
 
     Attributes:
@@ -92,7 +92,7 @@ def problems_of(lines: Iterable[Line], classes: int) -> list[str]:
     return found
 
 
-def text_of(boxes: Iterable[TrueBox], classes: Sequence[str], width: int, height: int) -> str:
+def text_of(boxes: Iterable[LabelBox], classes: Sequence[str], width: int, height: int) -> str:
     """Pixels of a picture of that size -> label text. Raises ValueError for a name that is not in `classes`."""
     numbers = {name: n for n, name in enumerate(classes)}
     lines = []

@@ -30,7 +30,7 @@ def get(name: str) -> ModelSpec:
         raise NotFound(
             f"there is no model {name!r}",
             expected=f"one of {', '.join(names())}",
-            mend=f"did you mean {close[0]!r}?" if close else "`visionloop models` lists them",
+            fix=f"did you mean {close[0]!r}?" if close else "`visionloop models` lists them",
         )
     spec = importlib.import_module(f"registry.models.{name}").SPEC
     if not isinstance(spec, ModelSpec) or spec.name != name:

@@ -20,9 +20,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from registry.cases.records import Added, Check, Imported, Labelled
+from registry.cases.records import AddResult, Check, ImportResult, LabelledInput
 from registry.cases.splits import Shares
-from registry.core.media import ByteArray, Case, Clip, FloatArray, Parameters, Prediction, Prepared, Result, Told
+from registry.core.media import ByteArray, Case, Clip, FloatArray, OnProgress, Parameters, Prediction, Prepared, Result
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,10 +33,10 @@ class DataPart(Protocol):
     def synthesise(self, out: Path, params: Parameters) -> None:
         """Writes the starter data set into `out` (which is empty); bit-identical for the same `params`."""
 
-    def synthesise_stream(self, count: int, seed: int) -> list[Labelled]:
+    def synthesise_stream(self, count: int, seed: int) -> list[LabelledInput]:
         """Fresh inputs with labels, from the starter data's distribution, in none of its splits."""
 
-    def import_from(self, source: Path, out: Path, params: Parameters) -> Imported:
+    def import_from(self, source: Path, out: Path, params: Parameters) -> ImportResult:
         """Copies a user's own data into `out` (which is empty). Raises DataError naming the files."""
 
     def cases(self, root: Path) -> list[Case]:
@@ -49,7 +49,7 @@ class DataPart(Protocol):
     def checks(self) -> Sequence[Check]:
         """What must hold of `inspect`'s table before anything is trained on it."""
 
-    def add(self, root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> Added:
+    def add(self, root: Path, items: Sequence[LabelledInput], origin: str, shares: Shares) -> AddResult:
         """Adds labelled inputs as new cases with that origin, each to the part that `shares` gives its id. Idempotent
         by id. One that cannot be used keeps nothing else back. Raises DataError if there is no data set at `root`."""
 
@@ -88,8 +88,8 @@ class InferencePart(Protocol):
 
 
 class ClipPart(Protocol):
-    """What `inference.py` also has where `decode` may give a `Clip`; `registry.vision_tasks.clips.follower` makes it of a
-    detector's other functions. Nothing of it in models of pictures and volumes only."""
+    """What `inference.py` also has where `decode` may give a `Clip`; `registry.vision_tasks.clips.follower` makes it of
+    a detector's other functions. Nothing of it in models of pictures and volumes only."""
 
     def follow(
         self,
@@ -98,7 +98,7 @@ class ClipPart(Protocol):
         constants: Parameters,
         thresholds: Parameters,
         media: str,
-        told: Told | None,
+        told: OnProgress | None,
     ) -> Prediction:
         """Predicts a clip in bounded memory; `seconds` by step, which may overlap.
 

@@ -41,7 +41,7 @@ def opened(source: Path) -> Iterator[Path]:
         raise DataError(
             f"{source} is {'neither a folder nor a zip file' if source.exists() else 'not there'}",
             expected="a folder with data, or a .zip of one",
-            mend="correct the path, or pack the data as .zip",
+            fix="correct the path, or pack the data as .zip",
         )
     with disk_errors(source), tempfile.TemporaryDirectory(prefix="visionloop-") as folder:
         _unpack(source, Path(folder))
@@ -59,14 +59,14 @@ def _unpack(source: Path, folder: Path) -> None:
                     f"{source.name} holds files that would land outside of its folder, or links: "
                     + ", ".join(map(repr, wrong[:10])),
                     expected="plain files with relative paths",
-                    mend=f"do not trust this file; {again}",
+                    fix=f"do not trust this file; {again}",
                 )
             paths = {entry: path for entry, path in entries.items() if path is not None}
             if both := _files_and_folders(list(paths.values())):
                 raise DataError(
                     f"{source.name} holds {', '.join(map(repr, both[:10]))} both as a file and as a folder",
                     expected="one file or folder of a name",
-                    mend=again,
+                    fix=again,
                 )
             packed = source.stat().st_size
             room = min(MOST_BYTES, FREE_GROWTH + MOST_GROWTH * packed, shutil.disk_usage(folder).free)
@@ -76,14 +76,14 @@ def _unpack(source: Path, folder: Path) -> None:
             for entry, path in paths.items():
                 _extract(archive, entry, folder / path)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise DataError(f"{source.name} is damaged: {error}", expected="a whole zip file", mend=again) from error
+        raise DataError(f"{source.name} is damaged: {error}", expected="a whole zip file", fix=again) from error
     except RuntimeError as error:  # zipfile's way to say that a password is wanted
-        raise DataError(f"{source.name} cannot be unpacked: {error}", expected="no password", mend=again) from error
+        raise DataError(f"{source.name} cannot be unpacked: {error}", expected="no password", fix=again) from error
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
         raise DataError(
-            f"{source.name} holds a name that is too long for this disk", expected="at most 255 bytes", mend=again
+            f"{source.name} holds a name that is too long for this disk", expected="at most 255 bytes", fix=again
         ) from error
 
 
@@ -123,5 +123,5 @@ def _too_large(source: Path, room: int) -> DataError:
     return DataError(
         f"{source.name} unpacks to more than {room / 1e9:.3g} GB, or to more than {MOST_FILES} files",
         expected=f"at most {MOST_GROWTH} times its own size, and room for it on the disk",
-        mend="unpack it yourself, look at it, and import the folder",
+        fix="unpack it yourself, look at it, and import the folder",
     )

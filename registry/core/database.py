@@ -55,7 +55,7 @@ def connection(url: str) -> dict[str, Any]:
         raise SettingsError(
             "database_url is an address without a sense",
             expected="postgresql://USER:PASSWORD@HOST:PORT/NAME",
-            mend="write what is special in the user or the password as %XX, e.g. %40 for @ and %2F for /",
+            fix="write what is special in the user or the password as %XX, e.g. %40 for @ and %2F for /",
         ) from None  # the cause tells a part of the password
     if parts.scheme == "sqlite" and parts.path.strip("/"):
         return {
@@ -75,13 +75,13 @@ def connection(url: str) -> dict[str, Any]:
             raise SettingsError(
                 "database_url has an @ behind the first /, where user and password are over",
                 expected="postgresql://USER:PASSWORD@HOST:PORT/NAME",
-                mend="write what is special in it as %XX: / as %2F, ? as %3F, # as %23, @ as %40",
+                fix="write what is special in it as %XX: / as %2F, ? as %3F, # as %23, @ as %40",
             )
         return _postgresql(parts, port)
     raise SettingsError(
         f"database_url is a {parts.scheme or 'nameless'} address",
         expected="sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME",
-        mend="correct VISIONLOOP_DATABASE_URL or database_url in visionloop.toml",
+        fix="correct VISIONLOOP_DATABASE_URL or database_url in visionloop.toml",
     )
 
 
@@ -143,13 +143,14 @@ def _check_driver(options: Mapping[str, object]) -> None:
         from psycopg.conninfo import make_conninfo
 
         with suppress(ImportError):
-            # What brings PostgreSQL's client library. Imported by name so that a Bento requires it (registry.core.closure).
+            # What brings PostgreSQL's client library. Imported by name so that a Bento requires it
+            # (registry.core.closure).
             import psycopg_binary  # noqa: F401
     except ImportError as error:
         raise SettingsError(
             "database_url is a PostgreSQL, and its driver is not installed",
             expected="psycopg 3",
-            mend="`make setup` installs it; elsewhere `pip install 'psycopg[binary]>=3.3,<4'`",
+            fix="`make setup` installs it; elsewhere `pip install 'psycopg[binary]>=3.3,<4'`",
         ) from error
     try:
         make_conninfo(**{name: str(value) for name, value in options.items()})
@@ -157,7 +158,7 @@ def _check_driver(options: Mapping[str, object]) -> None:
         raise SettingsError(
             f"database_url has an option that PostgreSQL's client does not know: {str(error).strip()}",
             expected="a connection parameter of libpq",
-            mend="correct what follows the ? in database_url",
+            fix="correct what follows the ? in database_url",
         ) from error
 
 
@@ -212,13 +213,13 @@ def migrate() -> None:
                 raise StorageError(
                     f"the operational database cannot be written: {text}",
                     expected=f"a writable {settings().var}",
-                    mend="free some space or mend the rights, then run the same command again",
+                    fix="free some space or fix the rights, then run the same command again",
                 ) from error
             if attempt == 4:
                 raise MissingService(
                     f"the operational database does not answer: {text}",
                     expected="a database at database_url",
-                    mend="start it, or correct VISIONLOOP_DATABASE_URL",
+                    fix="start it, or correct VISIONLOOP_DATABASE_URL",
                 ) from error
             time.sleep(0.5 * (attempt + 1))
         except DatabaseError as error:
@@ -228,7 +229,7 @@ def migrate() -> None:
                 raise StorageError(
                     f"the operational database takes no tables: {text}",
                     expected="a user that owns its database",
-                    mend="`ALTER DATABASE ... OWNER TO ...`; docs/production.md has the commands",
+                    fix="`ALTER DATABASE ... OWNER TO ...`; docs/production.md has the commands",
                 ) from error
             # Two processes created the same table in SQLite at once: the loser looks again.
             if attempt == 4:

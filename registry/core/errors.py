@@ -22,7 +22,7 @@
     ├── Overloaded         more requests than can wait; carries when to try again   HTTP 429, exit 8
     └── StorageError       a disk that is full or cannot be written       HTTP 507, exit 9
 
-Each one says what was found, what was expected and how to mend it; the command line prints exactly
+Each one says what was found, what was expected and how to fix it; the command line prints exactly
 that and leaves with `exit_code`, the HTTP layer answers with `http_status` and `to_json()`.
 """
 
@@ -38,7 +38,7 @@ def first_line(error: BaseException) -> str:
 
 
 class VisionloopError(Exception):
-    """The root. `found`, `expected` and `mend` are sentences without a full stop.
+    """The root. `found`, `expected` and `fix` are sentences without a full stop.
 
     Attributes:
         status: what the API answered with, where the client raises what the API refused; else None.
@@ -50,18 +50,18 @@ class VisionloopError(Exception):
     status: int | None = None
     retry_after_s: int | None = None
 
-    def __init__(self, found: str, *, expected: str = "", mend: str = "") -> None:
+    def __init__(self, found: str, *, expected: str = "", fix: str = "") -> None:
         self.found = found
         self.expected = expected
-        self.mend = mend
+        self.fix = fix
         super().__init__(self.__str__())
 
     def __str__(self) -> str:
         lines = [self.found]
         if self.expected:
             lines.append(f"expected: {self.expected}")
-        if self.mend:
-            lines.append(f"to mend it: {self.mend}")
+        if self.fix:
+            lines.append(f"fix: {self.fix}")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class VisionloopError(Exception):
             "error": type(self).__name__,
             "found": self.found,
             "expected": self.expected,
-            "mend": self.mend,
+            "fix": self.fix,
         }
 
 
@@ -160,9 +160,9 @@ class Overloaded(VisionloopError):
     exit_code = 8
     http_status = 429
 
-    def __init__(self, found: str, *, retry_after_s: int, expected: str = "", mend: str = "") -> None:
+    def __init__(self, found: str, *, retry_after_s: int, expected: str = "", fix: str = "") -> None:
         self.retry_after_s = retry_after_s
-        super().__init__(found, expected=expected, mend=mend)
+        super().__init__(found, expected=expected, fix=fix)
 
 
 class StorageError(VisionloopError):

@@ -28,7 +28,7 @@ def disk_errors(target: Path) -> Iterator[None]:
         raise StorageError(
             f"could not write {target}: {why or 'permission denied'}",
             expected="room and the right to write there",
-            mend=f"free some space (or mend the rights) under {target.parent} and run the same command again; "
+            fix=f"free some space (or fix the rights) under {target.parent} and run the same command again; "
             "nothing was half-written",
         ) from error
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
 
-Told = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 """Called as work goes on, with how many frames are done and how many there are. What it raises ends the work."""
 
 Parameters = Mapping[str, Any]

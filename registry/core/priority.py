@@ -25,7 +25,7 @@ def give_way() -> None:
     _group(BEHIND)
 
 
-class Behind:
+class LowPriority:
     """This process goes behind others until `catch_up`, as far as it is allowed to come back.
 
     Call it before the process has threads: they inherit it.

@@ -55,7 +55,7 @@ def open_session(
         raise BundleError(
             f"{path.name} cannot be loaded by {engine}: {first_line(error)}",
             expected="an exported network, whole",
-            mend="fetch the version again from the registry, or train it anew",
+            fix="fetch the version again from the registry, or train it anew",
         ) from error
 
 

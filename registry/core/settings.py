@@ -266,7 +266,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(
-            f"{path.name} is not TOML: {error}", expected="lines like `router_port = 3000`", mend="correct that line"
+            f"{path.name} is not TOML: {error}", expected="lines like `router_port = 3000`", fix="correct that line"
         ) from error
 
 
@@ -281,12 +281,12 @@ def _explain(error: ValidationError) -> SettingsError:
         return SettingsError(
             f"there is no setting {name!r}",
             expected=", ".join(Settings.model_fields),
-            mend=f"{hint}correct it in {FILE} or in the environment ({PREFIX}{name.upper()})",
+            fix=f"{hint}correct it in {FILE} or in the environment ({PREFIX}{name.upper()})",
         )
     return SettingsError(
         f"setting {name!r} is {first.get('input')!r}",
         expected=first["msg"],
-        mend=f"correct it in {FILE} or in the environment ({PREFIX}{name.upper()})",
+        fix=f"correct it in {FILE} or in the environment ({PREFIX}{name.upper()})",
     )
 
 

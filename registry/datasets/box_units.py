@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from registry.cases import yolo_labels
-from registry.cases.picture_facts import Look
-from registry.cases.yolo_labels import TrueBox
+from registry.cases.picture_facts import PictureFacts
+from registry.cases.yolo_labels import LabelBox
 from registry.core.errors import BadInput
-from registry.formats.sources import Found, Reading
+from registry.formats.sources import FoundCase, Reading
 from registry.vision import headers
 
 MOST_OUTSIDE = 0.1
@@ -41,8 +41,8 @@ def stored(path: Path) -> Stored | None:
 
 
 def upright(
-    reading: Reading, looks: Sequence[Look], shapes: Sequence[Stored | None], shown: Callable[[Path], str]
-) -> list[Found]:
+    reading: Reading, looks: Sequence[PictureFacts], shapes: Sequence[Stored | None], shown: Callable[[Path], str]
+) -> list[FoundCase]:
     """What was found, with boxes in pixels of the upright pictures; what is wrong goes into `reading`.
 
     Args:
@@ -64,7 +64,7 @@ def upright(
     return found
 
 
-def _are_shares(reading: Reading, looks: Sequence[Look]) -> bool:
+def _are_shares(reading: Reading, looks: Sequence[PictureFacts]) -> bool:
     """Whether boxes that ought to be in pixels are shares of the sides: every one of them lies between 0 and 1."""
     several = [one.label for one in reading.found if isinstance(one.label, tuple) and one.size != (1, 1)]
     numbers = [value for boxes in several for box in boxes for value in box.box]
@@ -85,13 +85,15 @@ def _habit(reading: Reading, shapes: Sequence[Stored | None]) -> str:
     return seen.pop() if len(seen) == 1 else ""
 
 
-def _placed(one: Found, look: Look, shape: Stored, shares: bool, habit: str, counts: Counter[str]) -> Sequence[TrueBox]:
+def _placed(
+    one: FoundCase, look: PictureFacts, shape: Stored, shares: bool, habit: str, counts: Counter[str]
+) -> Sequence[LabelBox]:
     """Boxes in the label's frame of reference -> pixels of the upright picture. Raises ValueError if it has another."""
-    boxes = [box for box in one.label or () if isinstance(box, TrueBox)]
+    boxes = [box for box in one.label or () if isinstance(box, LabelBox)]
     here, as_stored = (float(look.width), float(look.height)), (float(shape.width), float(shape.height))
     if shares or one.size == (1, 1):
         said = one.size if shares and one.size in (here, as_stored) else here
-        boxes = [TrueBox(box.name, _scaled(box.box, said or here)) for box in boxes]
+        boxes = [LabelBox(box.name, _scaled(box.box, said or here)) for box in boxes]
         size = None if one.size == (1, 1) else one.size
     else:
         size = one.size
@@ -103,7 +105,7 @@ def _placed(one: Found, look: Look, shape: Stored, shares: bool, habit: str, cou
         return boxes
     lying = size == as_stored != here  # EXIF 5 to 8, and the label says so itself
     if lying or (size == as_stored and habit == "stored"):
-        return [TrueBox(box.name, _turned(box.box, as_stored, shape.orientation)) for box in boxes]
+        return [LabelBox(box.name, _turned(box.box, as_stored, shape.orientation)) for box in boxes]
     if size != here or (here == as_stored and habit != "upright"):
         counts[
             "pictures are turned or mirrored by their EXIF orientation, and nothing says whether their boxes are: "
@@ -112,7 +114,7 @@ def _placed(one: Found, look: Look, shape: Stored, shares: bool, habit: str, cou
     return boxes
 
 
-def _no_shares(boxes: Sequence[TrueBox]) -> None:
+def _no_shares(boxes: Sequence[LabelBox]) -> None:
     for one in boxes:
         sides = (abs(one.box[2] - one.box[0]), abs(one.box[3] - one.box[1]))
         if min(sides) > 0 and max(map(abs, one.box)) <= 1 and max(sides) < 1:
@@ -133,10 +135,10 @@ def _turned(box: Box, size: tuple[float, float], orientation: int) -> Box:
     return (y1, x1, y2, x2) if orientation >= 5 else (x1, y1, x2, y2)
 
 
-def _tidied(boxes: Sequence[TrueBox], look: Look, counts: Counter[str]) -> tuple[TrueBox, ...]:
+def _tidied(boxes: Sequence[LabelBox], look: PictureFacts, counts: Counter[str]) -> tuple[LabelBox, ...]:
     """Corners in order, cut off at the picture's edges, each box once; without those that have no size. Raises
     ValueError for one far outside."""
-    kept: list[TrueBox] = []
+    kept: list[LabelBox] = []
     w, h = look.width, look.height
     for one in boxes:
         x1, x2 = sorted((one.box[0], one.box[2]))
@@ -153,11 +155,11 @@ def _tidied(boxes: Sequence[TrueBox], look: Look, counts: Counter[str]) -> tuple
         if any(box.name == one.name and _apart(box.box, cut) <= SAME_BOX for box in kept):
             counts["boxes that are there already left out"] += 1
             continue
-        kept.append(TrueBox(one.name, cut))
+        kept.append(LabelBox(one.name, cut))
     return tuple(kept)
 
 
-def same(left: Sequence[TrueBox], right: Sequence[TrueBox]) -> bool:
+def same(left: Sequence[LabelBox], right: Sequence[LabelBox]) -> bool:
     """Whether two labels of one picture are the same boxes, to a pixel."""
     if len(left) != len(right):
         return False

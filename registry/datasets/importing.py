@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Protocol
 
 from registry.cases import groups, inspection, yolo_labels
-from registry.cases.picture_facts import Look, Looks
-from registry.cases.records import Imported
+from registry.cases.picture_facts import PictureFacts, PictureFactsCache
+from registry.cases.records import ImportResult
 from registry.cases.splits import Shares
 from registry.cases.table import GROUP, Row, safe
 from registry.core import archives
@@ -28,7 +28,7 @@ from registry.datasets.splitting import Item, splits
 from registry.formats import boxes as box_formats
 from registry.formats import classes as class_formats
 from registry.formats.source_folder import Folder, composed
-from registry.formats.sources import Found, Names, Reading
+from registry.formats.sources import FoundCase, Names, Reading
 from registry.vision import media_types
 
 SHOWN = 20
@@ -49,13 +49,14 @@ class Target(Protocol):
     def finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None: ...
 
 
-def import_into(target: Target, source: Path, out: Path, params: Parameters) -> Imported:
+def import_into(target: Target, source: Path, out: Path, params: Parameters) -> ImportResult:
     """As `DataPart.import_from`.
 
     Args:
         target: the data set's kind; its classes are the model's.
         source: a folder or a .zip; `class_formats.LAYOUTS` and `box_formats.LAYOUTS` say in which formats.
-        params: `val_share` and `test_share` (defaults of `registry.cases.splits.Shares`); `map` (the source's class names ->
+        params: `val_share` and `test_share` (defaults of `registry.cases.splits.Shares`); `map` (the source's class
+        names ->
             the model's); `look_alikes`: `drop` (default) or `keep` pictures that are nearly the same as held-out ones;
             `group_pattern`: see `registry.cases.groups.named`; without one, a table's column says what stays together.
 
@@ -86,18 +87,18 @@ def _read(target: Target, folder: Folder, names: Names, source: Path) -> Reading
         raise DataError(
             f"there is no picture in {source}" + (f" of a kind that is taken: {kinds}" if kinds else ""),
             expected=layouts,
-            mend="convert them to JPEG or PNG" if kinds else "name the folder that holds them",
+            fix="convert them to JPEG or PNG" if kinds else "name the folder that holds them",
         )
     reading = box_formats.read(folder, names, target.named or ()) if target.boxes else class_formats.read(folder, names)
     if reading is None and not folder.ending(*LABELS):
-        reading = Reading("pictures without labels", [Found(path) for path in folder.pictures])
+        reading = Reading("pictures without labels", [FoundCase(path) for path in folder.pictures])
     unread = list(dict.fromkeys(folder.unread))
     if reading is None:
         raise DataError(
             f"{len(folder.pictures)} pictures in {source}, but no boxes in a format that is known"
             + "".join(f"\n  {text}" for text in unread[:SHOWN]),
             expected=layouts,
-            mend="mend what is said above, and import again; nothing was imported"
+            fix="fix what is said above, and import again; nothing was imported"
             if unread
             else "name the folder that holds both pictures and labels, or export them in one of these formats",
         )
@@ -111,8 +112,8 @@ def _read(target: Target, folder: Folder, names: Names, source: Path) -> Reading
     return reading
 
 
-def _look(reading: Reading, folder: Folder) -> list[Look]:
-    with Looks() as at:
+def _look(reading: Reading, folder: Folder) -> list[PictureFacts]:
+    with PictureFactsCache() as at:
         looks = at.at_files([one.path for one in reading.found], inspection.THREADS)
     reading.problems += [
         f"{folder.shown(one.path)}: {look.problem.split(': ', 1)[-1]}"
@@ -122,7 +123,7 @@ def _look(reading: Reading, folder: Folder) -> list[Look]:
     return looks
 
 
-def _items(reading: Reading, looks: Sequence[Look], folder: Folder) -> list[Item]:
+def _items(reading: Reading, looks: Sequence[PictureFacts], folder: Folder) -> list[Item]:
     """With boxes in pixels of the upright picture, and names of their own."""
     cases = _ids([folder.shown(one.path) for one in reading.found])
     labelled = (one.path if isinstance(one.label, tuple) else None for one in reading.found)
@@ -158,7 +159,7 @@ def _unusable(reading: Reading, source: Path) -> DataError:
     return DataError(
         f"{count} problems in {source}, {reading.notes[0]}:\n  " + "\n  ".join(reading.problems[:SHOWN]) + more,
         expected="pictures that can be read, and labels that fit them",
-        mend="mend or remove these and import again; nothing was imported",
+        fix="fix or remove these and import again; nothing was imported",
     )
 
 
@@ -183,13 +184,13 @@ def _some_label(target: Target, items: Sequence[Item], names: Names, reading: Re
         raise DataError(
             f"none of the classes in {source} is one of {target.model}: {_listed(names.dropped)} ({reading.layout})",
             expected=f"some of {', '.join((target.named or ())[:20])}",
-            mend="rename them on the way in with --map THEIRS=OURS, or import into the model that has these classes",
+            fix="rename them on the way in with --map THEIRS=OURS, or import into the model that has these classes",
         )
     if len(labelled) == 1:
         raise DataError(
             f"there is one labelled picture in {source}: {labelled[0].found.path.name}",
             expected="some to train on and some held out, ten or more a class",
-            mend="label more pictures; nothing was imported",
+            fix="label more pictures; nothing was imported",
         )
 
 
@@ -204,7 +205,7 @@ def _listed(counts: Counter[str]) -> str:
     return text + (f" and {len(counts) - 12} more" if len(counts) > 12 else "")
 
 
-def _write(target: Target, out: Path, items: Sequence[Item], notes: list[str]) -> Imported:
+def _write(target: Target, out: Path, items: Sequence[Item], notes: list[str]) -> ImportResult:
     classes = target.named or tuple(sorted({name for item in items for name in item.names}))
     rows: list[Row] = []
     loose = 0
@@ -221,7 +222,7 @@ def _write(target: Target, out: Path, items: Sequence[Item], notes: list[str]) -
     target.finish(out, rows, classes)
     counts = Counter(item.split for item in items if item.found.label is not None)
     notes += _about_classes(items, classes) if rows else []
-    return Imported(counts["train"], counts["val"], counts["test"], loose, tuple(notes))
+    return ImportResult(counts["train"], counts["val"], counts["test"], loose, tuple(notes))
 
 
 def _stored(item: Item, classes: Sequence[str]) -> bytes | str:

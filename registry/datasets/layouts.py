@@ -19,12 +19,12 @@ import yaml
 
 from registry.cases import expectations, inspection, table, yolo_labels
 from registry.cases.inspection import label_path
-from registry.cases.records import Check, Labelled
+from registry.cases.records import Check, LabelledInput
 from registry.cases.splits import SPLITS
 from registry.cases.table import Row
 from registry.core.errors import DataError
 from registry.core.files import write_file
-from registry.datasets.picture_set import Made, Make, PictureSet, ending, upright_size
+from registry.datasets.picture_set import Example, Generator, PictureSet, ending, upright_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,7 @@ class ClassSet(PictureSet):
         self,
         model: str,
         classes: Sequence[str],
-        make: Make,
+        make: Generator,
         train: int = 240,
         val: int = 60,
         test: int = 90,
@@ -68,9 +68,9 @@ class ClassSet(PictureSet):
         try:
             names = tuple(filter(None, map(str.strip, path.read_text(encoding="utf-8").splitlines())))
         except UnicodeDecodeError as error:
-            raise DataError(f"{path} cannot be read", expected="a class a line, UTF-8", mend="import again") from error
+            raise DataError(f"{path} cannot be read", expected="a class a line, UTF-8", fix="import again") from error
         if not names or len(set(names)) < len(names):
-            raise DataError(f"{path} names no class, or one twice", expected="a class a line", mend="import again")
+            raise DataError(f"{path} names no class, or one twice", expected="a class a line", fix="import again")
         return names
 
     def inspect(self, root: Path) -> pd.DataFrame:
@@ -79,19 +79,19 @@ class ClassSet(PictureSet):
     def checks(self) -> Sequence[Check]:
         return expectations.for_classes(self.model, None if self.open_classes else self._classes)
 
-    def _label(self, made: Made) -> str:
+    def _label(self, made: Example) -> str:
         if not isinstance(made.truth, str) or made.truth not in self._classes:
             raise ValueError(f"the generator made {made.truth!r}, which is none of {self._classes}")
         return made.truth
 
-    def _checked(self, item: Labelled, classes: Sequence[str]) -> str:
+    def _checked(self, item: LabelledInput, classes: Sequence[str]) -> str:
         said = (item.truth.decode("utf-8", "replace") if isinstance(item.truth, bytes) else item.truth).strip()
         name = {one.casefold(): one for one in classes}.get(said.casefold())
         if name is None:
             raise DataError(
                 f"the label of {item.id} is {said[:60]!r}",
                 expected=f"one of {', '.join(classes)}",
-                mend="correct the label; nothing was added",
+                fix="correct the label; nothing was added",
             )
         return name
 
@@ -116,25 +116,25 @@ class BoxSet(PictureSet):
     boxes = True
 
     def __init__(
-        self, model: str, classes: Sequence[str], make: Make, train: int = 160, val: int = 40, test: int = 60
+        self, model: str, classes: Sequence[str], make: Generator, train: int = 160, val: int = 40, test: int = 60
     ) -> None:
         super().__init__(model, classes, make, train, val, test)
 
     def classes(self, root: Path) -> tuple[str, ...]:
         """The model's classes. Raises DataError if `data.yaml` has others: the numbers would mean other things."""
         path = root / NAMES
-        mend = f"import the data again (`visionloop data import {self.model} PATH`): an import matches classes by name"
+        fix = f"import the data again (`visionloop data import {self.model} PATH`): an import matches classes by name"
         try:
             said = yaml.safe_load(path.read_text(encoding="utf-8"))
             names = said["names"]
             found = tuple(names[n] for n in sorted(names)) if isinstance(names, dict) else tuple(names)
         except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
-            raise DataError(f"{path} cannot be read", expected="YOLO's data.yaml with `names`", mend=mend) from error
+            raise DataError(f"{path} cannot be read", expected="YOLO's data.yaml with `names`", fix=fix) from error
         if found != self._classes:
             raise DataError(
                 f"{path} numbers other classes: {', '.join(map(str, found[:12]))}",
                 expected=", ".join(self._classes[:12]),
-                mend=mend,
+                fix=fix,
             )
         return self._classes
 
@@ -144,13 +144,13 @@ class BoxSet(PictureSet):
     def checks(self) -> Sequence[Check]:
         return expectations.for_boxes(self.model, self._classes)
 
-    def _label(self, made: Made) -> bytes:
+    def _label(self, made: Example) -> bytes:
         if isinstance(made.truth, str):
             raise ValueError("the generator made a class, and boxes are wanted")
         width, height = upright_size(made.picture)
         return yolo_labels.text_of(made.truth, self._classes, width, height).encode()
 
-    def _checked(self, item: Labelled, classes: Sequence[str]) -> bytes:
+    def _checked(self, item: LabelledInput, classes: Sequence[str]) -> bytes:
         raw = item.truth if isinstance(item.truth, bytes) else item.truth.encode()
         lines, problems = yolo_labels.parse(raw.decode("utf-8", "replace"))
         problems += yolo_labels.problems_of(lines, len(classes))
@@ -158,7 +158,7 @@ class BoxSet(PictureSet):
             raise DataError(
                 f"the label of {item.id}: {'; '.join(problems[:5])}",
                 expected="a line `class cx cy w h` a box: class number, centre and size as shares of the picture",
-                mend="correct the label; nothing was added",
+                fix="correct the label; nothing was added",
             )
         return raw
 

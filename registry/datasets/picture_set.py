@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from registry.cases import inspection, table
-from registry.cases.picture_facts import Looks
-from registry.cases.records import Added, Check, Imported, Labelled
+from registry.cases.picture_facts import PictureFactsCache
+from registry.cases.records import AddResult, Check, ImportResult, LabelledInput
 from registry.cases.splits import SPLITS, Shares
 from registry.cases.table import Row, safe
-from registry.cases.yolo_labels import TrueBox
+from registry.cases.yolo_labels import LabelBox
 from registry.core.errors import BadInput, DataError
 from registry.core.media import Case, Parameters
 from registry.core.runtime import default_threads
@@ -35,7 +35,7 @@ _ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "BMP": ".bmp", "TIFF
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
+class Example:
     """A generated picture.
 
     Attributes:
@@ -45,15 +45,15 @@ class Made:
     """
 
     picture: bytes
-    truth: str | Sequence[TrueBox]
+    truth: str | Sequence[LabelBox]
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
-Make = Callable[[np.random.Generator, int], Made]
+Generator = Callable[[np.random.Generator, int], Example]
 """A model's generator. The second argument is a running number, to balance classes with."""
 
 
-def generated(make: Make, wanted: Sequence[tuple[int, int, int]]) -> Iterator[Made]:
+def generated(make: Generator, wanted: Sequence[tuple[int, int, int]]) -> Iterator[Example]:
     """A picture for each (seed, split, n), in order; many are drawn on all cores."""
     processes = default_threads()
     if processes == 1 or len(wanted) < MANY:
@@ -64,7 +64,7 @@ def generated(make: Make, wanted: Sequence[tuple[int, int, int]]) -> Iterator[Ma
         yield from pool.map(partial(_generate, make), wanted, chunksize=16)
 
 
-def _generate(make: Make, one: tuple[int, int, int]) -> Made:
+def _generate(make: Generator, one: tuple[int, int, int]) -> Example:
     return make(np.random.default_rng(one), one[2])
 
 
@@ -80,7 +80,7 @@ class PictureSet(ABC):
 
     boxes: bool
 
-    def __init__(self, model: str, classes: Sequence[str], make: Make, train: int, val: int, test: int) -> None:
+    def __init__(self, model: str, classes: Sequence[str], make: Generator, train: int, val: int, test: int) -> None:
         if len(set(classes)) < len(classes):
             raise ValueError(f"classes {classes} are not all different")
         self.model, self._classes, self._make, self._counts = model, tuple(classes), make, (train, val, test)
@@ -101,12 +101,12 @@ class PictureSet(ABC):
             rows.append(Row(case, split, "starter", file, made.attributes))
         self.finish(out, rows, self._classes)
 
-    def synthesise_stream(self, count: int, seed: int) -> list[Labelled]:
+    def synthesise_stream(self, count: int, seed: int) -> list[LabelledInput]:
         """Generated cases that are in no data set; the same ones for a seed."""
         made = [self._make(np.random.default_rng([STREAM, seed, n]), n) for n in range(count)]
-        return [Labelled(f"stream-{seed}-{n:04d}", one.picture, self._label(one)) for n, one in enumerate(made)]
+        return [LabelledInput(f"stream-{seed}-{n:04d}", one.picture, self._label(one)) for n, one in enumerate(made)]
 
-    def import_from(self, source: Path, out: Path, params: Parameters) -> Imported:
+    def import_from(self, source: Path, out: Path, params: Parameters) -> ImportResult:
         """As `DataPart.import_from`; `registry.datasets.importing` says what is understood."""
         return importing.import_into(self, source, out, params)
 
@@ -126,7 +126,7 @@ class PictureSet(ABC):
             for row in table.read(root, self.model)
         ]
 
-    def add(self, root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> Added:
+    def add(self, root: Path, items: Sequence[LabelledInput], origin: str, shares: Shares) -> AddResult:
         """As `DataPart.add`. A case's split follows from the hash of its id, unless a picture that shows the same
         (`registry.vision.look_alikes`) is there already: then it joins that picture's split, or it would leak; one
         that resembles pictures of two splits is not added. The very same pixels, under whatever name, are not added
@@ -137,9 +137,9 @@ class PictureSet(ABC):
         classes = self.classes(root)
         fresh = {safe(item.id): item for item in reversed(items) if safe(item.id) not in known}
         if not fresh:
-            return Added(0)
+            return AddResult(0)
         refused, new = [], []
-        with Looks() as looks:
+        with PictureFactsCache() as looks:
             seen = looks.at_files([root / row.file for row in rows], inspection.THREADS)
             there = [(look, row.split) for look, row in zip(seen, rows, strict=True) if look.mark is not None]
             contents = {look.content for look, _ in there}
@@ -165,7 +165,7 @@ class PictureSet(ABC):
                 new.append(Row(case, split, origin, self.store(root, case, split, body, label)))
         if new:
             self.finish(root, [*rows, *new], classes)
-        return Added(len(new), tuple(refused))
+        return AddResult(len(new), tuple(refused))
 
     def move(self, root: Path, cases: Collection[str], split: str) -> None:
         """As `DataPart.move`."""
@@ -196,11 +196,11 @@ class PictureSet(ABC):
         """As `DataPart.checks`."""
 
     @abstractmethod
-    def _label(self, made: Made) -> bytes | str:
+    def _label(self, made: Example) -> bytes | str:
         """A generated truth as `Labelled.truth` has it."""
 
     @abstractmethod
-    def _checked(self, item: Labelled, classes: Sequence[str]) -> bytes | str:
+    def _checked(self, item: LabelledInput, classes: Sequence[str]) -> bytes | str:
         """The item's label if it is one. Raises DataError."""
 
     @abstractmethod

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from registry.cases import groups
-from registry.cases.picture_facts import Look
+from registry.cases.picture_facts import PictureFacts
 from registry.cases.splits import SPLITS, Shares, complete, hash_fraction
 from registry.cases.table import GROUP
 from registry.datasets import box_units
-from registry.formats.sources import Found
+from registry.formats.sources import FoundCase
 from registry.vision import look_alikes
 
 _NAMED = {"train": "training", "val": "validation"}
@@ -20,8 +20,8 @@ _NAMED = {"train": "training", "val": "validation"}
 class Item:
     """One picture on its way: where from, what it shows, its case and split. `split` "" : for prediction only."""
 
-    found: Found
-    look: Look
+    found: FoundCase
+    look: PictureFacts
     case: str
     split: str = ""
 

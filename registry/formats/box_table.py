@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from registry.cases.yolo_labels import TrueBox
+from registry.cases.yolo_labels import LabelBox
 from registry.formats import outlines
 from registry.formats.csv_tables import Table, attributes, label_column, picture_of, same_kind, tables
 from registry.formats.source_folder import Folder
-from registry.formats.sources import Found, Names, Reading, plain, split_of
+from registry.formats.sources import FoundCase, Names, Reading, plain, split_of
 
 _CORNERS = (("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom"),
             ("x0", "y0", "x1", "y1"))  # fmt: skip
@@ -38,13 +38,13 @@ def read(folder: Folder, names: Names, classes: Sequence[str]) -> Reading | None
     assert four is not None
     where = ", ".join(folder.shown(table.path) for table in taken)
     reading = Reading(f"{where}: path {taken[0].picture!r}, boxes {', '.join(four[0])}", notes=notes)
-    boxes: dict[Path, list[TrueBox]] = {}
-    said: dict[Path, Found] = {}
+    boxes: dict[Path, list[LabelBox]] = {}
+    said: dict[Path, FoundCase] = {}
     for table in taken:
         _read_one(folder, table, four, names, classes, reading, boxes, said)
     for path, one in said.items():
-        reading.found.append(Found(path, one.split, tuple(boxes.get(path, ())), one.size, one.attributes))
-    reading.found += [Found(path, split_of(path, folder.root)) for path in folder.pictures if path not in said]
+        reading.found.append(FoundCase(path, one.split, tuple(boxes.get(path, ())), one.size, one.attributes))
+    reading.found += [FoundCase(path, split_of(path, folder.root)) for path in folder.pictures if path not in said]
     return reading
 
 
@@ -55,8 +55,8 @@ def _read_one(
     names: Names,
     classes: Sequence[str],
     reading: Reading,
-    boxes: dict[Path, list[TrueBox]],
-    said: dict[Path, Found],
+    boxes: dict[Path, list[LabelBox]],
+    said: dict[Path, FoundCase],
 ) -> None:
     """Adds a table's lines to `boxes` and `said`."""
     four, sizes = columns
@@ -73,7 +73,7 @@ def _read_one(
         size = outlines.numbers(table.numbers(line, whole), 2) if whole else None
         stated = (size[0], size[1]) if size and min(size) > 0 else None
         split = table.split_of(line) or split_of(path, folder.root)
-        first = said.setdefault(path, Found(path, split, (), stated, more))
+        first = said.setdefault(path, FoundCase(path, split, (), stated, more))
         if first.split != split:
             reading.problems.append(
                 f"{where}: {folder.shown(path)} is in {split or 'no split'}, and in {first.split or 'none'} before"
@@ -87,4 +87,4 @@ def _read_one(
             reading.problems.append(f"{where}: no label, or its box is not four numbers")
         elif (name := names.match(label)) is not None:
             x, y, c, d = box
-            boxes.setdefault(path, []).append(TrueBox(name, (x, y, x + c, y + d) if sizes else (x, y, c, d)))
+            boxes.setdefault(path, []).append(LabelBox(name, (x, y, x + c, y + d) if sizes else (x, y, c, d)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from registry.formats.csv_tables import Table, attributes, label_column, own_attributes, picture_of, same_kind, tables
 from registry.formats.source_folder import Folder
-from registry.formats.sources import Found, Names, Reading, split_named, split_of
+from registry.formats.sources import FoundCase, Names, Reading, split_named, split_of
 
 LAYOUTS = (
     "<split>/<class>/*.jpg or <class>/*.jpg (Fruits-360: Training/, Test/); a csv with columns path, label "
@@ -48,9 +48,9 @@ def _take_lines(
         if path not in seen:
             seen[path] = said
             if not label:
-                reading.found.append(Found(path, said[1], None, attributes=more))
+                reading.found.append(FoundCase(path, said[1], None, attributes=more))
             elif (name := names.match(label)) is not None:
-                reading.found.append(Found(path, said[1], name, attributes=more))
+                reading.found.append(FoundCase(path, said[1], name, attributes=more))
         elif seen[path] != said:
             what = 0 if seen[path][0] != label else 1
             reading.problems.append(
@@ -68,9 +68,9 @@ def _from_folders(folder: Folder, names: Names) -> Reading:
         bare = not name or name.lower() in _NO_CLASS or (split_named(name) and not _split_above(above))
         split = next(filter(None, map(split_named, above)), "")
         if bare and not (name and names.knows(name)):
-            reading.found.append(Found(path, split))
+            reading.found.append(FoundCase(path, split))
         elif (match := names.match(name)) is not None:
-            reading.found.append(Found(path, split if not bare else "", match, attributes=known.get(path, {})))
+            reading.found.append(FoundCase(path, split if not bare else "", match, attributes=known.get(path, {})))
     return reading
 
 

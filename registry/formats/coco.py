@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from registry.cases.yolo_labels import TrueBox
+from registry.cases.yolo_labels import LabelBox
 from registry.formats import outlines
 from registry.formats.source_folder import Folder, Unreadable
-from registry.formats.sources import UNTAKEN_LABELS, Found, Names, Reading, split_in_stem, split_of
+from registry.formats.sources import UNTAKEN_LABELS, FoundCase, Names, Reading, split_in_stem, split_of
 
 _KEYS = ("images", "annotations", "categories")
 _OTHER_TASKS = re.compile(r"person_keypoints|captions|stuff|panoptic|densepose|image_info", re.IGNORECASE)
@@ -25,7 +25,7 @@ class _Source:
     """What one json says: the pictures by file name, with the size that it states and their boxes."""
 
     path: Path
-    pictures: list[tuple[str, tuple[float, float] | None, tuple[TrueBox, ...]]] = field(default_factory=list)
+    pictures: list[tuple[str, tuple[float, float] | None, tuple[LabelBox, ...]]] = field(default_factory=list)
 
 
 def read(folder: Folder, names: Names) -> Reading | None:
@@ -52,7 +52,7 @@ def read(folder: Folder, names: Names) -> Reading | None:
     reading.layout = f"COCO, {', '.join(folder.shown(path) for path in list(named)[:4])}"
     reading.problems += folder.unread[unread:]
     del folder.unread[unread:]
-    reading.found += [Found(path, split_of(path, folder.root)) for path in folder.pictures if path not in taken]
+    reading.found += [FoundCase(path, split_of(path, folder.root)) for path in folder.pictures if path not in taken]
     return reading
 
 
@@ -73,7 +73,7 @@ def _read_one(folder: Folder, path: Path, body: Mapping[str, Any], names: Names,
     images, doubled = _by_id(body["images"], "file_name")
     categories, again = _by_id(body["categories"], "name")
     reading.problems += [f"{shown}: {text}" for text in (*doubled, *again)]
-    boxes: dict[str, list[TrueBox]] = {}
+    boxes: dict[str, list[LabelBox]] = {}
     for entry in _annotations(body["annotations"]):
         where = f"{shown}, annotation {entry.get('id')}"
         image, category = images.of(entry.get("image_id")), categories.of(entry.get("category_id"))
@@ -87,7 +87,7 @@ def _read_one(folder: Folder, path: Path, body: Mapping[str, Any], names: Names,
         elif isinstance(box, str):
             reading.problems.append(f"{where}: {box}")
         elif box is not None and (name := names.match(str(categories.entries[category].get("name")))) is not None:
-            boxes.setdefault(image, []).append(TrueBox(name, box))
+            boxes.setdefault(image, []).append(LabelBox(name, box))
             reading.counts["boxes have a score: predictions used as labels"] += "score" in entry
     pictures = [
         (str(entry.get("file_name")), _size(entry), tuple(boxes.get(key, ()))) for key, entry in images.entries.items()
@@ -110,7 +110,7 @@ def _take(folder: Folder, source: _Source, taken: dict[Path, Path], reading: Rea
             taken[picture] = source.path
             split = split_of(picture, folder.root) or split_in_stem(source.path.stem)
             split = split or split_of(source.path, folder.root)
-            reading.found.append(Found(picture, split, boxes, size))
+            reading.found.append(FoundCase(picture, split, boxes, size))
 
 
 def _annotations(entries: Iterable[Any]) -> Iterable[Mapping[str, Any]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry.cases.splits import SPLITS
-from registry.cases.yolo_labels import TrueBox
+from registry.cases.yolo_labels import LabelBox
 
 _SPLIT = re.compile(r"(train|training|val|valid|validation|test|testing)[_-]?\d{0,4}", re.IGNORECASE)
 _UNFIT = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]+')  # in the name of a folder, on one system or another
@@ -20,7 +20,7 @@ UNTAKEN_LABELS = "labels of pictures of kinds that are not taken left out"
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundCase:
     """A picture of the source, and what the source says of it.
 
     Attributes:
@@ -32,7 +32,7 @@ class Found:
 
     path: Path
     split: str = ""
-    label: str | tuple[TrueBox, ...] | None = None
+    label: str | tuple[LabelBox, ...] | None = None
     size: tuple[float, float] | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
 
@@ -43,7 +43,7 @@ class Reading:
     `counts` are told as `3 crowd regions left out`."""
 
     layout: str
-    found: list[Found] = field(default_factory=list)
+    found: list[FoundCase] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)

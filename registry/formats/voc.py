@@ -14,10 +14,10 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from registry.cases.yolo_labels import TrueBox
+from registry.cases.yolo_labels import LabelBox
 from registry.formats import outlines, split_lists
 from registry.formats.source_folder import Folder, Unreadable
-from registry.formats.sources import UNTAKEN_LABELS, Found, Names, Reading, split_of
+from registry.formats.sources import UNTAKEN_LABELS, FoundCase, Names, Reading, split_of
 
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._:-]{1,40})["']""")
 
@@ -59,8 +59,8 @@ def read(folder: Folder, paths: Sequence[Path], names: Names) -> Reading:
         ] += not named
         boxes = _boxes(one.root, shown, names, reading)
         split = splits.listed.get(picture) or split_of(one.path, folder.root) or split_of(picture, folder.root)
-        reading.found.append(Found(picture, split, boxes, _size(one.root)))
-    reading.found += [Found(path, split_of(path, folder.root)) for path in folder.pictures if path not in taken]
+        reading.found.append(FoundCase(picture, split, boxes, _size(one.root)))
+    reading.found += [FoundCase(path, split_of(path, folder.root)) for path in folder.pictures if path not in taken]
     return reading
 
 
@@ -90,14 +90,14 @@ def _stale(found: Sequence[_Annotation]) -> set[tuple[Path, str]]:
     return {key for key, count in counts.items() if count > 1}
 
 
-def _boxes(root: Element, shown: str, names: Names, reading: Reading) -> tuple[TrueBox, ...]:
+def _boxes(root: Element, shown: str, names: Names, reading: Reading) -> tuple[LabelBox, ...]:
     boxes = []
     for number, entry in enumerate(root.iter("object"), start=1):
         label, box = (entry.findtext("name") or "").strip(), _box(entry)
         if box is None or not label:
             reading.problems.append(f"{shown}: object {number} has no name or no bndbox of four numbers")
         elif (match := names.match(label)) is not None:
-            boxes.append(TrueBox(match, box))
+            boxes.append(LabelBox(match, box))
     return tuple(boxes)
 
 

@@ -10,11 +10,11 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
-from registry.cases.yolo_labels import TrueBox
+from registry.cases.yolo_labels import LabelBox
 from registry.formats import split_lists, yolo_lines
 from registry.formats.csv_tables import own_attributes
 from registry.formats.source_folder import SPELLINGS, Folder, Unreadable, folder_or_list
-from registry.formats.sources import UNTAKEN_LABELS, Found, Names, Reading
+from registry.formats.sources import UNTAKEN_LABELS, FoundCase, Names, Reading
 
 MOST_CONFIGURATION = 4_000_000  # bytes of a data.yaml
 _NAMES_FILES = ("classes.txt", "obj.names", "names.txt", "predefined_classes.txt")
@@ -134,9 +134,9 @@ def read(folder: Folder, configuration: Configuration, names: Names) -> Reading:
             reading.counts["pictures that no list names left out"] += 1
         elif picture in labels:
             mine = boxes.get(labels[picture], ())
-            reading.found.append(Found(picture, split, mine, (1, 1), known.get(picture, {})))
+            reading.found.append(FoundCase(picture, split, mine, (1, 1), known.get(picture, {})))
         else:
-            reading.found.append(Found(picture, split))
+            reading.found.append(FoundCase(picture, split))
     reading.problems += splits.problems
     reading.notes += [*meaning.notes, *splits.notes]
     return reading
@@ -150,7 +150,7 @@ def _boxes(
     configuration: Configuration,
     names: Names,
     reading: Reading,
-) -> tuple[TrueBox, ...]:
+) -> tuple[LabelBox, ...]:
     """A label file's boxes, as shares. What is wrong with it goes into `reading.problems`."""
     found, unknown = [], set()
     for one in lines:
@@ -163,7 +163,7 @@ def _boxes(
         if line.number not in configuration.numbers:
             unknown.add(line.number)
         elif (name := names.match(configuration.numbers[line.number])) is not None:
-            found.append(TrueBox(name, line.box))
+            found.append(LabelBox(name, line.box))
     shown, source = folder.shown(label), configuration.source.name
     reading.problems += [f"{shown}: class number {n} is not in {source}" for n in sorted(unknown)]
     return tuple(found)

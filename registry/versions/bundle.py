@@ -156,20 +156,20 @@ def open_bundle(path: Path, *, verify: bool = True) -> Bundle:
         BundleError: the manifest is missing or malformed, or (with `verify`) a file is missing or not the
             one that was sealed.
     """
-    mend = "fetch the version again from the registry, or train it anew"
+    fix = "fetch the version again from the registry, or train it anew"
     try:
         manifest = Manifest.model_validate_json((path / MANIFEST).read_text(encoding="utf-8"))
     except OSError as error:
-        raise BundleError(f"{path} holds no readable {MANIFEST}", expected="a bundle folder", mend=mend) from error
+        raise BundleError(f"{path} holds no readable {MANIFEST}", expected="a bundle folder", fix=fix) from error
     except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BundleError(
-            f"{path / MANIFEST} is malformed: {first_line(error)}", expected="schema version 1", mend=mend
+            f"{path / MANIFEST} is malformed: {first_line(error)}", expected="schema version 1", fix=fix
         ) from error
     if verify:
         for name, digest in manifest.files.items():
             file = path / name
             if not file.is_file():
-                raise BundleError(f"{file} is missing", expected=f"the {len(manifest.files)} sealed files", mend=mend)
+                raise BundleError(f"{file} is missing", expected=f"the {len(manifest.files)} sealed files", fix=fix)
             if digest_file(file) != digest:
-                raise BundleError(f"{file} is not what was sealed", expected=f"sha256 {digest[:12]}...", mend=mend)
+                raise BundleError(f"{file} is not what was sealed", expected=f"sha256 {digest[:12]}...", fix=fix)
     return Bundle(path, manifest)

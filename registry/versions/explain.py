@@ -61,7 +61,7 @@ def explain(predictor: Predictor, body: bytes, prediction: Prediction | None = N
     """
     prediction = prediction or predictor(body)
     if isinstance(prediction.sample, Clip):
-        raise BadInput("the input is a video", expected="a picture", mend="send the frame that is to be explained")
+        raise BadInput("the input is a video", expected="a picture", fix="send the frame that is to be explained")
     began = time.perf_counter()
     part = predictor.spec.inference
     prepared = prediction.prepared or predictor.prepare(prediction.sample)

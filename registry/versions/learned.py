@@ -83,5 +83,5 @@ def of(bundle: Bundle) -> Learned:
         return Learned(dict(zip(rows["content"], rows["split"], strict=True)), origins)
     except (OSError, pa.ArrowException, KeyError) as error:
         raise BundleError(
-            f"{path} cannot be read", expected="what the version learned from", mend="fetch the version again"
+            f"{path} cannot be read", expected="what the version learned from", fix="fetch the version again"
         ) from error

@@ -125,7 +125,7 @@ class Versions:
             raise NotFound(
                 f"{model} has no version {which!r}" if numbers else f"{model} has no version yet",
                 expected=f"one of {numbers}, or an alias" if numbers else "a registered version",
-                mend=f"`visionloop run {model}` trains, registers and promotes one",
+                fix=f"`visionloop run {model}` trains, registers and promotes one",
             )
         return found
 
@@ -198,7 +198,7 @@ class Versions:
         self.settle(model)
         previous = self.find(model, PREVIOUS)
         if previous is None:
-            raise Refused(f"{model} has no previous version to return to", mend="promote a version by number instead")
+            raise Refused(f"{model} has no previous version to return to", fix="promote a version by number instead")
         self.promote(previous)
         return self.get(model, CHAMPION)
 
@@ -228,7 +228,7 @@ class Versions:
                     raise BundleError(
                         f"what {self.uri} holds of {version} is another bundle: {found[:12]}",
                         expected=f"{version.digest[:12]}, as it was registered",
-                        mend="restore the artifact store from a backup, or train the version anew",
+                        fix="restore the artifact store from a backup, or train the version anew",
                     )
         return open_bundle(target, verify=False)
 
@@ -297,5 +297,5 @@ class Versions:
             raise MissingService(
                 f"MLflow does not answer at {self.uri}: {text[:160]}",
                 expected="a tracking server",
-                mend="start it with `visionloop up`, or run the command with --local",
+                fix="start it with `visionloop up`, or run the command with --local",
             ) from error

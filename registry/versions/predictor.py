@@ -15,7 +15,7 @@ from registry.contract import catalog
 from registry.contract.parts import ClipPart
 from registry.contract.spec import ModelSpec
 from registry.core.errors import BundleError
-from registry.core.media import Clip, FloatArray, Prediction, Prepared, Told
+from registry.core.media import Clip, FloatArray, OnProgress, Prediction, Prepared
 from registry.core.runtime import open_session
 from registry.versions.bundle import ASSETS, Bundle, open_bundle
 
@@ -51,7 +51,7 @@ class Predictor:
         """Opens, verifies and compiles. Raises BundleError."""
         return cls(open_bundle(path), threads, limit)
 
-    def __call__(self, body: bytes, media: str = "application/json", told: Told | None = None) -> Prediction:
+    def __call__(self, body: bytes, media: str = "application/json", told: OnProgress | None = None) -> Prediction:
         """Predicts one input as it was uploaded.
 
         Args:
@@ -112,7 +112,7 @@ class Predictor:
         """
         folders = self.bundle.samples
         if not folders:
-            raise BundleError(f"{self.bundle.path} has no golden samples", mend="export the bundle anew")
+            raise BundleError(f"{self.bundle.path} has no golden samples", fix="export the bundle anew")
         for folder in folders:
             expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
             _compare(folder, expected, golden_answer(self((folder / "input").read_bytes())))
@@ -138,6 +138,6 @@ def _compare(folder: Path, expected: dict[str, Any], found: dict[str, float]) ->
             raise BundleError(
                 f"golden sample {folder.name}: {name} is {got:.5g}",
                 expected=f"{value:.5g} (within {GOLDEN_RELATIVE:.0%} or {GOLDEN_ABSOLUTE})",
-                mend="this version does not compute here what it computed when it was exported: do not serve it; "
+                fix="this version does not compute here what it computed when it was exported: do not serve it; "
                 "fetch it again, or export it on this machine",
             )

@@ -55,14 +55,12 @@ def recognise(body: bytes) -> Kind | None:
 def foreign(body: bytes, wanted: str = "a picture", expected: str = EXPECTED) -> BadInput:
     """The error for a file that does not begin like a picture: names what it is, where that is known."""
     if not body:
-        return BadInput("the file is empty", expected=expected, mend="choose the file again")
+        return BadInput("the file is empty", expected=expected, fix="choose the file again")
     kind = recognise(body)
     if kind is not None:
-        mend = _MEND.get(kind.group, f"choose {wanted}")
-        return UnsupportedMedia(f"the file is {kind.name}", expected=expected, mend=mend)
-    return BadInput(
-        f"the file is not {wanted}: it begins with {body[:8]!r}", expected=expected, mend=f"choose {wanted}"
-    )
+        fix = _MEND.get(kind.group, f"choose {wanted}")
+        return UnsupportedMedia(f"the file is {kind.name}", expected=expected, fix=fix)
+    return BadInput(f"the file is not {wanted}: it begins with {body[:8]!r}", expected=expected, fix=f"choose {wanted}")
 
 
 DECODE = 'decode it first; in a request base64 goes into JSON: {"input": "<base64>"}'

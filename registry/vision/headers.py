@@ -82,7 +82,7 @@ def read(body: bytes) -> Header:
                 raise BadInput(
                     f"the file begins like a {name} picture, but its header cannot be read ({error})",
                     expected=EXPECTED,
-                    mend="open it in a picture program and save it again",
+                    fix="open it in a picture program and save it again",
                 ) from error
     raise foreign(body)
 
@@ -98,7 +98,7 @@ def _begins(body: bytes, name: str, starts: tuple[bytes, ...]) -> bool:
 
 def truncated(name: str, what: str) -> BadInput:
     """The error for a file that ends too early."""
-    return BadInput(f"the {name} file is truncated: {what}", expected="a whole picture", mend=TRUNCATED_MEND)
+    return BadInput(f"the {name} file is truncated: {what}", expected="a whole picture", fix=TRUNCATED_MEND)
 
 
 def _jpeg(body: bytes) -> Header:
@@ -119,7 +119,7 @@ def _jpeg(body: bytes) -> Header:
         raise BadInput(
             f"the progressive JPEG has {scans} scans",
             expected=f"at most {MAX_SCANS}; cameras and programs write about ten",
-            mend="save it again as a baseline JPEG",
+            fix="save it again as a baseline JPEG",
         )
     turned = _orientation(image.info.get("exif"))
     return Header("JPEG", *image.size, image.mode, orientation=turned, image=image, scan=0 if ended else begin)
@@ -160,7 +160,7 @@ def _png_chunks(body: bytes) -> Iterator[tuple[bytes, memoryview]]:
             raise BadInput(
                 f"the PNG file is damaged: the checksum of its chunk {kind.decode('latin-1')} is wrong",
                 expected="a whole picture",
-                mend=TRUNCATED_MEND,
+                fix=TRUNCATED_MEND,
             )
         yield kind, view[at + 8 : end - 4]
         if kind == b"IEND":
@@ -221,7 +221,7 @@ def _tiff(body: bytes) -> Header:
         raise BadInput(
             f"the TIFF picture has {samples} samples",
             expected="unsigned samples of up to 16 bits a channel",
-            mend="save it with 8 bits a channel",
+            fix="save it with 8 bits a channel",
         )
     inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and depth > 8  # up to 8 bits PIL does it
     try:
@@ -231,7 +231,7 @@ def _tiff(body: bytes) -> Header:
         raise BadInput(
             f"the TIFF picture's pixels are laid out in a way that is not known here: {layout}",
             expected="grey, colour, palette or CMYK, with unsigned samples of 1, 2, 4, 8 or 16 bits",
-            mend="save it with 8 bits a channel",
+            fix="save it with 8 bits a channel",
         ) from error
     alpha = image.mode in ("RGBA", "LA", "PA")
     more = bool(image.tag_v2.next)  # where the next page's directory would be

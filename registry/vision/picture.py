@@ -60,15 +60,15 @@ def decode(body: bytes, limit: int) -> Picture:
 def _check_size(header: Header, limit: int) -> None:
     size = f"the {header.format} picture is {header.width} x {header.height} pixels"
     if header.width * header.height > limit:
-        raise TooLarge(size, expected=f"at most {limit / 1e6:g} megapixels", mend="scale it down first")
+        raise TooLarge(size, expected=f"at most {limit / 1e6:g} megapixels", fix="scale it down first")
     if min(header.width, header.height) < MIN_SIDE:
         raise BadInput(
-            size, expected=f"at least {MIN_SIDE} x {MIN_SIDE}", mend="upload the picture itself, not a thumbnail"
+            size, expected=f"at least {MIN_SIDE} x {MIN_SIDE}", fix="upload the picture itself, not a thumbnail"
         )
 
 
 def _ended(body: bytes, scan: int) -> bytes:
-    ended = jpeg_end.mended(body, scan)
+    ended = jpeg_end.fixed(body, scan)
     if ended is None:
         raise headers.truncated("JPEG", "the end-of-image marker is missing, and pixels before it")
     return ended
@@ -104,7 +104,7 @@ def _with_pil(header: Header) -> ByteArray:
         raise BadInput(
             f"the {header.format} picture has {'floating-point' if header.mode == 'F' else '32-bit'} samples",
             expected="8 or 16 bits a channel",
-            mend="save it with 8 bits a channel",
+            fix="save it with 8 bits a channel",
         )
     try:
         image.load()  # raises for truncated files; TIFF pixels come upright from here
@@ -120,7 +120,7 @@ def _with_pil(header: Header) -> ByteArray:
 
 def _damaged(header: Header, why: str) -> BadInput:
     return BadInput(
-        f"the {header.format} picture cannot be decoded: {why}", expected="a whole picture", mend=headers.TRUNCATED_MEND
+        f"the {header.format} picture cannot be decoded: {why}", expected="a whole picture", fix=headers.TRUNCATED_MEND
     )
 
 

@@ -21,7 +21,8 @@ _SECOND_DIFFERENCE = np.array([1, -2, 1], dtype=np.float32)
 
 
 def image_statistics(sample: Picture) -> dict[str, float]:
-    """`registry.contract.parts.InferencePart.image_statistics` of a model of pictures: `picture_statistics` of its pixels."""
+    """`registry.contract.parts.InferencePart.image_statistics` of a model of pictures: `picture_statistics` of its
+    pixels."""
     return picture_statistics(sample.pixels)
 
 

@@ -143,7 +143,7 @@ def truth(label: Path | bytes | str, classes: Sequence[str]) -> str:
         raise BadInput(
             f"the label is {said.strip()[:60]!r}",
             expected=f"one of {', '.join(classes)}",
-            mend="send the name of one of these classes as the label",
+            fix="send the name of one of these classes as the label",
         )
     return found
 

@@ -65,7 +65,7 @@ class _Listed:
         return {"frame": self.number, "time_s": round(self.at, 3), "boxes": boxes}
 
 
-class Book:
+class ClipSummary:
     """Gathers. Boxes are listed for every frame, until they are too many: then for every second one, fourth, ..."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
@@ -132,7 +132,7 @@ class ClipResult:
     """
 
     clip: Clip
-    book: Book
+    book: ClipSummary
     sheet: ByteArray
     video: bytes | None = None
     notes: tuple[str, ...] = ()

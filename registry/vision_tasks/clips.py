@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.core.errors import BadInput, NotAcceptable
-from registry.core.media import ByteArray, Clip, FloatArray, Parameters, Picture, Prediction, Prepared, Told
+from registry.core.media import ByteArray, Clip, FloatArray, OnProgress, Parameters, Picture, Prediction, Prepared
 from registry.vision import foreign_files, headers, statistics
 from registry.vision.media_types import is_video
 from registry.vision.picture import decode as decode_picture
@@ -26,7 +26,7 @@ from registry.vision.video.pipeline import ahead
 from registry.vision.video.video import Frame, Reader, Sound
 from registry.vision_tasks import detection
 from registry.vision_tasks.annotate import annotate, sheet, tile
-from registry.vision_tasks.clip_summary import Book, ClipResult
+from registry.vision_tasks.clip_summary import ClipResult, ClipSummary
 from registry.vision_tasks.detection import Detections
 from registry.vision_tasks.mean_ap import TrueBoxes
 from registry.vision_tasks.tracking import ByteTracker
@@ -93,7 +93,7 @@ def follower(
         constants: Parameters,
         thresholds: Parameters,
         media: str = "application/json",
-        told: Told | None = None,
+        told: OnProgress | None = None,
     ) -> Prediction:
         run = _Run(clip, steps, network, constants, thresholds, annotated=media == webm.MEDIA)
         run.go(told)
@@ -129,11 +129,11 @@ class _Run:
         self._tiles: list[ByteArray] = []
         self._statistics: list[dict[str, float]] = []
         self._embedding: NDArray[np.float64] | None = None
-        self._book: Book | None = None
+        self._book: ClipSummary | None = None
         self._tracker: ByteTracker | None = None
         self._video: bytes | None = None
 
-    def go(self, told: Told | None) -> None:
+    def go(self, told: OnProgress | None) -> None:
         done, total = 0, self.clip.frames
         ready = ahead(self._made_ready(ahead(self._read(), DEPTH, "decode")), BATCH, "prepare")
         judged = ahead(self._judged(ahead(self._ran(ready), DEPTH, "network")), DEPTH, "track")
@@ -211,7 +211,7 @@ class _Run:
     def _judge(self, work: _Work) -> None:
         found = self.steps.postprocess(work.outputs, work.prepared, self._thresholds)
         if self._book is None or self._tracker is None:
-            self._book, self._tracker = Book(found.names), ByteTracker(self.clip.fps, found.threshold)
+            self._book, self._tracker = ClipSummary(found.names), ByteTracker(self.clip.fps, found.threshold)
         ids = self._tracker.update(found.boxes, found.scores, found.classes)
         # A box below the threshold that continues a track is shown: that is what tracking is good for.
         kept = np.flatnonzero((found.scores >= found.threshold) | (ids > 0))
@@ -256,7 +256,7 @@ class _Run:
             raise BadInput(
                 f"none of the {self.clip.frames} frames can be decoded",
                 expected="a whole video",
-                mend="send the whole file, or convert it first",
+                fix="send the whole file, or convert it first",
             )
         notes = [*self.clip.notes, *self._reader.notes, *(self._writer.notes if self._writer else ())]
         if self._book.frames < self.clip.frames:
@@ -306,8 +306,8 @@ def image_statistics(sample: Picture | Clip) -> dict[str, float]:
 def picture(
     sample: Picture | Clip, result: Detections | ClipResult | None = None, truth: TrueBoxes | None = None
 ) -> bytes:
-    """`registry.contract.parts.RenderPart.picture`: found objects in their class's colour, true ones dashed and green; of a clip
-    some of its frames."""
+    """`registry.contract.parts.RenderPart.picture`: found objects in their class's colour, true ones dashed and green;
+    of a clip some of its frames."""
     if isinstance(result, ClipResult):
         return to_jpeg(result.sheet)
     seen = glimpse(sample)
@@ -325,7 +325,7 @@ def to_webm(sample: Picture | Clip, result: Any) -> bytes:
         raise NotAcceptable(
             "a video was asked for, but the input is a picture",
             expected="a video file as input, or application/json or image/jpeg as output",
-            mend="ask for image/jpeg",
+            fix="ask for image/jpeg",
         )
     return result.video
 

@@ -137,7 +137,7 @@ def input_shape(params: Parameters) -> tuple[int, int, int]:
     size = int(params["image_size"])
     if size < STRIDE or size % STRIDE:
         raise SettingsError(
-            f"image_size is {size}", expected=f"a multiple of {STRIDE}", mend=f"use {max(1, size // STRIDE) * STRIDE}"
+            f"image_size is {size}", expected=f"a multiple of {STRIDE}", fix=f"use {max(1, size // STRIDE) * STRIDE}"
         )
     return 3, size, size
 

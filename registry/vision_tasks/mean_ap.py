@@ -68,10 +68,10 @@ def truth(label: Path | bytes | str, classes: Sequence[str]) -> TrueBoxes:
 
 
 def check(label: bytes | str, classes: Sequence[str]) -> None:
-    """As `registry.contract.parts.ScorePart.check`: stricter than `truth`, for a label from outside, where a line of more than
-    five numbers may be an outline, a pose or two boxes."""
+    """As `registry.contract.parts.ScorePart.check`: stricter than `truth`, for a label from outside, where a line of
+    more than five numbers may be an outline, a pose or two boxes."""
     if isinstance(label, str):
-        raise BadInput(f"the label is the text {label[:80]!r}", expected=LABEL, mend="send it as a file")
+        raise BadInput(f"the label is the text {label[:80]!r}", expected=LABEL, fix="send it as a file")
     truth(label, classes)
     lines, _ = yolo_labels.parse(label.decode("utf-8-sig", "replace"))
     if any(line.polygon for line in lines):
@@ -83,7 +83,7 @@ def _no_label(problems: Sequence[str], classes: Sequence[str]) -> BadInput:
     return BadInput(
         f"the label cannot be used: {'; '.join(problems[:5])[:400]}",
         expected=LABEL + last,
-        mend="export the labels in YOLO's detection format, with this model's classes",
+        fix="export the labels in YOLO's detection format, with this model's classes",
     )
 
 

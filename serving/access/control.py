@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from registry.core.errors import Forbidden, OverQuota, Unauthorized
 from registry.core.settings import settings
 from serving.access.keyring import Keyring
-from serving.access.keys import Grant
-from serving.access.quotas import Standing, Windows
-from serving.access.rules import Need
-from serving.access.usage import Counts, Meter
+from serving.access.keys import ApiKey
+from serving.access.quotas import QuotaState, Windows
+from serving.access.rules import Requirement
+from serving.access.usage import Meter, UsageCounts
 
 logger = logging.getLogger("visionloop.access")
 
@@ -39,8 +39,8 @@ class Admitted:
     """
 
     caller: str
-    grant: Grant | None
-    standing: Standing | None
+    grant: ApiKey | None
+    standing: QuotaState | None
 
     @property
     def key(self) -> str:
@@ -57,11 +57,11 @@ class Admitted:
 class NoQuota(OverQuota):
     """An OverQuota that knows whose it is (empty: of no key) and when there is some again."""
 
-    def __init__(self, standing: Standing, key: str = "") -> None:
+    def __init__(self, standing: QuotaState, key: str = "") -> None:
         super().__init__(
             f"the quota of {standing.limit:,} requests a {standing.period} is used up",
             expected="requests within the quota",
-            mend=f"try again in {standing.reset_s} s, or ask for a larger quota",
+            fix=f"try again in {standing.reset_s} s, or ask for a larger quota",
         )
         self.standing = standing
         self.key = key
@@ -100,7 +100,7 @@ class Access:
         for thread in self._threads:
             thread.join(JOIN_S)
 
-    def admit(self, need: Need, token: str | None, address: str) -> Admitted:
+    def admit(self, need: Requirement, token: str | None, address: str) -> Admitted:
         """Lets a request through, or says why not.
 
         Raises:
@@ -115,7 +115,7 @@ class Access:
         _permit(grant, need)
         return Admitted(grant.caller, grant, self._spend(grant))
 
-    def count(self, admitted_key: str, model: str, counts: Counts) -> None:
+    def count(self, admitted_key: str, model: str, counts: UsageCounts) -> None:
         self.meter.count(admitted_key, model, datetime.now(UTC), counts)
 
     def _anonymous(self, address: str) -> Admitted:
@@ -123,14 +123,14 @@ class Access:
             raise Unauthorized(
                 "the request has no key",
                 expected="`Authorization: Bearer vl_...`, or `X-API-Key: vl_...`",
-                mend="ask whoever runs this for a key (`visionloop keys create`)",
+                fix="ask whoever runs this for a key (`visionloop keys create`)",
             )
         standing = self._windows.take(address, settings().anonymous_per_minute, time.monotonic())
         if standing is not None and not standing.allowed:
             raise NoQuota(standing)
         return Admitted(address, None, standing)
 
-    def _spend(self, grant: Grant) -> Standing | None:
+    def _spend(self, grant: ApiKey) -> QuotaState | None:
         """One request of a key's quotas; the tighter of the two is the one to tell."""
         config = settings()
         per_minute = config.quota_per_minute if grant.per_minute is None else grant.per_minute
@@ -181,27 +181,27 @@ class Access:
                 logger.warning("the database is back: %s are up to date", name)
 
 
-def _permit(grant: Grant, need: Need) -> None:
+def _permit(grant: ApiKey, need: Requirement) -> None:
     if need.action and not grant.may(need.action):
         raise _forbidden(grant, f"the action {need.action}", grant.actions)
     if need.model and not grant.reaches(need.model):
         raise _forbidden(grant, f"the model {need.model}", grant.models)
 
 
-def _forbidden(grant: Grant, what: str, has: frozenset[str]) -> Forbidden:
+def _forbidden(grant: ApiKey, what: str, has: frozenset[str]) -> Forbidden:
     return Forbidden(
         f"the key {grant.caller} is for {', '.join(sorted(has))} only",
         expected=f"a key for {what}",
-        mend="ask whoever runs this for one",
+        fix="ask whoever runs this for one",
     )
 
 
-def _month(limit: int, meter: Meter, key: str) -> Standing:
+def _month(limit: int, meter: Meter, key: str) -> QuotaState:
     now = datetime.now(UTC)
     used = meter.month(key, now)
     after = (now.replace(day=1) + timedelta(days=32)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     reset = math.ceil((after - now).total_seconds())
-    return Standing(limit, max(limit - used - 1, 0), reset, used < limit, "month")
+    return QuotaState(limit, max(limit - used - 1, 0), reset, used < limit, "month")
 
 
 def _close_connection() -> None:

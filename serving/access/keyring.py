@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 
 from registry.core.errors import MissingService, Unauthorized
 from serving.access import keys
-from serving.access.keys import Grant
+from serving.access.keys import ApiKey
 
 
 class Keyring:
     """Finds the grant of a token. While the database is away the keys that are known stay."""
 
     def __init__(self) -> None:
-        self._grants: dict[str, Grant] = {}
+        self._grants: dict[str, ApiKey] = {}
         self._serial = 0
         self._read = False
 
@@ -26,7 +26,7 @@ class Keyring:
             self._grants[grant.id] = grant
             self._serial = max(self._serial, grant.serial)
 
-    def find(self, token: str) -> Grant:
+    def find(self, token: str) -> ApiKey:
         """The grant of a token that is valid now.
 
         Raises:
@@ -40,7 +40,7 @@ class Keyring:
         if not keys.matches(grant, parsed[1]) or grant is None:
             if not self._read:
                 raise MissingService(
-                    "the keys could not be read yet", expected="a database that answers", mend="try again in a moment"
+                    "the keys could not be read yet", expected="a database that answers", fix="try again in a moment"
                 )
             raise _unauthorized("the key is not known")
         state = grant.state(time.time())
@@ -55,5 +55,5 @@ def _unauthorized(found: str) -> Unauthorized:
     return Unauthorized(
         found,
         expected="`Authorization: Bearer vl_...`, or `X-API-Key: vl_...`, with a key that is valid",
-        mend="ask whoever runs this for a key (`visionloop keys create`)",
+        fix="ask whoever runs this for a key (`visionloop keys create`)",
     )

@@ -40,7 +40,7 @@ _NOBODY = "0" * 64
 
 
 @dataclass(frozen=True)
-class Grant:
+class ApiKey:
     """What a key allows.
 
     Attributes:
@@ -88,7 +88,7 @@ def parse(token: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
-def matches(grant: Grant | None, secret: str) -> bool:
+def matches(grant: ApiKey | None, secret: str) -> bool:
     """Whether the secret belongs to the grant; takes as long when there is no such grant."""
     digest = hashlib.sha256(secret.encode()).hexdigest()
     return hmac.compare_digest(digest, grant.digest if grant else _NOBODY) and grant is not None
@@ -103,7 +103,7 @@ def create(
     per_minute: int | None = None,
     per_month: int | None = None,
     expires: datetime | None = None,
-) -> tuple[Grant, str]:
+) -> tuple[ApiKey, str]:
     """Makes a key; the token is returned here and never again.
 
     Raises:
@@ -128,13 +128,13 @@ def create(
     return grant, f"vl_{grant.id}_{secret}"
 
 
-def revoke(key_id: str) -> Grant:
+def revoke(key_id: str) -> ApiKey:
     """Ends a key; routers refuse it within two seconds. Raises NotFound. A second time changes nothing."""
     grant = get(key_id)
     return grant if grant.revoked is not None else _numbered(grant.id, {"revoked": datetime.now(UTC)})
 
 
-def get(key_id: str) -> Grant:
+def get(key_id: str) -> ApiKey:
     """A key by its id (with or without `vl_`).
 
     Raises:
@@ -145,7 +145,7 @@ def get(key_id: str) -> Grant:
         raise BadInput(
             "this is a whole key, with its secret",
             expected="the part in front of the secret, which is not secret",
-            mend=f"name it as vl_{whole[1]}; `GET /v1/usage` with the whole key says whether it is valid",
+            fix=f"name it as vl_{whole[1]}; `GET /v1/usage` with the whole key says whether it is valid",
         )
     database.setup()
     from serving.access.models import Key
@@ -156,12 +156,12 @@ def get(key_id: str) -> Grant:
         raise NotFound(
             f"there is no key {key_id[:15]!r}",
             expected="the part of a key in front of its secret, e.g. vl_0123456789ab",
-            mend="`visionloop keys list` shows all",
+            fix="`visionloop keys list` shows all",
         )
     return _grant(row)
 
 
-def every(after: int = 0) -> list[Grant]:
+def every(after: int = 0) -> list[ApiKey]:
     """All keys, the oldest first; with `after`, those that changed since that serial."""
     database.setup()
     from serving.access.models import Key
@@ -169,7 +169,7 @@ def every(after: int = 0) -> list[Grant]:
     return [_grant(row) for row in Key.objects.filter(serial__gt=after).order_by("created", "id")]
 
 
-def _numbered(key_id: str | None, fields: dict[str, Any]) -> Grant:
+def _numbered(key_id: str | None, fields: dict[str, Any]) -> ApiKey:
     """Writes a row with the next serial. Who loses the race for a number takes the next one."""
     database.setup()
     from django.db import IntegrityError, transaction
@@ -197,10 +197,10 @@ def _check(name: str, owner: str, actions: Sequence[str], models: Sequence[str],
         raise BadInput(
             f"the actions are {', '.join(unknown) or 'none'}",
             expected=f"some of {', '.join(ACTIONS)}",
-            mend="name those that the key is for",
+            fix="name those that the key is for",
         )
     if not models:
-        raise BadInput("the key is for no model", expected="names of models, or * for all", mend="name them")
+        raise BadInput("the key is for no model", expected="names of models, or * for all", fix="name them")
     for model in models:
         if model != ALL:
             catalog.get(model)
@@ -208,14 +208,14 @@ def _check(name: str, owner: str, actions: Sequence[str], models: Sequence[str],
         raise BadInput(
             f"the name is {name[:80]!r}, the owner {owner[:140]!r}",
             expected="a name of 1 to 64 characters, an owner of at most 128",
-            mend="say in a few words what the key is for",
+            fix="say in a few words what the key is for",
         )
     if expires is not None and expires <= datetime.now(UTC):
-        raise BadInput(f"the key expires at {expires:%Y-%m-%d %H:%M} UTC", expected="a time to come", mend="correct it")
+        raise BadInput(f"the key expires at {expires:%Y-%m-%d %H:%M} UTC", expected="a time to come", fix="correct it")
 
 
-def _grant(row: Key) -> Grant:
-    return Grant(
+def _grant(row: Key) -> ApiKey:
+    return ApiKey(
         id=row.id,
         name=row.name,
         owner=row.owner,

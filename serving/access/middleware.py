@@ -18,8 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from registry.core.errors import Forbidden, MissingService, NotFound, Unauthorized, VisionloopError
 from serving.access.control import Access, Admitted, NoQuota
-from serving.access.rules import Need, need
-from serving.access.usage import Counts
+from serving.access.rules import Requirement, requirement
+from serving.access.usage import UsageCounts
 from serving.wire.call import OWNER
 
 CALLER, ADMITTED, ACCESS = "caller", "admitted", "access"
@@ -53,7 +53,7 @@ class AccessMiddleware:
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            needed = need(scope)
+            needed = requirement(scope)
         except NotFound as error:
             await _refusal(error)(scope, receive, send)
             return
@@ -74,7 +74,7 @@ class AccessMiddleware:
             admitted = self.access.admit(needed, token, address)
         except VisionloopError as error:
             if isinstance(error, NoQuota):
-                self.access.count(error.key, needed.counted_model, Counts(refused=1))
+                self.access.count(error.key, needed.counted_model, UsageCounts(refused=1))
             await _refusal(error)(scope, receive, send)
             return
         state[CALLER], state[ADMITTED] = admitted.caller, admitted
@@ -82,13 +82,15 @@ class AccessMiddleware:
             scope["headers"].append((_TASKS_OF, admitted.tasks_of.encode()))
         await self._counted(admitted, needed, scope, receive, send)
 
-    async def _counted(self, admitted: Admitted, needed: Need, scope: Scope, receive: Receive, send: Send) -> None:
-        began, counts = time.perf_counter(), Counts()
+    async def _counted(
+        self, admitted: Admitted, needed: Requirement, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        began, counts = time.perf_counter(), UsageCounts()
         model = needed.counted_model
         extra = admitted.standing.headers if admitted.standing else []
         gone = over = False
         # Counted at once, so that the month's quota sees requests that are still at work.
-        self.access.count(admitted.key, model, Counts(requests=1))
+        self.access.count(admitted.key, model, UsageCounts(requests=1))
 
         async def received() -> Message:
             nonlocal gone
@@ -158,13 +160,13 @@ def _take_key(scope: Scope) -> str | Unauthorized | None:
         return Unauthorized(
             "the request has two keys that differ",
             expected="one key",
-            mend="send `Authorization: Bearer vl_...` or `X-API-Key: vl_...`, not both",
+            fix="send `Authorization: Bearer vl_...` or `X-API-Key: vl_...`, not both",
         )
     if found is None and misplaced:
         return Unauthorized(
             "the Authorization header has a key that does not stand behind Bearer",
             expected="`Authorization: Bearer vl_...`, or `X-API-Key: vl_...`",
-            mend="put `Bearer` and a space in front of the key",
+            fix="put `Bearer` and a space in front of the key",
         )
     return None if found is None else str(found.strip().decode("latin-1"))
 

@@ -1,4 +1,5 @@
-"""The tables of keys and of what was done with them. Import only after `registry.core.database.setup()`. Times are UTC."""
+"""The tables of keys and of what was done with them. Import only after `registry.core.database.setup()`. Times are
+UTC."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ MINUTE = 60
 
 
 @dataclass(frozen=True)
-class Standing:
+class QuotaState:
     """A caller's quota after a request.
 
     Attributes:
@@ -48,7 +48,7 @@ class Window:
         self._seconds: deque[list[int]] = deque()  # [second, requests in it], the oldest first
         self._total = 0
 
-    def take(self, limit: int, now: float) -> Standing:
+    def take(self, limit: int, now: float) -> QuotaState:
         """One request at `now` (monotonic seconds); it counts only if it is allowed."""
         self._forget(now)
         allowed = self._total < limit
@@ -59,7 +59,7 @@ class Window:
             else:
                 self._seconds.append([second, 1])
             self._total += 1
-        return Standing(limit, max(limit - self._total, 0), self._reset(now), allowed, "minute")
+        return QuotaState(limit, max(limit - self._total, 0), self._reset(now), allowed, "minute")
 
     def empty(self, now: float) -> bool:
         """Whether it can be forgotten."""
@@ -83,7 +83,7 @@ class Windows:
         self._windows: dict[str, Window] = {}
         self._since_tidied = 0
 
-    def take(self, caller: str, limit: int, now: float) -> Standing | None:
+    def take(self, caller: str, limit: int, now: float) -> QuotaState | None:
         """One request of a caller; None where there is no limit (0)."""
         if not limit:
             return None

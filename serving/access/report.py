@@ -11,7 +11,7 @@ from registry.core import database
 
 
 @dataclass(frozen=True)
-class Line:
+class UsageRow:
     """What one key asked of one model on one day (UTC). `key` is empty for callers without one.
 
     Attributes:
@@ -34,7 +34,7 @@ class Line:
     elapsed_ms: float
 
 
-def lines(first: date, last: date, key_id: str | None = None) -> list[Line]:
+def lines(first: date, last: date, key_id: str | None = None) -> list[UsageRow]:
     """What the database has for these days, both included; routers add to it each second."""
     database.setup()
     from serving.access.models import Key, Usage
@@ -44,7 +44,7 @@ def lines(first: date, last: date, key_id: str | None = None) -> list[Line]:
     if key_id is not None:
         rows = rows.filter(key=key_id)
     return [
-        Line(
+        UsageRow(
             row.day,
             f"vl_{row.key}" if row.key else "",
             known[row.key].name if row.key in known else "",
@@ -61,11 +61,11 @@ def lines(first: date, last: date, key_id: str | None = None) -> list[Line]:
     ]
 
 
-def as_csv(found: list[Line]) -> str:
+def as_csv(found: list[UsageRow]) -> str:
     """RFC 4180, with a header. A text that a spreadsheet would run as a formula gets an apostrophe in front."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow([one.name for one in fields(Line)])
+    writer.writerow([one.name for one in fields(UsageRow)])
     writer.writerows([[_harmless(value) for value in astuple(line)] for line in found])
     return out.getvalue()
 

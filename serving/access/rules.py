@@ -26,7 +26,7 @@ _ASSETS_OF_A_MODEL = "static_content/"
 
 
 @dataclass(frozen=True)
-class Need:
+class Requirement:
     """What a caller must have.
 
     Attributes:
@@ -47,26 +47,26 @@ class Need:
         return self.model if self.model in catalog.names() else ""
 
 
-def need(scope: Scope) -> Need:
+def requirement(scope: Scope) -> Requirement:
     """What the request with this ASGI scope needs. Raises NotFound for a path that is spelled otherwise than ours."""
     path = _plain(scope)
     reads = scope["method"] in ("GET", "HEAD")
     if path.startswith("/-/"):
-        return Need(local=True)
+        return Requirement(local=True)
     if reads and (path in _OPEN or path.startswith(_ASSETS)):
-        return Need(open=True)
+        return Requirement(open=True)
     parts = path.split("/", 4)
     if parts[:3] == ["", "v1", "models"] and len(parts) == 5:
         rest = parts[4]
         if reads and (rest in _OPEN_OF_A_MODEL or _is_asset(rest)):
-            return Need(open=True)
+            return Requirement(open=True)
         # Whose task it is, the service checks; see serving.tasks.routes.
         known = rest.startswith("tasks/") and (reads or scope["method"] == "DELETE")
         action = "admin" if rest.rstrip("/") == "metrics" else "tasks" if known else "predict"
-        return Need(action=action, model=parts[3])
+        return Requirement(action=action, model=parts[3])
     if parts[:3] == ["", "v1", "predictions"]:
-        return Need(action="read" if reads else "feedback")
-    return Need()
+        return Requirement(action="read" if reads else "feedback")
+    return Requirement()
 
 
 def _plain(scope: Scope) -> str:
@@ -76,7 +76,7 @@ def _plain(scope: Scope) -> str:
         raise NotFound(
             f"there is no {raw.decode('latin-1')[:200]}",
             expected="a path of letters, digits, `.`, `_`, `~`, `-` and single slashes, none of them encoded",
-            mend="send it as it is written: GET /v1/models lists the models, /docs the rest",
+            fix="send it as it is written: GET /v1/models lists the models, /docs the rest",
         )
     return path
 

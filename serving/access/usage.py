@@ -33,7 +33,7 @@ BATCHES_KEPT = timedelta(days=30)
 
 
 @dataclass
-class Counts:
+class UsageCounts:
     """Sums over requests; see `serving.access.models.Usage`."""
 
     requests: int = 0
@@ -43,13 +43,13 @@ class Counts:
     bytes_out: int = 0
     milliseconds: float = 0.0
 
-    def add(self, other: Counts) -> None:
+    def add(self, other: UsageCounts) -> None:
         for one in fields(self):
             setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
 
 @dataclass(frozen=True, order=True)
-class Slot:
+class UsageKey:
     """What is counted together. `day` is ISO; `key` is empty for callers without one."""
 
     key: str
@@ -62,14 +62,14 @@ class Flush:
     """Counts on their way into the database."""
 
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    counts: dict[Slot, Counts] = field(default_factory=dict)
+    counts: dict[UsageKey, UsageCounts] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {"id": self.id, "counts": [[*astuple(slot), asdict(counts)] for slot, counts in self.counts.items()]}
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> Flush:
-        counts = {Slot(*map(str, slot)): Counts(**values) for *slot, values in found["counts"]}
+        counts = {UsageKey(*map(str, slot)): UsageCounts(**values) for *slot, values in found["counts"]}
         return cls(str(found["id"]), counts)
 
 
@@ -86,11 +86,11 @@ class Meter:
         self._name = uuid.uuid4().hex
         self._handle = -1
 
-    def count(self, key: str, model: str, now: datetime, counts: Counts) -> None:
+    def count(self, key: str, model: str, now: datetime, counts: UsageCounts) -> None:
         """Adds to the sums of a key (empty: none) and a model (empty: none) on the day of `now` (UTC)."""
         day = now.date().isoformat()
         with self._lock:
-            self._waiting.counts.setdefault(Slot(key, model, day), Counts()).add(counts)
+            self._waiting.counts.setdefault(UsageKey(key, model, day), UsageCounts()).add(counts)
             if not day.startswith(self._month):
                 self._months, self._month = {}, day[:7]
             if counts.requests and key:
@@ -165,11 +165,11 @@ class Meter:
     def _path(self) -> Path:
         return self._folder / f"{self._name}.json"
 
-    def _unflushed(self) -> dict[Slot, Counts]:
-        found: dict[Slot, Counts] = {}
+    def _unflushed(self) -> dict[UsageKey, UsageCounts]:
+        found: dict[UsageKey, UsageCounts] = {}
         for one in (self._sent, self._waiting):
             for slot, counts in one.counts.items() if one else ():
-                found.setdefault(slot, Counts()).add(counts)
+                found.setdefault(slot, UsageCounts()).add(counts)
         return found
 
     def _spool(self) -> None:

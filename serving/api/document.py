@@ -11,7 +11,7 @@ from registry.contract import catalog
 from registry.contract.spec import ModelSpec
 from registry.core.settings import settings
 from serving.service import documentation
-from serving.wire.call import Served
+from serving.wire.call import ServedVersion
 
 ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript", "favicon.png": "image/png"}
 _OF_A_SERVICE = ("/healthz", "/livez", "/readyz", "/metrics")
@@ -41,7 +41,7 @@ _SAID = {
     "408": "The body did not come within request_timeout_s",
     "413": "A larger body than allowed",
     "415": "Not JSON and not a form",
-    "422": "The request cannot be used: it says what was found, what was expected and how to mend it",
+    "422": "The request cannot be used: it says what was found, what was expected and how to fix it",
 }
 _LIMITS = {
     "RateLimit-Limit": "Requests a minute or month, whichever has less left",
@@ -56,7 +56,7 @@ def document() -> dict[str, Any]:
     paths: dict[str, Any] = {"/v1/models": {"get": _models()}}
     schemas: dict[str, Any] = {}
     for name in catalog.names():
-        found = documentation.openapi(catalog.get(name), Served(name, 0, ""))
+        found = documentation.openapi(catalog.get(name), ServedVersion(name, 0, ""))
         schemas |= found["components"]["schemas"]
         for path in (one for one in found["paths"] if one not in _OF_A_SERVICE):
             for method, operation in found["paths"][path].items():
@@ -181,7 +181,7 @@ def _healthz() -> dict[str, Any]:
 def _introduction() -> str:
     return (
         "Send `Authorization: Bearer vl_...` or `X-API-Key: vl_...`. Every error is JSON: what was found, what was "
-        "expected, how to mend it. The Python client is `serving.client.Client` of visionloop's source: a few files "
+        "expected, how to fix it. The Python client is `serving.client.Client` of visionloop's source: a few files "
         "and httpx, which whoever runs this can hand out (`docs/api.md` names them)."
     )
 

@@ -19,7 +19,7 @@ from registry.core.errors import NotFound, Overloaded, TooLarge, TooSlow
 from registry.core.settings import settings
 from serving.api import document
 from serving.router.callers import name_of, read
-from serving.wire.admission import MIB, Room
+from serving.wire.admission import MIB, UploadBudget
 from serving.wire.deadline import CallerGone
 from serving.wire.responses import refusal
 from serving.wire.uploads import check_declared_length
@@ -43,7 +43,7 @@ class Typed:
         memory: what bodies may take together, with those of the models' requests.
     """
 
-    def __init__(self, memory: Room) -> None:
+    def __init__(self, memory: UploadBudget) -> None:
         self._memory = memory
         self._django: ASGIHandler | None = None
         self._loading = threading.Lock()
@@ -63,8 +63,8 @@ class Typed:
                     await places.enter_async_context(self._threads)
                     await self._answer(scope, body, receive, send)
         except TooLarge as error:
-            mended = TooLarge(error.found, expected=error.expected, mend="send the label alone, compressed")
-            await refusal(mended)(scope, receive, send)
+            fixed = TooLarge(error.found, expected=error.expected, fix="send the label alone, compressed")
+            await refusal(fixed)(scope, receive, send)
         except (TooSlow, Overloaded) as error:
             await refusal(error, {"Connection": "close"})(scope, receive, send)
         except CallerGone:
@@ -81,7 +81,7 @@ class Typed:
             raise Overloaded(
                 f"{LARGE_AT_ONCE} labels are being taken already, and that for {limit_s:g} s",
                 expected="fewer large labels at once",
-                mend="try again after Retry-After seconds",
+                fix="try again after Retry-After seconds",
                 retry_after_s=max(1, round(limit_s)),
             ) from error
         try:
@@ -109,7 +109,7 @@ class Typed:
         await self._loaded()
         found = document.asset(name)
         if found is None:
-            return refusal(NotFound(f"there is no {request.url.path[:200]}", mend="/docs is the page"))
+            return refusal(NotFound(f"there is no {request.url.path[:200]}", fix="/docs is the page"))
         return Response(found, media_type=document.ASSETS[name], headers={"Cache-Control": "max-age=86400"})
 
     async def _loaded(self) -> ASGIHandler:
@@ -127,7 +127,7 @@ class Typed:
             return self._django
 
 
-def routes(memory: Room) -> list[Route]:
+def routes(memory: UploadBudget) -> list[Route]:
     """The typed routes, for the router's table. `memory`: as of `Typed`."""
     typed = Typed(memory)
     return [

@@ -11,8 +11,8 @@ from monitoring.log.models import Prediction as Row
 from registry.core.settings import settings
 from serving.access import report
 from serving.access.control import Access, Admitted
-from serving.access.keys import Grant
-from serving.access.usage import Counts, Slot, are_written
+from serving.access.keys import ApiKey
+from serving.access.usage import UsageCounts, UsageKey, are_written
 from serving.api.schemas import Feedback, LoggedPrediction, Quota, UsageReport, UsageRow
 
 logger = logging.getLogger("visionloop.public")
@@ -23,7 +23,7 @@ def find(prediction_id: str) -> Row | None:
     return Row.objects.select_related("feedback").filter(id=prediction_id).first()
 
 
-def may_see(row: Row, caller: str, grant: Grant | None) -> bool:
+def may_see(row: Row, caller: str, grant: ApiKey | None) -> bool:
     """Own predictions, and all of its models with the action admin."""
     if grant is not None and grant.may("admin"):
         return grant.reaches(row.model)
@@ -94,7 +94,7 @@ def usage(admitted: Admitted, access: Access, first: date, last: date) -> UsageR
     return UsageReport(since=first, until=last, quota=_quota(grant, access) if grant else None, rows=rows)
 
 
-def _sums(access: Access, first: date, last: date, only: str | None) -> dict[Slot, Counts]:
+def _sums(access: Access, first: date, last: date, only: str | None) -> dict[UsageKey, UsageCounts]:
     """What the table has, and of this router what it has not yet: each count once, whenever it is flushed."""
     flushes = access.meter.unflushed()
     while True:
@@ -102,20 +102,20 @@ def _sums(access: Access, first: date, last: date, only: str | None) -> dict[Slo
         lines = report.lines(first, last, only)
         if are_written(flushes) == before:  # so the lines are of a time at which just these were in them
             break
-    sums: dict[Slot, Counts] = {}
+    sums: dict[UsageKey, UsageCounts] = {}
     for line in lines:
-        slot = Slot(line.key.removeprefix("vl_"), line.model, line.day.isoformat())
-        sums[slot] = Counts(
+        slot = UsageKey(line.key.removeprefix("vl_"), line.model, line.day.isoformat())
+        sums[slot] = UsageCounts(
             line.requests, line.errors, line.refused, line.bytes_in, line.bytes_out, milliseconds=line.elapsed_ms
         )
     for flush in flushes:
         for slot, counts in flush.counts.items() if flush.id not in before else ():
             if only in (None, slot.key) and first.isoformat() <= slot.day <= last.isoformat():
-                sums.setdefault(slot, Counts()).add(counts)
+                sums.setdefault(slot, UsageCounts()).add(counts)
     return sums
 
 
-def _quota(grant: Grant, access: Access) -> Quota:
+def _quota(grant: ApiKey, access: Access) -> Quota:
     config = settings()
     per_minute = config.quota_per_minute if grant.per_minute is None else grant.per_minute
     per_month = config.quota_per_month if grant.per_month is None else grant.per_month

@@ -21,7 +21,7 @@ from pydantic import BeforeValidator
 
 from registry.core import database
 from registry.core.errors import BadInput, MissingService, NotFound, UnsupportedMedia, VisionloopError
-from serving.access.keys import Grant
+from serving.access.keys import ApiKey
 from serving.access.middleware import ACCESS, ADMITTED, CALLER
 from serving.api import queries
 from serving.api.schemas import FeedbackReceipt, LoggedPrediction, Problem, UsageReport
@@ -153,7 +153,7 @@ async def usage(
     today = datetime.now(UTC).date()
     first, last = since or today.replace(day=1), until or today
     if first > last:
-        raise BadInput(f"since is {first}, until {last}", expected="since not after until", mend="exchange them")
+        raise BadInput(f"since is {first}, until {last}", expected="since not after until", fix="exchange them")
     state = request.scope["state"]  # type: ignore[attr-defined]
     return await _in_thread(queries.usage, state[ADMITTED], state[ACCESS], first, last)
 
@@ -180,12 +180,12 @@ async def _find(request: HttpRequest, prediction_id: str) -> queries.Row:
         raise NotFound(
             f"there is no prediction {prediction_id}",
             expected="the X-Prediction-Id of an answer to this caller",
-            mend="check the id; if the answer is a moment old, try again",
+            fix="check the id; if the answer is a moment old, try again",
         )
     return found
 
 
-async def _own(prediction_id: str, caller: str, grant: Grant | None) -> queries.Row | None:
+async def _own(prediction_id: str, caller: str, grant: ApiKey | None) -> queries.Row | None:
     row = await _in_thread(queries.find, prediction_id)
     return row if row is not None and queries.may_see(row, caller, grant) else None
 
@@ -203,21 +203,21 @@ def _truth(request: HttpRequest) -> str | bytes:
         raise UnsupportedMedia(
             f"the content type is {kind[:80] or 'missing'}",
             expected='application/json with {"label": ...}, or multipart/form-data with the field label or file',
-            mend=_EXAMPLES,
+            fix=_EXAMPLES,
         )
     try:
         fields, files = request.POST, request.FILES
     except Exception as error:  # Django has half a dozen for a malformed form
-        raise BadInput("the multipart body is malformed", mend="let the HTTP library build the form") from error
+        raise BadInput("the multipart body is malformed", fix="let the HTTP library build the form") from error
     file = files.get("file") or files.get("label")
     if file is not None:
         content = file.read()
         if not content:
-            raise BadInput("the label file is empty", expected="a label as the data set has it", mend="send it again")
+            raise BadInput("the label file is empty", expected="a label as the data set has it", fix="send it again")
         return bytes(content)
     if "label" not in fields:
         names = ", ".join(repr(name) for name in (*fields, *files)) or "no field"
-        raise BadInput(f"the form holds {names}", expected=_EXPECTED, mend=_EXAMPLES)
+        raise BadInput(f"the form holds {names}", expected=_EXPECTED, fix=_EXAMPLES)
     return _text(fields["label"])
 
 
@@ -229,25 +229,25 @@ def _json(body: bytes) -> object:
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise BadInput("the body is not JSON", expected='{"label": "..."}', mend="correct it") from error
+        raise BadInput("the body is not JSON", expected='{"label": "..."}', fix="correct it") from error
     if not isinstance(found, dict) or "label" not in found:
         held = f"holds {', '.join(map(repr, found)) or 'nothing'}"[:200] if isinstance(found, dict) else "is no object"
-        raise BadInput(f"the JSON body {held}", expected='{"label": "..."}', mend="put the label's text in `label`")
+        raise BadInput(f"the JSON body {held}", expected='{"label": "..."}', fix="put the label's text in `label`")
     return found["label"]
 
 
 def _text(label: object) -> str:
     expected = f"a text of 1 to {LONGEST_LABEL} characters"
-    mend = 'e.g. `curl -F label=apple`, or {"label": "apple"} as JSON; a label that is a file goes in `file`'
+    fix = 'e.g. `curl -F label=apple`, or {"label": "apple"} as JSON; a label that is a file goes in `file`'
     if not isinstance(label, str):
         kind = {dict: "an object", list: "a list", bool: "true or false", type(None): "null"}.get(
             type(label), "a number"
         )
-        raise BadInput(f"`label` is {kind}: {json.dumps(label)[:80]}", expected=expected, mend=mend)
+        raise BadInput(f"`label` is {kind}: {json.dumps(label)[:80]}", expected=expected, fix=fix)
     if not 0 < len(label) <= LONGEST_LABEL:
-        raise BadInput(f"`label` has {len(label)} characters", expected=expected, mend=mend)
+        raise BadInput(f"`label` has {len(label)} characters", expected=expected, fix=fix)
     if not label.isprintable():
-        raise BadInput(f"`label` has characters that cannot be printed: {label[:80]!r}", expected=expected, mend=mend)
+        raise BadInput(f"`label` has characters that cannot be printed: {label[:80]!r}", expected=expected, fix=fix)
     return label
 
 
@@ -263,7 +263,7 @@ async def _in_thread(work: Callable[..., T], *values: Any) -> T:
     except (DatabaseError, InterfaceError) as error:
         logger.warning("the database is away: %s", error)
         raise MissingService(
-            "the operational database does not answer", expected="a database that does", mend="try again in a moment"
+            "the operational database does not answer", expected="a database that does", fix="try again in a moment"
         ) from error
 
 
@@ -286,16 +286,16 @@ def _ours(_: HttpRequest, error: VisionloopError) -> HttpResponse:
 def _invalid(_: HttpRequest, error: ValidationError) -> HttpResponse:
     first: dict[str, Any] = dict(error.errors[0])
     name = str((first.get("loc") or ("",))[-1])
-    expected, mend = VALID.get(name, (str(first.get("msg", "")), "correct it"))
-    return answer(BadInput(f"{name} is not valid", expected=expected, mend=mend))
+    expected, fix = VALID.get(name, (str(first.get("msg", "")), "correct it"))
+    return answer(BadInput(f"{name} is not valid", expected=expected, fix=fix))
 
 
 @api.exception_handler(HttpError)
 def _refused(_: HttpRequest, error: HttpError) -> HttpResponse:
-    return answer(BadInput(str(error), mend="correct the request"))
+    return answer(BadInput(str(error), fix="correct the request"))
 
 
 @api.exception_handler(Exception)
 def _failed(_: HttpRequest, error: Exception) -> HttpResponse:
     logger.error("a request failed", exc_info=error)
-    return answer(VisionloopError("the router failed on this request", mend="try again; its log says why"))
+    return answer(VisionloopError("the router failed on this request", fix="try again; its log says why"))

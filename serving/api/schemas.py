@@ -9,12 +9,12 @@ from pydantic import Field
 
 
 class Problem(Schema):
-    """Every error: what was found, what was expected, how to mend it."""
+    """Every error: what was found, what was expected, how to fix it."""
 
     error: str
     found: str
     expected: str = ""
-    mend: str = ""
+    fix: str = ""
 
 
 class Feedback(Schema):

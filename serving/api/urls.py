@@ -12,7 +12,7 @@ urlpatterns = [path("", api.urls)]
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return answer(NotFound(f"there is no {request.path[:200]}", mend="/docs lists what there is"))
+    return answer(NotFound(f"there is no {request.path[:200]}", fix="/docs lists what there is"))
 
 
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -20,4 +20,4 @@ def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def handler500(request: HttpRequest) -> HttpResponse:
-    return answer(VisionloopError("the router failed on this request", mend="try again; its log says why"))
+    return answer(VisionloopError("the router failed on this request", fix="try again; its log says why"))

@@ -134,7 +134,7 @@ def no_answer(url: httpx.URL, error: httpx.TransportError) -> MissingService:
     return MissingService(
         f"{url} does not answer: {str(error) or type(error).__name__}",
         expected="the router",
-        mend="check the address; `visionloop up` starts one",
+        fix="check the address; `visionloop up` starts one",
     )
 
 
@@ -179,7 +179,7 @@ def _key(key: str) -> str:
         raise BadInput(
             "the key holds characters that no key has",
             expected="vl_, 12 hex digits, _, 64 hex digits",
-            mend="pass it as `visionloop keys create` printed it",
+            fix="pass it as `visionloop keys create` printed it",
         )
     return key
 
@@ -199,7 +199,7 @@ def _task_path(model: str, task_id: str) -> str:
 def _part(text: str, what: str, expected: str) -> str:
     """One part of a path: what would be another path is refused here."""
     if not text or not text.isascii() or not text.replace("_", "").replace("-", "").isalnum():
-        raise BadInput(f"the {what} is {text!r}", expected=expected, mend="correct it")
+        raise BadInput(f"the {what} is {text!r}", expected=expected, fix="correct it")
     return text
 
 

@@ -9,8 +9,9 @@
         task = client.submit("object_detection", Path("walk.mp4"), "video/webm")
         Path("seen.webm").write_bytes(client.wait(task.model, task.id).content)
 
-Files are paths or bytes. What the API refuses is raised as the class of `registry.core.errors` that the answer names, with
-`found`, `expected` and `mend`. An answer of 429 or 503 that says when to try again is tried again, for `patience_s`.
+Files are paths or bytes. What the API refuses is raised as the class of `registry.core.errors` that the answer names,
+with `found`, `expected` and `fix`. An answer of 429 or 503 that says when to try again is tried again, for
+`patience_s`.
 """
 
 from __future__ import annotations

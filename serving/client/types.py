@@ -136,7 +136,7 @@ class TaskResult:
             raise BadInput(
                 f"the result is {self.media} with {len(self.predictions)} predictions",
                 expected="the JSON answer to one file",
-                mend="use `content` or `predictions`",
+                fix="use `content` or `predictions`",
             )
         (one,) = self.predictions
         if isinstance(one, VisionloopError):
@@ -269,8 +269,8 @@ class UsageReport:
 
 
 def refusal(said: Mapping[str, Any], status: int | None = None, retry_after_s: int | None = None) -> VisionloopError:
-    """The error that the API describes, as the class of `registry.core.errors` that it names, with the answer's `status`
-    (one of several files has its own) and its `Retry-After`."""
+    """The error that the API describes, as the class of `registry.core.errors` that it names, with the answer's
+    `status` (one of several files has its own) and its `Retry-After`."""
     error = _error(said, status, retry_after_s)
     error.status = said.get("status", status)
     error.retry_after_s = retry_after_s
@@ -282,7 +282,7 @@ def _error(said: Mapping[str, Any], status: int | None, retry_after_s: int | Non
     if not (isinstance(kind, type) and issubclass(kind, VisionloopError)):
         kind = VisionloopError
     found = str(said.get("found") or (f"the API answered {status}" if status else "the API does not say what is wrong"))
-    texts = {name: str(said.get(name) or "") for name in ("expected", "mend")}
+    texts = {name: str(said.get(name) or "") for name in ("expected", "fix")}
     if issubclass(kind, errors.Overloaded):
         return errors.Overloaded(found, retry_after_s=retry_after_s or 1, **texts)
     return kind(found, **texts)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from registry.core.settings import settings
 from registry.versions.decision import Reason
-from serving.guard.sequential_tests import Verdict, compare
+from serving.guard.sequential_tests import TestResult, compare
 from serving.releases.plans import Plan
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ AGAIN_S = (30.0, 120.0, 600.0)
 """When the labels of a version are tried again whose scoring failed, as where its Bento is not here."""
 
 
-class Comparison:
+class AbTest:
     """Looks at A/B plans; new labels are scored by a process of its own, which loads the version that predicted."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class Comparison:
         logger.warning("the labels of version %d of %s could not be scored; again in %g s", one[1], one[0], wait)
 
 
-def standing(plan: Plan) -> Verdict:
+def standing(plan: Plan) -> TestResult:
     """Where a comparison stands, with the scores that are known now."""
     scores = {role: scores_of(plan, role) for role in ("a", "b")}
     return compare(scores["a"], scores["b"])

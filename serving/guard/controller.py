@@ -1,9 +1,10 @@
 """Makes what runs equal to what is wanted: the one place where services of versions are started and stopped.
 
 Wanted are the versions of the release plans, the version before while it is kept warm, and what an open order
-(`serving.releases.orders`) needs. Commands change plans and place orders; the guard's process looks several times a second,
-starts what is wanted and not there, and stops what is there and not wanted, after its last request. As it is the only
-one, nobody stops what another has just started; as it looks again and again, whatever was interrupted is made good.
+(`serving.releases.orders`) needs. Commands change plans and place orders; the guard's process looks several times a
+second, starts what is wanted and not there, and stops what is there and not wanted, after its last request. As it is
+the only one, nobody stops what another has just started; as it looks again and again, whatever was interrupted is made
+good.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Every rail is an exact test, so a harmless version breaks a rail in a step with probability `alpha` at most, however
 often it is looked at: a look is due whenever there are half as many observations again, and the k-th one is made at
-the level alpha / (k (k + 1)) (serving.guard.sequential_tests). Rails of sizes (latency, disagreement, drift) ask for more than a
+the level alpha / (k (k + 1)) (serving.guard.sequential_tests). Rails of sizes (latency, disagreement, drift) ask for
+more than a
 difference that chance does not explain: for one beyond the plan's limit. Observations are calls; of latency they are
 moments (serving.guard.latency_test).
 """
@@ -16,12 +17,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from registry.versions.decision import Reason
-from serving.guard.latency_test import LEAST, MOMENT_S, SLOWEST, Moments
+from serving.guard.latency_test import LEAST, MOMENT_S, SLOWEST, LatencyTest
 from serving.guard.sequential_tests import level_of_look, look_at, more_errors, more_than
 from serving.releases import deploy
 from serving.releases.plans import Plan
 from serving.router import traffic
-from serving.router.traffic import Counts
+from serving.router.traffic import RoleCounts
 
 SILENT_S = 120.0
 """How long a version may be without an answer: the supervisor restarts it in less."""
@@ -34,14 +35,14 @@ MOST_ROWS = 300
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observed:
     """What the routers counted of both versions in this step."""
 
-    champion: Counts
-    challenger: Counts
+    champion: RoleCounts
+    challenger: RoleCounts
 
 
-class Rails:
+class Guardrails:
     """The rails of one revision of a plan."""
 
     def __init__(self, plan: Plan) -> None:
@@ -49,7 +50,7 @@ class Rails:
         self._looks: dict[str, int] = {}
         self._said: dict[str, Reason] = {}
         self._answered = time.monotonic()
-        self._moments = Moments(plan.limits.latency_ratio)
+        self._moments = LatencyTest(plan.limits.latency_ratio)
         self._counts = traffic.StepCounts(plan)
         self.calls = 0
         """Of the second version in this step, at the last look."""
@@ -59,7 +60,7 @@ class Rails:
         plan = self._plan
         counts = self._counts.read()
         roles = {version: role for role, version in plan.roles().items()}
-        seen = Seen(*(counts.get((v or 0, roles[v or 0]), Counts()) for v in (plan.champion, plan.challenger)))
+        seen = Observed(*(counts.get((v or 0, roles[v or 0]), RoleCounts()) for v in (plan.champion, plan.challenger)))
         self.calls = seen.challenger.calls
         self._answers()
         self._when_due("errors", seen.challenger.calls, lambda level: _errors(plan, seen, level))
@@ -80,7 +81,7 @@ class Rails:
             if said is not None:
                 self._said[name] = said
 
-    def _latency(self, seen: Seen) -> None:
+    def _latency(self, seen: Observed) -> None:
         moments, new, old = self._moments, seen.challenger.latencies, seen.champion.latencies
         if not moments.look(new, old):
             return
@@ -102,7 +103,7 @@ class Rails:
         )
 
 
-def _errors(plan: Plan, seen: Seen, level: float) -> Reason:
+def _errors(plan: Plan, seen: Observed, level: float) -> Reason:
     new, old = seen.challenger, seen.champion
     p = more_errors(new.errors, new.calls, old.errors, old.calls) if new.errors else 1.0
     if not old.calls:  # nothing to hold it against: then no more than one in a hundred
@@ -111,7 +112,7 @@ def _errors(plan: Plan, seen: Seen, level: float) -> Reason:
     return Reason("errors", p > level, found, f"no more than the champion's (p above {level:.2g})")
 
 
-def _refusals(seen: Seen, level: float) -> Reason | None:
+def _refusals(seen: Observed, level: float) -> Reason | None:
     """A version that is too slow for its share answers 429; so does a harmless one, where all there is to do is too
     much, but with half of it or less no more than the champion."""
     new, old = seen.challenger, seen.champion
@@ -122,7 +123,7 @@ def _refusals(seen: Seen, level: float) -> Reason | None:
     return Reason("refusals", p > level, found, f"no more than the champion's (p above {level:.2g})")
 
 
-def _latency(plan: Plan, seen: Seen, moments: Moments, level: float) -> Reason:
+def _latency(plan: Plan, seen: Observed, moments: LatencyTest, level: float) -> Reason:
     """Slower in most moments, and in all of the step together."""
     new, old = (one.latencies.quantile(1 - SLOWEST) for one in (seen.challenger, seen.champion))
     ratio = plan.limits.latency_ratio
@@ -136,13 +137,13 @@ def _latency(plan: Plan, seen: Seen, moments: Moments, level: float) -> Reason:
     )
 
 
-def _pairs(plan: Plan) -> Counts:
+def _pairs(plan: Plan) -> RoleCounts:
     """Answers of both versions to the same inputs: from this plan's shadow, or one before it."""
     since = datetime.now(UTC) - timedelta(days=PAIRS_DAYS)
     return traffic.compared(plan.model, plan.challenger or 0, since=since)
 
 
-def _disagreement(plan: Plan, pairs: Counts, level: float) -> Reason:
+def _disagreement(plan: Plan, pairs: RoleCounts, level: float) -> Reason:
     p = more_than(pairs.disagreed, pairs.compared, plan.limits.disagreement)
     found = (
         f"{pairs.disagreed} of {pairs.compared} answers differ, mean agreement "

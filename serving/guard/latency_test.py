@@ -23,7 +23,7 @@ SLOWEST = 0.05
 EVEN = 0.5 + 1e-9  # probabilities are sums of exponentials
 
 
-class Moments:
+class LatencyTest:
     """Goes through the counts of a step as they grow.
 
     Args:

@@ -18,9 +18,9 @@ from registry.core import database, journal
 from registry.core.errors import Refused, VisionloopError, first_line
 from registry.core.settings import settings
 from registry.versions.decision import Reason
-from serving.guard.ab_test import Comparison
+from serving.guard.ab_test import AbTest
 from serving.guard.controller import Controller, Starter
-from serving.guard.guardrails import Rails
+from serving.guard.guardrails import Guardrails
 from serving.guard.pages import ReleaseDecision, page_of
 from serving.releases import deploy, grants, store
 from serving.releases.plans import Plan
@@ -49,8 +49,8 @@ class Guard:
 
     def __init__(self, starter: Starter, router: str | None = None, leave: Leave = _at_once) -> None:
         self.controller, self._leave = Controller(starter, router), leave
-        self._rails: dict[tuple[str, int], Rails] = {}
-        self._comparison = Comparison()
+        self._rails: dict[tuple[str, int], Guardrails] = {}
+        self._comparison = AbTest()
         self._noted: dict[str, list[dict[str, Any]]] = {}
         self._unwritten: set[int] = set()
         self._refused: dict[str, tuple[int, str]] = {}
@@ -122,7 +122,7 @@ class Guard:
         key = (plan.model, plan.revision)
         if key not in self._rails:
             self._rails = {known: one for known, one in self._rails.items() if known[0] != plan.model}
-            self._rails[key] = Rails(plan)
+            self._rails[key] = Guardrails(plan)
             self._noted.pop(plan.model, None)
         reasons = self._rails[key].look()
         self._note(plan, reasons)

@@ -29,7 +29,7 @@ DIFFERENCES = np.linspace(-1.0, 1.0, 401)
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TestResult:
     """Where a comparison stands.
 
     Attributes:
@@ -68,7 +68,7 @@ class Verdict:
         return {**asdict(self), "winner": self.winner, "over": self.over}
 
 
-def compare(a: Sequence[float], b: Sequence[float], *, alpha: float = ALPHA, effect: float = EFFECT) -> Verdict:
+def compare(a: Sequence[float], b: Sequence[float], *, alpha: float = ALPHA, effect: float = EFFECT) -> TestResult:
     """Whether b's scores differ from a's on average, looked at whenever one likes.
 
     Args:
@@ -86,7 +86,7 @@ def compare(a: Sequence[float], b: Sequence[float], *, alpha: float = ALPHA, eff
     low, high = _interval(differences, alpha)
     means = (float(left.mean()), float(right.mean())) if count else (math.nan, math.nan)
     evidence = float(path.max(initial=1.0))
-    return Verdict(count, *means, evidence, low, high, alpha, POWER, effect, most)
+    return TestResult(count, *means, evidence, low, high, alpha, POWER, effect, most)
 
 
 def pairs_needed(effect: float, alpha: float = ALPHA) -> int:

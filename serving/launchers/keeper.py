@@ -1,4 +1,5 @@
-"""`python -m serving.launchers.keeper`: brings what services logged from disk into the database, and removes what is too old.
+"""`python -m serving.launchers.keeper`: brings what services logged from disk into the database, and removes what is
+too old.
 
 One for all services of a machine, which so have nothing to do but to answer (docs/decisions/0026-a-keeper.md); the
 supervisor keeps it running. While it is away lines wait on disk.

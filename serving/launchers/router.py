@@ -1,7 +1,7 @@
 """The one address for predictions: `/v1/models/{model}/...` goes to the live service of the model.
 
-Which service that is, the release plan says (serving.releases.plans); how a request gets there and what happens when the service
-dies is in serving.router.forwarding. A request stays on the service it began on, so a switch drops nothing.
+Which service that is, the release plan says (serving.releases.plans); how a request gets there and what happens when
+the service dies is in serving.router.forwarding. A request stays on the service it began on, so a switch drops nothing.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from registry.core.settings import settings
 from serving.access.middleware import AccessMiddleware
 from serving.api import mount as public
 from serving.releases.store import Endpoint, Route
-from serving.router.callers import Nothing, name_of
+from serving.router.callers import NoResponse, name_of
 from serving.router.forwarding import MEMORY, Forwarder
 from serving.router.relaying import is_ours
 from serving.router.routing import RouteTable
 from serving.router.shadow import Shadow
-from serving.wire.admission import MIB, Held, Room
+from serving.wire.admission import MIB, Reservation, UploadBudget
 from serving.wire.connections import bounded, raise_file_limit
 from serving.wire.deadline import CallerGone
 from serving.wire.responses import nothing_there, refusal
@@ -50,7 +50,7 @@ def create_app() -> Starlette:
     """The router. Reads the releases from the database as long as it runs."""
     table = RouteTable()
     ready: list[Forwarder] = []
-    memory = Room(MEMORY, small=0)
+    memory = UploadBudget(MEMORY, small=0)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -79,7 +79,7 @@ def create_app() -> Starlette:
             response = await answer(Request(scope, receive, send), held)
             await response(scope, receive, send)
 
-    async def answer(request: Request, held: Held) -> Response:
+    async def answer(request: Request, held: Reservation) -> Response:
         # As the caller sent it: the door lets no encoded path in, which decoded could forge a second request.
         model, rest = request.path_params["model"], request.path_params["rest"]
         try:
@@ -88,7 +88,7 @@ def create_app() -> Starlette:
             _known(model)
             return await ready[0](request, model, rest, max_bytes, held)
         except CallerGone:
-            return Nothing()
+            return NoResponse()
         except Exception as error:
             return refusal(error, {"X-Model": model} if isinstance(error, MissingService) else None)
 
@@ -135,8 +135,8 @@ def _known(model: str) -> None:
     try:
         catalog.get(model)
     except NotFound as error:  # for whoever calls, who has no command line
-        close = "" if "visionloop" in error.mend else error.mend
-        raise NotFound(error.found, expected=error.expected, mend=close or "GET /v1/models lists them") from error
+        close = "" if "visionloop" in error.fix else error.fix
+        raise NotFound(error.found, expected=error.expected, fix=close or "GET /v1/models lists them") from error
 
 
 async def _probe(session: aiohttp.ClientSession, url: str) -> bool:
@@ -186,7 +186,7 @@ async def _no_page(request: Request, error: Exception) -> Response:
     headers = getattr(error, "headers", None) or {}
     hint = "GET /v1/models lists the models, /docs shows the rest"
     asked = f"{request.method} {request.url.path[:200]}"
-    found = nothing_there(f"there is no {asked}", headers.get("Allow", ""), mend=hint)
+    found = nothing_there(f"there is no {asked}", headers.get("Allow", ""), fix=hint)
     return JSONResponse(found.to_json(), status_code=found.http_status, headers=headers)
 
 
@@ -199,7 +199,8 @@ async def _failed(_: Request, error: Exception) -> Response:
 
 
 def main() -> None:
-    """`python -m serving.launchers.router`: listens on `router_port` until it is told to stop; requests in flight may finish."""
+    """`python -m serving.launchers.router`: listens on `router_port` until it is told to stop; requests in flight may
+    finish."""
     import uvicorn
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")

@@ -1,8 +1,8 @@
 """Changes which version gets the traffic: switch, second version, promotion, rollback. None of them drops a request.
 
 A command changes the plan, or places an order where a service must be started first; the guard starts and stops
-services (`serving.guard.controller`). The version before stays warm for a while, so that going back is a change of plan.
-Every change is meant for the revision that was looked at: what somebody else changed in between is Refused.
+services (`serving.guard.controller`). The version before stays warm for a while, so that going back is a change of
+plan. Every change is meant for the revision that was looked at: what somebody else changed in between is Refused.
 """
 
 from __future__ import annotations
@@ -87,13 +87,13 @@ def begin(
         raise Refused(
             f"version {plan.champion} of {plan.model} is not live",
             expected="a live version to compare with",
-            mend=f"`visionloop release {plan.model} {plan.champion}` releases it",
+            fix=f"`visionloop release {plan.model} {plan.champion}` releases it",
         )
     if current.two and current.challenger != plan.challenger:
         raise Refused(
             f"{plan.model} has a running {current.kind} of version {current.challenger}",
             expected="one second version at a time",
-            mend=f"`visionloop release {plan.model} promote` or `rollback` ends it",
+            fix=f"`visionloop release {plan.model} promote` or `rollback` ends it",
         )
     # Copies are how a refused version is looked at: no caller sees what it answers.
     reason = anyway if plan.kind == "shadow" else grants.check(plan.model, version.number, tag, anyway)
@@ -134,7 +134,7 @@ def promote(
         raise Refused(
             f"version {plan.challenger} of {model} does not answer",
             expected="a service that is ready",
-            mend="wait until the supervisor has restarted it, or roll back",
+            fix="wait until the supervisor has restarted it, or roll back",
         )
     columns = {**ENDED, "plan": "blue_green", "version": plan.challenger, "previous": plan.champion}
     meant = plan.revision if revision is None else revision
@@ -162,7 +162,7 @@ def roll_back(model: str, *, who: str = "", why: str = "", revision: int | None 
         columns = {**ENDED, "plan": "blue_green" if plan.previous else "all", "state": "rolled_back"}
     elif plan is None or plan.previous is None:
         raise Refused(
-            f"{model} has no previous version to return to", mend=f"`visionloop release {model} VERSION` names one"
+            f"{model} has no previous version to return to", fix=f"`visionloop release {model} VERSION` names one"
         )
     else:
         before = store.announced(model).get((model, plan.previous))
@@ -170,7 +170,7 @@ def roll_back(model: str, *, who: str = "", why: str = "", revision: int | None 
             raise NotFound(
                 f"version {plan.previous} of {model} is not kept warm any more",
                 expected="its service",
-                mend=f"`visionloop release {model} {plan.previous}` starts it",
+                fix=f"`visionloop release {model} {plan.previous}` starts it",
             )
         columns = {**ENDED, "plan": "blue_green", "version": plan.previous, "previous": plan.champion}
         columns["state"] = "rolled_back"
@@ -192,7 +192,7 @@ def _with_second(model: str) -> Plan:
         raise Refused(
             f"{model} has no canary, shadow or A/B comparison",
             expected="a second version to promote",
-            mend=f"`visionloop release {model} canary VERSION` begins one",
+            fix=f"`visionloop release {model} canary VERSION` begins one",
         )
     return plan
 
@@ -256,7 +256,7 @@ def follow(plan: Plan, router: str | None = None) -> None:
         raise MissingService(
             f"the plan is changed, but the router at {address} did not follow within {CONFIRM_S:g} s: {found}",
             expected=f"revision {plan.revision} of the release plan of {plan.model}",
-            mend="`visionloop status` says whether the router is up; `visionloop logs router` why not",
+            fix="`visionloop status` says whether the router is up; `visionloop logs router` why not",
         )
 
 

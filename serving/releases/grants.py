@@ -16,30 +16,30 @@ from serving.releases.packaging import digest_of
 
 
 @dataclass(frozen=True)
-class Word:
+class GateAnswer:
     """What the gate said of a bundle; `summary` is a sentence, "" where it was never asked."""
 
     granted: bool = False
     summary: str = ""
 
 
-def word(model: str, digest: str) -> Word:
+def word(model: str, digest: str) -> GateAnswer:
     """The latest decision about a bundle."""
     latest: tuple[str, float] = ("", 0.0)
-    found = Word()
+    found = GateAnswer()
     for path in (settings().var / "decisions" / model).glob("*.json"):
         try:
             said = json.loads(path.read_text(encoding="utf-8"))
             mine = said["digest"] == digest != "" and said.get("kind", "promotion") == "promotion"
             when = (str(said["created"]), path.stat().st_mtime)
             if mine and when > latest:
-                latest, found = when, Word(bool(said["granted"]), str(said["summary"]))
+                latest, found = when, GateAnswer(bool(said["granted"]), str(said["summary"]))
         except (OSError, ValueError, KeyError, TypeError):
             continue  # half written, or of another time: nobody's word
     return found
 
 
-def of_service(service: store.Endpoint) -> Word:
+def of_service(service: store.Endpoint) -> GateAnswer:
     """Of the bundle in a service's Bento."""
     return word(service.model, digest_of(service.tag))
 
@@ -65,11 +65,11 @@ def check_digest(model: str, version: int, digest: str, anyway: str | None) -> s
     if anyway and anyway.strip():
         return anyway.strip()
     if anyway:
-        raise BadInput("--anyway has no reason", expected="a few words", mend="say why this version is released")
+        raise BadInput("--anyway has no reason", expected="a few words", fix="say why this version is released")
     raise Refused(
         said.summary or f"the gate was never asked about version {version} of {model}",
         expected="a version that the gate granted",
-        mend=f"`visionloop promote {model} {version}` asks the gate; --anyway REASON releases it all the same",
+        fix=f"`visionloop promote {model} {version}` asks the gate; --anyway REASON releases it all the same",
     )
 
 

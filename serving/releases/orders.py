@@ -68,7 +68,7 @@ def place(
                 f"a release of {version.model} is under way: {under_way.what} of version {under_way.version} by "
                 f"{under_way.who} since {under_way.time:%H:%M:%S} UTC",
                 expected="one change at a time",
-                mend=f"wait until it is done; `visionloop release {version.model} status` shows it",
+                fix=f"wait until it is done; `visionloop release {version.model} status` shows it",
             )
         return ReleaseOrder.objects.create(
             time=now,
@@ -114,14 +114,14 @@ def wait(order: ReleaseOrder, say: Say = ignore) -> Plan:
                     f"no guard has begun the release of version {order.version} of {order.model} within "
                     f"{TAKEN_UP_S:g} s; it is withdrawn, nothing was changed",
                     expected="a running guard, which starts and stops the services",
-                    mend="`visionloop status` says whether it runs, `visionloop logs guard` why not",
+                    fix="`visionloop status` says whether it runs, `visionloop logs guard` why not",
                 )
             if waited > CARRIED_OUT_S:
                 raise MissingService(
                     f"version {order.version} of {order.model} was not released within {CARRIED_OUT_S:g} s; "
                     "it is withdrawn, nothing was changed",
                     expected="a service that is ready",
-                    mend="`visionloop logs guard` says what it waits for",
+                    fix="`visionloop logs guard` says what it waits for",
                 )
             time.sleep(EVERY_S)
     except BaseException as error:
@@ -153,7 +153,7 @@ def _patient() -> Iterator[None]:
 
 def _error(said: Mapping[str, Any]) -> VisionloopError:
     kind = getattr(errors, str(said.get("error")), VisionloopError)
-    return kind(said.get("found", "it failed"), expected=said.get("expected", ""), mend=said.get("mend", ""))  # type: ignore[no-any-return]
+    return kind(said.get("found", "it failed"), expected=said.get("expected", ""), fix=said.get("fix", ""))  # type: ignore[no-any-return]
 
 
 def open_order(model: str) -> ReleaseOrder | None:

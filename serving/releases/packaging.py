@@ -20,7 +20,7 @@ from registry.core.runtime import ENGINES
 from registry.core.settings import settings
 from registry.versions.bundle import Bundle, Manifest
 from serving.releases.bento_files import BUNDLE, RELEASE
-from serving.wire.call import Served
+from serving.wire.call import ServedVersion
 
 ROOTS = (
     "serving.service.launch",
@@ -87,7 +87,7 @@ def package(version: Version, bundle: Bundle) -> str:
     tag = f"{version.model}:{version.number}-{_hash(bundle, project, files, pins)}"
     if (bento_folder(tag) / "bento.yaml").is_file():
         return tag
-    served = Served(version.model, version.number, bundle.digest)
+    served = ServedVersion(version.model, version.number, bundle.digest)
     scratch = settings().var / "bentoml" / "staging"
     with disk_errors(scratch):
         scratch.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def _hash(bundle: Bundle, project: Path, files: list[Path], pins: list[str]) -> 
     return state.hexdigest()[:12]
 
 
-def _fill(draft: Path, project: Path, files: list[Path], bundle: Bundle, served: Served) -> None:
+def _fill(draft: Path, project: Path, files: list[Path], bundle: Bundle, served: ServedVersion) -> None:
     for path in files:
         (draft / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(project / path, draft / path)
@@ -121,7 +121,7 @@ def _fill(draft: Path, project: Path, files: list[Path], bundle: Bundle, served:
     (draft / "serve.py").write_text(SERVE, encoding="utf-8")
 
 
-def _describe(draft: Path, tag: str, served: Served, manifest: Manifest, pins: list[str]) -> None:
+def _describe(draft: Path, tag: str, served: ServedVersion, manifest: Manifest, pins: list[str]) -> None:
     """Writes the bentofile; JSON is YAML."""
     name, _, _ = tag.partition(":")
     content: dict[str, Any] = {
@@ -164,13 +164,13 @@ def _build(draft: Path, tag: str) -> None:
         raise MissingService(
             f"`bentoml build` of {tag} took longer than {BUILD_LIMIT_S:g} s and was stopped",
             expected="a Bento in " + str(bento_folder(tag).parent),
-            mend="`visionloop package` tries again; see what else keeps this machine busy",
+            fix="`visionloop package` tries again; see what else keeps this machine busy",
         ) from error
     if done.returncode != 0 or not (bento_folder(tag) / "bento.yaml").is_file():
         raise MissingService(
             f"`bentoml build` of {tag} failed: {_why(done.stderr or done.stdout)}",
             expected="a Bento in " + str(bento_folder(tag).parent),
-            mend="read the message above; `visionloop package` tries again",
+            fix="read the message above; `visionloop package` tries again",
         )
 
 
@@ -216,7 +216,7 @@ def serve_command(tag: str, port: int) -> list[str]:
     script = bento_folder(tag) / "src" / "serve.py"
     if not script.is_file():
         raise NotFound(
-            f"there is no Bento {tag}", expected=str(script), mend="`visionloop package` builds it from the registry"
+            f"there is no Bento {tag}", expected=str(script), fix="`visionloop package` builds it from the registry"
         )
     return [sys.executable, str(script), "--port", str(port)]
 

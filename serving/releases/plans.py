@@ -56,7 +56,7 @@ class Limits:
         for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:
                 raise BadInput(
-                    f"the limit {name} is {getattr(self, name):g}", expected=f"{low:g} to {high:g}", mend="correct it"
+                    f"the limit {name} is {getattr(self, name):g}", expected=f"{low:g} to {high:g}", fix="correct it"
                 )
 
     @classmethod
@@ -67,12 +67,12 @@ class Limits:
         for name, value in given.items():
             if name not in known:
                 raise BadInput(
-                    f"there is no limit {name!r}", expected=f"one of {', '.join(known)}", mend="correct the name"
+                    f"there is no limit {name!r}", expected=f"one of {', '.join(known)}", fix="correct the name"
                 )
             try:
                 values[name] = known[name](value)
             except ValueError as error:
-                raise BadInput(f"the limit {name} is {value!r}", expected="a number", mend="correct it") from error
+                raise BadInput(f"the limit {name} is {value!r}", expected="a number", fix="correct it") from error
         return cls(**values)
 
     def to_json(self) -> dict[str, float]:
@@ -119,27 +119,27 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise BadInput(f"{self.kind!r} is no release plan", expected=", ".join(get_args(Kind)), mend="choose one")
+            raise BadInput(f"{self.kind!r} is no release plan", expected=", ".join(get_args(Kind)), fix="choose one")
         if self.sticky not in get_args(Sticky):
-            raise BadInput(f"sticky is {self.sticky!r}", expected="caller or request", mend="choose one of them")
+            raise BadInput(f"sticky is {self.sticky!r}", expected="caller or request", fix="choose one of them")
         if self.kind in ("canary", "ab") and not 1 <= self.share <= 99:
             raise BadInput(
                 f"the share is {self.share} %",
                 expected="1 to 99",
-                mend="choose one; `blue-green` gives a version everything, `shadow` nothing",
+                fix="choose one; `blue-green` gives a version everything, `shadow` nothing",
             )
         if self.challenger == self.champion:
             raise BadInput(
                 f"version {self.champion} of {self.model} is the champion already",
                 expected="another version beside it",
-                mend="`visionloop models` and MLflow list the versions",
+                fix="`visionloop models` and MLflow list the versions",
             )
         ordered = all(low < high for low, high in itertools.pairwise(self.steps))
         if not ordered or not all(1 <= step <= 100 for step in self.steps):
             raise BadInput(
                 f"the steps are {', '.join(map(str, self.steps))}",
                 expected="ascending shares from 1 to 100, percent",
-                mend="for example --steps 10,50,100",
+                fix="for example --steps 10,50,100",
             )
 
     @property

@@ -152,7 +152,7 @@ def change(
                 raise NotFound(
                     f"no service of {model} version {version} is announced",
                     expected="a service that is running and passed its golden samples",
-                    mend=f"`visionloop release {model} {version}` starts one",
+                    fix=f"`visionloop release {model} {version}` starts one",
                 )
         row.changed = now
         if renewed:
@@ -182,7 +182,7 @@ def _changed_meanwhile(model: str, revision: int) -> Refused:
     return Refused(
         f"the release plan of {model} was changed meanwhile{how}",
         expected=f"revision {revision}" if revision else "no plan yet",
-        mend=f"look at it with `visionloop release {model} status`, then decide again",
+        fix=f"look at it with `visionloop release {model} status`, then decide again",
     )
 
 
@@ -257,7 +257,8 @@ def note_rails(plan: Plan, rails: Sequence[Mapping[str, Any]]) -> None:
 
 
 def rails(plan: Plan) -> list[dict[str, Any]]:
-    """Where the guard rails of a plan stand, as `registry.versions.decision.Reason` has it; [] while no guard has looked."""
+    """Where the guard rails of a plan stand, as `registry.versions.decision.Reason` has it; [] while no guard has
+    looked."""
     from serving.releases.models import Release
 
     said = Release.objects.filter(model=plan.model).values_list("rails", flat=True).first()

@@ -5,8 +5,8 @@ boxes            the F1 score of one version's boxes held against the other's: m
                  and the intersection over union is at least 0.5
 a label file     the model's own metric of one answer with the other as its truth, e.g. Dice of two masks
 
-`python -m serving.router.agreement` reads questions (serving.router.comparing) from its standard input until that ends, and writes
-one line for each.
+`python -m serving.router.agreement` reads questions (serving.router.comparing) from its standard input until that ends,
+and writes one line for each.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ NICE = 10
 
 
 @dataclass(frozen=True)
-class Said:
+class Answer:
     """One version's answer."""
 
     media: str
     body: bytes
 
 
-def agreement(spec: ModelSpec, max_voxels: int, sample: bytes, one: Said, other: Said) -> float | None:
+def agreement(spec: ModelSpec, max_voxels: int, sample: bytes, one: Answer, other: Answer) -> float | None:
     """In [0, 1], 1 where they say the same; None where these answers cannot be compared.
 
     Args:
@@ -116,7 +116,7 @@ def _read(stream: BinaryIO) -> Question | None:
 def _compared(question: Question) -> dict[str, Any]:
     try:
         sample = _sample(question.kind, question.sample)
-        spec, said = catalog.get(question.model), (Said(*question.one), Said(*question.other))
+        spec, said = catalog.get(question.model), (Answer(*question.one), Answer(*question.other))
         return {"agreement": agreement(spec, settings().max_voxels, sample, *said)}
     except VisionloopError as error:
         return {"problem": error.found}

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from registry.core.errors import TooSlow
 from registry.core.settings import settings
-from serving.wire.admission import Held
+from serving.wire.admission import Reservation
 from serving.wire.call import UNWATCHED_S
 from serving.wire.deadline import CallerGone
 from serving.wire.uploads import MIB, arriving
@@ -29,7 +29,7 @@ def name_of(scope: Scope) -> str:
     return str(known) if known else str(client[0]) if client else ""
 
 
-class Nothing(Response):
+class NoResponse(Response):
     """The answer to a caller who has gone: none, which is no error of ours."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,7 +43,7 @@ class Caller:
         self._request = request
         self._sent = asyncio.Event()
 
-    async def body(self, max_bytes: int, held: Held) -> bytes | AsyncIterator[bytes] | None:
+    async def body(self, max_bytes: int, held: Reservation) -> bytes | AsyncIterator[bytes] | None:
         """Small bodies of known size as bytes, which is fastest; everything else as a stream that stops at the limit.
 
         Args:
@@ -99,7 +99,7 @@ class Caller:
         limit.reschedule(0)  # which is now
 
 
-async def read(request: Request, max_bytes: int, held: Held) -> bytes:
+async def read(request: Request, max_bytes: int, held: Reservation) -> bytes:
     """All of a body, within `request_timeout_s`. Raises TooLarge, TooSlow, Overloaded, CallerGone."""
     limit_s = settings().request_timeout_s
     try:
@@ -109,7 +109,7 @@ async def read(request: Request, max_bytes: int, held: Held) -> bytes:
         raise TooSlow(
             f"the body was not complete after {limit_s:g} s",
             expected="a body that is sent without a pause",
-            mend="send it again, over a quicker line or smaller, or have request_timeout_s raised",
+            fix="send it again, over a quicker line or smaller, or have request_timeout_s raised",
         ) from error
     except ClientDisconnect as error:
         raise gone() from error

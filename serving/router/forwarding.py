@@ -39,7 +39,7 @@ from serving.router.relaying import (
 )
 from serving.router.routing import RouteTable
 from serving.router.shadow import Copy, Shadow
-from serving.wire.admission import MIB, Held
+from serving.wire.admission import MIB, Reservation
 from serving.wire.call import ROLE
 
 UNABLE = frozenset((429, 503))
@@ -59,7 +59,7 @@ class Forwarder:
         self._client, self._table, self._shadow = client, table, shadow
         self._holding = 0
 
-    async def __call__(self, request: Request, model: str, rest: str, max_bytes: int, held: Held) -> Response:
+    async def __call__(self, request: Request, model: str, rest: str, max_bytes: int, held: Reservation) -> Response:
         """The answer. `held` must last until it is sent.
 
         Raises:

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from registry.core.errors import MissingService
 from serving.releases.plans import Role
 from serving.releases.store import Endpoint
-from serving.wire.admission import MIB, Held
+from serving.wire.admission import MIB, Reservation
 from serving.wire.call import CALLER, PREFIX, ROLE
 
 logger = logging.getLogger("visionloop.router")
@@ -55,7 +55,7 @@ class Message:
     query: str
     headers: CIMultiDict[str]
     body: bytes | AsyncIterator[bytes] | None
-    held: Held
+    held: Reservation
 
     @property
     def whole(self) -> bool:
@@ -104,7 +104,7 @@ def died_at(endpoint: Endpoint, what: str) -> MissingService:
     return MissingService(
         f"the service of {endpoint.model} version {endpoint.version} {what}",
         expected="an answer",
-        mend="send the request again: the supervisor restarts a service that died",
+        fix="send the request again: the supervisor restarts a service that died",
     )
 
 
@@ -118,7 +118,7 @@ def no_connection(error: OSError) -> NoFault:
     return NoFault(
         "the router has no connection left for this request",
         expected="fewer requests at once",
-        mend="try again in a moment; who runs the router can allow it more open files (`ulimit -n`)",
+        fix="try again in a moment; who runs the router can allow it more open files (`ulimit -n`)",
     )
 
 
@@ -128,7 +128,7 @@ def upload_cut(endpoint: Endpoint) -> NoFault:
     return NoFault(
         f"the service of {endpoint.model} version {endpoint.version} ended the connection before the body was complete",
         expected="a body that it takes",
-        mend="check its size, its format and the number of files, then send it again",
+        fix="check its size, its format and the number of files, then send it again",
     )
 
 

@@ -84,12 +84,12 @@ class RouteTable:
             raise MissingService(
                 f"no version of {model} is being served yet",
                 expected="a service that is up",
-                mend="try again in a few seconds",
+                fix="try again in a few seconds",
             )
         raise NotServed(
             f"no version of {model} is being served",
             expected="a model that has a `version` in GET /v1/models",
-            mend="ask one of those, or ask whoever runs this to release a version",
+            fix="ask one of those, or ask whoever runs this to release a version",
         )
 
     @property

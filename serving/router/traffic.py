@@ -56,7 +56,7 @@ class Latencies:
 
 
 @dataclass
-class Counts:
+class RoleCounts:
     """What became of the requests of one version in one role; see `serving.releases.models.Traffic` for the fields."""
 
     calls: int = 0
@@ -69,7 +69,7 @@ class Counts:
     agreement: float = 0.0
     latencies: Latencies = field(default_factory=Latencies)
 
-    def add(self, other: Counts) -> None:
+    def add(self, other: RoleCounts) -> None:
         for name in NUMBERS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.latencies.buckets.update(other.latencies.buckets)
@@ -79,7 +79,7 @@ NUMBERS = ("calls", "errors", "retried", "refused", "dropped", "compared", "disa
 
 
 @dataclass(frozen=True)
-class Of:
+class TrafficKey:
     """Whose counts they are."""
 
     model: str
@@ -98,35 +98,35 @@ class Traffic:
 
     def __init__(self) -> None:
         self._router = uuid.uuid4().hex
-        self._counts: dict[Of, Counts] = {}
-        self._written: dict[Of, Counts] = {}
+        self._counts: dict[TrafficKey, RoleCounts] = {}
+        self._written: dict[TrafficKey, RoleCounts] = {}
 
-    def of(self, plan: Plan, version: int, role: Role) -> Counts:
+    def of(self, plan: Plan, version: int, role: Role) -> RoleCounts:
         """The counts to add to, now."""
-        key = Of(plan.model, version, role, plan.revision, datetime.now(UTC).replace(second=0, microsecond=0))
-        return self._counts.setdefault(key, Counts())
+        key = TrafficKey(plan.model, version, role, plan.revision, datetime.now(UTC).replace(second=0, microsecond=0))
+        return self._counts.setdefault(key, RoleCounts())
 
-    def take(self) -> dict[Of, Counts]:
+    def take(self) -> dict[TrafficKey, RoleCounts]:
         """What has been counted since the last call."""
         taken, self._counts = self._counts, {}
         return taken
 
-    def put_back(self, taken: Mapping[Of, Counts]) -> None:
+    def put_back(self, taken: Mapping[TrafficKey, RoleCounts]) -> None:
         """What could not be written; it is added to what has been counted meanwhile."""
         for key, counts in taken.items():
-            self._counts.setdefault(key, Counts()).add(counts)
+            self._counts.setdefault(key, RoleCounts()).add(counts)
 
-    def write(self, taken: Mapping[Of, Counts]) -> None:
+    def write(self, taken: Mapping[TrafficKey, RoleCounts]) -> None:
         """Adds it to what this router has written, all or nothing."""
         database.setup()
         from django.db import transaction
 
         from serving.releases.models import Traffic as Row
 
-        sums: dict[Of, Counts] = {}
+        sums: dict[TrafficKey, RoleCounts] = {}
         for key, counts in taken.items():
-            sums[key] = Counts()
-            sums[key].add(self._written.get(key, Counts()))
+            sums[key] = RoleCounts()
+            sums[key].add(self._written.get(key, RoleCounts()))
             sums[key].add(counts)
         with transaction.atomic():
             for key, total in sums.items():
@@ -141,7 +141,7 @@ class Traffic:
         self._written = {key: total for key, total in self._written.items() if key.minute >= oldest}
 
 
-def read(model: str, *, since: datetime, revision: int | None = None) -> dict[tuple[int, str], Counts]:
+def read(model: str, *, since: datetime, revision: int | None = None) -> dict[tuple[int, str], RoleCounts]:
     """The counts of all routers by (version, role), from the minute of `since` on.
 
     Args:
@@ -154,7 +154,7 @@ def read(model: str, *, since: datetime, revision: int | None = None) -> dict[tu
     return _by_role(rows if revision is None else rows.filter(revision=revision))
 
 
-def compared(model: str, version: int, *, since: datetime) -> Counts:
+def compared(model: str, version: int, *, since: datetime) -> RoleCounts:
     """What the copies to a version came to, of all routers: nothing but `compared`, `disagreed` and `agreement`.
 
     Added up by the database: seven days of a shadow are ten thousand rows and more for each router.
@@ -167,7 +167,7 @@ def compared(model: str, version: int, *, since: datetime) -> Counts:
     rows = Row.objects.filter(model=model, version=version, role="shadow", minute__gte=since)
     sums = rows.aggregate(*(Sum(name) for name in COMPARED))
     compared, disagreed, agreement = (sums[f"{name}__sum"] or 0 for name in COMPARED)
-    return Counts(compared=compared, disagreed=disagreed, agreement=agreement)
+    return RoleCounts(compared=compared, disagreed=disagreed, agreement=agreement)
 
 
 class StepCounts:
@@ -179,11 +179,11 @@ class StepCounts:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._kept: dict[tuple[int, str], Counts] = {}
+        self._kept: dict[tuple[int, str], RoleCounts] = {}
         self._until = plan.since.replace(second=0, microsecond=0)
         self._checked = time.monotonic()
 
-    def read(self) -> dict[tuple[int, str], Counts]:
+    def read(self) -> dict[tuple[int, str], RoleCounts]:
         """By version and role, as `read`."""
         database.setup()
         if time.monotonic() - self._checked > CHECKED_EVERY_S:
@@ -214,21 +214,21 @@ class StepCounts:
         return Row.objects.filter(model=self._plan.model, revision=self._plan.revision, minute__gte=since)
 
 
-def _add(to: dict[tuple[int, str], Counts], more: Mapping[tuple[int, str], Counts]) -> None:
+def _add(to: dict[tuple[int, str], RoleCounts], more: Mapping[tuple[int, str], RoleCounts]) -> None:
     for key, counts in more.items():
-        to.setdefault(key, Counts()).add(counts)
+        to.setdefault(key, RoleCounts()).add(counts)
 
 
-def _by_role(rows: Iterable[Any]) -> dict[tuple[int, str], Counts]:
-    found: dict[tuple[int, str], Counts] = {}
+def _by_role(rows: Iterable[Any]) -> dict[tuple[int, str], RoleCounts]:
+    found: dict[tuple[int, str], RoleCounts] = {}
     for row in rows:
-        found.setdefault((row.version, row.role), Counts()).add(_counts(row))
+        found.setdefault((row.version, row.role), RoleCounts()).add(_counts(row))
     return found
 
 
-def _counts(row: Any) -> Counts:
+def _counts(row: Any) -> RoleCounts:
     latencies = Latencies(Counter({int(bucket): count for bucket, count in row.latencies.items()}))
-    return Counts(**{name: getattr(row, name) for name in NUMBERS}, latencies=latencies)
+    return RoleCounts(**{name: getattr(row, name) for name in NUMBERS}, latencies=latencies)
 
 
 def forget_old() -> None:

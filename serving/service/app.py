@@ -24,22 +24,22 @@ from registry.core.media import Prediction
 from registry.core.settings import settings
 from registry.vision.media_types import VIDEO_OUT, is_video
 from serving.service import documentation
-from serving.service.metrics import Instruments
+from serving.service.metrics import ServiceMetrics
 from serving.service.schema import schema_of
 from serving.service.worker import Worker
 from serving.tasks.routes import Tasks
 from serving.wire import responses
-from serving.wire.admission import Room
-from serving.wire.call import CALLER, ROLE, Answered, Asked, Served
+from serving.wire.admission import UploadBudget
+from serving.wire.call import CALLER, ROLE, Outcome, RequestContext, ServedVersion
 from serving.wire.json_inputs import MIB
-from serving.wire.negotiation import EXTRAS, JPEG, JSON, NPY, Wanted, check_query, choose, rendered, wanted
+from serving.wire.negotiation import EXTRAS, JPEG, JSON, NPY, ResponseFormat, check_query, choose, rendered, wanted
 from serving.wire.uploads import Limits, Upload, read_upload
 
 UPLOADS = 2
 """Of the largest size, so many are in memory at once."""
 ROLES = ("champion", "canary", "shadow", "a", "b")
 
-Wants = Callable[[Request, bool], Wanted]
+Wants = Callable[[Request, bool], ResponseFormat]
 """What a request asks for, and whether it brought a video."""
 
 
@@ -65,18 +65,20 @@ def create_api(spec: ModelSpec, worker: Worker) -> Starlette:
     return responses.app(routes, worker.served)
 
 
-def _rendered(request: Request, spec: ModelSpec, video: bool) -> Wanted:
+def _rendered(request: Request, spec: ModelSpec, video: bool) -> ResponseFormat:
     offers = rendered(spec.media_out, video)
-    return Wanted(choose(request.headers.get("accept"), request.query_params.get("format"), offers))
+    return ResponseFormat(choose(request.headers.get("accept"), request.query_params.get("format"), offers))
 
 
-def _explained(request: Request) -> Wanted:
+def _explained(request: Request) -> ResponseFormat:
     return wanted(request.headers.get("accept"), {**request.query_params, "explain": "true"}, (JPEG, JSON))
 
 
-def _embedded(request: Request) -> Wanted:
+def _embedded(request: Request) -> ResponseFormat:
     offers = (JSON, NPY)
-    return Wanted(choose(request.headers.get("accept"), request.query_params.get("format"), offers), embedding=True)
+    return ResponseFormat(
+        choose(request.headers.get("accept"), request.query_params.get("format"), offers), embedding=True
+    )
 
 
 class _Service:
@@ -84,13 +86,13 @@ class _Service:
 
     def __init__(self, spec: ModelSpec, worker: Worker) -> None:
         self.spec, self.worker = spec, worker
-        self.counted = Instruments(worker.served, worker.line, worker.heavy_line, lambda: worker.log)
+        self.counted = ServiceMetrics(worker.served, worker.line, worker.heavy_line, lambda: worker.log)
         worker.on_batch = self.counted.batched
-        self._as_role: Mapping[str, Served] = {role: replace(worker.served, role=role) for role in ROLES}
+        self._as_role: Mapping[str, ServedVersion] = {role: replace(worker.served, role=role) for role in ROLES}
         self._limits = limits = Limits(
             settings().max_upload_mb * MIB, settings().max_inputs, settings().allow_url_inputs
         )
-        self._room = Room(UPLOADS * limits.max_bytes)
+        self._room = UploadBudget(UPLOADS * limits.max_bytes)
         self.tasks = Tasks(spec, worker.served, limits, self._room, self._who)
 
     def _who(self, request: Request) -> tuple[str, str]:
@@ -136,19 +138,19 @@ class _Service:
         self.counted.ended(role, media, status, seconds)
 
     async def _answered(
-        self, request: Request, upload: Upload, wants: Wanted, served: Served, seen: list[Prediction]
+        self, request: Request, upload: Upload, wants: ResponseFormat, served: ServedVersion, seen: list[Prediction]
     ) -> Response:
         if upload.several and wants.media != JSON:
             raise BadInput(
                 f"several files were sent, and {wants.media} holds the answer to one",
                 expected=f"one file, or Accept: {JSON}",
-                mend="send them one by one, or ask for JSON",
+                fix="send them one by one, or ask for JSON",
             )
         bodies = [one for one in upload.inputs if isinstance(one, bytes)]
-        asked = Asked(*self._who(request))
+        asked = RequestContext(*self._who(request))
         caller = _Caller(request)
 
-        async def predicted(one: bytes | BadInput) -> Answered:
+        async def predicted(one: bytes | BadInput) -> Outcome:
             if isinstance(one, BadInput):
                 raise one
             answered = await self.worker.predict(one, wants, asked, caller.gone)

@@ -19,7 +19,7 @@ from registry.core.errors import BundleError, VisionloopError
 from registry.core.settings import ignore_unknown, settings
 from serving.releases.bento_files import BUNDLE, RELEASE
 from serving.service.worker import Worker
-from serving.wire.call import Served
+from serving.wire.call import ServedVersion
 
 if TYPE_CHECKING:
     from _bentoml_sdk import Service
@@ -57,7 +57,8 @@ def build_service(folder: Path) -> Service[Any]:
         name=served.model,
         workers=1,
         traffic={"timeout": settings().request_timeout_s + 30},
-        # BentoML's counters are labelled with whatever path a caller makes up; serving.service.metrics has bounded ones.
+        # BentoML's counters are labelled with whatever path a caller makes up; serving.service.metrics has bounded
+        # ones.
         metrics={"enabled": False},
         logging={"access": {"enabled": False}},  # the prediction log has every request
         tracing={"excluded_urls": [".*"]},  # spans without an exporter cost a third of a millisecond each
@@ -82,14 +83,14 @@ def worker_of(folder: Path) -> Worker:
     return Worker(folder / BUNDLE, _read_release(folder), _give_up)
 
 
-def _read_release(folder: Path) -> Served:
+def _read_release(folder: Path) -> ServedVersion:
     try:
-        return Served(**json.loads((folder / RELEASE).read_text(encoding="utf-8")))
+        return ServedVersion(**json.loads((folder / RELEASE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise BundleError(
             f"{folder} holds no usable {RELEASE}",
             expected="the source folder of a Bento",
-            mend="package the version again with `visionloop package`",
+            fix="package the version again with `visionloop package`",
         ) from error
 
 

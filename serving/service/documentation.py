@@ -13,7 +13,7 @@ from registry.core.settings import settings
 from serving.service import examples
 from serving.service.schema import DESCRIPTION, prediction_schema
 from serving.tasks import documentation as tasks
-from serving.wire.call import Served
+from serving.wire.call import ServedVersion
 from serving.wire.json_inputs import INPUT, INPUTS, URL, URLS
 from serving.wire.negotiation import JPEG, JSON, NPY, rendered, short_name
 from serving.wire.uploads import FIELD, MULTIPART
@@ -31,7 +31,7 @@ _REFUSALS: tuple[tuple[int, str], ...] = (
     (408, "The body came in too slowly"),
     (413, "More bytes, files or voxels than allowed; refused before it is read"),
     (415, "Not a content type or a file format that the model takes"),
-    (422, "The file cannot be used: it says what was found, what was expected and how to mend it"),
+    (422, "The file cannot be used: it says what was found, what was expected and how to fix it"),
     (429, "Too many wait already, or too many bytes; Retry-After says for how many seconds to stay away"),
     (500, "The service failed; its log says why"),
     (503, "Not ready, or no answer in time; see Retry-After"),
@@ -66,7 +66,7 @@ class _Operation:
     extras: bool = False
 
 
-def openapi(spec: ModelSpec, served: Served) -> dict[str, Any]:
+def openapi(spec: ModelSpec, served: ServedVersion) -> dict[str, Any]:
     """An OpenAPI 3.1 document. Its server address is relative, so that it also holds behind the router."""
     posts = {f"/{one.name}": {"post": _post(spec, one)} for one in _operations(spec)}
     predict = posts["/predict"]["post"]
@@ -278,7 +278,7 @@ def _error() -> dict[str, Any]:
     fields["status"] = {"type": "integer", "description": "in a list of results: what it would have been alone"}
     fields["file"] = {"type": "string", "description": "in a list of results: the name that the form gave the file"}
     fields["prediction_id"] = {"type": "string", "description": "in a list of results: of the log, if it was begun"}
-    text = "Every error: what was found, what was expected, and what to do (`mend`)"
+    text = "Every error: what was found, what was expected, and what to do (`fix`)"
     return {"type": "object", "description": text, "required": ["error", "found"], "properties": fields}
 
 
@@ -288,7 +288,7 @@ def _names(kind: type[errors.VisionloopError]) -> list[str]:
     return [kind.__name__, *(name for one in kinds for name in _names(one))]
 
 
-def docs_page(spec: ModelSpec, served: Served) -> str:
+def docs_page(spec: ModelSpec, served: ServedVersion) -> str:
     """Swagger UI from the assets that BentoML ships; nothing is fetched from elsewhere.
 
     BentoML's own index page would load Google's tag manager, so it is not used.

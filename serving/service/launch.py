@@ -12,7 +12,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from registry.core.priority import Behind
+from registry.core.priority import LowPriority
 from registry.core.settings import ignore_unknown, settings
 from serving.service.bento import api_of, worker_of
 
@@ -31,7 +31,7 @@ def main(folder: Path) -> None:
     parser.add_argument("--host", default=settings().service_host)
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()
-    behind = Behind()  # what answers now goes first; the one that this service replaces, say
+    behind = LowPriority()  # what answers now goes first; the one that this service replaces, say
     worker = worker_of(folder)
     worker.on_ready = behind.catch_up
     worker.start()  # the network compiles while the rest is imported

@@ -13,8 +13,8 @@ from prometheus_client.registry import Collector
 from monitoring.log import spool
 from registry.core.errors import Overloaded
 from serving.service.batching import SIZES
-from serving.wire.admission import Line
-from serving.wire.call import Served
+from serving.wire.admission import AdmissionQueue
+from serving.wire.call import ServedVersion
 
 if TYPE_CHECKING:
     from monitoring.log.writer import PredictionLog
@@ -25,7 +25,7 @@ SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1
 class _LogCollector(Collector):
     """What became of the prediction log's lines, read when it is asked for."""
 
-    def __init__(self, served: Served, log: Callable[[], PredictionLog | None]) -> None:
+    def __init__(self, served: ServedVersion, log: Callable[[], PredictionLog | None]) -> None:
         self._served, self._log = served, log
 
     def collect(self) -> Iterable[Metric]:
@@ -43,11 +43,15 @@ class _LogCollector(Collector):
         return (unlogged, waiting)
 
 
-class Instruments:
+class ServiceMetrics:
     """What a service counts. `heavy` is the line of explanations and videos; `log` gives the prediction log."""
 
     def __init__(
-        self, served: Served, line: Line, heavy: Line, log: Callable[[], PredictionLog | None] = lambda: None
+        self,
+        served: ServedVersion,
+        line: AdmissionQueue,
+        heavy: AdmissionQueue,
+        log: Callable[[], PredictionLog | None] = lambda: None,
     ) -> None:
         labels = ("model", "version")
         self._model, self._version = served.model, str(served.version)

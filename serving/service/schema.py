@@ -7,7 +7,7 @@ from typing import Any
 from registry.contract.spec import ModelSpec
 from registry.core.settings import settings
 from registry.versions.bundle import Manifest
-from serving.wire.call import Served
+from serving.wire.call import ServedVersion
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -45,7 +45,7 @@ DESCRIPTION: dict[str, Any] = {
 """JSON schema of what `schema_of` returns."""
 
 
-def schema_of(spec: ModelSpec, served: Served, manifest: Manifest, findings: dict[str, Any]) -> dict[str, Any]:
+def schema_of(spec: ModelSpec, served: ServedVersion, manifest: Manifest, findings: dict[str, Any]) -> dict[str, Any]:
     """Classes, thresholds, media types, limits, and the JSON schema of an answer.
 
     Args:

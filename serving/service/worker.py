@@ -18,24 +18,24 @@ from typing import TYPE_CHECKING, Any
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
 from registry.core.errors import BadInput, MissingService, VisionloopError
-from registry.core.media import Prediction, Told
+from registry.core.media import OnProgress, Prediction
 from registry.core.runtime import default_threads
 from registry.core.settings import settings
 from registry.versions.bundle import open_bundle
 from registry.versions.predictor import Predictor
 from registry.vision import media_types
 from serving.service.batching import SIZES, BatchingPredictor
-from serving.wire.admission import Line
-from serving.wire.call import UNWATCHED_S, Answered, Asked, Served, log_as
-from serving.wire.deadline import CallerGone, Stopwatch
-from serving.wire.negotiation import JPEG, JSON, Wanted
+from serving.wire.admission import AdmissionQueue
+from serving.wire.call import UNWATCHED_S, Outcome, RequestContext, ServedVersion, log_as
+from serving.wire.deadline import CallDeadline, CallerGone
+from serving.wire.negotiation import JPEG, JSON, ResponseFormat
 from serving.wire.thread_pools import Pool
 
 if TYPE_CHECKING:
     from monitoring.log.writer import PredictionLog
     from registry.versions.bundle import Manifest
     from registry.versions.explain import Explanation
-    from serving.tasks.runner import Runner
+    from serving.tasks.runner import TaskRunner
 
 logger = logging.getLogger("visionloop.serving")
 
@@ -45,9 +45,9 @@ Gone = Callable[[], "asyncio.Future[None]"]
 """Gives what is done when the caller has closed the connection."""
 
 
-def _given_up(watch: Told) -> VisionloopError | None:
+def _given_up(watch: OnProgress) -> VisionloopError | None:
     """What the caller has got already; None, and it cannot be any more, if nothing."""
-    return watch.given_up if isinstance(watch, Stopwatch) and not watch.settle() else None
+    return watch.given_up if isinstance(watch, CallDeadline) and not watch.settle() else None
 
 
 class Worker:
@@ -57,7 +57,7 @@ class Worker:
     true when the golden samples passed. If they do not, `on_failure` is called with the error.
     """
 
-    def __init__(self, bundle: Path, served: Served, on_failure: Callable[[Exception], None]) -> None:
+    def __init__(self, bundle: Path, served: ServedVersion, on_failure: Callable[[Exception], None]) -> None:
         self.served = served
         self.ready = False
         self.draining = False
@@ -66,7 +66,7 @@ class Worker:
         self._on_failure = on_failure
         self._predictor: Predictor | None = None
         self.log: PredictionLog | None = None
-        self._tasks: Runner | None = None
+        self._tasks: TaskRunner | None = None
         self._findings: dict[str, Any] | None = None
         self.on_batch: Callable[[int], None] = lambda size: None
         self.on_ready: Callable[[], None] = lambda: None
@@ -77,9 +77,9 @@ class Worker:
         slots = max(cores, SIZES[-1]) if JPEG in self.spec.media_in else cores
         self._pool = Pool(slots, "predict")
         self._heavy = Pool(cores, "predict-heavy")
-        self.line = Line(slots, settings().max_waiting, settings().request_timeout_s)
+        self.line = AdmissionQueue(slots, settings().max_waiting, settings().request_timeout_s)
         # What takes hundreds of times as long has a line of its own: its pace says nothing about that of pictures.
-        self.heavy_line = Line(cores, settings().max_waiting, settings().request_timeout_s)
+        self.heavy_line = AdmissionQueue(cores, settings().max_waiting, settings().request_timeout_s)
 
     def start(self) -> None:
         """Begins to load; a second call does nothing."""
@@ -124,7 +124,7 @@ class Worker:
         import cv2
 
         from monitoring.log.writer import PredictionLog
-        from serving.tasks.runner import Runner
+        from serving.tasks.runner import TaskRunner
 
         began = time.perf_counter()
         cv2.setNumThreads(1)  # its own wait for work by spinning, on a core that another request could use
@@ -149,7 +149,7 @@ class Worker:
         self._predictor, self.log = predictor, log
         self.on_ready()
         self.ready = True
-        self._tasks = Runner(self)
+        self._tasks = TaskRunner(self)
         self._tasks.start()
         logger.info(
             "%s version %d is ready: %d golden samples passed, %.1f s after loading began",
@@ -173,17 +173,19 @@ class Worker:
             raise MissingService(
                 f"{self.served.model} version {self.served.version} is still being loaded",
                 expected="/readyz to answer 200",
-                mend="try again in a second",
+                fix="try again in a second",
             )
 
     @contextmanager
-    def places(self, inputs: Iterable[bytes], wants: Wanted) -> Iterator[None]:
+    def places(self, inputs: Iterable[bytes], wants: ResponseFormat) -> Iterator[None]:
         """Room for inputs while they wait and are worked on. Raises Overloaded."""
         heavy = [self._is_heavy(body, wants) for body in inputs]
         with self.line.places(heavy.count(False)), self.heavy_line.places(heavy.count(True)):
             yield
 
-    async def predict(self, body: bytes, wants: Wanted, asked: Asked, gone: Gone | None = None) -> Answered:
+    async def predict(
+        self, body: bytes, wants: ResponseFormat, asked: RequestContext, gone: Gone | None = None
+    ) -> Outcome:
         """Predicts one input in the pool and logs it. The caller holds one of `places`.
 
         What has not begun when the time is over or the caller gone does not begin; a video also ends half-way.
@@ -197,7 +199,7 @@ class Worker:
         """
         self.check_ready()
         limit = settings().request_timeout_s
-        watch = Stopwatch(limit)
+        watch = CallDeadline(limit)
         heavy = self._is_heavy(body, wants)
         pool, line = (self._heavy, self.heavy_line) if heavy else (self._pool, self.line)
         call = pool.submit(partial(self.predict_now, body, wants, asked, watch))
@@ -213,12 +215,12 @@ class Worker:
         line.served(answered.elapsed_ms / 1000)
         return answered
 
-    def _watch(self, call: asyncio.Future[Answered], watch: Stopwatch, limit_s: float, gone: Gone | None) -> None:
+    def _watch(self, call: asyncio.Future[Outcome], watch: CallDeadline, limit_s: float, gone: Gone | None) -> None:
         watching = asyncio.ensure_future(self._watched(call, watch, limit_s, gone))
         call.add_done_callback(lambda _: watching.cancel())
 
     async def _watched(
-        self, call: asyncio.Future[Answered], watch: Stopwatch, limit_s: float, gone: Gone | None
+        self, call: asyncio.Future[Outcome], watch: CallDeadline, limit_s: float, gone: Gone | None
     ) -> None:
         """Ends a call that takes too long, or that nobody waits for any more."""
         left = gone() if gone else asyncio.get_running_loop().create_future()
@@ -229,12 +231,12 @@ class Worker:
             error = MissingService(
                 f"no answer within {settings().request_timeout_s:g} s",
                 expected="an input of a usual size, and a machine that is not overloaded",
-                mend="try again, send a smaller input, or have request_timeout_s raised",
+                fix="try again, send a smaller input, or have request_timeout_s raised",
             )
         if not call.done() and watch.give_up(error):
             call.set_exception(error)
 
-    def predict_now(self, body: bytes, wants: Wanted, asked: Asked, watch: Told) -> Answered:
+    def predict_now(self, body: bytes, wants: ResponseFormat, asked: RequestContext, watch: OnProgress) -> Outcome:
         """Predicts one input in this thread and logs what its caller gets.
 
         Args:
@@ -245,7 +247,7 @@ class Worker:
         """
         assert self._predictor is not None
         began, identity = time.perf_counter(), uuid.uuid4().hex
-        if isinstance(watch, Stopwatch):
+        if isinstance(watch, CallDeadline):
             watch.prediction_id = identity
         try:
             prediction = self._predictor(body, wants.media, watch)
@@ -270,9 +272,9 @@ class Worker:
         # An explanation asks the network many times: the version's own latency would be lost in it.
         alone = 1000 * (predicted - began) if wants.explain else elapsed
         self._record(identity, asked, alone, "ok", 200, prediction, body)
-        return Answered(identity, prediction, payload, elapsed, image, explanation)
+        return Outcome(identity, prediction, payload, elapsed, image, explanation)
 
-    def _explain(self, body: bytes, prediction: Prediction, wants: Wanted) -> Explanation | BadInput:
+    def _explain(self, body: bytes, prediction: Prediction, wants: ResponseFormat) -> Explanation | BadInput:
         """The heat map, or why there is none; that is an error only where nothing else was asked for."""
         from registry.versions.explain import explain
 
@@ -284,7 +286,7 @@ class Worker:
                 raise
             return error
 
-    def _record_error(self, identity: str, asked: Asked, began: float, error: Exception) -> None:
+    def _record_error(self, identity: str, asked: RequestContext, began: float, error: Exception) -> None:
         status = error.http_status if isinstance(error, VisionloopError) else 500
         elapsed = 1000 * (time.perf_counter() - began)
         self._record(identity, asked, elapsed, type(error).__name__, status, None, None)
@@ -292,7 +294,7 @@ class Worker:
     def _record(
         self,
         identity: str,
-        asked: Asked,
+        asked: RequestContext,
         latency_ms: float,
         outcome: str,
         status: int,
@@ -320,7 +322,7 @@ class Worker:
         )
         self.log.record(record, body)
 
-    def _is_heavy(self, body: bytes, wants: Wanted) -> bool:
+    def _is_heavy(self, body: bytes, wants: ResponseFormat) -> bool:
         """Whether an input takes many calls of the network: an explanation, or a video."""
         return wants.explain or self._is_video(body)
 

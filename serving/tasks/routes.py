@@ -22,14 +22,14 @@ from registry.core import database
 from registry.core.errors import BadInput, MissingService, Refused
 from serving.tasks import store
 from serving.wire import responses
-from serving.wire.admission import Room
+from serving.wire.admission import UploadBudget
 from serving.wire.call import OWNER, PREFIX
-from serving.wire.negotiation import EXTRAS, JSON, Wanted, check_query, choose, flag, wanted
+from serving.wire.negotiation import EXTRAS, JSON, ResponseFormat, check_query, choose, flag, wanted
 from serving.wire.uploads import Limits, Upload, read_upload
 
 if TYPE_CHECKING:
     from serving.tasks.models import Task
-    from serving.wire.call import Served
+    from serving.wire.call import ServedVersion
 
 LOOKS, WRITES = 2, 2
 """Threads, and so connections to the database."""
@@ -42,7 +42,7 @@ Who = Callable[[Request], tuple[str, str]]
 class Tasks:
     """The endpoints of one model's tasks."""
 
-    def __init__(self, spec: ModelSpec, served: Served, limits: Limits, room: Room, who: Who) -> None:
+    def __init__(self, spec: ModelSpec, served: ServedVersion, limits: Limits, room: UploadBudget, who: Who) -> None:
         self._spec, self._served, self._limits, self._room, self._who = spec, served, limits, room, who
         self._headers = responses.version_headers(served)
         # Django's connections belong to a thread: one thread, one connection. Who writes inputs, which takes long,
@@ -68,7 +68,7 @@ class Tasks:
         told = self._told(request, task)
         return JSONResponse(told, 202, {**self._headers, "Location": told["url"], "Retry-After": "1"})
 
-    async def _kept(self, request: Request, upload: Upload, wants: Wanted) -> Task:
+    async def _kept(self, request: Request, upload: Upload, wants: ResponseFormat) -> Task:
         bodies = [one for one in upload.inputs if isinstance(one, bytes)]
         for one in upload.inputs:
             if isinstance(one, BadInput):
@@ -77,7 +77,7 @@ class Tasks:
             raise BadInput(
                 f"several files were sent, and {wants.media} holds the answer to one",
                 expected=f"one file, or Accept: {JSON}",
-                mend="submit them one by one, or ask for JSON",
+                fix="submit them one by one, or ask for JSON",
             )
         caller, role = self._who(request)
         submitted = partial(
@@ -108,12 +108,12 @@ class Tasks:
             raise Refused(
                 f"the task is {task.state}",
                 expected="a task that is done",
-                mend="submit it again" if task.state == "cancelled" else "ask GET tasks/{id} how far it is",
+                fix="submit it again" if task.state == "cancelled" else "ask GET tasks/{id} how far it is",
             )
         choose(request.headers.get("accept"), request.query_params.get("format"), (task.media,))
         path = store.result_file(task.id, task.owner)
         if not await asyncio.to_thread(path.is_file):
-            raise Refused("the result is gone", expected="a task within retention_days", mend="submit it again")
+            raise Refused("the result is gone", expected="a task within retention_days", fix="submit it again")
         return FileResponse(path, headers=task.headers, media_type=task.media)
 
     async def _found(self, request: Request) -> Task:
@@ -149,7 +149,7 @@ async def _in_database(threads: ThreadPoolExecutor, work: Callable[[], _T]) -> _
             return work()
         except (DatabaseError, InterfaceError) as error:
             raise MissingService(
-                "the database of tasks does not answer", expected="a database", mend="try again in a moment"
+                "the database of tasks does not answer", expected="a database", fix="try again in a moment"
             ) from error
 
     return await asyncio.get_running_loop().run_in_executor(threads, renewed)

@@ -22,11 +22,11 @@ from starlette.responses import Response
 from monitoring.log.shipping import has_keeper
 from registry.contract.spec import ModelSpec
 from registry.core.errors import BadInput
-from registry.core.media import Told
+from registry.core.media import OnProgress
 from serving.tasks import store
-from serving.wire.call import Answered, Asked, Served
+from serving.wire.call import Outcome, RequestContext, ServedVersion
 from serving.wire.deadline import CallerGone
-from serving.wire.negotiation import Wanted
+from serving.wire.negotiation import ResponseFormat
 
 if TYPE_CHECKING:
     from serving.tasks.models import Task
@@ -42,7 +42,7 @@ GIVE_BACK_S = 2.0
 done by then."""
 
 
-class Lost(CallerGone):
+class TaskLost(CallerGone):
     """Nobody waits for this attempt at a task; the log has it as such."""
 
     def __init__(self) -> None:
@@ -52,16 +52,16 @@ class Lost(CallerGone):
 class Predicts(Protocol):
     """What the tasks need of the service that they run in; `serving.service.worker.Worker` has it."""
 
-    served: Served
+    served: ServedVersion
     draining: bool
 
     @property
     def spec(self) -> ModelSpec: ...
 
-    def predict_now(self, body: bytes, wants: Wanted, asked: Asked, watch: Told) -> Answered: ...
+    def predict_now(self, body: bytes, wants: ResponseFormat, asked: RequestContext, watch: OnProgress) -> Outcome: ...
 
 
-class Runner:
+class TaskRunner:
     """One thread that works, and while it works one that keeps the lease."""
 
     def __init__(self, worker: Predicts) -> None:
@@ -84,7 +84,7 @@ class Runner:
 
     def _run(self) -> None:
         if has_keeper():  # who removes what is too old
-            signs = store.Signs()
+            signs = store.TaskFolderWatch()
             while not self._leaves() and not signs():
                 self._stop.wait(EVERY_S)
         prune_at, away = 0.0, False
@@ -111,7 +111,7 @@ class Runner:
         try:
             done = partial(store.finish, task.id, self._owner, *self._answer(task, progress))
             self._written(done, progress)
-        except Lost:
+        except TaskLost:
             logger.info("task %s was cancelled, or is left to another service", task.id)
             with suppress(Exception):  # else the lease runs out, and what was cancelled is pruned
                 store.leave(task.id, self._owner)
@@ -140,8 +140,8 @@ class Runner:
     def _answer(self, task: Task, progress: _Progress) -> tuple[bytes, str, dict[str, str]]:
         from serving.wire import responses
 
-        began, wants = time.perf_counter(), Wanted(**task.wants)
-        served, asked = replace(self._worker.served, role=task.role), Asked(task.caller, task.role)
+        began, wants = time.perf_counter(), ResponseFormat(**task.wants)
+        served, asked = replace(self._worker.served, role=task.role), RequestContext(task.caller, task.role)
         found: list[Any] = []
         for n in range(task.inputs):
             body = (store.folder(task.id) / f"input-{n}").read_bytes()
@@ -157,10 +157,12 @@ class Runner:
         }
         return bytes(response.body), response.headers["content-type"], kept
 
-    def _one(self, body: bytes, wants: Wanted, asked: Asked, told: Told, several: bool) -> Answered | BaseException:
+    def _one(
+        self, body: bytes, wants: ResponseFormat, asked: RequestContext, told: OnProgress, several: bool
+    ) -> Outcome | BaseException:
         try:
             return self._worker.predict_now(body, wants, asked, told)
-        except Lost:
+        except TaskLost:
             raise
         except BadInput as error:
             if not several:
@@ -201,7 +203,7 @@ class _Progress:
     def check(self) -> None:
         """Raises Lost."""
         if self._lost or self._leaves():
-            raise Lost()
+            raise TaskLost()
 
     def _note(self, done: int, total: int) -> None:
         self._at = (done, total)

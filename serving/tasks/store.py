@@ -17,8 +17,8 @@ from registry.core import database
 from registry.core.errors import NotFound, Overloaded, Refused, StorageError, VisionloopError
 from registry.core.files import disk_errors, write_file
 from registry.core.settings import settings
-from serving.wire.call import logged_as
-from serving.wire.negotiation import Wanted
+from serving.wire.call import prediction_id_of
+from serving.wire.negotiation import ResponseFormat
 
 if TYPE_CHECKING:
     from serving.tasks.models import Task
@@ -46,7 +46,7 @@ def result_file(identity: str, owner: str) -> Path:
     return folder(identity) / f"result-{owner}"
 
 
-class Signs:
+class TaskFolderWatch:
     """Whether there may be tasks to work on, told from files: a service without any needs no database, whose layer
     takes longer to load than a small network."""
 
@@ -69,7 +69,7 @@ class Signs:
 
 
 def submit(
-    model: str, version: int, wants: Wanted, caller: str, role: str, bodies: Sequence[bytes], several: bool
+    model: str, version: int, wants: ResponseFormat, caller: str, role: str, bodies: Sequence[bytes], several: bool
 ) -> Task:
     """Keeps the inputs, then the task; if that fails, neither. Raises as `check_room`."""
     check_room(model, sum(map(len, bodies)))
@@ -112,7 +112,7 @@ def check_room(model: str, size: int = 0) -> None:
         raise Overloaded(
             f"{QUEUED} tasks of {model} wait already",
             expected="fewer tasks at once",
-            mend="try again after Retry-After seconds, or cancel some",
+            fix="try again after Retry-After seconds, or cancel some",
             retry_after_s=RETRY_S,
         )
     var = settings().var
@@ -123,7 +123,7 @@ def check_room(model: str, size: int = 0) -> None:
         raise StorageError(
             f"with this task {max(free, 0) / GIB:.1f} GiB would be free under {var}",
             expected=f"{FREE / GIB:g} GiB or more",
-            mend="free some space, or lower retention_days: results of tasks are kept as long",
+            fix="free some space, or lower retention_days: results of tasks are kept as long",
         )
 
 
@@ -139,7 +139,7 @@ def find(model: str, identity: str, caller: str | None = None) -> Task:
         raise NotFound(
             f"there is no task {identity[:40]!r} of {model}",
             expected="an id that POST tasks answered to this caller",
-            mend="finished tasks are kept for retention_days; submit it again",
+            fix="finished tasks are kept for retention_days; submit it again",
         )
     return task
 
@@ -234,7 +234,7 @@ def remove(model: str, identity: str, caller: str | None = None) -> Task:
     task = find(model, identity, caller)
     if task.state not in OVER:
         raise Refused(
-            f"the task is {task.state}", expected="a task that is over", mend="cancel it first: DELETE without ?purge="
+            f"the task is {task.state}", expected="a task that is over", fix="cancel it first: DELETE without ?purge="
         )
     _remove(task)
     task.id = identity  # which Django takes away
@@ -274,11 +274,11 @@ def prune() -> None:
 
 def error_of(error: Exception) -> dict[str, Any]:
     """As an answer would tell it, with its status."""
-    logged = {"prediction_id": identity} if (identity := logged_as(error)) else {}
+    logged = {"prediction_id": identity} if (identity := prediction_id_of(error)) else {}
     if isinstance(error, VisionloopError):
         return {**error.to_json(), "status": error.http_status, **logged}
     told = "the service failed on this task; its log says why"
-    return {"error": "InternalError", "found": told, "expected": "", "mend": "submit it again", "status": 500, **logged}
+    return {"error": "InternalError", "found": told, "expected": "", "fix": "submit it again", "status": 500, **logged}
 
 
 def _is_aged(path: Path, than: datetime) -> bool:

@@ -25,7 +25,7 @@ ROOM_RETRY_S = 2
 _WEIGHT = 0.1  # of a new measurement in the mean: some twenty inputs and it has followed a change
 
 
-class Line:
+class AdmissionQueue:
     """Who is being worked on and who waits. Used from the event loop only.
 
     Args:
@@ -70,7 +70,7 @@ class Line:
         raise Overloaded(
             f"{self.waiting} inputs wait already, and there is room for {self.capacity}",
             expected="fewer requests at once",
-            mend="try again after Retry-After seconds, or send fewer at once",
+            fix="try again after Retry-After seconds, or send fewer at once",
             retry_after_s=self.retry_after_s,
         )
 
@@ -95,7 +95,7 @@ class Line:
         self._service_s += (seconds - self._service_s) * (_WEIGHT if self._service_s else 1.0)
 
 
-class Room:
+class UploadBudget:
     """Bytes of uploads that are in memory, from when they come in until their answer is made. From the event loop only.
 
     Args:
@@ -109,7 +109,7 @@ class Room:
         self.taken = 0
         self._by_caller = Counter[str]()
 
-    def held(self, caller: str | None = None) -> Held:
+    def held(self, caller: str | None = None) -> Reservation:
         """Room for one request, given back at the end of the `with` block.
 
         Args:
@@ -117,7 +117,7 @@ class Room:
                 left for one more caller (a dynamic threshold: Choudhury and Hahne, IEEE/ACM Transactions on Networking
                 6(2), 1998). None: no such bound.
         """
-        return Held(self, caller)
+        return Reservation(self, caller)
 
     def of(self, caller: str) -> int:
         """Bytes that are held for a caller."""
@@ -131,10 +131,10 @@ class Room:
                 del self._by_caller[caller]
 
 
-class Held:
+class Reservation:
     """What one request takes of a `Room`."""
 
-    def __init__(self, room: Room, caller: str | None = None) -> None:
+    def __init__(self, room: UploadBudget, caller: str | None = None) -> None:
         self._room, self._caller, self._bytes = room, caller, 0
 
     def check(self, size: int) -> None:
@@ -146,14 +146,14 @@ class Held:
             raise Overloaded(
                 f"your requests hold {own / MIB:,.1f} MiB already, and one caller may hold {share / MIB:,.1f} MiB now",
                 expected="fewer uploads of one caller at once, each sent without a pause",
-                mend="wait for the answers to those, then try again",
+                fix="wait for the answers to those, then try again",
                 retry_after_s=ROOM_RETRY_S,
             )
         others, most = self._room.taken - self._bytes, self._most(size)
         raise Overloaded(
             f"uploads of {others / MIB:,.0f} MiB are being worked on, and there is room for {most / MIB:,.0f} MiB",
             expected="fewer large uploads at once",
-            mend="try again after Retry-After seconds, or send smaller files",
+            fix="try again after Retry-After seconds, or send smaller files",
             retry_after_s=ROOM_RETRY_S,
         )
 

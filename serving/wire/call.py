@@ -26,7 +26,7 @@ _ID = "prediction_id"
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedVersion:
     """Which version this process serves.
 
     Attributes:
@@ -42,7 +42,7 @@ class Served:
 
 
 @dataclass(frozen=True, eq=False)
-class Answered:
+class Outcome:
     """A prediction that is already in the log.
 
     Attributes:
@@ -62,7 +62,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestContext:
     """By whom, and in which part, a prediction was asked for.
 
     Attributes:
@@ -74,7 +74,7 @@ class Asked:
     role: str = "champion"
 
 
-def logged_as(error: BaseException) -> str:
+def prediction_id_of(error: BaseException) -> str:
     """The id under which a prediction that ended in `error` is in the log; empty if it is in none."""
     return str(getattr(error, _ID, ""))
 

@@ -76,7 +76,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._idle_since = self.loop.time()
         if len(self.connections) > self.most and not self._take_place():
             busy = f"the {self.most:,} connections that there may be are all at work"
-            self._refuse(MissingService(busy, expected="fewer requests at once", mend="try again in a moment"))
+            self._refuse(MissingService(busy, expected="fewer requests at once", fix="try again in a moment"))
             return
         self._await_head()
 
@@ -124,7 +124,7 @@ class BoundedProtocol(HttpToolsProtocol):
             TooSlow(
                 f"the head of the request was not complete after {HEAD_S:g} s",
                 expected="a request that is sent without a pause",
-                mend="send it again",
+                fix="send it again",
             )
         )
 
@@ -144,7 +144,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 HeadTooLarge(
                     f"the head of the request is more than {HEAD_BYTES // 1024} KiB",
                     expected="a method, a path and headers",
-                    mend="send data in the body",
+                    fix="send data in the body",
                 )
             )
         elif self.is_idle and self._complete:  # nothing but line ends came
@@ -190,7 +190,7 @@ class BoundedProtocol(HttpToolsProtocol):
             BadRequest(
                 "this is not HTTP/1.1 as RFC 9112 has it",
                 expected="one Content-Length of digits, or Transfer-Encoding: chunked; a known method; no stray signs",
-                mend="let an HTTP library send it",
+                fix="let an HTTP library send it",
             )
         )
 

@@ -14,7 +14,7 @@ class CallerGone(BadInput):
     http_status = 499
 
 
-class Stopwatch:
+class CallDeadline:
     """One call: who waits for it, in the event loop, and who works on it, in a thread, are told by it of each other.
 
     Given to the predictor as `told`, it ends the work on a video that takes longer than a caller waits for; from
@@ -54,5 +54,5 @@ class Stopwatch:
         raise TooLarge(
             f"the video would take about {needed:,.0f} s here: {done:,} of its {total:,} frames took {spent:.0f} s",
             expected=f"a video that is done within {self._limit:g} s, about {done * self._limit / spent:,.0f} frames",
-            mend="submit it to `POST tasks`, which has no time limit, cut the video, or have request_timeout_s raised",
+            fix="submit it to `POST tasks`, which has no time limit, cut the video, or have request_timeout_s raised",
         )

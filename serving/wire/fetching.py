@@ -105,7 +105,7 @@ async def _read(answer: aiohttp.ClientResponse, max_bytes: int, came: Callable[[
             raise TooLarge(
                 f"the file at the address is more than {max_bytes / MIB:,.0f} MiB",
                 expected=f"at most {max_bytes / MIB:,.0f} MiB",
-                mend="name a smaller file, or have max_upload_mb raised",
+                fix="name a smaller file, or have max_upload_mb raised",
             )
         came(len(chunk))
         chunks.append(chunk)
@@ -119,7 +119,7 @@ def _parsed(url: str) -> URL:
 
     if len(url) > LONGEST:
         raise BadInput(
-            f"the address has {len(url):,} characters", expected=f"at most {LONGEST:,}", mend="send the file itself"
+            f"the address has {len(url):,} characters", expected=f"at most {LONGEST:,}", fix="send the file itself"
         )
     try:
         return URL(url)
@@ -168,7 +168,7 @@ def _resolver(allowed: Allowed) -> Any:
 
 def _malformed(url: str) -> BadInput:
     return BadInput(
-        f"the address is {url[:200]!r}", expected="http://HOST/... or https://HOST/...", mend="correct the address"
+        f"the address is {url[:200]!r}", expected="http://HOST/... or https://HOST/...", fix="correct the address"
     )
 
 
@@ -176,9 +176,9 @@ def _forbidden(host: str) -> BadInput:
     return BadInput(
         f"{host[:200]} is not a public address",
         expected="a file on the open internet",
-        mend="send the file itself: a service does not fetch from inside its own network",
+        fix="send the file itself: a service does not fetch from inside its own network",
     )
 
 
 def _failed(url: str, how: str) -> BadInput:
-    return BadInput(f"{url[:200]} {how}", expected="200 with the file", mend="correct the address, or send the file")
+    return BadInput(f"{url[:200]} {how}", expected="200 with the file", fix="correct the address, or send the file")

@@ -65,7 +65,7 @@ def too_many(max_inputs: int) -> TooLarge:
     return TooLarge(
         f"the request holds more than {max_inputs} files",
         expected=f"at most {max_inputs}",
-        mend="send them in several requests, or have max_inputs raised",
+        fix="send them in several requests, or have max_inputs raised",
     )
 
 
@@ -98,7 +98,7 @@ def _decoded(text: str, max_bytes: int) -> bytes:
         raise TooLarge(
             f"the input is {len(text) * 3 / 4 / MIB:,.0f} MiB",
             expected=f"at most {max_bytes / MIB:,.0f} MiB",
-            mend="compress or crop the file, or have max_upload_mb raised",
+            fix="compress or crop the file, or have max_upload_mb raised",
         )
     try:
         return base64.b64decode(text, validate=True)
@@ -107,12 +107,12 @@ def _decoded(text: str, max_bytes: int) -> bytes:
             raise BadInput(
                 "the base64 has line ends in it",
                 expected="the file's bytes in base64 (RFC 4648, section 4) in one line",
-                mend="encode it without them, e.g. with `base64 -w0 FILE`",
+                fix="encode it without them, e.g. with `base64 -w0 FILE`",
             ) from error
         raise BadInput(
             f"the input is not base64: {error}",
             expected="the file's bytes in base64 (RFC 4648, section 4)",
-            mend="encode them with the standard alphabet and padding, or send the file itself as the body",
+            fix="encode them with the standard alphabet and padding, or send the file itself as the body",
         ) from error
 
 
@@ -124,4 +124,4 @@ def _kind(value: Any) -> str:
 
 
 def _malformed(found: str) -> BadInput:
-    return BadInput(found, expected=_EXPECTED, mend="correct the body, or send the file itself as the body")
+    return BadInput(found, expected=_EXPECTED, fix="correct the body, or send the file itself as the body")

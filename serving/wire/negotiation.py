@@ -17,7 +17,7 @@ _FLAG = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no":
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ResponseFormat:
     """What an answer is to hold.
 
     Attributes:
@@ -37,7 +37,7 @@ EXTRAS = ("format", "explain", "image")
 """What the query of a prediction may hold."""
 
 
-def wanted(accept: str | None, query: Mapping[str, str], offers: Sequence[str]) -> Wanted:
+def wanted(accept: str | None, query: Mapping[str, str], offers: Sequence[str]) -> ResponseFormat:
     """What the Accept header and the query (`format`, `explain`, `image`) ask for.
 
     Raises:
@@ -50,9 +50,9 @@ def wanted(accept: str | None, query: Mapping[str, str], offers: Sequence[str]) 
         raise BadInput(
             f"an explanation was asked for as {media}",
             expected=f"{JSON} or {JPEG}",
-            mend="change Accept or ?format=, or leave ?explain= out",
+            fix="change Accept or ?format=, or leave ?explain= out",
         )
-    return Wanted(media, explain, image and media == JSON and JPEG in offers)
+    return ResponseFormat(media, explain, image and media == JSON and JPEG in offers)
 
 
 def check_query(given: Iterable[tuple[str, str]], known: Sequence[str]) -> None:
@@ -64,10 +64,10 @@ def check_query(given: Iterable[tuple[str, str]], known: Sequence[str]) -> None:
             raise BadInput(
                 f"there is no query parameter {name[:40]!r}",
                 expected=f"one of {', '.join(known)}" if known else "none",
-                mend=f"did you mean {close[0]!r}?" if close else "leave it out",
+                fix=f"did you mean {close[0]!r}?" if close else "leave it out",
             )
         if name in seen:
-            raise BadInput(f"the query has {name!r} more than once", expected="one", mend="leave the others out")
+            raise BadInput(f"the query has {name!r} more than once", expected="one", fix="leave the others out")
         seen.add(name)
 
 
@@ -81,7 +81,7 @@ def rendered(media_out: Sequence[str], is_video: bool) -> tuple[str, ...]:
 def flag(name: str, value: str) -> bool:
     """Of a query. Raises BadInput."""
     if value.lower() not in _FLAG:
-        raise BadInput(f"{name} is {value[:40]!r}", expected="true or false", mend=f"correct ?{name}=")
+        raise BadInput(f"{name} is {value[:40]!r}", expected="true or false", fix=f"correct ?{name}=")
     return _FLAG[value.lower()]
 
 
@@ -101,7 +101,7 @@ def choose(accept: str | None, wanted: str | None, offers: Sequence[str]) -> str
             if wanted.lower() in (short_name(offer), offer, offer.rpartition("/")[2]):
                 return offer
         raise BadInput(
-            f"format is {wanted!r}", expected=f"one of {', '.join(map(short_name, offers))}", mend="correct ?format="
+            f"format is {wanted!r}", expected=f"one of {', '.join(map(short_name, offers))}", fix="correct ?format="
         )
     if not accept or accept.strip() == "*/*":
         return offers[0]
@@ -115,7 +115,7 @@ def choose(accept: str | None, wanted: str | None, offers: Sequence[str]) -> str
         raise NotAcceptable(
             f"the Accept header asks for {accept.strip()[:200]}",
             expected=f"one of {', '.join(offers)}",
-            mend=f"send e.g. `Accept: {offers[0]}`",
+            fix=f"send e.g. `Accept: {offers[0]}`",
         )
     return best
 

@@ -25,9 +25,9 @@ from registry.core.errors import (
     TooSlow,
     VisionloopError,
 )
-from serving.wire.call import ROLE, Answered, Served, logged_as
+from serving.wire.call import ROLE, Outcome, ServedVersion, prediction_id_of
 from serving.wire.deadline import CallerGone
-from serving.wire.negotiation import JSON, NPY, Wanted
+from serving.wire.negotiation import JSON, NPY, ResponseFormat
 
 logger = logging.getLogger("visionloop.serving")
 
@@ -44,11 +44,11 @@ class Json(Response):
         return orjson.dumps(content)
 
 
-def version_headers(served: Served) -> dict[str, str]:
+def version_headers(served: ServedVersion) -> dict[str, str]:
     return {MODEL: served.model, VERSION: str(served.version), ROLE: served.role}
 
 
-def app(routes: Sequence[BaseRoute], served: Served) -> Starlette:
+def app(routes: Sequence[BaseRoute], served: ServedVersion) -> Starlette:
     """`routes` of a service; what they do not have gets an error as any other, and no path leads to another one: where
     to, only a caller's own Host header could say."""
     nothing = _nothing_there(served)
@@ -57,25 +57,25 @@ def app(routes: Sequence[BaseRoute], served: Served) -> Starlette:
     return made
 
 
-def _nothing_there(served: Served) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _nothing_there(served: ServedVersion) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def answer(request: Request, error: Exception) -> Response:
         allowed = (getattr(error, "headers", None) or {}).get("Allow", "")
         asked = f"{request.method} {request.scope['path'][:200]}"
-        found = nothing_there(f"{served.model} has no {asked}", allowed, mend="GET docs shows what there is")
+        found = nothing_there(f"{served.model} has no {asked}", allowed, fix="GET docs shows what there is")
         headers = {**version_headers(served), **({"Allow": allowed} if allowed else {})}
         return Json(found.to_json(), found.http_status, headers)
 
     return answer
 
 
-def nothing_there(found: str, allowed: str, mend: str) -> NotFound:
+def nothing_there(found: str, allowed: str, fix: str) -> NotFound:
     """The error of a path that there is not, or that takes only the methods `allowed`."""
     if allowed:
-        return MethodNotAllowed(found, expected=allowed, mend=f"use {allowed}")
-    return NotFound(found, expected="a path that openapi.json describes", mend=mend)
+        return MethodNotAllowed(found, expected=allowed, fix=f"use {allowed}")
+    return NotFound(found, expected="a path that openapi.json describes", fix=fix)
 
 
-def answer(answered: Answered, wants: Wanted, served: Served, spec: ModelSpec) -> Response:
+def answer(answered: Outcome, wants: ResponseFormat, served: ServedVersion, spec: ModelSpec) -> Response:
     """The answer to a prediction, in the media type that was agreed on."""
     headers = {
         **version_headers(served),
@@ -94,9 +94,9 @@ def answer(answered: Answered, wants: Wanted, served: Served, spec: ModelSpec) -
 
 
 def answers(
-    found: Sequence[Answered | BaseException],
-    wants: Wanted,
-    served: Served,
+    found: Sequence[Outcome | BaseException],
+    wants: ResponseFormat,
+    served: ServedVersion,
     elapsed_ms: float,
     names: Sequence[str] = (),
 ) -> Json:
@@ -109,12 +109,12 @@ def answers(
         CallerGone: nobody is there to read it.
     """
     for one in found:
-        if isinstance(one, CallerGone) or not isinstance(one, Answered | Exception):
+        if isinstance(one, CallerGone) or not isinstance(one, Outcome | Exception):
             raise one
     results = [
-        content(one, wants, served) if isinstance(one, Answered) else _entry(one)
+        content(one, wants, served) if isinstance(one, Outcome) else _entry(one)
         for one in found
-        if isinstance(one, Answered | Exception)
+        if isinstance(one, Outcome | Exception)
     ]
     for entry, name in zip(results, names, strict=False):  # without a form there are no names
         if name:
@@ -125,11 +125,11 @@ def answers(
 
 def _entry(error: Exception) -> dict[str, Any]:
     """Not as `id`: by that callers know a prediction."""
-    logged = {"prediction_id": identity} if (identity := logged_as(error)) else {}
+    logged = {"prediction_id": identity} if (identity := prediction_id_of(error)) else {}
     return {**_told(error), "status": _status(error), **logged}
 
 
-def content(answered: Answered, wants: Wanted, served: Served) -> dict[str, Any]:
+def content(answered: Outcome, wants: ResponseFormat, served: ServedVersion) -> dict[str, Any]:
     """The JSON answer to one input."""
     if wants.embedding:
         vector = [float(f"{value:.9g}") for value in answered.prediction.embedding]  # nine digits hold any float32
@@ -148,13 +148,13 @@ def content(answered: Answered, wants: Wanted, served: Served) -> dict[str, Any]
     }
 
 
-def _timings(answered: Answered, total: str = "") -> dict[str, float]:
+def _timings(answered: Outcome, total: str = "") -> dict[str, float]:
     """Milliseconds by step, and under the name `total` those of the whole."""
     steps = {name: 1000 * seconds for name, seconds in answered.prediction.seconds.items()}
     return {**steps, total: answered.elapsed_ms} if total else steps
 
 
-def _npy(answered: Answered) -> bytes:
+def _npy(answered: Outcome) -> bytes:
     """The embedding as a .npy file, float32 [D]."""
     import numpy as np
 
@@ -163,7 +163,7 @@ def _npy(answered: Answered) -> bytes:
     return stream.getvalue()
 
 
-def _extras(answered: Answered) -> dict[str, Any]:
+def _extras(answered: Outcome) -> dict[str, Any]:
     """What `?image=true` and `?explain=true` add; pictures are base64 of a JPEG."""
     extras: dict[str, Any] = {}
     if answered.image is not None:
@@ -190,13 +190,13 @@ def _ending(media: str, payload: bytes, spec: ModelSpec) -> str:
 
 
 def refusal(error: Exception, headers: Mapping[str, str] | None = None) -> Json:
-    """An error as JSON: what was found, what was expected, how to mend it. Unknown ones are logged, not shown."""
+    """An error as JSON: what was found, what was expected, how to fix it. Unknown ones are logged, not shown."""
     out = dict(headers or {})
     if isinstance(error, Overloaded):
         out["Retry-After"] = str(error.retry_after_s)
     elif isinstance(error, VisionloopError) and error.http_status == 503 and not isinstance(error, NotServed):
         out["Retry-After"] = "1"
-    if identity := logged_as(error):
+    if identity := prediction_id_of(error):
         out[PREDICTION_ID] = identity
     if isinstance(error, TooLarge | TooSlow):
         out["Connection"] = "close"  # the rest of the body is not read
@@ -215,5 +215,5 @@ def _told(error: Exception) -> dict[str, Any]:
         "error": "InternalError",
         "found": "the service failed on this request",
         "expected": "",
-        "mend": "try again; if it happens again, the service's log says why",
+        "fix": "try again; if it happens again, the service's log says why",
     }

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from registry.core.errors import BadInput, TooLarge, TooSlow, UnsupportedMedia
-from serving.wire.admission import Held
+from serving.wire.admission import Reservation
 from serving.wire.json_inputs import JSON, MIB, Address, largest_body, parse, too_many
 
 MULTIPART, RAW = "multipart/form-data", "application/octet-stream"
@@ -59,7 +59,7 @@ class Upload:
     names: tuple[str, ...] = ()
 
 
-async def read_upload(request: Request, takes: Sequence[str], limits: Limits, held: Held) -> Upload:
+async def read_upload(request: Request, takes: Sequence[str], limits: Limits, held: Reservation) -> Upload:
     """The uploaded files: one as the body, or one or several as a form or in JSON.
 
     A body without a content type, or declared as mere bytes, is taken: the decoder finds out what it is. In a list,
@@ -77,13 +77,13 @@ async def read_upload(request: Request, takes: Sequence[str], limits: Limits, he
         raise UnsupportedMedia(
             f"the content type is {declared}",
             expected=f"{', '.join(takes)}, {MULTIPART} with the field {FIELD!r}, or {JSON} with base64",
-            mend=_other_type(declared, takes[0]),
+            fix=_other_type(declared, takes[0]),
         )
     if (coding := request.headers.get("content-encoding", "identity").strip().lower()) not in ("", "identity"):
         raise UnsupportedMedia(
             f"the body is encoded with {coding[:40]} (Content-Encoding)",
             expected="a body without a Content-Encoding; a file that is a .gz itself is one",
-            mend="send the file as it is, without the header",
+            fix="send the file as it is, without the header",
         )
     most = largest_body(limits.max_bytes) if declared == JSON else limits.max_bytes
     length = request.headers.get("content-length", "")
@@ -123,11 +123,11 @@ def _other_type(declared: str, taken: str) -> str:
 
 
 def _empty() -> BadInput:
-    return BadInput("the body is empty", expected="the bytes of one file", mend="send the file's content as the body")
+    return BadInput("the body is empty", expected="the bytes of one file", fix="send the file's content as the body")
 
 
 def _empty_file() -> BadInput:
-    return BadInput("a file of the form is empty", expected="the bytes of a file", mend="check the file, send it again")
+    return BadInput("a file of the form is empty", expected="the bytes of a file", fix="check the file, send it again")
 
 
 async def _all(asked: Iterable[Coroutine[None, None, bytes | BadInput]]) -> list[bytes | BadInput]:
@@ -140,14 +140,14 @@ async def _all(asked: Iterable[Coroutine[None, None, bytes | BadInput]]) -> list
             task.cancel()
 
 
-async def _fetched(one: bytes | Address | BadInput, limits: Limits, count: int, held: Held) -> bytes | BadInput:
+async def _fetched(one: bytes | Address | BadInput, limits: Limits, count: int, held: Reservation) -> bytes | BadInput:
     if not isinstance(one, Address):
         return one
     if not limits.allow_urls:
         return BadInput(
             "the input is an address, and this service fetches none",
             expected="the file itself",
-            mend="send the file as the body, or have the setting allow_url_inputs switched on",
+            fix="send the file as the body, or have the setting allow_url_inputs switched on",
         )
     from serving.wire.fetching import fetch
 
@@ -201,7 +201,7 @@ async def _received(request: Request, end: float) -> Message:
         raise TooSlow(
             f"less than {PACE / MIB:g} MiB of the body came in within {PACE_S:g} s",
             expected="a body that comes in as fast as that, or ends",
-            mend="send a smaller file, or over a faster line",
+            fix="send a smaller file, or over a faster line",
         ) from error
 
 
@@ -213,7 +213,7 @@ def _too_large(found: str, max_bytes: int) -> TooLarge:
     return TooLarge(
         found,
         expected=f"at most {max_bytes / MIB:,.0f} MiB",
-        mend="compress or crop the file, or have max_upload_mb raised",
+        fix="compress or crop the file, or have max_upload_mb raised",
     )
 
 
@@ -251,25 +251,25 @@ async def _from_multipart(
             raise BadInput(
                 "a part of the form without a file name has more than 64 KiB, and is taken as text",
                 expected=f"files in the field {FIELD!r}, with a filename in the part's Content-Disposition",
-                mend=f"e.g. `curl -F {FIELD}=@FILE`",
+                fix=f"e.g. `curl -F {FIELD}=@FILE`",
             ) from error
         raise BadInput(
             f"the multipart body is malformed: {message}",
             expected=f"files in the field {FIELD!r}",
-            mend="let the HTTP library build the form, or send the file's bytes as the body",
+            fix="let the HTTP library build the form, or send the file's bytes as the body",
         ) from error
     parts = [part for part in form.getlist(FIELD) if isinstance(part, UploadFile)]
     if not parts and FIELD in form:
         raise BadInput(
             f"the form's field {FIELD!r} is a text, not a file",
             expected=f"one file in the field {FIELD!r}, or several in fields of that name",
-            mend=f"e.g. `curl -F {FIELD}=@FILE`: the @ makes it a file",
+            fix=f"e.g. `curl -F {FIELD}=@FILE`: the @ makes it a file",
         )
     if not parts:
         names = ", ".join(repr(name) for name in form) or "no field"
         raise BadInput(
             f"the form holds {names}",
             expected=f"one file in the field {FIELD!r}, or several in fields of that name",
-            mend=f"e.g. `curl -F {FIELD}=@FILE`",
+            fix=f"e.g. `curl -F {FIELD}=@FILE`",
         )
     return [await part.read() for part in parts], tuple((part.filename or "")[:LONGEST_NAME] for part in parts)

@@ -1,4 +1,5 @@
-"""Callers of the router that keep account of what they got; for measurements that take minutes (`tests.benchmarks.endurance`)."""
+"""Callers of the router that keep account of what they got; for measurements that take minutes
+(`tests.benchmarks.endurance`)."""
 
 from __future__ import annotations
 

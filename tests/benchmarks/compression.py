@@ -18,7 +18,7 @@ from training.export import latency
 from training.export.choose_variant import SERVING
 from training.export.latency import Latency
 from training.stages.compress import REPORT, Report
-from training.workspace.workspace import Stage
+from training.workspace.workspace import Workspace
 
 FILES: dict[tuple[str, str], str] = {
     ("onnxruntime", "f32"): "{}.onnx",
@@ -47,7 +47,7 @@ GOALS = {
 }
 
 
-def bench(stage: Stage, rounds: int, tracking: bool) -> str:
+def bench(stage: Workspace, rounds: int, tracking: bool) -> str:
     """The report as Markdown. Needs build/<model>/compress of a training from scratch.
 
     Raises:
@@ -61,7 +61,7 @@ def bench(stage: Stage, rounds: int, tracking: bool) -> str:
         raise NotFound(
             f"{folder} is not there",
             expected="compressed variants",
-            mend=f"python -m training compress {stage.spec.name}",
+            fix=f"python -m training compress {stage.spec.name}",
         )
     report = Report.read(folder / REPORT)
     shape = hooks_of(stage.spec).input_shape(stage.params)
@@ -72,7 +72,7 @@ def bench(stage: Stage, rounds: int, tracking: bool) -> str:
     return "\n\n".join(parts)
 
 
-def _sessions(stage: Stage, folder: Path, report: Report) -> dict[str, Callable[[FloatArray], Any]]:
+def _sessions(stage: Workspace, folder: Path, report: Report) -> dict[str, Callable[[FloatArray], Any]]:
     """Every variant of the report that is ours, opened again."""
     from training.workspace.checkpoint import load_weights
     from training.workspace.engine import engine_of, hooks_of
@@ -94,7 +94,7 @@ def _sessions(stage: Stage, folder: Path, report: Report) -> dict[str, Callable[
     return sessions
 
 
-def _heading(stage: Stage, shape: tuple[int, ...], rounds: int) -> str:
+def _heading(stage: Workspace, shape: tuple[int, ...], rounds: int) -> str:
     machine = latency.machine(stage.settings.threads)
     return (
         f"{stage.spec.title}: one input {' x '.join(map(str, shape))}, batch 1, {machine.threads} threads, {rounds} "
@@ -121,7 +121,7 @@ def _table(report: Report, times: dict[str, Latency]) -> str:
     return "\n".join(lines)
 
 
-def _ratios(stage: Stage, report: Report, times: dict[str, Latency]) -> str:
+def _ratios(stage: Workspace, report: Report, times: dict[str, Latency]) -> str:
     """The goals: engine against eager, pruned against unpruned, time gained against MACs gained."""
     rows = {row.name: row for row in report.variants}
     goals = GOALS[stage.spec.task]
@@ -157,7 +157,7 @@ def _ratios(stage: Stage, report: Report, times: dict[str, Latency]) -> str:
     return "\n".join(lines)
 
 
-def _tracking(stage: Stage, rounds: int) -> str:
+def _tracking(stage: Workspace, rounds: int) -> str:
     """Seconds of the training loop with and without MLflow (SQLite, system metrics on), taking turns."""
     from training.stages.tracking import Tracker, open_client
     from training.stages.train import about
@@ -180,14 +180,14 @@ def _tracking(stage: Stage, rounds: int) -> str:
     )
 
 
-def _loop(stage: Stage, tracker: Any) -> float:
-    from training.workspace.course import Watcher
+def _loop(stage: Workspace, tracker: Any) -> float:
+    from training.workspace.course import TrainingListener
     from training.workspace.engine import engine_of, hooks_of
 
     engine, hooks = engine_of(stage.spec), hooks_of(stage.spec)
     recipe = stage.recipe().model_copy(update={"epochs": TRACKED_EPOCHS, "max_seconds": 3600.0})
     model = engine.build(hooks, stage.params, recipe.seed)
-    watcher = Watcher(epoch=tracker.row) if tracker else None
+    watcher = TrainingListener(epoch=tracker.row) if tracker else None
     began = time.perf_counter()
     engine.fit(stage.spec, hooks, model, stage.teaching, stage.params, recipe, watcher=watcher)
     return time.perf_counter() - began

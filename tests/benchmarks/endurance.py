@@ -1,8 +1,9 @@
 """Long measurements against a stack that runs (`visionloop up`, versions released), through the router:
 
-    python -m tests.benchmarks.endurance load MODEL --minutes 10     # 80 % of capacity, with a switch, a rollback and a kill -9
-    python -m tests.benchmarks.endurance canary MODEL --minutes 5    # the same, while another version goes through its steps
-    python -m tests.benchmarks.endurance log MODEL --count 100000    # none lost, none doubled, with a kill and a locked database
+    python -m tests.benchmarks.endurance load MODEL --minutes 10     # 80 % of capacity, with a switch, a rollback and a
+    kill -9 python -m tests.benchmarks.endurance canary MODEL --minutes 5    # the same, while another version goes
+    through its steps python -m tests.benchmarks.endurance log MODEL --count 100000    # none lost, none doubled, with a
+    kill and a locked database
 
 `load` wants a second version, to switch to; without one that part is left out, and it says so. `canary` needs one.
 """
@@ -103,7 +104,7 @@ def _steps(model: str, seconds: float) -> list[tuple[float, str, Callable[[], st
     """A canary that is through its steps in two thirds of the time, if no guard rail breaks."""
     other = _other(model)
     if other is None:
-        raise NotFound(f"{model} has no second version", mend=f"`visionloop train {model}` makes one")
+        raise NotFound(f"{model} has no second version", fix=f"`visionloop train {model}` makes one")
     limits = ("--limit", f"min_seconds={seconds / 6:.0f}", "--limit", "min_calls=100")
     begin = ("release", model, "canary", str(other), "--share", "10", "--steps", "10,50,100", *limits, *ANYWAY)
 
@@ -122,7 +123,7 @@ def _other(model: str) -> int | None:
     """A version that is not the champion."""
     plan = store.plan(model)
     if plan is None:
-        raise NotFound(f"{model} has no release", mend=f"`visionloop run {model}` makes one")
+        raise NotFound(f"{model} has no release", fix=f"`visionloop run {model}` makes one")
     return next((v.number for v in Versions().list(model) if v.number != plan.champion), None)
 
 
@@ -254,7 +255,7 @@ def _lock_database() -> None:
 
     entry = database.connection(settings().database)
     if not entry["ENGINE"].endswith("sqlite3"):
-        raise MissingService("the database is not SQLite", mend="stop and start it by hand while this runs")
+        raise MissingService("the database is not SQLite", fix="stop and start it by hand while this runs")
     with sqlite3.connect(entry["NAME"], timeout=30, isolation_level=None) as line:
         line.execute("BEGIN EXCLUSIVE")
         time.sleep(LOCKED_S)

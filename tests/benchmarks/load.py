@@ -54,7 +54,7 @@ def running(argv: list[str], port: int, ready: str, env: dict[str, str] | None =
         end = time.monotonic() + START_S
         while not _answers(port, ready):
             if time.monotonic() > end or process.poll() is not None:
-                raise MissingService(f"{' '.join(argv[:3])} did not become ready", mend="run it by hand and read why")
+                raise MissingService(f"{' '.join(argv[:3])} did not become ready", fix="run it by hand and read why")
             time.sleep(0.01)
         yield port
     finally:

@@ -1,4 +1,5 @@
-"""LitServe's half of `tests.benchmarks.rivals`: its worker is a process of its own, which must find the class in a module.
+"""LitServe's half of `tests.benchmarks.rivals`: its worker is a process of its own, which must find the class in a
+module.
 
 No `annotations` from the future: LitServe hands the annotation of `decode_request` to FastAPI as it is.
 """

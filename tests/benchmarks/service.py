@@ -1,4 +1,5 @@
-"""What serving adds to the bare work, side by side: `python -m tests.benchmarks.service [--bundle FOLDER]` prints a table.
+"""What serving adds to the bare work, side by side: `python -m tests.benchmarks.service [--bundle FOLDER]` prints a
+table.
 
 In every round the ways take turns of five calls, so that a busy moment of the machine hits all of them; figures are
 medians over rounds. The services run in a scratch folder with their own database.
@@ -168,7 +169,7 @@ def _sample(bundle: Bundle, predictor: Predictor) -> bytes:
         with suppress(BadInput):
             explain(predictor, body)
             return body
-    raise BundleError(f"no golden sample of {bundle.path} can be explained", mend="give --bundle another one")
+    raise BundleError(f"no golden sample of {bundle.path} can be explained", fix="give --bundle another one")
 
 
 def _bare_start(bundle: Bundle) -> float:

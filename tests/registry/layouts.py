@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from registry.cases.splits import SPLITS
-from registry.cases.yolo_labels import TrueBox, text_of
+from registry.cases.yolo_labels import LabelBox, text_of
 from tests.registry.made import CLASSES, HEIGHT, WIDTH, scene
 
 # Another order, another spelling, and one class more than the model has.
@@ -26,7 +26,7 @@ class One:
     name: str
     split: str
     body: bytes
-    boxes: tuple[TrueBox, ...]
+    boxes: tuple[LabelBox, ...]
 
 
 def some(train: int = 8, val: int = 4, test: int = 4, seed: int = 1) -> list[One]:
@@ -36,8 +36,8 @@ def some(train: int = 8, val: int = 4, test: int = 4, seed: int = 1) -> list[One
         names = tuple(CLASSES[(n + k) % 3] for k in range((0, 1, 2, 1)[n % 4]))
         body, boxes = scene(np.random.default_rng([seed, n]), names)
         theirs = {ours: name for name, ours in OURS.items()}
-        renamed = [TrueBox(theirs[one.name], one.box) for one in boxes]
-        hat = [TrueBox("hat", (1.0, 2.0, 11.0, 12.0))] if n % 6 == 5 else []
+        renamed = [LabelBox(theirs[one.name], one.box) for one in boxes]
+        hat = [LabelBox("hat", (1.0, 2.0, 11.0, 12.0))] if n % 6 == 5 else []
         found.append(
             One(f"shot_{n:02d}", "train" if n < train else "val" if n < train + val else "test", body, (*renamed, *hat))
         )

@@ -8,16 +8,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from registry.cases.yolo_labels import TrueBox
+from registry.cases.yolo_labels import LabelBox
 from registry.datasets.layouts import BoxSet, ClassSet
-from registry.datasets.picture_set import Made
+from registry.datasets.picture_set import Example
 
 CLASSES = ("disc", "square", "yellow_vest")
 COLOURS = ((40, 60, 220), (220, 90, 40), (30, 220, 230))
 WIDTH, HEIGHT = 96, 72
 
 
-def scene(rng: np.random.Generator, names: tuple[str, ...]) -> tuple[bytes, list[TrueBox]]:
+def scene(rng: np.random.Generator, names: tuple[str, ...]) -> tuple[bytes, list[LabelBox]]:
     """A JPEG with these shapes on a cluttered ground, and their boxes."""
     ground = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
     pixels = cv2.resize(ground, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC) // 2 + 40
@@ -30,20 +30,20 @@ def scene(rng: np.random.Generator, names: tuple[str, ...]) -> tuple[bytes, list
             cv2.circle(pixels, (x + side // 2, y + side // 2), side // 2, colour, -1)
         else:
             cv2.rectangle(pixels, (x, y), (x + side, y + side), colour, -1)
-        boxes.append(TrueBox(name, (x, y, x + side, y + side)))
+        boxes.append(LabelBox(name, (x, y, x + side, y + side)))
     return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes(), boxes
 
 
-def one_class(rng: np.random.Generator, n: int) -> Made:
+def one_class(rng: np.random.Generator, n: int) -> Example:
     name = CLASSES[n % len(CLASSES)]
     body, _ = scene(rng, (name,))
-    return Made(body, name, {"light": "day" if n % 2 else "night"})
+    return Example(body, name, {"light": "day" if n % 2 else "night"})
 
 
-def some_boxes(rng: np.random.Generator, n: int) -> Made:
+def some_boxes(rng: np.random.Generator, n: int) -> Example:
     """None, one or two boxes."""
     body, boxes = scene(rng, tuple(CLASSES[(n + k) % len(CLASSES)] for k in range(n % 3)))
-    return Made(body, boxes)
+    return Example(body, boxes)
 
 
 def class_set(**options: bool) -> ClassSet:

@@ -6,7 +6,7 @@ import itertools
 from datetime import UTC, datetime
 
 from serving.releases.plans import Limits, Plan
-from serving.router.traffic import Counts, Latencies, Of, Traffic
+from serving.router.traffic import Latencies, RoleCounts, Traffic, TrafficKey
 from tests.bundles import MODEL
 
 _revisions = itertools.count(2 * 10**6)
@@ -17,10 +17,10 @@ def canary_plan() -> Plan:
     return Plan(MODEL, "canary", 1, 2, share=50, limits=Limits(), since=datetime.now(UTC), revision=next(_revisions))
 
 
-def wrote(plan: Plan, version: int, role: str, counts: Counts) -> None:
+def wrote(plan: Plan, version: int, role: str, counts: RoleCounts) -> None:
     """One more router counted this, in this minute."""
     minute = datetime.now(UTC).replace(second=0, microsecond=0)
-    Traffic().write({Of(MODEL, version, role, plan.revision, minute): counts})
+    Traffic().write({TrafficKey(MODEL, version, role, plan.revision, minute): counts})
 
 
 def latencies(*ms: float) -> Latencies:

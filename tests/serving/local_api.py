@@ -14,14 +14,14 @@ import uvicorn
 from registry.contract.spec import ModelSpec
 from serving.service.app import create_api
 from serving.service.worker import Worker
-from serving.wire.call import Served
+from serving.wire.call import ServedVersion
 
 
 @contextmanager
 def answering(spec: ModelSpec, bundle: Path) -> Iterator[tuple[str, Worker]]:
     """The address of version 1 of `spec`, ready, and its worker."""
     failures: list[Exception] = []
-    worker = Worker(bundle, Served(spec.name, 1, "0" * 64), failures.append)
+    worker = Worker(bundle, ServedVersion(spec.name, 1, "0" * 64), failures.append)
     worker.start()
     with socket.socket() as line:
         line.bind(("127.0.0.1", 0))

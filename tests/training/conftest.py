@@ -12,7 +12,7 @@ import yaml
 from registry.contract import catalog
 from registry.core.files import write_file
 from registry.core.settings import QUIET, settings
-from training.workspace.workspace import Stage, open_stage
+from training.workspace.workspace import Workspace, open_workspace
 
 for key, value in QUIET.items():
     os.environ.setdefault(key, value)  # before torch is imported: some of it is read only then
@@ -35,7 +35,7 @@ PARAMS = {
     "evaluate": {"bootstrap": 100, "samples": 2},
 }
 
-Make = Callable[..., Stage]
+Make = Callable[..., Workspace]
 
 
 @pytest.fixture(scope="session")
@@ -68,10 +68,10 @@ def enter(monkeypatch: pytest.MonkeyPatch, root: Path, mlflow: str = "") -> None
 def make_stage(tmp_path: Path, phantoms: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     """Call it with changes to params.yaml: the stage of a project of this test's own."""
 
-    def make(mlflow: str = "", **changes: dict[str, object]) -> Stage:
+    def make(mlflow: str = "", **changes: dict[str, object]) -> Workspace:
         lay_out(tmp_path, phantoms, **changes)
         enter(monkeypatch, tmp_path, mlflow)
-        return open_stage(MODEL)
+        return open_workspace(MODEL)
 
     yield make
     settings.cache_clear()
@@ -88,7 +88,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         lay_out(root, phantoms)
         enter(patch, root)
-        stage = open_stage(MODEL)
+        stage = open_workspace(MODEL)
         train(stage)
         compress(stage)
         package(stage)
@@ -97,8 +97,8 @@ def built(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
 
 
 @pytest.fixture
-def finished(built: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+def finished(built: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     """The stage of `built`."""
     enter(monkeypatch, built)
-    yield open_stage(MODEL)
+    yield open_workspace(MODEL)
     settings.cache_clear()

@@ -34,7 +34,7 @@ from registry.core.media import Case, FloatArray
 from registry.core.runtime import default_threads
 from training.prune import keras_pruning
 from training.workspace.checkpoint import Checkpoints
-from training.workspace.course import Course, Fitted, Watcher
+from training.workspace.course import FitResult, TrainingCourse, TrainingListener
 from training.workspace.engine import Arrays, Cost, Pruned, validator
 from training.workspace.keras_framework import framework
 from training.workspace.rehearsal import averaged
@@ -147,8 +147,8 @@ def fit(
     params: dict[str, Any],
     recipe: Recipe,
     checkpoints: Checkpoints | None = None,
-    watcher: Watcher | None = None,
-) -> Fitted:
+    watcher: TrainingListener | None = None,
+) -> FitResult:
     """As `Engine.fit`. Goes on from the checkpoint when there is one of this training.
 
     Raises:
@@ -174,7 +174,7 @@ class _Loop:
         params: dict[str, Any],
         recipe: Recipe,
         checkpoints: Checkpoints | None,
-        watcher: Watcher | None,
+        watcher: TrainingListener | None,
     ) -> None:
         self.tf, keras = framework()
         keras.utils.set_random_seed(recipe.seed)
@@ -196,7 +196,7 @@ class _Loop:
         self.predict = session(hooks, network)
         self.step = self._compiled()
         steps = max(1, len(self.train_set) // recipe.batch)  # an epoch; the rest is drawn in another one
-        self.course = Course(spec, recipe, steps, checkpoints, watcher)
+        self.course = TrainingCourse(spec, recipe, steps, checkpoints, watcher)
         self.best: dict[str, NDArray[Any]] = {}
         self.before = {name: value.copy() for name, value in weights(network).items()} if recipe.average else {}
 
@@ -214,7 +214,7 @@ class _Loop:
 
         return step  # type: ignore[no-any-return]
 
-    def run(self) -> Fitted:
+    def run(self) -> FitResult:
         resumed_at = self.resume()
         self.course.begin()
         while self.course.goes_on():
@@ -228,7 +228,7 @@ class _Loop:
         for layer in self.kept:
             layer.trainable = True
         device = "cuda" if self.tf.config.list_physical_devices("GPU") else "cpu"
-        return Fitted(self.model, self.course.progress, device, resumed_at)
+        return FitResult(self.model, self.course.progress, device, resumed_at)
 
     def batches(self) -> Iterator[tuple[FloatArray, NDArray[Any]]]:
         """Batches of this epoch: the order depends on the seed and the epoch only, so a resumed run sees the same."""
@@ -268,7 +268,8 @@ class _Loop:
 
 
 class KerasSession:
-    """A network that is not exported yet, called like a `registry.core.runtime.Session`: the graph that TensorFlow runs."""
+    """A network that is not exported yet, called like a `registry.core.runtime.Session`: the graph that TensorFlow
+    runs."""
 
     def __init__(self, model: Any, outputs: Sequence[str]) -> None:
         tf, _ = framework()

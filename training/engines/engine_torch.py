@@ -45,7 +45,7 @@ from registry.core.runtime import default_threads
 from training.export import onnx_export
 from training.prune import torch_pruning as pruning
 from training.workspace.checkpoint import Checkpoints, Progress
-from training.workspace.course import Course, Fitted, Watcher
+from training.workspace.course import FitResult, TrainingCourse, TrainingListener
 from training.workspace.engine import Arrays, Cost, Pruned, validator
 from training.workspace.rehearsal import averaged
 from training.workspace.scoring import spread
@@ -151,8 +151,8 @@ def fit(
     params: dict[str, Any],
     recipe: Recipe,
     checkpoints: Checkpoints | None = None,
-    watcher: Watcher | None = None,
-) -> Fitted:
+    watcher: TrainingListener | None = None,
+) -> FitResult:
     """As `Engine.fit`. Goes on from the checkpoint when there is one of this training.
 
     Raises:
@@ -172,7 +172,7 @@ class _Loop:
         params: dict[str, Any],
         recipe: Recipe,
         checkpoints: Checkpoints | None,
-        watcher: Watcher | None,
+        watcher: TrainingListener | None,
     ) -> None:
         self.hooks, self.params, self.recipe = hooks, params, recipe
         self.device = device()
@@ -193,7 +193,7 @@ class _Loop:
         else:
             self.score = validator(spec, hooks, cases, params)
         steps = max(1, len(self.train_set) // recipe.batch)  # an epoch; the rest is drawn in another one
-        self.course = Course(spec, recipe, steps, checkpoints, watcher)
+        self.course = TrainingCourse(spec, recipe, steps, checkpoints, watcher)
         self.best: dict[str, Tensor] = {}
         self.before = {name: value.copy() for name, value in weights(network).items()} if recipe.average else {}
 
@@ -201,7 +201,7 @@ class _Loop:
     def progress(self) -> Progress:
         return self.course.progress
 
-    def run(self) -> Fitted:
+    def run(self) -> FitResult:
         resumed_at = self.resume()
         self.course.begin()
         while self.course.goes_on():
@@ -216,7 +216,7 @@ class _Loop:
             examples = self.hooks.examples(self.train_cases, self.params, False, self.recipe.seed)
             with torch.no_grad():
                 self.hooks.finish(self.model, loader(self.hooks, examples, 2 * self.recipe.batch), self.params)
-        return Fitted(self.model, self.progress, self.device.type, resumed_at)
+        return FitResult(self.model, self.progress, self.device.type, resumed_at)
 
     def epoch(self) -> None:
         """One pass over the training examples."""

@@ -5,8 +5,8 @@ none of its callbacks, downloads or settings takes part. A model says in its `ne
 
 ARCHITECTURE: str                    "yolov8n.yaml"
 
-and in its parameters, besides what the engine reads, `image_size`, `score`, `iou`, those of `training.engines.mosaic`, and
-`architecture` where it is to be another one.
+and in its parameters, besides what the engine reads, `image_size`, `score`, `iou`, those of `training.engines.mosaic`,
+and `architecture` where it is to be another one.
 """
 
 from __future__ import annotations

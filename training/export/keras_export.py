@@ -1,4 +1,5 @@
-"""Keras network -> ONNX, by tf2onnx. From there on everything is as for other frameworks (`training.export.onnx_export`)."""
+"""Keras network -> ONNX, by tf2onnx. From there on everything is as for other frameworks
+(`training.export.onnx_export`)."""
 
 from __future__ import annotations
 

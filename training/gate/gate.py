@@ -19,7 +19,7 @@ from registry.versions.predictor import Predictor
 from training.gate import rules
 from training.gate.comparison import OVERALL, Comparison
 from training.workspace.scoring import Evaluation, evaluate, slices
-from training.workspace.workspace import Evaluating, Stage, open_stage, parse
+from training.workspace.workspace import Evaluating, Workspace, open_workspace, parse
 
 ORIGIN = "origin="
 PICTURES = 3
@@ -61,7 +61,7 @@ def decide(
         NotFound, DataError: there are no test cases.
         BundleError: a network cannot be loaded.
     """
-    stage = open_stage(challenger.model)
+    stage = open_workspace(challenger.model)
     spec = stage.spec
     bundles = [b for b in (champion_bundle, *(best.bundles.values() if best else ())) if b is not None]
     held, reasons = _fair(stage, challenger_bundle, champion, bundles)
@@ -115,7 +115,7 @@ def decide(
 class _Side:
     """One version, evaluated now."""
 
-    def __init__(self, stage: Stage, bundle: Bundle, held: Sequence[Case], bootstrap: int) -> None:
+    def __init__(self, stage: Workspace, bundle: Bundle, held: Sequence[Case], bootstrap: int) -> None:
         self.stage, self.bundle, self.held, self.bootstrap = stage, bundle, held, bootstrap
         self.predictor = Predictor(bundle, stage.settings.threads, stage.settings.max_voxels)
         self.found = evaluate(self.predictor, held, bootstrap)
@@ -149,7 +149,7 @@ def _marked(held: Sequence[Case]) -> list[str]:
 
 
 def _fair(
-    stage: Stage, bundle: Bundle, champion: Version | None, others: Sequence[Bundle]
+    stage: Workspace, bundle: Bundle, champion: Version | None, others: Sequence[Bundle]
 ) -> tuple[list[Case], list[Reason]]:
     """The test cases to compare on, and what is to be said of those that a version learned from."""
     held, spec = stage.split("test"), stage.spec
@@ -215,7 +215,7 @@ def _classes(mine: Evaluation, theirs: Evaluation | None) -> list[SliceRow]:
     return [SliceRow(name, found, others.get(name)) for name, found in mine.slices.items() if name.startswith("class=")]
 
 
-def _validation(stage: Stage) -> dict[str, Any]:
+def _validation(stage: Workspace) -> dict[str, Any]:
     """What the data checks found, as their stage wrote it."""
     try:
         said = json.loads((stage.folder("validation") / "result.json").read_text(encoding="utf-8"))

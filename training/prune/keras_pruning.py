@@ -199,7 +199,7 @@ def _cannot(name: str, kind: str, why: str) -> VisionloopError:
     return VisionloopError(
         f"layer {name!r} ({kind}) stands in the way of pruning: {why}",
         expected="Conv2D, DepthwiseConv2D, Dense, BatchNormalization, activations, pooling, Add, Concatenate ...",
-        mend="build the network of these layers, or set compress.sparsity to 0",
+        fix="build the network of these layers, or set compress.sparsity to 0",
     )
 
 
@@ -257,11 +257,11 @@ def plan(channels: Channels, worth: Mapping[int, float], sparsity: float, blocks
             raise SettingsError(
                 f"compress.blocks names {key!r}",
                 expected=f"the beginning of a layer's name, e.g. {', '.join(list(channels.makers)[:6])}",
-                mend="correct it in params.yaml",
+                fix="correct it in params.yaml",
             )
         if not 0 <= share < 1:
             raise SettingsError(
-                f"compress.blocks.{key} is {share}", expected="a share in [0, 1)", mend="correct it in params.yaml"
+                f"compress.blocks.{key} is {share}", expected="a share in [0, 1)", fix="correct it in params.yaml"
             )
     goes: set[int] = set()
     for makers, roots in channels.spaces():
@@ -313,7 +313,7 @@ def reshape_like(model: Any, weights: Arrays) -> Any:
         raise BundleError(
             f"the weights do not fit the network: {first_line(error)}",
             expected="weights of this model's network, whole or pruned",
-            mend="train from scratch: empty build/<model>/start",
+            fix="train from scratch: empty build/<model>/start",
         ) from error
     return made
 

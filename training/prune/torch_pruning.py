@@ -85,7 +85,7 @@ def reshape_like(model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
         raise BundleError(
             f"the weights do not fit the network: {last}",
             expected="weights of this model's network, whole or pruned",
-            mend="train from scratch: empty build/<model>/start",
+            fix="train from scratch: empty build/<model>/start",
         ) from error
     return model
 

@@ -21,8 +21,8 @@ from training.export import choose_variant, latency, onnx_export
 from training.stages import peers
 from training.workspace import progress, scoring
 from training.workspace.checkpoint import History, save_weights, write_metrics
-from training.workspace.course import Watcher
-from training.workspace.workspace import Compression, Evaluating, Stage, parse
+from training.workspace.course import TrainingListener
+from training.workspace.workspace import Compression, Evaluating, Workspace, parse
 
 if TYPE_CHECKING:
     from training.workspace.engine import Cost
@@ -77,7 +77,7 @@ class Report:
         return cls(**raw)
 
 
-def compress(stage: Stage) -> Report:
+def compress(stage: Workspace) -> Report:
     """Makes build/<model>/compress and returns its report.
 
     Raises:
@@ -113,7 +113,7 @@ def compress(stage: Stage) -> Report:
 class _Work:
     """Collects candidates, then scores and times all of them."""
 
-    def __init__(self, stage: Stage, out: Path) -> None:
+    def __init__(self, stage: Workspace, out: Path) -> None:
         from training.workspace.engine import engine_of, hooks_of
 
         self.stage, self.out = stage, out
@@ -182,7 +182,7 @@ class _Work:
                 stage.teaching,
                 stage.laid_over(STEP),
                 stage.recipe(STEP),
-                watcher=Watcher(bar),
+                watcher=TrainingListener(bar),
             )
         self.history = fitted.history
         self.compression.append(

@@ -30,11 +30,11 @@ from registry.versions.bundle import (
 )
 from registry.versions.predictor import Predictor, golden_answer
 from training.stages.compress import CONSTANTS, HISTORY, REPORT, Report
-from training.stages.tracking import About, Tracker
+from training.stages.tracking import RunDescription, Tracker
 from training.workspace import progress
 from training.workspace.checkpoint import METRICS, SUMMARY, read_metrics
 from training.workspace.scoring import Evaluation, evaluate, spread
-from training.workspace.workspace import Evaluating, Stage, parse
+from training.workspace.workspace import Evaluating, Workspace, parse
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,7 +43,7 @@ STEP = "evaluate"
 PICTURES = 6
 
 
-def package(stage: Stage, *, track: bool = True) -> Bundle:
+def package(stage: Workspace, *, track: bool = True) -> Bundle:
     """Makes build/<model>/bundle and tells MLflow what came of compression and evaluation.
 
     Raises:
@@ -84,19 +84,19 @@ def package(stage: Stage, *, track: bool = True) -> Bundle:
     return bundle
 
 
-def _summary(stage: Stage) -> dict[str, Any]:
+def _summary(stage: Workspace) -> dict[str, Any]:
     """What came of the training. Raises DataError when the data is no longer what it learned from."""
     summary: dict[str, Any] = json.loads((stage.folder("train") / SUMMARY).read_text(encoding="utf-8"))
     if summary["data_hash"] != stage.data_hash:
         raise DataError(
             f"{stage.data} is {stage.data_hash}, and the network was trained on {summary['data_hash']}",
             expected="the data of the training",
-            mend=f"train anew: `visionloop run {stage.spec.name}`, or `dvc repro evaluate@{stage.spec.name}`",
+            fix=f"train anew: `visionloop run {stage.spec.name}`, or `dvc repro evaluate@{stage.spec.name}`",
         )
     return summary
 
 
-def _about(stage: Stage, summary: Mapping[str, Any]) -> About:
+def _about(stage: Workspace, summary: Mapping[str, Any]) -> RunDescription:
     """The run of the version: all parameters, and the code and data of the training."""
     from training.stages.train import about
 
@@ -106,7 +106,7 @@ def _about(stage: Stage, summary: Mapping[str, Any]) -> About:
 
 
 def _write(
-    stage: Stage, out: Path, held: Sequence[Case], options: Evaluating, summary: Mapping[str, Any]
+    stage: Workspace, out: Path, held: Sequence[Case], options: Evaluating, summary: Mapping[str, Any]
 ) -> Evaluation:
     report = Report.read(stage.folder("compress") / REPORT)
     _copy_networks(stage.folder("compress"), out, report)
@@ -142,7 +142,7 @@ def _copy_assets(spec: ModelSpec, out: Path) -> None:
         shutil.copyfile(file, out / ASSETS / name)
 
 
-def _manifest(stage: Stage, report: Report, summary: Mapping[str, Any]) -> Manifest:
+def _manifest(stage: Workspace, report: Report, summary: Mapping[str, Any]) -> Manifest:
     """Everything but what evaluation adds."""
     spec, start = stage.spec, stage.start
     chosen = next(variant for variant in report.variants if variant.chosen)
@@ -188,7 +188,7 @@ def _write_reference(path: Path, found: Evaluation) -> None:
     pq.write_table(pa.table(columns), path)
 
 
-def _write_figures(stage: Stage, bundle: Bundle) -> None:
+def _write_figures(stage: Workspace, bundle: Bundle) -> None:
     """build/<model>/metrics.json and curves.csv: what `dvc metrics` and `dvc plots` show.
 
     The curves hold the epochs of training, then those of fine-tuning after pruning, counted on; the metric is the
@@ -226,7 +226,7 @@ def _write_samples(folder: Path, predictor: Predictor, cases: Sequence[Case]) ->
 
 
 def _log(
-    client: MlflowClient, run_id: str, stage: Stage, bundle: Bundle, found: Evaluation, held: Sequence[Case]
+    client: MlflowClient, run_id: str, stage: Workspace, bundle: Bundle, found: Evaluation, held: Sequence[Case]
 ) -> None:
     """The compression table, the final metrics, and predictions as pictures."""
     import time

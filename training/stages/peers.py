@@ -14,7 +14,7 @@ from registry.core.media import FloatArray, Prepared
 from registry.versions.bundle import Variant
 from training.export import latency
 from training.workspace import scoring
-from training.workspace.workspace import Stage
+from training.workspace.workspace import Workspace
 
 
 class Peer(Protocol):
@@ -40,7 +40,7 @@ class Peer(Protocol):
         """Outputs by the names that the model's `postprocess` takes."""
 
 
-def rows(stage: Stage, hooks: Any, step: str, rounds: int, bootstrap: int) -> list[Variant]:
+def rows(stage: Workspace, hooks: Any, step: str, rounds: int, bootstrap: int) -> list[Variant]:
     """A row for each peer. What is wrong with one is said, and stops nothing."""
     if not hasattr(hooks, "peers"):
         return []
@@ -52,13 +52,13 @@ def rows(stage: Stage, hooks: Any, step: str, rounds: int, bootstrap: int) -> li
     return [_row(stage, hooks, peer, rounds, bootstrap) for peer in found]
 
 
-def _row(stage: Stage, hooks: Any, peer: Peer, rounds: int, bootstrap: int) -> Variant:
+def _row(stage: Workspace, hooks: Any, peer: Peer, rounds: int, bootstrap: int) -> Variant:
     spec, results, truths = stage.spec, [], []
     cases = stage.split("val")
     for case in cases:  # one by one: another network's inputs may be larger than the memory
         sample = spec.inference.decode(case.input.read_bytes(), scoring.MAX_VOXELS)
         truth = spec.score.truth(case.truth)
-        held = scoring.Held(case, sample, peer.prepare(sample), truth)
+        held = scoring.DecodedCase(case, sample, peer.prepare(sample), truth)
         results += scoring.run(spec, peer, [held], hooks.thresholds(stage.params))
         truths.append(truth)
     time = latency.latencies({peer.name: peer}, peer.shape, rounds)[peer.name]

@@ -48,7 +48,7 @@ IMPATIENT = {
 
 
 @dataclass(frozen=True)
-class About:
+class RunDescription:
     """What a run says of itself."""
 
     model: str
@@ -68,7 +68,9 @@ class Tracker:
             was made with the same parameters; else it has a run of its own. run.json stays as it is.
     """
 
-    def __init__(self, folder: Path, about: About, address: str, artifacts: Path, *, completes: bool = False) -> None:
+    def __init__(
+        self, folder: Path, about: RunDescription, address: str, artifacts: Path, *, completes: bool = False
+    ) -> None:
         self.folder, self.about, self.address, self.artifacts = folder, about, address, artifacts
         self.completes = completes
         self.run_id = ""
@@ -120,7 +122,7 @@ class Tracker:
                 raise MissingService(
                     f"MLflow at {self.address} did not take the run: {_first_line(error)}",
                     expected="a tracking server, or a database",
-                    mend="`visionloop up` starts it; the same command then goes on from here: nothing is lost",
+                    fix="`visionloop up` starts it; the same command then goes on from here: nothing is lost",
                 ) from error
         raise AssertionError("unreachable")
 
@@ -286,7 +288,7 @@ def _log_params(client: MlflowClient, run_id: str, params: dict[str, Any], known
     client.log_batch(run_id, params=[Param(k, str(v)) for k, v in params.items() if k not in known])
 
 
-def _log_input(about: About) -> None:
+def _log_input(about: RunDescription) -> None:
     """The data set, as an input of the active run."""
     import mlflow
     from mlflow.data.meta_dataset import MetaDataset

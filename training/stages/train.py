@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from registry.core import journal
 from registry.versions import learned
-from training.stages.tracking import About, Tracker
+from training.stages.tracking import RunDescription, Tracker
 from training.workspace import pretrained, progress
 from training.workspace.checkpoint import WEIGHTS, Checkpoints, load_weights
-from training.workspace.course import Fitted, Watcher
+from training.workspace.course import FitResult, TrainingListener
 from training.workspace.rehearsal import NEW_SHARE, rehearsed
 from training.workspace.sources import source_hash
 from training.workspace.starting_point import FOLDER, read_start
-from training.workspace.workspace import Recipe, Stage, fingerprint
+from training.workspace.workspace import Recipe, Workspace, fingerprint
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,7 +26,7 @@ STEP = "train"
 PICTURES = 6
 
 
-def train(stage: Stage, *, fresh: bool = False, track: bool = True) -> dict[str, Any]:
+def train(stage: Workspace, *, fresh: bool = False, track: bool = True) -> dict[str, Any]:
     """Trains, or goes on where an interrupted training stopped; the summary, also in build/<model>/train.
 
     Args:
@@ -61,15 +61,15 @@ def train(stage: Stage, *, fresh: bool = False, track: bool = True) -> dict[str,
     return summary
 
 
-def identity(stage: Stage) -> str:
+def identity(stage: Workspace) -> str:
     """What makes this training this training: data, parameters, what it starts from, and the code of the stage."""
     start = read_start(stage.folder(FOLDER))
     return fingerprint(stage.spec.name, stage.params, stage.data_hash, start, source_hash(STEP, stage.spec.name))
 
 
-def about(stage: Stage) -> About:
+def about(stage: Workspace) -> RunDescription:
     start = stage.start
-    return About(
+    return RunDescription(
         model=stage.spec.name,
         name=f"fine-tune version {start.version}" if start else "train from scratch",
         data=stage.data,
@@ -83,11 +83,11 @@ def about(stage: Stage) -> About:
     )
 
 
-def artifacts(stage: Stage) -> Path:
+def artifacts(stage: Workspace) -> Path:
     return stage.settings.var / "mlflow" / "artifacts"
 
 
-def starting_network(stage: Stage) -> tuple[Any, pretrained.Origin]:
+def starting_network(stage: Workspace) -> tuple[Any, pretrained.Origin]:
     """The network before training, and where its weights come from.
 
     The champion's, with its (pruned) shapes; else random ones, into which pretrained weights are put where there are
@@ -117,7 +117,7 @@ def starting_network(stage: Stage) -> tuple[Any, pretrained.Origin]:
     return pretrained.start(stage, engine, hooks, network)
 
 
-def trained_network(stage: Stage) -> Any:
+def trained_network(stage: Workspace) -> Any:
     """The network as the stage `train` left it."""
     from training.workspace.engine import engine_of, hooks_of
 
@@ -125,14 +125,14 @@ def trained_network(stage: Stage) -> Any:
     return engine_of(stage.spec).restore(hooks_of(stage.spec), stage.params, weights)
 
 
-def _resumable(stage: Stage, checkpoints: Checkpoints) -> bool:
+def _resumable(stage: Workspace, checkpoints: Checkpoints) -> bool:
     from training.workspace.engine import engine_of
 
     found = checkpoints.load()
     return found is not None and engine_of(stage.spec).readable(found[1])
 
 
-def _fit(stage: Stage, checkpoints: Checkpoints, tracker: Tracker) -> dict[str, Any]:
+def _fit(stage: Workspace, checkpoints: Checkpoints, tracker: Tracker) -> dict[str, Any]:
     from training.workspace.engine import engine_of, hooks_of
 
     engine = engine_of(stage.spec)
@@ -155,7 +155,7 @@ def _fit(stage: Stage, checkpoints: Checkpoints, tracker: Tracker) -> dict[str, 
             {**stage.params, "pretrained": origin.taken > 0},
             _recipe(stage),
             checkpoints,
-            Watcher(bar, tracker.row),
+            TrainingListener(bar, tracker.row),
         )
     summary = {**_summary(stage, fitted, time.perf_counter() - began), "pretrained": origin.words}
     checkpoints.finish(engine.weights(fitted.model), fitted.history, summary)
@@ -163,14 +163,14 @@ def _fit(stage: Stage, checkpoints: Checkpoints, tracker: Tracker) -> dict[str, 
     return summary
 
 
-def _recipe(stage: Stage) -> Recipe:
+def _recipe(stage: Workspace) -> Recipe:
     """Where the classes are others than the champion's, its head is new, and there is nothing to average it with."""
     recipe = stage.recipe()
     same = stage.start is not None and list(stage.start.classes) == list(stage.classes)
     return recipe if same else recipe.model_copy(update={"average": 0.0})
 
 
-def _cases(stage: Stage) -> list[Case]:
+def _cases(stage: Workspace) -> list[Case]:
     """What is learned from: where a champion goes on, origins that it has not seen have a share of their own."""
     cases = stage.teaching
     if not stage.start:
@@ -183,7 +183,7 @@ def _cases(stage: Stage) -> list[Case]:
     return found
 
 
-def _summary(stage: Stage, fitted: Fitted, seconds: float) -> dict[str, Any]:
+def _summary(stage: Workspace, fitted: FitResult, seconds: float) -> dict[str, Any]:
     done, metric = fitted.progress, stage.spec.metric
     why = {
         "early": "it stopped improving",
@@ -207,7 +207,7 @@ def _summary(stage: Stage, fitted: Fitted, seconds: float) -> dict[str, Any]:
     }
 
 
-def _queue(tracker: Tracker, checkpoints: Checkpoints, stage: Stage) -> None:
+def _queue(tracker: Tracker, checkpoints: Checkpoints, stage: Workspace) -> None:
     """A training that was finished before has its rows on disk only."""
     from training.workspace.checkpoint import METRICS, read_metrics
 
@@ -216,7 +216,7 @@ def _queue(tracker: Tracker, checkpoints: Checkpoints, stage: Stage) -> None:
             tracker.row(row)
 
 
-def _log(client: MlflowClient, run_id: str, stage: Stage, summary: dict[str, Any]) -> None:
+def _log(client: MlflowClient, run_id: str, stage: Workspace, summary: dict[str, Any]) -> None:
     """What is logged once, at the end: curves and predictions as pictures."""
     from training.stages import figures
     from training.workspace.checkpoint import METRICS, read_metrics
@@ -230,7 +230,7 @@ def _log(client: MlflowClient, run_id: str, stage: Stage, summary: dict[str, Any
         client.log_image(run_id, picture, artifact_file=f"samples/{name}.png")
 
 
-def _pictures(stage: Stage) -> dict[str, Any]:
+def _pictures(stage: Workspace) -> dict[str, Any]:
     """Validation cases with prediction and truth, drawn: RGB arrays by case id."""
     from training.stages import figures
     from training.workspace import scoring

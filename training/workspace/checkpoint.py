@@ -113,7 +113,7 @@ def load_weights(path: Path) -> dict[str, NDArray[Any]]:
         raise BundleError(
             f"{path.name} cannot be read: {error}",
             expected="weights in safetensors",
-            mend="train again: empty the folder it lies in",
+            fix="train again: empty the folder it lies in",
         ) from error
 
 

@@ -22,7 +22,7 @@ BETTER_BY = 1e-4  # less is noise, and does not count for early stopping
 
 
 @dataclass
-class Fitted:
+class FitResult:
     """What came of a training. `model` holds the best epoch's weights, on the CPU, ready for inference."""
 
     model: Any
@@ -36,7 +36,7 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class Watcher:
+class TrainingListener:
     """Who is told while training runs. `step(done, total, note)` after each step, `epoch(row)` after each epoch."""
 
     step: Callable[[int, int, str], None] = lambda done, total, note: None
@@ -51,7 +51,7 @@ def rate(done: float, recipe: Recipe) -> float:
     return recipe.learning_rate * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * fall)))
 
 
-class Course:
+class TrainingCourse:
     """One training: `recipe.epochs` epochs of `steps` steps, fewer when they would not fit into `recipe.max_seconds`
     (the learning rate then falls sooner) or when validation stops improving.
 
@@ -59,11 +59,16 @@ class Course:
     """
 
     def __init__(
-        self, spec: ModelSpec, recipe: Recipe, steps: int, checkpoints: Checkpoints | None, watcher: Watcher | None
+        self,
+        spec: ModelSpec,
+        recipe: Recipe,
+        steps: int,
+        checkpoints: Checkpoints | None,
+        watcher: TrainingListener | None,
     ) -> None:
         self.spec, self.recipe, self.steps = spec, recipe, steps
         self.checkpoints = checkpoints or Checkpoints(None, "")
-        self.watcher = watcher or Watcher()
+        self.watcher = watcher or TrainingListener()
         self.progress = Progress(self.checkpoints.fingerprint, planned_epochs=recipe.epochs)
         self.metric = f"val_{spec.metric.name}"
         self._began = time.perf_counter()
@@ -95,7 +100,7 @@ class Course:
             raise VisionloopError(
                 f"the loss became {loss} at step {self.progress.step}",
                 expected="a finite loss",
-                mend=f"lower {self.spec.name}.train.learning_rate in params.yaml, or look for odd cases",
+                fix=f"lower {self.spec.name}.train.learning_rate in params.yaml, or look for odd cases",
             )
         self._losses.append(loss)
         self._marks.append(time.perf_counter())

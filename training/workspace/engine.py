@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from registry.contract.spec import ModelSpec
 from registry.core.media import Case, FloatArray
 from training.workspace.checkpoint import Checkpoints
-from training.workspace.course import Fitted, Watcher
+from training.workspace.course import FitResult, TrainingListener
 from training.workspace.workspace import Compression, Recipe
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -79,8 +79,8 @@ class Engine(Protocol):
         params: dict[str, Any],
         recipe: Recipe,
         checkpoints: Checkpoints | None = None,
-        watcher: Watcher | None = None,
-    ) -> Fitted:
+        watcher: TrainingListener | None = None,
+    ) -> FitResult:
         """Trains on the `train` cases and keeps the epoch that is best on the `val` cases (see `Course`)."""
 
     def readable(self, state: bytes) -> bool:

@@ -122,7 +122,7 @@ def read_params(path: Path, model: str) -> dict[str, Mapping[str, Any]]:
         raise SettingsError(
             f"{path.name} has no section {model!r}",
             expected=f"{model}: train: ...",
-            mend="add it, as the other models do",
+            fix="add it, as the other models do",
         )
     _refuse_unknown(path, f"{model} has a section", mine, SECTIONS)
     sections = {name: mine.get(name) or {} for name in SECTIONS}
@@ -131,7 +131,7 @@ def read_params(path: Path, model: str) -> dict[str, Mapping[str, Any]]:
             raise SettingsError(
                 f"{path.name}: {model}.{name} is {values!r}",
                 expected="keys with values",
-                mend=f"correct {model}.{name} in {path.name}",
+                fix=f"correct {model}.{name} in {path.name}",
             )
         _refuse_unknown(path, f"{model}.{name} has a key", values, known_keys(catalog.get(model), name))
     return sections
@@ -145,14 +145,14 @@ def read_file(path: Path) -> dict[str, Any]:
         everything = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise SettingsError(
-            f"there is no {path}", expected="params.yaml beside dvc.yaml", mend="run it in the project folder"
+            f"there is no {path}", expected="params.yaml beside dvc.yaml", fix="run it in the project folder"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         said = " ".join(str(error).split())
-        raise SettingsError(f"{path.name} is not YAML: {said}", expected="YAML", mend="correct that line") from error
+        raise SettingsError(f"{path.name} is not YAML: {said}", expected="YAML", fix="correct that line") from error
     if not isinstance(everything, dict):
         raise SettingsError(
-            f"{path.name} holds no sections", expected=f"{MODELS}: [...]", mend="restore it: git checkout params.yaml"
+            f"{path.name} holds no sections", expected=f"{MODELS}: [...]", fix="restore it: git checkout params.yaml"
         )
     _refuse_unknown(path, "it has a section", everything, (MODELS, *catalog.names()))
     listed = everything.get(MODELS) or ()
@@ -170,7 +170,7 @@ def parse(kind: type[Parsed], model: str, section: str, values: Mapping[str, Any
         raise SettingsError(
             f"params.yaml: {name} is {'missing' if first['type'] == 'missing' else repr(first.get('input'))}",
             expected=first["msg"],
-            mend=f"correct {name} in params.yaml",
+            fix=f"correct {name} in params.yaml",
         ) from error
 
 
@@ -181,5 +181,5 @@ def _refuse_unknown(path: Path, where: str, names: Collection[str], known: Colle
             raise SettingsError(
                 f"{path.name}: {where} {str(name)!r}",
                 expected=f"one of {', '.join(known)}",
-                mend=f"did you mean {close[0]!r}?" if close else "rename it, or remove it",
+                fix=f"did you mean {close[0]!r}?" if close else "rename it, or remove it",
             )

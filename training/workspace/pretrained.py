@@ -20,7 +20,7 @@ from training.workspace.checkpoint import load_weights
 
 if TYPE_CHECKING:
     from training.workspace.engine import Engine
-    from training.workspace.workspace import Stage
+    from training.workspace.workspace import Workspace
 
 FORMATS = (".safetensors", ".npz", ".pt", ".pth", ".h5", ".hdf5", ".keras")
 HUB = "hub"
@@ -35,7 +35,7 @@ class Origin:
     taken: int = 0
 
 
-def start(stage: Stage, engine: Engine, hooks: Any, network: Any) -> tuple[Any, Origin]:
+def start(stage: Workspace, engine: Engine, hooks: Any, network: Any) -> tuple[Any, Origin]:
     """The network with pretrained weights put in where there are some, and where they come from.
 
     Raises:
@@ -51,12 +51,12 @@ def start(stage: Stage, engine: Engine, hooks: Any, network: Any) -> tuple[Any, 
         raise BadInput(
             f"none of the {len(weights)} tensors of {source} fits the network",
             expected=f"weights of {stage.spec.title}'s network, by name and shape",
-            mend=f"correct {stage.spec.name}.train.weights in params.yaml, or remove it",
+            fix=f"correct {stage.spec.name}.train.weights in params.yaml, or remove it",
         )
     return network, Origin(f"{source}: {taken} of {len(weights)} tensors taken by name and shape", taken)
 
 
-def weights_file(stage: Stage) -> Path | None:
+def weights_file(stage: Workspace) -> Path | None:
     """The file that a training from scratch would start from; None where there is none on this machine.
 
     Raises:
@@ -69,14 +69,14 @@ def weights_file(stage: Stage) -> Path | None:
             raise NotFound(
                 f"there is no weights file {path}",
                 expected=f"the file that {stage.spec.name}.train.weights names",
-                mend="correct params.yaml, or remove `weights` to train from scratch",
+                fix="correct params.yaml, or remove `weights` to train from scratch",
             )
         return path
     named = (_located(stage, name.removeprefix("file:")) for name in stage.spec.weights if name != HUB)
     return next((path for path in named if path.is_file()), None)
 
 
-def _find(stage: Stage, hooks: Any) -> tuple[dict[str, NDArray[Any]], str, list[str]]:
+def _find(stage: Workspace, hooks: Any) -> tuple[dict[str, NDArray[Any]], str, list[str]]:
     """Weights and their source ({} and "" when there are none), and what was tried in vain."""
     path = weights_file(stage)
     if path is not None:
@@ -89,7 +89,7 @@ def _find(stage: Stage, hooks: Any) -> tuple[dict[str, NDArray[Any]], str, list[
     return {}, "", missed
 
 
-def _located(stage: Stage, name: str) -> Path:
+def _located(stage: Workspace, name: str) -> Path:
     path = Path(name).expanduser()
     return path if path.is_absolute() else stage.settings.root / path
 
@@ -116,7 +116,7 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
         raise BadInput(
             f"{path.name} cannot be read: {said.splitlines()[0]}",
             expected=f"a weights file, whole: {', '.join(FORMATS)}",
-            mend="fetch it again; a .pt with code in it must be saved as a state dict or as .safetensors first",
+            fix="fetch it again; a .pt with code in it must be saved as a state dict or as .safetensors first",
         ) from error
     raise BadInput(f"{path.name} is no weights file", expected=", ".join(FORMATS))
 

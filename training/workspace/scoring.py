@@ -23,7 +23,7 @@ SEED = 7
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
+class DecodedCase:
     """A held-out case, decoded and preprocessed once for all variants."""
 
     case: Case
@@ -97,12 +97,12 @@ def evaluate(
     )
 
 
-class Holding(Sequence[Held]):
+class Holding(Sequence[DecodedCase]):
     """Cases, decoded and preprocessed when they are asked for; as many as `MEMORY` has room for stay so."""
 
     def __init__(self, spec: ModelSpec, cases: Sequence[Case], constants: Mapping[str, Any]) -> None:
         self._spec, self._cases, self._constants = spec, cases, constants
-        self._kept: dict[int, Held] = {}
+        self._kept: dict[int, DecodedCase] = {}
         self._room = MEMORY
         self.truths = [spec.score.truth(case.truth) for case in cases]
 
@@ -114,7 +114,7 @@ class Holding(Sequence[Held]):
             return self._kept[row]
         case, part = self._cases[row], self._spec.inference
         sample = part.decode(case.input.read_bytes(), MAX_VOXELS)
-        one = Held(case, sample, part.preprocess(sample, self._constants), self.truths[row])
+        one = DecodedCase(case, sample, part.preprocess(sample, self._constants), self.truths[row])
         size = one.prepared.batch.nbytes + sum(
             v.nbytes for v in getattr(sample, "__dict__", {}).values() if isinstance(v, np.ndarray)
         )
@@ -132,7 +132,7 @@ def hold(spec: ModelSpec, cases: Sequence[Case], constants: Mapping[str, Any]) -
 def run(
     spec: ModelSpec,
     session: Callable[[FloatArray], Mapping[str, np.ndarray]],
-    held: Sequence[Held],
+    held: Sequence[DecodedCase],
     thresholds: Mapping[str, Any],
 ) -> list[Any]:
     """The results of a network on held cases; small cases share a batch."""
@@ -148,9 +148,9 @@ def run(
     return results
 
 
-def _groups(held: Sequence[Held]) -> Iterator[list[Held]]:
+def _groups(held: Sequence[DecodedCase]) -> Iterator[list[DecodedCase]]:
     """Consecutive cases that together fill at most `CHUNK` rows; a bigger one stands alone."""
-    group: list[Held] = []
+    group: list[DecodedCase] = []
     room = CHUNK
     for one in held:
         size = len(one.prepared.batch)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.core.files import new_folder, write_file
 from training.workspace import pretrained
-from training.workspace.workspace import Stage
+from training.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from registry.versions.mlflow_registry import Version
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 FOLDER, FILE, BUNDLE = "start", "start.json", "bundle"
 
 
-def start_from_champion(stage: Stage, champion: Version, bundle: Path) -> None:
+def start_from_champion(stage: Workspace, champion: Version, bundle: Path) -> None:
     """Fine-tuning: `bundle` is the champion's folder. An equal start is left untouched."""
     _write(stage, {"version": champion.number, "digest": champion.digest}, bundle)
 
 
-def start_from_weights(stage: Stage) -> None:
+def start_from_weights(stage: Workspace) -> None:
     """From scratch, or from the weights file that there is now. An equal start is left untouched.
 
     Raises:
@@ -43,7 +43,7 @@ def start_from_weights(stage: Stage) -> None:
     _write(stage, weights, None)
 
 
-def keep_start(stage: Stage) -> None:
+def keep_start(stage: Workspace) -> None:
     """What the stage `start` does: a champion that an earlier run chose stays; weights are looked at again."""
     if "version" not in read_start(stage.folder(FOLDER)):
         start_from_weights(stage)
@@ -58,7 +58,7 @@ def read_start(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _write(stage: Stage, content: dict[str, Any], bundle: Path | None) -> None:
+def _write(stage: Workspace, content: dict[str, Any], bundle: Path | None) -> None:
     target = stage.folder(FOLDER)
     if (target / FILE).is_file() and read_start(target) == content:
         return

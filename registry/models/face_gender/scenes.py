@@ -8,9 +8,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from registry.cases.yolo_labels import TrueBox
+from registry.cases.yolo_labels import LabelBox
 from registry.core.media import ByteArray
-from registry.datasets.picture_set import Made
+from registry.datasets.picture_set import Example
 from registry.models.face_gender import heads
 from registry.vision.backdrop import backdrop, photograph
 from registry.vision.picture import to_jpeg
@@ -24,7 +24,7 @@ _TOP, _BOTTOM, _HALF = -0.62, 1.0, 0.735  # of a face in its head's frame
 _HEIGHTS = ((0.3, 0.3), (0.26, 0.46), (0.2, 0.32), (0.15, 0.2))  # of a face, in heights of the picture, by COUNTS
 
 
-def make(rng: np.random.Generator, n: int) -> Made:
+def make(rng: np.random.Generator, n: int) -> Example:
     """A picture of drawn people, `n` being its number: labels and skin tones take turns.
 
     Attributes: `skin_tone` (`light`, `medium`, `dark`: one for everybody in the picture) and `light` (`front`, `side`,
@@ -41,11 +41,11 @@ def make(rng: np.random.Generator, n: int) -> Made:
         label = heads.LABELS[int(rng.integers(2))]
         head = heads.draw(rng, label, tone, light)
         corners = _put(canvas, head, at, tall)
-        boxes.append(TrueBox(label, corners))
+        boxes.append(LabelBox(label, corners))
     if light == "dim":
         canvas = cv2.convertScaleAbs(canvas, alpha=float(rng.uniform(0.38, 0.6))).astype(np.uint8, copy=False)
     picture = to_jpeg(photograph(rng, canvas), QUALITY)
-    return Made(picture, boxes, {"skin_tone": tone, "light": light} if boxes else {})
+    return Example(picture, boxes, {"skin_tone": tone, "light": light} if boxes else {})
 
 
 def _places(

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from registry.core.media import ByteArray
-from registry.datasets.picture_set import Made
+from registry.datasets.picture_set import Example
 from registry.models.fruit_features.fruits import FRUITS
 from registry.models.fruit_features.solids import Frame, Layer, Light
 from registry.vision.backdrop import backdrop, photograph
@@ -17,7 +17,7 @@ SIZES = (96, 112, 128, 144)
 SEVERAL = 3  # every third picture of a kind shows more than one
 
 
-def make(rng: np.random.Generator, n: int) -> Made:
+def make(rng: np.random.Generator, n: int) -> Example:
     """Picture number `n`: its kind is `n` modulo the number of kinds. Attribute `view`: `one` or `several`."""
     names = tuple(FRUITS)
     name, several = names[n % len(names)], (n // len(names)) % SEVERAL == SEVERAL - 1
@@ -28,7 +28,7 @@ def make(rng: np.random.Generator, n: int) -> Made:
         angle = rng.uniform(-0.5, 0.5)
         frame = Frame.of(radius, angle, rng.uniform(0.86, 1.0), light)
         _put(pixels, FRUITS[name](rng, frame), x, y, light, radius)
-    return Made(to_jpeg(photograph(rng, pixels), QUALITY), name, {"view": "several" if several else "one"})
+    return Example(to_jpeg(photograph(rng, pixels), QUALITY), name, {"view": "several" if several else "one"})
 
 
 def _calm(rng: np.random.Generator, pixels: ByteArray) -> ByteArray:

@@ -27,7 +27,7 @@ def truth(label: Path | bytes | str) -> str:
     """
     name = (label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)).strip()
     if not name or len(name) > LONGEST or "\n" in name or "�" in name:
-        raise BadInput(f"the label is {name[:60]!r}", expected="the name of a class", mend="send the name alone")
+        raise BadInput(f"the label is {name[:60]!r}", expected="the name of a class", fix="send the name alone")
     return name
 
 

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.cases.yolo_labels import TrueBox
+from registry.cases.yolo_labels import LabelBox
 from registry.core.media import ByteArray
-from registry.datasets.picture_set import Made
+from registry.datasets.picture_set import Example
 from registry.models.object_detection import things
 from registry.vision.backdrop import backdrop, lay, photograph
 from registry.vision.picture import to_jpeg
@@ -22,7 +22,7 @@ EMPTY = 10  # every tenth picture shows nothing of a class
 LEAST_SEEN = 0.75  # of a thing that another one stands before, or that the edge cuts
 
 
-def make(rng: np.random.Generator, n: int) -> Made:
+def make(rng: np.random.Generator, n: int) -> Example:
     """A picture with its boxes. `n` balances: the first thing in it goes through the classes in turn."""
     width, height = SIZES[int(rng.integers(len(SIZES)))]
     names = list(things.THINGS)
@@ -39,9 +39,9 @@ def make(rng: np.random.Generator, n: int) -> Made:
             other[mask > 127] = 0  # what is left to be seen of those behind
         placed.append((name, mask.copy(), int(np.count_nonzero(mask > 127))))
         image = lay(image, mask, colours, shadow=rng.uniform(0.1, 0.5), soft=0.5)
-    boxes = [TrueBox(name, _box(mask)) for name, mask, _ in placed]
+    boxes = [LabelBox(name, _box(mask)) for name, mask, _ in placed]
     pixels = np.rint(np.clip(image, 0, 255)).astype(np.uint8)
-    return Made(to_jpeg(photograph(rng, pixels), QUALITY), boxes)
+    return Example(to_jpeg(photograph(rng, pixels), QUALITY), boxes)
 
 
 def _box(mask: ByteArray) -> tuple[float, float, float, float]:

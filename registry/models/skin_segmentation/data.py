@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from registry.cases.records import Added, Imported, Labelled
+from registry.cases.records import AddResult, ImportResult, LabelledInput
 from registry.cases.splits import SPLITS, Shares
 from registry.cases.table import safe
 from registry.core.errors import BadInput, DataError
@@ -42,13 +42,13 @@ def synthesise(out: Path, params: Parameters) -> None:
     _write_table(out, rows)
 
 
-def synthesise_stream(count: int, seed: int) -> list[Labelled]:
+def synthesise_stream(count: int, seed: int) -> list[LabelledInput]:
     """Phantoms that are in no data set; the same ones for a seed."""
     items = []
     for n in range(count):
         one = phantom.make(np.random.default_rng([STREAM, seed, n]), 3 if n % IN_3D == IN_3D - 1 else 2)
         image, mask = _files(one)
-        items.append(Labelled(f"stream-{seed}-{n:04d}", image, mask))
+        items.append(LabelledInput(f"stream-{seed}-{n:04d}", image, mask))
     return items
 
 
@@ -56,7 +56,7 @@ def _files(one: phantom.Phantom) -> tuple[bytes, bytes]:
     return nifti.write_new(one.voxels, one.affine, one.ndim), nifti.write_new(one.mask, one.affine, one.ndim)
 
 
-def import_from(source: Path, out: Path, params: Parameters) -> Imported:
+def import_from(source: Path, out: Path, params: Parameters) -> ImportResult:
     """Copies image/mask pairs found in `source`; see `importing.find` for the layouts.
 
     What the source lacks of the three parts is set aside by the hash of the cases' names: `val_share` and `test_share`
@@ -71,7 +71,7 @@ def import_from(source: Path, out: Path, params: Parameters) -> Imported:
         raise DataError(
             f"{len(problems)} of the files in {source} cannot be used:\n  " + "\n  ".join(problems[:20]),
             expected="2-D or 3-D scalar NIfTI files, each mask on its image's grid",
-            mend="mend or remove these files and import again; nothing was imported",
+            fix="fix or remove these files and import again; nothing was imported",
         )
     together, grouped = importing.grouped(found.pairs, source, params.get("group_pattern") or "")
     parts, set_aside = importing.assign(found.pairs, Shares.of(params), together)
@@ -88,7 +88,7 @@ def import_from(source: Path, out: Path, params: Parameters) -> Imported:
         rows.append(_row(pair.id, split, "imported", ndim, together.get(pair.id, "")))
         counts[split] += 1
     _write_table(out, rows)
-    return Imported(**counts, unlabelled=loose, notes=(*found.notes, *grouped, *set_aside))
+    return ImportResult(**counts, unlabelled=loose, notes=(*found.notes, *grouped, *set_aside))
 
 
 def _unusable(pair: importing.Pair, source: Path) -> list[str]:
@@ -122,14 +122,14 @@ def cases(root: Path) -> list[Case]:
     ]
 
 
-def add(root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> Added:
+def add(root: Path, items: Sequence[LabelledInput], origin: str, shares: Shares) -> AddResult:
     """As `DataPart.add`; a case's split follows from the hash of its id. An image that is there already, under
     whatever name, is not added again: it could end up on both sides of the split."""
     rows = _read_table(root)
     known = {row["case"] for row in rows}
     fresh = {safe(item.id): item for item in reversed(items) if safe(item.id) not in known}
     if not fresh:
-        return Added(0)
+        return AddResult(0)
     images = (inspection.try_read(case.input)[0] for case in cases(root))
     contents = {inspection.content_of(image) for image in images if image is not None}
     new, refused = [], []
@@ -151,7 +151,7 @@ def add(root: Path, items: Sequence[Labelled], origin: str, shares: Shares) -> A
         new.append(_row(case, split, origin, volume.ndim))
     if new:
         _write_table(root, [*rows, *new])
-    return Added(len(new), tuple(refused))
+    return AddResult(len(new), tuple(refused))
 
 
 def move(root: Path, cases: Collection[str], split: str) -> None:
@@ -195,15 +195,15 @@ def _write_table(root: Path, rows: Sequence[dict[str, str]]) -> None:
 
 def _read_table(root: Path) -> list[dict[str, str]]:
     path = root / TABLE
-    mend = "make the starter data with `visionloop data synth skin_segmentation`, or import your own"
+    fix = "make the starter data with `visionloop data synth skin_segmentation`, or import your own"
     if not path.is_file():
-        raise DataError(f"there is no {path}", expected="a data set of skin_segmentation", mend=mend)
+        raise DataError(f"there is no {path}", expected="a data set of skin_segmentation", fix=fix)
     with path.open(newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream)
         if tuple(reader.fieldnames or ()) not in (COLUMNS, (*COLUMNS, GROUP)):
-            raise DataError(f"{path} has the columns {reader.fieldnames}", expected=",".join(COLUMNS), mend=mend)
+            raise DataError(f"{path} has the columns {reader.fieldnames}", expected=",".join(COLUMNS), fix=fix)
         rows = sorted(({GROUP: "", **row} for row in reader), key=lambda row: row["case"])
     wrong = sorted({row["split"] for row in rows} - set(SPLITS))
     if wrong:
-        raise DataError(f"{path} names the splits {', '.join(wrong)}", expected=", ".join(SPLITS), mend=mend)
+        raise DataError(f"{path} names the splits {', '.join(wrong)}", expected=", ".join(SPLITS), fix=fix)
     return rows

@@ -52,9 +52,7 @@ def find(source: Path) -> Found:
     files = sorted(path for path in source.rglob("*") if path.name.lower().endswith(ENDINGS) and path.is_file())
     files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(source).parts)]
     if not files:
-        raise DataError(
-            f"no .nii or .nii.gz file in {source}", expected=LAYOUTS, mend="name the folder that holds them"
-        )
+        raise DataError(f"no .nii or .nii.gz file in {source}", expected=LAYOUTS, fix="name the folder that holds them")
     images: dict[str, Path] = {}
     masks: dict[str, Path] = {}
     splits: dict[str, str] = {}
@@ -68,7 +66,7 @@ def find(source: Path) -> Found:
         if key in table:
             raise DataError(
                 f"two {role}s for case {key!r}: {table[key].relative_to(source)} and {path.relative_to(source)}",
-                expected="one image and one mask a case", mend="rename or remove one of them",
+                expected="one image and one mask a case", fix="rename or remove one of them",
             )  # fmt: skip
         table[key] = path
         splits[key] = splits.get(key) or _split(path.relative_to(source))
@@ -78,7 +76,7 @@ def find(source: Path) -> Found:
         raise DataError(
             f"{len(alone)} masks have no image:\n  {names}",
             expected=LAYOUTS,
-            mend="put the image beside each, or remove the mask; nothing was imported",
+            fix="put the image beside each, or remove the mask; nothing was imported",
         )
     short = _ids(sorted(images))
     pairs = tuple(Pair(short[key], images[key], masks.get(key), splits[key]) for key in sorted(images))
@@ -96,8 +94,8 @@ def assign(pairs: Sequence[Pair], shares: Shares, together: Mapping[str, str]) -
 
 
 def grouped(pairs: Sequence[Pair], source: Path, pattern: str) -> tuple[dict[str, str], list[str]]:
-    """Labelled pair's id -> group, by `pattern` (see `registry.cases.groups.named`) in the image's file name, or in the name
-    of the case where all files are called alike; else as a `cases.csv` of ours says. And notes."""
+    """Labelled pair's id -> group, by `pattern` (see `registry.cases.groups.named`) in the image's file name, or in the
+    name of the case where all files are called alike; else as a `cases.csv` of ours says. And notes."""
     labelled = [pair for pair in pairs if pair.mask is not None]
     if pattern:
         alike = len({pair.image.name for pair in labelled}) == 1

@@ -237,7 +237,7 @@ def focus(sample: Volume, prepared: Prepared, result: SkinResult) -> tuple[int, 
     areas = np.count_nonzero(slices(result.mask, frame.axis), axis=(1, 2))
     if not areas.any():
         raise BadInput(
-            "no skin was found", expected="a scan with skin in it", mend="an answer of nothing has no explanation"
+            "no skin was found", expected="a scan with skin in it", fix="an answer of nothing has no explanation"
         )
     number = int(areas.argmax())
     seen = frame.crop(prepared.batch[number])[0]

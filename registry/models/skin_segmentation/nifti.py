@@ -54,7 +54,7 @@ def read(body: bytes, max_voxels: int) -> Volume:
         raise BadInput(
             f"{bad:,} of {found.voxels:,} voxels are NaN or infinite",
             expected="finite intensities (32-bit range)",
-            mend="replace them, for example with the background value, and send it again",
+            fix="replace them, for example with the background value, and send it again",
         )
     return Volume(
         voxels=voxels.reshape(found.shape, order="F"),
@@ -74,7 +74,7 @@ def values(body: bytes, max_voxels: int) -> Iterator[FloatArray]:
 
 def _there(body: bytes) -> bytes:
     if not body:
-        raise BadInput("the file is empty (0 bytes)", expected=nifti_header.EXPECTED, mend="send the file's bytes")
+        raise BadInput("the file is empty (0 bytes)", expected=nifti_header.EXPECTED, fix="send the file's bytes")
     return body
 
 
@@ -102,7 +102,7 @@ def _cut_off(size: int, found: Head) -> BadInput:
     return BadInput(
         f"the file ends after {size:,} of {found.end:,} bytes",
         expected=f"{found.size} voxels of {found.dtype.name}, as its header says",
-        mend="copy or download the file again: it was cut off",
+        fix="copy or download the file again: it was cut off",
     )
 
 
@@ -137,7 +137,7 @@ class _Stream:
             raise BadInput(
                 "the file holds far more data than its header says",
                 expected=f"the voxels, and at most {MAX_PADDING:,} bytes after them",
-                mend="copy or download the file again: header or data are damaged",
+                fix="copy or download the file again: header or data are damaged",
             )
 
     def _unpacked(self, count: int) -> bytes:
@@ -147,13 +147,13 @@ class _Stream:
             raise BadInput(
                 "the gzip data ends too early",
                 expected="a whole .nii.gz file",
-                mend="copy or download the file again: it was cut off",
+                fix="copy or download the file again: it was cut off",
             ) from error
         except (gzip.BadGzipFile, zlib.error) as error:
             raise BadInput(
                 f"the gzip data is damaged: {error}",
                 expected="a whole .nii.gz file",
-                mend="copy or download the file again, or compress it anew",
+                fix="copy or download the file again, or compress it anew",
             ) from error
 
 

@@ -97,14 +97,14 @@ def parse(start: bytes, max_voxels: int) -> Head:
         raise TooLarge(
             f"its header claims {' x '.join(map(str, stored))} = {voxels:,} voxels",
             expected=f"at most {max_voxels:,} voxels",
-            mend="crop or resample the volume, or have max_voxels (VISIONLOOP_MAX_VOXELS) raised",
+            fix="crop or resample the volume, or have max_voxels (VISIONLOOP_MAX_VOXELS) raised",
         )
     code = int(header["datatype"])
     if code not in _CODES:
         raise BadInput(
             f"its voxels are {_KINDS.get(code, f'of the unknown data type {code}')}",
             expected=f"one number a voxel: {SCALARS}",
-            mend="export one channel (or the magnitude) as a scalar NIfTI",
+            fix="export one channel (or the magnitude) as a scalar NIfTI",
         )
     offset = float(header["vox_offset"])
     least = 348 if kind == 1 else 540
@@ -112,7 +112,7 @@ def parse(start: bytes, max_voxels: int) -> Head:
         raise BadInput(
             f"its header says that the voxels begin at byte {offset:g}",
             expected=f"between {least} and {MAX_OFFSET:,}",
-            mend="write the file again with a NIfTI library",
+            fix="write the file again with a NIfTI library",
         )
     x, y, z = (*stored, 1)[:3]
     affine, spacing, notes = placement.placed(header, (x, y, z))
@@ -131,7 +131,7 @@ def _recognise(start: bytes) -> tuple[int, str]:
             raise BadInput(
                 f"the file ends after {len(start)} bytes, within its header",
                 expected=f"a NIfTI-{kind} header of {size} bytes and the voxels",
-                mend="copy or download the file again: it was cut off",
+                fix="copy or download the file again: it was cut off",
             )
         if magic[:3] in (b"n+1", b"n+2"):
             return kind, order
@@ -139,16 +139,16 @@ def _recognise(start: bytes) -> tuple[int, str]:
         raise UnsupportedMedia(
             f"the file is {found}",
             expected="a single-file NIfTI (.nii or .nii.gz)",
-            mend="send the .hdr and its .img as one .nii file; nibabel, FSL and dcm2niix convert such pairs",
+            fix="send the .hdr and its .img as one .nii file; nibabel, FSL and dcm2niix convert such pairs",
         )
     known = foreign_files.recognise(start)
     if known is not None:
-        mend = _MEND_OF.get(known.name) or _MEND.get(known.group, _SEND_A_SCAN)
-        raise UnsupportedMedia(f"the file is {known.name}", expected=EXPECTED, mend=mend)
+        fix = _MEND_OF.get(known.name) or _MEND.get(known.group, _SEND_A_SCAN)
+        raise UnsupportedMedia(f"the file is {known.name}", expected=EXPECTED, fix=fix)
     raise UnsupportedMedia(
         "the file is not a NIfTI file (no NIfTI header at its start)",
         expected=EXPECTED,
-        mend=_SEND_A_SCAN if _is_text(start) else _UNKNOWN,
+        fix=_SEND_A_SCAN if _is_text(start) else _UNKNOWN,
     )
 
 
@@ -166,17 +166,17 @@ def _shape(header: Any) -> tuple[int, ...]:
         raise BadInput(
             f"its header says it has {count} dimensions",
             expected="2 or 3",
-            mend="write the file again with a NIfTI library",
+            fix="write the file again with a NIfTI library",
         )
     shape = tuple(sizes[:count])
     told = " x ".join(map(str, shape))
     if any(n <= 0 for n in shape):
         raise BadInput(f"it has no voxels: its size is {told}", expected="at least one voxel on each axis",
-                       mend="export the image again")  # fmt: skip
+                       fix="export the image again")  # fmt: skip
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if not 2 <= len(shape) <= 3:
         frames = f", {shape[3]} frames" if count == 4 else ""
         raise BadInput(f"the image is {count}-D ({told}{frames})", expected="a 2-D or 3-D image",
-                       mend="split it and send one volume at a time")  # fmt: skip
+                       fix="split it and send one volume at a time")  # fmt: skip
     return shape

@@ -136,5 +136,5 @@ def _nowhere(why: str) -> BadInput:
     return BadInput(
         f"the affine in its header is unusable: {why}",
         expected="an sform or qform that gives each voxel a place in space",
-        mend="set it anew, for example with nibabel's set_sform, and send the file again",
+        fix="set it anew, for example with nibabel's set_sform, and send the file again",
     )

@@ -42,10 +42,10 @@ def result_of(truth: Truth, sample: Volume) -> SkinResult:
 
 
 def check(label: bytes | str, body: bytes) -> None:
-    """As `registry.contract.parts.ScorePart.check`: shape and affine are the scan's, values 0 and 1. The mask is looked through
-    block by block, and nothing larger is taken into memory."""
+    """As `registry.contract.parts.ScorePart.check`: shape and affine are the scan's, values 0 and 1. The mask is looked
+    through block by block, and nothing larger is taken into memory."""
     if isinstance(label, str):
-        raise BadInput(f"the label is the text {label[:80]!r}", expected=LABEL, mend="send the mask as a file")
+        raise BadInput(f"the label is the text {label[:80]!r}", expected=LABEL, fix="send the mask as a file")
     scan, mask = nifti.head(body, MAX_VOXELS), nifti.head(label, MAX_VOXELS)
     if mask.shape != scan.shape:
         raise _other_shape(mask.shape, scan.shape)
@@ -54,13 +54,13 @@ def check(label: bytes | str, body: bytes) -> None:
         raise BadInput(
             "the label lies at another place in space than the scan: their affines differ",
             expected=LABEL,
-            mend="resample it to the scan, or copy the scan's affine if only the header is wrong",
+            fix="resample it to the scan, or copy the scan's affine if only the header is wrong",
         )
     for block in nifti.values(label, MAX_VOXELS):
         wrong = block[(block != 0) & (block != 1)]
         if len(wrong):
             raise BadInput(
-                f"the label holds the value {wrong[0]:g}", expected=LABEL, mend="keep the skin only and set it to 1"
+                f"the label holds the value {wrong[0]:g}", expected=LABEL, fix="keep the skin only and set it to 1"
             )
 
 
@@ -68,7 +68,7 @@ def _other_shape(mask: tuple[int, ...], scan: tuple[int, ...]) -> BadInput:
     return BadInput(
         f"the label has {' x '.join(map(str, mask))} voxels",
         expected=f"the image's {' x '.join(map(str, scan))}",
-        mend="draw the label on the image it belongs to",
+        fix="draw the label on the image it belongs to",
     )
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from registry.core.media import ByteArray
-from registry.datasets.picture_set import Made
+from registry.datasets.picture_set import Example
 from registry.models.suspect_classification.pen import Pen
 from registry.models.suspect_classification.things import DRAW
 from registry.vision.backdrop import backdrop, photograph
@@ -19,7 +19,7 @@ SMALL, LARGE = 0.38, 0.50  # half the thing's length, as a share of the picture'
 QUALITY = 88
 
 
-def make(rng: np.random.Generator, n: int) -> Made:
+def make(rng: np.random.Generator, n: int) -> Example:
     """One picture of the class whose turn `n` is, 128 to 152 pixels a side; slices: the thing's size in it."""
     name = TURNS[n % len(TURNS)]
     width, height = (int(v) for v in rng.integers(128, 153, 2))
@@ -38,7 +38,7 @@ def make(rng: np.random.Generator, n: int) -> Made:
     )
     DRAW[name](rng, pen)
     size = "small" if share < (SMALL + LARGE) / 2 else "large"
-    return Made(to_jpeg(photograph(rng, pixels), QUALITY), name, {"size": size})
+    return Example(to_jpeg(photograph(rng, pixels), QUALITY), name, {"size": size})
 
 
 def _behind(rng: np.random.Generator, place: ByteArray) -> ByteArray:

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.cases.yolo_labels import TrueBox
+from registry.cases.yolo_labels import LabelBox
 from registry.core.media import ByteArray
-from registry.datasets.picture_set import Made
+from registry.datasets.picture_set import Example
 from registry.models.weapon_detection import shapes
 from registry.vision.backdrop import backdrop, lay, paint, photograph
 from registry.vision.picture import to_jpeg
@@ -22,7 +22,7 @@ TRIES = 12
 MOST_OVERLAP = 0.15  # of the smaller box, between two things
 
 
-def make(rng: np.random.Generator, n: int) -> Made:
+def make(rng: np.random.Generator, n: int) -> Example:
     """A picture with its boxes, class `gun`. `n` balances: of five pictures one has no firearm."""
     width, height = SIZES[int(rng.integers(len(SIZES)))]
     guns = 0 if n % 5 == 4 else int(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15]))
@@ -42,9 +42,9 @@ def make(rng: np.random.Generator, n: int) -> Made:
             image = _cover(rng, image, mask)
         if armed:
             x1, y1, x2, y2 = (float(v) for v in corners)
-            boxes.append(TrueBox("gun", (x1, y1, x2, y2)))
+            boxes.append(LabelBox("gun", (x1, y1, x2, y2)))
     pixels = np.rint(np.clip(image, 0, 255)).astype(np.uint8)
-    return Made(to_jpeg(photograph(rng, pixels), QUALITY), boxes)
+    return Example(to_jpeg(photograph(rng, pixels), QUALITY), boxes)
 
 
 def _shape(rng: np.random.Generator, armed: bool) -> tuple[list[Part], float, float]:

@@ -15,7 +15,7 @@ from registry.vision.video.reader import packets
 
 
 @dataclass(frozen=True)
-class Counted:
+class FrameCount:
     """What a walk over the packets found: times in seconds, None where the file has none.
 
     Attributes:
@@ -34,7 +34,7 @@ class Counted:
     encrypted: bool
 
 
-def count(container: InputContainer, stream: VideoStream) -> Counted:
+def count(container: InputContainer, stream: VideoStream) -> FrameCount:
     """Walks over all packets, decoding none. A file that breaks off ends there."""
     frames, stored, damaged, encrypted, timed = 0, 0, 0, False, True
     first: float | None = None
@@ -56,7 +56,7 @@ def count(container: InputContainer, stream: VideoStream) -> Counted:
                 end = max(end or 0.0, (at + (packet.duration or 0)) * base)
     except av.error.FFmpegError:
         pass  # what came before the damage is there
-    return Counted(frames, stored, first, end, first if timed else None, damaged, encrypted)
+    return FrameCount(frames, stored, first, end, first if timed else None, damaged, encrypted)
 
 
 def declared_frames(stream: VideoStream, kind: Container, body: bytes) -> int:

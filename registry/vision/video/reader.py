@@ -45,7 +45,7 @@ def opened(body: bytes, kind: Container, max_pixels: int) -> Iterator[tuple[Inpu
         raise BadInput(
             f"the {kind.title} file cannot be opened: it has no frames, or its index is missing or damaged",
             expected="a whole video",
-            mend="send the whole file; a recording that was broken off has no index and must be repaired first",
+            fix="send the whole file; a recording that was broken off has no index and must be repaired first",
         ) from error
     with container:
         stream = picture_track(container, kind, max_pixels)
@@ -64,14 +64,14 @@ def picture_track(container: InputContainer, kind: Container, max_pixels: int) -
         raise BadInput(
             f"the {kind.title} file has no picture track: it holds {', '.join(kinds)} only",
             expected=EXPECTED,
-            mend="choose another file",
+            fix="choose another file",
         )
     readable = [s for s in tracks if s.codec_context is not None]
     if not readable:
         raise UnsupportedMedia(
             f"the {kind.title} file's pictures are in a codec that cannot be decoded here",
             expected="H.264, H.265, VP8, VP9, AV1, MPEG-4 or another codec that FFmpeg knows",
-            mend="convert it, e.g. `ffmpeg -i IN -c:v libx264 OUT.mp4`",
+            fix="convert it, e.g. `ffmpeg -i IN -c:v libx264 OUT.mp4`",
         )
     best = max(readable, key=lambda s: (s.codec_context.width * s.codec_context.height, -s.index))
     context = best.codec_context
@@ -79,7 +79,7 @@ def picture_track(container: InputContainer, kind: Container, max_pixels: int) -
         raise TooLarge(
             f"the {kind.title} file's frames have no size, or one of more than {max_pixels / 1e6:.3g} megapixels",
             expected=f"at most {max_pixels / 1e6:.3g} megapixels a frame",
-            mend="scale it down first, e.g. to 1920 x 1080",
+            fix="scale it down first, e.g. to 1920 x 1080",
         )
     return best
 

@@ -17,7 +17,7 @@ from registry.core.media import ByteArray, Clip
 from registry.core.settings import settings
 from registry.vision.media_types import Container
 from registry.vision.media_types import container as container_of
-from registry.vision.video.frame_count import Counted, count, declared_frames, declared_seconds
+from registry.vision.video.frame_count import FrameCount, count, declared_frames, declared_seconds
 from registry.vision.video.reader import EXPECTED, decoded, opened, shown, sound_track, upright
 
 MIN_SIDE = 8
@@ -74,7 +74,7 @@ def open_clip(body: bytes, max_pixels: int = MAX_FRAME_PIXELS, max_seconds: floa
     kind = container_of(body)
     if kind is None:
         raise UnsupportedMedia(
-            f"the file is not a video: it begins with {body[:8]!r}", expected=EXPECTED, mend="choose a video file"
+            f"the file is not a video: it begins with {body[:8]!r}", expected=EXPECTED, fix="choose a video file"
         )
     with opened(body, kind, max_pixels) as (container, stream):
         _check_frame_size(stream.codec_context.width, stream.codec_context.height, max_pixels, kind.title)
@@ -84,11 +84,11 @@ def open_clip(body: bytes, max_pixels: int = MAX_FRAME_PIXELS, max_seconds: floa
         audio = sound_track(container) is not None
     if not found.frames:
         raise BadInput(
-            f"the {kind.title} file holds no frames", expected=EXPECTED, mend="record it again, or send the whole file"
+            f"the {kind.title} file holds no frames", expected=EXPECTED, fix="record it again, or send the whole file"
         )
     if found.encrypted:
         raise BadInput(
-            f"the {kind.title} file is encrypted", expected="a video without copy protection", mend="decrypt it first"
+            f"the {kind.title} file is encrypted", expected="a video without copy protection", fix="decrypt it first"
         )
     fps, seconds = _pace(found, float(rate) if rate else 0.0)
     _check_length(found.frames, seconds, limit)
@@ -112,7 +112,7 @@ def open_clip(body: bytes, max_pixels: int = MAX_FRAME_PIXELS, max_seconds: floa
     )
 
 
-def _notes(found: Counted, declared: int, told: float, seconds: float) -> tuple[str, ...]:
+def _notes(found: FrameCount, declared: int, told: float, seconds: float) -> tuple[str, ...]:
     """`declared` frames and `told` seconds are what the file says of itself."""
     if declared > found.packets:
         return (f"the file is cut off: {found.packets} of {declared} frames are there",)
@@ -126,13 +126,13 @@ def _check_frame_size(width: int, height: int, max_pixels: int, title: str) -> N
         raise BadInput(
             f"the {title} file has frames of {width} x {height} pixels",
             expected=f"at least {MIN_SIDE} x {MIN_SIDE}",
-            mend="send the video itself",
+            fix="send the video itself",
         )
     if width * height > max_pixels:
         raise TooLarge(
             f"the {title} file has frames of {width} x {height} pixels",
             expected=f"at most {max_pixels / 1e6:.3g} megapixels a frame",
-            mend="scale it down first, e.g. to 1920 x 1080",
+            fix="scale it down first, e.g. to 1920 x 1080",
         )
 
 
@@ -141,11 +141,11 @@ def _check_length(frames: int, seconds: float, limit: float) -> None:
         raise TooLarge(
             f"the video has {frames:,} frames and lasts {seconds:,.0f} s",
             expected=f"at most {limit:g} s",
-            mend="cut it into pieces, or have max_video_s raised",
+            fix="cut it into pieces, or have max_video_s raised",
         )
 
 
-def _pace(found: Counted, rate: float) -> tuple[float, float]:
+def _pace(found: FrameCount, rate: float) -> tuple[float, float]:
     """Frames per second and duration, from the times in the file; from its frame rate where it has none."""
     span = (found.end - found.first) if found.end is not None and found.first is not None else 0.0
     if span <= 0:
@@ -162,7 +162,7 @@ def _first_frame(body: bytes, kind: Container, max_pixels: int, frames: int) -> 
         raise BadInput(
             f"none of the {frames} frames of the {kind.title} file can be decoded",
             expected="a whole video",
-            mend="send the whole file, or convert it first",
+            fix="send the whole file, or convert it first",
         )
     return found
 

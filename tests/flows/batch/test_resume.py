@@ -75,7 +75,7 @@ def test_a_full_disk_keeps_whole_parts_and_names_the_folder(pictures: Path, tmp_
         out = disk / "out"
         with pytest.raises(StorageError, match="the disk is full") as caught:
             run(pictures, out, bundle, workers=1)
-        assert str(out) in caught.value.mend
+        assert str(out) in caught.value.fix
         written = sorted(path.name for path in out.iterdir() if not path.name.startswith("_"))
         assert written == ["part-00000.parquet", "part-00001.parquet"]
         mount("-o", f"remount,size={2 * sum(sizes)}", str(disk))
@@ -121,7 +121,7 @@ def test_another_version_or_listing_is_refused_until_fresh(
         where = pictures / "pear"
     with pytest.raises(Refused) as caught:
         run(where, out, other, number)
-    assert "--fresh" in caught.value.mend
+    assert "--fresh" in caught.value.fix
     assert rows(out).equals(before), "a refusal must leave everything as it is"
     done = run(where, out, other, number, fresh=True)
     assert done.done == done.pictures == rows(out).num_rows

@@ -114,7 +114,7 @@ def test_a_bucket_that_may_not_be_listed_asks_for_credentials(
     sign_with(keys[who], monkeypatch)
     with pytest.raises(MissingService, match="may not be listed") as caught:
         run("s3://shop/fruit", tmp_path / "out", bundle)
-    assert "AWS_ACCESS_KEY_ID" in caught.value.mend
+    assert "AWS_ACCESS_KEY_ID" in caught.value.fix
     assert not (tmp_path / "out").exists()
 
 
@@ -171,7 +171,7 @@ def test_without_credentials_a_closed_bucket_asks_for_them(
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         with pytest.raises(MissingService, match="may not be listed") as caught:
             run("s3://shop/fruit", tmp_path / "out", bundle)
-    assert "AWS_ACCESS_KEY_ID" in caught.value.mend
+    assert "AWS_ACCESS_KEY_ID" in caught.value.fix
 
 
 @contextmanager

@@ -64,13 +64,13 @@ def test_a_misspelt_command_is_answered_with_the_one_meant(config: Settings) -> 
     assert "There is no command 'stauts'. Did you mean status?" in done.stderr
 
 
-def test_our_errors_print_what_was_found_expected_and_how_to_mend_it(config: Settings) -> None:
+def test_our_errors_print_what_was_found_expected_and_how_to_fix_it(config: Settings) -> None:
     done = visionloop("status")
     assert done.returncode == MissingService.exit_code == 8
     assert done.stderr.splitlines() == [
         "the stack is not up",
         "  expected: a running supervisor",
-        "  to mend it: `visionloop up` starts it",
+        "  fix: `visionloop up` starts it",
     ]
     assert done.stdout == ""
 

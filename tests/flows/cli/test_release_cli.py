@@ -26,7 +26,7 @@ from registry.versions.mlflow_registry import Version, Versions
 from serving.guard.rollout import Guard
 from serving.releases import deploy, packaging, store
 from serving.releases.plans import NEVER, Plan, in_words
-from serving.router.traffic import Counts
+from serving.router.traffic import RoleCounts
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.databases import own_database
 from tests.serving.counted import latencies, wrote
@@ -68,7 +68,7 @@ def test_what_cannot_be_is_refused_in_one_message(
         assert _run(["release", MODEL, *arguments]) == code
     said = capsys.readouterr().err
     assert says in said
-    assert "to mend it" in said
+    assert "to fix it" in said
     assert "Traceback" not in said
 
 
@@ -105,7 +105,7 @@ def test_status_shows_shares_calls_errors_and_latencies_by_role(
     database_of_its_own: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan, slow = _canary(), latencies(*[250.0] * 12)
-    wrote(plan, 2, "canary", Counts(14, 2, 1, latencies=slow))
+    wrote(plan, 2, "canary", RoleCounts(14, 2, 1, latencies=slow))
     said = _status(capsys)
     assert "version 2 of skin_segmentation gets 10 % of the requests, then 50 %, 100 %" in " ".join(said.split())
     row = next(line for line in said.splitlines() if "127.0.0.1:4002" in line)
@@ -118,7 +118,7 @@ def test_status_shows_shares_calls_errors_and_latencies_by_role(
 
 def test_status_shows_how_far_the_guard_is(database_of_its_own: None, capsys: pytest.CaptureFixture[str]) -> None:
     plan = _canary()
-    wrote(plan, 2, "canary", Counts(4, latencies=latencies(*[250.0] * 4)))
+    wrote(plan, 2, "canary", RoleCounts(4, latencies=latencies(*[250.0] * 4)))
     assert "no guard has looked at this step yet" in _status(capsys)
     guard = Guard(Nobody(), router="")
     guard.controller.look = lambda: None  # type: ignore[method-assign]
@@ -151,8 +151,8 @@ def test_status_has_roles_that_are_over_at_the_end_and_every_service_once(
     store.switch(MODEL, 1, "a test")  # version 2 is warm, and then the canary
     plan = _canary()
     assert _status(capsys).count("127.0.0.1:4002") == 1
-    wrote(plan, 2, "canary", Counts(14))
-    wrote(plan, 1, "champion", Counts(90))
+    wrote(plan, 2, "canary", RoleCounts(14))
+    wrote(plan, 1, "champion", RoleCounts(90))
     store.change(MODEL, "rollback", "a test", plan="blue_green", **store.ENDED)
     roles = json.loads(_status(capsys, "--json"))["roles"]
     assert [(row["role"], row["version"], row["share"]) for row in roles] == [
@@ -164,7 +164,7 @@ def test_status_has_roles_that_are_over_at_the_end_and_every_service_once(
 
 def test_status_of_a_shadow_says_how_it_agrees(database_of_its_own: None, capsys: pytest.CaptureFixture[str]) -> None:
     plan = store.change(MODEL, "shadow", "a test", plan="shadow", challenger=2)
-    wrote(plan, 2, "shadow", Counts(14, compared=12, disagreed=3, agreement=9.75))
+    wrote(plan, 2, "shadow", RoleCounts(14, compared=12, disagreed=3, agreement=9.75))
     assert "12 answers compared, mean agreement 0.812, 3 differ" in " ".join(_status(capsys).split())
     (row,) = [row for row in json.loads(_status(capsys, "--json"))["roles"] if row["role"] == "shadow"]
     assert (row["compared"], row["disagreed"], row["agreement"]) == (12, 3, 0.8125)

@@ -41,7 +41,7 @@ def test_what_is_of_others_is_named_and_kept(used: Settings) -> None:
     with pytest.raises(Refused) as error:
         forget([MODEL], Console(quiet=True), sure=False)
     assert f"versions and predictions of {OTHER}, 1 API key" in error.value.found
-    assert "YES=1" in error.value.mend
+    assert "YES=1" in error.value.fix
     assert (used.var / "bundles" / MODEL).is_dir()
     assert (used.data / MODEL).is_dir()
     forget([MODEL], Console(quiet=True), sure=True)

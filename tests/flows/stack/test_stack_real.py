@@ -38,7 +38,7 @@ def until(what: Callable[[], Any], within_s: float = 90.0) -> Any:
     return found
 
 
-def test_mlflow_and_prefect_work_are_mended_and_leave_nothing(up: Stack) -> None:
+def test_mlflow_and_prefect_work_are_fixed_and_leave_nothing(up: Stack) -> None:
     import mlflow
     from mlflow.tracking import MlflowClient
 

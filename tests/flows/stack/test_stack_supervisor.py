@@ -170,7 +170,7 @@ def test_a_process_that_does_not_come_up_says_its_last_words(stack: Stack) -> No
     with pytest.raises(MissingService, match="no licence for this") as caught:
         stack.start("broken", argv, ready_url="http://127.0.0.1:9/", restart=False)
     assert "ended with 3" in caught.value.found
-    assert "broken.log" in caught.value.mend
+    assert "broken.log" in caught.value.fix
     assert "broken" not in [one.name for one in stack.status()]
 
 
@@ -255,7 +255,7 @@ def test_a_busy_port_is_named_with_its_holder_and_the_setting(stack: Stack) -> N
     with socket.create_server(("127.0.0.1", port)), pytest.raises(SettingsError) as caught:
         stack.up()
     assert f"port {port}, which router needs, is held by process {os.getpid()}" in caught.value.found
-    assert "VISIONLOOP_ROUTER_PORT" in caught.value.mend
+    assert "VISIONLOOP_ROUTER_PORT" in caught.value.fix
     assert not stack.running()
 
 
@@ -288,7 +288,7 @@ def test_a_long_path_to_var_is_no_obstacle(tmp_path: Path, config: Settings, mon
 def test_asking_a_stack_that_is_down_says_how_to_start_it(stack: Stack) -> None:
     with pytest.raises(MissingService, match="the stack is not up") as caught:
         stack.status()
-    assert "visionloop up" in caught.value.mend
+    assert "visionloop up" in caught.value.fix
 
 
 def test_an_unknown_process_is_refused_before_anything_starts(stack: Stack) -> None:

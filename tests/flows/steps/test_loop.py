@@ -113,7 +113,7 @@ def test_a_run_without_a_change_skips_everything(project: Project, first: object
 
 
 def test_bad_data_stops_the_loop_and_names_the_file(project: Project, first: object) -> None:
-    """Last but one: the data set is mended afterwards."""
+    """Last but one: the data set is fixed afterwards."""
     case = next((project.root / "data" / MODEL / "train").iterdir())
     kept = (case / "mask.nii.gz").read_bytes()
     (case / "mask.nii.gz").unlink()
@@ -123,7 +123,7 @@ def test_bad_data_stops_the_loop_and_names_the_file(project: Project, first: obj
         done = project("run", MODEL)
         assert done.returncode == 5, done.stdout + done.stderr
         assert case.name in done.stderr
-        assert "to mend it" in done.stderr
+        assert "to fix it" in done.stderr
         assert "Traceback" not in done.stderr + done.stdout
         assert (project.root / "build" / MODEL / "bundle" / "bundle.json").read_bytes() == bundle
     finally:

@@ -144,7 +144,7 @@ def test_an_input_that_is_gone_is_told_with_what_made_the_result(served: Served)
     done = CliRunner().invoke(cli, ["reproduce", identity])
     assert isinstance(done.exception, NotFound)
     assert "not kept any more" in str(done.exception)
-    assert "retention_days" in done.exception.mend
+    assert "retention_days" in done.exception.fix
     assert served.bundle.digest in done.output
 
 
@@ -169,4 +169,4 @@ def test_a_version_that_was_deleted_is_told(served: Served) -> None:
     identity = _log(served.bundle, 41, served.body)
     with pytest.raises(NotFound, match="version 41 of") as caught:
         _run(identity)
-    assert "backup" in caught.value.mend
+    assert "backup" in caught.value.fix

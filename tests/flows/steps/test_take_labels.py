@@ -13,7 +13,7 @@ import pytest
 from flows.steps import data, data_versions
 from monitoring.feedback import performance
 from monitoring.log import inputs
-from registry.cases.records import Labelled
+from registry.cases.records import LabelledInput
 from registry.contract import catalog
 from registry.core.errors import DataError, NotFound, Refused
 from registry.core.settings import settings
@@ -32,8 +32,8 @@ def root(tmp_path: Path) -> Path:
 def test_bad_items_are_named_and_the_others_added(root: Path) -> None:
     part = box_set()
     items = part.synthesise_stream(9, 4)
-    items[2] = Labelled("unknown-class", items[2].input, b"9 0.5 0.5 0.1 0.1")
-    items[5] = Labelled("a-clip", b"\x1a\x45\xdf\xa3 a video", items[5].truth)
+    items[2] = LabelledInput("unknown-class", items[2].input, b"9 0.5 0.5 0.1 0.1")
+    items[5] = LabelledInput("a-clip", b"\x1a\x45\xdf\xa3 a video", items[5].truth)
     added, refused = data._add(part, root, items, "drift-1")
     assert added == 7
     assert [said.split(":")[0] for said in refused] == ["a-clip", "unknown-class"]

@@ -73,7 +73,7 @@ def test_broken_data_is_named_explained_and_leaves_no_result(home: Path, data: P
     for case in ("train-000", "train-004", "train-005"):
         assert case in found.stderr
     assert "leakage" in found.stderr
-    assert "to mend it" in found.stderr
+    assert "to fix it" in found.stderr
     assert "Traceback" not in found.stderr
     assert not (home / "build").exists()
     assert_readable_offline(home / "var" / "data-docs")

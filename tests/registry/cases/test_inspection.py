@@ -193,6 +193,6 @@ def test_turned_and_odd_pictures_are_not_taken_for_broken_ones(starters: Path, t
     assert breaches(class_set(), root) == {}
 
 
-def test_messages_say_how_to_mend(starters: Path) -> None:
+def test_messages_say_how_to_fix(starters: Path) -> None:
     for kind in (class_set(), box_set()):
-        assert all(check.mend and check.says for check in kind.checks())
+        assert all(check.fix and check.says for check in kind.checks())

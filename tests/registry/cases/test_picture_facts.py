@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from registry.cases import picture_facts
-from registry.cases.picture_facts import Looks
+from registry.cases.picture_facts import PictureFactsCache
 from registry.vision import picture
 
 
@@ -18,7 +18,7 @@ def png(n: int, shape: tuple[int, ...] = (24, 32, 3)) -> bytes:
     return cv2.imencode(".png", np.random.default_rng(n).integers(0, 256, shape, dtype=np.uint8))[1].tobytes()
 
 
-def same(a: picture_facts.Look, b: picture_facts.Look) -> bool:
+def same(a: picture_facts.PictureFacts, b: picture_facts.PictureFacts) -> bool:
     numbers = ("problem", "width", "height", "channels", "contrast", "content")
     assert a.mark is not None
     assert b.mark is not None
@@ -28,16 +28,16 @@ def same(a: picture_facts.Look, b: picture_facts.Look) -> bool:
 
 
 def test_the_second_look_is_the_first_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Looks(tmp_path / "looks.db") as at:
+    with PictureFactsCache(tmp_path / "looks.db") as at:
         first = [at.at(png(n)) for n in range(3)]
     monkeypatch.setattr(picture, "decode", None)
-    with Looks(tmp_path / "looks.db") as at:
+    with PictureFactsCache(tmp_path / "looks.db") as at:
         assert all(same(at.at(png(n)), first[n]) for n in range(3))
 
 
 @pytest.mark.parametrize(("shape", "channels"), [((8, 9), 1), ((8, 9, 3), 3), ((8, 9, 4), 4)])
 def test_channels_are_those_of_the_file(shape: tuple[int, ...], channels: int, tmp_path: Path) -> None:
-    with Looks(tmp_path / "looks.db") as at:
+    with PictureFactsCache(tmp_path / "looks.db") as at:
         assert at.at(png(1, shape)).channels == channels
 
 
@@ -45,20 +45,20 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "looks.db"
     path.write_bytes(b"no database at all" * 100)
     for _ in range(2):
-        with Looks(path) as at:
+        with PictureFactsCache(path) as at:
             assert at.at(png(1)).width == 32
     assert path.read_bytes()[:6] == b"SQLite"
 
 
 def test_the_newest_looks_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(picture_facts, "MOST", 4)
-    with Looks(tmp_path / "looks.db") as at:
+    with PictureFactsCache(tmp_path / "looks.db") as at:
         for n in range(10):
             at.at(png(n))
     decoded: list[bytes] = []
     decode = picture.decode
     monkeypatch.setattr(picture, "decode", lambda body, limit: decoded.append(body) or decode(body, limit))
-    with Looks(tmp_path / "looks.db") as at:
+    with PictureFactsCache(tmp_path / "looks.db") as at:
         for n in range(6, 10):
             at.at(png(n))
         assert not decoded

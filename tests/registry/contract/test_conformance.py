@@ -131,11 +131,11 @@ def test_image_statistics_are_finite_and_the_same_names_for_every_input(spec: Mo
 
 
 @pytest.mark.parametrize("body", [b"", b"\x00", b"not a file of any kind", bytes(4096)])
-def test_rubbish_is_refused_with_a_word_on_how_to_mend_it(spec: ModelSpec, body: bytes) -> None:
+def test_rubbish_is_refused_with_a_word_on_how_to_fix_it(spec: ModelSpec, body: bytes) -> None:
     with pytest.raises(BadInput) as caught:
         spec.inference.decode(body, LIMIT)
     assert caught.value.found
-    assert caught.value.expected or caught.value.mend
+    assert caught.value.expected or caught.value.fix
 
 
 def test_every_shift_moves_an_image_statistic_and_stays_readable(spec: ModelSpec, bodies: list[bytes]) -> None:

@@ -22,7 +22,7 @@ def refused(path: Path) -> DataError:
     with pytest.raises(DataError) as caught, archives.opened(path):
         pass
     assert caught.value.expected
-    assert caught.value.mend
+    assert caught.value.fix
     return caught.value
 
 

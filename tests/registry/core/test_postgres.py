@@ -73,7 +73,7 @@ def test_what_follows_the_question_mark_goes_to_the_client_library() -> None:
 def test_an_address_that_is_none_is_refused_and_its_password_not_shown(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
         database.connection(url)
-    assert caught.value.mend
+    assert caught.value.fix
     for part in ("me:", "pass@", "pass/", "1234", "5678"):
         assert part not in str(caught.value)
 
@@ -87,7 +87,7 @@ def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(SettingsError, match="psycopg") as caught:
         database._check_driver({})
-    assert "pip install" in caught.value.mend
+    assert "pip install" in caught.value.fix
 
 
 def test_a_bento_requires_the_driver_with_its_library() -> None:
@@ -119,7 +119,7 @@ def test_a_user_who_may_make_no_tables_is_told_so(postgres: Cluster, tmp_path: P
     postgres.ask("REVOKE CREATE ON SCHEMA public FROM PUBLIC", "foreign_tables")
     with pytest.raises(StorageError, match="permission denied") as caught, database_at(url):
         pass
-    assert "OWNER" in caught.value.mend
+    assert "OWNER" in caught.value.fix
 
 
 @pytest.mark.parametrize("gone", ["the server", "the database", "the password"])

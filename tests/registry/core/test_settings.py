@@ -31,14 +31,12 @@ def test_environment_beats_file_beats_default(tmp_path: Path) -> None:
         ({"VISIONLOOP_FALSE_ALARM_RATE": "1.5"}, "", "false_alarm_rate"),
     ],
 )
-def test_a_bad_setting_is_named_with_its_mend(
-    tmp_path: Path, environment: dict[str, str], file: str, says: str
-) -> None:
+def test_a_bad_setting_is_named_with_its_fix(tmp_path: Path, environment: dict[str, str], file: str, says: str) -> None:
     (tmp_path / "visionloop.toml").write_text(file)
     with pytest.raises(SettingsError) as caught:
         read_settings(environment, tmp_path)
     assert says in str(caught.value)
-    assert caught.value.mend
+    assert caught.value.fix
 
 
 def test_settings_are_frozen(tmp_path: Path) -> None:
@@ -127,9 +125,9 @@ def test_another_database_is_refused(url: str) -> None:
 def test_every_error_says_what_how_and_with_which_code() -> None:
     kinds = [k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, errors.VisionloopError)]
     assert len(kinds) > 8
-    error = errors.BadInput("a banana", expected="a scan", mend="send a scan")
-    assert str(error) == "a banana\nexpected: a scan\nto mend it: send a scan"
-    assert error.to_json() == {"error": "BadInput", "found": "a banana", "expected": "a scan", "mend": "send a scan"}
+    error = errors.BadInput("a banana", expected="a scan", fix="send a scan")
+    assert str(error) == "a banana\nexpected: a scan\nfix: send a scan"
+    assert error.to_json() == {"error": "BadInput", "found": "a banana", "expected": "a scan", "fix": "send a scan"}
 
 
 def test_help_is_fast_and_imports_no_framework() -> None:

@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from registry.cases import picture_facts, yolo_labels
-from registry.cases.records import Labelled
+from registry.cases.records import LabelledInput
 from registry.cases.splits import SPLITS, Shares
 from registry.core.errors import DataError
 from registry.core.settings import settings
@@ -117,10 +117,10 @@ def test_adding_is_idempotent_by_id_and_by_content(kind: PictureSet, root: Path)
     assert kind.add(root, items, "drift", HALF).new == 12
     before = contents(root)
     assert kind.add(root, items, "drift", HALF).new == 0
-    renamed = Labelled("another-name", items[0].input, items[0].truth)
+    renamed = LabelledInput("another-name", items[0].input, items[0].truth)
     png = io.BytesIO()
     Image.open(io.BytesIO(items[1].input)).save(png, "PNG")
-    stored_anew = Labelled("as-png", png.getvalue(), items[1].truth)
+    stored_anew = LabelledInput("as-png", png.getvalue(), items[1].truth)
     assert kind.add(root, [renamed, stored_anew], "drift", HALF).new == 0
     assert contents(root) == before
     added = [case for case in kind.cases(root) if case.origin == "drift"]
@@ -137,7 +137,7 @@ def test_pictures_are_added_one_by_one_and_those_that_are_there_are_not_decoded_
         noise = np.random.default_rng(n).integers(0, 256, (15, 20, 3), dtype=np.uint8)
         path = tmp_path / f"photo-{n}.jpg"
         cv2.imwrite(str(path), cv2.resize(noise, (2000, 1500), interpolation=cv2.INTER_NEAREST))
-        items.append(Labelled(path.stem, path, label))
+        items.append(LabelledInput(path.stem, path, label))
     kind.inspect(root)
     tracemalloc.start()
     assert kind.add(root, items, "drift", HALF).new == 8
@@ -156,7 +156,7 @@ def test_pictures_are_added_one_by_one_and_those_that_are_there_are_not_decoded_
 def test_nearly_the_same_picture_joins_the_split_that_it_would_leak_from(kind: PictureSet, root: Path) -> None:
     known = kind.cases(root)
     labels = {case.id: case.truth if isinstance(case.truth, str) else case.truth.read_bytes() for case in known}
-    items = [Labelled(f"again-{case.id}", again(case.input.read_bytes()), labels[case.id]) for case in known]
+    items = [LabelledInput(f"again-{case.id}", again(case.input.read_bytes()), labels[case.id]) for case in known]
     assert kind.add(root, items, "drift", HALF).new == len(known)
     split = {case.id: case.split for case in kind.cases(root)}
     assert all(split[f"again-{case.id}"] == case.split for case in known)
@@ -174,7 +174,7 @@ def test_a_picture_that_resembles_both_splits_is_not_added(kind: PictureSet, roo
     row = f"twin,{other},x,{twin.relative_to(root).as_posix()}" + ("" if kind.boxes else ",day")
     (root / "cases.csv").write_text((root / "cases.csv").read_text() + row + "\n")
     label = case.truth if isinstance(case.truth, str) else case.truth.read_bytes()
-    third = Labelled("third", again(case.input.read_bytes(), brighter=10), label)
+    third = LabelledInput("third", again(case.input.read_bytes(), brighter=10), label)
     assert kind.add(root, [third], "drift", HALF).new == 0
 
 
@@ -182,7 +182,7 @@ def test_bytes_are_kept_and_named_for_what_they_are(kind: PictureSet, root: Path
     png = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(png, "PNG")
     label = "disc" if not kind.boxes else b"0 0.5 0.5 0.2 0.2\n"
-    assert kind.add(root, [Labelled("photo (1).jpeg", png.getvalue(), label)], "drift", Shares(0, 0)).new == 1
+    assert kind.add(root, [LabelledInput("photo (1).jpeg", png.getvalue(), label)], "drift", Shares(0, 0)).new == 1
     case = next(case for case in kind.cases(root) if case.origin == "drift")
     assert case.input.name == "photo-1-.jpeg.png"
     assert case.input.read_bytes() == png.getvalue()
@@ -207,25 +207,25 @@ def test_a_label_that_is_none_is_refused_and_keeps_nothing_else_back(make, label
     kind.synthesise(tmp_path, SMALL)
     before = contents(tmp_path)
     good, bad = kind.synthesise_stream(2, 9)
-    added = kind.add(tmp_path, [Labelled("bad", bad.input, label)], "drift", HALF)
+    added = kind.add(tmp_path, [LabelledInput("bad", bad.input, label)], "drift", HALF)
     assert added.new == 0
     assert said in added.refused[0]
     assert contents(tmp_path) == before
-    assert kind.add(tmp_path, [good, Labelled("bad", bad.input, label)], "drift", HALF).new == 1
+    assert kind.add(tmp_path, [good, LabelledInput("bad", bad.input, label)], "drift", HALF).new == 1
 
 
 def test_a_class_is_known_in_any_case_and_between_blanks(tmp_path: Path) -> None:
     kind = class_set()
     kind.synthesise(tmp_path, SMALL)
     item = kind.synthesise_stream(1, 9)[0]
-    kind.add(tmp_path, [Labelled("loud", item.input, b" DISC\n")], "drift", Shares(0, 0))
+    kind.add(tmp_path, [LabelledInput("loud", item.input, b" DISC\n")], "drift", Shares(0, 0))
     assert next(case for case in kind.cases(tmp_path) if case.id == "loud").truth == "disc"
 
 
 def test_what_is_no_picture_is_refused(kind: PictureSet, root: Path) -> None:
     label = "disc" if not kind.boxes else b""
     for body in (b"", b"nonsense", scene(np.random.default_rng(0), ())[0][:-200]):
-        added = kind.add(root, [Labelled("bad", body, label)], "drift", HALF)
+        added = kind.add(root, [LabelledInput("bad", body, label)], "drift", HALF)
         assert added.new == 0
         assert added.refused[0].startswith("bad: ")
 
@@ -244,11 +244,11 @@ def test_what_is_no_picture_is_refused(kind: PictureSet, root: Path) -> None:
         (b"case,split,origin,file\n\xff\xfe", "cannot be read"),
     ],
 )
-def test_a_damaged_table_is_told_with_what_mends_it(kind: PictureSet, root: Path, text, said: str) -> None:
+def test_a_damaged_table_is_told_with_what_fixes_it(kind: PictureSet, root: Path, text, said: str) -> None:
     (root / "cases.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(DataError, match=said) as caught:
         kind.cases(root)
-    assert f"visionloop data synth {kind.model}" in caught.value.mend
+    assert f"visionloop data synth {kind.model}" in caught.value.fix
 
 
 def test_a_folder_without_a_table_is_no_data_set(kind: PictureSet, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_no_class_of_the_model_is_an_error_that_names_both(source: Path, out: Pa
         BoxSet("m", ("cat", "dog"), some_boxes).import_from(source, out, {})
     assert "hat (2)" in caught.value.found
     assert "cat, dog" in caught.value.expected
-    assert "--map" in caught.value.mend
+    assert "--map" in caught.value.fix
 
 
 def test_a_missing_and_a_rare_class_are_told_but_do_not_stop(source: Path, out: Path) -> None:
@@ -52,7 +52,7 @@ def test_open_classes_are_the_source_s_own(source: Path, out: Path) -> None:
     assert {case.truth for case in kind.cases(out)} == set(kind.classes(out))
 
 
-def test_open_class_names_that_no_folder_can_have_are_mended(source: Path, out: Path) -> None:
+def test_open_class_names_that_no_folder_can_have_are_fixed(source: Path, out: Path) -> None:
     lines = ["path,label,split"]
     for n in range(8):
         put(source / f"{n}.jpg", scene(np.random.default_rng([3, n]), (CLASSES[n % 2],))[0])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from registry.cases.records import Imported
+from registry.cases.records import ImportResult
 from registry.core.errors import DataError
 from registry.formats.outlines import of_segmentation
 from tests.registry import layouts
@@ -30,7 +30,7 @@ def spoil_coco(root: Path, **change: object) -> None:
     path.write_text(json.dumps(body))
 
 
-def changed(root: Path, change: Callable[[dict[str, Any]], None], out: Path) -> Imported:
+def changed(root: Path, change: Callable[[dict[str, Any]], None], out: Path) -> ImportResult:
     """An import after `change` of both json files; every box is the one that was written."""
     ones = some()
     layouts.coco(root, ones)

@@ -111,7 +111,7 @@ def test_nothing_but_pictures_of_kinds_not_taken_says_so(source: Path, out: Path
     with pytest.raises(DataError) as caught:
         box_set().import_from(source, out, {})
     assert "of a kind that is taken: .heic (1)" in caught.value.found
-    assert "convert them" in caught.value.mend
+    assert "convert them" in caught.value.fix
 
 
 def test_whole_paths_of_another_machine_find_the_picture_with_the_same_folders(source: Path, out: Path) -> None:

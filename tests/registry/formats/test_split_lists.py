@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from registry.cases.records import Imported
+from registry.cases.records import ImportResult
 from registry.core.errors import DataError
 from tests.registry import layouts
 from tests.registry.layouts import THEIRS, One, put, some
@@ -42,7 +42,7 @@ def configuration(root: Path, **more: object) -> None:
     put(root / "data.yaml", yaml.safe_dump({"names": list(THEIRS), **more}))
 
 
-def splits_are_said(taken: Imported, ones: list[One], out: Path) -> bool:
+def splits_are_said(taken: ImportResult, ones: list[One], out: Path) -> bool:
     found = {case.id: case.split for case in box_set().cases(out)}
     assert taken.unlabelled == 0
     return found == {one.name: of(one) for one in ones}

@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
-from registry.cases.records import Imported
+from registry.cases.records import ImportResult
 from registry.cases.splits import SPLITS
-from registry.cases.yolo_labels import TrueBox
+from registry.cases.yolo_labels import LabelBox
 from tests.registry import layouts
 from tests.registry.layouts import One, put, some
 from tests.registry.made import CLASSES, box_set, class_set, scene
 
 
-def counts(taken: Imported) -> tuple[int, int, int]:
+def counts(taken: ImportResult) -> tuple[int, int, int]:
     return taken.train, taken.val, taken.test
 
 
@@ -108,7 +108,7 @@ def test_one_picture_with_two_labels_is_left_out_and_told(source: Path, out: Pat
     """Its copies with the very boxes, to a pixel, are copies; with others nobody knows which are right."""
     ones = some()
     first, second = ones[1], ones[2]
-    nudged = tuple(TrueBox(box.name, tuple(value + 0.4 for value in box.box)) for box in first.boxes)
+    nudged = tuple(LabelBox(box.name, tuple(value + 0.4 for value in box.box)) for box in first.boxes)
     layouts.yolo(source, [*ones, One("same", "train", first.body, nudged), One("other", "train", second.body, ())])
     taken = box_set().import_from(source, out, {})
     assert any("left out, the same picture with different boxes: other, shot_02" in note for note in taken.notes)

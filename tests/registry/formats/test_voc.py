@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry.cases.records import Imported
+from registry.cases.records import ImportResult
 from registry.core.errors import DataError
 from tests.registry import layouts
 from tests.registry.formats.taken import boxes_at
@@ -17,7 +17,7 @@ from tests.registry.layouts import OURS, put, some
 from tests.registry.made import box_set
 
 
-def changed(root: Path, change: Callable[[str], str], out: Path) -> Imported:
+def changed(root: Path, change: Callable[[str], str], out: Path) -> ImportResult:
     """An import after `change` of every xml; every box is the one that was written."""
     ones = some()
     layouts.voc(root, ones)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry.cases.yolo_labels import TrueBox, text_of
+from registry.cases.yolo_labels import LabelBox, text_of
 from registry.core.errors import DataError
 from registry.datasets.layouts import BoxSet
 from tests.registry import layouts
@@ -61,7 +61,7 @@ def test_a_bad_label_is_named_and_nothing_is_imported(label: str, said: str, sou
         box_set().import_from(source, out, {})
     assert "labels/train/shot_01.txt" in caught.value.found or "images/train/shot_01.jpg" in caught.value.found
     assert said in caught.value.found
-    assert "nothing was imported" in caught.value.mend
+    assert "nothing was imported" in caught.value.fix
     assert not out.exists()
 
 
@@ -92,4 +92,4 @@ def test_boxes_a_little_over_the_edge_are_cut_and_outlines_become_boxes(source: 
 
 def test_label_text_of_boxes_refuses_a_class_that_is_not_there() -> None:
     with pytest.raises(ValueError, match="hat"):
-        text_of([TrueBox("hat", (0, 0, 1, 1))], CLASSES, WIDTH, HEIGHT)
+        text_of([LabelBox("hat", (0, 0, 1, 1))], CLASSES, WIDTH, HEIGHT)

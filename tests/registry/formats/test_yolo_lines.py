@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry.cases.records import Imported
+from registry.cases.records import ImportResult
 from registry.core.errors import DataError
 from tests.registry.formats.taken import boxes_at
 from tests.registry.layouts import put, some
@@ -34,7 +34,7 @@ def written(root: Path, line: Callable[[Numbers], Numbers], yaml: str = "") -> N
     put(root / "data.yaml", f"names: [disc]\n{yaml}\n")
 
 
-def imported(source: Path, out: Path) -> Imported:
+def imported(source: Path, out: Path) -> ImportResult:
     """The import, after a look at the boxes: every one is the one that was written."""
     taken = box_set().import_from(source, out, {})
     for (cx, cy, w, h), boxes in zip(BOXES, boxes_at(out).values(), strict=True):

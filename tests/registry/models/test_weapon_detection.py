@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from registry.contract import catalog
-from registry.datasets.picture_set import Made
+from registry.datasets.picture_set import Example
 from registry.models.weapon_detection import scenes, shapes
 from registry.vision.picture import decode
 
@@ -15,18 +15,18 @@ MADE = 25
 
 
 @pytest.fixture(scope="module")
-def made() -> list[Made]:
+def made() -> list[Example]:
     return [scenes.make(np.random.default_rng([3, n]), n) for n in range(MADE)]
 
 
-def test_every_fifth_picture_has_no_firearm_and_the_others_nearly_always_one(made: list[Made]) -> None:
+def test_every_fifth_picture_has_no_firearm_and_the_others_nearly_always_one(made: list[Example]) -> None:
     counts = [len(one.truth) for one in made]
     assert all(count == 0 for count in counts[4::5])
     assert sum(count > 0 for count in counts) >= 0.7 * MADE
     assert max(counts) > 1
 
 
-def test_boxes_lie_in_the_picture_and_are_large_enough_to_be_seen(made: list[Made]) -> None:
+def test_boxes_lie_in_the_picture_and_are_large_enough_to_be_seen(made: list[Example]) -> None:
     for one in made:
         seen = decode(one.picture, 1_000_000)
         for true in one.truth:
@@ -55,7 +55,7 @@ def test_a_box_is_tight_around_what_is_drawn(shape: shapes.Shape, monkeypatch: p
     np.testing.assert_allclose(true.box, [x, y, x + wide, y + tall], atol=1.01)
 
 
-def _alone(seed: int) -> Made:
+def _alone(seed: int) -> Example:
     """A picture in which only firearms can be: things of other kinds have no parts and find no place."""
 
     class Only(np.random.Generator):

@@ -126,12 +126,12 @@ def test_the_journal_reads_whole_lines_only(workspace: Path) -> None:
 
 def test_a_failed_step_keeps_the_error_for_other_processes(workspace: Path) -> None:
     with pytest.raises(BundleError), journal.step("evaluate", "Evaluating", "m"):
-        raise BundleError("half a bundle", expected="a whole one", mend="again")
+        raise BundleError("half a bundle", expected="a whole one", fix="again")
     last = journal.read()[0][-1]
     assert last["outcome"] == "failed"
     assert last["error"] == {
         "error": "BundleError",
         "found": "half a bundle",
         "expected": "a whole one",
-        "mend": "again",
+        "fix": "again",
     }

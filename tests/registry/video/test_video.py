@@ -118,7 +118,7 @@ def test_what_cannot_be_played_is_refused_with_one_clear_message(body: bytes, ki
     with pytest.raises(kind) as caught:
         video.open_clip(body)
     assert says in caught.value.found
-    assert caught.value.mend
+    assert caught.value.fix
 
 
 def test_limits_are_kept() -> None:

@@ -92,7 +92,7 @@ def test_a_file_of_another_kind_is_named_and_so_is_what_is_expected(model: str) 
             catalog.get(model).inference.decode(body, 10**7)
         assert caught.value.found == f"the file is {name.strip()}"
         assert expected in caught.value.expected
-        assert caught.value.mend
+        assert caught.value.fix
         if name != "a DICOM file":
             assert "DICOM" not in str(caught.value), name
             assert "dcm2niix" not in str(caught.value), name

@@ -90,7 +90,7 @@ def test_a_truncated_picture_is_refused(kind: str, keep: float) -> None:
     with pytest.raises(BadInput) as caught:
         decode(whole[: int(len(whole) * keep)], LIMIT)
     assert "truncated" in caught.value.found or "cannot be decoded" in caught.value.found
-    assert "again" in caught.value.mend
+    assert "again" in caught.value.fix
 
 
 def test_a_truncated_gif_is_refused() -> None:
@@ -158,7 +158,7 @@ def test_what_is_no_picture_is_refused_by_name(body: bytes, error: type[BadInput
     assert type(caught.value) is error
     assert says in caught.value.found
     assert caught.value.expected
-    assert caught.value.mend
+    assert caught.value.fix
 
 
 @pytest.mark.parametrize("kind", GOOD)
@@ -249,7 +249,7 @@ def test_16_bits_are_noted_and_scaled_in_every_layout() -> None:
 def test_floating_point_samples_have_no_8_bit_meaning() -> None:
     with pytest.raises(BadInput, match="floating-point") as caught:
         decode(saved(Image.fromarray(np.ones((20, 20), np.float32)), "TIFF"), LIMIT)
-    assert "8 bits" in caught.value.mend
+    assert "8 bits" in caught.value.fix
 
 
 def test_a_palette_with_transparency_lies_over_white() -> None:

@@ -18,7 +18,7 @@ from registry.vision.picture import to_jpeg
 from registry.vision.video import video
 from registry.vision.video.pipeline import ahead
 from registry.vision_tasks import clip_summary, clips
-from registry.vision_tasks.clip_summary import Book, ClipResult
+from registry.vision_tasks.clip_summary import ClipResult, ClipSummary
 from tests.clips import make_clip, scene
 from tests.detector_bundle import RED, WHITE, make_detector_bundle
 
@@ -159,7 +159,7 @@ def test_lists_are_thinned_when_there_are_too_many_boxes(monkeypatch: pytest.Mon
 def test_an_empty_book_is_told_without_dividing_by_zero() -> None:
     clip = clips.decode(make_clip(2), 1 << 20)
     assert isinstance(clip, video.Clip)
-    result = ClipResult(clip, Book(("a",)), np.zeros((1, 1, 3), np.uint8))
+    result = ClipResult(clip, ClipSummary(("a",)), np.zeros((1, 1, 3), np.uint8))
     assert result.to_json()["frames"] == 0
 
 

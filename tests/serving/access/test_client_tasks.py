@@ -49,7 +49,7 @@ def test_several_files_get_an_answer_or_an_error_each(client: Client, tmp_path: 
     assert isinstance(first, Prediction)
     assert isinstance(second, Prediction)
     assert isinstance(bad, UnsupportedMedia)
-    assert bad.mend
+    assert bad.fix
     for found, body in ((first, make_scan(1)), (second, make_scan(2))):
         assert found.findings == client.predict(MODEL, body).findings
     assert first.id != second.id
@@ -73,7 +73,7 @@ def test_extras_come_with_each_of_several(client: Client) -> None:
 def test_none_and_too_many_are_refused_as_a_whole(client: Client, count: int, kind: type[VisionloopError]) -> None:
     with pytest.raises(kind) as caught:
         client.predict_many(MODEL, [make_scan(1)] * count)
-    assert caught.value.mend
+    assert caught.value.fix
 
 
 def test_a_task_from_its_submission_to_its_result(client: Client) -> None:

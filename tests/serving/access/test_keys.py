@@ -16,7 +16,7 @@ from registry.core.errors import BadInput, NotFound, Unauthorized, VisionloopErr
 from registry.core.settings import read_settings
 from serving.access import keys, report
 from serving.access.keyring import Keyring
-from serving.access.report import Line
+from serving.access.report import UsageRow
 from tests.bundles import MODEL
 
 
@@ -161,7 +161,7 @@ def test_keys_and_usage_fit_eighty_columns_and_keys_come_as_json(monkeypatch: py
     assert (listed["owner"], listed["per_minute"], listed["state"]) == ("gate 3", 30, "active")
     assert json.loads(_run("show", key, "--json"))["requests_this_month"] == 0
     day = datetime.now(UTC).date()
-    row = Line(day, key, listed["name"], "gate 3", "suspect_classification", 99_999, 12, 3, 10**10, 10**8, 10**8)
+    row = UsageRow(day, key, listed["name"], "gate 3", "suspect_classification", 99_999, 12, 3, 10**10, 10**8, 10**8)
     monkeypatch.setattr(report, "lines", lambda *_: [row])
     for text in (_run(*asked, columns=80) for asked in (("list",), ("show", key), ("usage", key))):
         assert max(map(len, text.splitlines())) <= 80, text
@@ -194,7 +194,7 @@ def test_a_list_without_active_keys_says_where_the_others_are(monkeypatch: pytes
 def test_the_command_line_says_what_is_wrong(arguments: list[str], error: type[VisionloopError]) -> None:
     with pytest.raises(error) as caught:
         _run(*arguments)
-    assert caught.value.mend
+    assert caught.value.fix
     assert "5ec7e7" not in str(caught.value), "a secret is not repeated"
     assert "vl_" not in arguments[1] or arguments[1][:15] in str(caught.value)
 

@@ -46,7 +46,7 @@ def test_more_than_a_label_is_refused_before_it_is_read(address: str) -> None:
     with _begun(address, LABEL + 1) as line:
         status, said = _answer(line)
     assert (status, said["error"]) == (413, "TooLarge")
-    assert "max_upload_mb" not in said["mend"], "that would not help"
+    assert "max_upload_mb" not in said["fix"], "that would not help"
 
 
 def test_slow_ones_keep_nobody_out(address: str) -> None:

@@ -79,7 +79,7 @@ def test_without_a_valid_key_it_is_401(live: str, name: str) -> None:
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert answer.json()["error"] == "Unauthorized"
-    assert answer.json()["mend"]
+    assert answer.json()["fix"]
     key_without_bearer = "vl_" in WRONG[name].get("Authorization", "Bearer vl_").partition("Bearer")[0]
     assert ("does not stand behind Bearer" in answer.json()["found"]) == key_without_bearer
 
@@ -189,7 +189,7 @@ def test_a_path_that_is_spelled_otherwise_is_404_with_or_without_a_key(guarded: 
         assert problem["error"] == "NotFound"
         assert path in problem["found"]
         assert problem["expected"]
-        assert problem["mend"]
+        assert problem["fix"]
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/models", f"/v1/models/{MODEL}/openapi.json", "/-/routes"])

@@ -164,7 +164,7 @@ def test_what_is_no_label_is_refused_with_a_hint(live: str, predicted: str, toke
     sent = {**sent, "headers": {**sent.get("headers", {}), **bearer(token)}}
     answer = httpx.post(f"{live}/v1/predictions/{predicted}/feedback", **sent)
     assert answer.status_code == status, answer.text
-    assert answer.json()["mend"]
+    assert answer.json()["fix"]
     assert "Traceback" not in answer.text
 
 

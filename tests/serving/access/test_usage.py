@@ -21,12 +21,12 @@ import pytest
 from registry.core.settings import settings
 from serving.access import keys, report, usage
 from serving.access.control import Access, Admitted
-from serving.access.usage import Counts, Flush, Meter, Slot
+from serving.access.usage import Flush, Meter, UsageCounts, UsageKey
 from tests.databases import own_database
 from tests.serving.conftest import PROJECT
 
 NOW = datetime.now(UTC)
-ONE = Counts(requests=1, bytes_in=100, bytes_out=50, milliseconds=2.5)
+ONE = UsageCounts(requests=1, bytes_in=100, bytes_out=50, milliseconds=2.5)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_flushes_add_up_over_routers(base: Path) -> None:
 
 
 def test_a_flush_whose_commit_was_uncertain_counts_once(base: Path) -> None:
-    flush = Flush(counts={Slot("", "", NOW.date().isoformat()): Counts(requests=3)})
+    flush = Flush(counts={UsageKey("", "", NOW.date().isoformat()): UsageCounts(requests=3)})
     usage._write(flush)
     usage._write(flush)
     assert _requests() == 3

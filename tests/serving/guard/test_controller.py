@@ -250,7 +250,7 @@ def test_without_a_guard_a_release_says_so_and_is_withdrawn(
     monkeypatch.setattr(orders, "TAKEN_UP_S", 0.3)
     with pytest.raises(MissingService, match="no guard has begun the release of version 1") as caught:
         deploy.roll_out(Numbered(MODEL, 1), _tag(1), anyway="a test")
-    assert "visionloop status" in caught.value.mend
+    assert "visionloop status" in caught.value.fix
     controlled.settle(Controller(processes, NO_ROUTER))
     assert store.plan(MODEL) is None, "a guard that comes later leaves it alone"
     assert not _running(processes)

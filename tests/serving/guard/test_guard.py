@@ -22,7 +22,7 @@ import pytest
 from registry.core import journal
 from registry.core.settings import settings
 from serving.guard import ab_test, guardrails, latency_test
-from serving.guard.guardrails import Rails
+from serving.guard.guardrails import Guardrails
 from serving.guard.pages import ReleaseDecision
 from serving.guard.rollout import Guard
 from serving.guard.sequential_tests import pairs_needed
@@ -30,7 +30,7 @@ from serving.releases import deploy, packaging, store
 from serving.releases.packaging import process_name
 from serving.releases.plans import Limits, Plan
 from serving.router import traffic
-from serving.router.traffic import Counts, Latencies, Traffic
+from serving.router.traffic import Latencies, RoleCounts, Traffic
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.serving import controlled
 from tests.serving.conftest import Numbered, Packaged, Processes, Running
@@ -192,8 +192,8 @@ def test_a_canary_that_is_being_restarted_takes_over_when_it_answers_and_no_page
     processes.running[process_name(packaged[2].tag)] = Running(asleep, nobody, Path(os.devnull))
     canary = {"plan": "canary", "challenger": 2, "share": 80, "steps": [80, 100], "limits": QUICK.to_json()}
     plan, before = store.change(MODEL, "canary", **canary), pages()
-    wrote(plan, 1, "champion", Counts(100, 1, latencies=latencies(*[10] * 99)))
-    wrote(plan, 2, "canary", Counts(100, 0, latencies=latencies(*[10] * 100)))
+    wrote(plan, 1, "champion", RoleCounts(100, 1, latencies=latencies(*[10] * 99)))
+    wrote(plan, 2, "canary", RoleCounts(100, 0, latencies=latencies(*[10] * 100)))
     for _ in range(3):
         guard.look()
     assert (_now(), pages()) == (plan, before)
@@ -265,8 +265,8 @@ def test_a_page_that_could_not_be_written_is_written_later(
 
 def _counted(plan: Plan, failed: int) -> None:
     """Enough calls of both versions for a decision."""
-    wrote(plan, 1, "champion", Counts(100, 1, latencies=latencies(*[10] * 99)))
-    wrote(plan, 2, "canary", Counts(100, failed, latencies=latencies(*[10] * (100 - failed))))
+    wrote(plan, 1, "champion", RoleCounts(100, 1, latencies=latencies(*[10] * 99)))
+    wrote(plan, 2, "canary", RoleCounts(100, failed, latencies=latencies(*[10] * (100 - failed))))
 
 
 def test_an_ab_comparison_ends_with_a_verdict_and_both_go_on_answering(
@@ -358,26 +358,26 @@ CANARY = Plan(MODEL, "canary", 1, 2, share=50, limits=Limits(), since=datetime.n
 @pytest.mark.parametrize(
     ("new", "broken"),
     [
-        (Counts(100, 0, latencies=latencies(*[10] * 100)), set()),
-        (Counts(100, 2, latencies=latencies(*[11] * 98)), set()),
-        (Counts(100, 30, latencies=latencies(*[10] * 70)), {"errors"}),
+        (RoleCounts(100, 0, latencies=latencies(*[10] * 100)), set()),
+        (RoleCounts(100, 2, latencies=latencies(*[11] * 98)), set()),
+        (RoleCounts(100, 30, latencies=latencies(*[10] * 70)), {"errors"}),
     ],
 )
-def test_the_rail_of_errors(project: Path, new: Counts, broken: set[str]) -> None:
+def test_the_rail_of_errors(project: Path, new: RoleCounts, broken: set[str]) -> None:
     # From now on: other tests have predictions of their own.
     plan = replace(CANARY, since=datetime.now(UTC), revision=CANARY.revision + hash(str(new)) % 10**6)
-    wrote(plan, 1, "champion", Counts(100, 1, latencies=latencies(*[10] * 99)))
+    wrote(plan, 1, "champion", RoleCounts(100, 1, latencies=latencies(*[10] * 99)))
     wrote(plan, 2, "canary", new)
-    assert {reason.rule for reason in Rails(plan).look() if not reason.passed} == broken
+    assert {reason.rule for reason in Guardrails(plan).look() if not reason.passed} == broken
 
 
 def test_the_rail_of_disagreement_reads_the_shadow_of_the_same_version(project: Path) -> None:
     plan = replace(CANARY, challenger=77, revision=3 * 10**6)
-    wrote(plan, 77, "shadow", Counts(60, compared=60, disagreed=40, agreement=25.0))
-    reasons = {reason.rule: reason for reason in Rails(plan).look()}
+    wrote(plan, 77, "shadow", RoleCounts(60, compared=60, disagreed=40, agreement=25.0))
+    reasons = {reason.rule: reason for reason in Guardrails(plan).look()}
     assert not reasons["disagreement"].passed
     assert "40 of 60 answers differ" in reasons["disagreement"].found
-    assert Rails(replace(plan, limits=Limits(disagreement=0.8))).look()[-1].passed
+    assert Guardrails(replace(plan, limits=Limits(disagreement=0.8))).look()[-1].passed
 
 
 @pytest.mark.parametrize(("shift", "passes"), [(0.0, True), (0.5, False)])
@@ -389,14 +389,14 @@ def test_the_rail_of_predictions(project: Path, shift: float, passes: bool) -> N
     for version, role, by in ((81, "champion", 0.0), (82, "canary", shift)):
         for n in range(40):
             _predicted(f"{version}-{shift}-{n}", version, role, confidence=0.3 + by + 0.001 * (n * 7 % 40))
-        wrote(plan, version, role, Counts(40, latencies=latencies(*[10] * 40)))
-    (said,) = [reason for reason in Rails(plan).look() if reason.rule == "predictions"]
+        wrote(plan, version, role, RoleCounts(40, latencies=latencies(*[10] * 40)))
+    (said,) = [reason for reason in Guardrails(plan).look() if reason.rule == "predictions"]
     assert said.passed == passes
     assert "confidence" in said.found
 
 
 def test_a_version_that_stays_silent_breaks_a_rail(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = Rails(replace(CANARY, challenger=99, revision=5 * 10**6))
+    found = Guardrails(replace(CANARY, challenger=99, revision=5 * 10**6))
     assert all(reason.passed for reason in found.look())
     monkeypatch.setattr(guardrails, "SILENT_S", 0.0)
     assert [reason.rule for reason in found.look() if not reason.passed] == ["answers"]

@@ -15,11 +15,11 @@ import pytest
 
 from registry.core.settings import settings
 from serving.guard import ab_test
-from serving.guard.ab_test import Comparison
-from serving.guard.guardrails import Rails
+from serving.guard.ab_test import AbTest
+from serving.guard.guardrails import Guardrails
 from serving.releases.plans import Limits, Plan
 from serving.router import traffic
-from serving.router.traffic import Counts, Of, Traffic
+from serving.router.traffic import RoleCounts, Traffic, TrafficKey
 from tests.bundles import MODEL
 from tests.conftest import PROJECT
 from tests.databases import own_database
@@ -38,8 +38,8 @@ def database_of_its_own(tmp_path: Path) -> Iterator[None]:
 
 def _wrote(plan: Plan, role: str, minutes: range, router: Traffic | None = None) -> None:
     version = plan.roles().get(role, plan.challenger or 0)  # type: ignore[call-overload]
-    one = Counts(3, 1, compared=2, disagreed=1, agreement=1.5, latencies=latencies(10, 20, 30))
-    keys = [Of(plan.model, version, role, plan.revision, NOW - timedelta(minutes=ago)) for ago in minutes]
+    one = RoleCounts(3, 1, compared=2, disagreed=1, agreement=1.5, latencies=latencies(10, 20, 30))
+    keys = [TrafficKey(plan.model, version, role, plan.revision, NOW - timedelta(minutes=ago)) for ago in minutes]
     (router or Traffic()).write(dict.fromkeys(keys, one))
 
 
@@ -68,7 +68,7 @@ def test_pairs_of_a_shadow_are_added_up_by_the_database(monkeypatch: pytest.Monk
     _wrote(shadow, "champion", range(60, 400))
     read: list[object] = []
     monkeypatch.setattr(traffic, "_counts", read.append)
-    reasons = {reason.rule: reason for reason in Rails(CANARY).look()}
+    reasons = {reason.rule: reason for reason in Guardrails(CANARY).look()}
     assert "340 of 680 answers differ, mean agreement 0.750" in reasons["disagreement"].found
     assert not read
 
@@ -114,7 +114,7 @@ def test_a_comparison_is_computed_anew_only_where_scores_came(monkeypatch: pytes
         )
         Feedback.objects.create(prediction=row, time=datetime.now(UTC), score=value)
 
-    looked = Comparison()
+    looked = AbTest()
     for n in range(3):
         score(n, "a", 0.2)
         score(n, "b", 0.9)
@@ -139,7 +139,7 @@ def test_labels_that_cannot_be_scored_keep_nobody_elses_from_it(monkeypatch: pyt
     monkeypatch.setattr(ab_test.subprocess, "Popen", Scoring)
     monkeypatch.setattr(ab_test, "SCORE_EVERY_S", 0.0)
     monkeypatch.setattr(ab_test, "unscored", lambda model, version: True)
-    looked = Comparison()
+    looked = AbTest()
     for _ in range(8):
         for model in (MODEL, OTHER):
             looked.look(Plan(model, "ab", 1, 2, share=50, since=NOW, revision=5))

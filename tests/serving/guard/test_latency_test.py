@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from serving.guard import latency_test
-from serving.guard.guardrails import Rails
-from serving.guard.latency_test import LEAST, Moments, is_slower
-from serving.router.traffic import Counts
+from serving.guard.guardrails import Guardrails
+from serving.guard.latency_test import LEAST, LatencyTest, is_slower
+from serving.router.traffic import RoleCounts
 from tests.serving.counted import canary_plan, latencies, wrote
 
 RATIO = 1.5
@@ -54,7 +54,7 @@ def test_a_harmless_version_is_the_slower_one_in_half_of_the_moments_at_most(sha
 
 
 def test_a_moment_waits_until_both_versions_have_had_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    watched = Moments(RATIO)
+    watched = LatencyTest(RATIO)
     assert not watched.look(latencies(10), latencies())
     assert watched.look(latencies(10), latencies(10))
     assert not watched.look(latencies(10, 10), latencies(10)), "each call is of one moment only"
@@ -66,10 +66,10 @@ def test_a_moment_waits_until_both_versions_have_had_a_call(monkeypatch: pytest.
 def _broken_after(of: dict[str, list[list[float]]]) -> int | None:
     """After how many moments the rail breaks, with these milliseconds in each; None: it holds."""
     plan = canary_plan()
-    watched = Rails(plan)
+    watched = Guardrails(plan)
     for number in range(len(of["canary"])):
         for role, version in (("champion", 1), ("canary", 2)):
-            wrote(plan, version, role, Counts(len(of[role][number]), latencies=latencies(*of[role][number])))
+            wrote(plan, version, role, RoleCounts(len(of[role][number]), latencies=latencies(*of[role][number])))
         said = {reason.rule: reason for reason in watched.look()}["latency"]
         assert f"of {number + 1} moments" in said.found or number >= LEAST  # later it is not due each time
         if not said.passed:
@@ -95,8 +95,8 @@ def test_slower_in_every_moment_but_not_in_sum_breaks_no_rail(project: Path) -> 
 
 def test_what_is_not_judged_yet_is_said_to_be(project: Path) -> None:
     plan = canary_plan()
-    wrote(plan, 1, "champion", Counts(9, latencies=latencies(*[10.0] * 9)))
-    wrote(plan, 2, "canary", Counts(1, latencies=latencies(10.0)))
-    (said,) = (reason for reason in Rails(plan).look() if reason.rule == "latency")
+    wrote(plan, 1, "champion", RoleCounts(9, latencies=latencies(*[10.0] * 9)))
+    wrote(plan, 2, "canary", RoleCounts(1, latencies=latencies(10.0)))
+    (said,) = (reason for reason in Guardrails(plan).look() if reason.rule == "latency")
     assert said.passed
     assert "judged after 8 moments" in said.expected

@@ -155,7 +155,7 @@ def test_a_released_version_whose_service_is_not_up_is_worth_another_try(router:
 def test_unknown_addresses_are_404_with_a_hint(router: str, path: str, says: str) -> None:
     answer = httpx.post(f"{router}{path}", content=b"x")
     assert answer.status_code == 404
-    assert says in answer.json()["mend"]
+    assert says in answer.json()["fix"]
 
 
 @pytest.mark.parametrize("path", ["nothing", "predict%0d%0aX-Evil:%201", "predict%3Fformat=jpg", "%2e%2e/x", "a%20b"])

@@ -13,7 +13,7 @@ from serving.guard import guardrails
 from serving.guard.rollout import Guard
 from serving.releases import deploy, store
 from serving.releases.plans import Limits, Plan
-from serving.router.traffic import Counts
+from serving.router.traffic import RoleCounts
 from tests.bundles import MODEL
 from tests.clusters import Cluster
 from tests.serving.controlled import settle
@@ -31,7 +31,7 @@ def failing_canary() -> None:
     canary = Plan(MODEL, "canary", 1, 2, share=50, limits=Limits(min_calls=20, min_seconds=0))
     plan = store.change(MODEL, "canary", **store.columns(canary))
     for version, role, errors in ((1, "champion", 0), (2, "canary", 30)):
-        wrote(plan, version, role, Counts(100, errors))
+        wrote(plan, version, role, RoleCounts(100, errors))
 
 
 def ended() -> bool:
@@ -110,7 +110,7 @@ def test_a_canary_stays_as_it_is_over_an_outage_and_is_watched_again_afterwards(
     assert said == ["the database is away, the plans stay as they are", "the database is back"]
     assert not [record for record in of_the_guard if record.exc_info]
     for version, role, errors in ((1, "champion", 0), (2, "canary", 30)):
-        wrote(plan, version, role, Counts(100, errors))
+        wrote(plan, version, role, RoleCounts(100, errors))
     guard.look()
     after = store.plan(MODEL)
     assert after is not None

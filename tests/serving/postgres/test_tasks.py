@@ -12,7 +12,7 @@ import pytest
 
 from registry.contract import catalog
 from serving.tasks import store
-from serving.wire.negotiation import Wanted
+from serving.wire.negotiation import ResponseFormat
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.clips import make_clip
 from tests.clusters import Cluster
@@ -23,7 +23,7 @@ from tests.serving.postgres.conftest import stopped, together, until
 
 def test_each_of_many_tasks_is_claimed_once() -> None:
     submitted = {
-        store.submit("weapon_detection", 1, Wanted("application/json"), "me", "champion", [b"x"], False).id
+        store.submit("weapon_detection", 1, ResponseFormat("application/json"), "me", "champion", [b"x"], False).id
         for _ in range(40)
     }
     claimed: list[str] = []

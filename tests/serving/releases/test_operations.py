@@ -86,7 +86,7 @@ def test_several_files_get_an_answer_each_and_a_bad_one_spoils_none(detector: ht
     assert [one["status"] for one in bad] == [422, 422, 422]
     for one, says in zip(bad, ("not a picture", "empty", "truncated"), strict=True):
         assert says in one["found"]
-        assert one["mend"]
+        assert one["fix"]
     assert "x-prediction-id" not in answer.headers
 
 
@@ -149,13 +149,13 @@ def test_bad_json_is_refused_with_one_clear_message(
 ) -> None:
     answer = detector.post("/predict", content=body, headers=TO_JSON)
     assert (answer.status_code, says in answer.json()["found"]) == (status, True), answer.text
-    assert answer.json()["mend"]
+    assert answer.json()["fix"]
     assert "Traceback" not in answer.text
 
 
 def test_an_address_in_a_list_is_its_own_error(detector: httpx.Client) -> None:
     (one,) = detector.post("/predict", json={"urls": ["http://127.0.0.1/"]}).json()["results"]
-    assert (one["status"], "allow_url_inputs" in one["mend"]) == (422, True)
+    assert (one["status"], "allow_url_inputs" in one["fix"]) == (422, True)
 
 
 def test_several_files_are_answered_in_json_only(detector: httpx.Client) -> None:
@@ -242,7 +242,7 @@ def test_what_a_service_does_not_have_it_says_as_any_error(
         found = answer.json()
         assert found["found"] == f"object_detection has no {method} {path}"
         assert found["expected"]
-        assert found["mend"]
+        assert found["fix"]
     assert ("allow" in answer.headers) == (status == 405)
 
 

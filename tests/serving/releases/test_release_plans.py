@@ -117,17 +117,17 @@ async def _under_load(
     return seen
 
 
-def _counts(version: int, role: str, enough: Callable[[traffic.Counts], Any]) -> traffic.Counts:
+def _counts(version: int, role: str, enough: Callable[[traffic.RoleCounts], Any]) -> traffic.RoleCounts:
     """The counts of a version, once the router has written enough of them down."""
 
-    def read() -> traffic.Counts | None:
+    def read() -> traffic.RoleCounts | None:
         since = datetime.now(UTC) - timedelta(minutes=10)
         revision = (store.plan(MODEL) or _plan("all")).revision
         found = traffic.read(MODEL, since=since, revision=revision).get((version, role))
         return found if found and enough(found) else None
 
     found = _until(read)
-    assert isinstance(found, traffic.Counts)
+    assert isinstance(found, traffic.RoleCounts)
     return found
 
 

@@ -15,7 +15,7 @@ import pytest
 from registry.contract import catalog
 from registry.core.errors import BadInput, VisionloopError
 from registry.vision_tasks.detection import Detections
-from serving.router.agreement import Said, agreement
+from serving.router.agreement import Answer, agreement
 from serving.router.comparing import DIFFERS, JSON, Comparer, Question, comparable
 from tests.bundles import AFFINE, MODEL, make_scan
 from tests.serving.inputs import gigantic
@@ -24,11 +24,11 @@ LIMIT = 10**7
 NIFTI = "application/x-nifti"
 
 
-def said(answer: dict[str, Any]) -> Said:
-    return Said(JSON, json.dumps(answer).encode())
+def said(answer: dict[str, Any]) -> Answer:
+    return Answer(JSON, json.dumps(answer).encode())
 
 
-def found(*boxes: tuple[float, float, float, float], classes: tuple[int, ...] = ()) -> Said:
+def found(*boxes: tuple[float, float, float, float], classes: tuple[int, ...] = ()) -> Answer:
     """A detector's answer."""
     edges = np.array(boxes, np.float32).reshape(-1, 4)
     numbers = np.array(classes or (0,) * len(boxes), np.int64)
@@ -36,14 +36,14 @@ def found(*boxes: tuple[float, float, float, float], classes: tuple[int, ...] = 
     return said(result.to_json())
 
 
-def mask(*filled: slice) -> Said:
+def mask(*filled: slice) -> Answer:
     voxels = np.zeros((64, 48), np.uint8)
     if filled:
         voxels[filled] = 1
-    return Said(NIFTI, bytes(nib.Nifti1Image(voxels, AFFINE).to_bytes()))
+    return Answer(NIFTI, bytes(nib.Nifti1Image(voxels, AFFINE).to_bytes()))
 
 
-def agreed(model: str, one: Said, other: Said, sample: bytes = b"") -> float | None:
+def agreed(model: str, one: Answer, other: Answer, sample: bytes = b"") -> float | None:
     return agreement(catalog.get(model), LIMIT, sample, one, other)
 
 
@@ -62,13 +62,13 @@ A, B, NEAR_A = (0.0, 0.0, 20.0, 20.0), (50.0, 50.0, 90.0, 90.0), (1.0, 1.0, 21.0
         (found(), found(A), 0.0),
     ],
 )
-def test_boxes_agree_by_f1(one: Said, other: Said, expected: float) -> None:
+def test_boxes_agree_by_f1(one: Answer, other: Answer, expected: float) -> None:
     assert agreed("object_detection", one, other) == pytest.approx(expected)
     assert agreed("object_detection", other, one) == pytest.approx(expected)
 
 
 def test_faces_agree_where_box_and_gender_do() -> None:
-    def face(gender: str) -> Said:
+    def face(gender: str) -> Answer:
         return said(
             {"faces": [{"box": list(A), "confidence": 0.9, "gender": gender, "probability": 0.8}], "counts": {}}
         )
@@ -91,11 +91,11 @@ def test_masks_agree_by_the_models_own_metric() -> None:
     assert agreed(MODEL, left, right, scan) == pytest.approx(0.5)  # Dice: half of each lies in the other
     assert agreed(MODEL, mask(), mask(), scan) == 1.0
     with pytest.raises(VisionloopError):
-        agreed(MODEL, left, Said(NIFTI, b"no mask"), scan)
+        agreed(MODEL, left, Answer(NIFTI, b"no mask"), scan)
 
 
 def test_what_cannot_be_compared_is_not() -> None:
-    picture = Said("image/jpeg", b"\xff\xd8")
+    picture = Answer("image/jpeg", b"\xff\xd8")
     assert agreed("object_detection", picture, picture) is None
     assert agreed(MODEL, said({"voxels": 3}), said({"voxels": 3})) is None
     assert agreed("object_detection", said({"width": 3}), said({"width": 3})) is None

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.releases import deploy, store
 from serving.router import traffic
-from serving.router.traffic import Counts
+from serving.router.traffic import RoleCounts
 from serving.wire.connections import bounded
 from tests.serving.access.conftest import start_router
 from tests.serving.conftest import Processes
@@ -48,13 +48,13 @@ def _errors(address: str) -> int:
     return sum(row["errors"] for row in rows if row["model"] == MODEL)
 
 
-def _counts(calls: int, version: int = 1, role: str = "champion") -> Counts:
+def _counts(calls: int, version: int = 1, role: str = "champion") -> RoleCounts:
     """What the router counted in this plan, once it has written so many calls down."""
     plan = store.plan(MODEL)
     assert plan is not None
 
-    def read() -> Counts:
-        return traffic.read(MODEL, since=plan.since, revision=plan.revision).get((version, role), Counts())
+    def read() -> RoleCounts:
+        return traffic.read(MODEL, since=plan.since, revision=plan.revision).get((version, role), RoleCounts())
 
     until(lambda: read().calls >= calls)
     return read()
@@ -108,7 +108,7 @@ def test_a_body_that_does_not_come_in_time_is_408(address: str, stub: Stub) -> N
     assert head.startswith(b"HTTP/1.1 408")
     assert b"connection: close" in head.lower()
     assert json.loads(said)["error"] == "TooSlow"
-    assert json.loads(said)["mend"]
+    assert json.loads(said)["fix"]
     assert stub.seen == []
 
 

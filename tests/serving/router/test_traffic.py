@@ -13,15 +13,15 @@ import pytest
 from django.db import OperationalError, transaction
 
 from serving.router import traffic
-from serving.router.traffic import Counts, Of, Traffic
+from serving.router.traffic import RoleCounts, Traffic, TrafficKey
 from tests.bundles import MODEL
 
 MINUTE = datetime.now(UTC).replace(second=0, microsecond=0)
-KEY = Of(MODEL, 1, "champion", 7 * 10**6, MINUTE)
+KEY = TrafficKey(MODEL, 1, "champion", 7 * 10**6, MINUTE)
 
 
-def _three() -> Counts:
-    found = Counts(3, 1)
+def _three() -> RoleCounts:
+    found = RoleCounts(3, 1)
     for ms in (10, 20):
         found.latencies.add(ms)
     return found
@@ -29,7 +29,7 @@ def _three() -> Counts:
 
 def _calls(revision: int) -> tuple[int, int, int]:
     """Calls, errors and latencies of all routers."""
-    found = traffic.read(MODEL, since=MINUTE - timedelta(days=1), revision=revision).get((1, "champion"), Counts())
+    found = traffic.read(MODEL, since=MINUTE - timedelta(days=1), revision=revision).get((1, "champion"), RoleCounts())
     return found.calls, found.errors, found.latencies.count
 
 

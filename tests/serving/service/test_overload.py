@@ -17,7 +17,7 @@ from registry.core.errors import Overloaded
 from registry.core.settings import settings
 from registry.versions.bundle import Bundle
 from registry.vision.picture import to_jpeg
-from serving.wire.admission import MOST, Line
+from serving.wire.admission import MOST, AdmissionQueue
 from tests.clips import scene
 from tests.detector_bundle import make_detector_bundle
 from tests.serving.local_api import answering
@@ -75,7 +75,7 @@ def test_a_hundred_at_once_are_answered_or_told_when_to_come_back(address: str) 
         if answer.status_code == 429:
             assert 1 <= int(answer.headers["retry-after"]) <= 20
             assert answer.json()["error"] == "Overloaded"
-            assert answer.json()["mend"]
+            assert answer.json()["fix"]
             assert answer.headers["x-model-version"] == "1"
     found = [answer.json()["detections"] for answer in answers if answer.status_code == 200]
     assert found.count(found[0]) == len(found)
@@ -189,7 +189,7 @@ def logged(identity: str) -> tuple[str, int]:
 
 
 def test_a_line_is_as_long_as_can_be_answered_in_half_of_the_time() -> None:
-    line = Line(slots=2, limit=0, timeout_s=60)
+    line = AdmissionQueue(slots=2, limit=0, timeout_s=60)
     assert line.capacity == MOST
     line.served(1.0)
     assert line.capacity == 60
@@ -199,7 +199,7 @@ def test_a_line_is_as_long_as_can_be_answered_in_half_of_the_time() -> None:
 
 
 def test_retry_after_follows_the_measured_time() -> None:
-    line = Line(slots=2, limit=4, timeout_s=60)
+    line = AdmissionQueue(slots=2, limit=4, timeout_s=60)
     line.served(3.0)
     with line.places(2), line.places(4):
         with pytest.raises(Overloaded) as refused, line.places(1):

@@ -58,7 +58,7 @@ def test_bad_pictures_get_one_clear_message(
 ) -> None:
     answer = client.post(f"/predict{query}", content=body, headers=JPEG)
     assert (answer.status_code, says in answer.json()["found"]) == (status, True), answer.text
-    assert answer.json()["mend"]
+    assert answer.json()["fix"]
 
 
 @pytest.mark.parametrize("kind", GOOD)

@@ -159,7 +159,7 @@ def test_bad_files_are_refused_with_one_clear_message(client: httpx.Client, name
         answer = client.post("/predict", content=body, headers=RAW)
     refusal = answer.json()
     assert (answer.status_code, says in refusal["found"]) == (status, True), refusal
-    assert refusal["mend"]
+    assert refusal["fix"]
     assert "Traceback" not in answer.text
     assert client.post("/predict", content=make_scan(1), headers=RAW).status_code == 200
 
@@ -272,7 +272,7 @@ def test_probes_metrics_and_documents(client: httpx.Client) -> None:
 def test_what_a_service_does_not_have_it_says_as_any_error(client: httpx.Client, path: str, status: int) -> None:
     answer = client.get(path)
     assert (answer.status_code, answer.json()["found"]) == (status, f"{MODEL} has no GET {path}")
-    assert answer.json()["mend"]
+    assert answer.json()["fix"]
 
 
 def test_metrics_count_each_request_once(client: httpx.Client) -> None:

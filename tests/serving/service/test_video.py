@@ -99,8 +99,8 @@ def test_a_video_that_takes_too_long_is_stopped_and_the_caller_told_what_to_do(c
     answer = client.post("/predict", content=body)
     assert answer.status_code == 413, answer.text
     assert "of its 4,000 frames" in answer.json()["found"]
-    assert "POST tasks" in answer.json()["mend"]
-    assert "visionloop" not in answer.json()["mend"], "a caller has no command line of ours"
+    assert "POST tasks" in answer.json()["fix"]
+    assert "visionloop" not in answer.json()["fix"], "a caller has no command line of ours"
     assert time.monotonic() - began < LIMIT_S + 3
     again = time.monotonic()
     assert client.post("/predict", content=to_jpeg(scene(1, 96, 64))).status_code == 200

@@ -196,7 +196,7 @@ def test_what_cannot_be_submitted_is_refused_at_once(
     client: httpx.Client, body: bytes, headers: dict[str, str], status: int
 ) -> None:
     answer = client.post("/tasks", content=body, headers=headers)
-    assert (answer.status_code, bool(answer.json()["mend"])) == (status, True)
+    assert (answer.status_code, bool(answer.json()["fix"])) == (status, True)
 
 
 def test_more_tasks_than_may_wait_are_told_to_come_back(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,11 +276,11 @@ def test_what_belongs_to_no_task_goes_when_it_is_as_old_as_a_task_may_be(client:
 def test_whoever_ends_a_cancelled_task_its_inputs_go(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    from serving.wire.negotiation import Wanted
+    from serving.wire.negotiation import ResponseFormat
 
     if end in ("prune", "cancel"):  # its service is dead
         monkeypatch.setattr(store, "LEASE_S", -1.0)
-    task = store.submit("face_gender", 1, Wanted("application/json"), "me", "champion", [PICTURE], False)
+    task = store.submit("face_gender", 1, ResponseFormat("application/json"), "me", "champion", [PICTURE], False)
     assert store.claim("face_gender", 1, "one")
     cancelled = store.cancel("face_gender", task.id)
     assert cancelled.state == "cancelled"
@@ -299,9 +299,9 @@ def test_whoever_ends_a_cancelled_task_its_inputs_go(
 
 
 def test_one_of_two_services_gets_a_task_and_keeps_it_while_it_lives(client: httpx.Client) -> None:
-    from serving.wire.negotiation import Wanted
+    from serving.wire.negotiation import ResponseFormat
 
-    task = store.submit("weapon_detection", 1, Wanted("application/json"), "me", "champion", [PICTURE], False)
+    task = store.submit("weapon_detection", 1, ResponseFormat("application/json"), "me", "champion", [PICTURE], False)
     claimed = [store.claim("weapon_detection", 1, owner) for owner in ("first", "second")]
     assert [one and one.id for one in claimed] == [task.id, None]
     assert store.beat(task.id, "first", 0, 1)
@@ -313,10 +313,10 @@ def test_one_of_two_services_gets_a_task_and_keeps_it_while_it_lives(client: htt
 
 def test_another_version_works_on_a_task_only_when_its_own_has_no_service(client: httpx.Client) -> None:
     from serving.releases import store as releases
-    from serving.wire.negotiation import Wanted
+    from serving.wire.negotiation import ResponseFormat
 
     releases.announce("weapon_detection", 7, "http://127.0.0.1:1", "none", None)
-    task = store.submit("weapon_detection", 7, Wanted("application/json"), "me", "champion", [PICTURE], False)
+    task = store.submit("weapon_detection", 7, ResponseFormat("application/json"), "me", "champion", [PICTURE], False)
     assert store.claim("weapon_detection", 8, "other") is None
     releases.retire("weapon_detection", 7)
     claimed = store.claim("weapon_detection", 8, "other")
@@ -327,10 +327,10 @@ def test_another_version_works_on_a_task_only_when_its_own_has_no_service(client
 def test_a_task_that_kills_its_service_is_given_up_at_last(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from serving.wire.negotiation import Wanted
+    from serving.wire.negotiation import ResponseFormat
 
     monkeypatch.setattr(store, "LEASE_S", -1.0)
-    task = store.submit("weapon_detection", 1, Wanted("application/json"), "me", "champion", [PICTURE], False)
+    task = store.submit("weapon_detection", 1, ResponseFormat("application/json"), "me", "champion", [PICTURE], False)
     owners = [store.claim("weapon_detection", 1, str(n)) is not None for n in range(store.ATTEMPTS + 1)]
     assert owners == [True] * store.ATTEMPTS + [False]
     assert names(task.id) == [], "the inputs of a task that is given up are not kept"

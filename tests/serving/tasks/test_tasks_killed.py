@@ -15,7 +15,7 @@ import pytest
 from registry.core.errors import NotFound
 from registry.core.settings import settings
 from serving.tasks import store
-from serving.wire.negotiation import Wanted
+from serving.wire.negotiation import ResponseFormat
 from tests.databases import own_database
 from tests.serving.conftest import PROJECT
 
@@ -76,7 +76,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def submitted() -> str:
     """A task with two inputs, in the queue."""
-    wants = Wanted("application/json")
+    wants = ResponseFormat("application/json")
     return str(store.submit(MODEL, 1, wants, "me", "champion", [b"one", b"two"], True).id)
 
 

@@ -66,7 +66,7 @@ def _is_problem(answer: Heard, status: int, error: str) -> None:
     assert answer.header("connection") == "close"
     assert answer.json["found"]
     assert answer.json["expected"]
-    assert answer.json["mend"]
+    assert answer.json["fix"]
 
 
 def test_a_head_that_never_ends_is_431(address: str) -> None:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from registry.core.errors import BadInput
-from serving.wire.admission import Room
+from serving.wire.admission import UploadBudget
 from serving.wire.uploads import Limits, read_upload
 
 BIG = bytes(range(256)) * 400  # 100 KiB, more than a text field may have
@@ -26,7 +26,7 @@ def read(disposition: str, content: bytes) -> tuple[object, ...]:
 
     async def ask() -> tuple[object, ...]:
         request = Request({"type": "http", "method": "POST", "headers": headers, "path": "/predict"}, receive)
-        with Room(1 << 24).held() as held:
+        with UploadBudget(1 << 24).held() as held:
             return (await read_upload(request, ("image/jpeg",), Limits(1 << 24, 4), held)).inputs
 
     return asyncio.run(ask())

@@ -74,11 +74,11 @@ BODIES: dict[str, tuple[dict[str, Any], int, str, str]] = {
 @pytest.mark.parametrize("what", BODIES)
 @pytest.mark.parametrize("path", ["/predict", "/tasks"])
 def test_an_upload_that_cannot_be_used(service: httpx.Client, path: str, what: str) -> None:
-    options, status, found, mend = BODIES[what]
+    options, status, found, fix = BODIES[what]
     answer = service.post(path, **options)
     assert answer.status_code == status, answer.text
     assert found in answer.json()["found"]
-    assert mend in answer.json()["mend"]
+    assert fix in answer.json()["fix"]
 
 
 def test_the_models_own_page_can_ask_for_a_key(service: httpx.Client) -> None:
@@ -115,7 +115,7 @@ def test_a_query_holds_what_there_is(service: httpx.Client, path: str, query: st
     answer = service.post(f"{path}?{query}", content=PICTURE)
     assert answer.status_code == (202 if status == 200 and path == "/tasks" else status)
     if says:
-        assert says in answer.json()["mend"]
+        assert says in answer.json()["fix"]
 
 
 @pytest.mark.parametrize(

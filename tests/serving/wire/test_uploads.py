@@ -17,7 +17,7 @@ from registry.core.errors import Overloaded
 from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
 from serving.service.app import UPLOADS
-from serving.wire.admission import SMALL, Room
+from serving.wire.admission import SMALL, UploadBudget
 from serving.wire.uploads import MIB
 from tests.clips import scene
 from tests.detector_bundle import make_detector_bundle
@@ -119,7 +119,7 @@ def test_a_body_that_goes_on_slowly_is_read(address: str, monkeypatch: pytest.Mo
 
 
 def test_a_caller_has_half_of_what_the_others_leave() -> None:
-    room = Room(12 * SMALL, small=0)
+    room = UploadBudget(12 * SMALL, small=0)
     with room.held("a") as a, room.held("a") as again, room.held("b") as b, room.held("c") as c:
         a.take(4 * SMALL)
         again.take(2 * SMALL)
@@ -138,7 +138,7 @@ def test_a_caller_has_half_of_what_the_others_leave() -> None:
 
 
 def test_one_alone_has_room_and_small_ones_have_a_quarter_more() -> None:
-    room = Room(4 * SMALL)
+    room = UploadBudget(4 * SMALL)
     with room.held() as giant:
         giant.take(100 * SMALL)
         with pytest.raises(Overloaded), room.held() as small:

@@ -20,7 +20,7 @@ from registry.core.runtime import open_session
 from training.engines import engine_keras
 from training.export import onnx_export
 from training.workspace.checkpoint import Checkpoints
-from training.workspace.course import Fitted, Watcher
+from training.workspace.course import FitResult, TrainingListener
 from training.workspace.workspace import Compression, Recipe
 
 MODEL = "suspect_classification"
@@ -67,9 +67,9 @@ def run(
     hooks: Any,
     cases: Sequence[Case],
     checkpoints: Checkpoints | None = None,
-    watcher: Watcher | None = None,
+    watcher: TrainingListener | None = None,
     **recipe: Any,
-) -> Fitted:
+) -> FitResult:
     engine_keras.use_threads(2)
     spec, model = catalog.get(MODEL), engine_keras.build(hooks, PARAMS, 3)
     return engine_keras.fit(spec, hooks, model, cases, PARAMS, Recipe(**{**RECIPE, **recipe}), checkpoints, watcher)
@@ -89,7 +89,7 @@ def test_a_training_broken_off_between_two_steps_ends_like_one_that_was_not(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(hooks, cases, Checkpoints(tmp_path, "same"), Watcher(step=interrupt))
+        run(hooks, cases, Checkpoints(tmp_path, "same"), TrainingListener(step=interrupt))
     resumed = run(hooks, cases, Checkpoints(tmp_path, "same"))
 
     assert (whole.resumed_at, resumed.resumed_at) == (0, 2)

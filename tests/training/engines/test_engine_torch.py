@@ -10,13 +10,13 @@ from tests.training.conftest import Make
 from training.engines import engine_torch
 from training.engines.engine_torch import fit
 from training.workspace.checkpoint import Checkpoints
-from training.workspace.course import LAST_RATE, Fitted, Watcher, rate
-from training.workspace.workspace import Recipe, Stage
+from training.workspace.course import LAST_RATE, FitResult, TrainingListener, rate
+from training.workspace.workspace import Recipe, Workspace
 
 RECIPE = Recipe(epochs=10, batch=8, learning_rate=1.0, warm_up=0.2, max_seconds=60)
 
 
-def run(stage: Stage, checkpoints: Checkpoints | None = None, watcher: Watcher | None = None) -> Fitted:
+def run(stage: Workspace, checkpoints: Checkpoints | None = None, watcher: TrainingListener | None = None) -> FitResult:
     engine_torch.use_threads(2)
     model = engine_torch.build(stage.spec.network, stage.params, stage.recipe().seed)
     return fit(stage.spec, stage.spec.network, model, stage.cases, stage.params, stage.recipe(), checkpoints, watcher)
@@ -41,7 +41,7 @@ def test_a_resumed_training_ends_like_one_that_was_never_interrupted(make_stage:
 
     folder = stage.folder("train")
     with pytest.raises(KeyboardInterrupt):
-        run(stage, Checkpoints(folder, "same"), Watcher(epoch=interrupt))
+        run(stage, Checkpoints(folder, "same"), TrainingListener(epoch=interrupt))
     resumed = run(stage, Checkpoints(folder, "same"))
 
     assert resumed.resumed_at == 2

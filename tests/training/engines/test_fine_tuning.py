@@ -19,27 +19,27 @@ from tests.training.conftest import enter
 from training.stages.train import WEIGHTS, starting_network, train
 from training.workspace.checkpoint import load_weights, save_weights
 from training.workspace.engine import engine_of, hooks_of
-from training.workspace.workspace import Stage, open_stage
+from training.workspace.workspace import Workspace, open_workspace
 
 NATIVE = {"torch": "w.pth", "ultralytics": "w.pt", "keras": "w.keras"}
 STILL = {"image_size": 64, "epochs": 1, "learning_rate": 1e-9, "weight_decay": 0.0, "batch": 4, "max_seconds": 200}
 """A training that hardly moves: what it ends with shows what it began with."""
 
-Start = Callable[..., Stage]
+Start = Callable[..., Workspace]
 
 
 @pytest.fixture
 def start_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Call it with a model, its weights file and changes to `train`: the stage of a project of this test's own."""
 
-    def make(model: str, weights: str, **changes: Any) -> Stage:
+    def make(model: str, weights: str, **changes: Any) -> Workspace:
         sections = yaml.safe_load((PROJECT / "params.yaml").read_text())[model]
         sections["train"] |= {"weights": weights, **changes}
         write_file(tmp_path / "params.yaml", yaml.safe_dump({"models": [model], model: sections}))
         write_file(tmp_path / "dvc.yaml", "stages: {}\n")
         write_file(tmp_path / "build" / model / "start" / "start.json", "{}\n")
         enter(monkeypatch, tmp_path)
-        return open_stage(model)
+        return open_workspace(model)
 
     yield make
     settings.cache_clear()

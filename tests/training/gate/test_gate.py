@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from registry.cases.records import Labelled
+from registry.cases.records import LabelledInput
 from registry.cases.splits import Shares
 from registry.contract import catalog
 from registry.core.media import Case
@@ -29,7 +29,7 @@ from tests.training.conftest import MODEL, enter, lay_out
 from training.gate import rules
 from training.gate.gate import Best, decide
 from training.workspace.scoring import evaluate, spread
-from training.workspace.workspace import open_stage
+from training.workspace.workspace import open_workspace
 
 GOOD, BETTER, WORSE, BAD = 0.5, 0.75, 0.85, 5.0
 
@@ -37,13 +37,13 @@ Decide = Any
 """See `ask`."""
 
 
-def labelled(seed: int) -> Labelled:
+def labelled(seed: int) -> LabelledInput:
     """An ellipse and its exact mask."""
     shape = (64, 48) if seed % 3 else (64, 48, 3)
     body = make_scan(seed, shape, noise=0.02)
     voxels = nib.Nifti1Image.from_bytes(gzip.decompress(body)).get_fdata()
     truth = nib.Nifti1Image((voxels > 500).astype(np.uint8), AFFINE)
-    return Labelled(f"case-{seed}", body, gzip.compress(truth.to_bytes(), 1, mtime=0))
+    return LabelledInput(f"case-{seed}", body, gzip.compress(truth.to_bytes(), 1, mtime=0))
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_an_unchanged_network_has_a_way_of_its_own(
 ) -> None:
     """With the same answers to every case it cannot be better by the metric: what is new beside it counts."""
     if "data_hash" in new:
-        new = {"data_hash": open_stage(MODEL).data_hash}
+        new = {"data_hash": open_workspace(MODEL).data_hash}
     decision = ask(GOOD, GOOD, new=new, old=old)
     assert decision.granted is (rule is None), decision.summary
     assert rule is None or rule in failed(decision)
@@ -184,7 +184,7 @@ def test_as_good_and_faster_is_enough_and_as_fast_is_not(ask: Decide, tmp_path: 
 
 
 def test_what_it_learned_from_is_no_test_of_it(ask: Decide) -> None:
-    seen = open_stage(MODEL).split("test")[:3]
+    seen = open_workspace(MODEL).split("test")[:3]
     decision = ask(GOOD, WORSE, new={"learned": seen})
     assert failed(decision) == {"test cases new to it"}
     assert all(case.id in decision.summary for case in seen)
@@ -193,7 +193,7 @@ def test_what_it_learned_from_is_no_test_of_it(ask: Decide) -> None:
 
 @pytest.mark.parametrize(("seen", "granted", "cases"), [(10, True, 14), (20, False, 24)])
 def test_what_the_champion_learned_from_is_not_compared_on(ask: Decide, seen: int, granted: bool, cases: int) -> None:
-    decision = ask(GOOD, WORSE, old={"learned": open_stage(MODEL).split("test")[:seen]})
+    decision = ask(GOOD, WORSE, old={"learned": open_workspace(MODEL).split("test")[:seen]})
     assert decision.granted is granted, decision.summary
     assert decision.slices[0].challenger.cases == cases
     rule = next(reason for reason in decision.reasons if reason.rule == "test cases new to the champion")
@@ -228,7 +228,7 @@ def test_it_must_win_on_the_slice_it_was_made_for(ask: Decide, slice_: str, gran
 def test_evaluation_gives_interval_and_slices(ask: Decide, tmp_path: Path) -> None:
     from registry.versions.predictor import Predictor
 
-    stage = open_stage(MODEL)
+    stage = open_workspace(MODEL)
     bundle = make_tiny_bundle(tmp_path / "b", threshold=GOOD)
     found = evaluate(Predictor(bundle, threads=1), stage.split("test"), 200)
     assert found.score.low <= found.score.value <= found.score.high
@@ -238,6 +238,6 @@ def test_evaluation_gives_interval_and_slices(ask: Decide, tmp_path: Path) -> No
 
 
 def test_spread_shows_every_slice(ask: Decide) -> None:
-    shown = spread(open_stage(MODEL).split("test"), 3)
+    shown = spread(open_workspace(MODEL).split("test"), 3)
     assert {case.origin for case in shown} == {"starter", "drift"}
     assert len(shown) == 3

@@ -15,7 +15,7 @@ from registry.versions.bundle import open_bundle
 from registry.versions.mlflow_registry import Versions
 from tests.training.conftest import MODEL, enter, lay_out
 from training.stages.evaluate import package
-from training.workspace.workspace import Stage, open_stage
+from training.workspace.workspace import Workspace, open_workspace
 
 
 def test_each_version_has_a_run_of_its_own(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def test_each_version_has_a_run_of_its_own(built: Path, tmp_path: Path, monkeypa
     bundles = []
     for bootstrap in ("100", "120"):
         lay_out(root, tmp_path, evaluate={"bootstrap": int(bootstrap)})
-        bundles.append(package(open_stage(MODEL)))
+        bundles.append(package(open_workspace(MODEL)))
         versions = Versions()
         version = versions.register(bundles[-1])
         run = MlflowClient(settings().mlflow_address).get_run(version.run_id)
@@ -50,7 +50,7 @@ def test_each_version_has_a_run_of_its_own(built: Path, tmp_path: Path, monkeypa
     assert {run.params["evaluate.bootstrap"] for run in map(_data_of, runs)} == {"100", "120"}
     summary.write_text(json.dumps({**said, "data_hash": "of other data"}))
     with pytest.raises(DataError, match="was trained on"):
-        package(open_stage(MODEL))
+        package(open_workspace(MODEL))
 
 
 def _data_of(run_id: str) -> Any:
@@ -59,7 +59,7 @@ def _data_of(run_id: str) -> Any:
     return MlflowClient(settings().mlflow_address).get_run(run_id).data
 
 
-def test_dvc_gets_figures_and_curves(finished: Stage) -> None:
+def test_dvc_gets_figures_and_curves(finished: Workspace) -> None:
     figures = json.loads(finished.folder("metrics.json").read_text())
     manifest = open_bundle(finished.folder("bundle")).manifest
     assert figures["dice"] == manifest.score.model_dump()

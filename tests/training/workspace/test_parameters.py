@@ -49,7 +49,7 @@ def test_a_misspelt_name_is_an_error_that_names_the_nearest(
     with pytest.raises(SettingsError) as caught:
         read_params(changed(tmp_path, **sections), "skin_segmentation")
     assert found in caught.value.found
-    assert caught.value.mend == f"did you mean {nearest!r}?"
+    assert caught.value.fix == f"did you mean {nearest!r}?"
 
 
 def test_a_key_of_another_model_is_unknown(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.training.conftest import Make
 from training.engines import engine_torch
 from training.stages.train import starting_network
 from training.workspace import pretrained
-from training.workspace.workspace import Stage
+from training.workspace.workspace import Workspace
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def write(folder: Path, name: str, weights: dict[str, np.ndarray]) -> Path:
     return path
 
 
-def start(stage: Stage) -> tuple[dict[str, np.ndarray], pretrained.Origin]:
+def start(stage: Workspace) -> tuple[dict[str, np.ndarray], pretrained.Origin]:
     network, origin = starting_network(stage)
     return engine_torch.weights(network), origin
 

@@ -18,7 +18,7 @@ from tests.conftest import PROJECT
 from training.stages.train import identity
 from training.workspace.sources import STAGES, declared, imported, source_hash
 from training.workspace.starting_point import keep_start
-from training.workspace.workspace import open_stage
+from training.workspace.workspace import open_workspace
 
 KERAS = "suspect_classification"
 
@@ -82,7 +82,7 @@ def project(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setenv("VISIONLOOP_ROOT", str(root))
     monkeypatch.setenv("VISIONLOOP_VAR", str(root / "var"))
     settings.cache_clear()
-    keep_start(open_stage(KERAS))
+    keep_start(open_workspace(KERAS))
     monkeypatch.chdir(root)  # DVC reads targets relative to the working folder
     Repo.init(str(root)).commit(f"evaluate@{KERAS}", with_deps=True, force=True)
     yield root
@@ -132,11 +132,11 @@ def test_what_makes_a_stage_run_again_also_makes_another_training(
 ) -> None:
     monkeypatch.setattr("training.workspace.sources.closure.project_folder", lambda: project)
     assert stale(project) == set()
-    before = identity(open_stage(KERAS))
+    before = identity(open_workspace(KERAS))
     change(project)
-    keep_start(open_stage(KERAS))
+    keep_start(open_workspace(KERAS))
     assert stages <= stale(project)
-    assert identity(open_stage(KERAS)) != before
+    assert identity(open_workspace(KERAS)) != before
 
 
 def test_code_that_changes_no_result_trains_nothing_again(project: Path) -> None:

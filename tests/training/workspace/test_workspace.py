@@ -10,7 +10,7 @@ import pytest
 from registry.core.errors import NotFound, SettingsError
 from tests.training.conftest import MODEL, Make
 from training.stages.train import identity
-from training.workspace.workspace import dvc_hash, git_commit, open_stage
+from training.workspace.workspace import dvc_hash, git_commit, open_workspace
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def test_identity_depends_on_data_and_parameters(make_stage: Make, phantoms: Pat
     stage = make_stage()
     stage.data.unlink()
     shutil.copytree(phantoms, stage.data)
-    assert identity(open_stage(MODEL)) == first
+    assert identity(open_workspace(MODEL)) == first
     next(stage.data.rglob("image.nii.gz")).write_bytes(b"changed")
-    assert identity(open_stage(MODEL)) != first
+    assert identity(open_workspace(MODEL)) != first
 
 
 def test_outside_git_the_commit_is_unknown(tmp_path: Path) -> None:
