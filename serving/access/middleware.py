@@ -20,11 +20,11 @@ from registry.core.errors import Forbidden, MissingService, NotFound, Unauthoriz
 from serving.access.control import Access, Admitted, NoQuota
 from serving.access.rules import Requirement, requirement
 from serving.access.usage import UsageCounts
-from serving.wire.call import OWNER
+from serving.wire.call import TASK_OWNER_HEADER
 
 CALLER, ADMITTED, ACCESS = "caller", "admitted", "access"
 """Keys of `scope["state"]`: a string, an `Admitted`, an `Access`."""
-_TASKS_OF = OWNER.lower().encode()
+_TASKS_OF = TASK_OWNER_HEADER.lower().encode()
 
 
 class AccessMiddleware:

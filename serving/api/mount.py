@@ -21,7 +21,7 @@ from serving.api import document
 from serving.router.callers import name_of, read
 from serving.wire.admission import MIB, UploadBudget
 from serving.wire.deadline import CallerGone
-from serving.wire.responses import refusal
+from serving.wire.responses import error_response
 from serving.wire.uploads import check_declared_length
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ class Typed:
                     await self._answer(scope, body, receive, send)
         except TooLarge as error:
             fixed = TooLarge(error.found, expected=error.expected, fix="send the label alone, compressed")
-            await refusal(fixed)(scope, receive, send)
+            await error_response(fixed)(scope, receive, send)
         except (TooSlow, Overloaded) as error:
-            await refusal(error, {"Connection": "close"})(scope, receive, send)
+            await error_response(error, {"Connection": "close"})(scope, receive, send)
         except CallerGone:
             return
 
@@ -109,7 +109,7 @@ class Typed:
         await self._loaded()
         found = document.asset(name)
         if found is None:
-            return refusal(NotFound(f"there is no {request.url.path[:200]}", fix="/docs is the page"))
+            return error_response(NotFound(f"there is no {request.url.path[:200]}", fix="/docs is the page"))
         return Response(found, media_type=document.ASSETS[name], headers={"Cache-Control": "max-age=86400"})
 
     async def _loaded(self) -> ASGIHandler:

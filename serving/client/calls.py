@@ -25,8 +25,8 @@ from serving.client.types import (
     Task,
     TaskResult,
     UsageReport,
-    answers,
-    refusal,
+    read_answers,
+    read_error,
 )
 
 JSON, BYTES = "application/json", "application/octet-stream"
@@ -66,7 +66,7 @@ class Calls:
 
     def _predict_many(self, model: str, files: Sequence[File], explain: bool, image: bool) -> Call[list[Answer]]:
         extras = _extras(explain, image)
-        return _ask(model, "predict", _several(files), JSON, lambda a: list(answers(a.json())), extras)
+        return _ask(model, "predict", _several(files), JSON, lambda a: list(read_answers(a.json())), extras)
 
     def _render(self, model: str, file: File, media: str) -> Call[Rendered]:
         return _ask(model, "render", _one(file), media, _rendered)
@@ -120,17 +120,17 @@ class Calls:
         return pause if spent_s + pause <= self._patience_s and pause <= LONGEST_PAUSE_S else None
 
 
-def refused(answer: httpx.Response) -> VisionloopError:
+def error_of_response(answer: httpx.Response) -> VisionloopError:
     """The error that an answer describes."""
     try:
         said = dict(answer.json())
     except ValueError:
         said = {}
     pause = answer.headers.get("retry-after", "")
-    return refusal(said, answer.status_code, int(pause) if pause.isdigit() else None)
+    return read_error(said, answer.status_code, int(pause) if pause.isdigit() else None)
 
 
-def no_answer(url: httpx.URL, error: httpx.TransportError) -> MissingService:
+def connection_error(url: httpx.URL, error: httpx.TransportError) -> MissingService:
     return MissingService(
         f"{url} does not answer: {str(error) or type(error).__name__}",
         expected="the router",

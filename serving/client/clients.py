@@ -25,7 +25,7 @@ from typing import Self, TypeVar
 import httpx
 
 from registry.core.errors import MissingService
-from serving.client.calls import JSON, Call, Calls, File, no_answer, refused
+from serving.client.calls import JSON, Call, Calls, File, connection_error, error_of_response
 from serving.client.types import (
     Answer,
     Embedding,
@@ -171,12 +171,12 @@ class Client(Calls):
             try:
                 answer = self._http.request(call.method, call.path, **call.options)
             except httpx.TransportError as error:
-                raise no_answer(self._http.base_url, error) from error
+                raise connection_error(self._http.base_url, error) from error
             if answer.is_success:
                 return call.read(answer)
             pause = self._pause(call, answer, time.monotonic() - began)
             if pause is None:
-                raise refused(answer)
+                raise error_of_response(answer)
             time.sleep(pause)
 
 
@@ -267,10 +267,10 @@ class AsyncClient(Calls):
             try:
                 answer = await self._http.request(call.method, call.path, **call.options)
             except httpx.TransportError as error:
-                raise no_answer(self._http.base_url, error) from error
+                raise connection_error(self._http.base_url, error) from error
             if answer.is_success:
                 return call.read(answer)
             pause = self._pause(call, answer, time.monotonic() - began)
             if pause is None:
-                raise refused(answer)
+                raise error_of_response(answer)
             await asyncio.sleep(pause)

@@ -76,9 +76,9 @@ Answer = Prediction | VisionloopError
 """To one of several files: what was found in it, or why it cannot be used."""
 
 
-def answers(said: Mapping[str, Any]) -> tuple[Answer, ...]:
+def read_answers(said: Mapping[str, Any]) -> tuple[Answer, ...]:
     """The answers to several files, in their order. Only a prediction has an id."""
-    return tuple(Prediction.of(one) if "id" in one else refusal(one) for one in said["results"])
+    return tuple(Prediction.of(one) if "id" in one else read_error(one) for one in said["results"])
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Task:
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Self:
         times = {name: _time(said[name]) for name in ("created", "begun", "finished")}
-        error = refusal(said["error"]) if said["error"] else None
+        error = read_error(said["error"]) if said["error"] else None
         return cls(**{**{name: said[name] for name in cls.__dataclass_fields__}, **times, "error": error})
 
 
@@ -148,7 +148,7 @@ class TaskResult:
         if not media.startswith("application/json"):
             return cls(content, media, ())
         said = json.loads(content)
-        return cls(content, media, answers(said) if "results" in said else (Prediction.of(said),))
+        return cls(content, media, read_answers(said) if "results" in said else (Prediction.of(said),))
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ class UsageReport:
         return cls(date.fromisoformat(said["since"]), date.fromisoformat(said["until"]), quota, rows)
 
 
-def refusal(said: Mapping[str, Any], status: int | None = None, retry_after_s: int | None = None) -> VisionloopError:
+def read_error(said: Mapping[str, Any], status: int | None = None, retry_after_s: int | None = None) -> VisionloopError:
     """The error that the API describes, as the class of `registry.core.errors` that it names, with the answer's
     `status` (one of several files has its own) and its `Retry-After`."""
     error = _error(said, status, retry_after_s)

@@ -33,9 +33,9 @@ from serving.router.relaying import is_ours
 from serving.router.routing import RouteTable
 from serving.router.shadow import Shadow
 from serving.wire.admission import MIB, Reservation, UploadBudget
-from serving.wire.connections import bounded, raise_file_limit
+from serving.wire.connections import bounded_protocol, raise_file_limit
 from serving.wire.deadline import CallerGone
-from serving.wire.responses import nothing_there, refusal
+from serving.wire.responses import error_response, route_error
 from serving.wire.uploads import check_declared_length
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -90,7 +90,7 @@ def create_app() -> Starlette:
         except CallerGone:
             return NoResponse()
         except Exception as error:
-            return refusal(error, {"X-Model": model} if isinstance(error, MissingService) else None)
+            return error_response(error, {"X-Model": model} if isinstance(error, MissingService) else None)
 
     async def models(_: Request) -> Response:
         return JSONResponse({"models": [_describe(name, table.find(name)) for name in catalog.names()]})
@@ -186,7 +186,7 @@ async def _no_page(request: Request, error: Exception) -> Response:
     headers = getattr(error, "headers", None) or {}
     hint = "GET /v1/models lists the models, /docs shows the rest"
     asked = f"{request.method} {request.url.path[:200]}"
-    found = nothing_there(f"there is no {asked}", headers.get("Allow", ""), fix=hint)
+    found = route_error(f"there is no {asked}", headers.get("Allow", ""), fix=hint)
     return JSONResponse(found.to_json(), status_code=found.http_status, headers=headers)
 
 
@@ -195,7 +195,7 @@ async def _start_page(_: Request) -> Response:
 
 
 async def _failed(_: Request, error: Exception) -> Response:
-    return refusal(error)
+    return error_response(error)
 
 
 def main() -> None:
@@ -211,7 +211,7 @@ def main() -> None:
         port=settings().router_port,
         log_level="warning",
         access_log=False,
-        http=bounded(raise_file_limit()),
+        http=bounded_protocol(raise_file_limit()),
         ws="none",
         server_header=False,
         timeout_keep_alive=IDLE_S,

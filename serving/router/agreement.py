@@ -29,7 +29,7 @@ from registry.core.media import FloatArray
 from registry.core.settings import settings
 from registry.vision_tasks.detection import overlaps
 from serving.router.comparing import JSON, SIZES, Question, comparable
-from serving.wire.json_inputs import parse
+from serving.wire.json_inputs import parse_inputs
 
 IOU = 0.5
 MEMORY = 4 << 30
@@ -129,7 +129,7 @@ def _sample(kind: str, body: bytes) -> bytes:
     if kind.startswith("multipart/form-data"):
         files = asyncio.run(_files(kind, body))
     elif kind.partition(";")[0].strip().lower() == "application/json":
-        found = parse(body, len(body), 1)[0]
+        found = parse_inputs(body, len(body), 1)[0]
         files = [one for one in found if isinstance(one, bytes)]
     else:
         return body

@@ -13,9 +13,9 @@ from starlette.types import Receive, Scope, Send
 from registry.core.errors import TooSlow
 from registry.core.settings import settings
 from serving.wire.admission import Reservation
-from serving.wire.call import UNWATCHED_S
+from serving.wire.call import WATCH_AFTER_S
 from serving.wire.deadline import CallerGone
-from serving.wire.uploads import MIB, arriving
+from serving.wire.uploads import MIB, read_chunks
 
 BUFFERED = 8 * MIB
 
@@ -67,20 +67,20 @@ class Caller:
         return found
 
     async def _stream(self, max_bytes: int) -> AsyncIterator[bytes]:
-        async for chunk in arriving(self._request, max_bytes):
+        async for chunk in read_chunks(self._request, max_bytes):
             yield chunk
         self._sent.set()
 
     async def awaits(self, work: Awaitable[T]) -> T:
         """What the work gives; it is cancelled when the connection is closed. Raises CallerGone then.
 
-        Costs a quick answer two timers: nobody is watched for the first `UNWATCHED_S`.
+        Costs a quick answer two timers: nobody is watched for the first `WATCH_AFTER_S`.
         """
         loop = asyncio.get_running_loop()
         watching: list[asyncio.Task[None]] = []
         try:
             async with asyncio.timeout(None) as limit:
-                later = loop.call_later(UNWATCHED_S, lambda: watching.append(loop.create_task(self._watch(limit))))
+                later = loop.call_later(WATCH_AFTER_S, lambda: watching.append(loop.create_task(self._watch(limit))))
                 try:
                     return await work
                 finally:
@@ -104,7 +104,7 @@ async def read(request: Request, max_bytes: int, held: Reservation) -> bytes:
     limit_s = settings().request_timeout_s
     try:
         async with asyncio.timeout(limit_s):
-            return b"".join([chunk async for chunk in arriving(request, max_bytes, held.take)])
+            return b"".join([chunk async for chunk in read_chunks(request, max_bytes, held.take)])
     except TimeoutError as error:
         raise TooSlow(
             f"the body was not complete after {limit_s:g} s",

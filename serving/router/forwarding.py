@@ -40,7 +40,7 @@ from serving.router.relaying import (
 from serving.router.routing import RouteTable
 from serving.router.shadow import Copy, Shadow
 from serving.wire.admission import MIB, Reservation
-from serving.wire.call import ROLE
+from serving.wire.call import ROLE_HEADER
 
 UNABLE = frozenset((429, 503))
 """What a second version answers that the champion is asked instead: too many wait for it, or it cannot work now."""
@@ -205,7 +205,7 @@ class Forwarder:
         """Raises what aiohttp raises."""
         query = f"?{message.query}" if message.query else ""
         headers = message.headers.copy()
-        headers[ROLE] = role
+        headers[ROLE_HEADER] = role
         async with AsyncExitStack() as stack:
             stack.enter_context(self._table.counted(endpoint))
             answer = await self._client.request(

@@ -18,7 +18,7 @@ from registry.core.errors import MissingService
 from serving.releases.plans import Role
 from serving.releases.store import Endpoint
 from serving.wire.admission import MIB, Reservation
-from serving.wire.call import CALLER, PREFIX, ROLE
+from serving.wire.call import CALLER_HEADER, PREFIX_HEADER, ROLE_HEADER
 
 logger = logging.getLogger("visionloop.router")
 
@@ -36,8 +36,8 @@ HOP_BY_HOP = frozenset(
     )
 )
 # The router says these itself. `expect` is answered by who reads the body, and that is the router.
-OF_A_REQUEST = frozenset((CALLER.lower().encode(), ROLE.lower().encode(), b"host", b"expect"))
-OF_AN_ANSWER = frozenset((ROLE.lower().encode(), b"date"))
+OF_A_REQUEST = frozenset((CALLER_HEADER.lower().encode(), ROLE_HEADER.lower().encode(), b"host", b"expect"))
+OF_AN_ANSWER = frozenset((ROLE_HEADER.lower().encode(), b"date"))
 OURS_TO_BLAME = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
 """Errors of connecting that say something about this process, and nothing about the service."""
 PIECE = MIB // 4
@@ -137,8 +137,8 @@ def request_headers(request: Request, caller: str, whole: bool) -> CIMultiDict[s
     raw = request.headers.raw
     leave = HOP_BY_HOP | OF_A_REQUEST | _named(raw) | {b"content-length" if whole else b""}
     found = CIMultiDict((n.decode("latin-1"), v.decode("latin-1")) for n, v in raw if n not in leave)
-    found[CALLER] = caller
-    found[PREFIX] = f"/v1/models/{request.path_params['model']}"
+    found[CALLER_HEADER] = caller
+    found[PREFIX_HEADER] = f"/v1/models/{request.path_params['model']}"
     return found
 
 
@@ -147,8 +147,11 @@ def answer_headers(answer: aiohttp.ClientResponse, role: Role, message: Message)
     the role, as the version, that it was worked out in."""
     raw = [(name.lower(), value) for name, value in answer.raw_headers]
     leave = HOP_BY_HOP | OF_AN_ANSWER | _named(raw)
-    worked = answer.headers.get(ROLE) if message.fetches_result and answer.status in (200, 206, 304) else None
-    return [*((n, v) for n, v in raw if n not in leave), (ROLE.lower().encode(), (worked or role).encode("latin-1"))]
+    worked = answer.headers.get(ROLE_HEADER) if message.fetches_result and answer.status in (200, 206, 304) else None
+    return [
+        *((n, v) for n, v in raw if n not in leave),
+        (ROLE_HEADER.lower().encode(), (worked or role).encode("latin-1")),
+    ]
 
 
 def _named(raw: Iterable[tuple[bytes, bytes]]) -> set[bytes]:

@@ -18,7 +18,7 @@ from registry.core.errors import BadInput
 from serving.releases.store import Endpoint, Route
 from serving.router.comparing import DIFFERS, Comparer, Question, comparable
 from serving.router.routing import RouteTable
-from serving.wire.call import ROLE
+from serving.wire.call import ROLE_HEADER
 from serving.wire.uploads import MIB
 
 logger = logging.getLogger("visionloop.router")
@@ -134,7 +134,7 @@ class Shadow:
     ) -> tuple[int, str, bytes]:
         """Status, content type and body of the answer. Raises what aiohttp raises, ValueError where it is too large."""
         url = URL(f"{endpoint.url}/predict{f'?{query}' if query else ''}", encoded=True)
-        async with self._client.post(url, headers=_with(headers, **{ROLE: "shadow"}), data=body) as answer:
+        async with self._client.post(url, headers=_with(headers, **{ROLE_HEADER: "shadow"}), data=body) as answer:
             content = bytearray()
             async for piece in answer.content.iter_any():
                 content += piece

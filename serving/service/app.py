@@ -27,12 +27,22 @@ from serving.service import documentation
 from serving.service.metrics import ServiceMetrics
 from serving.service.schema import schema_of
 from serving.service.worker import Worker
-from serving.tasks.routes import Tasks
+from serving.tasks.routes import TaskRoutes
 from serving.wire import responses
 from serving.wire.admission import UploadBudget
-from serving.wire.call import CALLER, ROLE, Outcome, RequestContext, ServedVersion
+from serving.wire.call import CALLER_HEADER, ROLE_HEADER, Outcome, RequestContext, ServedVersion
 from serving.wire.json_inputs import MIB
-from serving.wire.negotiation import EXTRAS, JPEG, JSON, NPY, ResponseFormat, check_query, choose, rendered, wanted
+from serving.wire.negotiation import (
+    JPEG,
+    JSON,
+    NPY,
+    PREDICTION_QUERY,
+    ResponseFormat,
+    check_query,
+    choose_media,
+    render_offers,
+    response_format,
+)
 from serving.wire.uploads import Limits, Upload, read_upload
 
 UPLOADS = 2
@@ -47,7 +57,9 @@ def create_api(spec: ModelSpec, worker: Worker) -> Starlette:
     """The app of one served version. `worker` may still be loading."""
     service = _Service(spec, worker)
     asked: dict[str, Wants] = {
-        "predict": lambda request, _: wanted(request.headers.get("accept"), request.query_params, spec.media_out),
+        "predict": lambda request, _: response_format(
+            request.headers.get("accept"), request.query_params, spec.media_out
+        ),
         "render": lambda request, video: _rendered(request, spec, video),
         "explain": lambda request, _: _explained(request),
     }
@@ -62,22 +74,22 @@ def create_api(spec: ModelSpec, worker: Worker) -> Starlette:
         Route("/metrics", service.metrics),
         Route("/", service.index),
     ]
-    return responses.app(routes, worker.served)
+    return responses.create_app(routes, worker.served)
 
 
 def _rendered(request: Request, spec: ModelSpec, video: bool) -> ResponseFormat:
-    offers = rendered(spec.media_out, video)
-    return ResponseFormat(choose(request.headers.get("accept"), request.query_params.get("format"), offers))
+    offers = render_offers(spec.media_out, video)
+    return ResponseFormat(choose_media(request.headers.get("accept"), request.query_params.get("format"), offers))
 
 
 def _explained(request: Request) -> ResponseFormat:
-    return wanted(request.headers.get("accept"), {**request.query_params, "explain": "true"}, (JPEG, JSON))
+    return response_format(request.headers.get("accept"), {**request.query_params, "explain": "true"}, (JPEG, JSON))
 
 
 def _embedded(request: Request) -> ResponseFormat:
     offers = (JSON, NPY)
     return ResponseFormat(
-        choose(request.headers.get("accept"), request.query_params.get("format"), offers), embedding=True
+        choose_media(request.headers.get("accept"), request.query_params.get("format"), offers), embedding=True
     )
 
 
@@ -93,21 +105,21 @@ class _Service:
             settings().max_upload_mb * MIB, settings().max_inputs, settings().allow_url_inputs
         )
         self._room = UploadBudget(UPLOADS * limits.max_bytes)
-        self.tasks = Tasks(spec, worker.served, limits, self._room, self._who)
+        self.tasks = TaskRoutes(spec, worker.served, limits, self._room, self._who)
 
     def _who(self, request: Request) -> tuple[str, str]:
         """Caller and role."""
-        caller = request.headers.get(CALLER) or (request.client.host if request.client else "")
-        return caller, self._as_role.get(request.headers.get(ROLE, ""), self.worker.served).role
+        caller = request.headers.get(CALLER_HEADER) or (request.client.host if request.client else "")
+        return caller, self._as_role.get(request.headers.get(ROLE_HEADER, ""), self.worker.served).role
 
     def endpoint(self, wants_of: Wants) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             began, media, seen = time.perf_counter(), "", list[Prediction]()
-            served = self._as_role.get(request.headers.get(ROLE, ""), self.worker.served)
+            served = self._as_role.get(request.headers.get(ROLE_HEADER, ""), self.worker.served)
             self.counted.began()
             try:
                 self.worker.check_ready()
-                check_query(request.query_params.multi_items(), EXTRAS)
+                check_query(request.query_params.multi_items(), PREDICTION_QUERY)
                 early = wants_of(request, False)
                 media = early.media
                 # Before the body is read: refusing must cost little.
@@ -120,7 +132,7 @@ class _Service:
                     media = wants.media
                     response = await self._answered(request, upload, wants, served, seen)
             except Exception as error:
-                response = responses.refusal(error, responses.version_headers(served))
+                response = responses.error_response(error, responses.version_headers(served))
             if self.worker.draining:
                 response.headers["Connection"] = "close"  # the next request finds another service
             took = time.perf_counter() - began
@@ -161,11 +173,11 @@ class _Service:
             if not upload.several:
                 with self.worker.places(bodies, wants):
                     answered = await predicted(upload.inputs[0])
-                return responses.answer(answered, wants, served, self.spec)
+                return responses.prediction_response(answered, wants, served, self.spec)
             began = time.perf_counter()
             with self.worker.places(bodies, wants):
                 found = await asyncio.gather(*map(predicted, upload.inputs), return_exceptions=True)
-            return responses.answers(found, wants, served, 1000 * (time.perf_counter() - began), upload.names)
+            return responses.list_response(found, wants, served, 1000 * (time.perf_counter() - began), upload.names)
         finally:
             caller.forget()
 
@@ -175,7 +187,7 @@ class _Service:
                 schema_of(self.spec, self.worker.served, self.worker.manifest, await self.worker.example())
             )
         except Exception as error:
-            return responses.refusal(error, responses.version_headers(self.worker.served))
+            return responses.error_response(error, responses.version_headers(self.worker.served))
 
     async def openapi(self, request: Request) -> Response:
         return JSONResponse(documentation.openapi(self.spec, self.worker.served))

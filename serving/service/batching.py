@@ -27,7 +27,7 @@ Outputs = dict[str, FloatArray]
 Network = Callable[[FloatArray], Outputs]
 
 SIZES = (1, 2, 4, 8)
-STAYS_S = 1.0
+SHARED_FOR_S = 1.0
 """Callers that came at once are expected again for so long. Threads that have shared a call spin a while after it."""
 ROUNDS, CLEARLY = 5, 1.2
 """Batches must be clearly quicker in the best of some rounds: for every model tried they were slower."""
@@ -36,7 +36,7 @@ _LOOK_AGAIN = 100  # batches, until a size that lost is tried again: the machine
 _WEIGHT = 0.2
 
 
-class Pace:
+class BatchPace:
     """Seconds per element by batch size, and which size is the quickest."""
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class Batcher:
         self._network = network
         self._ran = ran
         self._lanes = lanes
-        self._pace = Pace()
+        self._pace = BatchPace()
         self._lock = threading.Lock()
         self._running = 0
         self._line: deque[_Waiting] = deque()
@@ -154,7 +154,7 @@ def _another(error: BaseException) -> BaseException:
     return other
 
 
-def seconds_each(network: Network, at_once: int, batch: FloatArray) -> float:
+def seconds_per_element(network: Network, at_once: int, batch: FloatArray) -> float:
     """Seconds per element of `at_once` calls with `batch`, each in a thread."""
     with ThreadPoolExecutor(at_once) as pool:
         began = time.perf_counter()
@@ -192,7 +192,7 @@ class BatchingPredictor(Predictor):
         with self._lock:
             self._inside += 1
             if self._inside > 1:
-                self._several_until = time.monotonic() + STAYS_S
+                self._several_until = time.monotonic() + SHARED_FOR_S
         try:
             return super().__call__(*args, **options)
         finally:
@@ -229,8 +229,10 @@ class BatchingPredictor(Predictor):
         many = np.repeat(one, SIZES[-1], axis=0)
         alone, batched = math.inf, math.inf
         for n in range(ROUNDS):  # in turns: the service that is to be replaced may be at work beside this one
-            alone = min(alone, seconds_each(own, self.cores, one))
-            batched = min(batched, seconds_each(self._together, 1, one), seconds_each(self._together, 1, many))
+            alone = min(alone, seconds_per_element(own, self.cores, one))
+            batched = min(
+                batched, seconds_per_element(self._together, 1, one), seconds_per_element(self._together, 1, many)
+            )
             if n > 0 and not batched < alone < CLEARLY**2 * batched:
                 break  # that far from the threshold, further rounds change nothing
         return alone < CLEARLY * batched

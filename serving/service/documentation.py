@@ -15,7 +15,7 @@ from serving.service.schema import DESCRIPTION, prediction_schema
 from serving.tasks import documentation as tasks
 from serving.wire.call import ServedVersion
 from serving.wire.json_inputs import INPUT, INPUTS, URL, URLS
-from serving.wire.negotiation import JPEG, JSON, NPY, rendered, short_name
+from serving.wire.negotiation import JPEG, JSON, NPY, render_offers, short_name
 from serving.wire.uploads import FIELD, MULTIPART
 
 SECURITY: dict[str, Any] = {
@@ -127,7 +127,7 @@ def _operations(spec: ModelSpec) -> list[_Operation]:
             "The answer to one file as a picture, a mask or a video",
             "As `predict`, logged as such, but for people: the annotated picture of a picture, the annotated video of "
             "a video; Accept chooses among what there is.",
-            rendered(spec.media_out, False),
+            render_offers(spec.media_out, False),
         ),
         _Operation(
             "explain",

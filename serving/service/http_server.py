@@ -39,7 +39,7 @@ def standalone(api: Starlette, worker: Worker) -> ASGIApp:
         return PlainTextResponse("\n", 200 if worker.ready and not worker.draining else 503)
 
     probes = [Route("/healthz", alive), Route("/livez", alive), Route("/readyz", ready)]
-    others = responses.app([*probes, *_assets(), *api.routes], worker.served)
+    others = responses.create_app([*probes, *_assets(), *api.routes], worker.served)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = endpoints.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None

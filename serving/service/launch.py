@@ -39,13 +39,13 @@ def main(folder: Path) -> None:
     import uvicorn
 
     from serving.service.http_server import Server, standalone
-    from serving.wire.connections import bounded, raise_file_limit
+    from serving.wire.connections import bounded_protocol, raise_file_limit
 
     config = uvicorn.Config(
         standalone(api_of(folder), worker),
         host=options.host,
         port=options.port,
-        http=bounded(raise_file_limit()),
+        http=bounded_protocol(raise_file_limit()),
         log_config=None,
         access_log=False,  # the prediction log has every request
         ws="none",  # there are none, and what speaks them takes time to load

@@ -26,7 +26,7 @@ from registry.versions.predictor import Predictor
 from registry.vision import media_types
 from serving.service.batching import SIZES, BatchingPredictor
 from serving.wire.admission import AdmissionQueue
-from serving.wire.call import UNWATCHED_S, Outcome, RequestContext, ServedVersion, log_as
+from serving.wire.call import WATCH_AFTER_S, Outcome, RequestContext, ServedVersion, attach_prediction_id
 from serving.wire.deadline import CallDeadline, CallerGone
 from serving.wire.negotiation import JPEG, JSON, ResponseFormat
 from serving.wire.thread_pools import Pool
@@ -203,12 +203,12 @@ class Worker:
         heavy = self._is_heavy(body, wants)
         pool, line = (self._heavy, self.heavy_line) if heavy else (self._pool, self.line)
         call = pool.submit(partial(self.predict_now, body, wants, asked, watch))
-        begin = min(UNWATCHED_S, limit)
+        begin = min(WATCH_AFTER_S, limit)
         watching = asyncio.get_running_loop().call_later(begin, self._watch, call, watch, limit + GRACE_S - begin, gone)
         try:
             answered = await call
         except Exception as error:
-            log_as(error, watch.prediction_id)
+            attach_prediction_id(error, watch.prediction_id)
             raise
         finally:
             watching.cancel()
@@ -263,7 +263,7 @@ class Worker:
             if not isinstance(error, VisionloopError):
                 logger.exception("prediction %s failed", identity)
             self._record_error(identity, asked, began, _given_up(watch) or error)
-            log_as(error, identity)
+            attach_prediction_id(error, identity)
             raise
         if (told := _given_up(watch)) is not None:
             self._record_error(identity, asked, began, told)

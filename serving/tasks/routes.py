@@ -23,32 +23,42 @@ from registry.core.errors import BadInput, MissingService, Refused
 from serving.tasks import store
 from serving.wire import responses
 from serving.wire.admission import UploadBudget
-from serving.wire.call import OWNER, PREFIX
-from serving.wire.negotiation import EXTRAS, JSON, ResponseFormat, check_query, choose, flag, wanted
+from serving.wire.call import PREFIX_HEADER, TASK_OWNER_HEADER
+from serving.wire.negotiation import (
+    JSON,
+    PREDICTION_QUERY,
+    ResponseFormat,
+    check_query,
+    choose_media,
+    parse_flag,
+    response_format,
+)
 from serving.wire.uploads import Limits, Upload, read_upload
 
 if TYPE_CHECKING:
     from serving.tasks.models import Task
     from serving.wire.call import ServedVersion
 
-LOOKS, WRITES = 2, 2
+READ_THREADS, WRITE_THREADS = 2, 2
 """Threads, and so connections to the database."""
 
 _T = TypeVar("_T")
-Who = Callable[[Request], tuple[str, str]]
+CallerOf = Callable[[Request], tuple[str, str]]
 """Caller and role of a request."""
 
 
-class Tasks:
+class TaskRoutes:
     """The endpoints of one model's tasks."""
 
-    def __init__(self, spec: ModelSpec, served: ServedVersion, limits: Limits, room: UploadBudget, who: Who) -> None:
+    def __init__(
+        self, spec: ModelSpec, served: ServedVersion, limits: Limits, room: UploadBudget, who: CallerOf
+    ) -> None:
         self._spec, self._served, self._limits, self._room, self._who = spec, served, limits, room, who
         self._headers = responses.version_headers(served)
         # Django's connections belong to a thread: one thread, one connection. Who writes inputs, which takes long,
         # keeps nobody waiting who only looks.
-        self._looks = ThreadPoolExecutor(LOOKS, thread_name_prefix="tasks-look")
-        self._writes = ThreadPoolExecutor(WRITES, thread_name_prefix="tasks-write")
+        self._looks = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="tasks-look")
+        self._writes = ThreadPoolExecutor(WRITE_THREADS, thread_name_prefix="tasks-write")
 
     @property
     def routes(self) -> list[Route]:
@@ -59,8 +69,8 @@ class Tasks:
         ]
 
     async def submit(self, request: Request) -> Response:
-        check_query(request.query_params.multi_items(), EXTRAS)
-        wants = wanted(request.headers.get("accept"), request.query_params, self._spec.media_out)
+        check_query(request.query_params.multi_items(), PREDICTION_QUERY)
+        wants = response_format(request.headers.get("accept"), request.query_params, self._spec.media_out)
         await self._looked(lambda: store.check_room(self._spec.name))  # before the body is read
         with self._room.held() as held:
             upload = await read_upload(request, self._spec.media_in, self._limits, held)
@@ -92,9 +102,9 @@ class Tasks:
         return JSONResponse(self._told(request, await self._found(request)), headers=self._headers)
 
     async def cancel(self, request: Request) -> Response:
-        asked = (self._spec.name, request.path_params["id"], request.headers.get(OWNER))
+        asked = (self._spec.name, request.path_params["id"], request.headers.get(TASK_OWNER_HEADER))
         check_query(request.query_params.multi_items(), ("purge",))
-        removes = flag("purge", request.query_params.get("purge", ""))
+        removes = parse_flag("purge", request.query_params.get("purge", ""))
         task = await self._looked(lambda: (store.remove if removes else store.cancel)(*asked))
         return JSONResponse({**self._told(request, task), "removed": removes}, headers=self._headers)
 
@@ -102,7 +112,7 @@ class Tasks:
         task = await self._found(request)
         if task.state == "failed":
             error = dict(task.error or {})
-            logged = {responses.PREDICTION_ID: error["prediction_id"]} if "prediction_id" in error else {}
+            logged = {responses.PREDICTION_ID_HEADER: error["prediction_id"]} if "prediction_id" in error else {}
             return JSONResponse(error, error.get("status", 500), {**self._headers, **logged})
         if task.state != "done":
             raise Refused(
@@ -110,20 +120,20 @@ class Tasks:
                 expected="a task that is done",
                 fix="submit it again" if task.state == "cancelled" else "ask GET tasks/{id} how far it is",
             )
-        choose(request.headers.get("accept"), request.query_params.get("format"), (task.media,))
+        choose_media(request.headers.get("accept"), request.query_params.get("format"), (task.media,))
         path = store.result_file(task.id, task.owner)
         if not await asyncio.to_thread(path.is_file):
             raise Refused("the result is gone", expected="a task within retention_days", fix="submit it again")
         return FileResponse(path, headers=task.headers, media_type=task.media)
 
     async def _found(self, request: Request) -> Task:
-        asked = (self._spec.name, request.path_params["id"], request.headers.get(OWNER))
+        asked = (self._spec.name, request.path_params["id"], request.headers.get(TASK_OWNER_HEADER))
         return await self._looked(lambda: store.find(*asked))
 
     def _told(self, request: Request, task: Task) -> dict[str, Any]:
         """The task, with its path as this caller has it: behind the router, which says so, or here."""
         behind = f"/v1/models/{self._spec.name}"
-        return _told(task, f"{behind if request.headers.get(PREFIX) == behind else ''}/tasks/{task.id}")
+        return _told(task, f"{behind if request.headers.get(PREFIX_HEADER) == behind else ''}/tasks/{task.id}")
 
     async def _looked(self, work: Callable[[], _T]) -> _T:
         return await _in_database(self._looks, work)
@@ -133,7 +143,7 @@ class Tasks:
             try:
                 return await answer(request)
             except Exception as error:
-                return responses.refusal(error, self._headers)
+                return responses.error_response(error, self._headers)
 
         return endpoint
 

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("visionloop.tasks")
 
-EVERY_S = 0.5
-BEAT_S = 1.0
+POLL_S = 0.5
+RENEW_S = 1.0
 PRUNE_EVERY_S = 600.0
-AWAY_S = 5.0
+RETRY_DATABASE_S = 5.0
 GIVE_BACK_S = 2.0
 """Between two frames it takes milliseconds; what is one piece of work, like a scan, is left to the lease if it is not
 done by then."""
@@ -49,7 +49,7 @@ class TaskLost(CallerGone):
         super().__init__("the task was cancelled, or is left to another service")
 
 
-class Predicts(Protocol):
+class PredictionWorker(Protocol):
     """What the tasks need of the service that they run in; `serving.service.worker.Worker` has it."""
 
     served: ServedVersion
@@ -64,7 +64,7 @@ class Predicts(Protocol):
 class TaskRunner:
     """One thread that works, and while it works one that keeps the lease."""
 
-    def __init__(self, worker: Predicts) -> None:
+    def __init__(self, worker: PredictionWorker) -> None:
         self._worker = worker
         self._owner = uuid.uuid4().hex
         self._stop = threading.Event()
@@ -86,7 +86,7 @@ class TaskRunner:
         if has_keeper():  # who removes what is too old
             signs = store.TaskFolderWatch()
             while not self._leaves() and not signs():
-                self._stop.wait(EVERY_S)
+                self._stop.wait(POLL_S)
         prune_at, away = 0.0, False
         while not self._leaves():
             try:
@@ -103,7 +103,7 @@ class TaskRunner:
             if task is not None:
                 self._work(task)
             else:
-                self._stop.wait(AWAY_S if away else EVERY_S)
+                self._stop.wait(RETRY_DATABASE_S if away else POLL_S)
 
     def _work(self, task: Task) -> None:
         progress = _Progress(task, self._owner, self._leaves)
@@ -114,12 +114,12 @@ class TaskRunner:
         except TaskLost:
             logger.info("task %s was cancelled, or is left to another service", task.id)
             with suppress(Exception):  # else the lease runs out, and what was cancelled is pruned
-                store.leave(task.id, self._owner)
+                store.give_back(task.id, self._owner)
         except Exception as error:
             if not isinstance(error, BadInput):
                 logger.exception("task %s failed", task.id)
             with suppress(Exception):  # else the lease runs out, and it is tried again
-                self._written(partial(store.fail, task.id, self._owner, store.error_of(error)), progress)
+                self._written(partial(store.fail, task.id, self._owner, store.error_json(error)), progress)
         finally:
             progress.end()
 
@@ -135,7 +135,7 @@ class TaskRunner:
                 logger.warning("the database is away, the end of a task waits: %s", error)
                 _close_connection()
                 progress.check()
-                self._stop.wait(BEAT_S)
+                self._stop.wait(RENEW_S)
 
     def _answer(self, task: Task, progress: _Progress) -> tuple[bytes, str, dict[str, str]]:
         from serving.wire import responses
@@ -144,14 +144,14 @@ class TaskRunner:
         served, asked = replace(self._worker.served, role=task.role), RequestContext(task.caller, task.role)
         found: list[Any] = []
         for n in range(task.inputs):
-            body = (store.folder(task.id) / f"input-{n}").read_bytes()
+            body = (store.task_folder(task.id) / f"input-{n}").read_bytes()
             progress.began(n, task.inputs)
             found.append(self._one(body, wants, asked, progress, task.several))
         response: Response
         if task.several:
-            response = responses.answers(found, wants, served, 1000 * (time.perf_counter() - began))
+            response = responses.list_response(found, wants, served, 1000 * (time.perf_counter() - began))
         else:
-            response = responses.answer(found[0], wants, served, self._worker.spec)
+            response = responses.prediction_response(found[0], wants, served, self._worker.spec)
         kept = {
             name: value for name, value in response.headers.items() if name not in ("content-length", "content-type")
         }
@@ -171,7 +171,7 @@ class TaskRunner:
 
 
 class _Progress:
-    """How far a task is: told by the work, written down every `BEAT_S` by a thread. The work ends when it is lost."""
+    """How far a task is: told by the work, written down every `RENEW_S` by a thread. The work ends when it is lost."""
 
     def __init__(self, task: Task, owner: str, leaves: Callable[[], bool]) -> None:
         self._task, self._owner, self._leaves = task, owner, leaves
@@ -210,9 +210,9 @@ class _Progress:
         self.check()
 
     def _beat(self) -> None:
-        while not self._over.wait(BEAT_S):
+        while not self._over.wait(RENEW_S):
             try:
-                self._lost = not store.beat(self._task.id, self._owner, *self._at)
+                self._lost = not store.renew_lease(self._task.id, self._owner, *self._at)
             except Exception:  # the database may be away for less than the lease
                 _close_connection()
         _close_connection()

@@ -24,26 +24,26 @@ if TYPE_CHECKING:
     from serving.tasks.models import Task
 
 LEASE_S = 10.0
-ATTEMPTS = 3
-QUEUED, RETRY_S = 256, 10
+MAX_ATTEMPTS = 3
+MAX_UNFINISHED, RETRY_S = 256, 10
 """Tasks of a model that may wait or be worked on; who brings another one comes back after so many seconds."""
 GIB = 1 << 30
-FREE = GIB
+MIN_FREE_BYTES = GIB
 """Bytes that inputs leave free on the disk: others write there, too, often the database."""
 CALLER_LENGTH = 128
-COARSE_NS = 2_000_000_000
+CLOCK_STEP_NS = 2_000_000_000
 """Times of files are no coarser than this, on any file system."""
 _ID = re.compile("[0-9a-f]{32}")
-OVER = ("done", "failed", "cancelled")
+FINISHED = ("done", "failed", "cancelled")
 
 
-def folder(identity: str) -> Path:
+def task_folder(identity: str) -> Path:
     return settings().var / "tasks" / identity
 
 
 def result_file(identity: str, owner: str) -> Path:
     """One that lost its task while it slept must not write over the result of the one that took over."""
-    return folder(identity) / f"result-{owner}"
+    return task_folder(identity) / f"result-{owner}"
 
 
 class TaskFolderWatch:
@@ -55,7 +55,7 @@ class TaskFolderWatch:
 
     def __call__(self) -> bool:
         """True when inputs have come since the first call, or at the first one where some are left."""
-        root = folder("")
+        root = task_folder("")
         try:
             changed = root.stat().st_mtime_ns
         except FileNotFoundError:
@@ -63,7 +63,7 @@ class TaskFolderWatch:
         if self._seen is not None:
             return changed != self._seen
         self._seen = changed
-        if time.time_ns() - changed < COARSE_NS:  # the next change might get the same time
+        if time.time_ns() - changed < CLOCK_STEP_NS:  # the next change might get the same time
             return True
         return changed > 0 and any(next(one.glob("result-*"), None) is None for one in root.iterdir())
 
@@ -77,9 +77,9 @@ def submit(
 
     identity = uuid.uuid4().hex
     try:
-        with disk_errors(folder(identity)):
+        with disk_errors(task_folder(identity)):
             for n, body in enumerate(bodies):
-                write_file(folder(identity) / f"input-{n}", body)
+                write_file(task_folder(identity) / f"input-{n}", body)
         return Task.objects.create(
             id=identity,
             model=model,
@@ -94,7 +94,7 @@ def submit(
             created=_now(),
         )
     except BaseException:
-        shutil.rmtree(folder(identity), ignore_errors=True)
+        shutil.rmtree(task_folder(identity), ignore_errors=True)
         raise
 
 
@@ -102,15 +102,15 @@ def check_room(model: str, size: int = 0) -> None:
     """Whether another task may come, with inputs of `size` bytes.
 
     Raises:
-        Overloaded: `QUEUED` tasks of the model are not over yet.
-        StorageError: less than `FREE` would be left on the disk.
+        Overloaded: `MAX_UNFINISHED` tasks of the model are not over yet.
+        StorageError: less than `MIN_FREE_BYTES` would be left on the disk.
     """
     database.setup()
     from serving.tasks.models import Task
 
-    if Task.objects.filter(model=model).exclude(state__in=OVER).count() >= QUEUED:
+    if Task.objects.filter(model=model).exclude(state__in=FINISHED).count() >= MAX_UNFINISHED:
         raise Overloaded(
-            f"{QUEUED} tasks of {model} wait already",
+            f"{MAX_UNFINISHED} tasks of {model} wait already",
             expected="fewer tasks at once",
             fix="try again after Retry-After seconds, or cancel some",
             retry_after_s=RETRY_S,
@@ -119,10 +119,10 @@ def check_room(model: str, size: int = 0) -> None:
     with disk_errors(var):
         var.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(var).free - size
-    if free < FREE:
+    if free < MIN_FREE_BYTES:
         raise StorageError(
             f"with this task {max(free, 0) / GIB:.1f} GiB would be free under {var}",
-            expected=f"{FREE / GIB:g} GiB or more",
+            expected=f"{MIN_FREE_BYTES / GIB:g} GiB or more",
             fix="free some space, or lower retention_days: results of tasks are kept as long",
         )
 
@@ -149,7 +149,7 @@ def claim(model: str, version: int, owner: str) -> Task | None:
 
     It is one of this version's, or of a version that has no service any more: a canary, or an old version that is kept
     warm, must not answer what the champion was asked.
-    One that was begun `ATTEMPTS` times and never finished fails: it would take down the next service, too.
+    One that was begun `MAX_ATTEMPTS` times and never finished fails: it would take down the next service, too.
     """
     database.setup()
     from django.db.models import Q
@@ -163,8 +163,11 @@ def claim(model: str, version: int, owner: str) -> Task | None:
     ours = Q(version=version) | ~Q(version__in=served)
     for task in Task.objects.filter(free, ours, model=model).order_by("created")[:8]:
         same = Task.objects.filter(id=task.id, state=task.state, owner=task.owner, lease=task.lease)
-        if task.attempts >= ATTEMPTS:
-            told = {"error": "InternalError", "found": f"the service ended {ATTEMPTS} times while it worked on this"}
+        if task.attempts >= MAX_ATTEMPTS:
+            told = {
+                "error": "InternalError",
+                "found": f"the service ended {MAX_ATTEMPTS} times while it worked on this",
+            }
             if same.update(state="failed", finished=now, error={**told, "status": 500}):
                 _drop_inputs(task.id)
             continue
@@ -174,7 +177,7 @@ def claim(model: str, version: int, owner: str) -> Task | None:
     return None
 
 
-def beat(identity: str, owner: str, done: int, total: int) -> bool:
+def renew_lease(identity: str, owner: str, done: int, total: int) -> bool:
     """Prolongs the lease and notes the progress; False if the task was cancelled, or another owner has it."""
     from serving.tasks.models import Task
 
@@ -192,7 +195,7 @@ def finish(identity: str, owner: str, result: bytes, media: str, headers: dict[s
     if not mine.exists():
         _drop_inputs_of_ended(identity)
         return False
-    with disk_errors(folder(identity)):
+    with disk_errors(task_folder(identity)):
         write_file(result_file(identity, owner), result)
     changes = {"state": "done", "media": media, "headers": headers, "finished": _now(), "done": F("total")}
     done = bool(mine.update(**changes))
@@ -218,8 +221,8 @@ def cancel(model: str, identity: str, caller: str | None = None) -> Task:
 
     find(model, identity, caller)
     mine, end = Task.objects.filter(id=identity), {"state": "cancelled", "finished": _now()}
-    mine.exclude(state__in=OVER).update(**end)
-    if mine.filter(Q(lease=None) | Q(lease__lt=_now()), state__in=OVER).exists():
+    mine.exclude(state__in=FINISHED).update(**end)
+    if mine.filter(Q(lease=None) | Q(lease__lt=_now()), state__in=FINISHED).exists():
         _drop_inputs(identity)  # else whoever reads them does it
     return find(model, identity)
 
@@ -232,7 +235,7 @@ def remove(model: str, identity: str, caller: str | None = None) -> Task:
         Refused: it is not over.
     """
     task = find(model, identity, caller)
-    if task.state not in OVER:
+    if task.state not in FINISHED:
         raise Refused(
             f"the task is {task.state}", expected="a task that is over", fix="cancel it first: DELETE without ?purge="
         )
@@ -241,7 +244,7 @@ def remove(model: str, identity: str, caller: str | None = None) -> Task:
     return task
 
 
-def leave(identity: str, owner: str) -> None:
+def give_back(identity: str, owner: str) -> None:
     """What the owner does not go on with is anyone's at once, and as if it had not begun; the inputs of what was
     cancelled meanwhile are removed: nobody else does it."""
     from django.db.models import F
@@ -260,19 +263,19 @@ def prune() -> None:
     from serving.tasks.models import Task
 
     old = _now() - timedelta(days=settings().retention_days)
-    for task in Task.objects.filter(state__in=OVER, finished__lt=old):
+    for task in Task.objects.filter(state__in=FINISHED, finished__lt=old):
         _remove(task)
     # A service that was killed just after it had ended a task left its inputs. Who ends one now has a moment.
-    left = {one.parent.name for one in folder("").glob("*/input-*")}
-    ended = Task.objects.filter(id__in=left, state__in=OVER, finished__lt=_now() - timedelta(seconds=6 * LEASE_S))
+    left = {one.parent.name for one in task_folder("").glob("*/input-*")}
+    ended = Task.objects.filter(id__in=left, state__in=FINISHED, finished__lt=_now() - timedelta(seconds=6 * LEASE_S))
     for identity in ended.values_list("id", flat=True) if left else ():
         _drop_inputs(identity)
-    aged = {one.name for one in folder("").glob("*") if _ID.fullmatch(one.name) and _is_aged(one, old)}
+    aged = {one.name for one in task_folder("").glob("*") if _ID.fullmatch(one.name) and _is_aged(one, old)}
     for name in aged.difference(Task.objects.filter(id__in=aged).values_list("id", flat=True) if aged else ()):
-        shutil.rmtree(folder(name), ignore_errors=True)
+        shutil.rmtree(task_folder(name), ignore_errors=True)
 
 
-def error_of(error: Exception) -> dict[str, Any]:
+def error_json(error: Exception) -> dict[str, Any]:
     """As an answer would tell it, with its status."""
     logged = {"prediction_id": identity} if (identity := prediction_id_of(error)) else {}
     if isinstance(error, VisionloopError):
@@ -292,18 +295,18 @@ def _drop_inputs_of_ended(identity: str) -> None:
     """The inputs of a task that is over, whoever ended it, or that is not there any more."""
     from serving.tasks.models import Task
 
-    if not Task.objects.filter(id=identity).exclude(state__in=OVER).exists():
+    if not Task.objects.filter(id=identity).exclude(state__in=FINISHED).exists():
         _drop_inputs(identity)
 
 
 def _drop_inputs(identity: str) -> None:
     """Of a task that is over; the result stays for `retention_days`."""
-    for path in folder(identity).glob("input-*"):
+    for path in task_folder(identity).glob("input-*"):
         path.unlink(missing_ok=True)
 
 
 def _remove(task: Task) -> None:
-    shutil.rmtree(folder(task.id), ignore_errors=True)
+    shutil.rmtree(task_folder(task.id), ignore_errors=True)
     task.delete()
 
 

@@ -16,10 +16,10 @@ from typing import Self
 
 from registry.core.errors import Overloaded
 
-MOST = 1024
+MAX_WAITING = 1024
 """Each waiting input is held in memory; those that are quick enough for this to matter are small ones."""
 MIB = 1 << 20
-SMALL = 8 * MIB
+SMALL_UPLOAD = 8 * MIB
 """Bytes of an upload that is no reason to refuse others: a picture, say."""
 ROOM_RETRY_S = 2
 _WEIGHT = 0.1  # of a new measurement in the mean: some twenty inputs and it has followed a change
@@ -30,7 +30,7 @@ class AdmissionQueue:
 
     Args:
         slots: inputs that are worked on at once.
-        limit: how many more may wait; 0: as many as are answered within half of `timeout_s`, `MOST` at most.
+        limit: how many more may wait; 0: as many as are answered within half of `timeout_s`, `MAX_WAITING` at most.
         timeout_s: what a caller waits at most.
     """
 
@@ -60,7 +60,7 @@ class AdmissionQueue:
         if self._limit:
             return self._limit
         in_time = self._timeout_s / 2 * self.slots / max(self._service_s, 1e-4)
-        return max(self.slots, min(MOST, int(in_time)))
+        return max(self.slots, min(MAX_WAITING, int(in_time)))
 
     def check(self, count: int = 1) -> None:
         """Raises Overloaded if `count` more would have to wait and there is no room for them."""
@@ -104,7 +104,7 @@ class UploadBudget:
             no use where callers have a share.
     """
 
-    def __init__(self, most: int, small: int = SMALL) -> None:
+    def __init__(self, most: int, small: int = SMALL_UPLOAD) -> None:
         self.most, self.small = most, small
         self.taken = 0
         self._by_caller = Counter[str]()

@@ -12,14 +12,14 @@ from registry.core.media import Prediction
 if TYPE_CHECKING:
     from registry.versions.explain import Explanation
 
-CALLER, ROLE = "X-Caller", "X-Release-Role"
+CALLER_HEADER, ROLE_HEADER = "X-Caller", "X-Release-Role"
 """Headers by which the router tells a service who calls, and in which role the version answers."""
-OWNER = "X-Tasks-Of"
+TASK_OWNER_HEADER = "X-Tasks-Of"
 """The caller whose tasks a request is about; without it, everyone's. Only the router's doorkeeper may set it."""
-PREFIX = "X-Forwarded-Prefix"
+PREFIX_HEADER = "X-Forwarded-Prefix"
 """What the router has taken off the path of a request."""
 
-UNWATCHED_S = 0.1
+WATCH_AFTER_S = 0.1
 """Quick answers are not worth watching whether their caller is still there."""
 
 _ID = "prediction_id"
@@ -79,6 +79,6 @@ def prediction_id_of(error: BaseException) -> str:
     return str(getattr(error, _ID, ""))
 
 
-def log_as(error: BaseException, prediction_id: str) -> None:
+def attach_prediction_id(error: BaseException, prediction_id: str) -> None:
     """Notes under which id a prediction that ended in `error` is in the log."""
     setattr(error, _ID, prediction_id)

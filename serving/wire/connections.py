@@ -16,11 +16,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from registry.core.errors import BadRequest, HeadTooLarge, MissingService, TooSlow, VisionloopError
 
-CONNECTIONS = 4096
+MAX_CONNECTIONS = 4096
 """At once; a new one takes the place of the one that has been idle for longest."""
-HEAD_S = 20.0
+HEAD_TIMEOUT_S = 20.0
 """Until the head of a request is complete, and how long a connection may stay without a first one."""
-HEAD_BYTES = 64 * 1024
+MAX_HEAD_BYTES = 64 * 1024
 LINGER_S, LINGER_BYTES = 5.0, 8 << 20
 """How long, and how much of it, what a caller still sends is read and thrown away after an answer that did not wait for
 it. Closed at once, the connection would be reset, and the caller might lose the answer."""
@@ -34,15 +34,15 @@ def raise_file_limit() -> int:
     A router's request takes two: its caller's and the service's.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * CONNECTIONS + 512
+    wanted = 2 * MAX_CONNECTIONS + 512
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         soft = most
-    return CONNECTIONS if soft == resource.RLIM_INFINITY else max(16, min(CONNECTIONS, (soft - 256) // 2))
+    return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else max(16, min(MAX_CONNECTIONS, (soft - 256) // 2))
 
 
-def bounded(most: int = CONNECTIONS) -> type[BoundedProtocol]:
+def bounded_protocol(most: int = MAX_CONNECTIONS) -> type[BoundedProtocol]:
     """The protocol for `uvicorn.Config(http=...)`, with at most so many connections."""
     return type("BoundedProtocol", (BoundedProtocol,), {"most": most})
 
@@ -52,12 +52,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     - At most `most` of them: the one that has been idle for longest is closed for a new one; where none is idle, the
       new one is told 503 with Retry-After.
-    - A request's head has `HEAD_S` seconds (408) and `HEAD_BYTES` (431). What is not HTTP gets 400.
+    - A request's head has `HEAD_TIMEOUT_S` seconds (408) and `MAX_HEAD_BYTES` (431). What is not HTTP gets 400.
     - An answer that is given before its request's body is complete closes the connection, gently: see `LINGER_S`.
     - A caller that does not read its answer is disconnected: see `STALL_S`.
     """
 
-    most: ClassVar[int] = CONNECTIONS
+    most: ClassVar[int] = MAX_CONNECTIONS
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -113,7 +113,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _await_head(self) -> None:
         if self._head is None:
             self._head_bytes = 0
-            self._head = self.loop.call_later(HEAD_S, self._head_is_late)
+            self._head = self.loop.call_later(HEAD_TIMEOUT_S, self._head_is_late)
 
     def _head_is_late(self) -> None:
         self._head = None
@@ -122,7 +122,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._refuse(
             TooSlow(
-                f"the head of the request was not complete after {HEAD_S:g} s",
+                f"the head of the request was not complete after {HEAD_TIMEOUT_S:g} s",
                 expected="a request that is sent without a pause",
                 fix="send it again",
             )
@@ -139,10 +139,10 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._leaving is not None or self.transport.is_closing():
             return
-        if self._head is not None and self._head_bytes > HEAD_BYTES:
+        if self._head is not None and self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(
                 HeadTooLarge(
-                    f"the head of the request is more than {HEAD_BYTES // 1024} KiB",
+                    f"the head of the request is more than {MAX_HEAD_BYTES // 1024} KiB",
                     expected="a method, a path and headers",
                     fix="send data in the body",
                 )

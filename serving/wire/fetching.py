@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
 
-LIMIT_S = 10.0
-REDIRECTS = 3
-LONGEST = 8000
+FETCH_TIMEOUT_S = 10.0
+MAX_REDIRECTS = 3
+MAX_URL_LENGTH = 8000
 """Characters of an address: what RFC 9110, section 4.1 asks for. IDNA takes seconds for a name of a million."""
 MIB = 1 << 20
 _MOVED = (301, 302, 303, 307, 308)
 
-Allowed = Callable[[str], bool]
+AddressCheck = Callable[[str], bool]
 
 
 def is_public(address: str) -> bool:
@@ -47,8 +47,8 @@ def is_public(address: str) -> bool:
 async def fetch(
     url: str,
     max_bytes: int,
-    allowed: Allowed = is_public,
-    limit_s: float = LIMIT_S,
+    allowed: AddressCheck = is_public,
+    limit_s: float = FETCH_TIMEOUT_S,
     came: Callable[[int], None] = lambda size: None,
 ) -> bytes:
     """The bytes at `url`, of at most `max_bytes`.
@@ -83,9 +83,9 @@ async def fetch(
 
 
 async def _follow(
-    client: aiohttp.ClientSession, url: URL, max_bytes: int, allowed: Allowed, came: Callable[[int], None]
+    client: aiohttp.ClientSession, url: URL, max_bytes: int, allowed: AddressCheck, came: Callable[[int], None]
 ) -> bytes:
-    for _ in range(REDIRECTS + 1):
+    for _ in range(MAX_REDIRECTS + 1):
         _check(url, allowed)
         async with client.get(url, allow_redirects=False) as answer:
             if answer.status in _MOVED:
@@ -94,7 +94,7 @@ async def _follow(
             if answer.status != 200:
                 raise _failed(str(url), f"answers {answer.status}")
             return await _read(answer, max_bytes, came)
-    raise _failed(str(url), f"redirects more than {REDIRECTS} times")
+    raise _failed(str(url), f"redirects more than {MAX_REDIRECTS} times")
 
 
 async def _read(answer: aiohttp.ClientResponse, max_bytes: int, came: Callable[[int], None]) -> bytes:
@@ -117,9 +117,11 @@ def _parsed(url: str) -> URL:
     full-width or circled digits. Raises BadInput."""
     from yarl import URL
 
-    if len(url) > LONGEST:
+    if len(url) > MAX_URL_LENGTH:
         raise BadInput(
-            f"the address has {len(url):,} characters", expected=f"at most {LONGEST:,}", fix="send the file itself"
+            f"the address has {len(url):,} characters",
+            expected=f"at most {MAX_URL_LENGTH:,}",
+            fix="send the file itself",
         )
     try:
         return URL(url)
@@ -127,7 +129,7 @@ def _parsed(url: str) -> URL:
         raise _malformed(url) from error
 
 
-def _check(url: URL, allowed: Allowed) -> None:
+def _check(url: URL, allowed: AddressCheck) -> None:
     """The scheme, and a host that is an IP address itself: that one is not resolved."""
     host = url.raw_host or ""
     if url.scheme not in ("http", "https") or not host or url.user or url.password or url.port == 0:
@@ -141,7 +143,7 @@ def _check(url: URL, allowed: Allowed) -> None:
             raise _forbidden(host)
 
 
-def _resolver(allowed: Allowed) -> Any:
+def _resolver(allowed: AddressCheck) -> Any:
     from aiohttp.abc import AbstractResolver, ResolveResult
     from aiohttp.resolver import ThreadedResolver
 

@@ -13,7 +13,7 @@ from registry.core.errors import BadInput, TooLarge
 JSON = "application/json"
 INPUT, INPUTS, URL, URLS = "input", "inputs", "url", "urls"
 MIB = 1 << 20
-SIGNS = 1000
+MAX_PUNCTUATION = 1000
 """Commas, brackets and braces per input: an address may have some. Python makes some sixty bytes of each."""
 _EXPECTED = (
     f'{{"{INPUT}": "<base64>"}}, {{"{INPUTS}": ["<base64>", ...]}}, {{"{URL}": "https://..."}} or {{"{URLS}": [...]}}'
@@ -27,12 +27,12 @@ class Address:
     url: str
 
 
-def largest_body(max_bytes: int) -> int:
+def max_json_bytes(max_bytes: int) -> int:
     """Bytes of JSON that hold an input of `max_bytes`: base64 makes four of three."""
     return max_bytes * 4 // 3 + 4096
 
 
-def parse(body: bytes, max_bytes: int, max_inputs: int) -> tuple[list[bytes | Address | BadInput], bool]:
+def parse_inputs(body: bytes, max_bytes: int, max_inputs: int) -> tuple[list[bytes | Address | BadInput], bool]:
     """What a JSON body holds, and whether it is a list. In a list, what is wrong with one is its own entry.
 
     Raises:
@@ -72,7 +72,7 @@ def too_many(max_inputs: int) -> TooLarge:
 def _check_form(body: bytes, max_inputs: int) -> None:
     """Refuses what would take many times its size in memory once it is parsed: many small things, and a long text with
     a letter in it for whose sake Python keeps all of them in four bytes each. Raises BadInput."""
-    if sum(map(body.count, (b",", b"[", b"{"))) > SIGNS * (max_inputs + 1):
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_PUNCTUATION * (max_inputs + 1):
         raise _malformed("the JSON body holds more than a list of texts")
     wide = not body.isascii() or body.count(b"\\u") > body.count(b"\\u00")  # some encoders write + as \\u002B
     if wide and len(body) > MIB:
@@ -94,7 +94,7 @@ def _decoded(text: str, max_bytes: int) -> bytes:
     """Base64 with or without the head of a data URL (RFC 2397)."""
     if text.startswith("data:"):
         text = text.partition(",")[2]
-    if len(text) > largest_body(max_bytes):
+    if len(text) > max_json_bytes(max_bytes):
         raise TooLarge(
             f"the input is {len(text) * 3 / 4 / MIB:,.0f} MiB",
             expected=f"at most {max_bytes / MIB:,.0f} MiB",

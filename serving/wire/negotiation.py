@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from registry.core.errors import BadInput, NotAcceptable
 
-SHORT = {"application/json": "json", "application/x-nifti": "nifti", "image/jpeg": "jpg", "image/png": "png"}
+SHORT_NAMES = {"application/json": "json", "application/x-nifti": "nifti", "image/jpeg": "jpg", "image/png": "png"}
 """Names for `?format=`, for browsers and forms, which cannot set Accept."""
 
 
@@ -33,19 +33,19 @@ class ResponseFormat:
     embedding: bool = False
 
 
-EXTRAS = ("format", "explain", "image")
+PREDICTION_QUERY = ("format", "explain", "image")
 """What the query of a prediction may hold."""
 
 
-def wanted(accept: str | None, query: Mapping[str, str], offers: Sequence[str]) -> ResponseFormat:
+def response_format(accept: str | None, query: Mapping[str, str], offers: Sequence[str]) -> ResponseFormat:
     """What the Accept header and the query (`format`, `explain`, `image`) ask for.
 
     Raises:
         NotAcceptable: as `choose`.
         BadInput: as `choose`; a flag that is neither true nor false; an extra that the answer's format has no room for.
     """
-    media = choose(accept, query.get("format"), offers)
-    explain, image = (flag(name, query.get(name, "")) for name in ("explain", "image"))
+    media = choose_media(accept, query.get("format"), offers)
+    explain, image = (parse_flag(name, query.get(name, "")) for name in ("explain", "image"))
     if explain and media not in (JSON, JPEG):
         raise BadInput(
             f"an explanation was asked for as {media}",
@@ -71,14 +71,14 @@ def check_query(given: Iterable[tuple[str, str]], known: Sequence[str]) -> None:
         seen.add(name)
 
 
-def rendered(media_out: Sequence[str], is_video: bool) -> tuple[str, ...]:
+def render_offers(media_out: Sequence[str], is_video: bool) -> tuple[str, ...]:
     """What `render` offers, best first: for people, so the annotated video of a video, a JPEG of anything else."""
     pictures = tuple(media for media in media_out if media not in (JSON, NPY))
     best = WEBM if is_video else JPEG
     return tuple(sorted(pictures, key=lambda media: media != best))
 
 
-def flag(name: str, value: str) -> bool:
+def parse_flag(name: str, value: str) -> bool:
     """Of a query. Raises BadInput."""
     if value.lower() not in _FLAG:
         raise BadInput(f"{name} is {value[:40]!r}", expected="true or false", fix=f"correct ?{name}=")
@@ -86,22 +86,24 @@ def flag(name: str, value: str) -> bool:
 
 
 def short_name(media: str) -> str:
-    return SHORT.get(media, media.rpartition("/")[2].removeprefix("x-"))
+    return SHORT_NAMES.get(media, media.rpartition("/")[2].removeprefix("x-"))
 
 
-def choose(accept: str | None, wanted: str | None, offers: Sequence[str]) -> str:
+def choose_media(accept: str | None, short: str | None, offers: Sequence[str]) -> str:
     """The best of `offers` for an Accept header; a `?format=` short name is stronger. The first is the default.
 
     Raises:
         NotAcceptable: none of the offers is acceptable (406).
         BadInput: an unknown short name.
     """
-    if wanted:
+    if short:
         for offer in offers:
-            if wanted.lower() in (short_name(offer), offer, offer.rpartition("/")[2]):
+            if short.lower() in (short_name(offer), offer, offer.rpartition("/")[2]):
                 return offer
         raise BadInput(
-            f"format is {wanted!r}", expected=f"one of {', '.join(map(short_name, offers))}", fix="correct ?format="
+            f"format is {short!r}",
+            expected=f"one of {', '.join(map(short_name, offers))}",
+            fix="correct ?format=",
         )
     if not accept or accept.strip() == "*/*":
         return offers[0]

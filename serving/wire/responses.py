@@ -25,30 +25,30 @@ from registry.core.errors import (
     TooSlow,
     VisionloopError,
 )
-from serving.wire.call import ROLE, Outcome, ServedVersion, prediction_id_of
+from serving.wire.call import ROLE_HEADER, Outcome, ServedVersion, prediction_id_of
 from serving.wire.deadline import CallerGone
 from serving.wire.negotiation import JSON, NPY, ResponseFormat
 
 logger = logging.getLogger("visionloop.serving")
 
-PREDICTION_ID, MODEL, VERSION = "X-Prediction-Id", "X-Model", "X-Model-Version"
+PREDICTION_ID_HEADER, MODEL_HEADER, VERSION_HEADER = "X-Prediction-Id", "X-Model", "X-Model-Version"
 ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", JSON: ".json", "video/webm": ".webm", NPY: ".npy"}
 
 
-class Json(Response):
+class JsonResponse(Response):
     """A JSON answer; numbers that are not finite are null."""
 
     media_type = JSON
 
     def render(self, content: Any) -> bytes:
-        return orjson.dumps(content)
+        return orjson.dumps(prediction_json)
 
 
 def version_headers(served: ServedVersion) -> dict[str, str]:
-    return {MODEL: served.model, VERSION: str(served.version), ROLE: served.role}
+    return {MODEL_HEADER: served.model, VERSION_HEADER: str(served.version), ROLE_HEADER: served.role}
 
 
-def app(routes: Sequence[BaseRoute], served: ServedVersion) -> Starlette:
+def create_app(routes: Sequence[BaseRoute], served: ServedVersion) -> Starlette:
     """`routes` of a service; what they do not have gets an error as any other, and no path leads to another one: where
     to, only a caller's own Host header could say."""
     nothing = _nothing_there(served)
@@ -58,33 +58,33 @@ def app(routes: Sequence[BaseRoute], served: ServedVersion) -> Starlette:
 
 
 def _nothing_there(served: ServedVersion) -> Callable[[Request, Exception], Awaitable[Response]]:
-    async def answer(request: Request, error: Exception) -> Response:
+    async def prediction_response(request: Request, error: Exception) -> Response:
         allowed = (getattr(error, "headers", None) or {}).get("Allow", "")
         asked = f"{request.method} {request.scope['path'][:200]}"
-        found = nothing_there(f"{served.model} has no {asked}", allowed, fix="GET docs shows what there is")
+        found = route_error(f"{served.model} has no {asked}", allowed, fix="GET docs shows what there is")
         headers = {**version_headers(served), **({"Allow": allowed} if allowed else {})}
-        return Json(found.to_json(), found.http_status, headers)
+        return JsonResponse(found.to_json(), found.http_status, headers)
 
-    return answer
+    return prediction_response
 
 
-def nothing_there(found: str, allowed: str, fix: str) -> NotFound:
+def route_error(found: str, allowed: str, fix: str) -> NotFound:
     """The error of a path that there is not, or that takes only the methods `allowed`."""
     if allowed:
         return MethodNotAllowed(found, expected=allowed, fix=f"use {allowed}")
     return NotFound(found, expected="a path that openapi.json describes", fix=fix)
 
 
-def answer(answered: Outcome, wants: ResponseFormat, served: ServedVersion, spec: ModelSpec) -> Response:
+def prediction_response(answered: Outcome, wants: ResponseFormat, served: ServedVersion, spec: ModelSpec) -> Response:
     """The answer to a prediction, in the media type that was agreed on."""
     headers = {
         **version_headers(served),
-        PREDICTION_ID: answered.id,
+        PREDICTION_ID_HEADER: answered.id,
         "Vary": "Accept",
         "Server-Timing": ", ".join(f"{name};dur={ms:.2f}" for name, ms in _timings(answered, "total").items()),
     }
     if wants.media == JSON:
-        return Json(content(answered, wants, served), headers=headers)
+        return JsonResponse(prediction_json(answered, wants, served), headers=headers)
     payload = _npy(answered) if wants.embedding else answered.payload
     assert payload is not None
     name = f"{served.model}-{answered.id[:8]}{_ending(wants.media, payload, spec)}"
@@ -93,13 +93,13 @@ def answer(answered: Outcome, wants: ResponseFormat, served: ServedVersion, spec
     return Response(payload, media_type=wants.media, headers=headers)
 
 
-def answers(
+def list_response(
     found: Sequence[Outcome | BaseException],
     wants: ResponseFormat,
     served: ServedVersion,
     elapsed_ms: float,
     names: Sequence[str] = (),
-) -> Json:
+) -> JsonResponse:
     """The answers to several inputs of one request, in their order; what is wrong with one is its own entry.
 
     Args:
@@ -112,7 +112,7 @@ def answers(
         if isinstance(one, CallerGone) or not isinstance(one, Outcome | Exception):
             raise one
     results = [
-        content(one, wants, served) if isinstance(one, Outcome) else _entry(one)
+        prediction_json(one, wants, served) if isinstance(one, Outcome) else _entry(one)
         for one in found
         if isinstance(one, Outcome | Exception)
     ]
@@ -120,7 +120,9 @@ def answers(
         if name:
             entry["file"] = name
     summary = {"model": served.model, "version": served.version, "role": served.role}
-    return Json({"results": results, **summary, "elapsed_ms": round(elapsed_ms, 3)}, headers=version_headers(served))
+    return JsonResponse(
+        {"results": results, **summary, "elapsed_ms": round(elapsed_ms, 3)}, headers=version_headers(served)
+    )
 
 
 def _entry(error: Exception) -> dict[str, Any]:
@@ -129,7 +131,7 @@ def _entry(error: Exception) -> dict[str, Any]:
     return {**_told(error), "status": _status(error), **logged}
 
 
-def content(answered: Outcome, wants: ResponseFormat, served: ServedVersion) -> dict[str, Any]:
+def prediction_json(answered: Outcome, wants: ResponseFormat, served: ServedVersion) -> dict[str, Any]:
     """The JSON answer to one input."""
     if wants.embedding:
         vector = [float(f"{value:.9g}") for value in answered.prediction.embedding]  # nine digits hold any float32
@@ -189,7 +191,7 @@ def _ending(media: str, payload: bytes, spec: ModelSpec) -> str:
     return next((ending for ending in spec.extensions if ending.endswith(".gz") == packed), "")
 
 
-def refusal(error: Exception, headers: Mapping[str, str] | None = None) -> Json:
+def error_response(error: Exception, headers: Mapping[str, str] | None = None) -> JsonResponse:
     """An error as JSON: what was found, what was expected, how to fix it. Unknown ones are logged, not shown."""
     out = dict(headers or {})
     if isinstance(error, Overloaded):
@@ -197,10 +199,10 @@ def refusal(error: Exception, headers: Mapping[str, str] | None = None) -> Json:
     elif isinstance(error, VisionloopError) and error.http_status == 503 and not isinstance(error, NotServed):
         out["Retry-After"] = "1"
     if identity := prediction_id_of(error):
-        out[PREDICTION_ID] = identity
+        out[PREDICTION_ID_HEADER] = identity
     if isinstance(error, TooLarge | TooSlow):
         out["Connection"] = "close"  # the rest of the body is not read
-    return Json(_told(error), status_code=_status(error), headers=out)
+    return JsonResponse(_told(error), status_code=_status(error), headers=out)
 
 
 def _status(error: Exception) -> int:

@@ -13,12 +13,12 @@ from starlette.types import Message
 
 from registry.core.errors import BadInput, TooLarge, TooSlow, UnsupportedMedia
 from serving.wire.admission import Reservation
-from serving.wire.json_inputs import JSON, MIB, Address, largest_body, parse, too_many
+from serving.wire.json_inputs import JSON, MIB, Address, max_json_bytes, parse_inputs, too_many
 
 MULTIPART, RAW = "multipart/form-data", "application/octet-stream"
 FIELD = "file"
-LONGEST_NAME = 255  # letters of a file's name that its answer repeats
-PACE, PACE_S = 4 * MIB, 60.0
+MAX_FILE_NAME = 255  # letters of a file's name that its answer repeats
+MIN_PACE_BYTES, PACE_S = 4 * MIB, 60.0
 """What a caller must send of a body in so many seconds, unless it ends before."""
 
 _KINDS_OF_FILES = ("application/pdf", "application/dicom", "application/zip", "application/gzip", "application/x-nifti")
@@ -69,7 +69,7 @@ async def read_upload(request: Request, takes: Sequence[str], limits: Limits, he
         UnsupportedMedia: a content type that is not in `takes` (415).
         TooLarge: declared or actual size is over the limit, or more files than allowed; the rest is not read (413).
         Overloaded: there is no room for the declared or actual size; the rest is not read (429).
-        TooSlow: the body came in more slowly than `PACE` in `PACE_S` (408).
+        TooSlow: the body came in more slowly than `MIN_PACE_BYTES` in `PACE_S` (408).
         BadInput: empty, a broken multipart or JSON body, or a form without the field `file` (422).
     """
     declared = content_type(request)
@@ -85,13 +85,13 @@ async def read_upload(request: Request, takes: Sequence[str], limits: Limits, he
             expected="a body without a Content-Encoding; a file that is a .gz itself is one",
             fix="send the file as it is, without the header",
         )
-    most = largest_body(limits.max_bytes) if declared == JSON else limits.max_bytes
+    most = max_json_bytes(limits.max_bytes) if declared == JSON else limits.max_bytes
     length = request.headers.get("content-length", "")
     check_declared_length(length, most)
     if length.isdigit():
         held.check(int(length))
     try:
-        chunks = arriving(request, most, held.take)
+        chunks = read_chunks(request, most, held.take)
         if declared == MULTIPART:
             bodies, names = await _from_multipart(request, chunks, limits)
             return replace(_upload(bodies, empty=_empty_file()), names=names)
@@ -100,7 +100,7 @@ async def read_upload(request: Request, takes: Sequence[str], limits: Limits, he
         raise BadInput("the caller went away before the body was complete") from error
     if declared == JSON:
         # Decoding a large body would hold up every other request.
-        found, several = await asyncio.to_thread(parse, body, limits.max_bytes, limits.max_inputs)
+        found, several = await asyncio.to_thread(parse_inputs, body, limits.max_bytes, limits.max_inputs)
         return _upload(await _all(_fetched(one, limits, len(found), held) for one in found), several)
     return _upload([body])
 
@@ -163,10 +163,10 @@ def check_declared_length(declared: str | None, max_bytes: int) -> None:
         raise _too_large(f"the request body is {int(declared) / MIB:,.0f} MiB", max_bytes)
 
 
-async def arriving(
+async def read_chunks(
     request: Request, most: int, came: Callable[[int], None] = lambda size: None
 ) -> AsyncGenerator[bytes, None]:
-    """The chunks of a body as they come in, at a pace of `PACE` bytes in `PACE_S` from the start.
+    """The chunks of a body as they come in, at a pace of `MIN_PACE_BYTES` bytes in `PACE_S` from the start.
 
     Args:
         most: bytes that it may have.
@@ -178,7 +178,7 @@ async def arriving(
         ClientDisconnect: the connection was closed.
     """
     now = asyncio.get_running_loop().time
-    size, mark, end = 0, PACE, now() + PACE_S
+    size, mark, end = 0, MIN_PACE_BYTES, now() + PACE_S
     while (message := await _received(request, end))["type"] != "http.disconnect":
         chunk = message.get("body", b"")
         size += len(chunk)
@@ -189,7 +189,7 @@ async def arriving(
         if not message.get("more_body", False):
             return
         if size >= mark:
-            mark, end = size + PACE, now() + PACE_S
+            mark, end = size + MIN_PACE_BYTES, now() + PACE_S
     raise ClientDisconnect
 
 
@@ -199,7 +199,7 @@ async def _received(request: Request, end: float) -> Message:
             return await request.receive()
     except TimeoutError as error:
         raise TooSlow(
-            f"less than {PACE / MIB:g} MiB of the body came in within {PACE_S:g} s",
+            f"less than {MIN_PACE_BYTES / MIB:g} MiB of the body came in within {PACE_S:g} s",
             expected="a body that comes in as fast as that, or ends",
             fix="send a smaller file, or over a faster line",
         ) from error
@@ -272,4 +272,4 @@ async def _from_multipart(
             expected=f"one file in the field {FIELD!r}, or several in fields of that name",
             fix=f"e.g. `curl -F {FIELD}=@FILE`",
         )
-    return [await part.read() for part in parts], tuple((part.filename or "")[:LONGEST_NAME] for part in parts)
+    return [await part.read() for part in parts], tuple((part.filename or "")[:MAX_FILE_NAME] for part in parts)

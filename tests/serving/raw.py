@@ -16,7 +16,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from serving.wire.connections import BoundedProtocol, bounded
+from serving.wire.connections import BoundedProtocol, bounded_protocol
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def listening(
         port.bind(("127.0.0.1", 0))
         config = uvicorn.Config(
             app,
-            http=http or bounded(most),
+            http=http or bounded_protocol(most),
             lifespan=lifespan,  # type: ignore[arg-type]
             log_level="critical",
             timeout_keep_alive=2,

@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from serving.releases import deploy, store
-from serving.wire.connections import bounded
+from serving.wire.connections import bounded_protocol
 
 
 class Stub:
@@ -73,7 +73,7 @@ class Stub:
 def serving(stub: Stub, http: type[asyncio.Protocol] | None = None) -> Iterator[Stub]:
     """The stub at an address of its own. `http`: how it treats connections; default: as our services."""
     port = deploy.free_port()
-    config = uvicorn.Config(stub, port=port, lifespan="off", log_level="critical", http=http or bounded())
+    config = uvicorn.Config(stub, port=port, lifespan="off", log_level="critical", http=http or bounded_protocol())
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

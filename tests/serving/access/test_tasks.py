@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from serving.access import keys
-from serving.wire.call import OWNER
+from serving.wire.call import TASK_OWNER_HEADER
 from tests.bundles import MODEL, make_scan
 from tests.serving.access.conftest import bearer, known
 
@@ -93,7 +93,7 @@ def test_a_key_for_something_else_is_403(live: str, task: str, scope: dict[str, 
         assert httpx.request(method, f"{live}{TASKS}/{task}{rest}", headers=bearer(token)).status_code == 403
 
 
-@pytest.mark.parametrize("name", [OWNER, OWNER.lower(), "X-Caller", "X-Release-Role"])
+@pytest.mark.parametrize("name", [TASK_OWNER_HEADER, TASK_OWNER_HEADER.lower(), "X-Caller", "X-Release-Role"])
 def test_nobody_can_say_to_be_somebody_else(live: str, task: str, token: str, other: str, name: str) -> None:
     caller = token.rsplit("_", 1)[0]
     for value in (caller, "*", ""):

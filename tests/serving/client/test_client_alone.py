@@ -15,9 +15,9 @@ import pytest
 
 from registry.core import errors
 from registry.core.errors import BadInput, VisionloopError
-from serving.client.calls import refused
+from serving.client.calls import error_of_response
 from serving.client.clients import AsyncClient, Client
-from serving.client.types import UsageReport, answers
+from serving.client.types import UsageReport, read_answers
 from tests.serving.conftest import PROJECT
 
 
@@ -52,12 +52,12 @@ def test_an_error_carries_its_status_and_when_to_try_again(
     retry_after_s: int | None,
 ) -> None:
     content = json.dumps(body).encode() if body else b"<html>Bad Gateway</html>"
-    error = refused(httpx.Response(status, content=content, headers=headers))
+    error = error_of_response(httpx.Response(status, content=content, headers=headers))
     assert (type(error), error.status, error.retry_after_s) == (kind, status, retry_after_s)
 
 
 def test_one_of_several_files_has_a_status_of_its_own() -> None:
-    (error,) = answers({"results": [{"error": "TooLarge", "found": "big", "status": 413}]})
+    (error,) = read_answers({"results": [{"error": "TooLarge", "found": "big", "status": 413}]})
     assert isinstance(error, errors.TooLarge)
     assert error.status == 413
 

@@ -37,7 +37,7 @@ def test_each_of_many_tasks_is_claimed_once() -> None:
             misses = misses + 1 if task is None else 0
             if task is not None:
                 claimed.append(task.id)
-                assert store.beat(task.id, owner, 0, 1)
+                assert store.renew_lease(task.id, owner, 0, 1)
         connection.close()
 
     together(claim, 4)
@@ -66,7 +66,7 @@ def test_two_services_share_tasks_and_an_outage_loses_none_of_them(postgres: Clu
 def over(client: httpx.Client, place: str, ids: list[str]) -> list[dict[str, Any]] | None:
     """The tasks, once they are all over."""
     found = [client.get(f"{place}/tasks/{identity}").json() for identity in ids]
-    return found if all(task["state"] in store.OVER for task in found) else None
+    return found if all(task["state"] in store.FINISHED for task in found) else None
 
 
 def test_a_task_goes_on_over_an_outage_and_may_end_in_one(

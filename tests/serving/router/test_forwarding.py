@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from serving.releases import deploy, store
 from serving.router import traffic
 from serving.router.traffic import RoleCounts
-from serving.wire.connections import bounded
+from serving.wire.connections import bounded_protocol
 from tests.serving.access.conftest import start_router
 from tests.serving.conftest import Processes
 from tests.serving.raw import begun, heard
@@ -112,7 +112,7 @@ def test_a_body_that_does_not_come_in_time_is_408(address: str, stub: Stub) -> N
     assert stub.seen == []
 
 
-@pytest.mark.parametrize("http", [bounded(), HttpToolsProtocol], ids=["our services", "one that resets"])
+@pytest.mark.parametrize("http", [bounded_protocol(), HttpToolsProtocol], ids=["our services", "one that resets"])
 @pytest.mark.parametrize("status", [408, 413, 415])
 def test_what_is_refused_in_mid_body_leaves_the_champion_up(
     address: str, http: type[asyncio.Protocol], status: int

@@ -17,7 +17,7 @@ from registry.versions import predictor
 from registry.versions.predictor import Predictor
 from registry.vision.picture import to_jpeg
 from serving.service import batching
-from serving.service.batching import SIZES, Batcher, BatchingPredictor, Pace, seconds_each
+from serving.service.batching import SIZES, Batcher, BatchingPredictor, BatchPace, seconds_per_element
 from tests.clips import scene
 from tests.detector_bundle import make_detector_bundle
 
@@ -83,7 +83,7 @@ def test_an_error_reaches_everyone_in_the_batch_and_the_next_batch_runs() -> Non
 
 
 def test_a_network_that_gains_nothing_by_batches_gets_none() -> None:
-    pace = Pace()
+    pace = BatchPace()
     for _ in range(5):
         for size in SIZES:
             pace.took(size, 0.01 * size * (1.0 if size == 1 else 1.2))
@@ -91,7 +91,7 @@ def test_a_network_that_gains_nothing_by_batches_gets_none() -> None:
 
 
 def test_the_quickest_size_is_found_and_a_change_is_noticed() -> None:
-    pace = Pace()
+    pace = BatchPace()
     cost = {1: 1.0, 2: 0.8, 4: 0.5, 8: 0.7}
     for _ in range(40):
         size = pace.best(8)
@@ -106,7 +106,7 @@ def test_the_quickest_size_is_found_and_a_change_is_noticed() -> None:
 
 
 def test_the_first_run_of_a_size_does_not_count() -> None:
-    pace = Pace()
+    pace = BatchPace()
     for n in range(4):
         for size in SIZES:
             pace.took(size, size * (100.0 if n == 0 and size == 8 else 1.0 / size))
@@ -128,7 +128,7 @@ def test_how_long_an_element_takes_is_measured_for_batches_and_side_by_side() ->
     network = Timed(0.02, 0.002)
 
     def best(at_once: int, batch: FloatArray) -> float:
-        return min(seconds_each(network, at_once, batch) for _ in range(5))  # a busy machine only adds
+        return min(seconds_per_element(network, at_once, batch) for _ in range(5))  # a busy machine only adds
 
     assert best(1, element(1)) == pytest.approx(0.022, rel=0.3)
     assert best(1, np.repeat(element(1), 8, axis=0)) == pytest.approx(0.036 / 8, rel=0.3)

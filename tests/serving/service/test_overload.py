@@ -17,7 +17,7 @@ from registry.core.errors import Overloaded
 from registry.core.settings import settings
 from registry.versions.bundle import Bundle
 from registry.vision.picture import to_jpeg
-from serving.wire.admission import MOST, AdmissionQueue
+from serving.wire.admission import MAX_WAITING, AdmissionQueue
 from tests.clips import scene
 from tests.detector_bundle import make_detector_bundle
 from tests.serving.local_api import answering
@@ -190,7 +190,7 @@ def logged(identity: str) -> tuple[str, int]:
 
 def test_a_line_is_as_long_as_can_be_answered_in_half_of_the_time() -> None:
     line = AdmissionQueue(slots=2, limit=0, timeout_s=60)
-    assert line.capacity == MOST
+    assert line.capacity == MAX_WAITING
     line.served(1.0)
     assert line.capacity == 60
     for _ in range(200):

@@ -24,7 +24,7 @@ from registry.vision.picture import to_jpeg
 from serving.releases import deploy, packaging
 from serving.service.http_server import LEAVING_S
 from serving.tasks import store
-from serving.tasks.runner import EVERY_S
+from serving.tasks.runner import POLL_S
 from tests.clips import make_clip, scene
 from tests.detector_bundle import make_detector_bundle
 from tests.serving.conftest import Numbered, Processes, Running
@@ -55,7 +55,7 @@ def until(client: httpx.Client, identity: str, wanted: Callable[[dict[str, Any]]
 
 
 def is_over(task: dict[str, Any]) -> bool:
-    return task["state"] in store.OVER
+    return task["state"] in store.FINISHED
 
 
 def test_a_task_gives_what_the_prediction_gives(client: httpx.Client) -> None:
@@ -134,7 +134,7 @@ def test_a_second_delete_is_harmless_and_only_purge_removes(client: httpx.Client
     answer = client.delete(f"/tasks/{identity}", params={"purge": "true"})
     assert (answer.status_code, answer.json()) == (200, {**over, "removed": True})
     assert client.get(f"/tasks/{identity}").status_code == 404
-    assert not store.folder(identity).exists()
+    assert not store.task_folder(identity).exists()
 
 
 def test_a_result_is_streamed_by_parts_too_and_gone_is_gone(client: httpx.Client) -> None:
@@ -145,7 +145,7 @@ def test_a_result_is_streamed_by_parts_too_and_gone_is_gone(client: httpx.Client
     assert whole.headers["x-prediction-id"]
     part = client.get(f"/tasks/{identity}/result", headers={"Range": "bytes=10-19"})
     assert (part.status_code, part.content) == (206, whole.content[10:20])
-    (store.folder(identity) / names(identity)[0]).unlink()
+    (store.task_folder(identity) / names(identity)[0]).unlink()
     gone = client.get(f"/tasks/{identity}/result")
     assert (gone.status_code, gone.json()["found"]) == (409, "the result is gone")
 
@@ -200,7 +200,7 @@ def test_what_cannot_be_submitted_is_refused_at_once(
 
 
 def test_more_tasks_than_may_wait_are_told_to_come_back(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "QUEUED", 2)
+    monkeypatch.setattr(store, "MAX_UNFINISHED", 2)
     clip = make_clip(400, (96, 64), encoder={"preset": "ultrafast"})
     waiting = [client.post("/tasks", content=clip).json()["id"] for _ in range(2)]
     before = folders()
@@ -215,7 +215,7 @@ def test_more_tasks_than_may_wait_are_told_to_come_back(client: httpx.Client, mo
 
 def test_a_task_that_would_fill_the_disk_is_refused(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     before = folders()
-    monkeypatch.setattr(store, "FREE", 1 << 60)
+    monkeypatch.setattr(store, "MIN_FREE_BYTES", 1 << 60)
     answer = client.post("/tasks", content=PICTURE)
     assert (answer.status_code, answer.json()["error"]) == (507, "StorageError"), answer.text
     assert folders() == before
@@ -236,7 +236,7 @@ def test_a_task_that_the_database_does_not_take_leaves_nothing_on_the_disk(clien
 
 
 def folders() -> set[str]:
-    return {path.name for path in store.folder("").glob("*")}
+    return {path.name for path in store.task_folder("").glob("*")}
 
 
 def test_inputs_are_kept_until_a_task_is_over(client: httpx.Client) -> None:
@@ -257,19 +257,19 @@ def test_inputs_are_kept_until_a_task_is_over(client: httpx.Client) -> None:
 
 
 def names(identity: str) -> list[str]:
-    return [path.name for path in store.folder(identity).glob("*")]
+    return [path.name for path in store.task_folder(identity).glob("*")]
 
 
 def test_what_belongs_to_no_task_goes_when_it_is_as_old_as_a_task_may_be(client: httpx.Client) -> None:
     kept = client.post("/tasks", content=PICTURE).json()["id"]
-    lost, young = (store.folder(digit * 32) for digit in "ab")
+    lost, young = (store.task_folder(digit * 32) for digit in "ab")
     for folder in (lost, young):
         (folder / "nested").mkdir(parents=True)
     long_ago = time.time() - 86400 * settings().retention_days - 60
-    for folder in (lost, store.folder(kept)):
+    for folder in (lost, store.task_folder(kept)):
         os.utime(folder, (long_ago, long_ago))
     store.prune()
-    assert [folder.exists() for folder in (lost, young, store.folder(kept))] == [False, True, True]
+    assert [folder.exists() for folder in (lost, young, store.task_folder(kept))] == [False, True, True]
 
 
 @pytest.mark.parametrize("end", ["finish", "fail", "leave", "prune", "cancel"])
@@ -290,9 +290,9 @@ def test_whoever_ends_a_cancelled_task_its_inputs_go(
     elif end == "fail":
         store.fail(task.id, "one", {})
     elif end == "leave":
-        store.leave(task.id, "one")
+        store.give_back(task.id, "one")
     elif end == "prune":
-        (store.folder(task.id) / "input-0").write_bytes(PICTURE)  # as one leaves it that is killed before it can
+        (store.task_folder(task.id) / "input-0").write_bytes(PICTURE)  # as one leaves it that is killed before it can
         store.prune()
     assert names(task.id) == []
     assert store.find("face_gender", task.id).state == "cancelled"
@@ -304,8 +304,8 @@ def test_one_of_two_services_gets_a_task_and_keeps_it_while_it_lives(client: htt
     task = store.submit("weapon_detection", 1, ResponseFormat("application/json"), "me", "champion", [PICTURE], False)
     claimed = [store.claim("weapon_detection", 1, owner) for owner in ("first", "second")]
     assert [one and one.id for one in claimed] == [task.id, None]
-    assert store.beat(task.id, "first", 0, 1)
-    assert not store.beat(task.id, "second", 0, 1)
+    assert store.renew_lease(task.id, "first", 0, 1)
+    assert not store.renew_lease(task.id, "second", 0, 1)
     assert not store.finish(task.id, "second", b"x", "text/plain", {})
     assert store.finish(task.id, "first", b"x", "text/plain", {})
     assert store.result_file(task.id, "first").read_bytes() == b"x"
@@ -331,8 +331,8 @@ def test_a_task_that_kills_its_service_is_given_up_at_last(
 
     monkeypatch.setattr(store, "LEASE_S", -1.0)
     task = store.submit("weapon_detection", 1, ResponseFormat("application/json"), "me", "champion", [PICTURE], False)
-    owners = [store.claim("weapon_detection", 1, str(n)) is not None for n in range(store.ATTEMPTS + 1)]
-    assert owners == [True] * store.ATTEMPTS + [False]
+    owners = [store.claim("weapon_detection", 1, str(n)) is not None for n in range(store.MAX_ATTEMPTS + 1)]
+    assert owners == [True] * store.MAX_ATTEMPTS + [False]
     assert names(task.id) == [], "the inputs of a task that is given up are not kept"
     found = store.find("weapon_detection", task.id)
     assert (found.state, found.error["status"]) == ("failed", 500)
@@ -400,7 +400,7 @@ def test_beside_a_keeper_a_service_loads_the_database_for_tasks_only(
     first = _start(processes, "frugal-1", tag, env)
     with httpx.Client(base_url=first.url, timeout=60) as client:
         assert client.post("/predict", content=PICTURE).status_code == 200
-        time.sleep(2 * EVERY_S)
+        time.sleep(2 * POLL_S)
         assert not has_database(first)
         identity = client.post("/tasks", content=make_clip(FRAMES, (96, 64))).json()["id"]
         until(client, identity, lambda task: task["done"] > 0)
@@ -412,6 +412,6 @@ def test_beside_a_keeper_a_service_loads_the_database_for_tasks_only(
         assert until(client, identity, is_over)["state"] == "done"
     processes.stop("frugal-2")
     third = _start(processes, "frugal-3", tag, env)
-    time.sleep(2 * EVERY_S)
+    time.sleep(2 * POLL_S)
     assert not has_database(third), "what is done is no task to work on"
     processes.stop("frugal-3")

@@ -70,14 +70,14 @@ def _is_problem(answer: Heard, status: int, error: str) -> None:
 
 
 def test_a_head_that_never_ends_is_431(address: str) -> None:
-    line = begun(address, "GET / HTTP/1.1\nHost: x\nX: " + "x" * (connections.HEAD_BYTES + 1))
+    line = begun(address, "GET / HTTP/1.1\nHost: x\nX: " + "x" * (connections.MAX_HEAD_BYTES + 1))
     _is_problem(heard(line), 431, "HeadTooLarge")
 
 
 def test_a_head_that_does_not_go_on_is_408_and_a_silent_caller_is_closed(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "HEAD_S", 0.3)
+    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.3)
     monkeypatch.setattr(connections, "LINGER_S", 0.3)
     line = connect(address)
     line.sendall(b"GET / HTTP/1.1\r\nHo")

@@ -17,7 +17,7 @@ from registry.core.errors import Overloaded
 from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
 from serving.service.app import UPLOADS
-from serving.wire.admission import SMALL, UploadBudget
+from serving.wire.admission import SMALL_UPLOAD, UploadBudget
 from serving.wire.uploads import MIB
 from tests.clips import scene
 from tests.detector_bundle import make_detector_bundle
@@ -69,7 +69,9 @@ def test_large_uploads_wait_outside_and_a_picture_does_not(address: str, declare
             one = open_ones.enter_context(Upload(address, size, path))
             one.send(bytes(size - 1))
         with Upload(address, size if declared else None, path) as refused:
-            for _ in range(0 if declared else 2 * SMALL // MIB):  # the others' last bytes may still be on their way
+            for _ in range(
+                0 if declared else 2 * SMALL_UPLOAD // MIB
+            ):  # the others' last bytes may still be on their way
                 if not refused.is_answered(0.05):
                     refused.send(bytes(MIB))
             answer = refused.answer()
@@ -109,7 +111,7 @@ def test_a_body_that_does_not_go_on_is_given_up(
 
 def test_a_body_that_goes_on_slowly_is_read(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.wire.uploads.PACE_S", 0.5)
-    monkeypatch.setattr("serving.wire.uploads.PACE", 100)
+    monkeypatch.setattr("serving.wire.uploads.MIN_PACE_BYTES", 100)
     with Upload(address, len(PICTURE)) as one:
         for n in range(4):
             one.send(PICTURE[150 * n : 150 * (n + 1)])
@@ -119,37 +121,37 @@ def test_a_body_that_goes_on_slowly_is_read(address: str, monkeypatch: pytest.Mo
 
 
 def test_a_caller_has_half_of_what_the_others_leave() -> None:
-    room = UploadBudget(12 * SMALL, small=0)
+    room = UploadBudget(12 * SMALL_UPLOAD, small=0)
     with room.held("a") as a, room.held("a") as again, room.held("b") as b, room.held("c") as c:
-        a.take(4 * SMALL)
-        again.take(2 * SMALL)
+        a.take(4 * SMALL_UPLOAD)
+        again.take(2 * SMALL_UPLOAD)
         with pytest.raises(
             Overloaded, match=r"your requests hold 48\.0 MiB already, and one caller may hold 48\.0 MiB"
         ):
             again.take(1)
-        b.take(3 * SMALL)
+        b.take(3 * SMALL_UPLOAD)
         assert not b.fits(1)
-        c.take(SMALL)
+        c.take(SMALL_UPLOAD)
         assert not a.fits(1), "what it may have shrinks while others come"
-        assert room.of("a") == 6 * SMALL
+        assert room.of("a") == 6 * SMALL_UPLOAD
     assert (room.taken, room.of("a"), room.of("b"), room.of("c")) == (0, 0, 0, 0)
     with room.held("a") as alone:
-        alone.take(100 * SMALL)
+        alone.take(100 * SMALL_UPLOAD)
 
 
 def test_one_alone_has_room_and_small_ones_have_a_quarter_more() -> None:
-    room = UploadBudget(4 * SMALL)
+    room = UploadBudget(4 * SMALL_UPLOAD)
     with room.held() as giant:
-        giant.take(100 * SMALL)
+        giant.take(100 * SMALL_UPLOAD)
         with pytest.raises(Overloaded), room.held() as small:
             small.take(1)
     with room.held() as one, room.held() as other, room.held() as small:
-        one.take(2 * SMALL)
-        other.take(2 * SMALL)
-        small.take(SMALL)
+        one.take(2 * SMALL_UPLOAD)
+        other.take(2 * SMALL_UPLOAD)
+        small.take(SMALL_UPLOAD)
         with pytest.raises(Overloaded):
             small.take(1)
         with pytest.raises(Overloaded):
             other.check(1)
-        assert room.taken == 5 * SMALL
+        assert room.taken == 5 * SMALL_UPLOAD
     assert room.taken == 0
