@@ -18,7 +18,6 @@ from registry.core.media import FloatArray
 from registry.core.runtime import Engine, Numerics, open_session
 from registry.versions.bundle import Machine, Score, Variant
 from training.export import choose_variant, latency, onnx_export
-from training.stages import peers
 from training.workspace import progress, scoring
 from training.workspace.checkpoint import History, save_weights, write_metrics
 from training.workspace.course import TrainingListener
@@ -216,7 +215,6 @@ class _Work:
             )
             for c in self.candidates
         ]
-        rows += peers.rows(stage, self.hooks, STEP, self.options.rounds, self.bootstrap)
         # The first row is the network as it was trained, in its own framework: what loss is counted from.
         variants = choose_variant.choose(stage.spec, rows, rows[0])
         chosen = next(variant for variant in variants if variant.chosen)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.core.media import ByteArray, Case, FloatArray, Parameters, Picture
-from registry.models.face_gender import SPEC, cvlib_gender, detector, inference, score
+from registry.models.face_gender import SPEC, detector, inference, score
 from registry.models.face_gender.detector import Face
 from registry.vision.picture import decode, to_input
 from registry.vision_tasks import keras_loss
@@ -42,11 +42,6 @@ def preprocessing(params: Parameters) -> dict[str, Any]:
 def thresholds(params: Parameters) -> dict[str, Any]:
     """None: the likelier class is named."""
     return {}
-
-
-def peers(params: Parameters) -> list[Any]:
-    """cvlib's own gender network, if it is in cvlib's cache: to compare with."""
-    return cvlib_gender.peers(preprocessing(params))
 
 
 def build(params: Parameters) -> Any:
