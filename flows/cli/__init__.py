@@ -19,7 +19,7 @@ from typing import NoReturn
 import click
 
 from registry.core.errors import BadInput, VisionloopError
-from registry.core.priority import give_way
+from registry.core.priority import lower_priority
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def main() -> NoReturn:
     """The console script. Never returns: the exit code says what happened (see registry.core.errors)."""
     arguments = sys.argv[1:]
     if GIVES_WAY.intersection(arguments[:1]) and "rollback" not in arguments:
-        give_way()
+        lower_priority()
     sys.exit(_run(arguments))
 
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from registry.contract import catalog
-from registry.core.priority import give_way
+from registry.core.priority import lower_priority
 from registry.core.settings import settings
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ RUNS = 2
 
 
 def main() -> None:
-    give_way()  # so do the flows that it starts
+    lower_priority()  # so do the flows that it starts
     settings().apply_environment()
     asyncio.run(work(deployments()))
 

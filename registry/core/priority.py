@@ -1,7 +1,7 @@
-"""Who goes first on a busy machine: what answers people before what trains, and before a service that is starting.
+"""Lowers the priority of training and of starting services, so that those that answer people go first.
 
-Two things decide that on Linux: the nice value of each thread, and that of the session it belongs to (`autogroup`, see
-sched(7)). Where sessions are grouped, the former counts only inside of one; so both are set. Elsewhere it does nothing.
+Linux looks at the nice value of each thread, and at that of its session (`autogroup`, see sched(7)). Where sessions are
+grouped, a thread's value counts only inside its session, so both are set. On other systems nothing happens.
 """
 
 from __future__ import annotations
@@ -12,34 +12,35 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-BEHIND = 10
-"""A tenth of the time of what it competes with: what is behind goes on all the same."""
+NICE = 10
+"""The nice value of low priority: a tenth of the processor time that a normal process gets, so work still goes on."""
+
 _GROUP = Path("/proc/self/autogroup")
 _TASKS = Path("/proc/self/task")
 
 
-def give_way() -> None:
-    """This process, and what it starts from now on, goes behind others for good. Call it before it has threads."""
+def lower_priority() -> None:
+    """Lowers this process, and what it starts from now on, for good. Call it before the process has threads."""
     with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, 0, max(BEHIND, os.getpriority(os.PRIO_PROCESS, 0)))
-    _group(BEHIND)
+        os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+    _set_session(NICE)
 
 
 class LowPriority:
-    """This process goes behind others until `catch_up`, as far as it is allowed to come back.
+    """Low priority for this process until `restore`. Create it before the process has threads: they inherit it.
 
-    Call it before the process has threads: they inherit it.
+    Raising a priority again needs a right. Without it only the session is lowered, which anybody may take back.
     """
 
     def __init__(self) -> None:
-        self._threads = _may_return()
+        self._threads = _may_restore()
         if self._threads:
-            os.setpriority(os.PRIO_PROCESS, 0, BEHIND)
-        _group(BEHIND)
+            os.setpriority(os.PRIO_PROCESS, 0, NICE)
+        _set_session(NICE)
 
-    def catch_up(self) -> None:
-        """All threads of the process are as before. A second call does nothing."""
-        _group(0)
+    def restore(self) -> None:
+        """Gives all threads their old priority. A second call does nothing."""
+        _set_session(0)
         for _ in range(2 if self._threads else 0):  # twice: a thread that was just being started inherited it
             for task in _TASKS.iterdir():
                 with suppress(OSError):  # it has ended meanwhile
@@ -47,25 +48,25 @@ class LowPriority:
         self._threads = False
 
 
-def _may_return() -> bool:
-    """Whether a thread may raise its priority again, which needs a right; found out by one that ends with it."""
-    found = []
+def _may_restore() -> bool:
+    """Whether a thread may raise its priority again. Tried in a thread of its own, whose priority ends with it."""
+    allowed = []
 
     def attempt() -> None:
         with suppress(OSError, AttributeError):
             if os.getpriority(os.PRIO_PROCESS, 0) == 0 and _TASKS.is_dir():
                 os.setpriority(os.PRIO_PROCESS, 0, 1)
                 os.setpriority(os.PRIO_PROCESS, 0, 0)
-                found.append(True)
+                allowed.append(True)
 
     thread = threading.Thread(target=attempt)
     thread.start()
     thread.join()
-    return bool(found)
+    return bool(allowed)
 
 
-def _group(nice: int) -> None:
-    """Of this process's session, if it is its own: a terminal's is not ours to change."""
+def _set_session(nice: int) -> None:
+    """Sets the nice value of this process's session, but not of a terminal's, which other processes share."""
     with suppress(OSError, AttributeError):
         if os.getsid(0) != os.getpid():
             return
@@ -73,5 +74,5 @@ def _group(nice: int) -> None:
             try:
                 _GROUP.write_text(str(nice))
                 return
-            except BlockingIOError:  # one change in a tenth of a second, of all unprivileged processes together
+            except BlockingIOError:  # Linux takes one change per 0.1 s from all unprivileged processes together
                 time.sleep(0.1)

@@ -31,9 +31,9 @@ def main(folder: Path) -> None:
     parser.add_argument("--host", default=settings().service_host)
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()
-    behind = LowPriority()  # what answers now goes first; the one that this service replaces, say
+    priority = LowPriority()  # services that answer now go first, e.g. the one that this one replaces
     worker = worker_of(folder)
-    worker.on_ready = behind.catch_up
+    worker.on_ready = priority.restore
     worker.start()  # the network compiles while the rest is imported
 
     import uvicorn

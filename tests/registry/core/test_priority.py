@@ -1,4 +1,4 @@
-"""Who goes first on a busy machine; in processes of their own, as it cannot be taken back everywhere."""
+"""Low priority, tried in processes of their own: not every user may take it back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.core.priority import BEHIND
+from registry.core.priority import NICE
 from tests.conftest import PROJECT
 
 GROUP = Path("/proc/self/autogroup")
@@ -22,17 +22,17 @@ def look():
     print(*sorted(values), group, flush=True)
 threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
 """
-BACK = f"""
-from registry.core.priority import Behind
-behind = Behind()
+RESTORED = f"""
+from registry.core.priority import LowPriority
+priority = LowPriority()
 {LOOK}
-look(); behind.catch_up(); behind.catch_up(); look()
+look(); priority.restore(); priority.restore(); look()
 """
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux has nice values by thread")
 
 
-def _said(code: str, own_session: bool) -> list[list[int]]:
+def _nice_values(code: str, own_session: bool) -> list[list[int]]:
     """Nice values of the threads, then that of the session, each time it looked."""
     command = [sys.executable, "-c", code]
     done = subprocess.run(
@@ -42,27 +42,31 @@ def _said(code: str, own_session: bool) -> list[list[int]]:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only some may raise a priority again")
-def test_every_thread_and_the_session_go_behind_and_come_back() -> None:
-    during, after = _said(BACK, own_session=True)
-    assert during == [BEHIND, BEHIND if GROUP.exists() else 0]
+def test_every_thread_and_the_session_are_lowered_and_restored() -> None:
+    during, after = _nice_values(RESTORED, own_session=True)
+    assert during == [NICE, NICE if GROUP.exists() else 0]
     assert after == [0, 0]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs another user to be")
-def test_who_may_not_come_back_only_moves_the_session() -> None:
-    """A service must never stay behind for good because it was started by an ordinary user."""
+def test_without_the_right_to_restore_only_the_session_is_lowered() -> None:
+    """A service must never stay at low priority for good because it was started by an ordinary user."""
     nobody = "import ctypes, os, registry.core.priority\nos.setuid(65534)\n"
     own = "ctypes.CDLL(None).prctl(4, 1)\n"  # PR_SET_DUMPABLE: else /proc/self stays root's
-    during, after = _said(nobody + own + BACK, own_session=True)
-    assert during == [0, BEHIND if GROUP.exists() else 0]
+    during, after = _nice_values(nobody + own + RESTORED, own_session=True)
+    assert during == [0, NICE if GROUP.exists() else 0]
     assert after == [0, 0]
 
 
 def test_the_session_of_a_terminal_is_left_alone() -> None:
-    (said,) = _said(f"from registry.core.priority import give_way\ngive_way()\n{LOOK}\nlook()", own_session=False)
-    assert said == [BEHIND, 0]
+    (values,) = _nice_values(
+        f"from registry.core.priority import lower_priority\nlower_priority()\n{LOOK}\nlook()", own_session=False
+    )
+    assert values == [NICE, 0]
 
 
-def test_what_trains_starts_behind_for_good() -> None:
-    (said,) = _said(f"from registry.core.priority import give_way\ngive_way()\n{LOOK}\nlook()", own_session=True)
-    assert said == [BEHIND, BEHIND if GROUP.exists() else 0]
+def test_training_is_lowered_for_good() -> None:
+    (values,) = _nice_values(
+        f"from registry.core.priority import lower_priority\nlower_priority()\n{LOOK}\nlook()", own_session=True
+    )
+    assert values == [NICE, NICE if GROUP.exists() else 0]
