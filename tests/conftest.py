@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from monitoring.log.shipping import KEEPER
-from registry.core.settings import QUIET, settings
+from registry.core.settings import OFFLINE_ENV, settings
 from registry.versions.bundle import Bundle
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.clusters import Cluster, running
@@ -22,7 +22,7 @@ from tests.clusters import Cluster, running
 PROJECT = Path(__file__).resolve().parents[1]
 
 # Before any framework is imported: nothing may call home, and no setting of the person's own may leak in.
-os.environ.update(QUIET)
+os.environ.update(OFFLINE_ENV)
 for name in [name for name in os.environ if name.startswith("VISIONLOOP_")]:
     del os.environ[name]
 os.environ.pop(KEEPER, None)

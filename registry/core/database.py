@@ -24,7 +24,7 @@ logger = logging.getLogger("visionloop.database")
 APPS = ("monitoring.log", "serving.releases", "serving.access", "serving.tasks")
 """The packages that own tables; named, not imported. A Bento carries those that its service uses."""
 
-IMPATIENCE = {
+POSTGRES_TIMEOUTS = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -96,7 +96,7 @@ def _postgresql(parts: SplitResult, port: str) -> dict[str, Any]:
         # Each request to the router has a thread of its own, and with it a connection that ends with it; kept, it
         # would only be one too many. Threads that go on, as that of the prediction log, keep theirs.
         "CONN_MAX_AGE": 0,
-        "OPTIONS": {**IMPATIENCE, **dict(parse_qsl(parts.query))},
+        "OPTIONS": {**POSTGRES_TIMEOUTS, **dict(parse_qsl(parts.query))},
     }
 
 

@@ -31,7 +31,7 @@ FILE = "visionloop.toml"
 _known_only = False
 
 # Nothing may call home, hang on a hub that is out of reach, or ask whether it may. (DESIGN: offline first.)
-QUIET = {
+OFFLINE_ENV = {
     # OpenMP threads that wait by spinning starve each other on a busy machine. A training step on two cores takes
     # 0.25 s; beside one other busy process 3.7 s by default, 0.6 s with a short spin like this.
     "GOMP_SPINCOUNT": "1000",
@@ -185,7 +185,7 @@ class Settings(BaseModel):
     def child_environment(self) -> dict[str, str]:
         """The environment for a process that we start: ours, quiet, with every store inside `var`."""
         env = dict(os.environ)
-        env.update(QUIET)
+        env.update(OFFLINE_ENV)
         env.update(
             {
                 "VISIONLOOP_ROOT": str(self.root),

@@ -11,10 +11,10 @@ import yaml
 
 from registry.contract import catalog
 from registry.core.files import write_file
-from registry.core.settings import QUIET, settings
+from registry.core.settings import OFFLINE_ENV, settings
 from training.workspace.workspace import Workspace, open_workspace
 
-for key, value in QUIET.items():
+for key, value in OFFLINE_ENV.items():
     os.environ.setdefault(key, value)  # before torch is imported: some of it is read only then
 
 MODEL = "skin_segmentation"

@@ -52,7 +52,7 @@ def test_an_address_is_taken_apart(url: str, expected: tuple[str, ...]) -> None:
 def test_what_follows_the_question_mark_goes_to_the_client_library() -> None:
     options = database.connection("postgresql://db/ours?sslmode=require&connect_timeout=2")["OPTIONS"]
     assert (options["sslmode"], options["connect_timeout"]) == ("require", "2")
-    assert options["tcp_user_timeout"] == database.IMPATIENCE["tcp_user_timeout"]
+    assert options["tcp_user_timeout"] == database.POSTGRES_TIMEOUTS["tcp_user_timeout"]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_an_address_that_is_none_is_refused_and_its_password_not_shown(url: str)
 
 def test_an_option_that_there_is_not_is_refused() -> None:
     with pytest.raises(SettingsError, match="sslmod"):
-        database._check_driver({**database.IMPATIENCE, "sslmod": "require"})
+        database._check_driver({**database.POSTGRES_TIMEOUTS, "sslmod": "require"})
 
 
 def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
