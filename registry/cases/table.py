@@ -97,6 +97,6 @@ def write(root: Path, rows: Sequence[Row]) -> None:
     write_file(root / TABLE, text.getvalue())
 
 
-def safe(name: str) -> str:
+def slug(name: str) -> str:
     """`name` as a file may be called anywhere; "case" if nothing is left of it."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:120] or "case"

@@ -18,7 +18,7 @@ from registry.cases import groups, inspection, yolo_labels
 from registry.cases.picture_facts import PictureFacts, PictureFactsCache
 from registry.cases.records import ImportResult
 from registry.cases.splits import Shares
-from registry.cases.table import GROUP, Row, safe
+from registry.cases.table import GROUP, Row, slug
 from registry.core import archives
 from registry.core.errors import DataError
 from registry.core.files import write_file
@@ -138,9 +138,9 @@ def _items(reading: Reading, looks: Sequence[PictureFacts], folder: Folder) -> l
 def _ids(shown: Sequence[str]) -> list[str]:
     """Short names: the file's own where that is unique, else with its folders; always unique."""
     shown = [composed(name) for name in shown]  # one name for one picture, whichever system packed it
-    stems = [safe(Path(name).stem) for name in shown]
+    stems = [slug(Path(name).stem) for name in shown]
     counts = Counter(stem.casefold() for stem in stems)
-    longer = [safe(name.rpartition(".")[0].replace("/", "-")) for name in shown]
+    longer = [slug(name.rpartition(".")[0].replace("/", "-")) for name in shown]
     used: set[str] = set()
     found = []
     for stem, full in zip(stems, longer, strict=True):

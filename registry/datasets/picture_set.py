@@ -17,7 +17,7 @@ from registry.cases import inspection, table
 from registry.cases.picture_facts import PictureFactsCache
 from registry.cases.records import AddResult, Check, ImportResult, LabelledInput
 from registry.cases.splits import SPLITS, Shares
-from registry.cases.table import Row, safe
+from registry.cases.table import Row, slug
 from registry.cases.yolo_labels import LabelBox
 from registry.core.errors import BadInput, DataError
 from registry.core.media import Case, Parameters
@@ -135,7 +135,7 @@ class PictureSet(ABC):
         rows = table.read(root, self.model)
         known = {row.case for row in rows}
         classes = self.classes(root)
-        fresh = {safe(item.id): item for item in reversed(items) if safe(item.id) not in known}
+        fresh = {slug(item.id): item for item in reversed(items) if slug(item.id) not in known}
         if not fresh:
             return AddResult(0)
         refused, new = [], []

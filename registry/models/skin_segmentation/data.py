@@ -13,7 +13,7 @@ import pandas as pd
 
 from registry.cases.records import AddResult, ImportResult, LabelledInput
 from registry.cases.splits import SPLITS, Shares
-from registry.cases.table import safe
+from registry.cases.table import slug
 from registry.core.errors import BadInput, DataError
 from registry.core.files import write_file
 from registry.core.media import Case, Parameters
@@ -127,7 +127,7 @@ def add(root: Path, items: Sequence[LabelledInput], origin: str, shares: Shares)
     whatever name, is not added again: it could end up on both sides of the split."""
     rows = _read_table(root)
     known = {row["case"] for row in rows}
-    fresh = {safe(item.id): item for item in reversed(items) if safe(item.id) not in known}
+    fresh = {slug(item.id): item for item in reversed(items) if slug(item.id) not in known}
     if not fresh:
         return AddResult(0)
     images = (inspection.try_read(case.input)[0] for case in cases(root))
