@@ -95,7 +95,7 @@ def import_(
     _may_replace(target, force)  # before anything is waited for
     with telling() as console, steps.exclusive(model), journal.step("data", f"Import {path.name}", model):
         _may_replace(target, force)
-        with archives.opened(path) as folder, new_folder(target) as draft:
+        with archives.as_folder(path) as folder, new_folder(target) as draft:
             taken = catalog.get(model).data.import_from(folder, draft, params)
             if taken.train or taken.val or taken.test:
                 validation = validate.validate(model, draft)

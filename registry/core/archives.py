@@ -25,7 +25,7 @@ _SYMLINK = 0o120000
 
 
 @contextmanager
-def opened(source: Path) -> Iterator[Path]:
+def as_folder(source: Path) -> Iterator[Path]:
     """`source` itself if it is a folder; a zip is unpacked into a temporary folder, which goes with the context.
 
     Nothing is written outside of that folder, links are not followed, and an archive that grows beyond reason is

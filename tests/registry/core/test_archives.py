@@ -19,7 +19,7 @@ def zipped(path: Path, files: dict[str, bytes]) -> Path:
 
 
 def refused(path: Path) -> DataError:
-    with pytest.raises(DataError) as caught, archives.opened(path):
+    with pytest.raises(DataError) as caught, archives.as_folder(path):
         pass
     assert caught.value.expected
     assert caught.value.fix
@@ -28,14 +28,14 @@ def refused(path: Path) -> DataError:
 
 def test_it_is_unpacked_for_as_long_as_it_is_open(tmp_path: Path) -> None:
     files = {"a/b.txt": b"one", "c.jpg": b"two", "win\\dows.txt": b"three"}
-    with archives.opened(zipped(tmp_path / "x.zip", files)) as folder:
+    with archives.as_folder(zipped(tmp_path / "x.zip", files)) as folder:
         found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.*")}
         assert found == {"a/b.txt": b"one", "c.jpg": b"two", "win/dows.txt": b"three"}
     assert not folder.exists()
 
 
 def test_a_folder_is_itself(tmp_path: Path) -> None:
-    with archives.opened(tmp_path) as folder:
+    with archives.as_folder(tmp_path) as folder:
         assert folder == tmp_path
     assert tmp_path.exists()
 
@@ -86,7 +86,7 @@ def test_an_entry_without_a_name_is_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_an_entry_for_the_top_folder_is_nothing(tmp_path: Path) -> None:
-    with archives.opened(zipped(tmp_path / "x.zip", {"./": b"", "./fine.txt": b"1"})) as folder:
+    with archives.as_folder(zipped(tmp_path / "x.zip", {"./": b"", "./fine.txt": b"1"})) as folder:
         assert [one.name for one in folder.iterdir()] == ["fine.txt"]
 
 
@@ -102,7 +102,7 @@ def test_a_name_too_long_for_the_disk_is_told(tmp_path: Path) -> None:
 def test_names_in_utf8_without_the_flag_are_read_as_what_they_are(tmp_path: Path) -> None:
     path = zipped(tmp_path / "x.zip", {"faXXade.jpg": b"1"})
     path.write_bytes(path.read_bytes().replace(b"faXXade", "façade".encode()))
-    with archives.opened(path) as folder:
+    with archives.as_folder(path) as folder:
         assert [one.name for one in folder.iterdir()] == ["façade.jpg"]
 
 
