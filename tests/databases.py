@@ -27,7 +27,7 @@ def database_at(url: str) -> Iterator[None]:
     before = dict(entry)
     connections["default"].close()
     del connections["default"]
-    entry.update({"OPTIONS": {}, **database.connection(url)})
+    entry.update({"OPTIONS": {}, **database.database_entry(url)})
     try:
         database.migrate()
         yield

@@ -39,7 +39,7 @@ _MIGRATING = 0x76697364  # a number that nobody else locks by
 _lock = threading.Lock()
 
 
-def connection(url: str) -> dict[str, Any]:
+def database_entry(url: str) -> dict[str, Any]:
     """A database URL as Django's `DATABASES` entry.
 
     What follows a `?` goes to PostgreSQL's client library, e.g. `?sslmode=verify-full&sslrootcert=/etc/ssl/ca.pem`:
@@ -104,7 +104,7 @@ def setup(config: Settings | None = None) -> None:
     """Configures Django once per process. Call it before importing a module with tables.
 
     Raises:
-        SettingsError: as `connection`; the driver of PostgreSQL is not installed; it does not know an option.
+        SettingsError: as `database_entry`; the driver of PostgreSQL is not installed; it does not know an option.
     """
     import django
     from django.conf import settings as django_settings
@@ -114,7 +114,7 @@ def setup(config: Settings | None = None) -> None:
             return
         chosen = config or settings()
         url = chosen.database
-        entry = connection(url)
+        entry = database_entry(url)
         if entry["ENGINE"].endswith("sqlite3"):
             Path(entry["NAME"]).parent.mkdir(parents=True, exist_ok=True)
         else:
@@ -162,7 +162,7 @@ def _check_driver(options: Mapping[str, object]) -> None:
         ) from error
 
 
-def renew() -> None:
+def renew_connection() -> None:
     """Closes this thread's connection if the database has ended it, as by a restart; the next query opens another.
 
     For threads that live long. Costs a round trip.
@@ -174,17 +174,19 @@ def renew() -> None:
         current.close()
 
 
-def changes() -> tuple[object, int] | None:
-    """Something that is equal to what it was before as long as no other connection has written into the database; None
-    where the database cannot say so at once. Costs a hundredth of a millisecond on SQLite, where it is
-    https://sqlite.org/pragma.html#pragma_data_version. Writes of this thread's own connection do not show."""
-    from django.db import connection
+def change_marker() -> tuple[object, int] | None:
+    """A value that stays equal until another connection writes into the database; None for PostgreSQL, which has none.
 
-    if connection.vendor != "sqlite":
+    SQLite's is https://sqlite.org/pragma.html#pragma_data_version and costs 0.01 ms. Writes through this thread's own
+    connection do not change it.
+    """
+    from django.db import connection as current
+
+    if current.vendor != "sqlite":
         return None
-    with connection.cursor() as cursor:
+    with current.cursor() as cursor:
         version = cursor.execute("PRAGMA data_version").fetchone()[0]
-    return connection.connection, version  # the number means something on one connection only
+    return current.connection, version  # the number means something on one connection only
 
 
 def migrate() -> None:
@@ -246,7 +248,7 @@ def wait_until_migrated(ended: threading.Event | None = None) -> None:
         StorageError: as `migrate`.
     """
     ended, told = ended or threading.Event(), False
-    renew()
+    renew_connection()
     while True:
         try:
             migrate()

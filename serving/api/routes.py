@@ -255,7 +255,7 @@ async def _in_thread(work: Callable[..., T], *values: Any) -> T:
     """Calls what asks the database, in one of `CONNECTIONS` threads; says so when the database does not answer."""
 
     def renewed() -> T:
-        database.renew()
+        database.renew_connection()
         return work(*values)
 
     try:

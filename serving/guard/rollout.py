@@ -94,7 +94,7 @@ class Guard:
     def look_after_services(self) -> bool:
         """Starts and stops services as plans and orders want it; False while the database is away."""
         try:
-            database.renew()
+            database.renew_connection()
             self.controller.look()
         except Exception as error:
             if not database.is_away(error):

@@ -148,7 +148,7 @@ def _patient() -> Iterator[None]:
         if not database.is_away(error):
             raise
         with suppress(Exception):
-            database.renew()
+            database.renew_connection()
 
 
 def _error(said: Mapping[str, Any]) -> VisionloopError:

@@ -220,7 +220,7 @@ class _Releases:
 
     def _read(self) -> tuple[Mapping[str, Route], frozenset[str]]:
         database.setup()
-        seen = database.changes()  # before the reading, so that what is written during it is read the next time
+        seen = database.change_marker()  # before the reading, so that what is written during it is read the next time
         if seen is None or seen != self._seen:
             plans = store.plans()
             self._found = store.routes(plans), frozenset(plan.model for plan in plans)

@@ -155,7 +155,7 @@ async def _in_database(threads: ThreadPoolExecutor, work: Callable[[], _T]) -> _
         from django.db import DatabaseError, InterfaceError  # the first time it takes too long for the event loop
 
         try:
-            database.renew()
+            database.renew_connection()
             return work()
         except (DatabaseError, InterfaceError) as error:
             raise MissingService(

@@ -253,7 +253,7 @@ def _lock_database() -> None:
     """Nobody can write into it meanwhile; SQLite only."""
     import sqlite3
 
-    entry = database.connection(settings().database)
+    entry = database.database_entry(settings().database)
     if not entry["ENGINE"].endswith("sqlite3"):
         raise MissingService("the database is not SQLite", fix="stop and start it by hand while this runs")
     with sqlite3.connect(entry["NAME"], timeout=30, isolation_level=None) as line:

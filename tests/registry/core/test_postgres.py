@@ -45,12 +45,12 @@ def _migrating(url: str, var: Path) -> subprocess.Popen[str]:
     ],
 )
 def test_an_address_is_taken_apart(url: str, expected: tuple[str, ...]) -> None:
-    entry = database.connection(url)
+    entry = database.database_entry(url)
     assert tuple(entry[name] for name in ("USER", "PASSWORD", "HOST", "PORT", "NAME")) == expected
 
 
 def test_what_follows_the_question_mark_goes_to_the_client_library() -> None:
-    options = database.connection("postgresql://db/ours?sslmode=require&connect_timeout=2")["OPTIONS"]
+    options = database.database_entry("postgresql://db/ours?sslmode=require&connect_timeout=2")["OPTIONS"]
     assert (options["sslmode"], options["connect_timeout"]) == ("require", "2")
     assert options["tcp_user_timeout"] == database.POSTGRES_TIMEOUTS["tcp_user_timeout"]
 
@@ -72,7 +72,7 @@ def test_what_follows_the_question_mark_goes_to_the_client_library() -> None:
 )
 def test_an_address_that_is_none_is_refused_and_its_password_not_shown(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        database.connection(url)
+        database.database_entry(url)
     assert caught.value.fix
     for part in ("me:", "pass@", "pass/", "1234", "5678"):
         assert part not in str(caught.value)

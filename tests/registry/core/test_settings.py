@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from registry.core import errors
-from registry.core.database import connection
+from registry.core.database import database_entry
 from registry.core.errors import SettingsError
 from registry.core.settings import Settings, project_root, read_settings
 from tests.conftest import PROJECT
@@ -109,7 +109,7 @@ def test_every_setting_is_in_the_documents() -> None:
     ],
 )
 def test_database_urls(url: str, engine: str, name: str) -> None:
-    found = connection(url)
+    found = database_entry(url)
     assert found["ENGINE"].endswith(engine)
     assert found["NAME"] == name
     if engine == "postgresql":
@@ -119,7 +119,7 @@ def test_database_urls(url: str, engine: str, name: str) -> None:
 @pytest.mark.parametrize("url", ["mysql://a/b", "sqlite://", "nonsense"])
 def test_another_database_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="postgresql://"):
-        connection(url)
+        database_entry(url)
 
 
 def test_every_error_says_what_how_and_with_which_code() -> None:

@@ -46,9 +46,9 @@ def company(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture(autouse=True)
 def fresh(company: Path, postgres: Cluster) -> Iterator[None]:
     """The connection of this thread may have ended with an earlier test's server."""
-    database.renew()
+    database.renew_connection()
     yield
-    database.renew()
+    database.renew_connection()
 
 
 @pytest.fixture(scope="package")
@@ -70,7 +70,7 @@ def stopped(postgres: Cluster, how: Stop) -> Iterator[None]:
         yield
     finally:
         postgres.start()
-        database.renew()
+        database.renew_connection()
 
 
 @contextlib.contextmanager
