@@ -86,7 +86,7 @@ def for_pictures(model: str) -> list[Check]:
                 "export these pictures again, or remove the cases", min_value=FLATTEST),
         between("likeness", "{rows}: nearly the same picture is in two parts (leakage)",
                 "remove one of each pair, or move both to one part",
-                max_value=look_alikes.ALIKE, strict_max=True),
+                max_value=look_alikes.MIN_CORRELATION, strict_max=True),
     ]  # fmt: skip
 
 

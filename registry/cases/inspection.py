@@ -140,7 +140,7 @@ def _nearest(rows: Sequence[Row], looks: Sequence[PictureFacts]) -> tuple[list[f
     parts = [[n for n, row in enumerate(rows) if row.split == split and looks[n].mark is not None] for split in SPLITS]
     for ours, theirs in combinations(parts, 2):
         marks = [[mark for n in part if (mark := looks[n].mark) is not None] for part in (ours, theirs)]
-        for left, right, likeness in look_alikes.compared(*marks):
+        for left, right, likeness in look_alikes.candidates(*marks):
             a, b = np.array(ours)[left], np.array(theirs)[right]
             order = np.argsort(likeness)  # of several values for one row, the last one that is written stays
             order = order[contents[a[order]] != contents[b[order]]]

@@ -63,7 +63,7 @@ def import_into(target: Target, source: Path, out: Path, params: Parameters) -> 
     Raises:
         DataError: nothing there, files that cannot be used (all named, up to 20), or no class that the model has.
     """
-    with archives.opened(source) as root:
+    with archives.as_folder(source) as root:
         folder = Folder(root)
         names = Names(target.named, params.get("map") or {})
         reading = _read(target, folder, names, source)

@@ -155,7 +155,7 @@ class PictureSet(ABC):
                     continue  # its retention time is over
                 if mine.content in contents or mine.mark is None:
                     continue
-                near = {splits[n] for _, n in look_alikes.alike([mine.mark], marks)}
+                near = {splits[n] for _, n in look_alikes.pairs([mine.mark], marks)}
                 if len(near) > 1:
                     continue  # it would leak, wherever it went
                 split = near.pop() if near else shares.split(case)

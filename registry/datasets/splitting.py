@@ -105,7 +105,7 @@ def _twins(items: Sequence[Item]) -> dict[str, str]:
     for left, right in (("val", "test"), ("train", "test"), ("train", "val")):
         ours = sides[left]
         others = [item for item in sides[right] if item.case not in found]
-        for n, _ in look_alikes.alike(_marks(ours), _marks(others)):
+        for n, _ in look_alikes.pairs(_marks(ours), _marks(others)):
             found[ours[n].case] = left
     return found
 
@@ -120,7 +120,7 @@ def _leaders(items: Sequence[Item]) -> dict[str, str]:
         return case
 
     seen = [item for item in items if item.look.mark is not None]
-    for left, right in look_alikes.alike(_marks(seen), _marks(seen)):
+    for left, right in look_alikes.pairs(_marks(seen), _marks(seen)):
         a, b = sorted((top(seen[left].case), top(seen[right].case)), key=hash_fraction)
         above[b] = a
     return {case: top(case) for case in above}

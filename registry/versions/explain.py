@@ -77,10 +77,10 @@ def explain(predictor: Predictor, body: bytes, prediction: Prediction | None = N
     left = np.concatenate([ask(batch) for batch in windows.occlude(element)])
     lost = np.asarray(np.clip(whole - left, 0, None), dtype=np.float32).reshape(GRID, GRID)
     heat = windows.spread(lost)
-    drawn = drawing.heat(drawing.enlarged(shown)[0], heat)
+    drawn = drawing.draw_heat(drawing.enlarge(shown)[0], heat)
     return Explanation(
         heat=heat,
-        picture=to_jpeg(drawing.heat_scale(_upright(predictor, drawn, prediction.sample))),
+        picture=to_jpeg(drawing.add_heat_scale(_upright(predictor, drawn, prediction.sample))),
         loss=float(lost.max()) / max(abs(whole), _LEAST),
         seconds=time.perf_counter() - began,
         calls=COPIES + 1,

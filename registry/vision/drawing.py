@@ -35,7 +35,7 @@ _OKABE_ITO: tuple[Colour, ...] = (
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 
 
-def colour(index: int) -> Colour:
+def class_colour(index: int) -> Colour:
     """Of class number `index`: seven colours, then the same lighter and darker; repeats after 21."""
     base = _OKABE_ITO[index % len(_OKABE_ITO)]
     tint = (index // len(_OKABE_ITO)) % 3
@@ -49,7 +49,7 @@ def _mixed(a: Colour, b: Colour, share: float) -> Colour:
     return blue, green, red
 
 
-def enlarged(pixels: ByteArray, least: int = 480) -> tuple[ByteArray, int]:
+def enlarge(pixels: ByteArray, least: int = 480) -> tuple[ByteArray, int]:
     """A small picture, scaled by a whole number until its longer side is near `least`, so that there is room for text;
     and that number, for what is drawn over it."""
     factor = max(1, round(least / max(pixels.shape[:2])))
@@ -74,7 +74,7 @@ class Style:
         return cls(line=max(2, round(edge / 320)), text=text, pen=max(1, round(text * 1.5)))
 
 
-def boxes(
+def draw_boxes(
     pixels: ByteArray,
     where: FloatArray,
     labels: Sequence[str],
@@ -91,16 +91,16 @@ def boxes(
     corners = [_whole(box, pixels) for box in np.asarray(where, dtype=np.float64).reshape(-1, 4)]
     for (x1, y1, x2, y2), number in zip(corners, classes, strict=True):
         cv2.rectangle(canvas, (x1, y1), (x2, y2), INK, style.line + 2)
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), colour(number), style.line)
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), class_colour(number), style.line)
     taken: list[tuple[int, int, int, int]] = []
     for corner, label, number in zip(corners, labels, classes, strict=True):
         if label:
-            taken.append(_plate(canvas, corner, label, colour(number), style, taken))
+            taken.append(_plate(canvas, corner, label, class_colour(number), style, taken))
     return canvas
 
 
-def truths(pixels: ByteArray, where: FloatArray, labels: Sequence[str] = ()) -> ByteArray:
-    """True boxes, dashed and green; `labels` stand at their lower edge. `where` as in `boxes`."""
+def draw_truths(pixels: ByteArray, where: FloatArray, labels: Sequence[str] = ()) -> ByteArray:
+    """True boxes, dashed and green; `labels` stand at their lower edge. `where` as in `draw_boxes`."""
     canvas, style = pixels.copy(), Style.of(pixels)
     for n, box in enumerate(np.asarray(where, dtype=np.float64).reshape(-1, 4)):
         x1, y1, x2, y2 = corner = _whole(box, pixels)
@@ -139,7 +139,7 @@ def _plate(
 ) -> tuple[int, int, int, int]:
     """Writes the label above, inside or below the box: the first place in the picture that no plate has taken."""
     height, width = canvas.shape[:2]
-    label = plain(label)
+    label = to_ascii(label)
     (across, up), drop = cv2.getTextSize(label, _FONT, style.text, style.pen)
     pad = max(2, round(4 * style.text))
     wide, tall = across + 2 * pad, up + drop + pad
@@ -151,7 +151,7 @@ def _plate(
     x1, y1, x2, y2 = place
     cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), fill, cv2.FILLED)
     at = (x1 + pad, y1 + pad // 2 + up)
-    cv2.putText(canvas, label, at, _FONT, style.text, on(fill), style.pen, cv2.LINE_AA)
+    cv2.putText(canvas, label, at, _FONT, style.text, ink_on(fill), style.pen, cv2.LINE_AA)
     return place
 
 
@@ -159,12 +159,12 @@ def _meet(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def on(fill: Colour) -> Colour:
+def ink_on(fill: Colour) -> Colour:
     """The ink to write with on a colour (luma as in ITU-R BT.601)."""
     return INK if 0.114 * fill[0] + 0.587 * fill[1] + 0.299 * fill[2] > 120 else PAPER
 
 
-def plain(text: str) -> str:
+def to_ascii(text: str) -> str:
     """ASCII, which is all that OpenCV's font has: accents go, anything else becomes `?`."""
     stripped = "".join(
         c for c in unicodedata.normalize("NFKD", text.replace("ß", "ss")) if not unicodedata.combining(c)
@@ -172,7 +172,7 @@ def plain(text: str) -> str:
     return stripped.encode("ascii", "replace").decode("ascii")
 
 
-def bars(
+def draw_bars(
     pixels: ByteArray,
     names: Sequence[str],
     values: Sequence[float],
@@ -206,7 +206,7 @@ def bars(
             cv2.rectangle(canvas, (wide + 7, y + 3), (wide + 11, y + step - 3), TRUTH, cv2.FILLED)
         y += step
     if truth and truth not in names:
-        cv2.putText(canvas, plain(f"true: {truth}"), (wide + 18, y + step // 2), _FONT, 0.5, TRUTH, 1, cv2.LINE_AA)
+        cv2.putText(canvas, to_ascii(f"true: {truth}"), (wide + 18, y + step // 2), _FONT, 0.5, TRUTH, 1, cv2.LINE_AA)
     return canvas
 
 
@@ -226,17 +226,17 @@ def _bar(
     cv2.rectangle(canvas, (left, y1), (right, y2), _mixed(INK, PAPER, 0.15), cv2.FILLED)
     long = round((right - left) * float(np.clip(value, 0, 1)))
     if long > 0:
-        cv2.rectangle(canvas, (left, y1), (left + long, y2), colour(number), cv2.FILLED)
+        cv2.rectangle(canvas, (left, y1), (left + long, y2), class_colour(number), cv2.FILLED)
 
 
 def _fitted(name: str, room: int, text: float) -> str:
-    name = plain(name)
+    name = to_ascii(name)
     while len(name) > 3 and cv2.getTextSize(name, _FONT, text, 1)[0][0] > room:
         name = name[:-3].rstrip(" .") + ".."
     return name
 
 
-def legend(pixels: ByteArray, entries: Sequence[tuple[str, Colour]], note: str = "") -> ByteArray:
+def add_legend(pixels: ByteArray, entries: Sequence[tuple[str, Colour]], note: str = "") -> ByteArray:
     """The picture over a strip with a colour chip for each entry and a note at the right; lines break where needed."""
     width = max(pixels.shape[1], 320)
     places: list[tuple[int, int, str, Colour]] = []
@@ -262,14 +262,14 @@ def legend(pixels: ByteArray, entries: Sequence[tuple[str, Colour]], note: str =
 
 
 def _wide(text: str) -> int:
-    return int(cv2.getTextSize(plain(text), _FONT, 0.46, 1)[0][0])
+    return int(cv2.getTextSize(to_ascii(text), _FONT, 0.46, 1)[0][0])
 
 
 def _write(canvas: ByteArray, text: str, at: tuple[int, int]) -> None:
-    cv2.putText(canvas, plain(text), at, _FONT, 0.46, PAPER, 1, cv2.LINE_AA)
+    cv2.putText(canvas, to_ascii(text), at, _FONT, 0.46, PAPER, 1, cv2.LINE_AA)
 
 
-def heat(pixels: ByteArray, warmth: FloatArray) -> ByteArray:
+def draw_heat(pixels: ByteArray, warmth: FloatArray) -> ByteArray:
     """A heat map over the picture, which goes grey and dark where it is cold.
 
     Args:
@@ -290,8 +290,8 @@ STRIP, STRIP_WIDTH = 36, 420
 laid over each other."""
 
 
-def heat_scale(pixels: ByteArray, cold: str = "does not matter", warm: str = "matters most") -> ByteArray:
-    """The picture over a strip with the colours of `heat` from cold to warm."""
+def add_heat_scale(pixels: ByteArray, cold: str = "does not matter", warm: str = "matters most") -> ByteArray:
+    """The picture over a strip with the colours of `draw_heat` from cold to warm."""
     width = max(pixels.shape[1], STRIP_WIDTH)
     strip = np.full((STRIP, width, 3), INK, dtype=np.uint8)
     x1, x2 = 24 + _wide(cold), width - 24 - _wide(warm)

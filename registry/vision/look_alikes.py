@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIDE = 32
-RADIUS = 10
+MAX_DISTANCE = 10
 """Bits of 64 that may differ before thumbnails are compared at all."""
 
-ALIKE = 0.99
+MIN_CORRELATION = 0.99
 """Correlation of thumbnails (brightness, contrast and colour cast taken out) from which two pictures are one."""
 
 _ROWS = 256  # compared at once with all others: 256 x 20,000 distances are 40 MB
@@ -45,17 +45,17 @@ def fingerprint(pixels: NDArray[np.uint8]) -> Fingerprint:
     return Fingerprint(int(rising.view(">u8")[0]), even.astype(np.float16))
 
 
-def alike(left: Sequence[Fingerprint], right: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:
+def pairs(left: Sequence[Fingerprint], right: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:
     """Pairs (index in `left`, index in `right`) that show the same picture."""
-    for rows, columns, likeness in compared(left, right):
-        for n in np.flatnonzero(likeness >= ALIKE):
+    for rows, columns, likeness in candidates(left, right):
+        for n in np.flatnonzero(likeness >= MIN_CORRELATION):
             yield int(rows[n]), int(columns[n])
 
 
 Indices = NDArray[np.intp]
 
 
-def compared(
+def candidates(
     left: Sequence[Fingerprint], right: Sequence[Fingerprint]
 ) -> Iterator[tuple[Indices, Indices, NDArray[np.float32]]]:
     """Pairs whose hashes are near, a block of `left` at a time: indices in `left` and in `right`, and how their
@@ -66,7 +66,7 @@ def compared(
     for start in range(0, len(left), _ROWS):
         mine = left[start : start + _ROWS]
         bits = np.array([one.bits for one in mine], dtype=np.uint64)
-        rows, columns = np.nonzero(np.bitwise_count(bits[:, None] ^ others[None, :]) <= RADIUS)
+        rows, columns = np.nonzero(np.bitwise_count(bits[:, None] ^ others[None, :]) <= MAX_DISTANCE)
         if len(rows):
             yield start + rows, columns, _likeness(mine, right, rows, columns)
 

@@ -34,7 +34,7 @@ class Part:
     pen: float = 0.0
 
 
-def drawn(
+def draw_parts(
     rng: np.random.Generator,
     parts: Sequence[Part],
     matrix: NDArray[np.float64],

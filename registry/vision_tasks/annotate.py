@@ -23,7 +23,7 @@ def annotate(pixels: ByteArray, found: Detections, ids: NDArray[np.int64]) -> By
         f"{found.names[kind]} {100 * score:.0f} %" + (f" #{track}" if track else "")
         for kind, score, track in zip(found.classes.tolist(), found.scores.tolist(), ids.tolist(), strict=True)
     ]
-    return drawing.boxes(pixels, found.boxes, labels, found.classes.tolist())
+    return drawing.draw_boxes(pixels, found.boxes, labels, found.classes.tolist())
 
 
 def tile(frame: Frame, found: Detections, ids: NDArray[np.int64]) -> ByteArray:
@@ -35,7 +35,7 @@ def tile(frame: Frame, found: Detections, ids: NDArray[np.int64]) -> ByteArray:
     scaled = replace(found, boxes=boxes, width=size[0], height=size[1])
     minutes, seconds = divmod(frame.at, 60)
     drawn = annotate(np.asarray(small, dtype=np.uint8), scaled, ids)
-    return drawing.legend(drawn, (), f"frame {frame.number}, {minutes:.0f}:{seconds:04.1f}")
+    return drawing.add_legend(drawn, (), f"frame {frame.number}, {minutes:.0f}:{seconds:04.1f}")
 
 
 def sheet(tiles: list[ByteArray]) -> ByteArray:

@@ -259,16 +259,16 @@ def evidence(outputs: Mapping[str, np.ndarray], prepared: Prepared, result: Dete
 def drawn(pixels: ByteArray, result: Detections | None, true: FloatArray | None = None) -> ByteArray:
     """A picture with what is shown of `result`, uint8 BGR; small ones are scaled up. `true`: boxes float32 [T, 4] in
     its pixels, drawn dashed and green."""
-    canvas, factor = drawing.enlarged(pixels)
+    canvas, factor = drawing.enlarge(pixels)
     if true is not None:
-        canvas = drawing.truths(canvas, true * factor)
+        canvas = drawing.draw_truths(canvas, true * factor)
     if result is not None:
         shown = result.shown
         labels = [
             f"{result.names[number]} {100 * float(score):.0f} %"
             for number, score in zip(shown.classes, shown.scores, strict=True)
         ]
-        canvas = drawing.boxes(canvas, shown.boxes * factor, labels, shown.classes.tolist())
+        canvas = drawing.draw_boxes(canvas, shown.boxes * factor, labels, shown.classes.tolist())
     if true is None:
         return canvas
-    return drawing.legend(canvas, [("true box", drawing.TRUTH)])
+    return drawing.add_legend(canvas, [("true box", drawing.TRUTH)])

@@ -22,7 +22,7 @@ def picture(sample: Picture, result: FruitResult | None = None, truth: str | Non
     top = result.top(TOP)
     numbers = [result.classes.index(name) for name, _ in top]
     names, shares = [name for name, _ in top], [share for _, share in top]
-    return to_jpeg(drawing.bars(sample.pixels, names, shares, numbers, truth or ""))
+    return to_jpeg(drawing.draw_bars(sample.pixels, names, shares, numbers, truth or ""))
 
 
 def _features(sample: Picture, result: FruitResult) -> bytes:

@@ -13,7 +13,7 @@ from registry.datasets.picture_set import Example
 from registry.models.object_detection import things
 from registry.vision.backdrop import backdrop, lay, photograph
 from registry.vision.picture import to_jpeg
-from registry.vision.polygons import drawn
+from registry.vision.polygons import draw_parts
 
 SIZES = ((224, 168), (208, 208), (168, 208), (224, 144))
 QUALITY = 88
@@ -69,7 +69,7 @@ def _place(
         inside = np.minimum(high, [width, height]) - np.maximum(low, 0)
         if inside.min() < 8 or inside.prod() < 0.75 * (high - low).prod():
             continue
-        mask, colours = drawn(rng, parts, matrix, offset, width, height)
+        mask, colours = draw_parts(rng, parts, matrix, offset, width, height)
         seen = [np.count_nonzero((other > 127) & (mask <= 127)) for other in others]
         if all(left >= LEAST_SEEN * area for left, area in zip(seen, areas, strict=True)):
             return mask, colours

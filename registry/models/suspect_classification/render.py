@@ -19,7 +19,7 @@ def picture(sample: Picture, result: Ranking | None = None, truth: str | None = 
     top = result.top(TOP)
     names = [name.replace("_", " ") for name, _ in top]
     shares, numbers = [share for _, share in top], [result.classes.index(name) for name, _ in top]
-    return to_jpeg(drawing.bars(sample.pixels, names, shares, numbers, (truth or "").replace("_", " ")))
+    return to_jpeg(drawing.draw_bars(sample.pixels, names, shares, numbers, (truth or "").replace("_", " ")))
 
 
 FORMATS: Mapping[str, Callable[[Picture, Ranking], bytes]] = {"image/jpeg": picture}

@@ -13,7 +13,7 @@ from registry.datasets.picture_set import Example
 from registry.models.weapon_detection import shapes
 from registry.vision.backdrop import backdrop, lay, paint, photograph
 from registry.vision.picture import to_jpeg
-from registry.vision.polygons import Part, drawn
+from registry.vision.polygons import Part, draw_parts
 
 SIZES = ((208, 160), (208, 208), (176, 208), (208, 136))
 QUALITY = 88
@@ -77,7 +77,7 @@ def _place(
             continue
         if any(_overlap(np.concatenate([cut_low, cut_high]), other) > MOST_OVERLAP for other in taken):
             continue
-        mask, colours = drawn(rng, parts, matrix, offset, width, height)
+        mask, colours = draw_parts(rng, parts, matrix, offset, width, height)
         x, y, wide, tall = cv2.boundingRect((mask > 96).astype(np.uint8))
         if min(wide, tall) >= 6:
             return mask, colours, np.array([x, y, x + wide, y + tall], dtype=np.float64)

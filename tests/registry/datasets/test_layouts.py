@@ -161,7 +161,7 @@ def test_nearly_the_same_picture_joins_the_split_that_it_would_leak_from(kind: P
     split = {case.id: case.split for case in kind.cases(root)}
     assert all(split[f"again-{case.id}"] == case.split for case in known)
     table = kind.inspect(root)
-    same = (table["likeness"] >= look_alikes.ALIKE) & ~table["case"].str.startswith("again-")
+    same = (table["likeness"] >= look_alikes.MIN_CORRELATION) & ~table["case"].str.startswith("again-")
     assert not same.any()
 
 

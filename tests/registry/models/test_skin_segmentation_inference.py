@@ -215,5 +215,5 @@ def test_the_heat_map_and_the_mask_of_a_scan_can_be_laid_over_each_other(item: d
     prepared = inference.preprocess(sample, inference.DEFAULTS)
     result = oracle(sample, true.mask)
     _, shown, _ = inference.focus(sample, prepared, result)
-    heat = drawing.heat_scale(render.upright(drawing.enlarged(shown)[0], sample))
+    heat = drawing.add_heat_scale(render.upright(drawing.enlarge(shown)[0], sample))
     assert heat.shape == decoded(render.picture(sample, result)).shape

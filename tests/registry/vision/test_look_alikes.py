@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from registry.vision import look_alikes
-from registry.vision.look_alikes import Fingerprint, alike, fingerprint
+from registry.vision.look_alikes import Fingerprint, fingerprint, pairs
 from tests.registry.made import CLASSES, scene
 
 
@@ -35,13 +35,13 @@ CHANGES = {
 def test_a_changed_copy_is_the_same_picture(change: str) -> None:
     originals = [pixels(seed) for seed in range(40)]
     copies = [CHANGES[change](image) for image in originals]
-    found = set(alike([fingerprint(one) for one in originals], [fingerprint(one) for one in copies]))
+    found = set(pairs([fingerprint(one) for one in originals], [fingerprint(one) for one in copies]))
     assert found == {(n, n) for n in range(40)}
 
 
 def test_other_pictures_of_one_generator_are_not_the_same() -> None:
     marks = [fingerprint(pixels(seed)) for seed in range(300)]
-    assert not list(alike(marks[:150], marks[150:]))
+    assert not list(pairs(marks[:150], marks[150:]))
 
 
 def test_one_fixed_camera_with_another_object_is_not_the_same() -> None:
@@ -50,13 +50,13 @@ def test_one_fixed_camera_with_another_object_is_not_the_same() -> None:
     first, second = ground.copy(), ground.copy()
     cv2.rectangle(first, (30, 40), (75, 90), (250, 250, 250), -1)
     cv2.rectangle(second, (220, 130), (265, 180), (250, 250, 250), -1)
-    assert not list(alike([fingerprint(first)], [fingerprint(second)]))
+    assert not list(pairs([fingerprint(first)], [fingerprint(second)]))
 
 
 def test_flat_pictures_are_like_nothing() -> None:
     flat = [fingerprint(np.full((50, 50, 3), value, np.uint8)) for value in (0, 90, 255)]
-    assert not list(alike(flat, flat))
-    assert not list(alike([], flat))
+    assert not list(pairs(flat, flat))
+    assert not list(pairs([], flat))
 
 
 def test_comparing_with_a_great_many_takes_a_bounded_memory() -> None:
@@ -67,7 +67,7 @@ def test_comparing_with_a_great_many_takes_a_bounded_memory() -> None:
     left = [right[3001], Fingerprint(0, right[3].thumb)]
     tracemalloc.start()
     try:
-        assert list(alike(left, right)) == [(0, 3001), (1, 3)]
+        assert list(pairs(left, right)) == [(0, 3001), (1, 3)]
         assert tracemalloc.get_traced_memory()[1] < 45e6
     finally:
         tracemalloc.stop()
