@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from serving.releases import deploy, packaging
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.conftest import PROJECT
 from tests.databases import own_database
+from tests.waiting import until
 
 READY_S = 120
 
@@ -60,14 +61,14 @@ class Processes:
         with log.open("ab") as out:
             process = subprocess.Popen(argv, env=dict(env), stdout=out, stderr=out, cwd=settings().root)
         self.running[name] = Running(process, ready_url.rpartition("/")[0], log)
-        end = time.monotonic() + READY_S
-        while time.monotonic() < end and process.poll() is None:
-            try:
-                if httpx.get(ready_url, timeout=1).status_code == 200:
-                    return self.running[name]
-            except httpx.HTTPError:
-                pass
-            time.sleep(0.05)
+
+        def ready() -> bool:
+            return process.poll() is not None or httpx.get(ready_url, timeout=1).status_code == 200
+
+        with suppress(AssertionError):
+            until(ready, READY_S, 0.05, (httpx.HTTPError,))
+            if process.poll() is None:
+                return self.running[name]
         self.stop(name)
         raise MissingService(f"{name} did not become ready: {log.read_text(errors='replace')[-500:]}")
 

@@ -12,6 +12,7 @@ from serving.guard.controller import Controller, Starter
 from serving.releases import deploy
 from serving.releases.packaging import Version
 from serving.releases.plans import Plan
+from tests.waiting import until
 
 T = TypeVar("T")
 
@@ -38,12 +39,12 @@ def carried_out(ask: Callable[[], T], starter: Starter, router: str | None = Non
 
 def settle(controller: Controller, within_s: float = 60.0) -> None:
     """Looks until nothing is being started or stopped."""
-    end = time.monotonic() + within_s
-    controller.look()
-    while controller.busy:
-        assert time.monotonic() < end, f"not within {within_s:g} s"
-        time.sleep(0.02)
+
+    def settled() -> bool:
         controller.look()
+        return not controller.busy
+
+    until(settled, within_s)
 
 
 def roll_out(version: Version, tag: str, starter: Starter, router: str | None = None, **more: Any) -> Plan:

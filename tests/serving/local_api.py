@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from registry.contract.spec import ModelSpec
 from serving.service.app import create_api
 from serving.service.worker import Worker
 from serving.wire.call import ServedVersion
+from tests.waiting import until
 
 
 @contextmanager
@@ -28,11 +28,8 @@ def answering(spec: ModelSpec, bundle: Path) -> Iterator[tuple[str, Worker]]:
         server = uvicorn.Server(uvicorn.Config(create_api(spec, worker), log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [line]}, daemon=True)
         thread.start()
-        end = time.monotonic() + 60
-        while not (worker.ready and server.started):
-            assert not failures, failures
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        until(lambda: failures or (worker.ready and server.started), 60)
+        assert not failures, failures
         try:
             yield f"http://127.0.0.1:{line.getsockname()[1]}", worker
         finally:

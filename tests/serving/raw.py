@@ -7,7 +7,6 @@ import resource
 import select
 import socket
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from serving.wire.connections import BoundedProtocol, bounded_protocol
+from tests.waiting import until
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,8 @@ def listening(
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [port]}, daemon=True)
         thread.start()
-        end = time.monotonic() + 30
-        while not server.started:
-            assert thread.is_alive()
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        until(lambda: server.started or not thread.is_alive())
+        assert thread.is_alive()
         try:
             yield f"http://127.0.0.1:{port.getsockname()[1]}"
         finally:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
@@ -15,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.releases import deploy, store
 from serving.wire.connections import bounded_protocol
+from tests.waiting import until
 
 
 class Stub:
@@ -101,10 +101,3 @@ def released(router: str, model: str, stub: Stub) -> Iterator[None]:
 
 def routes(router: str) -> dict[str, dict[str, object]]:
     return dict(httpx.get(f"{router}/-/routes", timeout=30).json()["routes"])
-
-
-def until(what: Callable[[], object], within_s: float = 15.0) -> None:
-    end = time.monotonic() + within_s
-    while not what():
-        assert time.monotonic() < end, f"not within {within_s:g} s"
-        time.sleep(0.02)

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from registry.versions.bundle import Bundle
 from tests.conftest import PROJECT
 from tests.flows.batch.feature_bundle import make_feature_bundle
 from tests.flows.batch.running import MOST_BYTES, draw, rows, run
+from tests.waiting import until
 
 
 def test_a_second_run_does_nothing_and_a_missing_part_is_made_again(
@@ -52,11 +52,8 @@ def test_a_killed_run_loses_no_whole_part_and_the_next_finishes(pictures: Path, 
         "b = open_bundle(Path(sys.argv[2])); featurize(sys.argv[1], Path(sys.argv[3]), version_of(b), b.path)"
     )
     child = subprocess.Popen([sys.executable, "-c", code, str(pictures), str(bundle.path), str(out)], cwd=PROJECT)
-    deadline = time.monotonic() + 60
-    while len(list(out.glob("part-*.parquet"))) < 2:
-        assert time.monotonic() < deadline
-        assert child.poll() is None, "it was over before it could be killed"
-        time.sleep(0.005)
+    until(lambda: len(list(out.glob("part-*.parquet"))) >= 2 or child.poll() is not None, 60, 0.005)
+    assert child.poll() is None, "it was over before it could be killed"
     child.send_signal(signal.SIGKILL)
     child.wait(timeout=20)
     kept = {path: path.stat().st_mtime_ns for path in out.glob("part-*.parquet")}

@@ -6,8 +6,7 @@ import json
 import os
 import re
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from serving.router.traffic import RoleCounts
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.databases import own_database
 from tests.serving.counted import latencies, wrote
+from tests.waiting import until
 
 
 @pytest.mark.parametrize(
@@ -241,14 +241,6 @@ class Numbered:
     number: int
 
 
-def _until(what: Callable[[], Any], within_s: float = 120.0) -> Any:
-    end = time.monotonic() + within_s
-    while not (found := what()):
-        assert time.monotonic() < end, f"not within {within_s} s"
-        time.sleep(0.2)
-    return found
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_canary_under_the_supervisor_is_killed_promoted_and_rolled_back(
@@ -272,18 +264,18 @@ def test_a_canary_under_the_supervisor_is_killed_promoted_and_rolled_back(
             answer = httpx.post(address, files={"file": ("scan.nii.gz", make_scan(1))}, timeout=60)
             return answer.status_code, answer.headers.get("X-Model-Version", "")
 
-        _until(lambda: who() == (200, "2"))
+        until(lambda: who() == (200, "2"))
         (service,) = [one for one in stack.status() if one.name == packaging.process_name(tags[2])]
         os.kill(service.pid, signal.SIGKILL)
         assert {status for status, _ in (who() for _ in range(20))} == {200}
-        _until(lambda: who() == (200, "2"))  # the supervisor has restarted it
+        until(lambda: who() == (200, "2"))  # the supervisor has restarted it
         assert _run(["release", MODEL, "status"]) == 0
         assert "canary" in capsys.readouterr().out
 
         assert _run(["release", MODEL, "promote", "--why", "a test"]) == 0
         assert {who() for _ in range(5)} == {(200, "2")}
         assert _run(["rollback", MODEL]) == 0  # MLflow is not up: the traffic goes back all the same
-        assert _until(lambda: who() == (200, "1"))
+        assert until(lambda: who() == (200, "1"))
         said = capsys.readouterr()
         assert "version 1 of skin_segmentation gets every request; version 2 is kept warm" in said.out
         assert store.events(MODEL)[1].why == "a test; anyway: a test"

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,6 +15,7 @@ import pytest
 from flows.steps import data_versions
 from registry.core import journal
 from tests.flows.steps.test_two_models import project
+from tests.waiting import until
 
 __all__ = ["project"]
 
@@ -35,13 +35,6 @@ with steps.exclusive("one"):
 """
 
 
-def _until(what: Callable[[], object], within_s: float = 60.0) -> None:
-    limit = time.monotonic() + within_s
-    while not what():
-        assert time.monotonic() < limit, "not in time"
-        time.sleep(0.05)
-
-
 def _gone(pids: list[int]) -> bool:
     return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids)
 
@@ -52,7 +45,7 @@ def training(project: Path) -> Iterator[tuple[subprocess.Popen[bytes], list[int]
     (project / "one.py").write_text(TRAINS)
     data_versions.add("one")
     with subprocess.Popen([sys.executable, "-c", RUNS], cwd=project, stderr=subprocess.DEVNULL) as running:
-        _until((project / "pids").exists)
+        until((project / "pids").exists)
         pids = [int(pid) for pid in (project / "pids").read_text().split()]
         try:
             yield running, pids
@@ -70,7 +63,7 @@ def test_a_run_that_is_ended_ends_its_training(
     running, pids = training
     running.send_signal(number)
     assert running.wait(30) != 0
-    _until(lambda: _gone(pids), 10)
+    until(lambda: _gone(pids), 10)
 
 
 def test_after_a_kill_the_next_run_waits_for_the_training_that_goes_on(
@@ -83,7 +76,7 @@ def test_after_a_kill_the_next_run_waits_for_the_training_that_goes_on(
     code = "from flows import steps\nwith steps.exclusive('one'): print('mine', flush=True)"
     with subprocess.Popen([sys.executable, "-c", code], cwd=project, stdout=subprocess.PIPE, text=True) as second:
         try:
-            _until(lambda: any("waits for it" in str(line.get("text")) for line in journal.read()[0]))
+            until(lambda: any("waits for it" in str(line.get("text")) for line in journal.read()[0]))
             assert second.poll() is None
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)

@@ -6,7 +6,6 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
@@ -16,6 +15,7 @@ from flows.stack.control import Stack
 from flows.steps import data_versions
 from registry.core import journal
 from tests.flows.steps.test_two_models import project
+from tests.waiting import until
 
 __all__ = ["project"]
 
@@ -87,14 +87,6 @@ def _ok(address: str) -> bool:
         return httpx.get(address, timeout=5, trust_env=False).is_success
     except httpx.HTTPError:
         return False
-
-
-def until(what: Any, within_s: float = 120.0) -> Any:
-    limit = time.monotonic() + within_s
-    while not (found := what()):
-        assert time.monotonic() < limit, f"not within {within_s} s"
-        time.sleep(0.1)
-    return found
 
 
 def gone(pids: list[int]) -> bool:

@@ -6,7 +6,7 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from flows.cli.stack import bring_up
 from flows.stack.control import Stack
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.databases import own_database
+from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -28,14 +29,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 def up(stack: Stack) -> Iterator[Stack]:
     bring_up()
     return stack
-
-
-def until(what: Callable[[], Any], within_s: float = 90.0) -> Any:
-    limit = time.monotonic() + within_s
-    while not (found := what()):
-        assert time.monotonic() < limit, f"not within {within_s} s"
-        time.sleep(0.25)
-    return found
 
 
 def test_mlflow_and_prefect_work_are_fixed_and_leave_nothing(up: Stack) -> None:

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -25,6 +24,7 @@ from registry.core.errors import MissingService, NotFound, SettingsError
 from registry.core.files import write_file
 from registry.core.settings import Settings, read_settings
 from serving.service import launch
+from tests.waiting import until
 
 HOME = ("home",)
 
@@ -37,13 +37,6 @@ def start_server(stack: Stack, name: str = "small") -> tuple[ProcessStatus, str]
     port = ports.free_port()
     address = f"http://127.0.0.1:{port}/"
     return stack.start(name, server(port), ready_url=address, url=address), address
-
-
-def until(what: Callable[[], object], within_s: float = 15.0) -> None:
-    limit = time.monotonic() + within_s
-    while not what():
-        assert time.monotonic() < limit, f"not within {within_s} s"
-        time.sleep(0.05)
 
 
 def of(stack: Stack, name: str) -> ProcessStatus:

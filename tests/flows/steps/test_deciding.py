@@ -8,9 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -26,6 +25,7 @@ from tests.bundles import make_tiny_bundle
 from tests.conftest import PROJECT, free_ports
 from tests.training.conftest import MODEL, enter, lay_out
 from tests.training.gate.test_gate import labelled
+from tests.waiting import until
 
 GOOD, BETTER, WORSE, BAD = 0.75, 0.5, 0.85, 5.0
 """Thresholds of tiny bundles; 0.5 is the truth of `labelled`."""
@@ -275,20 +275,10 @@ def serving_mlflow(root: Path, port: str) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "flows.stack.mlflow_server", "--host", "127.0.0.1", "--port", port]
     with subprocess.Popen([*command, "--store", store, "--artifacts", str(artifacts)], cwd=PROJECT) as server:
         try:
-            wait_until(lambda: urlopen(f"http://127.0.0.1:{port}/health").status == 200)
+            until(lambda: urlopen(f"http://127.0.0.1:{port}/health").status == 200, 120, errors=(OSError,))
             yield server
         finally:
             server.kill()
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 120) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        with suppress(OSError):
-            if holds():
-                return
-        time.sleep(0.1)
-    raise AssertionError(f"not within {seconds} s")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from registry.core import journal
 from registry.core.errors import DataError
 from registry.core.settings import settings
 from tests.conftest import PROJECT
+from tests.waiting import until
 from training.workspace.workspace import dvc_hash
 
 DVC_YAML = """
@@ -94,10 +94,7 @@ def test_what_another_command_reads_of_one_model_keeps_only_that_one_waiting(pro
         done = threading.Event()
         waiter = threading.Thread(target=lambda: (data_versions.add("one"), done.set()))
         waiter.start()
-        limit = time.monotonic() + 60
-        while not any("DVC is busy" in str(line.get("text")) for line in journal.read()[0]):
-            assert time.monotonic() < limit
-            time.sleep(0.05)
+        until(lambda: any("DVC is busy" in str(line.get("text")) for line in journal.read()[0]), 60)
         assert not done.is_set()
         reader.communicate("go on\n")
         waiter.join(60)

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +21,7 @@ from flows.stack.home import home_app, versions
 from registry.core import journal
 from registry.core.settings import Settings, settings
 from tests.flows.story.test_story import picture
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -31,8 +31,7 @@ def home(config: Settings) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(home_app(config, list), port=port, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    until(lambda: server.started)
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join(10)

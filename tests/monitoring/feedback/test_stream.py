@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from registry.versions.bundle import Bundle
 from registry.versions.predictor import Predictor
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.monitoring.conftest import make_record
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,7 @@ def service(operational: Path, bundle: Bundle) -> Iterator[str]:
     thread = threading.Thread(target=server.run, daemon=True)
     log.start()
     thread.start()
-    while not server.started:
-        time.sleep(0.02)
+    until(lambda: server.started)
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join(10)
@@ -83,9 +82,7 @@ def test_the_same_seed_plays_the_same_inputs(service: str) -> None:
     from monitoring.log.models import Prediction
 
     ids = [stream.play(MODEL, None, 0.5, 2, seed=9, address=service)[1] for _ in range(2)]
-    end = time.monotonic() + 10
-    while Prediction.objects.filter(id__in=ids).count() < 2 and time.monotonic() < end:
-        time.sleep(0.1)
+    until(lambda: Prediction.objects.filter(id__in=ids).count() == 2)
     first, second = (Prediction.objects.get(id=number).image_statistics for number in ids)
     assert first == second
 

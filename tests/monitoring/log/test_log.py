@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from monitoring.log.shipping import KEEPER, Shipper
 from monitoring.log.writer import PredictionLog
 from registry.core.settings import settings
 from tests.monitoring.conftest import make_record
+from tests.waiting import until
 
 WRITER = """
 import sys, time
@@ -32,13 +32,6 @@ while True:
     sys.stdout.write(record.id + "\\n")
     sys.stdout.flush()
 """
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 15.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def count() -> int:
@@ -80,7 +73,7 @@ def test_kill_9_loses_and_doubles_nothing(operational: Path, home: Path) -> None
         child.wait()
     adopter = PredictionLog("adopter")
     adopter.start()
-    wait_for(lambda: len(spool(home)) == 1)
+    until(lambda: len(spool(home)) == 1)
     adopter.close()
     stored = list(Prediction.objects.values_list("id", flat=True))
     assert set(told) <= set(stored)
@@ -115,7 +108,7 @@ def test_an_outage_of_the_database_only_delays(operational: Path, home: Path) ->
     assert log.waiting > 0
     operational.rmdir()
     away.rename(operational)
-    wait_for(lambda: log.waiting == 0)
+    until(lambda: log.waiting == 0)
     log.close()
     assert count() == 50
 
@@ -132,7 +125,7 @@ def test_a_locked_database_only_delays(operational: Path, monkeypatch: pytest.Mo
     time.sleep(0.8)
     assert log.waiting > 0
     holder.execute("ROLLBACK")
-    wait_for(lambda: log.waiting == 0)
+    until(lambda: log.waiting == 0)
     log.close()
     assert count() == 1
 
@@ -147,7 +140,7 @@ def test_a_line_shipped_twice_is_stored_once(operational: Path, home: Path) -> N
     (home / "var" / "spool" / "dead-1-abc.jsonl").write_bytes(record.to_line() * 2)
     again = PredictionLog("again")
     again.start()
-    wait_for(lambda: len(spool(home)) == 1)
+    until(lambda: len(spool(home)) == 1)
     again.close()
     assert count() == 1
 
@@ -159,9 +152,9 @@ def test_a_torn_last_line_and_a_broken_one_do_not_stop_the_rest(operational: Pat
     (folder / "dead-1-abc.jsonl").write_bytes(b'{"half": \n' + good.to_line() + make_record().to_line()[:200])
     log = PredictionLog("service")
     log.start()
-    wait_for(lambda: count() == 1)
+    until(lambda: count() == 1)
     log.close()
-    wait_for(lambda: [path.name for path in spool(home)] == ["rejected.txt"])
+    until(lambda: [path.name for path in spool(home)] == ["rejected.txt"])
     assert len((folder / "rejected.txt").read_bytes().splitlines()) == 2
 
 
@@ -171,7 +164,7 @@ def test_a_full_disk_costs_the_line_and_not_the_prediction(
     log = PredictionLog("service")
     log.start()
     log.record(make_record())
-    wait_for(lambda: log.waiting == 0)
+    until(lambda: log.waiting == 0)
     segment, log._handle = log._handle, os.open("/dev/full", os.O_WRONLY)  # every write there says ENOSPC
     for _ in range(3):
         log.record(make_record(), b"body")

@@ -19,6 +19,7 @@ from monitoring.log.writer import PredictionLog
 from registry.core import journal
 from registry.core.settings import settings
 from tests.monitoring.conftest import make_record
+from tests.waiting import until
 
 DAY = 86400.0
 
@@ -138,10 +139,7 @@ def test_a_log_that_a_process_writes_is_cut_under_it(limited: Path) -> None:
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=out) as child,
     ):
         assert child.stdin is not None
-        end = time.monotonic() + 30
-        while log.stat().st_size < 1_100_001:  # with the line's end
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        until(lambda: log.stat().st_size >= 1_100_001)  # with the line's end
         retention.prune()
         child.stdin.write(b"go\n")
         child.stdin.close()

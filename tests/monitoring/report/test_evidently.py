@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from registry.versions.bundle import Bundle
 from tests.bundles import MODEL
 from tests.monitoring.drift.test_statistics import join, table
 from tests.monitoring.scans import Send, scans
+from tests.waiting import until
 
 WHEN = datetime(2026, 11, 1, tzinfo=UTC)
 KINDS = ("data", "prediction", "embedding")
@@ -112,14 +112,7 @@ def test_its_user_interface_shows_verdicts_over_time(send: Send, bundle: Bundle,
     server = subprocess.Popen(argv, env={**os.environ, **settings().child_environment()})
     try:
         with httpx.Client(base_url=ui, timeout=20, trust_env=False) as client:
-            end = time.monotonic() + 90
-            while True:
-                try:
-                    (project,) = client.get("/api/projects").json()
-                    break
-                except httpx.HTTPError:
-                    assert time.monotonic() < end, "it does not answer"
-                    time.sleep(0.3)
+            (project,) = until(lambda: client.get("/api/projects").json(), 90, errors=(httpx.HTTPError,))
             assert project["name"] == MODEL
             panels = {p["title"]: p for p in client.get(f"/api/v2/dashboards/{project['id']}").json()["panels"]}
             assert set(panels) == {"Nearness to an alarm", "Score of labelled predictions"}

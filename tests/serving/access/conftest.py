@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from serving.access import keys
 from serving.releases import deploy, store
 from tests.bundles import MODEL
 from tests.serving.conftest import PROJECT, Packaged, Processes, Running
+from tests.waiting import until
 
 
 def start_router(processes: Processes, name: str, **changed: str) -> str:
@@ -39,10 +39,7 @@ def live(guarded: str, service: Running, packaged: dict[int, Packaged]) -> Itera
     """The same with version 1 behind it."""
     store.announce(MODEL, 1, service.url, packaged[1].tag, service.pid)
     store.switch(MODEL, 1)
-    end = time.monotonic() + 10
-    while MODEL not in httpx.get(f"{guarded}/-/routes").json()["routes"]:
-        assert time.monotonic() < end, "the router did not follow"
-        time.sleep(0.05)
+    until(lambda: MODEL in httpx.get(f"{guarded}/-/routes").json()["routes"])
     yield guarded
     store.withdraw(MODEL)
 
@@ -52,11 +49,8 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def known(router: str, token: str) -> str:
-    """Waits until the router knows a new key; returns the key."""
-    end = time.monotonic() + 2
-    while httpx.get(f"{router}/v1/nothing", headers=bearer(token)).status_code == 401:
-        assert time.monotonic() < end, "the router does not know the key after two seconds"
-        time.sleep(0.05)
+    """Waits until the router knows a new key, two seconds at most; returns the key."""
+    until(lambda: httpx.get(f"{router}/v1/nothing", headers=bearer(token)).status_code != 401, 2)
     return token
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from serving.access import keys
 from serving.wire.call import TASK_OWNER_HEADER
 from tests.bundles import MODEL, make_scan
 from tests.serving.access.conftest import bearer, known
+from tests.waiting import until
 
 TASKS = f"/v1/models/{MODEL}/tasks"
 UNKNOWN = "0" * 32
@@ -38,11 +38,11 @@ def submitted(router: str, token: str) -> str:
 
 
 def until_done(look: Callable[[], httpx.Response]) -> dict[str, Any]:
-    end = time.monotonic() + 60
-    while (found := look().json()).get("state") != "done":
-        assert time.monotonic() < end, found
-        time.sleep(0.05)
-    return dict(found)
+    def done() -> dict[str, Any] | None:
+        found = dict(look().json())
+        return found if found.get("state") == "done" else None
+
+    return until(done, 60) or {}
 
 
 ASKED = {"look": ("GET", ""), "head": ("HEAD", ""), "result": ("GET", "/result"), "cancel": ("DELETE", "")}
@@ -121,10 +121,7 @@ def test_no_spelling_of_the_address_shows_a_foreign_task(live: str, task: str, o
 
 
 def test_where_no_keys_are_required_an_id_is_all_it_takes(router: str, live: str, other: str) -> None:
-    end = time.monotonic() + 10
-    while MODEL not in httpx.get(f"{router}/-/routes").json()["routes"]:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: MODEL in httpx.get(f"{router}/-/routes").json()["routes"])
     known(router, other)
     task = submitted(router, other)
     address = f"{router}{TASKS}/{task}"

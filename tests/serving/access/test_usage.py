@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from serving.access.control import Access, Admitted
 from serving.access.usage import Flush, Meter, UsageCounts, UsageKey
 from tests.databases import own_database
 from tests.serving.conftest import PROJECT
+from tests.waiting import until
 
 NOW = datetime.now(UTC)
 ONE = UsageCounts(requests=1, bytes_in=100, bytes_out=50, milliseconds=2.5)
@@ -112,10 +112,7 @@ def test_a_router_that_ends_while_the_database_is_slow_has_its_counts_in_a_file_
         writer.execute("BEGIN IMMEDIATE")
         ending = threading.Thread(target=meter.close)
         ending.start()
-        end = time.monotonic() + 5
-        while not list((base / "usage").glob("*.json")):
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        until(lambda: list((base / "usage").glob("*.json")), 5)
         assert ending.is_alive()
         writer.execute("ROLLBACK")
     ending.join()

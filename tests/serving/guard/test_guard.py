@@ -35,6 +35,7 @@ from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.serving import controlled
 from tests.serving.conftest import Numbered, Packaged, Processes, Running
 from tests.serving.counted import latencies, wrote
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from serving.releases.models import ReleaseEvent
@@ -81,14 +82,6 @@ def _ask(router: str, count: int) -> set[int]:
         )
 
 
-def _until(what: Callable[[], Any], within_s: float = 30.0) -> Any:
-    end = time.monotonic() + within_s
-    while not (found := what()):
-        assert time.monotonic() < end, f"not within {within_s} s"
-        time.sleep(0.1)
-    return found
-
-
 def _now() -> Plan:
     plan = store.plan(MODEL)
     assert plan is not None
@@ -96,7 +89,7 @@ def _now() -> Plan:
 
 
 def _look_until(guard: Guard, what: Callable[[], Any]) -> None:
-    _until(lambda: guard.look() or what(), 120)
+    until(lambda: guard.look() or what(), 120)
 
 
 def _page() -> tuple[dict[str, Any], str]:
@@ -116,7 +109,7 @@ def test_a_canary_whose_process_dies_on_every_request_is_rolled_back_and_no_call
     processes.running[name] = Running(loop, url, Path(os.devnull))
     try:
         endpoint = store.announce(MODEL, 2, url, packaged[2].tag, loop.pid)
-        _until(lambda: deploy.answers(endpoint))
+        until(lambda: deploy.answers(endpoint))
         plan = store.change(MODEL, "canary", plan="canary", challenger=2, share=50, limits=QUICK.to_json())
         deploy.follow(plan, live)
         end = time.monotonic() + 60

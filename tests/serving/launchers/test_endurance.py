@@ -14,6 +14,7 @@ from serving.releases.packaging import serve_command, serve_environment
 from tests.benchmarks import endurance
 from tests.bundles import MODEL, make_scan
 from tests.serving.conftest import Packaged, Processes, Running
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -39,10 +40,7 @@ def restarted(
     monkeypatch.setattr(endurance, "_sample", lambda model: make_scan(1))
     start()
     store.switch(MODEL, 1)
-    end = time.monotonic() + 10
-    while httpx.get(f"{router}/-/routes").json()["routes"].get(MODEL, {}).get("version") != 1:
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    until(lambda: httpx.get(f"{router}/-/routes").json()["routes"].get(MODEL, {}).get("version") == 1)
     yield router
     processes.stop("endures")
     store.withdraw(MODEL)

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from monitoring.log.shipping import KEEPER
 from registry.core.settings import settings
 from tests.databases import own_database
 from tests.serving.conftest import PROJECT
+from tests.waiting import until
 
 WRITER = """
 import sys
@@ -59,13 +60,6 @@ def running(*argv: str, **changed: str) -> Iterator[subprocess.Popen[str]]:
 
 def keeper() -> AbstractContextManager[subprocess.Popen[str]]:
     return running("-m", "serving.launchers.keeper")
-
-
-def until(what: Callable[[], bool], within_s: float = 20.0) -> None:
-    end = time.monotonic() + within_s
-    while not what():
-        assert time.monotonic() < end, f"not within {within_s} s"
-        time.sleep(0.05)
 
 
 def stored() -> set[str]:

@@ -26,6 +26,7 @@ from tests.bundles import MODEL, make_scan
 from tests.serving import controlled
 from tests.serving.conftest import Packaged, Processes, Running
 from tests.serving.inputs import REFUSED
+from tests.waiting import until
 
 RAW = {"Content-Type": "application/gzip"}
 PREDICT = f"/v1/models/{MODEL}/predict"
@@ -49,12 +50,7 @@ def released(router: str, service: Running, packaged: dict[int, Packaged]) -> st
 
 
 def _wait(router: str, version: int | None) -> None:
-    for _ in range(100):
-        route = httpx.get(f"{router}/-/routes").json()["routes"].get(MODEL)
-        if (route or {}).get("version") == version:
-            return
-        time.sleep(0.02)
-    pytest.fail(f"the router still says {route}")
+    until(lambda: httpx.get(f"{router}/-/routes").json()["routes"].get(MODEL, {}).get("version") == version, 10)
 
 
 def test_passes_requests_and_answers_through(released: str, service: Running) -> None:
@@ -134,11 +130,13 @@ def test_a_released_version_whose_service_is_not_up_is_worth_another_try(router:
     store.announce(MODEL, 77, "http://127.0.0.1:9", "77", 1)
     store.switch(MODEL, 77)
     Endpoint.objects.filter(model=MODEL, version=77).delete()  # as at the start of a stack
+
+    def ask() -> httpx.Response:
+        return httpx.post(f"{router}{PREDICT}", content=b"x")
+
     try:
-        end = time.monotonic() + 10
-        while (answer := httpx.post(f"{router}{PREDICT}", content=b"x")).json()["error"] == "NotServed":
-            assert time.monotonic() < end, "the router did not follow"
-            time.sleep(0.05)
+        until(lambda: ask().json()["error"] != "NotServed", 10)
+        answer = ask()
     finally:
         store.withdraw(MODEL)
     assert (answer.json()["error"], answer.headers["retry-after"]) == ("MissingService", "1")

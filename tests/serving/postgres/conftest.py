@@ -7,10 +7,9 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 
@@ -85,14 +84,6 @@ def running(module: str, log: Path, **changed: str) -> Iterator[subprocess.Popen
     finally:
         process.kill()
         process.wait()
-
-
-def until(what: Callable[[], Any], within_s: float = 30.0) -> Any:
-    end = time.monotonic() + within_s
-    while not (found := what()):
-        assert time.monotonic() < end, f"not within {within_s} s"
-        time.sleep(0.05)
-    return found
 
 
 def together(work: Callable[[], object], count: int) -> None:

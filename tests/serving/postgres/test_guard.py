@@ -18,7 +18,8 @@ from tests.bundles import MODEL
 from tests.clusters import Cluster
 from tests.serving.controlled import settle
 from tests.serving.counted import wrote
-from tests.serving.postgres.conftest import running, stopped, until
+from tests.serving.postgres.conftest import running, stopped
+from tests.waiting import until
 
 
 def announced(*numbers: int) -> None:

@@ -17,7 +17,8 @@ from monitoring.log.writer import PredictionLog
 from tests.clusters import Cluster
 from tests.monitoring.conftest import make_record
 from tests.serving.conftest import PROJECT
-from tests.serving.postgres.conftest import Stop, stopped, until
+from tests.serving.postgres.conftest import Stop, stopped
+from tests.waiting import until
 
 WRITER = """
 import sys

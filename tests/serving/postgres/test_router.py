@@ -18,7 +18,8 @@ from tests.clusters import Cluster
 from tests.monitoring.conftest import make_record
 from tests.serving.access.conftest import bearer, known, start_router
 from tests.serving.conftest import Processes
-from tests.serving.postgres.conftest import Stop, stopped, together, until
+from tests.serving.postgres.conftest import Stop, stopped, together
+from tests.waiting import until
 
 FOLLOWS_S = 2.0
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from serving.releases import deploy, store
 from tests.bundles import MODEL
 from tests.clusters import Cluster
-from tests.serving.postgres.conftest import running, stopped, until
+from tests.serving.postgres.conftest import running, stopped
+from tests.waiting import until
 
 
 def test_who_waits_for_the_services_waits_for_the_database_first(company: Path, postgres: Cluster) -> None:

@@ -18,7 +18,8 @@ from tests.clips import make_clip
 from tests.clusters import Cluster
 from tests.detector_bundle import make_detector_bundle
 from tests.serving.local_api import answering
-from tests.serving.postgres.conftest import stopped, together, until
+from tests.serving.postgres.conftest import stopped, together
+from tests.waiting import until
 
 
 def test_each_of_many_tasks_is_claimed_once() -> None:

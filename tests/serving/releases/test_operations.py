@@ -26,6 +26,7 @@ from tests.clips import make_clip, scene
 from tests.detector_bundle import make_detector_bundle
 from tests.flows.batch.feature_bundle import make_feature_bundle
 from tests.serving.local_api import answering
+from tests.waiting import until
 
 GOOD, BAD, TRUNCATED = to_jpeg(scene(1, 160, 120)), b"a letter, not a picture", to_jpeg(scene(2, 160, 120))[:-400]
 TO_JSON = {"Content-Type": "application/json"}
@@ -91,16 +92,11 @@ def test_several_files_get_an_answer_each_and_a_bad_one_spoils_none(detector: ht
 
 
 def test_every_answer_of_several_is_in_the_log(detector: httpx.Client) -> None:
-    import time
 
     from monitoring.log.models import Prediction
 
     ids = {one["id"] for one in detector.post("/predict", files=form(GOOD, GOOD, GOOD)).json()["results"]}
-    for _ in range(100):
-        if Prediction.objects.filter(id__in=ids).count() == 3:
-            return
-        time.sleep(0.1)
-    pytest.fail("not all of them were logged")
+    until(lambda: Prediction.objects.filter(id__in=ids).count() == 3)
 
 
 def test_too_many_files_are_refused(detector: httpx.Client) -> None:
@@ -282,28 +278,19 @@ def test_an_error_is_found_in_the_log_by_its_id(detector: httpx.Client, monkeypa
 
 def logged(identity: str) -> tuple[str, int]:
     """Outcome and status of a prediction in the log, once it is there."""
-    import time
 
     from monitoring.log.models import Prediction
 
-    for _ in range(100):
-        if rows := Prediction.objects.filter(id=identity):
-            break
-        time.sleep(0.1)
-    return rows[0].outcome, rows[0].status
+    row = until(lambda: Prediction.objects.filter(id=identity).first())
+    return row.outcome, row.status
 
 
 def test_the_role_is_in_the_log(detector: httpx.Client) -> None:
-    import time
 
     from monitoring.log.models import Prediction
 
     identity = detector.post("/predict", content=GOOD, headers={"X-Release-Role": "shadow"}).json()["id"]
-    for _ in range(100):
-        if rows := Prediction.objects.filter(id=identity):
-            break
-        time.sleep(0.1)
-    assert rows[0].role == "shadow"
+    assert until(lambda: Prediction.objects.filter(id=identity).first()).role == "shadow"
 
 
 def test_the_schema_describes_an_answer(detector: httpx.Client, scans: httpx.Client) -> None:

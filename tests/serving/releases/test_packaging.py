@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from importlib.metadata import version as installed
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from serving.releases import deploy, packaging
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.conftest import PROJECT
 from tests.serving.conftest import Numbered, Packaged, Processes
+from tests.waiting import until
 
 TRAINING = ("torch", "tensorflow", "mlflow", "evidently", "great-expectations", "prefect", "pandas", "openvino")
 
@@ -166,14 +166,13 @@ def test_bentoml_serve_works_by_hand(packaged: dict[int, Packaged], project: Pat
     )
     try:
         seen = set()
-        end = time.monotonic() + 60
-        while 200 not in seen and time.monotonic() < end:
-            try:
-                seen.add(httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=1).status_code)
-            except httpx.HTTPError:
-                time.sleep(0.02)
+
+        def ready() -> bool:
+            seen.add(httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=1).status_code)
+            return 200 in seen
+
+        until(ready, 60, errors=(httpx.HTTPError,))
         assert seen <= {200, 503}
-        assert 200 in seen
         answer = httpx.post(f"http://127.0.0.1:{port}/predict", files={"file": make_scan(1)}, timeout=20)
         assert answer.status_code == 200
         assert answer.json()["version"] == 1

@@ -27,6 +27,7 @@ from serving.router import traffic
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.serving import controlled
 from tests.serving.conftest import Numbered, Packaged, Processes
+from tests.waiting import until
 
 RAW = {"Content-Type": "application/gzip"}
 PREDICT = f"/v1/models/{MODEL}/predict"
@@ -53,19 +54,11 @@ def live(router: str, three: dict[int, Packaged], processes: Processes) -> Itera
         store.retire(MODEL, number)
         processes.stop(process_name(endpoint.tag))
     store.withdraw(MODEL)
-    _until(lambda: MODEL not in _routes(router)["routes"])
+    until(lambda: MODEL not in _routes(router)["routes"])
 
 
 def _routes(router: str) -> dict[str, Any]:
     return dict(httpx.get(f"{router}/-/routes", timeout=30).json())
-
-
-def _until(what: Callable[[], Any], within_s: float = 30.0) -> Any:
-    end = time.monotonic() + within_s
-    while not (found := what()):
-        assert time.monotonic() < end, f"not within {within_s} s"
-        time.sleep(0.05)
-    return found
 
 
 def _plan(kind: Any, challenger: int = 2, **more: Any) -> Plan:
@@ -126,7 +119,7 @@ def _counts(version: int, role: str, enough: Callable[[traffic.RoleCounts], Any]
         found = traffic.read(MODEL, since=since, revision=revision).get((version, role))
         return found if found and enough(found) else None
 
-    found = _until(read)
+    found = until(read)
     assert isinstance(found, traffic.RoleCounts)
     return found
 
@@ -141,7 +134,7 @@ def test_a_canary_gets_its_share_and_every_role_is_said(
     assert _counts(2, "canary", lambda c: c.calls == seen[200, "2", "canary"]).latencies.quantile(0.5) > 0
 
     store.change(MODEL, "step", share=99)
-    _until(lambda: _routes(live)["routes"][MODEL]["share"] == 99, FOLLOWS_S)
+    until(lambda: _routes(live)["routes"][MODEL]["share"] == 99, FOLLOWS_S)
 
 
 def test_a_sticky_caller_always_meets_the_same_version(
@@ -187,7 +180,7 @@ def test_a_killed_canary_fails_no_request_and_gets_its_share_again(
 
     seen = asyncio.run(_under_load(live, kill_and_restart))
     assert {status for status, _, _ in seen} == {200}
-    _until(lambda: not _routes(live)["routes"][MODEL]["challenger"]["down"])
+    until(lambda: not _routes(live)["routes"][MODEL]["challenger"]["down"])
     assert {_who(_ask(live))[1] for _ in range(40)} == {"1", "2"}
     counts = _counts(2, "canary", lambda c: c.errors)
     assert counts.errors == counts.retried

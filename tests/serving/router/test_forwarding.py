@@ -22,7 +22,8 @@ from serving.wire.connections import bounded_protocol
 from tests.serving.access.conftest import start_router
 from tests.serving.conftest import Processes
 from tests.serving.raw import begun, heard
-from tests.serving.stubs import Stub, released, routes, serving, until
+from tests.serving.stubs import Stub, released, routes, serving
+from tests.waiting import until
 
 MODEL = "fruit_features"
 PREDICT = f"/v1/models/{MODEL}/predict"

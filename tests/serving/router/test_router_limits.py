@@ -23,7 +23,8 @@ from serving.wire import uploads
 from tests.serving.access.conftest import start_router
 from tests.serving.conftest import Processes
 from tests.serving.raw import allow_files, answered, begun, connect, heard, listening
-from tests.serving.stubs import Stub, released, routes, serving, until
+from tests.serving.stubs import Stub, released, routes, serving
+from tests.waiting import until
 
 MODEL, UNSERVED = "fruit_features", "suspect_classification"
 CONNECTIONS = 4  # serving.api.routes, which needs a configured Django

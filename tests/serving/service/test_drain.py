@@ -15,6 +15,7 @@ import pytest
 from serving.releases import deploy, packaging
 from tests.bundles import make_scan
 from tests.serving.conftest import PROJECT, Packaged, Processes
+from tests.waiting import until
 
 CLIENTS = 6
 BODY = make_scan(3, (64, 48, 4))
@@ -45,8 +46,7 @@ def test_a_service_that_is_stopped_finishes_what_it_took_and_drops_nothing(
     threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
     for thread in threads:
         thread.start()
-    while outcomes["200"] < 2 * CLIENTS:
-        time.sleep(0.01)
+    until(lambda: outcomes["200"] >= 2 * CLIENTS)
     stopped.set()
     running.process.send_signal(signal.SIGTERM)
     readiness = set()

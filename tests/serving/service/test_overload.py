@@ -21,6 +21,7 @@ from serving.wire.admission import MAX_WAITING, AdmissionQueue
 from tests.clips import scene
 from tests.detector_bundle import make_detector_bundle
 from tests.serving.local_api import answering
+from tests.waiting import until
 
 PICTURE = to_jpeg(scene(1, 160, 120))
 WAITING = 6
@@ -127,9 +128,7 @@ def test_what_nobody_waits_for_is_not_done(address: str) -> None:
     time.sleep(0.05)
     for line in lines:
         line.close()
-    end = time.monotonic() + 10
-    while number(address, "visionloop_requests_running{") and time.monotonic() < end:
-        time.sleep(0.05)
+    until(lambda: not number(address, "visionloop_requests_running{"))
     assert done(address) - before < SLOTS + WAITING - 2, "those that waited were not begun"
     assert 'status="499"' in httpx.get(f"{address}/metrics").text
     assert httpx.post(f"{address}/predict", content=PICTURE).status_code == 200
@@ -171,21 +170,15 @@ def test_the_log_has_what_became_of_work_whose_caller_went(address: str) -> None
     with socket.create_connection((host, int(port))) as line:
         line.sendall(head.encode() + PICTURE)
         time.sleep(0.5)  # longer than callers are not watched, shorter than the work
-    end = time.monotonic() + 20
-    while not gone.exists():
-        assert time.monotonic() < end, list(Prediction.objects.filter(caller="who goes").values())
-        time.sleep(0.1)
+    until(lambda: gone.exists())
 
 
 def logged(identity: str) -> tuple[str, int]:
     """Outcome and status of a prediction in the log, once it is there."""
     from monitoring.log.models import Prediction
 
-    end = time.monotonic() + 20
-    while not (rows := Prediction.objects.filter(id=identity)):
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    return rows[0].outcome, rows[0].status
+    row = until(lambda: Prediction.objects.filter(id=identity).first())
+    return row.outcome, row.status
 
 
 def test_a_line_is_as_long_as_can_be_answered_in_half_of_the_time() -> None:

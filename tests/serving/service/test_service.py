@@ -7,7 +7,6 @@ import base64
 import gzip
 import json
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from registry.versions.predictor import Predictor
 from tests.bundles import AFFINE, MODEL, make_scan
 from tests.serving.conftest import Packaged, Running
 from tests.serving.inputs import REFUSED
+from tests.waiting import until
 
 RAW = {"Content-Type": "application/gzip"}
 
@@ -142,11 +142,8 @@ def test_an_explanation_does_not_count_as_the_versions_latency(client: httpx.Cli
     from monitoring.log.models import Prediction
 
     found = client.post("/predict?explain=true", content=make_scan(12), headers=RAW).json()
-    for _ in range(100):
-        if rows := Prediction.objects.filter(id=found["id"]):
-            break
-        time.sleep(0.1)
-    assert rows[0].latency_ms <= found["elapsed_ms"] - found["explanation"]["elapsed_ms"]
+    row = until(lambda: Prediction.objects.filter(id=found["id"]).first())
+    assert row.latency_ms <= found["elapsed_ms"] - found["explanation"]["elapsed_ms"]
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -336,10 +333,7 @@ def test_every_prediction_is_in_the_database_and_its_input_is_kept(client: httpx
 
     body = make_scan(11)
     good = client.post("/predict", content=body, headers=RAW).headers["x-prediction-id"]
-    for _ in range(100):
-        if rows := Prediction.objects.filter(id=good):
-            break
-        time.sleep(0.1)
+    rows = until(lambda: Prediction.objects.filter(id=good))
     assert rows[0].version == 1
     assert rows[0].outcome == "ok"
     assert rows[0].image_statistics

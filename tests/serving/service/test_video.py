@@ -21,6 +21,7 @@ from serving.releases import deploy, packaging
 from tests.clips import make_clip, scene
 from tests.detector_bundle import RED, WHITE, make_detector_bundle
 from tests.serving.conftest import Numbered, Processes, Running
+from tests.waiting import until
 
 MODEL = "object_detection"
 LIMIT_S = 6.0
@@ -109,10 +110,7 @@ def test_a_video_that_takes_too_long_is_stopped_and_the_caller_told_what_to_do(c
 
 def test_the_input_is_kept_under_its_own_ending(client: httpx.Client, clip: bytes, project: Path) -> None:
     identity = client.post("/predict", content=clip).headers["x-prediction-id"]
-    for _ in range(50):
-        if kept := list((project / "var" / "inputs" / MODEL).rglob(f"{identity}.*")):
-            break
-        time.sleep(0.1)
+    kept = until(lambda: list((project / "var" / "inputs" / MODEL).rglob(f"{identity}.*")))
     assert [path.suffix for path in kept] == [".mp4"]
 
 

@@ -29,6 +29,7 @@ from tests.clips import make_clip, scene
 from tests.detector_bundle import make_detector_bundle
 from tests.serving.conftest import Numbered, Processes, Running
 from tests.serving.local_api import answering
+from tests.waiting import until
 
 MODEL = "object_detection"
 PICTURE = to_jpeg(scene(1, 160, 120))
@@ -44,14 +45,14 @@ def client(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield one
 
 
-def until(client: httpx.Client, identity: str, wanted: Callable[[dict[str, Any]], bool], within_s: float = 90) -> Any:
-    end = time.monotonic() + within_s
-    while time.monotonic() < end:
+def once(client: httpx.Client, identity: str, wanted: Callable[[dict[str, Any]], bool], within_s: float = 90) -> Any:
+    """The task, once it is as `wanted`."""
+
+    def look() -> dict[str, Any] | None:
         found = client.get(f"/tasks/{identity}").json()
-        if wanted(found):
-            return found
-        time.sleep(0.05)
-    return pytest.fail(f"not within {within_s} s: {found}")
+        return found if wanted(found) else None
+
+    return until(look, within_s)
 
 
 def is_over(task: dict[str, Any]) -> bool:
@@ -65,7 +66,7 @@ def test_a_task_gives_what_the_prediction_gives(client: httpx.Client) -> None:
     assert answer.headers["location"] == task["url"] == f"/tasks/{task['id']}"
     assert task["result_url"] == f"{task['url']}/result"
     assert task["state"] in ("queued", "running")
-    assert until(client, task["id"], is_over)["state"] == "done"
+    assert once(client, task["id"], is_over)["state"] == "done"
     result = client.get(f"/tasks/{task['id']}/result")
     plain = client.post("/predict", content=PICTURE).json()
     assert result.status_code == 200
@@ -76,10 +77,10 @@ def test_a_task_gives_what_the_prediction_gives(client: httpx.Client) -> None:
 
 def test_a_video_shows_its_progress_and_comes_back_as_a_video(client: httpx.Client) -> None:
     identity = client.post("/tasks?format=webm", content=make_clip(FRAMES, (192, 128))).json()["id"]
-    seen = until(client, identity, lambda task: 0 < task["done"] < task["total"] or is_over(task))
+    seen = once(client, identity, lambda task: 0 < task["done"] < task["total"] or is_over(task))
     assert seen["total"] == FRAMES, seen
     assert client.get(f"/tasks/{identity}/result").status_code == 409
-    assert until(client, identity, is_over)["state"] == "done"
+    assert once(client, identity, is_over)["state"] == "done"
     result = client.get(f"/tasks/{identity}/result")
     assert result.headers["content-type"] == "video/webm"
     assert result.content[:4] == b"\x1aE\xdf\xa3"
@@ -89,7 +90,7 @@ def test_a_video_shows_its_progress_and_comes_back_as_a_video(client: httpx.Clie
 def test_several_files_are_one_task(client: httpx.Client) -> None:
     files = [("file", ("a.jpg", body)) for body in (PICTURE, b"a letter", PICTURE)]
     identity = client.post("/tasks", files=files).json()["id"]
-    assert until(client, identity, is_over)["state"] == "done"
+    assert once(client, identity, is_over)["state"] == "done"
     results = client.get(f"/tasks/{identity}/result").json()["results"]
     assert results[0]["detections"] == results[2]["detections"] != []
     assert results[1]["status"] == 422
@@ -97,7 +98,7 @@ def test_several_files_are_one_task(client: httpx.Client) -> None:
 
 def test_a_bad_file_fails_with_what_the_prediction_would_have_said(client: httpx.Client) -> None:
     identity = client.post("/tasks", content=b"a letter, not a picture").json()["id"]
-    task = until(client, identity, is_over)
+    task = once(client, identity, is_over)
     assert (task["state"], task["error"]["status"]) == ("failed", 422)
     result = client.get(f"/tasks/{identity}/result")
     assert (result.status_code, result.json()["error"]) == (422, "BadInput")
@@ -110,18 +111,18 @@ def test_a_cancelled_task_ends_and_the_next_one_runs(client: httpx.Client, at_wo
     clip = make_clip(2000, (192, 128), encoder={"preset": "ultrafast"})
     identity = client.post("/tasks", content=clip).json()["id"]
     if at_work:
-        until(client, identity, lambda task: task["done"] > 0)
+        once(client, identity, lambda task: task["done"] > 0)
     assert client.delete(f"/tasks/{identity}").json()["state"] == "cancelled"
     assert client.get(f"/tasks/{identity}/result").status_code == 409
     following = client.post("/tasks", content=PICTURE).json()["id"]
-    assert until(client, following, is_over, within_s=15)["state"] == "done"
+    assert once(client, following, is_over, within_s=15)["state"] == "done"
     assert client.get(f"/tasks/{identity}").json()["state"] == "cancelled"
 
 
 def test_a_second_delete_is_harmless_and_only_purge_removes(client: httpx.Client) -> None:
     clip = make_clip(1000, (96, 64), encoder={"preset": "ultrafast"})
     identity, other = (client.post("/tasks", content=body).json()["id"] for body in (PICTURE, clip))
-    over = until(client, identity, is_over)
+    over = once(client, identity, is_over)
     for _ in range(2):
         answer = client.delete(f"/tasks/{identity}")
         assert (answer.status_code, answer.json()) == (200, {**over, "removed": False})
@@ -139,7 +140,7 @@ def test_a_second_delete_is_harmless_and_only_purge_removes(client: httpx.Client
 
 def test_a_result_is_streamed_by_parts_too_and_gone_is_gone(client: httpx.Client) -> None:
     identity = client.post("/tasks?format=jpg", content=PICTURE).json()["id"]
-    until(client, identity, is_over)
+    once(client, identity, is_over)
     whole = client.get(f"/tasks/{identity}/result")
     assert (whole.status_code, whole.headers["content-type"]) == (200, "image/jpeg")
     assert whole.headers["x-prediction-id"]
@@ -172,7 +173,7 @@ def test_a_folder_that_is_missing_is_not_told_as_a_result_that_is_gone(
 )
 def test_a_result_has_the_format_it_was_submitted_for(client: httpx.Client, ask: dict[str, Any], status: int) -> None:
     identity = client.post("/tasks", content=PICTURE).json()["id"]
-    until(client, identity, is_over)
+    once(client, identity, is_over)
     assert client.get(f"/tasks/{identity}/result", **ask).status_code == status
 
 
@@ -243,17 +244,14 @@ def test_inputs_are_kept_until_a_task_is_over(client: httpx.Client) -> None:
     done, failed = (client.post("/tasks", content=body).json()["id"] for body in (PICTURE, b"a letter"))
     clip = make_clip(1000, (96, 64), encoder={"preset": "ultrafast"})
     running, queued = (client.post("/tasks", content=clip).json()["id"] for _ in range(2))
-    until(client, running, lambda task: task["done"] > 0)
+    once(client, running, lambda task: task["done"] > 0)
     assert [names(one) for one in (running, queued)] == [["input-0"]] * 2
     assert [len(names(one)) for one in (done, failed)] == [1, 0]
     assert names(done)[0].startswith("result-")
     for identity in (queued, running):
         client.delete(f"/tasks/{identity}")
     assert names(queued) == []
-    end = time.monotonic() + 10
-    while names(running):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: not names(running), 10)
 
 
 def names(identity: str) -> list[str]:
@@ -369,20 +367,18 @@ def test_a_task_survives_the_end_of_its_service(
     first = _start(processes, "mortal-1", tag, env)
     with httpx.Client(base_url=first.url, timeout=60) as client:
         identity = client.post("/tasks", content=make_clip(3 * FRAMES, (96, 64))).json()["id"]
-        until(client, identity, lambda task: task["done"] > 0)
+        once(client, identity, lambda task: task["done"] > 0)
     os.kill(first.pid, ended)
     if ended == signal.SIGTERM:
-        told = time.monotonic()
-        while rows("SELECT state FROM tasks_task") != [("queued",)]:
-            assert time.monotonic() < told + LEAVING_S, "at once, not when it ends"
-            time.sleep(0.02)
+        # At once, not when it ends.
+        until(lambda: rows("SELECT state FROM tasks_task") == [("queued",)], LEAVING_S)
     first.process.wait(30)
     assert rows("SELECT state, attempts FROM tasks_task") == [left]
     if ended == signal.SIGTERM:
         assert rows("SELECT outcome, status FROM monitoring_prediction") == [("Lost", 499)]
     second = _start(processes, "mortal-2", tag, env)
     with httpx.Client(base_url=second.url, timeout=60) as client:
-        task = until(client, identity, is_over)
+        task = once(client, identity, is_over)
         assert (task["state"], task["attempts"]) == ("done", left[1] + 1)
         found = client.get(f"/tasks/{identity}/result").json()
     assert found["frames"] == 3 * FRAMES
@@ -403,13 +399,13 @@ def test_beside_a_keeper_a_service_loads_the_database_for_tasks_only(
         time.sleep(2 * POLL_S)
         assert not has_database(first)
         identity = client.post("/tasks", content=make_clip(FRAMES, (96, 64))).json()["id"]
-        until(client, identity, lambda task: task["done"] > 0)
+        once(client, identity, lambda task: task["done"] > 0)
         assert has_database(first)
     os.kill(first.pid, signal.SIGKILL)
     first.process.wait(30)
     second = _start(processes, "frugal-2", tag, env)  # which sees that something was left
     with httpx.Client(base_url=second.url, timeout=60) as client:
-        assert until(client, identity, is_over)["state"] == "done"
+        assert once(client, identity, is_over)["state"] == "done"
     processes.stop("frugal-2")
     third = _start(processes, "frugal-3", tag, env)
     time.sleep(2 * POLL_S)

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from registry.core.errors import TooSlow
 from serving.wire import connections
 from tests.serving.raw import Heard, begun, connect, heard, listening
-from tests.serving.stubs import until
+from tests.waiting import until
 
 MIB = 1 << 20
 LARGE = 32 * MIB

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -24,6 +23,7 @@ from registry.versions.bundle import open_bundle
 from registry.versions.predictor import Predictor
 from tests.conftest import PROJECT, make_workspace
 from tests.training.conftest import MODEL, PARAMS, Make, enter, lay_out
+from tests.waiting import until
 from training.stages.compress import REPORT, Report, compress
 from training.stages.evaluate import package
 from training.stages.tracking import read_run
@@ -183,9 +183,7 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path: Path, phan
     }
     checkpoint = tmp_path / "build" / MODEL / "train" / "checkpoint"
     process = subprocess.Popen(command, env=environment)
-    until = time.monotonic() + 120
-    while not checkpoint.exists() and time.monotonic() < until:
-        time.sleep(0.05)
+    until(checkpoint.exists, 120)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert checkpoint.exists(), "killed before the first checkpoint or after the last"
