@@ -32,7 +32,7 @@ class Entry:
 
 SECTIONS: dict[str, dict[str, Entry]] = {
     "The loop": {
-        "demo": Entry("loop:demo", "The whole story on starter data: train, serve, break, notice, heal."),
+        "demo": Entry("loop:demo", "The whole story on starter data: train, serve, break, notice, retrain."),
         "run": Entry("loop:run", "The whole loop for a model: data, checks, train, decide, release."),
         "data": Entry("data:data", "Make, import, check and look at data sets."),
         "train": Entry("model:train", "Train, compress and evaluate; registers the version."),
@@ -113,7 +113,7 @@ def _completes_inside(name: str) -> bool:
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
 def cli() -> None:
-    """Keeps computer-vision models in a loop: data, training, gated release, watching, healing.
+    """Keeps computer-vision models in a loop: data, training, gated release, monitoring, retraining.
 
     New here? `visionloop demo` shows everything on starter data; `visionloop up` only starts the stack.
     """

@@ -132,7 +132,7 @@ def check(model: str) -> None:
     """Check MODEL's data set with Great Expectations; writes the data docs page."""
     from monitoring.checks import validate
 
-    with journal.step("checks", "Check the data", model, usually_s=8):
+    with journal.step("validate", "Check the data", model, usually_s=8):
         validation = validate.validate(model)
         if validation.breaches:
             raise validate.explain(validation)

@@ -67,11 +67,13 @@ def refuse_unless_promoted(model: str, outcome: str) -> None:
 @click.option(
     "--yes", "sure", is_flag=True, help="With --fresh: even if that deletes other models' versions, and keys."
 )
-@click.option("--all", "every", is_flag=True, help="Every model: trained, registered, served; without break and heal.")
+@click.option(
+    "--all", "every", is_flag=True, help="Every model: trained, registered, served; without drift and retraining."
+)
 @click.option("--how", help="The shift to play; default: the model's first.")
 @click.option("--severity", default=0.8, show_default=True, type=click.FloatRange(0, 1, min_open=True))
 def demo(model: str, fresh: bool, sure: bool, every: bool, how: str | None, severity: float) -> None:
-    """The whole story of MODEL on starter data: train, serve, break, notice, heal.
+    """The whole story of MODEL on starter data: train, serve, break, notice, retrain.
 
     Takes a few minutes; a second run skips what is unchanged. The stack stays up: `visionloop down` stops it.
     """

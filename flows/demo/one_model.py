@@ -34,9 +34,9 @@ SHIFTED_WORDS = 240
 """Where a label is one word: so many are quickly given, and each teaches less than a mask or boxes do."""
 CALM_SEED, BREAK_SEED, REPLAY_SEED = 1000, 1500, 1501
 """Of the streams of inputs. The last one is of the same kind as the one before, and none of it was trained on: what the
-healed version is asked then says something of inputs that come tomorrow."""
-HEAL_BEGINS_S = 90.0
-HEAL_ENDS_S = 900.0
+retrained version is asked then says something of inputs that come tomorrow."""
+RETRAINING_BEGINS_S = 90.0
+RETRAINING_ENDS_S = 900.0
 
 
 def tell(model: str, *, fresh: bool, sure: bool, how: str | None, severity: float) -> None:
@@ -49,7 +49,7 @@ def tell(model: str, *, fresh: bool, sure: bool, how: str | None, severity: floa
         forget([model], console, sure=sure)
     with journal.run():
         began = time.time()
-        story.begin(f"{spec.title}: from data to a healed model", model)
+        story.begin(f"{spec.title}: from data to a retrained model", model)
         try:
             with telling(console):
                 start_stack(console, model)
@@ -57,7 +57,7 @@ def tell(model: str, *, fresh: bool, sure: bool, how: str | None, severity: floa
                 predict(spec)
                 _calm(model)
                 verdict = _break(model, shift, severity)
-                _heal(model, verdict)
+                _retrain(model, verdict)
                 _quiet(model, shift, severity, verdict)
         except BaseException as error:
             text = first_line(error) if isinstance(error, VisionloopError) else type(error).__name__
@@ -170,10 +170,10 @@ def _verdict(model: str, identity: str) -> Verdict:
     return Found(**{**said, "folder": folder, "responsible": tuple(said["responsible"])})
 
 
-def _heal(model: str, verdict: Verdict) -> None:
+def _retrain(model: str, verdict: Verdict) -> None:
     """The monitor's event starts the retraining flow in the worker; here we only watch the journal."""
     if verdict.action != "retrain":
-        with journal.step("heal", "Heal by retraining", model) as running_step:
+        with journal.step("retrain", "Retrain", model) as running_step:
             running_step.skip(
                 "not needed: this version knows such input already (`make demo FRESH=1` tells it all again)"
                 if not verdict.drifted
@@ -181,14 +181,14 @@ def _heal(model: str, verdict: Verdict) -> None:
             )
         return
     offset, begun = journal.end_of_file(), False
-    limit = time.monotonic() + HEAL_BEGINS_S
+    limit = time.monotonic() + RETRAINING_BEGINS_S
     while time.monotonic() < limit:
         lines, offset = journal.read(offset)
         for line in lines:
-            if (line.get("step"), line.get("model"), line.get("run")) != ("heal", model, journal.current()):
+            if (line.get("step"), line.get("model"), line.get("run")) != ("retrain", model, journal.current()):
                 continue
             if line.get("kind") == "start":
-                begun, limit = True, time.monotonic() + HEAL_ENDS_S
+                begun, limit = True, time.monotonic() + RETRAINING_ENDS_S
             if line.get("kind") == "finish":
                 if line.get("outcome") == "failed":
                     raise VisionloopError(

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 STAGES = ("validate", "train", "compress", "evaluate")
-JOURNALLED = {"validate": "checks"}
-"""DVC's stage -> the journal's step, where they differ."""
 ENDS_WITHIN_S = 10.0
 """How long a stage that is told to end may write its last checkpoint."""
 
@@ -146,7 +144,7 @@ def _terminable() -> Iterator[None]:
 
 
 def _skip(stage: str, model: str, why: str) -> None:
-    with journal.step(JOURNALLED.get(stage, stage), stage.capitalize(), model) as running:
+    with journal.step(stage, stage.capitalize(), model) as running:
         running.skip(why)
 
 

@@ -100,7 +100,7 @@ def retrain(
     """
     from registry.core import journal
 
-    with journal.step("heal", "Heal by retraining", model, usually_s=110) as running, steps.exclusive(model):
+    with journal.step("retrain", "Retrain", model, usually_s=110) as running, steps.exclusive(model):
         champion = Versions().find(model, CHAMPION)
         if champion is None:
             raise Refused(f"{model} has no champion to fine-tune", fix=f"`visionloop run {model}` trains one first")

@@ -26,15 +26,15 @@ def waited_for(model: str) -> str:
     return due.waited_for(model, live.version) if live else ""
 
 
-def watch(model: str, *, last: int | None = None, since: float | None = None, step: str = "verdict") -> Verdict:
+def watch(model: str, *, last: int | None = None, since: float | None = None, step: str = "monitor") -> Verdict:
     """The monitor's verdict on the live version's recent predictions. Raises NotFound when nothing is live."""
     from monitoring.report.watch import watch as look
     from serving.releases import store
 
     database.setup()
     database.migrate()
-    titles = {"verdict": "Compare with the reference", "quiet": "Compare again"}
-    with journal.step(step, titles.get(step, "Compare with the reference"), model, usually_s=20) as running:
+    title = "Compare again" if step == "quiet" else "Compare with the reference"
+    with journal.step(step, title, model, usually_s=20) as running:
         live = store.live(model)
         if live is None:
             raise NotFound(

@@ -19,7 +19,7 @@ StepState = Literal["pending", "running", "done", "skipped", "failed"]
 PLAN: dict[str, str] = {
     "stack": "Start the stack",
     "data": "Make and version the data",
-    "checks": "Check the data",
+    "validate": "Check the data",
     "train": "Train",
     "compress": "Compress",
     "evaluate": "Evaluate",
@@ -31,17 +31,14 @@ PLAN: dict[str, str] = {
     "calm": "Normal traffic",
     "calm-verdict": "No alarm on normal traffic",
     "break": "Break the input",
-    "verdict": "Notice the drift",
-    "heal": "Heal by retraining",
+    "monitor": "Notice the drift",
+    "retrain": "Retrain",
     "replay": "The stream goes on",
     "quiet": "Quiet again",
 }
 """The steps that a story is expected to have, in order; those not begun yet are shown as pending."""
 
-ALIASES = {"drift": "break", "retrain": "heal", "validate": "checks", "monitor": "verdict"}
-"""Step names that stand for one of the plan."""
-
-CONTAINERS = ("heal", "model")
+CONTAINERS = ("retrain", "model")
 """Steps that others run inside of: what starts meanwhile is part of them."""
 
 
@@ -176,8 +173,7 @@ class Reader:
 
     def _take(self, line: dict[str, Any]) -> None:
         kind, when = line.get("kind"), float(line.get("time", 0.0))
-        name = ALIASES.get(str(line.get("step", "")), str(line.get("step", "")))
-        run = str(line.get("run", ""))
+        name, run = str(line.get("step", "")), str(line.get("run", ""))
         if kind == "story" and run != self._only != "":
             return
         if kind == "story":

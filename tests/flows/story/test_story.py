@@ -51,12 +51,12 @@ def test_a_step_runs_and_is_done_with_its_time_and_facts(config: Settings) -> No
 
 
 def test_a_failed_step_says_why_and_a_skipped_one_too(config: Settings) -> None:
-    with pytest.raises(RuntimeError), journal.step("checks", "Check"):
+    with pytest.raises(RuntimeError), journal.step("validate", "Check"):
         raise RuntimeError("3 masks have another shape\nand more")
     with journal.step("train", "Train") as step:
         step.skip("nothing changed")
     states = {step.name: (step.state, step.note) for step in told(config).steps}
-    assert states == {"checks": ("failed", "3 masks have another shape"), "train": ("skipped", "nothing changed")}
+    assert states == {"validate": ("failed", "3 masks have another shape"), "train": ("skipped", "nothing changed")}
 
 
 def test_what_is_still_to_come_is_pending_in_order(config: Settings) -> None:
@@ -69,15 +69,19 @@ def test_what_is_still_to_come_is_pending_in_order(config: Settings) -> None:
     assert [step.state for step in told(config).steps][2:] == ["pending"] * (len(PLAN) - 2)
 
 
-def test_steps_inside_the_healing_are_its_parts_in_the_order_they_came(config: Settings) -> None:
-    with journal.step("heal", "Heal"):
-        journal.fact("heal", "40 labels")
+def test_steps_inside_a_retraining_are_its_parts_in_the_order_they_came(config: Settings) -> None:
+    with journal.step("retrain", "Retrain"):
+        journal.fact("retrain", "40 labels")
         with journal.step("train", "Fine-tune"):
             journal.fact("train", "33 s")
-        journal.fact("heal", "better")
-    (heal,) = [step for step in told(config).steps if step.state != "pending"]
-    assert [getattr(one, "text", None) or one.title for one in heal.events] == ["40 labels", "Fine-tune", "better"]
-    assert heal.parts[0].facts[0].text == "33 s"
+        journal.fact("retrain", "better")
+    (retraining,) = [step for step in told(config).steps if step.state != "pending"]
+    assert [getattr(one, "text", None) or one.title for one in retraining.events] == [
+        "40 labels",
+        "Fine-tune",
+        "better",
+    ]
+    assert retraining.parts[0].facts[0].text == "33 s"
 
 
 def test_steps_that_overlap_stay_apart(config: Settings) -> None:
@@ -102,12 +106,12 @@ def test_a_step_begun_again_inside_itself_is_one_step(config: Settings) -> None:
 
 
 def test_what_is_said_under_a_finished_steps_name_belongs_to_the_one_that_runs(config: Settings) -> None:
-    with journal.step("verdict", "Look"):
+    with journal.step("monitor", "Look"):
         journal.fact("monitor", "drift")
     with journal.step("quiet", "Look again"):
         journal.fact("monitor", "no drift")
     assert {step.name: step.facts[0].text for step in told(config).steps if step.facts} == {
-        "verdict": "drift",
+        "monitor": "drift",
         "quiet": "no drift",
     }
 
@@ -152,7 +156,7 @@ def test_what_happens_after_the_end_is_told_apart(config: Settings) -> None:
     with journal.step("train", "Train"):
         pass
     story.end("all well")
-    with journal.step("verdict", "Scheduled check"):
+    with journal.step("monitor", "Scheduled check"):
         pass
     found = told(config)
     assert (found.closing, [step.title for step in found.since]) == ("all well", ["Scheduled check"])
@@ -168,8 +172,8 @@ def test_another_runs_steps_errors_and_end_do_not_walk_into_a_story(config: Sett
                 with suppress(RuntimeError), journal.step("train", "Train", "fruit_features"):
                     journal.progress("train", 1, 4, model="fruit_features")
                     raise RuntimeError("theirs")
-                with journal.step("verdict", "Look", "skin_segmentation"):
-                    journal.fact("verdict", "an alarm of another run", "skin_segmentation")
+                with journal.step("monitor", "Look", "skin_segmentation"):
+                    journal.fact("monitor", "an alarm of another run", "skin_segmentation")
                 story.end("theirs is over")
             ours = told(config)
             assert [step.name for step in ours.steps if step.state != "pending"] == ["train"]
@@ -178,7 +182,7 @@ def test_another_runs_steps_errors_and_end_do_not_walk_into_a_story(config: Sett
             journal.fact("train", "ours", "skin_segmentation")
     ours = told(config)
     assert [fact.text for fact in ours.steps[0].facts] == ["ours"]
-    assert [(step.name, step.state) for step in ours.since] == [("train", "failed"), ("verdict", "done")]
+    assert [(step.name, step.state) for step in ours.since] == [("train", "failed"), ("monitor", "done")]
     page = Page(config, live=False).document(ours)
     assert "meanwhile" in page
     assert "<code>fruit_features</code>" in page
@@ -189,18 +193,18 @@ def test_another_runs_steps_errors_and_end_do_not_walk_into_a_story(config: Sett
     assert Reader(config.var / "journal.jsonl", mine).read().title == "Ours"
 
 
-def test_the_healing_that_a_story_caused_is_part_of_it(config: Settings) -> None:
+def test_the_retraining_that_a_story_caused_is_part_of_it(config: Settings) -> None:
     """It runs in another process, under the run that the monitor's event carries."""
     with journal.run() as mine:
         story.begin("Ours", "skin_segmentation")
     code = (
         f"from registry.core import journal\nwith journal.run({mine!r}):\n"
-        "    with journal.step('heal', 'Heal', 'skin_segmentation'):\n"
+        "    with journal.step('retrain', 'Retrain', 'skin_segmentation'):\n"
         "        with journal.step('train', 'Train', 'skin_segmentation'): pass"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=config.root)
-    (heal,) = [step for step in told(config).steps if step.state != "pending"]
-    assert [part.name for part in heal.parts] == ["train"]
+    (retraining,) = [step for step in told(config).steps if step.state != "pending"]
+    assert [part.name for part in retraining.parts] == ["train"]
 
 
 def test_services_stand_where_one_looks_with_what_they_are(config: Settings) -> None:
@@ -255,15 +259,15 @@ def whole_story(config: Settings) -> None:
     story.begin("The whole loop", "skin_segmentation")
     with journal.step("predict", "Predict", "skin_segmentation"):
         journal.fact("predict", "One <prediction> of `v1`", picture=str(picture(config)), caption="a & b")
-    with journal.step("verdict", "Notice"):
+    with journal.step("monitor", "Notice"):
         images = [{"picture": str(picture(config, "q.png")), "caption": "bias"}]
-        journal.fact("verdict", "Drift", alarm=True, images=images, link="reports/x/report.html", label="report")
+        journal.fact("monitor", "Drift", alarm=True, images=images, link="reports/x/report.html", label="report")
     with journal.step("decide", "Decide"):
         reasons = [{"rule": "floor", "passed": False, "found": "0.7", "expected": "0.8"}]
         journal.fact("decide", "No", granted=False, reasons=reasons)
-    with journal.step("heal", "Heal"):
+    with journal.step("retrain", "Retrain"):
         rows = [{"name": "stream", "before": 0.61, "after": 0.93}]
-        journal.fact("heal", "Dice", compare={"metric": "Dice", "rows": rows, "before": "v1", "after": "v2"})
+        journal.fact("retrain", "Dice", compare={"metric": "Dice", "rows": rows, "before": "v1", "after": "v2"})
     (config.var / "reports" / "x").mkdir(parents=True)
     (config.var / "reports" / "x" / "report.html").write_text("report")
 
