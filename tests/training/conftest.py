@@ -12,6 +12,7 @@ import yaml
 from registry.contract import catalog
 from registry.core.files import write_file
 from registry.core.settings import OFFLINE_ENV, settings
+from tests.mlflow_stores import empty_store
 from training.workspace.workspace import Workspace, open_workspace
 
 for key, value in OFFLINE_ENV.items():
@@ -88,6 +89,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         lay_out(root, phantoms)
         enter(patch, root)
+        empty_store(root / "var" / "mlflow" / "mlflow.db")
         stage = open_workspace(MODEL)
         train(stage)
         compress(stage)

@@ -11,12 +11,14 @@ from pathlib import Path
 from flows.batch import plan
 from registry.versions.bundle import Bundle
 from tests.conftest import PROJECT
+from tests.mlflow_stores import empty_store
 
 
 def test_the_command_fetches_the_champion_and_says_what_it_did(pictures: Path, workspace: Path, bundle: Bundle) -> None:
     """No version, then one, then nothing left to do, then a model that makes no features; in one process, because
     each would begin with importing MLflow."""
     (pictures / "bad.png").write_bytes(b"no")
+    empty_store(workspace / "mlflow.db")
     out = workspace / "features"
     code = f"""
 import sys

@@ -16,13 +16,14 @@ from registry.versions.mlflow_registry import Versions
 from registry.vision.video import video
 from tests.clips import make_clip
 from tests.detector_bundle import make_detector_bundle
+from tests.mlflow_stores import empty_store
 
 MODEL = "object_detection"
 
 
 @pytest.fixture
 def registered(workspace: Path, tmp_path: Path) -> Path:
-    (settings().var / "mlflow").mkdir(parents=True)
+    empty_store(settings().var / "mlflow" / "mlflow.db")
     versions = Versions(settings().mlflow_store)  # where --local looks
     versions.promote(versions.register(make_detector_bundle(tmp_path / "bundle", catalog.get(MODEL))))
     (workspace / "clip.mp4").write_bytes(make_clip(20, (192, 128), sound="aac"))

@@ -23,6 +23,7 @@ from registry.core.settings import settings
 from registry.versions.mlflow_registry import Version, Versions
 from tests.bundles import make_tiny_bundle
 from tests.conftest import PROJECT, free_ports
+from tests.mlflow_stores import empty_store
 from tests.training.conftest import MODEL, enter, lay_out
 from tests.training.gate.test_gate import labelled
 from tests.waiting import until
@@ -41,6 +42,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder.mkdir(parents=True)
     lay_out(tmp_path, tmp_path)
     enter(monkeypatch, tmp_path)
+    empty_store(tmp_path / "var" / "mlflow" / "mlflow.db")
     data = catalog.get(MODEL).data
     data.synthesise(folder, {"seed": 1, "train": 1, "val": 0, "test": 0})
     data.add(folder, [labelled(seed) for seed in range(12)], "starter", Shares(0, 1))

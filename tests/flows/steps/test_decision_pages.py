@@ -19,6 +19,7 @@ from serving.releases import grants
 from serving.releases import store as releases
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.databases import own_database
+from tests.mlflow_stores import empty_store
 
 LIMIT = 8
 NOBODY = "http://127.0.0.1:9"
@@ -28,7 +29,7 @@ NOBODY = "http://127.0.0.1:9"
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of a registry with six versions: 2 is champion after 3, 6 is the challenger."""
     folder = tmp_path_factory.mktemp("registry")
-    address = f"sqlite:///{folder / 'mlflow.db'}"
+    address = empty_store(folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VISIONLOOP_ROOT", str(folder))
         patch.setenv("VISIONLOOP_MLFLOW_URI", address)

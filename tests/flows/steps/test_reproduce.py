@@ -23,6 +23,7 @@ from registry.versions.mlflow_registry import Version, Versions
 from registry.versions.predictor import Predictor
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.databases import own_database
+from tests.mlflow_stores import empty_store
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def here(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
 def _point(patch: pytest.MonkeyPatch, root: Path) -> None:
     patch.setenv("VISIONLOOP_ROOT", str(root))
     patch.setenv("VISIONLOOP_VAR", str(root / "var"))
-    patch.setenv("VISIONLOOP_MLFLOW_URI", f"sqlite:///{root / 'mlflow.db'}")
+    patch.setenv("VISIONLOOP_MLFLOW_URI", empty_store(root / "mlflow.db"))
     patch.chdir(root)  # MLflow without a server keeps artifacts where it is
     settings.cache_clear()
 

@@ -16,13 +16,14 @@ from serving.releases import deploy
 from serving.releases import store as releases
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.databases import own_database
+from tests.mlflow_stores import empty_store
 
 
 def test_the_alias_goes_back_to_what_the_gate_granted_and_to_nothing_else(
     config: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # MLflow's artifacts
-    monkeypatch.setenv("VISIONLOOP_MLFLOW_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("VISIONLOOP_MLFLOW_URI", empty_store(tmp_path / "mlflow.db"))
     settings.cache_clear()
     versions = Versions()
     first, granted, refused = (
@@ -44,7 +45,7 @@ def test_what_a_rollback_leaves_in_the_registry_is_tried_until_it_is_there(
 ) -> None:
     """flows.md 5.17: MLflow was away for a moment, and the page and the alias were lost."""
     monkeypatch.chdir(tmp_path)
-    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    store = empty_store(tmp_path / "mlflow.db")
     versions = Versions(store)
     first, second = (versions.register(make_tiny_bundle(tmp_path / str(n), f"version {n}")) for n in (1, 2))
     _decided(config, first.digest, granted=True)

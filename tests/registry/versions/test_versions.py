@@ -18,13 +18,13 @@ from registry.versions.decision import Decision, Reason, SliceRow
 from registry.versions.mlflow_registry import Version, Versions
 from tests.benchmarks.services import there
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
+from tests.mlflow_stores import empty_store
 from tests.odd_places import odd_place
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One store for the module: MLflow takes seconds to lay out a database."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+    return empty_store(tmp_path_factory.mktemp("mlflow") / "mlflow.db")
 
 
 @pytest.fixture

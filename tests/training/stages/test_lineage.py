@@ -13,6 +13,7 @@ from registry.core.errors import DataError
 from registry.core.settings import settings
 from registry.versions.bundle import open_bundle
 from registry.versions.mlflow_registry import Versions
+from tests.mlflow_stores import empty_store
 from tests.training.conftest import MODEL, enter, lay_out
 from training.stages.evaluate import package
 from training.workspace.workspace import Workspace, open_workspace
@@ -25,6 +26,7 @@ def test_each_version_has_a_run_of_its_own(built: Path, tmp_path: Path, monkeypa
     root = tmp_path / "project"
     shutil.copytree(built, root, symlinks=True, ignore=shutil.ignore_patterns("var"))
     enter(monkeypatch, root)
+    empty_store(root / "var" / "mlflow" / "mlflow.db")
     training = {path: path.read_bytes() for path in (root / "build" / MODEL / "train").iterdir()}
     summary = root / "build" / MODEL / "train" / "summary.json"
     said = json.loads(summary.read_text())
