@@ -124,10 +124,11 @@ def main() -> NoReturn:
     arguments = sys.argv[1:]
     if GIVES_WAY.intersection(arguments[:1]) and "rollback" not in arguments:
         lower_priority()
-    sys.exit(_run(arguments))
+    sys.exit(execute(arguments))
 
 
-def _run(arguments: list[str]) -> int:
+def execute(arguments: list[str]) -> int:
+    """Runs one command and returns its exit code. Raises nothing: every error is printed."""
     try:
         if "_VISIONLOOP_COMPLETE" in os.environ:  # the shell asks what may follow
             cli.main(args=arguments, prog_name="visionloop")

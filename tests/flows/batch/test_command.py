@@ -22,10 +22,10 @@ def test_the_command_fetches_the_champion_and_says_what_it_did(pictures: Path, w
     out = workspace / "features"
     code = f"""
 import sys
-from flows.cli import _run
+from flows.cli import execute
 
 def visionloop(*more):
-    print("exit", _run(["featurize", {str(pictures)!r}, "--out", {str(out)!r}, "--local", *more]), flush=True)
+    print("exit", execute(["featurize", {str(pictures)!r}, "--out", {str(out)!r}, "--local", *more]), flush=True)
 
 visionloop()
 from pathlib import Path

@@ -98,7 +98,7 @@ def test_each_error_leaves_with_its_own_code(
         raise error
 
     use(monkeypatch, command)
-    assert front._run(["probe"]) == error.exit_code
+    assert front.execute(["probe"]) == error.exit_code
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_each_error_leaves_with_its_own_code(
 def test_a_value_that_cannot_be_used_is_bad_input_whoever_refuses_it(
     arguments: list[str], code: int, config: Settings
 ) -> None:
-    assert front._run(arguments) == code
+    assert front.execute(arguments) == code
 
 
 def test_anything_unexpected_is_one_line_and_a_log_file(
@@ -125,7 +125,7 @@ def test_anything_unexpected_is_one_line_and_a_log_file(
         raise ZeroDivisionError("by zero\nand more")
 
     use(monkeypatch, command)
-    assert front._run(["probe"]) == 1
+    assert front.execute(["probe"]) == 1
     told = capsys.readouterr().err
     assert told.startswith("unexpected: ZeroDivisionError: by zero (details: ")
     assert "Traceback" not in told

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from flows import steps
-from flows.cli import _run, release
+from flows.cli import execute, release
 from flows.cli.loop import refuse_unless_promoted
 from flows.stack.control import Stack
 from flows.steps import champions
@@ -65,7 +65,7 @@ def test_what_cannot_be_is_refused_in_one_message(
     config: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, says: str
 ) -> None:
     with own_database(tmp_path / "own.db"):
-        assert _run(["release", MODEL, *arguments]) == code
+        assert execute(["release", MODEL, *arguments]) == code
     said = capsys.readouterr().err
     assert says in said
     assert "to fix it" in said
@@ -93,7 +93,7 @@ def _canary(share: int = 10) -> Plan:
 
 def _status(capsys: pytest.CaptureFixture[str], *options: str) -> str:
     capsys.readouterr()
-    assert _run(["release", MODEL, "status", *options]) == 0
+    assert execute(["release", MODEL, "status", *options]) == 0
     said = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out)
     if not options:
         assert max(len(line) for line in said.splitlines()) <= 80
@@ -190,7 +190,7 @@ def test_what_the_gate_refused_is_not_released_and_leaves_with_seven(
     monkeypatch.setattr(Versions, "get", lambda self, model, which: refused)
     monkeypatch.setattr(packaging, "package", lambda *_: pytest.fail("nothing is packaged"))
     for arguments in (["3"], ["canary", "3"], ["ab", "1", "3"]):
-        assert _run(["release", MODEL, *arguments]) == 7
+        assert execute(["release", MODEL, *arguments]) == 7
         said = capsys.readouterr().err
         assert "the gate was never asked about version 3" in said
         assert "--anyway REASON" in said
@@ -215,14 +215,14 @@ def test_decisions_of_one_version(config: Settings, capsys: pytest.CaptureFixtur
         said = {"challenger": number, "created": f"2026-01-0{number}", "summary": f"about version {number}"}
         (folder / f"{number}.json").write_text(json.dumps(said))
     for arguments in ([f"{MODEL}@1"], [MODEL, "1"]):
-        assert _run(["decisions", *arguments]) == 0
+        assert execute(["decisions", *arguments]) == 0
         said_of = capsys.readouterr().out
         assert "about version 1" in said_of
         assert "about version 2" not in said_of
-    assert _run(["decisions", f"{MODEL}@1", "--json"]) == 0
+    assert execute(["decisions", f"{MODEL}@1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["challenger"] == 1
-    assert _run(["decisions", MODEL, "7"]) == 4
-    assert _run(["decisions", MODEL, "champion"]) == 3
+    assert execute(["decisions", MODEL, "7"]) == 4
+    assert execute(["decisions", MODEL, "champion"]) == 3
 
 
 def test_a_plan_is_said_in_one_sentence() -> None:
@@ -269,12 +269,12 @@ def test_a_canary_under_the_supervisor_is_killed_promoted_and_rolled_back(
         os.kill(service.pid, signal.SIGKILL)
         assert {status for status, _ in (who() for _ in range(20))} == {200}
         until(lambda: who() == (200, "2"))  # the supervisor has restarted it
-        assert _run(["release", MODEL, "status"]) == 0
+        assert execute(["release", MODEL, "status"]) == 0
         assert "canary" in capsys.readouterr().out
 
-        assert _run(["release", MODEL, "promote", "--why", "a test"]) == 0
+        assert execute(["release", MODEL, "promote", "--why", "a test"]) == 0
         assert {who() for _ in range(5)} == {(200, "2")}
-        assert _run(["rollback", MODEL]) == 0  # MLflow is not up: the traffic goes back all the same
+        assert execute(["rollback", MODEL]) == 0  # MLflow is not up: the traffic goes back all the same
         assert until(lambda: who() == (200, "1"))
         said = capsys.readouterr()
         assert "version 1 of skin_segmentation gets every request; version 2 is kept warm" in said.out
@@ -282,7 +282,7 @@ def test_a_canary_under_the_supervisor_is_killed_promoted_and_rolled_back(
 
         stack.stop("router")
         monkeypatch.setattr(deploy, "CONFIRM_S", 0.5)
-        assert _run(["rollback", MODEL]) == 8
+        assert execute(["rollback", MODEL]) == 8
         said = capsys.readouterr()
         assert "the plan is changed, but the router at" in said.err
         assert "alias stays as it was" in said.err  # it got that far

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows.cli import _run
+from flows.cli import execute
 from flows.process import ProcessStatus
 from flows.stack.control import Stack
 from flows.steps import champions
@@ -66,7 +66,7 @@ def test_without_a_registry_nothing_is_said(config: Settings) -> None:
 
 
 def test_models_says_where_traffic_and_registry_differ(answering: None, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run(["models"]) == 0
+    assert execute(["models"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert lines[MODEL].endswith("version 2 is live, version 1 is the registry's champion")
     assert lines[OTHER].endswith("version 3 is live")
