@@ -13,7 +13,7 @@ from serving.access import report
 from serving.access.control import Access, Admitted
 from serving.access.keys import ApiKey
 from serving.access.usage import UsageCounts, UsageKey, are_written
-from serving.api.schemas import Feedback, LoggedPrediction, Quota, UsageReport, UsageRow
+from serving.client.schemas import Feedback, LoggedPrediction, Quota, UsageReport, UsageRow
 
 logger = logging.getLogger("visionloop.public")
 

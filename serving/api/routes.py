@@ -24,7 +24,7 @@ from registry.core.errors import BadInput, MissingService, NotFound, Unsupported
 from serving.access.keys import ApiKey
 from serving.access.middleware import ACCESS, ADMITTED, CALLER
 from serving.api import queries
-from serving.api.schemas import FeedbackReceipt, LoggedPrediction, Problem, UsageReport
+from serving.client.schemas import Error, FeedbackReceipt, LoggedPrediction, UsageReport
 from serving.wire.negotiation import check_query
 
 logger = logging.getLogger("visionloop.public")
@@ -76,7 +76,7 @@ api = _Api(title="visionloop", openapi_url=None, docs_url=None, renderer=_Json()
 
 
 def _refusals(*statuses: int) -> dict[int, Any]:
-    return dict.fromkeys((*statuses, 401, 403, 422, 429, 503), Problem)
+    return dict.fromkeys((*statuses, 401, 403, 422, 429, 503), Error)
 
 
 @api.get(

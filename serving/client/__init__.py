@@ -1,4 +1,5 @@
-"""The API for Python programs: `Client`, and `AsyncClient` with the same methods to await. Needs only httpx.
+"""The API for Python programs: `Client`, and `AsyncClient` with the same methods to await. Needs httpx and
+pydantic only.
 
 May be imported from everywhere. Imports `registry.core.errors`.
 """

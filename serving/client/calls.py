@@ -1,9 +1,10 @@
-"""What `serving.client` asks: the requests, and what becomes of their answers. No input or output but reading the files
-that are named."""
+"""The calls of the API, each written once as a function that builds the request and reads the answer. `Client` and
+`AsyncClient` send them."""
 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -14,30 +15,28 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 from registry.core.errors import BadInput, MissingService, VisionloopError
-from serving.client.types import (
+from serving.client.schemas import (
     Answer,
     Embedding,
-    FeedbackGiven,
+    FeedbackReceipt,
     LoggedPrediction,
-    ModelEntry,
+    Model,
+    ModelList,
     Prediction,
-    Rendered,
     Task,
-    TaskResult,
     UsageReport,
     read_answers,
     read_error,
 )
 
 JSON, BYTES = "application/json", "application/octet-stream"
-LONGEST_PAUSE_S = 30.0
 File = bytes | PathLike[str]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """A request, and what becomes of its answer."""
+    """A request, and the function that reads its answer."""
 
     method: str
     path: str
@@ -46,88 +45,160 @@ class Call(Generic[T]):
 
     @property
     def submits(self) -> bool:
-        """Whether it makes a task: asked twice, there are two."""
+        """Whether it makes a task: sent twice, it makes two."""
         return self.method == "POST" and self.path.endswith("/tasks")
 
+    def result(self, answer: httpx.Response) -> T:
+        """What the answer holds. Raises VisionloopError where it is not an answer of this API."""
+        try:
+            return self.read(answer)
+        except (ValueError, KeyError, TypeError) as error:
+            raise VisionloopError(
+                f"{answer.url} answered {answer.status_code}, but not as {self.method} {self.path} does",
+                expected="a router of visionloop",
+                fix="check the address",
+            ) from error
 
-class Calls:
-    """What both clients can ask."""
 
-    def __init__(self, key: str | None, patience_s: float) -> None:
-        self._headers = {"Authorization": f"Bearer {_key(key)}"} if key else {}
-        self._patience_s = patience_s
+@dataclass(frozen=True)
+class Rendered:
+    """A file. `media` is its content type."""
 
-    def _models(self) -> Call[list[ModelEntry]]:
-        return Call("GET", "/v1/models", lambda a: [ModelEntry.of(one) for one in a.json()["models"]])
+    content: bytes
+    media: str
+    id: str
+    model: str
+    version: int
+    role: str
 
-    def _predict(self, model: str, file: File, explain: bool, image: bool) -> Call[Prediction]:
-        extras = _extras(explain, image)
-        return _ask(model, "predict", _one(file), JSON, lambda a: Prediction.of(a.json()), extras)
 
-    def _predict_many(self, model: str, files: Sequence[File], explain: bool, image: bool) -> Call[list[Answer]]:
-        extras = _extras(explain, image)
-        return _ask(model, "predict", _several(files), JSON, lambda a: list(read_answers(a.json())), extras)
+@dataclass(frozen=True)
+class TaskResult:
+    """The result of a task.
 
-    def _render(self, model: str, file: File, media: str) -> Call[Rendered]:
-        return _ask(model, "render", _one(file), media, _rendered)
+    Attributes:
+        content: a file; `media` is its content type.
+        predictions: of a JSON result, the answer to each file of the task, in their order; else empty.
+    """
 
-    def _explain(self, model: str, file: File) -> Call[Rendered]:
-        return _ask(model, "explain", _one(file), "image/jpeg", _rendered)
+    content: bytes
+    media: str
+    predictions: tuple[Answer, ...]
 
-    def _embed(self, model: str, file: File) -> Call[Embedding]:
-        return _ask(model, "embed", _one(file), JSON, lambda a: Embedding.of(a.json()))
+    @property
+    def prediction(self) -> Prediction:
+        """The answer to the one file of a task.
 
-    def _submit(self, model: str, files: File | Sequence[File], media: str) -> Call[Task]:
-        # A path may come as a str: it is a sequence, too, but not of files.
-        sent = _one(files) if isinstance(files, bytes | str | PathLike) else _several(files)
-        return _ask(model, "tasks", sent, media, _task_of)
+        Raises:
+            VisionloopError: the error of that file.
+            BadInput: there is not exactly one prediction.
+        """
+        if len(self.predictions) != 1:
+            raise BadInput(
+                f"the result is {self.media} with {len(self.predictions)} predictions",
+                expected="the JSON answer to one file",
+                fix="use `content` or `predictions`",
+            )
+        (one,) = self.predictions
+        if isinstance(one, VisionloopError):
+            raise one
+        return one
 
-    def _task(self, model: str, task_id: str) -> Call[Task]:
-        return Call("GET", _task_path(model, task_id), _task_of)
 
-    def _result(self, model: str, task_id: str) -> Call[TaskResult]:
-        def read(answer: httpx.Response) -> TaskResult:
-            return TaskResult.of(answer.content, answer.headers.get("content-type", ""))
+def models() -> Call[list[Model]]:
+    """The models, and which version of each is live."""
+    return Call("GET", "/v1/models", lambda answer: list(ModelList.model_validate_json(answer.content).models))
 
-        return Call("GET", f"{_task_path(model, task_id)}/result", read)
 
-    def _cancel(self, model: str, task_id: str) -> Call[Task]:
-        return Call("DELETE", _task_path(model, task_id), _task_of)
+def predict(model: str, file: File, *, explain: bool = False, image: bool = False) -> Call[Prediction]:
+    """The model's findings in a file; on demand with a heat map that explains them, and with the annotated picture."""
+    return _post(model, "predict", _one(file), JSON, _read(Prediction), explain=explain, image=image)
 
-    def _remove(self, model: str, task_id: str) -> Call[Task]:
-        return Call("DELETE", _task_path(model, task_id), _task_of, {"params": {"purge": "true"}})
 
-    def _prediction(self, prediction_id: str) -> Call[LoggedPrediction]:
-        return Call("GET", f"/v1/predictions/{_id(prediction_id)}", lambda a: LoggedPrediction.of(a.json()))
+def predict_many(
+    model: str, files: Sequence[File], *, explain: bool = False, image: bool = False
+) -> Call[list[Answer]]:
+    """The findings in several files, in one request: for each file, in order, a Prediction or the error of that file.
 
-    def _feedback(self, prediction_id: str, label: str | File) -> Call[FeedbackGiven]:
-        sent = {"json": {"label": label}} if isinstance(label, str) else {"files": {"file": _bytes(label)}}
-        path = f"/v1/predictions/{_id(prediction_id)}/feedback"
-        return Call("POST", path, lambda a: FeedbackGiven(**a.json()), sent)
+    At most `max_inputs` files, `max_upload_mb` together; more are refused as a whole.
+    """
+    return _post(
+        model, "predict", _several(files), JSON, lambda answer: list(read_answers(answer.json())), explain=explain,
+        image=image,
+    )  # fmt: skip
 
-    def _usage(self, since: date | None, until: date | None) -> Call[UsageReport]:
-        days = {name: day.isoformat() for name, day in (("since", since), ("until", until)) if day}
-        return Call("GET", "/v1/usage", lambda a: UsageReport.of(a.json()), {"params": days})
 
-    def _pause(self, call: Call[Any], answer: httpx.Response, spent_s: float) -> float | None:
-        """Seconds to wait before the next try; None: no more of them."""
-        said = answer.headers.get("retry-after", "")
-        if answer.status_code not in (429, 503) or not said.isdigit():
-            return None
-        if answer.status_code == 503 and call.submits:  # the task may have been taken all the same
-            return None
-        pause = max(float(said), 0.1)
-        return pause if spent_s + pause <= self._patience_s and pause <= LONGEST_PAUSE_S else None
+def render(model: str, file: File, media: str = "*/*") -> Call[Rendered]:
+    """The annotated picture, mask or video; `media` is a content type where there is a choice."""
+    return _post(model, "render", _one(file), media, _read_file)
+
+
+def explain(model: str, file: File) -> Call[Rendered]:
+    """A heat map over the picture that shows where the answer comes from. JPEG."""
+    return _post(model, "explain", _one(file), "image/jpeg", _read_file)
+
+
+def embed(model: str, file: File) -> Call[Embedding]:
+    """The embedding of a file. Only some models offer it."""
+    return _post(model, "embed", _one(file), JSON, _read(Embedding))
+
+
+def submit(model: str, files: File | Sequence[File], media: str = JSON) -> Call[Task]:
+    """Submits a long video, or several files, as a task that runs in the background.
+
+    Args:
+        media: content type of the result, e.g. `video/webm`. The result of several files is JSON.
+    """
+    # A path may come as a str: it is a sequence, too, but not of files.
+    sent = _one(files) if isinstance(files, bytes | str | PathLike) else _several(files)
+    return _post(model, "tasks", sent, media, _read(Task))
+
+
+def task(model: str, task_id: str) -> Call[Task]:
+    """How far a task is."""
+    return Call("GET", _task_path(model, task_id), _read(Task))
+
+
+def result(model: str, task_id: str) -> Call[TaskResult]:
+    """The result of a task. Raises Refused when it is not done; of a task that failed, the error."""
+    return Call("GET", f"{_task_path(model, task_id)}/result", _read_result)
+
+
+def cancel(model: str, task_id: str) -> Call[Task]:
+    """Cancels a task. Changes nothing about one that is over."""
+    return Call("DELETE", _task_path(model, task_id), _read(Task))
+
+
+def remove(model: str, task_id: str) -> Call[Task]:
+    """Removes a task that is over, with its files. Raises Refused when it is not over, NotFound."""
+    return Call("DELETE", _task_path(model, task_id), _read(Task), {"params": {"purge": "true"}})
+
+
+def prediction(prediction_id: str) -> Call[LoggedPrediction]:
+    """What the log has about an earlier prediction of this key."""
+    return Call("GET", f"/v1/predictions/{_id(prediction_id)}", _read(LoggedPrediction))
+
+
+def feedback(prediction_id: str, label: str | File) -> Call[FeedbackReceipt]:
+    """Gives the true label: a class as text, or a label file. A second label replaces the first."""
+    sent = {"json": {"label": label}} if isinstance(label, str) else {"files": {"file": _bytes(label)}}
+    return Call("POST", f"/v1/predictions/{_id(prediction_id)}/feedback", _read(FeedbackReceipt), sent)
+
+
+def usage(since: date | None = None, until: date | None = None) -> Call[UsageReport]:
+    """What this key asked, by model and day (UTC); default: this month."""
+    days = {name: day.isoformat() for name, day in (("since", since), ("until", until)) if day}
+    return Call("GET", "/v1/usage", _read(UsageReport), {"params": days})
 
 
 def error_of_response(answer: httpx.Response) -> VisionloopError:
     """The error that an answer describes."""
     try:
-        said = dict(answer.json())
+        content = dict(answer.json())
     except ValueError:
-        said = {}
+        content = {}
     pause = answer.headers.get("retry-after", "")
-    return read_error(said, answer.status_code, int(pause) if pause.isdigit() else None)
+    return read_error(content, answer.status_code, int(pause) if pause.isdigit() else None)
 
 
 def connection_error(url: httpx.URL, error: httpx.TransportError) -> MissingService:
@@ -138,16 +209,37 @@ def connection_error(url: httpx.URL, error: httpx.TransportError) -> MissingServ
     )
 
 
-def _ask(
+def headers_for(key: str | None) -> dict[str, str]:
+    """The header that carries a key, without the line end of the file that the key was read from.
+
+    Raises:
+        BadInput: characters that no key has. The message does not repeat the key.
+    """
+    key = (key or "").strip()
+    if not key:
+        return {}
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise BadInput(
+            "the key holds characters that no key has",
+            expected="vl_, 12 hex digits, _, 64 hex digits",
+            fix="pass it as `visionloop keys create` printed it",
+        )
+    return {"Authorization": f"Bearer {key}"}
+
+
+def _post(
     model: str,
     operation: str,
     sent: dict[str, Any],
     media: str,
     read: Callable[[httpx.Response], T],
-    params: dict[str, str] | None = None,
+    **extras: bool,
 ) -> Call[T]:
-    headers = {**sent.get("headers", {}), "Accept": media}
-    options = {**sent, "headers": headers, "params": params or {}}
+    options = {
+        **sent,
+        "headers": {**sent.get("headers", {}), "Accept": media},
+        "params": {name: "true" for name, on in extras.items() if on},
+    }
     return Call("POST", f"/v1/models/{_name(model)}/{operation}", read, options)
 
 
@@ -157,7 +249,7 @@ def _one(file: File) -> dict[str, Any]:
 
 
 def _several(files: Sequence[File]) -> dict[str, Any]:
-    """Files as a form. One in a form would get an answer of its own; a JSON list gets a list also then."""
+    """Files as a form. A form with one file gets a single answer; a JSON list always gets a list."""
     if len(files) < 2:
         return {"json": {"inputs": [base64.b64encode(_bytes(one)).decode("ascii") for one in files]}}
     names = (str(n) if isinstance(one, bytes) else Path(one).name for n, one in enumerate(files))
@@ -166,22 +258,6 @@ def _several(files: Sequence[File]) -> dict[str, Any]:
 
 def _bytes(file: File) -> bytes:
     return file if isinstance(file, bytes) else Path(file).read_bytes()
-
-
-def _extras(explain: bool, image: bool) -> dict[str, str]:
-    return {name: "true" for name, on in (("explain", explain), ("image", image)) if on}
-
-
-def _key(key: str) -> str:
-    """A key as a header can carry it, without the line end of the file that it was read from. It is not repeated."""
-    key = key.strip()
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise BadInput(
-            "the key holds characters that no key has",
-            expected="vl_, 12 hex digits, _, 64 hex digits",
-            fix="pass it as `visionloop keys create` printed it",
-        )
-    return key
 
 
 def _id(prediction_id: str) -> str:
@@ -197,17 +273,31 @@ def _task_path(model: str, task_id: str) -> str:
 
 
 def _part(text: str, what: str, expected: str) -> str:
-    """One part of a path: what would be another path is refused here."""
+    """One part of a path. Refuses what would lead to another path."""
     if not text or not text.isascii() or not text.replace("_", "").replace("-", "").isalnum():
         raise BadInput(f"the {what} is {text!r}", expected=expected, fix="correct it")
     return text
 
 
-def _task_of(answer: httpx.Response) -> Task:
-    return Task.of(answer.json())
+Schema = TypeVar("Schema", Prediction, Embedding, Task, LoggedPrediction, FeedbackReceipt, UsageReport)
 
 
-def _rendered(answer: httpx.Response) -> Rendered:
+def _read(schema: type[Schema]) -> Callable[[httpx.Response], Schema]:
+    return lambda answer: schema.model_validate_json(answer.content)
+
+
+def _read_result(answer: httpx.Response) -> TaskResult:
+    media = answer.headers.get("content-type", "")
+    if not media.startswith("application/json"):
+        return TaskResult(answer.content, media, ())
+    content = json.loads(answer.content)
+    several = "results" in content
+    return TaskResult(
+        answer.content, media, read_answers(content) if several else (Prediction.model_validate(content),)
+    )
+
+
+def _read_file(answer: httpx.Response) -> Rendered:
     headers = answer.headers
     return Rendered(
         content=answer.content,

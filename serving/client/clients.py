@@ -1,4 +1,5 @@
-"""The API for Python programs: `Client`, and `AsyncClient` with the same methods to await. Needs only httpx.
+"""The API for Python programs: `Client`, and `AsyncClient` with the same methods to await. Needs httpx and
+pydantic only.
 
     from serving.client import Client
 
@@ -18,38 +19,76 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from datetime import date
-from typing import Self, TypeVar
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
 import httpx
 
 from registry.core.errors import MissingService
-from serving.client.calls import JSON, Call, Calls, File, connection_error, error_of_response
-from serving.client.types import (
-    Answer,
-    Embedding,
-    FeedbackGiven,
-    LoggedPrediction,
-    ModelEntry,
-    Prediction,
-    Rendered,
-    Task,
-    TaskResult,
-    UsageReport,
-)
-from serving.client.waiting import Progress, Watch
+from serving.client import calls
+from serving.client.calls import Call, TaskResult, connection_error, error_of_response, headers_for
+from serving.client.schemas import Task
 
 ROUTER = "http://127.0.0.1:3000"
+MAX_PAUSE_S = 30.0
+FIRST_PAUSE_S, GROWTH = 0.2, 1.5
+"""`wait` looks at a task soon at first, then ever less often."""
+
+P = ParamSpec("P")
 T = TypeVar("T")
+OnProgress = Callable[[Task], object]
 
 
-class Client(Calls):
+class _Method(Generic[P, T]):
+    """A function of `calls` as a method: `Client` returns its result, `AsyncClient` returns a coroutine of it."""
+
+    def __init__(self, call: Callable[P, Call[T]]) -> None:
+        self._call = call
+        self.__doc__ = call.__doc__
+
+    @overload
+    def __get__(self, client: Client, owner: object = None) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, client: AsyncClient, owner: object = None) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    @overload
+    def __get__(self, client: None, owner: object = None) -> Callable[P, Call[T]]: ...
+    def __get__(self, client: Client | AsyncClient | None, owner: object = None) -> Any:
+        if client is None:
+            return self._call
+
+        @wraps(self._call)
+        def method(*args: P.args, **kwargs: P.kwargs) -> Any:
+            return client._send(self._call(*args, **kwargs))
+
+        return method
+
+
+class _Methods:
+    """What both clients can ask."""
+
+    models = _Method(calls.models)
+    predict = _Method(calls.predict)
+    predict_many = _Method(calls.predict_many)
+    render = _Method(calls.render)
+    explain = _Method(calls.explain)
+    embed = _Method(calls.embed)
+    submit = _Method(calls.submit)
+    task = _Method(calls.task)
+    result = _Method(calls.result)
+    cancel = _Method(calls.cancel)
+    remove = _Method(calls.remove)
+    prediction = _Method(calls.prediction)
+    feedback = _Method(calls.feedback)
+    usage = _Method(calls.usage)
+
+
+class Client(_Methods):
     """Blocking calls. Safe to use from several threads; `close` it, or use it in a `with` block.
 
     Args:
         url: of the router.
-        key: `vl_...`; not needed where the router asks for none.
+        key: `vl_...`; not needed where the router requires none.
         timeout_s: of one try.
         patience_s: how long to go on trying while the API says 429 or 503 and when to come back; 0: not at all.
 
@@ -57,104 +96,40 @@ class Client(Calls):
         Unauthorized, Forbidden, OverQuota, Overloaded, BadInput, NotFound, ...: what the API refused.
         MissingService: nothing answers at `url`, or not in time.
 
-    What the API answered has its HTTP status in `status`, and in `retry_after_s` when to try again, if it says so.
+    An error that the API answered has the HTTP status in `status`, and in `retry_after_s` when to try again, if the
+    API says so.
     """
 
     def __init__(
         self, url: str = ROUTER, key: str | None = None, *, timeout_s: float = 65.0, patience_s: float = 30.0
     ) -> None:
-        super().__init__(key, patience_s)
-        self._http = httpx.Client(base_url=url, headers=self._headers, timeout=timeout_s)
-
-    def models(self) -> list[ModelEntry]:
-        """The models, and which version of each is live."""
-        return self._send(self._models())
-
-    def predict(self, model: str, file: File, *, explain: bool = False, image: bool = False) -> Prediction:
-        """What the model finds in a file; on demand with a heat map of why, and with the annotated picture."""
-        return self._send(self._predict(model, file, explain, image))
-
-    def predict_many(
-        self, model: str, files: Sequence[File], *, explain: bool = False, image: bool = False
-    ) -> list[Answer]:
-        """What it finds in several files, in one request: in their order, a Prediction, or the error of that file.
-
-        At most `max_inputs` files, `max_upload_mb` together; more are refused as a whole.
-        """
-        return self._send(self._predict_many(model, files, explain, image))
-
-    def render(self, model: str, file: File, media: str = "*/*") -> Rendered:
-        """The annotated picture, mask or video; `media` is a content type where there is a choice."""
-        return self._send(self._render(model, file, media))
-
-    def explain(self, model: str, file: File) -> Rendered:
-        """A heat map over the picture: where the answer comes from. JPEG."""
-        return self._send(self._explain(model, file))
-
-    def embed(self, model: str, file: File) -> Embedding:
-        """The embedding, of models that have one that means something by itself."""
-        return self._send(self._embed(model, file))
-
-    def submit(self, model: str, files: File | Sequence[File], media: str = JSON) -> Task:
-        """Leaves a long video, or several files, to be worked on in the background.
-
-        Args:
-            media: content type of the result, e.g. `video/webm`; of several files it is JSON.
-        """
-        return self._send(self._submit(model, files, media))
-
-    def task(self, model: str, task_id: str) -> Task:
-        """How far a task is."""
-        return self._send(self._task(model, task_id))
-
-    def result(self, model: str, task_id: str) -> TaskResult:
-        """What a task made. Raises Refused when it is not done, and why when it failed."""
-        return self._send(self._result(model, task_id))
-
-    def cancel(self, model: str, task_id: str) -> Task:
-        """Ends a task. Changes nothing about one that is over."""
-        return self._send(self._cancel(model, task_id))
-
-    def remove(self, model: str, task_id: str) -> Task:
-        """Removes a task that is over, with its files. Raises Refused when it is not, NotFound."""
-        return self._send(self._remove(model, task_id))
+        self._patience_s = patience_s
+        self._http = httpx.Client(base_url=url, headers=headers_for(key), timeout=timeout_s)
 
     def wait(
         self,
         model: str,
         task_id: str,
-        progress: Progress | None = None,
+        progress: OnProgress | None = None,
         *,
         timeout_s: float | None = None,
         every_s: float = 5.0,
     ) -> TaskResult:
-        """The result of a task, once it is over; as `result`.
+        """Waits until a task is over, then returns its result as `result` does.
 
         Args:
-            progress: called with the Task whenever that has changed.
+            progress: called with the Task whenever it has changed.
             timeout_s: how long to wait; then Refused is raised, and the task goes on.
-            every_s: the longest pause between two looks; the first come sooner.
+            every_s: the longest pause between two looks; the first come sooner. Each is a request of the key's quota.
         """
-        watch = Watch(progress, self._patience_s, every_s, timeout_s)
+        watch = _Watch(progress, self._patience_s, every_s, timeout_s)
         while watch.goes_on:
             try:
                 watch.saw(self.task(model, task_id))
             except MissingService as error:
                 watch.missed(error)
-            time.sleep(watch.pause())
+            time.sleep(watch.pause_s())
         return self.result(model, task_id)
-
-    def prediction(self, prediction_id: str) -> LoggedPrediction:
-        """What the log has about an earlier prediction of this key."""
-        return self._send(self._prediction(prediction_id))
-
-    def feedback(self, prediction_id: str, label: str | File) -> FeedbackGiven:
-        """Says what would have been right: a class as text, or a label file. A second label replaces the first."""
-        return self._send(self._feedback(prediction_id, label))
-
-    def usage(self, since: date | None = None, until: date | None = None) -> UsageReport:
-        """What this key asked, by model and day (UTC); default: this month."""
-        return self._send(self._usage(since, until))
 
     def close(self) -> None:
         self._http.close()
@@ -173,84 +148,37 @@ class Client(Calls):
             except httpx.TransportError as error:
                 raise connection_error(self._http.base_url, error) from error
             if answer.is_success:
-                return call.read(answer)
-            pause = self._pause(call, answer, time.monotonic() - began)
-            if pause is None:
-                raise error_of_response(answer)
-            time.sleep(pause)
+                return call.result(answer)
+            time.sleep(_retry_pause_s(call, answer, self._patience_s - (time.monotonic() - began)))
 
 
-class AsyncClient(Calls):
+class AsyncClient(_Methods):
     """As `Client`, to await; an `async with` block closes it."""
 
     def __init__(
         self, url: str = ROUTER, key: str | None = None, *, timeout_s: float = 65.0, patience_s: float = 30.0
     ) -> None:
-        super().__init__(key, patience_s)
-        self._http = httpx.AsyncClient(base_url=url, headers=self._headers, timeout=timeout_s)
-
-    async def models(self) -> list[ModelEntry]:
-        return await self._send(self._models())
-
-    async def predict(self, model: str, file: File, *, explain: bool = False, image: bool = False) -> Prediction:
-        return await self._send(self._predict(model, file, explain, image))
-
-    async def predict_many(
-        self, model: str, files: Sequence[File], *, explain: bool = False, image: bool = False
-    ) -> list[Answer]:
-        return await self._send(self._predict_many(model, files, explain, image))
-
-    async def render(self, model: str, file: File, media: str = "*/*") -> Rendered:
-        return await self._send(self._render(model, file, media))
-
-    async def explain(self, model: str, file: File) -> Rendered:
-        return await self._send(self._explain(model, file))
-
-    async def embed(self, model: str, file: File) -> Embedding:
-        return await self._send(self._embed(model, file))
-
-    async def submit(self, model: str, files: File | Sequence[File], media: str = JSON) -> Task:
-        return await self._send(self._submit(model, files, media))
-
-    async def task(self, model: str, task_id: str) -> Task:
-        return await self._send(self._task(model, task_id))
-
-    async def result(self, model: str, task_id: str) -> TaskResult:
-        return await self._send(self._result(model, task_id))
-
-    async def cancel(self, model: str, task_id: str) -> Task:
-        return await self._send(self._cancel(model, task_id))
-
-    async def remove(self, model: str, task_id: str) -> Task:
-        """As `Client.remove`."""
-        return await self._send(self._remove(model, task_id))
+        self._patience_s = patience_s
+        self._http = httpx.AsyncClient(base_url=url, headers=headers_for(key), timeout=timeout_s)
 
     async def wait(
         self,
         model: str,
         task_id: str,
-        progress: Progress | None = None,
+        progress: OnProgress | None = None,
         *,
         timeout_s: float | None = None,
         every_s: float = 5.0,
     ) -> TaskResult:
-        watch = Watch(progress, self._patience_s, every_s, timeout_s)
+        """As `Client.wait`."""
+        watch = _Watch(progress, self._patience_s, every_s, timeout_s)
         while watch.goes_on:
             try:
                 watch.saw(await self.task(model, task_id))
             except MissingService as error:
                 watch.missed(error)
-            await asyncio.sleep(watch.pause())
+            await asyncio.sleep(watch.pause_s())
         return await self.result(model, task_id)
-
-    async def prediction(self, prediction_id: str) -> LoggedPrediction:
-        return await self._send(self._prediction(prediction_id))
-
-    async def feedback(self, prediction_id: str, label: str | File) -> FeedbackGiven:
-        return await self._send(self._feedback(prediction_id, label))
-
-    async def usage(self, since: date | None = None, until: date | None = None) -> UsageReport:
-        return await self._send(self._usage(since, until))
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -269,8 +197,63 @@ class AsyncClient(Calls):
             except httpx.TransportError as error:
                 raise connection_error(self._http.base_url, error) from error
             if answer.is_success:
-                return call.read(answer)
-            pause = self._pause(call, answer, time.monotonic() - began)
-            if pause is None:
-                raise error_of_response(answer)
-            await asyncio.sleep(pause)
+                return call.result(answer)
+            await asyncio.sleep(_retry_pause_s(call, answer, self._patience_s - (time.monotonic() - began)))
+
+
+def _retry_pause_s(call: Call[Any], answer: httpx.Response, left_s: float) -> float:
+    """Seconds to wait before the next try. Raises the error of the answer where there is no next try."""
+    retry_after = answer.headers.get("retry-after", "")
+    # After a 503 the task may have been taken all the same.
+    again = answer.status_code == 429 or (answer.status_code == 503 and not call.submits)
+    pause = max(float(retry_after), 0.1) if retry_after.isdigit() else float("inf")
+    if not again or pause > min(left_s, MAX_PAUSE_S):
+        raise error_of_response(answer)
+    return pause
+
+
+class _Watch:
+    """When `wait` looks again, and when it stops.
+
+    Args:
+        progress: called with each new state.
+        patience_s: how long the API may be unreachable.
+        every_s: the longest pause between two looks.
+        timeout_s: how long to look; None: until the task is over.
+    """
+
+    def __init__(self, progress: OnProgress | None, patience_s: float, every_s: float, timeout_s: float | None) -> None:
+        self._progress, self._patience_s, self._every_s = progress, patience_s, every_s
+        self._answered_at = time.monotonic()
+        self._end = self._answered_at + timeout_s if timeout_s is not None else float("inf")
+        self._next_pause_s = FIRST_PAUSE_S
+        self._last: Task | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        over = self._last is not None and self._last.over
+        return not over and time.monotonic() < self._end
+
+    def saw(self, task: Task) -> None:
+        self._answered_at = time.monotonic()
+        if self._progress is not None and _state(task) != _state(self._last):
+            self._progress(task)
+        self._last = task
+
+    def missed(self, error: MissingService) -> None:
+        """The API was unreachable, as while a router restarts. Raises the error when that lasts too long."""
+        if time.monotonic() - self._answered_at > self._patience_s:
+            raise error
+
+    def pause_s(self) -> float:
+        """Seconds until the next look; 0 after the last."""
+        if not self.goes_on:
+            return 0.0
+        pause = min(self._next_pause_s, self._every_s, self._end - time.monotonic())
+        self._next_pause_s *= GROWTH
+        return max(pause, 0.0)
+
+
+def _state(task: Task | None) -> object:
+    """What changes of a task; two errors that say the same are not equal."""
+    return task and task.model_dump(exclude={"error"})

@@ -15,7 +15,7 @@ from dataclasses import replace
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from registry.contract.spec import ModelSpec
@@ -23,9 +23,9 @@ from registry.core.errors import BadInput
 from registry.core.media import Prediction
 from registry.core.settings import settings
 from registry.vision.media_types import VIDEO_OUT, is_video
-from serving.service import documentation
+from serving.service.docs import swagger_page
 from serving.service.metrics import ServiceMetrics
-from serving.service.schema import schema_of
+from serving.service.schema import describe
 from serving.service.worker import Worker
 from serving.tasks.routes import TaskRoutes
 from serving.wire import responses
@@ -183,17 +183,20 @@ class _Service:
 
     async def schema(self, request: Request) -> Response:
         try:
-            return JSONResponse(
-                schema_of(self.spec, self.worker.served, self.worker.manifest, await self.worker.example())
-            )
+            findings = await self.worker.example()
+            found = describe(self.spec, self.worker.served, self.worker.manifest, findings)
+            return responses.JsonResponse(found.model_dump())
         except Exception as error:
             return responses.error_response(error, responses.version_headers(self.worker.served))
 
     async def openapi(self, request: Request) -> Response:
-        return JSONResponse(documentation.openapi(self.spec, self.worker.served))
+        from serving.service.openapi import document  # takes a while, and few ask for it
+
+        return responses.JsonResponse(await asyncio.to_thread(document, self.spec, self.worker.served))
 
     async def docs(self, request: Request) -> Response:
-        return HTMLResponse(documentation.docs_page(self.spec, self.worker.served))
+        title = f"{self.spec.title}, version {self.worker.served.version}"
+        return HTMLResponse(swagger_page(title, "openapi.json", "static_content", "favicon-light-32x32.png"))
 
     async def metrics(self, request: Request) -> Response:
         return Response(*self.counted.exposition())

@@ -26,7 +26,7 @@ from registry.core.errors import (
 )
 from serving.access import keys
 from serving.client.clients import AsyncClient, Client
-from serving.client.types import Prediction, Task
+from serving.client.schemas import Prediction, Task
 from tests.bundles import MODEL, make_scan
 from tests.serving.access.conftest import known
 

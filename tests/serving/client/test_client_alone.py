@@ -15,9 +15,9 @@ import pytest
 
 from registry.core import errors
 from registry.core.errors import BadInput, VisionloopError
-from serving.client.calls import error_of_response
+from serving.client.calls import error_of_response, headers_for
 from serving.client.clients import AsyncClient, Client
-from serving.client.types import UsageReport, read_answers
+from serving.client.schemas import UsageReport, read_answers
 from tests.serving.conftest import PROJECT
 
 
@@ -30,8 +30,7 @@ def test_a_key_that_no_header_can_carry_is_an_error_of_ours(client: Any, key: st
 
 
 def test_the_line_end_of_a_file_is_no_part_of_a_key() -> None:
-    with Client(key="vl_1\n") as client:
-        assert client._headers == {"Authorization": "Bearer vl_1"}
+    assert headers_for("vl_1\n") == {"Authorization": "Bearer vl_1"}
 
 
 @pytest.mark.parametrize(
@@ -65,14 +64,14 @@ def test_one_of_several_files_has_a_status_of_its_own() -> None:
 def test_a_quota_is_nested_as_over_http() -> None:
     days: dict[str, Any] = {"since": "2026-11-01", "until": "2026-11-30", "rows": []}
     quota = {"per_minute": None, "per_month": 1000, "used_this_month": 12}
-    found = UsageReport.of({**days, "quota": quota}).quota
+    found = UsageReport.model_validate({**days, "quota": quota}).quota
     assert found is not None
     assert (found.per_minute, found.per_month, found.used_this_month) == (None, 1000, 12)
-    assert UsageReport.of({**days, "quota": None}).quota is None
+    assert UsageReport.model_validate({**days, "quota": None}).quota is None
 
 
 def test_the_files_that_the_document_names_are_the_client(tmp_path: Path) -> None:
-    """docs/api.md says what to copy where there is no checkout: with httpx that is all of it."""
+    """docs/api.md says what to copy where there is no checkout: with httpx and pydantic that is all of it."""
     (line,) = re.findall(r"^tar -czf visionloop-client.tgz (.+)$", (PROJECT / "docs/api.md").read_text(), re.M)
     for pattern in line.split():
         for file in PROJECT.glob(pattern):

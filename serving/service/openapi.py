@@ -1,0 +1,367 @@
+"""OpenAPI of a model's calls. A service describes one version with it, the router all models under `{model}`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+
+from registry.contract.spec import ModelSpec
+from registry.core.settings import settings
+from serving.client.schemas import Embedding, Error, ModelDescription, Prediction, PredictionList, Task
+from serving.service.docs import examples
+from serving.wire.call import ServedVersion
+from serving.wire.json_inputs import INPUT, INPUTS, URL, URLS
+from serving.wire.negotiation import JPEG, JSON, NPY, render_offers, short_name
+from serving.wire.uploads import FIELD, MULTIPART
+
+Schema = dict[str, Any]
+
+SECURITY: Schema = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "a key `vl_...`, from whoever runs this"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+"""How a key is sent to a router, by name."""
+
+_REFUSALS = {
+    401: "Only through a router that requires keys: no key, or one that is not valid",
+    403: "Only through a router that requires keys: a key for other models or actions",
+    404: "This caller has no such task",
+    406: "The model cannot answer in any of the formats that Accept allows",
+    408: "The body came in too slowly",
+    409: "The task is in another state, or its result is gone",
+    413: "More bytes, files or voxels than allowed; refused before the body is read",
+    415: "The model does not take this content type or file format",
+    422: "The request cannot be used: `found`, `expected` and `fix` say why, and what to do",
+    429: "Too many requests or bytes are waiting; Retry-After says for how many seconds to stay away",
+    500: "The service failed; its log says why",
+    503: "The service is not ready, or did not answer in time; see Retry-After",
+    507: "The disk is full, or nearly full",
+}
+_POST_REFUSALS = (401, 403, 406, 408, 413, 415, 422, 429, 500, 503)
+_OWNER = "Where keys are required: a task of the key that submitted it, or any task with a key for the action `admin`."
+
+
+class _Untitled(GenerateJsonSchema):
+    """Without a `title` for each field: it would only repeat the name."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def json_schemas(*models: type[BaseModel]) -> dict[str, Schema]:
+    """The component schemas of `models` and of what they refer to, by name."""
+    schemas = models_json_schema(
+        [(model, "validation") for model in models],
+        ref_template="#/components/schemas/{model}",
+        schema_generator=_Untitled,
+    )[1]["$defs"]
+    return dict(schemas)
+
+
+def json_content(name: str) -> Schema:
+    """The content of an answer that is JSON of the component schema `name`."""
+    return {JSON: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+
+
+def document(spec: ModelSpec, served: ServedVersion) -> Schema:
+    """The OpenAPI 3.1 document of a service. Its server address is relative, so that it holds behind the router too."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": spec.title,
+            "version": str(served.version),
+            "description": " ".join(filter(None, (f"Task: {spec.task}.", spec.caution))),
+        },
+        "servers": [{"url": "./", "description": "this version"}],
+        "security": [{}, *({name: []} for name in SECURITY)],  # a service requires no key, a router in front may
+        "paths": model_paths([spec]) | _probes(),
+        "components": {"securitySchemes": SECURITY, "schemas": model_schemas()},
+    }
+
+
+def model_schemas() -> dict[str, Schema]:
+    """The component schemas that `model_paths` refers to."""
+    schemas = json_schemas(Prediction, Embedding, PredictionList, ModelDescription, Task, Error)
+    return schemas | {"PredictionRequest": _json_body()}
+
+
+@dataclass(frozen=True)
+class _Operation:
+    """A POST that answers a file.
+
+    Attributes:
+        specs: the models that have it.
+        offers: media types of the answer; the first is the default.
+        schema: name of the JSON answer's component schema.
+        extras: whether it takes `?explain=` and `?image=`.
+    """
+
+    name: str
+    summary: str
+    text: str
+    specs: Sequence[ModelSpec]
+    offers: Sequence[str]
+    schema: str = "Prediction"
+    extras: bool = False
+
+
+def model_paths(specs: Sequence[ModelSpec], prefix: str = "") -> dict[str, Schema]:
+    """The calls of models, by path.
+
+    Args:
+        specs: the models.
+        prefix: of each path. `{model}` in it becomes a path parameter: one of `specs`.
+    """
+    parameters = [_model_parameter(specs)] if "{model}" in prefix else []
+    paths = {f"/{one.name}": {"post": _post(one, bool(parameters))} for one in _operations(specs)}
+    paths |= _task_paths(paths["/predict"]["post"], parameters)
+    paths["/schema"] = {
+        "get": {
+            "operationId": "schema",
+            "summary": "Classes, thresholds, media types, limits, and the JSON schema of an answer",
+            "parameters": parameters,
+            "responses": {
+                "200": {
+                    "description": "The description of the live version",
+                    "content": json_content("ModelDescription"),
+                },
+                **_refused(503),
+            },
+        }
+    }
+    return {f"{prefix}{path}": item for path, item in paths.items()}
+
+
+def _model_parameter(specs: Sequence[ModelSpec]) -> Schema:
+    names = {"type": "string", "enum": [spec.name for spec in specs]}
+    return {"name": "model", "in": "path", "required": True, "description": "name of the model", "schema": names}
+
+
+def _operations(specs: Sequence[ModelSpec]) -> list[_Operation]:
+    from registry.versions.explain import COPIES  # loads PIL, which a service of scans never needs otherwise
+
+    endings = ", ".join(_distinct(spec.extensions for spec in specs))
+    operations = [
+        _Operation(
+            "predict",
+            f"Predict one file or several ({endings})",
+            "Several files get a list of answers, each with its own prediction id. An error in one file is its own "
+            "entry, with the status that the file would get alone.",
+            specs,
+            _distinct(spec.media_out for spec in specs),
+            extras=True,
+        ),
+        _Operation(
+            "render",
+            "The answer to one file as a picture, a mask or a video",
+            "Predicts and logs as `predict` does, but answers for people: the annotated picture of a picture, the "
+            "annotated video of a video. Accept chooses among the formats that the model has.",
+            specs,
+            _distinct(render_offers(spec.media_out, False) for spec in specs),
+        ),
+        _Operation(
+            "explain",
+            "A heat map that shows which part of the picture the answer rests on",
+            f"{COPIES} copies of the input, each with another window hidden, go through the network. The heat map "
+            "shows where hiding weakened the answer. Costs many times the prediction. Not for videos.",
+            specs,
+            (JPEG, JSON),
+        ),
+    ]
+    if embedding := [spec for spec in specs if spec.embeds]:
+        kinds = "; ".join(_distinct([spec.embeds] for spec in embedding))
+        text = f"The embedding describes {kinds}. Inputs that look alike have embeddings that lie near each other."
+        operations.append(
+            _Operation("embed", "The embedding of one file or several", text, embedding, (JSON, NPY), "Embedding")
+        )
+    return operations
+
+
+def _distinct(lists: Iterable[Sequence[str]]) -> list[str]:
+    return list(dict.fromkeys(one for each in lists for one in each))
+
+
+def _post(operation: _Operation, has_model: bool) -> Schema:
+    binary = {"type": "string", "format": "binary"}
+    answers: Schema = {media: {"schema": binary} for media in operation.offers}
+    if JSON in operation.offers:
+        kinds = [{"$ref": f"#/components/schemas/{name}"} for name in (operation.schema, "PredictionList")]
+        answers[JSON] = {"schema": {"oneOf": kinds}}
+    files = {"type": "array", "items": binary, "minItems": 1, "maxItems": settings().max_inputs}
+    body = {
+        MULTIPART: {"schema": {"type": "object", "required": [FIELD], "properties": {FIELD: files}}},
+        **json_content("PredictionRequest"),
+        **{media: {"schema": binary} for media in _distinct(spec.media_in for spec in operation.specs)},
+    }
+    prediction_id = _header("Id of the prediction, for feedback. Several files have theirs in `results`", "string")
+    headers = {
+        "X-Prediction-Id": prediction_id,
+        "X-Model": _header("Name of the model", "string"),
+        "X-Model-Version": _header("Version that answered", "integer"),
+        "X-Release-Role": _header("Part that the version plays in the release for this request", "string"),
+        "Server-Timing": _header("Milliseconds by step", "string"),
+    }
+    refused = _refused(*_POST_REFUSALS)
+    now = settings()
+    return {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "description": f"{operation.text}\n\nSend the file as the body, in the form field `{FIELD}` (repeated for "
+        f"several) or as base64 in JSON; at most {now.max_upload_mb} MiB and {now.max_inputs} files. The Accept header "
+        f"(or `?format=`) chooses the format of the answer.\n\n"
+        f"{examples(operation.specs[0], operation.name, operation.offers)}",
+        "parameters": [
+            *([_model_parameter(operation.specs)] if has_model else ()),
+            _format("Answer format, where Accept cannot be set", operation.offers),
+            *(_extras() if operation.extras else ()),
+        ],
+        "requestBody": {"required": True, "content": body},
+        "responses": {
+            "200": {"description": "The answer", "headers": headers, "content": answers},
+            **{status: {**one, "headers": {"X-Prediction-Id": prediction_id}} for status, one in refused.items()},
+        },
+    }
+
+
+def _task_paths(predict: Schema, parameters: list[Schema]) -> dict[str, Schema]:
+    """The calls about tasks, by path. `predict`: the operation that a task runs in the background."""
+    answers = predict["responses"]["200"]["content"]
+    task_id = {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": "id of the task",
+        "schema": {"type": "string"},
+    }
+    found = [*parameters, task_id]
+    submitted = {
+        "description": "The task was submitted",
+        "headers": {
+            "Location": _header("Path of the task, as `url`", "string"),
+            "Retry-After": _header("Seconds after which to look at it", "integer"),
+        },
+        "content": json_content("Task"),
+    }
+    task = {"description": "The task", "content": json_content("Task")}
+    purge = _query("purge", "Remove the task, which must be over, and its files; afterwards it is 404", _boolean())
+    return {
+        "/tasks": {
+            "post": {
+                "operationId": "submit",
+                "summary": "Submit what takes longer than a caller waits for: a long video, many files",
+                "description": "Takes what `predict` takes. The task survives a restart of the service.",
+                "parameters": [
+                    *parameters,
+                    {**next(one for one in predict["parameters"] if one["name"] == "format"),
+                     "description": "Format of the result"},
+                    *_extras(),
+                ],
+                "requestBody": predict["requestBody"],
+                "responses": {"202": submitted, **_refused(406, 408, 413, 415, 422, 429, 500, 503, 507)},
+            }
+        },
+        "/tasks/{id}": {
+            "get": {
+                "operationId": "task",
+                "summary": "How far a task is",
+                "description": _OWNER,
+                "parameters": found,
+                "responses": {"200": task, **_refused(404, 503)},
+            },
+            "delete": {
+                "operationId": "cancel",
+                "summary": "Cancel a task; with `purge`, remove one that is over",
+                "description": f"Cancelling a task that is over changes nothing, so it may be sent again. {_OWNER}",
+                "parameters": [*found, purge],
+                "responses": {
+                    "200": {
+                        "description": "The task as it is now, or was before its removal",
+                        "content": json_content("Task"),
+                    },
+                    **_refused(404, 409, 422, 503),
+                },
+            },
+        },
+        "/tasks/{id}/result": {
+            "get": {
+                "operationId": "result",
+                "summary": "The result of a task that is done; of one that failed, the error",
+                "description": _OWNER,
+                "parameters": found,
+                "responses": {
+                    "200": {"description": "The answer that `predict` would give", "content": answers},
+                    **_refused(404, 406, 409, 413, 415, 422, 500, 503),
+                },
+            }
+        },
+    }  # fmt: skip
+
+
+def _probes() -> dict[str, Schema]:
+    return {
+        "/healthz": _probe("healthz", "Whether the process is alive", "The process is alive"),
+        "/livez": _probe("livez", "Whether the process is alive", "The process is alive"),
+        "/readyz": _probe(
+            "readyz",
+            "Whether the service takes traffic",
+            "The golden samples passed, and the service is not being stopped",
+            {"503": _text("The service is still loading, or is being stopped")},
+        ),
+        "/metrics": _probe("metrics", "Prometheus metrics", "The metrics in Prometheus' text format"),
+    }
+
+
+def _probe(operation: str, summary: str, ok: str, others: Schema | None = None) -> Schema:
+    return {"get": {"operationId": operation, "summary": summary, "responses": {"200": _text(ok), **(others or {})}}}
+
+
+def _text(description: str) -> Schema:
+    return {"description": description, "content": {"text/plain": {"schema": {"type": "string"}}}}
+
+
+def _refused(*statuses: int) -> dict[str, Schema]:
+    return {str(one): {"description": _REFUSALS[one], "content": json_content("Error")} for one in statuses}
+
+
+def _header(description: str, kind: str) -> Schema:
+    return {"description": description, "schema": {"type": kind}}
+
+
+def _query(name: str, description: str, schema: Schema) -> Schema:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def _boolean() -> Schema:
+    return {"type": "boolean", "default": False}
+
+
+def _format(description: str, offers: Sequence[str]) -> Schema:
+    return _query("format", description, {"type": "string", "enum": [short_name(media) for media in offers]})
+
+
+def _extras() -> list[Schema]:
+    explain = (
+        "Also explain the answer, as `explain` does. With Accept: image/jpeg the heat map is the answer; in JSON it is "
+        "`explanation`"
+    )
+    image = "Put the annotated picture into the JSON answer, as base64 of a JPEG"
+    return [_query("explain", explain, _boolean()), _query("image", image, _boolean())]
+
+
+def _json_body() -> Schema:
+    file = {"type": "string", "contentEncoding": "base64"}
+    address = {"type": "string", "format": "uri", "description": "only where the setting allow_url_inputs is on"}
+
+    def several(schema: Schema) -> Schema:
+        return {"type": "array", "items": schema, "minItems": 1, "maxItems": settings().max_inputs}
+
+    kinds = {INPUT: file, INPUTS: several(file), URL: address, URLS: several(address)}
+    bodies = [
+        {"type": "object", "required": [name], "properties": {name: schema}, "additionalProperties": False}
+        for name, schema in kinds.items()
+    ]
+    return {"description": "One file or several as base64, or as addresses; exactly one of the keys", "oneOf": bodies}
