@@ -55,7 +55,7 @@ class Typed:
         most = min(LABEL, settings().max_upload_mb * MIB)
         try:
             check_declared_length(Headers(scope=scope).get("content-length"), most)
-            with self._memory.held(name_of(scope)) as held:
+            with self._memory.reserve(name_of(scope)) as held:
                 body = await read(Request(scope, receive), most, held)
                 async with AsyncExitStack() as places:
                     if len(body) > SMALL:

@@ -75,7 +75,7 @@ def create_app() -> Starlette:
             await table.stop()
 
     async def forward(scope: Scope, receive: Receive, send: Send) -> None:
-        with memory.held(name_of(scope)) as held:  # until the answer is sent
+        with memory.reserve(name_of(scope)) as held:  # until the answer is sent
             response = await answer(Request(scope, receive, send), held)
             await response(scope, receive, send)
 

@@ -12,10 +12,10 @@ from starlette.types import Receive, Scope, Send
 
 from registry.core.errors import TooSlow
 from registry.core.settings import settings
-from serving.wire.admission import Reservation
+from serving.wire.admission import MIB, Reservation
 from serving.wire.call import WATCH_AFTER_S
 from serving.wire.deadline import CallerGone
-from serving.wire.uploads import MIB, read_chunks
+from serving.wire.uploads import read_chunks
 
 BUFFERED = 8 * MIB
 

@@ -18,8 +18,8 @@ from registry.core.errors import BadInput
 from serving.releases.store import Endpoint, Route
 from serving.router.comparing import DIFFERS, Comparer, Question, comparable
 from serving.router.routing import RouteTable
+from serving.wire.admission import MIB
 from serving.wire.call import ROLE_HEADER
-from serving.wire.uploads import MIB
 
 logger = logging.getLogger("visionloop.router")
 

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -25,13 +26,11 @@ from registry.core.settings import settings
 from registry.vision.media_types import VIDEO_OUT, is_video
 from serving.service.docs import swagger_page
 from serving.service.metrics import ServiceMetrics
-from serving.service.schema import describe
 from serving.service.worker import Worker
 from serving.tasks.routes import TaskRoutes
 from serving.wire import responses
-from serving.wire.admission import UploadBudget
+from serving.wire.admission import MIB, UploadBudget
 from serving.wire.call import CALLER_HEADER, ROLE_HEADER, Outcome, RequestContext, ServedVersion
-from serving.wire.json_inputs import MIB
 from serving.wire.negotiation import (
     JPEG,
     JSON,
@@ -124,7 +123,7 @@ class _Service:
                 media = early.media
                 # Before the body is read: refusing must cost little.
                 (self.worker.heavy_line if early.explain else self.worker.line).check()
-                with self._room.held() as held:
+                with self._room.reserve() as held:
                     upload = await read_upload(request, self.spec.media_in, self._limits, held)
                     first = upload.inputs[0]
                     video = VIDEO_OUT in self.spec.media_out and isinstance(first, bytes) and is_video(first)
@@ -184,15 +183,22 @@ class _Service:
     async def schema(self, request: Request) -> Response:
         try:
             findings = await self.worker.example()
-            found = describe(self.spec, self.worker.served, self.worker.manifest, findings)
-            return responses.JsonResponse(found.model_dump())
+            return responses.JsonResponse(await asyncio.to_thread(self._description, findings))
         except Exception as error:
             return responses.error_response(error, responses.version_headers(self.worker.served))
 
-    async def openapi(self, request: Request) -> Response:
-        from serving.service.openapi import document  # takes a while, and few ask for it
+    def _description(self, findings: dict[str, Any]) -> dict[str, Any]:
+        from serving.service.schema import describe  # not needed to predict, and takes time to load
 
-        return responses.JsonResponse(await asyncio.to_thread(document, self.spec, self.worker.served))
+        return describe(self.spec, self.worker.served, self.worker.manifest, findings).model_dump()
+
+    async def openapi(self, request: Request) -> Response:
+        return responses.JsonResponse(await asyncio.to_thread(self._document))
+
+    def _document(self) -> dict[str, Any]:
+        from serving.service.openapi import document  # as above
+
+        return document(self.spec, self.worker.served)
 
     async def docs(self, request: Request) -> Response:
         title = f"{self.spec.title}, version {self.worker.served.version}"

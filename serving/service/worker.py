@@ -212,7 +212,7 @@ class Worker:
             raise
         finally:
             watching.cancel()
-        line.served(answered.elapsed_ms / 1000)
+        line.record(answered.elapsed_ms / 1000)
         return answered
 
     def _watch(self, call: asyncio.Future[Outcome], watch: CallDeadline, limit_s: float, gone: Gone | None) -> None:

@@ -72,7 +72,7 @@ class TaskRoutes:
         check_query(request.query_params.multi_items(), PREDICTION_QUERY)
         wants = response_format(request.headers.get("accept"), request.query_params, self._spec.media_out)
         await self._looked(lambda: store.check_room(self._spec.name))  # before the body is read
-        with self._room.held() as held:
+        with self._room.reserve() as held:
             upload = await read_upload(request, self._spec.media_in, self._limits, held)
             task = await self._kept(request, upload, wants)
         told = self._told(request, task)

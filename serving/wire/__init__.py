@@ -1,4 +1,4 @@
-"""HTTP without a model: reading bodies within bounds, negotiating formats, writing answers and errors.
+"""HTTP without a model: connections and bodies within bounds, formats of answers, answers and errors.
 
-Imports no other room of this package.
+Imports `serving.client.schemas` and no other room of this package.
 """

@@ -1,5 +1,5 @@
-"""One call of a served version: which version, for whom, and what came of it. What a service, its tasks and its answers
-share."""
+"""One call of a served version: which version, for whom, and its outcome. Shared by a service, its tasks and its
+answers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ if TYPE_CHECKING:
     from registry.versions.explain import Explanation
 
 CALLER_HEADER, ROLE_HEADER = "X-Caller", "X-Release-Role"
-"""Headers by which the router tells a service who calls, and in which role the version answers."""
+"""By these the router tells a service who calls, and in which role the version answers."""
 TASK_OWNER_HEADER = "X-Tasks-Of"
-"""The caller whose tasks a request is about; without it, everyone's. Only the router's doorkeeper may set it."""
+"""The caller whose tasks a request may see; without it, everyone's. Only the router's access check may set it."""
 PREFIX_HEADER = "X-Forwarded-Prefix"
 """What the router has taken off the path of a request."""
 
 WATCH_AFTER_S = 0.1
-"""Quick answers are not worth watching whether their caller is still there."""
-
-_ID = "prediction_id"
+"""Quicker answers are not worth watching whether their caller is still there."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class ServedVersion:
     Attributes:
         version: number in the registry.
         digest: of the bundle.
-        role: part the version plays in the release: `champion` until there are others.
+        role: part that the version plays in the release: `champion` until there are others.
     """
 
     model: str
@@ -47,7 +45,7 @@ class Outcome:
 
     Attributes:
         id: uuid4, hex.
-        payload: the result encoded as the caller asked for, or None when JSON was asked for.
+        payload: the result in the format that the caller asked for; None for JSON.
         elapsed_ms: bytes in to bytes out, without the network between caller and service.
         image: the annotated picture for the JSON answer, a JPEG.
         explanation: the heat map; a BadInput where there was nothing to explain.
@@ -63,22 +61,22 @@ class Outcome:
 
 @dataclass(frozen=True)
 class RequestContext:
-    """By whom, and in which part, a prediction was asked for.
+    """Who asked for a prediction, and in which role the version answers.
 
     Attributes:
         caller: key or address, for the log.
-        role: part that the version plays for this request: champion, canary, shadow, a or b.
+        role: champion, canary, shadow, a or b.
     """
 
     caller: str = ""
     role: str = "champion"
 
 
-def prediction_id_of(error: BaseException) -> str:
-    """The id under which a prediction that ended in `error` is in the log; empty if it is in none."""
-    return str(getattr(error, _ID, ""))
-
-
 def attach_prediction_id(error: BaseException, prediction_id: str) -> None:
-    """Notes under which id a prediction that ended in `error` is in the log."""
-    setattr(error, _ID, prediction_id)
+    """Notes the id under which the prediction that ended in `error` is in the log."""
+    error.prediction_id = prediction_id  # type: ignore[attr-defined]
+
+
+def prediction_id_of(error: BaseException) -> str:
+    """The id that `attach_prediction_id` noted; empty if the log has no prediction of it."""
+    return str(getattr(error, "prediction_id", ""))

@@ -1,7 +1,7 @@
-"""HTTP connections with bounds, for the router and for services: uvicorn's own have none on how many there are, on the
-time and the size of a request's head, on callers that do not read their answers, and on what is sent after an answer.
+"""HTTP connections with bounds, for the router and for services.
 
-What it costs a request is a timer and a closure.
+uvicorn does not bound the number of connections, the time and size of a request's head, callers that do not read their
+answers, and what a caller sends after its answer. A request costs one timer and one closure more.
 """
 
 from __future__ import annotations
@@ -17,43 +17,43 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from registry.core.errors import BadRequest, HeadTooLarge, MissingService, TooSlow, VisionloopError
 
 MAX_CONNECTIONS = 4096
-"""At once; a new one takes the place of the one that has been idle for longest."""
+"""At once. A new one takes the place of the one that has been idle for longest."""
 HEAD_TIMEOUT_S = 20.0
-"""Until the head of a request is complete, and how long a connection may stay without a first one."""
+"""For the head of a request to be complete, and for a new connection to begin its first."""
 MAX_HEAD_BYTES = 64 * 1024
 LINGER_S, LINGER_BYTES = 5.0, 8 << 20
-"""How long, and how much of it, what a caller still sends is read and thrown away after an answer that did not wait for
-it. Closed at once, the connection would be reset, and the caller might lose the answer."""
+"""After an answer that came before its request was complete, so much of the rest is read and thrown away. Closed at
+once, the connection would be reset, and the caller might lose the answer."""
 STALL_S, STALL_BYTES = 60.0, 128 * 1024
-"""What a caller must read of an answer that waits for it in so many seconds."""
+"""A caller must read so many bytes of a waiting answer in so many seconds."""
 
 
 def raise_file_limit() -> int:
-    """Lets this process have as many open files as it may; returns how many connections that is enough for.
+    """Raises the limit of open files as far as needed and allowed; returns how many connections fit in it.
 
-    A router's request takes two: its caller's and the service's.
+    A request through the router takes two: one to its caller, one to the service.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * MAX_CONNECTIONS + 512
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-        soft = most
+    needed = 2 * MAX_CONNECTIONS + 512
+    limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        soft = limit
     return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else max(16, min(MAX_CONNECTIONS, (soft - 256) // 2))
 
 
 def bounded_protocol(most: int = MAX_CONNECTIONS) -> type[BoundedProtocol]:
-    """The protocol for `uvicorn.Config(http=...)`, with at most so many connections."""
+    """The protocol for `uvicorn.Config(http=...)`, with at most `most` connections."""
     return type("BoundedProtocol", (BoundedProtocol,), {"most": most})
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """One connection.
 
-    - At most `most` of them: the one that has been idle for longest is closed for a new one; where none is idle, the
-      new one is told 503 with Retry-After.
-    - A request's head has `HEAD_TIMEOUT_S` seconds (408) and `MAX_HEAD_BYTES` (431). What is not HTTP gets 400.
-    - An answer that is given before its request's body is complete closes the connection, gently: see `LINGER_S`.
+    - There are at most `most`. A new one closes the one that has been idle for longest; where none is idle, the new
+      one gets 503 with Retry-After.
+    - A request's head has `HEAD_TIMEOUT_S` seconds (408) and `MAX_HEAD_BYTES` (431). Bytes that are not HTTP get 400.
+    - An answer before its request's body is complete closes the connection, gently: see `LINGER_S`.
     - A caller that does not read its answer is disconnected: see `STALL_S`.
     """
 
@@ -75,18 +75,18 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._idle_since = self.loop.time()
         if len(self.connections) > self.most and not self._take_place():
-            busy = f"the {self.most:,} connections that there may be are all at work"
+            busy = f"all {self.most:,} connections are at work"
             self._refuse(MissingService(busy, expected="fewer requests at once", fix="try again in a moment"))
             return
         self._await_head()
 
     def _take_place(self) -> bool:
-        """Closes the connection that has been idle for longest; False if none is."""
+        """Closes the connection that has been idle for longest. False if there is none."""
         others = [one for one in self.connections if isinstance(one, BoundedProtocol) and one is not self]
         idle = min((one for one in others if one.is_idle), key=lambda one: one._idle_since, default=None)
         if idle is not None:
             idle.transport.abort()
-        elif len(others) > self.most + 64:  # those that are being told so
+        elif len(others) > self.most + 64:  # even those that are being refused
             self.transport.abort()
             return True
         return idle is not None
@@ -103,7 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def timeout_keep_alive_handler(self) -> None:
-        if self.transport.get_write_buffer_size():  # closing would wait until it is read
+        if self.transport.get_write_buffer_size():  # closing would wait until the caller reads
             self.transport.abort()
         else:
             super().timeout_keep_alive_handler()
@@ -147,7 +147,7 @@ class BoundedProtocol(HttpToolsProtocol):
                     fix="send data in the body",
                 )
             )
-        elif self.is_idle and self._complete:  # nothing but line ends came
+        elif self.is_idle and self._complete:  # only line ends came
             self._await_head()
 
     def on_message_begin(self) -> None:
@@ -173,7 +173,7 @@ class BoundedProtocol(HttpToolsProtocol):
         async def closing(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
             async def sent(message: ASGISendEvent) -> None:
                 if message["type"] == "http.response.start" and cycle is self.cycle and not self._complete:
-                    cycle.keep_alive = False  # the caller hears of it in the answer
+                    cycle.keep_alive = False  # the answer says so to the caller
                 await send(message)
 
             await app(scope, receive, sent)
@@ -188,29 +188,29 @@ class BoundedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse(
             BadRequest(
-                "this is not HTTP/1.1 as RFC 9112 has it",
-                expected="one Content-Length of digits, or Transfer-Encoding: chunked; a known method; no stray signs",
+                "the request is not HTTP/1.1 (RFC 9112)",
+                expected="one Content-Length of digits, or Transfer-Encoding: chunked; a known method",
                 fix="let an HTTP library send it",
             )
         )
 
     def _refuse(self, error: VisionloopError) -> None:
-        """Answers without a request that could be given to the app, and closes the connection."""
+        """Answers without the app, which has no request yet, and closes the connection."""
         if not self.is_idle:
             if self.cycle.response_started or self.pipeline:
                 self.transport.close()
                 return
-            self.cycle.disconnected = True  # its answer is this one
+            self.cycle.disconnected = True  # this is its answer
             self.cycle.message_event.set()
-        said = orjson.dumps(error.to_json())
+        body = orjson.dumps(error.to_json())
         retry = b"retry-after: 1\r\n" if error.http_status == 503 else b""
         head = b"content-type: application/json\r\ncontent-length: %d\r\n%sconnection: close\r\n\r\n"
-        self.transport.write(STATUS_LINE[error.http_status] + head % (len(said), retry) + said)
-        self._complete = False  # whatever still comes
+        self.transport.write(STATUS_LINE[error.http_status] + head % (len(body), retry) + body)
+        self._complete = False  # more may come
         self.close_gently()
 
     def close_gently(self) -> None:
-        """Closes the connection; what the caller still sends is read first: see `LINGER_S`."""
+        """Closes the connection after reading what the caller still sends: see `LINGER_S`."""
         if self.transport.is_closing() or self._leaving is not None:
             return
         if self._head is not None:
@@ -228,8 +228,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._stall is None:
-            waits = self.transport.get_write_buffer_size()
-            self._stall = self.loop.call_later(STALL_S, self._is_read, waits)
+            waiting = self.transport.get_write_buffer_size()
+            self._stall = self.loop.call_later(STALL_S, self._check_progress, waiting)
 
     def resume_writing(self) -> None:
         if self._stall is not None:
@@ -237,16 +237,16 @@ class BoundedProtocol(HttpToolsProtocol):
             self._stall = None
         super().resume_writing()
 
-    def _is_read(self, waited: int) -> None:
-        waits = self.transport.get_write_buffer_size()
-        if waited - waits < STALL_BYTES:
+    def _check_progress(self, waiting_before: int) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        if waiting_before - waiting < STALL_BYTES:
             self.transport.abort()
         else:
-            self._stall = self.loop.call_later(STALL_S, self._is_read, waits)
+            self._stall = self.loop.call_later(STALL_S, self._check_progress, waiting)
 
 
 class _Transport:
-    """A connection's transport as uvicorn's answers see it: closed gently."""
+    """The transport that uvicorn's answers get: `close` is gentle."""
 
     def __init__(self, protocol: BoundedProtocol) -> None:
         self._protocol = protocol

@@ -1,8 +1,10 @@
 """Fetches an input from an address that a caller named, where the setting `allow_url_inputs` is on.
 
-A service that fetches what it is told can be made to fetch what only it can reach (server-side request forgery). So:
-only http and https, only public addresses, checked on the very address that is connected to (a name may resolve
-differently the next time), the same for each redirect, no proxies, and limits of size and time.
+A caller could make a service fetch what only the service can reach (server-side request forgery). So: only http and
+https, only public addresses, no proxies, and limits of size and time. The check is made on the very address that is
+connected to, because a name may resolve differently the next time; and again for each redirect.
+
+This is written by hand: no maintained library does all of it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from registry.core.errors import BadInput, TooLarge
+from serving.wire.admission import MIB
 
 if TYPE_CHECKING:
     import aiohttp
@@ -22,15 +25,14 @@ if TYPE_CHECKING:
 FETCH_TIMEOUT_S = 10.0
 MAX_REDIRECTS = 3
 MAX_URL_LENGTH = 8000
-"""Characters of an address: what RFC 9110, section 4.1 asks for. IDNA takes seconds for a name of a million."""
-MIB = 1 << 20
-_MOVED = (301, 302, 303, 307, 308)
+"""Characters; RFC 9110, section 4.1, asks for 8000. IDNA takes seconds for a name of a million."""
+_REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 
 AddressCheck = Callable[[str], bool]
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the open internet: not private, loopback, link-local, multicast or reserved."""
+    """Whether an IP address is on the open internet: not private, loopback, link-local, multicast or reserved."""
     found = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
         inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
@@ -49,13 +51,13 @@ async def fetch(
     max_bytes: int,
     allowed: AddressCheck = is_public,
     limit_s: float = FETCH_TIMEOUT_S,
-    came: Callable[[int], None] = lambda size: None,
+    on_bytes: Callable[[int], None] = lambda size: None,
 ) -> bytes:
     """The bytes at `url`, of at most `max_bytes`.
 
     Args:
         allowed: which IP addresses may be connected to.
-        came: is told of each so many bytes that came; what it raises ends the fetch.
+        on_bytes: called with the size of every chunk; what it raises ends the fetch.
 
     Raises:
         BadInput: an address that is not allowed, malformed, or does not answer with 200 in time.
@@ -63,19 +65,19 @@ async def fetch(
     """
     import aiohttp
 
-    place = _parsed(url)
+    parsed = _parsed(url)
     try:
         async with (
             asyncio.timeout(limit_s),
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(resolver=_resolver(allowed), use_dns_cache=False),
                 headers={"User-Agent": "visionloop", "Accept": "*/*", "Accept-Encoding": "identity"},
-                cookie_jar=aiohttp.DummyCookieJar(),  # what one site set is no other's, nor the next redirect's
+                cookie_jar=aiohttp.DummyCookieJar(),  # a site's cookies must not reach the next redirect
                 auto_decompress=False,  # a few bytes could become gigabytes
                 trust_env=False,
             ) as client,
         ):
-            return await _follow(client, place, max_bytes, allowed, came)
+            return await _follow(client, parsed, max_bytes, allowed, on_bytes)
     except TimeoutError as error:
         raise _failed(url, f"did not answer within {limit_s:g} s") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -83,21 +85,21 @@ async def fetch(
 
 
 async def _follow(
-    client: aiohttp.ClientSession, url: URL, max_bytes: int, allowed: AddressCheck, came: Callable[[int], None]
+    client: aiohttp.ClientSession, url: URL, max_bytes: int, allowed: AddressCheck, on_bytes: Callable[[int], None]
 ) -> bytes:
     for _ in range(MAX_REDIRECTS + 1):
         _check(url, allowed)
         async with client.get(url, allow_redirects=False) as answer:
-            if answer.status in _MOVED:
+            if answer.status in _REDIRECT_STATUSES:
                 url = url.join(_parsed(answer.headers.get("Location", "")))
                 continue
             if answer.status != 200:
                 raise _failed(str(url), f"answers {answer.status}")
-            return await _read(answer, max_bytes, came)
+            return await _read(answer, max_bytes, on_bytes)
     raise _failed(str(url), f"redirects more than {MAX_REDIRECTS} times")
 
 
-async def _read(answer: aiohttp.ClientResponse, max_bytes: int, came: Callable[[int], None]) -> bytes:
+async def _read(answer: aiohttp.ClientResponse, max_bytes: int, on_bytes: Callable[[int], None]) -> bytes:
     chunks, size = [], 0
     async for chunk in answer.content.iter_any():
         size += len(chunk)
@@ -107,14 +109,14 @@ async def _read(answer: aiohttp.ClientResponse, max_bytes: int, came: Callable[[
                 expected=f"at most {max_bytes / MIB:,.0f} MiB",
                 fix="name a smaller file, or have max_upload_mb raised",
             )
-        came(len(chunk))
+        on_bytes(len(chunk))
         chunks.append(chunk)
     return b"".join(chunks)
 
 
 def _parsed(url: str) -> URL:
-    """The address as the client reads it. A second parser may see another host in it: IDNA (UTS 46) makes 127.0.0.1 of
-    full-width or circled digits. Raises BadInput."""
+    """The address as the HTTP client reads it; another parser might see another host. IDNA (UTS 46) turns full-width or
+    circled digits into 127.0.0.1. Raises BadInput."""
     from yarl import URL
 
     if len(url) > MAX_URL_LENGTH:
@@ -130,7 +132,7 @@ def _parsed(url: str) -> URL:
 
 
 def _check(url: URL, allowed: AddressCheck) -> None:
-    """The scheme, and a host that is an IP address itself: that one is not resolved."""
+    """Checks the scheme, and a host that is an IP address: nothing resolves that one. Raises BadInput."""
     host = url.raw_host or ""
     if url.scheme not in ("http", "https") or not host or url.user or url.password or url.port == 0:
         raise _malformed(str(url))
@@ -147,8 +149,8 @@ def _resolver(allowed: AddressCheck) -> Any:
     from aiohttp.abc import AbstractResolver, ResolveResult
     from aiohttp.resolver import ThreadedResolver
 
-    class Checked(AbstractResolver):
-        """Only addresses that are allowed; a name with one that is not, is not allowed either."""
+    class CheckedResolver(AbstractResolver):
+        """Refuses a name of which one address is not allowed."""
 
         def __init__(self) -> None:
             self._inner = ThreadedResolver()
@@ -165,7 +167,7 @@ def _resolver(allowed: AddressCheck) -> Any:
         async def close(self) -> None:
             await self._inner.close()
 
-    return Checked()
+    return CheckedResolver()
 
 
 def _malformed(url: str) -> BadInput:

@@ -1,4 +1,4 @@
-"""Inputs inside a JSON body: base64, for callers that can send nothing else, or addresses to fetch them from."""
+"""Inputs in a JSON body: base64, for callers that can send nothing else, or addresses to fetch them from."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.core.errors import BadInput, TooLarge
+from serving.wire.admission import MIB
 
-JSON = "application/json"
 INPUT, INPUTS, URL, URLS = "input", "inputs", "url", "urls"
-MIB = 1 << 20
 MAX_PUNCTUATION = 1000
-"""Commas, brackets and braces per input: an address may have some. Python makes some sixty bytes of each."""
+"""Commas, brackets and braces per input, of which an address may have some. Parsed, each takes some sixty bytes."""
 _EXPECTED = (
     f'{{"{INPUT}": "<base64>"}}, {{"{INPUTS}": ["<base64>", ...]}}, {{"{URL}": "https://..."}} or {{"{URLS}": [...]}}'
 )
@@ -22,7 +21,7 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class Address:
-    """Where an input is to be fetched from, as the caller wrote it."""
+    """Where to fetch an input from, as the caller wrote it."""
 
     url: str
 
@@ -33,7 +32,7 @@ def max_json_bytes(max_bytes: int) -> int:
 
 
 def parse_inputs(body: bytes, max_bytes: int, max_inputs: int) -> tuple[list[bytes | Address | BadInput], bool]:
-    """What a JSON body holds, and whether it is a list. In a list, what is wrong with one is its own entry.
+    """The inputs of a JSON body, and whether they are a list. In a list, the error of an input is its own entry.
 
     Raises:
         BadInput: not JSON, or not of the expected form; a single input that is not base64.
@@ -70,8 +69,8 @@ def too_many(max_inputs: int) -> TooLarge:
 
 
 def _check_form(body: bytes, max_inputs: int) -> None:
-    """Refuses what would take many times its size in memory once it is parsed: many small things, and a long text with
-    a letter in it for whose sake Python keeps all of them in four bytes each. Raises BadInput."""
+    """Refuses what would take many times its size in memory once it is parsed: many small values, and a long text with
+    one wide letter, for which Python keeps every letter in four bytes. Raises BadInput."""
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_PUNCTUATION * (max_inputs + 1):
         raise _malformed("the JSON body holds more than a list of texts")
     wide = not body.isascii() or body.count(b"\\u") > body.count(b"\\u00")  # some encoders write + as \\u002B
@@ -91,7 +90,7 @@ def _entry(key: str, value: Any, max_bytes: int) -> bytes | Address | BadInput:
 
 
 def _decoded(text: str, max_bytes: int) -> bytes:
-    """Base64 with or without the head of a data URL (RFC 2397)."""
+    """The bytes of base64, with or without the head of a data URL (RFC 2397)."""
     if text.startswith("data:"):
         text = text.partition(",")[2]
     if len(text) > max_json_bytes(max_bytes):

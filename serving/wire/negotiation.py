@@ -1,4 +1,4 @@
-"""What a caller wants: the answer's media type, from the Accept header (RFC 9110, section 12.5.1), and extras."""
+"""The format of an answer: its media type, from the Accept header (RFC 9110, section 12.5.1), and what it includes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 from registry.core.errors import BadInput, NotAcceptable
 
-SHORT_NAMES = {"application/json": "json", "application/x-nifti": "nifti", "image/jpeg": "jpg", "image/png": "png"}
-"""Names for `?format=`, for browsers and forms, which cannot set Accept."""
-
-
 JSON, JPEG, NPY, WEBM = "application/json", "image/jpeg", "application/x-npy", "video/webm"
-_FLAG = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
+SHORT_NAMES = {JSON: "json", "application/x-nifti": "nifti", JPEG: "jpg", "image/png": "png"}
+"""For `?format=`: browsers and forms cannot set Accept."""
+PREDICTION_QUERY = ("format", "explain", "image")
+"""The query parameters of a prediction."""
+_FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 
 
 @dataclass(frozen=True)
 class ResponseFormat:
-    """What an answer is to hold.
+    """What an answer holds.
 
     Attributes:
         media: its content type.
@@ -33,16 +33,13 @@ class ResponseFormat:
     embedding: bool = False
 
 
-PREDICTION_QUERY = ("format", "explain", "image")
-"""What the query of a prediction may hold."""
-
-
 def response_format(accept: str | None, query: Mapping[str, str], offers: Sequence[str]) -> ResponseFormat:
-    """What the Accept header and the query (`format`, `explain`, `image`) ask for.
+    """The format that the Accept header and the query (`format`, `explain`, `image`) ask for.
 
     Raises:
-        NotAcceptable: as `choose`.
-        BadInput: as `choose`; a flag that is neither true nor false; an extra that the answer's format has no room for.
+        NotAcceptable: as `choose_media`.
+        BadInput: as `choose_media`; a flag that is neither true nor false; an explanation in a format that cannot hold
+            it.
     """
     media = choose_media(accept, query.get("format"), offers)
     explain, image = (parse_flag(name, query.get(name, "")) for name in ("explain", "image"))
@@ -56,7 +53,7 @@ def response_format(accept: str | None, query: Mapping[str, str], offers: Sequen
 
 
 def check_query(given: Iterable[tuple[str, str]], known: Sequence[str]) -> None:
-    """Refuses what a query holds by mistake: a name that is misspelt, or one that is there twice. Raises BadInput."""
+    """Refuses a query parameter that is misspelt, or given twice. Raises BadInput."""
     seen = set[str]()
     for name, _ in given:
         if name not in known:
@@ -72,17 +69,17 @@ def check_query(given: Iterable[tuple[str, str]], known: Sequence[str]) -> None:
 
 
 def render_offers(media_out: Sequence[str], is_video: bool) -> tuple[str, ...]:
-    """What `render` offers, best first: for people, so the annotated video of a video, a JPEG of anything else."""
+    """The formats that `render` offers, best first: for people, so WebM for a video, JPEG for anything else."""
     pictures = tuple(media for media in media_out if media not in (JSON, NPY))
     best = WEBM if is_video else JPEG
     return tuple(sorted(pictures, key=lambda media: media != best))
 
 
 def parse_flag(name: str, value: str) -> bool:
-    """Of a query. Raises BadInput."""
-    if value.lower() not in _FLAG:
+    """The boolean query parameter `name`. Raises BadInput."""
+    if value.lower() not in _FLAGS:
         raise BadInput(f"{name} is {value[:40]!r}", expected="true or false", fix=f"correct ?{name}=")
-    return _FLAG[value.lower()]
+    return _FLAGS[value.lower()]
 
 
 def short_name(media: str) -> str:
@@ -90,7 +87,11 @@ def short_name(media: str) -> str:
 
 
 def choose_media(accept: str | None, short: str | None, offers: Sequence[str]) -> str:
-    """The best of `offers` for an Accept header; a `?format=` short name is stronger. The first is the default.
+    """The best of `offers`, whose first is the default.
+
+    Args:
+        accept: the Accept header.
+        short: the value of `?format=`, which takes precedence.
 
     Raises:
         NotAcceptable: none of the offers is acceptable (406).
@@ -100,14 +101,11 @@ def choose_media(accept: str | None, short: str | None, offers: Sequence[str]) -
         for offer in offers:
             if short.lower() in (short_name(offer), offer, offer.rpartition("/")[2]):
                 return offer
-        raise BadInput(
-            f"format is {short!r}",
-            expected=f"one of {', '.join(map(short_name, offers))}",
-            fix="correct ?format=",
-        )
+        names = ", ".join(map(short_name, offers))
+        raise BadInput(f"format is {short!r}", expected=f"one of {names}", fix="correct ?format=")
     if not accept or accept.strip() == "*/*":
         return offers[0]
-    ranges = [_parse(part) for part in accept.split(",") if part.strip()]
+    ranges = [_parse_range(part) for part in accept.split(",") if part.strip()]
     best, best_quality = None, 0.0
     for offer in offers:  # ties go to the earlier offer
         quality = max(((_specificity(r), q) for r, q in ranges if _matches(r, offer)), default=(0, 0.0))[1]
@@ -122,7 +120,8 @@ def choose_media(accept: str | None, short: str | None, offers: Sequence[str]) -
     return best
 
 
-def _parse(part: str) -> tuple[str, float]:
+def _parse_range(part: str) -> tuple[str, float]:
+    """A media range and its quality."""
     name, *parameters = (piece.strip() for piece in part.split(";"))
     quality = 1.0
     for parameter in parameters:

@@ -1,4 +1,4 @@
-"""Reads a request's body: raw, multipart or JSON, never more of it than allowed, never onto the disk."""
+"""Reads the body of a request: raw, multipart or JSON. Never more than allowed, never onto the disk."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from registry.core.errors import BadInput, TooLarge, TooSlow, UnsupportedMedia
-from serving.wire.admission import Reservation
-from serving.wire.json_inputs import JSON, MIB, Address, max_json_bytes, parse_inputs, too_many
+from serving.wire.admission import MIB, Reservation
+from serving.wire.json_inputs import Address, max_json_bytes, parse_inputs, too_many
+from serving.wire.negotiation import JSON
 
 MULTIPART, RAW = "multipart/form-data", "application/octet-stream"
 FIELD = "file"
 MAX_FILE_NAME = 255  # letters of a file's name that its answer repeats
 MIN_PACE_BYTES, PACE_S = 4 * MIB, 60.0
-"""What a caller must send of a body in so many seconds, unless it ends before."""
+"""A body must come in at least as fast: so many bytes in so many seconds, unless it ends before."""
 
 _KINDS_OF_FILES = ("application/pdf", "application/dicom", "application/zip", "application/gzip", "application/x-nifti")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may bring.
+    """Limits of one request.
 
     Attributes:
         max_bytes: of all files together.
@@ -46,12 +47,12 @@ def content_type(request: Request) -> str:
 
 @dataclass(frozen=True)
 class Upload:
-    """What a request brought.
+    """The files of a request.
 
     Attributes:
-        inputs: the bytes of each file; where one cannot be used, why.
+        inputs: the bytes of each file, or why it cannot be used.
         several: whether the caller sent a list, and so gets one.
-        names: of the files, as a form gives them; empty where it gives none, () where there is no form.
+        names: of the files, as a form gives them; "" for a file without a name, () where there is no form.
     """
 
     inputs: tuple[bytes | BadInput, ...]
@@ -59,25 +60,29 @@ class Upload:
     names: tuple[str, ...] = ()
 
 
-async def read_upload(request: Request, takes: Sequence[str], limits: Limits, held: Reservation) -> Upload:
+async def read_upload(request: Request, media_in: Sequence[str], limits: Limits, reservation: Reservation) -> Upload:
     """The uploaded files: one as the body, or one or several as a form or in JSON.
 
-    A body without a content type, or declared as mere bytes, is taken: the decoder finds out what it is. In a list,
-    what is wrong with one file is its own entry; a single one raises it. `held` takes the room for them.
+    A body without a content type, or declared as mere bytes, is accepted: the decoder finds out what it is. In a list,
+    the error of a file is its own entry; the error of a single file is raised.
+
+    Args:
+        media_in: the content types that the model takes.
+        reservation: takes the bytes as they come in.
 
     Raises:
-        UnsupportedMedia: a content type that is not in `takes` (415).
+        UnsupportedMedia: a content type that is not in `media_in` (415).
         TooLarge: declared or actual size is over the limit, or more files than allowed; the rest is not read (413).
         Overloaded: there is no room for the declared or actual size; the rest is not read (429).
         TooSlow: the body came in more slowly than `MIN_PACE_BYTES` in `PACE_S` (408).
         BadInput: empty, a broken multipart or JSON body, or a form without the field `file` (422).
     """
     declared = content_type(request)
-    if declared and declared not in (MULTIPART, RAW, JSON, *takes):
+    if declared and declared not in (MULTIPART, RAW, JSON, *media_in):
         raise UnsupportedMedia(
             f"the content type is {declared}",
-            expected=f"{', '.join(takes)}, {MULTIPART} with the field {FIELD!r}, or {JSON} with base64",
-            fix=_other_type(declared, takes[0]),
+            expected=f"{', '.join(media_in)}, {MULTIPART} with the field {FIELD!r}, or {JSON} with base64",
+            fix=_other_type(declared, media_in[0]),
         )
     if (coding := request.headers.get("content-encoding", "identity").strip().lower()) not in ("", "identity"):
         raise UnsupportedMedia(
@@ -89,9 +94,9 @@ async def read_upload(request: Request, takes: Sequence[str], limits: Limits, he
     length = request.headers.get("content-length", "")
     check_declared_length(length, most)
     if length.isdigit():
-        held.check(int(length))
+        reservation.check(int(length))
     try:
-        chunks = read_chunks(request, most, held.take)
+        chunks = read_chunks(request, most, reservation.take)
         if declared == MULTIPART:
             bodies, names = await _from_multipart(request, chunks, limits)
             return replace(_upload(bodies, empty=_empty_file()), names=names)
@@ -100,8 +105,9 @@ async def read_upload(request: Request, takes: Sequence[str], limits: Limits, he
         raise BadInput("the caller went away before the body was complete") from error
     if declared == JSON:
         # Decoding a large body would hold up every other request.
-        found, several = await asyncio.to_thread(parse_inputs, body, limits.max_bytes, limits.max_inputs)
-        return _upload(await _all(_fetched(one, limits, len(found), held) for one in found), several)
+        inputs, several = await asyncio.to_thread(parse_inputs, body, limits.max_bytes, limits.max_inputs)
+        fetched = await _gather(_fetched(one, limits, len(inputs), reservation) for one in inputs)
+        return _upload(fetched, several)
     return _upload([body])
 
 
@@ -114,8 +120,8 @@ def _upload(inputs: Sequence[bytes | BadInput], several: bool = False, empty: Ba
 
 
 def _other_type(declared: str, taken: str) -> str:
-    """What to do about a body that is declared as `declared`. A type that names a kind of file is believed: the same
-    file under another type would be refused all the same."""
+    """How to fix a body with the type `declared`. A type that names a kind of file is believed: the same file under
+    another type would be refused as well."""
     names_a_kind = declared.startswith(("image/", "video/", "audio/", "text/")) or declared in _KINDS_OF_FILES
     if names_a_kind:
         return f"send another file, or convert it; if it is one that is taken, say so with `Content-Type: {taken}`"
@@ -130,9 +136,9 @@ def _empty_file() -> BadInput:
     return BadInput("a file of the form is empty", expected="the bytes of a file", fix="check the file, send it again")
 
 
-async def _all(asked: Iterable[Coroutine[None, None, bytes | BadInput]]) -> list[bytes | BadInput]:
-    """As `asyncio.gather`; after an error the others do not go on."""
-    tasks = [asyncio.ensure_future(one) for one in asked]
+async def _gather(coroutines: Iterable[Coroutine[None, None, bytes | BadInput]]) -> list[bytes | BadInput]:
+    """As `asyncio.gather`, but an error cancels the others."""
+    tasks = [asyncio.ensure_future(one) for one in coroutines]
     try:
         return await asyncio.gather(*tasks)
     finally:
@@ -140,19 +146,21 @@ async def _all(asked: Iterable[Coroutine[None, None, bytes | BadInput]]) -> list
             task.cancel()
 
 
-async def _fetched(one: bytes | Address | BadInput, limits: Limits, count: int, held: Reservation) -> bytes | BadInput:
+async def _fetched(
+    one: bytes | Address | BadInput, limits: Limits, count: int, reservation: Reservation
+) -> bytes | BadInput:
     if not isinstance(one, Address):
         return one
     if not limits.allow_urls:
         return BadInput(
-            "the input is an address, and this service fetches none",
+            "the input is an address, and this service does not fetch from addresses",
             expected="the file itself",
             fix="send the file as the body, or have the setting allow_url_inputs switched on",
         )
     from serving.wire.fetching import fetch
 
     try:
-        return await fetch(one.url, limits.max_bytes // count, came=held.take)
+        return await fetch(one.url, limits.max_bytes // count, on_bytes=reservation.take)
     except BadInput as error:
         return error
 
@@ -164,27 +172,27 @@ def check_declared_length(declared: str | None, max_bytes: int) -> None:
 
 
 async def read_chunks(
-    request: Request, most: int, came: Callable[[int], None] = lambda size: None
+    request: Request, most: int, on_bytes: Callable[[int], None] = lambda size: None
 ) -> AsyncGenerator[bytes, None]:
     """The chunks of a body as they come in, at a pace of `MIN_PACE_BYTES` bytes in `PACE_S` from the start.
 
     Args:
-        most: bytes that it may have.
-        came: told the size of every chunk; what it raises ends the reading.
+        most: bytes that the body may have.
+        on_bytes: called with the size of every chunk; what it raises ends the reading.
 
     Raises:
-        TooLarge: they are more than `most` bytes.
-        TooSlow: they take longer than allowed, the first one too.
+        TooLarge: the body has more than `most` bytes.
+        TooSlow: a chunk, also the first, takes longer than allowed.
         ClientDisconnect: the connection was closed.
     """
     now = asyncio.get_running_loop().time
     size, mark, end = 0, MIN_PACE_BYTES, now() + PACE_S
-    while (message := await _received(request, end))["type"] != "http.disconnect":
+    while (message := await _receive(request, end))["type"] != "http.disconnect":
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > most:
-            raise _too_large_body(most)
-        came(len(chunk))
+            raise _too_large(f"the request body is more than {most / MIB:,.0f} MiB", most)
+        on_bytes(len(chunk))
         yield chunk
         if not message.get("more_body", False):
             return
@@ -193,20 +201,16 @@ async def read_chunks(
     raise ClientDisconnect
 
 
-async def _received(request: Request, end: float) -> Message:
+async def _receive(request: Request, end: float) -> Message:
     try:
         async with asyncio.timeout_at(end):
             return await request.receive()
     except TimeoutError as error:
         raise TooSlow(
             f"less than {MIN_PACE_BYTES / MIB:g} MiB of the body came in within {PACE_S:g} s",
-            expected="a body that comes in as fast as that, or ends",
+            expected="a body that comes in at that pace, or ends",
             fix="send a smaller file, or over a faster line",
         ) from error
-
-
-def _too_large_body(max_bytes: int) -> TooLarge:
-    return _too_large(f"the request body is more than {max_bytes / MIB:,.0f} MiB", max_bytes)
 
 
 def _too_large(found: str, max_bytes: int) -> TooLarge:
@@ -218,7 +222,7 @@ def _too_large(found: str, max_bytes: int) -> TooLarge:
 
 
 class _Parser(MultiPartParser):
-    """Takes a part with `filename*` alone for a file: RFC 7578, 4.2, forbids it and some libraries send it."""
+    """Accepts a part with only `filename*` as a file. RFC 7578, 4.2, forbids it, and some libraries send it."""
 
     def on_headers_finished(self) -> None:
         part = self._current_part
@@ -249,7 +253,7 @@ async def _from_multipart(
             raise too_many(limits.max_inputs) from error
         if message.startswith("Part exceeded"):
             raise BadInput(
-                "a part of the form without a file name has more than 64 KiB, and is taken as text",
+                "a part of the form has no file name, so it is a text, and has more than 64 KiB",
                 expected=f"files in the field {FIELD!r}, with a filename in the part's Content-Disposition",
                 fix=f"e.g. `curl -F {FIELD}=@FILE`",
             ) from error

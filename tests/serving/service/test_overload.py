@@ -184,16 +184,16 @@ def logged(identity: str) -> tuple[str, int]:
 def test_a_line_is_as_long_as_can_be_answered_in_half_of_the_time() -> None:
     line = AdmissionQueue(slots=2, limit=0, timeout_s=60)
     assert line.capacity == MAX_WAITING
-    line.served(1.0)
+    line.record(1.0)
     assert line.capacity == 60
     for _ in range(200):
-        line.served(100.0)
+        line.record(100.0)
     assert line.capacity == 2
 
 
 def test_retry_after_follows_the_measured_time() -> None:
     line = AdmissionQueue(slots=2, limit=4, timeout_s=60)
-    line.served(3.0)
+    line.record(3.0)
     with line.places(2), line.places(4):
         with pytest.raises(Overloaded) as refused, line.places(1):
             pytest.fail("there was no room")

@@ -26,7 +26,7 @@ def read(disposition: str, content: bytes) -> tuple[object, ...]:
 
     async def ask() -> tuple[object, ...]:
         request = Request({"type": "http", "method": "POST", "headers": headers, "path": "/predict"}, receive)
-        with UploadBudget(1 << 24).held() as held:
+        with UploadBudget(1 << 24).reserve() as held:
             return (await read_upload(request, ("image/jpeg",), Limits(1 << 24, 4), held)).inputs
 
     return asyncio.run(ask())

@@ -120,30 +120,28 @@ def test_a_body_that_goes_on_slowly_is_read(address: str, monkeypatch: pytest.Mo
 
 def test_a_caller_has_half_of_what_the_others_leave() -> None:
     room = UploadBudget(12 * SMALL_UPLOAD, small=0)
-    with room.held("a") as a, room.held("a") as again, room.held("b") as b, room.held("c") as c:
+    with room.reserve("a") as a, room.reserve("a") as again, room.reserve("b") as b, room.reserve("c") as c:
         a.take(4 * SMALL_UPLOAD)
         again.take(2 * SMALL_UPLOAD)
-        with pytest.raises(
-            Overloaded, match=r"your requests hold 48\.0 MiB already, and one caller may hold 48\.0 MiB"
-        ):
+        with pytest.raises(Overloaded, match=r"your requests hold 48\.0 MiB, and one caller may hold 48\.0 MiB"):
             again.take(1)
         b.take(3 * SMALL_UPLOAD)
         assert not b.fits(1)
         c.take(SMALL_UPLOAD)
         assert not a.fits(1), "what it may have shrinks while others come"
-        assert room.of("a") == 6 * SMALL_UPLOAD
-    assert (room.taken, room.of("a"), room.of("b"), room.of("c")) == (0, 0, 0, 0)
-    with room.held("a") as alone:
+        assert room.held_by("a") == 6 * SMALL_UPLOAD
+    assert (room.taken, room.held_by("a"), room.held_by("b"), room.held_by("c")) == (0, 0, 0, 0)
+    with room.reserve("a") as alone:
         alone.take(100 * SMALL_UPLOAD)
 
 
 def test_one_alone_has_room_and_small_ones_have_a_quarter_more() -> None:
     room = UploadBudget(4 * SMALL_UPLOAD)
-    with room.held() as giant:
+    with room.reserve() as giant:
         giant.take(100 * SMALL_UPLOAD)
-        with pytest.raises(Overloaded), room.held() as small:
+        with pytest.raises(Overloaded), room.reserve() as small:
             small.take(1)
-    with room.held() as one, room.held() as other, room.held() as small:
+    with room.reserve() as one, room.reserve() as other, room.reserve() as small:
         one.take(2 * SMALL_UPLOAD)
         other.take(2 * SMALL_UPLOAD)
         small.take(SMALL_UPLOAD)
