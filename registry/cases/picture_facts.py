@@ -16,11 +16,10 @@ import numpy as np
 
 from registry.core.errors import BadInput
 from registry.core.files import disk_errors
-from registry.core.media import Picture
+from registry.core.media import MAX_CASE_PIXELS, Picture
 from registry.core.settings import settings
 from registry.vision import headers, look_alikes, picture
 
-MAX_PIXELS = 100_000_000
 MOST = 50_000
 """Looks that are kept, some 6 KB each: the newest. Pictures beyond them are decoded again."""
 
@@ -86,7 +85,7 @@ class PictureFactsCache:
         found = self._ask("SELECT * FROM look WHERE digest = ?", (digest,))
         if found:
             return _from_row(found[0])
-        look = look_at(picture.decode(body, MAX_PIXELS), headers.read(body).mode)
+        look = look_at(picture.decode(body, MAX_CASE_PIXELS), headers.read(body).mode)
         with self._lock:
             self._new.append((digest, *_row(look)))
         if len(self._new) >= _TOGETHER:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+STREAM_SEED = 0x5EED
+"""First part of a stream's seed: no stream repeats the starter data, whatever the seeds."""
+
 
 @dataclass(frozen=True)
 class Check:

@@ -16,6 +16,11 @@ ByteArray = NDArray[np.uint8]
 OnProgress = Callable[[int, int], None]
 """Called as work goes on, with how many frames are done and how many there are. What it raises ends the work."""
 
+MAX_CASE_PIXELS = 100_000_000
+MAX_CASE_VOXELS = 512_000_000
+"""Largest picture and largest scan of a data set. An import and a data check refuse larger ones undecoded.
+For callers of a service `Settings.max_voxels` is the limit."""
+
 Parameters = Mapping[str, Any]
 """One section of params.yaml, e.g. `skin_segmentation.train`."""
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from registry.cases import inspection, table
 from registry.cases.picture_facts import PictureFactsCache
-from registry.cases.records import AddResult, Check, ImportResult, LabelledInput
+from registry.cases.records import STREAM_SEED, AddResult, Check, ImportResult, LabelledInput
 from registry.cases.splits import SPLITS, Shares
 from registry.cases.table import Row, slug
 from registry.cases.yolo_labels import LabelBox
@@ -28,7 +28,6 @@ from registry.vision import headers, look_alikes
 if TYPE_CHECKING:
     import pandas as pd
 
-STREAM = 0x5EED  # keeps streams apart from the starter data, whatever their seeds
 MANY = 300
 """Pictures from which on starting processes pays."""
 _ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "GIF": ".gif"}
@@ -103,7 +102,7 @@ class PictureSet(ABC):
 
     def synthesise_stream(self, count: int, seed: int) -> list[LabelledInput]:
         """Generated cases that are in no data set; the same ones for a seed."""
-        made = [self._make(np.random.default_rng([STREAM, seed, n]), n) for n in range(count)]
+        made = [self._make(np.random.default_rng([STREAM_SEED, seed, n]), n) for n in range(count)]
         return [LabelledInput(f"stream-{seed}-{n:04d}", one.picture, self._label(one)) for n, one in enumerate(made)]
 
     def import_from(self, source: Path, out: Path, params: Parameters) -> ImportResult:

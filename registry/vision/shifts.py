@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.core.errors import NotFound
-from registry.core.media import ByteArray
+from registry.core.media import MAX_CASE_PIXELS, ByteArray
 from registry.vision.picture import decode, to_jpeg
 
 Image = NDArray[np.float32]
 """float32 [H, W, 3], BGR in [0, 1]."""
 
-MAX_PIXELS = 128_000_000
 QUALITY = 93  # of the file that comes out, except where JPEG damage is the shift
 
 HOW: Mapping[str, str] = {
@@ -46,7 +45,7 @@ def shift(body: bytes, how: str, severity: float, seed: int, kinds: Mapping[str,
     """
     if how not in kinds:
         raise NotFound(f"there is no shift {how!r}", expected=f"one of {', '.join(kinds)}")
-    pixels = decode(body, MAX_PIXELS).pixels
+    pixels = decode(body, MAX_CASE_PIXELS).pixels
     return to_jpeg(apply(pixels, how, severity, seed), QUALITY)
 
 

@@ -14,11 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.core.media import ByteArray, Case, FloatArray, Parameters
+from registry.core.media import MAX_CASE_PIXELS, ByteArray, Case, FloatArray, Parameters
 from registry.vision.picture import Letterbox, decode, to_input
 
 OUTPUTS = ("logits", "embedding")
-MAX_PIXELS = 128_000_000
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ class Pictures:
         number = {name: n for n, name in enumerate(classes)}
         self.images: list[ByteArray] = []
         for case in cases:
-            pixels = decode(case.input.read_bytes(), MAX_PIXELS).pixels
+            pixels = decode(case.input.read_bytes(), MAX_CASE_PIXELS).pixels
             self.images.append(Letterbox.of(pixels.shape[1], pixels.shape[0], size).fit(pixels))
         self.labels = np.array([number[str(case.truth)] for case in cases], dtype=np.int64)
         self._train, self._seed, self._epoch = train, seed, 0

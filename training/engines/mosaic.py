@@ -18,12 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from registry.core.media import ByteArray, Case, FloatArray, Parameters
+from registry.core.media import MAX_CASE_PIXELS, ByteArray, Case, FloatArray, Parameters
 from registry.vision import picture
 from registry.vision_tasks.mean_ap import TrueBoxes
 
 DEFAULTS = {"mosaic": 0.5, "scale": 0.4, "shift": 0.1, "flip": 0.5, "hue": 0.015, "saturation": 0.6, "value": 0.4}
-MAX_PIXELS = 512_000_000  # the data set has passed its checks; this only keeps a damaged header out
 MEMORY = 2_000_000_000  # bytes of pictures held decoded; those beyond are read again each time
 PAD = 114
 LEAST_SIDE, LEAST_SHARE = 2.0, 0.15  # a box cut off further than that is not worth finding any more
@@ -99,7 +98,7 @@ class Scenes(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         """uint8 [h, w, 3] BGR, its longer side `size`."""
         if number in self._held:
             return self._held[number]
-        whole = picture.decode(self.cases[number].input.read_bytes(), MAX_PIXELS)
+        whole = picture.decode(self.cases[number].input.read_bytes(), MAX_CASE_PIXELS)
         box = picture.Letterbox.of(whole.width, whole.height, self.size)
         x1, y1, x2, y2 = box.inner
         pixels = np.ascontiguousarray(box.fit(whole.pixels)[y1:y2, x1:x2])

@@ -11,11 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from registry.contract.spec import ModelSpec
-from registry.core.media import Case, FloatArray, Prediction, Prepared
+from registry.core.media import MAX_CASE_VOXELS, Case, FloatArray, Prediction, Prepared
 from registry.versions.bundle import Score
 from registry.versions.predictor import CHUNK, Predictor
 
-MAX_VOXELS = 512_000_000  # the data set has passed its checks; this only keeps a damaged header out
 MEMORY = 1_000_000_000
 """Bytes of decoded cases that are kept for the next epoch or variant; others are decoded again."""
 
@@ -55,7 +54,7 @@ class Evaluation:
 
     def sample(self, spec: ModelSpec, row: int) -> Any:
         """The decoded input of a row, to draw it: those of a large test part do not fit into memory together."""
-        return spec.inference.decode(self.cases[row].input.read_bytes(), MAX_VOXELS)
+        return spec.inference.decode(self.cases[row].input.read_bytes(), MAX_CASE_VOXELS)
 
 
 def evaluate(
@@ -113,7 +112,7 @@ class Holding(Sequence[DecodedCase]):
         if row in self._kept:
             return self._kept[row]
         case, part = self._cases[row], self._spec.inference
-        sample = part.decode(case.input.read_bytes(), MAX_VOXELS)
+        sample = part.decode(case.input.read_bytes(), MAX_CASE_VOXELS)
         one = DecodedCase(case, sample, part.preprocess(sample, self._constants), self.truths[row])
         size = one.prepared.batch.nbytes + sum(
             v.nbytes for v in getattr(sample, "__dict__", {}).values() if isinstance(v, np.ndarray)

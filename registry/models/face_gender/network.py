@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.core.media import ByteArray, Case, FloatArray, Parameters, Picture
+from registry.core.media import MAX_CASE_PIXELS, ByteArray, Case, FloatArray, Parameters, Picture
 from registry.models.face_gender import SPEC, detector, inference, score
 from registry.models.face_gender.detector import Face
 from registry.vision.picture import decode, to_input
@@ -23,7 +23,6 @@ from registry.vision_tasks import keras_loss
 
 OUTPUTS = ("logits", "embedding")
 loss = keras_loss.loss
-MAX_PIXELS = 128_000_000
 WIDTHS = (16, 32, 64, 128)
 GREY = (0.299, 0.587, 0.114)  # of red, green, blue (ITU-R BT.601), as cv2's
 WIDER = 1.2  # crops of training faces are cut by this much larger, so that they can be moved and turned
@@ -135,7 +134,7 @@ class Crops:
         self.images: list[ByteArray] = []
         labels: list[int] = []
         for case in cases:
-            sample = decode(case.input.read_bytes(), MAX_PIXELS)
+            sample = decode(case.input.read_bytes(), MAX_CASE_PIXELS)
             for face, number in true_faces(sample, score.truth(case.truth), constants):
                 margin = float(constants["margin"]) * WIDER
                 self.images.append(inference.crop(sample.pixels, face, margin, self._wide))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from registry.core.media import ByteArray, Case, Parameters
+from registry.core.media import MAX_CASE_PIXELS, ByteArray, Case, Parameters
 from registry.models.fruit_features import SPEC, inference
 from registry.vision.picture import Letterbox, decode, to_input
 
@@ -22,7 +22,6 @@ OUTPUTS = ("logits", "embedding", "pca", "nearest")
 FULL_PRECISION = (r"/space/.*",)  # sums of 1280 products, next to differences of nearly equal numbers: not for int8
 FEATURES = 1280
 COMPONENTS = 64
-MAX_PIXELS = 128_000_000
 CACHE_BYTES = 2_000_000_000  # of decoded training pictures that are kept
 SMOOTHING = 0.05
 # What torchvision's weights were trained with (RGB in [0, 1]).
@@ -168,7 +167,7 @@ class Pictures(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         """uint8 [S, S, 3] BGR, letterboxed just as `inference.preprocess` does it."""
         found = self._kept.get(index)
         if found is None:
-            sample = decode(self._files[index].read_bytes(), MAX_PIXELS)
+            sample = decode(self._files[index].read_bytes(), MAX_CASE_PIXELS)
             found = Letterbox.of(sample.width, sample.height, self._size).fit(sample.pixels)
             if (len(self._kept) + 1) * found.nbytes <= CACHE_BYTES:
                 self._kept[index] = found

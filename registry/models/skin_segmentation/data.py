@@ -11,21 +11,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from registry.cases.records import AddResult, ImportResult, LabelledInput
+from registry.cases.records import STREAM_SEED, AddResult, ImportResult, LabelledInput
 from registry.cases.splits import SPLITS, Shares
 from registry.cases.table import slug
 from registry.core.errors import BadInput, DataError
 from registry.core.files import write_file
-from registry.core.media import Case, Parameters
+from registry.core.media import MAX_CASE_VOXELS, Case, Parameters
 from registry.models.skin_segmentation import importing, inspection, nifti, phantom, score
-from registry.models.skin_segmentation.inspection import IMAGE, MASK, MAX_VOXELS
+from registry.models.skin_segmentation.inspection import IMAGE, MASK
 
 checks = inspection.checks
 
 TABLE = "cases.csv"
 COLUMNS = ("case", "split", "origin", "dimensions")
 GROUP = "group"  # a column more, where there are groups
-STREAM = 0x5EED  # keeps streams apart from the starter data, whatever their seeds
 IN_3D = 8  # every eighth case is a volume
 
 
@@ -46,7 +45,7 @@ def synthesise_stream(count: int, seed: int) -> list[LabelledInput]:
     """Phantoms that are in no data set; the same ones for a seed."""
     items = []
     for n in range(count):
-        one = phantom.make(np.random.default_rng([STREAM, seed, n]), 3 if n % IN_3D == IN_3D - 1 else 2)
+        one = phantom.make(np.random.default_rng([STREAM_SEED, seed, n]), 3 if n % IN_3D == IN_3D - 1 else 2)
         image, mask = _files(one)
         items.append(LabelledInput(f"stream-{seed}-{n:04d}", image, mask))
     return items
@@ -84,7 +83,7 @@ def import_from(source: Path, out: Path, params: Parameters) -> ImportResult:
             continue
         split = parts[pair.id]
         _write_case(out / split / pair.id, image, pair.mask.read_bytes())
-        ndim = nifti.read(image, MAX_VOXELS).ndim
+        ndim = nifti.read(image, MAX_CASE_VOXELS).ndim
         rows.append(_row(pair.id, split, "imported", ndim, together.get(pair.id, "")))
         counts[split] += 1
     _write_table(out, rows)
@@ -98,7 +97,7 @@ def _unusable(pair: importing.Pair, source: Path) -> list[str]:
         if path is None:
             continue
         try:
-            shapes.add(nifti.read(path.read_bytes(), MAX_VOXELS).voxels.shape)
+            shapes.add(nifti.read(path.read_bytes(), MAX_CASE_VOXELS).voxels.shape)
         except BadInput as error:
             problems.append(f"{path.relative_to(source)}: {error.found}")
     if len(shapes) > 1 and pair.mask is not None:
@@ -136,7 +135,7 @@ def add(root: Path, items: Sequence[LabelledInput], origin: str, shares: Shares)
     for case, item in sorted(fresh.items()):
         try:
             body, truth = item.body, item.truth if isinstance(item.truth, bytes) else Path(item.truth).read_bytes()
-            volume = nifti.read(body, MAX_VOXELS)
+            volume = nifti.read(body, MAX_CASE_VOXELS)
             score.check(truth, body)  # else it would stop every later training at the data check
         except BadInput as error:
             refused.append(f"{item.id}: {error.found}")

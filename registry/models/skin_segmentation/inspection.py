@@ -13,11 +13,10 @@ from registry.cases import expectations, groups
 from registry.cases.records import Check
 from registry.cases.splits import SPLITS
 from registry.core.errors import BadInput
-from registry.core.media import Volume
+from registry.core.media import MAX_CASE_VOXELS, Volume
 from registry.models.skin_segmentation import nifti
 
 IMAGE, MASK = "image.nii.gz", "mask.nii.gz"
-MAX_VOXELS = 512_000_000
 
 
 def inspect(root: Path, rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
@@ -69,7 +68,7 @@ def _shape(volume: Volume | None) -> str | None:
 
 def try_read(path: Path) -> tuple[Volume | None, str]:
     try:
-        return nifti.read(path.read_bytes(), MAX_VOXELS), ""
+        return nifti.read(path.read_bytes(), MAX_CASE_VOXELS), ""
     except OSError:
         return None, f"{path.name} is missing or unreadable"
     except BadInput as error:

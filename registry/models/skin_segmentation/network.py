@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from registry.core.media import Case, FloatArray, Parameters
+from registry.core.media import MAX_CASE_VOXELS, Case, FloatArray, Parameters
 from registry.models.skin_segmentation import inference, score
 
 OUTPUTS = ("mask", "embedding")
-MAX_VOXELS = 512_000_000
 
 
 class SkinNet(nn.Module):
@@ -69,7 +68,7 @@ class Slices(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         constants = preprocessing(params)
         images, masks = [], []
         for case in cases:
-            prepared = inference.preprocess(inference.decode(case.input.read_bytes(), MAX_VOXELS), constants)
+            prepared = inference.preprocess(inference.decode(case.input.read_bytes(), MAX_CASE_VOXELS), constants)
             images.append(prepared.batch)
             masks.append(inference.prepare_truth(score.truth(case.truth).mask, prepared))
         size = int(params["image_size"])

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from registry.core.errors import BadInput
-from registry.core.media import ByteArray, Volume
+from registry.core.media import MAX_CASE_VOXELS, ByteArray, Volume
 from registry.models.skin_segmentation import nifti
 from registry.models.skin_segmentation.inference import SkinResult
 from registry.vision_tasks.memo import remembered
 
-MAX_VOXELS = 512_000_000  # of a label; its image was already let through
 LABEL = "a NIfTI mask on the scan's own grid, of the same shape and affine: 1 is skin, 0 is not"
 
 
@@ -28,7 +27,7 @@ class Truth:
 def truth(label: Path | bytes | str) -> Truth:
     """Reads a mask: a NIfTI file or its bytes. Any value but 0 is skin. Raises BadInput and its kin."""
     body = label if isinstance(label, bytes) else Path(label).read_bytes()
-    return Truth((nifti.read(body, MAX_VOXELS).voxels != 0).astype(np.uint8))
+    return Truth((nifti.read(body, MAX_CASE_VOXELS).voxels != 0).astype(np.uint8))
 
 
 def positive(truth: Truth) -> bool:
@@ -46,7 +45,7 @@ def check(label: bytes | str, body: bytes) -> None:
     through block by block, and nothing larger is taken into memory."""
     if isinstance(label, str):
         raise BadInput(f"the label is the text {label[:80]!r}", expected=LABEL, fix="send the mask as a file")
-    scan, mask = nifti.head(body, MAX_VOXELS), nifti.head(label, MAX_VOXELS)
+    scan, mask = nifti.head(body, MAX_CASE_VOXELS), nifti.head(label, MAX_CASE_VOXELS)
     if mask.shape != scan.shape:
         raise _other_shape(mask.shape, scan.shape)
     # Half a hundredth of a voxel: qform-only files differ by their quaternion's float32 rounding.
@@ -56,7 +55,7 @@ def check(label: bytes | str, body: bytes) -> None:
             expected=LABEL,
             fix="resample it to the scan, or copy the scan's affine if only the header is wrong",
         )
-    for block in nifti.values(label, MAX_VOXELS):
+    for block in nifti.values(label, MAX_CASE_VOXELS):
         wrong = block[(block != 0) & (block != 1)]
         if len(wrong):
             raise BadInput(

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
 from registry.core.errors import NotFound
-from registry.core.media import Volume
+from registry.core.media import MAX_CASE_VOXELS, Volume
 from registry.models.skin_segmentation import inference, nifti
 
 Image = NDArray[np.float64]
-MAX_VOXELS = 512_000_000
 
 HOW: Mapping[str, str] = {
     "bias-field": "a surface coil that lights one side: intensity falls off exponentially across the image",
@@ -35,7 +34,7 @@ def shift(body: bytes, how: str, severity: float, seed: int) -> bytes:
         raise NotFound(f"there is no shift {how!r}", expected=f"one of {', '.join(HOW)}")
     if not 0 < severity <= 1:
         raise ValueError(f"severity {severity} is not in (0, 1]")
-    volume = nifti.read(body, MAX_VOXELS)
+    volume = nifti.read(body, MAX_CASE_VOXELS)
     rng = np.random.default_rng([seed, list(HOW).index(how)])
     shifted = _SHIFTS[how](volume, severity, rng)
     return nifti.write_like(shifted, volume, packed=body[:2] == nifti.GZIP)
