@@ -90,7 +90,7 @@ def _read(target: Target, folder: Folder, names: Names, source: Path) -> Reading
             fix="convert them to JPEG or PNG" if kinds else "name the folder that holds them",
         )
     reading = box_formats.read(folder, names, target.named or ()) if target.boxes else class_formats.read(folder, names)
-    if reading is None and not folder.ending(*LABELS):
+    if reading is None and not folder.with_suffix(*LABELS):
         reading = Reading("pictures without labels", [FoundCase(path) for path in folder.pictures])
     unread = list(dict.fromkeys(folder.unread))
     if reading is None:
@@ -212,7 +212,7 @@ def _write(target: Target, out: Path, items: Sequence[Item], notes: list[str]) -
     for item in items:
         body = item.found.path.read_bytes()
         if item.found.label is None:
-            write_file(out / "unlabelled" / f"{item.case}{media_types.ending(body)}", body)
+            write_file(out / "unlabelled" / f"{item.case}{media_types.extension_of(body)}", body)
             loose += 1
             continue
         label = _stored(item, classes)

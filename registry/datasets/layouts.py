@@ -24,7 +24,8 @@ from registry.cases.splits import SPLITS
 from registry.cases.table import Row
 from registry.core.errors import DataError
 from registry.core.files import write_file
-from registry.datasets.picture_set import Example, Generator, PictureSet, ending, upright_size
+from registry.datasets.picture_set import Example, Generator, PictureSet, upright_size
+from registry.vision.media_types import extension_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +97,7 @@ class ClassSet(PictureSet):
         return name
 
     def store(self, root: Path, case: str, split: str, body: bytes, label: bytes | str) -> str:
-        file = f"{split}/{label!s}/{case}{ending(body)}"
+        file = f"{split}/{label!s}/{case}{extension_of(body)}"
         write_file(root / file, body)
         return file
 
@@ -163,7 +164,7 @@ class BoxSet(PictureSet):
         return raw
 
     def store(self, root: Path, case: str, split: str, body: bytes, label: bytes | str) -> str:
-        file = f"images/{split}/{case}{ending(body)}"
+        file = f"images/{split}/{case}{extension_of(body)}"
         write_file(label_path(root, file), label)
         write_file(root / file, body)
         return file

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 MANY = 300
 """Pictures from which on starting processes pays."""
-_ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "GIF": ".gif"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,11 +212,6 @@ class PictureSet(ABC):
     @abstractmethod
     def finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
         """Writes what stands beside the cases; `cases.csv` last."""
-
-
-def ending(body: bytes) -> str:
-    """What a picture's file name should end with, from its bytes. Raises BadInput if it is none."""
-    return _ENDINGS[headers.read(body).format]
 
 
 def upright_size(body: bytes) -> tuple[int, int]:

@@ -32,7 +32,9 @@ def read(folder: Folder, names: Names) -> Reading | None:
     """Every picture with its boxes; None without a json in COCO's form. Files of other tasks (keypoints, stuff) for
     the same pictures are left out. A json that cannot be read is told in `folder.unread`."""
     reading = Reading("")
-    jsons = sorted(folder.ending(".json"), key=lambda path: bool(_OTHER_TASKS.search(path.stem)))  # those come last
+    jsons = sorted(
+        folder.with_suffix(".json"), key=lambda path: bool(_OTHER_TASKS.search(path.stem))
+    )  # those come last
     unread = len(folder.unread)
     taken: dict[Path, Path] = {}
     named: dict[Path, set[str]] = {}

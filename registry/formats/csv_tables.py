@@ -60,7 +60,7 @@ def tables(folder: Folder) -> list[Table]:
     """The csv files (or tsv) that name pictures; another csv is none of ours. One that cannot be read is told in
     `folder.unread`."""
     found = []
-    for path in folder.ending(".csv", ".tsv"):
+    for path in folder.with_suffix(".csv", ".tsv"):
         try:
             columns, lines, delimiter = _rows(folder.text(path, folder.witness(path.parent)))
         except Unreadable as error:

@@ -71,7 +71,7 @@ class Folder:
         """Pictures of kinds that are not taken, by their ending."""
         return Counter(path.suffix.lower() for path in self.untaken)
 
-    def ending(self, *suffixes: str) -> list[Path]:
+    def with_suffix(self, *suffixes: str) -> list[Path]:
         return [path for path in self.files if path.suffix.lower() in suffixes]
 
     def shown(self, path: Path) -> str:

@@ -107,7 +107,7 @@ def configured(folder: Folder, source: Path, body: Mapping[str, object]) -> Spli
 def listed(folder: Folder) -> Splits:
     """The splits of lists that lie there: VOC's `ImageSets/Main/train.txt`, else any `train.txt`, `val.txt`, ..."""
     splits = Splits()
-    texts = [(path, split) for path in folder.ending(".txt") if (split := split_named(path.stem))]
+    texts = [(path, split) for path in folder.with_suffix(".txt") if (split := split_named(path.stem))]
     sets = [(path, split) for path, split in texts if "imagesets" in _above(folder, path)]
     main = [(path, split) for path, split in sets if _above(folder, path)[-1] == "main"]
     direct = [(path, split) for path, split in sets if _above(folder, path)[-1] == "imagesets"]

@@ -31,7 +31,9 @@ class _Annotation:
 
 def sources(folder: Folder) -> list[Path]:
     """The xml files with an `<annotation>`, also damaged ones."""
-    return [path for path in folder.ending(".xml") if b"<annotation" in path.read_bytes()[:4000].replace(b"\0", b"")]
+    return [
+        path for path in folder.with_suffix(".xml") if b"<annotation" in path.read_bytes()[:4000].replace(b"\0", b"")
+    ]
 
 
 def read(folder: Folder, paths: Sequence[Path], names: Names) -> Reading:

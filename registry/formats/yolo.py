@@ -33,7 +33,7 @@ class Configuration:
 def from_yaml(folder: Folder, names: Names) -> list[Configuration]:
     """The yaml files with `names`, in order; of those that number the classes alike one."""
     found: list[Configuration] = []
-    for path in folder.ending(".yaml", ".yml"):
+    for path in folder.with_suffix(".yaml", ".yml"):
         try:
             one = _in_yaml(folder, path, names)
         except Unreadable as error:
@@ -48,7 +48,7 @@ def from_list(folder: Folder, names: Names) -> Configuration | None:
     """darknet's and LabelImg's lists of names, and what a `.data` file beside them says."""
     said, lists = _in_data(folder)
     for path in [*lists, *(path for path in folder.files if path.name.lower() in _NAMES_FILES)]:
-        if folder.ending(".txt") != [path]:
+        if folder.with_suffix(".txt") != [path]:
             try:
                 lines = folder.text(path, _known(names)).rstrip().splitlines()
             except Unreadable as error:
@@ -89,7 +89,7 @@ def _known(names: Names) -> Callable[[str], float]:
 
 def _in_data(folder: Folder) -> tuple[dict[str, object], list[Path]]:
     """darknet's and CVAT's `obj.data`: `train = data/train.txt`, `valid = ...`, `names = data/obj.names`."""
-    for path in folder.ending(".data"):
+    for path in folder.with_suffix(".data"):
         try:
             pairs = re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", folder.text(path), re.MULTILINE)
         except Unreadable as error:
@@ -198,7 +198,7 @@ def _labels(folder: Folder, source: Path, reading: Reading) -> dict[Path, Path]:
     """Picture -> its label file. Label files without a picture become problems."""
     free = {
         path: path.relative_to(folder.root).with_suffix("").as_posix()
-        for path in folder.ending(".txt")
+        for path in folder.with_suffix(".txt")
         if path != source and path.name.lower() not in _NO_LABELS
     }
     found: dict[Path, Path] = {}

@@ -39,11 +39,11 @@ DETECTOR_OUT = ("application/json", "image/jpeg", VIDEO_OUT)
 
 @dataclass(frozen=True)
 class Container:
-    """A video file format: its name, FFmpeg's demuxer, and the ending that such a file usually has."""
+    """A video file format: its name, FFmpeg's demuxer, and the extension that such a file usually has."""
 
     title: str
     demuxer: str
-    ending: str
+    extension: str
     is_it: Callable[[bytes], bool]
 
 
@@ -177,14 +177,17 @@ def is_video(body: bytes) -> bool:
     return container(body) is not None
 
 
-def ending(body: bytes) -> str:
-    """The file ending for a picture's or a video's bytes, with its dot; empty for anything else. JPEGs in a row are
-    `.jpg` here: this is asked for every picture, and to tell them apart the whole file must be looked through."""
+def extension_of(body: bytes) -> str:
+    """The file extension for a picture's or a video's bytes, e.g. `.jpg`; "" for anything else.
+
+    Motion JPEG is `.jpg` here: only a search through the whole file tells it from a picture, and every picture would
+    pay for that.
+    """
     name = _is_picture(body)
     if name:
         return name
     kind = container(body)
-    return kind.ending if kind is not None else ""
+    return kind.extension if kind is not None else ""
 
 
 def _is_picture(body: bytes) -> str:

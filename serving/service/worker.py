@@ -334,7 +334,7 @@ class Worker:
         """The file ending to keep the input under: what its first bytes say; a gzipped body takes one that says so."""
         assert self._predictor is not None
         extensions = self._predictor.spec.extensions
-        if body is not None and (found := media_types.ending(body)) in extensions:
+        if body is not None and (found := media_types.extension_of(body)) in extensions:
             return found
         packed = body is not None and body[:2] == b"\x1f\x8b"
         return next((e for e in extensions if e.endswith(".gz") == packed), extensions[0])
