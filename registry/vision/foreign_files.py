@@ -52,25 +52,25 @@ def recognise(body: bytes) -> Kind | None:
     return Kind(f"base64 text of {inner.name}", "encoded") if inner else None
 
 
-def foreign(body: bytes, wanted: str = "a picture", expected: str = EXPECTED) -> BadInput:
+def wrong_kind(body: bytes, wanted: str = "a picture", expected: str = EXPECTED) -> BadInput:
     """The error for a file that does not begin like a picture: names what it is, where that is known."""
     if not body:
         return BadInput("the file is empty", expected=expected, fix="choose the file again")
     kind = recognise(body)
     if kind is not None:
-        fix = _MEND.get(kind.group, f"choose {wanted}")
+        fix = _FIX.get(kind.group, f"choose {wanted}")
         return UnsupportedMedia(f"the file is {kind.name}", expected=expected, fix=fix)
     return BadInput(f"the file is not {wanted}: it begins with {body[:8]!r}", expected=expected, fix=f"choose {wanted}")
 
 
-DECODE = 'decode it first; in a request base64 goes into JSON: {"input": "<base64>"}'
-_MEND: Mapping[Group, str] = {
+DECODE_FIX = 'decode it first; in a request base64 goes into JSON: {"input": "<base64>"}'
+_FIX: Mapping[Group, str] = {
     "picture": "convert it to JPEG or PNG",
     "document": "convert the page to JPEG or PNG",
     "video": "send a picture, e.g. one frame of it, or choose a model that takes videos",
     "scan": "export one slice of it as JPEG or PNG, or choose a model that takes scans",
     "archive": "unpack it and send the picture in it",
-    "encoded": DECODE,
+    "encoded": DECODE_FIX,
 }
 
 

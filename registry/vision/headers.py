@@ -23,14 +23,14 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from registry.core.errors import BadInput
-from registry.vision.foreign_files import EXPECTED, foreign
+from registry.vision.foreign_files import EXPECTED, wrong_kind
 from registry.vision.media_types import container
 
 ORIENTATION = 0x0112  # EXIF tag
 MAX_SCANS = 100
 """Of a progressive JPEG: each goes over the whole picture, so a small file of thousands would take minutes."""
 _END_OF_IMAGE = b"\xff\xd9"
-TRUNCATED_MEND = "upload it again: the file was cut off or damaged on its way"
+TRUNCATED_FIX = "upload it again: the file was cut off or damaged on its way"
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ def read(body: bytes) -> Header:
                     expected=EXPECTED,
                     fix="open it in a picture program and save it again",
                 ) from error
-    raise foreign(body)
+    raise wrong_kind(body)
 
 
 def begins_like_a_picture(body: bytes) -> bool:
@@ -98,7 +98,7 @@ def _begins(body: bytes, name: str, starts: tuple[bytes, ...]) -> bool:
 
 def truncated(name: str, what: str) -> BadInput:
     """The error for a file that ends too early."""
-    return BadInput(f"the {name} file is truncated: {what}", expected="a whole picture", fix=TRUNCATED_MEND)
+    return BadInput(f"the {name} file is truncated: {what}", expected="a whole picture", fix=TRUNCATED_FIX)
 
 
 def _jpeg(body: bytes) -> Header:
@@ -112,7 +112,7 @@ def _jpeg(body: bytes) -> Header:
         raise truncated("JPEG", "it ends before its pixels")
     scans = 1 + _scans(body[begin:])
     if scans > 1 and container(body) is not None:
-        raise foreign(body)
+        raise wrong_kind(body)
     if scans > MAX_SCANS:  # what follows the picture (a phone's film, say) has such bytes by chance
         scans = 1 + _scans(body[begin : body.find(_END_OF_IMAGE, begin)])
     if scans > MAX_SCANS:
@@ -160,7 +160,7 @@ def _png_chunks(body: bytes) -> Iterator[tuple[bytes, memoryview]]:
             raise BadInput(
                 f"the PNG file is damaged: the checksum of its chunk {kind.decode('latin-1')} is wrong",
                 expected="a whole picture",
-                fix=TRUNCATED_MEND,
+                fix=TRUNCATED_FIX,
             )
         yield kind, view[at + 8 : end - 4]
         if kind == b"IEND":

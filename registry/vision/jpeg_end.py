@@ -15,7 +15,7 @@ _END = b"\xff\xd9"
 _FILLINGS = (b"\x55" * 512, b"\xaa" * 512, b"\x13\xc6\x7a" * 170)
 
 
-def fixed(body: bytes, scan: int) -> bytes | None:
+def with_end_marker(body: bytes, scan: int) -> bytes | None:
     """`body` with its end marker, or None where pixels are missing. `scan`: where the first scan's data begins.
 
     Costs five decodes: check its size before.

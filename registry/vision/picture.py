@@ -68,7 +68,7 @@ def _check_size(header: Header, limit: int) -> None:
 
 
 def _ended(body: bytes, scan: int) -> bytes:
-    ended = jpeg_end.fixed(body, scan)
+    ended = jpeg_end.with_end_marker(body, scan)
     if ended is None:
         raise headers.truncated("JPEG", "the end-of-image marker is missing, and pixels before it")
     return ended
@@ -120,7 +120,7 @@ def _with_pil(header: Header) -> ByteArray:
 
 def _damaged(header: Header, why: str) -> BadInput:
     return BadInput(
-        f"the {header.format} picture cannot be decoded: {why}", expected="a whole picture", fix=headers.TRUNCATED_MEND
+        f"the {header.format} picture cannot be decoded: {why}", expected="a whole picture", fix=headers.TRUNCATED_FIX
     )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from registry.core.errors import BadInput, NotAcceptable
 from registry.core.media import ByteArray, Clip, FloatArray, OnProgress, Parameters, Picture, Prediction, Prepared
 from registry.vision import foreign_files, headers, statistics
-from registry.vision.media_types import is_video
+from registry.vision.media_types import VIDEO_OUT, is_video
 from registry.vision.picture import decode as decode_picture
 from registry.vision.picture import to_jpeg
 from registry.vision.video import reader, video, webm
@@ -95,7 +95,7 @@ def follower(
         media: str = "application/json",
         told: OnProgress | None = None,
     ) -> Prediction:
-        run = _Run(clip, steps, network, constants, thresholds, annotated=media == webm.MEDIA)
+        run = _Run(clip, steps, network, constants, thresholds, annotated=media == VIDEO_OUT)
         run.go(told)
         return run.finish()
 
@@ -287,7 +287,7 @@ def decode(body: bytes, limit: int) -> Picture | Clip:
     if is_video(body):
         return video.open_clip(body, limit)
     if not headers.begins_like_a_picture(body):
-        raise foreign_files.foreign(body, "a picture or a video", f"{foreign_files.EXPECTED}, or {reader.EXPECTED}")
+        raise foreign_files.wrong_kind(body, "a picture or a video", f"{foreign_files.EXPECTED}, or {reader.EXPECTED}")
     return decode_picture(body, limit)
 
 
@@ -330,4 +330,4 @@ def to_webm(sample: Picture | Clip, result: Any) -> bytes:
     return result.video
 
 
-FORMATS: Mapping[str, Callable[[Any, Any], bytes]] = {"image/jpeg": picture, webm.MEDIA: to_webm}
+FORMATS: Mapping[str, Callable[[Any, Any], bytes]] = {"image/jpeg": picture, VIDEO_OUT: to_webm}

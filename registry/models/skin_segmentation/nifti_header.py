@@ -34,7 +34,7 @@ _MEND: Mapping[foreign_files.Group, str] = {
     "archive": "unpack it and send the .nii file in it",
     "scan": "convert it to NIfTI, for example with 3D Slicer or SimpleITK",
     "data": "save it as NIfTI, with the affine that says where its voxels lie",
-    "encoded": foreign_files.DECODE,
+    "encoded": foreign_files.DECODE_FIX,
 }
 _MEND_OF: Mapping[str, str] = {
     "a DICOM file": "convert the whole series with dcm2niix",
@@ -83,7 +83,7 @@ class Head:
 
 
 def parse(start: bytes, max_voxels: int) -> Head:
-    """The first `foreign.PEEKED` bytes of a file, unpacked (or all it has).
+    """The first `foreign_files.PEEKED` bytes of a file, unpacked (or all it has).
 
     Raises:
         BadInput, UnsupportedMedia, TooLarge: as `nifti.read`.

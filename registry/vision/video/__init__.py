@@ -1,4 +1,4 @@
-"""Videos as files: what they are, their frames as a player would show them, and WebM that browsers play.
+"""Video files: what they are, their frames as a player shows them, and WebM that browsers play.
 
 Imports `registry.vision` and `registry.core`.
 """

@@ -1,4 +1,4 @@
-"""How many frames a video has, and when, from its packets alone; and how many it should have by its own word."""
+"""Counts the frames of a video, and reads when they are shown, from its packets alone: nothing is decoded."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from registry.vision.video.reader import packets
 
 @dataclass(frozen=True)
 class FrameCount:
-    """What a walk over the packets found: times in seconds, None where the file has none.
+    """What the packets say. Times are in seconds, and None where the file has none.
 
     Attributes:
-        frames: those that a player shows: not what an edit list cuts off, not frames that others only refer to.
+        frames: that a player shows: without those that an edit list cuts off or that only serve as references.
         packets: all of them.
-        first, end: of what is shown.
-        start: the time of the first frame shown, where the file gives times of showing, not of decoding only.
+        first, end: when the shown frames begin and end, by presentation times or else by decoding times.
+        start: presentation time of the first shown frame; None where some frame has none.
+        damaged: shown frames that the demuxer marks as corrupt.
+        encrypted: whether the first shown frame is.
     """
 
     frames: int
@@ -34,8 +36,8 @@ class FrameCount:
     encrypted: bool
 
 
-def count(container: InputContainer, stream: VideoStream) -> FrameCount:
-    """Walks over all packets, decoding none. A file that breaks off ends there."""
+def count_frames(container: InputContainer, stream: VideoStream) -> FrameCount:
+    """Reads all packets and decodes none. A file that is cut off ends there."""
     frames, stored, damaged, encrypted, timed = 0, 0, 0, False, True
     first: float | None = None
     end: float | None = None
@@ -60,12 +62,12 @@ def count(container: InputContainer, stream: VideoStream) -> FrameCount:
 
 
 def declared_frames(stream: VideoStream, kind: Container, body: bytes) -> int:
-    """Frames that should be there by the file's own word; 0 where it says nothing."""
+    """How many frames the file declares; 0 where it declares nothing."""
     if kind.demuxer == "mov" and stream.frames:
-        # FFmpeg leaves out of the index what an edit list cuts off; `stream.frames` is all that is stored.
+        # `stream.frames` counts everything stored. FFmpeg's index lacks what an edit list cuts off.
         return len(stream.index_entries)
     if kind.demuxer == "avi" and _riff_end(body) <= len(body):
-        return 0  # whole: an empty chunk stands for a frame that was dropped, and is counted all the same
+        return 0  # the file is whole; it declares dropped frames as well, which are empty chunks
     return stream.frames
 
 
@@ -78,15 +80,18 @@ def _riff_end(body: bytes) -> int:
 
 
 def declared_seconds(container: InputContainer, stream: VideoStream) -> float:
-    """The duration by the file's own word; 0 where it says nothing."""
+    """The duration that the file declares; 0 where it declares nothing."""
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     return container.duration / av.time_base if container.duration else 0.0
 
 
 def _hidden(codec: str, packet: Packet) -> bool:
-    """Whether a packet of VP8 or VP9 holds only frames that are never shown (alternate references): the `show_frame`
-    bits of RFC 6386, 9.1, and of the VP9 bitstream specification, 6.2, with its superframes (annex B)."""
+    """Whether a packet of VP8 or VP9 holds only frames that are never shown (alternate references).
+
+    Reads the `show_frame` bits of RFC 6386, 9.1, and of the VP9 bitstream specification, 6.2, with superframes (annex
+    B). PyAV offers neither.
+    """
     if codec not in ("vp8", "vp9") or not packet.size:
         return False
     data = bytes(memoryview(packet))
@@ -101,12 +106,12 @@ def _vp9_frames(data: bytes) -> Iterator[int]:
     mark = data[-1]
     if mark & 0xE0 != 0xC0:
         return
-    count, width = 1 + (mark & 7), 1 + (mark >> 3 & 3)
-    index = data[-2 - count * width :]
+    count_frames, width = 1 + (mark & 7), 1 + (mark >> 3 & 3)
+    index = data[-2 - count_frames * width :]
     if index[0] != mark:
         return
     at = 0
-    for n in range(count - 1):
+    for n in range(count_frames - 1):
         at += int.from_bytes(index[1 + n * width : 1 + (n + 1) * width], "little")
         if at < len(data):
             yield at

@@ -1,4 +1,4 @@
-"""Steps of a chain of generators, each in a thread of its own."""
+"""Runs each step of a chain of generators in its own thread."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import TypeVar
 
 T = TypeVar("T")
 _END = object()
-_LOOK_S = 0.1
+_POLL_S = 0.1
 
 
 def ahead(items: Generator[T, None, None], depth: int, name: str) -> Generator[T, None, None]:
-    """`items`, made in a thread of its own that is at most `depth` of them in front.
+    """Yields `items`, which a thread makes up to `depth` items ahead.
 
-    An exception in `items` is raised here. Closing this one stops the thread, which closes `items`, and waits for it:
-    where each step of a chain closes the one before it, no thread is left when the last has been closed.
+    An exception in `items` is raised here. Closing this generator stops the thread, closes `items` and waits for both:
+    in a chain, closing the last step ends all threads. `concurrent.futures` cannot bound how far a generator runs
+    ahead.
     """
     waiting: queue.Queue[object] = queue.Queue(depth)
     stopped = threading.Event()
@@ -24,7 +25,7 @@ def ahead(items: Generator[T, None, None], depth: int, name: str) -> Generator[T
     def offer(item: object) -> bool:
         while not stopped.is_set():
             try:
-                waiting.put(item, timeout=_LOOK_S)
+                waiting.put(item, timeout=_POLL_S)
                 return True
             except queue.Full:
                 continue
@@ -36,7 +37,7 @@ def ahead(items: Generator[T, None, None], depth: int, name: str) -> Generator[T
             for item in items:
                 if not offer(item):
                     break
-        except BaseException as error:  # handed over to the thread that asks
+        except BaseException as error:  # raised in the thread that consumes
             end = error
         finally:
             try:

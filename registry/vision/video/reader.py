@@ -1,6 +1,6 @@
-"""A video file as FFmpeg gives it (through PyAV): opened from memory, its tracks, its decoded frames.
+"""Reads a video with FFmpeg (PyAV): opens it from memory, finds its tracks, decodes its frames.
 
-Only the demuxer that the first bytes call for is used: others could be made to open files and addresses that the video
+Only the demuxer that fits the first bytes is used. Others, such as playlists, open files and addresses that the video
 names.
 """
 
@@ -27,12 +27,14 @@ from registry.core.runtime import default_threads
 from registry.vision.media_types import Container
 
 EXPECTED = "a video: MP4, WebM, Matroska, QuickTime, AVI, MPEG, Ogg, FLV, WMV or Motion JPEG"
+MAX_FRAME_PIXELS = 4096 * 4096
+"""Of one frame, whatever is allowed for pictures: some ten frames are in memory at a time."""
 _BUFFER = 1 << 18
 
 
 @contextmanager
-def opened(body: bytes, kind: Container, max_pixels: int) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The container and its picture track, able to be decoded. Frames over `max_pixels` are never allocated.
+def open_video(body: bytes, kind: Container, max_pixels: int) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Opens the container and its video track. Frames over `max_pixels` are never allocated.
 
     Raises:
         UnsupportedMedia, TooLarge, BadInput: as `open_clip`.
@@ -45,31 +47,32 @@ def opened(body: bytes, kind: Container, max_pixels: int) -> Iterator[tuple[Inpu
         raise BadInput(
             f"the {kind.title} file cannot be opened: it has no frames, or its index is missing or damaged",
             expected="a whole video",
-            fix="send the whole file; a recording that was broken off has no index and must be repaired first",
+            fix="send the whole file; an interrupted recording has no index and must be repaired first",
         ) from error
     with container:
-        stream = picture_track(container, kind, max_pixels)
+        stream = video_track(container, kind, max_pixels)
         context = stream.codec_context
-        # Frames may change their size in the middle, to any size that the file names.
+        # Frames may change their size in mid-file, to any size that the file names.
         context.options = {**context.options, "max_pixels": str(max_pixels)}
         context.thread_type = "AUTO"
         context.thread_count = default_threads()
         yield container, stream
 
 
-def picture_track(container: InputContainer, kind: Container, max_pixels: int) -> VideoStream:
+def video_track(container: InputContainer, kind: Container, max_pixels: int) -> VideoStream:
+    """The largest track of moving pictures that can be decoded. Raises as `open_video`."""
     tracks = [s for s in container.streams.video if not _is_cover(s)]
     if not tracks:
         kinds = sorted({str(s.type) for s in container.streams}) or ["nothing"]
         raise BadInput(
-            f"the {kind.title} file has no picture track: it holds {', '.join(kinds)} only",
+            f"the {kind.title} file has no video track: it holds only {', '.join(kinds)}",
             expected=EXPECTED,
             fix="choose another file",
         )
     readable = [s for s in tracks if s.codec_context is not None]
     if not readable:
         raise UnsupportedMedia(
-            f"the {kind.title} file's pictures are in a codec that cannot be decoded here",
+            f"the codec of the {kind.title} file's video track cannot be decoded here",
             expected="H.264, H.265, VP8, VP9, AV1, MPEG-4 or another codec that FFmpeg knows",
             fix="convert it, e.g. `ffmpeg -i IN -c:v libx264 OUT.mp4`",
         )
@@ -77,7 +80,7 @@ def picture_track(container: InputContainer, kind: Container, max_pixels: int) -
     context = best.codec_context
     if not context.width * context.height:
         raise TooLarge(
-            f"the {kind.title} file's frames have no size, or one of more than {max_pixels / 1e6:.3g} megapixels",
+            f"the frames of the {kind.title} file have no size, or more than {max_pixels / 1e6:.3g} megapixels",
             expected=f"at most {max_pixels / 1e6:.3g} megapixels a frame",
             fix="scale it down first, e.g. to 1920 x 1080",
         )
@@ -95,21 +98,25 @@ def sound_track(container: InputContainer) -> AudioStream | None:
 
 
 def packets(container: InputContainer, *tracks: VideoStream | AudioStream) -> Iterator[Packet]:
-    """All packets of the tracks. A track that only begins in the middle of the file is left out: PyAV does not know it
-    and ends with an IndexError when a packet of it comes. Raises FFmpegError where the file breaks off."""
+    """All packets of the tracks. Raises FFmpegError where the file is cut off.
+
+    A track that begins in mid-file is left out: PyAV does not know it and raises IndexError at each of its packets.
+    """
     while True:
         try:
             yield from container.demux(*tracks)
         except IndexError:
-            continue  # that packet is read, and the next call goes on after it
+            continue  # the next call goes on after that packet
         return
 
 
-def decoded(
+def decode(
     container: InputContainer, tracks: tuple[VideoStream | AudioStream, ...], stream: VideoStream
 ) -> Iterator[VideoFrame | Packet]:
-    """Frames of `stream` in the order they are shown, packets of the other track between them. What cannot be decoded
-    is left out; a file that breaks off ends there."""
+    """Frames of `stream` in presentation order, with the packets of the other track between them.
+
+    What cannot be decoded is left out. A file that is cut off ends there.
+    """
     coming = packets(container, *tracks)
     while True:
         try:
@@ -130,8 +137,10 @@ _TURNS: Mapping[int, int] = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 2
 
 
 def upright(frame: VideoFrame, mirrored: bool, degrees: int) -> ByteArray:
-    """uint8 [H, W, 3] BGR, contiguous, mirrored and turned as `shown` says. Grey, 10-bit and other pixel formats are
-    converted, by the colour matrix that the frame names."""
+    """uint8 [H, W, 3] BGR, contiguous; `mirrored` and `degrees` as `display_turn` returns them.
+
+    Grey, 10-bit and other pixel formats are converted by the colour matrix that the frame names.
+    """
     pixels: Any = frame.to_ndarray(format="bgr24")
     if mirrored:
         pixels = cv2.flip(pixels, 1)
@@ -139,16 +148,16 @@ def upright(frame: VideoFrame, mirrored: bool, degrees: int) -> ByteArray:
     return np.ascontiguousarray(pixels if turn is None else cv2.rotate(pixels, turn), dtype=np.uint8)
 
 
-def shown(frame: VideoFrame) -> tuple[bool, int]:
-    """How a player shows the stored frame: whether it mirrors it left to right first, and by how many degrees it then
-    turns it clockwise, to the nearest quarter turn.
+def display_turn(frame: VideoFrame) -> tuple[bool, int]:
+    """How a player turns a stored frame: whether it mirrors it left to right, then degrees clockwise (0, 90, 180, 270).
 
-    To be asked of one frame: PyAV's side data and the frame hold each other, so both stay until garbage is collected.
+    Call it for one frame only: PyAV's side data and the frame refer to each other, so both stay until garbage is
+    collected.
     """
     side: Any = frame.side_data.get("DISPLAYMATRIX")
     if side is None:
         return False, 0
-    # Rows (a b u), (c d v), (x y w): a pixel (p, q), q downward, goes to (a p + c q + x, b p + d q + y).
+    # The matrix has the rows (a b u), (c d v), (x y w). Pixel (p, q), q down, goes to (a p + c q + x, b p + d q + y).
     a, b, _, c, d = (int(n) for n in np.frombuffer(memoryview(side), dtype=np.int32)[:5])
     mirrored = a * d - b * c < 0
     if mirrored:

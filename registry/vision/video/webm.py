@@ -1,7 +1,7 @@
 """Writes WebM that browsers play: VP9 pictures, Opus or Vorbis sound.
 
-libvpx in its realtime mode, one packet out for each frame in. On the clip of docs/video.md it takes half the processor
-time of a fixed bit rate in constrained quality (`crf` under a ceiling), at 50 dB.
+libvpx runs in realtime mode: each frame in gives one packet out. Constrained quality (`crf` under a ceiling) takes half
+the processor time of a fixed bit rate on the clip of docs/video.md, at 50 dB.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from av.video.frame import VideoFrame
 
 from registry.core.media import ByteArray
 from registry.core.runtime import default_threads
-from registry.vision.media_types import VIDEO_OUT
+from registry.vision.video.reader import MAX_FRAME_PIXELS
 
-MEDIA = VIDEO_OUT
 QUALITY = 32  # libvpx crf, 0 to 63
 BITS_PER_PIXEL = 0.12  # ceiling, per pixel and frame
 KEYFRAME_S = 2.0  # a player seeks to a keyframe and decodes from there
@@ -31,19 +30,17 @@ _COPIED = ("opus", "vorbis")  # what WebM takes as it is
 _BT601 = 6  # AVCOL_SPC_SMPTE170M: the matrix of OpenCV's YUV
 _LIMITED = 1  # AVCOL_RANGE_MPEG
 _BYTES_PER_CUE = 24
-MAX_PIXELS = 4096 * 4096
-"""Of a frame, after its pixels were made square: the encoder keeps several."""
 
 
 class WebmWriter:
-    """A WebM file being made in memory. Odd widths and heights stay as they are.
+    """Writes a WebM file in memory. Odd widths and heights are kept.
 
     Args:
         width, height: of a frame, pixels.
-        fps: average frames per second; times are given frame by frame.
-        seconds: expected duration, to keep room at the front of the file for its index.
-        aspect: width of a pixel over its height; the pixels of the file are square.
-        sound: the track that `sound` will be given packets of, or None. Copied where WebM takes it, else made Opus.
+        fps: average frames per second; each frame comes with its own time.
+        seconds: expected duration; the file's front keeps room for an index of that many.
+        aspect: width of a given pixel over its height; the file's pixels are square.
+        sound: the track whose packets `sound` gets, or None. Opus and Vorbis are copied, the rest is encoded as Opus.
     """
 
     def __init__(
@@ -55,8 +52,8 @@ class WebmWriter:
         aspect: float = 1.0,
         sound: AudioStream | None = None,
     ) -> None:
-        # PyAV cannot tell the muxer of an aspect ratio, so what is not square is made so.
-        self._size = width, height = square(width, height, aspect)
+        # PyAV cannot set the muxer's aspect ratio, so frames are stretched until their pixels are square.
+        self._size = width, height = square_size(width, height, aspect)
         self._file = io.BytesIO()
         cues = _BYTES_PER_CUE * (int(seconds / KEYFRAME_S) + 8)
         self._container = av.open(self._file, "w", format="webm", options={"reserve_index_space": str(128 + cues)})
@@ -86,11 +83,11 @@ class WebmWriter:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What became of the sound, where not all of it is there."""
+        """Says so where some of the sound is missing."""
         return self._sound.notes if self._sound else ()
 
     def add(self, pixels: ByteArray, at: float, lasts: float) -> None:
-        """Appends a frame, uint8 [height, width, 3] BGR, shown from `at` for `lasts` seconds (the next one ends it)."""
+        """Appends a frame, uint8 [height, width, 3] BGR, shown from `at` for `lasts` seconds or until the next."""
         if (pixels.shape[1], pixels.shape[0]) != self._size:
             pixels = np.asarray(cv2.resize(pixels, self._size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
         frame = to_yuv(pixels)
@@ -101,12 +98,12 @@ class WebmWriter:
             self._container.mux(packet)
 
     def sound(self, packet: Packet, start: float) -> None:
-        """Appends a packet of the sound track; `start` is the time in its file that is 0 here, in seconds."""
+        """Appends a packet of the sound track; `start`: the second of its own file that is 0 here."""
         assert self._sound is not None
         self._sound.add(packet, start)
 
     def close(self) -> bytes:
-        """Ends the file and gives it."""
+        """Ends the file and returns its bytes."""
         for packet in self._video.encode(None):
             self._container.mux(packet)
         if self._sound is not None:
@@ -115,24 +112,24 @@ class WebmWriter:
         return self._file.getvalue()
 
     def abandon(self) -> None:
-        """Frees the encoder where the file will not be wanted."""
+        """Frees the encoder without a file."""
         self._container.close()
 
 
-def square(width: int, height: int, aspect: float) -> tuple[int, int]:
-    """The size that a frame has when its pixels, `aspect` times as wide as high, are made square by stretching; what
-    would then be more than `MAX_PIXELS` is scaled down."""
+def square_size(width: int, height: int, aspect: float) -> tuple[int, int]:
+    """The size of a frame after stretching: its pixels are `aspect` times as wide as high, and become square. What
+    would then be more than `MAX_FRAME_PIXELS` is scaled down."""
     if not 0.1 < aspect < 10 or abs(aspect - 1) < 0.001:
         return width, height
     wide, high = (width * aspect, height) if aspect > 1 else (width, height / aspect)
-    scale = min(1.0, math.sqrt(MAX_PIXELS / (wide * high)))
+    scale = min(1.0, math.sqrt(MAX_FRAME_PIXELS / (wide * high)))
     return max(1, int(wide * scale + 0.5)), max(1, int(high * scale + 0.5))
 
 
 def to_yuv(pixels: ByteArray) -> VideoFrame:
-    """uint8 [H, W, 3] BGR -> 4:2:0 (BT.601, limited range), by OpenCV: a tenth of the time that swscale takes.
+    """uint8 [H, W, 3] BGR -> 4:2:0 (BT.601, limited range), by OpenCV in a tenth of swscale's time.
 
-    OpenCV wants even sides: odd ones are continued by a pixel whose chroma the last real one shares anyway.
+    OpenCV needs even sides. An odd side repeats its last pixel, whose chroma that pixel would share anyway.
     """
     height, width = pixels.shape[:2]
     if height % 2 or width % 2:
@@ -155,7 +152,7 @@ def to_yuv(pixels: ByteArray) -> VideoFrame:
 
 
 class _Sound:
-    """The sound track of the file: packets copied, or decoded and encoded as Opus.
+    """The file's sound track: copies packets, or encodes them as Opus.
 
     Sound that cannot be decoded is left out, and `notes` say so: the pictures matter more.
     """

@@ -18,9 +18,9 @@ from registry.vision.media_types import is_video
 from registry.vision.picture import decode as decode_picture
 from registry.vision.picture import to_jpeg
 from registry.vision.video import video
-from registry.vision.video.reader import packets
+from registry.vision.video.reader import MAX_FRAME_PIXELS, packets
 from registry.vision.video.video import Frame, Reader
-from registry.vision.video.webm import MAX_PIXELS, WebmWriter, square
+from registry.vision.video.webm import WebmWriter, square_size
 from tests.clips import make_clip, scene
 
 CENC = {
@@ -106,7 +106,7 @@ def of_huge_frames() -> bytes:
         (b"", UnsupportedMedia, "not a video"),
         (make_clip()[:300], BadInput, "its index is missing or damaged"),
         (b"\x1aE\xdf\xa3" + bytes(300), BadInput, "cannot be opened"),
-        (only_sound(), BadInput, "no picture track: it holds audio"),
+        (only_sound(), BadInput, "no video track: it holds only audio"),
         (no_frames(), BadInput, "no frames"),
         (of_unknown_codec(), UnsupportedMedia, "codec"),
         (make_clip(options=CENC), BadInput, "encrypted"),
@@ -433,8 +433,8 @@ def test_pixels_that_are_not_square_are_made_so(aspect: Fraction, size: tuple[in
 
 @pytest.mark.parametrize(("size", "aspect"), [((4096, 4096), 9.0), ((4096, 4096), 1 / 9), ((4000, 100), 9.9)])
 def test_making_pixels_square_keeps_the_limit_of_pixels_and_the_shape(size: tuple[int, int], aspect: float) -> None:
-    width, height = square(*size, aspect)
-    assert width * height <= 1.001 * MAX_PIXELS
+    width, height = square_size(*size, aspect)
+    assert width * height <= 1.001 * MAX_FRAME_PIXELS
     assert width / height == pytest.approx(size[0] * aspect / size[1], rel=0.01)
 
 
@@ -526,12 +526,12 @@ def joined(first: tuple[int, int], second: tuple[int, int]) -> bytes:
     return file.getvalue()
 
 
-def test_frames_that_change_their_size_are_brought_to_the_first_ones() -> None:
+def test_frames_that_change_their_size_are_scaled_to_the_first() -> None:
     reader = Reader(video.open_clip(joined((64, 48), (96, 72))))
     shapes = [item.pixels.shape for item in reader.play() if isinstance(item, Frame)]
     reader.close()
     assert shapes == [(48, 64, 3)] * 6
-    assert "changes in the middle" in reader.notes[0]
+    assert "frames change their size" in reader.notes[0]
 
 
 def test_frames_that_suddenly_become_huge_are_never_allocated() -> None:
