@@ -112,37 +112,38 @@ def _ab(asked: ReleaseOptions) -> None:
 
 
 def _begin(asked: ReleaseOptions, kind: Kind, second: str, **more: Any) -> None:
-    """Puts a plan with two versions into effect, its first version being live."""
+    """Puts a plan with two versions into effect. Of an A/B comparison it makes the first one live before."""
     from serving.releases import store
     from serving.releases.plans import Limits, Plan
 
     limits = Limits.of(dict(limit_of(one) for one in asked.limits))
-    Plan(asked.model, kind, champion=0, limits=limits, **more)  # refuses a bad share before anything is started
+    # Refuses a bad share before anything is started; the versions are not known yet.
+    Plan(asked.model, kind, live=0, second=-1, limits=limits, **more)
     prepare(local=False)
     from flows import steps
     from registry.core import database
 
     database.setup()
     database.migrate()
-    live = store.plan(asked.model)
+    current = store.plan(asked.model)
     if kind == "ab":
         first = _granted(asked, asked.versions[0])
-    elif live is None:
+    elif current is None:
         raise NotFound(
             f"no version of {asked.model} is live",
             expected="a version to compare with",
             fix=f"`visionloop release {asked.model} VERSION` releases one",
         )
-    challenger = (_version if kind == "shadow" else _granted)(asked, second)
-    champion = first.number if kind == "ab" else live.champion if live else 0
-    plan = Plan(asked.model, kind, champion, challenger.number, limits=limits, **more)
+    version = (_version if kind == "shadow" else _granted)(asked, second)
+    live = first.number if kind == "ab" else current.live if current else 0
+    plan = Plan(asked.model, kind, live, version.number, limits=limits, **more)
     with telling() as console:
-        if live is None or live.champion != champion:
+        if current is None or current.live != live:
             steps.release(first, steps.package(first), why=asked.why, anyway=asked.anyway or "")
-            live = None
-        changed = steps.begin(plan, challenger, steps.package(challenger), why=asked.why, anyway=asked.anyway or "")
-    if live is not None and live.two:
-        click.echo(f"this ends the {live.kind} of version {live.challenger}")
+            current = None
+        changed = steps.begin(plan, version, steps.package(version), why=asked.why, anyway=asked.anyway or "")
+    if current is not None and current.second is not None:
+        click.echo(f"this ends the {current.kind} of version {current.second}")
     console.print(store.in_words(changed), highlight=False)
 
 
@@ -167,7 +168,7 @@ def _rollback(asked: ReleaseOptions) -> None:
     database.setup()
     database.migrate()
     before = store.plan(asked.model)
-    if before is not None and (before.two or before.previous is not None):
+    if before is not None and (before.second is not None or before.previous is not None):
         _return_traffic(asked, before)
         return
     from flows import steps
@@ -182,9 +183,9 @@ def _rollback(asked: ReleaseOptions) -> None:
 def _return_traffic(asked: ReleaseOptions, before: Plan) -> None:
     from serving.releases import deploy, store
 
-    if not before.two and before.state == "rolled_back":
+    if before.second is None and before.state == "rolled_back":
         click.echo(
-            f"version {before.champion} has the traffic since a rollback from version {before.previous}; this goes "
+            f"version {before.live} has the traffic since a rollback from version {before.previous}; this goes "
             f"back to version {before.previous}"
         )
     began = time.perf_counter()
@@ -198,22 +199,22 @@ def _return_traffic(asked: ReleaseOptions, before: Plan) -> None:
             kept = store.announced(asked.model, retired=True).get((asked.model, back.number))
             reason = (kept.anyway if kept else "") or "a rollback to the version before"
             steps.release(back, steps.package(back), why=asked.why or "rollback", anyway=reason)
-        _return_alias(asked.model, before.champion, None)
+        _return_alias(asked.model, before.live, None)
         return
     _say(changed, began)
-    _return_alias(asked.model, before.challenger if before.two else before.champion, changed)
+    _return_alias(asked.model, before.second or before.live, changed)
     deploy.follow(changed)
 
 
-def _return_alias(model: str, left: int | None, changed: Plan | None) -> None:
+def _return_alias(model: str, left: int, changed: Plan | None) -> None:
     """At once where MLflow answers; else the guard does it when it does."""
     from flows import steps  # not before: its imports would hold the traffic up
     from serving.releases import store
 
     now = store.plan(model)
     try:
-        if left and now and steps.return_alias(model, left, now.champion):
-            click.echo(f"{model}@{now.champion} is champion again")
+        if now and steps.return_alias(model, left, now.live):
+            click.echo(f"{model}@{now.live} is champion again")
     except MissingService as error:  # the traffic is what counts, and that has been moved
         later = "; the guard gives it back when MLflow answers" if changed else ""
         click.echo(f"the registry's alias stays as it was{later}: {error.found}", err=True)

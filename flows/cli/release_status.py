@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LAST_H = 1
 EVENTS = 8
-KINDS = {"all": "one version", "blue_green": "one version", "ab": "A/B"}
+KINDS = {"all": "one version", "ab": "A/B"}
 
 
 def show(model: str, as_json: bool = False) -> None:
@@ -68,21 +68,21 @@ def gather(plan: Plan) -> dict[str, Any]:
         "why": plan.why,
         "revision": plan.revision,
         "since": plan.since.isoformat(),
-        "live": plan.champion,
-        "second": plan.challenger if plan.two else None,
+        "live": plan.live,
+        "second": plan.second,
         "before": plan.previous,
         "share": plan.share,
         "registry_champion": champion,
         "notes": _notes(plan, champion),
         "roles": _counted(plan),
-        "guard": _progress(plan) if plan.two else None,
+        "guard": _progress(plan) if plan.second is not None else None,
         "comparison": ab_test.standing(plan).to_json() if plan.kind == "ab" else None,
         "history": [
             {
                 "time": event.time.isoformat(timespec="seconds"),
                 "what": event.what,
-                "live": event.version,
-                "second": event.challenger,
+                "live": event.live,
+                "second": event.second,
                 "share": event.share,
                 "who": event.who,
                 "why": event.why,
@@ -96,13 +96,13 @@ def gather(plan: Plan) -> dict[str, Any]:
 def _notes(plan: Plan, champion: int | None) -> list[str]:
     """What an operator should know and would not see."""
     found = []
-    if champion is not None and champion != plan.champion:
+    if champion is not None and champion != plan.live:
         found.append(
-            f"version {plan.champion} has the traffic, version {champion} is the registry's champion; "
+            f"version {plan.live} has the traffic, version {champion} is the registry's champion; "
             f"`visionloop release {plan.model} champion` gives it the traffic"
         )
     services = store.announced(plan.model, retired=True)
-    for version in (plan.champion, plan.challenger if plan.two and plan.kind != "shadow" else None):
+    for version in (plan.live, plan.second if plan.kind != "shadow" else None):
         service = services.get((plan.model, version or 0))
         if service is None:
             continue
@@ -122,11 +122,13 @@ def _notes(plan: Plan, champion: int | None) -> list[str]:
 def _counted(plan: Plan) -> list[dict[str, Any]]:
     """What became of the requests, by role; roles that are over come last."""
     # A plan with two versions is judged since its step began; one version has no steps.
-    since = plan.since if plan.two else datetime.now(UTC) - timedelta(hours=LAST_H)
-    counted = traffic.read(plan.model, since=since, revision=plan.revision if plan.two else None)
+    if plan.second is None:
+        counted = traffic.read(plan.model, since=datetime.now(UTC) - timedelta(hours=LAST_H))
+    else:
+        counted = traffic.read(plan.model, since=plan.since, revision=plan.revision)
     services, now = store.announced(plan.model), {(v, role): role for role, v in plan.roles().items()}
     shares = {"shadow": "copies", "canary": f"{plan.share} %", "b": f"{plan.share} %"}
-    rest = f"{100 - plan.share} %" if plan.two else "100 %"
+    rest = f"{100 - plan.share} %"
     rows = []
     for version, role in sorted(
         {*now, *counted}, key=lambda one: (one not in now, one[1] not in ("champion", "a"), one)
@@ -159,9 +161,9 @@ def _counted(plan: Plan) -> list[dict[str, Any]]:
 def _progress(plan: Plan) -> dict[str, Any]:
     """How far the guard is with a plan's step."""
     counts = traffic.read(plan.model, since=plan.since, revision=plan.revision)
-    second = {version: role for role, version in plan.roles().items()}[plan.challenger or 0]
+    _, (role, second) = plan.roles().items()
     return {
-        "calls": counts.get((plan.challenger or 0, second), traffic.RoleCounts()).calls,
+        "calls": counts.get((second, role), traffic.RoleCounts()).calls,
         "min_calls": plan.limits.min_calls,
         "seconds": round((datetime.now(UTC) - plan.since).total_seconds()),
         "min_seconds": plan.limits.min_seconds,
@@ -194,7 +196,9 @@ def _comparison(said: dict[str, Any] | None) -> list[str]:
 
 
 def _roles(plan: Plan, rows: list[dict[str, Any]]) -> Table:
-    table = _table(f"{plan.model}, " + (f"since {plan.since:%H:%M:%S} UTC" if plan.two else f"last {LAST_H} h"))
+    table = _table(
+        f"{plan.model}, " + (f"last {LAST_H} h" if plan.second is None else f"since {plan.since:%H:%M:%S} UTC")
+    )
     for name in ("role", "version", "share", "service"):
         table.add_column(name, no_wrap=True)
     for name in ("calls", "errors", "p50 ms", "p95 ms"):

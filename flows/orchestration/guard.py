@@ -89,8 +89,8 @@ def write_down(event_id: int) -> None:
     if event.page:
         prune_pages(event.model)
     plan = store.plan(event.model)
-    if event.todo.get("left") and plan is not None and plan.champion == event.version:
-        return_alias(event.model, event.todo["left"], event.version)
+    if event.todo.get("left") and plan is not None and plan.live == event.live:
+        return_alias(event.model, event.todo["left"], event.live)
     store.finished(event_id)
 
 

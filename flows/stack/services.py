@@ -21,7 +21,7 @@ EVERY_S = 0.2
 def wanted() -> list[Endpoint]:
     """The services that the release plans want, whether or not they are there."""
     known = store.announced(retired=True)
-    versions = ((plan.model, v) for plan in store.plans() for v in (plan.champion, plan.challenger) if v)
+    versions = ((plan.model, v) for plan in store.plans() for v in (plan.live, plan.second) if v)
     return [known[one] for one in versions if one in known]
 
 

@@ -59,7 +59,7 @@ def _in_service(model: str) -> set[int]:
     from serving.releases import store
 
     plan = store.plan(model)
-    named = (plan.champion, plan.previous, plan.challenger) if plan is not None else ()
+    named = (plan.live, plan.previous, plan.second) if plan is not None else ()
     return {*(number for number in named if number), *(number for _, number in store.announced(model))}
 
 

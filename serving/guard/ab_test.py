@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from registry.core.settings import settings
 from registry.versions.decision import Reason
 from serving.guard.sequential_tests import TestResult, compare
-from serving.releases.plans import Plan
+from serving.releases.plans import Plan, Role
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -64,7 +64,7 @@ class AbTest:
         if self._scoring is not None:
             return
         now = time.monotonic()
-        both = [(plan.model, version) for version in (plan.champion, plan.challenger or 0)]
+        both = [(plan.model, version) for version in plan.both()]
         for model, version in sorted(both, key=lambda one: self._next.get(one, 0.0)):
             if self._next.get((model, version), 0.0) <= now and unscored(model, version):
                 self._next[model, version] = now + SCORE_EVERY_S
@@ -89,29 +89,28 @@ class AbTest:
 
 def standing(plan: Plan) -> TestResult:
     """Where a comparison stands, with the scores that are known now."""
-    scores = {role: scores_of(plan, role) for role in ("a", "b")}
-    return compare(scores["a"], scores["b"])
+    return compare(scores_of(plan, "a"), scores_of(plan, "b"))
 
 
 def scored(plan: Plan) -> tuple[object, ...]:
     """What tells whether there are other scores than at an earlier look; cheap."""
     from django.db.models import Count, Max
 
-    return tuple(tuple(_scored(plan, role).aggregate(Count("score"), Max("time")).values()) for role in ("a", "b"))
+    return tuple(tuple(_scored(plan, role).aggregate(Count("score"), Max("time")).values()) for role in plan.roles())
 
 
-def scores_of(plan: Plan, role: str) -> list[float]:
+def scores_of(plan: Plan, role: Role) -> list[float]:
     """Scores of the labelled predictions of a role in this comparison, in the order their labels came in; without those
     whose label a drift report had asked for."""
     return list(_scored(plan, role).order_by("time", "prediction_id").values_list("score", flat=True))
 
 
-def _scored(plan: Plan, role: str) -> QuerySet[Feedback]:
+def _scored(plan: Plan, role: Role) -> QuerySet[Feedback]:
     from monitoring.log.models import Feedback
 
     return Feedback.objects.filter(
         prediction__model=plan.model,
-        prediction__version=plan.roles()[role],  # type: ignore[index]
+        prediction__version=plan.roles()[role],
         prediction__role=role,
         prediction__time__gte=plan.since,
         score__isnull=False,

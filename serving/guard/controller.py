@@ -274,5 +274,5 @@ class Controller:
 
 
 def _versions(plan: Plan | None) -> list[int]:
-    """The versions that a plan needs; the one before is none of them."""
-    return [version for version in (plan.champion, plan.challenger) if version] if plan else []
+    """The versions that a plan needs; the previous version is not one of them."""
+    return [version for version in (plan.live, plan.second) if version] if plan else []

@@ -27,7 +27,7 @@ from serving.router.traffic import RoleCounts
 SILENT_S = 120.0
 """How long a version may be without an answer: the supervisor restarts it in less."""
 HALF = 50
-"""The largest share, percent, at which the second version has no more to do than the champion."""
+"""The largest share, percent, at which the second version has no more to do than the live one."""
 ENOUGH_ROWS = 30
 """Of each version, before predictions are compared."""
 PAIRS_DAYS = 7
@@ -38,8 +38,8 @@ MOST_ROWS = 300
 class Observed:
     """What the routers counted of both versions in this step."""
 
-    champion: RoleCounts
-    challenger: RoleCounts
+    live: RoleCounts
+    second: RoleCounts
 
 
 class Guardrails:
@@ -59,18 +59,17 @@ class Guardrails:
         """Where each rail stands that there is something to say of; one that is broken has not passed."""
         plan = self._plan
         counts = self._counts.read()
-        roles = {version: role for role, version in plan.roles().items()}
-        seen = Observed(*(counts.get((v or 0, roles[v or 0]), RoleCounts()) for v in (plan.champion, plan.challenger)))
-        self.calls = seen.challenger.calls
+        seen = Observed(*(counts.get((version, role), RoleCounts()) for role, version in plan.roles().items()))
+        self.calls = seen.second.calls
         self._answers()
-        self._when_due("errors", seen.challenger.calls, lambda level: _errors(plan, seen, level))
+        self._when_due("errors", seen.second.calls, lambda level: _errors(plan, seen, level))
         if plan.share <= HALF:
-            self._when_due("refusals", seen.challenger.calls, lambda level: _refusals(seen, level))
+            self._when_due("refusals", seen.second.calls, lambda level: _refusals(seen, level))
         self._latency(seen)
         pairs = _pairs(plan)
         self._when_due("disagreement", pairs.compared, lambda level: _disagreement(plan, pairs, level))
-        if plan.kind != "shadow" and seen.challenger.calls >= ENOUGH_ROWS:
-            self._when_due("predictions", seen.challenger.calls, lambda level: _drift(plan, level))
+        if plan.kind != "shadow" and seen.second.calls >= ENOUGH_ROWS:
+            self._when_due("predictions", seen.second.calls, lambda level: _drift(plan, level))
         return list(self._said.values())
 
     def _when_due(self, name: str, observations: int, test: Callable[[float], Reason | None]) -> None:
@@ -82,7 +81,7 @@ class Guardrails:
                 self._said[name] = said
 
     def _latency(self, seen: Observed) -> None:
-        moments, new, old = self._moments, seen.challenger.latencies, seen.champion.latencies
+        moments, new, old = self._moments, seen.second.latencies, seen.live.latencies
         if not moments.look(new, old):
             return
         if moments.count < LEAST:
@@ -90,7 +89,7 @@ class Guardrails:
         self._when_due("latency", moments.count // LEAST, lambda level: _latency(self._plan, seen, moments, level))
 
     def _answers(self) -> None:
-        """A version whose process cannot be kept alive must not leave its callers to the champion for ever."""
+        """A version whose process cannot be kept alive must not leave its callers to the live version for ever."""
         plan, now = self._plan, time.monotonic()
         if deploy.second_answers(plan):
             self._answered = now
@@ -104,43 +103,42 @@ class Guardrails:
 
 
 def _errors(plan: Plan, seen: Observed, level: float) -> Reason:
-    new, old = seen.challenger, seen.champion
+    new, old = seen.second, seen.live
     p = more_errors(new.errors, new.calls, old.errors, old.calls) if new.errors else 1.0
     if not old.calls:  # nothing to hold it against: then no more than one in a hundred
         p = more_than(new.errors, new.calls, 0.01)
-    found = f"{new.errors} of {new.calls} calls failed, the champion's {old.errors} of {old.calls} (p {p:.2g})"
-    return Reason("errors", p > level, found, f"no more than the champion's (p above {level:.2g})")
+    found = f"{new.errors} of {new.calls} calls failed, the live version's {old.errors} of {old.calls} (p {p:.2g})"
+    return Reason("errors", p > level, found, f"no more than the live version's (p above {level:.2g})")
 
 
 def _refusals(seen: Observed, level: float) -> Reason | None:
     """A version that is too slow for its share answers 429; so does a harmless one, where all there is to do is too
-    much, but with half of it or less no more than the champion."""
-    new, old = seen.challenger, seen.champion
+    much, but with half of it or less no more than the live version."""
+    new, old = seen.second, seen.live
     if not old.calls:
         return None
     p = more_errors(new.refused, new.calls, old.refused, old.calls) if new.refused else 1.0
-    found = f"{new.refused} of {new.calls} calls got 429, the champion's {old.refused} of {old.calls} (p {p:.2g})"
-    return Reason("refusals", p > level, found, f"no more than the champion's (p above {level:.2g})")
+    found = f"{new.refused} of {new.calls} calls got 429, the live version's {old.refused} of {old.calls} (p {p:.2g})"
+    return Reason("refusals", p > level, found, f"no more than the live version's (p above {level:.2g})")
 
 
 def _latency(plan: Plan, seen: Observed, moments: LatencyTest, level: float) -> Reason:
     """Slower in most moments, and in all of the step together."""
-    new, old = (one.latencies.quantile(1 - SLOWEST) for one in (seen.challenger, seen.champion))
+    new, old = (one.latencies.quantile(1 - SLOWEST) for one in (seen.second, seen.live))
     ratio = plan.limits.latency_ratio
     found = (
-        f"95th percentile {new:.0f} ms, the champion's {old:.0f} ms; slower in {moments.slower} of {moments.count} "
+        f"95th percentile {new:.0f} ms, the live version's {old:.0f} ms; slower in {moments.slower} of {moments.count} "
         f"moments of {MOMENT_S:g} s (p {moments.p:.2g})"
     )
     above = f"p above {level:.2g}" if level else f"judged after {LEAST} moments"
-    return Reason(
-        "latency", moments.p > level or new <= ratio * old, found, f"at most {ratio:g} times the champion's ({above})"
-    )
+    passed = moments.p > level or new <= ratio * old
+    return Reason("latency", passed, found, f"at most {ratio:g} times the live version's ({above})")
 
 
 def _pairs(plan: Plan) -> RoleCounts:
     """Answers of both versions to the same inputs: from this plan's shadow, or one before it."""
     since = datetime.now(UTC) - timedelta(days=PAIRS_DAYS)
-    return traffic.compared(plan.model, plan.challenger or 0, since=since)
+    return traffic.compared(plan.model, plan.both()[1], since=since)
 
 
 def _disagreement(plan: Plan, pairs: RoleCounts, level: float) -> Reason:
@@ -158,10 +156,7 @@ def _drift(plan: Plan, level: float) -> Reason | None:
     from monitoring.drift import findings, statistics, tables
 
     since = plan.since.timestamp()
-    old, new = (
-        tables.read_window(plan.model, version, last=MOST_ROWS, since=since).table
-        for version in (plan.champion, plan.challenger or 0)
-    )
+    old, new = (tables.read_window(plan.model, version, last=MOST_ROWS, since=since).table for version in plan.both())
     if min(len(old), len(new)) < ENOUGH_ROWS:
         return None
     test = statistics.compare_columns(old, new, findings.PREDICTION, level, matters=plan.limits.drift)
@@ -173,7 +168,7 @@ def _drift(plan: Plan, level: float) -> Reason | None:
     return Reason(
         "predictions",
         test.p > level or test.statistic <= plan.limits.drift,
-        f"distributions are {test.statistic:.2f} apart ({name}; median {worst.window[1]:.3g}, the champion's "
+        f"distributions are {test.statistic:.2f} apart ({name}; median {worst.window[1]:.3g}, the live version's "
         f"{worst.reference[1]:.3g}{tested})",
         f"at most {plan.limits.drift:g} (Kolmogorov-Smirnov), or a p above {level:.2g}",
     )

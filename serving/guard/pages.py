@@ -90,10 +90,11 @@ def page_of(
         for (version, role), c in sorted(counts.items(), key=lambda one: one[0][1] not in ("champion", "a"))
     ]
     at = f" at {plan.share} %" if plan.share else ""
+    live, second = plan.both()
     return ReleaseDecision(
         model=plan.model,
-        challenger=plan.challenger or 0,
-        champion=plan.champion,
+        challenger=second,
+        champion=live,
         granted=granted,
         asked_by=who,
         why=f"{plan.kind}{at} since {plan.since:%Y-%m-%d %H:%M:%S} UTC",
@@ -108,7 +109,7 @@ def page_of(
 
 def _gate(plan: Plan) -> list[Reason]:
     """Where the second version has its callers from; of copies nobody asks."""
-    service = store.announced(plan.model).get((plan.model, plan.challenger or 0))
+    service = store.announced(plan.model).get((plan.model, plan.both()[1]))
     if plan.kind == "shadow" or service is None:
         return []
     without = grants.without(service)
@@ -122,7 +123,7 @@ def _known(ms: float) -> float | None:
 
 def _data_hash(plan: Plan) -> str:
     """Of the data that the second version was trained on; unknown where its Bento is not on this machine."""
-    endpoint = store.announced(plan.model).get((plan.model, plan.challenger or 0))
+    endpoint = store.announced(plan.model).get((plan.model, plan.both()[1]))
     try:
         found = open_bundle(bento_folder(endpoint.tag) / "src" / BUNDLE, verify=False) if endpoint else None
     except VisionloopError:

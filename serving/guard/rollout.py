@@ -73,7 +73,7 @@ class Guard:
         self._finish_quietly()
         for plan in plans:
             try:
-                if plan.two:
+                if plan.second is not None:
                     self._look_at(plan)
             except Refused as error:  # somebody changed the plan meanwhile, or the gate's word is missing
                 if self._refused.get(plan.model) != (plan.revision, error.found):
@@ -152,19 +152,19 @@ class Guard:
         why = f"no guard rail broke at {plan.share} %"
         if step < 100:
             store.change(plan.model, "step", WHO, why, revision=plan.revision, share=step)
-            self._tell(plan, f"version {plan.challenger} gets {step} % of the requests: {why}")
+            self._tell(plan, f"version {plan.second} gets {step} % of the requests: {why}")
             return
-        grants.check_second(plan.model, "")
+        grants.check_second(plan, "")
         if not deploy.second_answers(plan):
             return  # it is being restarted; or it is not, and the rail of answers breaks
-        summary = f"{plan.model} version {plan.challenger} took over from version {plan.champion}: {why}"
+        summary = f"{plan.model} version {plan.second} took over from version {plan.live}: {why}"
         page = self._page(plan, reasons, True, "took over", summary)
         self._change(deploy.promote, plan, why, summary, page)
 
     def _breach(self, plan: Plan, reasons: list[Reason]) -> None:
         broken = "; ".join(f"{r.rule}: {r.found}, expected {r.expected}" for r in reasons if not r.passed)
         at = f" at {plan.share} %" if plan.share else ""
-        summary = f"{plan.model} version {plan.challenger} rolled back ({plan.kind}{at}): {broken}"
+        summary = f"{plan.model} version {plan.second} rolled back ({plan.kind}{at}): {broken}"
         page = self._page(plan, reasons, False, "rolled back", summary)
         self._change(deploy.roll_back, plan, broken, summary, page, alarm=True)
 
@@ -199,12 +199,12 @@ class Guard:
     def _decide(self, plan: Plan, reasons: list[Reason]) -> None:
         """Both go on answering: promote or rollback is a person's word."""
         test = reasons[0]
-        summary = f"{plan.model} version {plan.challenger} against version {plan.champion}: {test.found}"
+        summary = f"{plan.model} version {plan.second} against version {plan.live}: {test.found}"
         word = "b is better" if test.passed else "b is not better"
         page = self._page(plan, reasons, test.passed, word, summary)
 
         def note(model: str, **said: Any) -> Plan:
-            todo = {"attach": plan.challenger}
+            todo = {"attach": plan.second}
             return store.change(model, "verdict", renewed=False, state="decided", todo=todo, **said)
 
         self._change(note, plan, test.found, summary, page)

@@ -151,15 +151,15 @@ async def _probe(session: aiohttp.ClientSession, url: str) -> bool:
 
 
 def _route(table: RouteTable, route: Route) -> dict[str, Any]:
-    """The champion's service, as callers of before there were plans know it, and the plan."""
-    plan, second = route.plan, route.challenger
+    """The live version's service, the plan, and the services of the plan's other versions."""
+    plan, second = route.plan, route.second
     return {
-        **_service(table, route.champion),
+        **_service(table, route.live),
         "plan": plan.kind,
         "revision": plan.revision,
         "share": plan.share,
-        "challenger": _service(table, second) if second else None,
-        "standby": _service(table, route.standby) if route.standby else None,
+        "second": _service(table, second) if second else None,
+        "previous": _service(table, route.previous) if route.previous else None,
     }
 
 
@@ -174,7 +174,7 @@ def _describe(name: str, route: Route | None) -> dict[str, Any]:
         "name": name,
         "title": spec.title,
         "task": spec.task,
-        "version": route.plan.champion if route else None,
+        "version": route.plan.live if route else None,
         "media_in": spec.media_in,
         "media_out": spec.media_out,
         "predict": f"{base}/predict",

@@ -21,7 +21,7 @@ from serving.releases import grants, orders, store
 from serving.releases.orders import Say
 from serving.releases.packaging import Version, serve_command
 from serving.releases.plans import Plan
-from serving.releases.store import ENDED, Endpoint
+from serving.releases.store import ONE_VERSION, Endpoint
 
 CONFIRM_S = 10.0
 
@@ -54,7 +54,7 @@ def roll_out(
     revision, plan = store.revision(version.model), None
     with suppress(BadInput):  # a plan that cannot be read is written anew
         plan = store.plan(version.model)
-    if plan is not None and not plan.two and plan.champion == version.number:
+    if plan is not None and plan.second is None and plan.live == version.number:
         live = store.live(version.model)
         if live is not None and live.tag == tag and answers(live):
             return plan
@@ -75,31 +75,31 @@ def begin(
     """Puts a plan with two versions into effect, once the guard has started the second one's service.
 
     Args:
-        plan: canary, shadow or ab; its champion must be the live version.
+        plan: canary, shadow or ab, beside the version that is live now.
         anyway, say: as for `roll_out`.
 
     Raises:
-        Refused: another version is being compared already, or the champion is not live; else as `roll_out`.
+        Refused: there is another second version already, or `plan.live` is not live; else as `roll_out`.
         MissingService: as `roll_out`; everything stays as it was.
     """
     current = store.plan(plan.model)
-    if current is None or current.champion != plan.champion or store.live(plan.model) is None:
+    if current is None or current.live != plan.live or store.live(plan.model) is None:
         raise Refused(
-            f"version {plan.champion} of {plan.model} is not live",
+            f"version {plan.live} of {plan.model} is not live",
             expected="a live version to compare with",
-            fix=f"`visionloop release {plan.model} {plan.champion}` releases it",
+            fix=f"`visionloop release {plan.model} {plan.live}` releases it",
         )
-    if current.two and current.challenger != plan.challenger:
+    if current.second not in (None, plan.second):
         raise Refused(
-            f"{plan.model} has a running {current.kind} of version {current.challenger}",
+            f"{plan.model} has a running {current.kind} of version {current.second}",
             expected="one second version at a time",
             fix=f"`visionloop release {plan.model} promote` or `rollback` ends it",
         )
     # Copies are how a refused version is looked at: no caller sees what it answers.
     reason = anyway if plan.kind == "shadow" else grants.check(plan.model, version.number, tag, anyway)
-    columns = {
-        "plan": plan.kind,
-        "challenger": plan.challenger,
+    fields = {
+        "kind": plan.kind,
+        "second": plan.second,
         "share": plan.share,
         "sticky": plan.sticky,
         "steps": list(plan.steps),
@@ -108,7 +108,7 @@ def begin(
     }
     return orders.wait(
         orders.place(
-            version, tag, plan.kind, revision=current.revision, columns=columns, who=who, why=why, anyway=reason
+            version, tag, plan.kind, revision=current.revision, columns=fields, who=who, why=why, anyway=reason
         ),
         say,
     )
@@ -128,38 +128,38 @@ def promote(
         Refused: there is no second version, it does not answer, the gate did not grant it, or somebody else changed
             the plan meanwhile.
     """
-    plan = _with_second(model)
-    reason = grants.check_second(model, anyway)
+    plan = store.plan(model) or Plan(model, "all", live=0)
+    live, second = plan.both()
+    reason = grants.check_second(plan, anyway)
     if not second_answers(plan):
         raise Refused(
-            f"version {plan.challenger} of {model} does not answer",
+            f"version {second} of {model} does not answer",
             expected="a service that is ready",
             fix="wait until the supervisor has restarted it, or roll back",
         )
-    columns = {**ENDED, "plan": "blue_green", "version": plan.challenger, "previous": plan.champion}
+    fields = {**ONE_VERSION, "live": second, "previous": live, "state": "promoted"}
     meant = plan.revision if revision is None else revision
-    todo = {"attach": plan.challenger} if page else None
+    todo = {"attach": second} if page else None
     why = f"{why}; anyway: {reason}".removeprefix("; ") if reason else why
-    changed = store.change(
-        model, "promote", who, why, revision=meant, todo=todo, **page, **{**columns, "state": "promoted"}
-    )
-    store.note_anyway(model, changed.champion, reason)
+    changed = store.change(model, "promote", who, why, revision=meant, todo=todo, **page, **fields)
+    store.note_anyway(model, changed.live, reason)
     return changed
 
 
 def roll_back(model: str, *, who: str = "", why: str = "", revision: int | None = None, **page: Any) -> Plan:
-    """Gives all traffic to the champion where a second version is being tried, else to the version before it.
+    """Ends the trial of a second version, or gives all traffic to the previous version where there is none.
 
     Args:
         revision, page: as for `promote`.
 
     Raises:
         Refused: there is nothing to go back to, or somebody else changed the plan meanwhile.
-        NotFound: the version before is not kept warm any more; it must be rolled out.
+        NotFound: the previous version is not kept warm any more; it must be rolled out.
     """
     plan = store.plan(model)
-    if plan is not None and plan.two:
-        columns = {**ENDED, "plan": "blue_green" if plan.previous else "all", "state": "rolled_back"}
+    fields = {**ONE_VERSION, "state": "rolled_back"}
+    if plan is not None and plan.second is not None:
+        left = plan.second
     elif plan is None or plan.previous is None:
         raise Refused(
             f"{model} has no previous version to return to", fix=f"`visionloop release {model} VERSION` names one"
@@ -172,29 +172,17 @@ def roll_back(model: str, *, who: str = "", why: str = "", revision: int | None 
                 expected="its service",
                 fix=f"`visionloop release {model} {plan.previous}` starts it",
             )
-        columns = {**ENDED, "plan": "blue_green", "version": plan.previous, "previous": plan.champion}
-        columns["state"] = "rolled_back"
+        fields |= {"live": plan.previous, "previous": plan.live}
+        left = plan.live
     meant = plan.revision if revision is None else revision
-    left = plan.challenger if plan.two else plan.champion
     todo = {"left": left, "attach": left} if page else {"left": left}
-    return store.change(model, "rollback", who, why, revision=meant, todo=todo, **page, **columns)
+    return store.change(model, "rollback", who, why, revision=meant, todo=todo, **page, **fields)
 
 
 def service_command(tag: str, port: int) -> list[str]:
     """What runs the service of a Bento on `service_host`. Raises NotFound when there is no such Bento."""
     # Said although it is the default: Bentos that were packaged before there was `service_host` listen on `host`.
     return [*serve_command(tag, port), "--host", settings().service_host]
-
-
-def _with_second(model: str) -> Plan:
-    plan = store.plan(model)
-    if plan is None or not plan.two:
-        raise Refused(
-            f"{model} has no canary, shadow or A/B comparison",
-            expected="a second version to promote",
-            fix=f"`visionloop release {model} canary VERSION` begins one",
-        )
-    return plan
 
 
 def _address(router: str | None) -> str:
@@ -230,7 +218,7 @@ def answers(endpoint: Endpoint) -> bool:
 
 def second_answers(plan: Plan) -> bool:
     """Whether the service of a plan's second version is ready now."""
-    second = store.announced(plan.model).get((plan.model, plan.challenger or 0))
+    second = store.announced(plan.model).get((plan.model, plan.both()[1]))
     return second is not None and answers(second)
 
 
@@ -269,7 +257,7 @@ def drained(router: str, model: str, url: str) -> bool:
     except (OSError, ValueError):
         return True
     route = said["routes"].get(model) or {}
-    named = [route, *(route.get(part) or {} for part in ("challenger", "standby"))]
+    named = [route, *(route.get(part) or {} for part in ("second", "previous"))]
     return url not in (one.get("url") for one in named) and not said["in_flight"].get(url)
 
 

@@ -13,6 +13,7 @@ from registry.core.errors import BadInput, Refused
 from registry.core.settings import settings
 from serving.releases import store
 from serving.releases.packaging import digest_of
+from serving.releases.plans import Plan
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,13 @@ def check_digest(model: str, version: int, digest: str, anyway: str | None) -> s
     )
 
 
-def check_second(model: str, anyway: str) -> str:
-    """As `check`, of a plan's second version; the reason that it was released with is reason enough."""
-    plan = store.plan(model)
-    service = store.announced(model).get((model, plan.challenger or 0)) if plan is not None else None
+def check_second(plan: Plan, anyway: str) -> str:
+    """As `check`, of a plan's second version. The reason that it was released with is enough."""
+    _, second = plan.both()
+    service = store.announced(plan.model).get((plan.model, second))
     if service is None:
         return anyway
-    return check(model, service.version, service.tag, anyway or service.anyway)
+    return check(plan.model, second, service.tag, anyway or service.anyway)
 
 
 def without(endpoint: store.Endpoint) -> str:

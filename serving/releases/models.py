@@ -1,5 +1,4 @@
-"""The serving tables of the operational database: which services there are, which of them get the traffic, and how
-they fare with it.
+"""The serving tables of the operational database: services, release plans with their history, and traffic counts.
 
 Import only after `registry.core.database.setup()`. Times are UTC.
 """
@@ -34,35 +33,38 @@ class Endpoint(models.Model):
 
 
 class Release(models.Model):
-    """The release plan of one model; `serving.releases.plans.Plan` is what code works with."""
+    """The release plan of one model, with the fields of `serving.releases.plans.Plan`, which code works with.
+
+    Some columns keep the names that they had in earlier versions.
+    """
 
     model = models.CharField(primary_key=True, max_length=64)
-    plan = models.CharField(max_length=16, default="all")  # see serving.releases.plans.Kind
-    version = models.IntegerField()  # the champion
-    previous = models.IntegerField(null=True)  # what `version` took over from
+    kind = models.CharField(max_length=16, default="all", db_column="plan")
+    live = models.IntegerField(db_column="version")
+    previous = models.IntegerField(null=True)
     changed = models.DateTimeField()
-    challenger = models.IntegerField(null=True)  # the second version, where the plan has one
-    share = models.IntegerField(default=0)  # of the requests that the challenger answers, percent
+    second = models.IntegerField(null=True, db_column="challenger")
+    share = models.IntegerField(default=0)
     sticky = models.CharField(max_length=16, default="request")
-    steps = models.JSONField(default=list)  # shares that a canary goes through by itself
+    steps = models.JSONField(default=list)
     limits = models.JSONField(default=dict)  # serving.releases.plans.Limits
     state = models.CharField(max_length=16, default="running")
-    since = models.DateTimeField(null=True)  # when this step of the plan began
+    since = models.DateTimeField(null=True)
     why = models.TextField(blank=True)
-    revision = models.IntegerField(default=0)  # one more with every change
-    rails = models.JSONField(null=True)  # where the guard rails of this revision stand; the guard writes it
+    revision = models.IntegerField(default=0)
+    rails = models.JSONField(null=True)  # how the guardrails of this revision stand; the guard writes it
 
     class Meta:
         app_label = "serving"
 
     def __str__(self) -> str:
-        return f"{self.model}: {self.plan} to v{self.version}"
+        return f"{self.model}: {self.kind} to v{self.live}"
 
 
 class ReleaseOrder(models.Model):
-    """A change of a release plan for which a service must be started first; the guard carries it out.
+    """A change of a release plan that needs a service started first. The guard carries it out.
 
-    `serving.releases.orders` works with it. Rows stay, as what was asked for.
+    `serving.releases.orders` works with it. Rows stay, as a record.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -98,14 +100,12 @@ class ReleaseEvent(models.Model):
     what = models.CharField(max_length=16)  # release, canary, step, shadow, ab, promote, rollback, verdict
     who = models.CharField(max_length=128)
     why = models.TextField(blank=True)
-    version = models.IntegerField()  # the champion from then on
-    challenger = models.IntegerField(null=True)
+    live = models.IntegerField(db_column="version")  # from then on
+    second = models.IntegerField(null=True, db_column="challenger")
     share = models.IntegerField(default=0)
     page = models.CharField(max_length=256, blank=True)  # the decision page, relative to var
     decision = models.JSONField(null=True)  # what the page says
-    todo = models.JSONField(
-        null=True
-    )  # what the change must still leave in the registry, see flows.orchestration.guard; null: nothing
+    todo = models.JSONField(null=True)  # what is still to be written to MLflow, see flows.orchestration.guard
 
     class Meta:
         app_label = "serving"

@@ -48,7 +48,7 @@ def place(
     Args:
         what: one word for the history.
         revision: of the plan that the change is meant for; 0 where there is none.
-        columns: of `serving.releases.models.Release`; None: all traffic for `version`.
+        columns: fields for `store.change`; None gives all traffic to `version`.
         anyway: why, where the gate did not grant this version.
 
     Raises:
@@ -228,7 +228,7 @@ def retire_unwanted(model: str, revision: int, over: int | None = None) -> list[
             return []
         wanted: set[int | None] = {order.version for order in open_orders() if order.model == model}
         if row is not None:
-            wanted |= {row.version, row.challenger}
+            wanted |= {row.live, row.second}
             if row.previous != over:
                 wanted.add(row.previous)
         rows = Endpoint.objects.filter(model=model, retired=None)

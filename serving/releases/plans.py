@@ -9,16 +9,16 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from registry.core.errors import BadInput
+from registry.core.errors import BadInput, Refused
 
-Kind = Literal["all", "canary", "shadow", "blue_green", "ab"]
-"""all, blue_green: every request goes to the champion (blue_green: it took over from a version that is kept warm).
-canary: a share goes to the challenger, which is to become champion. shadow: the champion answers, the challenger gets
-a copy. ab: as canary, but both stay until they have been compared."""
+Kind = Literal["all", "canary", "shadow", "ab"]
+"""all: every request goes to the live version. canary: a share goes to a second version, which is to become live.
+shadow: the live version answers, the second one gets a copy. ab: as canary, but both stay until they are compared."""
 
 Role = Literal["champion", "canary", "shadow", "a", "b"]
+"""The part of a version in one request. `champion` is the live version's, whatever the registry's alias says."""
 Sticky = Literal["caller", "request"]
-"""caller: a caller always meets the same version while the share does not shrink; request: every request is dealt."""
+"""caller: a caller always meets the same version while the share does not shrink; request: each one is dealt anew."""
 
 STEPS = (10, 50, 100)
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,13 +26,13 @@ NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Limits:
-    """The guard rails of a plan; the guard (serving.guard.rollout) rolls back where one is broken.
+    """The guardrails of a plan. The guard (serving.guard.rollout) rolls back when one is broken.
 
     Attributes:
-        min_calls: of the challenger, before a step may end.
-        min_seconds: that a step takes at least.
-        alpha: probability that a step of a harmless version breaks the rail of errors, and the same for each other one.
-        latency_ratio: how far the challenger's 95th percentile may lie above the champion's.
+        min_calls: of the second version, before a step may end.
+        min_seconds: the shortest time that a step takes.
+        alpha: probability that a harmless version breaks one guardrail in one step.
+        latency_ratio: the second version's 95th percentile may be so many times the live version's.
         disagreement: share of compared answers that may differ.
         drift: largest Kolmogorov-Smirnov distance, [0, 1], between the two versions' prediction statistics.
     """
@@ -67,7 +67,7 @@ class Limits:
         for name, value in given.items():
             if name not in known:
                 raise BadInput(
-                    f"there is no limit {name!r}", expected=f"one of {', '.join(known)}", fix="correct the name"
+                    f"there is no limit {name!r}", expected=f"one of {', '.join(known)}", fix="use one of these names"
                 )
             try:
                 values[name] = known[name](value)
@@ -93,10 +93,11 @@ class Plan:
     """The release plan of a model, as it is now.
 
     Attributes:
-        champion, challenger: version numbers; in an A/B comparison they are a and b.
-        previous: the version that the champion took over from.
-        share: of the requests that the challenger answers, percent, 1..99; 0 where it answers none.
-        steps: the shares that a canary goes through by itself, ascending, percent; () holds it where it is.
+        live: number of the version that gets the requests; a of an A/B comparison.
+        second: number of the version beside it; b of an A/B comparison; None for the kind `all`, and only for it.
+        previous: the version that was live before.
+        share: of the requests that the second version answers, percent, 1..99; 0 where it answers none.
+        steps: the shares that a canary goes through by itself, ascending, percent; () keeps it at its share.
         state: running, rolled_back, promoted or decided.
         since: when this step began, UTC.
         why: of the last change.
@@ -105,8 +106,8 @@ class Plan:
 
     model: str
     kind: Kind
-    champion: int
-    challenger: int | None = None
+    live: int
+    second: int | None = None
     previous: int | None = None
     share: int = 0
     sticky: Sticky = "request"
@@ -119,20 +120,26 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise BadInput(f"{self.kind!r} is no release plan", expected=", ".join(get_args(Kind)), fix="choose one")
+            raise BadInput(f"{self.kind!r} is not a release plan", expected=", ".join(get_args(Kind)), fix="use one")
+        if (self.kind == "all") != (self.second is None):
+            raise BadInput(
+                f"a plan of the kind {self.kind} has {'no' if self.second is None else 'a'} second version",
+                expected="a second version for canary, shadow and ab, and none for all",
+                fix=f"`visionloop release {self.model} VERSION` writes the plan anew",
+            )
         if self.sticky not in get_args(Sticky):
             raise BadInput(f"sticky is {self.sticky!r}", expected="caller or request", fix="choose one of them")
         if self.kind in ("canary", "ab") and not 1 <= self.share <= 99:
             raise BadInput(
                 f"the share is {self.share} %",
                 expected="1 to 99",
-                fix="choose one; `blue-green` gives a version everything, `shadow` nothing",
+                fix="choose a share; `blue-green` gives a version all requests, `shadow` gives it copies",
             )
-        if self.challenger == self.champion:
+        if self.second == self.live:
             raise BadInput(
-                f"version {self.champion} of {self.model} is the champion already",
+                f"version {self.live} of {self.model} is live already",
                 expected="another version beside it",
-                fix="`visionloop models` and MLflow list the versions",
+                fix="`visionloop models` lists the versions",
             )
         ordered = all(low < high for low, high in itertools.pairwise(self.steps))
         if not ordered or not all(1 <= step <= 100 for step in self.steps):
@@ -142,10 +149,15 @@ class Plan:
                 fix="for example --steps 10,50,100",
             )
 
-    @property
-    def two(self) -> bool:
-        """Whether two versions are compared now."""
-        return self.challenger is not None and self.kind in ("canary", "shadow", "ab")
+    def both(self) -> tuple[int, int]:
+        """The live version and the second one. Raises Refused where there is no second one."""
+        if self.second is None:
+            raise Refused(
+                f"{self.model} has no canary, shadow or A/B comparison",
+                expected="a second version",
+                fix=f"`visionloop release {self.model} canary VERSION` begins a canary",
+            )
+        return self.live, self.second
 
     @property
     def next_step(self) -> int | None:
@@ -153,46 +165,43 @@ class Plan:
         return next((step for step in self.steps if step > self.share), None) if self.kind == "canary" else None
 
     def roles(self) -> dict[Role, int]:
-        """Who has which role."""
-        first: Role = "a" if self.kind == "ab" else "champion"
-        if not self.two or self.challenger is None:
-            return {first: self.champion}
-        second: dict[str, Role] = {"canary": "canary", "shadow": "shadow", "ab": "b"}
-        return {first: self.champion, second[self.kind]: self.challenger}
+        """Which version has which role; the live one comes first."""
+        if self.second is None:
+            return {"champion": self.live}
+        if self.kind == "ab":
+            return {"a": self.live, "b": self.second}
+        return {"champion": self.live, "canary" if self.kind == "canary" else "shadow": self.second}
 
 
 def in_words(plan: Plan, warm: bool) -> str:
-    """A plan in one sentence; `warm`: whether the version before still runs."""
-    if plan.challenger is None or not plan.two:
-        before = f"; version {plan.previous} is kept warm" if plan.previous and warm else ""
-        return f"version {plan.champion} of {plan.model} gets every request{before}"
+    """A plan in one sentence. `warm`: whether the previous version still runs."""
+    if plan.second is None:
+        previous = f"; version {plan.previous} is kept warm" if plan.previous and warm else ""
+        return f"version {plan.live} of {plan.model} gets every request{previous}"
     if plan.kind == "shadow":
-        return f"version {plan.champion} of {plan.model} answers; version {plan.challenger} gets copies"
+        return f"version {plan.live} of {plan.model} answers; version {plan.second} gets copies"
     steps = f", then {', '.join(f'{s} %' for s in plan.steps if s > plan.share)}" if plan.next_step else ""
     by = "callers" if plan.sticky == "caller" else "requests"
-    return (
-        f"version {plan.challenger} of {plan.model} gets {plan.share} % of the {by}{steps}; "
-        f"version {plan.champion} the rest"
-    )
+    return f"version {plan.second} of {plan.model} gets {plan.share} % of the {by}{steps}; version {plan.live} the rest"
 
 
 def position(plan: Plan, key: str) -> float:
-    """Where a key stands in [0, 1): uniform over keys, always the same for a key and a pair of versions.
+    """The position of a key in [0, 1): uniform over keys, and always the same for a key and a pair of versions.
 
-    A key is the challenger's while its position is below the share, so it stays there when the share grows.
-    Another challenger has other positions: it is not always the same callers that go first.
+    A key belongs to the second version while its position is below the share, so it stays there when the share grows.
+    Another second version has other positions, so that the same callers do not always go first.
     """
-    text = f"{plan.model}\0{plan.champion}\0{plan.challenger}\0{key}"
+    text = f"{plan.model}\0{plan.live}\0{plan.second}\0{key}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") / 2.0**64
 
 
 def choose(plan: Plan, key: str) -> Chosen:
-    """Who answers the request of `key`: the caller where the plan is sticky by caller, else the request's own."""
-    if plan.challenger is None or not plan.two:
-        return Chosen(plan.champion, "champion")
+    """The version that answers. `key` is the caller where the plan is sticky by caller, else one of this request."""
+    if plan.second is None:
+        return Chosen(plan.live, "champion")
     if plan.kind == "shadow":
-        return Chosen(plan.champion, "champion", copy_to=plan.challenger)
+        return Chosen(plan.live, "champion", copy_to=plan.second)
     second = position(plan, key) < plan.share / 100
     if plan.kind == "ab":
-        return Chosen(plan.challenger, "b") if second else Chosen(plan.champion, "a")
-    return Chosen(plan.challenger, "canary") if second else Chosen(plan.champion, "champion")
+        return Chosen(plan.second, "b") if second else Chosen(plan.live, "a")
+    return Chosen(plan.second, "canary") if second else Chosen(plan.live, "champion")

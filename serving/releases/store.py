@@ -20,13 +20,12 @@ if TYPE_CHECKING:
     from serving.releases.models import Release as Row
 
 __all__ = [
-    "ENDED",
+    "ONE_VERSION",
     "Endpoint",
     "Route",
     "announce",
     "announced",
     "change",
-    "columns",
     "events",
     "finished",
     "in_words",
@@ -52,27 +51,28 @@ logger = logging.getLogger("visionloop.releases")
 
 @dataclass(frozen=True)
 class Route:
-    """A plan and the services it needs that are there.
+    """A plan and the services of its versions.
 
     Attributes:
-        standby: the service of the version before, while it is kept warm.
+        second: None also where its service is not there.
+        previous: None where the previous version is not kept warm.
     """
 
     plan: Plan
-    champion: Endpoint
-    challenger: Endpoint | None = None
-    standby: Endpoint | None = None
+    live: Endpoint
+    second: Endpoint | None = None
+    previous: Endpoint | None = None
 
     def __str__(self) -> str:
         plan = self.plan
         services = ", ".join(
-            f"version {one.version} at {one.url}" for one in (self.champion, self.challenger, self.standby) if one
+            f"version {one.version} at {one.url}" for one in (self.live, self.second, self.previous) if one
         )
         return f"{plan.kind} {plan.share} % (revision {plan.revision}), {services}"
 
     def of(self, version: int) -> Endpoint | None:
-        """The service of one of the plan's versions."""
-        return next((e for e in (self.champion, self.challenger) if e and e.version == version), None)
+        """The service of the live or the second version."""
+        return next((e for e in (self.live, self.second) if e and e.version == version), None)
 
 
 def switch(model: str, version: int, who: str = "", why: str = "", *, revision: int | None = None) -> Plan:
@@ -84,21 +84,22 @@ def switch(model: str, version: int, who: str = "", why: str = "", *, revision: 
     """
 
     def to_version(row: Row) -> dict[str, Any]:
-        before = row.previous if row.version == version else row.version or None
-        return {**ENDED, "plan": "blue_green" if before else "all", "version": version, "previous": before}
+        previous = row.previous if row.live == version else row.live or None
+        return {**ONE_VERSION, "live": version, "previous": previous}
 
-    return change(model, "release", who, why, revision=revision, columns_of=to_version)
+    return change(model, "release", who, why, revision=revision, fields_of=to_version)
 
 
-ENDED: dict[str, Any] = {
-    "challenger": None,
+ONE_VERSION: dict[str, Any] = {
+    "kind": "all",
+    "second": None,
     "share": 0,
     "sticky": "request",
     "steps": [],
     "limits": {},
     "state": "running",
 }
-"""The columns of a plan that has no second version any more."""
+"""The fields of a plan without a second version."""
 
 
 def change(
@@ -112,24 +113,25 @@ def change(
     decision: Mapping[str, Any] | None = None,
     todo: Mapping[str, Any] | None = None,
     renewed: bool = True,
-    columns_of: Callable[[Row], Mapping[str, Any]] | None = None,
-    **columns: Any,
+    fields_of: Callable[[Row], Mapping[str, Any]] | None = None,
+    **fields: Any,
 ) -> Plan:
-    """Changes the release plan of a model and notes who did it and why, both or neither.
+    """Changes the release plan of a model and adds the change to the history, in one transaction.
 
     Args:
         what: one word for the history, e.g. `canary`.
         who: default: the person at the command line.
-        revision: of the plan that the change was meant for, 0 where there was none; None: whatever it is.
-        page: a decision page, relative to var; decision: what it says, as JSON.
-        todo: what is to be written into the registry afterwards, see `unfinished`.
-        renewed: a step begins with it, whose calls are counted anew; False: something is only noted.
-        columns_of: gives columns from the row as it is, inside the transaction; a new row's version is 0.
-        columns: of `serving.releases.models.Release`.
+        revision: of the plan that the change is meant for, 0 where there is none; None changes any revision.
+        page: a decision page, relative to var.
+        decision: what the page says, as JSON.
+        todo: what is to be written into the registry afterwards, see `serving.releases.history.unfinished`.
+        renewed: whether a new step begins, whose calls are counted from zero.
+        fields_of: gives fields from the row as it is, inside the transaction; a new row's `live` is 0.
+        fields: of `Plan`, as JSON has them.
 
     Raises:
-        NotFound: no service of a version that is to get traffic is announced.
-        Refused: the plan was changed by somebody else meanwhile.
+        NotFound: no service is announced of a version that is to get traffic.
+        Refused: somebody else changed the plan meanwhile.
     """
     database.setup()
     from django.db import transaction
@@ -139,15 +141,15 @@ def change(
 
     now = datetime.now(UTC)
     with transaction.atomic():
-        # Beyond every revision that there was before a withdrawal: traffic was counted under those.
+        # Larger than every revision before a withdrawal, because traffic was counted under those.
         passed = ReleaseEvent.objects.filter(model=model).count()
-        first = {"version": 0, "revision": passed, "changed": now}
+        first = {"live": 0, "revision": passed, "changed": now}
         row, new = Release.objects.select_for_update().get_or_create(model=model, defaults=first)
         if revision is not None and revision != (0 if new else row.revision):
             raise _changed_meanwhile(model, revision)
-        for name, value in {**(columns_of(row) if columns_of else {}), **columns}.items():
+        for name, value in {**(fields_of(row) if fields_of else {}), **fields}.items():
             setattr(row, name, value)
-        for version in filter(None, (row.version, row.challenger)):
+        for version in filter(None, (row.live, row.second)):
             if not Service.objects.filter(model=model, version=version, retired=None).exists():
                 raise NotFound(
                     f"no service of {model} version {version} is announced",
@@ -166,8 +168,8 @@ def change(
             what=what,
             who=(who or person())[:128],
             why=why,
-            version=row.version,
-            challenger=row.challenger,
+            live=row.live,
+            second=row.second,
             share=row.share,
             page=page,
             decision=decision,
@@ -184,21 +186,6 @@ def _changed_meanwhile(model: str, revision: int) -> Refused:
         expected=f"revision {revision}" if revision else "no plan yet",
         fix=f"look at it with `visionloop release {model} status`, then decide again",
     )
-
-
-def columns(plan: Plan) -> dict[str, Any]:
-    """A plan as the columns that `change` takes."""
-    return {
-        "plan": plan.kind,
-        "version": plan.champion,
-        "previous": plan.previous,
-        "challenger": plan.challenger,
-        "share": plan.share,
-        "sticky": plan.sticky,
-        "steps": list(plan.steps),
-        "limits": plan.limits.to_json(),
-        "state": plan.state,
-    }
 
 
 def plan(model: str) -> Plan | None:
@@ -266,19 +253,18 @@ def rails(plan: Plan) -> list[dict[str, Any]]:
 
 
 def routes(of: Sequence[Plan] | None = None) -> dict[str, Route]:
-    """Where the requests of each model go; models whose champion has no service are not in it. `of`: the plans, where
-    they are at hand."""
+    """Where the requests of each model go; a model whose live version has no service is left out.
+
+    Args:
+        of: the plans; None reads them.
+    """
     found: dict[str, Route] = {}
     services = announced()
     for one in plans() if of is None else of:
-        champion = services.get((one.model, one.champion))
-        if champion is not None:
-            found[one.model] = Route(
-                one,
-                champion,
-                services.get((one.model, one.challenger)) if one.two and one.challenger else None,
-                services.get((one.model, one.previous)) if one.previous else None,
-            )
+        live = services.get((one.model, one.live))
+        if live is not None:
+            second, previous = (services.get((one.model, version or 0)) for version in (one.second, one.previous))
+            found[one.model] = Route(one, live, second, previous)
     return found
 
 
@@ -288,13 +274,13 @@ def in_words(plan: Plan) -> str:
 
 
 def live(model: str) -> Endpoint | None:
-    """The champion's service, if there is one."""
+    """The live version's service, if there is one."""
     return live_endpoints().get(model)
 
 
 def live_endpoints() -> dict[str, Endpoint]:
-    """The champion's service of every model that has one, by model."""
-    return {model: route.champion for model, route in routes().items()}
+    """The live version's service of every model that has one, by model."""
+    return {model: route.live for model, route in routes().items()}
 
 
 def withdraw(model: str) -> None:
@@ -308,9 +294,9 @@ def withdraw(model: str) -> None:
 def _plan(row: Row) -> Plan:
     return Plan(
         model=row.model,
-        kind=row.plan,
-        champion=row.version,
-        challenger=row.challenger,
+        kind="all" if row.kind == "blue_green" else row.kind,  # earlier versions wrote both
+        live=row.live,
+        second=row.second,
         previous=row.previous,
         share=row.share,
         sticky=row.sticky,

@@ -1,4 +1,4 @@
-"""One request's way through the router: to the version that the plan chooses, or to the champion when that one dies.
+"""One request's way through the router: to the version that the plan chooses, or to the live one when that one dies.
 
 A prediction changes nothing, so one whose body is still at hand may be asked for again. Other bodies are streamed
 through, and tasks must not be there twice; their callers get a 503 when the service dies.
@@ -43,9 +43,9 @@ from serving.wire.admission import MIB, Reservation
 from serving.wire.call import ROLE_HEADER
 
 UNABLE = frozenset((429, 503))
-"""What a second version answers that the champion is asked instead: too many wait for it, or it cannot work now."""
+"""Statuses of a second version after which the live one is asked: too many wait for it, or it cannot work now."""
 HOLD_S = 15.0
-"""How long a request waits for a champion that is being restarted: as long as a start takes on a busy machine."""
+"""How long a request waits for a live version that is being restarted: as long as a start takes on a busy machine."""
 HELD = 256
 """More requests than this do not wait: their bodies take room."""
 MEMORY = 256 * MIB
@@ -120,21 +120,21 @@ class Forwarder:
             route = await self._held(route, end)
 
     async def _held(self, route: Route, end: float) -> Route:
-        """Waits until a champion can be asked again. Raises MissingService: not in time, or too many wait."""
+        """Waits until a live version can be asked. Raises MissingService: not in time, or too many requests wait."""
         if self._holding >= HELD:
-            raise died_at(route.champion, "does not answer")
+            raise died_at(route.live, "does not answer")
         self._holding += 1
         try:
             there = await self._table.back(route.plan.model, end - time.monotonic())
         finally:
             self._holding -= 1
         if not there:
-            raise died_at(route.champion, "does not answer")
+            raise died_at(route.live, "does not answer")
         return self._table.route(route.plan.model)
 
     async def _elsewhere(self, route: Route, chosen: Chosen, message: Message, found: Response) -> Response:
         """What one version does not know, another may: a task that was given to it before its share changed."""
-        for endpoint in (route.champion, route.challenger, route.standby):
+        for endpoint in (route.live, route.second, route.previous):
             if endpoint is None or endpoint.version == chosen.version or self._table.down(endpoint):
                 continue
             try:
@@ -233,17 +233,17 @@ class Forwarder:
 
 
 def _candidates(route: Route, chosen: Chosen) -> Iterator[tuple[Endpoint, Role]]:
-    """Who may answer, in this order: the chosen version, the champion, the version that is kept warm.
+    """Who may answer, in this order: the chosen version, the live one, the previous one.
 
-    Who stands in for another one does so as champion: it is no part of a comparison then.
+    A version that stands in for another does so with the role champion, so that no comparison counts it.
     """
     first = route.of(chosen.version)
     if first is not None:
         yield first, chosen.role
-    if first is not route.champion:
-        yield route.champion, "champion"
-    if route.standby is not None:
-        yield route.standby, "champion"
+    if first is not route.live:
+        yield route.live, "champion"
+    if route.previous is not None:
+        yield route.previous, "champion"
 
 
 def _key(plan: Plan, caller: str) -> str:

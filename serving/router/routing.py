@@ -135,12 +135,12 @@ class RouteTable:
             return True
 
     async def back(self, model: str, within_s: float) -> bool:
-        """Waits until the champion of a model can be asked again, where it was or elsewhere."""
+        """Waits until the live version of a model can be asked again. Returns False where it cannot in time."""
         end = time.monotonic() + within_s
         while time.monotonic() < end:
             await asyncio.sleep(EVERY_S / 5)  # at least once: who comes back at once would ask without a pause
             route = self._routes.get(model)
-            if route is not None and not self.down(route.champion):
+            if route is not None and not self.down(route.live):
                 return True
         return False
 
@@ -178,7 +178,7 @@ class RouteTable:
         """Asks services that are down whether they are back, so that no caller's request has to find out."""
         while True:
             await asyncio.sleep(EVERY_S)
-            wanted = {e.url for r in self._routes.values() for e in (r.champion, r.challenger, r.standby) if e}
+            wanted = {e.url for r in self._routes.values() for e in (r.live, r.second, r.previous) if e}
             self._down &= wanted
             for url in sorted(self._down):
                 with suppress(OSError):

@@ -33,11 +33,11 @@ ANSWER = 16 * MIB
 
 @dataclass(frozen=True)
 class Copy:
-    """A request that the champion has answered.
+    """A request that the live version has answered.
 
     Attributes:
         endpoint: the service that gets it.
-        answered: status, content type and body of the champion's answer; None when it was streamed.
+        answered: status, content type and body of that answer; None when it was streamed.
     """
 
     route: Route
@@ -112,7 +112,7 @@ class Shadow:
             return
         counts.latencies.add(1000 * (time.perf_counter() - began))
         said = [copy.answered[1:], (media, body)]
-        for n, endpoint in enumerate((copy.route.champion, copy.endpoint)):
+        for n, endpoint in enumerate((copy.route.live, copy.endpoint)):
             if not said[n][0].startswith(kind):  # the caller asked for a picture, say: ask both again
                 said[n] = (await self._ask(endpoint, "", _with(copy.headers, accept=kind), copy.body))[1:]
         question = Question(plan.model, copy.headers.get("content-type", ""), copy.body, said[0], said[1])

@@ -111,7 +111,7 @@ def _steps(model: str, seconds: float) -> list[tuple[float, str, Callable[[], st
     def outcome() -> str:
         plan = store.plan(model)
         assert plan is not None
-        return f"{plan.state}, champion {plan.champion}: {plan.why}"
+        return f"{plan.state}, live {plan.live}: {plan.why}"
 
     return [
         (0.1 * seconds, f"canary of version {other}", lambda: _visionloop(*begin)),
@@ -124,7 +124,7 @@ def _other(model: str) -> int | None:
     plan = store.plan(model)
     if plan is None:
         raise NotFound(f"{model} has no release", fix=f"`visionloop run {model}` makes one")
-    return next((v.number for v in Versions().list(model) if v.number != plan.champion), None)
+    return next((v.number for v in Versions().list(model) if v.number != plan.live), None)
 
 
 def _visionloop(*argv: str) -> str:

@@ -86,9 +86,7 @@ def database_of_its_own(config: Settings, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def _canary(share: int = 10) -> Plan:
-    return store.change(
-        MODEL, "canary", "a test", "a try", plan="canary", challenger=2, share=share, steps=[10, 50, 100]
-    )
+    return store.change(MODEL, "canary", "a test", "a try", kind="canary", second=2, share=share, steps=[10, 50, 100])
 
 
 def _status(capsys: pytest.CaptureFixture[str], *options: str) -> str:
@@ -153,7 +151,7 @@ def test_status_has_roles_that_are_over_at_the_end_and_every_service_once(
     assert _status(capsys).count("127.0.0.1:4002") == 1
     wrote(plan, 2, "canary", RoleCounts(14))
     wrote(plan, 1, "champion", RoleCounts(90))
-    store.change(MODEL, "rollback", "a test", plan="blue_green", **store.ENDED)
+    store.change(MODEL, "rollback", "a test", **store.ONE_VERSION)
     roles = json.loads(_status(capsys, "--json"))["roles"]
     assert [(row["role"], row["version"], row["share"]) for row in roles] == [
         ("champion", 1, "100 %"),
@@ -163,7 +161,7 @@ def test_status_has_roles_that_are_over_at_the_end_and_every_service_once(
 
 
 def test_status_of_a_shadow_says_how_it_agrees(database_of_its_own: None, capsys: pytest.CaptureFixture[str]) -> None:
-    plan = store.change(MODEL, "shadow", "a test", plan="shadow", challenger=2)
+    plan = store.change(MODEL, "shadow", "a test", kind="shadow", second=2)
     wrote(plan, 2, "shadow", RoleCounts(14, compared=12, disagreed=3, agreement=9.75))
     assert "12 answers compared, mean agreement 0.812, 3 differ" in " ".join(_status(capsys).split())
     (row,) = [row for row in json.loads(_status(capsys, "--json"))["roles"] if row["role"] == "shadow"]
@@ -228,7 +226,7 @@ def test_decisions_of_one_version(config: Settings, capsys: pytest.CaptureFixtur
 def test_a_plan_is_said_in_one_sentence() -> None:
     plan = Plan(MODEL, "shadow", 1, 2, since=NEVER)
     assert in_words(plan, warm=True) == "version 1 of skin_segmentation answers; version 2 gets copies"
-    after = Plan(MODEL, "blue_green", 2, previous=1)
+    after = Plan(MODEL, "all", 2, previous=1)
     assert in_words(after, warm=True).endswith("gets every request; version 1 is kept warm")
     assert in_words(after, warm=False).endswith("gets every request")
 
@@ -288,4 +286,4 @@ def test_a_canary_under_the_supervisor_is_killed_promoted_and_rolled_back(
         assert "alias stays as it was" in said.err  # it got that far
         plan = store.plan(MODEL)
         assert plan is not None
-        assert (plan.champion, plan.previous) == (2, 1)
+        assert (plan.live, plan.previous) == (2, 1)

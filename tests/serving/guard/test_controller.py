@@ -82,7 +82,7 @@ def _old(**columns: Any) -> None:
 def test_a_release_starts_a_service_and_the_one_before_is_stopped_when_its_time_is_over(processes: Processes) -> None:
     for number in (1, 2):
         _roll_out(processes, number)
-    assert (_plan().champion, _plan().previous) == (2, 1)
+    assert (_plan().live, _plan().previous) == (2, 1)
     assert _running(processes) == {_name(1), _name(2)}
     _old()
     controlled.settle(Controller(processes, NO_ROUTER))
@@ -112,7 +112,7 @@ def test_a_version_that_is_released_while_the_old_one_is_cooled_stays_up(
     _between(monkeypatch, lambda: orders.place(Numbered(MODEL, 3), _tag(3), revision=_plan().revision))
     looked = Controller(processes, NO_ROUTER)
     controlled.settle(looked)
-    assert _plan().champion == 3
+    assert _plan().live == 3
     assert store.live(MODEL) is not None
     assert _name(3) in _running(processes)
     _old()
@@ -128,7 +128,7 @@ def test_a_rollback_while_others_are_cooled_keeps_the_version_that_it_returns_to
     _old()
     _between(monkeypatch, lambda: deploy.roll_back(MODEL))
     controlled.settle(Controller(processes, NO_ROUTER))
-    assert _plan().champion == 1
+    assert _plan().live == 1
     live = store.live(MODEL)
     assert live is not None
     assert deploy.answers(live)
@@ -151,7 +151,7 @@ def test_a_rollback_during_a_drain_brings_the_version_back(
     before = processes.running[_name(1)].pid
     orders.place(Numbered(MODEL, 1), _tag(1), revision=_plan().revision)
     looked.look()
-    assert _plan().champion == 1
+    assert _plan().live == 1
     hanging = False
     controlled.settle(looked)
     assert processes.running[_name(1)].pid == before, "it was not even stopped"
@@ -209,7 +209,7 @@ def test_a_promotion_of_what_was_rolled_back_meanwhile_is_refused(
     monkeypatch.setattr(deploy, "second_answers", ready)
     with pytest.raises(Refused, match=r"was changed meanwhile: \w+ by the guard"):
         deploy.promote(MODEL)
-    assert _plan().champion == 1
+    assert _plan().live == 1
 
 
 def test_a_release_that_somebody_else_overtakes_is_refused_and_what_it_started_is_stopped(
@@ -234,7 +234,7 @@ def test_a_release_that_somebody_else_overtakes_is_refused_and_what_it_started_i
     controlled.settle(looked)
     with pytest.raises(Refused, match="changed meanwhile: rollback by somebody"):
         orders.wait(placed)
-    assert _plan().champion == 1
+    assert _plan().live == 1
     assert _running(processes) == {_name(1), _name(2)}
 
 

@@ -110,17 +110,17 @@ def test_a_canary_whose_process_dies_on_every_request_is_rolled_back_and_no_call
     try:
         endpoint = store.announce(MODEL, 2, url, packaged[2].tag, loop.pid)
         until(lambda: deploy.answers(endpoint))
-        plan = store.change(MODEL, "canary", plan="canary", challenger=2, share=50, limits=QUICK.to_json())
+        plan = store.change(MODEL, "canary", kind="canary", second=2, share=50, limits=QUICK.to_json())
         deploy.follow(plan, live)
         end = time.monotonic() + 60
-        while _now().two and time.monotonic() < end:
+        while _now().second and time.monotonic() < end:
             assert _ask(live, 10) == {200}
             guard.look()
     finally:
         processes.running.pop(name, None)
         os.killpg(loop.pid, signal.SIGKILL)
     after = _now()
-    assert (after.kind, after.champion, after.state) == ("all", 1, "rolled_back")
+    assert (after.kind, after.live, after.state) == ("all", 1, "rolled_back")
     assert "errors:" in after.why
     decision, html = _page()
     assert (decision["granted"], decision["kind"], decision["challenger"]) == (False, "release", 2)
@@ -140,7 +140,7 @@ def test_a_canary_that_is_slow_is_rolled_back(
     plan = Plan(MODEL, "canary", 1, 4, share=50, limits=replace(QUICK, latency_ratio=3))
     controlled.begin(plan, slow.version, slow.tag, processes, live)
     end = time.monotonic() + 90
-    while _now().two and time.monotonic() < end:
+    while _now().second and time.monotonic() < end:
         assert _ask(live, 10) == {200}
         guard.look()
     assert _now().state == "rolled_back"
@@ -158,13 +158,13 @@ def test_a_harmless_canary_goes_through_its_steps_and_takes_over(
     controlled.begin(plan, packaged[2].version, packaged[2].tag, processes, live)
     shares = set()
     end = time.monotonic() + 120
-    while _now().two and time.monotonic() < end:
+    while _now().second and time.monotonic() < end:
         shares.add(_now().share)
         assert _ask(live, 20) == {200}
         guard.look()
     after = _now()
     assert shares == {40, 80}
-    assert (after.kind, after.champion, after.previous, after.state) == ("blue_green", 2, 1, "promoted"), after.why
+    assert (after.kind, after.live, after.previous, after.state) == ("all", 2, 1, "promoted"), after.why
     assert [event.what for event in store.events(MODEL, 3)] == ["promote", "step", "canary"]
     decision, html = _page()
     assert decision["granted"]
@@ -183,7 +183,7 @@ def test_a_canary_that_is_being_restarted_takes_over_when_it_answers_and_no_page
     store.announce(MODEL, 2, nobody, packaged[2].tag, None, anyway="a test")
     asleep = subprocess.Popen(["sleep", "600"])  # as its supervisor says, it is being started again
     processes.running[process_name(packaged[2].tag)] = Running(asleep, nobody, Path(os.devnull))
-    canary = {"plan": "canary", "challenger": 2, "share": 80, "steps": [80, 100], "limits": QUICK.to_json()}
+    canary = {"kind": "canary", "second": 2, "share": 80, "steps": [80, 100], "limits": QUICK.to_json()}
     plan, before = store.change(MODEL, "canary", **canary), pages()
     wrote(plan, 1, "champion", RoleCounts(100, 1, latencies=latencies(*[10] * 99)))
     wrote(plan, 2, "canary", RoleCounts(100, 0, latencies=latencies(*[10] * 100)))
@@ -192,7 +192,7 @@ def test_a_canary_that_is_being_restarted_takes_over_when_it_answers_and_no_page
     assert (_now(), pages()) == (plan, before)
     store.announce(MODEL, 2, store.announced(MODEL)[MODEL, 1].url, packaged[2].tag, None)
     guard.look()
-    assert (_now().champion, pages()) == (2, before + 1)
+    assert (_now().live, pages()) == (2, before + 1)
 
 
 @pytest.mark.parametrize(("failed", "state"), [(0, "promoted"), (90, "rolled_back")])
@@ -234,7 +234,7 @@ def test_a_decision_that_somebody_overtook_leaves_no_page(
     monkeypatch.setattr(deploy, "promote", overtaken)
     before = set((settings().var / "decisions").rglob("*"))
     guard.look()
-    assert (_now().champion, _now().state) == (1, "rolled_back")
+    assert (_now().live, _now().state) == (1, "rolled_back")
     assert set((settings().var / "decisions").rglob("*")) == before
 
 
@@ -279,7 +279,7 @@ def test_an_ab_comparison_ends_with_a_verdict_and_both_go_on_answering(
             Feedback.objects.create(prediction=row, time=now, score=float(n % 10 < 10 * right))
     guard.look()
     after = _now()
-    assert (after.kind, after.state, after.champion, after.challenger) == ("ab", "decided", 1, 2)
+    assert (after.kind, after.state, after.live, after.second) == ("ab", "decided", 1, 2)
     assert (after.revision, after.since) == (plan.revision, plan.since), "calls go on being counted where they were"
     decision, html = _page()
     assert decision["granted"]
@@ -288,7 +288,7 @@ def test_an_ab_comparison_ends_with_a_verdict_and_both_go_on_answering(
     assert "with probability 0.05 at most" in html
     guard.look()
     assert store.events(MODEL)[0].what == "verdict", "it is said once"
-    assert deploy.promote(MODEL).champion == 2
+    assert deploy.promote(MODEL).live == 2
 
 
 def test_labels_of_both_versions_are_scored_with_the_version_that_predicted(
@@ -365,7 +365,7 @@ def test_the_rail_of_errors(project: Path, new: RoleCounts, broken: set[str]) ->
 
 
 def test_the_rail_of_disagreement_reads_the_shadow_of_the_same_version(project: Path) -> None:
-    plan = replace(CANARY, challenger=77, revision=3 * 10**6)
+    plan = replace(CANARY, second=77, revision=3 * 10**6)
     wrote(plan, 77, "shadow", RoleCounts(60, compared=60, disagreed=40, agreement=25.0))
     reasons = {reason.rule: reason for reason in Guardrails(plan).look()}
     assert not reasons["disagreement"].passed
@@ -375,7 +375,7 @@ def test_the_rail_of_disagreement_reads_the_shadow_of_the_same_version(project: 
 
 @pytest.mark.parametrize(("shift", "passes"), [(0.0, True), (0.5, False)])
 def test_the_rail_of_predictions(project: Path, shift: float, passes: bool) -> None:
-    plan = replace(CANARY, champion=81, challenger=82, revision=4 * 10**6 + int(10 * shift))
+    plan = replace(CANARY, live=81, second=82, revision=4 * 10**6 + int(10 * shift))
     from monitoring.log.models import Prediction
 
     Prediction.objects.filter(version__in=(81, 82)).delete()
@@ -389,7 +389,7 @@ def test_the_rail_of_predictions(project: Path, shift: float, passes: bool) -> N
 
 
 def test_a_version_that_stays_silent_breaks_a_rail(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = Guardrails(replace(CANARY, challenger=99, revision=5 * 10**6))
+    found = Guardrails(replace(CANARY, second=99, revision=5 * 10**6))
     assert all(reason.passed for reason in found.look())
     monkeypatch.setattr(guardrails, "SILENT_S", 0.0)
     assert [reason.rule for reason in found.look() if not reason.passed] == ["answers"]

@@ -37,7 +37,7 @@ def database_of_its_own(tmp_path: Path) -> Iterator[None]:
 
 
 def _wrote(plan: Plan, role: str, minutes: range, router: Traffic | None = None) -> None:
-    version = plan.roles().get(role, plan.challenger or 0)  # type: ignore[call-overload]
+    version = plan.live if role == "champion" else plan.both()[1]
     one = RoleCounts(3, 1, compared=2, disagreed=1, agreement=1.5, latencies=latencies(10, 20, 30))
     keys = [TrafficKey(plan.model, version, role, plan.revision, NOW - timedelta(minutes=ago)) for ago in minutes]
     (router or Traffic()).write(dict.fromkeys(keys, one))
@@ -169,7 +169,7 @@ for version in (1, 2):
     releases.announce(MODEL, version, "http://127.0.0.1:9", f"{MODEL}:{version}", None)
 releases.switch(MODEL, 1)
 limits = {"min_seconds": 10**6, "latency_ratio": 100}
-plan = releases.change(MODEL, "canary", plan="canary", challenger=2, share=50, limits=limits)
+plan = releases.change(MODEL, "canary", kind="canary", second=2, share=50, limits=limits)
 now, router = datetime.now(UTC), Traffic()
 guard = Guard(Nobody(), router="")
 guard.controller.look = lambda: None  # nothing runs here

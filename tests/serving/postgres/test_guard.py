@@ -115,7 +115,7 @@ def test_a_canary_stays_as_it_is_over_an_outage_and_is_watched_again_afterwards(
     guard.look()
     after = store.plan(MODEL)
     assert after is not None
-    assert (after.champion, after.challenger, after.state) == (1, None, "rolled_back")
+    assert (after.live, after.second, after.state) == (1, None, "rolled_back")
     settle(guard.controller)
     assert supervisor.stopped == [f"{MODEL}-2"]
     store.withdraw(MODEL)

@@ -125,7 +125,7 @@ def test_copies_need_no_reason_and_their_promotion_does(monkeypatch: pytest.Monk
     monkeypatch.setattr(deploy, "second_answers", lambda plan: True)
     with pytest.raises(Refused, match="never asked about version 2"):
         deploy.promote(MODEL)
-    assert deploy.promote(MODEL, anyway="looked well").champion == 2
+    assert deploy.promote(MODEL, anyway="looked well").live == 2
     assert store.announced(MODEL)[MODEL, 2].anyway == "looked well"
 
 

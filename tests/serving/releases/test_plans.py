@@ -13,7 +13,7 @@ from scipy.stats import binom
 from registry.core.errors import BadInput
 from serving.releases.plans import Limits, Plan, choose
 
-CANARY = Plan("m", "canary", champion=1, challenger=2, share=10, sticky="caller")
+CANARY = Plan("m", "canary", live=1, second=2, share=10, sticky="caller")
 CALLERS = [f"caller-{n}" for n in range(20_000)]
 
 
@@ -33,8 +33,8 @@ def test_a_caller_in_the_canary_stays_in_it_when_the_share_grows() -> None:
         assert smaller < larger
 
 
-def test_another_challenger_has_other_first_callers() -> None:
-    first, second = ({c for c in CALLERS if choose(replace(CANARY, challenger=n), c).role == "canary"} for n in (2, 3))
+def test_another_second_version_has_other_first_callers() -> None:
+    first, second = ({c for c in CALLERS if choose(replace(CANARY, second=n), c).role == "canary"} for n in (2, 3))
     low, high = binom.ppf([0.0005, 0.9995], len(CALLERS), 0.01)  # 10 % of 10 %, as chance has it
     assert low <= len(first & second) <= high
 
@@ -43,14 +43,13 @@ def test_another_challenger_has_other_first_callers() -> None:
     ("kind", "roles"),
     [
         ("all", {(1, "champion", None)}),
-        ("blue_green", {(1, "champion", None)}),
         ("shadow", {(1, "champion", 2)}),
         ("canary", {(1, "champion", None), (2, "canary", None)}),
         ("ab", {(1, "a", None), (2, "b", None)}),
     ],
 )
 def test_roles_of_each_kind(kind: Any, roles: set[tuple[int, str, int | None]]) -> None:
-    plan = replace(CANARY, kind=kind, share=50)
+    plan = replace(CANARY, kind=kind, share=50, second=None if kind == "all" else 2)
     found = Counter((one.version, one.role, one.copy_to) for one in (choose(plan, c) for c in CALLERS[:500]))
     assert set(found) == roles
     assert {(version, role) for role, version in plan.roles().items()} >= {(v, r) for v, r, _ in roles}
@@ -69,9 +68,11 @@ def test_a_canary_goes_through_its_steps() -> None:
         ({"share": 0}, "the share is 0 %"),
         ({"share": 100}, "the share is 100 %"),
         ({"kind": "ab", "share": -3}, "the share is -3 %"),
-        ({"kind": "rainbow"}, "no release plan"),
+        ({"kind": "rainbow"}, "is not a release plan"),
         ({"sticky": "moon"}, "sticky is 'moon'"),
-        ({"challenger": 1}, "is the champion already"),
+        ({"second": 1}, "is live already"),
+        ({"second": None}, "has no second version"),
+        ({"kind": "all"}, "has a second version"),
         ({"steps": (50, 10)}, "the steps are 50, 10"),
         ({"steps": (10, 110)}, "the steps are 10, 110"),
     ],

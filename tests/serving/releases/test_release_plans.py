@@ -61,12 +61,13 @@ def _routes(router: str) -> dict[str, Any]:
     return dict(httpx.get(f"{router}/-/routes", timeout=30).json())
 
 
-def _plan(kind: Any, challenger: int = 2, **more: Any) -> Plan:
-    return Plan(MODEL, kind, champion=1, challenger=challenger, **more)
+def _plan(kind: Any, second: int = 2, **more: Any) -> Plan:
+    return Plan(MODEL, kind, live=1, second=second, **more)
 
 
 def _begin(plan: Plan, three: dict[int, Packaged], processes: Processes, router: str) -> Plan:
-    other = three[plan.challenger or 0]
+    _, second = plan.both()
+    other = three[second]
     return controlled.begin(plan, other.version, other.tag, processes, router)
 
 
@@ -148,7 +149,7 @@ def test_a_sticky_caller_always_meets_the_same_version(
 def test_shadow_answers_are_compared_and_never_seen(
     live: str, three: dict[int, Packaged], processes: Processes
 ) -> None:
-    _begin(_plan("shadow", challenger=3), three, processes, live)
+    _begin(_plan("shadow", second=3), three, processes, live)
     for accept in ("application/json", "application/x-nifti", "image/jpeg"):
         answer = _ask(live, Accept=accept)
         assert _who(answer) == (200, "1", "champion")
@@ -174,13 +175,13 @@ def test_a_killed_canary_fails_no_request_and_gets_its_share_again(
         os.kill(processes.running[name].pid, signal.SIGKILL)
         url = processes.running[name].url
         await asyncio.sleep(1)
-        assert _routes(live)["routes"][MODEL]["challenger"]["down"]
+        assert _routes(live)["routes"][MODEL]["second"]["down"]
         argv = packaging.serve_command(three[2].tag, int(url.rpartition(":")[2]))
         await asyncio.to_thread(processes.start, name, argv, packaging.serve_environment(), f"{url}/readyz")
 
     seen = asyncio.run(_under_load(live, kill_and_restart))
     assert {status for status, _, _ in seen} == {200}
-    until(lambda: not _routes(live)["routes"][MODEL]["challenger"]["down"])
+    until(lambda: not _routes(live)["routes"][MODEL]["second"]["down"])
     assert {_who(_ask(live))[1] for _ in range(40)} == {"1", "2"}
     counts = _counts(2, "canary", lambda c: c.errors)
     assert counts.errors == counts.retried
@@ -216,14 +217,14 @@ def test_promotion_keeps_the_old_champion_warm_and_rollback_returns_to_it(
         deploy.promote(MODEL)
     begun = _begin(_plan("canary", share=10), three, processes, live)
     with pytest.raises(Refused, match="running canary of version 2"):
-        _begin(_plan("shadow", challenger=3), three, processes, live)
+        _begin(_plan("shadow", second=3), three, processes, live)
     with pytest.raises(Refused, match="changed meanwhile"):
         deploy.promote(MODEL, revision=begun.revision - 1)
     promoted = controlled.change(deploy.promote, MODEL, processes, live, why="looks well")
-    assert (promoted.champion, promoted.previous, promoted.state) == (2, 1, "promoted")
+    assert (promoted.live, promoted.previous, promoted.state) == (2, 1, "promoted")
     assert _who(_ask(live)) == (200, "2", "champion")
     back = controlled.change(deploy.roll_back, MODEL, processes, live)
-    assert (back.champion, back.previous) == (1, 2)
+    assert (back.live, back.previous) == (1, 2)
     assert _who(_ask(live)) == (200, "1", "champion")
 
     _warm_time_is_over()
@@ -240,7 +241,7 @@ def test_rollback_ends_a_canary_and_stops_its_service(
     _begin(_plan("canary", share=99), three, processes, live)
     assert process_name(three[2].tag) in processes.running
     plan = controlled.change(deploy.roll_back, MODEL, processes, live, who="a test", why="enough")
-    assert (plan.kind, plan.champion, plan.state, plan.why) == ("all", 1, "rolled_back", "enough")
+    assert (plan.kind, plan.live, plan.state, plan.why) == ("all", 1, "rolled_back", "enough")
     assert process_name(three[2].tag) not in processes.running
     assert {_who(_ask(live)) for _ in range(10)} == {(200, "1", "champion")}
     with pytest.raises(Refused, match="no previous version"):
@@ -258,7 +259,7 @@ def test_a_router_that_is_late_is_named_and_the_plan_is_changed_all_the_same(
     with pytest.raises(MissingService, match="the plan is changed, but the router at"):
         deploy.follow(changed, f"http://127.0.0.1:{deploy.free_port()}")
     assert store.plan(MODEL) == changed
-    assert (changed.champion, changed.two, changed.state) == (1, False, "rolled_back")
+    assert (changed.live, changed.second, changed.state) == (1, None, "rolled_back")
 
 
 def test_a_plan_that_cannot_begin_changes_nothing(live: str, three: dict[int, Packaged], processes: Processes) -> None:
@@ -271,7 +272,7 @@ def test_a_plan_that_cannot_begin_changes_nothing(live: str, three: dict[int, Pa
     assert store.plan(MODEL) == before
     assert process_name(three[2].tag) not in processes.running
     with pytest.raises(Refused, match="version 7 of skin_segmentation is not live"):
-        _begin(replace(_plan("canary", share=10), champion=7), three, processes, live)
+        _begin(replace(_plan("canary", share=10), live=7), three, processes, live)
 
 
 def test_a_proxy_of_the_environment_is_not_asked_for_router_and_services(

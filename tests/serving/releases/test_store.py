@@ -26,7 +26,7 @@ def _announced(model: str, *numbers: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"limits": {"speed": 2}}, {"plan": "rainbow"}, {"limits": [1]}, {"steps": 5}, {"sticky": "moon"}]
+    "bad", [{"limits": {"speed": 2}}, {"kind": "rainbow"}, {"limits": [1]}, {"steps": 5}, {"sticky": "moon"}]
 )
 def test_a_plan_that_cannot_be_read_is_named_and_stops_no_other_model(
     bad: dict[str, object], caplog: pytest.LogCaptureFixture

@@ -210,7 +210,7 @@ def two(address: str, stub: Stub) -> Iterator[Stub]:
     with serving(Stub()) as other:
         store.announce(MODEL, 2, other.url, "stub:2", None)
         store.switch(MODEL, 2)
-        until(lambda: routes(address)[MODEL]["version"] == 2 and routes(address)[MODEL]["standby"])
+        until(lambda: routes(address)[MODEL]["version"] == 2 and routes(address)[MODEL]["previous"])
         yield other
 
 
@@ -263,7 +263,7 @@ def canary(address: str, stub: Stub) -> Iterator[Stub]:
     """Version 2, which gets nearly all requests of this plan."""
     with serving(Stub()) as other:
         store.announce(MODEL, 2, other.url, "stub:2", None)
-        plan = store.change(MODEL, "canary", plan="canary", challenger=2, share=99)
+        plan = store.change(MODEL, "canary", kind="canary", second=2, share=99)
         until(lambda: routes(address)[MODEL]["revision"] == plan.revision)
         yield other
 

@@ -32,5 +32,5 @@ async def test_the_copies_that_wait_hold_no_more_than_they_may(project: Path, bo
         shadow = Shadow(session, table)  # not started: nothing leaves the queue
         for _ in range(20):
             answered = (200, "application/x-nifti", b"\0" * answer) if answer else None
-            await shadow.offer(Copy(ROUTE, ROUTE.of(2) or ROUTE.champion, "", CIMultiDict(), b"\0" * body, answered))
+            await shadow.offer(Copy(ROUTE, ROUTE.of(2) or ROUTE.live, "", CIMultiDict(), b"\0" * body, answered))
     assert table.traffic.of(PLAN, 2, "shadow").dropped == 20 - WAITING_BYTES // (body + answer)
