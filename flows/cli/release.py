@@ -181,7 +181,7 @@ def _rollback(asked: ReleaseOptions) -> None:
 
 
 def _return_traffic(asked: ReleaseOptions, before: Plan) -> None:
-    from serving.releases import deploy, store
+    from serving.releases import deploy, endpoints
 
     if before.second is None and before.state == "rolled_back":
         click.echo(
@@ -196,7 +196,7 @@ def _return_traffic(asked: ReleaseOptions, before: Plan) -> None:
 
         back = _version(asked, str(before.previous))
         with telling():
-            kept = store.announced(asked.model, retired=True).get((asked.model, back.number))
+            kept = endpoints.announced(asked.model, retired=True).get((asked.model, back.number))
             reason = (kept.anyway if kept else "") or "a rollback to the version before"
             steps.release(back, steps.package(back), why=asked.why or "rollback", anyway=reason)
         _return_alias(asked.model, before.live, None)

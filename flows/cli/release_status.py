@@ -17,7 +17,7 @@ from flows.steps import champions
 from registry.core import database
 from registry.core.errors import NotFound
 from serving.guard import ab_test
-from serving.releases import grants, orders, store
+from serving.releases import endpoints, grants, history, orders, store
 from serving.router import traffic
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def gather(plan: Plan) -> dict[str, Any]:
                 "why": event.why,
                 "page": event.page,
             }
-            for event in store.events(plan.model, EVENTS)
+            for event in history.events(plan.model, EVENTS)
         ],
     }
 
@@ -101,7 +101,7 @@ def _notes(plan: Plan, champion: int | None) -> list[str]:
             f"version {plan.live} has the traffic, version {champion} is the registry's champion; "
             f"`visionloop release {plan.model} champion` gives it the traffic"
         )
-    services = store.announced(plan.model, retired=True)
+    services = endpoints.announced(plan.model, retired=True)
     for version in (plan.live, plan.second if plan.kind != "shadow" else None):
         service = services.get((plan.model, version or 0))
         if service is None:
@@ -126,7 +126,7 @@ def _counted(plan: Plan) -> list[dict[str, Any]]:
         counted = traffic.read(plan.model, since=datetime.now(UTC) - timedelta(hours=LAST_H))
     else:
         counted = traffic.read(plan.model, since=plan.since, revision=plan.revision)
-    services, now = store.announced(plan.model), {(v, role): role for role, v in plan.roles().items()}
+    services, now = endpoints.announced(plan.model), {(v, role): role for role, v in plan.roles().items()}
     shares = {"shadow": "copies", "canary": f"{plan.share} %", "b": f"{plan.share} %"}
     rest = f"{100 - plan.share} %"
     rows = []

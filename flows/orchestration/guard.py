@@ -18,7 +18,7 @@ from registry.core.errors import MissingService, VisionloopError, first_line
 from registry.core.settings import settings
 from serving.guard.rollout import Guard
 from serving.launchers.daemon import begin
-from serving.releases import orders, store
+from serving.releases import history, orders, store
 
 if TYPE_CHECKING:
     from serving.releases.models import ReleaseEvent
@@ -91,7 +91,7 @@ def write_down(event_id: int) -> None:
     plan = store.plan(event.model)
     if event.todo.get("left") and plan is not None and plan.live == event.live:
         return_alias(event.model, event.todo["left"], event.live)
-    store.finished(event_id)
+    history.finished(event_id)
 
 
 if __name__ == "__main__":

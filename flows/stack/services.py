@@ -10,8 +10,8 @@ import time
 
 from registry.core import database
 from registry.core.settings import settings
-from serving.releases import deploy, store
-from serving.releases.store import Endpoint
+from serving.releases import deploy, endpoints, store
+from serving.releases.endpoints import Endpoint
 
 WITHIN_S = 150.0
 """A service compiles its network and checks its golden samples before it is ready; on busy cores that takes time."""
@@ -20,7 +20,7 @@ EVERY_S = 0.2
 
 def wanted() -> list[Endpoint]:
     """The services that the release plans want, whether or not they are there."""
-    known = store.announced(retired=True)
+    known = endpoints.announced(retired=True)
     versions = ((plan.model, v) for plan in store.plans() for v in (plan.live, plan.second) if v)
     return [known[one] for one in versions if one in known]
 
@@ -29,7 +29,7 @@ def wait() -> int:
     """Waits for them and says of each where it answers or why not; returns how many are missing."""
     began = time.monotonic()
     for one in wanted():
-        store.note_problem(one.model, one.version, "")  # of an earlier start
+        endpoints.note_problem(one.model, one.version, "")  # of an earlier start
     said: set[str] = set()
     while True:
         missing = []

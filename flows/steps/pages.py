@@ -56,11 +56,11 @@ def prune_pages(model: str) -> None:
 
 def _in_service(model: str) -> set[int]:
     """Versions that get traffic, or could at once."""
-    from serving.releases import store
+    from serving.releases import endpoints, store
 
     plan = store.plan(model)
     named = (plan.live, plan.previous, plan.second) if plan is not None else ()
-    return {*(number for number in named if number), *(number for _, number in store.announced(model))}
+    return {*(number for number in named if number), *(number for _, number in endpoints.announced(model))}
 
 
 def _prune(model: str, registered: Collection[Version], in_service: Collection[int]) -> None:

@@ -9,9 +9,9 @@ from registry.core.settings import settings
 from registry.versions.mlflow_registry import Version
 
 if TYPE_CHECKING:
+    from serving.releases.endpoints import Endpoint
     from serving.releases.orders import Say
     from serving.releases.plans import Plan
-    from serving.releases.store import Endpoint
 
 
 def release(version: Version, tag: str, *, why: str = "", anyway: str = "") -> Endpoint:
@@ -19,7 +19,7 @@ def release(version: Version, tag: str, *, why: str = "", anyway: str = "") -> E
 
     Raises what `serving.releases.deploy.roll_out` raises; MissingService also where the router does not follow.
     """
-    from serving.releases import deploy, store
+    from serving.releases import deploy, endpoints, store
 
     model = version.model
     database.setup()
@@ -41,7 +41,7 @@ def release(version: Version, tag: str, *, why: str = "", anyway: str = "") -> E
                 link=f"{address}/docs",
                 label="the API page",
             )
-    return store.announced(model)[model, version.number]
+    return endpoints.announced(model)[model, version.number]
 
 
 def begin(plan: Plan, version: Version, tag: str, *, why: str = "", anyway: str = "") -> Plan:

@@ -22,10 +22,10 @@ from urllib.parse import urlsplit
 from registry.core import database, journal
 from registry.core.errors import MissingService, VisionloopError
 from registry.core.settings import settings
-from serving.releases import deploy, orders, store
+from serving.releases import deploy, endpoints, orders, store
+from serving.releases.endpoints import Endpoint
 from serving.releases.packaging import process_name, serve_environment
 from serving.releases.plans import Plan
-from serving.releases.store import Endpoint
 
 if TYPE_CHECKING:
     from serving.releases.models import ReleaseOrder
@@ -125,7 +125,7 @@ class Controller:
         under_way = {order.model: order for order in orders.open_orders()}
         self._orders = {order.id for order in under_way.values()}
         plans = {plan.model: plan for plan in store.plans()}
-        self._known = dict(store.announced(retired=True))
+        self._known = dict(endpoints.announced(retired=True))
         for model in sorted({model for model, _ in self._known} | set(under_way)):
             try:
                 self._look_at(model, plans.get(model), under_way.get(model))
@@ -216,7 +216,9 @@ class Controller:
         return None
 
     def _announce(self, wanted: Endpoint, running: Running) -> Endpoint:
-        found = store.announce(wanted.model, wanted.version, running.url, wanted.tag, running.pid, anyway=wanted.anyway)
+        found = endpoints.announce(
+            wanted.model, wanted.version, running.url, wanted.tag, running.pid, anyway=wanted.anyway
+        )
         self._known[wanted.model, wanted.version] = found
         return found
 
@@ -245,7 +247,7 @@ class Controller:
             journal.fact("release", text, wanted.model, alarm=True)
         known = self._known.get((wanted.model, wanted.version))
         if known is not None and known.tag == wanted.tag:
-            store.note_problem(wanted.model, wanted.version, said)
+            endpoints.note_problem(wanted.model, wanted.version, said)
 
     def _end(self, name: str, model: str, wanted: set[str]) -> None:
         """Stops a service that is not wanted once the router has no request on it and sends it no more."""

@@ -11,7 +11,7 @@ from registry.contract import catalog
 from registry.core.errors import VisionloopError
 from registry.versions.bundle import open_bundle
 from registry.versions.decision import Decision, Reason
-from serving.releases import grants, store
+from serving.releases import endpoints, grants
 from serving.releases.bento_files import BUNDLE
 from serving.releases.packaging import bento_folder
 from serving.releases.plans import Plan
@@ -109,7 +109,7 @@ def page_of(
 
 def _gate(plan: Plan) -> list[Reason]:
     """Where the second version has its callers from; of copies nobody asks."""
-    service = store.announced(plan.model).get((plan.model, plan.both()[1]))
+    service = endpoints.announced(plan.model).get((plan.model, plan.both()[1]))
     if plan.kind == "shadow" or service is None:
         return []
     without = grants.without(service)
@@ -123,7 +123,7 @@ def _known(ms: float) -> float | None:
 
 def _data_hash(plan: Plan) -> str:
     """Of the data that the second version was trained on; unknown where its Bento is not on this machine."""
-    endpoint = store.announced(plan.model).get((plan.model, plan.both()[1]))
+    endpoint = endpoints.announced(plan.model).get((plan.model, plan.both()[1]))
     try:
         found = open_bundle(bento_folder(endpoint.tag) / "src" / BUNDLE, verify=False) if endpoint else None
     except VisionloopError:

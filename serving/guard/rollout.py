@@ -22,7 +22,7 @@ from serving.guard.ab_test import AbTest
 from serving.guard.controller import Controller, Starter
 from serving.guard.guardrails import Guardrails
 from serving.guard.pages import ReleaseDecision, page_of
-from serving.releases import deploy, grants, store
+from serving.releases import deploy, grants, history, store
 from serving.releases.plans import Plan
 from serving.router import traffic
 
@@ -35,13 +35,13 @@ WHO = "the guard"
 FORGET_EVERY_S = 3600.0
 
 Leave = Callable[["ReleaseEvent"], None]
-"""Writes into the registry what a change leaves there. Called again and again until `releases.finished` says that it is
-done; returns soon."""
+"""Writes what a change leaves in the registry. It is called until `serving.releases.history.finished` was called, and
+returns soon."""
 
 
 def _at_once(event: ReleaseEvent) -> None:
     """Where there is no registry."""
-    store.finished(event.id)
+    history.finished(event.id)
 
 
 class Guard:
@@ -211,7 +211,7 @@ class Guard:
 
     def _finish(self) -> None:
         """What changes must still leave: their pages, and what `leave` writes into the registry."""
-        for event in store.unfinished():
+        for event in history.unfinished():
             page = settings().var / event.page if event.page else None
             if page is not None and event.decision and not page.is_file():
                 try:

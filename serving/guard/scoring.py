@@ -12,7 +12,7 @@ from registry.core import database
 from registry.core.errors import NotFound, VisionloopError
 from registry.core.settings import settings
 from registry.versions.predictor import Predictor
-from serving.releases import store
+from serving.releases import endpoints
 from serving.releases.bento_files import BUNDLE
 from serving.releases.packaging import bento_folder
 
@@ -22,7 +22,7 @@ def score(model: str, version: int) -> int:
     from monitoring.feedback import performance
 
     database.setup()
-    endpoint = store.announced(model).get((model, version))
+    endpoint = endpoints.announced(model).get((model, version))
     if endpoint is None:
         raise NotFound(f"version {version} of {model} is not served", expected="an announced service")
     bundle = bento_folder(endpoint.tag) / "src" / BUNDLE

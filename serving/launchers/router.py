@@ -26,7 +26,8 @@ from registry.core.errors import MissingService, NotFound
 from registry.core.settings import settings
 from serving.access.middleware import AccessMiddleware
 from serving.api import mount as public
-from serving.releases.store import Endpoint, Route
+from serving.releases.endpoints import Endpoint
+from serving.releases.store import Route
 from serving.router.callers import NoResponse, name_of
 from serving.router.forwarding import MEMORY, Forwarder
 from serving.router.relaying import is_ours

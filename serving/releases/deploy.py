@@ -17,11 +17,12 @@ from typing import Any
 
 from registry.core.errors import BadInput, MissingService, NotFound, Refused
 from registry.core.settings import settings
-from serving.releases import grants, orders, store
+from serving.releases import endpoints, grants, orders, store
+from serving.releases.endpoints import Endpoint
 from serving.releases.orders import Say
 from serving.releases.packaging import Version, serve_command
 from serving.releases.plans import Plan
-from serving.releases.store import ONE_VERSION, Endpoint
+from serving.releases.store import ONE_VERSION
 
 CONFIRM_S = 10.0
 
@@ -142,7 +143,7 @@ def promote(
     todo = {"attach": second} if page else None
     why = f"{why}; anyway: {reason}".removeprefix("; ") if reason else why
     changed = store.change(model, "promote", who, why, revision=meant, todo=todo, **page, **fields)
-    store.note_anyway(model, changed.live, reason)
+    endpoints.note_anyway(model, changed.live, reason)
     return changed
 
 
@@ -165,7 +166,7 @@ def roll_back(model: str, *, who: str = "", why: str = "", revision: int | None 
             f"{model} has no previous version to return to", fix=f"`visionloop release {model} VERSION` names one"
         )
     else:
-        before = store.announced(model).get((model, plan.previous))
+        before = endpoints.announced(model).get((model, plan.previous))
         if before is None or not answers(before):
             raise NotFound(
                 f"version {plan.previous} of {model} is not kept warm any more",
@@ -218,7 +219,7 @@ def answers(endpoint: Endpoint) -> bool:
 
 def second_answers(plan: Plan) -> bool:
     """Whether the service of a plan's second version is ready now."""
-    second = store.announced(plan.model).get((plan.model, plan.both()[1]))
+    second = endpoints.announced(plan.model).get((plan.model, plan.both()[1]))
     return second is not None and answers(second)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from registry.core.errors import BadInput, Refused
 from registry.core.settings import settings
-from serving.releases import store
+from serving.releases import endpoints
 from serving.releases.packaging import digest_of
 from serving.releases.plans import Plan
 
@@ -40,7 +40,7 @@ def word(model: str, digest: str) -> GateAnswer:
     return found
 
 
-def of_service(service: store.Endpoint) -> GateAnswer:
+def of_service(service: endpoints.Endpoint) -> GateAnswer:
     """Of the bundle in a service's Bento."""
     return word(service.model, digest_of(service.tag))
 
@@ -77,13 +77,13 @@ def check_digest(model: str, version: int, digest: str, anyway: str | None) -> s
 def check_second(plan: Plan, anyway: str) -> str:
     """As `check`, of a plan's second version. The reason that it was released with is enough."""
     _, second = plan.both()
-    service = store.announced(plan.model).get((plan.model, second))
+    service = endpoints.announced(plan.model).get((plan.model, second))
     if service is None:
         return anyway
     return check(plan.model, second, service.tag, anyway or service.anyway)
 
 
-def without(endpoint: store.Endpoint) -> str:
+def without(endpoint: endpoints.Endpoint) -> str:
     """Why a service gets requests without the gate's word; "" where it has it."""
     if of_service(endpoint).granted:
         return ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.core import database, errors
 from registry.core.errors import MissingService, Refused, VisionloopError
-from serving.releases import store
+from serving.releases import history, store
 from serving.releases.packaging import Version
 from serving.releases.plans import Plan
 
@@ -79,7 +79,7 @@ def place(
             tag=tag,
             columns=dict(columns or {}),
             revision=revision,
-            who=(who or store.person())[:128],
+            who=(who or history.person())[:128],
             why=why,
             anyway=anyway,
         )

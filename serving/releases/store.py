@@ -11,40 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from registry.core import database
 from registry.core.errors import BadInput, NotFound, Refused
-from serving.releases.endpoints import Endpoint, announce, announced, note_anyway, note_problem, retire
-from serving.releases.history import events, finished, person, unfinished
+from serving.releases import plans as release_plans
+from serving.releases.endpoints import Endpoint, announced
+from serving.releases.history import events, person
 from serving.releases.plans import NEVER, Limits, Plan
-from serving.releases.plans import in_words as plans_in_words
 
 if TYPE_CHECKING:
     from serving.releases.models import Release as Row
-
-__all__ = [
-    "ONE_VERSION",
-    "Endpoint",
-    "Route",
-    "announce",
-    "announced",
-    "change",
-    "events",
-    "finished",
-    "in_words",
-    "live",
-    "live_endpoints",
-    "note_anyway",
-    "note_problem",
-    "note_rails",
-    "person",
-    "plan",
-    "plans",
-    "rails",
-    "retire",
-    "revision",
-    "routes",
-    "switch",
-    "unfinished",
-    "withdraw",
-]
 
 logger = logging.getLogger("visionloop.releases")
 
@@ -270,7 +243,7 @@ def routes(of: Sequence[Plan] | None = None) -> dict[str, Route]:
 
 def in_words(plan: Plan) -> str:
     """A plan in one sentence, as it is now."""
-    return plans_in_words(plan, (plan.model, plan.previous) in announced(plan.model))
+    return release_plans.in_words(plan, (plan.model, plan.previous) in announced(plan.model))
 
 
 def live(model: str) -> Endpoint | None:

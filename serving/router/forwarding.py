@@ -20,8 +20,9 @@ from starlette.responses import Response, StreamingResponse
 from yarl import URL
 
 from registry.core.errors import MissingService, VisionloopError
+from serving.releases.endpoints import Endpoint
 from serving.releases.plans import Chosen, Plan, Role, choose
-from serving.releases.store import Endpoint, Route
+from serving.releases.store import Route
 from serving.router.callers import BUFFERED, Caller, gone, name_of
 from serving.router.relaying import (
     Died,

@@ -15,8 +15,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from registry.core.errors import MissingService
+from serving.releases.endpoints import Endpoint
 from serving.releases.plans import Role
-from serving.releases.store import Endpoint
 from serving.wire.admission import MIB, Reservation
 from serving.wire.call import CALLER_HEADER, PREFIX_HEADER, ROLE_HEADER
 

@@ -16,7 +16,8 @@ from typing import TypeVar
 from registry.core import database
 from registry.core.errors import MissingService, NotServed
 from serving.releases import store
-from serving.releases.store import Endpoint, Route
+from serving.releases.endpoints import Endpoint
+from serving.releases.store import Route
 from serving.router.traffic import Traffic
 
 logger = logging.getLogger("visionloop.router")

@@ -15,7 +15,8 @@ from yarl import URL
 
 from registry.contract import catalog
 from registry.core.errors import BadInput
-from serving.releases.store import Endpoint, Route
+from serving.releases.endpoints import Endpoint
+from serving.releases.store import Route
 from serving.router.comparing import DIFFERS, Comparer, Question, comparable
 from serving.router.routing import RouteTable
 from serving.wire.admission import MIB

@@ -27,7 +27,7 @@ from registry.core.settings import settings
 from registry.versions.bundle import Bundle, open_bundle
 from registry.versions.explain import explain
 from registry.versions.predictor import Predictor
-from serving.releases import store
+from serving.releases import endpoints, store
 from serving.releases.deploy import free_port
 from serving.releases.packaging import package
 from serving.service.batching import BatchingPredictor
@@ -129,7 +129,7 @@ def measure(bundle: Bundle, rounds: int, calls: int) -> str:
         stack.callback(keeper.terminate)
         service, _ = stack.enter_context(running_service(tag))
         echo = stack.enter_context(running([sys.executable, "-c", ECHO.format(port=(port := free_port()))], port, "/"))
-        store.announce(version.model, version.number, f"http://127.0.0.1:{service}", tag, None)
+        endpoints.announce(version.model, version.number, f"http://127.0.0.1:{service}", tag, None)
         store.switch(version.model, version.number)
         command = [sys.executable, "-m", "serving.launchers.router"]
         router = stack.enter_context(running(command, settings().router_port, "/healthz"))

@@ -23,7 +23,7 @@ from registry.core.errors import Refused
 from registry.core.settings import Settings
 from registry.versions.mlflow_registry import Version, Versions
 from serving.guard.rollout import Guard
-from serving.releases import deploy, packaging, store
+from serving.releases import deploy, endpoints, history, packaging, store
 from serving.releases.plans import NEVER, Plan, in_words
 from serving.router.traffic import RoleCounts
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
@@ -80,7 +80,7 @@ def database_of_its_own(config: Settings, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("rich.console.Console.is_terminal", True)
     with own_database(tmp_path / "own.db"):
         for version in (1, 2):
-            store.announce(MODEL, version, f"http://127.0.0.1:{4000 + version}", f"{MODEL}:{version}-x", None)
+            endpoints.announce(MODEL, version, f"http://127.0.0.1:{4000 + version}", f"{MODEL}:{version}-x", None)
         store.switch(MODEL, 1, "a test")
         yield
 
@@ -132,13 +132,13 @@ def test_status_shows_how_far_the_guard_is(database_of_its_own: None, capsys: py
 def test_status_says_where_traffic_registry_and_the_gates_word_differ(
     database_of_its_own: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store.note_anyway(MODEL, 2, "the gate's data is old")
+    endpoints.note_anyway(MODEL, 2, "the gate's data is old")
     store.switch(MODEL, 2, "a test")
     said = " ".join(_status(capsys).split())
     assert "version 2 has the traffic, version 1 is the registry's champion" in said
     assert "version 2 has traffic without the gate's word: the gate's data is old" in said
     assert "version 1 is kept warm" in said
-    store.retire(MODEL, 1)
+    endpoints.retire(MODEL, 1)
     assert "kept warm" not in _status(capsys)
 
 
@@ -192,7 +192,7 @@ def test_what_the_gate_refused_is_not_released_and_leaves_with_seven(
         said = capsys.readouterr().err
         assert "the gate was never asked about version 3" in said
         assert "--anyway REASON" in said
-    assert len(store.events(MODEL)) == 1
+    assert len(history.events(MODEL)) == 1
 
 
 @pytest.mark.parametrize("outcome", [f"{MODEL}@3 not promoted", f"{MODEL}@3: not promoted", f"{MODEL}@3: refused"])
@@ -276,7 +276,7 @@ def test_a_canary_under_the_supervisor_is_killed_promoted_and_rolled_back(
         assert until(lambda: who() == (200, "1"))
         said = capsys.readouterr()
         assert "version 1 of skin_segmentation gets every request; version 2 is kept warm" in said.out
-        assert store.events(MODEL)[1].why == "a test; anyway: a test"
+        assert history.events(MODEL)[1].why == "a test; anyway: a test"
 
         stack.stop("router")
         monkeypatch.setattr(deploy, "CONFIRM_S", 0.5)

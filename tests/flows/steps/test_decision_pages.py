@@ -15,7 +15,7 @@ from flows.steps.pages import prune_pages
 from registry.core.settings import Settings, settings
 from registry.versions.decision import Decision
 from registry.versions.mlflow_registry import Version, Versions
-from serving.releases import grants
+from serving.releases import endpoints, grants, history
 from serving.releases import store as releases
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.databases import own_database
@@ -49,7 +49,7 @@ def registered(store: str, config: Settings, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("VISIONLOOP_DECISION_PAGES", str(LIMIT))
     settings.cache_clear()
     with own_database(config.var / "visionloop.db"):
-        releases.announce(MODEL, 1, NOBODY, f"{MODEL}:1-x", None)
+        endpoints.announce(MODEL, 1, NOBODY, f"{MODEL}:1-x", None)
         releases.switch(MODEL, 1)
         found = Versions().list(MODEL)
         for days, version in enumerate(found):
@@ -144,8 +144,8 @@ def test_who_writes_a_page_of_a_release_keeps_the_limit(registered: list[Version
     said = json.loads((settings().var / "decisions" / MODEL / f"{page}.json").read_text())
     place = f"decisions/{MODEL}/{page}.html"
     releases.change(MODEL, "verdict", renewed=False, page=place, decision=said, todo={"attach": 1})
-    (event,) = releases.unfinished()
+    (event,) = history.unfinished()
     guard.write_down(event.id)
-    assert not releases.unfinished()
+    assert not history.unfinished()
     assert len(ids()) == LIMIT
     assert page in ids()

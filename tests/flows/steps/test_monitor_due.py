@@ -11,7 +11,7 @@ import pytest
 from flows.steps import loop
 from registry.core import journal
 from registry.core.settings import settings
-from serving.releases import store
+from serving.releases import endpoints, store
 from tests.bundles import MODEL
 from tests.databases import own_database
 
@@ -25,7 +25,7 @@ def var(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with own_database(tmp_path / "var" / "visionloop.db"):
         from monitoring.log.models import Verdict
 
-        store.announce(MODEL, 1, "http://127.0.0.1:9", f"{MODEL}:1-x", None)
+        endpoints.announce(MODEL, 1, "http://127.0.0.1:9", f"{MODEL}:1-x", None)
         store.switch(MODEL, 1)
         now = datetime.now(UTC)
         Verdict.objects.create(

@@ -12,7 +12,7 @@ from flows.steps import return_alias
 from registry.core.errors import MissingService
 from registry.core.settings import Settings, settings
 from registry.versions.mlflow_registry import CHAMPION, Versions
-from serving.releases import deploy
+from serving.releases import deploy, endpoints, history
 from serving.releases import store as releases
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.databases import own_database
@@ -53,13 +53,13 @@ def test_what_a_rollback_leaves_in_the_registry_is_tried_until_it_is_there(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with own_database(tmp_path / "own.db"):
         for number in (1, 2):
-            releases.announce(MODEL, number, "http://127.0.0.1:9", f"{MODEL}:{number}-x", None)
+            endpoints.announce(MODEL, number, "http://127.0.0.1:9", f"{MODEL}:{number}-x", None)
             releases.switch(MODEL, number)
         monkeypatch.setattr(deploy, "answers", lambda endpoint: True)
         deploy.roll_back(MODEL, page="decisions/a.html", decision={})
         (config.var / "decisions" / "a.html").write_text("a page")
         (config.var / "decisions" / "a.json").write_text("{}")
-        (event,) = releases.unfinished()
+        (event,) = history.unfinished()
         for uri in ("http://127.0.0.1:9", store):
             monkeypatch.setenv("VISIONLOOP_MLFLOW_URI", uri)
             settings.cache_clear()
@@ -68,8 +68,8 @@ def test_what_a_rollback_leaves_in_the_registry_is_tried_until_it_is_there(
             else:
                 with pytest.raises(MissingService):
                     guard.write_down(event.id)
-                assert releases.unfinished()
-        assert not releases.unfinished()
+                assert history.unfinished()
+        assert not history.unfinished()
     assert versions.get(MODEL, CHAMPION).number == first.number
 
 

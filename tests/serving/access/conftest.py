@@ -11,7 +11,7 @@ import pytest
 
 from registry.core.settings import settings
 from serving.access import keys
-from serving.releases import deploy, store
+from serving.releases import deploy, endpoints, store
 from tests.bundles import MODEL
 from tests.serving.conftest import PROJECT, Packaged, Processes, Running
 from tests.waiting import until
@@ -37,7 +37,7 @@ def guarded(project: Path, processes: Processes) -> Iterator[str]:
 @pytest.fixture(scope="package")
 def live(guarded: str, service: Running, packaged: dict[int, Packaged]) -> Iterator[str]:
     """The same with version 1 behind it."""
-    store.announce(MODEL, 1, service.url, packaged[1].tag, service.pid)
+    endpoints.announce(MODEL, 1, service.url, packaged[1].tag, service.pid)
     store.switch(MODEL, 1)
     until(lambda: MODEL in httpx.get(f"{guarded}/-/routes").json()["routes"])
     yield guarded

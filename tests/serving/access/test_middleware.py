@@ -27,7 +27,7 @@ from starlette.routing import Route
 from flows.cli import cli
 from serving.access import keys, report
 from serving.access.middleware import AccessMiddleware
-from serving.releases import store
+from serving.releases import endpoints, store
 from tests.bundles import MODEL, make_scan
 from tests.serving.access.conftest import bearer, known, start_router
 from tests.serving.conftest import Processes
@@ -293,7 +293,7 @@ def echoing(guarded: str) -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    store.announce(OTHER, 1, f"http://127.0.0.1:{server.server_port}", "echo:1", None)
+    endpoints.announce(OTHER, 1, f"http://127.0.0.1:{server.server_port}", "echo:1", None)
     store.switch(OTHER, 1)
     until(lambda: OTHER in httpx.get(f"{guarded}/-/routes").json()["routes"])
     yield guarded

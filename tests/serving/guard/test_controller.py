@@ -17,7 +17,7 @@ import pytest
 from registry.core.errors import MissingService, NotFound, Refused
 from serving.guard import controller
 from serving.guard.controller import Controller
-from serving.releases import deploy, orders, store
+from serving.releases import deploy, endpoints, orders, plans, store
 from tests.bundles import MODEL
 from tests.databases import own_database
 from tests.serving import controlled
@@ -66,7 +66,7 @@ def _running(processes: Processes) -> set[str]:
     return set(processes.services())
 
 
-def _plan() -> store.Plan:
+def _plan() -> plans.Plan:
     found = store.plan(MODEL)
     assert found is not None
     return found
@@ -87,7 +87,7 @@ def test_a_release_starts_a_service_and_the_one_before_is_stopped_when_its_time_
     _old()
     controlled.settle(Controller(processes, NO_ROUTER))
     assert _running(processes) == {_name(2)}
-    assert store.announced(MODEL).keys() == {(MODEL, 2)}
+    assert endpoints.announced(MODEL).keys() == {(MODEL, 2)}
 
 
 def _between(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
@@ -145,7 +145,7 @@ def test_a_rollback_during_a_drain_brings_the_version_back(
     monkeypatch.setattr(deploy, "drained", lambda *_: not hanging)
     looked = Controller(processes, "http://127.0.0.1:9")
     looked.look()
-    assert store.announced(MODEL).keys() == {(MODEL, 2)}, "version 1 drains"
+    assert endpoints.announced(MODEL).keys() == {(MODEL, 2)}, "version 1 drains"
     with pytest.raises(NotFound, match="not kept warm"):
         deploy.roll_back(MODEL)
     before = processes.running[_name(1)].pid
@@ -155,19 +155,19 @@ def test_a_rollback_during_a_drain_brings_the_version_back(
     hanging = False
     controlled.settle(looked)
     assert processes.running[_name(1)].pid == before, "it was not even stopped"
-    assert deploy.answers(store.announced(MODEL)[MODEL, 1])
+    assert deploy.answers(endpoints.announced(MODEL)[MODEL, 1])
 
 
 def test_what_a_plan_wants_is_started_again_where_it_answered(processes: Processes) -> None:
     """After `down` and `up`, or where the supervisor gave it up; also a champion whose service was retired."""
     _roll_out(processes, 1)
-    url = store.announced(MODEL)[MODEL, 1].url
-    for lost in (lambda: None, lambda: store.retire(MODEL, 1)):
+    url = endpoints.announced(MODEL)[MODEL, 1].url
+    for lost in (lambda: None, lambda: endpoints.retire(MODEL, 1)):
         processes.stop_all()
         lost()
         controlled.settle(Controller(processes, NO_ROUTER))
-        assert store.announced(MODEL)[MODEL, 1].url == url
-        assert deploy.answers(store.announced(MODEL)[MODEL, 1])
+        assert endpoints.announced(MODEL)[MODEL, 1].url == url
+        assert deploy.answers(endpoints.announced(MODEL)[MODEL, 1])
 
 
 def test_what_was_kept_warm_is_not_started_again(processes: Processes) -> None:
@@ -176,7 +176,7 @@ def test_what_was_kept_warm_is_not_started_again(processes: Processes) -> None:
     processes.stop_all()
     controlled.settle(Controller(processes, NO_ROUTER))
     assert _running(processes) == {_name(2)}
-    assert store.announced(MODEL).keys() == {(MODEL, 2)}
+    assert endpoints.announced(MODEL).keys() == {(MODEL, 2)}
 
 
 def test_a_version_packaged_anew_takes_the_place_of_the_same_number(processes: Processes) -> None:
@@ -184,7 +184,7 @@ def test_a_version_packaged_anew_takes_the_place_of_the_same_number(processes: P
     again = f"{MODEL}:1-def"
     controlled.roll_out(Numbered(MODEL, 1), again, processes, NO_ROUTER)
     assert _running(processes) == {f"{MODEL}-1-def"}
-    assert store.announced(MODEL)[MODEL, 1].tag == again
+    assert endpoints.announced(MODEL)[MODEL, 1].tag == again
 
 
 @pytest.mark.parametrize(
@@ -199,10 +199,10 @@ def test_a_promotion_of_what_was_rolled_back_meanwhile_is_refused(
 ) -> None:
     """serving.md 5.2: the plan was read, the service asked, and then changed whatever had come of it."""
     _roll_out(processes, 1)
-    canary = store.Plan(MODEL, "canary", 1, 2, share=10)
+    canary = plans.Plan(MODEL, "canary", 1, 2, share=10)
     controlled.begin(canary, Numbered(MODEL, 2), _tag(2), processes, NO_ROUTER)
 
-    def ready(plan: store.Plan) -> bool:
+    def ready(plan: plans.Plan) -> bool:
         act()
         return True
 
@@ -282,11 +282,11 @@ def test_a_champion_that_cannot_be_started_is_tried_again_and_says_why(
         )
         looked = Controller(processes, NO_ROUTER)
         controlled.settle(looked)
-    assert "no disk" in store.announced(MODEL)[MODEL, 1].problem
+    assert "no disk" in endpoints.announced(MODEL)[MODEL, 1].problem
     time.sleep(0.2)
     controlled.settle(looked)
-    assert store.announced(MODEL)[MODEL, 1].problem == ""
-    assert deploy.answers(store.announced(MODEL)[MODEL, 1])
+    assert endpoints.announced(MODEL)[MODEL, 1].problem == ""
+    assert deploy.answers(endpoints.announced(MODEL)[MODEL, 1])
 
 
 def test_a_supervisor_that_is_away_is_said_once_and_changes_nothing(
@@ -307,4 +307,4 @@ def test_a_supervisor_that_is_away_is_said_once_and_changes_nothing(
     for _ in range(3):
         looked.look()
     assert caplog.text.count("no service can be started or stopped") == 1
-    assert store.announced(MODEL).keys() == {(MODEL, 1)}
+    assert endpoints.announced(MODEL).keys() == {(MODEL, 1)}

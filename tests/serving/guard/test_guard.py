@@ -26,7 +26,7 @@ from serving.guard.guardrails import Guardrails
 from serving.guard.pages import ReleaseDecision
 from serving.guard.rollout import Guard
 from serving.guard.sequential_tests import pairs_needed
-from serving.releases import deploy, packaging, store
+from serving.releases import deploy, endpoints, history, packaging, store
 from serving.releases.packaging import process_name
 from serving.releases.plans import Limits, Plan
 from serving.router import traffic
@@ -58,12 +58,12 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_
 @pytest.fixture
 def live(router: str, packaged: dict[int, Packaged], processes: Processes) -> Iterator[str]:
     """The router with version 1 as champion; in the end nothing is released and no service runs."""
-    for _, number in store.announced(MODEL):
-        store.retire(MODEL, number)  # those of other tests' own processes
+    for _, number in endpoints.announced(MODEL):
+        endpoints.retire(MODEL, number)  # those of other tests' own processes
     controlled.roll_out(packaged[1].version, packaged[1].tag, processes, router)
     yield router
-    for (_, number), endpoint in store.announced(MODEL).items():
-        store.retire(MODEL, number)
+    for (_, number), endpoint in endpoints.announced(MODEL).items():
+        endpoints.retire(MODEL, number)
         processes.stop(process_name(endpoint.tag))
     store.withdraw(MODEL)
 
@@ -94,7 +94,7 @@ def _look_until(guard: Guard, what: Callable[[], Any]) -> None:
 
 def _page() -> tuple[dict[str, Any], str]:
     """The decision that the latest event names: its JSON and its HTML."""
-    path = settings().var / store.events(MODEL)[0].page
+    path = settings().var / history.events(MODEL)[0].page
     return json.loads(path.with_suffix(".json").read_text()), path.read_text()
 
 
@@ -108,7 +108,7 @@ def test_a_canary_whose_process_dies_on_every_request_is_rolled_back_and_no_call
     url, name = f"http://127.0.0.1:{port}", process_name(packaged[2].tag)
     processes.running[name] = Running(loop, url, Path(os.devnull))
     try:
-        endpoint = store.announce(MODEL, 2, url, packaged[2].tag, loop.pid)
+        endpoint = endpoints.announce(MODEL, 2, url, packaged[2].tag, loop.pid)
         until(lambda: deploy.answers(endpoint))
         plan = store.change(MODEL, "canary", kind="canary", second=2, share=50, limits=QUICK.to_json())
         deploy.follow(plan, live)
@@ -165,7 +165,7 @@ def test_a_harmless_canary_goes_through_its_steps_and_takes_over(
     after = _now()
     assert shares == {40, 80}
     assert (after.kind, after.live, after.previous, after.state) == ("all", 2, 1, "promoted"), after.why
-    assert [event.what for event in store.events(MODEL, 3)] == ["promote", "step", "canary"]
+    assert [event.what for event in history.events(MODEL, 3)] == ["promote", "step", "canary"]
     decision, html = _page()
     assert decision["granted"]
     assert decision["reasons"][-1]["found"] == "released anyway: a test"
@@ -180,7 +180,7 @@ def test_a_canary_that_is_being_restarted_takes_over_when_it_answers_and_no_page
         return len(list((settings().var / "decisions").rglob("*.html")))
 
     nobody = f"http://127.0.0.1:{deploy.free_port()}"
-    store.announce(MODEL, 2, nobody, packaged[2].tag, None, anyway="a test")
+    endpoints.announce(MODEL, 2, nobody, packaged[2].tag, None, anyway="a test")
     asleep = subprocess.Popen(["sleep", "600"])  # as its supervisor says, it is being started again
     processes.running[process_name(packaged[2].tag)] = Running(asleep, nobody, Path(os.devnull))
     canary = {"kind": "canary", "second": 2, "share": 80, "steps": [80, 100], "limits": QUICK.to_json()}
@@ -190,7 +190,7 @@ def test_a_canary_that_is_being_restarted_takes_over_when_it_answers_and_no_page
     for _ in range(3):
         guard.look()
     assert (_now(), pages()) == (plan, before)
-    store.announce(MODEL, 2, store.announced(MODEL)[MODEL, 1].url, packaged[2].tag, None)
+    endpoints.announce(MODEL, 2, endpoints.announced(MODEL)[MODEL, 1].url, packaged[2].tag, None)
     guard.look()
     assert (_now().live, pages()) == (2, before + 1)
 
@@ -213,7 +213,7 @@ def test_a_change_leaves_a_page_a_fact_and_something_for_the_registry(
     assert left[0].todo == ({"attach": 2} if state == "promoted" else {"left": 2, "attach": 2})
     guard.look()
     assert len(left) == 2, "again until it is done"
-    store.finished(left[0].id)
+    history.finished(left[0].id)
     guard.look()
     assert len(left) == 2
     controlled.settle(guard.controller)
@@ -248,7 +248,7 @@ def test_a_page_that_could_not_be_written_is_written_later(
         full.setattr(ReleaseDecision, "save", lambda self: (_ for _ in ()).throw(OSError("the disk is full")))
         guard.look()
     assert _now().state == "rolled_back"
-    page = settings().var / store.events(MODEL)[0].page
+    page = settings().var / history.events(MODEL)[0].page
     assert not page.exists()
     guard.look()
     decision, html = _page()
@@ -287,7 +287,7 @@ def test_an_ab_comparison_ends_with_a_verdict_and_both_go_on_answering(
     assert f"within {pairs_needed(0.1)} pairs" in html
     assert "with probability 0.05 at most" in html
     guard.look()
-    assert store.events(MODEL)[0].what == "verdict", "it is said once"
+    assert history.events(MODEL)[0].what == "verdict", "it is said once"
     assert deploy.promote(MODEL).live == 2
 
 

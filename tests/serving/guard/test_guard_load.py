@@ -155,7 +155,7 @@ from registry.core import database
 database.setup(); database.migrate()
 import flows.orchestration.guard  # all that the guard's process has loaded
 from monitoring.log.models import Prediction
-from serving.releases import store as releases
+from serving.releases import endpoints, store as releases
 from serving.guard.rollout import Guard
 from serving.router.traffic import Counts, Of, Traffic, Latencies
 
@@ -166,7 +166,7 @@ class Nobody:
 
 MODEL = "skin_segmentation"
 for version in (1, 2):
-    releases.announce(MODEL, version, "http://127.0.0.1:9", f"{MODEL}:{version}", None)
+    endpoints.announce(MODEL, version, "http://127.0.0.1:9", f"{MODEL}:{version}", None)
 releases.switch(MODEL, 1)
 limits = {"min_seconds": 10**6, "latency_ratio": 100}
 plan = releases.change(MODEL, "canary", kind="canary", second=2, share=50, limits=limits)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from serving.releases import deploy, store
+from serving.releases import deploy, endpoints, store
 from serving.releases.packaging import serve_command, serve_environment
 from tests.benchmarks import endurance
 from tests.bundles import MODEL, make_scan
@@ -27,7 +27,7 @@ def restarted(
 
     def start() -> Running:
         one = processes.start("endures", argv, env, f"http://127.0.0.1:{port}/readyz")
-        store.announce(MODEL, 1, one.url, packaged[1].tag, one.pid)
+        endpoints.announce(MODEL, 1, one.url, packaged[1].tag, one.pid)
         return one
 
     def kill(model: str) -> str:

@@ -19,7 +19,7 @@ from monitoring.feedback import stream
 from registry.core.errors import BadInput, NotServed
 from registry.core.settings import settings
 from serving.client.clients import Client
-from serving.releases import deploy, store
+from serving.releases import deploy, endpoints, store
 from serving.releases.packaging import process_name, serve_command, serve_environment
 from serving.router import forwarding
 from tests.bundles import MODEL, make_scan
@@ -43,7 +43,7 @@ def no_release(router: str) -> Iterator[None]:
 @pytest.fixture
 def released(router: str, service: Running, packaged: dict[int, Packaged]) -> str:
     """The router with version 1 behind it."""
-    store.announce(MODEL, 1, service.url, packaged[1].tag, service.pid)
+    endpoints.announce(MODEL, 1, service.url, packaged[1].tag, service.pid)
     store.switch(MODEL, 1)
     _wait(router, 1)
     return router
@@ -127,7 +127,7 @@ def test_without_a_released_version_it_says_so(router: str) -> None:
 def test_a_released_version_whose_service_is_not_up_is_worth_another_try(router: str) -> None:
     from serving.releases.models import Endpoint
 
-    store.announce(MODEL, 77, "http://127.0.0.1:9", "77", 1)
+    endpoints.announce(MODEL, 77, "http://127.0.0.1:9", "77", 1)
     store.switch(MODEL, 77)
     Endpoint.objects.filter(model=MODEL, version=77).delete()  # as at the start of a stack
 
@@ -199,7 +199,7 @@ def test_a_service_killed_during_a_request_gives_a_clean_503(
     router: str, processes: Processes, packaged: dict[int, Packaged]
 ) -> None:
     victim = _start(processes, packaged[1], "victim")
-    store.announce(MODEL, 1, victim.url, packaged[1].tag, victim.pid)
+    endpoints.announce(MODEL, 1, victim.url, packaged[1].tag, victim.pid)
     store.switch(MODEL, 1)
     _wait(router, 1)
 
@@ -231,9 +231,9 @@ def test_a_service_killed_during_a_request_gives_a_clean_503(
 def test_finds_a_service_that_moved(released: str, processes: Processes, packaged: dict[int, Packaged]) -> None:
     """The table still names a dead address; the request finds the new one without being told to try again."""
     moved = _start(processes, packaged[1], "moved")
-    store.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", packaged[1].tag, None)
+    endpoints.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", packaged[1].tag, None)
     time.sleep(0.6)
-    store.announce(MODEL, 1, moved.url, packaged[1].tag, moved.pid)
+    endpoints.announce(MODEL, 1, moved.url, packaged[1].tag, moved.pid)
     assert httpx.post(f"{released}{PREDICT}", content=make_scan(1), headers=RAW).status_code == 200
     processes.stop("moved")
 

@@ -11,7 +11,7 @@ import pytest
 
 from serving.guard import guardrails
 from serving.guard.rollout import Guard
-from serving.releases import deploy, store
+from serving.releases import deploy, endpoints, store
 from serving.releases.plans import Limits, Plan
 from serving.router.traffic import RoleCounts
 from tests.bundles import MODEL
@@ -24,7 +24,7 @@ from tests.waiting import until
 
 def announced(*numbers: int) -> None:
     for number in numbers:
-        store.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}", None)
+        endpoints.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}", None)
 
 
 def failing_canary() -> None:

@@ -12,7 +12,7 @@ from monitoring.log.writer import PredictionLog
 from registry.core.errors import Refused
 from registry.core.settings import settings
 from serving.access import keys, report
-from serving.releases import deploy, store
+from serving.releases import deploy, endpoints, history, store
 from tests.bundles import MODEL
 from tests.clusters import Cluster
 from tests.monitoring.conftest import make_record
@@ -30,7 +30,7 @@ def test_plans_are_followed_within_two_seconds_also_after_an_outage(guarded: str
         return int(routes.get(MODEL, {}).get("version", 0))
 
     for number in (1, 2, 3):
-        store.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}", None)
+        endpoints.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}", None)
     for number in (1, 2):
         store.switch(MODEL, number)
         until(lambda wanted=number: version() == wanted, FOLLOWS_S)
@@ -42,13 +42,13 @@ def test_plans_are_followed_within_two_seconds_also_after_an_outage(guarded: str
     plan = store.plan(MODEL)
     assert plan is not None
     assert (plan.live, plan.previous) == (3, 2)
-    assert [event.version for event in store.events(MODEL)][:3] == [3, 2, 1]
+    assert [event.version for event in history.events(MODEL)][:3] == [3, 2, 1]
     store.withdraw(MODEL)
 
 
 def test_two_who_change_a_plan_at_once_do_not_both_get_it() -> None:
     for number in (1, 2):
-        store.announce(MODEL, number, "http://127.0.0.1:9", f"{MODEL}:{number}", None)
+        endpoints.announce(MODEL, number, "http://127.0.0.1:9", f"{MODEL}:{number}", None)
     plan = store.switch(MODEL, 1)
     said: list[object] = []
 
@@ -67,7 +67,7 @@ def test_two_who_change_a_plan_at_once_do_not_both_get_it() -> None:
 
 
 def test_first_plans_made_at_once_wait_for_each_other() -> None:
-    store.announce(MODEL, 1, "http://127.0.0.1:9", f"{MODEL}:1", None)
+    endpoints.announce(MODEL, 1, "http://127.0.0.1:9", f"{MODEL}:1", None)
     revisions: list[int] = []
 
     def begin() -> None:
@@ -113,7 +113,7 @@ def test_a_router_that_is_started_in_an_outage_waits_for_releases_and_keys(
     postgres: Cluster, processes: Processes
 ) -> None:
     _, token = keys.create("early")
-    store.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:1", None)
+    endpoints.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:1", None)
     store.switch(MODEL, 1)
     try:
         with stopped(postgres, "immediate"):

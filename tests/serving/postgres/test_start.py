@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from serving.releases import deploy, store
+from serving.releases import deploy, endpoints, store
 from tests.bundles import MODEL
 from tests.clusters import Cluster
 from tests.serving.postgres.conftest import running, stopped
@@ -15,12 +15,12 @@ from tests.waiting import until
 
 def test_who_waits_for_the_services_waits_for_the_database_first(company: Path, postgres: Cluster) -> None:
     for number in (1, 2):
-        store.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}", None)
+        endpoints.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}", None)
     store.switch(MODEL, 2)
     log = company / "releases.log"
 
     def over() -> bool:
-        store.note_problem(MODEL, 2, "no Bento")  # as the guard does
+        endpoints.note_problem(MODEL, 2, "no Bento")  # as the guard does
         return waiting.poll() is not None
 
     with ExitStack() as held:

@@ -14,7 +14,7 @@ from registry.core.errors import BadInput, Refused
 from registry.core.settings import settings
 from registry.versions.decision import Decision
 from serving.guard.pages import page_of
-from serving.releases import deploy, grants, orders, packaging, store
+from serving.releases import deploy, endpoints, grants, history, orders, packaging, store
 from serving.releases.plans import Kind, Plan
 from tests.bundles import MODEL
 from tests.databases import own_database
@@ -72,12 +72,12 @@ def test_the_word_on_a_bundle_is_the_latest_decision_about_its_digest(
         _decided(**one)
     (settings().var / "decisions" / MODEL).mkdir(parents=True, exist_ok=True)
     (settings().var / "decisions" / MODEL / "half.json").write_text('{"granted": tr')
-    assert grants.of_service(store.Endpoint(MODEL, 2, "", _bento(2))).granted == granted
+    assert grants.of_service(endpoints.Endpoint(MODEL, 2, "", _bento(2))).granted == granted
 
 
 def test_a_bento_whose_bundle_is_unknown_has_no_word() -> None:
     _decided(granted=True, digest="")
-    assert not grants.of_service(store.Endpoint(MODEL, 2, "", f"{MODEL}:2-gone")).granted
+    assert not grants.of_service(endpoints.Endpoint(MODEL, 2, "", f"{MODEL}:2-gone")).granted
 
 
 @pytest.mark.parametrize("kind", ["all", "canary", "ab"])
@@ -106,11 +106,11 @@ def test_what_the_gate_granted_needs_no_reason_and_keeps_none(monkeypatch: pytes
 def test_a_reason_stands_with_the_service_in_the_history_and_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     _live()
     placed = _placed(monkeypatch, lambda: _release("canary", "the gate's data is old"))
-    store.announce(MODEL, 2, "http://127.0.0.1:9", placed.tag, None, anyway=placed.anyway)
+    endpoints.announce(MODEL, 2, "http://127.0.0.1:9", placed.tag, None, anyway=placed.anyway)
     plan = orders.carry_out(placed)
     assert plan is not None
-    assert store.announced(MODEL)[MODEL, 2].anyway == "the gate's data is old"
-    assert store.events(MODEL)[0].why == "a try; anyway: the gate's data is old"
+    assert endpoints.announced(MODEL)[MODEL, 2].anyway == "the gate's data is old"
+    assert history.events(MODEL)[0].why == "a try; anyway: the gate's data is old"
     page = page_of(plan, [], granted=True, verdict="took over", summary="it took over", who="the guard")
     assert [(one.passed, one.found) for one in page.reasons] == [(False, "released anyway: the gate's data is old")]
     monkeypatch.setattr(deploy, "second_answers", lambda plan: True)
@@ -120,17 +120,17 @@ def test_a_reason_stands_with_the_service_in_the_history_and_on_the_page(monkeyp
 def test_copies_need_no_reason_and_their_promotion_does(monkeypatch: pytest.MonkeyPatch) -> None:
     _live()
     placed = _placed(monkeypatch, lambda: _release("shadow", ""))
-    store.announce(MODEL, 2, "http://127.0.0.1:9", placed.tag, None)
+    endpoints.announce(MODEL, 2, "http://127.0.0.1:9", placed.tag, None)
     orders.carry_out(placed)
     monkeypatch.setattr(deploy, "second_answers", lambda plan: True)
     with pytest.raises(Refused, match="never asked about version 2"):
         deploy.promote(MODEL)
     assert deploy.promote(MODEL, anyway="looked well").live == 2
-    assert store.announced(MODEL)[MODEL, 2].anyway == "looked well"
+    assert endpoints.announced(MODEL)[MODEL, 2].anyway == "looked well"
 
 
 def _live() -> None:
-    store.announce(MODEL, 1, "http://127.0.0.1:9", _bento(1, "1" * 64), None)
+    endpoints.announce(MODEL, 1, "http://127.0.0.1:9", _bento(1, "1" * 64), None)
     store.switch(MODEL, 1)
 
 

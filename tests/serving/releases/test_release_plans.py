@@ -20,7 +20,7 @@ import pytest
 from registry.core.errors import MissingService, NotFound, Refused
 from registry.core.settings import settings
 from serving.guard.controller import Controller
-from serving.releases import deploy, packaging, store
+from serving.releases import deploy, endpoints, history, packaging, store
 from serving.releases.packaging import process_name
 from serving.releases.plans import Plan
 from serving.router import traffic
@@ -46,12 +46,12 @@ def three(project: Path, packaged: dict[int, Packaged]) -> dict[int, Packaged]:
 @pytest.fixture
 def live(router: str, three: dict[int, Packaged], processes: Processes) -> Iterator[str]:
     """The router with version 1 as champion; in the end nothing is released and no service runs."""
-    for _, number in store.announced(MODEL):
-        store.retire(MODEL, number)  # those of other tests' own processes
+    for _, number in endpoints.announced(MODEL):
+        endpoints.retire(MODEL, number)  # those of other tests' own processes
     controlled.roll_out(three[1].version, three[1].tag, processes, router)
     yield router
-    for (_, number), endpoint in store.announced(MODEL).items():
-        store.retire(MODEL, number)
+    for (_, number), endpoint in endpoints.announced(MODEL).items():
+        endpoints.retire(MODEL, number)
         processes.stop(process_name(endpoint.tag))
     store.withdraw(MODEL)
     until(lambda: MODEL not in _routes(router)["routes"])
@@ -207,7 +207,7 @@ def test_switch_rollback_and_a_killed_champion_under_load_fail_no_request(
     assert {status for status, _, _ in seen} == {200}
     assert min(took) < 2, took
     assert seen[-1] == (200, "2", "champion"), "the version that is kept warm stands in"
-    assert [event.what for event in store.events(MODEL)][:5] == ["rollback"] * 3 + ["release"] * 2
+    assert [event.what for event in history.events(MODEL)][:5] == ["rollback"] * 3 + ["release"] * 2
 
 
 def test_promotion_keeps_the_old_champion_warm_and_rollback_returns_to_it(
@@ -246,7 +246,7 @@ def test_rollback_ends_a_canary_and_stops_its_service(
     assert {_who(_ask(live)) for _ in range(10)} == {(200, "1", "champion")}
     with pytest.raises(Refused, match="no previous version"):
         deploy.roll_back(MODEL)
-    last = store.events(MODEL)[0]
+    last = history.events(MODEL)[0]
     assert (last.what, last.who, last.why) == ("rollback", "a test", "enough")
 
 
@@ -281,14 +281,14 @@ def test_a_proxy_of_the_environment_is_not_asked_for_router_and_services(
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{deploy.free_port()}")
     monkeypatch.setattr("urllib.request._opener", None)  # which remembers the environment of its first use
-    store.announce(MODEL, 1, f"{router}/healthz?", "", None)  # and what is asked of it is its query
+    endpoints.announce(MODEL, 1, f"{router}/healthz?", "", None)  # and what is asked of it is its query
     plan = store.switch(MODEL, 1)
     try:
         deploy.follow(plan, router)
-        assert deploy.answers(store.Endpoint(MODEL, 1, f"{router}/healthz?", ""))
+        assert deploy.answers(endpoints.Endpoint(MODEL, 1, f"{router}/healthz?", ""))
     finally:
         store.withdraw(MODEL)
-        store.retire(MODEL, 1)
+        endpoints.retire(MODEL, 1)
 
 
 @pytest.fixture
@@ -304,7 +304,7 @@ def test_a_service_is_on_this_machine_only_where_the_router_is_not(
     reachable_router: None, three: dict[int, Packaged], processes: Processes
 ) -> None:
     controlled.roll_out(three[1].version, three[1].tag, processes, "")
-    endpoint = store.announced(MODEL)[MODEL, 1]
+    endpoint = endpoints.announced(MODEL)[MODEL, 1]
     try:
         host, _, port = endpoint.url.removeprefix("http://").partition(":")
         assert (host, deploy.answers(endpoint)) == ("127.0.0.1", True)
@@ -312,6 +312,6 @@ def test_a_service_is_on_this_machine_only_where_the_router_is_not(
             socket.create_connection(("127.0.0.2", int(port)), timeout=5)
         assert deploy.service_command(three[1].tag, int(port))[-2:] == ["--host", "127.0.0.1"]
     finally:
-        store.retire(MODEL, 1)
+        endpoints.retire(MODEL, 1)
         store.withdraw(MODEL)
         processes.stop(process_name(three[1].tag))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.releases import store
+from serving.releases import endpoints, store
 from tests.bundles import MODEL
 from tests.databases import own_database
 
@@ -22,7 +22,7 @@ def database_of_its_own(tmp_path: Path) -> Iterator[None]:
 
 def _announced(model: str, *numbers: int) -> None:
     for number in numbers:
-        store.announce(model, number, f"http://127.0.0.1:{4000 + number}", f"{model}:{number}-x", None)
+        endpoints.announce(model, number, f"http://127.0.0.1:{4000 + number}", f"{model}:{number}-x", None)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from serving.launchers.router import create_app
-from serving.releases import deploy, store
+from serving.releases import deploy, endpoints, store
 from serving.router import forwarding, routing
 from serving.router.routing import RouteTable
 
@@ -31,7 +31,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 def nobody(project: Path) -> Iterator[None]:
     """A model whose champion does not answer."""
-    store.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", "nobody:1", None)
+    endpoints.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", "nobody:1", None)
     store.switch(MODEL, 1)
     yield
     store.withdraw(MODEL)

@@ -8,8 +8,9 @@ import aiohttp
 import pytest
 from multidict import CIMultiDict
 
+from serving.releases.endpoints import Endpoint
 from serving.releases.plans import Plan
-from serving.releases.store import Endpoint, Route
+from serving.releases.store import Route
 from serving.router.routing import RouteTable
 from serving.router.shadow import WAITING_BYTES, Copy, Shadow
 from tests.bundles import MODEL

@@ -310,13 +310,13 @@ def test_one_of_two_services_gets_a_task_and_keeps_it_while_it_lives(client: htt
 
 
 def test_another_version_works_on_a_task_only_when_its_own_has_no_service(client: httpx.Client) -> None:
-    from serving.releases import store as releases
+    from serving.releases import endpoints
     from serving.wire.negotiation import ResponseFormat
 
-    releases.announce("weapon_detection", 7, "http://127.0.0.1:1", "none", None)
+    endpoints.announce("weapon_detection", 7, "http://127.0.0.1:1", "none", None)
     task = store.submit("weapon_detection", 7, ResponseFormat("application/json"), "me", "champion", [PICTURE], False)
     assert store.claim("weapon_detection", 8, "other") is None
-    releases.retire("weapon_detection", 7)
+    endpoints.retire("weapon_detection", 7)
     claimed = store.claim("weapon_detection", 8, "other")
     assert claimed is not None
     assert claimed.id == task.id
