@@ -106,7 +106,7 @@ def _notes(plan: Plan, champion: int | None) -> list[str]:
         service = services.get((plan.model, version or 0))
         if service is None:
             continue
-        if without := grants.without(service):
+        if without := grants.ungranted_reason(service):
             found.append(f"version {version} has traffic without the gate's word: {without}")
         if service.problem:
             found.append(f"version {version} could not be started: {service.problem.splitlines()[0]}")

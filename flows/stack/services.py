@@ -35,7 +35,7 @@ def wait() -> int:
         missing = []
         for one in wanted():
             line = f"version {one.version} of {one.model} could not be started: {one.problem}"
-            if not one.problem and not one.retired and deploy.answers(one):
+            if not one.problem and not one.retired and deploy.is_ready(one):
                 line = f"{one.model} version {one.version} answers at {one.url}"
             else:
                 missing.append(one)

@@ -72,7 +72,7 @@ def released(version: Version) -> bool:
     database.setup()
     database.migrate()
     live = store.live(version.model)
-    if live is None or live.version != version.number or not deploy.answers(live):
+    if live is None or live.version != version.number or not deploy.is_ready(live):
         return False
     for name in ("package", "release"):
         with journal.step(name, name.capitalize(), version.model) as running:

@@ -78,7 +78,7 @@ def return_alias(model: str, left: int, returned_to: int) -> bool:
         if left == returned_to or champion is None or champion.number != left:
             return False
         back = versions.get(model, returned_to)
-        if PREVIOUS not in back.aliases and not grants.word(model, back.digest).granted:
+        if PREVIOUS not in back.aliases and not grants.answer_for(model, back.digest).granted:
             return False
         versions.promote(back)
     return True

@@ -168,7 +168,7 @@ class Controller:
             return False
         if datetime.now(UTC) - plan.since > timedelta(seconds=settings().warm_s):
             return False
-        return process_name(before.tag) in self._services or deploy.answers(before)
+        return process_name(before.tag) in self._services or deploy.is_ready(before)
 
     def _carry_out(self, order: ReleaseOrder) -> Plan | None:
         """Returns the plan that an order has led to; None while its service is on its way, or could not be had."""
@@ -179,7 +179,7 @@ class Controller:
         try:
             needed = Endpoint(order.model, order.version, "", order.tag, anyway=order.anyway)
             endpoint = self._ensure(needed)
-            if endpoint is not None and deploy.answers(endpoint):
+            if endpoint is not None and deploy.is_ready(endpoint):
                 changed = orders.carry_out(order)
                 logger.info("%s: %s of version %d for %s", order.model, order.what, order.version, order.who)
                 return changed
@@ -205,10 +205,10 @@ class Controller:
             return self._announce(wanted, job.result)
         if name in self._stopping:
             return None
-        if known is not None and not known.retired and (running is not None or deploy.answers(known)):
+        if known is not None and not known.retired and (running is not None or deploy.is_ready(known)):
             return known
         if running is not None:
-            ready = deploy.answers(replace(wanted, url=running.url))
+            ready = deploy.is_ready(replace(wanted, url=running.url))
             return self._announce(wanted, running) if ready else None
         failure = self._failures.get(name)
         if failure is None or time.monotonic() > failure.until:

@@ -91,7 +91,7 @@ class Guardrails:
     def _answers(self) -> None:
         """A version whose process cannot be kept alive must not leave its callers to the live version for ever."""
         plan, now = self._plan, time.monotonic()
-        if deploy.second_answers(plan):
+        if deploy.second_is_ready(plan):
             self._answered = now
         silent = now - self._answered
         self._said["answers"] = Reason(

@@ -112,7 +112,7 @@ def _gate(plan: Plan) -> list[Reason]:
     service = endpoints.announced(plan.model).get((plan.model, plan.both()[1]))
     if plan.kind == "shadow" or service is None:
         return []
-    without = grants.without(service)
+    without = grants.ungranted_reason(service)
     found = f"released anyway: {without}" if without else "granted"
     return [Reason("the gate's word", not without, found, "a version that the gate granted")]
 

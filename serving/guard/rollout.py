@@ -155,7 +155,7 @@ class Guard:
             self._tell(plan, f"version {plan.second} gets {step} % of the requests: {why}")
             return
         grants.check_second(plan, "")
-        if not deploy.second_answers(plan):
+        if not deploy.second_is_ready(plan):
             return  # it is being restarted; or it is not, and the rail of answers breaks
         summary = f"{plan.model} version {plan.second} took over from version {plan.live}: {why}"
         page = self._page(plan, reasons, True, "took over", summary)

@@ -1,8 +1,8 @@
 """Changes which version gets the traffic: switch, second version, promotion, rollback. None of them drops a request.
 
-A command changes the plan, or places an order where a service must be started first; the guard starts and stops
-services (`serving.guard.controller`). The version before stays warm for a while, so that going back is a change of
-plan. Every change is meant for the revision that was looked at: what somebody else changed in between is Refused.
+A command changes the plan, or places an order where a service must be started first. The guard starts and stops
+services (`serving.guard.controller`). The previous version stays warm for a while, so that a rollback only changes the
+plan. Every change names the revision that it is meant for, and is refused where the plan has changed meanwhile.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from serving.releases.store import ONE_VERSION
 
 CONFIRM_S = 10.0
 
-# Router and services are our own: a company's proxy (http_proxy) has no way to them.
+# Without a proxy: http_proxy of a company does not reach our own router and services.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -39,25 +39,25 @@ def roll_out(
     anyway: str = "",
     say: Say = orders.ignore,
 ) -> Plan:
-    """Gives the traffic of a model to a version that is packaged as `tag`; waits until it has it.
+    """Gives all traffic of a model to the version that is packaged as `tag`, and waits until it is live.
 
     The guard starts the new service, which must pass its golden samples, then changes the plan. The old service is
-    kept warm as `warm_s` says. What is live already is left as it is.
+    kept warm for `warm_s`. A version that is live already stays so.
 
     Args:
-        anyway: why, where the gate did not grant the version.
+        anyway: the reason, where the gate did not grant the version.
         say: gets a line whenever there is something new.
 
     Raises:
-        MissingService: the new service did not come up, or no guard is there. The plan is as it was then.
-        Refused: the gate did not grant it, or somebody else changed the plan meanwhile, or is about to.
+        MissingService: the new service did not come up, or no guard runs. The plan did not change.
+        Refused: the gate did not grant the version, or somebody else changed the plan meanwhile, or is about to.
     """
     revision, plan = store.revision(version.model), None
     with suppress(BadInput):  # a plan that cannot be read is written anew
         plan = store.plan(version.model)
     if plan is not None and plan.second is None and plan.live == version.number:
         live = store.live(version.model)
-        if live is not None and live.tag == tag and answers(live):
+        if live is not None and live.tag == tag and is_ready(live):
             return plan
     reason = grants.check(version.model, version.number, tag, anyway)
     return orders.wait(orders.place(version, tag, revision=revision, who=who, why=why, anyway=reason), say)
@@ -96,7 +96,7 @@ def begin(
             expected="one second version at a time",
             fix=f"`visionloop release {plan.model} promote` or `rollback` ends it",
         )
-    # Copies are how a refused version is looked at: no caller sees what it answers.
+    # A shadow may show a version that the gate refused: no caller sees its answers.
     reason = anyway if plan.kind == "shadow" else grants.check(plan.model, version.number, tag, anyway)
     fields = {
         "kind": plan.kind,
@@ -109,7 +109,7 @@ def begin(
     }
     return orders.wait(
         orders.place(
-            version, tag, plan.kind, revision=current.revision, columns=fields, who=who, why=why, anyway=reason
+            version, tag, plan.kind, revision=current.revision, fields=fields, who=who, why=why, anyway=reason
         ),
         say,
     )
@@ -118,12 +118,12 @@ def begin(
 def promote(
     model: str, *, who: str = "", why: str = "", anyway: str = "", revision: int | None = None, **page: Any
 ) -> Plan:
-    """Makes the second version the one that gets all traffic; the one until now is kept warm.
+    """Gives all traffic to the second version; the live one is kept warm.
 
     Args:
-        anyway: why, where the gate did not grant it and no reason was given when its release began.
+        anyway: the reason, where the gate did not grant it and none was given when its release began.
         revision: of the plan that is meant; None: as it is now.
-        page: `page` and `decision` that say why, see `releases.change`.
+        page: `page` and `decision` that say why, see `store.change`.
 
     Raises:
         Refused: there is no second version, it does not answer, the gate did not grant it, or somebody else changed
@@ -132,7 +132,7 @@ def promote(
     plan = store.plan(model) or Plan(model, "all", live=0)
     live, second = plan.both()
     reason = grants.check_second(plan, anyway)
-    if not second_answers(plan):
+    if not second_is_ready(plan):
         raise Refused(
             f"version {second} of {model} does not answer",
             expected="a service that is ready",
@@ -167,7 +167,7 @@ def roll_back(model: str, *, who: str = "", why: str = "", revision: int | None 
         )
     else:
         before = endpoints.announced(model).get((model, plan.previous))
-        if before is None or not answers(before):
+        if before is None or not is_ready(before):
             raise NotFound(
                 f"version {plan.previous} of {model} is not kept warm any more",
                 expected="its service",
@@ -181,13 +181,9 @@ def roll_back(model: str, *, who: str = "", why: str = "", revision: int | None 
 
 
 def service_command(tag: str, port: int) -> list[str]:
-    """What runs the service of a Bento on `service_host`. Raises NotFound when there is no such Bento."""
-    # Said although it is the default: Bentos that were packaged before there was `service_host` listen on `host`.
+    """The command that serves a Bento on `service_host`. Raises NotFound when there is no such Bento."""
+    # Named although it is the default: Bentos from before there was `service_host` would listen on `host`.
     return [*serve_command(tag, port), "--host", settings().service_host]
-
-
-def _address(router: str | None) -> str:
-    return settings().router_address if router is None else router
 
 
 def free_port() -> int:
@@ -208,7 +204,7 @@ def busy(port: int) -> bool:
     return False
 
 
-def answers(endpoint: Endpoint) -> bool:
+def is_ready(endpoint: Endpoint) -> bool:
     """Whether the service is ready now."""
     try:
         with _DIRECT.open(f"{endpoint.url}/readyz", timeout=2) as answer:
@@ -217,22 +213,22 @@ def answers(endpoint: Endpoint) -> bool:
         return False
 
 
-def second_answers(plan: Plan) -> bool:
+def second_is_ready(plan: Plan) -> bool:
     """Whether the service of a plan's second version is ready now."""
     second = endpoints.announced(plan.model).get((plan.model, plan.both()[1]))
-    return second is not None and answers(second)
+    return second is not None and is_ready(second)
 
 
 def follow(plan: Plan, router: str | None = None) -> None:
-    """Waits until the router follows this plan, or a later one.
+    """Waits until the router has read this plan, or a later one.
 
     Args:
-        router: its address; the default is this machine's, "" asks none.
+        router: its address; None means this machine's, "" waits for none.
 
     Raises:
-        MissingService: it did not in time; the plan is changed all the same.
+        MissingService: the router did not follow in time. The plan is changed all the same.
     """
-    address = _address(router)
+    address = settings().router_address if router is None else router
     found: Any = "no answer"
     end = time.monotonic() + CONFIRM_S
     while address and time.monotonic() < end:
@@ -250,16 +246,16 @@ def follow(plan: Plan, router: str | None = None) -> None:
 
 
 def drained(router: str, model: str, url: str) -> bool:
-    """Whether the router neither names the service at `url` nor has a request on it. Without a router nothing is."""
+    """Whether the router sends no requests to the service at `url` and has none on it. True where no router answers."""
     if not router:
         return True
     try:
-        said = _routes(router)
+        found = _routes(router)
     except (OSError, ValueError):
         return True
-    route = said["routes"].get(model) or {}
-    named = [route, *(route.get(part) or {} for part in ("second", "previous"))]
-    return url not in (one.get("url") for one in named) and not said["in_flight"].get(url)
+    route = found["routes"].get(model) or {}
+    services = [route, *(route.get(part) or {} for part in ("second", "previous"))]
+    return all(one.get("url") != url for one in services) and not found["in_flight"].get(url)
 
 
 def _routes(router: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which services there are: of which version, where they answer, and whether they are retired."""
+"""The services: of which version each is, where it answers, and whether it is retired."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Endpoint:
     Attributes:
         url: without a slash at the end.
         tag: of its Bento.
-        pid: of its process, as far as known.
-        anyway: why it was released though the gate had not granted it; "" where it had.
-        problem: why it could not be started again; "" where it could.
+        pid: of its process; None where it is not known.
+        anyway: why it was released without the gate's grant; "" where the gate granted it.
+        problem: why it could not be started again; "" where there is none.
         retired: it is stopped, or being stopped.
     """
 
@@ -33,10 +33,10 @@ class Endpoint:
 
 
 def announce(model: str, version: int, url: str, tag: str, pid: int | None, *, anyway: str | None = None) -> Endpoint:
-    """Says that `version` answers at `url`. It gets no traffic before a plan names it.
+    """Notes that `version` answers at `url`. It gets no traffic before a plan names it.
 
     Args:
-        anyway: why it is released though the gate did not grant it; None: as it was.
+        anyway: why it is released without the gate's grant; None keeps what is noted.
     """
     database.setup()
     from serving.releases.models import Endpoint as Row
@@ -48,7 +48,7 @@ def announce(model: str, version: int, url: str, tag: str, pid: int | None, *, a
 
 
 def announced(model: str | None = None, *, retired: bool = False) -> Mapping[tuple[str, int], Endpoint]:
-    """Every service that is not retired (with `retired`, also where one was the last time), by model and version."""
+    """Every service by model and version; with `retired`, also those that are stopped."""
     database.setup()
     from serving.releases.models import Endpoint as Row
 
@@ -57,7 +57,7 @@ def announced(model: str | None = None, *, retired: bool = False) -> Mapping[tup
 
 
 def retire(model: str, version: int) -> None:
-    """Says that the service of `version` is gone. The live one can be retired too: the model then answers 503."""
+    """Notes that the service of `version` is gone. Without its live service a model answers 503."""
     database.setup()
     from serving.releases.models import Endpoint as Row
 
@@ -73,7 +73,7 @@ def note_problem(model: str, version: int, problem: str) -> None:
 
 
 def note_anyway(model: str, version: int, anyway: str) -> None:
-    """Keeps why a version is released though the gate did not grant it."""
+    """Keeps why a version is released without the gate's grant."""
     database.setup()
     from serving.releases.models import Endpoint as Row
 

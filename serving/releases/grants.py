@@ -1,7 +1,7 @@
-"""The gate's word on a version, as the decision pages in var have it: without a page no traffic.
+"""The gate's answer about a version, read from the decision pages: without a page no traffic.
 
-A decision is about a bundle, so it is found by the bundle's digest: a version's number means another bundle in another
-registry.
+A decision is about a bundle and is found by the bundle's digest, because in another registry the same version number
+means another bundle.
 """
 
 from __future__ import annotations
@@ -18,64 +18,64 @@ from serving.releases.plans import Plan
 
 @dataclass(frozen=True)
 class GateAnswer:
-    """What the gate said of a bundle; `summary` is a sentence, "" where it was never asked."""
+    """The gate's answer about a bundle. `summary` is a sentence, "" where the gate was never asked."""
 
     granted: bool = False
     summary: str = ""
 
 
-def word(model: str, digest: str) -> GateAnswer:
+def answer_for(model: str, digest: str) -> GateAnswer:
     """The latest decision about a bundle."""
     latest: tuple[str, float] = ("", 0.0)
     found = GateAnswer()
     for path in (settings().var / "decisions" / model).glob("*.json"):
         try:
-            said = json.loads(path.read_text(encoding="utf-8"))
-            mine = said["digest"] == digest != "" and said.get("kind", "promotion") == "promotion"
-            when = (str(said["created"]), path.stat().st_mtime)
+            page = json.loads(path.read_text(encoding="utf-8"))
+            mine = page["digest"] == digest != "" and page.get("kind", "promotion") == "promotion"
+            when = (str(page["created"]), path.stat().st_mtime)
             if mine and when > latest:
-                latest, found = when, GateAnswer(bool(said["granted"]), str(said["summary"]))
+                latest, found = when, GateAnswer(bool(page["granted"]), str(page["summary"]))
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # half written, or of another time: nobody's word
+            continue  # half written, or from an earlier version
     return found
 
 
-def of_service(service: endpoints.Endpoint) -> GateAnswer:
-    """Of the bundle in a service's Bento."""
-    return word(service.model, digest_of(service.tag))
+def answer_for_service(service: endpoints.Endpoint) -> GateAnswer:
+    """The latest decision about the bundle in a service's Bento."""
+    return answer_for(service.model, digest_of(service.tag))
 
 
 def check(model: str, version: int, tag: str, anyway: str | None) -> str:
-    """As `check_digest`, of the bundle in a Bento."""
+    """`check_digest` of the bundle in a Bento."""
     return check_digest(model, version, digest_of(tag), anyway)
 
 
 def check_digest(model: str, version: int, digest: str, anyway: str | None) -> str:
-    """Returns the reason that is to be kept: "" where the gate granted the version.
+    """Checks that a version may get traffic. Returns the reason to keep; "" where the gate granted the version.
 
     Args:
-        anyway: why it is to be released although the gate did not grant it; None or "": it is not.
+        anyway: why it is to be released without the gate's grant; None or "" needs the grant.
 
     Raises:
-        Refused: it was not granted.
+        Refused: the gate did not grant it, and there is no reason.
         BadInput: `anyway` is blank.
     """
-    said = word(model, digest)
-    if said.granted:
+    answer = answer_for(model, digest)
+    if answer.granted:
         return ""
     if anyway and anyway.strip():
         return anyway.strip()
     if anyway:
-        raise BadInput("--anyway has no reason", expected="a few words", fix="say why this version is released")
+        raise BadInput("--anyway has no reason", expected="a few words", fix="write why this version is released")
     raise Refused(
-        said.summary or f"the gate was never asked about version {version} of {model}",
+        answer.summary or f"the gate was never asked about version {version} of {model}",
         expected="a version that the gate granted",
         fix=f"`visionloop promote {model} {version}` asks the gate; --anyway REASON releases it all the same",
     )
 
 
 def check_second(plan: Plan, anyway: str) -> str:
-    """As `check`, of a plan's second version. The reason that it was released with is enough."""
+    """`check` of a plan's second version. The reason that its release began with is enough."""
     _, second = plan.both()
     service = endpoints.announced(plan.model).get((plan.model, second))
     if service is None:
@@ -83,8 +83,8 @@ def check_second(plan: Plan, anyway: str) -> str:
     return check(plan.model, second, service.tag, anyway or service.anyway)
 
 
-def without(endpoint: endpoints.Endpoint) -> str:
-    """Why a service gets requests without the gate's word; "" where it has it."""
-    if of_service(endpoint).granted:
+def ungranted_reason(endpoint: endpoints.Endpoint) -> str:
+    """Why a service gets requests without the gate's grant; "" where it has the grant."""
+    if answer_for_service(endpoint).granted:
         return ""
-    return endpoint.anyway or "released before there was a word of the gate"
+    return endpoint.anyway or "released before the gate was asked"

@@ -1,4 +1,4 @@
-"""What was changed, by whom and why, and what it must still leave in the registry."""
+"""The history of the release plans, and the changes that are still to be written into the registry."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from serving.releases.models import ReleaseEvent
 
 FINISHED_DAYS = 7
-"""For so long what a change leaves in the registry is tried again."""
+"""How long writing a change into the registry is tried again."""
 
 
 def person() -> str:
-    """Who sits at the command line."""
+    """The name of the person at the command line."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # an account without a name, as in some containers
@@ -32,7 +32,7 @@ def events(model: str, last: int = 20) -> list[ReleaseEvent]:
 
 
 def unfinished() -> list[ReleaseEvent]:
-    """Changes of the last days that must still leave something in the registry, the oldest first."""
+    """Changes of the last days that are still to be written into the registry, the oldest first."""
     database.setup()
     from serving.releases.models import ReleaseEvent
 
@@ -41,7 +41,7 @@ def unfinished() -> list[ReleaseEvent]:
 
 
 def finished(event_id: int) -> None:
-    """Says that a change has left all that it should."""
+    """Notes that a change is written into the registry."""
     database.setup()
     from serving.releases.models import ReleaseEvent
 

@@ -74,7 +74,7 @@ class ReleaseOrder(models.Model):
     what = models.CharField(max_length=16)  # as of ReleaseEvent
     version = models.IntegerField()  # whose service is needed
     tag = models.CharField(max_length=128)  # of its Bento
-    columns = models.JSONField(default=dict)  # of Release; empty: all traffic for `version`
+    fields = models.JSONField(default=dict, db_column="columns")  # of Release; empty: all traffic for `version`
     revision = models.IntegerField(default=0)  # of the plan that it is meant for; 0: there was none
     who = models.CharField(max_length=128)
     why = models.TextField(blank=True)

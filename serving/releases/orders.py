@@ -1,5 +1,8 @@
-"""Changes of a release plan for which a service must be started first: asked for here, carried out by the guard
-(`serving.guard.controller`). Who asks waits until it is done; what it asked for is withdrawn when it stops waiting."""
+"""Orders: changes of a release plan that need a service started first. The guard carries them out
+(`serving.guard.controller`).
+
+A command places an order and waits until it is done. When it stops waiting, the order is withdrawn.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ Say = Callable[[str], None]
 
 
 def ignore(line: str) -> None:
-    """Takes what nobody wants to hear."""
+    """A `Say` that drops its lines."""
 
 
 def place(
@@ -38,7 +41,7 @@ def place(
     what: str = "release",
     *,
     revision: int,
-    columns: Mapping[str, Any] | None = None,
+    fields: Mapping[str, Any] | None = None,
     who: str = "",
     why: str = "",
     anyway: str = "",
@@ -48,11 +51,11 @@ def place(
     Args:
         what: one word for the history.
         revision: of the plan that the change is meant for; 0 where there is none.
-        columns: fields for `store.change`; None gives all traffic to `version`.
-        anyway: why, where the gate did not grant this version.
+        fields: for `store.change`; None gives all traffic to `version`.
+        anyway: the reason, where the gate did not grant this version.
 
     Raises:
-        Refused: another one of this model is under way.
+        Refused: another order of this model is open.
     """
     database.setup()
     from django.db import transaction
@@ -61,15 +64,8 @@ def place(
 
     now = datetime.now(UTC)
     with transaction.atomic():
-        list(Release.objects.select_for_update().filter(model=version.model))  # one at a time
-        under_way = open_order(version.model)
-        if under_way is not None:
-            raise Refused(
-                f"a release of {version.model} is under way: {under_way.what} of version {under_way.version} by "
-                f"{under_way.who} since {under_way.time:%H:%M:%S} UTC",
-                expected="one change at a time",
-                fix=f"wait until it is done; `visionloop release {version.model} status` shows it",
-            )
+        list(Release.objects.select_for_update().filter(model=version.model))  # two commands take turns
+        _check_none_open(version.model)
         return ReleaseOrder.objects.create(
             time=now,
             deadline=now + timedelta(seconds=CARRIED_OUT_S),
@@ -77,7 +73,7 @@ def place(
             what=what,
             version=version.number,
             tag=tag,
-            columns=dict(columns or {}),
+            fields=dict(fields or {}),
             revision=revision,
             who=(who or history.person())[:128],
             why=why,
@@ -85,8 +81,19 @@ def place(
         )
 
 
+def _check_none_open(model: str) -> None:
+    order = open_order(model)
+    if order is not None:
+        raise Refused(
+            f"a release of {model} is under way: {order.what} of version {order.version} by {order.who} since "
+            f"{order.time:%H:%M:%S} UTC",
+            expected="one change at a time",
+            fix=f"wait until it is done; `visionloop release {model} status` shows it",
+        )
+
+
 def wait(order: ReleaseOrder, say: Say = ignore) -> Plan:
-    """Waits until the guard has carried an order out; returns the plan. What is given up on is withdrawn.
+    """Waits until the guard has carried an order out; returns the plan. Withdraws the order when it gives up.
 
     Args:
         say: gets a line whenever there is something new.
@@ -95,7 +102,7 @@ def wait(order: ReleaseOrder, say: Say = ignore) -> Plan:
         MissingService: no guard took it up, it took too long, or the service did not come up.
         Refused: somebody else changed the plan meanwhile.
     """
-    began, told = time.monotonic(), ""
+    began, last_line = time.monotonic(), ""
     try:
         while True:
             with _patient():
@@ -104,33 +111,37 @@ def wait(order: ReleaseOrder, say: Say = ignore) -> Plan:
                 return _plan_after(order)
             if order.state == "failed":
                 raise _error(order.error)
-            line = {"waiting": "waiting for the guard", "starting": f"the guard starts version {order.version}"}
-            if line[order.state] != told:
-                told = line[order.state]
-                say(told)
-            waited = time.monotonic() - began
-            if order.state == "waiting" and waited > TAKEN_UP_S:
-                raise MissingService(
-                    f"no guard has begun the release of version {order.version} of {order.model} within "
-                    f"{TAKEN_UP_S:g} s; it is withdrawn, nothing was changed",
-                    expected="a running guard, which starts and stops the services",
-                    fix="`visionloop status` says whether it runs, `visionloop logs guard` why not",
-                )
-            if waited > CARRIED_OUT_S:
-                raise MissingService(
-                    f"version {order.version} of {order.model} was not released within {CARRIED_OUT_S:g} s; "
-                    "it is withdrawn, nothing was changed",
-                    expected="a service that is ready",
-                    fix="`visionloop logs guard` says what it waits for",
-                )
+            waiting = order.state == "waiting"
+            line = "waiting for the guard" if waiting else f"the guard starts version {order.version}"
+            if line != last_line:
+                say(line)
+                last_line = line
+            _check_time(order, time.monotonic() - began)
             time.sleep(EVERY_S)
     except BaseException as error:
-        with suppress(Exception):  # the first error is the one to tell
+        with suppress(Exception):  # the caller gets the first error
             if order.state in OPEN and not fail(order, error):
                 order.refresh_from_db()
                 if order.state == "done":  # in this very moment
                     return _plan_after(order)
         raise
+
+
+def _check_time(order: ReleaseOrder, waited_s: float) -> None:
+    if order.state == "waiting" and waited_s > TAKEN_UP_S:
+        raise MissingService(
+            f"no guard has begun the release of version {order.version} of {order.model} within {TAKEN_UP_S:g} s; "
+            "it is withdrawn, nothing was changed",
+            expected="a running guard, which starts and stops the services",
+            fix="`visionloop status` says whether it runs, `visionloop logs guard` why not",
+        )
+    if waited_s > CARRIED_OUT_S:
+        raise MissingService(
+            f"version {order.version} of {order.model} was not released within {CARRIED_OUT_S:g} s; it is withdrawn, "
+            "nothing was changed",
+            expected="a service that is ready",
+            fix="`visionloop logs guard` says what it waits for",
+        )
 
 
 def _plan_after(order: ReleaseOrder) -> Plan:
@@ -141,7 +152,7 @@ def _plan_after(order: ReleaseOrder) -> Plan:
 
 @contextmanager
 def _patient() -> Iterator[None]:
-    """A database that is away for a moment is asked again."""
+    """Ignores a database that is away for a moment: the caller's loop asks again."""
     try:
         yield
     except Exception as error:
@@ -151,18 +162,19 @@ def _patient() -> Iterator[None]:
             database.renew_connection()
 
 
-def _error(said: Mapping[str, Any]) -> VisionloopError:
-    kind = getattr(errors, str(said.get("error")), VisionloopError)
-    return kind(said.get("found", "it failed"), expected=said.get("expected", ""), fix=said.get("fix", ""))  # type: ignore[no-any-return]
+def _error(fields: Mapping[str, str]) -> VisionloopError:
+    """The error that `VisionloopError.to_json` gave these fields of."""
+    kind: type[VisionloopError] = getattr(errors, fields.get("error", ""), VisionloopError)
+    return kind(fields.get("found", "it failed"), expected=fields.get("expected", ""), fix=fields.get("fix", ""))
 
 
 def open_order(model: str) -> ReleaseOrder | None:
-    """What is under way for a model."""
+    """The open order of a model."""
     return next((one for one in open_orders() if one.model == model), None)
 
 
 def open_orders() -> list[ReleaseOrder]:
-    """What is under way, the oldest first."""
+    """All open orders, the oldest first."""
     database.setup()
     from serving.releases.models import ReleaseOrder
 
@@ -170,19 +182,19 @@ def open_orders() -> list[ReleaseOrder]:
 
 
 def take_up(order: ReleaseOrder) -> None:
-    """Says that its service is being started."""
+    """Notes that the order's service is being started."""
     type(order).objects.filter(id=order.id, state="waiting").update(state="starting")
 
 
 def fail(order: ReleaseOrder, error: BaseException) -> bool:
-    """Ends an order that could not be carried out; returns False where it is over already."""
-    said = error.to_json() if isinstance(error, VisionloopError) else {"found": str(error) or type(error).__name__}
-    ended = type(order).objects.filter(id=order.id, state__in=OPEN).update(state="failed", error=said)
+    """Ends an order that could not be carried out. Returns False where it is over already."""
+    fields = error.to_json() if isinstance(error, VisionloopError) else {"found": str(error) or type(error).__name__}
+    ended = type(order).objects.filter(id=order.id, state__in=OPEN).update(state="failed", error=fields)
     return bool(ended)
 
 
 def carry_out(order: ReleaseOrder) -> Plan | None:
-    """Changes the plan as an order says, both or neither; None where it was withdrawn. Its service must be announced.
+    """Changes the plan and closes the order, in one transaction. Returns None for an order that was withdrawn.
 
     Raises:
         Refused: the plan was changed by somebody else meanwhile.
@@ -197,8 +209,8 @@ def carry_out(order: ReleaseOrder) -> Plan | None:
         if row.state not in OPEN:
             return None
         why = f"{row.why}; anyway: {row.anyway}".removeprefix("; ") if row.anyway else row.why
-        if row.columns:
-            plan = store.change(row.model, row.what, row.who, why, revision=row.revision, **row.columns)
+        if row.fields:
+            plan = store.change(row.model, row.what, row.who, why, revision=row.revision, **row.fields)
         else:
             plan = store.switch(row.model, row.version, row.who, why, revision=row.revision)
         row.state, row.outcome = "done", plan.revision
@@ -208,11 +220,11 @@ def carry_out(order: ReleaseOrder) -> Plan | None:
 
 
 def retire_unwanted(model: str, revision: int, over: int | None = None) -> list[int]:
-    """Retires the services that neither the plan nor an open order wants, in one transaction with the look at both.
+    """Retires the services that neither the plan nor an open order wants, in one transaction.
 
     Args:
-        revision: of the plan as the caller saw it, 0 where there was none: nothing is retired if it is another one.
-        over: the version before, where its time as a warm one is over.
+        revision: of the plan as the caller saw it, 0 where there was none. Of another revision nothing is retired.
+        over: the previous version, where it is not to be kept warm any longer.
 
     Returns:
         The versions whose services are retired now.

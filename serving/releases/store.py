@@ -1,10 +1,10 @@
-"""Which services there are, which version of each model gets the traffic, and who changed that: the tables behind the
-router."""
+"""The release plans in the database, and the routes that follow from them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -48,21 +48,6 @@ class Route:
         return next((e for e in (self.live, self.second) if e and e.version == version), None)
 
 
-def switch(model: str, version: int, who: str = "", why: str = "", *, revision: int | None = None) -> Plan:
-    """Gives all traffic of `model` to `version`; routers follow within half a second.
-
-    Raises:
-        NotFound: no service of that version is announced.
-        Refused: as `change`.
-    """
-
-    def to_version(row: Row) -> dict[str, Any]:
-        previous = row.previous if row.live == version else row.live or None
-        return {**ONE_VERSION, "live": version, "previous": previous}
-
-    return change(model, "release", who, why, revision=revision, fields_of=to_version)
-
-
 ONE_VERSION: dict[str, Any] = {
     "kind": "all",
     "second": None,
@@ -73,6 +58,18 @@ ONE_VERSION: dict[str, Any] = {
     "state": "running",
 }
 """The fields of a plan without a second version."""
+
+
+def switch(model: str, version: int, who: str = "", why: str = "", *, revision: int | None = None) -> Plan:
+    """Gives all traffic of `model` to `version`. Routers follow within half a second.
+
+    Raises:
+        NotFound, Refused: as `change`.
+    """
+    with _locked(model, revision) as row:
+        previous = row.previous if row.live == version else row.live or None
+        fields = {**ONE_VERSION, "live": version, "previous": previous}
+        return _write(row, fields, what="release", who=who, why=why)
 
 
 def change(
@@ -86,7 +83,6 @@ def change(
     decision: Mapping[str, Any] | None = None,
     todo: Mapping[str, Any] | None = None,
     renewed: bool = True,
-    fields_of: Callable[[Row], Mapping[str, Any]] | None = None,
     **fields: Any,
 ) -> Plan:
     """Changes the release plan of a model and adds the change to the history, in one transaction.
@@ -99,55 +95,62 @@ def change(
         decision: what the page says, as JSON.
         todo: what is to be written into the registry afterwards, see `serving.releases.history.unfinished`.
         renewed: whether a new step begins, whose calls are counted from zero.
-        fields_of: gives fields from the row as it is, inside the transaction; a new row's `live` is 0.
         fields: of `Plan`, as JSON has them.
 
     Raises:
         NotFound: no service is announced of a version that is to get traffic.
         Refused: somebody else changed the plan meanwhile.
     """
+    with _locked(model, revision) as row:
+        return _write(row, fields, renewed, what=what, who=who, why=why, page=page, decision=decision, todo=todo)
+
+
+@contextmanager
+def _locked(model: str, revision: int | None) -> Iterator[Row]:
+    """The plan's row, new or not, in a transaction that keeps others from it; a new row's `live` is 0."""
     database.setup()
     from django.db import transaction
 
-    from serving.releases.models import Endpoint as Service
     from serving.releases.models import Release, ReleaseEvent
 
-    now = datetime.now(UTC)
     with transaction.atomic():
         # Larger than every revision before a withdrawal, because traffic was counted under those.
         passed = ReleaseEvent.objects.filter(model=model).count()
-        first = {"live": 0, "revision": passed, "changed": now}
+        first = {"live": 0, "revision": passed, "changed": datetime.now(UTC)}
         row, new = Release.objects.select_for_update().get_or_create(model=model, defaults=first)
         if revision is not None and revision != (0 if new else row.revision):
             raise _changed_meanwhile(model, revision)
-        for name, value in {**(fields_of(row) if fields_of else {}), **fields}.items():
-            setattr(row, name, value)
-        for version in filter(None, (row.live, row.second)):
-            if not Service.objects.filter(model=model, version=version, retired=None).exists():
-                raise NotFound(
-                    f"no service of {model} version {version} is announced",
-                    expected="a service that is running and passed its golden samples",
-                    fix=f"`visionloop release {model} {version}` starts one",
-                )
-        row.changed = now
-        if renewed:
-            row.revision += 1
-            row.since = now
-        row.why = why
-        row.save()
-        ReleaseEvent.objects.create(
-            time=now,
-            model=model,
-            what=what,
-            who=(who or person())[:128],
-            why=why,
-            live=row.live,
-            second=row.second,
-            share=row.share,
-            page=page,
-            decision=decision,
-            todo=todo,
-        )
+        yield row
+
+
+def _write(row: Row, fields: Mapping[str, Any], renewed: bool = True, *, who: str, why: str, **event: Any) -> Plan:
+    """Writes the changed fields of a plan, and an event with them."""
+    from serving.releases.models import ReleaseEvent
+
+    for name, value in fields.items():
+        setattr(row, name, value)
+    services = announced(row.model)
+    for version in filter(None, (row.live, row.second)):
+        if (row.model, version) not in services:
+            raise NotFound(
+                f"no service of {row.model} version {version} is announced",
+                expected="a service that is running and passed its golden samples",
+                fix=f"`visionloop release {row.model} {version}` starts one",
+            )
+    row.changed, row.why = datetime.now(UTC), why
+    if renewed:
+        row.revision, row.since = row.revision + 1, row.changed
+    row.save()
+    ReleaseEvent.objects.create(
+        time=row.changed,
+        model=row.model,
+        who=(who or person())[:128],
+        why=why,
+        live=row.live,
+        second=row.second,
+        share=row.share,
+        **event,
+    )
     return _plan(row)
 
 
@@ -171,7 +174,7 @@ def plan(model: str) -> Plan | None:
 
 
 def revision(model: str) -> int:
-    """Of the release plan of a model, also of one that cannot be read; 0 where there is none."""
+    """The revision of a model's plan, also of one that cannot be read; 0 where there is none."""
     database.setup()
     from serving.releases.models import Release
 
@@ -179,8 +182,10 @@ def revision(model: str) -> int:
 
 
 def plans() -> list[Plan]:
-    """All release plans, by model. A row that this code cannot read, as after a downgrade, is left out and logged
-    once: the other models go on."""
+    """All release plans, by model.
+
+    A row that this code cannot read, as after a downgrade, is left out and logged once, so that the other models go on.
+    """
     database.setup()
     from serving.releases.models import Release
 
@@ -194,7 +199,7 @@ def plans() -> list[Plan]:
 
 
 _unreadable: set[tuple[str, int]] = set()
-"""Model and revision of the rows that were warned of."""
+"""Model and revision of the rows that the log has named."""
 
 
 def _warn_once(row: Row, error: Exception) -> None:
@@ -209,20 +214,19 @@ def _warn_once(row: Row, error: Exception) -> None:
 
 
 def note_rails(plan: Plan, rails: Sequence[Mapping[str, Any]]) -> None:
-    """Keeps where the guard rails of a plan stand, for who looks at it; no change of the plan."""
+    """Keeps how the guardrails of a plan stand, for `visionloop release MODEL status`. The plan stays as it is."""
     from serving.releases.models import Release
 
-    said = {"revision": plan.revision, "rails": list(rails)}
-    Release.objects.filter(model=plan.model, revision=plan.revision).update(rails=said)
+    kept = {"revision": plan.revision, "rails": list(rails)}
+    Release.objects.filter(model=plan.model, revision=plan.revision).update(rails=kept)
 
 
 def rails(plan: Plan) -> list[dict[str, Any]]:
-    """Where the guard rails of a plan stand, as `registry.versions.decision.Reason` has it; [] while no guard has
-    looked."""
+    """How the guardrails of a plan stand: fields of `registry.versions.decision.Reason`; [] before a guard looked."""
     from serving.releases.models import Release
 
-    said = Release.objects.filter(model=plan.model).values_list("rails", flat=True).first()
-    return list(said["rails"]) if said and said["revision"] == plan.revision else []
+    kept = Release.objects.filter(model=plan.model).values_list("rails", flat=True).first()
+    return list(kept["rails"]) if kept and kept["revision"] == plan.revision else []
 
 
 def routes(of: Sequence[Plan] | None = None) -> dict[str, Route]:
@@ -248,12 +252,8 @@ def in_words(plan: Plan) -> str:
 
 def live(model: str) -> Endpoint | None:
     """The live version's service, if there is one."""
-    return live_endpoints().get(model)
-
-
-def live_endpoints() -> dict[str, Endpoint]:
-    """The live version's service of every model that has one, by model."""
-    return {model: route.live for model, route in routes().items()}
+    route = routes().get(model)
+    return route.live if route is not None else None
 
 
 def withdraw(model: str) -> None:

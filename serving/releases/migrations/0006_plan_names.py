@@ -20,4 +20,6 @@ class Migration(migrations.Migration):
         migrations.RenameField('releaseevent', 'version', 'live'),
         migrations.AlterField('releaseevent', 'challenger', models.IntegerField(null=True, db_column='challenger')),
         migrations.RenameField('releaseevent', 'challenger', 'second'),
+        migrations.AlterField('releaseorder', 'columns', models.JSONField(default=dict, db_column='columns')),
+        migrations.RenameField('releaseorder', 'columns', 'fields'),
     ]

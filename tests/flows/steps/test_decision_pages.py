@@ -78,7 +78,7 @@ def ids() -> set[str]:
 
 
 def has_word(version: Version) -> bool:
-    return grants.word(MODEL, version.digest).granted
+    return grants.answer_for(MODEL, version.digest).granted
 
 
 def test_the_oldest_pages_leave_and_live_champion_previous_and_challenger_keep_theirs(

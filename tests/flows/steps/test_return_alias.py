@@ -55,7 +55,7 @@ def test_what_a_rollback_leaves_in_the_registry_is_tried_until_it_is_there(
         for number in (1, 2):
             endpoints.announce(MODEL, number, "http://127.0.0.1:9", f"{MODEL}:{number}-x", None)
             releases.switch(MODEL, number)
-        monkeypatch.setattr(deploy, "answers", lambda endpoint: True)
+        monkeypatch.setattr(deploy, "is_ready", lambda endpoint: True)
         deploy.roll_back(MODEL, page="decisions/a.html", decision={})
         (config.var / "decisions" / "a.html").write_text("a page")
         (config.var / "decisions" / "a.json").write_text("{}")

@@ -131,7 +131,7 @@ def test_a_rollback_while_others_are_cooled_keeps_the_version_that_it_returns_to
     assert _plan().live == 1
     live = store.live(MODEL)
     assert live is not None
-    assert deploy.answers(live)
+    assert deploy.is_ready(live)
 
 
 def test_a_rollback_during_a_drain_brings_the_version_back(
@@ -155,7 +155,7 @@ def test_a_rollback_during_a_drain_brings_the_version_back(
     hanging = False
     controlled.settle(looked)
     assert processes.running[_name(1)].pid == before, "it was not even stopped"
-    assert deploy.answers(endpoints.announced(MODEL)[MODEL, 1])
+    assert deploy.is_ready(endpoints.announced(MODEL)[MODEL, 1])
 
 
 def test_what_a_plan_wants_is_started_again_where_it_answered(processes: Processes) -> None:
@@ -167,7 +167,7 @@ def test_what_a_plan_wants_is_started_again_where_it_answered(processes: Process
         lost()
         controlled.settle(Controller(processes, NO_ROUTER))
         assert endpoints.announced(MODEL)[MODEL, 1].url == url
-        assert deploy.answers(endpoints.announced(MODEL)[MODEL, 1])
+        assert deploy.is_ready(endpoints.announced(MODEL)[MODEL, 1])
 
 
 def test_what_was_kept_warm_is_not_started_again(processes: Processes) -> None:
@@ -206,7 +206,7 @@ def test_a_promotion_of_what_was_rolled_back_meanwhile_is_refused(
         act()
         return True
 
-    monkeypatch.setattr(deploy, "second_answers", ready)
+    monkeypatch.setattr(deploy, "second_is_ready", ready)
     with pytest.raises(Refused, match=r"was changed meanwhile: \w+ by the guard"):
         deploy.promote(MODEL)
     assert _plan().live == 1
@@ -286,7 +286,7 @@ def test_a_champion_that_cannot_be_started_is_tried_again_and_says_why(
     time.sleep(0.2)
     controlled.settle(looked)
     assert endpoints.announced(MODEL)[MODEL, 1].problem == ""
-    assert deploy.answers(endpoints.announced(MODEL)[MODEL, 1])
+    assert deploy.is_ready(endpoints.announced(MODEL)[MODEL, 1])
 
 
 def test_a_supervisor_that_is_away_is_said_once_and_changes_nothing(

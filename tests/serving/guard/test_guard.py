@@ -109,7 +109,7 @@ def test_a_canary_whose_process_dies_on_every_request_is_rolled_back_and_no_call
     processes.running[name] = Running(loop, url, Path(os.devnull))
     try:
         endpoint = endpoints.announce(MODEL, 2, url, packaged[2].tag, loop.pid)
-        until(lambda: deploy.answers(endpoint))
+        until(lambda: deploy.is_ready(endpoint))
         plan = store.change(MODEL, "canary", kind="canary", second=2, share=50, limits=QUICK.to_json())
         deploy.follow(plan, live)
         end = time.monotonic() + 60

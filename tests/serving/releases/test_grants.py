@@ -72,12 +72,12 @@ def test_the_word_on_a_bundle_is_the_latest_decision_about_its_digest(
         _decided(**one)
     (settings().var / "decisions" / MODEL).mkdir(parents=True, exist_ok=True)
     (settings().var / "decisions" / MODEL / "half.json").write_text('{"granted": tr')
-    assert grants.of_service(endpoints.Endpoint(MODEL, 2, "", _bento(2))).granted == granted
+    assert grants.answer_for_service(endpoints.Endpoint(MODEL, 2, "", _bento(2))).granted == granted
 
 
 def test_a_bento_whose_bundle_is_unknown_has_no_word() -> None:
     _decided(granted=True, digest="")
-    assert not grants.of_service(endpoints.Endpoint(MODEL, 2, "", f"{MODEL}:2-gone")).granted
+    assert not grants.answer_for_service(endpoints.Endpoint(MODEL, 2, "", f"{MODEL}:2-gone")).granted
 
 
 @pytest.mark.parametrize("kind", ["all", "canary", "ab"])
@@ -113,7 +113,7 @@ def test_a_reason_stands_with_the_service_in_the_history_and_on_the_page(monkeyp
     assert history.events(MODEL)[0].why == "a try; anyway: the gate's data is old"
     page = page_of(plan, [], granted=True, verdict="took over", summary="it took over", who="the guard")
     assert [(one.passed, one.found) for one in page.reasons] == [(False, "released anyway: the gate's data is old")]
-    monkeypatch.setattr(deploy, "second_answers", lambda plan: True)
+    monkeypatch.setattr(deploy, "second_is_ready", lambda plan: True)
     assert deploy.promote(MODEL).why == "anyway: the gate's data is old", "reason enough for its last step"
 
 
@@ -122,7 +122,7 @@ def test_copies_need_no_reason_and_their_promotion_does(monkeypatch: pytest.Monk
     placed = _placed(monkeypatch, lambda: _release("shadow", ""))
     endpoints.announce(MODEL, 2, "http://127.0.0.1:9", placed.tag, None)
     orders.carry_out(placed)
-    monkeypatch.setattr(deploy, "second_answers", lambda plan: True)
+    monkeypatch.setattr(deploy, "second_is_ready", lambda plan: True)
     with pytest.raises(Refused, match="never asked about version 2"):
         deploy.promote(MODEL)
     assert deploy.promote(MODEL, anyway="looked well").live == 2

@@ -285,7 +285,7 @@ def test_a_proxy_of_the_environment_is_not_asked_for_router_and_services(
     plan = store.switch(MODEL, 1)
     try:
         deploy.follow(plan, router)
-        assert deploy.answers(endpoints.Endpoint(MODEL, 1, f"{router}/healthz?", ""))
+        assert deploy.is_ready(endpoints.Endpoint(MODEL, 1, f"{router}/healthz?", ""))
     finally:
         store.withdraw(MODEL)
         endpoints.retire(MODEL, 1)
@@ -307,7 +307,7 @@ def test_a_service_is_on_this_machine_only_where_the_router_is_not(
     endpoint = endpoints.announced(MODEL)[MODEL, 1]
     try:
         host, _, port = endpoint.url.removeprefix("http://").partition(":")
-        assert (host, deploy.answers(endpoint)) == ("127.0.0.1", True)
+        assert (host, deploy.is_ready(endpoint)) == ("127.0.0.1", True)
         with pytest.raises(ConnectionRefusedError):  # another address of this machine
             socket.create_connection(("127.0.0.2", int(port)), timeout=5)
         assert deploy.service_command(three[1].tag, int(port))[-2:] == ["--host", "127.0.0.1"]
