@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 MODEL ?= skin_segmentation
 # Test files are dealt to so many processes. Each may have torch and TensorFlow in memory: some 3 GB.
 WORKERS ?= 2
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo demo-all down test test-slow test-heal check bench bench-serving lock browser clean clean-all
 

@@ -20,6 +20,8 @@ from tests.bundles import MODEL, make_tiny_bundle
 from tests.clusters import Cluster, running
 
 PROJECT = Path(__file__).resolve().parents[1]
+ORDER = ("serving", "flows", "training", "monitoring", "registry")
+"""The rooms, longest first: `make test` deals whole files in this order, and what comes last should be short."""
 
 # Before any framework is imported: nothing may call home, and no setting of the person's own may leak in.
 os.environ.update(OFFLINE_ENV)
@@ -31,6 +33,16 @@ os.environ.pop(KEEPER, None)
 with contextlib.suppress(ImportError):
     # torch's compiler and TensorFlow each bring an LLVM. TensorFlow first, and loading the other ends the process.
     import triton._C.libtriton  # noqa: F401
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of one package stay together, so that its services start once in each process and not once in each file."""
+
+    def room(item: pytest.Item) -> int:
+        name = item.path.relative_to(PROJECT / "tests").parts[0]
+        return ORDER.index(name) if name in ORDER else len(ORDER)
+
+    items.sort(key=room)
 
 
 @pytest.fixture(autouse=True)
