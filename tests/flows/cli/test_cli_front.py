@@ -16,7 +16,7 @@ import click
 import pytest
 
 import flows.cli as front
-from flows.cli import COMMANDS, SECTIONS, Entry, cli
+from flows.cli import COMMANDS, SECTIONS, Entry
 from registry.core.errors import BadInput, MissingService, VisionloopError
 from registry.core.settings import Settings
 from tests.conftest import PROJECT
@@ -233,11 +233,6 @@ def test_models_are_listed_without_a_stack(config: Settings) -> None:
     assert done.returncode == 0
     assert "skin_segmentation" in done.stdout
     assert "not served now" in done.stdout
-
-
-def test_the_command_group_knows_nothing_but_the_table() -> None:
-    assert cli.list_commands(click.Context(cli)) == list(COMMANDS)
-    assert Path(front.__file__).name == "__init__.py"
 
 
 def test_there_is_nothing_to_measure_yet(tmp_path: Path) -> None:

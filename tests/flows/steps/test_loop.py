@@ -79,10 +79,10 @@ def test_mlflow_has_the_run_with_its_data_and_metrics(project: Project, first: o
     found = httpx.post(f"{api}/runs/search", json={"experiment_ids": ["0", "1", "2"]}).json()["runs"]
     run = next(run for run in found if run["data"].get("metrics"))
     metrics = {metric["key"] for metric in run["data"]["metrics"]}
-    assert any("dice" in name for name in metrics)
+    assert {"dice", "val_dice"} <= metrics
     assert run["inputs"]["dataset_inputs"][0]["dataset"]["name"]
     tags = {tag["key"] for tag in run["data"]["tags"]}
-    assert any("data" in tag for tag in tags)
+    assert {"data_hash", "git_commit", "digest"} <= tags
     version = httpx.get(f"{api}/model-versions/get", params={"name": MODEL, "version": "1"}).json()["model_version"]
     assert {tag["key"]: tag["value"] for tag in version["tags"]}["decision"] == "refused"
 
@@ -141,23 +141,3 @@ def test_without_a_server_the_same_loop_runs_local(project: Project, first: obje
     assert done.returncode == 7, done.stderr
     assert "version 1 refused" in done.stderr
     assert (root / "var" / "mlflow" / "mlflow.db").is_file()
-
-
-@pytest.mark.parametrize(
-    ("argv", "code", "says"),
-    [
-        (["run", "skin_segmentatoin"], 4, "did you mean 'skin_segmentation'"),
-        (["predict", MODEL, "no-such-file.nii.gz"], 3, "there is no file"),
-        (["break", MODEL, "--how", "earthquake"], 3, "bias-field"),
-        (["data", "synth", MODEL], 7, "--force"),
-        (["data", "import", MODEL, "nowhere", "--force"], 5, "nothing at nowhere"),
-        (["rollback", MODEL], 7, "no previous version"),
-    ],
-)
-def test_each_mistake_gets_one_clear_message(
-    project: Project, first: object, argv: list[str], code: int, says: str
-) -> None:
-    done = project(*argv)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr

@@ -97,7 +97,7 @@ REFUSED: dict[str, tuple[Any, type[VisionloopError]]] = {
     "a file that is none": (lambda client: client.predict(MODEL, b"x"), errors.UnsupportedMedia),
     "an unknown prediction": (lambda client: client.prediction("0" * 32), NotFound),
     "a path for an id": (lambda client: client.feedback("../usage", "x"), BadInput),
-    "no embedding": (lambda client: client.embed(MODEL, make_scan(1)), VisionloopError),
+    "no embedding": (lambda client: client.embed(MODEL, make_scan(1)), NotFound),
     "a label that is none": (lambda client: client.feedback("0" * 32, ""), BadInput),
     "days the wrong way round": (
         lambda client: client.usage(datetime(2026, 2, 2).date(), datetime(2026, 2, 1).date()),

@@ -222,6 +222,7 @@ def test_embed_is_there_only_where_it_means_something(
     [
         ("POST", "/embed", 404),
         ("GET", "/nothing", 404),
+        ("GET", "/static_content/none.js", 404),
         ("GET", "/metrics/", 404),
         ("POST", "/predict/", 404),
         ("GET", "/predict", 405),

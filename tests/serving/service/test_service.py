@@ -263,15 +263,6 @@ def test_probes_metrics_and_documents(client: httpx.Client) -> None:
         assert line in text, text
 
 
-@pytest.mark.parametrize(
-    ("path", "status"), [("/nothing", 404), ("/predict", 405), ("/metrics/", 404), ("/static_content/none.js", 404)]
-)
-def test_what_a_service_does_not_have_it_says_as_any_error(client: httpx.Client, path: str, status: int) -> None:
-    answer = client.get(path)
-    assert (answer.status_code, answer.json()["found"]) == (status, f"{MODEL} has no GET {path}")
-    assert answer.json()["fix"]
-
-
 def test_metrics_count_each_request_once(client: httpx.Client) -> None:
     def count() -> float:
         lines = client.get("/metrics").text.splitlines()

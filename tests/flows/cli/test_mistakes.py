@@ -1,0 +1,36 @@
+"""What is typed wrong: one clear message, and the exit code that belongs to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows.cli import execute
+from registry.core.settings import settings
+from tests.bundles import MODEL
+from tests.databases import own_database
+from tests.mlflow_stores import empty_store
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "says"),
+    [
+        (["run", "skin_segmentatoin"], 4, "did you mean 'skin_segmentation'"),
+        (["predict", MODEL, "no-such-file.nii.gz"], 3, "there is no file"),
+        (["break", MODEL, "--how", "earthquake"], 3, "bias-field"),
+        (["data", "synth", MODEL], 7, "--force"),
+        (["data", "import", MODEL, "nowhere", "--force"], 5, "nothing at nowhere"),
+        (["rollback", MODEL], 7, "no previous version"),
+    ],
+)
+def test_each_mistake_gets_one_clear_message(
+    workspace: Path, capsys: pytest.CaptureFixture[str], argv: list[str], code: int, says: str
+) -> None:
+    empty_store(workspace / "mlflow.db")
+    (workspace / "data" / MODEL / "train" / "case").mkdir(parents=True)
+    with own_database(settings().var / "visionloop.db"):
+        assert execute(argv) == code
+    told = capsys.readouterr().err
+    assert says in told
+    assert "Traceback" not in told
