@@ -56,14 +56,14 @@ def make_tiny_bundle(folder: Path, version_note: str = "", threshold: float = 0.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / "network.onnx", _network(threshold, work))
-    _weights(folder / WEIGHTS)
-    draft = Bundle(folder, _manifest(folder, version_note))
+    write_weights(folder / WEIGHTS)
+    draft = Bundle(folder, draft_manifest(folder, version_note))
     predictor = Predictor(draft, threads=1)
     for name, shape in {"golden-2d": (64, 48), "golden-3d": (64, 48, 3)}.items():
         body = make_scan(7, shape)
         write_file(folder / SAMPLES / name / "input", body)
         write_file(folder / SAMPLES / name / "expected.json", json.dumps(golden_answer(predictor(body))))
-    _reference(folder / REFERENCE, [predictor(make_scan(100 + n, (64, 48))) for n in range(REFERENCE_CASES)])
+    write_reference(folder / REFERENCE, [predictor(make_scan(100 + n, (64, 48))) for n in range(REFERENCE_CASES)])
     seal(folder, draft.manifest)
     return open_bundle(folder)
 
@@ -113,13 +113,13 @@ def _network(threshold: float, work: int) -> bytes:
     return model.SerializeToString()
 
 
-def _weights(path: Path) -> None:
+def write_weights(path: Path) -> None:
     from safetensors.numpy import save_file
 
     save_file({"threshold": np.array([0.35], dtype=np.float32)}, path)
 
 
-def _manifest(folder: Path, note: str) -> Manifest:
+def draft_manifest(folder: Path, note: str) -> Manifest:
     score = Score(value=0.9, low=0.88, high=0.92, cases=REFERENCE_CASES)
     size = (folder / "network.onnx").stat().st_size / 1e6
     return Manifest(
@@ -159,7 +159,7 @@ def _manifest(folder: Path, note: str) -> Manifest:
     )
 
 
-def _reference(path: Path, predictions: list[Prediction]) -> None:
+def write_reference(path: Path, predictions: list[Prediction]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -30,8 +30,8 @@ def make_detector_bundle(folder: Path, spec: ModelSpec, work: int = 0) -> Bundle
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / "network.onnx", network(spec.classes, work))
-    bundles._weights(folder / WEIGHTS)
-    manifest = bundles._manifest(folder, "detector").model_copy(
+    bundles.write_weights(folder / WEIGHTS)
+    manifest = bundles.draft_manifest(folder, "detector").model_copy(
         update={
             "model": spec.name,
             "task": spec.task,
@@ -46,7 +46,7 @@ def make_detector_bundle(folder: Path, spec: ModelSpec, work: int = 0) -> Bundle
     body = to_jpeg(scene(4, 160, 120), 95)
     write_file(folder / SAMPLES / "golden" / "input", body)
     write_file(folder / SAMPLES / "golden" / "expected.json", json.dumps(golden_answer(predictor(body))))
-    bundles._reference(folder / REFERENCE, [predictor(to_jpeg(scene(n, 160, 120))) for n in range(40)])
+    bundles.write_reference(folder / REFERENCE, [predictor(to_jpeg(scene(n, 160, 120))) for n in range(40)])
     seal(folder, manifest)
     return open_bundle(folder)
 

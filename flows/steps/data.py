@@ -84,7 +84,7 @@ def _pictures(model: str, cases: Sequence[Any]) -> list[dict[str, str]]:
     return found
 
 
-def _add(part: DataPart, root: Path, items: Sequence[LabelledInput], origin: str) -> tuple[int, list[str]]:
+def add_cases(part: DataPart, root: Path, items: Sequence[LabelledInput], origin: str) -> tuple[int, list[str]]:
     """How many of `items` became cases, and what is wrong with those that cannot: one of them must not keep the rest
     from being learnt. Raises DataError if there is no data set at `root`."""
     found = part.add(root, items, origin, LABELLED)
@@ -119,7 +119,7 @@ def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
                 fix=f"fix their source; `visionloop monitor {model}` judges what comes after it",
             )
         items = labels.of_window(verdict)
-        added, refused = _add(part, root, items, origin)
+        added, refused = add_cases(part, root, items, origin)
         for said in refused:
             journal.fact("labels", f"left out: {said}", model)
         problems = dict(said.split(": ", 1) for said in refused)

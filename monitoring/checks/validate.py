@@ -93,7 +93,7 @@ def validate(model: str, root: Path | None = None) -> Validation:
     table = part.inspect(folder)
     if table.empty:
         raise DataError(f"the data set in {folder} holds no cases", expected="at least one", fix=fix)
-    outcomes, docs = _run(model, table, suites.read(model), lambda breaches: _pictures(model, folder, breaches))
+    outcomes, docs = run_checks(model, table, suites.read(model), lambda breaches: _pictures(model, folder, breaches))
     return Validation(model, len(table), tuple(outcomes), _profile(table), docs)
 
 
@@ -109,7 +109,7 @@ def explain(validation: Validation) -> DataError:
     )
 
 
-def _run(
+def run_checks(
     model: str,
     table: pd.DataFrame,
     suite: Mapping[str, Any],

@@ -118,7 +118,7 @@ def setup(config: Settings | None = None) -> None:
         if entry["ENGINE"].endswith("sqlite3"):
             Path(entry["NAME"]).parent.mkdir(parents=True, exist_ok=True)
         else:
-            _check_driver(entry["OPTIONS"])
+            check_driver(entry["OPTIONS"])
         django_settings.configure(
             DATABASES={"default": entry},
             INSTALLED_APPS=[app for app in APPS if find_spec(app)],
@@ -137,7 +137,7 @@ def setup(config: Settings | None = None) -> None:
         django.setup()
 
 
-def _check_driver(options: Mapping[str, object]) -> None:
+def check_driver(options: Mapping[str, object]) -> None:
     try:
         import psycopg
         from psycopg.conninfo import make_conninfo

@@ -94,7 +94,7 @@ def package(version: Version, bundle: Bundle) -> str:
         with tempfile.TemporaryDirectory(dir=scratch) as draft:
             _fill(Path(draft), project, files, bundle, served)
             _describe(Path(draft), tag, served, bundle.manifest, pins)
-            _build(Path(draft), tag)
+            build_bento(Path(draft), tag)
     return tag
 
 
@@ -142,7 +142,7 @@ def _describe(draft: Path, tag: str, served: ServedVersion, manifest: Manifest, 
     (draft / "bentofile.yaml").write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
-def _build(draft: Path, tag: str) -> None:
+def build_bento(draft: Path, tag: str) -> None:
     """In a process of its own: it imports the draft's packages, which have the names of ours.
 
     The draft is the working folder, and its bentofile is named: BentoML looks for none below a hidden folder (it says

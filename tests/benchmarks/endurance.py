@@ -44,7 +44,7 @@ GROWTH = 1.05
 
 async def load(model: str, minutes: float, share: float, canary: bool = False) -> int:
     """The first two measurements; prints Markdown, returns the number of goals missed."""
-    body = _sample(model)
+    body = sample_input(model)
     probe = Seen()
     caller = Caller(model, body, probe)
     end = time.perf_counter() + PROBE_S
@@ -76,7 +76,7 @@ async def load(model: str, minutes: float, share: float, canary: bool = False) -
     await asyncio.gather(open_loop(caller, rate, seconds), happen())
     watching.cancel()
     await caller.close()
-    return _report(seen, done, memory)
+    return report(seen, done, memory)
 
 
 ANYWAY = ("--anyway", "an endurance run")
@@ -97,7 +97,7 @@ def _events(model: str, seconds: float) -> list[tuple[float, str, Callable[[], s
             ),
             (0.5 * seconds, "rollback", lambda: _visionloop("release", model, "rollback")),
         ]
-    return [*found, (0.7 * seconds, "kill -9 of the service", lambda: _kill(model))]
+    return [*found, (0.7 * seconds, "kill -9 of the service", lambda: kill_service(model))]
 
 
 def _steps(model: str, seconds: float) -> list[tuple[float, str, Callable[[], str]]]:
@@ -136,7 +136,7 @@ def _visionloop(*argv: str) -> str:
     return f"done in {time.perf_counter() - began:.1f} s"
 
 
-def _kill(model: str) -> str:
+def kill_service(model: str) -> str:
     live = store.live(model)
     if live is None or live.pid is None:
         return "there is no service with a known process"
@@ -178,7 +178,7 @@ class _Memory:
         return f"{what}, process {process.pid}" if what else ""
 
 
-def _report(seen: Seen, done: list[tuple[float, str]], memory: Sequence[Mapping[str, float]]) -> int:
+def report(seen: Seen, done: list[tuple[float, str]], memory: Sequence[Mapping[str, float]]) -> int:
     moments = [moment for moment, _ in done]
     every, quiet = seen.latencies(), seen.latencies(moments)
     failed = sum(seen.refusals.values())
@@ -216,14 +216,14 @@ async def log(model: str, count: int) -> int:
 
     before = Prediction.objects.count()
     seen = Seen()
-    caller = Caller(model, _sample(model), seen)
+    caller = Caller(model, sample_input(model), seen)
     begun = itertools.count()
     done = list[str]()
 
     async def trouble() -> None:
         while len(seen.times) < count // 3:
             await asyncio.sleep(0.5)
-        done.append(f"kill -9 after {len(seen.times)}: {_kill(model)}")
+        done.append(f"kill -9 after {len(seen.times)}: {kill_service(model)}")
         while len(seen.times) < count * 2 // 3:
             await asyncio.sleep(0.5)
         done.append(f"database locked for {LOCKED_S:.0f} s after {len(seen.times)}")
@@ -262,7 +262,7 @@ def _lock_database() -> None:
         line.execute("ROLLBACK")
 
 
-def _sample(model: str) -> bytes:
+def sample_input(model: str) -> bytes:
     versions = Versions()
     bundle: Bundle = versions.fetch(versions.get(model))
     return (bundle.samples[0] / "input").read_bytes()

@@ -38,7 +38,7 @@ def starters(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def breaches(kind: PictureSet, root: Path) -> dict[str, str]:
     """Column -> message of every check that stops a training."""
-    outcomes, _ = validate._run(kind.model, kind.inspect(root), suites.body_of(kind.model, kind.checks()))
+    outcomes, _ = validate.run_checks(kind.model, kind.inspect(root), suites.body_of(kind.model, kind.checks()))
     return {outcome.column: outcome.says for outcome in outcomes if not outcome.passed and not outcome.warning}
 
 
@@ -134,7 +134,7 @@ def test_a_set_that_lacks_a_part_gets_one_clear_message(
     root = shutil.copytree(starters / ("boxes" if kind.boxes else "classes"), tmp_path / "set")
     wanted, said = ONE_MESSAGE[case]
     keep(root, wanted)
-    outcomes, _ = validate._run(kind.model, kind.inspect(root), suites.body_of(kind.model, kind.checks()))
+    outcomes, _ = validate.run_checks(kind.model, kind.inspect(root), suites.body_of(kind.model, kind.checks()))
     found = [outcome.says for outcome in outcomes if not outcome.passed]
     assert any(said in one for one in found)
     more = {"one picture": 1 + (not kind.boxes)}.get(case, 0)  # nothing to choose by, and all of one class

@@ -80,13 +80,13 @@ def test_an_address_that_is_none_is_refused_and_its_password_not_shown(url: str)
 
 def test_an_option_that_there_is_not_is_refused() -> None:
     with pytest.raises(SettingsError, match="sslmod"):
-        database._check_driver({**database.POSTGRES_TIMEOUTS, "sslmod": "require"})
+        database.check_driver({**database.POSTGRES_TIMEOUTS, "sslmod": "require"})
 
 
 def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(SettingsError, match="psycopg") as caught:
-        database._check_driver({})
+        database.check_driver({})
     assert "pip install" in caught.value.fix
 
 

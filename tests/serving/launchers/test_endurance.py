@@ -35,9 +35,9 @@ def restarted(
         start()
         return said
 
-    killed = endurance._kill
-    monkeypatch.setattr(endurance, "_kill", kill)
-    monkeypatch.setattr(endurance, "_sample", lambda model: make_scan(1))
+    killed = endurance.kill_service
+    monkeypatch.setattr(endurance, "kill_service", kill)
+    monkeypatch.setattr(endurance, "sample_input", lambda model: make_scan(1))
     start()
     store.switch(MODEL, 1)
     until(lambda: httpx.get(f"{router}/-/routes").json()["routes"].get(MODEL, {}).get("version") == 1)
@@ -88,11 +88,11 @@ def test_calls_come_at_a_steady_rate_whether_answered_or_not() -> None:
 
 def test_a_long_tail_and_a_growing_memory_are_misses(capsys: pytest.CaptureFixture[str]) -> None:
     seen = endurance.Seen(times=[(n / 10, 10.0, 200) for n in range(5000)])
-    assert endurance._report(seen, [], [{"router": 500.0 + n % 2} for n in range(500)]) == 0
+    assert endurance.report(seen, [], [{"router": 500.0 + n % 2} for n in range(500)]) == 0
     tail = endurance.Seen(times=[(n / 10, 50.0 if n % 50 == 0 else 10.0, 200) for n in range(5000)])
-    assert endurance._report(tail, [], [{"router": 500.0}] * 500) == 2
-    assert endurance._report(seen, [], [{"router": 99.0, "service": 500.0 + n} for n in range(500)]) == 1
+    assert endurance.report(tail, [], [{"router": 500.0}] * 500) == 2
+    assert endurance.report(seen, [], [{"router": 99.0, "service": 500.0 + n} for n in range(500)]) == 1
     refused = endurance.Seen(times=[*seen.times, (1.0, 1.0, 429)])
     refused.refusals["429"] += 1
-    assert endurance._report(refused, [], [{"router": 500.0}] * 500) == 1
+    assert endurance.report(refused, [], [{"router": 500.0}] * 500) == 1
     assert "| not answered with 200 | 1 " in capsys.readouterr().out

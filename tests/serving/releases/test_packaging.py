@@ -38,7 +38,7 @@ def test_a_build_that_fails_says_its_reason(project: Path, tmp_path: Path) -> No
     (tmp_path / "service.py").write_text("import nothing_here\n")
     (tmp_path / "bentofile.yaml").write_text('{"service": "service:service", "name": "broken"}')
     with pytest.raises(MissingService, match="No module named 'nothing_here'"):
-        packaging._build(tmp_path, "broken:1-abc")
+        packaging.build_bento(tmp_path, "broken:1-abc")
 
 
 def test_a_build_that_takes_too_long_is_stopped_and_says_so(
@@ -46,7 +46,7 @@ def test_a_build_that_takes_too_long_is_stopped_and_says_so(
 ) -> None:
     monkeypatch.setattr(packaging, "BUILD_LIMIT_S", 0.05)
     with pytest.raises(MissingService, match=r"broken:1-abc took longer than 0\.05 s"):
-        packaging._build(tmp_path, "broken:1-abc")
+        packaging.build_bento(tmp_path, "broken:1-abc")
 
 
 def test_a_bento_holds_what_serves_the_bundle_and_nothing_else(packaged: dict[int, Packaged]) -> None:
