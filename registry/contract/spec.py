@@ -6,11 +6,11 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Literal, cast
 
 if TYPE_CHECKING:
     from registry.contract import parts
+    from registry.contract.hooks import NetworkPart
 
 
 @dataclass(frozen=True)
@@ -77,35 +77,35 @@ class ModelSpec:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     def classes_of(self, root: Path) -> tuple[str, ...]:
-        """The classes of the data set at `root`: its own, where the data may bring some (`data.classes(root)`)."""
-        own = getattr(self.data, "classes", None)
-        return tuple(own(root)) if own and root.is_dir() else self.classes
+        """The classes of the data set at `root`: its own, where the data may bring some."""
+        return (self.data.own_classes(root) if root.is_dir() else None) or self.classes
 
-    def _part(self, part: str) -> ModuleType:
-        return importlib.import_module(f"registry.models.{self.name}.{part}")
+    @property
+    def model(self) -> parts.Model:
+        """The parts, imported when first asked for."""
+        return cast("parts.Model", importlib.import_module(f"registry.models.{self.name}.model").MODEL)
 
-    # Each part is one module of the model's folder and is imported when first asked for.
     @property
     def data(self) -> parts.DataPart:
-        return cast("parts.DataPart", self._part("data"))
+        return self.model.data
 
     @property
     def inference(self) -> parts.InferencePart:
-        return cast("parts.InferencePart", self._part("inference"))
+        return self.model.inference
 
     @property
     def render(self) -> parts.RenderPart:
-        return cast("parts.RenderPart", self._part("render"))
+        return self.model.render
 
     @property
     def score(self) -> parts.ScorePart:
-        return cast("parts.ScorePart", self._part("score"))
+        return self.model.score
 
     @property
     def shift(self) -> parts.ShiftPart:
-        return cast("parts.ShiftPart", self._part("shift"))
+        return self.model.shift
 
     @property
-    def network(self) -> ModuleType:
-        """Training hooks; their shape depends on `framework` (see `training/engine_<framework>.py`)."""
-        return self._part("network")
+    def network(self) -> NetworkPart:
+        """What training asks; the framework is imported now."""
+        return self.model.network

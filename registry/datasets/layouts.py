@@ -5,8 +5,7 @@
     classes.txt (open classes only)      labels/{train,val,test}/<case>.txt    class cx cy w h, as shares
     cases.csv                            data.yaml, cases.csv
 
-A model's `data.py` makes one of them, with its own generator, and takes its methods for the functions of
-`parts.DataPart`.
+`registry.vision_tasks` makes one of them for an ordinary model, with the generator of its `scenes.py` if it has one.
 """
 
 from __future__ import annotations
@@ -47,14 +46,11 @@ class ClassSet(PictureSet):
         self,
         model: str,
         classes: Sequence[str],
-        make: Generator,
-        train: int = 240,
-        val: int = 60,
-        test: int = 90,
+        make: Generator | None = None,
         *,
         open_classes: bool = False,
     ) -> None:
-        super().__init__(model, classes, make, train, val, test)
+        super().__init__(model, classes, make)
         self.open_classes = open_classes
         if open_classes:
             self.named = None
@@ -73,6 +69,9 @@ class ClassSet(PictureSet):
         if not names or len(set(names)) < len(names):
             raise DataError(f"{path} names no class, or one twice", expected="a class a line", fix="import again")
         return names
+
+    def own_classes(self, root: Path) -> tuple[str, ...] | None:
+        return self.classes(root) if self.open_classes else None
 
     def inspect(self, root: Path) -> pd.DataFrame:
         return inspection.class_table(root, table.read(root, self.model), self.classes(root))
@@ -115,11 +114,6 @@ class BoxSet(PictureSet):
     as bytes. An empty label file says that there is nothing in the picture."""
 
     boxes = True
-
-    def __init__(
-        self, model: str, classes: Sequence[str], make: Generator, train: int = 160, val: int = 40, test: int = 60
-    ) -> None:
-        super().__init__(model, classes, make, train, val, test)
 
     def classes(self, root: Path) -> tuple[str, ...]:
         """The model's classes. Raises DataError if `data.yaml` has others: the numbers would mean other things."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -19,6 +19,7 @@ from registry.cases.records import STREAM_SEED, AddResult, Check, ImportResult, 
 from registry.cases.splits import SPLITS, Shares
 from registry.cases.table import Row, slug
 from registry.cases.yolo_labels import LabelBox
+from registry.contract.parts import DataPart
 from registry.core.errors import BadInput, DataError
 from registry.core.media import Case, Parameters
 from registry.core.runtime import default_threads
@@ -28,6 +29,8 @@ from registry.vision import headers, look_alikes
 if TYPE_CHECKING:
     import pandas as pd
 
+STARTER_CASES = {"train": 240, "val": 60, "test": 90}
+"""Where the parameters do not say."""
 MANY = 300
 """Pictures from which on starting processes pays."""
 
@@ -66,32 +69,37 @@ def _generate(make: Generator, one: tuple[int, int, int]) -> Example:
     return make(np.random.default_rng(one), one[2])
 
 
-class PictureSet(ABC):
-    """What both kinds share. The methods named in `parts.DataPart` keep its contract.
+class PictureSet(DataPart):
+    """What both kinds share.
 
     Args:
         model: its name, for messages.
         classes: in the order of the network's outputs.
-        make: the starter data's generator; the same generator state must give the same bytes.
-        train, val, test: how many starter cases, where the parameters do not say.
+        make: the starter data's generator; the same generator state must give the same bytes. None: no starter data.
     """
 
     boxes: bool
 
-    def __init__(self, model: str, classes: Sequence[str], make: Generator, train: int, val: int, test: int) -> None:
+    def __init__(self, model: str, classes: Sequence[str], make: Generator | None = None) -> None:
         if len(set(classes)) < len(classes):
             raise ValueError(f"classes {classes} are not all different")
-        self.model, self._classes, self._make, self._counts = model, tuple(classes), make, (train, val, test)
+        self.model, self._classes, self._make = model, tuple(classes), make
         self.named: tuple[str, ...] | None = self._classes
         """The classes that an import matches names with; None: any."""
+
+    @property
+    def has_starter(self) -> bool:
+        return self._make is not None
 
     def synthesise(self, out: Path, params: Parameters) -> None:
         """Writes `train`, `val` and `test` generated cases into `out`; seeded by `seed`, bit-identical."""
         wanted = [
             (int(params["seed"]), number, n)
             for number, split in enumerate(SPLITS)
-            for n in range(int(params.get(split, self._counts[number])))
+            for n in range(int(params.get(split, STARTER_CASES[split])))
         ]
+        if self._make is None:
+            raise self.no_starter(self.model)
         rows = []
         for (_, number, n), made in zip(wanted, generated(self._make, wanted), strict=True):
             split, case = SPLITS[number], f"{SPLITS[number]}-{n:04d}"
@@ -101,6 +109,8 @@ class PictureSet(ABC):
 
     def synthesise_stream(self, count: int, seed: int) -> list[LabelledInput]:
         """Generated cases that are in no data set; the same ones for a seed."""
+        if self._make is None:
+            raise self.no_starter(self.model)
         made = [self._make(np.random.default_rng([STREAM_SEED, seed, n]), n) for n in range(count)]
         return [LabelledInput(f"stream-{seed}-{n:04d}", one.picture, self._label(one)) for n, one in enumerate(made)]
 

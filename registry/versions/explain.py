@@ -88,9 +88,7 @@ def explain(predictor: Predictor, body: bytes, prediction: Prediction | None = N
 
 
 def _upright(predictor: Predictor, drawn: ByteArray, sample: Any) -> ByteArray:
-    """A render part whose networks see pictures that lie on their side (as scans are stored) has `upright`."""
-    turn = getattr(predictor.spec.render, "upright", None)
-    return turn(drawn, sample) if turn else drawn
+    return predictor.spec.render.upright(drawn, sample)
 
 
 @dataclass(frozen=True, eq=False)

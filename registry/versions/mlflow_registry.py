@@ -49,7 +49,7 @@ class Version:
 
 def pyfunc_requirements(model: str, engine: str) -> list[str]:
     """What `mlflow.pyfunc.load_model` needs in an environment of its own: what the model's serving parts import."""
-    parts = (f"registry.models.{model}{part}" for part in ("", ".inference", ".render"))
+    parts = (f"registry.models.{model}{part}" for part in ("", ".model"))
     packages = closure_of(("registry.versions.pyfunc_model", *parts), project_folder()).packages
     return requirements(packages - (ENGINES - {engine}))
 

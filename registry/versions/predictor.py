@@ -7,12 +7,11 @@ import math
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from registry.contract import catalog
-from registry.contract.parts import ClipPart
 from registry.contract.spec import ModelSpec
 from registry.core.errors import BundleError
 from registry.core.media import Clip, FloatArray, OnProgress, Prediction, Prepared
@@ -66,8 +65,7 @@ class Predictor:
         sample = part.decode(body, self._limit)
         marks.append(time.perf_counter())
         if isinstance(sample, Clip):
-            clips = cast(ClipPart, part)
-            found = clips.follow(sample, self.run, self._constants, manifest.thresholds, media, told)
+            found = part.follow(sample, self.run, self._constants, manifest.thresholds, media, told)
             return replace(found, seconds={"open": marks[1] - marks[0], **found.seconds})
         prepared = self.prepare(sample)
         marks.append(time.perf_counter())

@@ -1,15 +1,15 @@
-"""Whole pictures into classes: what every classifier's `inference.py`, `score.py` and `render.py` share."""
+"""Whole pictures into classes: the steps, the result and the metrics of every classifier."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from registry.core.errors import BadInput
 from registry.core.media import ByteArray, FloatArray, Parameters, Picture, Prepared
@@ -134,7 +134,7 @@ def truth(label: Path | bytes | str, classes: Sequence[str]) -> str:
     """A label is the class's name (UTF-8, blanks around it and case do not matter).
 
     Raises:
-        BadInput: it is none of `classes`.
+        BadInput: it is not one of `classes`.
     """
     said = label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)
     known = {name.casefold(): name for name in classes}
@@ -153,41 +153,54 @@ def result_of(truth: str, classes: Sequence[str]) -> Ranking:
     return Ranking(tuple(classes), np.array([name == truth for name in classes], dtype=np.float32))
 
 
-def confusion(results: Sequence[Ranking], truths: Sequence[str]) -> NDArray[np.int64]:
-    """Counts, int64 [C, C]: row = true class, column = named class. Raises ValueError if there is no case."""
+def accuracy(results: Sequence[Ranking], truths: Sequence[str]) -> float:
+    """Share of cases whose most probable class is the true one. Raises ValueError if there is no case."""
     if not results:
         raise ValueError("a metric of no cases is not defined")
-    classes = results[0].classes
-    number = {name: n for n, name in enumerate(classes)}
-    true = np.fromiter((number[t] for t in truths), dtype=np.int64, count=len(truths))
-    named = np.fromiter((r.index for r in results), dtype=np.int64, count=len(results))
-    counts = np.bincount(true * len(classes) + named, minlength=len(classes) ** 2)
-    return counts.reshape(len(classes), len(classes))
+    return sum(r.name == t for r, t in zip(results, truths, strict=True)) / len(results)
 
 
-def accuracy(results: Sequence[Ranking], truths: Sequence[str]) -> float:
-    """Share of cases whose most probable class is the true one."""
-    counts = confusion(results, truths)
-    return float(np.trace(counts) / counts.sum())
+def error_rate(results: Sequence[Ranking], truths: Sequence[str]) -> float:
+    """1 - accuracy: lower is better. Raises ValueError if there is no case."""
+    return 1 - accuracy(results, truths)
 
 
 def macro_f1(results: Sequence[Ranking], truths: Sequence[str]) -> float:
     """F1 = 2 TP / (2 TP + FP + FN), averaged over the classes that occur among `truths`.
 
     A class that is only named and never true has no recall to speak of; naming it already costs the true one.
+    Raises ValueError if there is no case.
     """
     return float(np.mean(list(per_class(results, truths).values())))
 
 
 def per_class(results: Sequence[Ranking], truths: Sequence[str]) -> dict[str, float]:
-    """F1 of each class that occurs among `truths`."""
-    counts = confusion(results, truths)
-    hits, named, true = np.diag(counts), counts.sum(axis=0), counts.sum(axis=1)
-    return {name: float(2 * hits[n] / (named[n] + true[n])) for n, name in enumerate(results[0].classes) if true[n] > 0}
+    """F1 of each class that occurs among `truths`. Classes are compared by name: versions may know different ones."""
+    named = Counter(result.name for result in results)
+    true, hits = _true_and_found(results, truths)
+    return {name: 2 * hits[name] / (named[name] + count) for name, count in true.items()}
 
 
-def recalls(results: Sequence[Ranking], truths: Sequence[str]) -> dict[str, float]:
-    """Share of its cases that were found, for each class that occurs among `truths`."""
-    counts = confusion(results, truths)
-    true = counts.sum(axis=1)
-    return {name: float(counts[n, n] / true[n]) for n, name in enumerate(results[0].classes) if true[n] > 0}
+def errors(results: Sequence[Ranking], truths: Sequence[str]) -> dict[str, float]:
+    """Share of its cases that were named wrongly, for each class that occurs among `truths`."""
+    true, hits = _true_and_found(results, truths)
+    return {name: 1 - hits[name] / count for name, count in true.items()}
+
+
+def _true_and_found(results: Sequence[Ranking], truths: Sequence[str]) -> tuple[dict[str, int], Counter[str]]:
+    """How often each class is true, in the network's order, and how often it was then named."""
+    if not results:
+        raise ValueError("a metric of no cases is not defined")
+    true = Counter(truths)
+    hits = Counter(t for r, t in zip(results, truths, strict=True) if r.name == t)
+    return {name: true[name] for name in dict.fromkeys((*results[0].classes, *sorted(true))) if true[name]}, hits
+
+
+Metric = Callable[[Sequence[Ranking], Sequence[str]], float]
+PerClass = Callable[[Sequence[Ranking], Sequence[str]], dict[str, float]]
+METRICS: Mapping[str, tuple[Metric, PerClass]] = {
+    "macro_f1": (macro_f1, per_class),
+    "accuracy": (accuracy, per_class),
+    "error_rate": (error_rate, errors),
+}
+"""Name of the metric in a spec -> over all cases, and class by class."""

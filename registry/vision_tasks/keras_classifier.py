@@ -1,49 +1,66 @@
 """Training hooks of a classifier: MobileNetV2 (Sandler 2018, arXiv:1801.04381) as `keras.applications` builds it.
 
-A model's `network.py` makes a `MobileNet` of its classes and offers its methods as hooks. Keras is imported where it is
-used: the constants are read without it.
+Keras is imported where it is used: the constants are read without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.contract.hooks import Examples, KerasHooks
 from registry.core.media import MAX_CASE_PIXELS, ByteArray, Case, FloatArray, Parameters
 from registry.vision.picture import Letterbox, decode, to_input
+
+if TYPE_CHECKING:
+    from registry.contract.spec import ModelSpec
 
 OUTPUTS = ("logits", "embedding")
 
 
-@dataclass(frozen=True)
-class MobileNet:
-    """The hooks of a model.
+SMOOTHING = 0.05  # of labels (Szegedy 2016): probabilities stay honest on a small data set
 
-    Attributes:
-        name: of the model.
-        classes: C names, in the order of the logits.
-        defaults: of what the bundle has as `preprocessing`.
-    """
 
-    name: str
-    classes: tuple[str, ...]
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+class KerasClassifier(KerasHooks):
+    """Hooks of a classifier in Keras, whose first output is the logits."""
+
+    OUTPUTS = OUTPUTS
 
     def input_shape(self, params: Parameters) -> tuple[int, int, int]:
         size = int(params["image_size"])
         return 3, size, size
 
     def preprocessing(self, params: Parameters) -> dict[str, Any]:
-        return {**self.defaults, "image_size": int(params["image_size"])}
+        return {"image_size": int(params["image_size"])}
 
-    def thresholds(self, params: Parameters) -> dict[str, Any]:
-        """None: the most probable class is named, whatever its probability."""
-        return {}
+    def loss(self, outputs: Sequence[Any], target: Any) -> Any:
+        """Cross-entropy with label smoothing over the logits, float32 [N, C]; `target` int64 [N]."""
+        from keras import losses, ops
+
+        classes = outputs[0].shape[-1]
+        wanted = ops.one_hot(target, classes) * (1 - SMOOTHING) + SMOOTHING / classes
+        return ops.mean(losses.categorical_crossentropy(wanted, outputs[0], from_logits=True))
+
+    def keep(self, model: Any) -> list[str]:
+        """The last layer, named `classes`: its units are the classes."""
+        return ["classes"]
+
+
+class MobileNet(KerasClassifier):
+    """MobileNetV2 for the classes of a model.
+
+    Raises:
+        ValueError: `architecture` is another one.
+    """
+
+    def __init__(self, spec: ModelSpec, architecture: str = "mobilenet_v2") -> None:
+        if architecture != "mobilenet_v2":
+            raise ValueError(f"network keras/{architecture} of {spec.name}: only keras/mobilenet_v2 is known")
+        self.name, self.classes = spec.name, spec.classes
 
     def build(self, params: Parameters) -> Any:
         """float32 [N, S, S, 3] in [0, 1] -> logits [N, C], embedding [N, 1280]; random weights.
@@ -65,10 +82,6 @@ class MobileNet:
         model = Model(image, [logits, features], name=self.name)
         _start(model)
         return model
-
-    def keep(self, model: Any) -> list[str]:
-        """The last layer: its units are the classes."""
-        return ["classes"]
 
     def examples(self, cases: Sequence[Case], params: Parameters, train: bool, seed: int) -> Pictures:
         return Pictures(cases, self.classes, int(params["image_size"]), train, seed)
@@ -98,7 +111,7 @@ def _start(model: Any) -> None:
             branch.gamma.assign(np.zeros(branch.gamma.shape, np.float32))
 
 
-class Pictures:
+class Pictures(Examples):
     """Every case, letterboxed once and kept as uint8: (x float32 [S, S, 3] RGB in [0, 1], class number).
 
     With `train`, each access draws an augmentation from (seed, epoch, index), so that a run can be repeated.

@@ -77,7 +77,7 @@ def package(version: Version, bundle: Bundle) -> str:
         StorageError: the disk is full.
     """
     project = project_folder()
-    parts = (f"registry.models.{version.model}{part}" for part in ("", ".inference", ".render"))
+    parts = (f"registry.models.{version.model}{part}" for part in ("", ".model"))
     closure = closure_of((*ROOTS, *parts), project)
     pins = _pins(closure, bundle.manifest)
     files = [

@@ -47,11 +47,11 @@ def some_boxes(rng: np.random.Generator, n: int) -> Example:
 
 
 def class_set(**options: bool) -> ClassSet:
-    return ClassSet("sorter", CLASSES, one_class, 12, 6, **options)
+    return ClassSet("sorter", CLASSES, one_class, **options)
 
 
 def box_set() -> BoxSet:
-    return BoxSet("finder", CLASSES, some_boxes, 12, 6)
+    return BoxSet("finder", CLASSES, some_boxes)
 
 
 def contents(root: Path) -> dict[str, str]:

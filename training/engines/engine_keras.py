@@ -1,19 +1,5 @@
-"""The training loop for Keras 3 networks on TensorFlow. It owns the loop; what is particular to a model comes as hooks:
-a module or an object with
-
-OUTPUTS: tuple[str, ...]             names of the model's outputs in their order, one of them "embedding"
-input_shape(params) -> (C, H, W)
-build(params) -> keras.Model         functional, of Keras' own layers with names of their own (pruning and weights go by
-                                     them); float32 [N, H, W, C] -> list of outputs in the order of OUTPUTS
-examples(cases, params, train, seed) -> indexable, with a length: (x float32 [H, W, C], y); may have set_epoch(epoch)
-loss(outputs, target) -> scalar tensor    runs inside a tf.function
-keep(model) -> [str]                 names of layers that pruning must not touch: those that make the answer
-preprocessing(params), thresholds(params)    constants that go into the bundle
-
-and, where a model wants them,
-
-rename(weights) -> weights           other people's names of the same layers -> ours (pretrained weights)
-hub_weights() -> weights             pretrained weights from the framework's own hub
+"""The training loop for Keras 3 networks on TensorFlow. It owns the loop; what is particular to a model comes as
+`registry.contract.hooks.KerasHooks`.
 
 The validation metric is scored on results: postprocess and score, as served. TensorFlow is imported when first used,
 with what it says while it starts kept off the terminal.
@@ -29,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.contract.hooks import KerasHooks
 from registry.contract.spec import ModelSpec
 from registry.core.media import Case, FloatArray
 from registry.core.runtime import default_threads
@@ -56,7 +43,7 @@ def use_threads(threads: int) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def build(hooks: Any, params: Mapping[str, Any], seed: int) -> Any:
+def build(hooks: KerasHooks, params: Mapping[str, Any], seed: int) -> Any:
     """As `Engine.build`."""
     _, keras = framework()
     keras.utils.clear_session(free_memory=False)  # names that Keras gives by counting begin anew
@@ -64,7 +51,7 @@ def build(hooks: Any, params: Mapping[str, Any], seed: int) -> Any:
     return hooks.build(params)
 
 
-def restore(hooks: Any, params: Mapping[str, Any], weights: Arrays) -> Any:
+def restore(hooks: KerasHooks, params: Mapping[str, Any], weights: Arrays) -> Any:
     """As `Engine.restore`."""
     return keras_pruning.reshape_like(build(hooks, params, seed=0), weights)
 
@@ -92,7 +79,7 @@ def weights(network: Any) -> dict[str, NDArray[Any]]:
     return {variable.path: np.array(variable) for variable in network.weights}
 
 
-def session(hooks: Any, network: Any) -> KerasSession:
+def session(hooks: KerasHooks, network: Any) -> KerasSession:
     """As `Engine.session`."""
     return KerasSession(network, hooks.OUTPUTS)
 
@@ -103,7 +90,9 @@ def cost(network: Any, shape: tuple[int, ...]) -> Cost:
     return Cost(keras_pruning.macs(network), parameters)
 
 
-def prune(hooks: Any, network: Any, cases: Sequence[Case], params: dict[str, Any], options: Compression) -> Pruned:
+def prune(
+    hooks: KerasHooks, network: Any, cases: Sequence[Case], params: dict[str, Any], options: Compression
+) -> Pruned:
     """As `Engine.prune`; `params["blocks"]` sets the sparsity block by block (`keras_pruning.plan`)."""
     train = spread([case for case in cases if case.split == "train"], IMPORTANCE_CASES)
     examples = hooks.examples(train, params, False, int(params["seed"]))
@@ -120,7 +109,7 @@ def prune(hooks: Any, network: Any, cases: Sequence[Case], params: dict[str, Any
     return Pruned(smaller, f"structured pruning, Taylor importance, Keras graph built again{apart}; then fine-tuning")
 
 
-def to_onnx(hooks: Any, network: Any, shape: tuple[int, ...], path: Path) -> Path:
+def to_onnx(hooks: KerasHooks, network: Any, shape: tuple[int, ...], path: Path) -> Path:
     """As `Engine.to_onnx`."""
     from training.export import keras_export
 
@@ -141,7 +130,7 @@ def readable(state: bytes) -> bool:
 
 def fit(
     spec: ModelSpec,
-    hooks: Any,
+    hooks: KerasHooks,
     network: Any,
     cases: Sequence[Case],
     params: dict[str, Any],
@@ -168,7 +157,7 @@ class _Loop:
     def __init__(
         self,
         spec: ModelSpec,
-        hooks: Any,
+        hooks: KerasHooks,
         network: Any,
         cases: Sequence[Case],
         params: dict[str, Any],
@@ -233,8 +222,7 @@ class _Loop:
     def batches(self) -> Iterator[tuple[FloatArray, NDArray[Any]]]:
         """Batches of this epoch: the order depends on the seed and the epoch only, so a resumed run sees the same."""
         epoch = self.course.progress.epoch
-        if hasattr(self.train_set, "set_epoch"):
-            self.train_set.set_epoch(epoch)
+        self.train_set.set_epoch(epoch)
         order = np.random.default_rng([self.recipe.seed, epoch]).permutation(len(self.train_set))
         if len(order) >= self.recipe.batch:
             order = order[: self.course.steps * self.recipe.batch]

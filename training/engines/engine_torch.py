@@ -1,29 +1,5 @@
-"""The training loop for PyTorch networks. It owns the loop; what is particular to a model comes as hooks: a module or
-an object with
-
-OUTPUTS: tuple[str, ...]             names of what forward returns in eval mode, one of them "embedding"
-input_shape(params) -> (C, H, W)
-build(params) -> nn.Module           eval: forward(float32 [N, C, H, W]) -> tuple in the order of OUTPUTS;
-                                     while training: whatever `loss` understands
-examples(cases, params, train, seed) -> Dataset of (x [C, H, W], y); may have set_epoch(epoch)
-loss(outputs, target) -> scalar tensor
-keep(model) -> [nn.Module]           layers that pruning must not touch
-preprocessing(params), thresholds(params)    constants that go into the bundle
-
-and, where a model wants them,
-
-collate(list of (x, y)) -> (x [N, ...], y)   instead of PyTorch's own
-metric_parts(outputs, target) -> (numerator, denominator)   summed over an epoch: the validation metric. Without it the
-                                     metric is scored on results (postprocess, score) and there is no val_loss
-raw(model, x) -> outputs             what `loss` understands of a model in eval mode, where forward gives something else
-before_epoch(model, epoch, params, pretrained)   before epoch `epoch` (from 0): freeze or unfreeze layers; `pretrained`:
-                                     training began from pretrained weights, not from random ones or from a champion
-finish(model, batches, params)       after training, with batches of (x, y) of the train split as it is: sets buffers
-                                     that follow from the features, e.g. a PCA
-inherit(weights, thresholds, params) -> weights   a champion's weights, made to fit `params["classes"]`
-FULL_PRECISION: tuple[str, ...]      patterns of ONNX node names that int8 leaves alone
-rename(weights) -> weights           other people's names of the same layers -> ours (pretrained weights)
-hub_weights() -> weights             pretrained weights from the framework's own hub
+"""The training loop for PyTorch networks. It owns the loop; what is particular to a model comes as
+`registry.contract.hooks.TorchHooks`.
 """
 
 from __future__ import annotations
@@ -39,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from registry.contract.hooks import TorchHooks
 from registry.contract.spec import ModelSpec
 from registry.core.media import Case, FloatArray
 from registry.core.runtime import default_threads
@@ -72,13 +49,13 @@ def seed_everything(seed: int) -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def build(hooks: Any, params: Mapping[str, Any], seed: int) -> nn.Module:
+def build(hooks: TorchHooks, params: Mapping[str, Any], seed: int) -> nn.Module:
     """As `Engine.build`."""
     seed_everything(seed)
     return hooks.build(params)  # type: ignore[no-any-return]
 
 
-def restore(hooks: Any, params: Mapping[str, Any], weights: Arrays) -> nn.Module:
+def restore(hooks: TorchHooks, params: Mapping[str, Any], weights: Arrays) -> nn.Module:
     """As `Engine.restore`."""
     return pruning.reshape_like(build(hooks, params, seed=0), tensors(weights))
 
@@ -104,7 +81,7 @@ def weights(network: nn.Module) -> dict[str, NDArray[Any]]:
     return {name: value.detach().cpu().contiguous().numpy() for name, value in network.state_dict().items()}
 
 
-def session(hooks: Any, network: nn.Module) -> TorchSession:
+def session(hooks: TorchHooks, network: nn.Module) -> TorchSession:
     """As `Engine.session`."""
     return TorchSession(network, hooks.OUTPUTS)
 
@@ -115,7 +92,7 @@ def cost(network: nn.Module, shape: tuple[int, ...]) -> Cost:
 
 
 def prune(
-    hooks: Any, network: nn.Module, cases: Sequence[Case], params: dict[str, Any], options: Compression
+    hooks: TorchHooks, network: nn.Module, cases: Sequence[Case], params: dict[str, Any], options: Compression
 ) -> Pruned:
     """As `Engine.prune`."""
     train = spread([case for case in cases if case.split == "train"], IMPORTANCE_CASES)
@@ -125,13 +102,13 @@ def prune(
     return Pruned(smaller, "structured pruning, group Taylor importance (torch-pruning), then fine-tuning")
 
 
-def to_onnx(hooks: Any, network: nn.Module, shape: tuple[int, ...], path: Path) -> Path:
+def to_onnx(hooks: TorchHooks, network: nn.Module, shape: tuple[int, ...], path: Path) -> Path:
     """As `Engine.to_onnx`."""
     return onnx_export.to_onnx(network, hooks.OUTPUTS, shape, path)
 
 
-def loader(hooks: Any, examples: Any, batch: int, **options: Any) -> DataLoader[Any]:
-    return DataLoader(examples, batch, collate_fn=getattr(hooks, "collate", None), **options)
+def loader(hooks: TorchHooks, examples: Any, batch: int, **options: Any) -> DataLoader[Any]:
+    return DataLoader(examples, batch, collate_fn=hooks.collate, **options)
 
 
 def readable(state: bytes) -> bool:
@@ -145,7 +122,7 @@ def readable(state: bytes) -> bool:
 
 def fit(
     spec: ModelSpec,
-    hooks: Any,
+    hooks: TorchHooks,
     network: nn.Module,
     cases: Sequence[Case],
     params: dict[str, Any],
@@ -166,7 +143,7 @@ class _Loop:
     def __init__(
         self,
         spec: ModelSpec,
-        hooks: Any,
+        hooks: TorchHooks,
         network: nn.Module,
         cases: Sequence[Case],
         params: dict[str, Any],
@@ -188,7 +165,7 @@ class _Loop:
         self.train_cases = [case for case in cases if case.split == "train"]
         self.train_set = hooks.examples(self.train_cases, params, True, recipe.seed)
         self.score: Callable[[Any], float] | None = None
-        if hasattr(hooks, "metric_parts"):
+        if hooks.COUNTS_METRIC:
             self.val_set = hooks.examples([c for c in cases if c.split == "val"], params, False, recipe.seed)
         else:
             self.score = validator(spec, hooks, cases, params)
@@ -212,18 +189,15 @@ class _Loop:
         if self.before:
             self.model.load_state_dict(tensors(averaged(weights(self.model), self.before, self.recipe.average)))
         self.model.requires_grad_(True).eval()
-        if hasattr(self.hooks, "finish"):
-            examples = self.hooks.examples(self.train_cases, self.params, False, self.recipe.seed)
-            with torch.no_grad():
-                self.hooks.finish(self.model, loader(self.hooks, examples, 2 * self.recipe.batch), self.params)
+        with torch.no_grad():
+            self.hooks.finish(self.model, self.plain_batches(), self.params)
         return FitResult(self.model, self.progress, self.device.type, resumed_at)
 
     def epoch(self) -> None:
         """One pass over the training examples."""
         self.model.train()
-        if hasattr(self.hooks, "before_epoch"):
-            pretrained = bool(self.params.get("pretrained"))
-            self.hooks.before_epoch(self.model, self.progress.epoch, self.params, pretrained)
+        pretrained = bool(self.params.get("pretrained"))
+        self.hooks.before_epoch(self.model, self.progress.epoch, self.params, pretrained)
         if self.recipe.keep_statistics:
             for module in self.model.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -240,14 +214,18 @@ class _Loop:
 
     def batches(self) -> Iterator[tuple[Tensor, Any]]:
         """Batches of this epoch: the order depends on the seed and the epoch only, so a resumed run sees the same."""
-        if hasattr(self.train_set, "set_epoch"):
-            self.train_set.set_epoch(self.progress.epoch)
+        self.train_set.set_epoch(self.progress.epoch)
         order = torch.Generator().manual_seed(self.recipe.seed * 100_003 + self.progress.epoch)
         whole = len(self.train_set) >= self.recipe.batch
         for x, y in loader(
             self.hooks, self.train_set, self.recipe.batch, shuffle=True, drop_last=whole, generator=order
         ):
             yield self.put(x), y.to(self.device)
+
+    def plain_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The train split as it is. Nothing is read before the first batch is asked for."""
+        examples = self.hooks.examples(self.train_cases, self.params, False, self.recipe.seed)
+        yield from loader(self.hooks, examples, 2 * self.recipe.batch)
 
     def put(self, x: Tensor) -> Tensor:
         return x.to(self.device, memory_format=torch.channels_last)

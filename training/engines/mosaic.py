@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from registry.contract.hooks import Examples
 from registry.core.media import MAX_CASE_PIXELS, ByteArray, Case, FloatArray, Parameters
 from registry.vision import picture
 from registry.vision_tasks.mean_ap import TrueBoxes
@@ -28,7 +29,7 @@ PAD = 114
 LEAST_SIDE, LEAST_SHARE = 2.0, 0.15  # a box cut off further than that is not worth finding any more
 
 
-class Scenes(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+class Scenes(Examples):
     """x float32 [3, S, S] RGB in [0, 1]; y float32 [T, 5]: class, centre x, centre y, width, height in shares of S."""
 
     def __init__(

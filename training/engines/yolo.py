@@ -1,12 +1,9 @@
 """The hooks of engine_torch for detectors of the package ultralytics: YOLOv5, YOLOv8 and their kin.
 
 From ultralytics come the architecture (a yaml in the package) and the loss; the loop, the data and the export are ours:
-none of its callbacks, downloads or settings takes part. A model says in its `network.py`
-
-ARCHITECTURE: str                    "yolov8n.yaml"
-
-and in its parameters, besides what the engine reads, `image_size`, `score`, `iou`, those of `training.engines.mosaic`,
-and `architecture` where it is to be another one.
+none of its callbacks, downloads or settings takes part. A model names its architecture
+(`registry.contract.hooks.UltralyticsNetwork`), and in its parameters, besides what the engine reads, `image_size`,
+`score`, `iou`, those of `training.engines.mosaic`, and `architecture` where it is to be another one.
 """
 
 from __future__ import annotations
@@ -23,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from registry.contract.hooks import TorchHooks, UltralyticsNetwork
 from registry.contract.spec import ModelSpec
 from registry.core.media import Case, Parameters
 from registry.vision_tasks import detection
@@ -159,18 +157,26 @@ def expect(head: Any, size: int, classes: int) -> None:
         kind[-1].bias.fill_(math.log(5 / classes / (size / float(stride)) ** 2))
 
 
-class YoloHooks:
+class YoloHooks(TorchHooks):
     """What the engine asks, for one model."""
 
     OUTPUTS = detection.OUTPUTS
-    input_shape = staticmethod(detection.input_shape)
-    preprocessing = staticmethod(detection.preprocessing)
-    thresholds = staticmethod(detection.thresholds)
-    collate = staticmethod(mosaic.collate)
 
     def __init__(self, spec: ModelSpec) -> None:
-        self.spec = spec
-        self.architecture: str = spec.network.ARCHITECTURE
+        assert isinstance(spec.network, UltralyticsNetwork)
+        self.spec, self.architecture = spec, spec.network.ARCHITECTURE
+
+    def input_shape(self, params: Parameters) -> tuple[int, int, int]:
+        return detection.input_shape(params)
+
+    def preprocessing(self, params: Parameters) -> dict[str, Any]:
+        return detection.preprocessing(params)
+
+    def thresholds(self, params: Parameters) -> dict[str, Any]:
+        return detection.thresholds(params)
+
+    def collate(self, items: list[Any]) -> Any:
+        return mosaic.collate(items)
 
     def build(self, params: Parameters) -> Yolo:
         """Random weights; the head expects objects as large and as many as they are in pictures of *this* size."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from registry.contract.hooks import TorchHooks
 from registry.core.errors import BundleError
 from training.workspace.engine import Cost
 
@@ -24,7 +25,7 @@ def cost(model: nn.Module, shape: tuple[int, ...]) -> Cost:
 
 
 def prune(
-    hooks: Any,
+    hooks: TorchHooks,
     model: nn.Module,
     shape: tuple[int, ...],
     sparsity: float,
@@ -43,7 +44,7 @@ def prune(
     pruned = copy.deepcopy(model).cpu().eval()
     pruned.zero_grad()
     for x, y in batches:
-        hooks.loss(hooks.raw(pruned, x) if hasattr(hooks, "raw") else pruned(x), y).backward()
+        hooks.loss(hooks.raw(pruned, x), y).backward()
     pruner = torch_pruning.pruner.BasePruner(
         pruned,
         torch.zeros(1, *shape),

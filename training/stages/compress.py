@@ -151,7 +151,7 @@ class _Work:
         if latency.has_bf16():
             candidate(ir, "openvino", "bf16")
         if network != "dense":  # the dense network is there to compare with; it need not be quantised for that
-            leave = getattr(self.hooks, "FULL_PRECISION", ())
+            leave = self.hooks.FULL_PRECISION
             int8 = onnx_export.to_int8(ir, self.calibration(), self.out / f"{slug}_int8.xml", leave)
             if latency.survives(int8, self.shape, self.stage.settings.threads):
                 candidate(int8, "openvino", "int8")

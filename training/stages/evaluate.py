@@ -133,11 +133,8 @@ def _copy_networks(source: Path, out: Path, report: Report) -> None:
 
 
 def _copy_assets(spec: ModelSpec, out: Path) -> None:
-    """What inference needs besides the network, e.g. another model's detector: `inference.assets()` -> name: file.
-
-    Asked of `inference`, because importing `network` imports a training framework, which this stage can do without."""
-    wanted = getattr(spec.inference, "assets", None)
-    for name, file in (wanted() if wanted else {}).items():
+    """What inference needs besides the network, e.g. another model's detector."""
+    for name, file in spec.inference.assets().items():
         (out / ASSETS).mkdir(exist_ok=True)
         shutil.copyfile(file, out / ASSETS / name)
 

@@ -108,8 +108,8 @@ def starting_network(stage: Workspace) -> tuple[Any, pretrained.Origin]:
         if list(stage.start.classes) == list(stage.classes):
             return engine.restore(hooks, params, found), pretrained.Origin(words)
         # Other classes: another head. What a model cannot make fit itself is taken over as far as shapes agree.
-        if hasattr(hooks, "inherit"):
-            fitting = hooks.inherit(found, stage.start.bundle.manifest.thresholds, params)
+        fitting = hooks.inherit(found, stage.start.bundle.manifest.thresholds, params)
+        if fitting is not None:
             return engine.restore(hooks, params, fitting), pretrained.Origin(f"{words}; the classes are others")
         network, taken = engine.take_over(engine.build(hooks, params, stage.recipe().seed), found)
         return network, pretrained.Origin(f"{words}, {taken} of {len(found)} tensors: the classes are others")

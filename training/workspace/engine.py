@@ -1,11 +1,11 @@
 """Which engine trains a model. An engine is a module with the functions of `Engine`; what is particular to a model
-comes to it as hooks, whose list stands at the top of the engine's file.
+comes to it as hooks (`registry.contract.hooks`).
 
 | framework   | engine         | hooks                                                              |
 |-------------|----------------|--------------------------------------------------------------------|
-| torch       | `engine_torch` | the model's `network.py`                                           |
+| torch       | `engine_torch` | `spec.network`                                                     |
 | ultralytics | `engine_torch` | `training.engines.yolo.hooks(spec)`: network, loss, augmentation of ultralytics |
-| keras       | `engine_keras` | the model's `network.py`                                           |
+| keras       | `engine_keras` | `spec.network`                                                     |
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.contract.hooks import Hooks
 from registry.contract.spec import ModelSpec
 from registry.core.media import Case, FloatArray
 from training.workspace.checkpoint import Checkpoints
@@ -107,10 +108,13 @@ def engine_of(spec: ModelSpec) -> Engine:
     return cast(Engine, importlib.import_module(f"training.engines.{name}"))
 
 
-def hooks_of(spec: ModelSpec) -> Any:
+def hooks_of(spec: ModelSpec) -> Hooks:
     """What the engine asks about this model."""
     if spec.framework == "ultralytics":
-        return importlib.import_module("training.engines.yolo").hooks(spec)
+        return cast(Hooks, importlib.import_module("training.engines.yolo").hooks(spec))
+    assert isinstance(spec.network, Hooks), (
+        f"{spec.name}: a {spec.framework} network must be registry.contract.hooks.Hooks"
+    )
     return spec.network
 
 

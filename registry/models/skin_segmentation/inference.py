@@ -15,10 +15,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.contract.parts import InferencePart
 from registry.core.errors import BadInput
 from registry.core.media import ByteArray, FloatArray, Parameters, Prepared, Volume
 from registry.models.skin_segmentation import nifti
 
+Box = tuple[float, float, float, float]
 DEFAULTS: dict[str, Any] = {"image_size": 128, "low_percentile": 1.0, "high_percentile": 99.5}
 PLAUSIBLE: Mapping[str, tuple[float, float, str]] = {
     "polarity": (-1.0, 0.2, "the border is brighter than the middle, as where the grey scale is inverted"),
@@ -133,11 +135,6 @@ class SkinResult:
         return dict(self.measures)
 
 
-def decode(body: bytes, limit: int) -> Volume:
-    """A .nii or .nii.gz, NIfTI-1 or -2, 2-D or 3-D, of at most `limit` voxels. Raises as `nifti.read`."""
-    return nifti.read(body, limit)
-
-
 def slice_axis(volume: Volume) -> int:
     """The axis to cut across: Z of a 2-D scan, an axis of one voxel, else the coarsest; the last of equals."""
     if volume.ndim == 2:
@@ -167,35 +164,10 @@ def window(volume: Volume, low: float, high: float) -> tuple[float, float]:
     return float(a), float(b)
 
 
-def preprocess(sample: Volume, constants: Parameters) -> Prepared:
-    """float32 [N, 1, size, size] in [0, 1]: percentiles of the whole volume become 0 and 1; a constant image, zeros."""
-    low, high = window(sample, float(constants["low_percentile"]), float(constants["high_percentile"]))
-    frame = Frame.of(sample, int(constants["image_size"]))
-    cut = slices(sample.voxels, frame.axis)
-    span = high - low
-    scaled = np.clip((cut - low) * np.float32(1 / span), 0, 1) if span > 0 else np.zeros(cut.shape)
-    return Prepared(frame.fit(np.asarray(scaled, dtype=np.float32))[:, None], (sample, frame))
-
-
 def prepare_truth(mask: ByteArray, prepared: Prepared) -> FloatArray:
     """A mask in the sample's voxel grid -> float32 [N, 1, size, size] of 0 and 1, as the network should answer."""
     frame: Frame = prepared.context[1]
     return (frame.fit(slices(mask, frame.axis).astype(np.float32)) >= 0.5).astype(np.float32)[:, None]
-
-
-def postprocess(outputs: Mapping[str, np.ndarray], prepared: Prepared, thresholds: Parameters) -> SkinResult:
-    """Output `mask` (logits, float32 [N, 1, size, size]) -> a mask in the sample's own voxels.
-
-    A constant image has no skin, whatever the network makes of its zeros.
-    """
-    sample, frame = prepared.context
-    logits = np.asarray(outputs["mask"], dtype=np.float32)[:, 0]
-    if not prepared.batch.any():
-        logits = np.full_like(logits, -20.0)
-    chance = float(thresholds["probability"])
-    cut = math.log(chance / (1 - chance))
-    mask = np.moveaxis((frame.back(logits) > cut).astype(np.uint8), 0, frame.axis)
-    return SkinResult.of(np.ascontiguousarray(mask), sample, _measures(frame.crop(logits), cut))
 
 
 def _measures(logits: FloatArray, cut: float) -> dict[str, float]:
@@ -224,60 +196,6 @@ def _measures(logits: FloatArray, cut: float) -> dict[str, float]:
         # Effective number of parts (inverse Simpson index): a stray pixel hardly counts.
         "parts": float(np.mean(parts)) if parts else 0.0,
         "spread": float(np.mean(spread)) if spread else 0.0,
-    }
-
-
-def focus(sample: Volume, prepared: Prepared, result: SkinResult) -> tuple[int, ByteArray, tuple[int, int, int, int]]:
-    """The slice with the most skin, as the network sees it.
-
-    Raises:
-        BadInput: there is no skin anywhere.
-    """
-    frame: Frame = prepared.context[1]
-    areas = np.count_nonzero(slices(result.mask, frame.axis), axis=(1, 2))
-    if not areas.any():
-        raise BadInput(
-            "no skin was found", expected="a scan with skin in it", fix="an answer of nothing has no explanation"
-        )
-    number = int(areas.argmax())
-    seen = frame.crop(prepared.batch[number])[0]
-    factor = max(1, round(640 / max(seen.shape)))
-    large = cv2.resize(seen, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
-    grey = np.rint(255 * np.clip(large, 0, 1)).astype(np.uint8)
-    box = (frame.left, frame.top, frame.left + frame.width, frame.top + frame.height)
-    return number, np.repeat(grey[:, :, None], 3, axis=2), box
-
-
-def evidence(outputs: Mapping[str, np.ndarray], prepared: Prepared, result: SkinResult) -> FloatArray:
-    """float32 [M]: the mean logit over what `result` calls skin in the slice that `focus` chose."""
-    frame: Frame = prepared.context[1]
-    cut = slices(result.mask, frame.axis)
-    number = int(np.count_nonzero(cut, axis=(1, 2)).argmax())
-    skin = frame.fit(cut[number : number + 1].astype(np.float32))[0]
-    logits = np.asarray(outputs["mask"], dtype=np.float32)[:, 0]
-    return np.asarray((logits * skin).sum(axis=(1, 2)) / skin.sum(), dtype=np.float32)
-
-
-def image_statistics(sample: Volume) -> dict[str, float]:
-    """What the scanner did, from up to five slices of at most about 256 x 256 pixels, intensities in [0, 1].
-
-    `noise` is the median absolute deviation of the Laplacian (after Immerkaer 1996, doi:10.1006/cviu.1996.0060);
-    `shading` how unevenly tissue is lit over the picture; `polarity` is positive where the border is brighter than
-    the middle, as in an inverted image.
-    """
-    axis = slice_axis(sample)
-    stack = slices(sample.voxels, axis)
-    chosen = stack[np.unique(np.linspace(0, len(stack) - 1, min(len(stack), 5)).round().astype(int))]
-    low, high = window(sample, 1.0, 99.5)
-    spacing = [sample.spacing[a] for a in range(3) if a != axis]
-    rows = [_slice_statistics(one, low, high) for one in chosen]
-    mean = np.mean(rows, axis=0)
-    names = ("brightness", "contrast", "median", "noise", "sharpness", "shading", "polarity")
-    numbers = {name: float(value) for name, value in zip(names, mean, strict=True)}
-    return numbers | {
-        "range_log10": math.log10(1 + high - low),
-        "pixel_mm": math.sqrt(spacing[0] * spacing[1]),
-        "aspect": max(spacing) / min(spacing),
     }
 
 
@@ -316,3 +234,87 @@ def _shading(x: FloatArray) -> float:
     weight = cv2.GaussianBlur(tissue, (0, 0), 4)
     smooth = cv2.GaussianBlur(log, (0, 0), 4) / np.maximum(weight, 1e-3)
     return float(smooth[tissue > 0].std())
+
+
+class SkinInference(InferencePart):
+    """A scan of any shape, slice by slice."""
+
+    PLAUSIBLE = PLAUSIBLE
+
+    def decode(self, body: bytes, limit: int) -> Volume:
+        """A .nii or .nii.gz, NIfTI-1 or -2, 2-D or 3-D, of at most `limit` voxels. Raises as `nifti.read`."""
+        return nifti.read(body, limit)
+
+    def preprocess(self, sample: Volume, constants: Parameters) -> Prepared:
+        """float32 [N, 1, size, size]: percentiles of the whole volume become 0 and 1; a constant image, zeros."""
+        low, high = window(sample, float(constants["low_percentile"]), float(constants["high_percentile"]))
+        frame = Frame.of(sample, int(constants["image_size"]))
+        cut = slices(sample.voxels, frame.axis)
+        span = high - low
+        scaled = np.clip((cut - low) * np.float32(1 / span), 0, 1) if span > 0 else np.zeros(cut.shape)
+        return Prepared(frame.fit(np.asarray(scaled, dtype=np.float32))[:, None], (sample, frame))
+
+    def postprocess(self, outputs: Mapping[str, np.ndarray], prepared: Prepared, thresholds: Parameters) -> SkinResult:
+        """Output `mask` (logits, float32 [N, 1, size, size]) -> a mask in the sample's own voxels.
+
+        A constant image has no skin, whatever the network makes of its zeros.
+        """
+        sample, frame = prepared.context
+        logits = np.asarray(outputs["mask"], dtype=np.float32)[:, 0]
+        if not prepared.batch.any():
+            logits = np.full_like(logits, -20.0)
+        chance = float(thresholds["probability"])
+        cut = math.log(chance / (1 - chance))
+        mask = np.moveaxis((frame.back(logits) > cut).astype(np.uint8), 0, frame.axis)
+        return SkinResult.of(np.ascontiguousarray(mask), sample, _measures(frame.crop(logits), cut))
+
+    def image_statistics(self, sample: Volume) -> dict[str, float]:
+        """What the scanner did, from up to five slices of at most about 256 x 256 pixels, intensities in [0, 1].
+
+        `noise` is the median absolute deviation of the Laplacian (after Immerkaer 1996, doi:10.1006/cviu.1996.0060);
+        `shading` how unevenly tissue is lit over the picture; `polarity` is positive where the border is brighter than
+        the middle, as in an inverted image.
+        """
+        axis = slice_axis(sample)
+        stack = slices(sample.voxels, axis)
+        chosen = stack[np.unique(np.linspace(0, len(stack) - 1, min(len(stack), 5)).round().astype(int))]
+        low, high = window(sample, 1.0, 99.5)
+        spacing = [sample.spacing[a] for a in range(3) if a != axis]
+        rows = [_slice_statistics(one, low, high) for one in chosen]
+        mean = np.mean(rows, axis=0)
+        names = ("brightness", "contrast", "median", "noise", "sharpness", "shading", "polarity")
+        numbers = {name: float(value) for name, value in zip(names, mean, strict=True)}
+        return numbers | {
+            "range_log10": math.log10(1 + high - low),
+            "pixel_mm": math.sqrt(spacing[0] * spacing[1]),
+            "aspect": max(spacing) / min(spacing),
+        }
+
+    def focus(self, sample: Volume, prepared: Prepared, result: SkinResult) -> tuple[int, ByteArray, Box]:
+        """The slice with the most skin, as the network sees it.
+
+        Raises:
+            BadInput: there is no skin anywhere.
+        """
+        frame: Frame = prepared.context[1]
+        areas = np.count_nonzero(slices(result.mask, frame.axis), axis=(1, 2))
+        if not areas.any():
+            raise BadInput(
+                "no skin was found", expected="a scan with skin in it", fix="an answer of nothing has no explanation"
+            )
+        number = int(areas.argmax())
+        seen = frame.crop(prepared.batch[number])[0]
+        factor = max(1, round(640 / max(seen.shape)))
+        large = cv2.resize(seen, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+        grey = np.rint(255 * np.clip(large, 0, 1)).astype(np.uint8)
+        box = (frame.left, frame.top, frame.left + frame.width, frame.top + frame.height)
+        return number, np.repeat(grey[:, :, None], 3, axis=2), box
+
+    def evidence(self, outputs: Mapping[str, np.ndarray], prepared: Prepared, result: SkinResult) -> FloatArray:
+        """float32 [M]: the mean logit over what `result` calls skin in the slice that `focus` chose."""
+        frame: Frame = prepared.context[1]
+        cut = slices(result.mask, frame.axis)
+        number = int(np.count_nonzero(cut, axis=(1, 2)).argmax())
+        skin = frame.fit(cut[number : number + 1].astype(np.float32))[0]
+        logits = np.asarray(outputs["mask"], dtype=np.float32)[:, 0]
+        return np.asarray((logits * skin).sum(axis=(1, 2)) / skin.sum(), dtype=np.float32)

@@ -13,10 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from registry.contract.hooks import Examples, TorchHooks
 from registry.core.media import MAX_CASE_VOXELS, Case, FloatArray, Parameters
-from registry.models.skin_segmentation import inference, score
+from registry.models.skin_segmentation import inference
+from registry.models.skin_segmentation.inference import SkinInference
+from registry.models.skin_segmentation.score import SkinScore
 
-OUTPUTS = ("mask", "embedding")
+INFERENCE, SCORE = SkinInference(), SkinScore()
 
 
 class SkinNet(nn.Module):
@@ -39,25 +42,12 @@ class SkinNet(nn.Module):
         return logits, features[-1].mean(dim=(2, 3))
 
 
-def input_shape(params: Parameters) -> tuple[int, int, int]:
-    size = int(params["image_size"])
-    return 1, size, size
-
-
-def build(params: Parameters) -> nn.Module:
-    """A network with random weights. `decoder_channels`: five counts, coarse to fine."""
-    return SkinNet(params.get("decoder_channels", (128, 64, 32, 16, 16)))
-
-
-def preprocessing(params: Parameters) -> dict[str, Any]:
+def constants_of(params: Parameters) -> dict[str, Any]:
+    """For `SkinInference.preprocess`."""
     return inference.DEFAULTS | {"image_size": int(params["image_size"])}
 
 
-def thresholds(params: Parameters) -> dict[str, Any]:
-    return {"probability": float(params.get("threshold", 0.5))}
-
-
-class Slices(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+class Slices(Examples):
     """Every slice of every case, preprocessed once and kept: x float32 [1, S, S], y float32 [1, S, S] of 0 and 1.
 
     With `train`, each access draws a new augmentation from (seed, index, how often it was drawn), so that a run can
@@ -65,12 +55,12 @@ class Slices(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     """
 
     def __init__(self, cases: Sequence[Case], params: Parameters, train: bool, seed: int) -> None:
-        constants = preprocessing(params)
+        constants = constants_of(params)
         images, masks = [], []
         for case in cases:
-            prepared = inference.preprocess(inference.decode(case.input.read_bytes(), MAX_CASE_VOXELS), constants)
+            prepared = INFERENCE.preprocess(INFERENCE.decode(case.input.read_bytes(), MAX_CASE_VOXELS), constants)
             images.append(prepared.batch)
-            masks.append(inference.prepare_truth(score.truth(case.truth).mask, prepared))
+            masks.append(inference.prepare_truth(SCORE.truth(case.truth).mask, prepared))
         size = int(params["image_size"])
         empty = np.zeros((0, 1, size, size), np.float32)
         self.images = np.concatenate([empty, *images])
@@ -93,10 +83,6 @@ class Slices(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(image.copy())[None], torch.from_numpy(mask.copy())[None]
 
 
-def examples(cases: Sequence[Case], params: Parameters, train: bool, seed: int) -> Slices:
-    return Slices(cases, params, train, seed)
-
-
 def augment(image: FloatArray, mask: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """Other poses, slightly other contrast and noise. Mild on purpose: what a scanner has never done is for the drift
     monitor to notice, not for the network to shrug off unmeasured."""
@@ -115,23 +101,47 @@ def augment(image: FloatArray, mask: FloatArray, rng: np.random.Generator) -> tu
     return np.clip(seen, 0, 1).astype(np.float32), (posed(mask) >= 0.5).astype(np.float32)
 
 
-def loss(outputs: tuple[Tensor, ...], target: Tensor) -> Tensor:
-    """Binary cross-entropy + soft Dice over the batch (V-Net, Milletari 2016): stable early, and the metric itself."""
-    logits = outputs[0].float()
-    probability = logits.sigmoid()
-    overlap = 2 * (probability * target).sum() + 1
-    total = probability.sum() + target.sum() + 1
-    return functional.binary_cross_entropy_with_logits(logits, target) + 1 - overlap / total
+class SkinHooks(TorchHooks):
+    """U-Net with an EfficientNet-B0 encoder."""
+
+    OUTPUTS = ("mask", "embedding")
+    COUNTS_METRIC = True
+
+    def input_shape(self, params: Parameters) -> tuple[int, int, int]:
+        size = int(params["image_size"])
+        return 1, size, size
+
+    def preprocessing(self, params: Parameters) -> dict[str, Any]:
+        return constants_of(params)
+
+    def thresholds(self, params: Parameters) -> dict[str, Any]:
+        return {"probability": float(params.get("threshold", 0.5))}
+
+    def build(self, params: Parameters) -> nn.Module:
+        """A network with random weights. `decoder_channels`: five counts, coarse to fine."""
+        return SkinNet(params.get("decoder_channels", (128, 64, 32, 16, 16)))
+
+    def examples(self, cases: Sequence[Case], params: Parameters, train: bool, seed: int) -> Slices:
+        return Slices(cases, params, train, seed)
+
+    def loss(self, outputs: tuple[Tensor, ...], target: Tensor) -> Tensor:
+        """Binary cross-entropy and soft Dice over the batch (V-Net, Milletari 2016): stable early, and the metric."""
+        logits = outputs[0].float()
+        probability = logits.sigmoid()
+        overlap = 2 * (probability * target).sum() + 1
+        total = probability.sum() + target.sum() + 1
+        return functional.binary_cross_entropy_with_logits(logits, target) + 1 - overlap / total
+
+    def metric_parts(self, outputs: tuple[Tensor, ...], target: Tensor) -> tuple[float, float]:
+        """Numerator and denominator of Dice at probability 0.5."""
+        found = outputs[0] > 0
+        true = target > 0.5
+        return 2.0 * float((found & true).sum()), float(found.sum() + true.sum())
+
+    def keep(self, model: nn.Module) -> list[nn.Module]:
+        """The head: its output channels are the classes."""
+        assert isinstance(model, SkinNet)
+        return [model.unet.segmentation_head[0]]
 
 
-def metric_parts(outputs: tuple[Tensor, ...], target: Tensor) -> tuple[float, float]:
-    """Numerator and denominator of Dice at probability 0.5."""
-    found = outputs[0] > 0
-    true = target > 0.5
-    return 2.0 * float((found & true).sum()), float(found.sum() + true.sum())
-
-
-def keep(model: nn.Module) -> list[nn.Module]:
-    """The head: its output channels are the classes."""
-    assert isinstance(model, SkinNet)
-    return [model.unet.segmentation_head[0]]
+HOOKS = SkinHooks()

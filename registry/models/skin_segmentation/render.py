@@ -9,6 +9,7 @@ import cv2
 import nibabel as nib
 import numpy as np
 
+from registry.contract.parts import RenderPart
 from registry.core.media import ByteArray, FloatArray, Volume
 from registry.models.skin_segmentation import inference, nifti
 from registry.models.skin_segmentation.inference import SkinResult
@@ -27,56 +28,6 @@ _OPPOSITE = {"L": "R", "P": "A", "I": "S"}
 def nifti_mask(sample: Volume, result: SkinResult) -> bytes:
     """The mask as .nii.gz, uint8, in the input's grid, with its affine and header."""
     return nifti.write_mask(result.mask, sample)
-
-
-def jpeg_mask(sample: Volume, result: SkinResult) -> bytes:
-    """The 2-D mask over the slice that holds most of it (the middle one, if there is none)."""
-    return picture(sample, result)
-
-
-FORMATS: Mapping[str, Callable[[Volume, SkinResult], bytes]] = {
-    "application/x-nifti": nifti_mask,
-    "image/jpeg": jpeg_mask,
-}
-
-
-def picture(sample: Volume, result: SkinResult | None = None, truth: Truth | None = None) -> bytes:
-    """A JPEG of one slice: prediction filled and outlined in orange, truth outlined in green."""
-    axis = inference.slice_axis(sample)
-    predicted = result.mask if result is not None else None
-    true = truth.mask if truth is not None and truth.mask.shape == sample.voxels.shape else None
-    number = _best_slice(sample, axis, predicted if predicted is not None and predicted.any() else true)
-    view = _View(sample, axis)
-    low, high = inference.window(sample, 0.5, 99.7)
-    grey = cv2.convertScaleAbs(
-        np.clip(view.of(sample.voxels, number), low, high) - low, None, 255 / max(high - low, 1e-6)
-    )
-    canvas = cv2.cvtColor(cv2.LUT(grey, _GAMMA), cv2.COLOR_GRAY2BGR)
-    legend = []
-    if true is not None:
-        _outline(canvas, view.of(true, number), TRUE)
-        legend.append(("truth", TRUE))
-    if predicted is not None:
-        shape = view.of(predicted, number)
-        tinted = cv2.addWeighted(canvas, 0.72, np.full_like(canvas, PREDICTED), 0.28, 0)
-        cv2.copyTo(tinted, (shape > 0.5).astype(np.uint8), canvas)
-        _outline(canvas, shape, PREDICTED)
-        legend.append(("predicted skin" if true is not None else "skin", PREDICTED))
-    count = sample.voxels.shape[axis]
-    notes = [f"slice {number + 1} of {count}"] if count > 1 else []
-    if predicted is not None:
-        notes.append(f"{100 * float((predicted > 0).mean()):.1f} % skin")
-    ok, encoded = cv2.imencode(".jpg", _framed(canvas, view, legend, ", ".join(notes)), [cv2.IMWRITE_JPEG_QUALITY, 88])
-    assert ok, "OpenCV could not encode a JPEG"
-    return bytes(encoded)
-
-
-def upright(pixels: ByteArray, sample: Volume) -> ByteArray:
-    """A picture of a slice in the order of its voxels (as the network sees it) -> hung as `picture` hangs it, and of
-    the same size."""
-    view = _View(sample, inference.slice_axis(sample))
-    hung = cv2.resize(view.hung(pixels), view.size, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(hung, dtype=np.uint8)
 
 
 def _best_slice(sample: Volume, axis: int, mask: ByteArray | None) -> int:
@@ -159,3 +110,49 @@ def _wide(text: str) -> int:
 
 def _write(image: np.ndarray, text: str, at: tuple[int, int], colour: tuple[int, int, int]) -> Any:
     return cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
+
+
+class SkinRender(RenderPart):
+    """The mask as NIfTI, or drawn over the slice that holds most of it."""
+
+    @property
+    def FORMATS(self) -> Mapping[str, Callable[[Any, Any], bytes]]:
+        return {"application/x-nifti": nifti_mask, "image/jpeg": self.picture}
+
+    def picture(self, sample: Volume, result: SkinResult | None = None, truth: Truth | None = None) -> bytes:
+        """A JPEG of one slice: prediction filled and outlined in orange, truth outlined in green."""
+        axis = inference.slice_axis(sample)
+        predicted = result.mask if result is not None else None
+        true = truth.mask if truth is not None and truth.mask.shape == sample.voxels.shape else None
+        number = _best_slice(sample, axis, predicted if predicted is not None and predicted.any() else true)
+        view = _View(sample, axis)
+        low, high = inference.window(sample, 0.5, 99.7)
+        grey = cv2.convertScaleAbs(
+            np.clip(view.of(sample.voxels, number), low, high) - low, None, 255 / max(high - low, 1e-6)
+        )
+        canvas = cv2.cvtColor(cv2.LUT(grey, _GAMMA), cv2.COLOR_GRAY2BGR)
+        legend = []
+        if true is not None:
+            _outline(canvas, view.of(true, number), TRUE)
+            legend.append(("truth", TRUE))
+        if predicted is not None:
+            shape = view.of(predicted, number)
+            tinted = cv2.addWeighted(canvas, 0.72, np.full_like(canvas, PREDICTED), 0.28, 0)
+            cv2.copyTo(tinted, (shape > 0.5).astype(np.uint8), canvas)
+            _outline(canvas, shape, PREDICTED)
+            legend.append(("predicted skin" if true is not None else "skin", PREDICTED))
+        count = sample.voxels.shape[axis]
+        notes = [f"slice {number + 1} of {count}"] if count > 1 else []
+        if predicted is not None:
+            notes.append(f"{100 * float((predicted > 0).mean()):.1f} % skin")
+        ok, encoded = cv2.imencode(
+            ".jpg", _framed(canvas, view, legend, ", ".join(notes)), [cv2.IMWRITE_JPEG_QUALITY, 88]
+        )
+        assert ok, "OpenCV could not encode a JPEG"
+        return bytes(encoded)
+
+    def upright(self, pixels: ByteArray, sample: Volume) -> ByteArray:
+        """A slice in the order of its voxels (as the network sees it) -> hung as `picture` hangs it, of its size."""
+        view = _View(sample, inference.slice_axis(sample))
+        hung = cv2.resize(view.hung(pixels), view.size, interpolation=cv2.INTER_LINEAR)
+        return np.asarray(hung, dtype=np.uint8)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
+from registry.contract.parts import ShiftPart
 from registry.core.errors import NotFound
 from registry.core.media import MAX_CASE_VOXELS, Volume
 from registry.models.skin_segmentation import inference, nifti
@@ -21,23 +22,6 @@ HOW: Mapping[str, str] = {
     "resolution": "a faster, coarser scan, interpolated back to the same grid",
     "inversion": "the grey scale stored the other way round",
 }
-
-
-def shift(body: bytes, how: str, severity: float, seed: int) -> bytes:
-    """`body` (a NIfTI file) shifted by `severity` in (0, 1]; the same bytes for the same arguments.
-
-    Raises:
-        NotFound: there is no such shift.
-        BadInput: as `nifti.read`; ValueError: a severity out of range.
-    """
-    if how not in _SHIFTS:
-        raise NotFound(f"there is no shift {how!r}", expected=f"one of {', '.join(HOW)}")
-    if not 0 < severity <= 1:
-        raise ValueError(f"severity {severity} is not in (0, 1]")
-    volume = nifti.read(body, MAX_CASE_VOXELS)
-    rng = np.random.default_rng([seed, list(HOW).index(how)])
-    shifted = _SHIFTS[how](volume, severity, rng)
-    return nifti.write_like(shifted, volume, packed=body[:2] == nifti.GZIP)
 
 
 def _bias_field(volume: Volume, severity: float, rng: np.random.Generator) -> Image:
@@ -94,3 +78,25 @@ _SHIFTS: Mapping[str, Callable[[Volume, float, np.random.Generator], Image]] = {
     "resolution": _resolution,
     "inversion": _inversion,
 }
+
+
+class SkinShifts(ShiftPart):
+    """Played by `visionloop break`."""
+
+    HOW = HOW
+
+    def shift(self, body: bytes, how: str, severity: float, seed: int) -> bytes:
+        """`body` (a NIfTI file) shifted by `severity` in (0, 1]; the same bytes for the same arguments.
+
+        Raises:
+            NotFound: there is no such shift.
+            BadInput: as `nifti.read`; ValueError: a severity out of range.
+        """
+        if how not in _SHIFTS:
+            raise NotFound(f"there is no shift {how!r}", expected=f"one of {', '.join(HOW)}")
+        if not 0 < severity <= 1:
+            raise ValueError(f"severity {severity} is not in (0, 1]")
+        volume = nifti.read(body, MAX_CASE_VOXELS)
+        rng = np.random.default_rng([seed, list(HOW).index(how)])
+        shifted = _SHIFTS[how](volume, severity, rng)
+        return nifti.write_like(shifted, volume, packed=body[:2] == nifti.GZIP)

@@ -10,7 +10,7 @@ import pytest
 from registry.cases import groups
 from registry.cases.splits import SPLITS, Shares
 from registry.core.errors import DataError
-from registry.models.skin_segmentation import data as skin
+from registry.models.skin_segmentation.data import SkinData
 from tests.registry.layouts import put
 from tests.registry.made import CLASSES, class_set, scene
 
@@ -95,16 +95,16 @@ def test_a_table_s_column_of_patients_is_the_group_however_many_there_are(tmp_pa
 
 def test_scans_of_one_patient_go_to_one_part(tmp_path: Path) -> None:
     source = tmp_path / "source"
-    for n, item in enumerate(skin.synthesise_stream(10, 4)):
+    for n, item in enumerate(SkinData().synthesise_stream(10, 4)):
         for part, body in (("image", item.input), ("mask", item.truth)):
             assert isinstance(body, bytes)
             put(source / f"pat{n % 5}_{n:02d}" / f"{part}.nii.gz", body)
-    taken = skin.import_from(source, tmp_path / "set", {"group_pattern": "^(pat[0-9])_"})
-    cases = skin.cases(tmp_path / "set")
+    taken = SkinData().import_from(source, tmp_path / "set", {"group_pattern": "^(pat[0-9])_"})
+    cases = SkinData().cases(tmp_path / "set")
     found = sides(cases, lambda case: case.group)
     assert len(found) == 5
     assert all(len(splits) == 1 for splits in found.values())
     assert (taken.train, taken.val, taken.test) == (6, 2, 2)
-    assert skin.inspect(tmp_path / "set")["group_parts"].max() == 1
-    skin.move(tmp_path / "set", [next(case.id for case in cases if case.split == "train")], "test")
-    assert skin.inspect(tmp_path / "set")["group_parts"].max() == 2
+    assert SkinData().inspect(tmp_path / "set")["group_parts"].max() == 1
+    SkinData().move(tmp_path / "set", [next(case.id for case in cases if case.split == "train")], "test")
+    assert SkinData().inspect(tmp_path / "set")["group_parts"].max() == 2

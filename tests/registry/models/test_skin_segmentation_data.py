@@ -15,9 +15,14 @@ from registry.cases.records import LabelledInput
 from registry.cases.splits import SPLITS, Shares
 from registry.core.errors import DataError
 from registry.core.media import Case
-from registry.models.skin_segmentation import data, inference, nifti, phantom, score
+from registry.models.skin_segmentation import SPEC, nifti, phantom
+from registry.models.skin_segmentation.data import files_of
+from registry.models.skin_segmentation.inference import SkinResult
 from tests.registry.models.conftest import SMALL
 
+data = SPEC.data
+inference = SPEC.inference
+score = SPEC.score
 HALF = Shares(0.25, 0.25)
 
 
@@ -282,8 +287,8 @@ def test_a_prediction_equal_to_the_truth_scores_one(starter: Path) -> None:
     for case in data.cases(starter):
         sample = inference.decode(case.input.read_bytes(), 10**7)
         true = score.truth(case.truth)
-        result = inference.SkinResult.of(true.mask, sample)
-        empty = inference.SkinResult.of(np.zeros_like(true.mask), sample)
+        result = SkinResult.of(true.mask, sample)
+        empty = SkinResult.of(np.zeros_like(true.mask), sample)
         assert score.score([result], [true]) == 1.0
         assert score.score([empty], [true]) == 0.0
         assert score.score([result, empty], [true, true]) == 0.5
@@ -293,7 +298,7 @@ def test_names_that_become_one_folder_stay_two_cases(tmp_path: Path) -> None:
     names = ("scan 1", "scan-1", "scan_1", "SCAN-1", "scan-1-2", "?", "!")
     images = {}
     for n, name in enumerate(names):
-        image, mask = data._files(phantom.make(np.random.default_rng(n), 2))
+        image, mask = files_of(phantom.make(np.random.default_rng(n), 2))
         (tmp_path / f"{name}.nii.gz").write_bytes(image)
         (tmp_path / f"{name}_mask.nii.gz").write_bytes(mask)
         images[name] = image

