@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from monitoring.log.spool import folder
+from registry.core import database
 
 if TYPE_CHECKING:
     from monitoring.log.models import Prediction
@@ -50,7 +51,7 @@ class Shipper:
             if not self._away:
                 logger.warning("the database is away, predictions wait in %s: %s", folder(), error)
             self._away, self.pause_s = True, min(2 * self.pause_s, LONGEST_PAUSE_S)
-            close_connection()
+            database.close_connection()
             return
         if self._away:
             logger.warning("the database is back: what waited is shipped")
@@ -146,10 +147,3 @@ def _set_aside(line: bytes, error: Exception) -> None:
     logger.warning("a line of the prediction log is not a record (%s); it is kept in %s", error, path)
     with suppress(OSError), path.open("ab") as out:
         out.write(line.rstrip(b"\n") + b"\n")
-
-
-def close_connection() -> None:
-    from django.db import connection
-
-    with suppress(Exception):
-        connection.close()

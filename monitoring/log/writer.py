@@ -29,7 +29,7 @@ from pathlib import Path
 import orjson
 
 from monitoring.log import embedding, inputs, spool
-from monitoring.log.shipping import EVERY_S, Shipper, close_connection, has_keeper
+from monitoring.log.shipping import EVERY_S, Shipper, has_keeper
 from monitoring.log.spool import folder
 from registry.core import database
 from registry.core.errors import StorageError
@@ -207,7 +207,7 @@ class PredictionLog:
                 continue
             shipper.look()
             if stopping:
-                close_connection()
+                database.close_connection()
                 return
             if time.monotonic() >= prune_at:
                 prune_at = time.monotonic() + PRUNE_EVERY_S

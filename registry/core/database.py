@@ -174,6 +174,14 @@ def renew_connection() -> None:
         current.close()
 
 
+def close_connection() -> None:
+    """Closes this thread's connection, whatever state it is in; the next query opens another."""
+    from django.db import connection
+
+    with suppress(Exception):
+        connection.close()
+
+
 def change_marker() -> tuple[object, int] | None:
     """A value that stays equal until another connection writes into the database; None for PostgreSQL, which has none.
 

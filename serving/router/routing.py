@@ -233,7 +233,5 @@ def _in_database(work: Callable[..., T], *args: object) -> T:
     try:
         return work(*args)
     except Exception:
-        from django.db import connection
-
-        connection.close()  # the next one begins with a fresh one
+        database.close_connection()  # the next call opens a new one
         raise

@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 from monitoring.log.shipping import has_keeper
 from registry.contract.spec import ModelSpec
+from registry.core import database
 from registry.core.errors import BadInput
 from registry.core.media import OnProgress
 from serving.tasks import store
@@ -99,7 +100,7 @@ class TaskRunner:
                 if not away:
                     logger.warning("the database is away, tasks wait: %s", error)
                 away, task = True, None
-                _close_connection()
+                database.close_connection()
             if task is not None:
                 self._work(task)
             else:
@@ -133,7 +134,7 @@ class TaskRunner:
                 return
             except (OperationalError, InterfaceError) as error:
                 logger.warning("the database is away, the end of a task waits: %s", error)
-                _close_connection()
+                database.close_connection()
                 progress.check()
                 self._stop.wait(RENEW_S)
 
@@ -214,12 +215,5 @@ class _Progress:
             try:
                 self._lost = not store.renew_lease(self._task.id, self._owner, *self._at)
             except Exception:  # the database may be away for less than the lease
-                _close_connection()
-        _close_connection()
-
-
-def _close_connection() -> None:
-    from django.db import connection
-
-    with suppress(Exception):
-        connection.close()
+                database.close_connection()
+        database.close_connection()
