@@ -18,7 +18,7 @@ from registry.core.errors import BadInput
 
 if TYPE_CHECKING:
     from serving.access.keys import ApiKey
-    from serving.access.report import UsageRow
+    from serving.access.report import NamedUsageRow
 
 _STYLES = {"active": "green", "expired": "yellow", "revoked": "red"}
 
@@ -58,7 +58,7 @@ def create(
     """Make a key called NAME and print it, this once. Routers know it within a second."""
     from serving.access import keys as store
 
-    grant, token = store.create(
+    api_key, token = store.create(
         name,
         owner,
         models=models or (store.ALL,),
@@ -67,7 +67,7 @@ def create(
         per_month=per_month,
         expires=_moment(expires),
     )
-    click.echo(f"{grant.caller} {grant.name}: {_models(grant)}; {', '.join(sorted(grant.actions))}", err=True)
+    click.echo(f"{api_key.caller} {api_key.name}: {_models(api_key)}; {', '.join(sorted(api_key.actions))}", err=True)
     click.echo("this is shown once, only its hash is kept:", err=True)
     click.echo(token)
 
@@ -81,18 +81,18 @@ def list_(everything: bool, as_json: bool) -> None:
 
     now = datetime.now(UTC).timestamp()
     every = list(store.every())
-    found = [grant for grant in every if everything or grant.state(now) == "active"]
+    found = [api_key for api_key in every if everything or api_key.state(now) == "active"]
     if as_json:
-        click.echo(json.dumps([_facts(grant) for grant in found], indent=2))
+        click.echo(json.dumps([_facts(api_key) for api_key in found], indent=2))
         return
     # Two lines a key: one to choose it by, and what it allows. As columns they would not fit a terminal.
-    for grant in found:
-        state = grant.state(now)
-        click.echo(f"{grant.caller}  {click.style(f'{state:<7}', fg=_STYLES[state])}  {grant.name}")
-        owner = f"{grant.owner}; " if grant.owner else ""
-        expires = f"; expires {_day(grant.expires)}" if grant.expires is not None else ""
-        actions = " ".join(sorted(grant.actions))
-        rest = f"{owner}{_models(grant)}; {actions}; quota {_quota(grant)}{expires}"
+    for api_key in found:
+        state = api_key.state(now)
+        click.echo(f"{api_key.caller}  {click.style(f'{state:<7}', fg=_STYLES[state])}  {api_key.name}")
+        owner = f"{api_key.owner}; " if api_key.owner else ""
+        expires = f"; expires {_day(api_key.expires)}" if api_key.expires is not None else ""
+        actions = " ".join(sorted(api_key.actions))
+        rest = f"{owner}{_models(api_key)}; {actions}; quota {_quota(api_key)}{expires}"
         indent, width = " " * 17, shutil.get_terminal_size().columns
         click.echo(textwrap.fill(rest, width, initial_indent=indent, subsequent_indent=indent))
     if not found:
@@ -110,41 +110,41 @@ def show(key: str, as_json: bool) -> None:
     from serving.access import keys as store
     from serving.access import report
 
-    grant = store.get(key)
+    api_key = store.get(key)
     today = datetime.now(UTC).date()
-    used = sum(line.requests for line in report.lines(today.replace(day=1), today, grant.id))
+    used = sum(row.requests for row in report.rows(today.replace(day=1), today, api_key.id))
     if as_json:
-        click.echo(json.dumps({**_facts(grant), "requests_this_month": used}, indent=2))
+        click.echo(json.dumps({**_facts(api_key), "requests_this_month": used}, indent=2))
         return
     for name, value in {
-        "key": grant.caller,
-        "name": grant.name,
-        "owner": grant.owner,
-        "state": grant.state(datetime.now(UTC).timestamp()),
-        "models": _models(grant),
-        "actions": ", ".join(sorted(grant.actions)),
-        "requests a minute": _limit(grant.per_minute),
-        "requests a month": _limit(grant.per_month),
+        "key": api_key.caller,
+        "name": api_key.name,
+        "owner": api_key.owner,
+        "state": api_key.state(datetime.now(UTC).timestamp()),
+        "models": _models(api_key),
+        "actions": ", ".join(sorted(api_key.actions)),
+        "requests a minute": _limit(api_key.per_minute),
+        "requests a month": _limit(api_key.per_month),
         "requests this month": f"{used:,}",
-        "created": _day(grant.created),
-        "expires": _day(grant.expires),
-        "revoked": _day(grant.revoked),
+        "created": _day(api_key.created),
+        "expires": _day(api_key.expires),
+        "revoked": _day(api_key.revoked),
     }.items():
         click.echo(f"{name:<20} {value}")
 
 
-def _facts(grant: ApiKey) -> dict[str, Any]:
+def _facts(api_key: ApiKey) -> dict[str, Any]:
     """A key for JSON; moments are ISO 8601, null where there is none or the default is meant."""
-    moments = {name: getattr(grant, name) for name in ("created", "expires", "revoked")}
+    moments = {name: getattr(api_key, name) for name in ("created", "expires", "revoked")}
     return {
-        "key": grant.caller,
-        "name": grant.name,
-        "owner": grant.owner,
-        "state": grant.state(datetime.now(UTC).timestamp()),
-        "models": sorted(grant.models),
-        "actions": sorted(grant.actions),
-        "per_minute": grant.per_minute,
-        "per_month": grant.per_month,
+        "key": api_key.caller,
+        "name": api_key.name,
+        "owner": api_key.owner,
+        "state": api_key.state(datetime.now(UTC).timestamp()),
+        "models": sorted(api_key.models),
+        "actions": sorted(api_key.actions),
+        "per_minute": api_key.per_minute,
+        "per_month": api_key.per_month,
         **{k: datetime.fromtimestamp(v, UTC).isoformat() if v is not None else None for k, v in moments.items()},
     }
 
@@ -155,8 +155,8 @@ def revoke(key: str) -> None:
     """End KEY; every router refuses it within two seconds."""
     from serving.access import keys as store
 
-    grant = store.revoke(key)
-    click.echo(f"{grant.caller} {grant.name} is revoked")
+    api_key = store.revoke(key)
+    click.echo(f"{api_key.caller} {api_key.name} is revoked")
 
 
 @keys.command()
@@ -172,20 +172,20 @@ def usage(key: str | None, since: str | None, until: str | None, path: Path | No
 
     today = datetime.now(UTC).date()
     first, last = _date(since) or today.replace(day=1), _date(until) or today
-    lines = report.lines(first, last, store.get(key).id if key else None)
+    rows = report.rows(first, last, store.get(key).id if key else None)
     if path is None:
-        _usage(lines) if lines else click.echo(f"nothing from {first} to {last}")
+        _usage(rows) if rows else click.echo(f"nothing from {first} to {last}")
     elif str(path) == "-":
-        click.echo(report.as_csv(lines), nl=False)
+        click.echo(report.as_csv(rows), nl=False)
     else:
-        write_file(path, report.as_csv(lines))
-        click.echo(f"{len(lines)} rows in {path}")
+        write_file(path, report.as_csv(rows))
+        click.echo(f"{len(rows)} rows in {path}")
 
 
-def _usage(lines: list[UsageRow]) -> None:
+def _usage(found: list[NamedUsageRow]) -> None:
     """A block a key; a row fits 80 columns."""
     widths = {"requests": 9, "errors": 7, "429": 6, "MB in": 7, "MB out": 7, "seconds": 8}
-    for (key, name), rows in itertools.groupby(sorted(lines, key=lambda one: (one.key or "", one.day)), _whose):
+    for (key, name), rows in itertools.groupby(sorted(found, key=lambda row: (row.key, row.day)), _whose):
         click.echo(f"{key or 'no key'}  {name}".rstrip())
         click.echo(f"  {'day':<10} {'model':<22}" + "".join(f"{head:>{width}}" for head, width in widths.items()))
         for row in rows:
@@ -196,16 +196,16 @@ def _usage(lines: list[UsageRow]) -> None:
             click.echo(f"  {row.day.isoformat():<10} {row.model:<22}{numbers}")
 
 
-def _whose(line: UsageRow) -> tuple[str, str]:
-    return line.key or "", line.name
+def _whose(row: NamedUsageRow) -> tuple[str, str]:
+    return row.key, row.name
 
 
-def _models(grant: ApiKey) -> str:
-    return "all models" if grant.reaches("") else " ".join(sorted(grant.models))
+def _models(api_key: ApiKey) -> str:
+    return "all models" if api_key.reaches("") else " ".join(sorted(api_key.models))
 
 
-def _quota(grant: ApiKey) -> str:
-    own = (("minute", grant.per_minute), ("month", grant.per_month))
+def _quota(api_key: ApiKey) -> str:
+    own = (("minute", api_key.per_minute), ("month", api_key.per_month))
     return " ".join(f"{value or 'any'}/{period}" for period, value in own if value is not None) or "default"
 
 

@@ -1,4 +1,4 @@
-"""What a router knows of keys, quotas and usage, and the threads that keep it up to date."""
+"""Keys, quotas and usage of one router, and the threads that keep them up to date."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from registry.core import database
 from registry.core.errors import Forbidden, OverQuota, Unauthorized
 from registry.core.settings import settings
-from serving.access.keyring import Keyring
-from serving.access.keys import ApiKey
+from serving.access.keys import ApiKey, Keyring
 from serving.access.quotas import QuotaState, Windows
 from serving.access.rules import Requirement
 from serving.access.usage import Meter, UsageCounts
@@ -30,41 +29,44 @@ JOIN_S = 10.0
 
 @dataclass(frozen=True)
 class Admitted:
-    """A request that may go on.
+    """A request that was let through.
 
     Attributes:
         caller: `vl_<id>`, or the address of a caller without a key.
-        grant: None without a key.
-        standing: None where there is no limit.
+        api_key: None without a key.
+        quota: None where there is no limit.
     """
 
     caller: str
-    grant: ApiKey | None
-    standing: QuotaState | None
+    api_key: ApiKey | None
+    quota: QuotaState | None
 
     @property
-    def key(self) -> str:
-        return self.grant.id if self.grant else ""
+    def key_id(self) -> str:
+        """The key's id; "" without a key."""
+        return self.api_key.id if self.api_key else ""
 
     @property
     def tasks_of(self) -> str | None:
-        """The caller whose tasks it may look at; None: everyone's, as its id is all that there is to know of a task
-        where no keys are required."""
-        everyones = self.grant is None or self.grant.may("admin") or not settings().keys_required
-        return None if everyones else self.caller
+        """The caller whose tasks it may see; None for everybody's.
+
+        Where no keys are required, a task's id is the only secret.
+        """
+        everybodys = self.api_key is None or self.api_key.may("admin") or not settings().keys_required
+        return None if everybodys else self.caller
 
 
 class NoQuota(OverQuota):
-    """An OverQuota that knows whose it is (empty: of no key) and when there is some again."""
+    """An OverQuota with the state of the quota and the key's id ("" without a key)."""
 
-    def __init__(self, standing: QuotaState, key: str = "") -> None:
+    def __init__(self, quota: QuotaState, key_id: str = "") -> None:
         super().__init__(
-            f"the quota of {standing.limit:,} requests a {standing.period} is used up",
+            f"the quota of {quota.limit:,} requests a {quota.period} is used up",
             expected="requests within the quota",
-            fix=f"try again in {standing.reset_s} s, or ask for a larger quota",
+            fix=f"try again in {quota.reset_s} s, or ask for a larger quota",
         )
-        self.standing = standing
-        self.key = key
+        self.quota = quota
+        self.key_id = key_id
 
     def to_json(self) -> dict[str, object]:
         return {**super().to_json(), "error": OverQuota.__name__}
@@ -79,11 +81,11 @@ class Access:
         self._windows = Windows()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._away: set[str] = set()
+        self._failing: set[str] = set()
 
     def start(self) -> None:
-        """Reads the keys and begins to poll. A missing database is waited for in the background."""
-        # Two threads: a flush that waits for the database must not delay the news that a key was revoked.
+        """Reads the keys and begins to poll. The threads wait for a database that is away."""
+        # Two threads: a flush that waits for the database must not delay the revocation of a key.
         tried = {name: threading.Event() for name in ("keys", "usage")}
         self._threads = [
             threading.Thread(target=work, args=(tried[name],), name=name, daemon=True)
@@ -101,22 +103,22 @@ class Access:
             thread.join(JOIN_S)
 
     def admit(self, need: Requirement, token: str | None, address: str) -> Admitted:
-        """Lets a request through, or says why not.
+        """Lets a request through.
 
         Raises:
             Unauthorized: no key where one is required, or one that is not valid.
-            Forbidden: a key for other models or actions.
-            NoQuota: more requests than there are.
+            Forbidden: the key is for other models or actions.
+            NoQuota: the quota is used up.
             MissingService: the keys could not be read yet.
         """
         if token is None:
             return self._anonymous(address)
-        grant = self._keyring.find(token)
-        _permit(grant, need)
-        return Admitted(grant.caller, grant, self._spend(grant))
+        api_key = self._keyring.find(token)
+        _permit(api_key, need)
+        return Admitted(api_key.caller, api_key, self._spend(api_key))
 
-    def count(self, admitted_key: str, model: str, counts: UsageCounts) -> None:
-        self.meter.count(admitted_key, model, datetime.now(UTC), counts)
+    def count(self, key_id: str, model: str, counts: UsageCounts) -> None:
+        self.meter.count(key_id, model, datetime.now(UTC), counts)
 
     def _anonymous(self, address: str) -> Admitted:
         if settings().keys_required:
@@ -125,22 +127,22 @@ class Access:
                 expected="`Authorization: Bearer vl_...`, or `X-API-Key: vl_...`",
                 fix="ask whoever runs this for a key (`visionloop keys create`)",
             )
-        standing = self._windows.take(address, settings().anonymous_per_minute, time.monotonic())
-        if standing is not None and not standing.allowed:
-            raise NoQuota(standing)
-        return Admitted(address, None, standing)
+        quota = self._windows.take(address, settings().anonymous_per_minute, time.monotonic())
+        if quota is not None and not quota.allowed:
+            raise NoQuota(quota)
+        return Admitted(address, None, quota)
 
-    def _spend(self, grant: ApiKey) -> QuotaState | None:
-        """One request of a key's quotas; the tighter of the two is the one to tell."""
+    def _spend(self, api_key: ApiKey) -> QuotaState | None:
+        """Takes one request from a key's quotas; returns the tighter of the two."""
         config = settings()
-        per_minute = config.quota_per_minute if grant.per_minute is None else grant.per_minute
-        per_month = config.quota_per_month if grant.per_month is None else grant.per_month
-        month = _month(per_month, self.meter, grant.id) if per_month else None
+        per_minute = config.quota_per_minute if api_key.per_minute is None else api_key.per_minute
+        per_month = config.quota_per_month if api_key.per_month is None else api_key.per_month
+        month = _month(per_month, self.meter, api_key.id) if per_month else None
         if month is not None and not month.allowed:
-            raise NoQuota(month, grant.id)
-        minute = self._windows.take(grant.id, per_minute, time.monotonic())
+            raise NoQuota(month, api_key.id)
+        minute = self._windows.take(api_key.id, per_minute, time.monotonic())
         if minute is not None and not minute.allowed:
-            raise NoQuota(minute, grant.id)
+            raise NoQuota(minute, api_key.id)
         return min((one for one in (minute, month) if one), key=lambda one: one.remaining, default=None)
 
     def _follow_keys(self, first: threading.Event) -> None:
@@ -148,7 +150,7 @@ class Access:
             self._try("keys", self._keyring.refresh)
             first.set()
             self._stop.wait(KEYS_EVERY_S)
-        _close_connection()
+        database.close_connection()
 
     def _write_usage(self, first: threading.Event) -> None:
         work: list[tuple[str, float, Callable[[], None]]] = [
@@ -165,47 +167,42 @@ class Access:
             first.set()
             self._stop.wait(FLUSH_EVERY_S / 2)
         self.meter.close()
-        _close_connection()
+        database.close_connection()
 
     def _try(self, name: str, task: Callable[[], None]) -> None:
         try:
             task()
         except Exception as error:  # whatever the database does, the thread lives and tries again
-            if name not in self._away:
-                logger.warning("the database is away, %s stay as they are: %s", name, error)
-                self._away.add(name)
-            _close_connection()
+            if name not in self._failing:
+                away = database.is_away(error)
+                why = "the database is away" if away else "an error"
+                logger.warning("%s, %s stay as they are: %s", why, name, error, exc_info=not away)
+                self._failing.add(name)
+            database.close_connection()
         else:
-            if name in self._away:
-                self._away.discard(name)
-                logger.warning("the database is back: %s are up to date", name)
+            if name in self._failing:
+                self._failing.discard(name)
+                logger.warning("%s are up to date again", name)
 
 
-def _permit(grant: ApiKey, need: Requirement) -> None:
-    if need.action and not grant.may(need.action):
-        raise _forbidden(grant, f"the action {need.action}", grant.actions)
-    if need.model and not grant.reaches(need.model):
-        raise _forbidden(grant, f"the model {need.model}", grant.models)
+def _permit(api_key: ApiKey, need: Requirement) -> None:
+    if need.action and not api_key.may(need.action):
+        raise _forbidden(api_key, f"the action {need.action}", api_key.actions)
+    if need.model and not api_key.reaches(need.model):
+        raise _forbidden(api_key, f"the model {need.model}", api_key.models)
 
 
-def _forbidden(grant: ApiKey, what: str, has: frozenset[str]) -> Forbidden:
+def _forbidden(api_key: ApiKey, what: str, has: frozenset[str]) -> Forbidden:
     return Forbidden(
-        f"the key {grant.caller} is for {', '.join(sorted(has))} only",
+        f"the key {api_key.caller} is for {', '.join(sorted(has))} only",
         expected=f"a key for {what}",
-        fix="ask whoever runs this for one",
+        fix="ask the operator for one",
     )
 
 
-def _month(limit: int, meter: Meter, key: str) -> QuotaState:
+def _month(limit: int, meter: Meter, key_id: str) -> QuotaState:
     now = datetime.now(UTC)
-    used = meter.month(key, now)
+    used = meter.month(key_id, now)
     after = (now.replace(day=1) + timedelta(days=32)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     reset = math.ceil((after - now).total_seconds())
     return QuotaState(limit, max(limit - used - 1, 0), reset, used < limit, "month")
-
-
-def _close_connection() -> None:
-    from django.db import connection
-
-    with suppress(Exception):
-        connection.close()

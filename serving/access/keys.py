@@ -1,8 +1,7 @@
-"""API keys: `vl_<id>_<secret>`, shown once, kept as a hash.
+"""API keys: `vl_<id>_<secret>`. A key is shown once; only the hash of its secret is kept.
 
-The secret is 256 random bits. A slow hash (bcrypt, argon2) protects passwords, which people choose from few; nobody
-can try 2**256 secrets, so sha256 is as safe here and does not cost each request 100 ms. The id finds the row; the
-digests are compared in constant time.
+A slow hash (bcrypt, argon2) protects passwords, which can be guessed. Nobody can guess the 256 random bits of a secret,
+so sha256 is as safe here and does not cost each request 100 ms. The digests are compared in constant time.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.contract import catalog
 from registry.core import database
-from registry.core.errors import BadInput, NotFound
+from registry.core.errors import BadInput, MissingService, NotFound, Unauthorized
 
 if TYPE_CHECKING:
     from serving.access.models import Key
@@ -32,7 +32,7 @@ ACTIONS = {
 }
 USUAL = ("predict", "read", "feedback")
 _COMES_WITH = {"read": ("admin",), "feedback": ("admin",), "tasks": ("predict", "admin")}
-"""Actions that others bring. `tasks`, to look at tasks and to end them, is granted by them only."""
+"""Actions that come with others. `tasks`, to look at tasks and to end them, comes only so."""
 _TOKEN = re.compile(r"vl_([0-9a-f]{12})_([0-9a-f]{64})")
 _ID = re.compile(r"(?:vl_)?([0-9a-f]{12})")
 _ATTEMPTS = 20
@@ -41,14 +41,15 @@ _NOBODY = "0" * 64
 
 @dataclass(frozen=True)
 class ApiKey:
-    """What a key allows.
+    """A key and what it allows.
 
     Attributes:
         id: 12 hex digits.
         digest: sha256 of the secret, hex.
         models: names, or `*` for all.
-        per_minute, per_month: requests; None: as the setting says; 0: no limit.
-        expires: unix seconds; None: never.
+        per_minute, per_month: requests; None means the setting's value, 0 no limit.
+        created, expires, revoked: unix seconds; None means never.
+        serial: grows with every change of any key.
     """
 
     id: str
@@ -83,15 +84,15 @@ class ApiKey:
 
 
 def parse(token: str) -> tuple[str, str] | None:
-    """A token's id and secret; None if it is not one of ours."""
+    """A token's id and secret; None for a text that is not a key of ours."""
     found = _TOKEN.fullmatch(token)
     return (found[1], found[2]) if found else None
 
 
-def matches(grant: ApiKey | None, secret: str) -> bool:
-    """Whether the secret belongs to the grant; takes as long when there is no such grant."""
+def matches(api_key: ApiKey | None, secret: str) -> bool:
+    """Whether the secret is the key's. Takes as long for a key that does not exist."""
     digest = hashlib.sha256(secret.encode()).hexdigest()
-    return hmac.compare_digest(digest, grant.digest if grant else _NOBODY) and grant is not None
+    return hmac.compare_digest(digest, api_key.digest if api_key else _NOBODY) and api_key is not None
 
 
 def create(
@@ -104,7 +105,7 @@ def create(
     per_month: int | None = None,
     expires: datetime | None = None,
 ) -> tuple[ApiKey, str]:
-    """Makes a key; the token is returned here and never again.
+    """Makes a key and returns it with its token, which cannot be had again.
 
     Raises:
         BadInput: an unknown action, no action, no model, a name that is empty or too long, or an expiry in the past.
@@ -124,14 +125,14 @@ def create(
         "created": datetime.now(UTC),
         "expires": expires,
     }
-    grant = _numbered(None, fields)
-    return grant, f"vl_{grant.id}_{secret}"
+    api_key = _numbered(None, fields)
+    return api_key, f"vl_{api_key.id}_{secret}"
 
 
 def revoke(key_id: str) -> ApiKey:
-    """Ends a key; routers refuse it within two seconds. Raises NotFound. A second time changes nothing."""
-    grant = get(key_id)
-    return grant if grant.revoked is not None else _numbered(grant.id, {"revoked": datetime.now(UTC)})
+    """Ends a key. Routers refuse it within two seconds. A second call changes nothing. Raises NotFound."""
+    api_key = get(key_id)
+    return api_key if api_key.revoked is not None else _numbered(api_key.id, {"revoked": datetime.now(UTC)})
 
 
 def get(key_id: str) -> ApiKey:
@@ -144,8 +145,8 @@ def get(key_id: str) -> ApiKey:
     if (whole := _TOKEN.fullmatch(key_id)) is not None:
         raise BadInput(
             "this is a whole key, with its secret",
-            expected="the part in front of the secret, which is not secret",
-            fix=f"name it as vl_{whole[1]}; `GET /v1/usage` with the whole key says whether it is valid",
+            expected="its part before the secret",
+            fix=f"write vl_{whole[1]}; `GET /v1/usage` with the whole key says whether it is valid",
         )
     database.setup()
     from serving.access.models import Key
@@ -155,22 +156,74 @@ def get(key_id: str) -> ApiKey:
     if row is None:
         raise NotFound(
             f"there is no key {key_id[:15]!r}",
-            expected="the part of a key in front of its secret, e.g. vl_0123456789ab",
-            fix="`visionloop keys list` shows all",
+            expected="the part of a key before its secret, e.g. vl_0123456789ab",
+            fix="`visionloop keys list --all` shows them",
         )
-    return _grant(row)
+    return _api_key(row)
 
 
 def every(after: int = 0) -> list[ApiKey]:
-    """All keys, the oldest first; with `after`, those that changed since that serial."""
+    """All keys, the oldest first. `after`: only those that changed since this serial."""
     database.setup()
     from serving.access.models import Key
 
-    return [_grant(row) for row in Key.objects.filter(serial__gt=after).order_by("created", "id")]
+    return [_api_key(row) for row in Key.objects.filter(serial__gt=after).order_by("created", "id")]
+
+
+class Keyring:
+    """The keys of a router, in memory and brought up to date by polling, so that no request waits for the database.
+
+    While the database is away the known keys stay.
+    """
+
+    def __init__(self) -> None:
+        self._keys: dict[str, ApiKey] = {}
+        self._serial = 0
+        self._read = False
+
+    def refresh(self) -> None:
+        """Reads the keys that changed. Call it from one thread. Raises what the database raises."""
+        changed = every(after=self._serial)
+        self._read = True
+        for api_key in changed:
+            self._keys[api_key.id] = api_key
+            self._serial = max(self._serial, api_key.serial)
+
+    def find(self, token: str) -> ApiKey:
+        """The key of a token that is valid now.
+
+        Raises:
+            Unauthorized: there is no such key, its secret is another, or it is expired or revoked.
+            MissingService: the keys could not be read since the router started.
+        """
+        parsed = parse(token)
+        if parsed is None:
+            raise _unauthorized("the text is not a key")
+        api_key = self._keys.get(parsed[0])
+        if not matches(api_key, parsed[1]) or api_key is None:
+            if not self._read:
+                raise MissingService(
+                    "the keys could not be read yet", expected="a database that answers", fix="try again in a moment"
+                )
+            raise _unauthorized("the key is not known")
+        state = api_key.state(time.time())
+        if state != "active":
+            since = api_key.revoked if state == "revoked" else api_key.expires
+            when = f" since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M} UTC" if since is not None else ""
+            raise _unauthorized(f"the key is {state}{when}")
+        return api_key
+
+
+def _unauthorized(found: str) -> Unauthorized:
+    return Unauthorized(
+        found,
+        expected="`Authorization: Bearer vl_...`, or `X-API-Key: vl_...`, with a key that is valid",
+        fix="ask whoever runs this for a key (`visionloop keys create`)",
+    )
 
 
 def _numbered(key_id: str | None, fields: dict[str, Any]) -> ApiKey:
-    """Writes a row with the next serial. Who loses the race for a number takes the next one."""
+    """Writes a row with the next serial. Where another process takes that number, it tries the one after."""
     database.setup()
     from django.db import IntegrityError, transaction
     from django.db.models import Max
@@ -182,9 +235,9 @@ def _numbered(key_id: str | None, fields: dict[str, Any]) -> ApiKey:
             with transaction.atomic():
                 serial = (Key.objects.aggregate(last=Max("serial"))["last"] or 0) + 1
                 if key_id is None:
-                    return _grant(Key.objects.create(**fields, serial=serial))
+                    return _api_key(Key.objects.create(**fields, serial=serial))
                 Key.objects.filter(id=key_id).update(**fields, serial=serial)
-                return _grant(Key.objects.get(id=key_id))
+                return _api_key(Key.objects.get(id=key_id))
         except IntegrityError:
             if attempt == _ATTEMPTS - 1:
                 raise
@@ -197,10 +250,10 @@ def _check(name: str, owner: str, actions: Sequence[str], models: Sequence[str],
         raise BadInput(
             f"the actions are {', '.join(unknown) or 'none'}",
             expected=f"some of {', '.join(ACTIONS)}",
-            fix="name those that the key is for",
+            fix="name the actions that the key is for",
         )
     if not models:
-        raise BadInput("the key is for no model", expected="names of models, or * for all", fix="name them")
+        raise BadInput("the key is for no model", expected="names of models, or * for all", fix="name some")
     for model in models:
         if model != ALL:
             catalog.get(model)
@@ -208,13 +261,15 @@ def _check(name: str, owner: str, actions: Sequence[str], models: Sequence[str],
         raise BadInput(
             f"the name is {name[:80]!r}, the owner {owner[:140]!r}",
             expected="a name of 1 to 64 characters, an owner of at most 128",
-            fix="say in a few words what the key is for",
+            fix="write in a few words what the key is for",
         )
     if expires is not None and expires <= datetime.now(UTC):
-        raise BadInput(f"the key expires at {expires:%Y-%m-%d %H:%M} UTC", expected="a time to come", fix="correct it")
+        raise BadInput(
+            f"the key expires at {expires:%Y-%m-%d %H:%M} UTC", expected="a time in the future", fix="correct it"
+        )
 
 
-def _grant(row: Key) -> ApiKey:
+def _api_key(row: Key) -> ApiKey:
     return ApiKey(
         id=row.id,
         name=row.name,

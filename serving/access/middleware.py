@@ -1,9 +1,7 @@
-"""The router's doorkeeper: a plain ASGI middleware around the whole app.
+"""An ASGI middleware around the router: asks for a key where one is needed, keeps quotas, and counts usage.
 
-What it adds to a request is a few dictionary look-ups, one sha256 and two counters; the database is asked by
-`serving.access.control`'s threads only. It sets `scope["state"]["caller"]` (`vl_<id>`, or the caller's address) and
-`scope["state"]["access"]`, takes the key out of the headers, so that nothing behind it ever sees a secret, and puts in
-whose tasks the caller may see.
+It never asks the database; `serving.access.control`'s threads do. It takes the key out of the headers, so that nothing
+behind it sees a secret, and adds whose tasks the caller may see.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ _TASKS_OF = TASK_OWNER_HEADER.lower().encode()
 
 
 class AccessMiddleware:
-    """Asks for a key where one is needed, holds callers to their quota, and counts."""
+    """The middleware. Sets `caller`, `access` and, for counted requests, `admitted` in `scope["state"]`."""
 
     def __init__(self, app: ASGIApp, access: Access | None = None) -> None:
         self.app = app
@@ -43,13 +41,13 @@ class AccessMiddleware:
             await self._request(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def told(message: Message) -> None:
+        async def sent(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown"):
                 await asyncio.to_thread(self.access.stop)
             await send(message)
 
         await asyncio.to_thread(self.access.start)
-        await self.app(scope, receive, told)
+        await self.app(scope, receive, sent)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -62,7 +60,7 @@ class AccessMiddleware:
         state = scope.setdefault("state", {})
         state[CALLER], state[ACCESS] = address, self.access
         if needed.open:
-            await self.app(_without_body(scope), _nothing_but_the_end(receive), send)
+            await self.app(_without_body(scope), _empty_body(receive), send)
             return
         try:
             if needed.local:
@@ -74,7 +72,7 @@ class AccessMiddleware:
             admitted = self.access.admit(needed, token, address)
         except VisionloopError as error:
             if isinstance(error, NoQuota):
-                self.access.count(error.key, needed.counted_model, UsageCounts(refused=1))
+                self.access.count(error.key_id, needed.counted_model, UsageCounts(refused=1))
             await _refusal(error)(scope, receive, send)
             return
         state[CALLER], state[ADMITTED] = admitted.caller, admitted
@@ -87,10 +85,10 @@ class AccessMiddleware:
     ) -> None:
         began, counts = time.perf_counter(), UsageCounts()
         model = needed.counted_model
-        extra = admitted.standing.headers if admitted.standing else []
+        extra = admitted.quota.headers if admitted.quota else []
         gone = over = False
-        # Counted at once, so that the month's quota sees requests that are still at work.
-        self.access.count(admitted.key, model, UsageCounts(requests=1))
+        # Counted now, so that the month's quota includes requests that are still at work.
+        self.access.count(admitted.key_id, model, UsageCounts(requests=1))
 
         async def received() -> Message:
             nonlocal gone
@@ -99,7 +97,7 @@ class AccessMiddleware:
             counts.bytes_in += len(message.get("body", b""))
             return message
 
-        async def told(message: Message) -> None:
+        async def sent(message: Message) -> None:
             nonlocal over
             if message["type"] == "http.response.start":
                 counts.errors = int(message["status"] >= 400)
@@ -110,28 +108,28 @@ class AccessMiddleware:
             await send(message)
 
         try:
-            await self.app(scope, received, told)
+            await self.app(scope, received, sent)
         finally:
-            if not over and not gone:  # an exception, or an answer that was cut off
+            if not over and not gone:  # an exception, or an incomplete answer
                 counts.errors = 1
             counts.milliseconds = 1000 * (time.perf_counter() - began)
-            self.access.count(admitted.key, model, counts)
+            self.access.count(admitted.key_id, model, counts)
 
 
 def _without_body(scope: Scope) -> Scope:
-    """The request as one without a body: where no key is asked for, nobody's body is read."""
+    """The request without a body: where no key is needed, no body is read."""
     headers = [one for one in scope["headers"] if one[0] not in (b"content-length", b"transfer-encoding")]
     return {**scope, "headers": headers}
 
 
-def _nothing_but_the_end(receive: Receive) -> Receive:
+def _empty_body(receive: Receive) -> Receive:
     """An empty body, then the end of the connection."""
-    told = False
+    begun = False
 
     async def received() -> Message:
-        nonlocal told
-        if not told:
-            told = True
+        nonlocal begun
+        if not begun:
+            begun = True
             return {"type": "http.request", "body": b"", "more_body": False}
         while (message := await receive())["type"] != "http.disconnect":
             pass
@@ -141,8 +139,10 @@ def _nothing_but_the_end(receive: Receive) -> Receive:
 
 
 def _take_key(scope: Scope) -> str | Unauthorized | None:
-    """The caller's key, which leaves the headers here; or why it cannot be taken. Another kind of Authorization is no
-    key of ours; what only we may say is not taken from a caller."""
+    """Takes the caller's key out of the headers; returns it, or the error of one that cannot be used.
+
+    Other kinds of Authorization, and headers that only the router may set, are dropped.
+    """
     bearer = other = None
     kept, misplaced = [], False
     for name, value in scope["headers"]:
@@ -156,7 +156,9 @@ def _take_key(scope: Scope) -> str | Unauthorized | None:
             kept.append((name, value))
     found = other if bearer is None else bearer
     scope["headers"] = kept
-    if found is not None and other is not None and found.strip() != other.strip():  # whose request would it be?
+    if (
+        found is not None and other is not None and found.strip() != other.strip()
+    ):  # it would not be clear whose request it is
         return Unauthorized(
             "the request has two keys that differ",
             expected="one key",
@@ -164,9 +166,9 @@ def _take_key(scope: Scope) -> str | Unauthorized | None:
         )
     if found is None and misplaced:
         return Unauthorized(
-            "the Authorization header has a key that does not stand behind Bearer",
+            "the Authorization header has a key without Bearer",
             expected="`Authorization: Bearer vl_...`, or `X-API-Key: vl_...`",
-            fix="put `Bearer` and a space in front of the key",
+            fix="write `Bearer` and a space before the key",
         )
     return None if found is None else str(found.strip().decode("latin-1"))
 
@@ -185,12 +187,12 @@ def _check_local(scope: Scope, address: str) -> None:
 def _refusal(error: VisionloopError) -> JSONResponse:
     answer = JSONResponse(error.to_json(), error.http_status)
     headers: MutableHeaders = answer.headers
-    headers["connection"] = "close"  # the body, which may be large, is not read
+    headers["connection"] = "close"  # the body is not read
     if isinstance(error, Unauthorized):
         headers["www-authenticate"] = 'Bearer realm="visionloop"'
     if isinstance(error, MissingService):
         headers["retry-after"] = "1"
     if isinstance(error, NoQuota):
-        headers["retry-after"] = str(max(error.standing.reset_s, 1))
-        answer.raw_headers.extend(error.standing.headers)
+        headers["retry-after"] = str(max(error.quota.reset_s, 1))
+        answer.raw_headers.extend(error.quota.headers)
     return answer

@@ -1,5 +1,7 @@
-"""The tables of keys and of what was done with them. Import only after `registry.core.database.setup()`. Times are
-UTC."""
+"""The tables of keys and of their usage. Times are UTC.
+
+Import only after `registry.core.database.setup()`.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ class Key(models.Model):
     created = models.DateTimeField()
     expires = models.DateTimeField(null=True)
     revoked = models.DateTimeField(null=True)
-    # Rises by one with every change of any key. Unique, so that changes commit in its order: a router that has seen
-    # number 7 will never meet a 6 that it has missed.
+    # Grows by one with every change of any key. It is unique, so that changes commit in this order: a router that has
+    # seen 7 cannot miss a 6 that comes later.
     serial = models.BigIntegerField(unique=True)
 
     class Meta:
@@ -39,8 +41,8 @@ class Usage(models.Model):
     key = models.CharField(max_length=12, blank=True)
     model = models.CharField(max_length=64, blank=True)  # empty: what concerns no model, e.g. /v1/usage
     day = models.DateField()
-    requests = models.BigIntegerField(default=0)  # let through, whatever came of them
-    errors = models.BigIntegerField(default=0)  # of them: answered with 400 or more
+    requests = models.BigIntegerField(default=0)  # let through, answered with whatever status
+    errors = models.BigIntegerField(default=0)  # of the requests: answered with 400 or more
     refused = models.BigIntegerField(default=0)  # over quota; not among the requests
     bytes_in = models.BigIntegerField(default=0)
     bytes_out = models.BigIntegerField(default=0)
@@ -56,7 +58,7 @@ class Usage(models.Model):
 
 
 class Batch(models.Model):
-    """A flush that is in `Usage`: it commits with it, so a flush that is tried again adds nothing twice."""
+    """A flush that is in `Usage`. Both commit together, so that a repeated flush is not counted twice."""
 
     id = models.CharField(primary_key=True, max_length=32)
     time = models.DateTimeField()

@@ -1,4 +1,4 @@
-"""How many requests a caller has left: per minute in a router's memory, per month with what the database says."""
+"""Quotas: how many requests a caller has left in this minute."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class QuotaState:
         limit: requests per period.
         remaining: how many are left now.
         reset_s: whole seconds until there are more.
-        allowed: whether this request was one of them.
+        allowed: whether this request is within the quota.
         period: "minute" or "month".
     """
 
@@ -29,9 +29,9 @@ class QuotaState:
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """RateLimit-Limit, -Remaining and -Reset as draft-ietf-httpapi-ratelimit-headers-06 has them.
+        """RateLimit-Limit, -Remaining and -Reset of draft-ietf-httpapi-ratelimit-headers-06.
 
-        Revision 07 put the three into one structured field; clients in use read these.
+        Revision 07 puts the three into one field, which the clients in use do not read.
         """
         values = {"limit": self.limit, "remaining": self.remaining, "reset": self.reset_s}
         return [(f"ratelimit-{name}".encode(), str(value).encode()) for name, value in values.items()]
@@ -40,8 +40,8 @@ class QuotaState:
 class Window:
     """A sliding window: never more than `limit` requests in any 60 s.
 
-    Counts by whole seconds, so a request leaves the window up to a second late, never early, and the memory of a
-    caller is 61 numbers at most. (A token bucket would let twice the limit through in its first minute.)
+    It counts by whole seconds: a request leaves the window up to a second late, never early, and a caller takes 61
+    numbers of memory at most. A token bucket would let twice the limit through in the first minute.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Window:
         self._total = 0
 
     def take(self, limit: int, now: float) -> QuotaState:
-        """One request at `now` (monotonic seconds); it counts only if it is allowed."""
+        """Takes one request at `now` (monotonic seconds). It counts only if it is allowed."""
         self._forget(now)
         allowed = self._total < limit
         if allowed:
@@ -62,7 +62,7 @@ class Window:
         return QuotaState(limit, max(limit - self._total, 0), self._reset(now), allowed, "minute")
 
     def empty(self, now: float) -> bool:
-        """Whether it can be forgotten."""
+        """Whether it holds no request at `now`."""
         self._forget(now)
         return not self._seconds
 
@@ -84,7 +84,7 @@ class Windows:
         self._since_tidied = 0
 
     def take(self, caller: str, limit: int, now: float) -> QuotaState | None:
-        """One request of a caller; None where there is no limit (0)."""
+        """Takes one request of a caller. Returns None where `limit` is 0: no limit."""
         if not limit:
             return None
         self._since_tidied += 1

@@ -4,69 +4,78 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Iterable
+from dataclasses import fields
 from datetime import date
 
 from registry.core import database
+from serving.access.usage import UsageCounts, UsageKey
+from serving.client.schemas import UsageRow
+
+WHOSE = ("day", "key", "name", "owner", "model")
+COUNTS = ("requests", "errors", "refused", "bytes_in", "bytes_out", "elapsed_ms")
 
 
-@dataclass(frozen=True)
-class UsageRow:
-    """What one key asked of one model on one day (UTC). `key` is empty for callers without one.
+class NamedUsageRow(UsageRow):
+    """A row with the key's name and owner; "" without a key."""
 
-    Attributes:
-        requests: let through; `errors` of them were answered with 400 or more.
-        refused: over quota, in addition.
-        bytes_in, bytes_out: bodies, without headers.
-        elapsed_ms: from the request's first byte to the answer's last one, summed.
-    """
-
-    day: date
-    key: str
     name: str
     owner: str
-    model: str
-    requests: int
-    errors: int
-    refused: int
-    bytes_in: int
-    bytes_out: int
-    elapsed_ms: float
 
 
-def lines(first: date, last: date, key_id: str | None = None) -> list[UsageRow]:
-    """What the database has for these days, both included; routers add to it each second."""
+def read(first: date, last: date, key_id: str | None = None) -> dict[UsageKey, UsageCounts]:
+    """What the database has for these days, both included. Routers add to it each second.
+
+    Args:
+        key_id: only this key's usage; "" for callers without a key.
+    """
     database.setup()
-    from serving.access.models import Key, Usage
+    from serving.access.models import Usage
 
-    known = {key.id: key for key in Key.objects.only("id", "name", "owner")}
     rows = Usage.objects.filter(day__gte=first, day__lte=last)
     if key_id is not None:
         rows = rows.filter(key=key_id)
-    return [
-        UsageRow(
-            row.day,
-            f"vl_{row.key}" if row.key else "",
-            known[row.key].name if row.key in known else "",
-            known[row.key].owner if row.key in known else "",
-            row.model,
-            row.requests,
-            row.errors,
-            row.refused,
-            row.bytes_in,
-            row.bytes_out,
-            round(row.milliseconds, 1),
-        )
+    names = [field.name for field in fields(UsageCounts)]
+    return {
+        UsageKey(row.key, row.model, row.day.isoformat()): UsageCounts(**{name: getattr(row, name) for name in names})
         for row in rows.order_by("day", "key", "model")
-    ]
+    }
 
 
-def as_csv(found: list[UsageRow]) -> str:
-    """RFC 4180, with a header. A text that a spreadsheet would run as a formula gets an apostrophe in front."""
+def row_of(slot: UsageKey, counts: UsageCounts) -> UsageRow:
+    """What one key asked of one model on one day, as the API and the command line show it."""
+    return UsageRow(
+        day=date.fromisoformat(slot.day),
+        key=f"vl_{slot.key}" if slot.key else "",
+        model=slot.model,
+        requests=counts.requests,
+        errors=counts.errors,
+        refused=counts.refused,
+        bytes_in=counts.bytes_in,
+        bytes_out=counts.bytes_out,
+        elapsed_ms=round(counts.milliseconds, 1),
+    )
+
+
+def rows(first: date, last: date, key_id: str | None = None) -> list[NamedUsageRow]:
+    """As `read`, with the keys' names, by day, key and model."""
+    found = read(first, last, key_id)
+    from serving.access.models import Key
+
+    known = {key.id: (key.name, key.owner) for key in Key.objects.only("id", "name", "owner")}
+    named = []
+    for slot, counts in found.items():
+        name, owner = known.get(slot.key, ("", ""))
+        named.append(NamedUsageRow(**dict(row_of(slot, counts)), name=name, owner=owner))
+    return named
+
+
+def as_csv(found: Iterable[NamedUsageRow]) -> str:
+    """RFC 4180, with a header. A text that a spreadsheet would run as a formula gets an apostrophe before it."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow([one.name for one in fields(UsageRow)])
-    writer.writerows([[_harmless(value) for value in astuple(line)] for line in found])
+    writer.writerow((*WHOSE, *COUNTS))
+    writer.writerows([[_harmless(getattr(row, name)) for name in (*WHOSE, *COUNTS)] for row in found])
     return out.getvalue()
 
 

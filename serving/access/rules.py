@@ -1,7 +1,7 @@
 """What a request needs, by its method and path.
 
-A path has one spelling here: an encoded one (`/v1/%6Dodels/...`) would be one path to who looks at it as it came, and
-another to who decodes it first. So the door, the routes and the services always see the same string.
+Only one spelling of a path is allowed. Otherwise an encoded path (`/v1/%6Dodels/...`) could mean one thing to the
+middleware and another to a service that decodes it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Requirement:
     """What a caller must have.
 
     Attributes:
-        open: nothing at all, and nothing is counted.
-        local: to be on this machine; then nothing else.
-        action: as `serving.access.keys.Grant.may` knows them; empty: any key will do.
-        model: the model that the key must reach; empty: none, or found out later.
+        open: nothing is needed, and nothing is counted.
+        local: the caller must be on this machine; nothing else is needed.
+        action: for `serving.access.keys.ApiKey.may`; "" where any key will do.
+        model: the model that the key must reach; "" where there is none, or where a route checks it later.
     """
 
     open: bool = False
@@ -43,12 +43,12 @@ class Requirement:
 
     @property
     def counted_model(self) -> str:
-        """The model under which the request is counted: only names that exist, or callers could fill the table."""
+        """The model under which the request is counted. Unknown names are left out, or callers could fill the table."""
         return self.model if self.model in catalog.names() else ""
 
 
 def requirement(scope: Scope) -> Requirement:
-    """What the request with this ASGI scope needs. Raises NotFound for a path that is spelled otherwise than ours."""
+    """What the request with this ASGI scope needs. Raises NotFound for a path with another spelling than ours."""
     path = _plain(scope)
     reads = scope["method"] in ("GET", "HEAD")
     if path.startswith("/-/"):
@@ -76,7 +76,7 @@ def _plain(scope: Scope) -> str:
         raise NotFound(
             f"there is no {raw.decode('latin-1')[:200]}",
             expected="a path of letters, digits, `.`, `_`, `~`, `-` and single slashes, none of them encoded",
-            fix="send it as it is written: GET /v1/models lists the models, /docs the rest",
+            fix="send the path unencoded: GET /v1/models lists the models, /docs shows the rest",
         )
     return path
 

@@ -1,4 +1,4 @@
-"""What the typed routes ask of the tables. All of it waits for the database: call it in a thread."""
+"""The queries of the typed routes. They wait for the database: call them in a thread."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from serving.access import report
 from serving.access.control import Access, Admitted
 from serving.access.keys import ApiKey
 from serving.access.usage import UsageCounts, UsageKey, are_written
-from serving.client.schemas import Feedback, LoggedPrediction, Quota, UsageReport, UsageRow
+from serving.client.schemas import Feedback, LoggedPrediction, Quota, UsageReport
 
 logger = logging.getLogger("visionloop.public")
 
 
 def find(prediction_id: str) -> Row | None:
-    """The prediction with its feedback."""
+    """A prediction with its feedback."""
     return Row.objects.select_related("feedback").filter(id=prediction_id).first()
 
 
-def may_see(row: Row, caller: str, grant: ApiKey | None) -> bool:
-    """Own predictions, and all of its models with the action admin."""
-    if grant is not None and grant.may("admin"):
-        return grant.reaches(row.model)
+def may_see(row: Row, caller: str, api_key: ApiKey | None) -> bool:
+    """Whether the caller may see a prediction: its own, or with the action admin those of its models."""
+    if api_key is not None and api_key.may("admin"):
+        return api_key.reaches(row.model)
     return bool(row.caller == caller)
 
 
@@ -58,7 +58,7 @@ def described(row: Row) -> LoggedPrediction:
 
 
 def label(row: Row, truth: str | bytes, source: str) -> bool:
-    """Stores the truth of a prediction; returns whether there was one before.
+    """Stores the label of a prediction; returns whether there was one before.
 
     Raises:
         BadInput, Refused: as `monitoring.feedback.performance.give`.
@@ -69,45 +69,29 @@ def label(row: Row, truth: str | bytes, source: str) -> bool:
 
 
 def usage(admitted: Admitted, access: Access, first: date, last: date) -> UsageReport:
-    """What a key, or with admin everyone, asked from the first to the last day, both included.
+    """The usage of a key, or with the action admin of all keys, from the first to the last day, both included.
 
-    An admin of some models sees of other keys what they asked of those.
+    A key with admin for some models sees other keys' usage of these models only.
     """
-    grant = admitted.grant
-    only = None if grant is not None and grant.may("admin") else admitted.key
+    api_key = admitted.api_key
+    only = None if api_key is not None and api_key.may("admin") else admitted.key_id
     sums = _sums(access, first, last, only)
     rows = [
-        UsageRow(
-            day=date.fromisoformat(slot.day),
-            key=f"vl_{slot.key}" if slot.key else "",
-            model=slot.model,
-            requests=counts.requests,
-            errors=counts.errors,
-            refused=counts.refused,
-            bytes_in=counts.bytes_in,
-            bytes_out=counts.bytes_out,
-            elapsed_ms=round(counts.milliseconds, 3),
-        )
+        report.row_of(slot, counts)
         for slot, counts in sorted(sums.items(), key=lambda one: (one[0].day, one[0].key, one[0].model))
-        if grant is None or slot.key == admitted.key or grant.reaches(slot.model)
+        if api_key is None or slot.key == admitted.key_id or api_key.reaches(slot.model)
     ]
-    return UsageReport(since=first, until=last, quota=_quota(grant, access) if grant else None, rows=rows)
+    return UsageReport(since=first, until=last, quota=_quota(api_key, access) if api_key else None, rows=rows)
 
 
 def _sums(access: Access, first: date, last: date, only: str | None) -> dict[UsageKey, UsageCounts]:
-    """What the table has, and of this router what it has not yet: each count once, whenever it is flushed."""
+    """The sums of the table, and this router's counts that are not in it yet. Each is counted once."""
     flushes = access.meter.unflushed()
     while True:
         before = are_written(flushes)
-        lines = report.lines(first, last, only)
-        if are_written(flushes) == before:  # so the lines are of a time at which just these were in them
+        sums = report.read(first, last, only)
+        if are_written(flushes) == before:  # then the sums include just these
             break
-    sums: dict[UsageKey, UsageCounts] = {}
-    for line in lines:
-        slot = UsageKey(line.key.removeprefix("vl_"), line.model, line.day.isoformat())
-        sums[slot] = UsageCounts(
-            line.requests, line.errors, line.refused, line.bytes_in, line.bytes_out, milliseconds=line.elapsed_ms
-        )
     for flush in flushes:
         for slot, counts in flush.counts.items() if flush.id not in before else ():
             if only in (None, slot.key) and first.isoformat() <= slot.day <= last.isoformat():
@@ -115,12 +99,12 @@ def _sums(access: Access, first: date, last: date, only: str | None) -> dict[Usa
     return sums
 
 
-def _quota(grant: ApiKey, access: Access) -> Quota:
+def _quota(api_key: ApiKey, access: Access) -> Quota:
     config = settings()
-    per_minute = config.quota_per_minute if grant.per_minute is None else grant.per_minute
-    per_month = config.quota_per_month if grant.per_month is None else grant.per_month
+    per_minute = config.quota_per_minute if api_key.per_minute is None else api_key.per_minute
+    per_month = config.quota_per_month if api_key.per_month is None else api_key.per_month
     return Quota(
         per_minute=per_minute or None,
         per_month=per_month or None,
-        used_this_month=access.meter.month(grant.id, datetime.now(UTC)),
+        used_this_month=access.meter.month(api_key.id, datetime.now(UTC)),
     )

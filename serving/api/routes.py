@@ -165,15 +165,15 @@ async def _find(request: HttpRequest, prediction_id: str) -> queries.Row:
     ids cannot be tried out.
     """
     global _waiting
-    grant = request.scope["state"][ADMITTED].grant  # type: ignore[attr-defined]
-    found = await _own(prediction_id, _caller(request), grant)
+    api_key = request.scope["state"][ADMITTED].api_key  # type: ignore[attr-defined]
+    found = await _own(prediction_id, _caller(request), api_key)
     if found is None and _waiting < WAITING:
         _waiting += 1
         try:
             end = asyncio.get_running_loop().time() + WAIT_S
             while found is None and asyncio.get_running_loop().time() < end:
                 await asyncio.sleep(LOOK_EVERY_S)
-                found = await _own(prediction_id, _caller(request), grant)
+                found = await _own(prediction_id, _caller(request), api_key)
         finally:
             _waiting -= 1
     if found is None:
@@ -185,9 +185,9 @@ async def _find(request: HttpRequest, prediction_id: str) -> queries.Row:
     return found
 
 
-async def _own(prediction_id: str, caller: str, grant: ApiKey | None) -> queries.Row | None:
+async def _own(prediction_id: str, caller: str, api_key: ApiKey | None) -> queries.Row | None:
     row = await _in_thread(queries.find, prediction_id)
-    return row if row is not None and queries.may_see(row, caller, grant) else None
+    return row if row is not None and queries.may_see(row, caller, api_key) else None
 
 
 def _caller(request: HttpRequest) -> str:

@@ -15,8 +15,8 @@ from flows.cli import cli
 from registry.core.errors import BadInput, NotFound, Unauthorized, VisionloopError
 from registry.core.settings import read_settings
 from serving.access import keys, report
-from serving.access.keyring import Keyring
-from serving.access.report import UsageRow
+from serving.access.keys import Keyring
+from serving.access.report import NamedUsageRow
 from tests.bundles import MODEL
 
 
@@ -28,13 +28,13 @@ def _project(project: Path) -> None:
 def test_a_key_is_returned_once_and_kept_as_a_hash() -> None:
     from serving.access.models import Key
 
-    grant, token = keys.create("a test", "tests")
-    kept = str(Key.objects.filter(id=grant.id).values())
+    api_key, token = keys.create("a test", "tests")
+    kept = str(Key.objects.filter(id=api_key.id).values())
     _, secret = keys.parse(token) or ("", "")
     assert len(secret) == 64
     assert secret not in kept
-    assert keys.matches(grant, secret)
-    assert not keys.matches(grant, secret[:-1] + ("0" if secret[-1] != "0" else "1"))
+    assert keys.matches(api_key, secret)
+    assert not keys.matches(api_key, secret[:-1] + ("0" if secret[-1] != "0" else "1"))
     assert not keys.matches(None, secret)
 
 
@@ -63,25 +63,25 @@ def test_refuses_keys_that_make_no_sense(changed: dict[str, Any], error: type[Vi
 def test_a_keyring_follows_what_changes() -> None:
     ring = Keyring()
     ring.refresh()
-    grant, token = keys.create("a test", expires=datetime.now(UTC) + timedelta(hours=1))
+    api_key, token = keys.create("a test", expires=datetime.now(UTC) + timedelta(hours=1))
     with pytest.raises(Unauthorized, match="not known"):
         ring.find(token)
     ring.refresh()
-    assert ring.find(token).id == grant.id
+    assert ring.find(token).id == api_key.id
     with pytest.raises(Unauthorized, match="not known"):
         ring.find(token[:-1] + ("0" if token[-1] != "0" else "1"))
-    keys.revoke(grant.id)
+    keys.revoke(api_key.id)
     ring.refresh()
     with pytest.raises(Unauthorized, match=r"revoked since 20\d\d-"):
         ring.find(token)
-    assert keys.revoke(grant.id) == keys.get(grant.id)
+    assert keys.revoke(api_key.id) == keys.get(api_key.id)
 
 
 def test_an_expired_key_is_refused() -> None:
     from serving.access.models import Key
 
-    grant, token = keys.create("a test", expires=datetime.now(UTC) + timedelta(hours=1))
-    Key.objects.filter(id=grant.id).update(expires=datetime.now(UTC) - timedelta(seconds=1))
+    api_key, token = keys.create("a test", expires=datetime.now(UTC) + timedelta(hours=1))
+    Key.objects.filter(id=api_key.id).update(expires=datetime.now(UTC) - timedelta(seconds=1))
     ring = Keyring()
     ring.refresh()
     with pytest.raises(Unauthorized, match=r"expired since 20\d\d-\d\d-\d\d \d\d:\d\d UTC"):
@@ -161,8 +161,11 @@ def test_keys_and_usage_fit_eighty_columns_and_keys_come_as_json(monkeypatch: py
     assert (listed["owner"], listed["per_minute"], listed["state"]) == ("gate 3", 30, "active")
     assert json.loads(_run("show", key, "--json"))["requests_this_month"] == 0
     day = datetime.now(UTC).date()
-    row = UsageRow(day, key, listed["name"], "gate 3", "suspect_classification", 99_999, 12, 3, 10**10, 10**8, 10**8)
-    monkeypatch.setattr(report, "lines", lambda *_: [row])
+    row = NamedUsageRow(
+        day=day, key=key, name=listed["name"], owner="gate 3", model="suspect_classification", requests=99_999,
+        errors=12, refused=3, bytes_in=10**10, bytes_out=10**8, elapsed_ms=10**8,
+    )  # fmt: skip
+    monkeypatch.setattr(report, "rows", lambda *_: [row])
     for text in (_run(*asked, columns=80) for asked in (("list",), ("show", key), ("usage", key))):
         assert max(map(len, text.splitlines())) <= 80, text
         assert "a camera with a long name" in text

@@ -195,10 +195,10 @@ def test_documents_and_probes_need_no_key(live: str, path: str) -> None:
 
 
 def test_a_revoked_key_is_refused_within_two_seconds_by_every_router(live: str, router: str, project: object) -> None:
-    grant, token = keys.create("to be revoked")
+    api_key, token = keys.create("to be revoked")
     for one in (live, router):
         known(one, token)
-    keys.revoke(grant.id)
+    keys.revoke(api_key.id)
     until(
         lambda: all(httpx.get(f"{one}/v1/nothing", headers=bearer(token)).status_code == 401 for one in (live, router)),
         within_s=2,
@@ -248,7 +248,7 @@ def test_addresses_without_a_key_can_have_a_quota(project: object, processes: Pr
 
 
 def test_what_is_asked_is_counted_and_exported(live: str) -> None:
-    grant, token = keys.create("counted", "a customer")
+    api_key, token = keys.create("counted", "a customer")
     known(live, token)
     body = make_scan(1)
     sizes = [
@@ -257,7 +257,7 @@ def test_what_is_asked_is_counted_and_exported(live: str) -> None:
     ]
 
     def counted() -> dict[str, str] | None:
-        row = _exported(grant.caller, MODEL)
+        row = _exported(api_key.caller, MODEL)
         return row if row and (row["requests"], row["errors"]) == ("3", "1") else None
 
     row = until(counted)
@@ -312,9 +312,9 @@ def test_services_see_who_asks_but_never_a_secret(echoing: str, token: str) -> N
 
 
 def test_a_database_that_takes_no_writes_delays_nothing_and_loses_no_count(live: str, project: Path) -> None:
-    grant, token = keys.create("during a long write", per_minute=0)
+    api_key, token = keys.create("during a long write", per_minute=0)
     known(live, token)
-    before, sent, slowest = _logged(grant.id), 0, 0.0
+    before, sent, slowest = _logged(api_key.id), 0, 0.0
     with contextlib.closing(sqlite3.connect(project / "var" / "visionloop.db", isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         end = time.monotonic() + 3
@@ -322,16 +322,16 @@ def test_a_database_that_takes_no_writes_delays_nothing_and_loses_no_count(live:
             began = time.monotonic()
             assert httpx.get(f"{live}/v1/nothing", headers=bearer(token)).status_code == 404
             sent, slowest = sent + 1, max(slowest, time.monotonic() - began)
-        at_work = _logged(grant.id)
+        at_work = _logged(api_key.id)
         writer.execute("ROLLBACK")
     assert at_work < before + sent, "the writer blocked nothing: this tests nothing"
     assert slowest < 2
-    until(lambda: _logged(grant.id) >= before + sent)
+    until(lambda: _logged(api_key.id) >= before + sent)
 
 
 def _logged(key: str) -> int:
     today = datetime.now(UTC).date()
-    return sum(row.requests for row in report.lines(today, today, key))
+    return sum(row.requests for row in report.rows(today, today, key))
 
 
 @pytest.mark.parametrize(

@@ -187,14 +187,14 @@ def test_a_label_that_is_too_large_is_refused(live: str, predicted: str, token: 
 
 
 def test_usage_is_the_keys_own_and_exact_to_the_moment(live: str) -> None:
-    grant, token = keys.create("counts", per_month=1000, per_minute=50)
+    api_key, token = keys.create("counts", per_month=1000, per_minute=50)
     known(live, token)
     before = _requests(live, token, MODEL)
     for _ in range(3):
         httpx.post(f"{live}{PREDICT}", content=make_scan(1), headers={**RAW, **bearer(token)})
     assert _requests(live, token, MODEL) == before + 3
     report = httpx.get(f"{live}/v1/usage", headers=bearer(token)).json()
-    assert {row["key"] for row in report["rows"]} == {grant.caller}
+    assert {row["key"] for row in report["rows"]} == {api_key.caller}
     assert (report["quota"]["per_minute"], report["quota"]["per_month"]) == (50, 1000)
     assert report["quota"]["used_this_month"] >= 5
 
@@ -211,14 +211,14 @@ def test_admins_see_all_usage(live: str, token: str, admin: str) -> None:
 
 
 def test_an_admin_of_some_models_sees_what_was_asked_of_those(live: str, token: str) -> None:
-    grant, one_model = keys.create("admin of one", actions=["admin"], models=["fruit_features"])
+    api_key, one_model = keys.create("admin of one", actions=["admin"], models=["fruit_features"])
     known(live, one_model)
     for model in (MODEL, "fruit_features"):
         httpx.post(f"{live}/v1/models/{model}/predict", content=b"x", headers=bearer(token))
     rows = httpx.get(f"{live}/v1/usage", headers=bearer(one_model)).json()["rows"]
-    assert {row["model"] for row in rows if row["key"] != grant.caller} == {"fruit_features"}
+    assert {row["model"] for row in rows if row["key"] != api_key.caller} == {"fruit_features"}
     assert token.rsplit("_", 1)[0] in {row["key"] for row in rows}
-    assert any(row["key"] == grant.caller and not row["model"] for row in rows), "its own are all there"
+    assert any(row["key"] == api_key.caller and not row["model"] for row in rows), "its own are all there"
 
 
 @pytest.mark.parametrize("query", ["since=yesterday", "since=2026-02-30", "since=2026-02-02&until=2026-02-01"])

@@ -57,7 +57,7 @@ def away() -> Iterator[None]:
 
 
 def _requests() -> int:
-    return sum(line.requests for line in report.lines(NOW.date(), NOW.date()))
+    return sum(row.requests for row in report.rows(NOW.date(), NOW.date()))
 
 
 def test_flushes_add_up_over_routers(base: Path) -> None:
@@ -65,7 +65,7 @@ def test_flushes_add_up_over_routers(base: Path) -> None:
     for meter in (one, two, one, two, two):
         meter.count("a" * 12, "fruit_features", NOW, ONE)
         meter.flush()
-    (line,) = report.lines(NOW.date(), NOW.date())
+    (line,) = report.rows(NOW.date(), NOW.date())
     assert (line.requests, line.bytes_in, line.bytes_out, line.elapsed_ms) == (5, 500, 250, 12.5)
     one.flush()
     assert _requests() == 5
@@ -166,13 +166,13 @@ def test_the_month_is_the_sum_of_all_routers_and_of_what_waits(base: Path) -> No
 
 
 def test_the_csv_has_every_column_and_runs_no_formula(base: Path) -> None:
-    grant, _ = keys.create("=cmd|' /C calc'!A0", "a, b")
+    api_key, _ = keys.create("=cmd|' /C calc'!A0", "a, b")
     meter = Meter()
-    meter.count(grant.id, "fruit_features", NOW, ONE)
+    meter.count(api_key.id, "fruit_features", NOW, ONE)
     meter.flush()
-    head, row = report.as_csv(report.lines(NOW.date(), NOW.date())).splitlines()
+    head, row = report.as_csv(report.rows(NOW.date(), NOW.date())).splitlines()
     assert head == "day,key,name,owner,model,requests,errors,refused,bytes_in,bytes_out,elapsed_ms"
-    assert row == f"{NOW.date()},{grant.caller},'=cmd|' /C calc'!A0,\"a, b\",fruit_features,1,0,0,100,50,2.5"
+    assert row == f"{NOW.date()},{api_key.caller},'=cmd|' /C calc'!A0,\"a, b\",fruit_features,1,0,0,100,50,2.5"
 
 
 @pytest.mark.parametrize("when", ["before the lines are read", "after the commit", "never"])
@@ -183,7 +183,7 @@ def test_a_report_counts_each_request_once_whenever_it_is_flushed(
 
     access, asked = Access(), Admitted("somebody", None, None)
     access.meter.count("", "m", NOW, ONE)
-    write, lines, seen = usage._write, report.lines, list[int]()
+    write, lines, seen = usage._write, report.read, list[int]()
 
     def told() -> int:
         return sum(row.requests for row in queries.usage(asked, access, NOW.date(), NOW.date()).rows)
@@ -193,7 +193,7 @@ def test_a_report_counts_each_request_once_whenever_it_is_flushed(
         seen.append(told())  # it is in the table, and the meter does not know yet
 
     def read(*asked_for: Any) -> Any:
-        monkeypatch.setattr(report, "lines", lines)
+        monkeypatch.setattr(report, "read", lines)
         access.meter.flush()
         return lines(*asked_for)
 
@@ -202,6 +202,6 @@ def test_a_report_counts_each_request_once_whenever_it_is_flushed(
         access.meter.flush()
         assert seen == [1]
     elif when == "before the lines are read":
-        monkeypatch.setattr(report, "lines", read)
+        monkeypatch.setattr(report, "read", read)
     assert told() == 1
     assert told() == 1
