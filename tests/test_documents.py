@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
 
-from flows.cli import COMMANDS
+from flows.cli import COMMANDS, LazyGroup
 from registry.contract import catalog
 from tests.conftest import PROJECT
 
@@ -26,6 +29,40 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_links_into_a_page_lead_to_a_heading(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:]*\.md|)#([^)]*)\)", page.read_text()):
+        headings = re.findall(r"^#+ (.*)$", ((page.parent / target) if target else page).read_text(), re.MULTILINE)
+        assert anchor in {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}, anchor
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_commands_that_are_shown_exist_with_their_options(page: Path) -> None:
+    text = page.read_text()
+    fenced = "\n".join(re.findall(r"^```.*?^```", text, re.MULTILINE | re.DOTALL))
+    lines = re.findall(r"^(?:\$ )?visionloop ([a-z][^#\n]*)", fenced, re.MULTILINE)
+    for shown in [*lines, *re.findall(r"`visionloop ([a-z][^`#\n]*)", text)]:
+        words = shlex.split(shown.split("\\|")[0], posix=True)
+        group: click.Command | None = LazyGroup("visionloop")
+        command = None
+        while words and isinstance(group, click.Group):
+            name = words.pop(0)
+            command = group = group.get_command(click.Context(group), name)
+            assert command is not None, f"visionloop {shown}: {name}"
+        assert command is not None
+        options = {option for parameter in command.params for option in parameter.opts}
+        for word in (one.strip("[],") for one in words):
+            assert not word.startswith("--") or word in options, f"visionloop {shown}: {word}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_modules_that_are_run_exist(page: Path) -> None:
+    for module in re.findall(
+        r"python -m\s+((?:registry|training|serving|monitoring|flows|tests)[\w.]*)", page.read_text()
+    ):
+        assert importlib.util.find_spec(module), module
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
