@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
+from registry.vision import media_types
+
 if TYPE_CHECKING:
     from registry.contract import parts
     from registry.contract.hooks import NetworkPart
@@ -21,6 +23,11 @@ class Metric:
     title: str
     floor: float
     higher_is_better: bool = True
+
+    @property
+    def perfect(self) -> float:
+        """What a model without a fault has."""
+        return 1.0 if self.higher_is_better else 0.0
 
     def better_by(self, new: float, old: float) -> float:
         """How much better `new` is than `old`, positive when it is."""
@@ -50,7 +57,8 @@ class ModelSpec:
     Attributes:
         name: folder, URL and registry name: lower case with underscores.
         framework: which training engine drives it.
-        media_in: content types that `predict` takes; `extensions` are the file endings that go with them.
+        media_in: content types that `predict` takes; `extensions` are the file endings that go with them. Empty, as
+            `media_out`: those of pictures, and of a detector those of videos too.
         media_out: content types that it can answer with; the first is the default.
         classes: class names in the order of the network's outputs.
         weights: sources of pretrained weights in the order they are tried; empty: from scratch.
@@ -64,17 +72,27 @@ class ModelSpec:
     title: str
     task: Literal["segmentation", "detection", "classification", "features"]
     framework: Literal["torch", "keras", "ultralytics"]
-    media_in: tuple[str, ...]
-    media_out: tuple[str, ...]
-    extensions: tuple[str, ...]
     classes: tuple[str, ...]
     metric: Metric
     budget: Budget
+    media_in: tuple[str, ...] = ()
+    media_out: tuple[str, ...] = ()
+    extensions: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
     caution: str = ""
     embeds: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        videos = self.task == "detection"
+        for name, pictures, both in (
+            ("media_in", media_types.PICTURE_IN, media_types.DETECTOR_IN),
+            ("media_out", media_types.PICTURE_OUT, media_types.DETECTOR_OUT),
+            ("extensions", media_types.PICTURE_EXTENSIONS, media_types.DETECTOR_EXTENSIONS),
+        ):
+            if not vars(self)[name]:
+                object.__setattr__(self, name, both if videos else pictures)  # frozen from here on
 
     def classes_of(self, root: Path) -> tuple[str, ...]:
         """The classes of the data set at `root`: its own, where the data may bring some."""

@@ -11,6 +11,7 @@ RAW = "application/octet-stream"
 
 _PICTURE = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "image/gif")
 PICTURE_IN = (*_PICTURE, RAW)
+PICTURE_OUT = ("application/json", "image/jpeg")
 PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 VIDEO_IN = (

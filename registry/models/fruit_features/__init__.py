@@ -1,16 +1,14 @@
 """Recognises fruit and describes it: MobileNetV2's 1280 features, standardised, with their principal components."""
 
 from registry.contract.spec import Budget, Metric, ModelSpec
-from registry.vision.media_types import PICTURE_EXTENSIONS, PICTURE_IN
+from registry.vision.media_types import PICTURE_OUT
 
 SPEC = ModelSpec(
     name="fruit_features",
     title="Fruit features",
     task="features",
     framework="torch",
-    media_in=PICTURE_IN,
-    media_out=("application/json", "image/jpeg", "application/x-npy"),
-    extensions=PICTURE_EXTENSIONS,
+    media_out=(*PICTURE_OUT, "application/x-npy"),
     classes=(
         "apple", "banana", "cherry", "grape", "kiwi", "lemon", "lime", "mango",
         "orange", "peach", "pear", "pineapple", "plum", "strawberry", "watermelon",

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import torchvision
@@ -14,18 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from registry.contract.hooks import Examples, TorchHooks
-from registry.core.media import MAX_CASE_PIXELS, ByteArray, Case, Parameters
+from registry.core.media import Parameters
 from registry.models.fruit_features import SPEC
 from registry.models.fruit_features.result import FAR
-from registry.vision.picture import Letterbox, decode, to_input
+from registry.vision_tasks.torch_classifier import TorchClassifier, Weights
 
-FULL_PRECISION = (r"/space/.*",)  # sums of 1280 products, next to differences of nearly equal numbers: not for int8
-Weights = Mapping[str, NDArray[Any]]
 FEATURES = 1280
 COMPONENTS = 64
-CACHE_BYTES = 2_000_000_000  # of decoded training pictures that are kept
-SMOOTHING = 0.05
 # What torchvision's weights were trained with (RGB in [0, 1]).
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -94,66 +88,6 @@ class FruitNet(nn.Module):
         self.train(self.training)
 
 
-def _classes(params: Parameters) -> list[str]:
-    return list(params.get("classes") or SPEC.classes)
-
-
-class Pictures(Examples):
-    """Pictures as the network sees them: x float32 [3, S, S], y int64, the number of the class.
-
-    With `train`, each access draws a new augmentation from (seed, index, how often it was drawn), so that a run can
-    be repeated; `set_epoch` puts the count where an interrupted run left it.
-    """
-
-    def __init__(self, cases: Sequence[Case], params: Parameters, train: bool, seed: int) -> None:
-        self._size = int(params["image_size"])
-        numbers = {name: n for n, name in enumerate(_classes(params))}
-        self._files = [case.input for case in cases]
-        self._labels = [numbers[str(case.truth)] for case in cases]
-        self._train, self._seed = train, seed
-        self._drawn = np.zeros(len(cases), dtype=np.int64)
-        self._kept: dict[int, ByteArray] = {}
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def set_epoch(self, epoch: int) -> None:
-        self._drawn[:] = epoch
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        pixels = self._pixels(index)
-        if self._train:
-            rng = np.random.default_rng([self._seed, index, int(self._drawn[index])])
-            self._drawn[index] += 1
-            pixels = augment(pixels, rng)
-        return torch.from_numpy(to_input(pixels)), torch.tensor(self._labels[index])
-
-    def _pixels(self, index: int) -> ByteArray:
-        """uint8 [S, S, 3] BGR, letterboxed just as `classification.preprocess` does it."""
-        found = self._kept.get(index)
-        if found is None:
-            sample = decode(self._files[index].read_bytes(), MAX_CASE_PIXELS)
-            found = Letterbox.of(sample.width, sample.height, self._size).fit(sample.pixels)
-            if (len(self._kept) + 1) * found.nbytes <= CACHE_BYTES:
-                self._kept[index] = found
-        return found
-
-
-def augment(pixels: ByteArray, rng: np.random.Generator) -> ByteArray:
-    """Slightly other poses and crops, mirrored or not, a little more or less light. Mild on purpose: stronger ones cost
-    a short training more than they give it, and what no camera here has done is for the drift monitor to notice."""
-    size = pixels.shape[0]
-    turn, scale = rng.uniform(-10, 10), rng.uniform(0.95, 1.15)
-    matrix = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), turn, scale)
-    matrix[:, 2] += rng.uniform(-0.05, 0.05, 2) * size
-    if rng.random() < 0.5:
-        matrix[0] = -matrix[0]
-        matrix[0, 2] += size - 1
-    seen = cv2.warpAffine(pixels, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    curve = np.clip(np.arange(256) * rng.uniform(0.9, 1.1), 0, 255).astype(np.uint8)
-    return cv2.LUT(seen, curve).astype(np.uint8, copy=False)
-
-
 def principal(correlation: Tensor, count: int, rank: int) -> Tensor:
     """The first `count` eigenvectors of a symmetric matrix as rows, by falling eigenvalue; zeros beyond `rank`. Signs
     are free: each row's largest entry is made positive."""
@@ -165,43 +99,23 @@ def principal(correlation: Tensor, count: int, rank: int) -> Tensor:
     return rows
 
 
-class FruitHooks(TorchHooks):
+class FruitHooks(TorchClassifier):
     """MobileNetV2 and the space of its features."""
 
     OUTPUTS = ("logits", "embedding", "pca", "nearest")
-    FULL_PRECISION = FULL_PRECISION
-    COUNTS_METRIC = True
-
-    def input_shape(self, params: Parameters) -> tuple[int, int, int]:
-        size = int(params["image_size"])
-        return 3, size, size
-
-    def preprocessing(self, params: Parameters) -> dict[str, Any]:
-        return {"image_size": int(params["image_size"])}
-
-    def thresholds(self, params: Parameters) -> dict[str, Any]:
-        return {"classes": _classes(params)}
+    HEAD = "classifier.1"
+    FULL_PRECISION = (r"/space/.*",)  # sums of 1280 products, next to differences of nearly equal numbers: not for int8
 
     def build(self, params: Parameters) -> nn.Module:
         """A network with random weights for `params["classes"]` (by default the starter set's)."""
         components = int(params.get("components", COMPONENTS))
-        network = FruitNet(len(_classes(params)), components, float(params.get("dropout", 0.0)))
+        network = FruitNet(len(self.classes(params)), components, float(params.get("dropout", 0.0)))
         for block in network.features:
             if getattr(block, "use_res_connect", False):
                 # Residual branches begin at zero (Goyal 2017, arXiv:1706.02677, 5.1): after 90 steps of 16 pictures the
                 # loss was 2.20 with this and 2.59 without.
                 nn.init.zeros_(block.conv[-1].weight)
         return network
-
-    def examples(self, cases: Sequence[Case], params: Parameters, train: bool, seed: int) -> Pictures:
-        return Pictures(cases, params, train, seed)
-
-    def loss(self, outputs: tuple[Tensor, ...], target: Tensor) -> Tensor:
-        return functional.cross_entropy(outputs[0].float(), target, label_smoothing=SMOOTHING)
-
-    def metric_parts(self, outputs: tuple[Tensor, ...], target: Tensor) -> tuple[float, float]:
-        """Pictures named rightly, and pictures."""
-        return float((outputs[0].argmax(dim=1) == target).sum()), float(len(target))
 
     def keep(self, model: nn.Module) -> list[nn.Module]:
         """The last convolution, whose 1280 channels are the features, and the head."""
@@ -249,22 +163,11 @@ class FruitHooks(TorchHooks):
         }.items():
             getattr(space, name).copy_(value)
 
-    def inherit(
-        self, weights: Mapping[str, NDArray[Any]], thresholds: Parameters, params: Parameters
-    ) -> dict[str, NDArray[Any]]:
-        """A champion's weights for other classes: rows of the head whose class it knew are kept, new ones are drawn.
-        The space is set anew after training; here it only takes its shape."""
-        known = {name: n for n, name in enumerate(thresholds["classes"])}
-        wanted = _classes(params)
-        fresh = {name: np.asarray(value) for name, value in self.build(params).state_dict().items()}
-        found = {name: np.asarray(value) for name, value in weights.items()}
-        for name in ("classifier.1.weight", "classifier.1.bias"):
-            rows = fresh[name].copy()
-            for n, one in enumerate(wanted):
-                if one in known:
-                    rows[n] = found[name][known[one]]
-            found[name] = rows
-        return found | {name: value for name, value in fresh.items() if name.startswith("space.")}
+    def inherit(self, weights: Weights, thresholds: Parameters, params: Parameters) -> dict[str, NDArray[Any]]:
+        """The space is set anew after training; here it only takes its shape."""
+        fresh = self.build(params).state_dict()
+        space = {name: np.asarray(value) for name, value in fresh.items() if name.startswith("space.")}
+        return super().inherit(weights, thresholds, params) | space
 
     def hub_weights(self) -> dict[str, NDArray[Any]]:
         """torchvision's weights for ImageNet-1k (fetched by torchvision, checked against the hash in their name)."""
@@ -272,4 +175,4 @@ class FruitHooks(TorchHooks):
         return {name: value.numpy() for name, value in kind.get_state_dict(progress=False, check_hash=True).items()}
 
 
-HOOKS = FruitHooks()
+HOOKS = FruitHooks(SPEC)

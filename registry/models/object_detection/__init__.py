@@ -1,7 +1,6 @@
 """Finds everyday objects in pictures and videos: YOLOv5 nano and the 80 classes of COCO."""
 
 from registry.contract.spec import Budget, Metric, ModelSpec
-from registry.vision.media_types import DETECTOR_EXTENSIONS, DETECTOR_IN, DETECTOR_OUT
 
 # In COCO's order, as every published network of this family has them.
 COCO = (
@@ -21,9 +20,6 @@ SPEC = ModelSpec(
     title="Object detection",
     task="detection",
     framework="ultralytics",
-    media_in=DETECTOR_IN,
-    media_out=DETECTOR_OUT,
-    extensions=DETECTOR_EXTENSIONS,
     classes=COCO,
     metric=Metric("map50_95", "mAP50-95", floor=0.25),
     budget=Budget(latency_ms=40.0, size_mb=14.0, metric_loss=0.02),

@@ -1,16 +1,12 @@
 """Says what a picture shows: a weapon, a thing that looks like one, a person, a safety vest. MobileNetV2 in Keras."""
 
 from registry.contract.spec import Budget, Metric, ModelSpec
-from registry.vision.media_types import PICTURE_EXTENSIONS, PICTURE_IN
 
 SPEC = ModelSpec(
     name="suspect_classification",
     title="Suspect object classification",
     task="classification",
     framework="keras",
-    media_in=PICTURE_IN,
-    media_out=("application/json", "image/jpeg"),
-    extensions=PICTURE_EXTENSIONS,
     classes=("camera", "weapon", "other", "baton", "knife", "drone", "yellow_vest", "grenade", "person"),
     metric=Metric("macro_f1", "Macro F1", floor=0.80),
     budget=Budget(latency_ms=10.0, size_mb=10.0, metric_loss=0.01),

@@ -1,16 +1,12 @@
 """Finds firearms in pictures and videos: YOLOv8 nano."""
 
 from registry.contract.spec import Budget, Metric, ModelSpec
-from registry.vision.media_types import DETECTOR_EXTENSIONS, DETECTOR_IN, DETECTOR_OUT
 
 SPEC = ModelSpec(
     name="weapon_detection",
     title="Weapon detection",
     task="detection",
     framework="ultralytics",
-    media_in=DETECTOR_IN,
-    media_out=DETECTOR_OUT,
-    extensions=DETECTOR_EXTENSIONS,
     classes=("gun",),
     metric=Metric("map50", "mAP50", floor=0.50),
     budget=Budget(latency_ms=40.0, size_mb=14.0, metric_loss=0.02),
