@@ -27,7 +27,7 @@ SMOOTHING = 0.05  # of labels (Szegedy 2016): probabilities stay honest on a sma
 class TorchClassifier(TorchHooks):
     """Hooks of a network whose first output is the logits, float32 [N, C]. `build` is left to the network."""
 
-    OUTPUTS = ("logits", "embedding")
+    OUTPUTS: tuple[str, ...] = ("logits", "embedding")
     COUNTS_METRIC = True
     HEAD = "head"
     """Name of the linear layer that gives the logits."""

@@ -77,7 +77,8 @@ def test_metrics_agree_with_those_worked_out_by_hand() -> None:
     f1 = {"apple": 2 * 2 / (2 * 2 + 0 + 1), "pear": 2 * 1 / (2 * 1 + 1 + 1)}
     assert classification.per_class(results, truths) == pytest.approx(f1)
     assert classification.macro_f1(results, truths) == pytest.approx((0.8 + 0.5) / 2)
-    assert classification.recalls(results, truths) == pytest.approx({"apple": 2 / 3, "pear": 1 / 2})
+    assert classification.error_rate(results, truths) == pytest.approx(2 / 5)
+    assert classification.errors(results, truths) == pytest.approx({"apple": 1 / 3, "pear": 1 / 2})
 
 
 def test_one_case_scores_one_or_nothing() -> None:
