@@ -68,7 +68,7 @@ def test_what_cannot_be_is_refused_in_one_message(
         assert execute(["release", MODEL, *arguments]) == code
     said = capsys.readouterr().err
     assert says in said
-    assert "to fix it" in said
+    assert "fix: " in said
     assert "Traceback" not in said
 
 

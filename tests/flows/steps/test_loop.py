@@ -123,7 +123,7 @@ def test_bad_data_stops_the_loop_and_names_the_file(project: Project, first: obj
         done = project("run", MODEL)
         assert done.returncode == 5, done.stdout + done.stderr
         assert case.name in done.stderr
-        assert "to fix it" in done.stderr
+        assert "fix: " in done.stderr
         assert "Traceback" not in done.stderr + done.stdout
         assert (project.root / "build" / MODEL / "bundle" / "bundle.json").read_bytes() == bundle
     finally:

@@ -33,7 +33,7 @@ def data(home: Path, whole: Path) -> Path:
 
 
 def check() -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "monitoring.checks.validate", MODEL]
+    command = [sys.executable, "-m", "monitoring.checks", MODEL]
     env = settings().child_environment()
     return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
 
@@ -73,7 +73,7 @@ def test_broken_data_is_named_explained_and_leaves_no_result(home: Path, data: P
     for case in ("train-000", "train-004", "train-005"):
         assert case in found.stderr
     assert "leakage" in found.stderr
-    assert "to fix it" in found.stderr
+    assert "fix: " in found.stderr
     assert "Traceback" not in found.stderr
     assert not (home / "build").exists()
     assert_readable_offline(home / "var" / "data-docs")
@@ -91,7 +91,7 @@ def test_no_data_set_says_how_to_get_one(home: Path) -> None:
 
 
 def test_an_unknown_model_is_a_clear_error(home: Path) -> None:
-    command = [sys.executable, "-m", "monitoring.checks.validate", "skin_segmentaton"]
+    command = [sys.executable, "-m", "monitoring.checks", "skin_segmentaton"]
     found = subprocess.run(command, capture_output=True, text=True, env=settings().child_environment(), check=False)
     assert found.returncode == 4
     assert "did you mean 'skin_segmentation'" in found.stderr

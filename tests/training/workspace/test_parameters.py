@@ -81,7 +81,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", catalog.names())
 def test_a_key_that_a_model_declares_is_read_by_it(model: str) -> None:
     files = [path for path in (catalog.FOLDER / model).glob("*.py") if path.stem != "__init__"]
-    files.append(PROJECT / "registry" / "vision" / "keras_classifier.py")  # the shared hooks of Keras' classifiers
+    files.append(PROJECT / "registry" / "vision_tasks" / "keras_classifier.py")  # shared hooks
     sources = "".join(path.read_text() for path in files)
     for key, meaning in catalog.get(model).parameters.items():
         assert meaning
