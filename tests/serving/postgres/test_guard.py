@@ -29,8 +29,8 @@ def announced(*numbers: int) -> None:
 
 def failing_canary() -> None:
     """One that fails so often that a look is enough to end it."""
-    canary = Plan(MODEL, "canary", 1, 2, share=50, limits=Limits(min_calls=20, min_seconds=0))
-    plan = store.change(MODEL, "canary", **store.columns(canary))
+    limits = Limits(min_calls=20, min_seconds=0).to_json()
+    plan = store.change(MODEL, "canary", kind="canary", second=2, share=50, limits=limits)
     for version, role, errors in ((1, "champion", 0), (2, "canary", 30)):
         wrote(plan, version, role, RoleCounts(100, errors))
 
@@ -90,8 +90,8 @@ def test_a_canary_stays_as_it_is_over_an_outage_and_is_watched_again_afterwards(
 ) -> None:
     announced(1, 2)
     store.switch(MODEL, 1)
-    canary = Plan(MODEL, "canary", 1, 2, share=50, limits=Limits(min_calls=20, min_seconds=0))
-    plan = store.change(MODEL, "canary", **store.columns(canary))
+    limits = Limits(min_calls=20, min_seconds=0).to_json()
+    plan = store.change(MODEL, "canary", kind="canary", second=2, share=50, limits=limits)
     supervisor = Supervisor()
     guard = Guard(supervisor, router="")
     guard.look()
