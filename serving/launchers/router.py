@@ -1,7 +1,7 @@
-"""The one address for predictions: `/v1/models/{model}/...` goes to the live service of the model.
+"""The router's process: the one address for predictions, `/v1/models/{model}/...`.
 
-Which service that is, the release plan says (serving.releases.plans); how a request gets there and what happens when
-the service dies is in serving.router.forwarding. A request stays on the service it began on, so a switch drops nothing.
+The release plan (serving.releases.plans) chooses the service of each request; serving.router.forwarding sends it there.
+A request stays on the service that it began on, so a switch drops nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from registry.contract import catalog
 from registry.core.errors import MissingService, NotFound
@@ -40,58 +40,17 @@ from serving.wire.responses import error_response, route_error
 from serving.wire.uploads import check_declared_length
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-CONNECT_S = 5.0  # of a busy machine: the kernel connects at once, but this process must get its turn to see it
+CONNECT_S = 5.0
+"""The kernel connects at once, but on a busy machine this process notices it late."""
 PROBE_S = 1.0
-IDLE_S = (
-    30  # less than the service's keep-alive (serving.service.launch), or a connection could close under a new request
-)
+IDLE_S = 30
+"""Less than a service keeps connections (serving.service.launch), or one could close under a new request."""
 
 
 def create_app() -> Starlette:
-    """The router. Reads the releases from the database as long as it runs."""
-    table = RouteTable()
-    ready: list[Forwarder] = []
-    memory = UploadBudget(MEMORY, small=0)
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_S, sock_read=settings().request_timeout_s + 5)
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S)
-        # auto_decompress off: the answer goes on as it came. What a caller did not say is not said for it, and what one
-        # caller is given to keep (cookies) is not another one's.
-        async with aiohttp.ClientSession(
-            connector=connector,
-            timeout=timeout,
-            auto_decompress=False,
-            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        ) as session:
-            shadow = Shadow(session, table)
-            await table.start(partial(_probe, session))
-            shadow.start()
-            ready.append(Forwarder(session, table, shadow))
-            gc.freeze()  # what is loaded stays; looking for garbage in it again and again would hold requests up
-            yield
-            await shadow.stop()
-            await table.stop()
-
-    async def forward(scope: Scope, receive: Receive, send: Send) -> None:
-        with memory.reserve(name_of(scope)) as held:  # until the answer is sent
-            response = await answer(Request(scope, receive, send), held)
-            await response(scope, receive, send)
-
-    async def answer(request: Request, held: Reservation) -> Response:
-        # As the caller sent it: the door lets no encoded path in, which decoded could forge a second request.
-        model, rest = request.path_params["model"], request.path_params["rest"]
-        try:
-            max_bytes = settings().max_upload_mb * MIB
-            check_declared_length(request.headers.get("content-length"), max_bytes)
-            _known(model)
-            return await ready[0](request, model, rest, max_bytes, held)
-        except CallerGone:
-            return NoResponse()
-        except Exception as error:
-            return error_response(error, {"X-Model": model} if isinstance(error, MissingService) else None)
+    """The router. It reads the release plans from the database as long as it runs."""
+    table, memory = RouteTable(), UploadBudget(MEMORY, small=0)
+    predictions = _Predictions(table, memory)
 
     async def models(_: Request) -> Response:
         return JSONResponse({"models": [_describe(name, table.find(name)) for name in catalog.names()]})
@@ -107,35 +66,79 @@ def create_app() -> Starlette:
         routes=[
             routing.Route("/", _start_page),
             routing.Route("/v1/models", models),
-            routing.Route("/v1/models/{model}/{rest:path}", _App(forward), methods=METHODS),
+            routing.Route("/v1/models/{model}/{rest:path}", predictions, methods=METHODS),
             *public.routes(memory),
             routing.Route("/healthz", healthz),
             routing.Route("/-/routes", routes),
         ],
         middleware=[Middleware(AccessMiddleware)],
         exception_handlers={404: _no_page, 405: _no_page, Exception: _failed},
-        lifespan=lifespan,
+        lifespan=predictions.lifespan,
     )
     app.router.redirect_slashes = False  # a path has one spelling
     return app
 
 
-class _App:
-    """An ASGI app, which a route takes for one only if it is no function."""
+class _Predictions:
+    """The ASGI app behind `/v1/models/{model}/...`.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    Args:
+        memory: for the bodies and answers of all requests.
+    """
+
+    def __init__(self, table: RouteTable, memory: UploadBudget) -> None:
+        self._table, self._memory = table, memory
+        self._forwarder: Forwarder | None = None
+
+    @asynccontextmanager
+    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        async with _session() as session:
+            shadow = Shadow(session, self._table)
+            await self._table.start(partial(_probe, session))
+            shadow.start()
+            self._forwarder = Forwarder(session, self._table, shadow)
+            gc.freeze()  # what is loaded stays; collecting garbage in it would delay requests
+            yield
+            await shadow.stop()
+            await self._table.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
+        with self._memory.reserve(name_of(scope)) as held:  # until the answer is sent
+            response = await self._answer(Request(scope, receive, send), held)
+            await response(scope, receive, send)
+
+    async def _answer(self, request: Request, held: Reservation) -> Response:
+        # The path as the caller sent it: the access middleware lets no encoded path through.
+        model, rest = request.path_params["model"], request.path_params["rest"]
+        assert self._forwarder is not None, "the app has started"
+        try:
+            max_bytes = settings().max_upload_mb * MIB
+            check_declared_length(request.headers.get("content-length"), max_bytes)
+            _check_known(model)
+            return await self._forwarder(request, model, rest, max_bytes, held)
+        except CallerGone:
+            return NoResponse()
+        except Exception as error:
+            return error_response(error, {"X-Model": model} if isinstance(error, MissingService) else None)
 
 
-def _known(model: str) -> None:
+def _session() -> aiohttp.ClientSession:
+    """For requests to services. It adds nothing: no headers, no cookies of other callers; answers stay compressed."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S),
+        timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_S, sock_read=settings().request_timeout_s + 5),
+        auto_decompress=False,
+        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
+def _check_known(model: str) -> None:
     if model in catalog.names():
         return
     try:
         catalog.get(model)
-    except NotFound as error:  # for whoever calls, who has no command line
+    except NotFound as error:  # without the commands: a caller has no command line
         close = "" if "visionloop" in error.fix else error.fix
         raise NotFound(error.found, expected=error.expected, fix=close or "GET /v1/models lists them") from error
 
@@ -185,9 +188,9 @@ def _describe(name: str, route: Route | None) -> dict[str, Any]:
 
 async def _no_page(request: Request, error: Exception) -> Response:
     headers = getattr(error, "headers", None) or {}
-    hint = "GET /v1/models lists the models, /docs shows the rest"
+    fix = "GET /v1/models lists the models, /docs shows the rest"
     asked = f"{request.method} {request.url.path[:200]}"
-    found = route_error(f"there is no {asked}", headers.get("Allow", ""), fix=hint)
+    found = route_error(f"there is no {asked}", headers.get("Allow", ""), fix=fix)
     return JSONResponse(found.to_json(), status_code=found.http_status, headers=headers)
 
 
@@ -200,12 +203,11 @@ async def _failed(_: Request, error: Exception) -> Response:
 
 
 def main() -> None:
-    """`python -m serving.launchers.router`: listens on `router_port` until it is told to stop; requests in flight may
-    finish."""
+    """`python -m serving.launchers.router`: serves on `router_port` until SIGTERM; requests in flight may finish."""
     import uvicorn
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    logging.getLogger("django.request").setLevel(logging.ERROR)  # an unknown id is no warning of the router's
+    logging.getLogger("django.request").setLevel(logging.ERROR)  # an unknown id needs no warning in the log
     uvicorn.run(
         create_app(),
         host=settings().host,

@@ -1,10 +1,10 @@
-"""The caller of a request to the router: its body, within limits of size and time, and whether it is still there."""
+"""The caller of a request to the router: reads its body within limits, and notices when it leaves."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -18,41 +18,42 @@ from serving.wire.deadline import CallerGone
 from serving.wire.uploads import read_chunks
 
 BUFFERED = 8 * MIB
+"""Bytes of a body, or an answer, that is held in memory; larger ones are streamed."""
 
 T = TypeVar("T")
 
 
 def name_of(scope: Scope) -> str:
-    """Who asks: the key's id, where something before us has asked for one; else the client's address."""
+    """The caller's name: the key's id where the access middleware has found a key, else the address."""
     known = scope.get("state", {}).get("caller")
     client = scope.get("client")
     return str(known) if known else str(client[0]) if client else ""
 
 
 class NoResponse(Response):
-    """The answer to a caller who has gone: none, which is no error of ours."""
+    """Sends nothing, to a caller that has left."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         pass
 
 
 class Caller:
-    """Who sent a request and waits for its answer."""
+    """The caller of one request, who waits for its answer."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
         self._sent = asyncio.Event()
 
     async def body(self, max_bytes: int, held: Reservation) -> bytes | AsyncIterator[bytes] | None:
-        """Small bodies of known size as bytes, which is fastest; everything else as a stream that stops at the limit.
+        """The body: bytes where it is small and of known size, else a stream; None where there is none.
 
         Args:
-            held: takes the room for what is held.
+            held: takes the memory for the bytes.
 
         Raises:
-            TooLarge: more than `max_bytes`; of a stream, when it is read.
-            TooSlow: it was not in time; of a stream, when it is read.
-            Overloaded: there is no room for it.
+            TooLarge: it has more than `max_bytes`; a stream raises this when it is read.
+            TooSlow: it was not complete in time; a stream raises this when it is read.
+            Overloaded: there is no memory for it.
             CallerGone: the connection was closed before the body was complete.
         """
         length = self._request.headers.get("content-length", "")
@@ -71,32 +72,30 @@ class Caller:
             yield chunk
         self._sent.set()
 
-    async def awaits(self, work: Awaitable[T]) -> T:
-        """What the work gives; it is cancelled when the connection is closed. Raises CallerGone then.
+    async def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` returns. It is cancelled when the caller closes the connection. Raises CallerGone then.
 
-        Costs a quick answer two timers: nobody is watched for the first `WATCH_AFTER_S`.
+        A quick answer is cheap: the connection is watched after `WATCH_AFTER_S` only.
         """
-        loop = asyncio.get_running_loop()
-        watching: list[asyncio.Task[None]] = []
+        answer, left = asyncio.create_task(work), None
         try:
-            async with asyncio.timeout(None) as limit:
-                later = loop.call_later(WATCH_AFTER_S, lambda: watching.append(loop.create_task(self._watch(limit))))
-                try:
-                    return await work
-                finally:
-                    later.cancel()
-                    for one in watching:
-                        one.cancel()
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise CallerGone("the caller went away before the answer") from error
+            await asyncio.wait([answer], timeout=WATCH_AFTER_S)
+            if not answer.done():
+                left = asyncio.create_task(self._disconnect())
+                await asyncio.wait([answer, left], return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return answer.result()
+            answer.cancel()
+            await asyncio.wait([answer])  # it may have something to close
+            raise CallerGone("the caller went away before the answer")
+        finally:
+            for task in filter(None, (answer, left)):
+                task.cancel()
 
-    async def _watch(self, limit: asyncio.Timeout) -> None:
-        await self._sent.wait()  # until then the body's reader is told
+    async def _disconnect(self) -> None:
+        await self._sent.wait()  # before, the reader of the body notices
         while (await self._request.receive())["type"] != "http.disconnect":
             pass
-        limit.reschedule(0)  # which is now
 
 
 async def read(request: Request, max_bytes: int, held: Reservation) -> bytes:

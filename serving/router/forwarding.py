@@ -1,7 +1,7 @@
 """One request's way through the router: to the version that the plan chooses, or to the live one when that one dies.
 
-A prediction changes nothing, so one whose body is still at hand may be asked for again. Other bodies are streamed
-through, and tasks must not be there twice; their callers get a 503 when the service dies.
+A prediction changes nothing, so it is sent again where its body is still at hand. A streamed body cannot be sent again,
+and a task must not be submitted twice: their callers get a 503 when the service dies.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from serving.router.relaying import (
     Unreached,
     Whole,
     answer_headers,
-    died_at,
     is_ours,
+    log_failure,
     no_connection,
     request_headers,
     upload_cut,
@@ -48,93 +48,89 @@ UNABLE = frozenset((429, 503))
 HOLD_S = 15.0
 """How long a request waits for a live version that is being restarted: as long as a start takes on a busy machine."""
 HELD = 256
-"""More requests than this do not wait: their bodies take room."""
+"""How many requests may wait so: their bodies take memory."""
 MEMORY = 256 * MIB
-"""Bytes of bodies and answers that are held at once. A body beyond is refused; an answer is passed on as it comes."""
+"""Bytes of bodies and answers in memory at once. Beyond it bodies are refused, and answers are streamed."""
 
 
 class Forwarder:
-    """Sends requests on and brings the answers back."""
+    """Forwards requests and returns the answers."""
 
     def __init__(self, client: aiohttp.ClientSession, table: RouteTable, shadow: Shadow) -> None:
         self._client, self._table, self._shadow = client, table, shadow
         self._holding = 0
 
     async def __call__(self, request: Request, model: str, rest: str, max_bytes: int, held: Reservation) -> Response:
-        """The answer. `held` must last until it is sent.
+        """The answer to a request. `held` must last until the answer is sent.
 
         Raises:
-            MissingService: there is none to be had.
-            CallerGone: nobody waits for it.
+            MissingService: no version can answer.
+            CallerGone: the caller has left.
             TooLarge, TooSlow, Overloaded: as `Caller.body`.
         """
-        waits, name = Caller(request), name_of(request.scope)
+        caller, name = Caller(request), name_of(request.scope)
         self._table.route(model)  # before the body is read
-        body = await waits.body(max_bytes, held)
+        body = await caller.body(max_bytes, held)
         headers = request_headers(request, name, whole=body is None or isinstance(body, bytes))
         message = Message(request.method, rest, request.url.query, headers, body, held)
         route = self._table.route(model)
         chosen = choose(route.plan, _key(route.plan, name))
-        response = await waits.awaits(self._found(route, chosen, message))
+        response = await caller.wait_for(self._respond(route, chosen, message))
         if chosen.copy_to is not None and rest == "predict" and isinstance(body, bytes):
             other = route.of(chosen.copy_to)
-            if other is not None:  # copied once the answer is on its way
+            if other is not None:  # sent once the answer is on its way
                 copy = Copy(route, other, message.query, headers, body, _whole(response))
                 response.background = BackgroundTask(self._shadow.offer, copy)
         return response
 
-    async def _found(self, route: Route, chosen: Chosen, message: Message) -> Response:
-        response = await self._answer(route, chosen, message)
+    async def _respond(self, route: Route, chosen: Chosen, message: Message) -> Response:
+        response = await self._ask_in_turn(route, chosen, message)
         if response.status_code == 404 and not message.counts and message.whole:
-            return await self._elsewhere(route, chosen, message, response)
+            return await self._ask_others(route, chosen, message, response)
         return response
 
-    async def _answer(self, route: Route, chosen: Chosen, message: Message) -> Response:
+    async def _ask_in_turn(self, route: Route, chosen: Chosen, message: Message) -> Response:
+        """The answer of the first version that can give one. One failure is made good by another version; the second
+        failure is the caller's answer."""
         end = time.monotonic() + HOLD_S
-        died: Died | None = None
-        refused: Response | None = None
+        first: Died | Response | None = None
         while True:
             for endpoint, role in _candidates(route, chosen):
                 if self._table.down(endpoint):
                     continue
+                failure: Died | Response
                 try:
-                    response = await self._counted(route.plan, endpoint, role, message)
+                    failure = await self._send_counted(route.plan, endpoint, role, message)
+                    if failure.status_code not in UNABLE or role not in ("canary", "b"):
+                        return failure
                 except Unreached:
                     self._retried(route.plan, endpoint, role, message)
                     continue
                 except Died as error:
-                    if died or refused is not None or not message.again:
-                        raise error.said from error
-                    died = error
-                    self._retried(route.plan, endpoint, role, message)
-                    continue
-                once = died is None and refused is None and message.again
-                if response.status_code in UNABLE and role in ("canary", "b") and once:
-                    refused = response
-                    self._retried(route.plan, endpoint, role, message)
-                    continue
-                return response
-            if died:
-                raise died.said
-            if refused is not None:
-                return refused
-            route = await self._held(route, end)
+                    failure = error
+                if first is not None or not message.again:
+                    return _answer_of(failure)
+                first = failure
+                self._retried(route.plan, endpoint, role, message)
+            if first is not None:
+                return _answer_of(first)
+            route = await self._hold(route, end)
 
-    async def _held(self, route: Route, end: float) -> Route:
+    async def _hold(self, route: Route, end: float) -> Route:
         """Waits until a live version can be asked. Raises MissingService: not in time, or too many requests wait."""
         if self._holding >= HELD:
-            raise died_at(route.live, "does not answer")
+            raise log_failure(route.live, "does not answer")
         self._holding += 1
         try:
             there = await self._table.back(route.plan.model, end - time.monotonic())
         finally:
             self._holding -= 1
         if not there:
-            raise died_at(route.live, "does not answer")
+            raise log_failure(route.live, "does not answer")
         return self._table.route(route.plan.model)
 
-    async def _elsewhere(self, route: Route, chosen: Chosen, message: Message, found: Response) -> Response:
-        """What one version does not know, another may: a task that was given to it before its share changed."""
+    async def _ask_others(self, route: Route, chosen: Chosen, message: Message, found: Response) -> Response:
+        """Asks the other versions for what this one does not know, such as a task from before a share changed."""
         for endpoint in (route.live, route.second, route.previous):
             if endpoint is None or endpoint.version == chosen.version or self._table.down(endpoint):
                 continue
@@ -146,8 +142,8 @@ class Forwarder:
                 return other
         return found
 
-    async def _counted(self, plan: Plan, endpoint: Endpoint, role: Role, message: Message) -> Response:
-        """As `_send`, with a line in the traffic. A caller that leaves has waited at least so long, and no error."""
+    async def _send_counted(self, plan: Plan, endpoint: Endpoint, role: Role, message: Message) -> Response:
+        """As `_send`, counted in the traffic. A caller that leaves counts with its waiting time, and as no error."""
         if not message.counts:
             return await self._send(plan, endpoint, role, message)
         began, status = time.perf_counter(), 500
@@ -159,13 +155,13 @@ class Forwarder:
             status = 0
             raise
         except VisionloopError as error:
-            status = error.http_status  # what is the caller's own fault is none of the version's
+            status = error.http_status  # the caller's own fault is not the version's
             raise
         except asyncio.CancelledError:
             status = 0
             raise
         finally:
-            # Looked up now: what was counted before may have been written down meanwhile.
+            # Looked up now: earlier counts may have been written to the database meanwhile.
             counts = self._table.traffic.of(plan, endpoint.version, role)
             counts.calls += 1
             counts.errors += status >= 500
@@ -178,32 +174,33 @@ class Forwarder:
             self._table.traffic.of(plan, endpoint.version, role).retried += 1
 
     async def _send(self, plan: Plan, endpoint: Endpoint, role: Role, message: Message) -> Response:
-        """One attempt. A service that does not take it is asked whether it is well.
+        """Sends the request once. A service that does not take it is asked whether it is ready.
 
         Raises:
-            Unreached, Died: the service did not take it, or ended.
-            NoFault: it could not be sent, for a reason that is not the service's.
+            Unreached: the service was not reached.
+            Died: the service ended.
+            NoFault: the request could not be sent, and the service is not to blame.
             MissingService: there was no answer in time.
-            TooLarge, TooSlow, CallerGone: of a body that is streamed.
+            TooLarge, TooSlow, CallerGone: the body is streamed and failed.
         """
         try:
-            return await self._asked(plan, endpoint, role, message)
+            return await self._exchange(plan, endpoint, role, message)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             if is_ours(error):
                 raise no_connection(error) from error
             await self._table.lost(endpoint)
             raise Unreached from error
         except TimeoutError as error:
-            raise died_at(endpoint, "did not answer in time") from error
+            raise log_failure(endpoint, "did not answer in time") from error
         except (aiohttp.ClientError, ConnectionError) as error:
             if refused := _refused_upload(error):
                 raise refused from error
             if not await self._table.lost(endpoint) and not message.whole:
                 raise upload_cut(endpoint) from error
-            raise Died(died_at(endpoint, "died while it worked on this request")) from error
+            raise Died(log_failure(endpoint, "died while it worked on this request")) from error
 
-    async def _asked(self, plan: Plan, endpoint: Endpoint, role: Role, message: Message) -> Response:
-        """Raises what aiohttp raises."""
+    async def _exchange(self, plan: Plan, endpoint: Endpoint, role: Role, message: Message) -> Response:
+        """Sends the request and takes the answer. Raises what aiohttp raises."""
         query = f"?{message.query}" if message.query else ""
         headers = message.headers.copy()
         headers[ROLE_HEADER] = role
@@ -222,14 +219,14 @@ class Forwarder:
                 message.held.take(length)
                 return Whole(await answer.read(), answer.status, found)
             cut_off = partial(self._cut_off, plan, endpoint, role, message)
-            # The answer is still to come through: it stays counted as in flight until the last byte.
+            # It counts as in flight until its last byte.
             return Passed(answer, found, stack.pop_all(), cut_off)
 
     async def _cut_off(self, plan: Plan, endpoint: Endpoint, role: Role, message: Message) -> None:
-        """The service ended in the middle of an answer that was counted when it began."""
+        """Counts the error of a service that ended in the middle of its answer."""
         if message.counts:
             self._table.traffic.of(plan, endpoint.version, role).errors += 1
-        died_at(endpoint, "died in the middle of its answer")
+        log_failure(endpoint, "died in the middle of its answer")
         await self._table.lost(endpoint)
 
 
@@ -247,6 +244,12 @@ def _candidates(route: Route, chosen: Chosen) -> Iterator[tuple[Endpoint, Role]]
         yield route.previous, "champion"
 
 
+def _answer_of(failure: Died | Response) -> Response:
+    if isinstance(failure, Died):
+        raise failure.error from failure
+    return failure
+
+
 def _key(plan: Plan, caller: str) -> str:
     return caller if plan.sticky == "caller" else f"{random.getrandbits(64):x}"
 
@@ -256,7 +259,7 @@ async def _close(answer: aiohttp.ClientResponse) -> None:
 
 
 def _refused_upload(error: BaseException) -> VisionloopError | None:
-    """What our own body stream raised, if that is why the request could not be sent."""
+    """The error of our own body stream, if that is why the request could not be sent."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, VisionloopError):

@@ -1,4 +1,4 @@
-"""What goes through the router: a request as it is sent on, an answer as it comes back, and what can happen between."""
+"""Requests as the router forwards them, answers as it returns them, and the errors between."""
 
 from __future__ import annotations
 
@@ -35,19 +35,21 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
-# The router says these itself. `expect` is answered by who reads the body, and that is the router.
+# The router sets these itself, and answers `expect`, because it reads the body.
 OF_A_REQUEST = frozenset((CALLER_HEADER.lower().encode(), ROLE_HEADER.lower().encode(), b"host", b"expect"))
 OF_AN_ANSWER = frozenset((ROLE_HEADER.lower().encode(), b"date"))
-OURS_TO_BLAME = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
-"""Errors of connecting that say something about this process, and nothing about the service."""
+OUR_ERRORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
+"""Errors of connecting that are this process's, not the service's."""
 PIECE = MIB // 4
 
 
 @dataclass(frozen=True)
 class Message:
-    """A request as it is sent on. `body`: None, all of it, or a stream that can be read once.
+    """A request as it is forwarded.
 
-    `held` takes the room for what of it and its answer is in memory.
+    Attributes:
+        body: None, all bytes, or a stream that can be read once.
+        held: the memory that the request and its answer take.
     """
 
     method: str
@@ -64,42 +66,42 @@ class Message:
 
     @property
     def again(self) -> bool:
-        """Whether it may be, although a service may have worked on it: a task would be there twice, or be removed."""
+        """Whether it may be sent again after a service may have worked on it. A change of tasks may not."""
         changes = self.rest.partition("/")[0] == "tasks" and self.method not in ("GET", "HEAD")
         return self.whole and not changes
 
     @property
     def fetches_result(self) -> bool:
-        """Whether it asks for what a task has worked out."""
+        """Whether it asks for a task's result."""
         first, _, rest = self.rest.partition("/")
         return first == "tasks" and rest.partition("/")[2] == "result"
 
     @property
     def counts(self) -> bool:
-        """Whether it asks for work, and not for a page or a state."""
+        """Whether it is counted in the traffic: it asks for work, not for a page or a state."""
         return self.method == "POST"
 
 
 class Unreached(Exception):
-    """Nothing was sent, so nothing can happen twice."""
+    """The service was not reached: it got nothing of the request."""
 
 
 class Died(Exception):
-    """The service ended under the request, or says that it is ending; `said` is what the caller hears of it."""
+    """The service ended while it had the request. `error` is for the caller."""
 
-    def __init__(self, said: MissingService) -> None:
-        self.said = said
+    def __init__(self, error: MissingService) -> None:
+        self.error = error
 
 
 class NoFault(MissingService):
-    """A failure that says nothing about the version."""
+    """A failure that is not the version's."""
 
     def to_json(self) -> dict[str, object]:
         return {**super().to_json(), "error": MissingService.__name__}
 
 
-def died_at(endpoint: Endpoint, what: str) -> MissingService:
-    """The error of a request whose service failed it; also noted in the log."""
+def log_failure(endpoint: Endpoint, what: str) -> MissingService:
+    """Logs that a service failed a request. Returns the error for the caller."""
     logger.warning("the service of %s version %d at %s %s", endpoint.model, endpoint.version, endpoint.url, what)
     return MissingService(
         f"the service of {endpoint.model} version {endpoint.version} {what}",
@@ -109,8 +111,8 @@ def died_at(endpoint: Endpoint, what: str) -> MissingService:
 
 
 def is_ours(error: BaseException) -> bool:
-    """Whether connecting failed for want of something that this process has too little of."""
-    return isinstance(error, OSError) and error.errno in OURS_TO_BLAME
+    """Whether connecting failed because this process lacks something, such as open files."""
+    return isinstance(error, OSError) and error.errno in OUR_ERRORS
 
 
 def no_connection(error: OSError) -> NoFault:
@@ -118,12 +120,12 @@ def no_connection(error: OSError) -> NoFault:
     return NoFault(
         "the router has no connection left for this request",
         expected="fewer requests at once",
-        fix="try again in a moment; who runs the router can allow it more open files (`ulimit -n`)",
+        fix="try again in a moment; the operator can allow the router more open files (`ulimit -n`)",
     )
 
 
 def upload_cut(endpoint: Endpoint) -> NoFault:
-    """The error of an upload that a service which is well did not take to its end."""
+    """The error of an upload that a service, which is well, did not read to its end."""
     logger.info("%s version %d closed the connection in an upload", endpoint.model, endpoint.version)
     return NoFault(
         f"the service of {endpoint.model} version {endpoint.version} ended the connection before the body was complete",
@@ -133,7 +135,7 @@ def upload_cut(endpoint: Endpoint) -> NoFault:
 
 
 def request_headers(request: Request, caller: str, whole: bool) -> CIMultiDict[str]:
-    """The headers as they are sent on, repeated ones too. The length of a body that is `whole` is known."""
+    """The headers to forward, with repeated ones. `whole`: the body's length is known, and aiohttp sets it."""
     raw = request.headers.raw
     leave = HOP_BY_HOP | OF_A_REQUEST | _named(raw) | {b"content-length" if whole else b""}
     found = CIMultiDict((n.decode("latin-1"), v.decode("latin-1")) for n, v in raw if n not in leave)
@@ -143,8 +145,7 @@ def request_headers(request: Request, caller: str, whole: bool) -> CIMultiDict[s
 
 
 def answer_headers(answer: aiohttp.ClientResponse, role: Role, message: Message) -> list[tuple[bytes, bytes]]:
-    """The router knows better than a service of an older build which role a request had; but the result of a task has
-    the role, as the version, that it was worked out in."""
+    """The headers to return. The router sets the role, but a task's result keeps the role that computed it."""
     raw = [(name.lower(), value) for name, value in answer.raw_headers]
     leave = HOP_BY_HOP | OF_AN_ANSWER | _named(raw)
     worked = answer.headers.get(ROLE_HEADER) if message.fetches_result and answer.status in (200, 206, 304) else None
@@ -160,8 +161,8 @@ def _named(raw: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
 
 
 class Whole(Response):
-    """An answer that is held in memory. It is sent in pieces, so that what its caller does not read stays here, where
-    it is counted, and not in a buffer of the connection."""
+    """An answer in memory. It is sent in pieces: what the caller has not read stays here, where it counts towards the
+    memory, and not in the connection's buffer."""
 
     def __init__(self, body: bytes, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         super().__init__(body, status)
@@ -182,11 +183,12 @@ class _CutOff(Exception):
 
 
 class Passed(StreamingResponse):
-    """An answer that is passed on as it comes. What it holds is given back when it is through, or the caller gone.
+    """An answer that is streamed.
 
     Args:
-        cut_off: called when the service ends in the middle of it. The caller's connection is closed then, so that it
-            sees that something is missing.
+        held: closed when the answer is sent, or the caller is gone.
+        cut_off: called when the service ends in the middle of the answer. The caller's connection is closed then, so
+            that the caller sees that something is missing.
     """
 
     def __init__(
