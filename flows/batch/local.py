@@ -1,7 +1,7 @@
-"""The local engine: as many workers as cores, each with a network of one thread and slices of its own.
+"""The local engine: one worker per core, each with a network of one thread and slices of its own.
 
-Nothing is shared between workers but the listing: decoding, the network and writing all release Python's lock, so each
-worker keeps its core busy from reading to writing, and there is no queue between stages that could stall one.
+Workers share nothing but the listing. Decoding, the network and writing release Python's lock, so each worker keeps its
+core busy from reading to writing. There is no queue between stages that could stall one.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from flows.batch.sources import Item, Source
 from registry.versions.bundle import open_bundle
 from registry.versions.predictor import Predictor
 
-Told = Callable[[int, int], None]
-"""Called with (pictures, how many of them were unreadable) after each part, from the workers' threads."""
+OnPart = Callable[[int, int], None]
+"""Called with (pictures, unreadable ones among them) after each part, from the workers' threads."""
 
 
 def run(
@@ -35,10 +35,9 @@ def run(
     workers: int,
     limit: int,
     batch: int = BATCH,
-    told: Told = lambda pictures, errors: None,
+    on_part: OnPart = lambda pictures, errors: None,
 ) -> None:
-    """Writes the parts `numbers` of `plan`. After an error no worker begins another part; each part that is there is
-    whole.
+    """Writes the parts `numbers` of `plan`. After an error no worker begins another part. Parts are written whole.
 
     Raises:
         StorageError: a part could not be written.
@@ -59,7 +58,7 @@ def run(
                 return
             table = featurize_slice(predictor, source, plan.slice(items, number), plan.version, batch, limit)
             out.write(number, table)
-            told(table.num_rows, table.num_rows - table["error"].null_count)
+            on_part(table.num_rows, table.num_rows - table["error"].null_count)
 
     count = max(1, min(workers, len(numbers)))
     with ThreadPoolExecutor(count, "featurize") as pool:
@@ -73,7 +72,7 @@ def run(
 
 
 def unreadable(out: Output, plan: Plan) -> int:
-    """How many rows of the parts have an error: those of earlier runs count, too."""
+    """How many rows of the parts have an error, parts of earlier runs included."""
     import pyarrow.parquet as pq
 
     counts = []

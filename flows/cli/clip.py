@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 
 from flows.cli.options import prepare
 from registry.core.errors import BadInput
+from registry.core.progress_bar import progress_bar
 from registry.core.settings import settings
 from registry.vision.media_types import is_video
 
@@ -52,22 +54,11 @@ def predict(model: str, file: Path, out: Path | None, media: str, explain: bool)
 
 
 def run(predictor: Predictor, body: bytes, media: str) -> Prediction:
-    """The prediction, with a bar on the terminal that counts frames and says how many go through in a second."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    """The prediction of a whole video. A progress bar counts frames and says how many are done in a second."""
+    began = time.monotonic()
+    with progress_bar("frames", lines=True) as show:
 
-    columns = (
-        TextColumn("frames"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[pace]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("frames", total=None, pace="")
+        def on_progress(done: int, total: int) -> None:
+            show(done, total, f"{done / max(time.monotonic() - began, 1e-9):.1f} per second")
 
-        def told(done: int, total: int) -> None:
-            speed = bar.tasks[0].speed
-            bar.update(task, completed=done, total=total, pace=f"{speed:.1f} per second" if speed else "")
-
-        return predictor(body, media, told)
+        return predictor(body, media, on_progress)

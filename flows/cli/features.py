@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from flows.cli.options import ModelName, prepare
 from registry.core.errors import BadInput
+from registry.core.progress_bar import progress_bar
 from registry.core.settings import settings
 
 if TYPE_CHECKING:
-    from flows.batch.featurize import Summary, Work
+    from flows.batch.featurize import Summary
 
 
 @click.command()
@@ -39,11 +40,9 @@ def featurize(
     versions = Versions()
     version = versions.get(model, which)
     bundle = versions.fetch(version).path
-    with _Bar() as bar:
-        done = run(
-            source, out, version, bundle, batch=batch, workers=workers, fresh=fresh, begins=bar.begins, told=bar.told
-        )
-    _say(done, out)
+    with progress_bar(str(version), lines=True) as show:
+        done = run(source, out, version, bundle, batch=batch, workers=workers, fresh=fresh, on_progress=show)
+    _print_summary(done, out)
 
 
 def _only_model() -> str:
@@ -55,7 +54,7 @@ def _only_model() -> str:
     return found[0]
 
 
-def _say(done: Summary, out: Path) -> None:
+def _print_summary(done: Summary, out: Path) -> None:
     if done.done == 0:
         click.echo(f"nothing to do: {out} holds all {done.pictures} pictures of {done.version}")
     else:
@@ -68,47 +67,3 @@ def _say(done: Summary, out: Path) -> None:
         click.secho(f"{done.unreadable} could not be read: see the column `error`", fg="yellow", err=True)
     if done.others:
         click.echo(f"{done.others} other files were passed over", err=True)
-
-
-class _Bar:
-    """A progress bar in a terminal, a line each tenth elsewhere. Told from several threads."""
-
-    def __enter__(self) -> _Bar:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}", style="dim"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
-        self._progress.start()
-        self._bad = self._tenths = 0
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._progress.stop()
-
-    def begins(self, work: Work) -> None:
-        done = work.pictures - work.left
-        note = f"goes on after {done}" if done and work.left else ""
-        if work.left and not self._console.is_terminal:
-            self._console.print(
-                f"{work.left} pictures, {work.workers} workers, {work.version} {note}".rstrip(), highlight=False
-            )
-        self._task = self._progress.add_task(work.version, total=work.pictures, completed=done, note=note)
-
-    def told(self, pictures: int, errors: int) -> None:
-        self._bad += errors
-        self._progress.update(self._task, advance=pictures, note=f"{self._bad} unreadable" if self._bad else "")
-        task = self._progress.tasks[0]
-        tenths = int(10 * task.completed / (task.total or 1))
-        if tenths > self._tenths and not self._console.is_terminal:
-            self._tenths = tenths
-            self._console.print(f"  {task.completed:.0f} of {task.total:.0f}", highlight=False)

@@ -53,6 +53,7 @@ NO_RESULT = frozenset(
         "registry/core/errors",
         "registry/core/files",
         "registry/core/journal",
+        "registry/core/progress_bar",
         "registry/core/settings",
         "training/stages/figures",
         "training/workspace/sources",

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.batch import plan
-from flows.batch.featurize import Work
 from flows.batch.plan import Output, Plan
 from flows.batch.sources import Folder, Item, Listing
 from registry.core.errors import Refused, StorageError
@@ -32,13 +31,17 @@ def test_a_second_run_does_nothing_and_a_missing_part_is_made_again(
     out = tmp_path / "out"
     run(pictures, out, bundle)
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
-    seen: list[Work] = []
-    done = run(pictures, out, bundle, begins=seen.append)
-    assert (done.done, seen[0].left) == (0, 0)
+    assert run(pictures, out, bundle).done == 0
     assert before == {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
     whole = rows(out)
     (out / "part-00002.parquet").unlink()
-    assert run(pictures, out, bundle).done == 32
+    seen: list[tuple[int, int, str]] = []
+    done = run(pictures, out, bundle, on_progress=lambda *now: seen.append(now))
+    assert done.done == 32
+    assert seen == [
+        (done.pictures - 32, done.pictures, f"{done.pictures - 32} are there already"),
+        (done.pictures, done.pictures, ""),
+    ]
     assert rows(out).equals(whole)
 
 

@@ -64,12 +64,14 @@ def test_workers_share_the_parts_and_only_whole_slices_are_written(
     threads: set[str] = set()
     both = threading.Barrier(2, timeout=30)
 
-    def first_of_each(pictures: int, errors: int) -> None:
+    def first_of_each(done: int, total: int, note: str) -> None:
+        if threading.current_thread() is threading.main_thread():
+            return
         if threading.current_thread().name not in threads:
             threads.add(threading.current_thread().name)
             both.wait()
 
-    run(pictures, tmp_path / "two", bundle, workers=2, told=first_of_each)
+    run(pictures, tmp_path / "two", bundle, workers=2, on_progress=first_of_each)
     run(pictures, tmp_path / "one", bundle, workers=1)
     assert len(threads) == 2
     assert rows(tmp_path / "two").equals(rows(tmp_path / "one"))
