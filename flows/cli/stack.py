@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import nullcontext
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from rich.text import Text
 
 from flows.process import SETTLED, ProcessStatus
 from flows.stack.control import Stack
+from flows.stack.logs import appended, tail
 from registry.core.errors import MissingService, NotFound
 from registry.core.settings import settings
 
@@ -169,31 +169,9 @@ def logs(name: str | None, follow: bool, lines: int) -> None:
             click.echo(label[file] + line)
     while follow:
         for file in files:
-            for line in _appended(file, offsets):
+            for line in appended(file, offsets):
                 click.echo(label[file] + line)
         time.sleep(0.3)
-
-
-def tail(file: Path, count: int) -> list[str]:
-    """The last lines of a file; [] when it is not there. Reads no more than 256 kB."""
-    try:
-        with file.open("rb") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, size - 256 * 1024))
-            return stream.read().decode(errors="replace").splitlines()[-count:] if count > 0 else []
-    except OSError:
-        return []
-
-
-def _appended(file: Path, offsets: dict[Path, int]) -> Iterator[str]:
-    with suppress(OSError), file.open("rb") as stream:
-        if file.stat().st_size < offsets[file]:
-            offsets[file] = 0  # the log was rotated
-        stream.seek(offsets[file])
-        fresh = stream.read()
-        whole = fresh[: fresh.rfind(b"\n") + 1]
-        offsets[file] += len(whole)
-        yield from whole.decode(errors="replace").splitlines()
 
 
 def table(statuses: Sequence[ProcessStatus]) -> Table:

@@ -1,6 +1,6 @@
 """The local stack: one supervisor that starts, watches and stops every process of the loop on this machine.
 
-    visionloop up ──> guardian ──> supervisor ──> mlflow, prefect, router, flows, one Bento per live version
+    visionloop up ──> reaper ──> supervisor ──> mlflow, prefect, router, flows, one Bento per live version
                       (outlives     serves the story page and the control socket itself
                        it by a moment, to clean up)
 

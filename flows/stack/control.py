@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 from flows.process import SERVICE_GRACE_S, ProcessSpec, ProcessStatus
 from flows.stack import layout, orphans, places, ports
+from flows.stack.logs import tail
 from registry.core import errors
 from registry.core.errors import MissingService, VisionloopError
 from registry.core.files import disk_errors
@@ -92,7 +92,7 @@ class Stack:
         return ProcessStatus(**self._ask("POST", f"/processes/{name}/restart", timeout_s=self._ended_within_s))
 
     def up(self, only: Sequence[str] = ()) -> bool:
-        """Starts guardian and supervisor; returns when the story page answers, False if it already ran.
+        """Starts reaper and supervisor; returns when the story page answers, False if it already ran.
 
         `only`: names of the processes to start beside the story page; empty: all.
 
@@ -115,8 +115,8 @@ class Stack:
         ports.check(self.config.host, [layout.home(self.config), *wanted])
         log = self.config.var / "logs" / "supervisor.log"
         with log.open("ab") as out:
-            guardian = subprocess.Popen(
-                [sys.executable, "-m", "flows.stack.guardian", *only],
+            reaper = subprocess.Popen(
+                [sys.executable, "-m", "flows.stack.reaper", *only],
                 env={**self.config.child_environment(), orphans.MARKER: str(self.config.var)},
                 cwd=self.config.root,
                 stdin=subprocess.DEVNULL,
@@ -124,16 +124,16 @@ class Stack:
                 stderr=out,
                 start_new_session=True,
             )
-        orphans.record(self.run, "guardian", guardian.pid)
+        orphans.record(self.run, "reaper", reaper.pid)
         limit = time.monotonic() + _UP_WITHIN_S
         while time.monotonic() < limit:
             if self.running():
                 return True
-            if guardian.poll() is not None:
+            if reaper.poll() is not None:
                 break
             time.sleep(0.05)
         raise MissingService(
-            "the supervisor did not start\n" + "\n".join(_tail(log)),
+            "the supervisor did not start\n" + "\n".join(tail(log, 8)),
             expected=f"an answer within {_UP_WITHIN_S:g} s",
             fix=f"read {log}",
         )
@@ -143,11 +143,11 @@ class Stack:
         if not self.run.is_dir():
             return 0
         with self._turn():
-            guardian = orphans.recorded(self.run / "guardian.json")
+            reaper = orphans.recorded(self.run / "reaper.json")
             if self.running():
                 self._ask("POST", "/down")
-                if guardian is not None:
-                    orphans.wait([guardian], self._ended_within_s)
+                if reaper is not None:
+                    orphans.wait([reaper], self._ended_within_s)
             swept = orphans.end(orphans.find(self.config.var))
             for pattern in ("*.json", "*.sock"):
                 for file in self.run.glob(pattern):
@@ -187,15 +187,3 @@ class Stack:
         except (ValueError, KeyError, AttributeError):
             kind, facts = MissingService, {"found": f"the supervisor answered {answer.status_code}: {answer.text}"}
         raise kind(facts["found"], expected=facts.get("expected", ""), fix=facts.get("fix", ""))
-
-
-def _tail(file: Path, count: int = 8) -> list[str]:
-    try:
-        return file.read_text(errors="replace").splitlines()[-count:]
-    except OSError:
-        return []
-
-
-def inside_stack() -> bool:
-    """Whether this process is itself part of a running stack."""
-    return orphans.MARKER in os.environ

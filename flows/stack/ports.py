@@ -1,4 +1,4 @@
-"""Ports: free ones, and who holds a busy one."""
+"""Whether the stack's ports are free, and which process holds a busy one."""
 
 from __future__ import annotations
 
@@ -7,13 +7,6 @@ from collections.abc import Iterable
 
 from flows.process import ProcessSpec
 from registry.core.errors import SettingsError
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def busy(host: str, port: int) -> bool:

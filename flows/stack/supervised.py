@@ -74,14 +74,6 @@ class Supervised:
             str(self.log), self.note,
         )  # fmt: skip
 
-    def last_lines(self, count: int = 12) -> list[str]:
-        try:
-            with self.log.open("rb") as stream:
-                stream.seek(max(0, self.log.stat().st_size - 16_000))
-                return stream.read().decode(errors="replace").splitlines()[-count:]
-        except OSError:
-            return []
-
     @property
     def _pid_file(self) -> Path:
         return self._settings.var / "run" / f"{self.spec.name}.json"

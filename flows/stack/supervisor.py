@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from flows.process import ProcessSpec, ProcessStatus
 from flows.stack import layout, orphans, places
+from flows.stack.logs import tail
 from flows.stack.supervised import Supervised
 from monitoring.log import spool
 from monitoring.log.shipping import KEEPER
@@ -85,7 +86,7 @@ class Supervisor:
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(process.settled.wait(), min(spec.start_timeout_s, START_WAIT_S))
         if not process.status().ready:
-            note, words = process.note, process.last_lines()
+            note, words = process.note, tail(process.log, 12)
             await self._end(spec.name)
             raise MissingService(
                 f"{spec.name} did not become ready: {note or 'no answer in time'}\n" + "\n".join(words),
@@ -143,8 +144,8 @@ def _own_memory_mb() -> float:
     import psutil
 
     mine = psutil.Process()
-    guardian = mine.parent()
-    return (mine.memory_info().rss + (guardian.memory_info().rss if guardian else 0)) / 2**20
+    reaper = mine.parent()
+    return (mine.memory_info().rss + (reaper.memory_info().rss if reaper else 0)) / 2**20
 
 
 @contextmanager
@@ -209,12 +210,12 @@ async def run(config: Settings, only: Sequence[str]) -> None:
     orphans.record(run_folder, "supervisor", os.getpid(), socket=str(path))
     supervisor.bring_up(only)
 
-    guardian = os.getppid()
+    reaper = os.getppid()
     while not supervisor.stopped.is_set():
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(supervisor.stopped.wait(), 1.0)
-        if os.getppid() != guardian:
-            break  # the guardian was killed: end in order rather than go on unguarded
+        if os.getppid() != reaper:
+            break  # the reaper was killed: end in order rather than go on unguarded
     await supervisor.tear_down()
     home.should_exit = control.should_exit = True
     await asyncio.gather(*tasks, return_exceptions=True)

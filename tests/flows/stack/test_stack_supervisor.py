@@ -23,6 +23,7 @@ from flows.stack.supervisor import Supervisor
 from registry.core.errors import MissingService, NotFound, SettingsError
 from registry.core.files import write_file
 from registry.core.settings import Settings, read_settings
+from serving.releases.deploy import free_port
 from serving.service import launch
 from tests.waiting import until
 
@@ -34,7 +35,7 @@ def server(port: int) -> list[str]:
 
 
 def start_server(stack: Stack, name: str = "small") -> tuple[ProcessStatus, str]:
-    port = ports.free_port()
+    port = free_port()
     address = f"http://127.0.0.1:{port}/"
     return stack.start(name, server(port), ready_url=address, url=address), address
 
@@ -72,7 +73,7 @@ def test_status_says_that_predictions_left_the_full_spool(stack: Stack) -> None:
 def test_down_leaves_no_process_no_socket_and_no_pid_file(stack: Stack) -> None:
     stack.up(HOME)
     start_server(stack)
-    assert len(orphans.find(stack.config.var)) >= 3  # guardian, supervisor, child
+    assert len(orphans.find(stack.config.var)) >= 3  # reaper, supervisor, child
     stack.down()
     assert orphans.find(stack.config.var) == []
     assert [file.name for file in stack.run.iterdir() if not file.name.endswith(".lock")] == []
@@ -120,23 +121,23 @@ def test_killing_the_supervisor_takes_everything_with_it(stack: Stack) -> None:
     assert stack.up(HOME)
 
 
-def test_up_sweeps_what_was_left_when_guardian_and_supervisor_were_killed_together(stack: Stack) -> None:
+def test_up_sweeps_what_was_left_when_reaper_and_supervisor_were_killed_together(stack: Stack) -> None:
     stack.up(HOME)
     child, _ = start_server(stack)
-    guardian = json.loads((stack.run / "guardian.json").read_text())["pid"]
+    reaper = json.loads((stack.run / "reaper.json").read_text())["pid"]
     supervisor = of(stack, "home").pid
-    os.kill(guardian, signal.SIGSTOP)  # so that it cannot tidy up before it dies
+    os.kill(reaper, signal.SIGSTOP)  # so that it cannot tidy up before it dies
     os.kill(supervisor, signal.SIGKILL)
-    os.kill(guardian, signal.SIGKILL)
+    os.kill(reaper, signal.SIGKILL)
     assert psutil.Process(child.pid).is_running()
     assert stack.up(HOME)
     until(lambda: gone(child.pid))
 
 
-def test_a_supervisor_without_its_guardian_ends_in_order(stack: Stack) -> None:
+def test_a_supervisor_without_its_reaper_ends_in_order(stack: Stack) -> None:
     stack.up(HOME)
     child, _ = start_server(stack)
-    os.kill(json.loads((stack.run / "guardian.json").read_text())["pid"], signal.SIGKILL)
+    os.kill(json.loads((stack.run / "reaper.json").read_text())["pid"], signal.SIGKILL)
     until(lambda: gone(child.pid) and not stack.running())
 
 

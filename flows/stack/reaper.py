@@ -1,6 +1,6 @@
-"""`python -m flows.stack.guardian`: starts the supervisor and outlives it, so that its end leaves nothing behind.
+"""`python -m flows.stack.reaper`: starts the supervisor and outlives it, so that its end leaves nothing behind.
 
-A supervisor that is killed with -9 cannot stop its children. The guardian does it then. It does nothing else, so
+A supervisor that is killed with -9 cannot stop its children. The reaper does it then. It does nothing else, so
 there is little that could end it; should both be killed at once, the next `up` or `down` finds what is left.
 """
 
