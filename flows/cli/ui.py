@@ -11,7 +11,7 @@ import click
 
 from flows.stack.control import Stack
 from registry.contract import catalog
-from registry.core.errors import MissingService, NotFound, SettingsError
+from registry.core.errors import MissingService, NotFound, SettingsError, VisionloopError
 from registry.core.settings import Settings, settings
 
 PAGES = ("home", "mlflow", "prefect", "drift", "api")
@@ -65,19 +65,15 @@ def _start_drift(stack: Stack, config: Settings) -> None:
     stack.start(_DRIFT, argv, ready_url=config.drift_address, url=config.drift_address)
 
 
-def _live(config: Settings) -> dict[str, str]:
-    """Model -> live version; {} where this folder's stack is not up: at its port may be another one's router."""
-    import httpx
-
-    from flows.stack.home import versions
+def _live(config: Settings) -> dict[str, int]:
+    """Model -> live version. Empty if this folder's stack is not up: another stack's router may have its port."""
+    from flows.steps.router_client import router_client
 
     try:
         if any(one.name == "router" and one.state == "ready" for one in Stack(config).status()):
-            answer = httpx.get(
-                f"{config.router_address}/v1/models", headers=config.key_headers, timeout=2, trust_env=False
-            )
-            return versions(answer.json())
-    except (MissingService, httpx.HTTPError, ValueError):
+            with router_client(timeout_s=2) as client:
+                return {one.name: one.version for one in client.models() if one.version}
+    except VisionloopError:
         pass
     return {}
 
@@ -93,7 +89,7 @@ def models() -> None:
     for spec in catalog.all_specs():
         state = f"version {live[spec.name]} is live" if spec.name in live else "not served now"
         champion = champions.get(spec.name)
-        if spec.name in live and champion is not None and str(champion) != live[spec.name]:
+        if spec.name in live and champion is not None and champion != live[spec.name]:
             state += f", version {champion} is the registry's champion"
         click.echo(f"{spec.name:<{width}}  {spec.title} ({spec.framework}, {spec.metric.name}); {state}")
 

@@ -7,6 +7,7 @@ import click
 from flows.cli.options import local_option, model_argument, prepare
 from flows.steps.terminal_progress import telling
 from registry.contract import catalog
+from registry.core import journal
 from registry.core.errors import BadInput, NotFound
 
 
@@ -51,9 +52,11 @@ def break_(model: str, how: str | None, severity: float, count: int, seed: int, 
     if how is not None and how not in kinds:
         raise BadInput(f"{model} has no shift {how!r}", expected=", ".join(kinds), fix="choose one of these with --how")
     prepare(local=False)
-    from monitoring.feedback import stream
+    from flows.demo import stream
 
-    ids = stream.play(model, how or next(iter(kinds)), severity, count, seed, label=label)
+    chosen = how or next(iter(kinds))
+    with telling(), journal.step("break", f"Break the input: {chosen}", model):
+        ids = stream.play(model, chosen, severity, count, seed, label=label)
     click.echo(f"{len(ids)} predictions; `visionloop monitor {model}` judges them")
 
 

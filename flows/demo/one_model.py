@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -15,6 +15,7 @@ from flows.demo.fresh_start import forget
 from flows.orchestration import running
 from flows.stack import places
 from flows.stack.control import Stack
+from flows.steps.router_client import router_client
 from flows.steps.terminal_progress import telling
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
@@ -102,36 +103,29 @@ def loop(model: str) -> None:
 
 
 def predict(spec: ModelSpec) -> None:
-    """One held-out case through the service: JSON, and the picture."""
-    import httpx
-
+    """Sends one held-out case to the service, and shows the findings and the picture."""
     with journal.step("predict", "Predict", spec.name, usually_s=3) as running_step:
         case = next(c for c in spec.data.cases(settings().data / spec.name) if c.split == "test")
-        address = f"{settings().router_address}/v1/models/{spec.name}/predict"
-        body = case.input.read_bytes()
-        answers: dict[str, Any] = {}
-        for media in ("application/json", "image/jpeg"):
-            files = {"file": (case.input.name, body, spec.media_in[0])}
-            headers = {"Accept": media, **settings().key_headers}
-            answer = httpx.post(address, files=files, headers=headers, timeout=60, trust_env=False)
-            answer.raise_for_status()
-            answers[media] = answer
-        said = answers["application/json"].json()
-        path = write_file(settings().var / "story" / f"prediction-{spec.name}.jpg", answers["image/jpeg"].content)
-        plain = {key: value for key, value in said.items() if isinstance(value, int | float | str)}
+        with router_client(timeout_s=60) as client:
+            found = client.predict(spec.name, case.input)
+            picture = client.render(spec.name, case.input, "image/jpeg").content
+        path = write_file(settings().var / "story" / f"prediction-{spec.name}.jpg", picture)
+        shown = {"version": found.version, "elapsed_ms": found.elapsed_ms, **found.findings}
+        plain = {key: value for key, value in shown.items() if isinstance(value, int | float | str)}
         table = {key: f"{value:.4g}" if isinstance(value, float) else str(value) for key, value in plain.items()}
+        address = f"{settings().router_address}/v1/models/{spec.name}/predict"
         curl = f"curl -F file=@{case.input.relative_to(settings().root)} {address}"
         journal.fact("predict", f"`{curl}`", spec.name, picture=str(path), caption=case.id, table=table)
-        running_step.note = f"version {said.get('version')}, {said.get('elapsed_ms', 0):.0f} ms"
+        running_step.note = f"version {found.version}, {found.elapsed_ms:.0f} ms"
 
 
 def _calm(model: str) -> None:
     """Normal traffic must not raise an alarm."""
     since = time.time()
     with journal.step("calm", "Normal traffic", model, usually_s=6):
-        from monitoring.feedback import stream
+        from flows.demo import stream
 
-        stream.play(model, None, 1.0, NORMAL, CALM_SEED, step="calm", bar=False)
+        stream.play(model, None, 1.0, NORMAL, CALM_SEED, step="calm")
     _wait_logged(model, since, NORMAL)
     verdict = steps.watch(model, since=since, step="calm-verdict")
     journal.fact(
@@ -140,12 +134,12 @@ def _calm(model: str) -> None:
 
 
 def _break(model: str, how: str, severity: float) -> Verdict:
-    from monitoring.feedback import stream
+    from flows.demo import stream
 
     since = time.time()
     count = _shifted(model)
     with journal.step("break", f"Break the input: {how}", model, usually_s=10):
-        stream.play(model, how, severity, count, BREAK_SEED, label=True, bar=False)
+        stream.play(model, how, severity, count, BREAK_SEED, label=True)
     _wait_logged(model, since, count)
     from monitoring.log.models import Verdict as Row
 
@@ -205,7 +199,7 @@ def _retrain(model: str, verdict: Verdict) -> None:
 
 def _quiet(model: str, how: str, severity: float, before: Verdict) -> None:
     """More of the shifted stream, none of which was trained on, against what is live now."""
-    from monitoring.feedback import stream
+    from flows.demo import stream
 
     if not before.drifted:
         for step, title in (("replay", "The stream goes on"), ("quiet", "Compare again")):
@@ -215,7 +209,7 @@ def _quiet(model: str, how: str, severity: float, before: Verdict) -> None:
 
     since, count = time.time(), _shifted(model)
     with journal.step("replay", "The stream goes on", model, usually_s=10):
-        stream.play(model, how, severity, count, REPLAY_SEED, step="replay", bar=False)
+        stream.play(model, how, severity, count, REPLAY_SEED, step="replay")
     _wait_logged(model, since, count)
     after = steps.watch(model, since=since, step="quiet")
     says = "quiet: no drift" if not after.drifted else f"still not quiet: {after.why}"

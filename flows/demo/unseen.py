@@ -21,7 +21,7 @@ def scores(model: str, numbers: tuple[int, ...], how: str, severity: float, coun
     truths = [spec.score.truth(item.truth.encode() if isinstance(item.truth, str) else item.truth) for item in items]
 
     def bodies() -> Iterator[bytes]:
-        for number, item in enumerate(items):  # as monitoring.feedback.stream.play sends them
+        for number, item in enumerate(items):  # as flows.demo.stream.play sends them
             yield spec.shift.shift(item.body, how, severity, seed + number)
 
     found = []

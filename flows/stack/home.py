@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import httpx
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -20,7 +19,9 @@ from flows.story import indexes
 from flows.story.story import Reader
 from flows.story.view import PICTURES, SERVED, Page
 from registry.contract import catalog
+from registry.core.errors import VisionloopError
 from registry.core.settings import Settings
+from serving.client import AsyncClient
 
 LIVE_EVERY_S = 3.0
 AS_SAID = {"X-Content-Type-Options": "nosniff"}
@@ -88,37 +89,29 @@ def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]
 
 
 class _Live:
-    """Which version of each model is live, asked of the router now and then."""
+    """Which version of each model is live. Asks the router at most every `LIVE_EVERY_S` seconds."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._asked = 0.0
-        self._found: dict[str, str] = {}
+        self._found: dict[str, int] = {}
 
     async def models(self) -> list[dict[str, str]]:
         if time.monotonic() - self._asked > LIVE_EVERY_S:
             self._asked = time.monotonic()
-            try:
-                async with httpx.AsyncClient(timeout=1.0, trust_env=False) as client:
-                    self._found = versions((await client.get(f"{self._settings.router_address}/v1/models")).json())
-            except (httpx.HTTPError, ValueError, OSError):
-                self._found = {}
+            self._found = await self._ask()
         rows = []
         for name in catalog.names():
             version = self._found.get(name)
             url = f"{self._settings.router_address}/v1/models/{name}/docs" if version else ""
-            rows.append(
-                {"name": name, "live": f"version {version} is live" if version else "no live version", "url": url}
-            )
+            live = f"version {version} is live" if version else "no live version"
+            rows.append({"name": name, "live": live, "url": url})
         return rows
 
-
-def versions(answer: Any) -> dict[str, str]:
-    """Model -> live version, of the router's list of models."""
-    entries = answer.get("models", []) if isinstance(answer, dict) else answer
-    found = {}
-    for entry in entries if isinstance(entries, list) else []:
-        name, version = entry.get("name") or entry.get("model"), entry.get("version")
-        if name and version:
-            found[str(name)] = str(version)
-    return found
+    async def _ask(self) -> dict[str, int]:
+        address = self._settings.router_address
+        try:
+            async with AsyncClient(address, timeout_s=1.0, patience_s=0, trust_env=False) as client:
+                return {one.name: one.version for one in await client.models() if one.version}
+        except (VisionloopError, ValueError, LookupError, TypeError):  # nobody is there, or somebody else
+            return {}

@@ -91,6 +91,7 @@ class Client(_Methods):
         key: `vl_...`; not needed where the router requires none.
         timeout_s: of one try.
         patience_s: how long to go on trying while the API says 429 or 503 and when to come back; 0: not at all.
+        trust_env: whether proxies and certificates of the environment are used (HTTPS_PROXY, SSL_CERT_FILE, ...).
 
     Raises (every method):
         Unauthorized, Forbidden, OverQuota, Overloaded, BadInput, NotFound, ...: what the API refused.
@@ -101,10 +102,16 @@ class Client(_Methods):
     """
 
     def __init__(
-        self, url: str = ROUTER, key: str | None = None, *, timeout_s: float = 65.0, patience_s: float = 30.0
+        self,
+        url: str = ROUTER,
+        key: str | None = None,
+        *,
+        timeout_s: float = 65.0,
+        patience_s: float = 30.0,
+        trust_env: bool = True,
     ) -> None:
         self._patience_s = patience_s
-        self._http = httpx.Client(base_url=url, headers=headers_for(key), timeout=timeout_s)
+        self._http = httpx.Client(base_url=url, headers=headers_for(key), timeout=timeout_s, trust_env=trust_env)
 
     def wait(
         self,
@@ -156,10 +163,16 @@ class AsyncClient(_Methods):
     """As `Client`, to await; an `async with` block closes it."""
 
     def __init__(
-        self, url: str = ROUTER, key: str | None = None, *, timeout_s: float = 65.0, patience_s: float = 30.0
+        self,
+        url: str = ROUTER,
+        key: str | None = None,
+        *,
+        timeout_s: float = 65.0,
+        patience_s: float = 30.0,
+        trust_env: bool = True,
     ) -> None:
         self._patience_s = patience_s
-        self._http = httpx.AsyncClient(base_url=url, headers=headers_for(key), timeout=timeout_s)
+        self._http = httpx.AsyncClient(base_url=url, headers=headers_for(key), timeout=timeout_s, trust_env=trust_env)
 
     async def wait(
         self,

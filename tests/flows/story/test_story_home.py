@@ -7,34 +7,44 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from flows import story
-from flows.stack import ports
-from flows.stack.home import home_app, versions
+from flows.stack.home import home_app
 from registry.core import journal
 from registry.core.settings import Settings, settings
+from serving.releases.deploy import free_port
 from tests.flows.story.test_story import picture
 from tests.waiting import until
+
+
+@contextmanager
+def served(app: Starlette, port: int) -> Iterator[None]:
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until(lambda: server.started)
+    yield
+    server.should_exit = True
+    thread.join(10)
 
 
 @pytest.fixture
 def home(config: Settings) -> Iterator[str]:
     """The address of a served home page."""
-    port = ports.free_port()
-    server = uvicorn.Server(uvicorn.Config(home_app(config, list), port=port, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    until(lambda: server.started)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
+    port = free_port()
+    with served(home_app(config, list), port):
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_before_anything_ran_it_says_what_to_do_and_lists_the_models(home: str) -> None:
@@ -122,17 +132,30 @@ def test_nothing_else_of_this_machine_is_served(path: str, home: str, config: Se
     assert b"secret" not in answer
 
 
+ENTRY = {"title": "", "task": "", "media_in": [], "media_out": []}
+
+
 @pytest.mark.parametrize(
-    ("answer", "expected"),
+    ("answer", "version"),
     [
-        ({"models": [{"name": "a", "version": 3}, {"name": "b", "version": None}]}, {"a": "3"}),
-        ({"models": []}, {}),
-        ([], {}),
-        (None, {}),
+        ({"models": [{"name": "skin_segmentation", "version": 3, **ENTRY}]}, "version 3 is live"),
+        ({"models": [{"name": "skin_segmentation", "version": None, **ENTRY}]}, "no live version"),
+        ([], "no live version"),
+        (None, "no live version"),
+        ({"models": [{"version": 3}]}, "no live version"),
     ],
 )
-def test_live_versions_are_read_from_the_routers_list(answer: Any, expected: dict[str, str]) -> None:
-    assert versions(answer) == expected
+def test_live_versions_are_those_of_the_router_whatever_answers_at_its_port(
+    home: str, config: Settings, answer: Any, version: str
+) -> None:
+    async def models(_: Request) -> Response:
+        return JSONResponse(answer)
+
+    app = Starlette(routes=[Route("/v1/models", models)])
+    with served(app, config.router_port):
+        overview = httpx.get(f"{home}/story.json").json()["sections"]["overview"][1]
+    assert version in overview
+    assert ("is live" in overview) == ("is live" in version)
 
 
 @pytest.fixture

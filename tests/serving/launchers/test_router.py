@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import cli
-from monitoring.feedback import stream
+from flows.demo import stream
 from registry.core.errors import BadInput, NotServed
 from registry.core.settings import settings
 from serving.client.clients import Client
@@ -120,7 +120,7 @@ def test_without_a_released_version_it_says_so(router: str) -> None:
     with Client(router) as client, pytest.raises(NotServed) as caught:
         client.predict(MODEL, make_scan(1))
     assert (caught.value.status, caught.value.retry_after_s) == (503, None)
-    assert stream.play(MODEL, None, 0.5, 1, 1, f"{router}/v1/models/{MODEL}") == []
+    assert stream.play(MODEL, None, 0.5, 1, 1, router) == []
     assert time.monotonic() - began < 10, "it went on trying"
 
 

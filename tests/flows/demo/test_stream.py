@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from monitoring.feedback import performance, stream
+from flows.demo import stream
+from monitoring.feedback import performance
 from monitoring.log.writer import PredictionLog
 from monitoring.report import watch
 from registry.contract import catalog
@@ -23,7 +24,9 @@ from registry.core.errors import BadInput, MissingService, NotFound
 from registry.versions.bundle import Bundle
 from registry.versions.predictor import Predictor
 from tests.bundles import MODEL, make_tiny_bundle
+from tests.monitoring.conftest import home as home
 from tests.monitoring.conftest import make_record
+from tests.monitoring.conftest import operational as operational
 from tests.waiting import until
 
 
@@ -40,8 +43,7 @@ def service(operational: Path, bundle: Bundle) -> Iterator[str]:
     async def predict(request: Request) -> Response:
         if next(calls) == 0:
             return JSONResponse({}, 503, {"Retry-After": "0"})
-        async with request.form() as form:
-            body = await form["file"].read()  # type: ignore[union-attr]
+        body = await request.body()
         one = predictor(body)
         record = make_record(
             image_statistics=one.image_statistics,
@@ -49,7 +51,8 @@ def service(operational: Path, bundle: Bundle) -> Iterator[str]:
             embedding=one.embedding,
         )
         log.record(record, body)
-        return JSONResponse(one.result.to_json(), headers={"X-Prediction-Id": record.id})
+        about = {"id": record.id, "model": MODEL, "version": 1, "role": "champion", "elapsed_ms": 1.0, "timings_ms": {}}
+        return JSONResponse({**about, **one.result.to_json()})
 
     app = Starlette(routes=[Route(f"/v1/models/{MODEL}/predict", predict, methods=["POST"])])
     with socket.socket() as free:
