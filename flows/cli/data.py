@@ -28,9 +28,9 @@ def synth(model: str, force: bool) -> None:
     """Make the offline starter data of MODEL and version it."""
     from flows import steps
     from flows.steps import data_versions
-    from flows.steps.terminal_progress import telling
+    from flows.steps.terminal_progress import show_progress
 
-    with telling() as console, steps.exclusive(model):
+    with show_progress() as console, steps.exclusive(model):
         _may_replace(settings().data / model, force)
         with journal.step("data", "Make the starter data", model, usually_s=8):
             steps.synthesise(model)
@@ -77,7 +77,7 @@ def import_(
     """
     from flows import steps
     from flows.steps import data_versions
-    from flows.steps.terminal_progress import telling
+    from flows.steps.terminal_progress import show_progress
     from monitoring.checks import validate
     from registry.core import archives
     from registry.core.files import new_folder
@@ -93,7 +93,7 @@ def import_(
     params["map"] = dict(one.split("=", 1) for one in renamed)
     target = settings().data / model
     _may_replace(target, force)  # before anything is waited for
-    with telling() as console, steps.exclusive(model), journal.step("data", f"Import {path.name}", model):
+    with show_progress() as console, steps.exclusive(model), journal.step("data", f"Import {path.name}", model):
         _may_replace(target, force)
         with archives.as_folder(path) as folder, new_folder(target) as draft:
             taken = catalog.get(model).data.import_from(folder, draft, params)
@@ -116,11 +116,11 @@ def hold_out(model: str, share: float) -> None:
     """Give a data set of MODEL that has no test part one: a share of its validation cases, by hash, and version it."""
     from flows import steps
     from flows.steps import data_versions
-    from flows.steps.terminal_progress import telling
+    from flows.steps.terminal_progress import show_progress
 
     if not 0 < share < 1:
         raise click.BadParameter(f"--share {share:g}: between 0 and 1 is expected")
-    with telling() as console, steps.exclusive(model), journal.step("data", "Set the test part aside", model):
+    with show_progress() as console, steps.exclusive(model), journal.step("data", "Set the test part aside", model):
         moved = steps.hold_out(model, share)
         found = data_versions.add(model)
     console.print(f"{moved} validation cases are held out for testing now: {found}")

@@ -1,29 +1,29 @@
-"""run and demo."""
+"""`visionloop run` and `visionloop demo`: the whole loop for one model, and its story on starter data."""
 
 from __future__ import annotations
 
 import click
 
 from flows.cli.options import ModelName, local_option, model_argument, prepare
-from flows.steps.terminal_progress import telling
+from flows.steps.terminal_progress import show_progress
 from registry.core.errors import Refused
 
 
 @click.command()
 @model_argument
 @local_option
-@click.option("--why", default="run of the loop", help="Stands on the decision page.")
+@click.option("--why", default="run of the loop", help="The reason, for the decision page.")
 @click.option("--from", "start", type=click.Choice(("scratch", "champion")), help="What training starts from.")
 def run(model: str, local: bool, why: str, start: str | None) -> None:
     """The whole loop for MODEL: data, checks, train, compress, evaluate, register, decide, package, release.
 
-    What did not change since the last run is skipped. With --local everything up to the decision runs without
-    any server. Exit code 7: the gate refused the version.
+    Skips what has not changed since the last run. With --local, everything up to the decision runs without a server.
+    Exit code 7: the gate refused the version.
     """
     prepare(local)
     from flows.steps import data_versions, loop
 
-    with telling() as console:
+    with show_progress() as console:
         if local:
             outcome = loop.run(model, why=why, serve=False, start=start)
             text = f"{outcome.version}: {'champion' if outcome.granted else 'not promoted'}"
@@ -40,17 +40,17 @@ def run(model: str, local: bool, why: str, start: str | None) -> None:
 
 
 def refuse_unless_promoted(model: str, outcome: str) -> None:
-    """Raises Refused with the gate's reasons where a run ended with a version that it did not promote."""
+    """Raises Refused, with the gate's reasons, if a run did not promote its version."""
     if not outcome.endswith(("not promoted", "refused")):
         return
     from flows import steps
     from registry.versions.mlflow_registry import Versions
 
     number = outcome.partition("@")[2].split()[0].rstrip(":")
-    decision = steps.decided(Versions().get(model, number)) or {}
+    decision = steps.latest_decision(Versions().get(model, number)) or {}
     if decision.get("granted"):
         raise Refused(
-            f"version {number} of {model} was granted, and another version is champion since",
+            f"version {number} of {model} was granted, but another version has become champion since",
             expected="a new version, or the champion's",
             fix=f"`visionloop promote {model} {number}` makes this one champion again",
         )
@@ -61,28 +61,22 @@ def refuse_unless_promoted(model: str, outcome: str) -> None:
 
 @click.command()
 @click.argument("model", type=ModelName(), default="skin_segmentation")
-@click.option(
-    "--fresh", is_flag=True, help="Forget versions, predictions and data first; the story from its beginning."
-)
-@click.option(
-    "--yes", "sure", is_flag=True, help="With --fresh: even if that deletes other models' versions, and keys."
-)
-@click.option(
-    "--all", "every", is_flag=True, help="Every model: trained, registered, served; without drift and retraining."
-)
-@click.option("--how", help="The shift to play; default: the model's first.")
+@click.option("--fresh", is_flag=True, help="Delete versions, predictions and data first.")
+@click.option("--yes", "sure", is_flag=True, help="With --fresh: also delete other models' versions, and API keys.")
+@click.option("--all", "every", is_flag=True, help="Train, register and serve every model; no drift, no retraining.")
+@click.option("--how", help="The shift to play. Default: the model's first.")
 @click.option("--severity", default=0.8, show_default=True, type=click.FloatRange(0, 1, min_open=True))
 def demo(model: str, fresh: bool, sure: bool, every: bool, how: str | None, severity: float) -> None:
     """The whole story of MODEL on starter data: train, serve, break, notice, retrain.
 
-    Takes a few minutes; a second run skips what is unchanged. The stack stays up: `visionloop down` stops it.
+    Takes a few minutes. A second run skips what has not changed. The stack stays up; `visionloop down` stops it.
     """
     prepare(local=False, needs_stack=False)
     if every:
         from flows.demo import all_models
 
-        all_models.tell(fresh=fresh, sure=sure)
-        return
-    from flows.demo.one_model import tell
+        all_models.run(fresh=fresh, sure=sure)
+    else:
+        from flows.demo import one_model
 
-    tell(model, fresh=fresh, sure=sure, how=how, severity=severity)
+        one_model.run(model, fresh=fresh, sure=sure, how=how, severity=severity)

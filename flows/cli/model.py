@@ -12,7 +12,7 @@ import click
 from flows.cli import clip
 from flows.cli.options import local_option, model_argument, model_version_argument, prepare, which
 from flows.stack.control import Stack
-from flows.steps.terminal_progress import telling
+from flows.steps.terminal_progress import show_progress
 from registry.contract import catalog
 from registry.core.errors import BadInput, MissingService, NotFound
 from registry.core.settings import settings
@@ -35,7 +35,7 @@ def train(model: str, local: bool) -> None:
     prepare(local)
     from flows import steps
 
-    with telling() as console, steps.exclusive(model):
+    with show_progress() as console, steps.exclusive(model):
         steps.prepare_data(model)
         steps.ensure_start(model)
         version = steps.register(model, steps.build(model, lambda line: None))
@@ -58,10 +58,10 @@ def promote(model: str, version: str | None, why: str, local: bool) -> None:
     from flows import steps
     from registry.core.errors import Refused
 
-    with telling() as console:
+    with show_progress() as console:
         found = _version(model, version)
         granted = steps.decide(found, "the command line", why, again=True)
-        summary = (steps.decided(found) or {}).get("summary", f"{found} is champion already")
+        summary = (steps.latest_decision(found) or {}).get("summary", f"{found} is champion already")
     if not granted:
         raise Refused(str(summary), fix=f"`visionloop decisions {model}` shows the page")
     console.print(summary)
@@ -76,13 +76,9 @@ def decisions(model: str, version: str | None, as_json: bool) -> None:
     model, version = which(model, version, "")
     if version and not version.isdigit():
         raise BadInput(f"the version is {version!r}", expected="a number", fix=f"`visionloop decisions {model}`")
-    folder = settings().var / "decisions" / model
-    found = sorted(
-        ((json.loads(path.read_text()), path) for path in folder.glob("*.json")),
-        key=lambda one: one[0]["created"],
-        reverse=True,
-    )
-    found = [one for one in found if not version or str(one[0]["challenger"]) == version]
+    from flows.steps import pages
+
+    found = [one for one in pages.decisions(model) if not version or str(one[0]["challenger"]) == version]
     if not found:
         raise NotFound(
             f"no decision about {model}{' version ' * bool(version)}{version} yet",

@@ -10,7 +10,7 @@ import click
 
 from flows.cli.options import model_argument, prepare
 from flows.cli.release_options import ReleaseOptions, limit_of, refuse_misspelt, shares_of
-from flows.steps.terminal_progress import telling
+from flows.steps.terminal_progress import show_progress
 from registry.core.errors import MissingService, NotFound
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _blue_green(asked: ReleaseOptions) -> None:
     from flows import steps
 
     found = _granted(asked, asked.versions[0])
-    with telling():
+    with show_progress():
         steps.release(found, steps.package(found), why=asked.why, anyway=asked.anyway or "")
 
 
@@ -137,11 +137,11 @@ def _begin(asked: ReleaseOptions, kind: Kind, second: str, **more: Any) -> None:
     version = (_version if kind == "shadow" else _granted)(asked, second)
     live = first.number if kind == "ab" else current.live if current else 0
     plan = Plan(asked.model, kind, live, version.number, limits=limits, **more)
-    with telling() as console:
+    with show_progress() as console:
         if current is None or current.live != live:
             steps.release(first, steps.package(first), why=asked.why, anyway=asked.anyway or "")
             current = None
-        changed = steps.begin(plan, version, steps.package(version), why=asked.why, anyway=asked.anyway or "")
+        changed = steps.start_plan(plan, version, steps.package(version), why=asked.why, anyway=asked.anyway or "")
     if current is not None and current.second is not None:
         click.echo(f"this ends the {current.kind} of version {current.second}")
     console.print(store.in_words(changed), highlight=False)
@@ -174,7 +174,7 @@ def _rollback(asked: ReleaseOptions) -> None:
     from flows import steps
     from registry.versions.mlflow_registry import Versions
 
-    with telling() as console:
+    with show_progress() as console:
         found = Versions().roll_back(asked.model)
         steps.release(found, steps.package(found), why=asked.why, anyway="a rollback to the champion before")
     console.print(f"{found} is champion again")
@@ -195,7 +195,7 @@ def _return_traffic(asked: ReleaseOptions, before: Plan) -> None:
         from flows import steps
 
         back = _version(asked, str(before.previous))
-        with telling():
+        with show_progress():
             kept = endpoints.announced(asked.model, retired=True).get((asked.model, back.number))
             reason = (kept.anyway if kept else "") or "a rollback to the version before"
             steps.release(back, steps.package(back), why=asked.why or "rollback", anyway=reason)

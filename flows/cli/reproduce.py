@@ -1,4 +1,4 @@
-"""reproduce."""
+"""`visionloop reproduce`: prints what made a served result, computes it again and compares."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from registry.core.errors import Refused
 from registry.core.settings import settings
 
 if TYPE_CHECKING:
-    from flows.steps.reproduce import Difference, Origin
+    from flows.steps.reproduce import Difference, Provenance
 
 
 @click.command()
 @click.argument("prediction")
-@click.option("--json", "as_json", is_flag=True, help="What made it and the comparison, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--local", is_flag=True, help="Without a server: MLflow's database directly.")
 def reproduce(prediction: str, as_json: bool, local: bool) -> None:
-    """What made the result of PREDICTION (an id), and whether the same comes out again.
+    """Show what made the result of PREDICTION (an id), compute it again and compare.
 
-    Exit code 4: unknown, or no longer kept; 7: something else came out.
+    Exit code 4: the prediction is unknown, or its input is no longer kept. 7: the result is another one.
     """
     prepare(local, needs_stack=not settings().mlflow_uri)
     from flows.steps.reproduce import run_again, trace
@@ -33,14 +33,14 @@ def reproduce(prediction: str, as_json: bool, local: bool) -> None:
     database.migrate()
     origin = trace(prediction, Versions())
     if not as_json:
-        _print(_made_by(origin))
+        _print_rows(_rows(origin))
     found = run_again(origin)
     off = [one for one in found if not one.within]
     if as_json:
         verdict = {"same": not off, "comparison": [_finite(one) for one in found]}
         click.echo(json.dumps({**_facts(origin), **verdict}, indent=2))
     else:
-        _compare(found)
+        _print_comparison(found)
     if off:
         raise Refused(
             f"another result: {len(off)} of {len(found)} numbers differ, {off[0].name} most visibly "
@@ -51,12 +51,12 @@ def reproduce(prediction: str, as_json: bool, local: bool) -> None:
 
 
 def _finite(one: Difference) -> dict[str, Any]:
-    """JSON has no NaN and no infinity: a number that there is not is null."""
+    """JSON has no NaN and no infinity: both become null."""
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in one.__dict__.items()}
 
 
-def _facts(origin: Origin) -> dict[str, Any]:
-    """What made it, for programs: times are ISO 8601, null is what there is not."""
+def _facts(origin: Provenance) -> dict[str, Any]:
+    """What made it, for programs. Times are ISO 8601; null stands for what is absent."""
     row, manifest = origin.row, origin.bundle.manifest
     return {
         "prediction": row.id,
@@ -85,7 +85,7 @@ def _facts(origin: Origin) -> dict[str, Any]:
     }
 
 
-def _made_by(origin: Origin) -> dict[str, Any]:
+def _rows(origin: Provenance) -> dict[str, Any]:
     row, manifest = origin.row, origin.bundle.manifest
     return {
         "prediction": row.id,
@@ -104,11 +104,13 @@ def _made_by(origin: Origin) -> dict[str, Any]:
         "preprocessing": dict(manifest.preprocessing),
         "thresholds": dict(manifest.thresholds),
         "MLflow run": origin.version.run_id,
-        "input": str(origin.input or ("not kept any more" if row.outcome == "ok" else "not kept: it was refused")),
+        "input": str(
+            origin.input or ("no longer kept" if row.outcome == "ok" else "not kept: the request was refused")
+        ),
     }
 
 
-def _print(made_by: dict[str, Any]) -> None:
+def _print_rows(made_by: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
 
@@ -119,7 +121,7 @@ def _print(made_by: dict[str, Any]) -> None:
         console.print(f"[bold]{name:<{width}}[/]{escape(text)}", highlight=False, soft_wrap=True)
 
 
-def _compare(found: list[Difference]) -> None:
+def _print_comparison(found: list[Difference]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table

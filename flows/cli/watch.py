@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from flows.cli.options import local_option, model_argument, prepare
-from flows.steps.terminal_progress import telling
+from flows.steps.terminal_progress import show_progress
 from registry.contract import catalog
 from registry.core import journal
 from registry.core.errors import BadInput, NotFound
@@ -21,7 +21,7 @@ def monitor(model: str, local: bool, last: int | None) -> None:
     Asked of a running stack, a verdict to retrain starts the retraining flow.
     """
     prepare(local)
-    with telling() as console:
+    with show_progress() as console:
         if local:
             from flows.steps import loop
 
@@ -55,7 +55,7 @@ def break_(model: str, how: str | None, severity: float, count: int, seed: int, 
     from flows.demo import stream
 
     chosen = how or next(iter(kinds))
-    with telling(), journal.step("break", f"Break the input: {chosen}", model):
+    with show_progress(), journal.step("break", f"Break the input: {chosen}", model):
         ids = stream.play(model, chosen, severity, count, seed, label=label)
     click.echo(f"{len(ids)} predictions; `visionloop monitor {model}` judges them")
 
@@ -77,7 +77,7 @@ def retrain(model: str, local: bool, verdict: str | None) -> None:
     chosen = verdict or (str(latest.id) if latest else "")
     if not chosen:
         raise NotFound(f"there is no drift verdict on {model} yet", fix=f"`visionloop monitor {model}` gives one")
-    with telling() as console:
+    with show_progress() as console:
         if local:
             from flows.steps import loop
 

@@ -13,10 +13,10 @@ from rich.table import Table
 
 from flows import steps, story
 from flows.demo import one_model
-from flows.demo.fresh_start import forget
+from flows.demo.fresh_start import reset
 from flows.stack import places
 from flows.stack.control import Stack
-from flows.steps.terminal_progress import telling
+from flows.steps.terminal_progress import show_progress
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
 from registry.core import journal
@@ -25,7 +25,7 @@ from registry.core.settings import settings
 
 
 @dataclass(frozen=True)
-class Line:
+class Outcome:
     """What came of one model; `problem` "" when it is served."""
 
     spec: ModelSpec
@@ -33,7 +33,7 @@ class Line:
     problem: str = ""
 
 
-def tell(*, fresh: bool, sure: bool) -> None:
+def run(*, fresh: bool, sure: bool) -> None:
     """Trains, registers and serves every model and asks each for a prediction.
 
     A model that fails does not stop the others.
@@ -41,19 +41,19 @@ def tell(*, fresh: bool, sure: bool) -> None:
     Raises:
         VisionloopError: one or more of them failed; names them all.
     """
-    console, specs = Console(), [catalog.get(name) for name in steps.active()]
+    console, specs = Console(), [catalog.get(name) for name in steps.active_models()]
     places.check(settings())
     if fresh:
-        forget([spec.name for spec in specs], console, sure=sure)
+        reset([spec.name for spec in specs], console, sure=sure)
     with journal.run():
         _tell(specs, console)
 
 
 def _tell(specs: list[ModelSpec], console: Console) -> None:
     story.begin(f"{len(specs)} models: trained, registered, served", plan=[spec.title for spec in specs])
-    began, lines = time.perf_counter(), list[Line]()
+    began, lines = time.perf_counter(), list[Outcome]()
     try:
-        with telling(console):
+        with show_progress(console):
             one_model.start_stack(console)
             lines = [_one(spec) for spec in specs]
     except BaseException as error:
@@ -73,7 +73,7 @@ def _tell(specs: list[ModelSpec], console: Console) -> None:
         )
 
 
-def _one(spec: ModelSpec) -> Line:
+def _one(spec: ModelSpec) -> Outcome:
     began = time.perf_counter()
     try:
         with journal.step("model", spec.title, spec.name, usually_s=240) as running:
@@ -81,8 +81,8 @@ def _one(spec: ModelSpec) -> Line:
             one_model.predict(spec)
             running.note = served(spec.name)
     except VisionloopError as error:
-        return Line(spec, time.perf_counter() - began, first_line(error))
-    return Line(spec, time.perf_counter() - began)
+        return Outcome(spec, time.perf_counter() - began, first_line(error))
+    return Outcome(spec, time.perf_counter() - began)
 
 
 def bundle_of(model: str) -> Any:
@@ -102,7 +102,7 @@ def served(model: str) -> str:
     return f"version {number}, {manifest.metric} {manifest.score.value:.3f}, {chosen.p50_ms:.1f} ms"
 
 
-def table(lines: list[Line]) -> Table:
+def table(lines: list[Outcome]) -> Table:
     """One row a model: what serves, how good, how fast, how big."""
     made = Table(box=box.SIMPLE)
     for name in ("model", "metric", "95 % interval", "serves", "p50 ms", "MB", "minutes"):

@@ -21,13 +21,13 @@ KEPT_PER_MODEL = ("bundles", "decisions", "inputs", "reports")
 """Folders of `var` with one folder per model."""
 
 
-def forget(models: Sequence[str], console: Console, *, sure: bool) -> None:
+def reset(models: Sequence[str], console: Console, *, sure: bool) -> None:
     """Stops the stack and empties var/ and the data and build folders of these models.
 
     Raises:
         Refused: that would take something of other models, or API keys; nobody said `sure`, and there is nobody to ask.
     """
-    lost = of_others(models)
+    lost = others_data(models)
     if lost and not sure:
         text = f"to begin anew deletes all of {settings().var}: with it {', '.join(lost)}"
         if not sys.stdin.isatty():
@@ -50,7 +50,7 @@ def forget(models: Sequence[str], console: Console, *, sure: bool) -> None:
     (settings().root / "dvc.lock").unlink(missing_ok=True)
 
 
-def of_others(models: Sequence[str]) -> list[str]:
+def others_data(models: Sequence[str]) -> list[str]:
     """What `var` holds beside what is of these models, in words."""
     var = settings().var
     names = {path.name for name in KEPT_PER_MODEL for path in (var / name).glob("*") if path.is_dir()}

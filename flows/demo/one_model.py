@@ -11,12 +11,12 @@ from rich.console import Console
 
 from flows import steps, story
 from flows.demo import unseen
-from flows.demo.fresh_start import forget
+from flows.demo.fresh_start import reset
 from flows.orchestration import running
 from flows.stack import places
 from flows.stack.control import Stack
 from flows.steps.router_client import router_client
-from flows.steps.terminal_progress import telling
+from flows.steps.terminal_progress import show_progress
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
 from registry.core import journal
@@ -40,19 +40,19 @@ RETRAINING_BEGINS_S = 90.0
 RETRAINING_ENDS_S = 900.0
 
 
-def tell(model: str, *, fresh: bool, sure: bool, how: str | None, severity: float) -> None:
+def run(model: str, *, fresh: bool, sure: bool, how: str | None, severity: float) -> None:
     """Runs the demo. Raises VisionloopError, after the story page has said so too."""
     spec = catalog.get(model)
     shift = how or next(iter(spec.shift.HOW))
     console = Console()
     places.check(settings())
     if fresh:
-        forget([model], console, sure=sure)
+        reset([model], console, sure=sure)
     with journal.run():
         began = time.time()
         story.begin(f"{spec.title}: from data to a retrained model", model)
         try:
-            with telling(console):
+            with show_progress(console):
                 start_stack(console, model)
                 loop(model)
                 predict(spec)

@@ -22,7 +22,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from flows import steps
 from flows.orchestration.prefect_progress import shown
 from flows.steps import loop
-from flows.steps.dvc_stages import Say
+from flows.steps.dvc_stages import OnLine
 from registry.contract import catalog
 from registry.core import journal
 from registry.core.errors import MissingService, NotFound, StorageError
@@ -60,11 +60,11 @@ def training_slot(model: str) -> Iterator[None]:
         yield
 
 
-def _build(model: str, say: Say) -> Bundle:
-    return steps.build(model, say, lambda: training_slot(model))
+def _build(model: str, on_line: OnLine) -> Bundle:
+    return steps.build(model, on_line, lambda: training_slot(model))
 
 
-TASKS = loop.Steps(
+TASKS = loop.Tasks(
     data=task(
         steps.prepare_data, name="data", task_run_name="data of {model}", timeout_seconds=900, **KEPT_HERE
     ),
@@ -109,13 +109,13 @@ TASKS = loop.Steps(
 )  # fmt: skip
 
 
-def _say(line: str) -> None:
+def _log_line(line: str) -> None:
     get_run_logger().info(line)
 
 
 def _tell(outcome: loop.Outcome, model: str) -> None:
     """Leaves the decision and its address in Prefect's UI."""
-    decision = steps.decided(outcome.version) or {}
+    decision = steps.latest_decision(outcome.version) or {}
     rows = "\n".join(
         f"| {'yes' if r['passed'] else 'NO'} | {r['rule']} | {r['found']} | {r['expected']} |"
         for r in decision.get("reasons", [])
@@ -139,7 +139,7 @@ def _tell(outcome: loop.Outcome, model: str) -> None:
 )
 def loop_flow(model: str, asked_by: str = "Prefect", why: str = "run of the loop", start: str | None = None) -> str:
     with journal.run(), shown(model):
-        outcome = loop.run(model, do=TASKS, say=_say, asked_by=asked_by, why=why, start=start)
+        outcome = loop.run(model, tasks=TASKS, on_line=_log_line, asked_by=asked_by, why=why, start=start)
     _tell(outcome, model)
     return f"{outcome.version} {'live' if outcome.live else 'not promoted'}"
 
@@ -156,7 +156,7 @@ def monitor_flow(model: str, last: int | None = None, since: float | None = None
         return f"no version of {model} is live: nothing to watch"
     with journal.run() as run:
         try:
-            verdict = loop.monitor(model, do=TASKS, last=last, since=since)
+            verdict = loop.monitor(model, tasks=TASKS, last=last, since=since)
         except NotFound as error:
             return error.found
     if isinstance(verdict, str):
@@ -185,7 +185,7 @@ def monitor_flow(model: str, last: int | None = None, since: float | None = None
 def retrain_flow(model: str, verdict: str = "", run: str = "") -> str:
     """`run`: the journal's run that asked for it, which it goes on with."""
     with journal.run(run), shown(model):
-        outcome = loop.retrain(model, verdict, do=TASKS, say=_say, asked_by="the drift monitor")
+        outcome = loop.retrain(model, verdict, tasks=TASKS, on_line=_log_line, asked_by="the drift monitor")
     _tell(outcome, model)
     return f"{outcome.version} {'live' if outcome.live else 'not promoted'}"
 

@@ -24,7 +24,7 @@ from registry.core.settings import Settings
 from serving.client import AsyncClient
 
 LIVE_EVERY_S = 3.0
-AS_SAID = {"X-Content-Type-Options": "nosniff"}
+NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}
 """Browsers take files for what their name says, not for what they look like."""
 
 
@@ -33,7 +33,7 @@ class _Pages(StaticFiles):
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)
-        response.headers.update(AS_SAID)
+        response.headers.update(NO_SNIFFING)
         return response
 
 
@@ -69,7 +69,7 @@ def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]
         file = page.find(request.query_params.get("path", ""))
         if file is None or file.suffix.lower() not in PICTURES:
             return PlainTextResponse("there is no such picture", status_code=404)
-        return FileResponse(file, headers={"Cache-Control": "max-age=86400", **AS_SAID})
+        return FileResponse(file, headers={"Cache-Control": "max-age=86400", **NO_SNIFFING})
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok")

@@ -10,7 +10,7 @@ from registry.core.settings import Settings
 
 SOCKET_PATH_LIMIT = 100
 """sun_path holds 108 bytes on Linux, 104 on macOS."""
-CANNOT = {
+FORBIDDEN = {
     "?": "SQLite's addresses end at it",
     "$": "BentoML reads it as a variable",
     ":": "it separates the folders in PATH",
@@ -26,7 +26,7 @@ def check(settings: Settings) -> None:
     """
     for name, folder in (("the project folder", settings.root), ("var", settings.var)):
         for letter in str(folder):
-            why = CANNOT.get(letter, "" if letter.isprintable() else "it does not belong into a path")
+            why = FORBIDDEN.get(letter, "" if letter.isprintable() else "it does not belong into a path")
             if why:
                 raise SettingsError(
                     f"the path of {name}, {str(folder)!r}, has the character {letter!r}: {why}",

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ALREADY = 75
 """Exit code when another supervisor holds the lock (EX_TEMPFAIL)."""
 START_WAIT_S = 180.0
-DROPPED_TOLD_S = 7 * 86400.0
+DROPPED_SHOWN_S = 7 * 86400.0
 
 
 class Supervisor:
@@ -135,7 +135,7 @@ class Supervisor:
 def _with_dropped(keeper: ProcessStatus) -> ProcessStatus:
     """The keeper's status says for some days that predictions left before it, or the database, took them."""
     said = spool.dropped()
-    if time.time() - said.last > DROPPED_TOLD_S:
+    if time.time() - said.last > DROPPED_SHOWN_S:
         return keeper
     return replace(keeper, note="; ".join(filter(None, (keeper.note, str(said)))))
 

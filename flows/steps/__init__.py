@@ -4,37 +4,37 @@
 """
 
 from flows.steps.building import build, ensure_start, prepare_start
-from flows.steps.data import active, has_data, note_learned, parameters, prepare_data, synthesise, take_labels
-from flows.steps.deciding import decide, decided
+from flows.steps.data import active_models, has_data, note_learned, parameters, prepare_data, synthesise, take_labels
+from flows.steps.deciding import decide, latest_decision
 from flows.steps.holding_out import hold_out
 from flows.steps.locks import exclusive, is_busy
-from flows.steps.releasing import begin, release, released
+from flows.steps.releasing import is_live, release, start_plan
 from flows.steps.version import package, register, return_alias
-from flows.steps.watching import wait_for, waited_for, watch
+from flows.steps.watching import pending_reason, wait_for, watch
 
 __all__ = [
-    "active",
-    "begin",
+    "active_models",
     "build",
     "decide",
-    "decided",
     "ensure_start",
     "exclusive",
     "has_data",
     "hold_out",
     "is_busy",
+    "is_live",
+    "latest_decision",
     "note_learned",
     "package",
     "parameters",
+    "pending_reason",
     "prepare_data",
     "prepare_start",
     "register",
     "release",
-    "released",
     "return_alias",
+    "start_plan",
     "synthesise",
     "take_labels",
     "wait_for",
-    "waited_for",
     "watch",
 ]

@@ -1,14 +1,13 @@
-"""What training starts from, and the stages from data to bundle."""
+"""Building a bundle: what training starts from, then the stages of dvc.yaml."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 from flows.steps import dvc_stages
-from flows.steps.dvc_stages import Say, Turn
+from flows.steps.dvc_stages import OnLine, Slot
 from registry.core.errors import StorageError
 from registry.core.settings import settings
 from registry.versions.bundle import Bundle, open_bundle
@@ -16,36 +15,42 @@ from registry.versions.mlflow_registry import Version, Versions
 
 
 def prepare_start(model: str, champion: Version | None) -> None:
-    """Says what training starts from: the champion's bundle, or weights. Leaves an equal start untouched."""
+    """Prepares what training starts from: the champion's bundle, or weights. An equal start stays untouched."""
     from training.workspace import starting_point
     from training.workspace.workspace import open_workspace
 
-    stage = open_workspace(model)
+    workspace = open_workspace(model)
     if champion is None:
-        starting_point.start_from_weights(stage)
+        starting_point.start_from_weights(workspace)
     else:
-        starting_point.start_from_champion(stage, champion, Versions().fetch(champion).path)
+        starting_point.start_from_champion(workspace, champion, Versions().fetch(champion).path)
 
 
 def ensure_start(model: str) -> None:
-    """What an earlier run chose; else from scratch, or from the weights file that there is now."""
+    """Keeps the start of an earlier run. The first time: the weights file if there is one, else from scratch."""
     from training.workspace import starting_point
     from training.workspace.workspace import open_workspace
 
     starting_point.keep_start(open_workspace(model))
 
 
-def build(model: str, say: Say, turn: Turn = nullcontext) -> Bundle:
-    """validate -> train -> compress -> evaluate, as far as they are stale; `turn` as in `stages.build`. Raises what a
-    stage raised."""
-    with disk_room(settings().build):
-        dvc_stages.build(model, say, turn)
+def build(model: str, on_line: OnLine, slot: Slot = nullcontext) -> Bundle:
+    """Runs the stages from validate to evaluate, where they are stale, and opens the bundle.
+
+    Args:
+        on_line, slot: as of `dvc_stages.build`.
+
+    Raises:
+        StorageError: the disk is nearly full.
+        VisionloopError: as a stage raised it.
+    """
+    _require_free_space(settings().build)
+    dvc_stages.build(model, on_line, slot)
     return open_bundle(settings().build / model / "bundle")
 
 
-@contextmanager
-def disk_room(path: Path, least_mb: int = 300) -> Iterator[None]:
-    """Refuses to begin on a disk that is as good as full: better now than after the training."""
+def _require_free_space(path: Path, least_mb: int = 300) -> None:
+    """Refuses to begin on a disk that is nearly full: better now than after the training."""
     path.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(path).free / 1e6
     if free < least_mb:
@@ -54,4 +59,3 @@ def disk_room(path: Path, least_mb: int = 300) -> Iterator[None]:
             expected=f"at least {least_mb} MB",
             fix="free some space and run the same command again",
         )
-    yield

@@ -1,4 +1,4 @@
-"""Which version of each model is the registry's champion, asked over HTTP: importing MLflow takes seconds."""
+"""The champion of each model, asked of MLflow over HTTP, because importing MLflow takes seconds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from registry.versions.mlflow_registry import CHAMPION
 
 
 def champions(timeout_s: float = 2.0) -> dict[str, int] | None:
-    """Model -> the version with the alias `champion`; None where MLflow does not answer in time."""
+    """Model -> number of its champion. None if MLflow does not answer in time."""
     import httpx
 
     try:

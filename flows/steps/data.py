@@ -1,4 +1,4 @@
-"""Data steps: starter data, DVC, and labels that become cases."""
+"""Data steps: starter data, its version in DVC, and labels that become cases."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from monitoring.log.models import Verdict
 
 DRIFT_ORIGIN = "drift"
-LABELLED = Shares(val=0.15, test=0.35)
-"""Of labelled predictions: enough held out for the gate to see by how much the next version is better on them."""
+LABEL_SHARES = Shares(val=0.15, test=0.35)
+"""Shares of labelled predictions. The gate needs enough held-out ones to see whether the next version is better."""
 
 
 def parameters(model: str, section: str) -> dict[str, Any]:
@@ -31,13 +31,13 @@ def parameters(model: str, section: str) -> dict[str, Any]:
     return dict(read_params(settings().root / "params.yaml", model)[section])
 
 
-def active() -> list[str]:
-    """The models that params.yaml lists: those that DVC has stages for. Raises SettingsError."""
+def active_models() -> list[str]:
+    """The models that params.yaml lists. DVC has stages for these. Raises SettingsError."""
     return list(read_file(settings().root / "params.yaml").get(MODELS) or ())
 
 
 def synthesise(model: str) -> None:
-    """Writes the starter data of a model that has none. Raises SettingsError, StorageError."""
+    """Draws the starter data of a model. Raises SettingsError, StorageError."""
     with new_folder(settings().data / model) as draft:
         catalog.get(model).data.synthesise(draft, parameters(model, "data"))
 
@@ -49,17 +49,17 @@ def has_data(model: str) -> bool:
 
 
 def prepare_data(model: str) -> DataVersion:
-    """Makes the model's starter data where it has none, and versions data/<model> as it is."""
+    """Draws the starter data if the model has no data, and versions data/<model> as it is."""
     spec = catalog.get(model)
     with journal.step("data", "Make and version the data", model, usually_s=10) as running:
-        target, said = settings().data / model, data_versions.recorded(model)
-        made = not has_data(model) or not data_versions.was_sent(model)
+        target, earlier = settings().data / model, data_versions.recorded(model)
+        made = not has_data(model) or not data_versions.was_pushed(model)
         if not has_data(model):
             synthesise(model)
         found = data_versions.add(model)
         if not made and not found.changed:
             running.skip(f"unchanged: {found}")
-        elif made and said and not found.changed:
+        elif made and earlier and not found.changed:
             running.note = f"{found}: bit for bit what data.dvc records"
         else:
             running.note = str(found)
@@ -73,7 +73,7 @@ def prepare_data(model: str) -> DataVersion:
 
 
 def _pictures(model: str, cases: Sequence[Any]) -> list[dict[str, str]]:
-    """Draws cases with their truth for the story page."""
+    """Draws cases with their labels for the story page."""
     spec = catalog.get(model)
     found = []
     for case in cases:
@@ -85,24 +85,29 @@ def _pictures(model: str, cases: Sequence[Any]) -> list[dict[str, str]]:
 
 
 def add_cases(part: DataPart, root: Path, items: Sequence[LabelledInput], origin: str) -> tuple[int, list[str]]:
-    """How many of `items` became cases, and what is wrong with those that cannot: one of them must not keep the rest
-    from being learnt. Raises DataError if there is no data set at `root`."""
-    found = part.add(root, items, origin, LABELLED)
+    """Returns how many items became cases, and what is wrong with the others. A bad label must not stop the good ones.
+
+    Raises DataError if there is no data set at `root`.
+    """
+    found = part.add(root, items, origin, LABEL_SHARES)
     return found.new, list(found.refused)
 
 
 def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
-    """Adds the labels of a verdict's window to the data set, under an origin of their own; returns how many and the
-    origin. Whatever crashed before, data.dvc is true after it.
+    """Adds the labels of a verdict's window to the data set, as cases of their own origin.
 
-    Where an earlier run added them and then failed before a version was trained, that run's origin is gone on with.
+    If an earlier run added them and failed before a version was trained, its origin is used again. data.dvc is right
+    afterwards, whatever crashed before.
 
     Args:
-        verdict_id: of the verdict that asks for the retraining; "" for the latest of this model.
+        verdict_id: the verdict that asks for the retraining. "": the model's latest.
+
+    Returns:
+        How many cases were added, and their origin.
 
     Raises:
         NotFound: there is no such verdict.
-        Refused: the window has no label that no version was trained with yet, or its inputs are broken.
+        Refused: every label of the window was learned already, or the window's inputs are broken.
     """
     from monitoring.feedback import labels
 
@@ -120,12 +125,12 @@ def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
             )
         items = labels.of_window(verdict)
         added, refused = add_cases(part, root, items, origin)
-        for said in refused:
-            journal.fact("labels", f"left out: {said}", model)
-        problems = dict(said.split(": ", 1) for said in refused)
+        for line in refused:
+            journal.fact("labels", f"left out: {line}", model)
+        problems = dict(line.split(": ", 1) for line in refused)
         origins = {case.id: case.origin for case in part.cases(root)}
         labels.note_cases(model, origins, [item.id for item in items], problems)
-        found = data_versions.add(model)  # also where nothing was added: an earlier run may have ended before this line
+        found = data_versions.add(model)  # even if nothing was added: an earlier run may have ended before this line
         if added:
             running.note = f"{added} cases, {found}"
             text = f"{added} labelled predictions became cases of origin {origin}; DVC: {found}"
@@ -134,8 +139,8 @@ def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
         waiting = labels.unlearned(model)
         if not waiting:
             raise Refused(
-                f"there are no new labelled predictions of {model} to learn from in the window of verdict {verdict.id}",
-                expected="labels of its predictions that no version was trained with yet",
+                f"the window of verdict {verdict.id} has no new labels of {model}",
+                expected="labels that no version was trained with yet",
                 fix=f"label some (docs/data.md), then `visionloop monitor {model}` looks again",
             )
         origin = origin if origin in waiting else waiting[-1]
@@ -151,14 +156,14 @@ def _verdict(model: str, identity: str) -> Verdict:
     if found is None:
         raise NotFound(
             f"there is no drift verdict {identity} on {model}" if identity else f"there is no drift verdict on {model}",
-            expected="the id of a verdict, as its page and `verdict.json` have it",
+            expected="the id on a verdict's page or in its `verdict.json`",
             fix=f"`visionloop monitor {model}` gives one",
         )
     return found
 
 
 def note_learned(model: str, version: int) -> None:
-    """Notes of each labelled prediction in the data set that this version was trained with it."""
+    """Notes, for each labelled prediction in the data set, that this version was trained with it."""
     from monitoring.feedback import labels
 
     database.setup()

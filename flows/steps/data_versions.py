@@ -1,4 +1,4 @@
-"""Data under DVC: data.dvc has one entry per model, so that models are versioned, sent and locked by themselves."""
+"""Data versions in DVC. data.dvc has one entry per model, so that each is versioned, pushed and locked by itself."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from dvc.stage import Stage
 
 FILE = "data.dvc"
-BUSY_FOR_S = 600.0
-"""How long a folder that another DVC command works on is waited for."""
+LOCK_TIMEOUT_S = 600.0
+"""How long to wait for a folder that another DVC command is working on."""
 
 
 @dataclass(frozen=True)
 class DataVersion:
-    """What data.dvc says of one model: md5 of its folder, files and bytes in it; `changed` by this call."""
+    """One model's entry in data.dvc. `size`: bytes. `changed`: whether this call changed the entry."""
 
     md5: str
     files: int
@@ -41,20 +41,20 @@ class DataVersion:
 
 @contextmanager
 def repository() -> Iterator[Repo]:
-    """The DVC repository of the project; its chatter goes nowhere, its errors become ours."""
+    """The project's DVC repository. Its log is silent, and its errors become ours."""
     import logging
 
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     logging.getLogger("dvc").setLevel(logging.ERROR)
-    # The remote is a setting of ours, so that moving to S3 edits no file. Given here, it outlives DVC's reading its
-    # configuration again, which it does with each lock.
+    # The remote is a setting of ours, so that moving to S3 edits no file. It is given here because DVC reads its
+    # configuration again with each lock.
     config = {"remote": {"local": {"url": settings().remote}}}
     try:
         with (
             disk_errors(settings().data),
-            # As `dvc --wait-for-lock`: another command holds the lock for as long as it hashes its files.
+            # As `dvc --wait-for-lock`: another command holds the lock while it hashes its files.
             Repo(str(settings().root), config=config, _wait_for_lock=True) as repo,
         ):
             yield repo
@@ -67,7 +67,7 @@ def repository() -> Iterator[Repo]:
 
 
 def recorded(model: str) -> str | None:
-    """The md5 that data.dvc has of a model's data; None when it has none."""
+    """The md5 of a model's data in data.dvc. None if it has no entry."""
     import yaml
 
     try:
@@ -78,9 +78,9 @@ def recorded(model: str) -> str | None:
 
 
 def add(model: str) -> DataVersion:
-    """Versions data/<model> as it is now and sends it to the remote if it was not there.
+    """Versions data/<model> as it is now, and pushes it to the remote if it is not there yet.
 
-    As `dvc add`, which would lock the data of all models: a training of one would keep another's from being versioned.
+    It replaces `dvc add`, which would lock the data of all models: while one trains, no other could be versioned.
     """
     before = recorded(model)
     with repository() as repo:
@@ -99,13 +99,13 @@ def _stamp(model: str) -> Path:
     return settings().build / model / "pushed.json"
 
 
-def was_sent(model: str) -> bool:
-    """Whether this folder has versioned data of the model before."""
+def was_pushed(model: str) -> bool:
+    """Whether this project folder has pushed the model's data before."""
     return _stamp(model).is_file()
 
 
 def to_commit() -> list[str]:
-    """What git does not have yet of data.dvc (which data) and dvc.lock (what came of it); [] outside git."""
+    """Which of data.dvc and dvc.lock git has not committed yet. Empty outside git."""
     try:
         done = subprocess.run(
             ["git", "-C", str(settings().root), "status", "--porcelain", "--", FILE, "dvc.lock"],
@@ -122,16 +122,16 @@ def to_commit() -> list[str]:
 def _add(repo: Repo, model: str) -> Output:
     from dvc.lock import LockError
 
-    limit, told = time.monotonic() + BUSY_FOR_S, False
+    limit, reported = time.monotonic() + LOCK_TIMEOUT_S, False
     while True:
         try:
             return _add_now(repo, model)
         except LockError as error:
             if time.monotonic() > limit:
                 raise
-            if not told:
+            if not reported:
                 journal.fact("data", f"DVC is busy with data/{model}; waiting: {first_line(error)}", model)
-            told = True
+            reported = True
             time.sleep(0.5)
 
 
@@ -154,7 +154,7 @@ def _add_now(repo: Repo, model: str) -> Output:
 
 
 def _stage(repo: Repo, model: str) -> Stage:
-    """data.dvc with an entry for the model. The entry of all of data/, which earlier versions had, goes."""
+    """data.dvc with an entry for the model. Removes the entry for all of data/ that earlier versions had."""
     from dvc.output import loads_from
 
     path, name = settings().root / FILE, f"data/{model}"

@@ -1,8 +1,8 @@
-"""The gate's word on a version, and what follows from it: the alias, the tags and the page beside the version.
+"""Decides on a version: asks the gate, then sets the alias, the tags and the page beside the version.
 
-The decision is made once its JSON is in var/decisions; what follows may be interrupted at any point. The next call
-finishes it. It knows by the tag `decision_id`, which is written last, that there is nothing to finish: a version that
-was rolled back afterwards is not made champion again.
+A decision is made once its JSON is in var/decisions. What follows may be interrupted at any point; the next call
+finishes it. The tag `decision_id` is written last. Where it is set there is nothing to finish, so a version that was
+rolled back afterwards does not become champion again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.steps.pages import prune_pages
+from flows.steps.pages import decisions, is_promotion, pages_folder, prune_pages
 from registry.contract import catalog
 from registry.core import journal
 from registry.core.errors import VisionloopError
@@ -28,42 +28,40 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 BEST = "best_so_far"
-"""Tag of a champion: slice -> the version that was the best on it, itself or an earlier one."""
+"""Tag of a champion: slice -> the version that was best on it, this one or an earlier one."""
 
 
-def decided(version: Version) -> dict[str, Any] | None:
-    """The gate's latest decision about this very bundle, as its JSON says; None if there was none."""
-    found = []
-    for path in _folder(version.model).glob("*.json"):
-        decision = json.loads(path.read_text(encoding="utf-8"))
-        this = decision["challenger"] == version.number and decision.get("digest") == version.digest
-        if this and decision.get("kind", "promotion") == "promotion":
-            found.append((str(decision["created"]), path.stat().st_mtime_ns, decision))
-    return max(found, key=lambda one: one[:2])[2] if found else None
+def latest_decision(version: Version) -> dict[str, Any] | None:
+    """The gate's latest decision on this bundle, as JSON. None if there was none."""
+    for decision, _ in decisions(version.model):
+        same = decision["challenger"] == version.number and decision.get("digest") == version.digest
+        if same and is_promotion(decision):
+            return decision
+    return None
 
 
 def decide(version: Version, asked_by: str, why: str, must_win_on: str | None = None, *, again: bool = False) -> bool:
-    """Asks the gate, saves the page, and makes a granted version champion; whether it is champion now.
+    """Asks the gate, saves the page, and makes a granted version champion. Returns whether it is champion now.
 
-    A version that was decided on keeps its decision, and what an interrupted run left undone is finished.
+    A version that has a decision keeps it. What an interrupted run left undone is finished.
 
     Args:
-        again: a person asks. A version that was granted and has been replaced or rolled back becomes champion again,
-            after a new decision if the champion is another one than it was compared with. A version that was refused
-            is looked at again once the data is other data.
+        again: a person asks. A version that was granted, and then replaced or rolled back, becomes champion again; if
+            the champion has changed since the comparison, the gate decides anew. A version that was refused is judged
+            again once the data has changed.
 
     Raises:
-        MissingService: MLflow does not answer; the next call goes on from there.
+        MissingService: MLflow does not answer. The next call continues from there.
     """
     model, versions = version.model, Versions()
     with journal.step("decide", "Decide", model, usually_s=15) as running:
         for _ in range(ATTEMPTS):
             versions.settle(model)
-            decision = earlier = decided(version)
+            decision = earlier = latest_decision(version)
             if decision is not None and again and not decision["granted"] and _other_data(version, decision):
                 decision = None
             if decision is None and _is_champion(versions, version):
-                # Its page is of the time before they had a digest, or was removed.
+                # Its page was removed, or was written before pages had a digest.
                 running.skip(f"{version} is champion already")
                 return True
             if decision is not None and _holds(versions, version, decision, again):
@@ -74,7 +72,7 @@ def decide(version: Version, asked_by: str, why: str, must_win_on: str | None = 
                 if _holds(versions, version, decision, again):
                     champion = _carry_out(versions, version, decision, again)
                     break
-            # Another version became champion while the gate was at work: what it found holds no more.
+            # Another version became champion while the gate was at work: its decision no longer holds.
         else:
             raise VisionloopError(
                 f"the champion of {model} changed {ATTEMPTS} times while the gate compared {version} with it",
@@ -93,7 +91,7 @@ def decide(version: Version, asked_by: str, why: str, must_win_on: str | None = 
 
 
 def _holds(versions: Versions, version: Version, decision: dict[str, Any], again: bool) -> bool:
-    """Whether a decision still is what has to be carried out, or has been carried out."""
+    """Whether a decision is still to be carried out, or has been carried out."""
     champion = versions.find(version.model, CHAMPION)
     if champion is not None and champion.number == version.number:
         return True
@@ -114,7 +112,7 @@ def _finished(versions: Versions, version: Version, decision: dict[str, Any]) ->
 
 
 def _ask(versions: Versions, version: Version, asked_by: str, why: str, must_win_on: str | None) -> dict[str, Any]:
-    """A new decision, with its page, as its JSON says."""
+    """Makes a new decision and its page. Returns it as JSON."""
     from training.gate import gate
 
     champion = versions.find(version.model, CHAMPION)
@@ -129,12 +127,12 @@ def _ask(versions: Versions, version: Version, asked_by: str, why: str, must_win
         best=_best(versions, champion) if champion else None,
     )
     decision = replace(decision, links=versions.pages(version))
-    _tell(decision, decision.save())
+    _journal(decision, decision.save())
     return decision.to_json()
 
 
 def _best(versions: Versions, champion: Version) -> gate.Best:
-    """The best champions so far, as the champion's tag names them; their bundles are in MLflow, as every version's."""
+    """The best champions so far, as the champion's tag names them."""
     from training.gate import gate
 
     numbers = {str(k): int(v) for k, v in json.loads(versions.tags(champion).get(BEST, "{}")).items()}
@@ -143,16 +141,16 @@ def _best(versions: Versions, champion: Version) -> gate.Best:
 
 
 def _carry_out(versions: Versions, version: Version, decision: dict[str, Any], again: bool) -> bool:
-    """Alias, page and tags as the decision says; whether the version is champion now."""
+    """Sets alias, page and tags as the decision says. Returns whether the version is champion now."""
     finished = _finished(versions, version, decision)
     if decision["granted"] and (again or not finished):
-        # `previous` is a version that was champion: it has been promoted and rolled back.
+        # A version with the alias `previous` was champion: it was promoted and then rolled back.
         previous = versions.find(version.model, PREVIOUS)
         if again or previous is None or previous.number != version.number:
             versions.note(version, **{BEST: decision["best"]})  # before it is champion: the next decision reads it
             versions.promote(version)
     if not finished:
-        page = _folder(version.model) / f"{decision['id']}.html"
+        page = pages_folder(version.model) / f"{decision['id']}.html"
         for path in (page, page.with_suffix(".json")):
             versions.attach(version, path, "decisions")
         address = f"{settings().home_address}/decisions/{version.model}/{page.name}"
@@ -167,7 +165,7 @@ def _is_champion(versions: Versions, version: Version) -> bool:
     return champion is not None and champion.number == version.number
 
 
-def _tell(decision: Decision, page: Path) -> None:
+def _journal(decision: Decision, page: Path) -> None:
     rows = [
         {"name": row.name, "before": row.champion.value, "after": row.challenger.value}
         for row in decision.slices
@@ -195,13 +193,9 @@ def _tell(decision: Decision, page: Path) -> None:
 
 @contextmanager
 def alias_lock(model: str) -> Iterator[None]:
-    """One change of a model's aliases at a time on this machine."""
+    """Lets one process of this machine change a model's aliases at a time."""
     path = settings().var / "run" / f"alias-{model}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
-
-
-def _folder(model: str) -> Path:
-    return settings().var / "decisions" / model

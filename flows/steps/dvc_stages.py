@@ -1,4 +1,4 @@
-"""The stages of dvc.yaml: which have to run again, and running them."""
+"""The stages of dvc.yaml: finds those that are stale, and runs them."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 STAGES = ("validate", "train", "compress", "evaluate")
 ENDS_WITHIN_S = 10.0
-"""How long a stage that is told to end may write its last checkpoint."""
+"""How long a stage that was told to end may take to write its last checkpoint."""
 
-Say = Callable[[str], None]
-Turn = Callable[[], AbstractContextManager[Any]]
+OnLine = Callable[[str], None]
+Slot = Callable[[], AbstractContextManager[Any]]
 
 _CACHED = re.compile(r"Stage '(\w+)@\w+' is cached")
 
 
 def stale(model: str) -> list[str]:
-    """The stages that `build` would run, in order; [] when everything is up to date."""
+    """The stages that `build` would run, in order. Empty if everything is up to date."""
     with repository() as repo:
         known = _stages(repo)
         names = _names(model)
@@ -64,14 +64,15 @@ def _command() -> list[str]:
     return [sys.executable, "-m", "dvc"]
 
 
-def build(model: str, say: Say, turn: Turn = nullcontext) -> list[str]:
-    """Runs the stages that are stale (`dvc repro`), line by line to `say`; returns their names.
+def build(model: str, on_line: OnLine, slot: Slot = nullcontext) -> list[str]:
+    """Runs the stages that are stale (`dvc repro`) and returns their names.
+
+    An error, Ctrl-C, SIGTERM or a cancelled flow ends the running stage with all its processes. The stage keeps its
+    checkpoint and continues from it next time.
 
     Args:
-        turn: entered only if there is something to run, e.g. to wait for the training of another model.
-
-    Whatever ends this (an error, Ctrl-C, SIGTERM, a cancelled flow) ends the stage with all its processes; it keeps its
-    checkpoint and goes on from there next time.
+        on_line: gets each line of DVC's output.
+        slot: entered only if there is something to run, e.g. to wait for the training of another model.
 
     Raises:
         VisionloopError: what the failing stage raised, as it raised it.
@@ -82,14 +83,14 @@ def build(model: str, say: Say, turn: Turn = nullcontext) -> list[str]:
             _skip(stage, model, "nothing it depends on has changed")
     if not todo:
         return []
-    with turn():
-        _run(model, todo, say)
+    with slot():
+        _run(model, todo, on_line)
     return todo
 
 
-def _run(model: str, todo: list[str], say: Say) -> None:
+def _run(model: str, todo: list[str], on_line: OnLine) -> None:
     since = journal.end_of_file()
-    # One by one: `dvc repro evaluate@<model>` would first look after data.dvc, and with it lock all models' data.
+    # One by one: `dvc repro evaluate@<model>` would first check data.dvc, and lock the data of all models for it.
     argv = [*_command(), "--wait-for-lock", "repro", "--single-item", *(f"{stage}@{model}" for stage in todo)]
     lines: list[str] = []
     with (
@@ -114,7 +115,7 @@ def _run(model: str, todo: list[str], say: Say) -> None:
         try:
             for line in child.stdout or ():
                 lines.append(line.rstrip())
-                say(lines[-1])
+                on_line(lines[-1])
                 cached = _CACHED.match(lines[-1])
                 if cached:
                     _skip(cached[1], model, "DVC's cache has the result of exactly these inputs")
@@ -127,8 +128,7 @@ def _run(model: str, todo: list[str], say: Say) -> None:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends this process as an exception would, so that what it started ends with it. Prefect's own runs have
-    such a handler already."""
+    """SIGTERM raises SystemExit, so that what this process started ends with it. Prefect's runs have a handler."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
@@ -149,7 +149,7 @@ def _skip(stage: str, model: str, why: str) -> None:
 
 
 def end_group(child: subprocess.Popen[str]) -> None:
-    """Ends a process and all of its group: an interrupt, as from a keyboard, then SIGKILL."""
+    """Ends a process and its whole group: SIGINT, as from the keyboard, then SIGKILL."""
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGINT)  # DVC itself ends in order by this one only
     limit = time.monotonic() + ENDS_WITHIN_S
@@ -169,7 +169,7 @@ def _group_lives(child: subprocess.Popen[str]) -> bool:
 
 
 def _why(model: str, since: int, lines: list[str]) -> VisionloopError:
-    """The error that ended the stage: the journal has it whole; else the last words of its output."""
+    """The error that ended the stage, from the journal, or else the last lines of its output."""
     for line in reversed(journal.read(since)[0]):
         mine = line.get("model") == model and line.get("run", "") == journal.current()
         said = line.get("error")

@@ -1,4 +1,4 @@
-"""A test part for a data set from before there was one."""
+"""Gives a test split to a data set that was made before there was one."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from registry.core.settings import settings
 
 
 def hold_out(model: str, share: float) -> int:
-    """Moves a share of the validation cases into the test part of a data set that has none; returns how many.
+    """Moves a share of the validation cases into the test split of a data set that has none. Returns how many.
 
     Raises:
-        Refused: there is a test part already.
-        DataError: there is no data set, or too few validation cases.
+        Refused: there is a test split already.
+        DataError: there is no data set, or it has too few validation cases.
     """
     part, root = catalog.get(model).data, settings().data / model
     cases = part.cases(root)
     if any(case.split == "test" for case in cases):
         raise Refused(
-            f"{root} has a test part already",
+            f"{root} has a test split already",
             expected="a data set from before there was one",
             fix="nothing needs to be done; `visionloop data status` counts the cases",
         )
@@ -45,7 +45,7 @@ def hold_out(model: str, share: float) -> int:
 
 
 def _link(source: str, target: str) -> None:
-    """A second name of the same file where the disk can, else a copy."""
+    """Makes a hard link, or a copy where the disk has no hard links."""
     try:
         os.link(source, target)
     except OSError:

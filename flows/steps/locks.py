@@ -32,7 +32,7 @@ def is_busy(model: str) -> bool:
 
 @contextmanager
 def exclusive(model: str) -> Iterator[None]:
-    """For whatever changes a model's data or `build/<model>`; the second one waits, and says so."""
+    """Held by whatever changes a model's data or `build/<model>`. A second run waits, and says so."""
     path = _file(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
@@ -49,6 +49,5 @@ def exclusive(model: str) -> Iterator[None]:
 
 
 def inherited(model: str) -> tuple[int, ...]:
-    """Descriptors for a child that works under the lock: should this process be killed, the lock is the child's for as
-    long as that goes on."""
+    """Descriptors for a child that works under the lock. If this process is killed, the child keeps the lock."""
     return (_held[model],) if model in _held else ()

@@ -1,5 +1,7 @@
-"""The loop in order. `Steps` holds what it calls: plain functions (`--local`), or Prefect's tasks of the same functions
-(`flows.orchestration.flows`), with retries and time limits.
+"""The loop: the steps in order.
+
+`Tasks` holds the functions that it calls. They run in this process (`--local`), or as Prefect tasks with retries and
+time limits (`flows.orchestration.flows`).
 """
 
 from __future__ import annotations
@@ -9,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flows import steps
-from flows.steps.dvc_stages import Say
+from flows.steps.dvc_stages import OnLine
+from registry.core import journal
 from registry.core.errors import Refused
 from registry.versions.mlflow_registry import CHAMPION, Version, Versions
 
@@ -18,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Steps:
-    """What the loop calls for each step, with the arguments of `flows.steps`."""
+class Tasks:
+    """One function per step, with the arguments of the one in `flows.steps`."""
 
     data: Callable[..., Any] = steps.prepare_data
     labels: Callable[..., tuple[int, str]] = steps.take_labels
@@ -31,16 +34,16 @@ class Steps:
     watch: Callable[..., Verdict] = steps.watch
 
 
-PLAIN = Steps()
+IN_PROCESS = Tasks()
 
 
-def silent(line: str) -> None:
-    """Nobody reads the stages' output; what matters of it is in the journal."""
+def ignore_line(line: str) -> None:
+    """Drops the output of the stages. What matters of it is in the journal."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of the loop ended with. `live`: whether the version gets the traffic now."""
+    """The result of a run. `live`: whether the version gets the traffic now."""
 
     version: Version
     granted: bool
@@ -50,8 +53,8 @@ class Outcome:
 def run(
     model: str,
     *,
-    do: Steps = PLAIN,
-    say: Say = silent,
+    tasks: Tasks = IN_PROCESS,
+    on_line: OnLine = ignore_line,
     asked_by: str = "the command line",
     why: str = "run of the loop",
     must_win_on: str | None = None,
@@ -61,65 +64,70 @@ def run(
     """Data -> checks -> train -> compress -> evaluate -> register -> decide -> package -> release.
 
     Args:
-        start: what training starts from, "scratch" or "champion"; None: as before, from scratch the first time.
+        on_line: gets each line of the stages' output.
+        start: what training starts from, "scratch" or "champion". None: as before, and from scratch the first time.
 
     Raises:
-        NotFound: it is to start from the champion, and there is none.
-        VisionloopError: the step that failed says why; a run after the fix goes on from there.
+        NotFound: `start` is "champion", and there is no champion.
+        VisionloopError: a step failed. The next run continues from there.
     """
     with steps.exclusive(model):
-        do.data(model)
+        tasks.data(model)
         if start:
             steps.prepare_start(model, Versions().get(model) if start == "champion" else None)
         steps.ensure_start(model)
-        return _from_build(model, do, say, asked_by, why, must_win_on, serve)
+        return _from_build(model, tasks, on_line, asked_by, why, must_win_on, serve)
 
 
 def _from_build(
-    model: str, do: Steps, say: Say, asked_by: str, why: str, must_win_on: str | None, serve: bool
+    model: str, tasks: Tasks, on_line: OnLine, asked_by: str, why: str, must_win_on: str | None, serve: bool
 ) -> Outcome:
-    bundle = do.build(model, say)
-    version = do.register(model, bundle)
+    bundle = tasks.build(model, on_line)
+    version = tasks.register(model, bundle)
     steps.note_learned(model, version.number)
-    granted = do.decide(version, asked_by, why, must_win_on)
+    granted = tasks.decide(version, asked_by, why, must_win_on)
     if not granted or not serve:
         return Outcome(version, granted, live=False)
-    if not steps.released(version):
-        tag = do.package(version)
-        do.release(version, tag)
+    if not steps.is_live(version):
+        tag = tasks.package(version)
+        tasks.release(version, tag)
     return Outcome(version, granted, live=True)
 
 
 def retrain(
-    model: str, verdict: str, *, do: Steps = PLAIN, say: Say = silent, asked_by: str, serve: bool = True
+    model: str,
+    verdict: str,
+    *,
+    tasks: Tasks = IN_PROCESS,
+    on_line: OnLine = ignore_line,
+    asked_by: str,
+    serve: bool = True,
 ) -> Outcome:
-    """Labelled predictions become data, the champion is fine-tuned on it, and must win where it drifted.
+    """Adds labelled predictions to the data and fine-tunes the champion, which must get better where it drifted.
 
     Raises:
-        Refused: there are no new labels, or no champion to start from.
+        Refused: there are no new labels, or there is no champion to start from.
     """
-    from registry.core import journal
-
     with journal.step("retrain", "Retrain", model, usually_s=110) as running, steps.exclusive(model):
         champion = Versions().find(model, CHAMPION)
         if champion is None:
             raise Refused(f"{model} has no champion to fine-tune", fix=f"`visionloop run {model}` trains one first")
-        _, origin = do.labels(model, verdict)
+        _, origin = tasks.labels(model, verdict)
         steps.prepare_start(model, champion)
         outcome = _from_build(
-            model, do, say, asked_by, f"retraining after drift verdict {verdict}", f"origin={origin}", serve
+            model, tasks, on_line, asked_by, f"retraining after drift verdict {verdict}", f"origin={origin}", serve
         )
         word = "promoted" if outcome.granted else "refused by the gate"
         running.note = f"version {outcome.version.number}, fine-tuned from version {champion.number}: {word}"
     return outcome
 
 
-def monitor(model: str, *, do: Steps = PLAIN, last: int | None = None, since: float | None = None) -> Verdict | str:
-    """One look at the recent predictions; the verdict says what to do about them.
+def monitor(
+    model: str, *, tasks: Tasks = IN_PROCESS, last: int | None = None, since: float | None = None
+) -> Verdict | str:
+    """Judges the recent predictions. The verdict says what to do about them.
 
-    Where nothing new came there is none, but what is waited for, in words. Who says what to look at gets a verdict.
+    Returns the reason, in words, if there is nothing new to judge. `last` or `since` asks for a verdict in any case.
     """
-    waited_for = "" if last or since else steps.waited_for(model)
-    if waited_for:
-        return waited_for
-    return do.watch(model, last=last, since=since)
+    reason = "" if last or since else steps.pending_reason(model)
+    return reason or tasks.watch(model, last=last, since=since)

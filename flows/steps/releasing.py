@@ -1,4 +1,4 @@
-"""A packaged version gets traffic: all of it, a share, or copies."""
+"""Releases a packaged version: it gets all traffic, a share, or copies."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def release(version: Version, tag: str, *, why: str = "", anyway: str = "") -> Endpoint:
-    """Gives a version the traffic: the guard starts its Bento, which checks its golden samples, and changes the plan.
+    """Gives a version all traffic. The guard starts its Bento, which checks its golden samples, and changes the plan.
 
-    Raises what `serving.releases.deploy.roll_out` raises; MissingService also where the router does not follow.
+    Raises what `serving.releases.deploy.roll_out` raises, and MissingService if the router does not follow the plan.
     """
     from serving.releases import deploy, endpoints, store
 
@@ -26,7 +26,7 @@ def release(version: Version, tag: str, *, why: str = "", anyway: str = "") -> E
     database.migrate()
     with journal.step("release", "Release", model, usually_s=12) as running:
         live, before = store.live(model), store.revision(model)
-        plan = deploy.roll_out(version, tag, why=why, anyway=anyway, say=_tells(model))
+        plan = deploy.roll_out(version, tag, why=why, anyway=anyway, say=_journal_progress(model))
         if plan.revision == before:
             running.skip(f"version {version.number} gets the traffic already")
         else:
@@ -44,19 +44,19 @@ def release(version: Version, tag: str, *, why: str = "", anyway: str = "") -> E
     return endpoints.announced(model)[model, version.number]
 
 
-def begin(plan: Plan, version: Version, tag: str, *, why: str = "", anyway: str = "") -> Plan:
-    """Puts a plan with two versions into effect; as `release`."""
+def start_plan(plan: Plan, version: Version, tag: str, *, why: str = "", anyway: str = "") -> Plan:
+    """Puts a plan with two versions into effect. Otherwise as `release`."""
     from serving.releases import deploy, store
 
     with journal.step("release", "Release", plan.model, usually_s=12) as running:
-        changed = deploy.begin(plan, version, tag, why=why, anyway=anyway, say=_tells(plan.model))
+        changed = deploy.begin(plan, version, tag, why=why, anyway=anyway, say=_journal_progress(plan.model))
         deploy.follow(changed)
         running.note = store.in_words(changed)
     return changed
 
 
-def _tells(model: str) -> Say:
-    """How far a release is, for the terminal and the story page."""
+def _journal_progress(model: str) -> Say:
+    """Shows how far a release is, in the terminal and on the story page."""
     stages = iter(range(1, 3))
 
     def tell(line: str) -> None:
@@ -65,8 +65,8 @@ def _tells(model: str) -> Say:
     return tell
 
 
-def released(version: Version) -> bool:
-    """Whether this version gets the traffic and answers: then there is nothing to package or start."""
+def is_live(version: Version) -> bool:
+    """Whether this version gets the traffic and answers. Then there is nothing to package or start."""
     from serving.releases import deploy, store
 
     database.setup()

@@ -1,4 +1,4 @@
-"""From a served result back to what made it, and the same computation again."""
+"""Finds what made a served result, and computes it again."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from monitoring.log.models import Prediction as Row
 
 EMBEDDING_RELATIVE = 0.03
-"""Largest |a - b| / |a| of two embeddings of one input; the log keeps float16, which alone is 0.001 at most."""
+"""Largest |a - b| / |a| of two embeddings of one input. The log keeps float16, which accounts for 0.001 at most."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A number of the log, and what it is now. `within`: nearer than the tolerance."""
+    """A number of the log, and the same number now. `within`: their difference is within the tolerance."""
 
     name: str
     logged: float
@@ -37,7 +37,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Origin:
+class Provenance:
     """What made a prediction."""
 
     row: Row
@@ -47,16 +47,16 @@ class Origin:
 
     @property
     def input(self) -> Path | None:
-        """Where the input lies; None once its retention time is over."""
+        """The input's file. None once its retention time is over."""
         path = performance.input_file(self.row)
         return path if path.is_file() else None
 
 
-def trace(prediction_id: str, versions: Versions) -> Origin:
+def trace(prediction_id: str, versions: Versions) -> Provenance:
     """Finds the version and the bundle of a prediction.
 
     Raises:
-        NotFound: no such prediction, or its version was deleted from the registry.
+        NotFound: there is no such prediction, or its version was deleted from the registry.
         BundleError: the registered bundle is damaged.
     """
     database.setup()
@@ -68,27 +68,27 @@ def trace(prediction_id: str, versions: Versions) -> Origin:
         raise NotFound(
             f"there is no prediction {prediction_id[:64]!r}",
             expected="the X-Prediction-Id of an answer",
-            fix="check the id; a prediction is known a second or so after its answer",
+            fix="check the id; a prediction reaches the log about a second after its answer",
         )
     version = versions.find(row.model, row.version)
     if version is None:
         raise NotFound(
-            f"version {row.version} of {row.model}, which answered then, is not in the registry any more",
+            f"version {row.version} of {row.model}, which answered, is no longer in the registry",
             expected="the version that answered",
-            fix="restore it in MLflow from a backup; without it the result cannot be made again",
+            fix="restore it in MLflow from a backup; without it the result cannot be reproduced",
         )
     served = Endpoint.objects.filter(model=row.model, version=row.version).first()
-    return Origin(row, version, versions.fetch(version), served.tag if served else "")
+    return Provenance(row, version, versions.fetch(version), served.tag if served else "")
 
 
-def run_again(origin: Origin) -> list[Difference]:
-    """Predicts the kept input with the same bundle, and compares with what was logged.
+def run_again(origin: Provenance) -> list[Difference]:
+    """Predicts the kept input with the same bundle, and compares the result with the log.
 
-    Statistics agree within 3 % or 0.01, as golden samples do: another CPU rounds otherwise, while another network,
-    preprocessing or input is off by far more. Embeddings agree within `EMBEDDING_RELATIVE`.
+    Statistics must agree within 3 % or 0.01, as golden samples must: another CPU rounds differently, but another
+    network, preprocessing or input is off by far more. Embeddings must agree within `EMBEDDING_RELATIVE`.
 
     Raises:
-        NotFound: the request was refused, so there is no result; or its input is not kept any more.
+        NotFound: the request was refused and has no result, or its input is no longer kept.
     """
     row, path = origin.row, origin.input
     if row.outcome != "ok":
@@ -99,7 +99,7 @@ def run_again(origin: Origin) -> list[Difference]:
         )
     if path is None:
         raise NotFound(
-            f"the input of {row.id} is not kept any more",
+            f"the input of {row.id} is no longer kept",
             expected=f"one of the last {settings().retention_days:g} days and {settings().retention_mb} MiB",
             fix="raise retention_days or retention_mb to keep inputs for longer; what made the result is above",
         )
@@ -126,7 +126,7 @@ def _compared(name: str, logged: float, now: float) -> Difference:
 
 
 def _distance(a: FloatArray, b: FloatArray) -> float:
-    """|a - b| / |a|; infinite where they have not the same length."""
+    """|a - b| / |a|. Infinite if their lengths differ."""
     if a.shape != b.shape:
         return math.inf
     return float(np.linalg.norm(a - b) / max(float(np.linalg.norm(a)), 1e-9))

@@ -1,4 +1,4 @@
-"""Tells in the terminal what the journal says: a line per step, a bar for the one that runs."""
+"""Shows the journal in the terminal: a line per step, and a bar for each step that runs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ _MARKS = {"done": "[green]✓[/]", "skipped": "[cyan]–[/]", "failed": "[red]�
 
 
 class TerminalProgress:
-    """Follows a run's lines in the journal from now on. One mechanism for steps of this process, of stages and of other
-    flows."""
+    """Follows one run in the journal from now on: its steps in this process, in DVC's stages and in other flows."""
 
     def __init__(self, console: Console, run: str) -> None:
         self.console = console
@@ -40,10 +39,10 @@ class TerminalProgress:
     def follow(self, stop: threading.Event) -> None:
         with self._progress:
             while not stop.wait(0.2):
-                self._take_all()
-            self._take_all()
+                self._read()
+            self._read()
 
-    def _take_all(self) -> None:
+    def _read(self) -> None:
         lines, self._offset = journal.read(self._offset)
         for line in lines:
             if line.get("run", "") != self._run:
@@ -83,12 +82,12 @@ class TerminalProgress:
 
 
 @contextmanager
-def telling(console: Console | None = None) -> Iterator[Console]:
-    """Tells while the block runs, which is one run of the journal."""
+def show_progress(console: Console | None = None) -> Iterator[Console]:
+    """Shows progress while the block runs. The block is one run of the journal."""
     screen = console or Console()
     with journal.run() as run:
-        stop, teller = threading.Event(), TerminalProgress(screen, run)
-        thread = threading.Thread(target=teller.follow, args=(stop,), name="teller", daemon=True)
+        stop, progress = threading.Event(), TerminalProgress(screen, run)
+        thread = threading.Thread(target=progress.follow, args=(stop,), name="progress", daemon=True)
         thread.start()
         try:
             yield screen

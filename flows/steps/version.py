@@ -1,4 +1,4 @@
-"""A bundle becomes a version, and is packaged; `deciding` has the gate's word between the two."""
+"""Registers a bundle as a version, packages a version, and moves the alias back after a rollback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from registry.versions.mlflow_registry import CHAMPION, PREVIOUS, Version, Versi
 
 
 def register(model: str, bundle: Bundle) -> Version:
-    """The bundle as a version in MLflow; a bundle that is one already is not sent again."""
+    """Registers the bundle as a version in MLflow. Skips a bundle that is registered already."""
     with journal.step("register", "Register", model, usually_s=8) as running:
         stamp = settings().build / model / "registered.json"
         known = _known(stamp, bundle)
@@ -35,14 +35,14 @@ def register(model: str, bundle: Bundle) -> Version:
 
 
 def _known(stamp: Path, bundle: Bundle) -> Version | None:
-    """The version that the stamp remembers, if MLflow still has it. Asks over HTTP: importing mlflow takes seconds."""
+    """The version in the stamp, if MLflow still has it. Asks over HTTP, because importing MLflow takes seconds."""
     import httpx
 
     try:
-        said = json.loads(stamp.read_text())
-        if said.pop("store") != settings().mlflow_address or said["digest"] != bundle.digest:
+        fields = json.loads(stamp.read_text())
+        if fields.pop("store") != settings().mlflow_address or fields["digest"] != bundle.digest:
             return None
-        version = Version(**{**said, "aliases": tuple(said["aliases"])})
+        version = Version(**{**fields, "aliases": tuple(fields["aliases"])})
         answer = httpx.get(
             f"{settings().mlflow_address}/api/2.0/mlflow/model-versions/get",
             params={"name": version.model, "version": str(version.number)},
@@ -56,7 +56,7 @@ def _known(stamp: Path, bundle: Bundle) -> Version | None:
 
 
 def package(version: Version) -> str:
-    """The Bento of a version; returns its tag."""
+    """Builds the Bento of a version. Returns its tag."""
     from serving.releases import packaging
 
     with journal.step("package", "Package", version.model, usually_s=8) as running:
@@ -66,9 +66,9 @@ def package(version: Version) -> str:
 
 
 def return_alias(model: str, left: int, returned_to: int) -> bool:
-    """After a rollback of the traffic: makes the version it returned to champion, where the one it left was that.
+    """After a rollback: if the version `left` is champion, makes the one that the traffic returned to champion.
 
-    Not where the gate did not grant that version: what was released anyway is never champion.
+    It does not if the gate refused that version: a version released with --anyway never becomes champion.
     """
     from serving.releases import grants
 

@@ -1,4 +1,4 @@
-"""Looking at what is live."""
+"""The monitor's step, and waiting for services."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from monitoring.drift.verdict import Verdict
 
 
-def waited_for(model: str) -> str:
-    """What the next verdict on the live version waits for, in words; "" where it is due. Costs next to nothing."""
+def pending_reason(model: str) -> str:
+    """Why the next verdict on the live version is not due yet, in words. "" if it is due. Costs next to nothing."""
     from monitoring.drift import due
     from serving.releases import store
 
@@ -27,8 +27,8 @@ def waited_for(model: str) -> str:
 
 
 def watch(model: str, *, last: int | None = None, since: float | None = None, step: str = "monitor") -> Verdict:
-    """The monitor's verdict on the live version's recent predictions. Raises NotFound when nothing is live."""
-    from monitoring.report.watch import watch as look
+    """Judges the live version's recent predictions. Raises NotFound if no version is live."""
+    from monitoring.report.watch import watch as judge
     from serving.releases import store
 
     database.setup()
@@ -42,7 +42,7 @@ def watch(model: str, *, last: int | None = None, since: float | None = None, st
             )
         versions = Versions()
         bundle = versions.fetch(versions.get(model, live.version))
-        verdict = look(model, live.version, bundle, last=last, since=since, learning=is_busy(model))
+        verdict = judge(model, live.version, bundle, last=last, since=since, learning=is_busy(model))
         running.note = f"version {verdict.version}: {'DRIFT' if verdict.drifted else 'no drift'}"
         pictures = [
             {"picture": str(path), "caption": path.stem.replace("-", " ")}

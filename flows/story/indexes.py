@@ -22,15 +22,15 @@ GROUPS = (
     ("Data checks", "data-docs", "validations/*/*/*/*.html"),  # validations/MODEL/__none__/TIME/SUITE.html
 )
 """Title, folder of `var`, and which of its files are pages."""
-MOST = 500
-LATEST = 6
+MOST_PAGES = 500
+LATEST_PAGES = 6
 
 
 def latest(settings: Settings) -> list[dict[str, Any]]:
     """The latest pages of each group, for the home page."""
     found = []
     for title, folder, _ in GROUPS:
-        pages = _pages(settings, folder)[:LATEST]
+        pages = _pages(settings, folder)[:LATEST_PAGES]
         if pages:
             found.append({"title": title, "url": f"/{folder}/", "pages": pages})
     return found
@@ -55,7 +55,7 @@ def _index(settings: Settings, title: str, folder: str) -> Any:
         if model and not pages:
             raise HTTPException(404)
         heading = f"{title}: {model}" if model else title
-        return HTMLResponse(_page(title=heading, pages=pages[:MOST], more=max(0, len(pages) - MOST)))
+        return HTMLResponse(_page(title=heading, pages=pages[:MOST_PAGES], more=max(0, len(pages) - MOST_PAGES)))
 
     return index
 
@@ -90,7 +90,7 @@ def _pages(settings: Settings, folder: str, model: str = "") -> list[dict[str, A
             "says": _says(file),
             "time": when,
         }
-        for when, file in files[: MOST + 1]
+        for when, file in files[: MOST_PAGES + 1]
     ]
 
 

@@ -199,7 +199,7 @@ def test_what_the_gate_refused_is_not_released_and_leaves_with_seven(
 def test_a_run_that_ends_in_a_refusal_says_the_gates_reasons(outcome: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(Versions, "get", lambda self, model, which: asked.append(which))
-    monkeypatch.setattr(steps, "decided", lambda version: {"summary": "version 3 refused: worse"})
+    monkeypatch.setattr(steps, "latest_decision", lambda version: {"summary": "version 3 refused: worse"})
     with pytest.raises(Refused, match="version 3 refused: worse") as caught:
         refuse_unless_promoted(MODEL, outcome)
     assert (asked, caught.value.exit_code) == (["3"], 7)

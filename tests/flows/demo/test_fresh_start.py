@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from rich.console import Console
 
-from flows.demo.fresh_start import forget, of_others
+from flows.demo.fresh_start import others_data, reset
 from registry.core.errors import Refused
 from registry.core.settings import Settings
 
@@ -24,8 +24,8 @@ def used(config: Settings) -> Settings:
 
 
 def test_a_folder_of_one_model_is_emptied_and_other_data_stays(used: Settings) -> None:
-    assert of_others([MODEL]) == []
-    forget([MODEL], Console(quiet=True), sure=False)
+    assert others_data([MODEL]) == []
+    reset([MODEL], Console(quiet=True), sure=False)
     assert not used.var.exists()
     assert not (used.data / MODEL).exists()
     assert (used.data / OTHER).is_dir()
@@ -39,10 +39,10 @@ def test_what_is_of_others_is_named_and_kept(used: Settings) -> None:
         connection.execute("insert into access_key values ('a')")
         connection.commit()
     with pytest.raises(Refused) as error:
-        forget([MODEL], Console(quiet=True), sure=False)
+        reset([MODEL], Console(quiet=True), sure=False)
     assert f"versions and predictions of {OTHER}, 1 API key" in error.value.found
     assert "YES=1" in error.value.fix
     assert (used.var / "bundles" / MODEL).is_dir()
     assert (used.data / MODEL).is_dir()
-    forget([MODEL], Console(quiet=True), sure=True)
+    reset([MODEL], Console(quiet=True), sure=True)
     assert not used.var.exists()

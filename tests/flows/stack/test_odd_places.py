@@ -73,7 +73,7 @@ def test_a_version_is_packaged_started_and_asked_in_an_odd_place(tmp_path: Path,
     assert found == [root.resolve() / "var" / "visionloop.db"], "the database lies in the project, not beside it"
 
 
-@pytest.mark.parametrize("letter", [*places.CANNOT, "\n"])
+@pytest.mark.parametrize("letter", [*places.FORBIDDEN, "\n"])
 def test_what_cannot_work_is_said_at_once_and_starts_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, letter: str
 ) -> None:

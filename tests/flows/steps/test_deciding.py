@@ -70,7 +70,7 @@ def state(version: Version) -> dict[str, Any]:
 
     from flows import steps
 
-    found = steps.decided(version) or {}
+    found = steps.latest_decision(version) or {}
     tags = Versions().tags(version)
     page = settings().var / "decisions" / MODEL / str(tags.get("decision_page"))
     client = MlflowClient(settings().mlflow_address)

@@ -42,7 +42,7 @@ def test_half_of_val_becomes_test_with_files_and_table(model: str) -> None:
     assert sorted(split for split, _ in after.values()) == ["test"] * 3 + ["train"] * 4 + ["val"] * 3
     found = outcome(model, root)
     assert not [said for said in found if "test part" in said or "cases.csv" in said or "missing" in said], found
-    with pytest.raises(Refused, match="has a test part already"):
+    with pytest.raises(Refused, match="has a test split already"):
         hold_out(model, 0.5)
 
 

@@ -144,7 +144,7 @@ def test_an_input_that_is_gone_is_told_with_what_made_the_result(served: Served)
     inputs.place(row.model, row.time.timestamp(), row.id, row.input_suffix).unlink()
     done = CliRunner().invoke(cli, ["reproduce", identity])
     assert isinstance(done.exception, NotFound)
-    assert "not kept any more" in str(done.exception)
+    assert "no longer kept" in str(done.exception)
     assert "retention_days" in done.exception.fix
     assert served.bundle.digest in done.output
 
@@ -154,7 +154,7 @@ def test_a_refused_request_has_no_result(served: Served) -> None:
     done = CliRunner().invoke(cli, ["reproduce", identity])
     assert isinstance(done.exception, NotFound)
     assert "answered with 422" in str(done.exception)
-    assert "not kept any more" not in done.output, "it was kept until now, or never"
+    assert "no longer kept" not in done.output, "it was kept until now, or never"
 
 
 def test_json_has_no_number_that_json_has_not(served: Served) -> None:
