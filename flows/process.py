@@ -1,4 +1,4 @@
-"""What a process of the stack is (`ProcessSpec`) and how it fares (`ProcessStatus`)."""
+"""A process of the stack: how to start it (`ProcessSpec`), and its state (`ProcessStatus`)."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from typing import Any, Literal
 State = Literal[
     "waiting", "blocked", "starting", "ready", "unhealthy", "restarting", "failed", "stopped", "done", "external"
 ]
-"""waiting: for what it requires; blocked: what it requires failed; restarting: died, its back-off runs; failed: gave
-up; done: a one-off that ended well; external: the settings point elsewhere, nothing is started here."""
+"""waiting: for the processes it requires; blocked: one of these failed; restarting: it died and waits for its next
+start; failed: given up; done: it ran once and ended well; external: the settings name another address, and nothing is
+started here."""
 
 SERVICE_GRACE_S = 35.0
-"""A service finishes what it works on, for serving.service.launch.DRAIN_S at most."""
+"""A service finishes its requests, for serving.service.launch.DRAIN_S at most."""
 
 SETTLED: frozenset[State] = frozenset({"ready", "blocked", "failed", "stopped", "done", "external"})
 
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """How to start a process and to know that it works.
+    """How to start a process, and how to know that it works.
 
     Attributes:
         name: unique in the stack; also the name of its log: letters, digits, `-`, `_` and `.`.
         argv: program and arguments.
         env: variables over `settings().child_environment()`.
-        ready_url: answers 2xx once the process works; "": it counts as ready after living for a second.
-        url: what to tell people.
+        ready_url: answers 2xx once the process works. "": it counts as ready after one second.
+        url: the address to show to people.
         requires: names of processes that must be ready before it is started.
-        restart: start it again when it dies; a process without it may end with 0 and is then `done`.
-        port: the port it listens on, checked to be free before `up`; 0: none, or picked by the caller.
-        setting: the setting that moves that port.
+        restart: start it again when it dies. Without it, a process that ends with 0 is `done`.
+        port: the port it listens on. `up` checks that it is free. 0: none, or the caller picked a free one.
+        setting: the setting of that port.
         grace_s: how long it may take to end after SIGTERM before its group is killed.
         start_timeout_s: how long it may take to become ready.
         cwd: working folder; "": the project folder.
@@ -61,7 +62,7 @@ class ProcessSpec:
 
 @dataclass(frozen=True)
 class ProcessStatus:
-    """One process now. `since` is unix seconds, `memory_mb` the resident memory of it and its descendants, MiB."""
+    """The state of a process. `since`: unix seconds. `memory_mb`: resident memory with its descendants, MiB."""
 
     name: str
     state: State

@@ -1,7 +1,7 @@
-"""The loop as Prefect flows and tasks. Imported only where Prefect is wanted: the import alone takes seconds.
+"""The loop as Prefect flows and tasks. Importing it takes seconds, because it imports Prefect.
 
-Arguments and results stay in the process of the flow: nothing of them is stored. One training at a time, wherever it
-was asked for: all of them wait for the one slot of the concurrency limit `TRAINING`.
+Prefect stores no arguments and no results of tasks. One training runs at a time, whoever asked for it: all wait for the
+one slot of the concurrency limit `TRAINING`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from prefect.events import emit_event
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from flows import steps
-from flows.orchestration.prefect_progress import shown
+from flows.orchestration.prefect_progress import show_in_prefect
 from flows.steps import loop
 from flows.steps.dvc_stages import OnLine
 from registry.contract import catalog
@@ -31,31 +31,31 @@ from registry.versions.bundle import Bundle
 
 DRIFT_EVENT = "visionloop.drift"
 TRAINING = "visionloop-training"
-"""Prefect's global concurrency limit; its number of slots is 1 unless somebody changes it in Prefect."""
+"""Prefect's global concurrency limit. It has one slot unless somebody changes it in Prefect."""
 
 
-def _worth_another_try(_: Any, __: Any, state: Any) -> bool:
-    """A service that is away may come back; a refusal or bad data stays what it is."""
+def _is_retryable(_: Any, __: Any, state: Any) -> bool:
+    """A service that is away may come back. A refusal or bad data stays the same."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, MissingService | OSError) and not isinstance(error, StorageError)
 
 
-KEPT_HERE: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
-AGAIN: dict[str, Any] = {"retry_delay_seconds": [3, 10, 30], "retry_condition_fn": _worth_another_try, **KEPT_HERE}
-"""For steps that talk to a service that may be restarting; a training that failed would fail again."""
+NOT_STORED: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+RETRY: dict[str, Any] = {"retry_delay_seconds": [3, 10, 30], "retry_condition_fn": _is_retryable, **NOT_STORED}
+"""For steps that ask a service, which may be restarting. A failed training would only fail again."""
 
 
 @contextmanager
 def training_slot(model: str) -> Iterator[None]:
-    """Held while a training runs; waits for it, and says so."""
+    """Waits for the slot, says so in the journal, and holds it while a training runs."""
     with get_client(sync_client=True) as client:
         try:
             client.read_global_concurrency_limit_by_name(TRAINING)
         except ObjectNotFound:
-            with suppress(ObjectAlreadyExists):  # another flow was quicker
+            with suppress(ObjectAlreadyExists):  # another flow made it meanwhile
                 client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=TRAINING, limit=1))
         if client.read_global_concurrency_limit_by_name(TRAINING).active_slots:
-            journal.fact("data", f"another training is under way; that of {model} waits for its turn", model)
+            journal.fact("data", f"another training is running; {model} waits for it", model)
     with concurrency(TRAINING, occupy=1, strict=True, raise_on_lease_renewal_failure=False):
         yield
 
@@ -66,20 +66,20 @@ def _build(model: str, on_line: OnLine) -> Bundle:
 
 TASKS = loop.Tasks(
     data=task(
-        steps.prepare_data, name="data", task_run_name="data of {model}", timeout_seconds=900, **KEPT_HERE
+        steps.prepare_data, name="data", task_run_name="data of {model}", timeout_seconds=900, **NOT_STORED
     ),
     labels=task(
-        steps.take_labels, name="labels", task_run_name="labels of {model}", timeout_seconds=1200, **KEPT_HERE
+        steps.take_labels, name="labels", task_run_name="labels of {model}", timeout_seconds=1200, **NOT_STORED
     ),
     build=task(
         _build,
         name="train-compress-evaluate",
         task_run_name="train, compress and evaluate {model}",
         timeout_seconds=8 * 3600,  # with the wait for the slot
-        **KEPT_HERE,
+        **NOT_STORED,
     ),
     register=task(
-        steps.register, name="register", task_run_name="register {model}", retries=3, timeout_seconds=600, **AGAIN
+        steps.register, name="register", task_run_name="register {model}", retries=3, timeout_seconds=600, **RETRY
     ),
     decide=task(
         steps.decide,
@@ -87,7 +87,7 @@ TASKS = loop.Tasks(
         task_run_name="decide on {version.model} version {version.number}",
         retries=1,
         timeout_seconds=1200,
-        **AGAIN,
+        **RETRY,
     ),
     package=task(
         steps.package,
@@ -95,7 +95,7 @@ TASKS = loop.Tasks(
         task_run_name="package {version.model} version {version.number}",
         retries=1,
         timeout_seconds=300,
-        **AGAIN,
+        **RETRY,
     ),
     release=task(
         steps.release,
@@ -103,9 +103,9 @@ TASKS = loop.Tasks(
         task_run_name="release {version.model} version {version.number}",
         retries=1,
         timeout_seconds=300,
-        **AGAIN,
+        **RETRY,
     ),
-    watch=task(steps.watch, name="watch", task_run_name="watch {model}", timeout_seconds=1200, **KEPT_HERE),
+    watch=task(steps.watch, name="watch", task_run_name="watch {model}", timeout_seconds=1200, **NOT_STORED),
 )  # fmt: skip
 
 
@@ -113,8 +113,8 @@ def _log_line(line: str) -> None:
     get_run_logger().info(line)
 
 
-def _tell(outcome: loop.Outcome, model: str) -> None:
-    """Leaves the decision and its address in Prefect's UI."""
+def _add_artifacts(outcome: loop.Outcome, model: str) -> None:
+    """Shows the decision, and a link to its page, in Prefect's UI."""
     decision = steps.latest_decision(outcome.version) or {}
     rows = "\n".join(
         f"| {'yes' if r['passed'] else 'NO'} | {r['rule']} | {r['found']} | {r['expected']} |"
@@ -138,16 +138,16 @@ def _tell(outcome: loop.Outcome, model: str) -> None:
     description="data -> checks -> train -> compress -> evaluate -> register -> decide -> release",
 )
 def loop_flow(model: str, asked_by: str = "Prefect", why: str = "run of the loop", start: str | None = None) -> str:
-    with journal.run(), shown(model):
+    with journal.run(), show_in_prefect(model):
         outcome = loop.run(model, tasks=TASKS, on_line=_log_line, asked_by=asked_by, why=why, start=start)
-    _tell(outcome, model)
+    _add_artifacts(outcome, model)
     return f"{outcome.version} {'live' if outcome.live else 'not promoted'}"
 
 
 @flow(
     name="monitor",
     flow_run_name="watch {model}",
-    description="compare recent predictions with the reference; ask for retraining on drift",
+    description="compare recent predictions with the reference; on drift, ask for retraining",
 )
 def monitor_flow(model: str, last: int | None = None, since: float | None = None) -> str:
     from serving.releases import store
@@ -183,10 +183,10 @@ def monitor_flow(model: str, last: int | None = None, since: float | None = None
     description="fine-tune the champion on labelled predictions; the gate decides",
 )
 def retrain_flow(model: str, verdict: str = "", run: str = "") -> str:
-    """`run`: the journal's run that asked for it, which it goes on with."""
-    with journal.run(run), shown(model):
+    """`run`: the journal's run that asked for it. The retraining continues that run."""
+    with journal.run(run), show_in_prefect(model):
         outcome = loop.retrain(model, verdict, tasks=TASKS, on_line=_log_line, asked_by="the drift monitor")
-    _tell(outcome, model)
+    _add_artifacts(outcome, model)
     return f"{outcome.version} {'live' if outcome.live else 'not promoted'}"
 
 

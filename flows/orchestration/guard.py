@@ -1,8 +1,7 @@
-"""`python -m flows.orchestration.guard`: looks after this stack's services and release plans; the supervisor keeps it
-running.
+"""`python -m flows.orchestration.guard`: runs the guard, which looks after this stack's services and release plans.
 
-What a change leaves in MLflow (the decision page, the alias that goes back) is written by a process of its own: MLflow
-takes seconds to import and memory to hold, and changes are rare. It is tried again until it is done.
+A change of a plan also changes MLflow: the decision page is attached, an alias goes back. A process of its own does
+that, because importing MLflow takes seconds and memory, and changes are rare. It is started again until it succeeds.
 """
 
 from __future__ import annotations
@@ -23,27 +22,27 @@ from serving.releases import history, orders, store
 if TYPE_CHECKING:
     from serving.releases.models import ReleaseEvent
 
-EVERY_S = 1.0
-"""Between looks at the plans."""
+PLANS_EVERY_S = 1.0
+"""How often the guard looks at the plans."""
 TICK_S = 0.25
-"""Between looks for orders, and at services that are being started or stopped."""
-AGAIN_S = (10.0, 60.0, 600.0)
-"""When what could not be written into MLflow is tried again."""
+"""How often it looks for orders, and at services that are starting or stopping."""
+RETRY_AFTER_S = (10.0, 60.0, 600.0)
+"""Pauses before the next attempts to write to MLflow."""
 
 
 def main() -> None:
     ended = begin()
     guard = Guard(Stack(), leave=Writer().write)
-    looked = -EVERY_S
+    looked = -PLANS_EVERY_S
     while not ended.wait(TICK_S):
-        if time.monotonic() - looked >= EVERY_S:
+        if time.monotonic() - looked >= PLANS_EVERY_S:
             looked = time.monotonic()
             guard.look()
-        elif guard.controller.busy or _asked():
+        elif guard.controller.busy or _has_orders():
             guard.look_after_services()
 
 
-def _asked() -> bool:
+def _has_orders() -> bool:
     try:
         return bool(orders.open_orders())
     except Exception:  # the next look says so
@@ -51,7 +50,7 @@ def _asked() -> bool:
 
 
 class Writer:
-    """Starts the process that writes down what a change leaves; one at a time."""
+    """Starts the process that writes a change to MLflow, one at a time."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -64,14 +63,14 @@ class Writer:
         if time.monotonic() < self._next.get(event.id, 0.0):
             return
         tries = self._tries[event.id] = self._tries.get(event.id, 0) + 1
-        self._next[event.id] = time.monotonic() + AGAIN_S[min(tries, len(AGAIN_S)) - 1]
+        self._next[event.id] = time.monotonic() + RETRY_AFTER_S[min(tries, len(RETRY_AFTER_S)) - 1]
         command = [sys.executable, "-m", "flows.orchestration.guard", str(event.id)]
         self._process = subprocess.Popen(command, env=settings().child_environment())
 
 
 def write_down(event_id: int) -> None:
-    """Attaches a decision page to its version, and removes those beyond the limit; gives the alias back to the version
-    that a rollback returned to."""
+    """Attaches a decision page to its version, and removes pages beyond the limit. After a rollback, gives the alias
+    back to the version that the traffic returned to."""
     database.setup()
     from flows.steps.pages import prune_pages
     from flows.steps.version import return_alias
@@ -106,5 +105,5 @@ if __name__ == "__main__":
         except Exception as error:
             if not database.is_away(error):
                 raise
-            print(f"the database does not answer, this is tried again later: {first_line(error)}", file=sys.stderr)
+            print(f"the database does not answer; the guard tries again later: {first_line(error)}", file=sys.stderr)
             sys.exit(MissingService.exit_code)

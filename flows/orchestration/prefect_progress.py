@@ -1,4 +1,4 @@
-"""What a flow shows in Prefect while it runs: the journal's lines of its run, and a progress bar per step."""
+"""Shows a run of the journal in Prefect while a flow runs: its lines as log, and a progress bar per step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from registry.core import journal
 
-BARS_EVERY_S = 2.0
+UPDATE_EVERY_S = 2.0
 
 
 class _Follower:
@@ -36,7 +36,7 @@ class _Follower:
             for line in lines:
                 if line.get("run", "") == self._run and line.get("model") == self._model:
                     self._take(line)
-            if self._newest and (ending or time.monotonic() - last > BARS_EVERY_S):
+            if self._newest and (ending or time.monotonic() - last > UPDATE_EVERY_S):
                 last = time.monotonic()
                 self._draw()
             if ending:
@@ -67,8 +67,8 @@ class _Follower:
 
 
 @contextmanager
-def shown(model: str) -> Iterator[None]:
-    """Shows while the block runs. Call it inside a flow and `journal.run`."""
+def show_in_prefect(model: str) -> Iterator[None]:
+    """Shows the run while the block runs. Use it inside a flow and `journal.run`."""
     stop, follower = threading.Event(), _Follower(model)
     # The run's context lives in context variables: the thread works in a copy of ours.
     context = contextvars.copy_context()

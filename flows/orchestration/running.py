@@ -10,7 +10,7 @@ from registry.core.settings import settings
 
 
 def run_flow(name: str, **parameters: Any) -> str:
-    """Runs `loop`, `monitor` or `retrain` and returns what it says.
+    """Runs the flow `loop`, `monitor` or `retrain`, and returns its result in words.
 
     Raises:
         MissingService: the Prefect server does not answer.
@@ -36,7 +36,7 @@ def run_flow(name: str, **parameters: Any) -> str:
     except VisionloopError:
         raise
     except (PrefectException, RuntimeError) as error:
-        # Its client tells of a server that went away between two requests by a plain RuntimeError.
+        # Prefect's client raises a plain RuntimeError when the server goes away between two requests.
         if isinstance(error, RuntimeError) and "reach API" not in str(error):
             raise
         raise MissingService(

@@ -1,7 +1,7 @@
-"""`python -m flows.orchestration.worker`: offers the flows as deployments and runs them when they are due, asked for or
-triggered.
+"""`python -m flows.orchestration.worker`: offers the flows as Prefect deployments, and runs those that are due.
 
-The deployments belong to a work pool, so that another machine may take runs from it: docs/production.md.
+A flow is due by the clock, on request or by an event. The deployments belong to a work pool, so that another machine
+can take runs from it (docs/production.md).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 POOL = "visionloop"
 TRAIN, WATCH = "training", "watching"
-"""Work queues of the pool: runs that may train, and looks at predictions."""
+"""Work queues of the pool: for runs that may train, and for the monitor."""
 RUNS = 2
-"""So many at once, so that a look at one model need not wait for the training of another; of trainings there is one
+"""Flow runs at once: the monitor of one model need not wait for the training of another. One training runs at a time
 (`flows.orchestration.flows.TRAINING`)."""
 
 
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 async def work(offered: Sequence[RunnerDeployment]) -> None:
-    """Offers the deployments and runs what becomes due, until a signal comes."""
+    """Offers the deployments and runs those that become due, until a signal comes."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
@@ -49,18 +49,18 @@ async def work(offered: Sequence[RunnerDeployment]) -> None:
 
 
 def _silent(*_: Any) -> None:
-    """What Prefect says at a start, of how to start runs, is for another use of it."""
+    """Drops what Prefect prints at its start: how to start runs in another way than ours."""
 
 
 def deployments() -> list[RunnerDeployment]:
-    """Three for each model: the loop, on request; the monitor, by the clock; the retraining, by the monitor's event."""
+    """Three per model: the loop on request, the monitor by the clock, the retraining on the monitor's event."""
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.deployments.runner import EntrypointType
     from prefect.events import DeploymentEventTrigger
 
     from flows.orchestration.flows import DRIFT_EVENT, loop_flow, monitor_flow, resource, retrain_flow
 
-    # One of each at a time, the next one waits.
+    # Each deployment runs once at a time; the next run waits.
     one = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
     found = []
     for model in catalog.names():

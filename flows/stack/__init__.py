@@ -4,6 +4,5 @@
                       (outlives     serves the story page and the control socket itself
                        it by a moment, to clean up)
 
-Every process of the stack carries `MARKER` in its environment, so that an orphan is known for what it is,
-whatever its pid or session became.
+Every process of the stack has `MARKER` in its environment. So orphans are found whatever their pid or session is.
 """

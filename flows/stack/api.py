@@ -1,4 +1,4 @@
-"""The control socket's HTTP interface; `flows.stack.control` is its client."""
+"""The HTTP interface of the control socket. `flows.stack.control` is its client."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def control_app(supervisor: Supervisor) -> Starlette:
     async def status(request: Request) -> Response:
-        weigh = request.query_params.get("weigh") != "no"
-        return JSONResponse([one.to_json() for one in supervisor.status(weigh)])
+        memory = request.query_params.get("memory") != "no"
+        return JSONResponse([one.to_json() for one in supervisor.status(memory)])
 
     async def start(request: Request) -> Response:
         spec = ProcessSpec(**await request.json())

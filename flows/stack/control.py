@@ -1,4 +1,4 @@
-"""The client of the supervisor, and the two commands that need none: bringing it up, and cleaning up after it."""
+"""The client of the supervisor. `up` starts the supervisor, and `down` cleans up even without one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _UP_WITHIN_S = 30.0
 
 
 class Stack:
-    """The local stack of one `var`. Cheap to make; every call asks the supervisor anew."""
+    """The local stack of one `var`. Cheap to make: each call asks the supervisor anew."""
 
     def __init__(self, config: Settings | None = None) -> None:
         self.config = config or settings()
@@ -44,8 +44,8 @@ class Stack:
         return [ProcessStatus(**one) for one in self._ask("GET", "/status")]
 
     def services(self) -> dict[str, ProcessStatus]:
-        """The processes that run, or are being started again, by name. Raises MissingService: it is not up."""
-        found = (ProcessStatus(**one) for one in self._ask("GET", "/status?weigh=no"))
+        """The processes that run or are starting, by name. Raises MissingService if the stack is not up."""
+        found = (ProcessStatus(**one) for one in self._ask("GET", "/status?memory=no"))
         return {one.name: one for one in found if one.state not in ("external", "done", "stopped", "failed", "blocked")}
 
     def start(
@@ -61,12 +61,12 @@ class Stack:
         grace_s: float = SERVICE_GRACE_S,
         cwd: Path | None = None,
     ) -> ProcessStatus:
-        """Adds a process, a service most often, to the running stack and waits until `ready_url` answers 2xx.
+        """Adds a process, mostly a service, to the running stack. Waits until `ready_url` answers 2xx.
 
-        A process of that name is replaced. `url` is what people are told; default: where `ready_url` is.
+        Replaces a process of the same name. `url` is the address for people. Default: the host of `ready_url`.
 
         Raises:
-            MissingService: the stack is not up, or the process did not become ready; says its last lines.
+            MissingService: the stack is not up, or the process did not become ready (with the last lines of its log).
         """
         parts = urlsplit(ready_url)
         url = url or (f"{parts.scheme}://{parts.netloc}" if ready_url else "")
@@ -77,28 +77,28 @@ class Stack:
         return self.start_spec(spec)
 
     def start_spec(self, spec: ProcessSpec) -> ProcessStatus:
-        """Like `start`, for whoever has the whole spec."""
+        """As `start`, with a whole spec."""
         patience = (
             spec.start_timeout_s + 2 * spec.grace_s + 30
         )  # one of its name ends before, and it if it is not ready
         return ProcessStatus(**self._ask("POST", "/start", spec.to_json(), timeout_s=patience))
 
     def stop(self, name: str) -> None:
-        """Ends a process and waits for it; says nothing if it is gone already. Raises MissingService."""
+        """Ends a process and waits for it. Does nothing if it is gone already. Raises MissingService."""
         self._ask("POST", f"/processes/{name}/stop", timeout_s=self._ended_within_s)
 
     def restart(self, name: str) -> ProcessStatus:
-        """Ends a process and starts it again, without waiting until it is ready. Raises NotFound, MissingService."""
+        """Ends a process and starts it again. Does not wait until it is ready. Raises NotFound, MissingService."""
         return ProcessStatus(**self._ask("POST", f"/processes/{name}/restart", timeout_s=self._ended_within_s))
 
     def up(self, only: Sequence[str] = ()) -> bool:
-        """Starts reaper and supervisor; returns when the story page answers, False if it already ran.
+        """Starts reaper and supervisor, and waits until the story page answers. Returns False if the stack is up.
 
-        `only`: names of the processes to start beside the story page; empty: all.
+        `only`: names of the processes to start beside the story page. Empty: all.
 
         Raises:
-            NotFound: `only` names what is no process of the stack.
-            SettingsError: a port is busy (names it, its holder and the setting), or the folder's path cannot work.
+            NotFound: `only` has a name that is not a process of the stack.
+            SettingsError: a port is busy, or the project folder's path cannot work.
             MissingService: the supervisor did not start.
             StorageError: `var` cannot be written.
         """
@@ -107,7 +107,7 @@ class Stack:
             wanted = layout.chosen(self.config, only)
             self.run.mkdir(parents=True, exist_ok=True)
             (self.config.var / "logs").mkdir(exist_ok=True)
-        with self._turn():
+        with self._lock():
             return False if self.running() else self._bring_up(wanted, only)
 
     def _bring_up(self, wanted: Sequence[ProcessSpec], only: Sequence[str]) -> bool:
@@ -139,10 +139,10 @@ class Stack:
         )
 
     def down(self) -> int:
-        """Stops everything, orphans of an earlier crash too; returns how many processes had to be swept."""
+        """Stops everything, with orphans of an earlier crash. Returns how many orphans were ended."""
         if not self.run.is_dir():
             return 0
-        with self._turn():
+        with self._lock():
             reaper = orphans.recorded(self.run / "reaper.json")
             if self.running():
                 self._ask("POST", "/down")
@@ -156,12 +156,12 @@ class Stack:
 
     @property
     def _ended_within_s(self) -> float:
-        """What is being worked on may be finished: in the services, then in the router, then what those needed ends."""
+        """The services may finish their requests, then the router, then the processes that these need."""
         return SERVICE_GRACE_S + layout.router_grace_s(self.config) + 30
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """One `up` or `down` at a time: a second one must not sweep away what the first is just starting."""
+    def _lock(self) -> Iterator[None]:
+        """One `up` or `down` runs at a time: a second one must not end what the first is just starting."""
         with (self.run / "turn.lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield

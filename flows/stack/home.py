@@ -1,4 +1,4 @@
-"""The home page: the story live, and the pages that the loop leaves behind. Served by the supervisor itself."""
+"""The home page: the live story, and the pages that the loop writes. The supervisor serves it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from serving.client import AsyncClient
 
 LIVE_EVERY_S = 3.0
 NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}
-"""Browsers take files for what their name says, not for what they look like."""
+"""Browsers must take a file's type from its name, and not guess it from the content."""
 
 
 class _Pages(StaticFiles):
@@ -38,7 +38,7 @@ class _Pages(StaticFiles):
 
 
 def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]) -> Starlette:
-    """`statuses` tells how the processes of the stack fare now."""
+    """`statuses` returns the states of the stack's processes."""
     reader, page = Reader(settings.var / "journal.jsonl"), Page(settings, live=True)
     turn = asyncio.Lock()  # one reader, many browsers
     live = _Live(settings)
@@ -59,7 +59,7 @@ def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]
         return JSONResponse(await state(), headers={"Cache-Control": "no-store"})
 
     async def story_html(_: Request) -> Response:
-        """The story as it would be kept: one file."""
+        """The story as one file, to keep."""
         still = Page(settings, live=False)
         async with turn:
             story = await run_in_threadpool(reader.read)

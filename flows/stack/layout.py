@@ -1,4 +1,4 @@
-"""Which processes make up the stack. What the settings point elsewhere is not started here."""
+"""The processes of the stack. What the settings say runs elsewhere is not started here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from registry.core.settings import Settings
 
 KEEPER = "keeper"
 HOME = "home"
-"""The story page; the supervisor serves it itself, so that it answers first."""
+"""The story page. The supervisor serves it itself, so that it answers first."""
 
 
 def home(settings: Settings) -> ProcessSpec:
@@ -21,10 +21,10 @@ def home(settings: Settings) -> ProcessSpec:
 
 
 def chosen(settings: Settings, only: Sequence[str]) -> list[ProcessSpec]:
-    """The processes of `only`, or all of them when it is empty.
+    """The processes named in `only`, or all if it is empty.
 
     Raises:
-        NotFound: a name is none of them.
+        NotFound: a name in `only` is not a process of the stack.
     """
     every = specs(settings)
     known = {HOME, *(spec.name for spec in every)}
@@ -35,7 +35,7 @@ def chosen(settings: Settings, only: Sequence[str]) -> list[ProcessSpec]:
 
 
 def specs(settings: Settings) -> list[ProcessSpec]:
-    """The processes that `up` starts, beside home."""
+    """The processes that `up` starts beside the story page."""
     found = [_router(settings), _keeper()]
     if not settings.mlflow_uri:
         found.append(_mlflow(settings))
@@ -48,7 +48,7 @@ def specs(settings: Settings) -> list[ProcessSpec]:
 
 
 def external(settings: Settings) -> dict[str, str]:
-    """Name -> what people open of what runs elsewhere."""
+    """Name -> page of each process that runs elsewhere."""
     pages = {
         "mlflow": (settings.mlflow_uri, settings.mlflow_page()),
         "prefect": (settings.prefect_api_url, settings.prefect_page),
@@ -77,8 +77,8 @@ def _prefect(settings: Settings) -> ProcessSpec:
         "prefect",
         tuple(argv),
         env={
-            # Prefect sets WAL and a busy timeout of 60 s itself, but gives up on the statement after 10 s and on
-            # the connection after 5 s: shorter than a training on all cores can hold it up.
+            # Prefect sets WAL and a busy timeout of 60 s itself, but gives up on a statement after 10 s and on a
+            # connection after 5 s. A training on all cores can delay it for longer.
             "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
             "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
             "PREFECT_UI_API_URL": f"{address}/api",
@@ -111,21 +111,21 @@ def _router(settings: Settings) -> ProcessSpec:
 
 def _worker(settings: Settings) -> ProcessSpec:
     requires = () if settings.prefect_api_url else ("prefect",)
-    # A busy SQLite makes Prefect's server answer 503; its client then asks again, by default 5 times.
+    # A busy SQLite makes Prefect's server answer 503. Its client then asks again, 5 times by default.
     env = {"PREFECT_CLIENT_MAX_RETRIES": "10"}
     return ProcessSpec("flows", (sys.executable, "-m", "flows.orchestration.worker"), env, requires=requires, grace_s=8)
 
 
 def _releases() -> ProcessSpec:
-    """Waits until the guard has started the services of the live releases again, then ends."""
+    """Waits until the guard has started the services of the release plans, then ends."""
     return ProcessSpec("releases", (sys.executable, "-m", "flows.stack.services"), requires=("router",), restart=False)
 
 
 def _keeper() -> ProcessSpec:
-    """Needs nobody, and nobody waits for it: what it takes lies on disk."""
+    """Requires no process, and none requires it: it reads the log from disk."""
     return ProcessSpec(KEEPER, (sys.executable, "-m", "serving.launchers.keeper"))
 
 
 def _guard() -> ProcessSpec:
-    """Starts and stops the services as the release plans want them, and looks after the plans."""
+    """Starts and stops services as the release plans say, and watches the plans."""
     return ProcessSpec("guard", (sys.executable, "-m", "flows.orchestration.guard"), requires=("router",))

@@ -1,9 +1,9 @@
 """`python -m flows.stack.mlflow_server --host H --port P --store URI --artifacts FOLDER`: MLflow in one process.
 
-`mlflow server` imports MLflow, prepares the database, then starts a second Python that imports MLflow again to
-run uvicorn in: 12.7 s until it answers and two processes of 264 MB each (2 cores). This does the same steps with the
-same application in one process: 7.2 s, 280 MB. Written against MLflow 3.17, which pyproject.toml pins; the test
-`test_stack_real` starts it for real.
+`mlflow server` imports MLflow, prepares the database, and starts a second Python that imports MLflow again for
+uvicorn: 12.7 s until it answers, two processes of 264 MB each (2 cores). This takes the same steps with the same
+application in one process: 7.2 s, 280 MB. It is written for MLflow 3.17, which pyproject.toml pins; `test_stack_real`
+starts it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from registry.versions.mlflow_folder import allow_percent
 @click.option("--host", required=True)
 @click.option("--port", type=int, required=True)
 @click.option("--store", required=True, help="database URI of runs and versions")
-@click.option("--artifacts", required=True, help="folder or bucket that artifacts are proxied into")
+@click.option("--artifacts", required=True, help="folder or bucket for artifacts")
 def serve(host: str, port: int, store: str, artifacts: str) -> None:
     """Prepares the database (creates or migrates it), then serves UI and API until a signal comes."""
     from mlflow import server
@@ -29,7 +29,7 @@ def serve(host: str, port: int, store: str, artifacts: str) -> None:
     os.environ[server.ARTIFACT_ROOT_ENV_VAR] = "mlflow-artifacts:/"
     os.environ[server.SERVE_ARTIFACTS_ENV_VAR] = "true"
     os.environ[server.ARTIFACTS_DESTINATION_ENV_VAR] = artifacts
-    # The server's own stores must not go through the address that its clients are given.
+    # The server's own stores must not use the address that its clients use.
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     if host not in ("127.0.0.1", "localhost"):
         os.environ.setdefault("MLFLOW_SERVER_ALLOWED_HOSTS", f"{host},{host}:{port},localhost:*,127.0.0.1:*")

@@ -1,4 +1,4 @@
-"""Finds and ends processes of a stack that nobody watches any more. Never by name, never by a bare pid."""
+"""Finds and ends processes of a stack that nobody watches any more: never by name, never by pid alone."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 import psutil
 
 MARKER = "_VISIONLOOP_STACK"
-"""In the environment of every process of a stack, inherited by all it starts; its value is the stack's `var`."""
+"""In the environment of every process of a stack, and of all it starts. Its value is the stack's `var`."""
 NAME = "_VISIONLOOP_PROCESS"
-"""Which process of the stack it belongs to."""
+"""In the same environment: the name of the stack's process."""
 
 
 def record(folder: Path, name: str, pid: int, **more: object) -> None:
-    """Writes `var/run/<name>.json`: pid and start time together, as a pid alone is given out again."""
+    """Writes `var/run/<name>.json` with pid and start time, since the system reuses pids."""
     from registry.core.files import write_file
 
     try:
@@ -28,7 +28,7 @@ def record(folder: Path, name: str, pid: int, **more: object) -> None:
 
 
 def recorded(file: Path) -> psutil.Process | None:
-    """The process that the file recorded, if that very process still runs."""
+    """The process in the file, if that very process still runs."""
     try:
         facts = json.loads(file.read_text(encoding="utf-8"))
         process = psutil.Process(int(facts["pid"]))
@@ -41,14 +41,14 @@ def recorded(file: Path) -> psutil.Process | None:
 
 
 def find(var: Path, name: str = "") -> list[psutil.Process]:
-    """Live processes of the stack at `var` (of its process `name`), but not this one or those it runs under."""
+    """Live processes of the stack at `var`, or of its process `name`. Leaves out this process and its parents."""
     spared = {os.getpid()}
     with suppress(psutil.Error):
         spared |= {parent.pid for parent in psutil.Process().parents()}
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            environment = process.environ()  # of our own processes only; others refuse, and are not ours
+            environment = process.environ()  # the system refuses that of other users' processes
             if environment.get(MARKER) == str(var) and (not name or environment.get(NAME) == name):
                 found[process.pid] = process
     if not name:
@@ -60,7 +60,7 @@ def find(var: Path, name: str = "") -> list[psutil.Process]:
 
 
 def end(processes: list[psutil.Process], grace_s: float = 3.0) -> int:
-    """SIGTERM, then after `grace_s` SIGKILL; returns how many there were. psutil checks the start time again."""
+    """SIGTERM, then SIGKILL after `grace_s`. Returns how many there were. psutil checks the start time again."""
     for process in processes:
         with suppress(psutil.Error):
             process.terminate()
@@ -72,8 +72,8 @@ def end(processes: list[psutil.Process], grace_s: float = 3.0) -> int:
 
 
 def wait(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
-    """Waits until they are gone; returns those that are not. A zombie is gone: in a container the first process may
-    take seconds to reap it, or never do."""
+    """Waits until they are gone. Returns those that are not. A zombie counts as gone: in a container, the first process
+    may take seconds to reap it, or never do it."""
     limit = time.monotonic() + timeout_s
     left = [process for process in processes if alive(process)]
     while left and time.monotonic() < limit:

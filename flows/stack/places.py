@@ -1,4 +1,4 @@
-"""Where a project may lie: nearly anywhere. What cannot work is said before anything is started."""
+"""Checks, before anything is started, that the stack can work where the project folder is."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ FORBIDDEN = {
     "$": "BentoML reads it as a variable",
     ":": "it separates the folders in PATH",
 }
-"""Character -> why no folder on the way may have it. Line ends and other control characters cannot work either."""
+"""Character -> why a path must not have it. Control characters cannot work either."""
 
 
 def check(settings: Settings) -> None:
-    """Sees that the stack can work where the project and `var` lie.
+    """Checks the paths of the project folder and of `var`.
 
     Raises:
-        SettingsError: names the folder, the character and why it cannot work.
+        SettingsError: a path has a character that cannot work.
     """
     for name, folder in (("the project folder", settings.root), ("var", settings.var)):
         for letter in str(folder):
-            why = FORBIDDEN.get(letter, "" if letter.isprintable() else "it does not belong into a path")
+            why = FORBIDDEN.get(letter, "" if letter.isprintable() else "it does not belong in a path")
             if why:
                 raise SettingsError(
                     f"the path of {name}, {str(folder)!r}, has the character {letter!r}: {why}",
@@ -36,10 +36,10 @@ def check(settings: Settings) -> None:
 
 
 def control_socket(run: Path) -> Path:
-    """Where the supervisor's socket goes: into `run`, or into a temporary folder when that path is too long for one.
+    """A path for the supervisor's socket: in `run`, or in a temporary folder if that path is too long.
 
     Raises:
-        SettingsError: every temporary folder's path is too long, too.
+        SettingsError: the paths of all temporary folders are too long as well.
     """
     path = run / "supervisor.sock"
     if len(str(path).encode()) <= SOCKET_PATH_LIMIT:

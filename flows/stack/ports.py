@@ -12,7 +12,7 @@ from registry.core.errors import SettingsError
 def busy(host: str, port: int) -> bool:
     """Whether a server could not listen there."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: TIME_WAIT is no obstacle
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: TIME_WAIT does not count
         try:
             probe.bind((host, port))
         except OSError:
@@ -36,10 +36,10 @@ def holder(port: int) -> str:
 
 
 def check(host: str, specs: Iterable[ProcessSpec]) -> None:
-    """Sees that every port the stack needs is free, and wanted once.
+    """Checks that every port of the stack is free, and that no two processes want the same one.
 
     Raises:
-        SettingsError: names the port, who holds it and the setting that moves it.
+        SettingsError: names the port, its holder and the setting that changes it.
     """
     wanted: dict[int, ProcessSpec] = {}
     for spec in specs:

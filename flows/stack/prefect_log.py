@@ -10,9 +10,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 
 class BriefHandler(PrefectConsoleHandler):
-    """A failure of the database in one line, where Prefect writes some seventy: two tracebacks, the statement and its
-    parameters, for each step of a service that found the database locked and tries again by itself. All other
-    exceptions keep their tracebacks."""
+    """Logs a database failure in one line.
+
+    Prefect logs some seventy: two tracebacks, the statement and its parameters, each time a service finds the database
+    locked, although it tries again by itself. Other exceptions keep their tracebacks.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None

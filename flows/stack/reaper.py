@@ -1,7 +1,7 @@
-"""`python -m flows.stack.reaper`: starts the supervisor and outlives it, so that its end leaves nothing behind.
+"""`python -m flows.stack.reaper`: starts the supervisor, outlives it, and ends what it leaves behind.
 
-A supervisor that is killed with -9 cannot stop its children. The reaper does it then. It does nothing else, so
-there is little that could end it; should both be killed at once, the next `up` or `down` finds what is left.
+A supervisor that is killed with -9 cannot stop its children; the reaper does. It does nothing else, so little can end
+it. If both are killed at once, the next `up` or `down` ends what is left.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: child.terminate())
     code = child.wait()
-    for _ in range(3):  # what is being ended may have started one more meanwhile
+    for _ in range(3):  # a process that is ending may have started another
         if not orphans.end(orphans.find(var), grace_s=2.0):
             break
     return code if code >= 0 else 128 - code

@@ -1,6 +1,6 @@
-"""`python -m flows.stack.services`: waits until the services that the release plans want are there again after `up`.
+"""`python -m flows.stack.services`: waits, after `up`, until the services of the release plans answer.
 
-The supervisor runs it once, so that `visionloop up` shows what comes and what does not; the guard starts them.
+The guard starts these services. The supervisor runs this once, so that `visionloop up` shows which of them come up.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from serving.releases import deploy, endpoints, store
 from serving.releases.endpoints import Endpoint
 
 WITHIN_S = 150.0
-"""A service compiles its network and checks its golden samples before it is ready; on busy cores that takes time."""
+"""A service compiles its network and checks its golden samples before it is ready. Busy cores make that slow."""
 EVERY_S = 0.2
 
 
 def wanted() -> list[Endpoint]:
-    """The services that the release plans want, whether or not they are there."""
+    """The services of the release plans, whether or not they run."""
     known = endpoints.announced(retired=True)
     versions = ((plan.model, v) for plan in store.plans() for v in (plan.live, plan.second) if v)
     return [known[one] for one in versions if one in known]
 
 
 def wait() -> int:
-    """Waits for them and says of each where it answers or why not; returns how many are missing."""
+    """Waits for the services, and prints where each answers or why it does not. Returns how many are missing."""
     began = time.monotonic()
     for one in wanted():
-        endpoints.note_problem(one.model, one.version, "")  # of an earlier start
-    said: set[str] = set()
+        endpoints.note_problem(one.model, one.version, "")  # forgets the problems of an earlier start
+    printed: set[str] = set()
     while True:
         missing = []
         for one in wanted():
@@ -39,26 +39,26 @@ def wait() -> int:
                 line = f"{one.model} version {one.version} answers at {one.url}"
             else:
                 missing.append(one)
-            if line not in said and (one.problem or one not in missing):
-                said.add(line)
+            if line not in printed and (one.problem or one not in missing):
+                printed.add(line)
                 print(line, flush=True)
         if all(one.problem for one in missing):
             return len(missing)
         if time.monotonic() - began > WITHIN_S:
             for one in missing:
-                print(f"version {one.version} of {one.model} is not there after {WITHIN_S:g} s", file=sys.stderr)
+                print(f"version {one.version} of {one.model} does not answer after {WITHIN_S:g} s", file=sys.stderr)
             print("the guard starts the services: `visionloop logs guard`", file=sys.stderr)
             return len(missing)
         time.sleep(EVERY_S)
 
 
 def main() -> int:
-    """As soon as the database answers; returns how many are missing."""
+    """Waits for the database, then for the services. Returns how many are missing."""
     while True:
         database.wait_until_migrated()
         try:
             return wait()
-        except Exception as error:  # its driver's own kind
+        except Exception as error:  # each driver has its own class
             if not database.is_away(error):
                 raise
             print(f"the database is away again: {error}", file=sys.stderr)

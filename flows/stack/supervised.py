@@ -1,4 +1,4 @@
-"""One process under the supervisor: started, watched, restarted with back-off, ended with its whole group."""
+"""One process under the supervisor: starts it, watches it, restarts it with back-off, ends it with its group."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from flows.stack import orphans
 from registry.core.settings import Settings
 
 QUICK_S = 20.0
-"""A process that dies within this time of becoming ready (or before) died quickly."""
+"""A process that dies within this time of becoming ready, or before, died quickly."""
 QUICK_DEATHS = 5
-"""So many quick deaths in a row, and it is given up."""
+"""After this many quick deaths in a row, it is given up."""
 BACK_OFF_S = (0.2, 1.0, 2.0, 5.0, 10.0)
 HEALTH_EVERY_S = 5.0
 HUNG_S = 120.0
-"""Alive, but no answer for so long: it is restarted. Long, as a training on all cores slows everything down."""
+"""A process that does not answer for this long is restarted. Long, as a training on all cores slows everything."""
 LOG_LIMIT = 8 * 1024 * 1024
 
 
 class Supervised:
-    """The life of one process. All methods belong to the supervisor's event loop."""
+    """One process. Call all methods in the supervisor's event loop."""
 
     def __init__(self, spec: ProcessSpec, settings: Settings, http: httpx.AsyncClient) -> None:
         self.spec = spec
@@ -37,7 +37,7 @@ class Supervised:
         self.restarts = 0
         self.since = 0.0
         self.settled = asyncio.Event()
-        """Set while the state is one that a caller may stop waiting at."""
+        """Set while the state is in `SETTLED`: a caller can stop waiting."""
         self.log = settings.var / "logs" / f"{spec.name}.log"
         self._settings, self._http = settings, http
         self._process: asyncio.subprocess.Process | None = None
@@ -53,7 +53,7 @@ class Supervised:
         self._life = asyncio.create_task(self._live(requires), name=f"life of {self.spec.name}")
 
     async def stop(self) -> None:
-        """Ends it, and all that it started. Idempotent."""
+        """Ends it with all that it started. Idempotent."""
         self._stopping = True
         if self._process is not None and self._process.returncode is None:
             await self._end(self._process)
@@ -66,11 +66,11 @@ class Supervised:
         with suppress(OSError):
             self._pid_file.unlink()
 
-    def status(self, weigh: bool = True) -> ProcessStatus:
-        """`weigh`: add up its memory, which costs some milliseconds."""
-        processes, memory = _weigh(self.pid) if weigh else (0, 0.0)
+    def status(self, memory: bool = True) -> ProcessStatus:
+        """`memory`: add up its memory, which costs some milliseconds."""
+        processes, memory_mb = _memory_mb(self.pid) if memory else (0, 0.0)
         return ProcessStatus(
-            self.spec.name, self.state, self.pid, self.spec.url, self.since, self.restarts, processes, memory,
+            self.spec.name, self.state, self.pid, self.spec.url, self.since, self.restarts, processes, memory_mb,
             str(self.log), self.note,
         )  # fmt: skip
 
@@ -118,7 +118,7 @@ class Supervised:
             await asyncio.sleep(pause)
 
     async def _one_life(self) -> tuple[int, float]:
-        """Starts it and watches it to its end: exit code (negative: the signal), seconds it was ready."""
+        """Starts it and watches it to its end. Returns exit code (negative: the signal) and seconds it was ready."""
         process = await self._spawn()
         death = asyncio.create_task(process.wait())
         watch = asyncio.create_task(self._watch(process))
@@ -129,7 +129,7 @@ class Supervised:
             with suppress(asyncio.CancelledError):
                 await watch
             death.cancel()
-        # Its leader is gone; what it had started may still hold the port.
+        # The process is gone; its children may still hold the port.
         if not self._stopping:
             _kill_group(process.pid)
             await asyncio.to_thread(self._end_marked, 0.5)
@@ -162,10 +162,10 @@ class Supervised:
         return self._process
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        """Sees it become ready, then looks after it; ends it when it hangs."""
+        """Waits until it is ready, then checks that it answers. Ends it when it hangs."""
         if not self.spec.ready_url:
             if not self.spec.restart:
-                return  # a one-off: it is ready when it is done
+                return  # it runs once: it is ready when it is done
             await asyncio.sleep(1.0)
         else:
             limit = time.monotonic() + self.spec.start_timeout_s
@@ -198,7 +198,7 @@ class Supervised:
             return False
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
-        """SIGTERM to the leader, which winds up its own children; after the grace SIGKILL to all of them."""
+        """SIGTERM to the process, which ends its own children. After `grace_s`, SIGKILL to all of them."""
         with suppress(ProcessLookupError):
             process.terminate()
         with suppress(asyncio.TimeoutError):
@@ -208,7 +208,7 @@ class Supervised:
         await process.wait()
 
     def _end_marked(self, grace_s: float) -> None:
-        """Whatever of it left the group (a daemon, a session of its own)."""
+        """Ends what left the group: a daemon, or a process with a session of its own."""
         orphans.end(orphans.find(self._settings.var, self.spec.name), grace_s)
 
     def _log(self, line: str) -> None:
@@ -221,8 +221,8 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _weigh(pid: int) -> tuple[int, float]:
-    """How many processes there are from `pid` down, and their resident memory, MiB."""
+def _memory_mb(pid: int) -> tuple[int, float]:
+    """Number of processes from `pid` down, and their resident memory in MiB."""
     if not pid:
         return 0, 0.0
     count, memory = 0, 0

@@ -36,7 +36,7 @@ DROPPED_SHOWN_S = 7 * 86400.0
 
 
 class Supervisor:
-    """Holds the processes. Its methods are what the control socket offers."""
+    """Holds the processes. The control socket offers its methods."""
 
     def __init__(self, config: Settings) -> None:
         import httpx
@@ -51,32 +51,32 @@ class Supervisor:
     def bring_up(self, only: Sequence[str]) -> None:
         wanted = layout.chosen(self.config, only)
         if layout.KEEPER in (spec.name for spec in wanted):
-            os.environ[KEEPER] = layout.KEEPER  # for services, which then leave its work to it
+            os.environ[KEEPER] = layout.KEEPER  # services then leave this work to the keeper
         for spec in wanted:
             self._processes[spec.name] = Supervised(spec, self.config, self._http)
         for process in self._processes.values():
             process.start([self._processes[name] for name in process.spec.requires if name in self._processes])
 
-    def status(self, weigh: bool = True) -> list[ProcessStatus]:
+    def status(self, memory: bool = True) -> list[ProcessStatus]:
         log = str(self.config.var / "logs" / "supervisor.log")
-        memory = _own_memory_mb() if weigh else 0.0
+        own = _own_memory_mb() if memory else 0.0
         address = self.config.home_address
-        home = ProcessStatus(layout.HOME, "ready", os.getpid(), address, self.began, 0, 2, memory, log)
+        home = ProcessStatus(layout.HOME, "ready", os.getpid(), address, self.began, 0, 2, own, log)
         elsewhere = [ProcessStatus(n, "external", url=url) for n, url in layout.external(self.config).items()]
-        found = [home, *elsewhere, *(process.status(weigh) for process in self._processes.values())]
+        found = [home, *elsewhere, *(process.status(memory) for process in self._processes.values())]
         return [_with_dropped(one) if one.name == layout.KEEPER else one for one in found]
 
     async def start(self, spec: ProcessSpec) -> ProcessStatus:
-        """Starts a process (again, when one of that name is there) and waits until it is ready.
+        """Starts a process, replaces one of the same name, and waits until it is ready.
 
-        One start, stop or restart of a name at a time, so that no process is ever started and then forgotten.
+        One start, stop or restart of a name runs at a time, so that no started process is ever forgotten.
 
         Raises:
-            MissingService: it did not become ready, and carries its last words; or the stack is being stopped.
+            MissingService: it did not become ready (with the last lines of its log), or the stack is being stopped.
         """
         if self.stopped.is_set():
             raise MissingService("the stack is being stopped", expected="a running stack", fix="`visionloop up`")
-        async with self._alone(spec.name):
+        async with self._lock(spec.name):
             return await self._start(spec)
 
     async def _start(self, spec: ProcessSpec) -> ProcessStatus:
@@ -96,8 +96,8 @@ class Supervisor:
         return process.status()
 
     async def stop(self, name: str) -> None:
-        """Ends a process and forgets it; nothing happens when there is none of that name."""
-        async with self._alone(name):
+        """Ends a process and forgets it. Does nothing if there is none of that name."""
+        async with self._lock(name):
             await self._end(name)
 
     async def _end(self, name: str) -> None:
@@ -107,22 +107,22 @@ class Supervisor:
             if self._processes.get(name) is process:  # `tear_down` waits for no lock
                 del self._processes[name]
 
-    def _alone(self, name: str) -> asyncio.Lock:
+    def _lock(self, name: str) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())
 
     async def restart(self, name: str) -> ProcessStatus:
-        """Starts a process again, its count of deaths forgotten; does not wait. Raises NotFound."""
-        async with self._alone(name):
+        """Starts a process again, with a new count of deaths. Does not wait. Raises NotFound."""
+        async with self._lock(name):
             process = self._processes.get(name)
             if process is None:
                 raise NotFound(f"the stack runs no {name!r}", expected=", ".join(self._processes) or "none runs")
             await process.stop()
             process.start([self._processes[other] for other in process.spec.requires if other in self._processes])
-            await asyncio.sleep(0)  # lets it begin, so that its state is no more the old one
+            await asyncio.sleep(0)  # lets it begin, so that its state is new
             return process.status()
 
     async def tear_down(self) -> None:
-        """Stops everything: first what needs others, then what they needed."""
+        """Stops everything, each process before those that it requires."""
         while self._processes:
             needed = {name for process in self._processes.values() for name in process.spec.requires}
             wave = [n for n in self._processes if n not in needed] or list(self._processes)
@@ -133,11 +133,11 @@ class Supervisor:
 
 
 def _with_dropped(keeper: ProcessStatus) -> ProcessStatus:
-    """The keeper's status says for some days that predictions left before it, or the database, took them."""
-    said = spool.dropped()
-    if time.time() - said.last > DROPPED_SHOWN_S:
+    """Adds to the keeper's status, for some days, that predictions were dropped before they were stored."""
+    dropped = spool.dropped()
+    if time.time() - dropped.last > DROPPED_SHOWN_S:
         return keeper
-    return replace(keeper, note="; ".join(filter(None, (keeper.note, str(said)))))
+    return replace(keeper, note="; ".join(filter(None, (keeper.note, str(dropped)))))
 
 
 def _own_memory_mb() -> float:
@@ -150,9 +150,9 @@ def _own_memory_mb() -> float:
 
 @contextmanager
 def _only_one(run: Path) -> Iterator[None]:
-    """The lock dies with this process, so it is never stale. Children do not inherit it."""
+    """Holds the lock of the stack. It dies with this process, so it is never stale. Children do not inherit it."""
     run.mkdir(parents=True, exist_ok=True)
-    run.chmod(stat.S_IRWXU)  # the control socket stands here: whoever reaches it may start programs
+    run.chmod(stat.S_IRWXU)  # the control socket is here: whoever reaches it can start programs
     handle: IO[str] = (run / "supervisor.lock").open("w")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -167,7 +167,7 @@ def _only_one(run: Path) -> Iterator[None]:
 def _control_socket(run: Path) -> tuple[socket.socket, Path]:
     path = places.control_socket(run)
     with suppress(FileNotFoundError):
-        path.unlink()  # we hold the lock: whoever made it is gone
+        path.unlink()  # this process holds the lock: the one that made it is gone
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(path))
     path.chmod(stat.S_IRUSR | stat.S_IWUSR)
@@ -180,7 +180,7 @@ def _server(app: Any, **more: Any) -> uvicorn.Server:
     class Quiet(uvicorn.Server):
         @contextmanager
         def capture_signals(self) -> Iterator[None]:
-            yield  # the supervisor has its own handlers, for both servers
+            yield  # the supervisor handles signals for both servers
 
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=1, lifespan="off", ws="none", **more
@@ -189,7 +189,7 @@ def _server(app: Any, **more: Any) -> uvicorn.Server:
 
 
 async def run(config: Settings, only: Sequence[str]) -> None:
-    """The supervisor's life. `only`: names of the processes to start; empty: all."""
+    """Runs the stack until it is told to stop. `only`: names of the processes to start. Empty: all."""
     from flows.stack.api import control_app
     from flows.stack.home import home_app
 
@@ -200,7 +200,7 @@ async def run(config: Settings, only: Sequence[str]) -> None:
         loop.add_signal_handler(number, supervisor.stopped.set)
 
     control_socket, path = _control_socket(run_folder)
-    home = _server(home_app(config, lambda: supervisor.status(weigh=False)), host=config.host, port=config.home_port)
+    home = _server(home_app(config, lambda: supervisor.status(memory=False)), host=config.host, port=config.home_port)
     control = _server(control_app(supervisor))
     tasks = [asyncio.create_task(control.serve(sockets=[control_socket])), asyncio.create_task(home.serve())]
     while not (home.started and control.started):
@@ -215,7 +215,7 @@ async def run(config: Settings, only: Sequence[str]) -> None:
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(supervisor.stopped.wait(), 1.0)
         if os.getppid() != reaper:
-            break  # the reaper was killed: end in order rather than go on unguarded
+            break  # the reaper was killed: end in order, since nobody would clean up after a crash
     await supervisor.tear_down()
     home.should_exit = control.should_exit = True
     await asyncio.gather(*tasks, return_exceptions=True)
