@@ -16,21 +16,16 @@ import pytest
 from registry.core.errors import MissingService
 from registry.core.settings import settings
 from registry.versions.bundle import Bundle
-from serving.releases import deploy, packaging
+from serving.releases import deploy, endpoints, packaging, store
+from serving.releases.packaging import process_name
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.conftest import PROJECT
 from tests.databases import own_database
+from tests.serving import controlled
+from tests.serving.controlled import Numbered
 from tests.waiting import until
 
 READY_S = 120
-
-
-@dataclass(frozen=True)
-class Numbered:
-    """As much of a registered version as serving needs."""
-
-    model: str
-    number: int
 
 
 @dataclass
@@ -156,3 +151,26 @@ def router(project: Path, processes: Processes) -> str:
     env = {**settings().child_environment(), "PYTHONPATH": str(PROJECT)}
     processes.start("router", [sys.executable, "-m", "serving.launchers.router"], env, f"{address}/healthz")
     return address
+
+
+@pytest.fixture(scope="module")
+def stays(packaged: dict[int, Packaged], processes: Processes) -> Iterator[str]:
+    """The name of the service of version 1, which outlives a test and not its file: a start takes seconds."""
+    name = process_name(packaged[1].tag)
+    yield name
+    processes.stop(name)
+
+
+@pytest.fixture
+def live(router: str, packaged: dict[int, Packaged], processes: Processes, stays: str) -> Iterator[str]:
+    """The router with version 1 as champion; in the end nothing is released, and no other version's service runs."""
+    for _, number in endpoints.announced(MODEL):
+        endpoints.retire(MODEL, number)  # those of other tests' own processes
+    controlled.roll_out(packaged[1].version, packaged[1].tag, processes, router)
+    yield router
+    for (_, number), endpoint in endpoints.announced(MODEL).items():
+        endpoints.retire(MODEL, number)
+        if process_name(endpoint.tag) != stays:
+            processes.stop(process_name(endpoint.tag))
+    store.withdraw(MODEL)
+    until(lambda: MODEL not in httpx.get(f"{router}/-/routes", timeout=30).json()["routes"])

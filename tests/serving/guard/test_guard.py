@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -53,19 +53,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         os._exit(1)
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
-
-
-@pytest.fixture
-def live(router: str, packaged: dict[int, Packaged], processes: Processes) -> Iterator[str]:
-    """The router with version 1 as champion; in the end nothing is released and no service runs."""
-    for _, number in endpoints.announced(MODEL):
-        endpoints.retire(MODEL, number)  # those of other tests' own processes
-    controlled.roll_out(packaged[1].version, packaged[1].tag, processes, router)
-    yield router
-    for (_, number), endpoint in endpoints.announced(MODEL).items():
-        endpoints.retire(MODEL, number)
-        processes.stop(process_name(endpoint.tag))
-    store.withdraw(MODEL)
 
 
 @pytest.fixture

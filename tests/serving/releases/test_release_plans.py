@@ -43,20 +43,6 @@ def three(project: Path, packaged: dict[int, Packaged]) -> dict[int, Packaged]:
     return {**packaged, 3: Packaged(version, bundle, packaging.package(version, bundle))}
 
 
-@pytest.fixture
-def live(router: str, three: dict[int, Packaged], processes: Processes) -> Iterator[str]:
-    """The router with version 1 as champion; in the end nothing is released and no service runs."""
-    for _, number in endpoints.announced(MODEL):
-        endpoints.retire(MODEL, number)  # those of other tests' own processes
-    controlled.roll_out(three[1].version, three[1].tag, processes, router)
-    yield router
-    for (_, number), endpoint in endpoints.announced(MODEL).items():
-        endpoints.retire(MODEL, number)
-        processes.stop(process_name(endpoint.tag))
-    store.withdraw(MODEL)
-    until(lambda: MODEL not in _routes(router)["routes"])
-
-
 def _routes(router: str) -> dict[str, Any]:
     return dict(httpx.get(f"{router}/-/routes", timeout=30).json())
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,7 +15,6 @@ import pytest
 
 from monitoring.log.shipping import KEEPER
 from registry.contract import catalog
-from registry.core.closure import project_folder
 from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
 from serving.releases import deploy, packaging
@@ -26,6 +22,7 @@ from serving.service.http_server import LEAVING_S
 from serving.tasks import store
 from serving.tasks.runner import POLL_S
 from tests.clips import make_clip, scene
+from tests.databases import own_database
 from tests.detector_bundle import make_detector_bundle
 from tests.serving.conftest import Numbered, Processes, Running
 from tests.serving.local_api import answering
@@ -341,73 +338,64 @@ def tag(project: Path) -> str:
     return packaging.package(Numbered(MODEL, 5), make_detector_bundle(project / "mortal", catalog.get(MODEL), work=12))
 
 
-def _own_database(var: Path, **changed: str) -> dict[str, str]:
-    """The environment of services with a database of their own: others of the model would rightly take tasks over."""
-    env = {**packaging.serve_environment(), "VISIONLOOP_VAR": str(var), **changed}
-    migrate = [sys.executable, "-c", "from registry.core import database; database.migrate()"]
-    subprocess.run(migrate, env=env, cwd=project_folder(), check=True)
-    return env
+@pytest.fixture
+def var(tmp_path: Path) -> Path:
+    """A folder with a database of its own: other services of the model would rightly take its tasks over."""
+    with own_database(tmp_path / "var" / "visionloop.db"):
+        pass
+    return tmp_path / "var"
 
 
-def _start(processes: Processes, name: str, tag: str, env: dict[str, str]) -> Running:
+def _start(processes: Processes, name: str, tag: str, var: Path, **changed: str) -> Running:
     port = deploy.free_port()
+    env = {**packaging.serve_environment(), "VISIONLOOP_VAR": str(var), **changed}
     return processes.start(name, packaging.serve_command(tag, port), env, f"http://127.0.0.1:{port}/readyz")
 
 
-@pytest.mark.parametrize(("ended", "left"), [(signal.SIGKILL, ("running", 1)), (signal.SIGTERM, ("queued", 0))])
-def test_a_task_survives_the_end_of_its_service(
-    tag: str, processes: Processes, tmp_path: Path, ended: signal.Signals, left: tuple[str, int]
-) -> None:
-    env = _own_database(tmp_path / "var")
+def _rows(var: Path, query: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(var / "visionloop.db")) as database:
+        return database.execute(query).fetchall()
 
-    def rows(query: str) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(tmp_path / "var" / "visionloop.db")) as database:
-            return database.execute(query).fetchall()
 
-    first = _start(processes, "mortal-1", tag, env)
-    with httpx.Client(base_url=first.url, timeout=60) as client:
+def test_a_service_that_is_stopped_leaves_its_task_to_another(tag: str, processes: Processes, var: Path) -> None:
+    service = _start(processes, "stopped", tag, var)
+    with httpx.Client(base_url=service.url, timeout=60) as client:
         identity = client.post("/tasks", content=make_clip(3 * FRAMES, (96, 64))).json()["id"]
         once(client, identity, lambda task: task["done"] > 0)
-    os.kill(first.pid, ended)
-    if ended == signal.SIGTERM:
-        # At once, not when it ends.
-        until(lambda: rows("SELECT state FROM tasks_task") == [("queued",)], LEAVING_S)
-    first.process.wait(30)
-    assert rows("SELECT state, attempts FROM tasks_task") == [left]
-    if ended == signal.SIGTERM:
-        assert rows("SELECT outcome, status FROM monitoring_prediction") == [("Lost", 499)]
-    second = _start(processes, "mortal-2", tag, env)
-    with httpx.Client(base_url=second.url, timeout=60) as client:
-        task = once(client, identity, is_over)
-        assert (task["state"], task["attempts"]) == ("done", left[1] + 1)
-        found = client.get(f"/tasks/{identity}/result").json()
-    assert found["frames"] == 3 * FRAMES
-    processes.stop("mortal-2")
+    service.process.terminate()
+    # At once, not when it ends.
+    until(lambda: _rows(var, "SELECT state FROM tasks_task") == [("queued",)], LEAVING_S)
+    service.process.wait(30)
+    assert _rows(var, "SELECT state, attempts FROM tasks_task") == [("queued", 0)]
+    assert _rows(var, "SELECT outcome, status FROM monitoring_prediction") == [("Lost", 499)]
 
 
-def test_beside_a_keeper_a_service_loads_the_database_for_tasks_only(
-    tag: str, processes: Processes, tmp_path: Path
+def test_a_task_survives_its_service_and_loads_the_database_only_where_there_is_one(
+    tag: str, processes: Processes, var: Path
 ) -> None:
-    env = _own_database(tmp_path / "var", **{KEEPER: "there"})
+    """Beside a keeper nothing else needs the database."""
 
     def has_database(service: Running) -> bool:
         return "_sqlite3" in Path(f"/proc/{service.pid}/maps").read_text()
 
-    first = _start(processes, "frugal-1", tag, env)
+    first = _start(processes, "frugal-1", tag, var, **{KEEPER: "there"})
     with httpx.Client(base_url=first.url, timeout=60) as client:
         assert client.post("/predict", content=PICTURE).status_code == 200
         time.sleep(2 * POLL_S)
         assert not has_database(first)
-        identity = client.post("/tasks", content=make_clip(FRAMES, (96, 64))).json()["id"]
+        identity = client.post("/tasks", content=make_clip(3 * FRAMES, (96, 64))).json()["id"]
         once(client, identity, lambda task: task["done"] > 0)
         assert has_database(first)
-    os.kill(first.pid, signal.SIGKILL)
+    first.process.kill()
     first.process.wait(30)
-    second = _start(processes, "frugal-2", tag, env)  # which sees that something was left
+    assert _rows(var, "SELECT state, attempts FROM tasks_task") == [("running", 1)]
+    second = _start(processes, "frugal-2", tag, var, **{KEEPER: "there"})  # which sees that something was left
     with httpx.Client(base_url=second.url, timeout=60) as client:
-        assert once(client, identity, is_over)["state"] == "done"
+        task = once(client, identity, is_over)
+        assert (task["state"], task["attempts"]) == ("done", 2)
+        assert client.get(f"/tasks/{identity}/result").json()["frames"] == 3 * FRAMES
     processes.stop("frugal-2")
-    third = _start(processes, "frugal-3", tag, env)
+    third = _start(processes, "frugal-3", tag, var, **{KEEPER: "there"})
     time.sleep(2 * POLL_S)
     assert not has_database(third), "what is done is no task to work on"
     processes.stop("frugal-3")
