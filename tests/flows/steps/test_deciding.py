@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -97,22 +98,12 @@ def whole(version: Version, before: int) -> dict[str, Any]:
 def kill_at_each_point(out: Path, *, again: bool) -> None:
     """Runs in a process of its own: `decide` in a child that dies before its n-th change of anything, then once more.
 
-    Forked after the imports, so that a point costs a second and not ten.
+    Forked where everything is imported that the first one to end needed, so that a point costs a second and not ten.
     """
-    import dvc_data.hashfile.build
-    import jinja2
-    import mlflow.artifacts
-    import mlflow.store.model_registry.sqlalchemy_store
-    import mlflow.store.tracking.sqlalchemy_store
     from mlflow import MlflowClient
     from sqlalchemy.orm import configure_mappers
 
     import registry.versions.decision
-    from flows import steps
-    from training.gate import gate
-
-    assert all((dvc_data, jinja2, mlflow.artifacts, steps, gate))
-    configure_mappers()
 
     def dying() -> None:
         left = [point]
@@ -135,6 +126,7 @@ def kill_at_each_point(out: Path, *, again: bool) -> None:
         champion = decide(Versions().get(MODEL, 3), again=again)
         found = {"champion": champion, **state(Versions().get(MODEL, 3))}
         out.joinpath(f"{name}.json").write_text(json.dumps(found))
+        out.joinpath("imported").write_text(" ".join(sys.modules))
 
     var, kept, point, name = settings().var, settings().root / "kept", 0, 0
     if again:
@@ -153,6 +145,11 @@ def kill_at_each_point(out: Path, *, again: bool) -> None:
             shutil.copytree(var, kept)
             compared, point = True, -1
         assert _forked(finishing) == 0
+        if name == 0:
+            for module in out.joinpath("imported").read_text().split():
+                with suppress(Exception):
+                    importlib.import_module(module)
+            configure_mappers()
         point, name = point + 1, name + 1
 
 
