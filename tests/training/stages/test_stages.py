@@ -6,24 +6,22 @@ import errno
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from registry.core import journal
-from registry.core.errors import MissingService, StorageError
+from registry.core.errors import DataError, MissingService, StorageError
 from registry.core.settings import settings
 from registry.versions.bundle import open_bundle
+from registry.versions.mlflow_registry import Versions
 from registry.versions.predictor import Predictor
-from tests.conftest import PROJECT, make_workspace
-from tests.training.conftest import MODEL, PARAMS, Make, enter, lay_out
-from tests.waiting import until
+from tests.mlflow_stores import empty_store
+from tests.training.conftest import MODEL, Make, enter, lay_out
 from training.stages.compress import REPORT, Report, compress
 from training.stages.evaluate import package
 from training.stages.tracking import read_run
@@ -171,80 +169,6 @@ def test_a_champion_is_fine_tuned_and_keeps_its_history(
     assert manifest.compression[: len(champion.manifest.compression)] == champion.manifest.compression
 
 
-@pytest.mark.slow
-def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path: Path, phantoms: Path) -> None:
-    lay_out(tmp_path, phantoms, train={"epochs": 12, "patience": 12})
-    command = [sys.executable, "-m", "training", "train", MODEL]
-    environment = {
-        **os.environ,
-        "VISIONLOOP_ROOT": str(tmp_path),
-        "VISIONLOOP_VAR": str(tmp_path / "var"),
-        "VISIONLOOP_MLFLOW_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
-    }
-    checkpoint = tmp_path / "build" / MODEL / "train" / "checkpoint"
-    process = subprocess.Popen(command, env=environment)
-    until(checkpoint.exists, 120)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert checkpoint.exists(), "killed before the first checkpoint or after the last"
-
-    subprocess.run(command, env=environment, check=True, timeout=240)
-    summary = json.loads((checkpoint.parent / "summary.json").read_text())
-    assert summary["resumed_at"] >= 1
-    assert [row["epoch"] for row in read_metrics(checkpoint.parent / "metrics.csv")] == list(range(1, 13))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_dvc_runs_the_stages_by_hand_in_a_fresh_clone(tmp_path: Path) -> None:
-    """`visionloop data synth MODEL`, then `dvc repro`: no server, no folder made beforehand."""
-    root = make_workspace(
-        tmp_path / "project", **{name: PARAMS[name] for name in ("data", "train", "compress", "evaluate")}
-    )
-    shutil.copy(PROJECT / "data.dvc", root / "data.dvc")  # names data of other models, which is not there
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = str(probe.getsockname()[1])
-    bin_folder = Path(sys.executable).parent
-    env = {**os.environ, "VISIONLOOP_MLFLOW_PORT": port, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
-    evaluate = ["dvc", "repro", "--allow-missing", f"evaluate@{MODEL}"]
-    for command in (["visionloop", "data", "synth", MODEL], ["dvc", "repro", f"start@{MODEL}"], evaluate):
-        done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-    assert open_bundle(root / "build" / MODEL / "bundle").manifest.score.cases
-    assert (root / "var" / "mlflow" / "mlflow.db").is_file()
-    again = subprocess.run(
-        ["dvc", "status", f"evaluate@{MODEL}"], cwd=root, env=env, capture_output=True, text=True, check=True
-    )
-    assert "changed" not in again.stdout.replace("always changed", "")
-    _dvc_compares(root, env)
-
-
-def _dvc_compares(root: Path, env: dict[str, str]) -> None:
-    """A commit of data.dvc and dvc.lock, another parameter, and DVC says what became of the figures."""
-
-    def run(*command: str) -> str:
-        done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    config = root / ".dvc" / "config"
-    config.write_text(config.read_text().replace("no_scm = true", ""))
-    run("git", "init", "-q")
-    (root / ".gitignore").write_text("/data\n/build\n/var\n")
-    run("git", "add", ".")
-    run("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a run")
-    params = yaml.safe_load((root / "params.yaml").read_text())
-    params[MODEL]["evaluate"]["bootstrap"] = 150
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
-    run("dvc", "repro", "--allow-missing", f"evaluate@{MODEL}")
-    name = f"build/{MODEL}/metrics.json"
-    assert json.loads(run("dvc", "metrics", "show", "--json"))[""]["data"][name]["data"]["dice"]["cases"]
-    assert name in run("dvc", "metrics", "diff", "--json")
-    run("dvc", "plots", "show", "--out", "plots")
-    assert "curves.csv" in (root / "plots" / "index.html").read_text()
-    assert "dice" in run("dvc", "exp", "show", "--csv")
-
-
 def test_evaluate_imports_no_training_framework(finished: Workspace, tmp_path: Path) -> None:
     """The frameworks cost seconds, and a bundle is made without them."""
     shutil.copytree(finished.settings.root, tmp_path / "copy", symlinks=True)
@@ -257,3 +181,55 @@ def test_evaluate_imports_no_training_framework(finished: Workspace, tmp_path: P
     env = {**os.environ, "VISIONLOOP_ROOT": str(tmp_path / "copy"), "VISIONLOOP_VAR": str(tmp_path / "copy" / "var")}
     done = subprocess.run([sys.executable, "-c", probe], env=env, capture_output=True, text=True, check=False)
     assert done.stdout.strip().splitlines()[-1:] == ["[]"], done.stdout + done.stderr
+
+
+def test_each_version_has_a_run_of_its_own(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluated again with another parameter: the same training, another version. Nothing of the first run changes."""
+    from mlflow import MlflowClient
+
+    root = tmp_path / "project"
+    shutil.copytree(built, root, symlinks=True, ignore=shutil.ignore_patterns("var"))
+    enter(monkeypatch, root)
+    empty_store(root / "var" / "mlflow" / "mlflow.db")
+    training = {path: path.read_bytes() for path in (root / "build" / MODEL / "train").iterdir()}
+    summary = root / "build" / MODEL / "train" / "summary.json"
+    said = json.loads(summary.read_text())
+    training[summary] = json.dumps({**said, "git_commit": "of the training"}).encode()
+    summary.write_bytes(training[summary])
+    bundles = []
+    for bootstrap in ("100", "120"):
+        lay_out(root, tmp_path, evaluate={"bootstrap": int(bootstrap)})
+        bundles.append(package(open_workspace(MODEL)))
+        versions = Versions()
+        version = versions.register(bundles[-1])
+        run = MlflowClient(settings().mlflow_address).get_run(version.run_id)
+        assert run.data.params["evaluate.bootstrap"] == bootstrap
+        assert run.data.params["train.epochs"] == "3"
+        assert run.data.tags["digest"] == bundles[-1].digest == version.digest
+        assert run.data.tags["version"] == str(version.number)
+        assert run.data.tags["git_commit"] == bundles[-1].manifest.git_commit == "of the training"
+        history = MlflowClient(settings().mlflow_address).get_metric_history(version.run_id, "val_dice")
+        assert [point.step for point in history] == [1, 2, 3]
+    assert {path: path.read_bytes() for path in training} == training, "a stage wrote into another's output"
+    runs = {version.run_id for version in Versions().list(MODEL)}
+    assert len(runs) == 2
+    assert {run.params["evaluate.bootstrap"] for run in map(_data_of, runs)} == {"100", "120"}
+    summary.write_text(json.dumps({**said, "data_hash": "of other data"}))
+    with pytest.raises(DataError, match="was trained on"):
+        package(open_workspace(MODEL))
+
+
+def _data_of(run_id: str) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(settings().mlflow_address).get_run(run_id).data
+
+
+def test_dvc_gets_figures_and_curves(finished: Workspace) -> None:
+    figures = json.loads(finished.folder("metrics.json").read_text())
+    manifest = open_bundle(finished.folder("bundle")).manifest
+    assert figures["dice"] == manifest.score.model_dump()
+    assert figures["slices"].keys() == manifest.slices.keys()
+    lines = finished.folder("curves.csv").read_text().splitlines()
+    assert lines[0] == "epoch,loss,metric"
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3", "4"]
