@@ -80,7 +80,7 @@ def api_of(folder: Path) -> Starlette:
 @lru_cache
 def worker_of(folder: Path) -> Worker:
     """The worker of the version in `folder`, not started. One per process. Raises as `build_service`."""
-    return Worker(folder / BUNDLE, _read_release(folder), _give_up)
+    return Worker(folder / BUNDLE, _read_release(folder), give_up)
 
 
 def _read_release(folder: Path) -> ServedVersion:
@@ -94,7 +94,7 @@ def _read_release(folder: Path) -> ServedVersion:
         ) from error
 
 
-def _give_up(error: Exception) -> None:
+def give_up(error: Exception) -> None:
     """Ends the process with one clear line: a version that fails its check must not stay up."""
     status = error.exit_code if isinstance(error, VisionloopError) else 1
     line = "; ".join(str(error).splitlines()) or type(error).__name__

@@ -37,7 +37,7 @@ class Looking:
         high, wide = height // 6, width // 6
         tops, lefts = (np.linspace(0.22, 0.78, 4) * edge - size / 2 for edge, size in ((height, high), (width, wide)))
         places = [(int(x), int(y), int(x) + wide, int(y) + high) for y in tops for x in lefts]
-        return cls(spec, prepared, element, max(places, key=lambda at: float(_seen(element, at)[0])), [])
+        return cls(spec, prepared, element, max(places, key=lambda at: float(variety(element, at)[0])), [])
 
     def prepare(self, sample: Any) -> Prepared:
         return self.prepared
@@ -46,7 +46,7 @@ class Looking:
         """Outputs of every kind that a model here has; `share` of what the place showed is left."""
         self.asked.append(len(batch))
         n, classes = len(batch), len(self.spec.classes)
-        share = np.clip(_seen(batch, self.at) / _seen(self.element, self.at), 0, 1)
+        share = np.clip(variety(batch, self.at) / variety(self.element, self.at), 0, 1)
         x1, y1, x2, y2 = self.at
         mask = np.full((n, 1, *batch.shape[2:]), -6, np.float32)
         mask[:, :, y1:y2, x1:x2] = (12 * share - 6)[:, None, None, None]
@@ -69,7 +69,7 @@ class Looking:
         return cast(Predictor, self)
 
 
-def _seen(batch: FloatArray, at: tuple[int, int, int, int]) -> FloatArray:
+def variety(batch: FloatArray, at: tuple[int, int, int, int]) -> FloatArray:
     """float32 [N]: how varied the place is."""
     x1, y1, x2, y2 = at
     return np.asarray(batch[:, :, y1:y2, x1:x2].std(axis=(2, 3)).mean(axis=1), dtype=np.float32)

@@ -36,7 +36,7 @@ class StartingPoint:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where one model's stages read and write. Make it with `open_stage`."""
+    """Where one model's stages read and write. Make it with `open_workspace`."""
 
     spec: ModelSpec
     settings: Settings

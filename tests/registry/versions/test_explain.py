@@ -120,7 +120,7 @@ def test_a_network_that_looks_at_nothing_is_cold_everywhere(monkeypatch: pytest.
     prepared = spec.inference.preprocess(sample, {"image_size": 96})
     network = Looking.over(spec, prepared, 0)
     prediction = network.predict(sample, {"classes": spec.classes})
-    monkeypatch.setattr("tests.registry.looking._seen", lambda batch, at: np.ones(len(batch), np.float32))
+    monkeypatch.setattr("tests.registry.looking.variety", lambda batch, at: np.ones(len(batch), np.float32))
     found = explain(network.as_predictor(), b"", prediction)
     assert found.loss == 0
     assert not found.heat.any()

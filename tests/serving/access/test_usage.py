@@ -122,8 +122,8 @@ def test_a_router_that_ends_while_the_database_is_slow_has_its_counts_in_a_file_
 
 def test_a_killed_process_leaves_its_counts_and_a_living_one_keeps_them(base: Path) -> None:
     script = (
-        "import time; from datetime import UTC, datetime; from serving.access.usage import Counts, Meter\n"
-        "meter = Meter(); meter.count('', '', datetime.now(UTC), Counts(requests=7))\n"
+        "import time; from datetime import UTC, datetime; from serving.access.usage import Meter, UsageCounts\n"
+        "meter = Meter(); meter.count('', '', datetime.now(UTC), UsageCounts(requests=7))\n"
         "try: meter.flush()\n"
         "except Exception: print('spooled', flush=True)\n"
         "time.sleep(60)"

@@ -157,7 +157,7 @@ import flows.orchestration.guard  # all that the guard's process has loaded
 from monitoring.log.models import Prediction
 from serving.releases import endpoints, store as releases
 from serving.guard.rollout import Guard
-from serving.router.traffic import Counts, Of, Traffic, Latencies
+from serving.router.traffic import Latencies, RoleCounts, Traffic, TrafficKey
 
 class Nobody:
     def services(self): return {}
@@ -185,8 +185,9 @@ for calls in (40, 60, 600, 6000, 13300):
     for ms in range(calls):
         found.add(5 + ms % 50)
     for version, role in ((1, "champion"), (2, "canary")):
-        router.write({Of(MODEL, version, role, plan.revision, now.replace(second=0, microsecond=0)):
-                      Counts(calls, 0, compared=calls, disagreed=calls // 10, agreement=calls * 0.9, latencies=found)})
+        key = TrafficKey(MODEL, version, role, plan.revision, now.replace(second=0, microsecond=0))
+        agreed = {"compared": calls, "disagreed": calls // 10, "agreement": calls * 0.9}
+        router.write({key: RoleCounts(calls, 0, latencies=found, **agreed)})
     guard.look()
 assert guard._rails[MODEL, plan.revision].calls == 20_000, guard._rails
 assert any(reason.rule == "predictions" for reason in guard._rails[MODEL, plan.revision]._said.values())

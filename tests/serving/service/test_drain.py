@@ -78,9 +78,9 @@ def test_told_twice_a_service_leaves_at_once(packaged: dict[int, Packaged], proc
 @pytest.mark.parametrize(("parent", "told"), [(1, ""), (4711, "4711")])
 def test_a_service_that_gives_up_stops_its_arbiter_and_nobody_else(parent: int, told: str) -> None:
     script = (
-        "import os, sys; from serving.service.bento import bento as service\n"
+        "import os, sys; from serving.service import bento\n"
         f"os.getppid = lambda: {parent}; os.kill = lambda pid, sig: print(pid, flush=True)\n"
-        "service._give_up(ValueError('no network'))"
+        "bento.give_up(ValueError('no network'))"
     )
     run = subprocess.run(
         [sys.executable, "-c", script, "--worker-id"], cwd=PROJECT, capture_output=True, text=True, timeout=60

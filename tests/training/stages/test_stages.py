@@ -174,8 +174,8 @@ def test_evaluate_imports_no_training_framework(finished: Workspace, tmp_path: P
     shutil.copytree(finished.settings.root, tmp_path / "copy", symlinks=True)
     probe = (
         "import sys; from training.stages.evaluate import package; "
-        "from training.workspace.workspace import open_stage; "
-        f"package(open_stage({MODEL!r}), track=False); "
+        "from training.workspace.workspace import open_workspace; "
+        f"package(open_workspace({MODEL!r}), track=False); "
         "print([name for name in ('torch', 'tensorflow', 'timm', 'mlflow') if name in sys.modules])"
     )
     env = {**os.environ, "VISIONLOOP_ROOT": str(tmp_path / "copy"), "VISIONLOOP_VAR": str(tmp_path / "copy" / "var")}
