@@ -1,4 +1,5 @@
-"""What models of pictures share: decoding, statistics, shifts, drawing, starter-data scenes, explanations.
+"""What models of pictures share: decoding, statistics, shifts, drawing, backdrops for starter data, videos.
 
-Everything here runs in a service as well, so it needs NumPy, OpenCV and PIL's header readers only.
+May be imported from everywhere but `core`. Imports `registry.core`, NumPy, OpenCV, PIL and, for videos, PyAV: a service
+runs all of it.
 """

@@ -1,7 +1,7 @@
-"""Procedural scenes to put objects in, and a mild camera to take them with: the stuff that starter data is made of.
+"""Procedural scenes for starter data, without objects, and a mild camera that takes pictures of them.
 
-Bit-identical for a seed: NumPy's Generator, integer drawing, and float work that is rounded to 8 bits at the end. What
-is drawn here is never an object of a class: it is what a detector must learn to leave alone.
+Bit-identical for a seed: NumPy's Generator, integer drawing, and floats that are rounded to 8 bits at the end. Nothing
+drawn here is an object of a class: a detector must learn to ignore it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Colour = NDArray[np.float32]
 
 
 def backdrop(rng: np.random.Generator, width: int, height: int) -> ByteArray:
-    """A scene without an object: a surface or a room, with clutter and light; uint8 [height, width, 3] BGR."""
+    """A scene without objects: a surface or a room with clutter and light, uint8 [height, width, 3] BGR."""
     scene = _SCENES[int(rng.integers(len(_SCENES)))](rng, width, height)
     if rng.random() < 0.7:
         scene = _clutter(rng, scene)
@@ -28,7 +28,7 @@ def backdrop(rng: np.random.Generator, width: int, height: int) -> ByteArray:
 
 
 def photograph(rng: np.random.Generator, pixels: ByteArray) -> ByteArray:
-    """Takes `pixels` with a mild camera: exposure, colour cast, vignetting, lens blur, sensor noise. Geometry stays."""
+    """Adds a mild camera to `pixels`: exposure, colour cast, vignetting, lens blur, sensor noise. Geometry stays."""
     height, width = pixels.shape[:2]
     image = pixels.astype(np.float32)
     gains = np.exp(rng.normal(0, 0.05, 3) + rng.normal(0, 0.12)).astype(np.float32)
@@ -41,20 +41,19 @@ def photograph(rng: np.random.Generator, pixels: ByteArray) -> ByteArray:
     if sigma > 0.3:
         image = cv2.GaussianBlur(image, (0, 0), sigma).astype(np.float32, copy=False)
     noise = rng.uniform(0.5, 5.0)
-    # Mostly grey: one draw a pixel, and half as much a channel.
+    # Mostly grey: one draw for each pixel, and half as much for each channel.
     grain = _normals(rng, (height, width, 1)) + np.float32(0.5) * _normals(rng, (height, width, 3))
     return _rounded(np.asarray(image * gains + np.float32(noise) * grain, dtype=np.float32))
 
 
 def _normals(rng: np.random.Generator, shape: tuple[int, ...]) -> Image:
-    """About normal, from bytes, which are drawn much faster: the sum of two uniform ones has a variance of
-    2 * 256^2 / 12."""
-    one, two = (rng.integers(0, 256, shape, dtype=np.uint8).astype(np.float32) for _ in range(2))
-    return (one + two - 255) / np.float32(104.5)
+    """Nearly normal, as the sum of two uniform bytes (variance 2 * 256^2 / 12): drawn much faster than normals."""
+    first, second = (rng.integers(0, 256, shape, dtype=np.uint8).astype(np.float32) for _ in range(2))
+    return (first + second - 255) / np.float32(104.5)
 
 
 def texture(rng: np.random.Generator, width: int, height: int, cells: int, octaves: int = 4) -> Image:
-    """Smooth noise in about [-1, 1], float32 [height, width]: octaves of it, each twice as fine and half as strong."""
+    """Smooth noise in about [-1, 1], float32 [height, width]: octaves, each twice as fine and half as strong."""
     total = np.zeros((height, width), dtype=np.float32)
     weight = 0.5
     for octave in range(octaves):
@@ -67,14 +66,14 @@ def texture(rng: np.random.Generator, width: int, height: int, cells: int, octav
 
 
 def paint(rng: np.random.Generator, low: int = 30, high: int = 225, vivid: float = 0.35) -> Colour:
-    """A colour, float32 [3] BGR: a grey in [low, high] with up to `vivid` of it as hue."""
+    """A colour, float32 [3] BGR: a grey in [low, high] with a hue of up to `vivid` of it."""
     grey = rng.uniform(low, high)
     hue = rng.normal(0, 1, 3)
     return np.clip(grey * (1 + vivid * 0.5 * (hue - hue.mean())), 0, 255).astype(np.float32)
 
 
 def _surface(rng: np.random.Generator, width: int, height: int) -> Image:
-    """A table, a wall, a floor seen from above: one colour and its mottling."""
+    """A table, a wall or a floor from above: one mottled colour."""
     rough = texture(rng, width, height, int(rng.integers(2, 9)), 5)[:, :, None]
     return paint(rng) + rough * paint(rng, 8, 60, 0.4)
 
@@ -89,7 +88,7 @@ def _gradient(rng: np.random.Generator, width: int, height: int) -> Image:
 
 
 def _grain_of_wood(rng: np.random.Generator, width: int, height: int) -> Image:
-    """Boards: rings stretched along one axis, with seams between the boards."""
+    """Boards: rings stretched along one axis, with seams between."""
     along = texture(rng, width, height, 2, 2)
     fine = cv2.resize(texture(rng, max(2, width // 12), height, 3, 5), (width, height))
     rings = np.sin((along * 6 + fine * 3) * np.float32(rng.uniform(1.5, 4)))[:, :, None]
@@ -102,7 +101,7 @@ def _grain_of_wood(rng: np.random.Generator, width: int, height: int) -> Image:
 
 
 def _tiles(rng: np.random.Generator, width: int, height: int) -> Image:
-    """Tiles, bricks or paving: a running or a stacked bond, every stone a little different."""
+    """Tiles, bricks or paving in a running or a stacked bond; each stone differs a little."""
     edge = max(8, min(width, height) // int(rng.integers(3, 10)))
     long = edge * int(rng.integers(1, 4))
     image = np.tile(paint(rng, 60, 200, 0.2), (height, width, 1))
@@ -116,7 +115,7 @@ def _tiles(rng: np.random.Generator, width: int, height: int) -> Image:
 
 
 def _room(rng: np.random.Generator, width: int, height: int) -> Image:
-    """A wall, a floor and what stands on it: doors, windows, shelves, panels."""
+    """A wall, a floor and boxes for doors, windows, shelves and panels."""
     horizon = int(height * rng.uniform(0.45, 0.85))
     image = np.tile(paint(rng, 90, 235, 0.25), (height, width, 1))
     image[horizon:] = paint(rng, 40, 190, 0.35)
@@ -134,7 +133,7 @@ def _room(rng: np.random.Generator, width: int, height: int) -> Image:
 
 
 def _outdoors(rng: np.random.Generator, width: int, height: int) -> Image:
-    """Sky, a far tree line or roofs, and ground."""
+    """Sky, a far line of trees or roofs, and ground."""
     horizon = int(height * rng.uniform(0.3, 0.6))
     image = np.tile(np.array([225, 200, 175], np.float32) * np.float32(rng.uniform(0.6, 1.05)), (height, width, 1))
     image += texture(rng, width, height, 3, 4)[:, :, None] * 22
@@ -149,7 +148,7 @@ def _outdoors(rng: np.random.Generator, width: int, height: int) -> Image:
 
 
 def _clutter(rng: np.random.Generator, image: Image) -> Image:
-    """Things of no class: boxes, discs, cables and blots, a few of them out of focus, each with a soft shadow."""
+    """Things of no class: boxes, discs, cables and blots with soft shadows, some out of focus."""
     height, width = image.shape[:2]
     edge = min(width, height)
     for _ in range(int(rng.integers(2, 9))):
@@ -177,13 +176,14 @@ def _clutter(rng: np.random.Generator, image: Image) -> Image:
 
 
 def lay(image: Image, mask: ByteArray, colour: Colour, shadow: float = 0.0, soft: float = 0.6) -> Image:
-    """A shape over an image with a soft edge and, below right, its shadow.
+    """Lays a shape over a copy of an image, with a soft edge and a shadow at its lower right.
 
     Args:
-        image: float32 [H, W, 3], 0..255; left alone.
+        image: float32 [H, W, 3], 0..255.
         mask: uint8 [H, W], 255 where the shape is.
-        colour: one colour [3], or a picture [H, W, 3] to show through the shape.
-        shadow: share of light that the shadow takes; soft: standard deviation of the edge in pixels.
+        colour: one colour [3], or a picture [H, W, 3] that the shape shows.
+        shadow: share of the light that the shadow takes.
+        soft: standard deviation of the edge, in pixels.
     """
     x, y, wide, tall = cv2.boundingRect(mask)
     if not wide:

@@ -1,8 +1,8 @@
-"""Results drawn over pictures for people. Everything takes and gives uint8 [H, W, 3] BGR and leaves its input alone.
+"""Draws results over pictures for people. Functions take and return uint8 [H, W, 3] BGR and do not change their input.
 
-Legible on any background: lines have a dark seam, text stands on a plate. Colours are a class's own, whatever else is
-in the picture, and come from Okabe and Ito's palette (Color Universal Design, 2008) and lighter and darker mixtures of
-it, which stay apart for the colour-blind; the name is always written as well.
+Legible on any background: lines have a dark seam, text has a plate. Each class has its own colour, from Okabe and Ito's
+palette for the colour-blind (Color Universal Design, 2008) and its lighter and darker mixtures; the name is always
+written as well. By hand: supervision's annotators would bring SciPy and matplotlib into every service.
 """
 
 from __future__ import annotations
@@ -32,16 +32,15 @@ _OKABE_ITO: tuple[Colour, ...] = (
     (0, 94, 213),  # vermilion
     (115, 158, 0),  # bluish green
 )
+_Corners = tuple[int, int, int, int]  # x1, y1, x2, y2
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 
 
 def class_colour(index: int) -> Colour:
-    """Of class number `index`: seven colours, then the same lighter and darker; repeats after 21."""
-    base = _OKABE_ITO[index % len(_OKABE_ITO)]
-    tint = (index // len(_OKABE_ITO)) % 3
-    if tint == 1:
-        return _mixed(base, PAPER, 0.5)
-    return _mixed(base, INK, 0.45) if tint == 2 else base
+    """The colour of class number `index`: seven colours, then lighter, then darker ones; repeats after 21."""
+    tint, number = divmod(index, len(_OKABE_ITO))
+    base = _OKABE_ITO[number]
+    return (base, _mixed(base, PAPER, 0.5), _mixed(base, INK, 0.45))[tint % 3]
 
 
 def _mixed(a: Colour, b: Colour, share: float) -> Colour:
@@ -50,8 +49,11 @@ def _mixed(a: Colour, b: Colour, share: float) -> Colour:
 
 
 def enlarge(pixels: ByteArray, least: int = 480) -> tuple[ByteArray, int]:
-    """A small picture, scaled by a whole number until its longer side is near `least`, so that there is room for text;
-    and that number, for what is drawn over it."""
+    """Scales a small picture until its longer side is near `least` pixels, to make room for text.
+
+    Returns:
+        The picture, and the whole number that it was scaled by.
+    """
     factor = max(1, round(least / max(pixels.shape[:2])))
     if factor == 1:
         return pixels, 1
@@ -61,7 +63,7 @@ def enlarge(pixels: ByteArray, least: int = 480) -> tuple[ByteArray, int]:
 
 @dataclass(frozen=True)
 class Style:
-    """Sizes in pixels, by the picture's size."""
+    """Widths of lines and pen in pixels, and OpenCV's scale of text, for the size of a picture."""
 
     line: int
     text: float
@@ -74,17 +76,12 @@ class Style:
         return cls(line=max(2, round(edge / 320)), text=text, pen=max(1, round(text * 1.5)))
 
 
-def draw_boxes(
-    pixels: ByteArray,
-    where: FloatArray,
-    labels: Sequence[str],
-    classes: Sequence[int],
-) -> ByteArray:
-    """Boxes with a label each.
+def draw_boxes(pixels: ByteArray, where: FloatArray, labels: Sequence[str], classes: Sequence[int]) -> ByteArray:
+    """Draws boxes with their labels.
 
     Args:
         where: float [N, 4], (x1, y1, x2, y2) in pixels of the picture.
-        labels: N texts such as `knife 87 %`; the empty one draws no plate.
+        labels: N texts, e.g. `knife 87 %`; "" for a box without a label.
         classes: N class numbers, for the colours.
     """
     canvas, style = pixels.copy(), Style.of(pixels)
@@ -92,7 +89,7 @@ def draw_boxes(
     for (x1, y1, x2, y2), number in zip(corners, classes, strict=True):
         cv2.rectangle(canvas, (x1, y1), (x2, y2), INK, style.line + 2)
         cv2.rectangle(canvas, (x1, y1), (x2, y2), class_colour(number), style.line)
-    taken: list[tuple[int, int, int, int]] = []
+    taken: list[_Corners] = []
     for corner, label, number in zip(corners, labels, classes, strict=True):
         if label:
             taken.append(_plate(canvas, corner, label, class_colour(number), style, taken))
@@ -100,21 +97,20 @@ def draw_boxes(
 
 
 def draw_truths(pixels: ByteArray, where: FloatArray, labels: Sequence[str] = ()) -> ByteArray:
-    """True boxes, dashed and green; `labels` stand at their lower edge. `where` as in `draw_boxes`."""
+    """Draws true boxes, dashed and green, with `labels` at their lower edges. `where` as in `draw_boxes`."""
     canvas, style = pixels.copy(), Style.of(pixels)
     for n, box in enumerate(np.asarray(where, dtype=np.float64).reshape(-1, 4)):
         x1, y1, x2, y2 = corner = _whole(box, pixels)
         for a, b in (((x1, y1), (x2, y1)), ((x2, y1), (x2, y2)), ((x2, y2), (x1, y2)), ((x1, y2), (x1, y1))):
             _dashed(canvas, a, b, style.line)
         if n < len(labels) and labels[n]:
-            _plate(canvas, (corner[0], corner[3], corner[2], corner[3]), labels[n], TRUTH, style, [], below=True)
+            _plate(canvas, (corner[0], corner[3], corner[2], corner[3]), labels[n], TRUTH, style, [], low=True)
     return canvas
 
 
-def _whole(box: np.ndarray, pixels: ByteArray) -> tuple[int, int, int, int]:
+def _whole(box: np.ndarray, pixels: ByteArray) -> _Corners:
     height, width = pixels.shape[:2]
-    limits = (width - 1, height - 1, width - 1, height - 1)
-    x1, y1, x2, y2 = (int(np.clip(round(float(v)), 0, limit)) for v, limit in zip(box, limits, strict=True))
+    x1, y1, x2, y2 = np.clip(np.rint(box), 0, (width - 1, height - 1) * 2).astype(int).tolist()
     return x1, y1, x2, y2
 
 
@@ -130,14 +126,14 @@ def _dashed(canvas: ByteArray, a: tuple[int, int], b: tuple[int, int], line: int
 
 def _plate(
     canvas: ByteArray,
-    box: tuple[int, int, int, int],
+    box: _Corners,
     label: str,
     fill: Colour,
     style: Style,
-    taken: Sequence[tuple[int, int, int, int]],
-    below: bool = False,
-) -> tuple[int, int, int, int]:
-    """Writes the label above, inside or below the box: the first place in the picture that no plate has taken."""
+    taken: Sequence[_Corners],
+    low: bool = False,
+) -> _Corners:
+    """Writes the label above, inside or below the box: at the first place that no other plate covers."""
     height, width = canvas.shape[:2]
     label = to_ascii(label)
     (across, up), drop = cv2.getTextSize(label, _FONT, style.text, style.pen)
@@ -145,7 +141,7 @@ def _plate(
     wide, tall = across + 2 * pad, up + drop + pad
     left = min(max(0, box[0] - style.line // 2), max(0, width - wide))
     tops = [box[1] - tall, box[1] + style.line, box[3] + style.line, box[3] - tall - style.line]
-    tops = [top for top in (tops[2:] if below else tops) if 0 <= top <= height - tall] or [max(0, height - tall)]
+    tops = [top for top in (tops[2:] if low else tops) if 0 <= top <= height - tall] or [max(0, height - tall)]
     places = [(left, top, left + wide, top + tall) for top in tops]
     place = next((p for p in places if not any(_meet(p, t) for t in taken)), places[0])
     x1, y1, x2, y2 = place
@@ -155,21 +151,19 @@ def _plate(
     return place
 
 
-def _meet(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+def _meet(a: _Corners, b: _Corners) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def ink_on(fill: Colour) -> Colour:
-    """The ink to write with on a colour (luma as in ITU-R BT.601)."""
+    """A colour for text on `fill` (luma as in ITU-R BT.601)."""
     return INK if 0.114 * fill[0] + 0.587 * fill[1] + 0.299 * fill[2] > 120 else PAPER
 
 
 def to_ascii(text: str) -> str:
-    """ASCII, which is all that OpenCV's font has: accents go, anything else becomes `?`."""
-    stripped = "".join(
-        c for c in unicodedata.normalize("NFKD", text.replace("ß", "ss")) if not unicodedata.combining(c)
-    )
-    return stripped.encode("ascii", "replace").decode("ascii")
+    """OpenCV's font has ASCII only: accents go, other characters become `?`."""
+    letters = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
+    return "".join(c for c in letters if not unicodedata.combining(c)).encode("ascii", "replace").decode("ascii")
 
 
 def draw_bars(
@@ -180,13 +174,13 @@ def draw_bars(
     truth: str = "",
     height: int = 360,
 ) -> ByteArray:
-    """The picture (fitted into `height`) and, to its right, a bar for each name: the top classes of a classifier.
+    """The picture, fitted into `height` pixels, with a bar for each of a classifier's top classes to its right.
 
     Args:
-        names: in the order they are drawn, the most likely first, which is written brighter.
+        names: the most likely first; it is written brighter.
         values: shares in [0, 1].
         classes: class numbers for the colours; by default the order.
-        truth: the name of the true class, which is marked where it is among `names` and else written below.
+        truth: the true class; marked if it is among `names`, else written below them.
     """
     size = round(pixels.shape[1] * height / pixels.shape[0])
     wide = int(np.clip(size, height // 3, height * 2))
@@ -237,7 +231,7 @@ def _fitted(name: str, room: int, text: float) -> str:
 
 
 def add_legend(pixels: ByteArray, entries: Sequence[tuple[str, Colour]], note: str = "") -> ByteArray:
-    """The picture over a strip with a colour chip for each entry and a note at the right; lines break where needed."""
+    """The picture above a strip with a colour chip for each entry, and a note at the right. Long lines wrap."""
     width = max(pixels.shape[1], 320)
     places: list[tuple[int, int, str, Colour]] = []
     x, line = 12, 0
@@ -247,8 +241,7 @@ def add_legend(pixels: ByteArray, entries: Sequence[tuple[str, Colour]], note: s
             x, line = 12, line + 1
         places.append((x, line, name, chip))
         x += wide
-    if note and x > 12 and x + _wide(note) + 12 > width:
-        line += 1
+    line += bool(note) and x > 12 and x + _wide(note) + 12 > width
     strip = np.full((10 + 26 * (line + 1), width, 3), INK, dtype=np.uint8)
     for left, row, name, chip in places:
         base = 24 + 26 * row
@@ -256,7 +249,12 @@ def add_legend(pixels: ByteArray, entries: Sequence[tuple[str, Colour]], note: s
         _write(strip, name, (left + 20, base))
     if note:
         _write(strip, note, (max(12, width - 12 - _wide(note)), 24 + 26 * line))
-    room = width - pixels.shape[1]
+    return _above(pixels, strip)
+
+
+def _above(pixels: ByteArray, strip: ByteArray) -> ByteArray:
+    """The picture, centred above a strip that is at least as wide."""
+    room = strip.shape[1] - pixels.shape[1]
     body = cv2.copyMakeBorder(pixels, 0, 0, room // 2, room - room // 2, cv2.BORDER_CONSTANT, value=INK)
     return np.vstack([body, strip]).astype(np.uint8, copy=False)
 
@@ -270,10 +268,10 @@ def _write(canvas: ByteArray, text: str, at: tuple[int, int]) -> None:
 
 
 def draw_heat(pixels: ByteArray, warmth: FloatArray) -> ByteArray:
-    """A heat map over the picture, which goes grey and dark where it is cold.
+    """Lays a heat map over the picture; where it is cold, the picture is grey and dark.
 
     Args:
-        warmth: float [h, w] of any size over the same field of view, in [0, 1].
+        warmth: float [h, w] in [0, 1], of any size, over the same field of view.
     """
     height, width = pixels.shape[:2]
     spread = cv2.resize(np.asarray(warmth, dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
@@ -286,12 +284,11 @@ def draw_heat(pixels: ByteArray, warmth: FloatArray) -> ByteArray:
 
 
 STRIP, STRIP_WIDTH = 36, 420
-"""Height and least width in pixels of a strip of words below a picture: one size, so that pictures of one input can be
-laid over each other."""
+"""Height and least width of the strip below a picture, in pixels. One size: pictures of one input line up."""
 
 
 def add_heat_scale(pixels: ByteArray, cold: str = "does not matter", warm: str = "matters most") -> ByteArray:
-    """The picture over a strip with the colours of `draw_heat` from cold to warm."""
+    """The picture above a strip with the colours of `draw_heat`, from cold to warm."""
     width = max(pixels.shape[1], STRIP_WIDTH)
     strip = np.full((STRIP, width, 3), INK, dtype=np.uint8)
     x1, x2 = 24 + _wide(cold), width - 24 - _wide(warm)
@@ -300,6 +297,4 @@ def add_heat_scale(pixels: ByteArray, cold: str = "does not matter", warm: str =
     cv2.rectangle(strip, (x1 - 1, 11), (x1 + ramp.shape[1], 24), _mixed(INK, PAPER, 0.4), 1)
     _write(strip, cold, (12, 23))
     _write(strip, warm, (width - 12 - _wide(warm), 23))
-    room = width - pixels.shape[1]
-    body = cv2.copyMakeBorder(pixels, 0, 0, room // 2, room - room // 2, cv2.BORDER_CONSTANT, value=INK)
-    return np.vstack([body, strip]).astype(np.uint8, copy=False)
+    return _above(pixels, strip)

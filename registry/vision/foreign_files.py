@@ -1,4 +1,7 @@
-"""Files of another kind than the one that is wanted, by name: what somebody sent who meant to send something else."""
+"""Recognises files of the wrong kind by their first bytes, so that an error can say what somebody sent.
+
+By hand: the error also names scans, base64 and what is in a gzip file, and says what to do about each kind.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,18 @@ from registry.vision.media_types import container
 
 EXPECTED = "a JPEG, PNG, WebP, BMP, TIFF or GIF picture"
 PEEKED = 1024
-"""First bytes of a file that tell what it is, but for a few videos whose first boxes only take room."""
+"""How many first bytes are enough, except for a few videos that begin with filler boxes."""
 
 Group = Literal["picture", "video", "sound", "scan", "archive", "document", "data", "text", "encoded"]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a file is.
+    """A kind of file.
 
     Attributes:
         name: with its article, as in "the file is a PNG picture".
-        group: what is to be done about it depends on this.
+        group: decides what the error tells people to do.
     """
 
     name: str
@@ -32,10 +35,10 @@ class Kind:
 
 
 def recognise(body: bytes) -> Kind | None:
-    """What kind of file begins like this; None where it is not known. `body` may be its first `PEEKED` bytes."""
+    """The kind of a file by its beginning; None if it is unknown. `body` may be its first `PEEKED` bytes."""
     if body.startswith(b"\x1f\x8b"):
         unpacked = _unpacked(body)
-        inner = None if unpacked.startswith(b"\x1f\x8b") else recognise(unpacked)  # some hold themselves, for ever
+        inner = None if unpacked.startswith(b"\x1f\x8b") else recognise(unpacked)  # some contain themselves
         if inner is not None and inner.group == "scan":
             return inner
         return Kind(f"a gzip file with {inner.name} in it" if inner else "a gzip file", "archive")
@@ -45,7 +48,7 @@ def recognise(body: bytes) -> Kind | None:
     video = container(body)
     if video is not None:
         return Kind(f"a video ({video.title})", "video")
-    if body.startswith(b"\xff\xd8\xff"):  # pictures of this kind in a row are a video
+    if body.startswith(b"\xff\xd8\xff"):  # after `container`: JPEGs in a row are a video
         return Kind("a JPEG picture", "picture")
     coded = _from_base64(body)
     inner = recognise(coded) if coded else None
@@ -53,7 +56,7 @@ def recognise(body: bytes) -> Kind | None:
 
 
 def wrong_kind(body: bytes, wanted: str = "a picture", expected: str = EXPECTED) -> BadInput:
-    """The error for a file that does not begin like a picture: names what it is, where that is known."""
+    """The error for a file that is not `wanted`. It names the file's kind where that is known."""
     if not body:
         return BadInput("the file is empty", expected=expected, fix="choose the file again")
     kind = recognise(body)
@@ -75,7 +78,7 @@ _FIX: Mapping[Group, str] = {
 
 
 def _unpacked(body: bytes) -> bytes:
-    """The beginning of what a gzip file holds; empty where it is damaged."""
+    """The beginning of a gzip file's content; b"" if it is damaged."""
     try:
         return zlib.decompressobj(wbits=31).decompress(body[: 1 << 16], PEEKED)
     except zlib.error:
@@ -83,7 +86,7 @@ def _unpacked(body: bytes) -> bytes:
 
 
 def _from_base64(body: bytes) -> bytes:
-    """The beginning of what base64, or a data: address, holds; empty where it is neither."""
+    """The beginning of what base64 or a data: address holds; b"" for anything else."""
     head = body[:PEEKED]
     if head.startswith(b"data:"):
         head = head.partition(b";base64,")[2]
@@ -99,7 +102,7 @@ def _starts(*marks: bytes) -> Callable[[bytes], bool]:
 
 
 def _brand(*brands: bytes) -> Callable[[bytes], bool]:
-    """Of a file in boxes (ISO/IEC 14496-12)."""
+    """For files made of boxes (ISO/IEC 14496-12)."""
     return lambda body: body[4:8] == b"ftyp" and body[8:12] in brands
 
 
@@ -113,12 +116,12 @@ def _is_nifti(body: bytes) -> bool:
 
 
 def _is_bmp(body: bytes) -> bool:
-    """Two letters alone are too little: the size of the second header must be one that there is."""
+    """Texts begin with BM as well, so the second header must have one of the sizes that exist."""
     return body.startswith(b"BM") and int.from_bytes(body[14:18], "little") in (12, 16, 40, 52, 56, 64, 108, 124)
 
 
 def _is_icon(body: bytes) -> bool:
-    """Its first picture follows the directory at once: whole numbers in a row begin like an icon, too."""
+    """Rows of integers begin like an icon as well, so the first picture must directly follow the directory."""
     return body.startswith(b"\x00\x00\x01\x00") and int.from_bytes(body[18:22], "little") == 6 + 16 * body[4]
 
 

@@ -1,8 +1,8 @@
-"""What a picture file says of itself, read before a single pixel is allocated.
+"""Reads the headers of picture files before any pixel is allocated.
 
-PIL's plugins read the headers (lazily: they decode nothing), WebP apart: PIL's WebP plugin allocates its canvases on
-opening, which is what a decompression bomb wants. The plugins are called directly, not through `Image.open`, whose
-own bomb limit is a global of the process and would answer before ours.
+PIL's plugins do it, called directly: `Image.open` has a bomb limit of its own, a global of the process, which would
+refuse before ours. WebP is read by hand, because PIL allocates its canvases on opening, as a decompression bomb wants.
+So are the chunks of PNG: PIL's `verify` checks their sums, but not where the EXIF block follows the pixels.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from registry.vision.media_types import container
 
 ORIENTATION = 0x0112  # EXIF tag
 MAX_SCANS = 100
-"""Of a progressive JPEG: each goes over the whole picture, so a small file of thousands would take minutes."""
+"""Of a progressive JPEG. Each scan covers the whole picture: a small file with thousands would take minutes."""
 _END_OF_IMAGE = b"\xff\xd9"
 TRUNCATED_FIX = "upload it again: the file was cut off or damaged on its way"
 
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """What the file says, without its pixels.
+    """A picture file without its pixels.
 
     Attributes:
         format: JPEG, PNG, WebP, BMP, TIFF or GIF.
-        width, height: as stored, before the EXIF orientation is applied.
+        width, height: in pixels as stored, before the EXIF orientation is applied.
         mode: PIL's name of the pixel layout: `RGB`, `L`, `P`, `CMYK`, `I;16`, ...
         alpha: whether some pixels may be transparent.
-        animated: whether there is more than one frame or page.
-        orientation: EXIF, 1 to 8, still to be applied.
-        bits: of a channel.
-        inverted: whether 0 is white, which the pixels of `image` do not show yet.
+        animated: whether it has more than one frame or page.
+        orientation: EXIF's, 1 to 8, still to be applied.
+        bits: per channel.
+        inverted: whether 0 is white in the pixels of `image`.
         image: PIL's lazy image, for formats that PIL decodes; None for WebP.
-        scan: of a JPEG without an end-of-image marker, where its coded pixels begin; 0 of all others.
+        scan: offset of the coded pixels of a JPEG without an end-of-image marker; else 0.
     """
 
     format: str
@@ -64,7 +64,7 @@ class Header:
 
 
 def read(body: bytes) -> Header:
-    """Reads the header and checks that the file is whole (a JPEG without its end marker apart: see `Header.scan`).
+    """Reads the header and checks that the file is whole, except for a JPEG without its end marker (`Header.scan`).
 
     Raises:
         UnsupportedMedia: a file of a known kind that is not a picture we take (PDF, HEIC, a video, ...).
@@ -88,7 +88,7 @@ def read(body: bytes) -> Header:
 
 
 def begins_like_a_picture(body: bytes) -> bool:
-    """Whether `read` knows the kind by its first bytes, whatever comes after them."""
+    """Whether `read` takes files with these first bytes."""
     return any(_begins(body, name, starts) for name, starts, _ in _FORMATS)
 
 
@@ -97,15 +97,15 @@ def _begins(body: bytes, name: str, starts: tuple[bytes, ...]) -> bool:
 
 
 def truncated(name: str, what: str) -> BadInput:
-    """The error for a file that ends too early."""
+    """The error for a file that was cut off."""
     return BadInput(f"the {name} file is truncated: {what}", expected="a whole picture", fix=TRUNCATED_FIX)
 
 
 def _jpeg(body: bytes) -> Header:
     stream = io.BytesIO(body)
     image = JpegImageFile(stream)
-    # PIL stops reading after the first start-of-scan. In what follows FF D9 can only be the end-of-image marker, since
-    # FF is escaped in entropy-coded data (ITU T.81, B.1.1.5); thumbnails, which have their own, lie before it.
+    # PIL stops after the first start-of-scan. FF is escaped in coded data (ITU T.81, B.1.1.5), and thumbnails with
+    # markers of their own lie before it: FF D9 behind it can only be the end-of-image marker.
     begin = stream.tell()
     ended = body.rfind(_END_OF_IMAGE, begin) >= 0
     if not ended and len(body) <= begin:
@@ -113,7 +113,7 @@ def _jpeg(body: bytes) -> Header:
     scans = 1 + _scans(body[begin:])
     if scans > 1 and container(body) is not None:
         raise wrong_kind(body)
-    if scans > MAX_SCANS:  # what follows the picture (a phone's film, say) has such bytes by chance
+    if scans > MAX_SCANS:  # bytes behind the picture, such as a phone's film, look like scans by chance
         scans = 1 + _scans(body[begin : body.find(_END_OF_IMAGE, begin)])
     if scans > MAX_SCANS:
         raise BadInput(
@@ -126,7 +126,7 @@ def _jpeg(body: bytes) -> Header:
 
 
 def _scans(coded: bytes) -> int:
-    """Start-of-scan markers; five times as fast as `bytes.count`, for there are many FF."""
+    """Counts start-of-scan markers, five times as fast as `bytes.count`: FF is frequent."""
     values = np.frombuffer(coded, dtype=np.uint8)
     return int(np.count_nonzero((values[:-1] == 0xFF) & (values[1:] == 0xDA)))
 
@@ -136,7 +136,7 @@ def _png(body: bytes) -> Header:
     for kind, chunk in _png_chunks(body):
         if kind == b"IHDR":
             depth = chunk[8]
-        elif kind == b"eXIf":  # may follow the pixels, where PIL's lazy reader does not look
+        elif kind == b"eXIf":  # may follow the pixels, where PIL does not look before it decodes
             exif = bytes(chunk)
         elif kind == b"acTL":
             frames = int.from_bytes(chunk[:4], "big")
@@ -170,7 +170,7 @@ def _png_chunks(body: bytes) -> Iterator[tuple[bytes, memoryview]]:
 
 def _webp(body: bytes) -> Header:
     """RFC 9649. The first chunk is VP8X (extended), VP8L (lossless) or `VP8 ` (lossy)."""
-    if 8 + int.from_bytes(body[4:8], "little") > len(body) + 1:  # the padding byte of the last chunk may be absent
+    if 8 + int.from_bytes(body[4:8], "little") > len(body) + 1:  # the last chunk's padding byte may be missing
         raise truncated("WebP", f"it has {len(body)} of {8 + int.from_bytes(body[4:8], 'little')} bytes")
     kind, data = body[12:16], body[20:]
     alpha = animated = False
@@ -203,7 +203,9 @@ def _riff_chunk(body: bytes, wanted: bytes) -> bytes | None:
 def _gif(body: bytes) -> Header:
     image = GifImageFile(io.BytesIO(body))
     alpha = "transparency" in image.info
-    return Header("GIF", *image.size, image.mode, alpha, image.is_animated, image=image)  # walks to frame 2, no further
+    return Header(
+        "GIF", *image.size, image.mode, alpha, image.is_animated, image=image
+    )  # is_animated reads no further than frame 2
 
 
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF 6.0
@@ -223,19 +225,19 @@ def _tiff(body: bytes) -> Header:
             expected="unsigned samples of up to 16 bits a channel",
             fix="save it with 8 bits a channel",
         )
-    inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and depth > 8  # up to 8 bits PIL does it
+    inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and depth > 8  # up to 8 bits PIL inverts them itself
     try:
         image = TiffImageFile(io.BytesIO(_black_is_zero(body) if inverted else body))
-    except SyntaxError as error:  # PIL's word for a layout that it does not know
+    except SyntaxError as error:  # PIL raises it for an unknown layout
         layout = f"{len(tags.get(_BITS, (1,)))} channels of {depth} bits, interpretation {tags.get(_PHOTOMETRIC)}"
         raise BadInput(
-            f"the TIFF picture's pixels are laid out in a way that is not known here: {layout}",
+            f"the TIFF picture has an unknown pixel layout: {layout}",
             expected="grey, colour, palette or CMYK, with unsigned samples of 1, 2, 4, 8 or 16 bits",
             fix="save it with 8 bits a channel",
         ) from error
     alpha = image.mode in ("RGBA", "LA", "PA")
-    more = bool(image.tag_v2.next)  # where the next page's directory would be
-    # PIL turns its pixels
+    more = bool(image.tag_v2.next)  # offset of the next page's directory
+    # No orientation: PIL applies it when it decodes TIFF.
     return Header("TIFF", *image.size, image.mode, alpha, more, bits=depth, inverted=inverted, image=image)
 
 
@@ -248,7 +250,7 @@ def _tiff_tags(body: bytes) -> ImageFileDirectory_v2:
 
 
 def _black_is_zero(body: bytes) -> bytes:
-    """The same file with the other photometric interpretation: PIL knows deep grey as black-is-zero only."""
+    """The file, changed to black-is-zero: of more than 8 bits, PIL reads grey in that form only."""
     order: Literal["little", "big"] = "little" if body.startswith(b"II") else "big"
     at = int.from_bytes(body[4:8], order)
     entries = range(at + 2, at + 2 + 12 * int.from_bytes(body[at : at + 2], order), 12)
@@ -263,7 +265,7 @@ def _bmp(body: bytes) -> Header:
 
 
 def _orientation(exif: bytes | None) -> int:
-    """1 where there is none, or nothing that can be understood: a picture is not refused for its EXIF block."""
+    """The EXIF orientation; 1 if it is missing or damaged: no picture is refused for its EXIF block."""
     if not exif:
         return 1
     tags = Image.Exif()

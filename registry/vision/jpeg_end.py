@@ -1,8 +1,8 @@
-"""A JPEG without its end-of-image marker: is it whole but for these two bytes, or are pixels missing?
+"""Tells whether a JPEG without its end-of-image marker lacks only these two bytes, or pixels as well.
 
-Some cameras and network programs do not write the marker. libjpeg fills what is missing with grey and only warns, which
-neither OpenCV nor PIL pass on, so the question is answered by decoding: bits that are put after the end change the
-picture if, and only if, the decoder still needed some.
+Some cameras and network programs do not write the marker. libjpeg fills missing pixels with grey and warns, but neither
+OpenCV nor PIL passes the warning on. So the file is decoded with bits appended: they change the picture if, and only
+if, the decoder still needed some.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ _FILLINGS = (b"\x55" * 512, b"\xaa" * 512, b"\x13\xc6\x7a" * 170)
 
 
 def with_end_marker(body: bytes, scan: int) -> bytes | None:
-    """`body` with its end marker, or None where pixels are missing. `scan`: where the first scan's data begins.
+    """`body` with its end marker, or None if pixels are missing. Costs five decodes: check the size first.
 
-    Costs five decodes: check its size before.
+    Args:
+        scan: offset of the first scan's data.
     """
     coded = _without_padding(body)
     if len(coded) <= scan or not _every_bit_has_its_scan(coded):
@@ -30,20 +31,20 @@ def with_end_marker(body: bytes, scan: int) -> bytes | None:
 
 
 def _next_restart(coded: bytes, scan: int) -> bytes:
-    """The restart marker that would come next: where one is due, a decoder skips everything else."""
+    """The restart marker that would come next. Where one is due, a decoder skips everything else."""
     last = max((coded.rfind(bytes((0xFF, 0xD0 + n)), scan), n) for n in range(8))
     return bytes((0xFF, 0xD0 + (last[1] + 1) % 8)) if last[0] >= 0 else b"\xff\xd0"
 
 
 def _without_padding(body: bytes) -> bytes:
-    """Without zeros that fill a block of a disk, and without half a marker. One zero may belong to an escaped FF."""
+    """Cuts off zeros that fill a disk block, and half a marker. One zero may belong to an escaped FF."""
     cut = body.rstrip(b"\0")
     coded = body if len(body) - len(cut) == 1 and cut.endswith(b"\xff") else cut
     return coded[:-1] if coded.endswith(b"\xff") else coded
 
 
 def _decoded(body: bytes) -> bytes | None:
-    """By PIL, which reads all kinds of JPEG and writes no warnings to the process's standard error."""
+    """Pixels by PIL: it reads all kinds of JPEG, and does not write warnings to standard error."""
     try:
         return JpegImageFile(io.BytesIO(body)).tobytes()
     except Exception:  # hostile bytes can make PIL raise anything
@@ -51,8 +52,8 @@ def _decoded(body: bytes) -> bytes | None:
 
 
 def _every_bit_has_its_scan(body: bytes) -> bool:
-    """Whether the scans that begin in `body` hold every component and, of a progressive picture (ITU T.81, G.1), every
-    coefficient down to its last bit: a file may also end just between two scans."""
+    """Whether the scans have every component and, in a progressive picture (ITU T.81, G.1), every bit of every
+    coefficient. A file may end exactly between two scans."""
     components: list[int] = []
     last_bit: dict[tuple[int, int], int] = {}
     at = 2

@@ -1,8 +1,8 @@
-"""Pictures that are the same picture: re-encoded, resized, a little brighter.
+"""Finds pictures that show the same: re-encoded, resized, or a little brighter.
 
-Two steps: 64-bit difference hashes (dHash, Krawetz 2013) that differ in few bits make a pair worth a closer look,
-and the pair is taken for one picture if 32 x 32 thumbnails correlate almost perfectly. The hash alone would call
-pictures of one generator, or of one fixed camera, the same.
+Two steps. Pairs whose 64-bit difference hashes (dHash, Krawetz 2013) differ in few bits are candidates. A candidate is
+the same picture if 32 x 32 thumbnails correlate almost perfectly. By the hash alone, all pictures of one generator or
+one fixed camera would be the same. By hand: imagehash needs SciPy, imagededup PyTorch.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 SIDE = 32
 MAX_DISTANCE = 10
-"""Bits of 64 that may differ before thumbnails are compared at all."""
+"""How many of 64 bits may differ in a pair whose thumbnails are compared."""
 
 MIN_CORRELATION = 0.99
-"""Correlation of thumbnails (brightness, contrast and colour cast taken out) from which two pictures are one."""
+"""Least correlation of thumbnails of the same picture; brightness, contrast and colour cast are taken out."""
 
 _ROWS = 256  # compared at once with all others: 256 x 20,000 distances are 40 MB
 _COLUMNS = 1024  # thumbnails that are compared with those rows at once: 13 MB
@@ -28,14 +28,19 @@ _FEW = 16  # pairs a row; for more of them one multiplication of matrices is fas
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
-    """`bits`: the dHash. `thumb`: float16 [SIDE * SIDE * 3], each channel of mean 0, all of length 1; zeros if flat."""
+    """Of a picture.
+
+    Attributes:
+        bits: the dHash.
+        thumb: float16 [SIDE * SIDE * 3], of mean 0 in each channel and of length 1; zeros for a flat picture.
+    """
 
     bits: int
     thumb: NDArray[np.float16]
 
 
 def fingerprint(pixels: NDArray[np.uint8]) -> Fingerprint:
-    """Of a picture, uint8 [H, W, 3] BGR."""
+    """The fingerprint of uint8 [H, W, 3] BGR."""
     small = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     grey = cv2.resize(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), (9, 8), interpolation=cv2.INTER_AREA)
     rising = np.packbits(grey[:, 1:] > grey[:, :-1])
@@ -58,8 +63,7 @@ Indices = NDArray[np.intp]
 def candidates(
     left: Sequence[Fingerprint], right: Sequence[Fingerprint]
 ) -> Iterator[tuple[Indices, Indices, NDArray[np.float32]]]:
-    """Pairs whose hashes are near, a block of `left` at a time: indices in `left` and in `right`, and how their
-    thumbnails correlate, at most 1."""
+    """Pairs with near hashes, block by block of `left`: indices in `left` and `right`, and the correlation."""
     if not left or not right:
         return
     others = np.array([one.bits for one in right], dtype=np.uint64)
@@ -74,7 +78,7 @@ def candidates(
 def _likeness(
     left: Sequence[Fingerprint], right: Sequence[Fingerprint], rows: Indices, columns: Indices
 ) -> NDArray[np.float32]:
-    """The correlation of the thumbnails of each pair (`rows`, `columns`)."""
+    """The correlation of each pair's thumbnails."""
     used, place = np.unique(columns, return_inverse=True)
     first = np.stack([one.thumb for one in left]).astype(np.float32)
     likeness = np.empty(len(rows), dtype=np.float32)

@@ -1,5 +1,7 @@
-"""Content types and file endings of pictures and videos, and how their files begin. Imports no library, as every
-model's `SPEC` is read at the start of every command."""
+"""Content types, extensions and first bytes of pictures and videos.
+
+Imports no library: every command reads the `SPEC` of every model at its start.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 RAW = "application/octet-stream"
-"""A program that does not know: the decoder finds out."""
+"""For callers that do not know the type: the decoder finds out."""
 
 _PICTURE = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "image/gif")
 PICTURE_IN = (*_PICTURE, RAW)
@@ -55,12 +57,11 @@ _FILLERS = (b"free", b"skip", b"wide", b"pnot", b"PICT", b"pict", b"uuid", b"jun
 _MOVIE_BOXES = (b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"sidx")
 _MAX_FILLERS = 64
 _TS_PACKETS, _TS_SEARCHED = 5, 8192
-"""How many packets must follow each other, and among how many first bytes the first of them is looked for."""
+"""How many packets must follow each other, and in how many first bytes the first one must begin."""
 
 
 def _first_box(body: bytes) -> tuple[bytes, bytes]:
-    """Type and brand of the first box that says something (ISO/IEC 14496-12, 4.2): a file may begin with boxes that
-    only take room, or hold a preview, as QuickTime's `pnot` does."""
+    """Type and brand of the first telling box (ISO/IEC 14496-12, 4.2). Fillers and previews (`pnot`) may precede it."""
     at = 0
     for _ in range(_MAX_FILLERS):
         size, kind = int.from_bytes(body[at : at + 4], "big"), body[at + 4 : at + 8]
@@ -87,7 +88,7 @@ def _is_quicktime(body: bytes) -> bool:
 
 
 def _is_ts(body: bytes, packet: int) -> bool:
-    """Packets of `packet` bytes somewhere near the beginning: a recording may start in the middle of one."""
+    """Whether packets of `packet` bytes follow each other near the beginning: a recording may start inside one."""
     at = body.find(b"\x47", 0, _TS_SEARCHED)
     while at >= 0:
         if _is_ts_at(body, at, packet):
@@ -97,7 +98,7 @@ def _is_ts(body: bytes, packet: int) -> bool:
 
 
 def _is_ts_at(body: bytes, at: int, packet: int, count: int = _TS_PACKETS) -> bool:
-    """A run of headers (ISO/IEC 13818-1, 2.4.3.2), each with a payload or an adaptation field and without an error."""
+    """Whether `count` headers follow each other (ISO/IEC 13818-1, 2.4.3.2), without errors and with content."""
     starts = range(at, at + count * packet, packet)
     return starts[-1] + 4 <= len(body) and all(
         body[n] == 0x47 and body[n + 1] < 0x80 and body[n + 3] & 0x30 for n in starts
@@ -105,8 +106,8 @@ def _is_ts_at(body: bytes, at: int, packet: int, count: int = _TS_PACKETS) -> bo
 
 
 def _is_mjpeg(body: bytes) -> bool:
-    """JPEG pictures of one size that follow each other. Several pictures in one file that belong together (a phone's
-    depth or gain map, CIPA DC-007) say so in the first of them, and a preview at the end is smaller."""
+    """Whether two JPEGs of one size follow each other. A phone's depth or gain map is announced in the first picture
+    (CIPA DC-007), and a preview at the end is smaller."""
     if not body.startswith(_SOI):
         return False
     *size, scan = _jpeg_size(body, 0)
@@ -118,7 +119,7 @@ def _is_mjpeg(body: bytes) -> bool:
 
 
 def _jpeg_size(body: bytes, at: int) -> tuple[int, int, int]:
-    """Width and height that the JPEG at `at` says (0, 0: none), and where its first scan begins (ITU T.81, B.2)."""
+    """Width and height of the JPEG at offset `at` (0, 0: none), and the offset of its first scan (ITU T.81, B.2)."""
     width = height = 0
     at += 2
     while at + 4 <= len(body) and body[at] == 0xFF:
@@ -148,12 +149,12 @@ CONTAINERS = (
     Container("WMV", "asf", ".wmv", lambda b: b.startswith(_ASF)),
     Container("Motion JPEG", "mjpeg", ".mjpeg", _is_mjpeg),
 )
-_BEGUN_IN_THE_MIDDLE = (
+_STARTED_MID_PACKET = (
     Container("MPEG-TS", "mpegts", ".ts", lambda b: _is_ts(b, 188)),
     Container("MPEG-TS", "mpegts", ".m2ts", lambda b: _is_ts(b, 192)),
     Container("MPEG-TS", "mpegts", ".ts", lambda b: _is_ts(b, 204)),
 )
-"""Looked for only where the file begins like no other kind."""
+"""Tried last: it takes a search."""
 _PICTURES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
     (".jpg", lambda b: b.startswith(b"\xff\xd8\xff")),
     (".png", lambda b: b.startswith(b"\x89PNG\r\n\x1a\n")),
@@ -165,16 +166,18 @@ _PICTURES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
 
 
 def container(body: bytes) -> Container | None:
-    """What kind of video file (or of sound file in such a container) it is, by its beginning: give the whole file where
-    it is at hand, for what matters may come after boxes that only take room."""
+    """The video format of a file, or of a sound file in such a container; None for anything else.
+
+    Pass the whole file if you can: the telling box may follow large fillers.
+    """
     found = next((kind for kind in CONTAINERS if kind.is_it(body)), None)
     if found is None and not _is_picture(body):
-        found = next((kind for kind in _BEGUN_IN_THE_MIDDLE if kind.is_it(body)), None)
+        found = next((kind for kind in _STARTED_MID_PACKET if kind.is_it(body)), None)
     return found
 
 
 def is_video(body: bytes) -> bool:
-    """Whether it is a video file, as `container`."""
+    """Whether `container` knows the file."""
     return container(body) is not None
 
 

@@ -1,4 +1,4 @@
-"""Pictures as files: decoding with its refusals, JPEG encoding, and the way into a network and back."""
+"""Decodes and encodes picture files, and scales pictures into a network's input and boxes back."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from registry.vision import headers, jpeg_end
 from registry.vision.headers import Header
 
 MIN_SIDE = 8
-"""Pixels; there is nothing to be seen in less, and resizing it is guesswork."""
+"""Pixels. Less shows nothing, and resizing it is guesswork."""
 
 _COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # the orientation is applied here, for every format alike
 _ALL_CHANNELS = cv2.IMREAD_UNCHANGED
 
 
 def decode(body: bytes, limit: int) -> Picture:
-    """A picture file -> its pixels, upright and in 8-bit BGR; of an animation or a document the first frame.
+    """Decodes a picture file to upright 8-bit BGR; of an animation or a document it takes the first frame.
 
-    Transparency is laid over white, CMYK and 16-bit samples are converted; `notes` say so. ICC profiles are ignored.
+    Transparency is laid over white. CMYK and 16-bit samples are converted; `notes` say so. ICC profiles are ignored.
 
     Args:
         body: JPEG, PNG, WebP, BMP, TIFF or GIF.
-        limit: the most that width x height may be; checked before anything is allocated.
+        limit: largest width x height, checked before anything is allocated.
 
     Raises:
-        UnsupportedMedia: a known format that is not among these.
+        UnsupportedMedia: another known format.
         TooLarge: more pixels than `limit`.
-        BadInput: no picture, truncated, damaged, smaller than `MIN_SIDE`, or of a pixel type that has no 8-bit meaning.
+        BadInput: not a picture, truncated, damaged, smaller than `MIN_SIDE`, or of a pixel type without 8-bit meaning.
     """
     header = headers.read(body)
     _check_size(header, limit)
@@ -40,7 +40,7 @@ def decode(body: bytes, limit: int) -> Picture:
     if header.scan:
         body = _ended(body, header.scan)
         header = headers.read(body)
-        notes.append("the JPEG's end-of-image marker was missing, and no pixel")
+        notes.append("the JPEG's end-of-image marker was missing; its pixels are complete")
     if header.animated:
         notes.append("first page of several" if header.format == "TIFF" else "first frame of an animation")
     if header.mode == "CMYK":
@@ -70,13 +70,13 @@ def _check_size(header: Header, limit: int) -> None:
 def _ended(body: bytes, scan: int) -> bytes:
     ended = jpeg_end.with_end_marker(body, scan)
     if ended is None:
-        raise headers.truncated("JPEG", "the end-of-image marker is missing, and pixels before it")
+        raise headers.truncated("JPEG", "the end-of-image marker and pixels before it are missing")
     return ended
 
 
 def _opencv_reads(header: Header) -> bool:
-    """OpenCV is two to ten times as fast as PIL, but fills truncated BMP and TIFF files with grey, knows nothing of
-    colour keys, and reads animations in its own way."""
+    """OpenCV is two to ten times as fast as PIL. But it fills truncated BMP and TIFF files with grey, ignores colour
+    keys and reads animations in its own way."""
     if header.format == "JPEG":
         return header.mode != "CMYK"
     if header.format == "PNG":
@@ -99,7 +99,7 @@ def _with_opencv(body: bytes, header: Header) -> ByteArray:
 
 def _with_pil(header: Header) -> ByteArray:
     image = header.image
-    assert image is not None  # only WebP has none, and OpenCV reads it
+    assert image is not None  # only WebP has none, which OpenCV reads
     if header.mode in ("F", "I"):
         raise BadInput(
             f"the {header.format} picture has {'floating-point' if header.mode == 'F' else '32-bit'} samples",
@@ -107,7 +107,7 @@ def _with_pil(header: Header) -> ByteArray:
             fix="save it with 8 bits a channel",
         )
     try:
-        image.load()  # raises for truncated files; TIFF pixels come upright from here
+        image.load()  # raises for truncated files, and turns TIFF pixels upright
         if header.mode.startswith("I;16"):
             most = (1 << header.bits) - 1
             deep = np.asarray(image).astype(np.uint16)
@@ -125,8 +125,7 @@ def _damaged(header: Header, why: str) -> BadInput:
 
 
 def _over_white(pixels: ByteArray) -> tuple[ByteArray, str]:
-    """BGRA over white, and a note on what was done. Programs that know no alpha leave it 0 everywhere: then, too, the
-    colours are the picture."""
+    """Lays BGRA over white, and says so in a note. Alpha that is 0 everywhere is ignored: some programs write it so."""
     alpha = pixels[:, :, 3]
     if int(alpha.min()) == 255 or not alpha.any():
         note = "" if alpha.any() else "alpha is 0 everywhere and was left out"
@@ -137,7 +136,7 @@ def _over_white(pixels: ByteArray) -> tuple[ByteArray, str]:
 
 
 def _turn(pixels: ByteArray, orientation: int) -> NDArray[np.uint8]:
-    """Applies an EXIF orientation (CIPA DC-008, tag 0x0112): 2 mirrored, 3 half a turn, 6 needs a right turn, ..."""
+    """Applies an EXIF orientation (CIPA DC-008, tag 0x0112); 2: mirror, 3: half a turn, 6: quarter turn right."""
     if orientation >= 5:
         pixels = cv2.transpose(pixels).astype(np.uint8, copy=False)
     flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
@@ -186,10 +185,10 @@ class Letterbox:
         return cls(width, height, size, across / width, down / height, (left, top, left + across, top + down))
 
     def fit(self, pixels: ByteArray, pad: int = 114) -> ByteArray:
-        """uint8 [height, width, 3] -> uint8 [size, size, 3]; `pad` is the grey around it."""
+        """uint8 [height, width, 3] -> uint8 [size, size, 3]; `pad` is the grey around the picture."""
         x1, y1, x2, y2 = self.inner
         if (x2 - x1, y2 - y1) != (self.width, self.height):
-            # Averaging where bilinear would skip pixels; elsewhere bilinear is as good and faster.
+            # Bilinear is faster, but skips pixels when it scales down far.
             way = cv2.INTER_AREA if self.scale_x < 0.5 else cv2.INTER_LINEAR
             pixels = cv2.resize(pixels, (x2 - x1, y2 - y1), interpolation=way).astype(np.uint8, copy=False)
         square = np.full((self.size, self.size, 3), pad, dtype=np.uint8)
@@ -202,7 +201,7 @@ class Letterbox:
         return (np.asarray(boxes, dtype=np.float32).reshape(-1, 4) * scale + offset).astype(np.float32)
 
     def to_picture(self, boxes: FloatArray) -> FloatArray:
-        """The way back, float32 [N, 4]; cut off at the picture's edges."""
+        """The inverse of `to_network`, float32 [N, 4], cut off at the picture's edges."""
         scale, offset = self._map()
         back = (np.asarray(boxes, dtype=np.float32).reshape(-1, 4) - offset) / scale
         limits = np.array([self.width, self.height] * 2, dtype=np.float32)

@@ -1,5 +1,7 @@
-"""Things made of polygons, for starter data. Bit-identical everywhere: drawn in fixed point, and twice as large as
-they are shown; averaging makes edges without steps."""
+"""Draws things made of polygons, for starter data.
+
+Bit-identical on every machine: drawn in fixed point, at twice the size, and averaged to smooth edges.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +18,17 @@ Points = Sequence[tuple[float, float]]
 Colour = tuple[float, float, float]
 """BGR, 0..255."""
 
-FINE = 2  # pixels drawn for one that is shown, along each axis
-_BITS = 4  # of a coordinate behind the point: whole numbers draw the same pixels everywhere
+FINE = 2  # drawn pixels per shown pixel, along each axis
+_BITS = 4  # fractional bits of a coordinate: integers draw the same pixels on every machine
 
 
 @dataclass(frozen=True)
 class Part:
-    """A filled polygon, or with `pen` an open line of that width.
+    """A filled polygon, or an open line.
 
     Attributes:
         points: float64 [K, 2], x and y in the thing's own unit, y pointing down.
-        pen: in that unit; 0: filled.
+        pen: width of the line in that unit; 0 for a filled polygon.
     """
 
     points: NDArray[np.float64]
@@ -42,15 +44,16 @@ def draw_parts(
     width: int,
     height: int,
 ) -> tuple[ByteArray, NDArray[np.float32]]:
-    """A thing in a picture of its own, lit from above or below as `rng` has it.
+    """Draws a thing into a picture of its own, with random light from above to below.
 
     Args:
-        parts: painted in their order.
-        matrix: float64 [2, 2], units -> pixels; offset: float64 [2], pixels, added to that.
+        parts: painted in this order.
+        matrix: float64 [2, 2], the thing's unit -> pixels.
+        offset: float64 [2], added to that, in pixels.
 
     Returns:
-        The share of each pixel that is covered, uint8 [height, width], 255 for all of it; and its colour, float32
-        [height, width, 3] BGR, which may be above 255.
+        How much of each pixel is covered, uint8 [height, width], 255 for all of it; and its colour, float32 [height,
+        width, 3] BGR, which may exceed 255.
     """
     mask = np.zeros((height * FINE, width * FINE), dtype=np.uint8)
     colours = np.zeros((height * FINE, width * FINE, 3), dtype=np.uint8)
@@ -63,7 +66,7 @@ def draw_parts(
             else:
                 cv2.fillPoly(canvas, [at], ink, cv2.LINE_8, _BITS)
     covered = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    # What is not drawn is black: divided out, or every edge would be dark.
+    # Divide by the cover: undrawn pixels are black and would darken every edge.
     mixed = cv2.resize(colours, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
     mixed /= np.maximum(covered.astype(np.float32) / np.float32(255), np.float32(0.25))[:, :, None]
     top, bottom = (float(v) for v in rng.uniform(0.8, 1.25, 2))

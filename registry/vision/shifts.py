@@ -1,4 +1,7 @@
-"""What happens to pictures in the field. Geometry stays: boxes, masks and classes remain valid."""
+"""Shifts: changes that happen to pictures in the field. Geometry stays, so boxes, masks and classes remain valid.
+
+By hand: kornia needs PyTorch, and albumentations is no longer developed.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from registry.vision.picture import decode, to_jpeg
 Image = NDArray[np.float32]
 """float32 [H, W, 3], BGR in [0, 1]."""
 
-QUALITY = 93  # of the file that comes out, except where JPEG damage is the shift
+QUALITY = 93  # of the JPEG that `shift` returns
 
 HOW: Mapping[str, str] = {
     "night": "the light goes: a short, blue, noisy exposure",
@@ -33,15 +36,17 @@ HOW: Mapping[str, str] = {
 
 
 def shift(body: bytes, how: str, severity: float, seed: int, kinds: Mapping[str, str] = HOW) -> bytes:
-    """A picture file -> a JPEG of the same picture, upright, shifted; the same bytes for the same arguments.
+    """A picture file -> a JPEG of the shifted, upright picture. The same arguments give the same bytes.
 
     Args:
-        how: one of `kinds`, which is a selection from `HOW` in the model's own order.
-        severity: in (0, 1]; at 1 a person still sees what it is, barely.
+        how: one of `kinds`.
+        kinds: a model's selection from `HOW`, in its own order.
+        severity: in (0, 1]; at 1 a person can barely recognise the picture.
 
     Raises:
         NotFound: there is no such shift.
-        BadInput: as `decode`; ValueError: a severity out of range.
+        BadInput: as `decode`.
+        ValueError: the severity is out of range.
     """
     if how not in kinds:
         raise NotFound(f"there is no shift {how!r}", expected=f"one of {', '.join(kinds)}")
@@ -50,7 +55,7 @@ def shift(body: bytes, how: str, severity: float, seed: int, kinds: Mapping[str,
 
 
 def apply(pixels: ByteArray, how: str, severity: float, seed: int) -> ByteArray:
-    """`shift` on pixels, uint8 [H, W, 3] BGR. Raises KeyError for an unknown kind, ValueError as `shift`."""
+    """`shift` for pixels, uint8 [H, W, 3] BGR. Raises KeyError for an unknown kind, and ValueError as `shift`."""
     if not 0 < severity <= 1:
         raise ValueError(f"severity {severity} is not in (0, 1]")
     rng = np.random.default_rng([seed, zlib.crc32(how.encode())])
@@ -70,7 +75,7 @@ def _night(image: Image, severity: float, rng: np.random.Generator) -> Image:
 
 
 def _fog(image: Image, severity: float, rng: np.random.Generator) -> Image:
-    """Koschmieder's law: J t + A (1 - t), t = exp(-beta d). Nothing is known of depth: the upper part is far away."""
+    """Koschmieder's law: J t + A (1 - t), t = exp(-beta d). Depth is unknown: the upper part counts as far away."""
     height, width = image.shape[:2]
     depth = 1.0 - 0.55 * np.linspace(0, 1, height, dtype=np.float32)[:, None] + 0.45 * _clouds(height, width, rng)
     through = np.exp(-2.6 * severity * rng.uniform(0.9, 1.0) * depth)[:, :, None].astype(np.float32)
@@ -80,7 +85,7 @@ def _fog(image: Image, severity: float, rng: np.random.Generator) -> Image:
 
 
 def _blur(image: Image, severity: float, rng: np.random.Generator) -> Image:
-    """Along a line (a moving camera) or over a disc (out of focus), whichever the seed says."""
+    """Along a line (a moving camera) or over a disc (out of focus), as the seed decides."""
     reach = max(1.0, 0.045 * severity * rng.uniform(0.85, 1.0) * min(image.shape[:2]))
     edge = 2 * math.ceil(reach) + 1
     middle = edge // 2
@@ -106,7 +111,7 @@ def _jpeg(image: Image, severity: float, rng: np.random.Generator) -> Image:
     worst = 3 + 40 * (1 - severity) ** 2
     small = _bytes(image)
     for offset, quality in ((3, worst * rng.uniform(1.0, 1.3)), (0, worst)):
-        # The first grid of blocks lies across the second, as after a crop.
+        # Offset the two grids of 8 x 8 blocks, as a crop does.
         moved = np.roll(small, (offset, offset), axis=(0, 1))
         packed = np.frombuffer(to_jpeg(moved, max(1, round(quality))), dtype=np.uint8)
         unpacked = cv2.imdecode(packed, cv2.IMREAD_COLOR)
@@ -147,7 +152,7 @@ def _glare(image: Image, severity: float, rng: np.random.Generator) -> Image:
 
 
 def _grain(image: Image, shot: float, read: float, rng: np.random.Generator) -> Image:
-    """Shot noise grows with the root of the light, read noise does not."""
+    """Adds shot noise, which grows with the root of the light, and read noise, which does not."""
     sigma = np.sqrt(np.float32(shot * shot) * np.clip(image, 0, 1) + np.float32(read * read))
     return np.asarray(image + sigma * rng.standard_normal(image.shape, dtype=np.float32), dtype=np.float32)
 

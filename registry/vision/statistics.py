@@ -1,4 +1,4 @@
-"""Numbers about a picture that move when the camera, the light or the transport does, whatever it shows."""
+"""Statistics of a picture that change with the camera, the light or the transport, whatever the picture shows."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ PLAUSIBLE: Mapping[str, tuple[float, float, str]] = {
     "brightness": (0.015, 0.985, "black or overexposed all over: is the lens covered, or the exposure broken?"),
     "contrast": (0.008, 1.0, "blank: all of one colour"),
 }
-"""Statistic -> the range outside of which the picture is broken rather than new, and what it then is."""
+"""Statistic -> its plausible range, and what is wrong with a picture outside of it: it is broken, not new."""
 
-_TILE, _GRID = 176, 3  # of a picture above a quarter of a megapixel, 3 x 3 tiles at full resolution stand for it
+_TILE, _GRID = 176, 3  # texture of larger pictures is measured on 3 x 3 tiles of 176 x 176 pixels
 _SECOND_DIFFERENCE = np.array([1, -2, 1], dtype=np.float32)
 
 
 def image_statistics(sample: Picture) -> dict[str, float]:
-    """`registry.contract.parts.InferencePart.image_statistics` of a model of pictures: `picture_statistics` of its
-    pixels."""
+    """`InferencePart.image_statistics` for models of pictures."""
     return picture_statistics(sample.pixels)
 
 
 def picture_statistics(pixels: ByteArray) -> dict[str, float]:
-    """Finite numbers about a picture, uint8 [H, W, 3] BGR; the same names for every picture.
+    """Finite statistics of uint8 [H, W, 3] BGR; the same names for every picture.
 
     - `brightness`, `contrast`: mean and standard deviation of the luma, in [0, 1]
     - `dark_share`, `bright_share`: share of pixels below 5 % and above 95 %
@@ -107,7 +106,7 @@ def _tiles(pixels: ByteArray) -> list[ByteArray]:
 
 
 def _median(histogram: np.ndarray) -> float:
-    """Of integer values by their counts, interpolated within the value, so that it moves smoothly."""
+    """The median of integers, given their counts; interpolated within a value, so that it moves smoothly."""
     below = np.cumsum(histogram)
     half = below[-1] / 2
     at = int(np.searchsorted(below, half))
