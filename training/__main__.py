@@ -14,7 +14,7 @@ from registry.core.errors import VisionloopError
 from registry.core.settings import settings
 
 if TYPE_CHECKING:
-    from training.stages.compress import Report
+    from training.stages.variants import Report
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -87,8 +87,8 @@ def compress(model: str) -> None:
         from training.stages.compress import compress as run
         from training.workspace.workspace import open_workspace
 
-        stage = open_workspace(model)
-        _table(run(stage), stage.spec.metric.title)
+        workspace = open_workspace(model)
+        _table(run(workspace), workspace.spec.metric.title)
 
     _run(work)
 
@@ -99,15 +99,14 @@ def evaluate(model: str) -> None:
     """Evaluate the chosen variant of MODEL on held-out cases and seal its bundle."""
 
     def work() -> None:
-        from training.stages.evaluate import package
+        from training.stages.evaluate import seal_bundle
         from training.workspace.workspace import open_workspace
 
-        stage = open_workspace(model)
-        bundle = package(stage)
+        workspace = open_workspace(model)
+        bundle = seal_bundle(workspace)
         score = bundle.manifest.score
-        click.echo(
-            f"{stage.spec.metric.title} {score.value:.4f} ({score.low:.4f} to {score.high:.4f}), {score.cases} cases"
-        )
+        title = workspace.spec.metric.title
+        click.echo(f"{title} {score.value:.4f} ({score.low:.4f} to {score.high:.4f}), {score.cases} cases")
         click.echo(f"bundle {bundle.digest[:12]} in {bundle.path}")
 
     _run(work)

@@ -1,10 +1,10 @@
 """What a training engine asks of a model's network. Every hook has its type here; the optional ones have a default.
 
-| framework   | base class         | engine                                                     |
-|-------------|--------------------|------------------------------------------------------------|
-| torch       | `TorchHooks`       | `training.engines.engine_torch`                            |
-| keras       | `KerasHooks`       | `training.engines.engine_keras`                            |
-| ultralytics | `UltralyticsNetwork` | `training.engines.yolo` makes `TorchHooks` of it         |
+| framework   | base class           | engine                                           |
+|-------------|----------------------|--------------------------------------------------|
+| torch       | `TorchHooks`         | `training.engines.engine_torch`                  |
+| keras       | `KerasHooks`         | `training.engines.engine_keras`                  |
+| ultralytics | `UltralyticsNetwork` | `training.engines.yolo` makes `TorchHooks` of it |
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from registry.core.media import Case, Parameters
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    Weights = Mapping[str, NDArray[Any]]
+Weights = Mapping[str, NDArray[Any]]
+"""Arrays by name, as in a .safetensors file."""
 
 
 class Examples(ABC):
@@ -99,13 +101,6 @@ class Hooks(NetworkPart):
 class TorchHooks(Hooks):
     """Hooks of `engine_torch`. `build` gives an nn.Module: float32 [N, C, H, W] -> tuple in the order of `OUTPUTS`
     (eval), or whatever `loss` takes (training). `examples` gives x [C, H, W]."""
-
-    COUNTS_METRIC = False
-    """Whether `metric_parts` validates each epoch, instead of the metric on results, which takes longer."""
-
-    def metric_parts(self, outputs: Any, target: Any) -> tuple[float, float]:
-        """Numerator and denominator of the validation metric, summed over an epoch."""
-        raise NotImplementedError("COUNTS_METRIC is set without metric_parts")
 
     def collate(self, items: list[Any]) -> Any:
         """A list of (x, y) -> (x [N, ...], y)."""

@@ -28,7 +28,6 @@ class TorchClassifier(TorchHooks):
     """Hooks of a network whose first output is the logits, float32 [N, C]. `build` is left to the network."""
 
     OUTPUTS: tuple[str, ...] = ("logits", "embedding")
-    COUNTS_METRIC = True
     HEAD = "head"
     """Name of the linear layer that gives the logits."""
 
@@ -54,10 +53,6 @@ class TorchClassifier(TorchHooks):
 
     def loss(self, outputs: tuple[Tensor, ...], target: Tensor) -> Tensor:
         return functional.cross_entropy(outputs[0].float(), target, label_smoothing=SMOOTHING)
-
-    def metric_parts(self, outputs: tuple[Tensor, ...], target: Tensor) -> tuple[float, float]:
-        """Pictures named rightly, and pictures."""
-        return float((outputs[0].argmax(dim=1) == target).sum()), float(len(target))
 
     def keep(self, model: nn.Module) -> list[nn.Module]:
         """The head: its units are the classes."""

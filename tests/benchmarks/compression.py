@@ -17,7 +17,7 @@ from registry.core.runtime import Engine, Numerics, open_session
 from training.export import latency
 from training.export.choose_variant import SERVING
 from training.export.latency import Latency
-from training.stages.compress import REPORT, Report
+from training.stages.variants import REPORT, Report
 from training.workspace.workspace import Workspace
 
 FILES: dict[tuple[str, str], str] = {
@@ -53,7 +53,7 @@ def bench(stage: Workspace, rounds: int, tracking: bool) -> str:
     Raises:
         NotFound: the model was not compressed yet.
     """
-    from training.workspace.engine import engine_of, hooks_of
+    from training.engines.select import engine_of, hooks_of
 
     engine_of(stage.spec).use_threads(stage.settings.threads)
     folder = stage.folder("compress")
@@ -74,16 +74,16 @@ def bench(stage: Workspace, rounds: int, tracking: bool) -> str:
 
 def _sessions(stage: Workspace, folder: Path, report: Report) -> dict[str, Callable[[FloatArray], Any]]:
     """Every variant of the report that is ours, opened again."""
+    from training.engines.select import engine_of, hooks_of
     from training.workspace.checkpoint import load_weights
-    from training.workspace.engine import engine_of, hooks_of
 
     framework, hooks = engine_of(stage.spec), hooks_of(stage.spec)
     sessions: dict[str, Callable[[FloatArray], Any]] = {}
     for row in report.variants:
-        if row.engine not in (framework.NAME, *SERVING):  # of somebody else, there to compare with
+        if row.engine not in (framework.name, *SERVING):  # of somebody else, there to compare with
             continue
         slug = row.name.split()[0].replace("-", "_")
-        if row.engine == framework.NAME:
+        if row.engine == framework.name:
             model = framework.restore(hooks, stage.params, load_weights(folder / f"{slug}.safetensors"))
             sessions[row.name] = framework.session(hooks, model)
             continue
@@ -159,8 +159,8 @@ def _ratios(stage: Workspace, report: Report, times: dict[str, Latency]) -> str:
 
 def _tracking(stage: Workspace, rounds: int) -> str:
     """Seconds of the training loop with and without MLflow (SQLite, system metrics on), taking turns."""
+    from training.stages.runs import run_description
     from training.stages.tracking import Tracker, open_client
-    from training.stages.train import about
 
     pairs = []
     with tempfile.TemporaryDirectory(dir=stage.settings.var) as name:
@@ -169,7 +169,7 @@ def _tracking(stage: Workspace, rounds: int) -> str:
         open_client(address).search_experiments()  # imports MLflow and makes its tables: once a process
         _loop(stage, None)
         for turn in range(rounds):
-            tracker = Tracker(folder / str(turn), about(stage), address, folder / "artifacts")
+            tracker = Tracker(folder / str(turn), run_description(stage), address, folder / "artifacts")
             tracker.start()
             tracked = _loop(stage, tracker)
             tracker.close()
@@ -181,13 +181,14 @@ def _tracking(stage: Workspace, rounds: int) -> str:
 
 
 def _loop(stage: Workspace, tracker: Any) -> float:
+    from training.engines import loop
+    from training.engines.select import engine_of, hooks_of
     from training.workspace.course import TrainingListener
-    from training.workspace.engine import engine_of, hooks_of
 
     engine, hooks = engine_of(stage.spec), hooks_of(stage.spec)
     recipe = stage.recipe().model_copy(update={"epochs": TRACKED_EPOCHS, "max_seconds": 3600.0})
     model = engine.build(hooks, stage.params, recipe.seed)
-    watcher = TrainingListener(epoch=tracker.row) if tracker else None
+    listener = TrainingListener(epoch=tracker.row) if tracker else None
     began = time.perf_counter()
-    engine.fit(stage.spec, hooks, model, stage.teaching, stage.params, recipe, watcher=watcher)
+    loop.fit(engine, stage.spec, hooks, model, stage.teaching, stage.params, recipe, listener=listener)
     return time.perf_counter() - began

@@ -9,8 +9,8 @@ from registry.versions.predictor import Predictor
 
 def eager(bundle: Bundle) -> Predictor:
     """The bundle's predictor with its network in torch or Keras, not exported."""
+    from training.engines.select import engine_of, hooks_of
     from training.workspace.checkpoint import load_weights
-    from training.workspace.engine import engine_of, hooks_of
 
     predictor = Predictor(bundle)
     engine, hooks = engine_of(predictor.spec), hooks_of(predictor.spec)

@@ -82,7 +82,7 @@ def make_stage(tmp_path: Path, phantoms: Path, monkeypatch: pytest.MonkeyPatch) 
 def built(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
     """A project in which train, compress and evaluate have run once, in this process. Do not write into it."""
     from training.stages.compress import compress
-    from training.stages.evaluate import package
+    from training.stages.evaluate import seal_bundle
     from training.stages.train import train
 
     root = tmp_path_factory.mktemp("built")
@@ -93,7 +93,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
         stage = open_workspace(MODEL)
         train(stage)
         compress(stage)
-        package(stage)
+        seal_bundle(stage)
     settings.cache_clear()
     return root
 

@@ -1,4 +1,4 @@
-"""The hooks of engine_torch for detectors of the package ultralytics: YOLOv5, YOLOv8 and their kin.
+"""The hooks of `TorchEngine` for detectors of the package ultralytics: YOLOv5, YOLOv8 and their kin.
 
 From ultralytics come the architecture (a yaml in the package) and the loss; the loop, the data and the export are ours:
 none of its callbacks, downloads or settings takes part. A model names its architecture
@@ -140,7 +140,7 @@ class Yolo(nn.Module):
 
 
 @torch.no_grad()
-def expect(head: Any, size: int, classes: int) -> None:
+def set_first_biases(head: Any, size: int, classes: int) -> None:
     """Sets the biases of the last layers. ultralytics begins with five objects in a picture of 640 pixels, and with
     boxes of 15 strides; at 160 pixels, where one such box fills the picture, the first hundred steps would only unlearn
     that.
@@ -158,7 +158,7 @@ def expect(head: Any, size: int, classes: int) -> None:
 
 
 class YoloHooks(TorchHooks):
-    """What the engine asks, for one model."""
+    """The hooks of a model whose framework is ultralytics."""
 
     OUTPUTS = detection.OUTPUTS
 
@@ -181,7 +181,7 @@ class YoloHooks(TorchHooks):
     def build(self, params: Parameters) -> Yolo:
         """Random weights; the head expects objects as large and as many as they are in pictures of *this* size."""
         model = Yolo(str(params.get("architecture", self.architecture)), len(self.spec.classes))
-        expect(model.head, int(params["image_size"]), len(self.spec.classes))
+        set_first_biases(model.head, int(params["image_size"]), len(self.spec.classes))
         return model
 
     def examples(self, cases: Sequence[Case], params: Parameters, train: bool, seed: int) -> mosaic.Scenes:
@@ -236,8 +236,3 @@ class YoloHooks(TorchHooks):
             torch.hub.download_url_to_file(HUB + file, f"{folder}/{file}", progress=False)
             network, _ = load_checkpoint(f"{folder}/{file}")
         return {key: value.float().cpu().numpy() for key, value in network.state_dict().items()}
-
-
-def hooks(spec: ModelSpec) -> YoloHooks:
-    """The hooks of a model whose framework is ultralytics."""
-    return YoloHooks(spec)

@@ -9,7 +9,7 @@ from registry.core.runtime import Engine
 from registry.versions.bundle import Variant
 
 SERVING: tuple[Engine, ...] = ("openvino", "onnxruntime")
-SAME = 0.05  # latencies closer than this are not told apart by a few rounds; the better metric then decides
+SAME_LATENCY = 0.05  # latencies closer than this are not told apart by a few rounds; the better metric then decides
 
 
 def choose(spec: ModelSpec, variants: Sequence[Variant], dense: Variant) -> tuple[Variant, ...]:
@@ -50,7 +50,7 @@ def _verdict(spec: ModelSpec, variant: Variant, dense: Variant) -> tuple[bool, b
 
 def _pick(spec: ModelSpec, able: Sequence[Variant]) -> Variant:
     fastest = min(able, key=lambda variant: variant.p50_ms)
-    near = [variant for variant in able if variant.p50_ms <= fastest.p50_ms * (1 + SAME)]
+    near = [variant for variant in able if variant.p50_ms <= fastest.p50_ms * (1 + SAME_LATENCY)]
     return max(near, key=lambda variant: spec.metric.better_by(variant.score.value, 0.0))
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from registry.contract.spec import ModelSpec
 from registry.versions.bundle import Score
 from registry.versions.decision import ENOUGH, SliceRow
-from training.workspace.scoring import resamples_of, units
+from training.workspace.scoring import resamples_of, rows_by_group
 
 OVERALL = "all"
 
@@ -128,7 +128,7 @@ class Comparison:
         return [self.groups[row] for row in rows] if any(self.groups) else [""] * len(rows)
 
     def _units(self, rows: Sequence[int]) -> list[NDArray[np.int64]]:
-        return units(self._groups(rows))
+        return rows_by_group(self._groups(rows))
 
     def _swaps(self, count: int) -> Iterator[Sequence[bool]]:
         if count <= _ALL_SWAPS:

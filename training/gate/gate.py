@@ -61,26 +61,26 @@ def decide(
         NotFound, DataError: there are no test cases.
         BundleError: a network cannot be loaded.
     """
-    stage = open_workspace(challenger.model)
-    spec = stage.spec
+    workspace = open_workspace(challenger.model)
+    spec = workspace.spec
     bundles = [b for b in (champion_bundle, *(best.bundles.values() if best else ())) if b is not None]
-    held, reasons = _fair(stage, challenger_bundle, champion, bundles)
-    bootstrap = parse(Evaluating, spec.name, "evaluate", stage.sections["evaluate"]).bootstrap
-    mine = _Side(stage, challenger_bundle, held, bootstrap)
-    validation = _validation(stage)
+    held, reasons = _fair(workspace, challenger_bundle, champion, bundles)
+    bootstrap = parse(Evaluating, spec.name, "evaluate", workspace.sections["evaluate"]).bootstrap
+    mine = _Side(workspace, challenger_bundle, held, bootstrap)
+    validation = _validation(workspace)
     reasons += [rules.golden(mine.predictor), rules.floor(spec, mine.found.score)]
     reasons += [*rules.budgets(spec, challenger_bundle), *rules.data(validation)]
     theirs, marks, same = None, dict.fromkeys(_marked(held), challenger.number), False
     rows = [SliceRow(name, score) for name, score in mine.scores.items() if name in _members(held)]
     if champion is not None and champion_bundle is not None:
-        theirs = _Side(stage, champion_bundle, held, bootstrap)
+        theirs = _Side(workspace, champion_bundle, held, bootstrap)
         compared = mine.against(theirs.found.predictions)
         same = _same(mine, theirs)
         rows = compared.rows(mine.scores, theirs.scores)
         history = _history(mine, theirs, champion.number, best or Best(), marks)
         if same and not must_win_on:
             light = "" if _one_file(mine, theirs) else _lighter(mine, theirs)
-            new = rules.something_new(mine.bundle, theirs.bundle, stage.data_hash, light)
+            new = rules.something_new(mine.bundle, theirs.bundle, workspace.data_hash, light)
             reasons += [_alike(len(held)), new]
         else:
             reasons += [rules.not_worse(spec, compared), rules.no_slice_lost(spec, compared)]
@@ -96,7 +96,7 @@ def decide(
         asked_by=asked_by,
         why=why,
         metric=spec.metric.title,
-        data_hash=stage.data_hash,
+        data_hash=workspace.data_hash,
         reasons=tuple(reasons),
         slices=tuple(rows),
         variants=challenger_bundle.manifest.variants,
@@ -115,16 +115,16 @@ def decide(
 class _Side:
     """One version, evaluated now."""
 
-    def __init__(self, stage: Workspace, bundle: Bundle, held: Sequence[Case], bootstrap: int) -> None:
-        self.stage, self.bundle, self.held, self.bootstrap = stage, bundle, held, bootstrap
-        self.predictor = Predictor(bundle, stage.settings.threads, stage.settings.max_voxels)
+    def __init__(self, workspace: Workspace, bundle: Bundle, held: Sequence[Case], bootstrap: int) -> None:
+        self.workspace, self.bundle, self.held, self.bootstrap = workspace, bundle, held, bootstrap
+        self.predictor = Predictor(bundle, workspace.settings.threads, workspace.settings.max_voxels)
         self.found = evaluate(self.predictor, held, bootstrap)
         self.scores = {OVERALL: self.found.score, **self.found.slices}
 
     def against(self, others: Sequence[Any]) -> Comparison:
         """With another version's predictions of the same cases."""
         return Comparison(
-            self.stage.spec,
+            self.workspace.spec,
             [one.result for one in self.found.predictions],
             [one.result for one in others],
             self.found.truths,
@@ -149,10 +149,10 @@ def _marked(held: Sequence[Case]) -> list[str]:
 
 
 def _fair(
-    stage: Workspace, bundle: Bundle, champion: Version | None, others: Sequence[Bundle]
+    workspace: Workspace, bundle: Bundle, champion: Version | None, others: Sequence[Bundle]
 ) -> tuple[list[Case], list[Reason]]:
     """The test cases to compare on, and what is to be said of those that a version learned from."""
-    held, spec = stage.split("test"), stage.spec
+    held, spec = workspace.split("test"), workspace.spec
     record, records = learned.of(bundle), [learned.of(other) for other in others]
     seen = record.among(held)
     dropped = {name for one in records for name in one.among(held)} - {*seen}
@@ -181,7 +181,7 @@ def _one_file(mine: _Side, theirs: _Side) -> bool:
 
 def _lighter(mine: _Side, theirs: _Side) -> str:
     """Asked only where it decides: timing both takes a second or two."""
-    return rules.lighter(mine.bundle, theirs.bundle, mine.stage.settings.threads)
+    return rules.lighter(mine.bundle, theirs.bundle, mine.workspace.settings.threads)
 
 
 def _history(
@@ -192,9 +192,9 @@ def _history(
     compared: dict[int, Comparison] = {}
     for number in {best.numbers[name] for name in marks if name in best.numbers} & {*best.bundles}:
         bundle = best.bundles[number]
-        predictor = Predictor(bundle, mine.stage.settings.threads, mine.stage.settings.max_voxels)
+        predictor = Predictor(bundle, mine.workspace.settings.threads, mine.workspace.settings.max_voxels)
         compared[number] = mine.against([predictor(case.input.read_bytes()) for case in mine.held])
-    better_by, found, gone = mine.stage.spec.metric.better_by, {}, []
+    better_by, found, gone = mine.workspace.spec.metric.better_by, {}, []
     for name in marks:
         number, ahead = champion, better_by(mine.value(name), theirs.value(name))
         before = best.numbers.get(name, champion)
@@ -215,10 +215,10 @@ def _classes(mine: Evaluation, theirs: Evaluation | None) -> list[SliceRow]:
     return [SliceRow(name, found, others.get(name)) for name, found in mine.slices.items() if name.startswith("class=")]
 
 
-def _validation(stage: Workspace) -> dict[str, Any]:
+def _validation(workspace: Workspace) -> dict[str, Any]:
     """What the data checks found, as their stage wrote it."""
     try:
-        said = json.loads((stage.folder("validation") / "result.json").read_text(encoding="utf-8"))
+        said = json.loads((workspace.folder("validation") / "result.json").read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return {}
     return said if isinstance(said, dict) else {}

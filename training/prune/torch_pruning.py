@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from registry.contract.hooks import TorchHooks
 from registry.core.errors import BundleError
-from training.workspace.engine import Cost
-
-ROUND_TO = 8  # odd channel counts run slower than unpruned ones in ONNX Runtime
+from training.workspace.engine import CHANNEL_MULTIPLE, Cost
 
 
 def cost(model: nn.Module, shape: tuple[int, ...]) -> Cost:
@@ -50,7 +48,7 @@ def prune(
         torch.zeros(1, *shape),
         importance=torch_pruning.importance.GroupTaylorImportance(),
         pruning_ratio=sparsity,
-        round_to=ROUND_TO,
+        round_to=CHANNEL_MULTIPLE,
         ignored_layers=hooks.keep(pruned),
         output_transform=lambda outputs: outputs[0],  # the embedding is free to shrink
     )

@@ -8,29 +8,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from registry.core import journal
 from registry.core.files import new_folder
 from registry.core.media import FloatArray
 from registry.core.runtime import Engine, Numerics, open_session
-from registry.versions.bundle import Machine, Score, Variant
+from registry.versions.bundle import Score, Variant
 from training.export import choose_variant, latency, onnx_export
+from training.stages.variants import CONSTANTS, HISTORY, REPORT, Report
 from training.workspace import progress, scoring
 from training.workspace.checkpoint import History, save_weights, write_metrics
 from training.workspace.course import TrainingListener
+from training.workspace.engine import CHANNEL_MULTIPLE, Cost
 from training.workspace.workspace import Compression, Evaluating, Workspace, parse
 
-if TYPE_CHECKING:
-    from training.workspace.engine import Cost
-
 STEP = "compress"
-ROUND_TO = 8  # channel counts after pruning
-REPORT = "variants.json"
-HISTORY = "finetune.csv"
-CONSTANTS = "constants.json"  # what serving must know of the network; the stages after this one need no torch
 
 
 @dataclass(frozen=True)
@@ -49,48 +44,21 @@ class Candidate:
         return f"{self.network} {self.engine} {self.numerics}"
 
 
-@dataclass
-class Report:
-    """build/<model>/compress/variants.json."""
-
-    variants: tuple[Variant, ...]
-    machine: Machine
-    network: str
-    onnx: str
-    weights: str
-    compression: list[dict[str, Any]] = field(default_factory=list)
-    git_commit: str = ""
-
-    def write(self, path: Path) -> None:
-        content = vars(self) | {
-            "variants": [variant.model_dump() for variant in self.variants],
-            "machine": self.machine.model_dump(),
-        }
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-    @classmethod
-    def read(cls, path: Path) -> Report:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        raw["variants"] = tuple(Variant(**variant) for variant in raw["variants"])
-        raw["machine"] = Machine(**raw["machine"])
-        return cls(**raw)
-
-
-def compress(stage: Workspace) -> Report:
+def compress(workspace: Workspace) -> Report:
     """Makes build/<model>/compress and returns its report.
 
     Raises:
         NotFound, BundleError, SettingsError, StorageError: nothing is half-written then.
     """
-    from training.stages.train import trained_network
-    from training.workspace.engine import engine_of
+    from training.engines.select import engine_of
+    from training.stages.networks import trained_network
 
-    engine_of(stage.spec).use_threads(stage.settings.threads)
-    name = stage.spec.name
-    with journal.step(STEP, "Compressing", name, 45), new_folder(stage.folder(STEP)) as out:
-        trained = trained_network(stage)
-        work = _Work(stage, out)
-        if stage.start:
+    engine_of(workspace.spec).use_threads(workspace.settings.threads)
+    name = workspace.spec.name
+    with journal.step(STEP, "Compressing", name, 45), new_folder(workspace.folder(STEP)) as out:
+        trained = trained_network(workspace)
+        work = _Work(workspace, out)
+        if workspace.start:
             work.add("fine-tuned", trained)
         else:
             work.add("dense", trained)
@@ -102,7 +70,7 @@ def compress(stage: Workspace) -> Report:
     journal.fact(
         STEP,
         f"{chosen.name} serves: {chosen.p50_ms:.1f} ms, {chosen.size_mb:.1f} MB, "
-        f"{stage.spec.metric.title} {chosen.score.value:.4f}",
+        f"{workspace.spec.metric.title} {chosen.score.value:.4f}",
         name,
         variants=[variant.model_dump() for variant in report.variants],
     )
@@ -112,25 +80,25 @@ def compress(stage: Workspace) -> Report:
 class _Work:
     """Collects candidates, then scores and times all of them."""
 
-    def __init__(self, stage: Workspace, out: Path) -> None:
-        from training.workspace.engine import engine_of, hooks_of
+    def __init__(self, workspace: Workspace, out: Path) -> None:
+        from training.engines.select import engine_of, hooks_of
 
-        self.stage, self.out = stage, out
-        self.engine, self.hooks = engine_of(stage.spec), hooks_of(stage.spec)
-        self.shape = self.hooks.input_shape(stage.params)
-        self.constants = self.hooks.preprocessing(stage.params)
-        self.options = parse(Compression, stage.spec.name, STEP, stage.sections[STEP])
-        self.bootstrap = parse(Evaluating, stage.spec.name, "evaluate", stage.sections["evaluate"]).bootstrap
+        self.workspace, self.out = workspace, out
+        self.engine, self.hooks = engine_of(workspace.spec), hooks_of(workspace.spec)
+        self.shape = self.hooks.input_shape(workspace.params)
+        self.constants = self.hooks.preprocessing(workspace.params)
+        self.options = parse(Compression, workspace.spec.name, STEP, workspace.sections[STEP])
+        self.bootstrap = parse(Evaluating, workspace.spec.name, "evaluate", workspace.sections["evaluate"]).bootstrap
         self.candidates: list[Candidate] = []
         self.files: dict[str, dict[str, str]] = {}
         self.history: History = []
         self.compression: list[dict[str, Any]] = (
-            [dict(entry) for entry in stage.start.bundle.manifest.compression] if stage.start else []
+            [dict(entry) for entry in workspace.start.bundle.manifest.compression] if workspace.start else []
         )
 
     def add(self, network: str, model: Any) -> None:
         """Exports a network and puts it into the table with every engine and numerics that it can serve with."""
-        price = self.engine.cost(model, self.shape)
+        cost = self.engine.cost(model, self.shape)
         slug = network.replace("-", "_")
         onnx = self.engine.to_onnx(self.hooks, model, self.shape, self.out / f"{slug}.onnx")
         ir = onnx_export.to_openvino(onnx, self.out / f"{slug}.xml")
@@ -138,14 +106,14 @@ class _Work:
         save_weights(weights, self.engine.weights(model))
 
         def candidate(path: Path, engine: Engine, numerics: Numerics) -> None:
-            session = open_session(path, engine, numerics, self.stage.settings.threads)
-            row = Candidate(network, engine, numerics, session, onnx_export.size_mb(path), price)
+            session = open_session(path, engine, numerics, self.workspace.settings.threads)
+            row = Candidate(network, engine, numerics, session, onnx_export.size_mb(path), cost)
             self.candidates.append(row)
             self.files[row.name] = {"network": path.name, "onnx": onnx.name, "weights": weights.name}
 
         eager = self.engine.session(self.hooks, model)
         size = weights.stat().st_size / 1e6
-        self.candidates.append(Candidate(network, self.engine.NAME, "f32", eager, size, price))
+        self.candidates.append(Candidate(network, self.engine.name, "f32", eager, size, cost))
         candidate(onnx, "onnxruntime", "f32")
         candidate(ir, "openvino", "f32")
         if latency.has_bf16():
@@ -153,42 +121,45 @@ class _Work:
         if network != "dense":  # the dense network is there to compare with; it need not be quantised for that
             leave = self.hooks.FULL_PRECISION
             int8 = onnx_export.to_int8(ir, self.calibration(), self.out / f"{slug}_int8.xml", leave)
-            if latency.survives(int8, self.shape, self.stage.settings.threads):
+            if latency.survives(int8, self.shape, self.workspace.settings.threads):
                 candidate(int8, "openvino", "int8")
             else:
                 said = f"{network} openvino int8 is left out: the engine crashes on it on this machine"
-                journal.fact(STEP, said, self.stage.spec.name, alarm=True)
+                journal.fact(STEP, said, self.workspace.spec.name, alarm=True)
 
     def calibration(self) -> list[FloatArray]:
         """Training slices, evenly spread over cases and within them: float32 [1, C, H, W] each."""
-        cases = self.stage.split("train")
+        cases = self.workspace.split("train")
         count = self.options.calibration
         step = max(1, len(cases) // count)
-        held = scoring.hold(self.stage.spec, cases[::step][:count], self.constants)
+        held = scoring.DecodedCases(self.workspace.spec, cases[::step][:count], self.constants)
         slices = [one.prepared.batch[i : i + 1] for one in held for i in range(len(one.prepared.batch))]
         return slices[:: max(1, len(slices) // count)][:count]
 
     def pruned(self, dense: Any) -> Any:
         """The network with channels removed, fine-tuned."""
-        stage, engine = self.stage, self.engine
-        smaller = engine.prune(self.hooks, dense, stage.teaching, stage.laid_over(STEP), self.options)
+        from training.engines import loop
+
+        workspace, engine = self.workspace, self.engine
+        smaller = engine.prune(self.hooks, dense, workspace.teaching, workspace.params_with(STEP), self.options)
         before, after = engine.cost(dense, self.shape), engine.cost(smaller.network, self.shape)
-        with progress.bar(STEP, "fine-tuning", stage.spec.name) as bar:
-            fitted = engine.fit(
-                stage.spec,
+        with progress.bar(STEP, "fine-tuning", workspace.spec.name) as bar:
+            fitted = loop.fit(
+                engine,
+                workspace.spec,
                 self.hooks,
                 smaller.network,
-                stage.teaching,
-                stage.laid_over(STEP),
-                stage.recipe(STEP),
-                watcher=TrainingListener(bar),
+                workspace.teaching,
+                workspace.params_with(STEP),
+                workspace.recipe(STEP),
+                listener=TrainingListener(step=bar),
             )
         self.history = fitted.history
         self.compression.append(
             {
                 "method": smaller.method,
                 "sparsity": self.options.sparsity,
-                "channels_rounded_to": ROUND_TO,
+                "channels_rounded_to": CHANNEL_MULTIPLE,
                 "macs": [before.macs, after.macs],
                 "parameters": [before.parameters, after.parameters],
                 "epochs": fitted.progress.epoch,
@@ -198,7 +169,7 @@ class _Work:
         return fitted.model
 
     def report(self) -> Report:
-        stage = self.stage
+        workspace = self.workspace
         scores = self.scores()
         times = latency.latencies({c.name: c.session for c in self.candidates}, self.shape, self.options.rounds)
         rows = [
@@ -216,7 +187,7 @@ class _Work:
             for c in self.candidates
         ]
         # The first row is the network as it was trained, in its own framework: what loss is counted from.
-        variants = choose_variant.choose(stage.spec, rows, rows[0])
+        variants = choose_variant.choose(workspace.spec, rows, rows[0])
         chosen = next(variant for variant in variants if variant.chosen)
         pruned = not chosen.name.startswith("dense")
         if self.history:
@@ -229,9 +200,9 @@ class _Work:
             ]
         return Report(
             variants=variants,
-            machine=latency.machine(stage.settings.threads),
+            machine=latency.machine(workspace.settings.threads),
             compression=compression,
-            git_commit=stage.git_commit,
+            git_commit=workspace.git_commit,
             **self.files[chosen.name],
         )
 
@@ -239,18 +210,18 @@ class _Work:
         return {
             "input_shape": list(self.shape),
             "preprocessing": self.constants,
-            "thresholds": self.hooks.thresholds(self.stage.params),
+            "thresholds": self.hooks.thresholds(self.workspace.params),
         }
 
     def scores(self) -> dict[str, Score]:
-        spec = self.stage.spec
-        held = scoring.hold(spec, self.stage.split("val"), self.constants)
-        groups = [case.group for case in self.stage.split("val")]
-        truths, thresholds = held.truths, self.hooks.thresholds(self.stage.params)
+        spec = self.workspace.spec
+        held = scoring.DecodedCases(spec, self.workspace.split("val"), self.constants)
+        groups = [case.group for case in self.workspace.split("val")]
+        truths, thresholds = held.truths, self.hooks.thresholds(self.workspace.params)
         found = {}
         with progress.bar(STEP, "comparing", spec.name, "variants") as bar:
             for number, candidate in enumerate(self.candidates, start=1):
-                results = scoring.run(spec, candidate.session, held, thresholds)
-                found[candidate.name] = scoring.scored(spec, results, truths, self.bootstrap, groups)
+                results = scoring.results_of(spec, candidate.session, held, thresholds)
+                found[candidate.name] = scoring.score_with_interval(spec, results, truths, self.bootstrap, groups)
                 bar(number, len(self.candidates), candidate.name)
         return found

@@ -29,11 +29,12 @@ from registry.versions.bundle import (
     seal,
 )
 from registry.versions.predictor import Predictor, golden_answer
-from training.stages.compress import CONSTANTS, HISTORY, REPORT, Report
-from training.stages.tracking import RunDescription, Tracker
+from training.stages.runs import RunDescription, artifacts, run_description
+from training.stages.tracking import Tracker
+from training.stages.variants import CONSTANTS, HISTORY, REPORT, Report
 from training.workspace import progress
 from training.workspace.checkpoint import METRICS, SUMMARY, read_metrics
-from training.workspace.scoring import Evaluation, evaluate, spread
+from training.workspace.scoring import Evaluation, evaluate, representative_cases
 from training.workspace.workspace import Evaluating, Workspace, parse
 
 if TYPE_CHECKING:
@@ -43,81 +44,77 @@ STEP = "evaluate"
 PICTURES = 6
 
 
-def package(stage: Workspace, *, track: bool = True) -> Bundle:
+def seal_bundle(workspace: Workspace, *, track: bool = True) -> Bundle:
     """Makes build/<model>/bundle and tells MLflow what came of compression and evaluation.
 
     Raises:
         StorageError: the disk is full; there is no half bundle.
         MissingService: MLflow does not answer.
     """
-    options = parse(Evaluating, stage.spec.name, STEP, stage.sections[STEP])
-    held, summary = stage.split("test"), _summary(stage)
-    with journal.step(STEP, "Evaluating", stage.spec.name, 15):
-        from training.stages.train import artifacts
-
-        address, about = stage.settings.mlflow_address, _about(stage, summary)
-        tracker = Tracker(stage.folder("train"), about, address, artifacts(stage), completes=True)
+    options = parse(Evaluating, workspace.spec.name, STEP, workspace.sections[STEP])
+    held, summary = workspace.split("test"), _summary(workspace)
+    with journal.step(STEP, "Evaluating", workspace.spec.name, 15):
+        address, run_description = workspace.settings.mlflow_address, _about(workspace, summary)
+        tracker = Tracker(workspace.folder("train"), run_description, address, artifacts(workspace), completes=True)
         if track:
-            for row in read_metrics(stage.folder("train") / METRICS):
+            for row in read_metrics(workspace.folder("train") / METRICS):
                 tracker.row(row)
-            for row in read_metrics(stage.folder("compress") / HISTORY):
+            for row in read_metrics(workspace.folder("compress") / HISTORY):
                 tracker.row(row, "finetune_")
             tracker.start()
         try:
-            with new_folder(stage.folder("bundle")) as out:
-                found = _write(stage, out, held, options, summary)
-            bundle = open_bundle(stage.folder("bundle"), verify=False)
-            _write_figures(stage, bundle)
+            with new_folder(workspace.folder("bundle")) as out:
+                found = _write(workspace, out, held, options, summary)
+            bundle = open_bundle(workspace.folder("bundle"), verify=False)
+            _write_figures(workspace, bundle)
         except BaseException:
             tracker.abandon("FAILED")
             raise
-        score = found.score
+        score, title = found.score, workspace.spec.metric.title
         journal.fact(
             STEP,
-            f"{stage.spec.metric.title} {score.value:.4f} ({score.low:.4f} to {score.high:.4f}), {score.cases} cases",
-            stage.spec.name,
+            f"{title} {score.value:.4f} ({score.low:.4f} to {score.high:.4f}), {score.cases} cases",
+            workspace.spec.name,
             score=score.model_dump(),
             slices={name: one.model_dump() for name, one in found.slices.items()},
         )
         if track:
-            tracker.close(lambda client, run: _log(client, run, stage, bundle, found, held))
+            tracker.close(lambda client, run: _log(client, run, workspace, bundle, found, held))
     return bundle
 
 
-def _summary(stage: Workspace) -> dict[str, Any]:
+def _summary(workspace: Workspace) -> dict[str, Any]:
     """What came of the training. Raises DataError when the data is no longer what it learned from."""
-    summary: dict[str, Any] = json.loads((stage.folder("train") / SUMMARY).read_text(encoding="utf-8"))
-    if summary["data_hash"] != stage.data_hash:
+    summary: dict[str, Any] = json.loads((workspace.folder("train") / SUMMARY).read_text(encoding="utf-8"))
+    if summary["data_hash"] != workspace.data_hash:
         raise DataError(
-            f"{stage.data} is {stage.data_hash}, and the network was trained on {summary['data_hash']}",
+            f"{workspace.data} is {workspace.data_hash}, and the network was trained on {summary['data_hash']}",
             expected="the data of the training",
-            fix=f"train anew: `visionloop run {stage.spec.name}`, or `dvc repro evaluate@{stage.spec.name}`",
+            fix=f"train anew: `visionloop run {workspace.spec.name}`, or `dvc repro evaluate@{workspace.spec.name}`",
         )
     return summary
 
 
-def _about(stage: Workspace, summary: Mapping[str, Any]) -> RunDescription:
+def _about(workspace: Workspace, summary: Mapping[str, Any]) -> RunDescription:
     """The run of the version: all parameters, and the code and data of the training."""
-    from training.stages.train import about
-
-    training = about(stage)
-    more = {f"{name}.{k}": v for name in ("compress", "evaluate") for k, v in stage.sections[name].items()}
+    training = run_description(workspace)
+    more = {f"{name}.{k}": v for name in ("compress", "evaluate") for k, v in workspace.sections[name].items()}
     return replace(training, git_commit=summary["git_commit"], params={**training.params, **more})
 
 
 def _write(
-    stage: Workspace, out: Path, held: Sequence[Case], options: Evaluating, summary: Mapping[str, Any]
+    workspace: Workspace, out: Path, held: Sequence[Case], options: Evaluating, summary: Mapping[str, Any]
 ) -> Evaluation:
-    report = Report.read(stage.folder("compress") / REPORT)
-    _copy_networks(stage.folder("compress"), out, report)
-    _copy_assets(stage.spec, out)
-    draft = _manifest(stage, report, summary)
-    predictor = Predictor(Bundle(out, draft), stage.settings.threads, stage.settings.max_voxels)
-    with progress.bar(STEP, "evaluating", stage.spec.name, "cases") as bar:
+    report = Report.read(workspace.folder("compress") / REPORT)
+    _copy_networks(workspace.folder("compress"), out, report)
+    _copy_assets(workspace.spec, out)
+    draft = _manifest(workspace, report, summary)
+    predictor = Predictor(Bundle(out, draft), workspace.settings.threads, workspace.settings.max_voxels)
+    with progress.bar(STEP, "evaluating", workspace.spec.name, "cases") as bar:
         found = evaluate(predictor, held, options.bootstrap, bar)
     _write_reference(out / REFERENCE, found)
-    learned.write(out, stage.cases, stage.start.bundle if stage.start else None)
-    _write_samples(out / SAMPLES, predictor, spread(held, options.samples))
+    learned.write(out, workspace.cases, workspace.start.bundle if workspace.start else None)
+    _write_samples(out / SAMPLES, predictor, representative_cases(held, options.samples))
     seal(out, draft.model_copy(update={"score": found.score, "slices": found.slices}))
     predictor.check_golden()
     return found
@@ -139,18 +136,18 @@ def _copy_assets(spec: ModelSpec, out: Path) -> None:
         shutil.copyfile(file, out / ASSETS / name)
 
 
-def _manifest(stage: Workspace, report: Report, summary: Mapping[str, Any]) -> Manifest:
+def _manifest(workspace: Workspace, report: Report, summary: Mapping[str, Any]) -> Manifest:
     """Everything but what evaluation adds."""
-    spec, start = stage.spec, stage.start
+    spec, start = workspace.spec, workspace.start
     chosen = next(variant for variant in report.variants if variant.chosen)
-    commits = {"train": summary["git_commit"], "compress": report.git_commit, "evaluate": stage.git_commit}
+    commits = {"train": summary["git_commit"], "compress": report.git_commit, "evaluate": workspace.git_commit}
     made = {k: v for k, v in summary.items() if k not in ("fingerprint", "data_hash", "git_commit")}
-    constants = json.loads((stage.folder("compress") / CONSTANTS).read_text(encoding="utf-8"))
+    constants = json.loads((workspace.folder("compress") / CONSTANTS).read_text(encoding="utf-8"))
     return Manifest(
         model=spec.name,
         task=spec.task,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        classes=stage.classes,
+        classes=workspace.classes,
         engine=chosen.engine,  # type: ignore[arg-type]  # choose() takes serving engines only
         numerics=chosen.numerics,  # type: ignore[arg-type]
         network="network.xml" if report.network.endswith(".xml") else "network.onnx",
@@ -167,7 +164,7 @@ def _manifest(stage: Workspace, report: Report, summary: Mapping[str, Any]) -> M
         parent=Parent(version=start.version, digest=start.bundle.digest) if start else None,
         pretrained=summary["pretrained"],
         compression=tuple(report.compression),
-        training={"params": stage.params, "commits": commits, **made},
+        training={"params": workspace.params, "commits": commits, **made},
     )
 
 
@@ -185,19 +182,19 @@ def _write_reference(path: Path, found: Evaluation) -> None:
     pq.write_table(pa.table(columns), path)
 
 
-def _write_figures(stage: Workspace, bundle: Bundle) -> None:
+def _write_figures(workspace: Workspace, bundle: Bundle) -> None:
     """build/<model>/metrics.json and curves.csv: what `dvc metrics` and `dvc plots` show.
 
     The curves hold the epochs of training, then those of fine-tuning after pruning, counted on; the metric is the
     validation cases', the figures of metrics.json are the test cases'.
     """
     manifest, metric = bundle.manifest, f"val_{bundle.manifest.metric}"
-    write_file(stage.folder("metrics.json"), json.dumps(_figures(manifest), indent=2) + "\n")
-    rows = read_metrics(stage.folder("train") / METRICS)
+    write_file(workspace.folder("metrics.json"), json.dumps(_figures(manifest), indent=2) + "\n")
+    rows = read_metrics(workspace.folder("train") / METRICS)
     last = int(rows[-1]["epoch"]) if rows else 0
-    tuned = [{**row, "epoch": row["epoch"] + last} for row in read_metrics(stage.folder("compress") / HISTORY)]
+    tuned = [{**row, "epoch": row["epoch"] + last} for row in read_metrics(workspace.folder("compress") / HISTORY)]
     lines = [f"{int(row['epoch'])},{row['loss']},{row[metric]}" for row in [*rows, *tuned]]
-    write_file(stage.folder("curves.csv"), "\n".join(["epoch,loss,metric", *lines]) + "\n")
+    write_file(workspace.folder("curves.csv"), "\n".join(["epoch,loss,metric", *lines]) + "\n")
 
 
 def _figures(manifest: Manifest) -> dict[str, Any]:
@@ -223,7 +220,7 @@ def _write_samples(folder: Path, predictor: Predictor, cases: Sequence[Case]) ->
 
 
 def _log(
-    client: MlflowClient, run_id: str, stage: Workspace, bundle: Bundle, found: Evaluation, held: Sequence[Case]
+    client: MlflowClient, run_id: str, workspace: Workspace, bundle: Bundle, found: Evaluation, held: Sequence[Case]
 ) -> None:
     """The compression table, the final metrics, and predictions as pictures."""
     import time
@@ -252,12 +249,14 @@ def _log(
     )
     rows = [_row(variant.model_dump()) for variant in manifest.variants]
     client.log_table(run_id, {k: [row[k] for row in rows] for k in rows[0]}, "compression/variants.json")
-    client.log_figure(run_id, figures.variants(manifest.variants, stage.spec.metric.title), "compression/variants.png")
+    client.log_figure(
+        run_id, figures.variants(manifest.variants, workspace.spec.metric.title), "compression/variants.png"
+    )
     client.log_dict(run_id, manifest.model_dump(mode="json"), "bundle.json")
-    shown = {case.id for case in spread(held, PICTURES)}
+    shown = {case.id for case in representative_cases(held, PICTURES)}
     for row, (case, prediction, truth) in enumerate(zip(held, found.predictions, found.truths, strict=True)):
         if case.id in shown:
-            jpeg = stage.spec.render.picture(found.sample(stage.spec, row), prediction.result, truth)
+            jpeg = workspace.spec.render.picture(found.sample(workspace.spec, row), prediction.result, truth)
             client.log_image(run_id, figures.pixels(jpeg), artifact_file=f"served/{case.id}.png")
     client.set_tag(run_id, RUN_DIGEST, bundle.digest)  # last: from here on it is this version's run, and no other's
 

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -26,6 +25,7 @@ from registry.core.errors import MissingService
 from registry.core.files import write_file
 from registry.versions.bundle import RUN_DIGEST
 from registry.versions.mlflow_folder import allow_percent
+from training.stages.runs import RunDescription
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,19 +45,6 @@ IMPATIENT = {
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
 }
-
-
-@dataclass(frozen=True)
-class RunDescription:
-    """What a run says of itself."""
-
-    model: str
-    name: str
-    data: Path
-    data_hash: str
-    git_commit: str
-    params: dict[str, Any] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
 
 
 class Tracker:

@@ -26,8 +26,11 @@ from registry.core.files import write_file
 
 CHECKPOINT, WEIGHTS, METRICS, SUMMARY = "checkpoint", "weights.safetensors", "metrics.csv", "summary.json"
 
+Arrays = dict[str, NDArray[Any]]
+"""Arrays by name."""
+
 History = list[dict[str, float]]
-"""One dict an epoch: epoch, step, loss, val_loss (where there is one), val_<metric>, learning_rate, epoch_seconds."""
+"""One dict an epoch: epoch, step, loss, val_<metric>, learning_rate, epoch_seconds."""
 
 
 @dataclass
@@ -51,22 +54,36 @@ class Checkpoints:
     def __init__(self, folder: Path | None, fingerprint: str) -> None:
         self.folder, self.fingerprint = folder, fingerprint
 
-    def save(self, progress: Progress, state: bytes) -> None:
-        """Writes progress and the engine's state (network, optimizer, random state). Raises StorageError."""
+    def save(self, progress: Progress, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Writes progress and arrays (network, optimizer, random state). Raises StorageError."""
         if self.folder is None:
             return
         head = json.dumps(vars(progress)).encode()
-        write_file(self.folder / CHECKPOINT, b"%d\n%b%b" % (len(head), head, state))
+        write_file(self.folder / CHECKPOINT, b"%d\n%b%b" % (len(head), head, _packed(arrays)))
         write_metrics(self.folder / METRICS, progress.history)
 
-    def load(self) -> tuple[Progress, bytes] | None:
-        """The last checkpoint, if it is of this very training (same data, parameters, code and start)."""
+    def is_ours(self) -> bool:
+        """Whether there is a checkpoint of this very training; its arrays are not looked at."""
+        return self._read() is not None
+
+    def load(self) -> tuple[Progress, Arrays] | None:
+        """The last checkpoint, if it is whole and of this very training (same data, parameters, code and start)."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        found = self._read()
+        try:
+            return (found[0], dict(load(found[1]))) if found else None
+        except SafetensorError:  # damaged
+            return None
+
+    def _read(self) -> tuple[Progress, bytes] | None:
         if self.folder is None or not (self.folder / CHECKPOINT).is_file():
             return None
         try:
             length, rest = (self.folder / CHECKPOINT).read_bytes().split(b"\n", 1)
             progress = Progress(**json.loads(rest[: int(length)]))
-        except (ValueError, TypeError):  # not a checkpoint, or not one of ours
+        except (ValueError, TypeError):  # damaged, or not a checkpoint
             return None
         return (progress, rest[int(length) :]) if progress.fingerprint == self.fingerprint else None
 
@@ -97,9 +114,13 @@ class Checkpoints:
 
 def save_weights(path: Path, weights: Mapping[str, NDArray[Any]]) -> None:
     """safetensors: names and numbers, no code."""
+    write_file(path, _packed(weights))
+
+
+def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     from safetensors.numpy import save
 
-    write_file(path, save({name: np.asarray(value, order="C") for name, value in weights.items()}))
+    return save({name: np.asarray(value, order="C") for name, value in arrays.items()})
 
 
 def load_weights(path: Path) -> dict[str, NDArray[Any]]:

@@ -12,8 +12,8 @@ import numpy as np
 
 from registry.contract.spec import ModelSpec
 from registry.core.errors import VisionloopError
-from training.workspace.checkpoint import Checkpoints, History, Progress
-from training.workspace.workspace import Recipe
+from training.workspace.checkpoint import Arrays, Checkpoints, History, Progress
+from training.workspace.parameters import Recipe
 
 LAST_RATE = 0.02  # share of the learning rate that is left at the end
 MEASURED_STEPS = 6  # before the plan is first checked against the clock; the first ones are not typical
@@ -37,13 +37,15 @@ class FitResult:
 
 @dataclass(frozen=True)
 class TrainingListener:
-    """Who is told while training runs. `step(done, total, note)` after each step, `epoch(row)` after each epoch."""
+    """Who is told while training runs: `resumed(progress)` if it goes on from a checkpoint, `step(done, total, note)`
+    after each step, `epoch(row)` after each epoch, when its checkpoint is written."""
 
+    resumed: Callable[[Progress], None] = lambda progress: None
     step: Callable[[int, int, str], None] = lambda done, total, note: None
     epoch: Callable[[dict[str, float]], None] = lambda row: None
 
 
-def rate(done: float, recipe: Recipe) -> float:
+def learning_rate(done: float, recipe: Recipe) -> float:
     """The learning rate when the share `done` of the steps is done: linear warm-up, then half a cosine."""
     if done < recipe.warm_up:
         return recipe.learning_rate * (0.05 + 0.95 * done / recipe.warm_up)
@@ -55,7 +57,7 @@ class TrainingCourse:
     """One training: `recipe.epochs` epochs of `steps` steps, fewer when they would not fit into `recipe.max_seconds`
     (the learning rate then falls sooner) or when validation stops improving.
 
-    An engine's loop: `begin`; while `goes_on`: for each step `rate`, train, `stepped`; then `close` the epoch.
+    The loop: `resume`; `begin`; while `goes_on`: for each step `rate`, train, `stepped`; then `end_epoch` and `save`.
     """
 
     def __init__(
@@ -64,16 +66,25 @@ class TrainingCourse:
         recipe: Recipe,
         steps: int,
         checkpoints: Checkpoints | None,
-        watcher: TrainingListener | None,
+        listener: TrainingListener | None,
     ) -> None:
         self.spec, self.recipe, self.steps = spec, recipe, steps
         self.checkpoints = checkpoints or Checkpoints(None, "")
-        self.watcher = watcher or TrainingListener()
+        self.listener = listener or TrainingListener()
         self.progress = Progress(self.checkpoints.fingerprint, planned_epochs=recipe.epochs)
         self.metric = f"val_{spec.metric.name}"
         self._began = time.perf_counter()
         self._marks: list[float] = []
         self._losses: list[float] = []
+
+    def resume(self) -> Arrays | None:
+        """Takes up the checkpoint of this training; what `save` was given, or None if there is no whole one."""
+        found = self.checkpoints.load()
+        if found is None:
+            return None
+        self.progress, arrays = found
+        self.listener.resumed(self.progress)
+        return arrays
 
     def begin(self) -> None:
         """Starts the clock; time spent before an interruption counts."""
@@ -92,7 +103,7 @@ class TrainingCourse:
     @property
     def rate(self) -> float:
         """The learning rate of the step that comes now."""
-        return rate(self.progress.step / (self.progress.planned_epochs * self.steps), self.recipe)
+        return learning_rate(self.progress.step / (self.progress.planned_epochs * self.steps), self.recipe)
 
     def stepped(self, loss: float) -> None:
         """Counts a step. Raises VisionloopError when the loss is not finite."""
@@ -109,36 +120,34 @@ class TrainingCourse:
             self._replan(float(np.median(np.diff(self._marks))) * self.steps * VALIDATION)
         self._tell(f"loss {loss:.3f}")
 
-    def close(self, metric: float, val_loss: float | None, state: Callable[[bool], bytes]) -> dict[str, float]:
-        """Ends an epoch: judges it and writes the checkpoint. `state(better)` gives the checkpoint's bytes and may
-        keep the weights aside when the epoch is the best so far. Raises StorageError."""
+    def end_epoch(self, metric: float) -> bool:
+        """Ends an epoch with its validation metric; whether it is the best so far."""
         progress = self.progress
         last_rate = self.rate
         progress.epoch += 1
-        row = {
-            "epoch": progress.epoch,
-            "step": progress.step,
-            "loss": float(np.mean(self._losses)) if self._losses else 0.0,
-            **({} if val_loss is None else {"val_loss": val_loss}),
-            self.metric: metric,
-            "learning_rate": last_rate,
-            "epoch_seconds": time.perf_counter() - self._marks[0],
-        }
-        better = self._judge(metric)
-        progress.history.append(row)
-        if progress.epoch - progress.best_epoch >= self.recipe.patience:
+        progress.history.append(
+            {
+                "epoch": progress.epoch,
+                "step": progress.step,
+                "loss": float(np.mean(self._losses)) if self._losses else 0.0,
+                self.metric: metric,
+                "learning_rate": last_rate,
+                "epoch_seconds": time.perf_counter() - self._marks[0],
+            }
+        )
+        best = progress.best_metric
+        better = best is None or self.spec.metric.better_by(metric, best) > BETTER_BY
+        if better:
+            progress.best_metric, progress.best_epoch = metric, progress.epoch
+        elif progress.epoch - progress.best_epoch >= self.recipe.patience:
             progress.stopped = "early"
-        progress.elapsed = time.perf_counter() - self._began
-        self.checkpoints.save(progress, state(better))
-        self.watcher.epoch(row)
-        return row
+        return better
 
-    def _judge(self, metric: float) -> bool:
-        old = self.progress.best_metric
-        if old is not None and self.spec.metric.better_by(metric, old) <= BETTER_BY:
-            return False
-        self.progress.best_metric, self.progress.best_epoch = metric, self.progress.epoch
-        return True
+    def save(self, arrays: Arrays) -> None:
+        """Writes the checkpoint of the epoch that ended, then tells of it. Raises StorageError."""
+        self.progress.elapsed = time.perf_counter() - self._began
+        self.checkpoints.save(self.progress, arrays)
+        self.listener.epoch(self.progress.history[-1])
 
     def _replan(self, epoch_seconds: float | None = None) -> None:
         """Plans as many epochs as fit into the time, `recipe.epochs` at most."""
@@ -154,7 +163,7 @@ class TrainingCourse:
 
     def _tell(self, note: str) -> None:
         best = self.progress.best_metric
-        said = f"epoch {self.progress.epoch + 1}/{self.progress.planned_epochs}, {note}"
+        line = f"epoch {self.progress.epoch + 1}/{self.progress.planned_epochs}, {note}"
         if best is not None:
-            said += f", best {self.spec.metric.title} {best:.3f}"
-        self.watcher.step(self.progress.step, self.progress.planned_epochs * self.steps, said)
+            line += f", best {self.spec.metric.title} {best:.3f}"
+        self.listener.step(self.progress.step, self.progress.planned_epochs * self.steps, line)

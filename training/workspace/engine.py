@@ -1,36 +1,31 @@
-"""Which engine trains a model. An engine is a module with the functions of `Engine`; what is particular to a model
-comes to it as hooks (`registry.contract.hooks`).
+"""The contract between stages, the training loop and a framework: `Engine` and `Trainer`.
 
-| framework   | engine         | hooks                                                              |
-|-------------|----------------|--------------------------------------------------------------------|
-| torch       | `engine_torch` | `spec.network`                                                     |
-| ultralytics | `engine_torch` | `training.engines.yolo.hooks(spec)`: network, loss, augmentation of ultralytics |
-| keras       | `engine_keras` | `spec.network`                                                     |
+`training.engines.select` says which engine trains a model, and `registry.contract.hooks` what an engine asks of it.
 """
 
 from __future__ import annotations
 
-import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from registry.contract.hooks import Hooks
-from registry.contract.spec import ModelSpec
+from registry.contract.hooks import Hooks, Weights
 from registry.core.media import Case, FloatArray
-from training.workspace.checkpoint import Checkpoints
-from training.workspace.course import FitResult, TrainingListener
-from training.workspace.workspace import Compression, Recipe
+from training.workspace.checkpoint import Arrays
+from training.workspace.parameters import Compression, Recipe
 
-Arrays = Mapping[str, NDArray[Any]]
-"""Weights by name, as they stand in a .safetensors file."""
+CHANNEL_MULTIPLE = 8
+"""Pruning leaves multiples of this many channels: ONNX Runtime runs odd counts slower than unpruned ones."""
+
+HooksT = TypeVar("HooksT", bound=Hooks)
 
 Network = Any
 """A network of the engine's framework."""
+
+Session = Callable[[FloatArray], Mapping[str, FloatArray]]
+"""A network called like a `registry.core.runtime.Session`: float32 [N, C, H, W] -> outputs by name."""
 
 
 @dataclass(frozen=True)
@@ -43,101 +38,103 @@ class Cost:
 
 @dataclass(frozen=True)
 class Pruned:
-    """A smaller network, not fine-tuned yet, and in words how it came about."""
+    """A smaller network, not fine-tuned yet; `method` says in words how it was made."""
 
     network: Network
     method: str
 
 
-class Engine(Protocol):
-    """What every engine module offers. Networks take and give NCHW float32 through `session` and `to_onnx`,
-    whatever the framework's own order is."""
+class Trainer(ABC):
+    """One network in training. The loop (`training.engines.loop`) decides when each method is called."""
 
-    NAME: str
+    examples: int
+    """Of the train split."""
+    device: str
+    """`cpu` or `cuda`."""
+
+    @abstractmethod
+    def batches(self, epoch: int) -> Iterator[Any]:
+        """Readies the network for training and gives the batches of this epoch, from 0. Their order depends on the
+        seed and the epoch only, so that a resumed training sees the same."""
+
+    @abstractmethod
+    def step(self, batch: Any, rate: float) -> float:
+        """Learns from a batch with this learning rate. Returns its loss."""
+
+    @abstractmethod
+    def predict(self, batch: FloatArray) -> Mapping[str, FloatArray]:
+        """The network in eval mode, as a `Session`."""
+
+    @abstractmethod
+    def state(self) -> Arrays:
+        """All that a step changes: weights, the optimizer's moments, random state."""
+
+    @abstractmethod
+    def load(self, state: Arrays) -> None:
+        """Goes on from what `state` returned."""
+
+    @abstractmethod
+    def finish(self, weights: Weights) -> Network:
+        """The network with these weights, on the CPU, ready for inference."""
+
+
+class Engine(ABC, Generic[HooksT]):
+    """A framework that trains networks. Networks take and give NCHW float32 through `session` and `to_onnx`, whatever
+    the framework's own order is."""
+
+    name: str
     """Of the framework that runs the network before it is exported: `torch` or `keras`."""
 
+    @abstractmethod
     def use_threads(self, threads: int) -> None:
-        """Fixes the thread count of this process (0: all cores)."""
+        """Fixes the thread count of this process (0: all cores): measured times and results depend on it."""
 
-    def build(self, hooks: Any, params: Mapping[str, Any], seed: int) -> Network:
+    @abstractmethod
+    def build(self, hooks: HooksT, params: Mapping[str, Any], seed: int) -> Network:
         """The network with random weights that depend on the seed only."""
 
-    def restore(self, hooks: Any, params: Mapping[str, Any], weights: Arrays) -> Network:
+    @abstractmethod
+    def restore(self, hooks: HooksT, params: Mapping[str, Any], weights: Weights) -> Network:
         """The network with the channel counts and the values of `weights`. Raises BundleError: another architecture."""
 
-    def take_over(self, network: Network, weights: Arrays) -> tuple[Network, int]:
+    @abstractmethod
+    def take_over(self, network: Network, weights: Weights) -> tuple[Network, int]:
         """Puts in those of `weights` that fit by name and shape; the network, and how many tensors it took."""
 
-    def weights(self, network: Network) -> dict[str, NDArray[Any]]:
-        """All of its weights by name, in plain memory order."""
+    @abstractmethod
+    def weights(self, network: Network) -> Arrays:
+        """All of its weights by name, in plain memory order. They may share memory with the network."""
 
-    def fit(
+    @abstractmethod
+    def trainer(
         self,
-        spec: ModelSpec,
-        hooks: Any,
+        hooks: HooksT,
         network: Network,
         cases: Sequence[Case],
-        params: dict[str, Any],
+        params: Mapping[str, Any],
         recipe: Recipe,
-        checkpoints: Checkpoints | None = None,
-        watcher: TrainingListener | None = None,
-    ) -> FitResult:
-        """Trains on the `train` cases and keeps the epoch that is best on the `val` cases (see `Course`)."""
+    ) -> Trainer:
+        """Readies `network` for training on `cases`, all of the train split."""
 
-    def readable(self, state: bytes) -> bool:
-        """Whether the bytes of a checkpoint are whole."""
+    @abstractmethod
+    def session(self, hooks: HooksT, network: Network) -> Session:
+        """The network as a session."""
 
-    def session(self, hooks: Any, network: Network) -> Callable[[FloatArray], dict[str, FloatArray]]:
-        """The network called like a `registry.core.runtime.Session`."""
-
+    @abstractmethod
     def cost(self, network: Network, shape: tuple[int, ...]) -> Cost:
         """Of one input of `shape` [C, H, W]."""
 
+    @abstractmethod
     def prune(
-        self, hooks: Any, network: Network, cases: Sequence[Case], params: dict[str, Any], options: Compression
+        self,
+        hooks: HooksT,
+        network: Network,
+        cases: Sequence[Case],
+        params: Mapping[str, Any],
+        options: Compression,
     ) -> Pruned:
-        """A copy with about `options.sparsity` of the channels of each layer removed; counts are multiples of 8."""
+        """A copy with about `options.sparsity` of the channels of each layer removed; see `CHANNEL_MULTIPLE`."""
 
-    def to_onnx(self, hooks: Any, network: Network, shape: tuple[int, ...], path: Path) -> Path:
+    @abstractmethod
+    def to_onnx(self, hooks: HooksT, network: Network, shape: tuple[int, ...], path: Path) -> Path:
         """Writes `path`: input `image` float32 [N, C, H, W], outputs named as in `hooks.OUTPUTS`, N free."""
-
-
-def engine_of(spec: ModelSpec) -> Engine:
-    """The engine that trains `spec`; its framework is imported now."""
-    name = "engine_keras" if spec.framework == "keras" else "engine_torch"
-    return cast(Engine, importlib.import_module(f"training.engines.{name}"))
-
-
-def hooks_of(spec: ModelSpec) -> Hooks:
-    """What the engine asks about this model."""
-    if spec.framework == "ultralytics":
-        return cast(Hooks, importlib.import_module("training.engines.yolo").hooks(spec))
-    assert isinstance(spec.network, Hooks), (
-        f"{spec.name}: a {spec.framework} network must be registry.contract.hooks.Hooks"
-    )
-    return spec.network
-
-
-def validator(
-    spec: ModelSpec, hooks: Any, cases: Sequence[Case], params: Mapping[str, Any]
-) -> Callable[[Callable[[FloatArray], Mapping[str, FloatArray]]], float]:
-    """Scores a session on the `val` cases through the model's own postprocessing: the metric as it will be served.
-
-    The cases are decoded and preprocessed once, now.
-    """
-    from training.workspace import scoring
-
-    held = scoring.hold(spec, [case for case in cases if case.split == "val"], hooks.preprocessing(params))
-    truths, thresholds = held.truths, hooks.thresholds(params)
-
-    def score(session: Callable[[FloatArray], Mapping[str, FloatArray]]) -> float:
-        return spec.score.score(scoring.run(spec, session, held, thresholds), truths)
-
-    return score
-
-
-def batches(examples: Any, size: int) -> Iterator[tuple[np.ndarray, Any]]:
-    """Consecutive (x, y) of a torch dataset, `size` at a time, in order."""
-    from torch.utils.data import DataLoader
-
-    yield from DataLoader(examples, size)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.contract.hooks import Hooks
+from registry.contract.hooks import Hooks, Weights
 from registry.core.errors import BadInput, NotFound
 from training.workspace import keras_files
 from training.workspace.checkpoint import load_weights
@@ -36,63 +36,63 @@ class Origin:
     taken: int = 0
 
 
-def start(stage: Workspace, engine: Engine, hooks: Hooks, network: Any) -> tuple[Any, Origin]:
+def start_from_pretrained(workspace: Workspace, engine: Engine[Any], hooks: Hooks, network: Any) -> tuple[Any, Origin]:
     """The network with pretrained weights put in where there are some, and where they come from.
 
     Raises:
         NotFound: the file that params.yaml names is not there.
         BadInput: it is not a weights file, or none of its tensors fits.
     """
-    weights, source, missed = _find(stage, hooks)
+    weights, source, missed = _find(workspace, hooks)
     if not weights:
         return network, Origin(SCRATCH + (f" ({'; '.join(missed)})" if missed else ""))
     network, taken = engine.take_over(network, hooks.rename(weights))
     if not taken:
         raise BadInput(
             f"none of the {len(weights)} tensors of {source} fits the network",
-            expected=f"weights of {stage.spec.title}'s network, by name and shape",
-            fix=f"correct {stage.spec.name}.train.weights in params.yaml, or remove it",
+            expected=f"weights of {workspace.spec.title}'s network, by name and shape",
+            fix=f"correct {workspace.spec.name}.train.weights in params.yaml, or remove it",
         )
     return network, Origin(f"{source}: {taken} of {len(weights)} tensors taken by name and shape", taken)
 
 
-def weights_file(stage: Workspace) -> Path | None:
+def weights_file(workspace: Workspace) -> Path | None:
     """The file that a training from scratch would start from; None where there is none on this machine.
 
     Raises:
         NotFound: the file that params.yaml names is not there.
     """
-    given = stage.sections["train"].get("weights")
+    given = workspace.sections["train"].get("weights")
     if given:
-        path = _located(stage, str(given))
+        path = _located(workspace, str(given))
         if not path.is_file():
             raise NotFound(
                 f"there is no weights file {path}",
-                expected=f"the file that {stage.spec.name}.train.weights names",
+                expected=f"the file that {workspace.spec.name}.train.weights names",
                 fix="correct params.yaml, or remove `weights` to train from scratch",
             )
         return path
-    named = (_located(stage, name.removeprefix("file:")) for name in stage.spec.weights if name != HUB)
+    named = (_located(workspace, name.removeprefix("file:")) for name in workspace.spec.weights if name != HUB)
     return next((path for path in named if path.is_file()), None)
 
 
-def _find(stage: Workspace, hooks: Hooks) -> tuple[dict[str, NDArray[Any]], str, list[str]]:
+def _find(workspace: Workspace, hooks: Hooks) -> tuple[Weights, str, list[str]]:
     """Weights and their source ({} and "" when there are none), and what was tried in vain."""
-    path = weights_file(stage)
+    path = weights_file(workspace)
     if path is not None:
         return read(path), path.name, []
-    missed = [f"no file {name.removeprefix('file:')}" for name in stage.spec.weights if name != HUB]
-    if HUB in stage.spec.weights:
-        if not stage.settings.allow_downloads:
+    missed = [f"no file {name.removeprefix('file:')}" for name in workspace.spec.weights if name != HUB]
+    if HUB in workspace.spec.weights:
+        if not workspace.settings.allow_downloads:
             missed.append("downloads are off: setting allow_downloads")
         elif (found := hooks.hub_weights()) is not None:
-            return dict(found), "the framework's hub", missed
+            return found, "the framework's hub", missed
     return {}, "", missed
 
 
-def _located(stage: Workspace, name: str) -> Path:
+def _located(workspace: Workspace, name: str) -> Path:
     path = Path(name).expanduser()
-    return path if path.is_absolute() else stage.settings.root / path
+    return path if path.is_absolute() else workspace.settings.root / path
 
 
 def read(path: Path) -> dict[str, NDArray[Any]]:

@@ -22,7 +22,7 @@ NEW_SHARE = 0.25
 """Of an epoch, where params.yaml's `retrain.new_share` says nothing."""
 
 
-def rehearsed(cases: Sequence[Case], known: Collection[str], share: float) -> list[Case]:
+def with_new_cases_repeated(cases: Sequence[Case], known: Collection[str], share: float) -> list[Case]:
     """All cases, the new ones of the train split so often that they are about `share` of that split.
 
     A case is new when its origin is not among the `known` ones. Where the new ones are that many already, where all are

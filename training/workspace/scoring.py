@@ -88,7 +88,7 @@ def evaluate(
     )
     return Evaluation(
         per_case=table,
-        score=scored(spec, results, truths, bootstrap, [case.group for case in cases]),
+        score=score_with_interval(spec, results, truths, bootstrap, [case.group for case in cases]),
         slices=slice_scores(spec, cases, results, truths, bootstrap),
         predictions=predictions,
         truths=truths,
@@ -96,8 +96,9 @@ def evaluate(
     )
 
 
-class Holding(Sequence[DecodedCase]):
-    """Cases, decoded and preprocessed when they are asked for; as many as `MEMORY` has room for stay so."""
+class DecodedCases(Sequence[DecodedCase]):
+    """Cases and their truths. Each is decoded and preprocessed when it is asked for, and kept while `MEMORY` has room:
+    every epoch and every variant asks again."""
 
     def __init__(self, spec: ModelSpec, cases: Sequence[Case], constants: Mapping[str, Any]) -> None:
         self._spec, self._cases, self._constants = spec, cases, constants
@@ -123,12 +124,7 @@ class Holding(Sequence[DecodedCase]):
         return one
 
 
-def hold(spec: ModelSpec, cases: Sequence[Case], constants: Mapping[str, Any]) -> Holding:
-    """Cases for `run`, and their truths. What every epoch or variant asks for is decoded once, if there is room."""
-    return Holding(spec, cases, constants)
-
-
-def run(
+def results_of(
     spec: ModelSpec,
     session: Callable[[FloatArray], Mapping[str, np.ndarray]],
     held: Sequence[DecodedCase],
@@ -147,6 +143,14 @@ def run(
     return results
 
 
+def validator(
+    spec: ModelSpec, cases: Sequence[Case], constants: Mapping[str, Any], thresholds: Mapping[str, Any]
+) -> Callable[[Callable[[FloatArray], Mapping[str, np.ndarray]]], float]:
+    """A function that scores a network on these cases, with the model's own postprocessing: the metric as served."""
+    decoded = DecodedCases(spec, cases, constants)
+    return lambda session: spec.score.score(results_of(spec, session, decoded, thresholds), decoded.truths)
+
+
 def _groups(held: Sequence[DecodedCase]) -> Iterator[list[DecodedCase]]:
     """Consecutive cases that together fill at most `CHUNK` rows; a bigger one stands alone."""
     group: list[DecodedCase] = []
@@ -162,7 +166,7 @@ def _groups(held: Sequence[DecodedCase]) -> Iterator[list[DecodedCase]]:
         yield group
 
 
-def scored(
+def score_with_interval(
     spec: ModelSpec, results: Sequence[Any], truths: Sequence[Any], bootstrap: int, groups: Sequence[str] = ()
 ) -> Score:
     """The metric with its 95 % percentile bootstrap interval over cases (Efron 1979), or over groups of them.
@@ -191,7 +195,7 @@ def resamples(cases: int, bootstrap: int, positive: NDArray[np.bool_] | None = N
     return rows
 
 
-def units(groups: Sequence[str]) -> list[NDArray[np.int64]]:
+def rows_by_group(groups: Sequence[str]) -> list[NDArray[np.int64]]:
     """Row numbers, int64, of what belongs together: the cases of one group, or a case without one."""
     found: dict[str | int, list[int]] = {}
     for row, group in enumerate(groups):
@@ -210,7 +214,7 @@ def resamples_of(
     positive = np.array([spec.score.positive(truth) for truth in truths], dtype=bool)
     if not any(groups):
         return list(resamples(len(truths), bootstrap, positive))
-    together = units(groups)
+    together = rows_by_group(groups)
     some = np.array([positive[rows].any() for rows in together], dtype=bool)
     return [np.concatenate([together[n] for n in drawn]) for drawn in resamples(len(together), bootstrap, some)]
 
@@ -233,7 +237,7 @@ def slice_scores(
     spec: ModelSpec, cases: Sequence[Case], results: Sequence[Any], truths: Sequence[Any], bootstrap: int
 ) -> dict[str, Score]:
     scores = {
-        name: scored(
+        name: score_with_interval(
             spec,
             [results[r] for r in rows],
             [truths[r] for r in rows],
@@ -255,11 +259,11 @@ def slice_scores(
 
 
 def _resamples_for_classes(cases: Sequence[Case], bootstrap: int) -> Sequence[NDArray[np.int64]]:
-    together = units([case.group for case in cases])
+    together = rows_by_group([case.group for case in cases])
     return [np.concatenate([together[n] for n in drawn]) for drawn in resamples(len(together), bootstrap)]
 
 
-def spread(cases: Sequence[Case], count: int) -> list[Case]:
+def representative_cases(cases: Sequence[Case], count: int) -> list[Case]:
     """Up to `count` cases that between them show every slice there is, as far as `count` reaches."""
     chosen: list[int] = []
     groups = list(slices(cases).values())

@@ -19,15 +19,11 @@ STAGES = {
     "validate": ("monitoring.checks.validate",),
     "train": (
         "training.stages.train",
-        "training.engines.engine_torch",
-        "training.engines.engine_keras",
-        "training.engines.yolo",
+        "training.engines.select",
     ),
     "compress": (
         "training.stages.compress",
-        "training.engines.engine_torch",
-        "training.engines.engine_keras",
-        "training.engines.yolo",
+        "training.engines.select",
     ),
     "evaluate": ("training.stages.evaluate",),
 }
@@ -58,6 +54,7 @@ NO_RESULT = frozenset(
         "training/stages/figures",
         "training/workspace/sources",
         "training/workspace/progress",
+        "training/stages/runs",
         "training/stages/tracking",
         "training/__main__",
         "monitoring/checks/data_docs",

@@ -27,26 +27,26 @@ if TYPE_CHECKING:
 FOLDER, FILE, BUNDLE = "start", "start.json", "bundle"
 
 
-def start_from_champion(stage: Workspace, champion: Version, bundle: Path) -> None:
+def start_from_champion(workspace: Workspace, champion: Version, bundle: Path) -> None:
     """Fine-tuning: `bundle` is the champion's folder. An equal start is left untouched."""
-    _write(stage, {"version": champion.number, "digest": champion.digest}, bundle)
+    _write(workspace, {"version": champion.number, "digest": champion.digest}, bundle)
 
 
-def start_from_weights(stage: Workspace) -> None:
+def start_from_weights(workspace: Workspace) -> None:
     """From scratch, or from the weights file that there is now. An equal start is left untouched.
 
     Raises:
         NotFound: the file that params.yaml names is not there.
     """
-    path = pretrained.weights_file(stage)
+    path = pretrained.weights_file(workspace)
     weights = {"weights": {"file": path.name, "sha256": _sha256(path)}} if path else {}
-    _write(stage, weights, None)
+    _write(workspace, weights, None)
 
 
-def keep_start(stage: Workspace) -> None:
+def keep_start(workspace: Workspace) -> None:
     """What the stage `start` does: a champion that an earlier run chose stays; weights are looked at again."""
-    if "version" not in read_start(stage.folder(FOLDER)):
-        start_from_weights(stage)
+    if "version" not in read_start(workspace.folder(FOLDER)):
+        start_from_weights(workspace)
 
 
 def read_start(folder: Path) -> dict[str, Any]:
@@ -58,8 +58,8 @@ def read_start(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _write(stage: Workspace, content: dict[str, Any], bundle: Path | None) -> None:
-    target = stage.folder(FOLDER)
+def _write(workspace: Workspace, content: dict[str, Any], bundle: Path | None) -> None:
+    target = workspace.folder(FOLDER)
     if (target / FILE).is_file() and read_start(target) == content:
         return
     with new_folder(target) as draft:

@@ -1,4 +1,4 @@
-"""One model's stage: its folders, its parameters, and what identifies its inputs."""
+"""One model's folders and parameters, shared by all its stages, and what identifies their inputs."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ class Workspace:
     def start(self) -> StartingPoint | None:
         """The champion in build/<model>/start; None: from scratch. Raises BundleError if it is damaged."""
         try:
-            said = json.loads((self.folder("start") / "start.json").read_text(encoding="utf-8"))
+            start = json.loads((self.folder("start") / "start.json").read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError):
-            said = {}
-        if "version" not in said:
+            start = {}
+        if "version" not in start:
             return None
-        return StartingPoint(int(said["version"]), open_bundle(self.folder("start") / "bundle"))
+        return StartingPoint(int(start["version"]), open_bundle(self.folder("start") / "bundle"))
 
     @cached_property
     def params(self) -> dict[str, Any]:
@@ -111,10 +111,11 @@ class Workspace:
 
     def recipe(self, section: str = "") -> Recipe:
         """The recipe of this training, or of `compress`."""
-        return parse(Recipe, self.spec.name, section or ("retrain" if self.start else "train"), self.laid_over(section))
+        values = self.params_with(section)
+        return parse(Recipe, self.spec.name, section or ("retrain" if self.start else "train"), values)
 
-    def laid_over(self, section: str = "") -> dict[str, Any]:
-        """`params` with another section over it."""
+    def params_with(self, section: str = "") -> dict[str, Any]:
+        """`params`, with the values of another section in place of its own."""
         return {**self.params, **(self.sections[section] if section else {})}
 
 
@@ -127,11 +128,11 @@ def open_workspace(model: str) -> Workspace:
     """
     spec, where = catalog.get(model), settings()
     sections = read_params(where.root / "params.yaml", model)
-    stage = Workspace(spec, where, sections)
+    workspace = Workspace(spec, where, sections)
     parse(Recipe, model, "train", sections["train"])
     parse(Compression, model, "compress", sections["compress"])
     parse(Evaluating, model, "evaluate", sections["evaluate"])
-    return stage
+    return workspace
 
 
 def dvc_hash(folder: Path) -> str:

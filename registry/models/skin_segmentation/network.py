@@ -105,7 +105,6 @@ class SkinHooks(TorchHooks):
     """U-Net with an EfficientNet-B0 encoder."""
 
     OUTPUTS = ("mask", "embedding")
-    COUNTS_METRIC = True
 
     def input_shape(self, params: Parameters) -> tuple[int, int, int]:
         size = int(params["image_size"])
@@ -131,12 +130,6 @@ class SkinHooks(TorchHooks):
         overlap = 2 * (probability * target).sum() + 1
         total = probability.sum() + target.sum() + 1
         return functional.binary_cross_entropy_with_logits(logits, target) + 1 - overlap / total
-
-    def metric_parts(self, outputs: tuple[Tensor, ...], target: Tensor) -> tuple[float, float]:
-        """Numerator and denominator of Dice at probability 0.5."""
-        found = outputs[0] > 0
-        true = target > 0.5
-        return 2.0 * float((found & true).sum()), float(found.sum() + true.sum())
 
     def keep(self, model: nn.Module) -> list[nn.Module]:
         """The head: its output channels are the classes."""

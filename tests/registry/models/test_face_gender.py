@@ -292,7 +292,7 @@ def _mini_xception() -> object:
 
 @pytest.mark.parametrize("name", ["theirs.h5", "theirs.keras"])
 def test_a_file_of_the_authors_network_becomes_the_start_exactly(name: str, tmp_path: Path) -> None:
-    from training.engines import engine_keras
+    from training.engines.engine_keras import KerasEngine
     from training.workspace import keras_framework, pretrained
 
     _, keras = keras_framework.framework()
@@ -303,14 +303,14 @@ def test_a_file_of_the_authors_network_becomes_the_start_exactly(name: str, tmp_
         if "moving" in variable.path or "beta" in variable.path:
             variable.assign(rng.uniform(0.5, 1.5, variable.shape))
     theirs.save(tmp_path / name)  # type: ignore[attr-defined]
-    ours = engine_keras.build(network, PARAMS, seed=1)
+    ours = KerasEngine().build(SPEC.network, PARAMS, seed=1)
     given = network.rename(pretrained.read(tmp_path / name))
-    ours, taken = engine_keras.take_over(ours, given)
+    ours, taken = KerasEngine().take_over(ours, given)
     assert taken == len(ours.weights)
     picture = rng.integers(0, 256, (2, 64, 64, 3)).astype(np.float32) / 255
     grey = (picture @ np.array(GREY, np.float32))[..., None] * 2 - 1
     wanted = np.array(theirs(grey))  # type: ignore[operator]
-    got = engine_keras.session(network, ours)(picture.transpose(0, 3, 1, 2).astype(np.float32))["logits"]
+    got = KerasEngine().session(SPEC.network, ours)(picture.transpose(0, 3, 1, 2).astype(np.float32))["logits"]
     assert np.abs(wanted).max() > 0.01
     np.testing.assert_allclose(got, wanted, atol=1e-4)
 
@@ -321,11 +321,11 @@ def test_other_peoples_weights_are_left_as_they_are() -> None:
 
 
 def test_the_network_can_be_pruned_and_keeps_its_classes() -> None:
-    from training.engines import engine_keras
-    from training.prune import keras_pruning
+    from training.engines.engine_keras import KerasEngine
+    from training.prune import keras_channels, keras_pruning
 
-    model = engine_keras.build(network, PARAMS, seed=1)
-    channels = keras_pruning.number(model, network.keep(model))
+    model = KerasEngine().build(SPEC.network, PARAMS, seed=1)
+    channels = keras_channels.number_channels(model, SPEC.network.keep(model))
     worth = dict.fromkeys(range(10_000), 0.0)
     smaller = keras_pruning.without(model, channels, keras_pruning.plan(channels, worth, 0.5, {}))
     assert keras_pruning.macs(smaller) < 0.6 * keras_pruning.macs(model)

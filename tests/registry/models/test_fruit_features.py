@@ -22,7 +22,7 @@ from registry.models.fruit_features.network import FruitNet
 from registry.models.fruit_features.result import FAR, FruitResult
 from registry.models.fruit_features.solids import Frame, Light
 from registry.vision.picture import decode
-from training.engines import engine_torch
+from training.engines.engine_torch import TorchEngine
 from training.export import onnx_export
 from training.prune import torch_pruning
 
@@ -134,7 +134,7 @@ def test_weights_by_torchvisions_names_fit(net: FruitNet) -> None:
     import torchvision
 
     theirs = {k: v.numpy() for k, v in torchvision.models.mobilenet_v2().state_dict().items()}
-    _, taken = engine_torch.take_over(net, theirs)
+    _, taken = TorchEngine().take_over(net, theirs)
     assert taken == len(theirs) - 2  # all but the head, which has 1000 classes there
     np.testing.assert_array_equal(net.features[0][0].weight.detach(), theirs["features.0.0.weight"])
 

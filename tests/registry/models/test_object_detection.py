@@ -88,9 +88,9 @@ def test_a_picture_of_the_truth_and_of_the_answer() -> None:
 def test_weights_of_the_original_yolov5_start_the_fine_tuning(tmp_path: Path) -> None:
     """The original checkpoint has another head: backbone and neck are taken by name and shape, the rest stays."""
     torch = pytest.importorskip("torch")
-    from training.workspace import engine
+    from training.engines.select import hooks_of
 
-    hooks = engine.hooks_of(SPEC)
+    hooks = hooks_of(SPEC)
     network = hooks.build({"image_size": 64})
     own = network.state_dict()
     rng = np.random.default_rng(0)

@@ -217,7 +217,7 @@ def test_pictures_hang_as_radiologists_expect(order: tuple[int, int], signs: tup
 
 
 @pytest.mark.parametrize("item", [STREAM[0], STREAM[7]], ids=["2-D", "3-D"])
-def test_the_heat_map_and_the_mask_of_a_scan_can_be_laid_over_each_other(item: data.Labelled) -> None:
+def test_the_heat_map_and_the_mask_of_a_scan_can_be_params_with_each_other(item: data.Labelled) -> None:
     sample, true = inference.decode(item.input, 10**7), score.truth(item.truth)
     prepared = inference.preprocess(sample, DEFAULTS)
     result = oracle(sample, true.mask)

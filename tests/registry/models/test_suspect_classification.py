@@ -118,28 +118,30 @@ def test_augmentation_is_new_in_each_epoch_and_the_same_in_a_repeat(tmp_path: Pa
 
 @pytest.fixture(scope="module")
 def built() -> object:
-    from training.engines import engine_keras
+    from training.engines.engine_keras import KerasEngine
 
-    return engine_keras.build(network, PARAMS, 3)
+    return KerasEngine().build(SPEC.network, PARAMS, 3)
 
 
 def test_the_network_gives_nine_logits_and_its_features(built: object) -> None:
-    from training.engines import engine_keras
+    from training.engines.engine_keras import KerasEngine
 
-    outputs = engine_keras.session(network, built)(np.random.default_rng(1).random((2, 3, 64, 64), dtype=np.float32))
+    outputs = KerasEngine().session(SPEC.network, built)(
+        np.random.default_rng(1).random((2, 3, 64, 64), dtype=np.float32)
+    )
     assert {name: value.shape for name, value in outputs.items()} == {"logits": (2, 9), "embedding": (2, 1280)}
-    assert engine_keras.cost(built, network.input_shape(PARAMS)).macs > 1e6
+    assert KerasEngine().cost(built, network.input_shape(PARAMS)).macs > 1e6
 
 
 def test_pruning_halves_it_and_leaves_the_classes(built: object, tmp_path: Path) -> None:
-    from training.engines import engine_keras
+    from training.engines.engine_keras import KerasEngine
     from training.workspace.workspace import Compression
 
     data.synthesise(tmp_path, {"seed": 3, "train": 10, "val": 1, "test": 1})
     params = {**PARAMS, "batch": 9, "seed": 3}
-    pruned = engine_keras.prune(network, built, data.cases(tmp_path), params, Compression(sparsity=0.5)).network
-    before, after = (engine_keras.cost(one, network.input_shape(PARAMS)) for one in (built, pruned))
+    pruned = KerasEngine().prune(SPEC.network, built, data.cases(tmp_path), params, Compression(sparsity=0.5)).network
+    before, after = (KerasEngine().cost(one, network.input_shape(PARAMS)) for one in (built, pruned))
     assert after.macs < 0.5 * before.macs
-    weights = engine_keras.weights(pruned)
+    weights = KerasEngine().weights(pruned)
     assert weights["classes/kernel"].shape == (640, 9)
     assert all(value.shape[-1] % 8 == 0 for name, value in weights.items() if name.endswith("expand/kernel"))

@@ -101,13 +101,13 @@ def test_an_answer_says_where_the_firearm_is_and_draws_it() -> None:
 
 
 def test_an_untrained_network_finds_none_of_the_starter_datas_firearms() -> None:
-    from training.engines import engine_torch
-    from training.workspace import engine
+    from training.engines.engine_torch import TorchEngine
+    from training.engines.select import hooks_of
 
     spec = catalog.get("weapon_detection")
     params = {"image_size": 160}
-    hooks = engine.hooks_of(spec)
-    session = engine_torch.session(hooks, engine_torch.build(hooks, params, seed=1))
+    hooks = hooks_of(spec)
+    session = TorchEngine().session(hooks, TorchEngine().build(hooks, params, seed=1))
     items = spec.data.synthesise_stream(8, seed=2)
     prepared = [spec.inference.preprocess(spec.inference.decode(item.input, 1_000_000), params) for item in items]
     outputs = session(np.concatenate([one.batch for one in prepared]))

@@ -19,7 +19,8 @@ from registry.core.runtime import open_session
 from registry.vision.picture import to_jpeg
 from registry.vision_tasks import mean_ap
 from registry.vision_tasks.detector import Ultralytics
-from training.engines import engine_torch, mosaic, yolo
+from training.engines import mosaic, yolo
+from training.engines.engine_torch import TorchEngine
 from training.workspace import pretrained
 
 SIZE = 96
@@ -48,7 +49,7 @@ def hooks_for(architecture: str, classes: tuple[str, ...] = ("gun", "knife")) ->
 
     known = catalog.get("skin_segmentation")
     fields = {field.name: getattr(known, field.name) for field in dataclasses.fields(ModelSpec)}
-    return yolo.hooks(Spec(**fields | {"classes": classes, "framework": "ultralytics"}))
+    return yolo.YoloHooks(Spec(**fields | {"classes": classes, "framework": "ultralytics"}))
 
 
 def original(architecture: str, classes: int = 2) -> Any:
@@ -75,7 +76,7 @@ def a_target() -> torch.Tensor:
 def test_with_ultralytics_weights_it_computes_what_ultralytics_computes(architecture: str) -> None:
     net, hooks = original(architecture), hooks_for(architecture)
     given = {name: value.numpy() for name, value in net.state_dict().items()}
-    model, taken = engine_torch.take_over(hooks.build(PARAMS), hooks.rename(given))
+    model, taken = TorchEngine().take_over(hooks.build(PARAMS), hooks.rename(given))
     assert taken == len(model.state_dict())
     with torch.no_grad():
         predictions, embedding = model.eval()(pictures())
@@ -87,7 +88,7 @@ def test_with_ultralytics_weights_it_computes_what_ultralytics_computes(architec
 
 def test_names_of_its_own_pass_through_and_prefixes_go(architecture: str) -> None:
     hooks = hooks_for(architecture)
-    own = engine_torch.weights(hooks.build(PARAMS))
+    own = TorchEngine().weights(hooks.build(PARAMS))
     assert hooks.rename(own).keys() == own.keys()
     assert hooks.rename({f"model.{name}": value for name, value in own.items()}).keys() == own.keys()
 
@@ -166,19 +167,19 @@ def test_pruned_it_is_cheaper_in_eights_exported_alike_and_built_again_from_its_
     hooks = hooks_for(architecture)
     dense = hooks.build(PARAMS).eval()
     options = Compression.model_validate({"sparsity": 0.5})
-    pruned = engine_torch.prune(hooks, dense, cases, dict(PARAMS), options).network
-    before, after = (engine_torch.cost(model, (3, SIZE, SIZE)) for model in (dense, pruned))
+    pruned = TorchEngine().prune(hooks, dense, cases, dict(PARAMS), options).network
+    before, after = (TorchEngine().cost(model, (3, SIZE, SIZE)) for model in (dense, pruned))
     assert after.macs < 0.45 * before.macs
     assert after.parameters < 0.45 * before.parameters
     kept = set(map(id, hooks.keep(pruned)))
     convolutions = [module for module in pruned.modules() if isinstance(module, torch.nn.Conv2d)]
     assert all(module.out_channels % 8 == 0 for module in convolutions if id(module) not in kept)
-    again = engine_torch.restore(hooks, PARAMS, engine_torch.weights(pruned)).eval()
+    again = TorchEngine().restore(hooks, PARAMS, TorchEngine().weights(pruned)).eval()
     batch = pictures().numpy()
-    first, second = (engine_torch.session(hooks, model)(batch) for model in (pruned, again))
+    first, second = (TorchEngine().session(hooks, model)(batch) for model in (pruned, again))
     np.testing.assert_array_equal(first["predictions"], second["predictions"])
     assert first["predictions"].shape == (2, 6, 189)
-    path = engine_torch.to_onnx(hooks, pruned, (3, SIZE, SIZE), tmp_path / "pruned.onnx")
+    path = TorchEngine().to_onnx(hooks, pruned, (3, SIZE, SIZE), tmp_path / "pruned.onnx")
     exported = open_session(path, "onnxruntime", "f32", 1)(batch)
     np.testing.assert_allclose(exported["predictions"], first["predictions"], rtol=1e-3, atol=2e-3)
     np.testing.assert_allclose(exported["embedding"], first["embedding"], rtol=1e-3, atol=2e-3)
@@ -198,7 +199,7 @@ def test_fine_tuning_takes_over_a_weights_file_by_name_and_shape(tmp_path: Path,
     else:
         save_file(state, path)
     hooks = hooks_for("yolov8n.yaml")
-    model, taken = engine_torch.take_over(hooks.build(PARAMS), hooks.rename(pretrained.read(path)))
+    model, taken = TorchEngine().take_over(hooks.build(PARAMS), hooks.rename(pretrained.read(path)))
     ours = model.state_dict()
     misfits = [name for name in ours if ".cv3." in name and name.endswith((".2.weight", ".2.bias"))]
     assert len(misfits) == 6
@@ -216,7 +217,7 @@ def test_weights_from_the_hub_are_read_as_published(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
     hooks = hooks_for("yolov8n.yaml")
-    _, taken = engine_torch.take_over(hooks.build(PARAMS), hooks.rename(hooks.hub_weights()))
+    _, taken = TorchEngine().take_over(hooks.build(PARAMS), hooks.rename(hooks.hub_weights()))
     assert taken == len(hooks.build(PARAMS).state_dict())
     assert asked == [f"{yolo.HUB}yolov8n.pt"]
 

@@ -28,7 +28,7 @@ from tests.bundles import AFFINE, make_scan, make_tiny_bundle
 from tests.training.conftest import MODEL, enter, lay_out
 from training.gate import rules
 from training.gate.gate import Best, decide
-from training.workspace.scoring import evaluate, spread
+from training.workspace.scoring import evaluate, representative_cases
 from training.workspace.workspace import open_workspace
 
 GOOD, BETTER, WORSE, BAD = 0.5, 0.75, 0.85, 5.0
@@ -238,6 +238,6 @@ def test_evaluation_gives_interval_and_slices(ask: Decide, tmp_path: Path) -> No
 
 
 def test_spread_shows_every_slice(ask: Decide) -> None:
-    shown = spread(open_workspace(MODEL).split("test"), 3)
+    shown = representative_cases(open_workspace(MODEL).split("test"), 3)
     assert {case.origin for case in shown} == {"starter", "drift"}
     assert len(shown) == 3

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from registry.core.errors import BundleError, SettingsError, VisionloopError
-from training.engines import engine_keras
-from training.prune import keras_pruning
+from training.engines.engine_keras import KerasEngine
+from training.prune import keras_channels, keras_pruning
 from training.workspace import keras_framework
 
 SIZE = 16
 
 
 def weights(model: Any) -> dict[str, Any]:
-    return engine_keras.weights(model)
+    return KerasEngine().weights(model)
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_without_sparsity_nothing_changes(model: Any) -> None:
 
 
 def test_importance_is_the_squared_slope_of_the_loss_along_a_gate(model: Any) -> None:
-    channels = keras_pruning.number(model, ["classes"])
+    channels = keras_channels.number_channels(model, ["classes"])
     found = keras_pruning.importance(channels, weights(model), keras_pruning.gradients(model, batches(), loss))
     layer = model.get_layer("stem_norm")  # what scales the channels of "stem" last
     own = [np.array(layer.gamma), np.array(layer.beta)]
@@ -150,7 +150,7 @@ def test_importance_is_the_squared_slope_of_the_loss_along_a_gate(model: Any) ->
 
 
 def test_the_least_important_go_first(model: Any) -> None:
-    channels = keras_pruning.number(model, ["classes"])
+    channels = keras_channels.number_channels(model, ["classes"])
     side = channels.roots(channels.makers["side"])
     goes = keras_pruning.plan(channels, {int(root): float(n) for n, root in enumerate(side)}, 0.5, {})
     assert set(map(int, side[:8])) <= goes
@@ -182,4 +182,4 @@ def test_a_layer_whose_channels_cannot_be_followed_is_named() -> None:
     grouped = keras.layers.Conv2D(16, 3, groups=2, name="grouped")(image)
     model = keras.Model(image, [keras.layers.Dense(2, name="classes")(keras.layers.Flatten(name="flat")(grouped))])
     with pytest.raises(VisionloopError, match="grouped"):
-        keras_pruning.number(model, ["classes"])
+        keras_channels.number_channels(model, ["classes"])

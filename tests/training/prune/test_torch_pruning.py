@@ -14,24 +14,25 @@ from registry.contract import catalog
 from registry.core.errors import BundleError
 from registry.core.runtime import open_session
 from tests.training.conftest import MODEL, PARAMS
-from training.engines import engine_torch
+from training.engines.engine_torch import TorchEngine, TorchSession
 from training.export import onnx_export
 from training.prune import torch_pruning
 from training.workspace.checkpoint import load_weights, save_weights
+from training.workspace.engine import CHANNEL_MULTIPLE
 
 PARAMETERS = PARAMS["train"]
 
 
 @pytest.fixture(scope="module")
 def networks() -> dict[str, torch.nn.Module]:
-    network = catalog.get(MODEL).network
-    dense = engine_torch.build(network, PARAMETERS, seed=1)
+    hooks = catalog.get(MODEL).network
+    dense = TorchEngine().build(hooks, PARAMETERS, seed=1)
     with torch.no_grad():  # a few batches give the normalisation layers statistics that are not the trivial ones
         for _ in range(3):
             dense.train()(torch.rand(4, 1, 64, 64))
     dense.eval()
     batches = [(torch.rand(4, 1, 64, 64), torch.randint(0, 2, (4, 1, 64, 64)).float())]
-    return {"dense": dense, "pruned": torch_pruning.prune(network, dense, (1, 64, 64), 0.5, batches)}
+    return {"dense": dense, "pruned": torch_pruning.prune(hooks, dense, (1, 64, 64), 0.5, batches)}
 
 
 def test_pruning_removes_whole_channels_in_eights(networks: dict[str, torch.nn.Module]) -> None:
@@ -41,15 +42,15 @@ def test_pruning_removes_whole_channels_in_eights(networks: dict[str, torch.nn.M
     whole = dict(networks["dense"].named_modules())
     for name, module in networks["pruned"].named_modules():
         if isinstance(module, torch.nn.Conv2d) and module.out_channels != whole[name].out_channels:
-            assert module.out_channels % torch_pruning.ROUND_TO == 0, name
+            assert module.out_channels % CHANNEL_MULTIPLE == 0, name
 
 
 def test_a_pruned_network_comes_back_from_its_weights_alone(
     networks: dict[str, torch.nn.Module], tmp_path: Path
 ) -> None:
     path = tmp_path / "weights.safetensors"
-    save_weights(path, engine_torch.weights(networks["pruned"]))
-    again = engine_torch.restore(catalog.get(MODEL).network, PARAMETERS, load_weights(path)).eval()
+    save_weights(path, TorchEngine().weights(networks["pruned"]))
+    again = TorchEngine().restore(catalog.get(MODEL).network, PARAMETERS, load_weights(path)).eval()
     x = torch.rand(2, 1, 64, 64)
     with torch.no_grad():
         for found, expected in zip(again(x), networks["pruned"](x), strict=True):
@@ -59,7 +60,7 @@ def test_a_pruned_network_comes_back_from_its_weights_alone(
 def test_weights_of_another_network_are_refused(networks: dict[str, torch.nn.Module]) -> None:
     weights = {"unet.nowhere.weight": torch.zeros(3, 3)}
     with pytest.raises(BundleError, match="do not fit"):
-        torch_pruning.reshape_like(engine_torch.build(catalog.get(MODEL).network, PARAMETERS, seed=9), weights)
+        torch_pruning.reshape_like(TorchEngine().build(catalog.get(MODEL).network, PARAMETERS, seed=9), weights)
 
 
 @pytest.mark.parametrize("name", ["dense", "pruned"])
@@ -67,7 +68,7 @@ def test_exports_answer_as_the_network_did(networks: dict[str, torch.nn.Module],
     outputs = catalog.get(MODEL).network.OUTPUTS
     onnx = onnx_export.to_onnx(networks[name], outputs, (1, 64, 64), tmp_path / "n.onnx")
     ir = onnx_export.to_openvino(onnx, tmp_path / "n.xml")
-    eager = engine_torch.TorchSession(networks[name], outputs)
+    eager = TorchSession(networks[name], outputs)
     for count in (1, 3):
         batch = np.random.default_rng(count).random((count, 1, 64, 64), dtype=np.float32)
         expected = eager(batch)

@@ -22,10 +22,11 @@ from registry.versions.mlflow_registry import Versions
 from registry.versions.predictor import Predictor
 from tests.mlflow_stores import empty_store
 from tests.training.conftest import MODEL, Make, enter, lay_out
-from training.stages.compress import REPORT, Report, compress
-from training.stages.evaluate import package
+from training.stages.compress import compress
+from training.stages.evaluate import seal_bundle
 from training.stages.tracking import read_run
 from training.stages.train import train
+from training.stages.variants import REPORT, Report
 from training.workspace.checkpoint import read_metrics
 from training.workspace.workspace import Workspace, open_workspace
 
@@ -143,7 +144,7 @@ def test_a_full_disk_leaves_no_half_bundle(
 
     monkeypatch.setattr(shutil, "copyfile", full)
     with pytest.raises(StorageError, match="full"):
-        package(stage, track=False)
+        seal_bundle(stage, track=False)
     left = {path.name for path in stage.folder("bundle").parent.iterdir()}
     assert left == {"start", "train", "compress", "metrics.json", "curves.csv"}
 
@@ -163,7 +164,7 @@ def test_a_champion_is_fine_tuned_and_keeps_its_history(
     assert {row.name.split()[0] for row in report.variants} == {"fine-tuned"}
     smaller = {row.parameters for row in report.variants}
     assert smaller == {champion.manifest.chosen.parameters}
-    manifest = package(stage, track=False).manifest
+    manifest = seal_bundle(stage, track=False).manifest
     assert manifest.parent is not None
     assert (manifest.parent.version, manifest.parent.digest) == (4, champion.digest)
     assert manifest.compression[: len(champion.manifest.compression)] == champion.manifest.compression
@@ -173,9 +174,9 @@ def test_evaluate_imports_no_training_framework(finished: Workspace, tmp_path: P
     """The frameworks cost seconds, and a bundle is made without them."""
     shutil.copytree(finished.settings.root, tmp_path / "copy", symlinks=True)
     probe = (
-        "import sys; from training.stages.evaluate import package; "
+        "import sys; from training.stages.evaluate import seal_bundle; "
         "from training.workspace.workspace import open_workspace; "
-        f"package(open_workspace({MODEL!r}), track=False); "
+        f"seal_bundle(open_workspace({MODEL!r}), track=False); "
         "print([name for name in ('torch', 'tensorflow', 'timm', 'mlflow') if name in sys.modules])"
     )
     env = {**os.environ, "VISIONLOOP_ROOT": str(tmp_path / "copy"), "VISIONLOOP_VAR": str(tmp_path / "copy" / "var")}
@@ -199,7 +200,7 @@ def test_each_version_has_a_run_of_its_own(built: Path, tmp_path: Path, monkeypa
     bundles = []
     for bootstrap in ("100", "120"):
         lay_out(root, tmp_path, evaluate={"bootstrap": int(bootstrap)})
-        bundles.append(package(open_workspace(MODEL)))
+        bundles.append(seal_bundle(open_workspace(MODEL)))
         versions = Versions()
         version = versions.register(bundles[-1])
         run = MlflowClient(settings().mlflow_address).get_run(version.run_id)
@@ -216,7 +217,7 @@ def test_each_version_has_a_run_of_its_own(built: Path, tmp_path: Path, monkeypa
     assert {run.params["evaluate.bootstrap"] for run in map(_data_of, runs)} == {"100", "120"}
     summary.write_text(json.dumps({**said, "data_hash": "of other data"}))
     with pytest.raises(DataError, match="was trained on"):
-        package(open_workspace(MODEL))
+        seal_bundle(open_workspace(MODEL))
 
 
 def _data_of(run_id: str) -> Any:

@@ -13,7 +13,7 @@ import pytest
 
 from registry.contract import catalog
 from registry.core.errors import BadInput
-from training.engines import engine_keras
+from training.engines.engine_keras import KerasEngine
 from training.workspace import keras_files, keras_framework, pretrained
 
 MODELS = ("face_gender", "suspect_classification")
@@ -24,7 +24,7 @@ FILES = ("whole.keras", "only.weights.h5", "before_keras_3.h5")
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Any, Path]:
     """A model's own network as training leaves it, and the folder with its files: an optimizer's state is in them."""
     _, keras = keras_framework.framework()
-    network = engine_keras.build(catalog.get(request.param).network, {"image_size": 64, "alpha": 0.35}, seed=99)
+    network = KerasEngine().build(catalog.get(request.param).network, {"image_size": 64, "alpha": 0.35}, seed=99)
     network.compile(keras.optimizers.AdamW(0.01))
     network.optimizer.build(network.trainable_variables)
     rng = np.random.default_rng(3)
@@ -40,12 +40,12 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.mark.parametrize("name", FILES)
 def test_all_weights_of_a_trained_network_come_back(trained: tuple[str, Any, Path], name: str) -> None:
     model, network, folder = trained
-    wanted = engine_keras.weights(network)
+    wanted = KerasEngine().weights(network)
     found = pretrained.read(folder / name)
-    fresh = engine_keras.build(catalog.get(model).network, {"image_size": 64, "alpha": 0.35}, seed=1)
-    fresh, taken = engine_keras.take_over(fresh, found)
+    fresh = KerasEngine().build(catalog.get(model).network, {"image_size": 64, "alpha": 0.35}, seed=1)
+    fresh, taken = KerasEngine().take_over(fresh, found)
     assert taken == len(found) == len(wanted)
-    for key, value in engine_keras.weights(fresh).items():
+    for key, value in KerasEngine().weights(fresh).items():
         np.testing.assert_array_equal(value, wanted[key], err_msg=key)
 
 

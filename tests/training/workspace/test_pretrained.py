@@ -12,8 +12,8 @@ import torch
 
 from registry.core.errors import BadInput, NotFound
 from tests.training.conftest import Make
-from training.engines import engine_torch
-from training.stages.train import starting_network
+from training.engines.engine_torch import TorchEngine
+from training.stages.networks import starting_network
 from training.workspace import pretrained
 from training.workspace.workspace import Workspace
 
@@ -22,7 +22,7 @@ from training.workspace.workspace import Workspace
 def donor(make_stage: Make) -> dict[str, np.ndarray]:
     """Weights of the test's own network, from another seed than any training here uses."""
     stage = make_stage()
-    return engine_torch.weights(engine_torch.build(stage.spec.network, stage.params, seed=99))
+    return TorchEngine().weights(TorchEngine().build(stage.spec.network, stage.params, seed=99))
 
 
 def write(folder: Path, name: str, weights: dict[str, np.ndarray]) -> Path:
@@ -43,7 +43,7 @@ def write(folder: Path, name: str, weights: dict[str, np.ndarray]) -> Path:
 
 def start(stage: Workspace) -> tuple[dict[str, np.ndarray], pretrained.Origin]:
     network, origin = starting_network(stage)
-    return engine_torch.weights(network), origin
+    return TorchEngine().weights(network), origin
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.npz", "w.pth", "w.pt"])

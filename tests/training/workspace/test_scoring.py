@@ -16,7 +16,7 @@ from registry.vision_tasks.classification import Ranking
 from registry.vision_tasks.detection import Detections
 from registry.vision_tasks.mean_ap import TrueBoxes
 from training.workspace import scoring
-from training.workspace.scoring import resamples, resamples_of, scored, slice_scores
+from training.workspace.scoring import resamples, resamples_of, score_with_interval, slice_scores
 
 
 def test_every_class_has_an_interval_of_the_same_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,13 +61,13 @@ def test_a_bootstrap_of_few_positives_never_measures_another_metric() -> None:
     one = TrueBoxes(box / 100, np.zeros(1, np.int64))
     nothing = TrueBoxes(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     truths = [one, *(nothing for _ in range(29))]
-    assert scored(spec, results, truths, 200) == Score(value=1.0, low=1.0, high=1.0, cases=30)
+    assert score_with_interval(spec, results, truths, 200) == Score(value=1.0, low=1.0, high=1.0, cases=30)
     rows = resamples(30, 200, np.arange(30) == 0)
     assert (rows == 0).any(axis=1).all()
     plain = resamples(30, 200)
     kept = (plain == 0).any(axis=1)
     assert (rows[kept] == plain[kept]).all(), "the others stay the pairs that they were"
-    clean = scored(spec, [found(0.1), found(0.9)], [nothing, nothing], 100)
+    clean = score_with_interval(spec, [found(0.1), found(0.9)], [nothing, nothing], 100)
     assert clean.value == 0.5, "of negatives alone, the share in which nothing is shown"
 
 
@@ -86,7 +86,7 @@ def test_figures_of_few_patients_have_wide_intervals_in_the_whole_and_in_slices(
             for n, truth in enumerate(truths)
         ]
         found = slice_scores(spec, cases, results, truths, bootstrap=200)
-        found["all"] = scored(spec, results, truths, 200, [case.group for case in cases])
+        found["all"] = score_with_interval(spec, results, truths, 200, [case.group for case in cases])
         widths.append({name: one.high - one.low for name, one in found.items()})
     for name in ("all", "origin=starter", f"class={first}"):
         assert widths[1][name] > 2 * widths[0][name], name
@@ -124,9 +124,9 @@ def test_cases_beyond_the_memory_are_decoded_again_and_give_the_same(
     def two_runs(memory: int) -> tuple[list[float], int]:
         decoded.clear()
         monkeypatch.setattr(scoring, "MEMORY", memory)
-        held = scoring.hold(spec, cases, {"image_size": 32})
+        held = scoring.DecodedCases(spec, cases, {"image_size": 32})
         assert held.truths == [case.truth for case in cases]
-        runs = [scoring.run(spec, session, held, {}) for _ in range(2)]
+        runs = [scoring.results_of(spec, session, held, {}) for _ in range(2)]
         numbers = [[result.probability for result in run] for run in runs]
         assert numbers[0] == numbers[1]
         return numbers[0], len(decoded)
