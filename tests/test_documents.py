@@ -73,6 +73,14 @@ def test_files_that_are_named_exist(page: Path) -> None:
         assert (PROJECT / named).exists(), named
 
 
+@pytest.mark.parametrize("package", ["registry", "monitoring", "training", "serving", "flows"])
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+def test_the_figures_have_every_room(page: str, package: str) -> None:
+    rooms = {path.parent.name for path in (PROJECT / package).glob("*/__init__.py")}
+    figures = " ".join(re.findall(r"^```$(.*?)^```$", (PROJECT / page).read_text(), re.MULTILINE | re.DOTALL))
+    assert rooms <= set(re.findall(r"\w+", figures))
+
+
 def test_the_readme_names_every_model() -> None:
     for name in catalog.names():
         assert name in README
