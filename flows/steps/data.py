@@ -136,16 +136,26 @@ def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
             text = f"{added} labelled predictions became cases of origin {origin}; DVC: {found}"
             journal.fact("labels", text, model)
             return added, origin
-        waiting = labels.unlearned(model)
-        if not waiting:
-            raise Refused(
-                f"the window of verdict {verdict.id} has no new labels of {model}",
-                expected="labels that no version was trained with yet",
-                fix=f"label some (docs/data.md), then `visionloop monitor {model}` looks again",
-            )
-        origin = origin if origin in waiting else waiting[-1]
+        origin = _waiting_origin(model, origin, verdict.id)
         running.note = f"the cases of origin {origin} are there already"
         return 0, origin
+
+
+def _waiting_origin(model: str, origin: str, verdict_id: str) -> str:
+    """The origin of cases that no version was trained with: `origin` if it has such cases, else the latest.
+
+    Raises Refused if there are none.
+    """
+    from monitoring.feedback import labels
+
+    waiting = labels.unlearned(model)
+    if not waiting:
+        raise Refused(
+            f"the window of verdict {verdict_id} has no new labels of {model}",
+            expected="labels that no version was trained with yet",
+            fix=f"label some (docs/data.md), then `visionloop monitor {model}` looks again",
+        )
+    return origin if origin in waiting else waiting[-1]
 
 
 def _verdict(model: str, identity: str) -> Verdict:

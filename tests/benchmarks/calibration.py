@@ -1,7 +1,7 @@
-"""Measures what the thresholds promise: `python -m tests.benchmarks.calibration BUNDLE [--splits 100]`.
+"""`python -m tests.benchmarks.calibration BUNDLE [--splits 100]`: counts false drift alarms.
 
-Each split deals the cases of the bundle's own reference into two halves, which come from one distribution by
-construction, and judges one against the other: every alarm is a false one.
+Each split divides the cases of the bundle's reference into two random halves and judges one against the other. Both
+have one distribution, so every alarm is false.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from registry.versions.bundle import open_bundle
 
 
 def false_alarms(reference: Table, splits: int, alpha: float, *, rows: int | None = None, seed: int = 0) -> int:
-    """How many of `splits` null splits raise an alarm; the window has `rows` rows (default: half the reference)."""
+    """How many of `splits` splits raise an alarm. `rows`: size of the window. Default: half the reference."""
     rng, count = np.random.default_rng(seed), 0
     size = rows or len(reference) // 2
     for number in range(splits):

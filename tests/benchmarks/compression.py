@@ -1,4 +1,4 @@
-"""Measures what compression and tracking cost or gain, side by side, for docs/benchmarks.md."""
+"""Measures the variants of a compressed model, and the cost of tracking, for docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -80,8 +80,6 @@ def _sessions(stage: Workspace, folder: Path, report: Report) -> dict[str, Calla
     framework, hooks = engine_of(stage.spec), hooks_of(stage.spec)
     sessions: dict[str, Callable[[FloatArray], Any]] = {}
     for row in report.variants:
-        if row.engine not in (framework.name, *SERVING):  # of somebody else, there to compare with
-            continue
         slug = row.name.split()[0].replace("-", "_")
         if row.engine == framework.name:
             model = framework.restore(hooks, stage.params, load_weights(folder / f"{slug}.safetensors"))

@@ -1,4 +1,4 @@
-"""A version in the framework that trained it, not exported: what a person would serve without this project."""
+"""A version in the framework that trained it, not exported."""
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
-"""Long measurements against a stack that runs (`visionloop up`, versions released), through the router:
+"""Long measurements through the router of a running stack (`visionloop up`) with released versions.
 
-    python -m tests.benchmarks.endurance load MODEL --minutes 10     # 80 % of capacity, with a switch, a rollback and a
-    kill -9 python -m tests.benchmarks.endurance canary MODEL --minutes 5    # the same, while another version goes
-    through its steps python -m tests.benchmarks.endurance log MODEL --count 100000    # none lost, none doubled, with a
-    kill and a locked database
+    python -m tests.benchmarks.endurance load MODEL --minutes 10
+        80 % of the capacity, with a switch, a rollback and a kill -9
+    python -m tests.benchmarks.endurance canary MODEL --minutes 5
+        the same, while a canary goes through its steps
+    python -m tests.benchmarks.endurance log MODEL --count 100000
+        no prediction is lost or doubled, with a kill -9 and a locked database
 
-`load` wants a second version, to switch to; without one that part is left out, and it says so. `canary` needs one.
+`load` switches to a second version; without one it leaves that part out, and says so. `canary` needs a second version.
 """
 
 from __future__ import annotations
@@ -30,23 +32,23 @@ from registry.core.settings import settings
 from registry.versions.bundle import Bundle
 from registry.versions.mlflow_registry import Versions
 from serving.releases import store
-from tests.benchmarks.calls import SETTLE_S, Caller, Seen, closed_loop, open_loop
+from tests.benchmarks.load import SETTLE_S, CountingCaller, Tally, closed_loop, open_loop
 
 CLIENTS = 8
 PROBE_S = 20.0
 LOCKED_S = 60.0
 SHIPPED_S = 120.0
 LOOK_S, LOOK_AGAIN_S, WARM = 5.0, 30.0, 12
-"""Memory is looked at so often, and for processes that are new; one is warm after so many looks."""
+"""Seconds between two measurements of memory, and between two searches for new processes; measurements until warm."""
 GROWTH = 1.05
-"""Of the memory between the first and the last third: the allocator's share, not a leak."""
+"""Most growth of memory from the first to the last third of a run. Less is the allocator's share, not a leak."""
 
 
 async def load(model: str, minutes: float, share: float, canary: bool = False) -> int:
     """The first two measurements; prints Markdown, returns the number of goals missed."""
     body = sample_input(model)
-    probe = Seen()
-    caller = Caller(model, body, probe)
+    probe = Tally()
+    caller = CountingCaller(model, body, probe)
     end = time.perf_counter() + PROBE_S
     await closed_loop(caller, CLIENTS, lambda: time.perf_counter() < end)
     await caller.close()
@@ -54,15 +56,15 @@ async def load(model: str, minutes: float, share: float, canary: bool = False) -
     rate, seconds = share * capacity, 60 * minutes
     print(f"capacity with {CLIENTS} clients: {capacity:.0f} /s; {rate:.0f} /s for {minutes:g} minutes", flush=True)
 
-    seen, look, memory = Seen(), _Memory(model), list[dict[str, float]]()
-    caller = Caller(model, body, seen)
+    tally, look, memory = Tally(), _Memory(model), list[dict[str, float]]()
+    caller = CountingCaller(model, body, tally)
     events = (_steps if canary else _events)(model, seconds)
     done = list[tuple[float, str]]()
 
     async def happen() -> None:
         for at, what, act in events:
-            await asyncio.sleep(max(0.0, seen.began + at - time.perf_counter()))
-            moment = time.perf_counter() - seen.began
+            await asyncio.sleep(max(0.0, tally.began + at - time.perf_counter()))
+            moment = time.perf_counter() - tally.began
             said = await asyncio.to_thread(act)
             done.append((moment, f"{what}: {said}"))
             print(f"{moment:5.0f} s  {what}: {said}", file=sys.stderr, flush=True)
@@ -76,7 +78,7 @@ async def load(model: str, minutes: float, share: float, canary: bool = False) -
     await asyncio.gather(open_loop(caller, rate, seconds), happen())
     watching.cancel()
     await caller.close()
-    return report(seen, done, memory)
+    return report(tally, done, memory)
 
 
 ANYWAY = ("--anyway", "an endurance run")
@@ -178,13 +180,13 @@ class _Memory:
         return f"{what}, process {process.pid}" if what else ""
 
 
-def report(seen: Seen, done: list[tuple[float, str]], memory: Sequence[Mapping[str, float]]) -> int:
+def report(tally: Tally, done: list[tuple[float, str]], memory: Sequence[Mapping[str, float]]) -> int:
     moments = [moment for moment, _ in done]
-    every, quiet = seen.latencies(), seen.latencies(moments)
-    failed = sum(seen.refusals.values())
+    every, quiet = tally.latencies(), tally.latencies(moments)
+    failed = sum(tally.refusals.values())
     print("\n| what | measured | goal |\n|---|---|---|")
-    print(f"| requests; answered by version | {len(seen.times)}; {dict(seen.versions)} | |")
-    print(f"| not answered with 200 | {failed} {dict(seen.refusals) or ''} | 0, but those in the killed process |")
+    print(f"| requests; answered by version | {len(tally.times)}; {dict(tally.versions)} | |")
+    print(f"| not answered with 200 | {failed} {dict(tally.refusals) or ''} | 0, but those in the killed process |")
     missed = int(failed > 0)
     for name, times in (("all", every), ("outside the events", quiet)):
         if not times:
@@ -202,7 +204,7 @@ def report(seen: Seen, done: list[tuple[float, str]], memory: Sequence[Mapping[s
         print(f"| memory of {process}, first and last third | {first:.0f} MB, {last:.0f} MB | no growth |")
         missed += last > GROWTH * first
     for moment, text in done:
-        near = [t for t in seen.times if moment - 1 <= t[0] <= moment + SETTLE_S]
+        near = [t for t in tally.times if moment - 1 <= t[0] <= moment + SETTLE_S]
         bad = sum(1 for t in near if t[2] != 200)
         longest = max((ms for _, ms, _ in near), default=0)
         print(f"| at {moment:.0f} s {text} | {bad} of {len(near)} failed, longest {longest:.0f} ms | |")
@@ -215,25 +217,25 @@ async def log(model: str, count: int) -> int:
     from monitoring.log.models import Prediction
 
     before = Prediction.objects.count()
-    seen = Seen()
-    caller = Caller(model, sample_input(model), seen)
+    tally = Tally()
+    caller = CountingCaller(model, sample_input(model), tally)
     begun = itertools.count()
     done = list[str]()
 
     async def trouble() -> None:
-        while len(seen.times) < count // 3:
+        while len(tally.times) < count // 3:
             await asyncio.sleep(0.5)
-        done.append(f"kill -9 after {len(seen.times)}: {kill_service(model)}")
-        while len(seen.times) < count * 2 // 3:
+        done.append(f"kill -9 after {len(tally.times)}: {kill_service(model)}")
+        while len(tally.times) < count * 2 // 3:
             await asyncio.sleep(0.5)
-        done.append(f"database locked for {LOCKED_S:.0f} s after {len(seen.times)}")
+        done.append(f"database locked for {LOCKED_S:.0f} s after {len(tally.times)}")
         await asyncio.to_thread(_lock_database)
 
     began = time.perf_counter()
     await asyncio.gather(closed_loop(caller, CLIENTS, lambda: next(begun) < count), trouble())
     await caller.close()
     took = time.perf_counter() - began
-    lost, ids = set(seen.ids), set(seen.ids)
+    lost, ids = set(tally.ids), set(tally.ids)
     end = time.monotonic() + SHIPPED_S
     while lost and time.monotonic() < end:
         known = set(Prediction.objects.filter(model=model).values_list("id", flat=True).iterator())
@@ -241,12 +243,12 @@ async def log(model: str, count: int) -> int:
         await asyncio.sleep(1)
     rows = Prediction.objects.count() - before
     print(f"\n{'; '.join(done)}.\n\n| what | measured | goal |\n|---|---|---|")
-    print(f"| predictions asked, {CLIENTS} clients | {len(seen.times)} in {took:.0f} s | |")
-    print(f"| not answered with 200 | {sum(seen.refusals.values())} {dict(seen.refusals) or ''} | |")
-    print(f"| answered, different ids | {len(seen.ids)}, {len(ids)} | the same |")
+    print(f"| predictions asked, {CLIENTS} clients | {len(tally.times)} in {took:.0f} s | |")
+    print(f"| not answered with 200 | {sum(tally.refusals.values())} {dict(tally.refusals) or ''} | |")
+    print(f"| answered, different ids | {len(tally.ids)}, {len(ids)} | the same |")
     print(f"| answered and not in the log | {len(lost)} | 0 |")
     print(f"| rows in the log beyond the answers (began, but never answered) | {rows - len(ids)} | |")
-    return len(lost) + len(seen.ids) - len(ids)
+    return len(lost) + len(tally.ids) - len(ids)
 
 
 def _lock_database() -> None:

@@ -1,6 +1,6 @@
-"""`python -m tests.benchmarks.models MODEL`: the figures of docs/benchmarks.md, measured on this machine as it is now.
+"""`python -m tests.benchmarks.models MODEL`: measures the figures of docs/benchmarks.md on this machine.
 
-It needs a project whose loop has run (`make demo`): the champion is what is measured. Keep the machine quiet.
+It measures the newest version, so the loop must have run (`make demo`). Keep the machine quiet.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from registry.core.settings import settings
 
 
 def main(model: str) -> int:
-    """Prints Markdown; returns the number of parts that failed."""
+    """Prints Markdown. Returns the number of parts that failed."""
     settings().apply_environment()
     if not _bundle(model).is_dir():
         print(f"nothing to measure yet: `make demo MODEL={model}` makes a version of it")
@@ -76,7 +76,7 @@ def _command_line() -> int:
 
 
 def _no_change(model: str) -> int:
-    """`visionloop run` with nothing to do, against what the last full run took (from the journal)."""
+    """`visionloop run` with nothing to do, against the last full run in the journal."""
     from registry.core import journal
 
     steps = ("data", "validate", "train", "compress", "evaluate", "register", "decide", "package", "release")

@@ -1,7 +1,6 @@
-"""LitServe's half of `tests.benchmarks.rivals`: its worker is a process of its own, which must find the class in a
-module.
+"""The LitServe part of `tests.benchmarks.rivals`. LitServe's worker process must find the class in a module.
 
-No `annotations` from the future: LitServe hands the annotation of `decode_request` to FastAPI as it is.
+Without `from __future__ import annotations`: LitServe passes the annotation of `decode_request` to FastAPI.
 """
 
 from pathlib import Path

@@ -1,8 +1,7 @@
-"""What a person would put a network behind instead of our services, as small as each one's own documentation has it:
-`python -m tests.benchmarks.rivals fastapi|litserve --bundle FOLDER --port PORT`. For `tests.benchmarks.services`.
+"""`python -m tests.benchmarks.rivals fastapi|litserve --bundle FOLDER --port PORT`: other ways to serve a version.
 
-Each runs the version's own weights in the framework that trained them, with the model's own decoding, preprocessing and
-postprocessing, and answers the same JSON: only the serving and the engine are others.
+Each is as small as in its own documentation. It runs the version's weights in the framework that trained them, with the
+model's decoding, preprocessing and postprocessing, and answers the same JSON. `tests.benchmarks.services` starts them.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from tests.benchmarks.eager import eager
 
 
 def fastapi(bundle: Bundle, port: int) -> None:
-    """FastAPI: a plain function with an uploaded file, which it runs in its thread pool."""
+    """FastAPI: a plain function that takes an uploaded file. It runs in FastAPI's thread pool."""
     import uvicorn
 
     app, predict = FastAPI(), eager(bundle)
@@ -36,7 +35,7 @@ def fastapi(bundle: Bundle, port: int) -> None:
 
 
 def litserve(bundle: Bundle, port: int) -> None:
-    """LitServe: one worker on the CPU, as it starts by default."""
+    """LitServe: one worker on the CPU, its default."""
     from litserve import LitServer
 
     from tests.benchmarks.rival_litserve import Api

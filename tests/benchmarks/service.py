@@ -1,8 +1,7 @@
-"""What serving adds to the bare work, side by side: `python -m tests.benchmarks.service [--bundle FOLDER]` prints a
-table.
+"""`python -m tests.benchmarks.service [--bundle FOLDER]`: what serving adds to the bare work, as a table.
 
-In every round the ways take turns of five calls, so that a busy moment of the machine hits all of them; figures are
-medians over rounds. The services run in a scratch folder with their own database.
+In each round the ways take turns of five calls, so that a busy moment of the machine hits all. Figures are medians over
+rounds. The services run in a scratch folder with a database of their own.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ class Unregistered:
 
 @dataclass
 class Figures:
-    """One list entry a round. Milliseconds, except `*_per_s` and `*_start_s`."""
+    """One entry per round. Milliseconds, except `*_per_s` and `*_start_s`."""
 
     echo_ms: list[float] = field(default_factory=list)
     in_process_ms: list[float] = field(default_factory=list)
@@ -87,9 +86,9 @@ class Figures:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="skin_segmentation")
-    parser.add_argument("--bundle", type=Path, help="a bundle folder; the champion if not given")
+    parser.add_argument("--bundle", type=Path, help="a bundle folder. Default: the champion's")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--calls", type=int, default=60, help="per way and round")
+    parser.add_argument("--calls", type=int, default=60, help="calls per way and round")
     parser.add_argument("--isolated", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     ended_in_order()
@@ -101,7 +100,7 @@ def main() -> None:
     base.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=base) as scratch:
         here = settings().model_copy(update={"var": Path(scratch)})
-        # A process of its own, because settings are read once: its services must not write into the real database.
+        # A process of its own, since settings are read once: its services must not write to the real database.
         command = [sys.executable, "-m", "tests.benchmarks.service", "--isolated", "--bundle", str(folder)]
         command += ["--rounds", str(options.rounds), "--calls", str(options.calls)]
         environment = {**here.child_environment(), "VISIONLOOP_ROUTER_PORT": str(free_port())}
@@ -163,17 +162,17 @@ def measure(bundle: Bundle, rounds: int, calls: int) -> str:
 
 
 def _sample(bundle: Bundle, predictor: Predictor) -> bytes:
-    """The first golden sample that there is something to explain in; some have no face, say."""
+    """The first golden sample that can be explained. Some have no face, for example."""
     for folder in bundle.samples:
         body = (folder / "input").read_bytes()
         with suppress(BadInput):
             explain(predictor, body)
             return body
-    raise BundleError(f"no golden sample of {bundle.path} can be explained", fix="give --bundle another one")
+    raise BundleError(f"no golden sample of {bundle.path} can be explained", fix="name another bundle with --bundle")
 
 
 def _bare_start(bundle: Bundle) -> float:
-    """Seconds for a script that loads the bundle, as it must be loaded, and predicts once."""
+    """Seconds for a script that loads the bundle and predicts once."""
     script = (
         "import sys\nfrom pathlib import Path\nfrom registry.versions.predictor import Predictor\n"
         "folder = Path(sys.argv[1])\nPredictor.load(folder)(next(folder.glob('samples/*/input')).read_bytes())\n"

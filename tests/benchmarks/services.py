@@ -1,8 +1,8 @@
-"""`python -m tests.benchmarks.services [MODEL ...]`: our service beside what a person would pick instead, in one run.
+"""`python -m tests.benchmarks.services [MODEL ...]`: our service beside others, in one run.
 
-The same version, the same weights, the same picture, one machine. Every round asks each of them once, one after the
-other, so that a busy moment hits all; figures are medians over rounds. Measures the models that have a champion
-(`make demo` makes one, `make demo-all` all), with MLflow running (`visionloop up`).
+All serve the same version on one machine and get the same picture. Each round asks each of them in turn, so
+that a busy moment hits all. Figures are medians over rounds. It measures the models that have a champion (`make demo`
+makes one, `make demo-all` all) and needs MLflow (`visionloop up`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flows.steps.champions import champions
 from registry.contract import catalog
-from registry.core.errors import VisionloopError
+from registry.core.errors import MissingService, VisionloopError
 from registry.core.settings import settings
 from registry.versions.bundle import Bundle
 from registry.versions.mlflow_registry import Version, Versions
@@ -42,7 +43,7 @@ MULTIPART = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 
 @dataclass
 class Way:
-    """One of those compared, and what it took: one entry a round, milliseconds and answers per second."""
+    """One way to serve, and its figures: one entry per round, in milliseconds and answers per second."""
 
     name: str
     make: Callable[[], Call]
@@ -59,7 +60,7 @@ class Way:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="*", help="all that have a champion if none is named")
+    parser.add_argument("models", nargs="*", help="default: all that have a champion")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--calls", type=int, default=40, help="per way and round")
     options = parser.parse_args()
@@ -67,12 +68,18 @@ def main() -> int:
     settings().apply_environment()
     versions, failures = Versions(), 0
     try:
+        if settings().mlflow_address.startswith("http") and champions() is None:  # its own client tries for minutes
+            raise MissingService(
+                f"MLflow does not answer at {settings().mlflow_address}",
+                expected="the registry with the champions to measure",
+                fix="`visionloop up` starts it",
+            )
         chosen, absent = there(versions, options.models)
     except VisionloopError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
     if absent:
-        print(f"left out, as no version of it is champion yet: {', '.join(absent)}", file=sys.stderr)
+        print(f"left out, without a champion: {', '.join(absent)}", file=sys.stderr)
     if not chosen:
         print("nothing to measure yet: `make demo` makes a version of one model, `make demo-all` of all")
     for version in chosen:
@@ -90,10 +97,10 @@ def main() -> int:
 
 
 def there(versions: Versions, named: list[str]) -> tuple[list[Version], list[str]]:
-    """The champions of the models that are named, or of all; and the names of those that have none.
+    """The champions of the named models, or of all, and the names of those without a champion.
 
     Raises:
-        NotFound: there is no such model, or one that was named has no champion.
+        NotFound: a named model does not exist, or has no champion.
         MissingService: MLflow does not answer.
     """
     if named:
