@@ -157,7 +157,7 @@ def test_a_retraining_that_failed_is_gone_on_with_until_a_version_was_trained(lo
     origin = data.take_labels(MODEL, verdict)[1]
     assert data.take_labels(MODEL, verdict) == (0, origin)
     data.note_learned(MODEL, 2)
-    with pytest.raises(Refused, match="no new labelled predictions"):
+    with pytest.raises(Refused, match="no new labels"):
         data.take_labels(MODEL, verdict)
 
 
@@ -201,7 +201,7 @@ def test_a_label_whose_input_is_in_the_data_already_is_not_waited_for(log: Log) 
     data.note_learned(MODEL, 2)
     log.seed -= 1
     again = log.predict(2)  # the same inputs under other ids
-    with pytest.raises(Refused, match="no new labelled predictions"):
+    with pytest.raises(Refused, match="no new labels"):
         data.take_labels(MODEL, log.judge(again))
     assert set(Feedback.objects.filter(prediction_id__in=again).values_list("origin", flat=True)) == {"left out"}
 
