@@ -77,7 +77,7 @@ def test_files_that_are_named_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
 def test_the_figures_have_every_room(page: str, package: str) -> None:
     rooms = {path.parent.name for path in (PROJECT / package).glob("*/__init__.py")}
-    figures = " ".join(re.findall(r"^```$(.*?)^```$", (PROJECT / page).read_text(), re.MULTILINE | re.DOTALL))
+    figures = " ".join(re.findall(r"^```\w*$(.*?)^```$", (PROJECT / page).read_text(), re.MULTILINE | re.DOTALL))
     assert rooms <= set(re.findall(r"\w+", figures))
 
 
