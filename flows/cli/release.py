@@ -31,7 +31,7 @@ def _complete_action(ctx: click.Context, param: click.Parameter, incomplete: str
     "--sticky", type=click.Choice(("caller", "request")), help="canary, ab: who meets the same version again."
 )
 @click.option("--steps", help="canary: shares to go through by itself, e.g. 10,50,100; `none` stays at --share.")
-@click.option("--limit", "limits", multiple=True, metavar="NAME=VALUE", help="A guard rail, see docs/releases.md.")
+@click.option("--limit", "limits", multiple=True, metavar="NAME=VALUE", help="A guardrail, see docs/releases.md.")
 @click.option("--why", default="", help="Stands in the history.")
 @click.option(
     "--anyway", metavar="REASON", help="Release what the gate did not grant; REASON stands in status and history."
@@ -54,7 +54,7 @@ def release(
     \b
     release MODEL VERSION         all of it, at once; the version before is kept warm
     release MODEL blue-green V    the same
-    release MODEL canary V        a --share, which grows by itself to all of it while no guard rail breaks;
+    release MODEL canary V        a --share, which grows by itself to all of it while no guardrail breaks;
                                   with --steps none it stays at --share
     release MODEL shadow V        V gets copies; its answers are compared and thrown away
     release MODEL ab V1 V2        both, until a sequential test on feedback tells them apart

@@ -76,7 +76,7 @@ def gather(plan: Plan) -> dict[str, Any]:
         "notes": _notes(plan, champion),
         "roles": _counted(plan),
         "guard": _progress(plan) if plan.second is not None else None,
-        "comparison": ab_test.standing(plan).to_json() if plan.kind == "ab" else None,
+        "comparison": ab_test.result(plan).to_json() if plan.kind == "ab" else None,
         "history": [
             {
                 "time": event.time.isoformat(timespec="seconds"),

@@ -1,4 +1,4 @@
-"""Watches releases with two versions and steps them on or back; starts and stops what the plans want.
+"""Watches plans with two versions, advances or rolls them back, and starts and stops the services that plans need.
 
 Imports `serving.router`, `serving.releases` and `serving.wire`.
 """

@@ -1,17 +1,27 @@
-"""The end of an A/B comparison: scores of labelled predictions, and the sequential test on them."""
+"""A/B comparisons: scores of labelled predictions, and the sequential test on them.
+
+`python -m serving.guard.ab_test MODEL VERSION` scores the labels that wait, with the version that predicted. It is a
+process of its own, because it loads a network.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from registry.core import database
+from registry.core.errors import NotFound, VisionloopError
 from registry.core.settings import settings
 from registry.versions.decision import Reason
 from serving.guard.sequential_tests import TestResult, compare
+from serving.releases.bento_files import BUNDLE
+from serving.releases.endpoints import announced
+from serving.releases.packaging import bento_folder
 from serving.releases.plans import Plan, Role
 
 if TYPE_CHECKING:
@@ -23,11 +33,11 @@ logger = logging.getLogger("visionloop.guard")
 
 SCORE_EVERY_S = 10.0
 AGAIN_S = (30.0, 120.0, 600.0)
-"""When the labels of a version are tried again whose scoring failed, as where its Bento is not here."""
+"""Pauses after a failed scoring, as of a version whose Bento is on another machine."""
 
 
 class AbTest:
-    """Looks at A/B plans; new labels are scored by a process of its own, which loads the version that predicted."""
+    """The comparisons that are under way. New labels are scored by another process, one version at a time."""
 
     def __init__(self) -> None:
         self._scoring: tuple[tuple[str, int], subprocess.Popen[bytes]] | None = None
@@ -36,12 +46,12 @@ class AbTest:
         self._seen: dict[str, object] = {}
 
     def look(self, plan: Plan) -> list[Reason] | None:
-        """What the test says once it is over, the test itself first; None while it goes on."""
+        """The result once the test is over, the comparison itself first; None while it goes on."""
         self._score(plan)
-        state = (plan.revision, *scored(plan))
+        state = (plan.revision, *_marker(plan))
         if self._seen.get(plan.model) == state:
-            return None  # as at the last look: the interval takes a good part of a second
-        found = standing(plan)
+            return None  # no new scores since the last look; the interval takes a good part of a second
+        found = result(plan)
         if not found.over:
             self._seen[plan.model] = state
             return None
@@ -59,8 +69,8 @@ class AbTest:
         ]
 
     def _score(self, plan: Plan) -> None:
-        """One process at a time; the versions whose labels wait take turns, whatever becomes of the others."""
-        self._over()
+        """Starts the scoring of the version that has waited longest, if no other scoring runs."""
+        self._finish()
         if self._scoring is not None:
             return
         now = time.monotonic()
@@ -68,12 +78,12 @@ class AbTest:
         for model, version in sorted(both, key=lambda one: self._next.get(one, 0.0)):
             if self._next.get((model, version), 0.0) <= now and unscored(model, version):
                 self._next[model, version] = now + SCORE_EVERY_S
-                command = [sys.executable, "-m", "serving.guard.scoring", model, str(version)]
+                command = [sys.executable, "-m", "serving.guard.ab_test", model, str(version)]
                 process = subprocess.Popen(command, env=settings().child_environment())
                 self._scoring = (model, version), process
                 return
 
-    def _over(self) -> None:
+    def _finish(self) -> None:
         if self._scoring is None or self._scoring[1].poll() is None:
             return
         one, process = self._scoring
@@ -87,21 +97,23 @@ class AbTest:
         logger.warning("the labels of version %d of %s could not be scored; again in %g s", one[1], one[0], wait)
 
 
-def standing(plan: Plan) -> TestResult:
-    """Where a comparison stands, with the scores that are known now."""
+def result(plan: Plan) -> TestResult:
+    """The test on the scores so far."""
     return compare(scores_of(plan, "a"), scores_of(plan, "b"))
 
 
-def scored(plan: Plan) -> tuple[object, ...]:
-    """What tells whether there are other scores than at an earlier look; cheap."""
+def _marker(plan: Plan) -> tuple[object, ...]:
+    """A value that changes with every new score. Cheap."""
     from django.db.models import Count, Max
 
     return tuple(tuple(_scored(plan, role).aggregate(Count("score"), Max("time")).values()) for role in plan.roles())
 
 
 def scores_of(plan: Plan, role: Role) -> list[float]:
-    """Scores of the labelled predictions of a role in this comparison, in the order their labels came in; without those
-    whose label a drift report had asked for."""
+    """Scores of the labelled predictions of a role, in the order of their labels.
+
+    Labels that a drift report asked for do not count: they are of the worst predictions, not of any.
+    """
     return list(_scored(plan, role).order_by("time", "prediction_id").values_list("score", flat=True))
 
 
@@ -114,12 +126,39 @@ def _scored(plan: Plan, role: Role) -> QuerySet[Feedback]:
         prediction__role=role,
         prediction__time__gte=plan.since,
         score__isnull=False,
-        suggested=False,  # labels that a drift report asked for are of the worst predictions, not of any
+        suggested=False,
     )
 
 
 def unscored(model: str, version: int) -> bool:
     from monitoring.log.models import Feedback
 
+    """Whether there are labels that wait to be scored."""
     waiting = Feedback.objects.filter(prediction__model=model, prediction__version=version, score=None, problem="")
     return bool(waiting.exists())
+
+
+def score(model: str, version: int) -> int:
+    """Scores the labels that wait; returns how many. Raises NotFound where the version has no service here."""
+    from monitoring.feedback import performance
+    from registry.versions.predictor import Predictor
+
+    database.setup()
+    endpoint = announced(model).get((model, version))
+    if endpoint is None:
+        raise NotFound(f"version {version} of {model} is not served", expected="an announced service")
+    bundle = bento_folder(endpoint.tag) / "src" / BUNDLE
+    return performance.score_pending(model, version, Predictor.load(bundle, 1, settings().max_voxels))
+
+
+def main() -> None:
+    os.nice(10)
+    try:
+        print(score(sys.argv[1], int(sys.argv[2])), "labels scored")
+    except VisionloopError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,10 +1,9 @@
-"""Makes what runs equal to what is wanted: the one place where services of versions are started and stopped.
+"""Starts the services that are needed and stops those that are not. Nothing else starts or stops one.
 
-Wanted are the versions of the release plans, the version before while it is kept warm, and what an open order
-(`serving.releases.orders`) needs. Commands change plans and place orders; the guard's process looks several times a
-second, starts what is wanted and not there, and stops what is there and not wanted, after its last request. As it is
-the only one, nobody stops what another has just started; as it looks again and again, whatever was interrupted is made
-good.
+Needed are the versions of the release plans, the previous version while it is kept warm, and the version of an open
+order (`serving.releases.orders`). Commands change plans and place orders. The guard's process looks several times a
+second, and stops a service after its last request. As there is one such process, nobody stops a service that another
+has just started. As it looks again and again, it completes whatever was interrupted.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger("visionloop.guard")
 
 DRAIN_S = 60.0
-"""A request may hang: a service is stopped then, and has its own time to finish."""
+"""The longest wait for requests of a service that is to stop; it has time of its own to finish them."""
 AGAIN_S = (10.0, 30.0, 60.0, 300.0)
-"""When a service that could not be started is tried again; an order is not, it fails."""
+"""Pauses before a service that could not be started is tried again. An order is not tried again: it fails."""
 
 
 class Running(Protocol):
-    """A process that runs."""
+    """A process that a `Starter` looks after."""
 
     @property
     def pid(self) -> int | None: ...
@@ -63,7 +62,7 @@ class Starter(Protocol):
 
 
 class _Job:
-    """A call that takes its time, in a thread of its own; the thread never touches the database."""
+    """A slow call in a thread of its own, which never uses the database."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self.result: Any = None
@@ -106,13 +105,13 @@ class Controller:
 
     @property
     def busy(self) -> bool:
-        """Whether something is being started or stopped; it is worth looking again soon."""
+        """Whether something is being started or stopped, so that the next look should come soon."""
         return bool(self._starting or self._stopping or self._leaving or self._orders)
 
     def look(self) -> None:
-        """One look at every model. An error in one of them is logged and keeps none of the others from it.
+        """Looks at every model once. An error in one model is logged and stops no other one.
 
-        Raises what the database's driver raises while it is away.
+        Raises what the database's driver raises while the database is away.
         """
         try:
             self._services = self._starter.services()
@@ -152,7 +151,7 @@ class Controller:
             self._end(name, model, wanted)
 
     def _retire(self, model: str, plan: Plan | None, order: ReleaseOrder | None) -> None:
-        over = plan.previous if plan and plan.previous and not self._warm(plan) else None
+        over = plan.previous if plan and plan.previous and not self._warm(plan) else None  # its warm time is over
         kept = {*_versions(plan), order.version if order else None}
         kept |= {plan.previous} - {over} if plan else set()
         if any(name == model and not one.retired and version not in kept
@@ -162,16 +161,16 @@ class Controller:
                 self._known[model, version] = replace(self._known[model, version], retired=True)
 
     def _warm(self, plan: Plan) -> bool:
-        """Whether the version before is kept running: it does so for a while, but is not started again."""
-        before = self._known.get((plan.model, plan.previous or 0))
-        if before is None or before.retired:
+        """Whether the previous version is kept running: for a while, if it runs; it is not started again."""
+        previous = self._known.get((plan.model, plan.previous or 0))
+        if previous is None or previous.retired:
             return False
         if datetime.now(UTC) - plan.since > timedelta(seconds=settings().warm_s):
             return False
-        return process_name(before.tag) in self._services or deploy.is_ready(before)
+        return process_name(previous.tag) in self._services or deploy.is_ready(previous)
 
     def _carry_out(self, order: ReleaseOrder) -> Plan | None:
-        """Returns the plan that an order has led to; None while its service is on its way, or could not be had."""
+        """Returns the changed plan; None while the order's service is being started, or where it failed."""
         name = process_name(order.tag)
         if order.state == "waiting":
             self._failures.pop(name, None)
@@ -190,7 +189,7 @@ class Controller:
         return None
 
     def _ensure(self, wanted: Endpoint) -> Endpoint | None:
-        """The announced service of a version; None while it is being started, or cannot be."""
+        """The announced service of a version; None while it is being started, or cannot be started."""
         name, known = process_name(wanted.tag), self._known.get((wanted.model, wanted.version))
         known = known if known is not None and known.tag == wanted.tag else None
         job, running = self._starting.get(name), self._services.get(name)
@@ -223,14 +222,14 @@ class Controller:
         return found
 
     def _start(self, name: str, tag: str, url: str) -> None:
-        """At the address it had, so that who knows it keeps it, or at another one."""
+        """Starts a service at the address it had (`url`), so that routers need not change, or at a free one."""
         port = urlsplit(url).port if url else None
         if port is None or deploy.busy(port):
             port = deploy.free_port()
         ready = f"http://{settings().service_host}:{port}/readyz"
 
         def work() -> Running:
-            # The Bento carries its own copy of our packages: nothing may come before them.
+            # The Bento has its own copy of our packages, which must come first.
             env = {**serve_environment(), "PYTHONPATH": ""}
             return self._starter.start(name, deploy.service_command(tag, port), env, ready)
 
@@ -240,17 +239,17 @@ class Controller:
     def _failed(self, wanted: Endpoint, name: str, error: Exception) -> None:
         count = self._failures[name].count + 1 if name in self._failures else 1
         self._failures[name] = _Failure(count, time.monotonic() + AGAIN_S[min(count, len(AGAIN_S)) - 1], error)
-        said = error.found if isinstance(error, VisionloopError) else f"{type(error).__name__}: {error}"
-        text = f"version {wanted.version} of {wanted.model} could not be started: {said.splitlines()[0]}"
+        why = error.found if isinstance(error, VisionloopError) else f"{type(error).__name__}: {error}"
+        text = f"version {wanted.version} of {wanted.model} could not be started: {why.splitlines()[0]}"
         logger.warning("%s", text)
         if count == 1:
             journal.fact("release", text, wanted.model, alarm=True)
         known = self._known.get((wanted.model, wanted.version))
         if known is not None and known.tag == wanted.tag:
-            endpoints.note_problem(wanted.model, wanted.version, said)
+            endpoints.note_problem(wanted.model, wanted.version, why)
 
     def _end(self, name: str, model: str, wanted: set[str]) -> None:
-        """Stops a service that is not wanted once the router has no request on it and sends it no more."""
+        """Stops a service that is not wanted, once the router has no request on it and sends no more."""
         job = self._stopping.get(name)
         if job is not None:
             if job.over:

@@ -1,11 +1,9 @@
-"""The guard rails of one step of a release plan: what is measured, how it is tested, what breaks it.
+"""The guardrails of one step of a release plan.
 
-Every rail is an exact test, so a harmless version breaks a rail in a step with probability `alpha` at most, however
-often it is looked at: a look is due whenever there are half as many observations again, and the k-th one is made at
-the level alpha / (k (k + 1)) (serving.guard.sequential_tests). Rails of sizes (latency, disagreement, drift) ask for
-more than a
-difference that chance does not explain: for one beyond the plan's limit. Observations are calls; of latency they are
-moments (serving.guard.latency_test).
+Each is an exact test: a harmless version breaks it in a step with probability `alpha` at most, however often the guard
+looks. A test is due whenever there are half as many observations again, and the k-th one has the level alpha /
+(k (k + 1)) (serving.guard.sequential_tests). Latency, disagreement and drift must also be beyond the plan's limit.
+Observations are calls; of latency they are moments (serving.guard.latency_test).
 """
 
 from __future__ import annotations
@@ -25,30 +23,30 @@ from serving.router import traffic
 from serving.router.traffic import RoleCounts
 
 SILENT_S = 120.0
-"""How long a version may be without an answer: the supervisor restarts it in less."""
+"""How long a version may be not ready. The supervisor restarts it in less."""
 HALF = 50
-"""The largest share, percent, at which the second version has no more to do than the live one."""
+"""Percent. Up to this share the second version has no more work than the live one."""
 ENOUGH_ROWS = 30
-"""Of each version, before predictions are compared."""
+"""Rows of each version before predictions are compared."""
 PAIRS_DAYS = 7
 MOST_ROWS = 300
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What the routers counted of both versions in this step."""
+    """What the routers counted for both versions in this step."""
 
     live: RoleCounts
     second: RoleCounts
 
 
 class Guardrails:
-    """The rails of one revision of a plan."""
+    """The guardrails of one revision of a plan."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._looks: dict[str, int] = {}
-        self._said: dict[str, Reason] = {}
+        self._reasons: dict[str, Reason] = {}
         self._answered = time.monotonic()
         self._moments = LatencyTest(plan.limits.latency_ratio)
         self._counts = traffic.StepCounts(plan)
@@ -56,12 +54,12 @@ class Guardrails:
         """Of the second version in this step, at the last look."""
 
     def look(self) -> list[Reason]:
-        """Where each rail stands that there is something to say of; one that is broken has not passed."""
+        """How the guardrails stand that could be tested so far. A broken one has not passed."""
         plan = self._plan
         counts = self._counts.read()
         seen = Observed(*(counts.get((version, role), RoleCounts()) for role, version in plan.roles().items()))
         self.calls = seen.second.calls
-        self._answers()
+        self._check_ready()
         self._when_due("errors", seen.second.calls, lambda level: _errors(plan, seen, level))
         if plan.share <= HALF:
             self._when_due("refusals", seen.second.calls, lambda level: _refusals(seen, level))
@@ -70,31 +68,31 @@ class Guardrails:
         self._when_due("disagreement", pairs.compared, lambda level: _disagreement(plan, pairs, level))
         if plan.kind != "shadow" and seen.second.calls >= ENOUGH_ROWS:
             self._when_due("predictions", seen.second.calls, lambda level: _drift(plan, level))
-        return list(self._said.values())
+        return list(self._reasons.values())
 
     def _when_due(self, name: str, observations: int, test: Callable[[float], Reason | None]) -> None:
         look = look_at(observations)
         if look > self._looks.get(name, 0):
             self._looks[name] = look
-            said = test(level_of_look(self._plan.limits.alpha, look))
-            if said is not None:
-                self._said[name] = said
+            reason = test(level_of_look(self._plan.limits.alpha, look))
+            if reason is not None:
+                self._reasons[name] = reason
 
     def _latency(self, seen: Observed) -> None:
         moments, new, old = self._moments, seen.second.latencies, seen.live.latencies
         if not moments.look(new, old):
             return
         if moments.count < LEAST:
-            self._said["latency"] = _latency(self._plan, seen, moments, 0.0)
+            self._reasons["latency"] = _latency(self._plan, seen, moments, 0.0)
         self._when_due("latency", moments.count // LEAST, lambda level: _latency(self._plan, seen, moments, level))
 
-    def _answers(self) -> None:
-        """A version whose process cannot be kept alive must not leave its callers to the live version for ever."""
+    def _check_ready(self) -> None:
+        """A version whose service does not stay up must not go on for ever, its callers served by the live version."""
         plan, now = self._plan, time.monotonic()
         if deploy.second_is_ready(plan):
             self._answered = now
         silent = now - self._answered
-        self._said["answers"] = Reason(
+        self._reasons["answers"] = Reason(
             "answers",
             silent < SILENT_S,
             "ready" if silent < 1 else f"not ready for {silent:.0f} s",
@@ -105,15 +103,15 @@ class Guardrails:
 def _errors(plan: Plan, seen: Observed, level: float) -> Reason:
     new, old = seen.second, seen.live
     p = more_errors(new.errors, new.calls, old.errors, old.calls) if new.errors else 1.0
-    if not old.calls:  # nothing to hold it against: then no more than one in a hundred
+    if not old.calls:  # nothing to compare with: then no more than one in a hundred
         p = more_than(new.errors, new.calls, 0.01)
     found = f"{new.errors} of {new.calls} calls failed, the live version's {old.errors} of {old.calls} (p {p:.2g})"
     return Reason("errors", p > level, found, f"no more than the live version's (p above {level:.2g})")
 
 
 def _refusals(seen: Observed, level: float) -> Reason | None:
-    """A version that is too slow for its share answers 429; so does a harmless one, where all there is to do is too
-    much, but with half of it or less no more than the live version."""
+    """A version that is too slow for its share answers 429. Under overload a harmless one does so too, but with half of
+    the requests or less not more often than the live version."""
     new, old = seen.second, seen.live
     if not old.calls:
         return None
@@ -123,7 +121,7 @@ def _refusals(seen: Observed, level: float) -> Reason | None:
 
 
 def _latency(plan: Plan, seen: Observed, moments: LatencyTest, level: float) -> Reason:
-    """Slower in most moments, and in all of the step together."""
+    """Broken where the second version is slower in most moments, and over the whole step."""
     new, old = (one.latencies.quantile(1 - SLOWEST) for one in (seen.second, seen.live))
     ratio = plan.limits.latency_ratio
     found = (
@@ -136,7 +134,7 @@ def _latency(plan: Plan, seen: Observed, moments: LatencyTest, level: float) -> 
 
 
 def _pairs(plan: Plan) -> RoleCounts:
-    """Answers of both versions to the same inputs: from this plan's shadow, or one before it."""
+    """Answers of both versions to the same inputs, from this plan's shadow or an earlier one."""
     since = datetime.now(UTC) - timedelta(days=PAIRS_DAYS)
     return traffic.compared(plan.model, plan.both()[1], since=since)
 

@@ -1,9 +1,8 @@
-"""Whether a version is slower than another, counted in moments instead of calls.
+"""A test whether a version is slower than another, by moments instead of calls.
 
-What holds one call up, a busy machine or a line that has formed, holds those beside it up as well: a test that takes
-calls as independent condemns harmless versions (docs/decisions/0025-latency-is-judged-by-moments.md). So the unit is a
-moment of some seconds, in which both versions share the machine. A harmless version is the slower one in half of them
-at most, whatever the machine does meanwhile.
+Whatever delays one call (a busy machine, a queue) delays those beside it too. A test that takes calls as independent
+therefore condemns harmless versions (docs/decisions/0025-latency-is-judged-by-moments.md). So the unit is a moment of
+some seconds, in which both versions share the machine. A harmless version is slower in at most half of the moments.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from serving.router.traffic import WIDTH, Latencies
 
 MOMENT_S = 5.0
 LEAST = 8
-"""Moments before there is anything to say: all of eight are less likely than 0.5 %."""
+"""Moments before a verdict: to be slower in all of eight has a chance of less than 0.5 %."""
 SLOWEST = 0.05
 """The share of calls above the 95th percentile."""
 EVEN = 0.5 + 1e-9  # probabilities are sums of exponentials
 
 
 class LatencyTest:
-    """Goes through the counts of a step as they grow.
+    """Follows the counts of a step as they grow.
 
     Args:
         ratio: the slowest calls of the new version may take so many times as long as those of the old one.
@@ -38,13 +37,13 @@ class LatencyTest:
 
     @property
     def p(self) -> float:
-        """Probability that a version which is no slower was the slower one so often (sign test)."""
+        """Probability that a version that is not slower was slower so often (sign test)."""
         return more_than(self.slower, self.count, 0.5)
 
     def look(self, new: Latencies, old: Latencies) -> bool:
-        """Takes both versions' latencies from the beginning of the step until now; returns whether a moment is over.
+        """Takes both versions' latencies from the beginning of the step until now. Returns whether a moment is over.
 
-        It lasts until each of them has had a call.
+        A moment lasts until each version has had a call.
         """
         now = time.monotonic()
         news, olds = new.since(self._new), old.since(self._old)
@@ -57,11 +56,10 @@ class LatencyTest:
 
 
 def is_slower(new: Latencies, old: Latencies, ratio: float) -> bool:
-    """Whether more of the slowest calls of both are `new`'s than chance deals to it in half of all cases.
+    """Whether more of the slowest calls are `new`'s than chance gives it in half of all cases.
 
-    The old version's calls count as `ratio` times as long as they were. The slowest are a twentieth; of few calls they
-    are so many that all of them being `new`'s would mean something. Calls that took the same time are among them
-    together, or none of them is.
+    The old version's calls count as `ratio` times as long as they took. The slowest are a twentieth of all; of few
+    calls so many that all of them being `new`'s would be significant. Calls of the same bucket count together.
     """
     by = math.ceil(math.log(ratio) / WIDTH)
     both = Counter({bucket + by: count for bucket, count in old.buckets.items()}) + new.buckets
@@ -75,5 +73,5 @@ def is_slower(new: Latencies, old: Latencies, ratio: float) -> bool:
 
 
 def _likely(hits: int, slow: int, new: Latencies, old: Latencies) -> float:
-    """Probability that chance deals so many of the slow calls to `new`, or more."""
+    """Probability that by chance so many of the slow calls, or more, are `new`'s."""
     return more_errors(hits, new.count, slow - hits, old.count)

@@ -32,7 +32,7 @@ class RoleRow:
 
 @dataclass(frozen=True)
 class ReleaseDecision(Decision):
-    """A decision about traffic, not about the champion of the registry: the gate's word stands beside it."""
+    """A decision about traffic, not about the registry's champion. It shows the gate's answer too."""
 
     said: str = ""
     word: str = ""
@@ -58,7 +58,7 @@ class ReleaseDecision(Decision):
 
     @classmethod
     def of_json(cls, said: Mapping[str, Any]) -> ReleaseDecision:
-        """What `to_json` gave."""
+        """The decision that `to_json` gave."""
         names = (
             "id",
             "created",
@@ -108,13 +108,13 @@ def page_of(
 
 
 def _gate(plan: Plan) -> list[Reason]:
-    """Where the second version has its callers from; of copies nobody asks."""
+    """Why the second version may have callers; a shadow has none."""
     service = endpoints.announced(plan.model).get((plan.model, plan.both()[1]))
     if plan.kind == "shadow" or service is None:
         return []
-    without = grants.ungranted_reason(service)
-    found = f"released anyway: {without}" if without else "granted"
-    return [Reason("the gate's word", not without, found, "a version that the gate granted")]
+    reason = grants.ungranted_reason(service)
+    found = f"released anyway: {reason}" if reason else "granted"
+    return [Reason("the gate's word", not reason, found, "a version that the gate granted")]
 
 
 def _known(ms: float) -> float | None:
@@ -122,7 +122,7 @@ def _known(ms: float) -> float | None:
 
 
 def _data_hash(plan: Plan) -> str:
-    """Of the data that the second version was trained on; unknown where its Bento is not on this machine."""
+    """The hash of the second version's training data; unknown where its Bento is not on this machine."""
     endpoint = endpoints.announced(plan.model).get((plan.model, plan.both()[1]))
     try:
         found = open_bundle(bento_folder(endpoint.tag) / "src" / BUNDLE, verify=False) if endpoint else None

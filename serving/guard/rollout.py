@@ -1,7 +1,7 @@
-"""The guard: looks at release plans with two versions, ends the bad ones and takes the good ones a step further.
+"""The guard: watches release plans with two versions, rolls bad ones back and takes good ones a step further.
 
-It sees what any number of routers wrote down, and runs once, in a process of its own: its tests must not take time from
-the event loop that requests wait for (docs/decisions/0020-the-guard-is-a-process.md).
+It reads what all routers counted. It is one process of its own, because its tests would delay the requests in a router
+(docs/decisions/0020-the-guard-is-a-process.md).
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ Leave = Callable[["ReleaseEvent"], None]
 returns soon."""
 
 
-def _at_once(event: ReleaseEvent) -> None:
-    """Where there is no registry."""
+def _no_registry(event: ReleaseEvent) -> None:
+    """A `Leave` that writes nothing."""
     history.finished(event.id)
 
 
 class Guard:
-    """Call `look` every second or so. What it remembers between looks may be lost: it only saves repeated ones."""
+    """Call `look` every second or so. What it remembers only saves work, so a restart loses nothing."""
 
-    def __init__(self, starter: Starter, router: str | None = None, leave: Leave = _at_once) -> None:
+    def __init__(self, starter: Starter, router: str | None = None, leave: Leave = _no_registry) -> None:
         self.controller, self._leave = Controller(starter, router), leave
         self._rails: dict[tuple[str, int], Guardrails] = {}
         self._comparison = AbTest()
@@ -58,8 +58,10 @@ class Guard:
         self._away = False
 
     def look(self) -> None:
-        """Looks after the services, and at every plan once. An error in one of them is logged and does not keep the
-        others from it; while the database is away there is nothing to look at, and plans stay as they are."""
+        """Looks after the services, then at every plan once.
+
+        An error in one plan is logged and stops no other one. While the database is away nothing changes.
+        """
         if not self.look_after_services():
             return
         try:
@@ -75,7 +77,7 @@ class Guard:
             try:
                 if plan.second is not None:
                     self._look_at(plan)
-            except Refused as error:  # somebody changed the plan meanwhile, or the gate's word is missing
+            except Refused as error:  # somebody changed the plan meanwhile, or the gate did not grant the version
                 if self._refused.get(plan.model) != (plan.revision, error.found):
                     logger.warning("%s: %s", plan.model, error.found)
                 self._refused[plan.model] = (plan.revision, error.found)
@@ -88,11 +90,11 @@ class Guard:
                 logger.exception("the guard failed on %s", plan.model)
         if time.monotonic() - self._forgot > FORGET_EVERY_S:
             self._forgot = time.monotonic()
-            with suppress(Exception):  # an hour later is early enough
+            with suppress(Exception):  # it is tried again in an hour
                 traffic.forget_old()
 
     def look_after_services(self) -> bool:
-        """Starts and stops services as plans and orders want it; False while the database is away."""
+        """Starts and stops services as plans and orders need them. Returns False while the database is away."""
         try:
             database.renew_connection()
             self.controller.look()
@@ -109,14 +111,14 @@ class Guard:
             self._finish()
         except Exception as error:
             if not database.is_away(error):
-                logger.exception("what changes leave could not be written")
+                logger.exception("the pages and registry entries of changes could not be written")
 
     def _lost(self, error: Exception) -> None:
         if not self._away:
             why = first_line(error)
             logger.warning("the database is away, the plans stay as they are: %s", why)
         self._away = True
-        self._rails.clear()  # while nobody looked, nobody was silent
+        self._rails.clear()  # a version that nobody asked meanwhile was not silent
 
     def _look_at(self, plan: Plan) -> None:
         key = (plan.model, plan.revision)
@@ -136,11 +138,11 @@ class Guard:
                 self._decide(plan, verdict)
 
     def _note(self, plan: Plan, reasons: list[Reason]) -> None:
-        """For `visionloop release MODEL status`: what the guard sees and has not acted on."""
-        said = [asdict(reason) for reason in reasons]
-        if self._noted.get(plan.model) != said:
-            store.note_rails(plan, said)
-            self._noted[plan.model] = said
+        """Keeps how the guardrails stand, for `visionloop release MODEL status`."""
+        rails = [asdict(reason) for reason in reasons]
+        if self._noted.get(plan.model) != rails:
+            store.note_rails(plan, rails)
+            self._noted[plan.model] = rails
 
     def _step_is_over(self, plan: Plan, calls: int) -> bool:
         spent = (datetime.now(UTC) - plan.since).total_seconds()
@@ -149,14 +151,14 @@ class Guard:
 
     def _advance(self, plan: Plan, reasons: list[Reason]) -> None:
         step = plan.next_step or 100
-        why = f"no guard rail broke at {plan.share} %"
+        why = f"no guardrail broke at {plan.share} %"
         if step < 100:
             store.change(plan.model, "step", WHO, why, revision=plan.revision, share=step)
             self._tell(plan, f"version {plan.second} gets {step} % of the requests: {why}")
             return
         grants.check_second(plan, "")
         if not deploy.second_is_ready(plan):
-            return  # it is being restarted; or it is not, and the rail of answers breaks
+            return  # it is being restarted, or the guardrail "answers" breaks soon
         summary = f"{plan.model} version {plan.second} took over from version {plan.live}: {why}"
         page = self._page(plan, reasons, True, "took over", summary)
         self._change(deploy.promote, plan, why, summary, page)
@@ -171,7 +173,7 @@ class Guard:
     def _page(
         self, plan: Plan, reasons: list[Reason], granted: bool, verdict: str, summary: str
     ) -> ReleaseDecision | None:
-        """What the decision page will say; a change is made without one, too."""
+        """The decision page to write; None where there is an error, because the change is made all the same."""
         try:
             return page_of(plan, reasons, granted=granted, verdict=verdict, summary=summary, who=WHO)
         except Exception as error:
@@ -189,34 +191,34 @@ class Guard:
         page: ReleaseDecision | None,
         alarm: bool = False,
     ) -> None:
-        """Changes the plan, and then writes the page: it tells what happened. The change keeps what the page says, so
-        that it is written also where this process ends in between."""
-        said = {"page": page.place, "decision": page.to_json()} if page is not None else {}
-        change(plan.model, who=WHO, why=why, revision=plan.revision, **said)
+        """Changes the plan, then writes the page, which so tells what happened. The change keeps the page's content, so
+        that the page is written even where this process ends in between."""
+        fields = {"page": page.place, "decision": page.to_json()} if page is not None else {}
+        change(plan.model, who=WHO, why=why, revision=plan.revision, **fields)
         self._finish()
         self._tell(plan, text, page.place if page is not None else "", alarm)
 
     def _decide(self, plan: Plan, reasons: list[Reason]) -> None:
-        """Both go on answering: promote or rollback is a person's word."""
+        """Notes the result. Both versions go on: a person decides between promote and rollback."""
         test = reasons[0]
         summary = f"{plan.model} version {plan.second} against version {plan.live}: {test.found}"
         word = "b is better" if test.passed else "b is not better"
         page = self._page(plan, reasons, test.passed, word, summary)
 
-        def note(model: str, **said: Any) -> Plan:
+        def note(model: str, **fields: Any) -> Plan:
             todo = {"attach": plan.second}
-            return store.change(model, "verdict", renewed=False, state="decided", todo=todo, **said)
+            return store.change(model, "verdict", renewed=False, state="decided", todo=todo, **fields)
 
         self._change(note, plan, test.found, summary, page)
 
     def _finish(self) -> None:
-        """What changes must still leave: their pages, and what `leave` writes into the registry."""
+        """Writes the pages and registry entries that changes still need."""
         for event in history.unfinished():
             page = settings().var / event.page if event.page else None
             if page is not None and event.decision and not page.is_file():
                 try:
                     ReleaseDecision.of_json(event.decision).save()
-                except Exception as error:  # a full disk, or a template of another version; the change stands
+                except Exception as error:  # such as a full disk; the change stands
                     if event.id not in self._unwritten:
                         logger.warning("the decision page of %s cannot be written yet: %s", event.model, error)
                     self._unwritten.add(event.id)

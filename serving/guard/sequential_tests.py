@@ -1,14 +1,14 @@
-"""Tests that may be looked at as often as one likes. NumPy only.
+"""Tests whose result may be looked at at any time. NumPy only.
 
 `compare` bets against "both versions score the same on average" (Waudby-Smith and Ramdas 2024, Estimating means of
 bounded random variables by betting, doi:10.1093/jrsssb/qkad009). Scores come in pairs, one of each version, in order of
-arrival; a pair's difference d lies in [-1, 1]. Whoever stakes the share s of what they have on the sign of d has
+arrival; a pair's difference d lies in [-1, 1]. Who stakes the share s of their capital on the sign of d has
 prod(1 + s d) after all pairs, and under the hypothesis cannot expect to win (the product is a martingale). The evidence
-is the mean of that over a fixed grid of stakes of both signs. By Ville's inequality it ever reaches 1 / alpha with
-probability alpha at most, whenever one stops, however the scores are distributed. The same bets against every other
-difference give an interval that holds at all times at once.
+is the mean of these products over a fixed grid of stakes of both signs. By Ville's inequality it ever reaches 1 / alpha
+with probability alpha at most, whenever one stops and however the scores are distributed. The same bets against every
+other difference give an interval that holds at all times at once.
 
-`more_than` and `more_errors` are exact tests of counts; `level_of_look` shares a level out among looks.
+`more_than` and `more_errors` are exact tests of counts; `level_of_look` divides a level among looks.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ DIFFERENCES = np.linspace(-1.0, 1.0, 401)
 
 @dataclass(frozen=True)
 class TestResult:
-    """Where a comparison stands.
+    """The result of a comparison so far.
 
     Attributes:
         pairs: scores of each version that were compared.
-        a, b: mean scores over them.
-        evidence: the greatest that it has been; reaching 1 / alpha decides.
+        a, b: mean scores over the pairs.
+        evidence: its maximum so far; 1 / alpha decides.
         low, high: the interval of b - a, valid at all times with probability 1 - alpha.
         most: pairs after which it ends undecided; a difference of `effect` is found within them with `power`.
     """

@@ -103,7 +103,7 @@ def _events(model: str, seconds: float) -> list[tuple[float, str, Callable[[], s
 
 
 def _steps(model: str, seconds: float) -> list[tuple[float, str, Callable[[], str]]]:
-    """A canary that is through its steps in two thirds of the time, if no guard rail breaks."""
+    """A canary that is through its steps in two thirds of the time, if no guardrail breaks."""
     other = _other(model)
     if other is None:
         raise NotFound(f"{model} has no second version", fix=f"`visionloop train {model}` makes one")

@@ -1,4 +1,4 @@
-"""Plans that were never made and what routers would have counted for them: input for the guard rails."""
+"""Plans that were never made and what routers would have counted for them: input for the guardrails."""
 
 from __future__ import annotations
 

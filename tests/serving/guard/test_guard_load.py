@@ -93,7 +93,7 @@ def test_labels_that_a_report_asked_for_do_not_count_in_a_comparison() -> None:
             )
             score = 0.0 if asked_for else float(n % 10 < 8)
             Feedback.objects.create(prediction=row, time=NOW, score=score, suggested=asked_for)
-    found = ab_test.standing(plan)
+    found = ab_test.result(plan)
     assert (found.pairs, found.a, found.b) == (40, 0.8, 0.8)
     assert len(ab_test.scores_of(plan, "b")) == 40
     assert not found.over
@@ -104,8 +104,8 @@ def test_a_comparison_is_computed_anew_only_where_scores_came(monkeypatch: pytes
 
     plan = Plan(MODEL, "ab", 1, 2, share=50, since=NOW - timedelta(minutes=1), revision=5)
     computed: list[int] = []
-    standing = ab_test.standing
-    monkeypatch.setattr(ab_test, "standing", lambda plan: computed.append(1) or standing(plan))
+    result = ab_test.result
+    monkeypatch.setattr(ab_test, "result", lambda plan: computed.append(1) or result(plan))
 
     def score(n: int, role: str, value: float) -> None:
         fields = {"model": MODEL, "version": plan.roles()[role], "role": role}  # type: ignore[index]
@@ -190,7 +190,7 @@ for calls in (40, 60, 600, 6000, 13300):
         router.write({key: RoleCounts(calls, 0, latencies=found, **agreed)})
     guard.look()
 assert guard._rails[MODEL, plan.revision].calls == 20_000, guard._rails
-assert any(reason.rule == "predictions" for reason in guard._rails[MODEL, plan.revision]._said.values())
+assert any(reason.rule == "predictions" for reason in guard._rails[MODEL, plan.revision]._reasons.values())
 # Not ru_maxrss, which the process has from the one that started it.
 print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024)
 """
