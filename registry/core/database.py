@@ -127,7 +127,7 @@ def setup(config: Settings | None = None) -> None:
             TIME_ZONE="UTC",
             SECRET_KEY=secrets.token_hex(32),  # signs nothing yet: no sessions, no cookies
             LOGGING_CONFIG=None,
-            ROOT_URLCONF="serving.api.urls",  # looked up by the router only
+            ROOT_URLCONF="serving.api.routes",  # looked up by the router only
             # The router bounds bodies itself, and nothing that a caller sends goes onto the disk on the way.
             DATA_UPLOAD_MAX_MEMORY_SIZE=None,
             FILE_UPLOAD_MAX_MEMORY_SIZE=chosen.max_upload_mb * 2**20,

@@ -1,4 +1,4 @@
-"""Puts the typed routes (Django) into the router (Starlette): one process, one port, one doorkeeper."""
+"""Puts the typed routes (Django) into the router (Starlette): one process, one port, one access middleware."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from django.core.handlers.asgi import ASGIHandler
 
 LABEL = 64 * MIB
-"""A label is a class, boxes, or a mask; here it is held in the router's memory, which all models share."""
-SMALL = MIB
+"""The longest body, bytes: a label is held in the router's memory, which all models share."""
+SMALL_LABEL = MIB
 LARGE_AT_ONCE = 2
-"""Bodies over SMALL that Django works on at once, with the copies that it makes of each."""
+"""Bodies over SMALL_LABEL that Django works on at once; it copies each of them."""
 AT_ONCE = 64
-"""Requests that Django works on at once: each has a thread of its own. Others wait."""
+"""Requests that Django works on at once, each in a thread of its own. Others wait."""
 
 
 class Typed:
-    """An ASGI app: bounds the body, then lets Django answer. Django is loaded beside the router's start.
+    """An ASGI app that reads the body within limits, then lets Django answer. Django loads while the router starts.
 
     Args:
-        memory: what bodies may take together, with those of the models' requests.
+        memory: for all bodies, those of the models' requests among them.
     """
 
     def __init__(self, memory: UploadBudget) -> None:
@@ -58,8 +58,8 @@ class Typed:
             with self._memory.reserve(name_of(scope)) as held:
                 body = await read(Request(scope, receive), most, held)
                 async with AsyncExitStack() as places:
-                    if len(body) > SMALL:
-                        await places.enter_async_context(self._room())
+                    if len(body) > SMALL_LABEL:
+                        await places.enter_async_context(self._large_place())
                     await places.enter_async_context(self._threads)
                     await self._answer(scope, body, receive, send)
         except TooLarge as error:
@@ -71,15 +71,15 @@ class Typed:
             return
 
     @asynccontextmanager
-    async def _room(self) -> AsyncIterator[None]:
-        """One of the few places for a large body. Raises Overloaded when none became free in time."""
+    async def _large_place(self) -> AsyncIterator[None]:
+        """A place for a large body. Raises Overloaded when none becomes free in time."""
         limit_s = settings().request_timeout_s
         try:
             async with asyncio.timeout(limit_s):
                 await self._large.acquire()
         except TimeoutError as error:
             raise Overloaded(
-                f"{LARGE_AT_ONCE} labels are being taken already, and that for {limit_s:g} s",
+                f"{LARGE_AT_ONCE} large labels were being stored for {limit_s:g} s",
                 expected="fewer large labels at once",
                 fix="try again after Retry-After seconds",
                 retry_after_s=max(1, round(limit_s)),
@@ -95,10 +95,10 @@ class Typed:
         async def received() -> Message:
             return messages.pop() if messages else await receive()
 
-        # The server leaves the body of an answer to HEAD out.
-        asked = {**scope, "method": "GET", "root_path": ""} if scope["method"] == "HEAD" else {**scope, "root_path": ""}
+        # The server drops the body of an answer to HEAD.
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
         app = await self._loaded()
-        await app(asked, received, send)
+        await app({**scope, "method": method, "root_path": ""}, received, send)
 
     async def openapi(self, _: Request) -> Response:
         await self._loaded()
@@ -121,14 +121,14 @@ class Typed:
                 database.setup()
                 from django.core.handlers.asgi import ASGIHandler
 
-                from serving.api import urls  # noqa: F401  (Django looks it up at the first request otherwise)
+                from serving.api import routes  # noqa: F401  (Django would load them at the first request)
 
                 self._django = ASGIHandler()
             return self._django
 
 
 def routes(memory: UploadBudget) -> list[Route]:
-    """The typed routes, for the router's table. `memory`: as of `Typed`."""
+    """The typed routes, for the router. `memory`: as of `Typed`."""
     typed = Typed(memory)
     return [
         Route("/v1/predictions/{prediction_id}", typed, methods=["GET"]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 from collections.abc import Callable
@@ -14,16 +13,17 @@ from typing import Annotated, Any, TypeVar
 import orjson
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
+from django.urls import path
 from ninja import NinjaAPI, Path, Query
 from ninja.errors import HttpError, ValidationError
 from ninja.renderers import BaseRenderer
 from pydantic import BeforeValidator
 
 from registry.core import database
-from registry.core.errors import BadInput, MissingService, NotFound, UnsupportedMedia, VisionloopError
+from registry.core.errors import BadInput, MissingService, NotFound, VisionloopError
 from serving.access.keys import ApiKey
 from serving.access.middleware import ACCESS, ADMITTED, CALLER
-from serving.api import queries
+from serving.api import labels, queries
 from serving.client.schemas import Error, FeedbackReceipt, LoggedPrediction, UsageReport
 from serving.wire.negotiation import check_query
 
@@ -35,7 +35,6 @@ WAITING = 32
 """Requests that wait for a prediction at once."""
 CONNECTIONS = 4
 """To the database, each with a thread of its own: Django's connections belong to threads."""
-LONGEST_LABEL = 256
 VALID = {
     "prediction_id": ("32 hex digits, lower case", "take it from the answer's X-Prediction-Id, or its `id`"),
     "since": ("a day as YYYY-MM-DD", "e.g. ?since=2026-11-01"),
@@ -43,13 +42,15 @@ VALID = {
 }
 PredictionId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="the X-Prediction-Id of an answer")]
 
+FAILURE = VisionloopError("the router failed on this request", fix="try again; the router's log says why")
+
 _threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="typed-routes")
 _waiting = 0
 T = TypeVar("T")
 
 
 def _day(value: object) -> object:
-    """A number is a date for pydantic: seconds since 1970."""
+    """Refuses numbers, which pydantic takes as seconds since 1970."""
     if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
         raise ValueError("not a day")
     return value
@@ -59,7 +60,7 @@ Day = Annotated[date, BeforeValidator(_day)]
 
 
 class _Json(BaseRenderer):
-    """As the services write it: without blanks, moments as `datetime.isoformat` has them."""
+    """JSON as the services write it: without blanks, times as ISO 8601."""
 
     media_type = "application/json"
 
@@ -107,7 +108,7 @@ async def prediction(request: HttpRequest, prediction_id: PredictionId) -> Any:
                     "schema": {
                         "type": "object",
                         "required": ["label"],
-                        "properties": {"label": {"type": "string", "minLength": 1, "maxLength": LONGEST_LABEL}},
+                        "properties": {"label": {"type": "string", "minLength": 1, "maxLength": labels.LONGEST}},
                     },
                     "example": {"label": "apple"},
                 },
@@ -129,7 +130,7 @@ async def feedback(request: HttpRequest, prediction_id: PredictionId) -> Any:
     """The label of the caller's own prediction: a class as text, or a file as the model's data set has it (a mask,
     boxes). It is checked for the model and for the input; one that could never be scored is refused: 409 where the
     request had failed or the input is not kept any more. A second label takes the place of the first."""
-    truth = _truth(request)
+    truth = labels.label_of(request)
     row = await _find(request, prediction_id)
     replaced = await _in_thread(queries.label, row, truth, _caller(request))
     return FeedbackReceipt(prediction=row.id, model=row.model, version=row.version, replaced=replaced)
@@ -159,10 +160,10 @@ async def usage(
 
 
 async def _find(request: HttpRequest, prediction_id: str) -> queries.Row:
-    """The caller's prediction; waits a moment for one that is still on its way into the log.
+    """The caller's prediction. Waits a moment for one that is still on its way into the log.
 
-    Where `WAITING` wait already, it is looked for once. A foreign prediction answers like an unknown one, and as late:
-    ids cannot be tried out.
+    Where `WAITING` requests wait already, it looks once. Another caller's prediction is answered like an unknown one,
+    after the same time, so that ids cannot be guessed.
     """
     global _waiting
     api_key = request.scope["state"][ADMITTED].api_key  # type: ignore[attr-defined]
@@ -194,65 +195,8 @@ def _caller(request: HttpRequest) -> str:
     return str(request.scope["state"][CALLER])  # type: ignore[attr-defined]
 
 
-def _truth(request: HttpRequest) -> str | bytes:
-    """The label that came with the request. Raises BadInput, UnsupportedMedia."""
-    kind = request.content_type or ""
-    if kind == "application/json":
-        return _text(_json(request.body))
-    if kind != "multipart/form-data":
-        raise UnsupportedMedia(
-            f"the content type is {kind[:80] or 'missing'}",
-            expected='application/json with {"label": ...}, or multipart/form-data with the field label or file',
-            fix=_EXAMPLES,
-        )
-    try:
-        fields, files = request.POST, request.FILES
-    except Exception as error:  # Django has half a dozen for a malformed form
-        raise BadInput("the multipart body is malformed", fix="let the HTTP library build the form") from error
-    file = files.get("file") or files.get("label")
-    if file is not None:
-        content = file.read()
-        if not content:
-            raise BadInput("the label file is empty", expected="a label as the data set has it", fix="send it again")
-        return bytes(content)
-    if "label" not in fields:
-        names = ", ".join(repr(name) for name in (*fields, *files)) or "no field"
-        raise BadInput(f"the form holds {names}", expected=_EXPECTED, fix=_EXAMPLES)
-    return _text(fields["label"])
-
-
-_EXPECTED = "the label as text in the field `label`, or as a file in the field `file`"
-_EXAMPLES = "e.g. `curl -F label=apple` or `curl -F file=@mask.nii.gz`"
-
-
-def _json(body: bytes) -> object:
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadInput("the body is not JSON", expected='{"label": "..."}', fix="correct it") from error
-    if not isinstance(found, dict) or "label" not in found:
-        held = f"holds {', '.join(map(repr, found)) or 'nothing'}"[:200] if isinstance(found, dict) else "is no object"
-        raise BadInput(f"the JSON body {held}", expected='{"label": "..."}', fix="put the label's text in `label`")
-    return found["label"]
-
-
-def _text(label: object) -> str:
-    expected = f"a text of 1 to {LONGEST_LABEL} characters"
-    fix = 'e.g. `curl -F label=apple`, or {"label": "apple"} as JSON; a label that is a file goes in `file`'
-    if not isinstance(label, str):
-        kind = {dict: "an object", list: "a list", bool: "true or false", type(None): "null"}.get(
-            type(label), "a number"
-        )
-        raise BadInput(f"`label` is {kind}: {json.dumps(label)[:80]}", expected=expected, fix=fix)
-    if not 0 < len(label) <= LONGEST_LABEL:
-        raise BadInput(f"`label` has {len(label)} characters", expected=expected, fix=fix)
-    if not label.isprintable():
-        raise BadInput(f"`label` has characters that cannot be printed: {label[:80]!r}", expected=expected, fix=fix)
-    return label
-
-
 async def _in_thread(work: Callable[..., T], *values: Any) -> T:
-    """Calls what asks the database, in one of `CONNECTIONS` threads; says so when the database does not answer."""
+    """Runs a query in one of `CONNECTIONS` threads. Raises MissingService where the database does not answer."""
 
     def renewed() -> T:
         database.renew_connection()
@@ -267,8 +211,7 @@ async def _in_thread(work: Callable[..., T], *values: Any) -> T:
         ) from error
 
 
-def answer(problem: VisionloopError) -> HttpResponse:
-    """An error as JSON."""
+def _error_response(problem: VisionloopError) -> HttpResponse:
     response = HttpResponse(
         orjson.dumps(problem.to_json()), content_type="application/json", status=problem.http_status
     )
@@ -279,23 +222,39 @@ def answer(problem: VisionloopError) -> HttpResponse:
 
 @api.exception_handler(VisionloopError)
 def _ours(_: HttpRequest, error: VisionloopError) -> HttpResponse:
-    return answer(error)
+    return _error_response(error)
 
 
 @api.exception_handler(ValidationError)
 def _invalid(_: HttpRequest, error: ValidationError) -> HttpResponse:
     first: dict[str, Any] = dict(error.errors[0])
     name = str((first.get("loc") or ("",))[-1])
-    expected, fix = VALID.get(name, (str(first.get("msg", "")), "correct it"))
-    return answer(BadInput(f"{name} is not valid", expected=expected, fix=fix))
+    expected, fix = VALID.get(name, (str(first.get("msg", "")), "correct the request"))
+    return _error_response(BadInput(f"{name} is not valid", expected=expected, fix=fix))
 
 
 @api.exception_handler(HttpError)
 def _refused(_: HttpRequest, error: HttpError) -> HttpResponse:
-    return answer(BadInput(str(error), fix="correct the request"))
+    return _error_response(BadInput(str(error), fix="correct the request"))
 
 
 @api.exception_handler(Exception)
 def _failed(_: HttpRequest, error: Exception) -> HttpResponse:
     logger.error("a request failed", exc_info=error)
-    return answer(VisionloopError("the router failed on this request", fix="try again; its log says why"))
+    return _error_response(FAILURE)
+
+
+# What Django reads of its ROOT_URLCONF: the table of addresses, and how errors outside of the routes are answered.
+urlpatterns = [path("", api.urls)]
+
+
+def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _error_response(NotFound(f"there is no {request.path[:200]}", fix="/docs shows what there is"))
+
+
+def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return handler500(request)
+
+
+def handler500(request: HttpRequest) -> HttpResponse:
+    return _error_response(FAILURE)

@@ -78,7 +78,7 @@ def test_without_a_valid_key_it_is_401(live: str, name: str) -> None:
     assert answer.json()["error"] == "Unauthorized"
     assert answer.json()["fix"]
     key_without_bearer = "vl_" in WRONG[name].get("Authorization", "Bearer vl_").partition("Bearer")[0]
-    assert ("does not stand behind Bearer" in answer.json()["found"]) == key_without_bearer
+    assert ("without Bearer" in answer.json()["found"]) == key_without_bearer
 
 
 def test_two_keys_that_differ_are_refused_and_one_key_twice_is_one(live: str, token: str, other: str) -> None:

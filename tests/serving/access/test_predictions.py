@@ -118,7 +118,7 @@ SAYS: dict[str, tuple[dict[str, Any], str, str]] = {
     "a number": ({"json": {"label": 5}}, "`label` is a number: 5", "a text of 1 to 256"),
     "an empty object": ({"json": {}}, "the JSON body holds nothing", '{"label": "..."}'),
     "another key": ({"json": {"mask": "x"}}, "the JSON body holds 'mask'", '{"label": "..."}'),
-    "a list": ({"json": []}, "the JSON body is no object", '{"label": "..."}'),
+    "a list": ({"json": []}, "the JSON body is not an object", '{"label": "..."}'),
     "the grey picture itself": ({"files": {"file": make_scan(1)}}, "the label holds the value", "1 is skin"),
 }
 
