@@ -23,12 +23,12 @@ def pending_reason(model: str) -> str:
     database.setup()
     database.migrate()
     live = store.live(model)
-    return due.waited_for(model, live.version) if live else ""
+    return due.pending_reason(model, live.version) if live else ""
 
 
 def watch(model: str, *, last: int | None = None, since: float | None = None, step: str = "monitor") -> Verdict:
     """Judges the live version's recent predictions. Raises NotFound if no version is live."""
-    from monitoring.report.watch import watch as judge
+    from monitoring.report.watch import make_verdict as judge
     from serving.releases import store
 
     database.setup()

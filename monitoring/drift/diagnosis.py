@@ -24,7 +24,7 @@ LEAST_ERRORS = 5
 RECENT_S = 7 * 86400.0
 """How long after its first prediction a version still counts as just changed."""
 
-DO = {
+ADVICE = {
     "none": "nothing to do",
     "bad_input": "fix the source of the inputs: training on them would teach the model a fault",
     "label": "label some of these inputs, the most responsible first",
@@ -65,7 +65,7 @@ Ranges = Mapping[str, tuple[float, float, str]]
 """Statistic -> lowest and highest plausible value, and what a value beyond them means."""
 
 
-def applicable(reference: Table, plausible: Ranges) -> dict[str, tuple[float, float, str]]:
+def ranges_that_apply(reference: Table, plausible: Ranges) -> dict[str, tuple[float, float, str]]:
     """The ranges that say something: one that the reference itself breaks does not, the model was trained on such."""
     found = {}
     for name, (low, high, means) in plausible.items():
@@ -101,20 +101,20 @@ def diagnose(s: Situation) -> Diagnosis:
         told = " and ".join(f"in {share:.0%} of the inputs {what}" for what, share in s.broken.items())
         return Diagnosis("bad_input", f"{told}, which is not so in the data this version was trained on")
     moved = describe(s.finding, s.kinds) if s.finding else ""
-    worse = _worse(s.performance) if s.performance and s.kinds.get("performance") else ""
+    worse = _score_fell(s.performance) if s.performance and s.kinds.get("performance") else ""
     if moved:
-        return _moved(moved, worse, s)
+        return _when_moved(moved, worse, s)
     if worse:
-        return _only_worse(worse, s)
+        return _when_only_worse(worse, s)
     if s.finding is None:
         return Diagnosis("none", f"only {s.total} predictions so far: too few to judge")
-    return Diagnosis("none", f"{s.finding.rows} predictions look like the reference; {_holds(s.performance)}")
+    return Diagnosis("none", f"{s.finding.rows} predictions look like the reference; {_score_so_far(s.performance)}")
 
 
-def _moved(moved: str, worse: str, s: Situation) -> Diagnosis:
+def _when_moved(moved: str, worse: str, s: Situation) -> Diagnosis:
     if not s.labels and not s.learned:
         return Diagnosis("label", f"{moved}; no labels tell how good the answers are ({ENOUGH_LABELS} let it retrain)")
-    so_far = worse or _holds(s.performance)
+    so_far = worse or _score_so_far(s.performance)
     if s.labels >= ENOUGH_LABELS:
         return Diagnosis("retrain", f"{moved}; {so_far}; that many labels are enough to learn from")
     return Diagnosis("label", f"{moved}; {so_far}; {_waited_for(s)}")
@@ -125,7 +125,7 @@ def _waited_for(s: Situation) -> str:
     return f"{ENOUGH_LABELS} new labels are needed to retrain, {s.labels} are there{learned}"
 
 
-def _only_worse(worse: str, s: Situation) -> Diagnosis:
+def _when_only_worse(worse: str, s: Situation) -> Diagnosis:
     if s.version_age_s is not None and s.version_age_s <= RECENT_S:
         hours = s.version_age_s / 3600
         when = f"{hours:.0f} hours" if hours >= 2 else f"{s.version_age_s / 60:.0f} minutes"
@@ -153,11 +153,11 @@ def describe(finding: Finding, kinds: Mapping[str, bool]) -> str:
     return ", ".join(told)
 
 
-def _worse(p: Performance) -> str:
+def _score_fell(p: Performance) -> str:
     return f"the score fell from {p.reference:.3f} to {p.window:.3f} on {p.labels} labelled inputs"
 
 
-def _holds(p: Performance | None) -> str:
+def _score_so_far(p: Performance | None) -> str:
     if p is None:
         return "there are too few labels to tell how good the answers are"
     return f"the score on {p.labels} labelled inputs is {p.window:.3f} (reference {p.reference:.3f})"

@@ -12,7 +12,7 @@ AT_LEAST_EVERY = timedelta(days=1)
 """Where little comes, so often all the same, if there are MIN_WINDOW new predictions."""
 
 
-def waited_for(model: str, version: int, now: datetime | None = None) -> str:
+def pending_reason(model: str, version: int, now: datetime | None = None) -> str:
     """What the next verdict of this version waits for, in words; "" where it is due.
 
     It is due when half of the predictions that it would look at are new since the last one, when a label came, or

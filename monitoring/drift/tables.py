@@ -17,7 +17,7 @@ from registry.core.errors import BundleError
 from registry.versions.bundle import REFERENCE, Bundle
 
 DEFAULT_LAST = 200
-MOST = 100_000
+MAX_WINDOW = 100_000
 BATCH = 500
 
 
@@ -132,7 +132,7 @@ def read_window(model: str, version: int, *, last: int | None = None, since: flo
         "prediction_statistics",
         "embedding",
     )
-    for *row, outcome, image, prediction, vector in query.values_list(*fields)[: last or MOST].iterator(BATCH):
+    for *row, outcome, image, prediction, vector in query.values_list(*fields)[: last or MAX_WINDOW].iterator(BATCH):
         if outcome != "ok":
             errors[outcome] = errors.get(outcome, 0) + 1
             continue

@@ -97,13 +97,13 @@ class AlarmMarginCalculation(ByLabelCalculation[AlarmMargin]):
     def calculate(self, context: Context, current_data: Dataset, reference_data: Dataset | None) -> ByLabelValue:
         assert reference_data is not None
         metric = self.metric
-        self.finding = statistics.judge(_table(reference_data), _table(current_data), metric.alpha)
+        self.finding = statistics.compare_distributions(_table(reference_data), _table(current_data), metric.alpha)
         margins = {test.kind: test.margin for test in self.finding.tests}
         if LABELS in context.additional_data:
             window, expected = (_scores(context, origin) for origin in (None, self.finding.compared_with))
             if len(expected):
                 scores = (metric.sign * expected, metric.sign * window)
-                self.performance = statistics.judge_scores(*scores, metric.alpha, metric.tolerance)
+                self.performance = statistics.compare_scores(*scores, metric.alpha, metric.tolerance)
                 margins["performance"] = self.performance.margin
         return self.result(margins)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from registry.contract.spec import ModelSpec
 
-LEAST_LABELS = 5
+MIN_LABELS = 5
 _PROJECTS = uuid.UUID("5f6b1c9e-6b0e-4a57-9d0e-3f2f6d1f7c11")
 PANELS = {
     "data": "inputs: image statistics",
@@ -38,7 +38,7 @@ PANELS = {
 
 
 @dataclass(frozen=True)
-class JudgedReport:
+class DriftReport:
     """What a report found. `kinds` are Evidently's own tests: kind -> whether its test failed."""
 
     run: Snapshot
@@ -47,9 +47,9 @@ class JudgedReport:
     kinds: dict[str, bool]
 
 
-def judge(
+def run_report(
     spec: ModelSpec, reference: Table, window: Table, scores: Array, alpha: float, when: datetime, **facts: str
-) -> JudgedReport:
+) -> DriftReport:
     """Runs the report.
 
     Args:
@@ -66,12 +66,15 @@ def judge(
     from monitoring.report import evidently_metrics as metrics
 
     statistics.check_enough(reference, window)
-    window_rows, reference_rows = len(window), {name: len(part) for name, part in statistics.parts(reference).items()}
+    window_rows, reference_rows = (
+        len(window),
+        {name: len(part) for name, part in statistics.reference_parts(reference).items()},
+    )
     window, known = statistics.thinned(window), reference
     if len(reference_rows) == 1:  # one origin: the test thins it alike
         reference = statistics.thinned(reference)
     kinds = statistics.kinds(reference, window)
-    labelled = len(scores) >= LEAST_LABELS and bool(np.isfinite(known.score).any())
+    labelled = len(scores) >= MIN_LABELS and bool(np.isfinite(known.score).any())
     if labelled:
         kinds.append("performance")
     sign = 1.0 if spec.metric.higher_is_better else -1.0
@@ -85,10 +88,10 @@ def judge(
     failed = {test.bound_test.label: test.status.value == "FAIL" for test in run.metric_results[alarm.metric_id].tests}
     compared = reference_rows[found.finding.compared_with]
     finding = replace(found.finding, rows=window_rows, reference_rows=compared)
-    return JudgedReport(run, finding, found.performance, failed)
+    return DriftReport(run, finding, found.performance, failed)
 
 
-def keep(judged: JudgedReport, model: str, title: str, html: Path | None) -> str:
+def save_report(judged: DriftReport, model: str, title: str, html: Path | None) -> str:
     """Adds the run to the model's project in the workspace, and writes it to `html`; returns the project's id.
 
     Raises:

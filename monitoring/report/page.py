@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from monitoring.drift.diagnosis import DO
+from monitoring.drift.diagnosis import ADVICE
 from monitoring.drift.findings import Finding, Performance, Table
 from monitoring.report import plots
 from registry.versions.predictor import Predictor
@@ -102,7 +102,7 @@ def write_page(
         v=verdict,
         when=datetime.fromtimestamp(verdict.time, UTC).strftime("%Y-%m-%d %H:%M"),
         headline=HEADLINES[verdict.action] if verdict.drifted or verdict.action != "none" else _quiet(finding),
-        todo=DO[verdict.action],
+        todo=ADVICE[verdict.action],
         finding=finding,
         performance=performance,
         kinds=KINDS,

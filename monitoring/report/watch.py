@@ -21,7 +21,7 @@ from monitoring.drift.verdict import Verdict
 from monitoring.feedback import labels
 from monitoring.feedback import performance as feedback
 from monitoring.report import evidently_report, page
-from monitoring.report.evidently_report import JudgedReport
+from monitoring.report.evidently_report import DriftReport
 from registry.contract import catalog
 from registry.core import database
 from registry.core.errors import VisionloopError
@@ -36,7 +36,7 @@ SHOWN = 6
 RESPONSIBLE = 24
 
 
-def watch(
+def make_verdict(
     model: str,
     version: int,
     bundle: Bundle,
@@ -61,10 +61,10 @@ def watch(
     predictor = Predictor(bundle, settings().threads, settings().max_voxels)
     feedback.score_pending(model, version, predictor)
     window = tables.read_window(model, version, last=last, since=since)
-    verdict, judged = _decide(model, version, reference, window, learning)
+    verdict, judged = _judge(model, version, reference, window, learning)
     finding = judged.finding if judged else None
-    part = statistics.parts(reference).get(finding.compared_with, reference) if finding else reference
-    order = statistics.responsible(reference, window.table, finding) if finding else np.arange(0)
+    part = statistics.reference_parts(reference).get(finding.compared_with, reference) if finding else reference
+    order = statistics.most_responsible(reference, window.table, finding) if finding else np.arange(0)
     responsible = tuple(window.table.ids[i] for i in order[:RESPONSIBLE])
     folder = settings().var / "reports" / model / verdict.id
     verdict = Verdict(**{**verdict.__dict__, "responsible": responsible, "folder": folder})
@@ -76,8 +76,8 @@ def watch(
             window=statistics.thinned(window.table),
             finding=finding,
             performance=judged.performance if judged else None,
-            responsible=page.draw(predictor, _shown(window, responsible)),
-            known=page.draw(predictor, _known(bundle)),
+            responsible=page.draw(predictor, _responsible_inputs(window, responsible)),
+            known=page.draw(predictor, _golden_samples(bundle)),
             evidently=bool(judged) and _keep_report(judged, verdict, draft),
         )
         (draft / "verdict.json").write_text(verdict.to_json(), encoding="utf-8")
@@ -85,17 +85,17 @@ def watch(
     return verdict
 
 
-def _decide(
+def _judge(
     model: str, version: int, reference: Table, window: Window, learning: bool
-) -> tuple[Verdict, JudgedReport | None]:
+) -> tuple[Verdict, DriftReport | None]:
     spec, alpha, now = catalog.get(model), settings().false_alarm_rate, time.time()
     identity, judged = uuid.uuid4().hex[:12], None
     if statistics.is_enough(reference, window.table):
         when = datetime.fromtimestamp(now, UTC)
         facts = {"verdict": identity, "version": str(version)}
-        judged = evidently_report.judge(spec, reference, window.table, window.sampled_scores, alpha, when, **facts)
+        judged = evidently_report.run_report(spec, reference, window.table, window.sampled_scores, alpha, when, **facts)
     finding, performance = (judged.finding, judged.performance) if judged else (None, None)
-    ranges = diagnosis.applicable(reference, spec.inference.PLAUSIBLE)
+    ranges = diagnosis.ranges_that_apply(reference, spec.inference.PLAUSIBLE)
     broken = diagnosis.implausible(window.table, ranges)
     new, learned = labels.counted(window, ranges, learning)
     kinds = {"performance": False, **(judged.kinds if judged else {})}
@@ -141,13 +141,13 @@ def _age(model: str, version: int, window: Window) -> float | None:
     return (window.rows[-1].time - mine).total_seconds() if earlier else None
 
 
-def _keep_report(judged: JudgedReport | None, verdict: Verdict, folder: Path) -> bool:
+def _keep_report(judged: DriftReport | None, verdict: Verdict, folder: Path) -> bool:
     """Keeps Evidently's report in its workspace; a verdict that drifted has it as a file, too: it takes 4 MB."""
     assert judged is not None
     title = f"version {verdict.version}, {datetime.fromtimestamp(verdict.time, UTC):%Y-%m-%d %H:%M}: {verdict.action}"
     try:
         html = folder / "report.html" if verdict.drifted else None
-        evidently_report.keep(judged, verdict.model, title, html)
+        evidently_report.save_report(judged, verdict.model, title, html)
     except VisionloopError:
         raise
     except Exception:  # the report has decided; a verdict must not fail because it could not be kept
@@ -156,7 +156,7 @@ def _keep_report(judged: JudgedReport | None, verdict: Verdict, folder: Path) ->
     return verdict.drifted
 
 
-def _shown(window: Window, responsible: tuple[str, ...]) -> list[page.PageContent]:
+def _responsible_inputs(window: Window, responsible: tuple[str, ...]) -> list[page.PageContent]:
     from monitoring.log.models import Feedback
 
     rows = {row.id: row for row in window.rows}
@@ -176,7 +176,7 @@ def _shown(window: Window, responsible: tuple[str, ...]) -> list[page.PageConten
     return shown
 
 
-def _known(bundle: Bundle) -> list[page.PageContent]:
+def _golden_samples(bundle: Bundle) -> list[page.PageContent]:
     return [page.PageContent((path / "input").read_bytes(), None, path.name) for path in bundle.samples[:4]]
 
 

@@ -26,7 +26,9 @@ def false_alarms(reference: Table, splits: int, alpha: float, *, rows: int | Non
     size = rows or len(reference) // 2
     for number in range(splits):
         order = rng.permutation(len(reference))
-        finding = statistics.judge(reference.take(order[size:]), reference.take(order[:size]), alpha, seed=number)
+        finding = statistics.compare_distributions(
+            reference.take(order[size:]), reference.take(order[:size]), alpha, seed=number
+        )
         count += finding.drifted
     return count
 

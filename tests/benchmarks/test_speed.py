@@ -71,9 +71,9 @@ def test_judging_100k_rows_of_20_statistics_costs_at_most_three_times_the_bare_s
 
     def judge() -> None:
         if by == "bare":
-            statistics.judge(reference, window, 0.05)
+            statistics.compare_distributions(reference, window, 0.05)
         else:
-            evidently_report.judge(catalog.get(MODEL), reference, window, np.zeros(0), 0.05, datetime.now(UTC))
+            evidently_report.run_report(catalog.get(MODEL), reference, window, np.zeros(0), 0.05, datetime.now(UTC))
 
     judge()  # imports
     ratios = []

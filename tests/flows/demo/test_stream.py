@@ -74,7 +74,7 @@ def test_a_shifted_labelled_stream_is_logged_and_drifts(service: str, bundle: Bu
     ids = stream.play(MODEL, how, 0.8, 18, seed=5, address=service, label=True)
     assert len(set(ids)) == 18
     assert len(performance.labelled(MODEL, ids)) == 18
-    verdict = watch.watch(MODEL, 1, bundle)
+    verdict = watch.make_verdict(MODEL, 1, bundle)
     assert verdict.drifted
     assert verdict.labels == 18
     lines, _ = journal.read()

@@ -10,7 +10,7 @@ from tests.monitoring.scans import Send, inverted, mask, scans
 
 
 def look(bundle: Bundle, *, learning: bool = False) -> watch.Verdict:
-    return watch.watch(MODEL, 1, bundle, learning=learning)
+    return watch.make_verdict(MODEL, 1, bundle, learning=learning)
 
 
 def test_labels_that_a_report_asked_for_do_not_test_the_score(send: Send, bundle: Bundle) -> None:

@@ -49,9 +49,9 @@ def test_evidently_s_tests_say_what_ours_say(
     reference = with_scores(table(rng, 48), rng, 0.9)
     window = table(rng, 40, **moved)  # type: ignore[arg-type]
     scores = rng.normal(score, 0.02, 12)
-    judged = evidently_report.judge(catalog.get(MODEL), reference, window, scores, 0.05, WHEN, verdict="abc")
+    judged = evidently_report.run_report(catalog.get(MODEL), reference, window, scores, 0.05, WHEN, verdict="abc")
     assert {kind for kind, failed in judged.kinds.items() if failed} == alarms
-    bare = statistics.judge(reference, window, 0.05)
+    bare = statistics.compare_distributions(reference, window, 0.05)
     assert [(t.kind, t.statistic, t.threshold, t.drifted) for t in judged.finding.tests] == [
         (t.kind, t.statistic, t.threshold, t.drifted) for t in bare.tests
     ]
@@ -63,7 +63,7 @@ def test_a_window_that_one_origin_excuses_is_quiet_for_evidently_too(home: Path)
     rng = np.random.default_rng(22)
     reference = join(table(rng, 48), table(rng, 24, shift=4, origin="stream"))
     none = np.zeros(0)
-    judged = evidently_report.judge(catalog.get(MODEL), reference, table(rng, 40, shift=4), none, 0.05, WHEN)
+    judged = evidently_report.run_report(catalog.get(MODEL), reference, table(rng, 40, shift=4), none, 0.05, WHEN)
     assert judged.finding.compared_with == "stream"
     assert judged.kinds == dict.fromkeys(KINDS, False)
 
@@ -85,11 +85,11 @@ def test_what_gives_no_verdict_does_not_import_it() -> None:
 
 def test_a_quiet_verdict_takes_little_room_and_one_with_drift_has_the_whole_report(send: Send, bundle: Bundle) -> None:
     send(scans(24))
-    quiet = watch.watch(MODEL, 1, bundle)
+    quiet = watch.make_verdict(MODEL, 1, bundle)
     assert not (quiet.folder / "report.html").exists()
     assert sum(path.stat().st_size for path in quiet.folder.iterdir()) < 1_000_000
     send(scans(24, noise=0.25))
-    loud = watch.watch(MODEL, 1, bundle, last=24)
+    loud = watch.make_verdict(MODEL, 1, bundle, last=24)
     assert (loud.folder / "report.html").stat().st_size > 1_000_000
     runs = list(evidently_report.workspace().glob("*/snapshots/*.json"))
     assert len(runs) == 2
@@ -104,9 +104,9 @@ def ui(home: Path) -> str:
 
 def test_its_user_interface_shows_verdicts_over_time(send: Send, bundle: Bundle, ui: str) -> None:
     send(scans(24))
-    watch.watch(MODEL, 1, bundle)
+    watch.make_verdict(MODEL, 1, bundle)
     send(scans(24, noise=0.25))
-    watch.watch(MODEL, 1, bundle, last=24)
+    watch.make_verdict(MODEL, 1, bundle, last=24)
     argv = [sys.executable, "-m", "evidently.cli", "ui", "--workspace", str(evidently_report.workspace())]
     argv += ["--host", "127.0.0.1", "--port", ui.rpartition(":")[2]]
     server = subprocess.Popen(argv, env={**os.environ, **settings().child_environment()})

@@ -30,7 +30,7 @@ def test_without_drift_the_verdict_is_quiet(send: Send, bundle: Bundle) -> None:
     from monitoring.log.models import Verdict
 
     send(scans(24))
-    verdict = watch.watch(MODEL, 1, bundle)
+    verdict = watch.make_verdict(MODEL, 1, bundle)
     assert (verdict.action, verdict.drifted, verdict.predictions) == ("none", False, 24)
     assert Verdict.objects.get(id=verdict.id).action == "none"
 
@@ -38,7 +38,7 @@ def test_without_drift_the_verdict_is_quiet(send: Send, bundle: Bundle) -> None:
 def test_drift_without_labels_asks_for_labels_of_the_images_responsible(send: Send, bundle: Bundle) -> None:
     send(scans(8))
     noisy = send(scans(16, first=2000, noise=0.25))
-    verdict = watch.watch(MODEL, 1, bundle)
+    verdict = watch.make_verdict(MODEL, 1, bundle)
     assert verdict.action == "label"
     assert verdict.kinds["data"]
     assert set(verdict.responsible[:16]) == set(noisy)
@@ -50,7 +50,7 @@ def test_drift_with_labels_says_retrain_and_the_score_is_measured(send: Send, bu
     ids = send(scans(28, first=2000, noise=0.25))
     for number in ids:
         performance.give(number, mask(), "a radiologist")
-    verdict = watch.watch(MODEL, 1, bundle)
+    verdict = watch.make_verdict(MODEL, 1, bundle)
     assert verdict.action == "retrain"
     assert verdict.labels == 28
     assert verdict.kinds["performance"]
@@ -62,7 +62,7 @@ def test_inverted_inputs_are_a_fault_of_the_source_and_nothing_to_learn_from(sen
     ids = send([inverted(body) for body in scans(20)])
     for number in ids:
         performance.give(number, mask(), "a radiologist")
-    verdict = watch.watch(MODEL, 1, bundle)
+    verdict = watch.make_verdict(MODEL, 1, bundle)
     assert verdict.action == "bad_input"
     assert "inverted" in verdict.why
 
@@ -74,7 +74,7 @@ def test_requests_that_fail_are_bad_input(send: Send, bundle: Bundle) -> None:
     for _ in range(10):
         log.record(make_record(outcome="BadInput", status=422, embedding=[], image_statistics={}))
     log.close()
-    verdict = watch.watch(MODEL, 1, bundle)
+    verdict = watch.make_verdict(MODEL, 1, bundle)
     assert verdict.action == "bad_input"
     assert "10 x BadInput" in verdict.why
     assert verdict.errors == 10
@@ -85,7 +85,7 @@ def test_a_new_version_that_scores_worse_on_the_same_inputs_is_rolled_back(send:
     time.sleep(0.01)
     for number in send(scans(12), version=2):
         performance.give(number, mask(full=True), "a radiologist")
-    verdict = watch.watch(MODEL, 2, bundle)
+    verdict = watch.make_verdict(MODEL, 2, bundle)
     assert verdict.action == "roll_back"
     assert verdict.kinds == {
         "data": False,
@@ -97,7 +97,7 @@ def test_a_new_version_that_scores_worse_on_the_same_inputs_is_rolled_back(send:
 
 def test_too_few_predictions_are_not_judged(send: Send, bundle: Bundle) -> None:
     send(scans(3, noise=0.25))
-    verdict = watch.watch(MODEL, 1, bundle)
+    verdict = watch.make_verdict(MODEL, 1, bundle)
     assert verdict.action == "none"
     assert "too few" in verdict.why
     assert "too few" in verdict.page.read_text()
@@ -108,15 +108,15 @@ def test_the_window_can_be_cut_by_number_and_by_time(send: Send, bundle: Bundle)
     middle = time.time()
     time.sleep(0.01)
     send(scans(12))
-    assert watch.watch(MODEL, 1, bundle, last=12).predictions == 12
-    assert watch.watch(MODEL, 1, bundle, since=middle).action == "none"
+    assert watch.make_verdict(MODEL, 1, bundle, last=12).predictions == 12
+    assert watch.make_verdict(MODEL, 1, bundle, since=middle).action == "none"
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_evidently_keeps_the_run(
     send: Send, bundle: Bundle, home: Path
 ) -> None:
     send(scans(24, noise=0.12))
-    verdict = watch.watch(MODEL, 1, bundle)
+    verdict = watch.make_verdict(MODEL, 1, bundle)
     page = verdict.page.read_text()
     assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", page)
     assert "report.html" in page
