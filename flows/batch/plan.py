@@ -1,7 +1,7 @@
-"""What a run makes of a listing: which slices there are, and which of their parts are written already.
+"""The plan of a run: the slices of a listing, and the parts that are written already.
 
-The plan stands in the output folder. A run that finds one goes on with it, if it is its own: the same version on the
-same listing gives the same parts, whoever wrote the first of them.
+The plan is in the output folder. A run continues the plan that it finds there if version and listing are the same,
+since the same parts come out.
 """
 
 from __future__ import annotations
@@ -24,13 +24,12 @@ if TYPE_CHECKING:
 PLAN, LOCK = "_featurize.json", "_lock"  # readers of Parquet folders pass over names with an underscore
 SCHEMA = 1
 LEAST, MOST, PARTS = 32, 1024, 16
-"""Pictures in a part: within these bounds and whole batches of `LEAST`, so that there are up to `PARTS` parts for the
-workers to share."""
+"""Bounds of the pictures in a part, which has whole batches of `LEAST`. Workers share up to `PARTS` parts."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that the parts depend on.
+    """All that the parts depend on.
 
     Attributes:
         version, digest: of the model, e.g. `fruit_features@3`.
@@ -71,11 +70,12 @@ class Output:
 
     @contextmanager
     def owned(self) -> Iterator[None]:
-        """Makes the folder and keeps other runs out of it.
+        """Makes the folder and locks it against other runs.
 
         Raises:
             Refused: another run is writing there.
-            BadInput: it is a file; StorageError: it cannot be written.
+            BadInput: it is a file.
+            StorageError: it cannot be written.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise BadInput(f"{self.folder} is a file", expected="a folder for the Parquet parts", fix="name another")
@@ -92,11 +92,10 @@ class Output:
             yield
 
     def begin(self, plan: Plan, fresh: bool) -> list[int]:
-        """Makes `plan` the folder's, and returns the parts that are still to be written. `fresh` removes what another
-        plan has left.
+        """Writes the plan into the folder. Returns the numbers of the missing parts. `fresh` removes earlier parts.
 
         Raises:
-            Refused: the folder belongs to another plan, or holds Parquet files of somebody else.
+            Refused: the folder has another plan, or Parquet files of another program.
         """
         found = self.plan()
         left = list(self.folder.glob("*.parquet"))
@@ -104,7 +103,7 @@ class Output:
             strange = [path.name for path in left if not path.name.startswith("part-")]
             if strange or (found is None and left):
                 raise Refused(
-                    f"{self.folder} holds files that no run of this command has written: "
+                    f"{self.folder} has files that this command has not written: "
                     f"{', '.join(strange or sorted(path.name for path in left)[:3])}",
                     expected="an empty folder, or one of an earlier run",
                     fix="name another folder",
@@ -125,7 +124,7 @@ class Output:
         return [number for number in range(plan.parts) if not self.path(number).is_file()]
 
     def plan(self) -> Plan | None:
-        """The plan of an earlier run; None if there is none that can be read."""
+        """The plan of an earlier run. None if there is no readable one."""
         try:
             return Plan(**json.loads((self.folder / PLAN).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -137,12 +136,12 @@ class Output:
                 path.unlink()
 
     def write(self, number: int, table: pa.Table) -> None:
-        """One part, in one step: whoever finds it finds the whole of it. Raises StorageError."""
+        """Writes one part atomically. Raises StorageError."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         sink = pa.BufferOutputStream()
-        # Features are numbers without repetition: a dictionary only costs.
+        # Features do not repeat: a dictionary would only cost.
         pq.write_table(
             table, sink, compression="zstd", compression_level=1, use_dictionary=["label", "class", "version"]
         )

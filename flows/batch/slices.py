@@ -1,4 +1,4 @@
-"""One slice of a listing -> one table. The same function for every engine."""
+"""Describes one slice of a listing: pictures in, one table out. All engines use it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ BATCH = 32
 
 
 class Ready(NamedTuple):
-    """A picture that is decoded and prepared; `row` is its number in the slice."""
+    """A decoded and prepared picture. `row`: its number in the slice."""
 
     row: int
     prepared: Prepared
 
 
 def schema() -> pa.Schema:
-    """The columns of a part; `features`, `pca`, `class` and `probability` are null where there is an `error`.
+    """The columns of a part. `features`, `pca`, `class` and `probability` are null where there is an `error`.
 
-    The vectors of a model have one length. They are plain lists all the same: Parquet knows no other ones, and Arrow
-    cannot read a null among lists of fixed size back.
+    All vectors of a model have one length, but the type is a plain list: Parquet has no other, and Arrow cannot read a
+    null among lists of fixed size.
     """
     import pyarrow as pa
 
@@ -58,10 +58,10 @@ def featurize_slice(
     batch: int = BATCH,
     limit: int = 64_000_000,
 ) -> pa.Table:
-    """Reads, decodes and describes `items`; one row each, in their order.
+    """Reads, decodes and describes `items`. One row each, in their order.
 
-    A picture that cannot be read or decoded, or has more than `limit` pixels, becomes a row with its `error`. At most
-    two batches of encoded pictures and one of prepared ones are in memory: while one is worked on, the next is read.
+    A picture that cannot be read or decoded, or has more than `limit` pixels, becomes a row with an `error`. The next
+    batch is read while one is worked on, so two batches of files and one of prepared pictures are in memory at most.
     """
     rows = _Rows(items)
     answer, thresholds = predictor.spec.inference.postprocess, predictor.bundle.manifest.thresholds
@@ -79,7 +79,7 @@ def featurize_slice(
 def _prepared(
     predictor: Predictor, source: Source, items: Sequence[Item], batch: int, limit: int, rows: _Rows
 ) -> Iterator[list[Ready]]:
-    """Batches of prepared pictures; what cannot be prepared goes to `rows`."""
+    """Batches of prepared pictures. Errors go to `rows`."""
     starts, decode = range(0, len(items), batch), predictor.spec.inference.decode
     with ThreadPoolExecutor(1, "reader") as reader:
         coming = reader.submit(source.read, items[:batch])
@@ -96,14 +96,14 @@ def _prepared(
                         ready.append(Ready(row, predictor.prepare(decode(body, limit))))
                 except VisionloopError as error:
                     rows.errors[row] = error.found
-                except Exception as error:  # one odd file among a million must not stop the other ones
+                except Exception as error:  # one odd file among a million must not stop the others
                     rows.errors[row] = f"{type(error).__name__}: {error}"
             if ready:
                 yield ready
 
 
 class _Rows:
-    """The columns of a slice while they fill."""
+    """Collects the columns of a slice."""
 
     def __init__(self, items: Sequence[Item]) -> None:
         self.items, count = items, len(items)
@@ -142,5 +142,5 @@ class _Rows:
 
 
 def _text(name: str) -> str:
-    """File names need not be UTF-8, and Arrow's strings must be: bytes that are not are written as \\xNN."""
+    """Writes bytes that are not UTF-8, which file names may have, as \\xNN: Arrow's strings must be UTF-8."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

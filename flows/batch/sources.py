@@ -1,4 +1,4 @@
-"""Where pictures are listed and read: a folder, or a bucket of S3 (or of what speaks its protocol)."""
+"""Lists and reads pictures in a folder, or in a bucket of S3 or a service with its protocol."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ S3 = "s3://"
 
 
 class Item(NamedTuple):
-    """A picture in a listing. `path` is relative to the source; `stamp` changes when its content may have."""
+    """A picture in a listing. `path`: relative to the source. `stamp`: changes when the content may have changed."""
 
     path: str
     size: int
@@ -24,14 +24,14 @@ class Item(NamedTuple):
 
     @property
     def label(self) -> str | None:
-        """The name of the folder it lies in; None right in the source."""
+        """The name of its folder. None directly in the source."""
         folder, _, _ = self.path.rpartition("/")
         return folder.rpartition("/")[2] or None
 
 
 @dataclass(frozen=True)
 class Listing:
-    """All pictures of a source, sorted by path. `others`: files that are no pictures by their ending."""
+    """All pictures of a source, sorted by path. `others`: files whose ending is not a picture's."""
 
     items: tuple[Item, ...]
     others: int
@@ -46,7 +46,7 @@ class Listing:
 
 
 class Source(Protocol):
-    """A place that pictures are read from; safe to use from several threads."""
+    """A place with pictures. Safe to use from several threads."""
 
     name: str
 
@@ -54,14 +54,14 @@ class Source(Protocol):
         """The files with one of these endings (lower case, with the dot). Raises BadInput, MissingService."""
 
     def read(self, items: Sequence[Item]) -> list[bytes | str]:
-        """For each item its bytes, or in words why it could not be read."""
+        """For each item its bytes, or why it could not be read, in words."""
 
 
 def open_source(where: str, most_bytes: int) -> Source:
-    """`s3://bucket/prefix` or a folder. `most_bytes`: larger files are not read.
+    """Opens `s3://bucket/prefix` or a folder. `most_bytes`: larger files are not read.
 
     Raises:
-        BadInput: there is no such folder, or no bucket in the address.
+        BadInput: the folder does not exist, or the address names no bucket.
     """
     if where.startswith(S3):
         return Bucket(where, most_bytes)
@@ -87,7 +87,7 @@ def _too_large(item: Item, most_bytes: int) -> str | None:
 
 
 class Folder:
-    """A folder and everything below it, but what is hidden; links to folders are not followed."""
+    """A folder with all below it. Leaves out hidden files and folders, and does not follow links to folders."""
 
     def __init__(self, root: Path, most_bytes: int) -> None:
         if not root.is_dir():
@@ -109,7 +109,7 @@ class Folder:
             below[:] = [name for name in below if not name.startswith(".")]
             for name in names:
                 path = Path(folder, name)
-                # Regular files only: to read from a pipe would be to wait for ever.
+                # Regular files only: reading a pipe could wait for ever.
                 if not name.startswith(".") and path.is_file():
                     about = path.stat()
                     yield path.relative_to(self.root).as_posix(), about.st_size, str(about.st_mtime_ns)
@@ -125,8 +125,11 @@ class Folder:
 
 
 class Bucket:
-    """A prefix of a bucket, through s3fs. Credentials, region and address are found as every AWS program finds them
-    (AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, an instance's role, ...); without any, it asks anonymously."""
+    """A prefix of a bucket, through s3fs.
+
+    Credentials, region and address come from where every AWS program looks (AWS_PROFILE, AWS_ACCESS_KEY_ID,
+    AWS_ENDPOINT_URL, an instance's role, ...). Without credentials it asks anonymously.
+    """
 
     def __init__(self, address: str, most_bytes: int) -> None:
         bucket, _, prefix = address.removeprefix(S3).partition("/")
@@ -139,7 +142,7 @@ class Bucket:
     def _connect(self, anonymous: bool) -> Any:
         import s3fs
 
-        # Whole objects: with several requests for each, s3fs would ask for its size before.
+        # One request per object: with several, s3fs would first ask for its size.
         return s3fs.S3FileSystem(anon=anonymous, skip_instance_cache=True, use_listings_cache=False, max_concurrency=1)
 
     @property
@@ -158,7 +161,7 @@ class Bucket:
             self._files = self._connect(anonymous=True)
             found = self._explained(ask)
         if not found:
-            # `find` is silent about a bucket that is not there, and about one that may not be looked at.
+            # `find` returns nothing for a bucket that does not exist or must not be listed.
             self._explained(lambda: self._files.ls(self._bucket))
         base = self._base + "/"
         return _listing(
@@ -171,9 +174,9 @@ class Bucket:
         )
 
     def read(self, items: Sequence[Item]) -> list[bytes | str]:
-        """All of them at once: latency, not bandwidth, is what a bucket costs."""
+        """Reads all at once: latency, not bandwidth, is the cost of a bucket."""
         wanted = [item for item in items if item.size <= self._most]
-        # `cat_ranges` takes names as they are; `cat` takes those with brackets or stars for patterns.
+        # `cat_ranges` takes names as they are; `cat` would take brackets and stars as patterns.
         got = self._files.cat_ranges([f"{self._base}/{item.path}" for item in wanted], None, None, on_error="return")
         bodies = dict(zip(wanted, got, strict=True))
         return [_too_large(item, self._most) or _body(bodies[item]) for item in items]

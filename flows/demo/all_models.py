@@ -1,4 +1,4 @@
-"""Every model through the loop, one after the other, until all of them are served side by side."""
+"""Trains, registers and serves every model, one after the other."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from registry.core.settings import settings
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one model; `problem` "" when it is served."""
+    """The result of one model. `problem`: "" if it is served."""
 
     spec: ModelSpec
     seconds: float
@@ -34,22 +34,20 @@ class Outcome:
 
 
 def run(*, fresh: bool, sure: bool) -> None:
-    """Trains, registers and serves every model and asks each for a prediction.
-
-    A model that fails does not stop the others.
+    """Trains, registers and serves every model, and asks each for a prediction. A failure does not stop the others.
 
     Raises:
-        VisionloopError: one or more of them failed; names them all.
+        VisionloopError: models failed; it names them all.
     """
     console, specs = Console(), [catalog.get(name) for name in steps.active_models()]
     places.check(settings())
     if fresh:
         reset([spec.name for spec in specs], console, sure=sure)
     with journal.run():
-        _tell(specs, console)
+        _run(specs, console)
 
 
-def _tell(specs: list[ModelSpec], console: Console) -> None:
+def _run(specs: list[ModelSpec], console: Console) -> None:
     story.begin(f"{len(specs)} models: trained, registered, served", plan=[spec.title for spec in specs])
     began, lines = time.perf_counter(), list[Outcome]()
     try:
@@ -85,25 +83,25 @@ def _one(spec: ModelSpec) -> Outcome:
     return Outcome(spec, time.perf_counter() - began)
 
 
-def bundle_of(model: str) -> Any:
-    """The manifest of the version that gets the traffic."""
+def live_manifest(model: str) -> Any:
+    """Number and manifest of the live version."""
     from registry.versions.mlflow_registry import Versions
     from serving.releases import store
 
     live = store.live(model)
-    assert live is not None, "demo.loop raises when nothing is live"
+    assert live is not None, "one_model.loop raises if no version is live"
     versions = Versions()
     return live.version, versions.fetch(versions.get(model, live.version)).manifest
 
 
 def served(model: str) -> str:
-    number, manifest = bundle_of(model)
+    number, manifest = live_manifest(model)
     chosen = manifest.chosen
     return f"version {number}, {manifest.metric} {manifest.score.value:.3f}, {chosen.p50_ms:.1f} ms"
 
 
 def table(lines: list[Outcome]) -> Table:
-    """One row a model: what serves, how good, how fast, how big."""
+    """One row per model: its live version, metric, speed and size."""
     made = Table(box=box.SIMPLE)
     for name in ("model", "metric", "95 % interval", "serves", "p50 ms", "MB", "minutes"):
         made.add_column(name, justify="left" if name in ("model", "serves") else "right", no_wrap=name == "model")
@@ -112,7 +110,7 @@ def table(lines: list[Outcome]) -> Table:
         if line.problem:
             made.add_row(line.spec.name, "", "", line.problem, "", "", minutes, style="red")
             continue
-        number, manifest = bundle_of(line.spec.name)
+        number, manifest = live_manifest(line.spec.name)
         score, chosen = manifest.score, manifest.chosen
         made.add_row(
             line.spec.name,
@@ -127,6 +125,6 @@ def table(lines: list[Outcome]) -> Table:
 
 
 def memory() -> str:
-    """What the services take together: resident memory, shared pages counted for each."""
+    """The resident memory of all services. Shared pages count for each."""
     found = [one for one in Stack().status() if one.name.startswith(tuple(catalog.names()))]
     return f"The {len(found)} services take {sum(one.memory_mb for one in found) / 1000:.2f} GB"

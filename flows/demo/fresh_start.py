@@ -1,4 +1,4 @@
-"""`make demo FRESH=1`: forgetting what there is, but not what belongs to others without their word."""
+"""`make demo FRESH=1`: deletes what earlier runs left, but asks before it deletes anything of other models."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def reset(models: Sequence[str], console: Console, *, sure: bool) -> None:
     """Stops the stack and empties var/ and the data and build folders of these models.
 
     Raises:
-        Refused: that would take something of other models, or API keys; nobody said `sure`, and there is nobody to ask.
+        Refused: that would delete something of other models, or API keys, and nobody confirmed it.
     """
     lost = others_data(models)
     if lost and not sure:
-        text = f"to begin anew deletes all of {settings().var}: with it {', '.join(lost)}"
+        text = f"a fresh start deletes all of {settings().var}, with {', '.join(lost)}"
         if not sys.stdin.isatty():
             raise Refused(
                 text,
-                expected=f"nothing there but what belongs to {' and '.join(models)}",
+                expected=f"a folder with nothing but {' and '.join(models)}",
                 fix="add --yes (make demo FRESH=1 YES=1), or give the demo a var of its own: VISIONLOOP_VAR=<folder>",
             )
         if not click.confirm(f"{text}. Go on?"):
             raise Refused("nothing was deleted")
-    console.print("forgetting versions, predictions and data of this folder", style="dim")
+    console.print("deleting versions, predictions and data of this folder", style="dim")
     Stack().down()
     for model in models:
         recorded = data_versions.recorded(model)
@@ -51,7 +51,7 @@ def reset(models: Sequence[str], console: Console, *, sure: bool) -> None:
 
 
 def others_data(models: Sequence[str]) -> list[str]:
-    """What `var` holds beside what is of these models, in words."""
+    """What `var` holds of other models, and API keys, in words."""
     var = settings().var
     names = {path.name for name in KEPT_PER_MODEL for path in (var / name).glob("*") if path.is_dir()}
     found = [f"versions and predictions of {name}" for name in sorted(names & set(catalog.names()) - set(models))]

@@ -1,4 +1,4 @@
-"""The demo: the loop's whole story on starter data, told on the story page while it happens."""
+"""The demo: the whole loop on starter data, shown on the story page while it runs."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 NORMAL = 32
 SHIFTED = 80
-"""Enough that the labels held out of them, about a third, can excuse a window
+"""About a third of the labels are held out. These must be enough for an origin of their own in the drift reference
 (monitoring.drift.statistics.MIN_ORIGIN)."""
 SHIFTED_WORDS = 240
-"""Where a label is one word: so many are quickly given, and each teaches less than a mask or boxes do."""
+"""Where a label is a class name. It is quickly given, and teaches less than a mask or boxes do."""
 CALM_SEED, BREAK_SEED, REPLAY_SEED = 1000, 1500, 1501
-"""Of the streams of inputs. The last one is of the same kind as the one before, and none of it was trained on: what the
-retrained version is asked then says something of inputs that come tomorrow."""
+"""Seeds of the input streams. The last stream has the same shift as the one before, but no version was trained on it.
+So its scores say something of the inputs that come tomorrow."""
 RETRAINING_BEGINS_S = 90.0
 RETRAINING_ENDS_S = 900.0
 
 
 def run(model: str, *, fresh: bool, sure: bool, how: str | None, severity: float) -> None:
-    """Runs the demo. Raises VisionloopError, after the story page has said so too."""
+    """Runs the demo. An error is shown on the story page, and then raised."""
     spec = catalog.get(model)
     shift = how or next(iter(spec.shift.HOW))
     console = Console()
@@ -63,16 +63,16 @@ def run(model: str, *, fresh: bool, sure: bool, how: str | None, severity: float
         except BaseException as error:
             text = first_line(error) if isinstance(error, VisionloopError) else type(error).__name__
             story.end(f"The story ended early: {text}", outcome="failed")
-            _keep()
+            _write_story()
             raise
         seconds = time.time() - began
         story.end(f"{spec.title} went through the whole loop in {seconds / 60:.1f} minutes.")
-        page = _keep()
-    _closing(console, model, page, seconds)
+        page = _write_story()
+    _print_summary(console, model, page, seconds)
 
 
 def start_stack(console: Console, model: str = "") -> None:
-    """Brings the stack up and waits until Prefect answers; draws the model's starter data meanwhile."""
+    """Starts the stack and waits until Prefect answers. Draws the model's starter data meanwhile."""
     with journal.step("stack", "Start the stack", usually_s=20) as running_step:
         began = time.perf_counter()
         if not Stack().up():
@@ -85,18 +85,18 @@ def start_stack(console: Console, model: str = "") -> None:
             with steps.exclusive(model):
                 steps.synthesise(model)
         steps.wait_for(f"{settings().prefect_address}/health", "prefect", 180)
-        if not settings().mlflow_uri:  # better told now than after the training
+        if not settings().mlflow_uri:  # better now than after the training
             steps.wait_for(f"{settings().mlflow_address}/health", "mlflow", 60)
 
 
 def loop(model: str) -> None:
-    """The loop as a Prefect flow. Raises MissingService when no version is live after it."""
-    said = running.run_flow("loop", model=model, asked_by="make demo", why="the demo's first version")
+    """Runs the loop as a Prefect flow. Raises MissingService if no version is live after it."""
+    result = running.run_flow("loop", model=model, asked_by="make demo", why="the demo's first version")
     from serving.releases import store
 
     if store.live(model) is None:
         raise MissingService(
-            f"no version of {model} is live: {said}",
+            f"no version of {model} is live: {result}",
             expected="a version that the gate lets through",
             fix=f"read the decision (`visionloop decisions {model}`); `make demo FRESH=1` begins anew",
         )
@@ -120,7 +120,7 @@ def predict(spec: ModelSpec) -> None:
 
 
 def _calm(model: str) -> None:
-    """Normal traffic must not raise an alarm."""
+    """Plays normal traffic, which must not raise an alarm."""
     since = time.time()
     with journal.step("calm", "Normal traffic", model, usually_s=6):
         from flows.demo import stream
@@ -151,7 +151,7 @@ def _break(model: str, how: str, severity: float) -> Verdict:
 
 
 def _shifted(model: str) -> int:
-    """How many inputs of the shifted stream are played and labelled."""
+    """How many shifted inputs to play and label."""
     (one,) = catalog.get(model).data.synthesise_stream(1, CALM_SEED)
     return SHIFTED_WORDS if isinstance(one.truth, str) else SHIFTED
 
@@ -160,16 +160,16 @@ def _verdict(model: str, identity: str) -> Verdict:
     from monitoring.drift.verdict import Verdict as Found
 
     folder = settings().var / "reports" / model / identity
-    said = json.loads((folder / "verdict.json").read_text())
-    return Found(**{**said, "folder": folder, "responsible": tuple(said["responsible"])})
+    fields = json.loads((folder / "verdict.json").read_text())
+    return Found(**{**fields, "folder": folder, "responsible": tuple(fields["responsible"])})
 
 
 def _retrain(model: str, verdict: Verdict) -> None:
-    """The monitor's event starts the retraining flow in the worker; here we only watch the journal."""
+    """Waits for the retraining. The monitor's event starts it in the flow worker, and the journal shows it."""
     if verdict.action != "retrain":
         with journal.step("retrain", "Retrain", model) as running_step:
             running_step.skip(
-                "not needed: this version knows such input already (`make demo FRESH=1` tells it all again)"
+                "not needed: this version knows such inputs already (`make demo FRESH=1` starts all over)"
                 if not verdict.drifted
                 else f"the verdict asks for {verdict.action!r} instead"
             )
@@ -198,7 +198,7 @@ def _retrain(model: str, verdict: Verdict) -> None:
 
 
 def _quiet(model: str, how: str, severity: float, before: Verdict) -> None:
-    """More of the shifted stream, none of which was trained on, against what is live now."""
+    """Plays more of the shifted stream, which nobody was trained on, and judges the version that is live now."""
     from flows.demo import stream
 
     if not before.drifted:
@@ -212,9 +212,9 @@ def _quiet(model: str, how: str, severity: float, before: Verdict) -> None:
         stream.play(model, how, severity, count, REPLAY_SEED, step="replay")
     _wait_logged(model, since, count)
     after = steps.watch(model, since=since, step="quiet")
-    says = "quiet: no drift" if not after.drifted else f"still not quiet: {after.why}"
+    result = "quiet: no drift" if not after.drifted else f"still not quiet: {after.why}"
     if before.version == after.version:
-        journal.fact("quiet", says, model)
+        journal.fact("quiet", result, model)
         return
     metric = catalog.get(model).metric.title
     old, new = unseen.scores(model, (before.version, after.version), how, severity, count, REPLAY_SEED)
@@ -224,11 +224,11 @@ def _quiet(model: str, how: str, severity: float, before: Verdict) -> None:
         "before": f"version {before.version}",
         "after": f"version {after.version}",
     }
-    journal.fact("quiet", f"{says}; {metric} {old:.3f} before, {new:.3f} now", model, compare=compare)
+    journal.fact("quiet", f"{result}; {metric} {old:.3f} before, {new:.3f} now", model, compare=compare)
 
 
 def _wait_logged(model: str, since: float, count: int) -> None:
-    """Predictions reach the database off the hot path: within a second or two."""
+    """Waits until the predictions are in the database, a second or two after their answers."""
     from datetime import UTC, datetime
 
     from monitoring.log.models import Prediction
@@ -239,17 +239,17 @@ def _wait_logged(model: str, since: float, count: int) -> None:
         time.sleep(0.2)
 
 
-def _keep() -> Path:
-    """This run's story, as one file."""
+def _write_story() -> Path:
+    """Writes this run's story as one file."""
     from flows.story.view import write_story
 
     statuses = Stack().status() if Stack().running() else ()
     return write_story(settings().var / "story" / "story.html", statuses=statuses, run=journal.current())
 
 
-def _closing(console: Console, model: str, page: Path, seconds: float) -> None:
+def _print_summary(console: Console, model: str, page: Path, seconds: float) -> None:
     s = settings()
-    console.print(f"\n[bold]The whole loop took {seconds / 60:.1f} minutes.[/] What to look at:")
+    console.print(f"\n[bold]The whole loop took {seconds / 60:.1f} minutes.[/] Look at:")
     for name, address in (
         ("the story, live", s.home_address),
         ("the story, a file", str(page)),

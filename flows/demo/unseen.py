@@ -1,4 +1,4 @@
-"""How good versions are on a shifted stream that none of them was trained on: the demo's headline."""
+"""Scores versions on a shifted stream that none of them was trained on, for the demo's last figure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from registry.versions.predictor import Predictor
 
 
 def scores(model: str, numbers: tuple[int, ...], how: str, severity: float, count: int, seed: int) -> tuple[float, ...]:
-    """The model's metric for each version on the same `count` inputs, worked out in this process.
+    """The model's metric of each version on the same `count` inputs, computed in this process.
 
     Raises:
         NotFound: a version is not in the registry.
@@ -21,7 +21,7 @@ def scores(model: str, numbers: tuple[int, ...], how: str, severity: float, coun
     truths = [spec.score.truth(item.truth.encode() if isinstance(item.truth, str) else item.truth) for item in items]
 
     def bodies() -> Iterator[bytes]:
-        for number, item in enumerate(items):  # as flows.demo.stream.play sends them
+        for number, item in enumerate(items):  # as flows.demo.stream sends them
             yield spec.shift.shift(item.body, how, severity, seed + number)
 
     found = []

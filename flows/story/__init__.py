@@ -1,4 +1,4 @@
-"""The story page: the journal, told with pictures, live while the loop runs and as one file afterwards.
+"""The story page: shows the journal with pictures, live while the loop runs, and as one file afterwards.
 
 A step's facts (`registry.core.journal.fact(step, text, model, **data)`) may carry, in any combination:
 
@@ -22,13 +22,13 @@ from registry.core import journal
 
 
 def begin(title: str, model: str = "", plan: Sequence[str] = ()) -> None:
-    """A new story starts here: what the journal holds so far becomes history, used for durations only.
+    """Starts a new story. Earlier lines of the journal are used for the usual durations only.
 
-    `plan`: of a story of several models, the titles of their steps (`journal.step("model", title, name)`).
+    `plan`: for a story of several models, the titles of their steps (`journal.step("model", title, name)`).
     """
     journal.write("story", "", model, title=title, plan=list(plan))
 
 
 def end(text: str, outcome: str = "done") -> None:
-    """The story ends; what is journalled later (a scheduled check, say) stands under "since then"."""
+    """Ends the story. Later lines, of a scheduled monitor for example, are shown under "since then"."""
     journal.write("end", "", text=text, outcome=outcome)

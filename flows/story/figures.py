@@ -1,5 +1,7 @@
-"""Figures of the story page, drawn with plain HTML bars: they take the page's colours in light and dark, stay legible
-on a phone, can be read aloud, and need no file."""
+"""Figures of the story page, as plain HTML bars and SVG lines.
+
+They take the page's colours in light and dark, are legible on a phone, can be read aloud, and need no file.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from flows.story.story import Step, walk
 
 
 def before_after(compare: Mapping[str, Any]) -> Markup:
-    """Two bars a row, before and after, with their values; the scale ends at 1 or at the largest value."""
+    """Two bars per row, before and after, with their values. The scale ends at 1, or at the largest value above."""
     rows = [row for row in compare.get("rows", []) if isinstance(row, Mapping)]
     metric = str(compare.get("metric") or "")
     labels = {key: str(compare.get(key) or key) for key in ("before", "after")}
@@ -24,9 +26,9 @@ def before_after(compare: Mapping[str, Any]) -> Markup:
         for key, label in labels.items():
             value = row.get(key)
             name = str(row.get("name", "")) if key == "before" else ""
-            told = "none" if value is None else f"{float(value):.3f}"
+            text = "none" if value is None else f"{float(value):.3f}"
             share = 0.0 if value is None else float(value) / top
-            out.append(_bar(name, share, told, key, f"{row.get('name', '')}, {label}: {told}"))
+            out.append(_bar(name, share, text, key, f"{row.get('name', '')}, {label}: {text}"))
     legend = (
         f'<div class="legend"><span class="key before"></span>{escape(labels["before"])}'
         f'<span class="key after"></span>{escape(labels["after"])}<span class="metric">{escape(metric)}</span></div>'
@@ -38,7 +40,7 @@ _WIDE, _HIGH = 340, 130
 
 
 def curves(history: Sequence[Mapping[str, Any]]) -> Markup:
-    """Learning curves: the losses in one panel, everything else that was measured on the validation part in another."""
+    """Learning curves: losses in one panel, the other figures of the validation split in another."""
     rows = [row for row in history if isinstance(row, Mapping)]
     names = [name for name in (rows[0] if rows else {}) if name.endswith("loss") or name.startswith("val_")]
     panels = (
@@ -68,7 +70,7 @@ def _panel(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def timings(steps: Sequence[Step]) -> Markup:
-    """One bar a step that took time, to scale."""
+    """One bar per step that took time, to scale."""
     rows = [
         step for step in walk(steps) if step.state in ("done", "failed") and step.seconds >= 0.05 and not step.parts
     ]

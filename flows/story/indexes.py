@@ -1,4 +1,4 @@
-"""The pages between pages: what there is of decisions, drift reports and data checks; and where nothing is."""
+"""Index pages of decisions, drift reports and data checks, and the page for wrong addresses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GROUPS = (
     ("Drift reports", "reports", "*/*/index.html"),
     ("Data checks", "data-docs", "validations/*/*/*/*.html"),  # validations/MODEL/__none__/TIME/SUITE.html
 )
-"""Title, folder of `var`, and which of its files are pages."""
+"""Title, folder of `var`, and pattern of its pages."""
 MOST_PAGES = 500
 LATEST_PAGES = 6
 
@@ -37,7 +37,7 @@ def latest(settings: Settings) -> list[dict[str, Any]]:
 
 
 def routes(settings: Settings) -> list[Route]:
-    """`/decisions/`, `/decisions/MODEL/` and the like. They come before the folders themselves."""
+    """`/decisions/`, `/decisions/MODEL/` and so on. Add them before the folders themselves."""
     return [
         route
         for title, folder, _ in GROUPS
@@ -61,7 +61,7 @@ def _index(settings: Settings, title: str, folder: str) -> Any:
 
 
 async def not_found(request: Request, _: Exception) -> Response:
-    """For people a page that leads on, for programs a line."""
+    """A page with links for browsers, a line of text for programs."""
     if "text/html" not in request.headers.get("accept", ""):
         return PlainTextResponse("Not Found", status_code=404)
     folders = [{"url": f"/{folder}/", "name": title} for title, folder, _ in GROUPS]
@@ -74,38 +74,38 @@ def _page(**context: Any) -> str:
 
 
 def _pages(settings: Settings, folder: str, model: str = "") -> list[dict[str, Any]]:
-    """The pages of a folder, the latest first; those of one model if it is named."""
+    """The pages of a folder, or of one model in it, the latest first."""
     pattern = next(pattern for _, name, pattern in GROUPS if name == folder)
     base = settings.var / folder
     files = []
     for file in base.glob(pattern):
-        parts = _named(file.relative_to(base).parts)
+        parts = _identity(file.relative_to(base).parts)
         if not file.is_symlink() and (not model or parts[0] == model) and parts != ("index.html",):
             files.append((file.stat().st_mtime, file))
     files.sort(reverse=True)
     return [
         {
             "url": f"/{folder}/{file.relative_to(base)}",
-            "name": _name(_named(file.relative_to(base).parts)),
-            "says": _says(file),
+            "name": _name(_identity(file.relative_to(base).parts)),
+            "says": _summary(file),
             "time": when,
         }
         for when, file in files[: MOST_PAGES + 1]
     ]
 
 
-def _says(file: Path) -> str:
-    """What the JSON beside a page says of it, in a line."""
+def _summary(file: Path) -> str:
+    """The summary of a page, from the JSON beside it."""
     beside = file.with_name("verdict.json") if file.name == "index.html" else file.with_suffix(".json")
     try:
-        said = json.loads(beside.read_text(encoding="utf-8"))
-        return str(said.get("summary") or said.get("why") or "")
+        content = json.loads(beside.read_text(encoding="utf-8"))
+        return str(content.get("summary") or content.get("why") or "")
     except (OSError, ValueError, AttributeError):
         return ""
 
 
-def _named(parts: Sequence[str]) -> tuple[str, ...]:
-    """The parts of a page's path that tell one page from another: of a data check, the model and the time."""
+def _identity(parts: Sequence[str]) -> tuple[str, ...]:
+    """The parts of a page's path that identify it. For a data check: model and time."""
     return (parts[1], parts[3]) if parts[0] == "validations" else tuple(parts)
 
 

@@ -36,10 +36,10 @@ PLAN: dict[str, str] = {
     "replay": "The stream goes on",
     "quiet": "Quiet again",
 }
-"""The steps that a story is expected to have, in order; those not begun yet are shown as pending."""
+"""The expected steps of a story, in order. Steps that have not begun are shown as pending."""
 
 CONTAINERS = ("retrain", "model")
-"""Steps that others run inside of: what starts meanwhile is part of them."""
+"""Steps that contain others: a step that starts meanwhile is part of them."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Fact:
 
 @dataclass
 class Step:
-    """One step as it happened. `began` is unix seconds, `seconds` and `usually_s` are durations."""
+    """One step of a run. `began`: unix seconds. `seconds`, `usually_s`: durations."""
 
     key: str
     name: str
@@ -72,11 +72,11 @@ class Step:
     """Steps that ran inside this one."""
     pid: int = 0
     depth: int = 0
-    """How often it was begun again from inside: a flow's step and the same step of the stage that it runs are one."""
+    """How often it began again from inside. A flow's step and the same step of its stage are one."""
 
     @property
     def abandoned(self) -> bool:
-        """Whether it still runs by its own account, but its process is gone."""
+        """Whether its process is gone although the journal has no end of it."""
         return self.state == "running" and self.pid > 0 and not psutil.pid_exists(self.pid)
 
     @property
@@ -86,7 +86,7 @@ class Step:
 
     @property
     def share(self) -> float:
-        """How far it is, 0 to 1: by its own count, else by the time it usually takes."""
+        """How far it is, 0 to 1: by its own count, or else by its usual duration."""
         if self.state in ("done", "skipped"):
             return 1.0
         if self.total > 0:
@@ -101,16 +101,16 @@ class Story:
     title: str = ""
     model: str = ""
     run: str = ""
-    """The journal's run that it tells of."""
+    """The journal's run that it shows."""
     began: float = 0.0
     ended: float = 0.0
     closing: str = ""
     outcome: str = ""
     plan: list[str] = field(default_factory=list)
-    """Of a story of several models: the titles of their steps."""
+    """For a story of several models: the titles of their steps."""
     steps: list[Step] = field(default_factory=list)
     since: list[Step] = field(default_factory=list)
-    """Steps that were run after the story's end, or beside it by other runs, latest last."""
+    """Steps of other runs, or after the story's end, the latest last."""
 
     @property
     def told(self) -> bool:
@@ -134,14 +134,14 @@ def _key(name: str, line: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _fail(steps: Sequence[Step]) -> None:
-    """For steps whose process was killed before it could say so."""
+    """Marks steps as failed whose process was killed before it could journal it."""
     for step in steps:
         if step.state == "running":
             step.state, step.note = "failed", "did not finish"
 
 
 class Reader:
-    """Follows a journal: each `read` takes in what was appended since. `run`: tell that run's story; "": the latest."""
+    """Follows a journal: each `read` takes in the new lines. `run`: the run whose story to show. "": the latest."""
 
     def __init__(self, file: Path | None = None, run: str = "") -> None:
         self._file = file
@@ -153,7 +153,7 @@ class Reader:
     def read(self) -> Story:
         """The story as it stands now."""
         source = self._file or journal.path()
-        if source.exists() and source.stat().st_size < self._offset:  # it was removed and begun anew
+        if source.exists() and source.stat().st_size < self._offset:  # the journal was removed and begun anew
             self._offset = 0
             self._past.clear()
             self._fresh()
@@ -165,7 +165,7 @@ class Reader:
 
     def _fresh(self) -> None:
         self._story = Story()
-        self._wholes: dict[str, Step] = {}
+        self._containers: dict[str, Step] = {}
         """Run -> the container that is open in it."""
         self._latest: dict[tuple[str, str, str], Step] = {}
         """Run, model and name -> the latest step."""
@@ -184,7 +184,7 @@ class Reader:
         elif kind == "end" and run == self._story.run:
             self._story.ended, self._story.closing = when, str(line.get("text", ""))
             self._story.outcome = str(line.get("outcome", "done"))
-            self._wholes.pop(run, None)
+            self._containers.pop(run, None)
             _fail(walk(self._story.steps))
         elif kind == "start":
             self._start(name, line, when)
@@ -216,13 +216,13 @@ class Reader:
             pid=int(line.get("pid") or 0),
             usually_s=line.get("usually_s") or (statistics.median(past[-5:]) if past else None),
         )
-        whole = self._wholes.get(run)
-        if whole is not None and name not in CONTAINERS:
-            whole.parts.append(step)
+        container = self._containers.get(run)
+        if container is not None and name not in CONTAINERS:
+            container.parts.append(step)
         else:
             (story.steps if mine and not story.ended else story.since).append(step)
         if begun and name in CONTAINERS:
-            self._wholes[run] = step
+            self._containers[run] = step
         self._latest[key] = step
         return step
 
@@ -237,14 +237,14 @@ class Reader:
         running = [
             one
             for one in self._latest.values()
-            if one.state == "running" and one.run == step.run and one is not self._wholes.get(step.run)
+            if one.state == "running" and one.run == step.run and one is not self._containers.get(step.run)
         ]
         if step.state != "running" and running:
             step = max(
                 running, key=lambda one: one.began
-            )  # said under the name of a step that is over, by what works for the present one
+            )  # the named step is over: the fact belongs to the step that runs now
         for fact in step.facts:
-            if fact.text == text:  # a package says it, then the flow says it with links and pictures
+            if fact.text == text:  # a package journals it, then the flow adds links and pictures
                 fact.data = {**fact.data, **data}
                 return
         step.facts.append(Fact(text, when, data))
@@ -259,12 +259,12 @@ class Reader:
         step.note, step.doing = str(line.get("note", "")), ""
         if step.state == "done":
             self._past[f"{step.name} {step.model}"].append(step.seconds)
-        if step is self._wholes.get(step.run):
-            del self._wholes[step.run]
+        if step is self._containers.get(step.run):
+            del self._containers[step.run]
             _fail(walk(step.parts))
 
     def _with_pending(self) -> Story:
-        """The story with what is still to come; steps that ran as part of another count as begun."""
+        """The story with its pending steps. Steps that ran inside another count as begun."""
         story = self._story
         if not story.steps or story.ended:
             return story
@@ -277,8 +277,8 @@ class Reader:
         reached = max((order.index(step.name) for step in story.steps if step.name in PLAN), default=-1)
         coming = [name for name in order[reached + 1 :] if name not in begun]
         pending = [Step(name, name, PLAN[name], usually_s=self._usually(name)) for name in coming]
-        whole = any(step.name in ("stack", "predict", "break") for step in story.steps) or bool(story.title)
-        return Story(**{**story.__dict__, "steps": story.steps + (pending if whole else [])})
+        started = any(step.name in ("stack", "predict", "break") for step in story.steps) or bool(story.title)
+        return Story(**{**story.__dict__, "steps": story.steps + (pending if started else [])})
 
     def _usually(self, name: str) -> float | None:
         past = self._past[f"{name} {self._story.model}"] or self._past[f"{name} "]

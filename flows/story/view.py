@@ -1,4 +1,4 @@
-"""Turns a `Story` into HTML: sections by id for the live page, one file for keeps."""
+"""Turns a `Story` into HTML: sections by id for the live page, or one file to keep."""
 
 from __future__ import annotations
 
@@ -41,8 +41,7 @@ def templates() -> jinja2.Environment:
 
 
 def variants_table(variants: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The compression table of a bundle's variants (`registry.versions.bundle.Variant` as JSON), the chosen one
-    marked."""
+    """The table of a bundle's variants (`registry.versions.bundle.Variant` as JSON). `mark`: row of the chosen one."""
     columns = ["variant", "on validation", "95 % interval", "p50 ms", "p95 ms", "MB", "MMACs"]
     rows = []
     for one in variants:
@@ -64,13 +63,16 @@ def variants_table(variants: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def marked(text: str) -> Markup:
-    """`code` in back quotes; everything else as it is."""
+    """Makes text in back quotes `code`. Escapes everything else."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 class Page:
-    """Renders stories of one project. `live`: pictures and links go through the home page; else they are inlined
-    (pictures) or made absolute (links), and nothing depends on a script."""
+    """Renders stories of one project.
+
+    `live`: pictures and links go through the home page. Otherwise pictures are inlined, links are absolute, and the
+    page needs no script.
+    """
 
     def __init__(self, settings: Settings, live: bool) -> None:
         self.settings = settings
@@ -79,8 +81,10 @@ class Page:
     def sections(
         self, story: Story, statuses: Sequence[ProcessStatus] = (), extra: Mapping[str, Any] | None = None
     ) -> dict[str, str]:
-        """Section id -> HTML, in the order of the page. What moves every second (clocks, bars) is left to
-        `bars`, so that a section only changes when something happened."""
+        """Section id -> HTML, in the order of the page.
+
+        Clocks and bars move every second. `bars` has them, so that a section changes only when something happened.
+        """
         context = {"story": story, "live": self.live, "page": self, "now": 0 if self.live else time.time()}
         context |= {"statuses": statuses, "places": self.places(statuses, story.model), **(extra or {})}
         found = {"head": self._render("head.html", context)}
@@ -103,7 +107,7 @@ class Page:
         return {step.key: {"share": round(step.share, 4), "text": self.progress_text(step)} for step in running}
 
     def state(self, story: Story, statuses: Sequence[ProcessStatus], extra: Mapping[str, Any]) -> dict[str, Any]:
-        """What the live page asks for each second."""
+        """The JSON that the live page asks for each second."""
         parts = {
             key: [hashlib.md5(html.encode(), usedforsecurity=False).hexdigest()[:12], html]
             for key, html in self.sections(story, statuses, extra).items()
@@ -128,7 +132,7 @@ class Page:
         return " · ".join(parts)
 
     def places(self, statuses: Sequence[ProcessStatus], model: str = "") -> list[dict[str, str]]:
-        """Where to look: name, what it is, address, state."""
+        """The pages of the stack: name, what it is, address, state."""
         s = self.settings
         states = {status.name: status.state for status in statuses}
         rows = [
@@ -145,7 +149,7 @@ class Page:
         return found
 
     def picture(self, path: str) -> str:
-        """What stands in `src`: empty when the file is not there or is not ours."""
+        """The `src` of a picture. "" if the file is absent or outside the project."""
         file = self.find(path)
         if file is None or file.suffix.lower() not in PICTURES:
             return ""
@@ -155,7 +159,7 @@ class Page:
         return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
 
     def find(self, path: str) -> Path | None:
-        """The file, if it is in the project or in `var`; symbolic links out of them do not count."""
+        """The file, if it is in `build` or in `var` once symbolic links are followed."""
         for base in (self.settings.var, self.settings.root):
             try:
                 file = (base / path).resolve()
@@ -166,7 +170,7 @@ class Page:
         return None
 
     def link(self, address: str) -> str:
-        """An address as it is, or the home page's address of a file in `var`; "" for anything else."""
+        """An address as it is, or the home page's address of a file in `var`. "" for anything else."""
         if address.startswith(("http://", "https://")):
             return address
         file = self.find(address)
@@ -192,7 +196,7 @@ class Page:
         return found
 
     def links(self, fact: Fact) -> list[dict[str, str]]:
-        """The fact's own link, or the data docs that it names."""
+        """The fact's own link, or its link to the data docs."""
         data = fact.data
         address, label = data.get("link"), data.get("label") or "look"
         if not address and data.get("docs"):
@@ -216,7 +220,7 @@ class Page:
 
 
 def _what(process: str) -> str:
-    """What a process is that people may look at, beside those that every stack has; "" for the others."""
+    """What a service's or the drift UI's process is, in words. "" for the others."""
     if process == "drift-ui":
         return "drift reports, Evidently's own view"
     model = next((name for name in catalog.names() if process.startswith(f"{name}-")), "")
@@ -226,7 +230,7 @@ def _what(process: str) -> str:
 def write_story(
     path: Path, settings: Settings | None = None, statuses: Sequence[ProcessStatus] = (), run: str = ""
 ) -> Path:
-    """The story as one self-contained HTML file: no script, no other file, readable anywhere. `run`: as in `Reader`.
+    """Writes the story as one HTML file without scripts or other files. `run`: as in `Reader`.
 
     Raises:
         StorageError: it cannot be written.

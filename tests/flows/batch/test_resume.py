@@ -132,7 +132,7 @@ def test_files_of_somebody_else_are_never_touched(pictures: Path, tmp_path: Path
     out.mkdir()
     pq.write_table(pa.table({"mine": [1]}), out / "part-00000.parquet")
     for fresh in (False, True):
-        with pytest.raises(Refused, match="no run of this command"):
+        with pytest.raises(Refused, match="this command has not written"):
             run(pictures, out, bundle, fresh=fresh)
     assert pq.read_table(out / "part-00000.parquet").column_names == ["mine"]
 
