@@ -81,6 +81,6 @@ def _check(spec: ModelSpec, how: str | None, severity: float, count: int) -> Non
 
 def _label(prediction_id: str, item: LabelledInput, how: str | None) -> None:
     try:
-        performance.give(prediction_id, item.truth, f"stream:{how or 'plain'}", wait_s=10.0)
+        performance.give_label(prediction_id, item.truth, f"stream:{how or 'plain'}", wait_s=10.0)
     except Refused as error:  # its input was dropped, or is not kept: the others go on
         logger.warning("the label of %s was not taken: %s", prediction_id, error.found)

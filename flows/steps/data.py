@@ -123,7 +123,7 @@ def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
                 expected="a verdict on inputs that are worth learning from",
                 fix=f"fix their source; `visionloop monitor {model}` judges what comes after it",
             )
-        items = labels.of_window(verdict)
+        items = labels.labels_of_window(verdict)
         added, refused = add_cases(part, root, items, origin)
         for line in refused:
             journal.fact("labels", f"left out: {line}", model)

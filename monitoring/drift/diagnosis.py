@@ -85,7 +85,7 @@ def broken_rows(window: Table, ranges: Ranges) -> NDArray[np.bool_]:
     return broken
 
 
-def implausible(window: Table, ranges: Ranges) -> dict[str, float]:
+def broken_shares(window: Table, ranges: Ranges) -> dict[str, float]:
     """What is broken about most of the window, in words -> its share of the rows."""
     shares = {means: broken_rows(window, {name: one}) for name, one in ranges.items() for means in one[2:]}
     return {means: float(rows.mean()) for means, rows in shares.items() if len(rows) and rows.mean() >= BAD_SHARE}

@@ -18,7 +18,7 @@ HEAD = 1 << 16
 LOOK_EVERY_S = 0.1
 
 
-def checked(model: str, outcome: str, status: int, kept: Path, truth: bytes | str, wait_s: float) -> bytes | str:
+def check_label(model: str, outcome: str, status: int, kept: Path, truth: bytes | str, wait_s: float) -> bytes | str:
     """A class's name as the data set writes it, or the label file.
 
     Args:
@@ -37,7 +37,7 @@ def checked(model: str, outcome: str, status: int, kept: Path, truth: bytes | st
         )
     spec = catalog.get(model)
     try:
-        spec.score.check(truth, _beginning(kept, wait_s))
+        spec.score.check(truth, _head_of(kept, wait_s))
         return _class_name(spec, truth) if names_a_class(spec) else _as_bytes(truth)
     except VisionloopError:
         raise
@@ -71,7 +71,7 @@ def _class_name(spec: ModelSpec, truth: bytes | str) -> str:
     return name
 
 
-def _beginning(kept: Path, wait_s: float) -> bytes:
+def _head_of(kept: Path, wait_s: float) -> bytes:
     end = time.monotonic() + wait_s
     while True:
         try:

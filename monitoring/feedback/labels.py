@@ -26,7 +26,7 @@ LEFT_OUT = "left out"
 AT_ONCE = 500
 
 
-def counted(window: Window, ranges: diagnosis.Ranges, learning: bool) -> tuple[int, int]:
+def count_labels(window: Window, ranges: diagnosis.Ranges, learning: bool) -> tuple[int, int]:
     """How many labels of a window a retraining could learn from now, and how many are learnt from already.
 
     Args:
@@ -43,7 +43,7 @@ def counted(window: Window, ranges: diagnosis.Ranges, learning: bool) -> tuple[i
     return new, learned
 
 
-def of_window(verdict: Verdict) -> list[LabelledInput]:
+def labels_of_window(verdict: Verdict) -> list[LabelledInput]:
     """What a retraining after this verdict learns from: inputs with labels, the oldest first."""
     database.setup()
     from monitoring.log.models import Feedback
@@ -66,7 +66,7 @@ def of_window(verdict: Verdict) -> list[LabelledInput]:
     )
     ranges = verdict.finding.get("plausible", {})
     plausible = [row.prediction_id for row in rows if _plausible(row.prediction.image_statistics, ranges)]
-    return performance.labelled(verdict.model, plausible)
+    return performance.labelled_inputs(verdict.model, plausible)
 
 
 def _plausible(statistics: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> bool:

@@ -35,7 +35,7 @@ ON_ITS_WAY_S = 3.0
 """How long a prediction may be between its answer and the database before it counts as unknown."""
 
 
-def give(prediction_id: str, truth: bytes | str, source: str, *, wait_s: float = ON_ITS_WAY_S) -> None:
+def give_label(prediction_id: str, truth: bytes | str, source: str, *, wait_s: float = ON_ITS_WAY_S) -> None:
     """Stores the truth of a prediction; another one for the same prediction replaces it.
 
     Args:
@@ -52,7 +52,7 @@ def give(prediction_id: str, truth: bytes | str, source: str, *, wait_s: float =
     from monitoring.log.models import Feedback
 
     row = _find(prediction_id, wait_s)
-    checked = label_check.checked(row.model, row.outcome, row.status, input_file(row), truth, wait_s)
+    checked = label_check.check_label(row.model, row.outcome, row.status, input_file(row), truth, wait_s)
     path = _truth_file(row)
     write_file(path, checked)  # also where it is a word: the file says that the input has a label, and is kept for it
     fields: dict[str, object] = {
@@ -108,8 +108,8 @@ def score_pending(model: str, version: int, predictor: Predictor) -> int:
 
 
 def _score(row: Feedback, predictor: Predictor) -> float:
-    labelled, part = _labelled(row.prediction, row.truth_file, row.truth_text), predictor.spec.score
-    found = float(part.score([predictor(labelled.body).result], [part.truth(labelled.truth)]))
+    labelled_inputs, part = _labelled(row.prediction, row.truth_file, row.truth_text), predictor.spec.score
+    found = float(part.score([predictor(labelled_inputs.body).result], [part.truth(labelled_inputs.truth)]))
     if not math.isfinite(found):
         raise BadInput(f"its score is {found}", expected="a number")
     return found
@@ -122,7 +122,7 @@ def _problem(error: Exception) -> str:
     return first_line(error) if isinstance(error, VisionloopError) else f"scoring failed ({type(error).__name__})"
 
 
-def labelled(model: str, predictions: Sequence[str] | None = None) -> list[LabelledInput]:
+def labelled_inputs(model: str, predictions: Sequence[str] | None = None) -> list[LabelledInput]:
     """Labelled inputs that are still kept, the oldest first: all of a model's, or those of these predictions."""
     database.setup()
     from monitoring.log.models import Feedback
@@ -158,11 +158,11 @@ def _find(prediction_id: str, wait_s: float) -> Prediction:
 
 def input_file(row: Prediction | Row) -> Path:
     """Where the input of a prediction lies, if it is still kept."""
-    return inputs.place(row.model, row.time.timestamp(), row.id, row.input_suffix)
+    return inputs.path_of(row.model, row.time.timestamp(), row.id, row.input_suffix)
 
 
 def _truth_file(row: Prediction) -> Path:
-    return inputs.place(row.model, row.time.timestamp(), row.id, inputs.TRUTH)
+    return inputs.path_of(row.model, row.time.timestamp(), row.id, inputs.TRUTH)
 
 
 def _labelled(row: Prediction, file: str, text: str) -> LabelledInput:

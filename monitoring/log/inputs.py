@@ -19,7 +19,7 @@ from registry.core.files import write_file
 from registry.core.settings import settings
 
 TRUTH = ".truth"
-AT_ONCE = 50
+BATCH = 50
 """Inputs that are looked at without letting other threads run."""
 REST = 50
 """Times as long as looking through all of them took: at most a fiftieth of one core goes into it."""
@@ -37,17 +37,17 @@ def folder() -> Path:
     return settings().var / "inputs"
 
 
-def place(model: str, when: float, prediction_id: str, suffix: str) -> Path:
+def path_of(model: str, when: float, prediction_id: str, suffix: str) -> Path:
     """Where an input lies, whether or not it is (still) there. `when` is unix seconds."""
     day = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d")
     return folder() / model / day / f"{prediction_id}{suffix}"
 
 
-def keeps_any() -> bool:
+def is_kept() -> bool:
     return settings().retention_days > 0 and settings().retention_mb > 0
 
 
-def keep(path: Path, body: bytes) -> None:
+def write(path: Path, body: bytes) -> None:
     """Writes an input. Raises StorageError when the disk is full."""
     write_file(path, body)
 
@@ -93,11 +93,11 @@ class _Kept(NamedTuple):
 
 
 def _prune(root: Path, now: float) -> Pruned:
-    found = _look_through(root)
+    found = _scan(root)
     limits = settings()
     both = (
-        _too_many([one for one in found if not one.labelled], now, limits.retention_days, limits.retention_mb),
-        _too_many([one for one in found if one.labelled], now, limits.label_days, limits.label_mb),
+        _surplus([one for one in found if not one.labelled], now, limits.retention_days, limits.retention_mb),
+        _surplus([one for one in found if one.labelled], now, limits.label_days, limits.label_mb),
     )
     files = removed = 0
     for one in (one for chosen in both for one in chosen):
@@ -112,12 +112,12 @@ def _prune(root: Path, now: float) -> Pruned:
     return Pruned(files, removed, sum(one.size for one in found) - removed)
 
 
-def _look_through(root: Path) -> list[_Kept]:
+def _scan(root: Path) -> list[_Kept]:
     groups: dict[tuple[str, str], _Kept] = {}
     for day in root.glob("*/*"):
         with suppress(OSError), os.scandir(day) as entries:
             for number, entry in enumerate(entries):
-                if number % AT_ONCE == 0:
+                if number % BATCH == 0:
                     time.sleep(0.001)  # there are up to hundreds of thousands, and a service has requests to answer
                 with suppress(OSError):
                     status = entry.stat()
@@ -132,7 +132,7 @@ def _look_through(root: Path) -> list[_Kept]:
     return list(groups.values())
 
 
-def _too_many(kept: list[_Kept], now: float, days: float, megabytes: float) -> list[_Kept]:
+def _surplus(kept: list[_Kept], now: float, days: float, megabytes: float) -> list[_Kept]:
     """What is too old, then the oldest until the rest fits."""
     kept.sort(key=lambda one: one.time)
     left, oldest, room = sum(one.size for one in kept), now - days * 86400, megabytes * 2**20

@@ -18,7 +18,7 @@ from registry.core import journal
 from registry.core.settings import settings
 
 ROWS_AT_ONCE = 500
-AT_MOST_S = 3.0
+MAX_DELETE_S = 3.0
 """How long rows are deleted in one call; the next one goes on. Predictions wait on disk meanwhile."""
 MIB = 2**20
 
@@ -42,10 +42,10 @@ def prune(now: float | None = None) -> None:
     var, limits = settings().var, settings()
     for pattern in ("reports/*/*", "evidently/*/snapshots/*.json"):
         _prune_files(_aged(var.glob(pattern), var), when - limits.report_days * 86400, limits.report_mb * MIB)
-    _begin_anew(journal.path(), limits.journal_mb * MIB)
-    _begin_anew(var / "spool" / "rejected.txt", limits.log_mb * MIB)
+    _set_aside(journal.path(), limits.journal_mb * MIB)
+    _set_aside(var / "spool" / "rejected.txt", limits.log_mb * MIB)
     for log in (var / "logs").glob("*.log"):
-        _cut(log, limits.log_mb * MIB)
+        _empty(log, limits.log_mb * MIB)
     _prune_rows(datetime.fromtimestamp(when, UTC))
 
 
@@ -74,7 +74,7 @@ def _prune_files(found: list[_Aged], oldest: float, room: int) -> None:
         seen.add(one.group)
 
 
-def _begin_anew(path: Path, room: int) -> None:
+def _set_aside(path: Path, room: int) -> None:
     """Puts a file that is too large aside as `<name>.1`, in the place of the one before. Who appends opens it each
     time, and begins a new one."""
     with suppress(FileNotFoundError):
@@ -82,7 +82,7 @@ def _begin_anew(path: Path, room: int) -> None:
             path.replace(path.with_name(f"{path.name}.1"))
 
 
-def _cut(log: Path, room: int) -> None:
+def _empty(log: Path, room: int) -> None:
     """Like `_begin_anew`, for a file that a process holds open to append to: a copy is kept, and the file emptied."""
     with suppress(OSError):
         if log.stat().st_size > room:
@@ -93,7 +93,7 @@ def _cut(log: Path, room: int) -> None:
 def _prune_rows(now: datetime) -> None:
     from monitoring.log.models import Prediction, Verdict
 
-    limits, until = settings(), time.monotonic() + AT_MOST_S
+    limits, until = settings(), time.monotonic() + MAX_DELETE_S
     newest = {row[0] for row in _latest(Verdict)}
     _delete(
         lambda: Verdict.objects.filter(time__lt=now - timedelta(days=limits.report_days)).exclude(pk__in=newest), until

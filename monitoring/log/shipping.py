@@ -60,7 +60,7 @@ class Shipper:
     def _adopt(self, path: Path) -> None:
         """One segment that cannot be read keeps no other back: it is told of once, and tried again."""
         try:
-            adopt(path)
+            ship_segment(path)
         except OSError as error:
             if path not in self._unreadable:
                 logger.warning("%s cannot be read, its predictions wait in it: %s", path, error)
@@ -72,7 +72,7 @@ def has_keeper() -> bool:
     return bool(os.environ.get(KEEPER))
 
 
-def adopt(path: Path) -> None:
+def ship_segment(path: Path) -> None:
     """Ships a segment that nobody holds, and removes it."""
     with suppress(FileNotFoundError):
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)

@@ -56,7 +56,7 @@ def folder() -> Path:
     return settings().var / "spool"
 
 
-def most_bytes() -> int:
+def max_bytes() -> int:
     """How much room segments may take."""
     return settings().spool_mb * MIB
 
@@ -78,7 +78,7 @@ def trim() -> int:
     Raises:
         OSError, StorageError: the disk.
     """
-    if _used() <= most_bytes():
+    if _used() <= max_bytes():
         return 0
     with (folder() / "trim.lock").open("wb") as lock:
         try:
@@ -104,7 +104,7 @@ def _segments() -> list[tuple[float, int, Path]]:
 
 def _trim() -> int:
     segments = _segments()
-    beyond = sum(size for _, size, _ in segments) - most_bytes()
+    beyond = sum(size for _, size, _ in segments) - max_bytes()
     before = dropped().predictions
     for _, size, path in segments:
         if beyond <= 0:

@@ -120,7 +120,7 @@ class PredictionLog:
         line = record.to_line()
         with self._lock:
             written = self._write(line)
-            if body and written and inputs.keeps_any():
+            if body and written and inputs.is_kept():
                 self._queue(record, body)
 
     def close(self, timeout_s: float = 10.0) -> None:
@@ -218,7 +218,7 @@ class PredictionLog:
         while self._bodies:
             record, body = self._bodies[0]
             try:
-                inputs.keep(inputs.place(record.model, record.time, record.id, record.input_suffix), body)
+                inputs.write(inputs.path_of(record.model, record.time, record.id, record.input_suffix), body)
             except (StorageError, OSError) as error:
                 self.inputs_dropped += 1
                 self._warn("inputs", "inputs are not kept: %s", error)
@@ -230,7 +230,7 @@ class PredictionLog:
         """Lets go of the segment if there is something in it and the one before was taken; goes on in a new one."""
         if not last:
             untaken = self._handed is not None and self._handed.exists()
-            if self._size == 0 or (untaken and self._size < min(SEGMENT_BYTES, spool.most_bytes() // spool.SEGMENTS)):
+            if self._size == 0 or (untaken and self._size < min(SEGMENT_BYTES, spool.max_bytes() // spool.SEGMENTS)):
                 return
             if untaken:
                 self._trim()

@@ -96,8 +96,8 @@ def _judge(
         judged = evidently_report.run_report(spec, reference, window.table, window.sampled_scores, alpha, when, **facts)
     finding, performance = (judged.finding, judged.performance) if judged else (None, None)
     ranges = diagnosis.ranges_that_apply(reference, spec.inference.PLAUSIBLE)
-    broken = diagnosis.implausible(window.table, ranges)
-    new, learned = labels.counted(window, ranges, learning)
+    broken = diagnosis.broken_shares(window.table, ranges)
+    new, learned = labels.count_labels(window, ranges, learning)
     kinds = {"performance": False, **(judged.kinds if judged else {})}
     said = diagnosis.diagnose(
         diagnosis.Situation(

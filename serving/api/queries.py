@@ -64,7 +64,7 @@ def label(row: Row, truth: str | bytes, source: str) -> bool:
         BadInput, Refused: as `monitoring.feedback.performance.give`.
     """
     before = Label.objects.filter(prediction_id=row.id).exists()
-    labels.give(row.id, truth, source)
+    labels.give_label(row.id, truth, source)
     return before
 
 

@@ -141,7 +141,7 @@ def test_an_input_that_is_gone_is_told_with_what_made_the_result(served: Served)
 
     identity = _log(served.bundle, served.version.number, served.body)
     row = Prediction.objects.get(id=identity)
-    inputs.place(row.model, row.time.timestamp(), row.id, row.input_suffix).unlink()
+    inputs.path_of(row.model, row.time.timestamp(), row.id, row.input_suffix).unlink()
     done = CliRunner().invoke(cli, ["reproduce", identity])
     assert isinstance(done.exception, NotFound)
     assert "no longer kept" in str(done.exception)

@@ -81,8 +81,8 @@ class Log:
                 id=uuid.uuid4().hex, time=when, model=MODEL, version=1, role="champion", latency_ms=1, outcome="ok",
                 status=200, image_statistics=statistics, input_suffix=".nii.gz",
             )  # fmt: skip
-            inputs.keep(inputs.place(MODEL, when.timestamp(), row.id, ".nii.gz"), item.input)
-            performance.give(row.id, item.truth, "me")
+            inputs.write(inputs.path_of(MODEL, when.timestamp(), row.id, ".nii.gz"), item.input)
+            performance.give_label(row.id, item.truth, "me")
             ids.append(row.id)
         self.score(ids)
         return ids

@@ -33,7 +33,7 @@ def test_a_new_label_makes_it_due(send: Send, bundle: Bundle) -> None:
     (first, *_) = send(scans(10))
     look(bundle)
     assert due.pending_reason(MODEL, 1)
-    performance.give(first, mask(), "me")
+    performance.give_label(first, mask(), "me")
     assert due.pending_reason(MODEL, 1) == ""
 
 

@@ -29,7 +29,7 @@ def predicted(model: str, body: bytes = b"a picture", **row: object) -> str:
     fields = {"role": "champion", "latency_ms": 1, "outcome": "ok", "status": 200, "input_suffix": ".bin", **row}
     Prediction.objects.create(id=name, time=when, model=model, version=1, **fields)
     if body:
-        inputs.keep(inputs.place(model, when.timestamp(), name, ".bin"), body)
+        inputs.write(inputs.path_of(model, when.timestamp(), name, ".bin"), body)
     return name
 
 
@@ -56,7 +56,7 @@ def test_a_label_is_kept_as_the_data_set_has_it(
     operational: Path, model: str, given: str | bytes, kept_as: str | bytes
 ) -> None:
     prediction = predicted(model)
-    performance.give(prediction, given, "me")
+    performance.give_label(prediction, given, "me")
     assert kept(prediction) == kept_as
 
 
@@ -64,7 +64,7 @@ def test_a_label_is_kept_as_the_data_set_has_it(
 def test_a_class_is_no_label_where_labels_are_files(operational: Path, model: str) -> None:
     spec = catalog.get(model)
     with pytest.raises(BadInput) as caught:
-        performance.give(predicted(model, scan()), spec.classes[0], "me")
+        performance.give_label(predicted(model, scan()), spec.classes[0], "me")
     assert caught.value.http_status == 422
     assert caught.value.expected == spec.score.LABEL
     refused_all()
@@ -93,7 +93,7 @@ NO_BOXES = {
 @pytest.mark.parametrize("model", ["object_detection", "weapon_detection", "face_gender"])
 def test_what_is_no_box_of_the_models_classes_is_refused_at_once(operational: Path, model: str, given: str) -> None:
     with pytest.raises(BadInput) as caught:
-        performance.give(predicted(model), NO_BOXES[given], "me")
+        performance.give_label(predicted(model), NO_BOXES[given], "me")
     last = len(catalog.get(model).classes) - 1
     assert f"class numbers are 0 to {last}" in caught.value.expected
     assert len(str(caught.value)) < 1000
@@ -102,7 +102,7 @@ def test_what_is_no_box_of_the_models_classes_is_refused_at_once(operational: Pa
 
 def test_the_first_class_that_a_model_of_two_lacks_is_refused(operational: Path) -> None:
     with pytest.raises(BadInput, match="class number 2, and there are 2 classes"):
-        performance.give(predicted("face_gender"), b"2 0.5 0.5 0.1 0.1", "me")
+        performance.give_label(predicted("face_gender"), b"2 0.5 0.5 0.1 0.1", "me")
 
 
 def scan(voxels: np.ndarray | None = None, affine: np.ndarray = AFFINE) -> bytes:
@@ -129,7 +129,7 @@ NO_MASKS = {
 def test_a_mask_that_is_not_of_this_scan_is_refused_at_once(operational: Path, given: str) -> None:
     label, says = NO_MASKS[given]
     with pytest.raises(BadInput) as caught:
-        performance.give(predicted("skin_segmentation", scan()), label, "me")
+        performance.give_label(predicted("skin_segmentation", scan()), label, "me")
     assert says in caught.value.found
     assert caught.value.http_status in (415, 422)
     refused_all()
@@ -138,7 +138,7 @@ def test_a_mask_that_is_not_of_this_scan_is_refused_at_once(operational: Path, g
 @pytest.mark.parametrize("mask", [MASK, MASK[:, :, None], np.zeros_like(MASK), MASK.astype(np.float64)])
 def test_a_mask_on_the_scans_grid_is_kept(operational: Path, mask: np.ndarray) -> None:
     prediction = predicted("skin_segmentation", scan())
-    performance.give(prediction, scan(mask), "me")
+    performance.give_label(prediction, scan(mask), "me")
     assert kept(prediction) == scan(mask)
 
 
@@ -155,10 +155,10 @@ def test_a_mask_that_unpacks_to_far_more_takes_no_memory(operational: Path) -> N
     tracemalloc.start()
     try:
         with pytest.raises(BadInput, match="400 x 400 x 400"):
-            performance.give(predicted("skin_segmentation", scan()), body, "me")
+            performance.give_label(predicted("skin_segmentation", scan()), body, "me")
         assert tracemalloc.get_traced_memory()[1] < 20e6
         tracemalloc.reset_peak()
-        performance.give(predicted("skin_segmentation", body), body, "me")  # and where it fits, little of it
+        performance.give_label(predicted("skin_segmentation", body), body, "me")  # and where it fits, little of it
         assert tracemalloc.get_traced_memory()[1] < 40e6
     finally:
         tracemalloc.stop()
@@ -174,7 +174,7 @@ def refused_all() -> None:
 @pytest.mark.parametrize(("outcome", "status"), [("UnsupportedMedia", 415), ("TooLarge", 413), ("MissingService", 503)])
 def test_a_prediction_that_failed_takes_no_label(operational: Path, outcome: str, status: int) -> None:
     with pytest.raises(Refused, match=f"answered with {status}"):
-        performance.give(predicted("fruit_features", outcome=outcome, status=status), "apple", "me", wait_s=0)
+        performance.give_label(predicted("fruit_features", outcome=outcome, status=status), "apple", "me", wait_s=0)
     assert Refused.http_status == 409
     refused_all()
 
@@ -182,7 +182,7 @@ def test_a_prediction_that_failed_takes_no_label(operational: Path, outcome: str
 def test_a_label_whose_input_is_not_kept_here_is_refused(operational: Path) -> None:
     """Past its retention, or given at a router with another `var`: it could never be scored."""
     with pytest.raises(Refused, match="not kept here") as caught:
-        performance.give(predicted("fruit_features", b""), "apple", "me", wait_s=0.2)
+        performance.give_label(predicted("fruit_features", b""), "apple", "me", wait_s=0.2)
     assert str(settings().var) not in str(caught.value)
     assert "retention_days" in caught.value.fix
     refused_all()
@@ -194,7 +194,7 @@ def test_what_names_no_class_is_no_label_where_labels_are_names(
     operational: Path, model: str, given: str | bytes
 ) -> None:
     with pytest.raises(BadInput) as caught:
-        performance.give(predicted(model), given, "me")
+        performance.give_label(predicted(model), given, "me")
     assert caught.value.http_status == 422
     refused_all()
 
@@ -204,7 +204,7 @@ def test_the_classes_are_those_of_the_data_set(operational: Path, monkeypatch: p
     spec.data.synthesise(settings().data / spec.name, {"seed": 1, "train": 30, "val": 15, "test": 15})
     (settings().data / spec.name / "classes.txt").write_text("durian\nquince\n")
     prediction = predicted(spec.name)
-    performance.give(prediction, "quince", "me")
+    performance.give_label(prediction, "quince", "me")
     assert kept(prediction) == "quince"
     with pytest.raises(BadInput, match="one of durian, quince"):
-        performance.give(prediction, "apple", "me")
+        performance.give_label(prediction, "apple", "me")

@@ -20,7 +20,7 @@ def test_labels_that_a_report_asked_for_do_not_test_the_score(send: Send, bundle
     first = look(bundle)
     assert first.action == "label"
     for number in first.responsible[:10]:  # the others stay without a label
-        performance.give(number, mask(full=True), "a radiologist who looked at the report")
+        performance.give_label(number, mask(full=True), "a radiologist who looked at the report")
     second = look(bundle)
     assert second.labels == 10
     assert second.scores["labels"] == {"new": 10, "learned": 0, "sampled": 0}
@@ -31,7 +31,7 @@ def test_labels_that_a_report_asked_for_do_not_test_the_score(send: Send, bundle
 
 def test_labels_that_nobody_asked_for_test_the_score(send: Send, bundle: Bundle) -> None:
     for number in send(scans(12)):
-        performance.give(number, mask(full=True), "a radiologist")
+        performance.give_label(number, mask(full=True), "a radiologist")
     verdict = look(bundle)
     assert verdict.scores["labels"]["sampled"] == 12
     assert verdict.kinds["performance"]
@@ -42,7 +42,7 @@ def test_a_verdict_asks_for_retraining_only_where_labels_are_new(send: Send, bun
 
     ids = send(scans(28, first=2000, noise=0.25))
     for number in ids:
-        performance.give(number, mask(), "a radiologist")
+        performance.give_label(number, mask(), "a radiologist")
     assert look(bundle).action == "retrain"
     Feedback.objects.update(origin="drift-1")  # a retraining took them
     assert look(bundle, learning=True).action == "label"
@@ -53,7 +53,7 @@ def test_a_verdict_asks_for_retraining_only_where_labels_are_new(send: Send, bun
     assert "28 new labels are needed to retrain, 0 are there (28 more are learnt from already)" in waiting.why
     assert "0 are there" in waiting.page.read_text()
     for number in send(scans(28, first=3000, noise=0.25)):
-        performance.give(number, mask(), "a radiologist")
+        performance.give_label(number, mask(), "a radiologist")
     assert look(bundle).action == "retrain"
 
 
@@ -62,7 +62,7 @@ def test_labels_of_broken_inputs_are_no_reason_to_retrain(send: Send, bundle: Bu
     drifted = send(scans(22, first=2000, noise=0.25))
     broken = send([inverted(body) for body in scans(16)])
     for number in (*drifted[:4], *broken):
-        performance.give(number, mask(), "a radiologist")
+        performance.give_label(number, mask(), "a radiologist")
     verdict = look(bundle)
     assert verdict.action == "label"
     assert verdict.scores["labels"]["new"] == 4

@@ -56,7 +56,7 @@ def test_a_record_arrives_with_all_it_holds(operational: Path, home: Path) -> No
     assert row.image_statistics == {"noise": 0.25}
     assert embedding.unpack(bytes(row.embedding)).tolist() == [1.5, -2.0, 65504.0]
     assert abs(row.time.timestamp() - record.time) < 1e-3
-    assert inputs.place(record.model, record.time, record.id, ".nii.gz").read_bytes() == b"the input"
+    assert inputs.path_of(record.model, record.time, record.id, ".nii.gz").read_bytes() == b"the input"
     assert spool(home) == []
 
 
@@ -209,8 +209,8 @@ def test_retention_by_age_and_by_room(home: Path, monkeypatch: pytest.MonkeyPatc
     now = time.time()
     ages = {"old": 8 * 86400, "a": 3000, "b": 2000, "c": 1000}
     for name, age in ages.items():
-        path = inputs.place("skin_segmentation", now - age, name, ".nii")
-        inputs.keep(path, bytes(400_000))
+        path = inputs.path_of("skin_segmentation", now - age, name, ".nii")
+        inputs.write(path, bytes(400_000))
         os.utime(path, (now - age, now - age))
     pruned = inputs.prune(now)
     left = {path.name for path in (home / "var" / "inputs").glob("*/*/*")}
@@ -232,12 +232,12 @@ def test_labelled_inputs_have_limits_of_their_own_and_leave_with_their_labels(
     # name -> age of the input, age of its label (None: none), days
     made = {"plain": (8, None), "old": (400, 366), "first": (30, 3), "last": (30, 2), "late": (300, 1)}
     for name, (age, labelled) in made.items():
-        path = inputs.place("skin_segmentation", now - age * day, name, ".nii.gz")
-        inputs.keep(path, bytes(400_000))
+        path = inputs.path_of("skin_segmentation", now - age * day, name, ".nii.gz")
+        inputs.write(path, bytes(400_000))
         os.utime(path, (now - age * day,) * 2)
         if labelled is not None:
             truth = path.with_name(f"{name}{inputs.TRUTH}")
-            inputs.keep(truth, b"truth")
+            inputs.write(truth, b"truth")
             os.utime(truth, (now - labelled * day,) * 2)
     inputs.prune(now)
     left = {path.name for path in (home / "var" / "inputs").glob("*/*/*")}
@@ -246,16 +246,16 @@ def test_labelled_inputs_have_limits_of_their_own_and_leave_with_their_labels(
 
 
 def test_the_inputs_are_looked_through_once_a_while_for_all_services(home: Path) -> None:
-    old = inputs.place("m", 0.0, "a" * 32, ".png")
-    inputs.keep(old, b"x")
+    old = inputs.path_of("m", 0.0, "a" * 32, ".png")
+    inputs.write(old, b"x")
     os.utime(old, (0, 0))
     assert inputs.prune(every_s=60).files == 1
-    inputs.keep(old, b"x")
+    inputs.write(old, b"x")
     os.utime(old, (0, 0))
     assert inputs.prune(every_s=60).files == 0
     assert inputs.prune(time.time() + 61, every_s=60).files == 1
     (home / "var" / "inputs" / ".lock").write_text("not a time")
-    inputs.keep(old, b"x")
+    inputs.write(old, b"x")
     os.utime(old, (0, 0))
     assert inputs.prune(every_s=60).files == 1
 

@@ -47,8 +47,8 @@ def test_a_window_of_10_000_is_scored_and_judged_below_1_gb(operational: Path, b
         batch_size=500,
     )  # fmt: skip
     for row in Prediction.objects.order_by("-time")[:LABELS]:
-        inputs.keep(inputs.place(MODEL, row.time.timestamp(), row.id, row.input_suffix), body)
-        performance.give(row.id, mask(), "me")
+        inputs.write(inputs.path_of(MODEL, row.time.timestamp(), row.id, row.input_suffix), body)
+        performance.give_label(row.id, mask(), "me")
     argv = [sys.executable, "-c", LOOK, MODEL, str(bundle.path)]
     out = subprocess.run(argv, env=settings().child_environment(), capture_output=True, text=True, check=False)
     assert out.returncode == 0, out.stderr

@@ -49,19 +49,19 @@ def test_drift_without_labels_asks_for_labels_of_the_images_responsible(send: Se
 def test_drift_with_labels_says_retrain_and_the_score_is_measured(send: Send, bundle: Bundle) -> None:
     ids = send(scans(28, first=2000, noise=0.25))
     for number in ids:
-        performance.give(number, mask(), "a radiologist")
+        performance.give_label(number, mask(), "a radiologist")
     verdict = watch.make_verdict(MODEL, 1, bundle)
     assert verdict.action == "retrain"
     assert verdict.labels == 28
     assert verdict.kinds["performance"]
     assert "score fell" in verdict.why
-    assert len(performance.labelled(MODEL, ids)) == 28
+    assert len(performance.labelled_inputs(MODEL, ids)) == 28
 
 
 def test_inverted_inputs_are_a_fault_of_the_source_and_nothing_to_learn_from(send: Send, bundle: Bundle) -> None:
     ids = send([inverted(body) for body in scans(20)])
     for number in ids:
-        performance.give(number, mask(), "a radiologist")
+        performance.give_label(number, mask(), "a radiologist")
     verdict = watch.make_verdict(MODEL, 1, bundle)
     assert verdict.action == "bad_input"
     assert "inverted" in verdict.why
@@ -84,7 +84,7 @@ def test_a_new_version_that_scores_worse_on_the_same_inputs_is_rolled_back(send:
     send(scans(1), version=1)
     time.sleep(0.01)
     for number in send(scans(12), version=2):
-        performance.give(number, mask(full=True), "a radiologist")
+        performance.give_label(number, mask(full=True), "a radiologist")
     verdict = watch.make_verdict(MODEL, 2, bundle)
     assert verdict.action == "roll_back"
     assert verdict.kinds == {
@@ -143,10 +143,10 @@ def test_feedback_for_an_unknown_prediction_or_that_is_no_label_is_refused(send:
 
     (number,) = send(scans(1))
     with pytest.raises(NotFound):
-        performance.give(uuid.uuid4().hex, mask(), "me", wait_s=0)
+        performance.give_label(uuid.uuid4().hex, mask(), "me", wait_s=0)
     for bad in (b"no NIfTI", "/etc/passwd"):
         with pytest.raises(BadInput):
-            performance.give(number, bad, "me")
+            performance.give_label(number, bad, "me")
     assert Feedback.objects.count() == 0
 
 
@@ -154,8 +154,8 @@ def test_a_second_label_replaces_the_first(send: Send, bundle: Bundle) -> None:
     from monitoring.log.models import Feedback
 
     (number,) = send(scans(1))
-    performance.give(number, mask(full=True), "me")
-    performance.give(number, mask(), "someone who looked")
+    performance.give_label(number, mask(full=True), "me")
+    performance.give_label(number, mask(), "someone who looked")
     assert performance.score_pending(MODEL, 1, Predictor(bundle, threads=1)) == 1
     row = Feedback.objects.get()
     assert row.source == "someone who looked"
@@ -183,7 +183,7 @@ def test_a_label_that_cannot_be_scored_is_noted_once_and_stops_no_other(
 
     bodies = scans(3)
     for number in send(bodies):
-        performance.give(number, mask(), "me")
+        performance.give_label(number, mask(), "me")
     asked = []
 
     class Broken(Predictor):
@@ -213,7 +213,7 @@ def test_a_label_that_costs_a_process_its_life_does_so_once(send: Send, bundle: 
     bodies = scans(3)
     numbers = send(bodies)
     for number in numbers:
-        performance.give(number, mask(), "me")
+        performance.give_label(number, mask(), "me")
 
     class Deadly(Predictor):
         def __call__(self, body: bytes, *args: Any, **options: Any) -> Prediction:
@@ -230,13 +230,13 @@ def test_a_label_that_costs_a_process_its_life_does_so_once(send: Send, bundle: 
     performance.score_pending(MODEL, 1, deadly)
     assert Feedback.objects.filter(score__isnull=False).count() == 2
     assert Feedback.objects.get(prediction_id=numbers[0]).problem == performance.UNFINISHED
-    performance.give(numbers[0], mask(), "me")
+    performance.give_label(numbers[0], mask(), "me")
     assert performance.score_pending(MODEL, 1, Predictor(bundle, threads=1)) == 1
 
 
 def test_a_stop_in_the_middle_costs_no_label(send: Send, bundle: Bundle) -> None:
     for number in send(scans(2)):
-        performance.give(number, mask(), "me")
+        performance.give_label(number, mask(), "me")
 
     class Stopped(Predictor):
         def __call__(self, *_: Any, **__: Any) -> Prediction:
@@ -251,11 +251,11 @@ def test_a_label_that_is_replaced_while_it_is_scored_keeps_no_score_of_the_first
     from monitoring.log.models import Feedback
 
     (number,) = send(scans(1))
-    performance.give(number, mask(full=True), "me")
+    performance.give_label(number, mask(full=True), "me")
 
     class Slow(Predictor):
         def __call__(self, *args: Any, **options: Any) -> Prediction:
-            performance.give(number, mask(), "me")
+            performance.give_label(number, mask(), "me")
             return super().__call__(*args, **options)
 
     performance.score_pending(MODEL, 1, Slow(bundle, threads=1))
@@ -268,11 +268,11 @@ def test_a_label_without_its_input_keeps_the_reason(send: Send, bundle: Bundle) 
     from monitoring.log.models import Prediction as Row
 
     (number,) = send(scans(1))
-    performance.give(number, mask(), "me")
+    performance.give_label(number, mask(), "me")
     performance.input_file(Row.objects.get(id=number)).unlink()
     assert performance.score_pending(MODEL, 1, Predictor(bundle, threads=1)) == 0
     assert Feedback.objects.get().problem
-    assert performance.labelled(MODEL) == []
+    assert performance.labelled_inputs(MODEL) == []
     assert inputs.folder().is_dir()
 
 
@@ -284,7 +284,7 @@ def test_many_labels_are_scored_while_others_write_into_the_database(
 
     count = 210
     for number in send(scans(1) * count):
-        performance.give(number, mask(), "me")
+        performance.give_label(number, mask(), "me")
 
     class Meddled(Predictor):
         def __call__(self, *args: Any, **options: Any) -> Prediction:

@@ -81,7 +81,7 @@ def test_feedback_is_accepted_for_a_prediction_still_on_its_way(live: str, token
 
         time.sleep(1)
         when = datetime.now(UTC)
-        inputs.keep(inputs.place(MODEL, when.timestamp(), identity, ".nii"), make_scan(1))
+        inputs.write(inputs.path_of(MODEL, when.timestamp(), identity, ".nii"), make_scan(1))
         Prediction.objects.create(
             id=identity, time=when, model=MODEL, version=1, role="champion",
             caller=token.rsplit("_", 1)[0], latency_ms=1.0, outcome="ok", status=200, input_suffix=".nii",

@@ -294,7 +294,7 @@ def test_labels_of_both_versions_are_scored_with_the_version_that_predicted(
         role = answer.headers["x-release-role"]
         if role not in given:
             given[role] = answer.headers["x-prediction-id"]
-            performance.give(given[role], answer.content, "a test", wait_s=30)
+            performance.give_label(given[role], answer.content, "a test", wait_s=30)
     scored = Feedback.objects.filter(prediction_id__in=given.values(), score__isnull=False)
     _look_until(guard, lambda: scored.count() == 2)
     assert [row.score for row in scored] == [1.0, 1.0]

@@ -102,11 +102,11 @@ def test_it_ships_for_processes_that_need_no_database(home: Path) -> None:
 
 
 def test_it_removes_what_is_older_than_it_is_kept(home: Path) -> None:
-    old, new = (inputs.place("m", time.time(), name * 32, ".png") for name in "ab")
+    old, new = (inputs.path_of("m", time.time(), name * 32, ".png") for name in "ab")
     task = home / "tasks" / ("c" * 32)
     task.mkdir(parents=True)
     for path in (old, new):
-        inputs.keep(path, b"x")
+        inputs.write(path, b"x")
     for aged in (old, task):
         os.utime(aged, (0, 0))
     with keeper():
