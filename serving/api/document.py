@@ -11,7 +11,8 @@ from registry.contract import catalog
 from registry.core.settings import settings
 from serving.client.schemas import Health, ModelList
 from serving.service.docs import swagger_page
-from serving.service.openapi import SECURITY, json_content, json_schemas, model_paths, model_schemas
+from serving.service.openapi import SECURITY, model_paths, model_schemas
+from serving.service.openapi_parts import json_content, json_schemas
 
 ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript", "favicon.png": "image/png"}
 _ERROR = json_content("Error")

@@ -1,8 +1,8 @@
-"""The HTTP interface of a service, as a Starlette app that BentoML mounts: /predict, /render, /explain, /embed,
-/schema, /metrics, /openapi.json and /docs.
+"""The HTTP interface of a service: /predict, /render, /explain, /embed, /tasks, /schema, /metrics, /openapi.json and
+/docs.
 
-It is mounted instead of written as `@bentoml.api` methods because it needs what those do not give: one path that takes
-a raw, a multipart or a JSON body, answers by Accept, refuses by Content-Length before reading, and copies nothing.
+It is a Starlette app that BentoML mounts. `@bentoml.api` methods cannot do what it needs: one path that takes a raw, a
+multipart or a JSON body, answers by Accept, refuses by Content-Length before it reads, and copies nothing.
 """
 
 from __future__ import annotations
@@ -44,28 +44,26 @@ from serving.wire.negotiation import (
 )
 from serving.wire.uploads import Limits, Upload, read_upload
 
-UPLOADS = 2
-"""Of the largest size, so many are in memory at once."""
+MAX_LARGE_UPLOADS = 2
+"""How many uploads of the largest size may be in memory at once."""
 ROLES = ("champion", "canary", "shadow", "a", "b")
 
-Wants = Callable[[Request, bool], ResponseFormat]
-"""What a request asks for, and whether it brought a video."""
+FormatOf = Callable[[Request, bool], ResponseFormat]
+"""The format that a request asks for. The flag says whether the request brought a video."""
 
 
 def create_api(spec: ModelSpec, worker: Worker) -> Starlette:
     """The app of one served version. `worker` may still be loading."""
     service = _Service(spec, worker)
-    asked: dict[str, Wants] = {
-        "predict": lambda request, _: response_format(
-            request.headers.get("accept"), request.query_params, spec.media_out
-        ),
-        "render": lambda request, video: _rendered(request, spec, video),
-        "explain": lambda request, _: _explained(request),
+    formats: dict[str, FormatOf] = {
+        "predict": lambda request, _: _predict_format(request, spec.media_out),
+        "render": lambda request, is_video: ResponseFormat(_media(request, render_offers(spec.media_out, is_video))),
+        "explain": lambda request, _: _predict_format(request, (JPEG, JSON), explain="true"),
     }
     if spec.embeds:
-        asked["embed"] = lambda request, _: _embedded(request)
+        formats["embed"] = lambda request, _: ResponseFormat(_media(request, (JSON, NPY)), embedding=True)
     routes = [
-        *(Route(f"/{name}", service.endpoint(wants), methods=["POST"]) for name, wants in asked.items()),
+        *(Route(f"/{name}", service.endpoint(format_of), methods=["POST"]) for name, format_of in formats.items()),
         *service.tasks.routes,
         Route("/schema", service.schema),
         Route("/openapi.json", service.openapi),
@@ -76,20 +74,12 @@ def create_api(spec: ModelSpec, worker: Worker) -> Starlette:
     return responses.create_app(routes, worker.served)
 
 
-def _rendered(request: Request, spec: ModelSpec, video: bool) -> ResponseFormat:
-    offers = render_offers(spec.media_out, video)
-    return ResponseFormat(choose_media(request.headers.get("accept"), request.query_params.get("format"), offers))
+def _predict_format(request: Request, offers: Sequence[str], **query: str) -> ResponseFormat:
+    return response_format(request.headers.get("accept"), {**request.query_params, **query}, offers)
 
 
-def _explained(request: Request) -> ResponseFormat:
-    return response_format(request.headers.get("accept"), {**request.query_params, "explain": "true"}, (JPEG, JSON))
-
-
-def _embedded(request: Request) -> ResponseFormat:
-    offers = (JSON, NPY)
-    return ResponseFormat(
-        choose_media(request.headers.get("accept"), request.query_params.get("format"), offers), embedding=True
-    )
+def _media(request: Request, offers: Sequence[str]) -> str:
+    return choose_media(request.headers.get("accept"), request.query_params.get("format"), offers)
 
 
 class _Service:
@@ -97,88 +87,95 @@ class _Service:
 
     def __init__(self, spec: ModelSpec, worker: Worker) -> None:
         self.spec, self.worker = spec, worker
-        self.counted = ServiceMetrics(worker.served, worker.line, worker.heavy_line, lambda: worker.log)
-        worker.on_batch = self.counted.batched
-        self._as_role: Mapping[str, ServedVersion] = {role: replace(worker.served, role=role) for role in ROLES}
-        self._limits = limits = Limits(
-            settings().max_upload_mb * MIB, settings().max_inputs, settings().allow_url_inputs
-        )
-        self._room = UploadBudget(UPLOADS * limits.max_bytes)
-        self.tasks = TaskRoutes(spec, worker.served, limits, self._room, self._who)
+        self._counters = ServiceMetrics(worker.served, worker.queue, worker.heavy_queue, lambda: worker.log)
+        worker.on_batch = self._counters.batched
+        self._by_role: Mapping[str, ServedVersion] = {role: replace(worker.served, role=role) for role in ROLES}
+        self._limits = Limits(settings().max_upload_mb * MIB, settings().max_inputs, settings().allow_url_inputs)
+        self._uploads = UploadBudget(MAX_LARGE_UPLOADS * self._limits.max_bytes)
+        self.tasks = TaskRoutes(spec, worker.served, self._limits, self._uploads, self._context)
 
-    def _who(self, request: Request) -> tuple[str, str]:
-        """Caller and role."""
+    def _served(self, request: Request) -> ServedVersion:
+        """The version in the role that the router names; an unknown role is the version's own."""
+        return self._by_role.get(request.headers.get(ROLE_HEADER, ""), self.worker.served)
+
+    def _context(self, request: Request) -> RequestContext:
         caller = request.headers.get(CALLER_HEADER) or (request.client.host if request.client else "")
-        return caller, self._as_role.get(request.headers.get(ROLE_HEADER, ""), self.worker.served).role
+        return RequestContext(caller, self._served(request).role)
 
-    def endpoint(self, wants_of: Wants) -> Callable[[Request], Awaitable[Response]]:
+    def endpoint(self, format_of: FormatOf) -> Callable[[Request], Awaitable[Response]]:
+        """The endpoint of a POST that answers a file in the format that `format_of` gives."""
+
         async def answer(request: Request) -> Response:
-            began, media, seen = time.perf_counter(), "", list[Prediction]()
-            served = self._as_role.get(request.headers.get(ROLE_HEADER, ""), self.worker.served)
-            self.counted.began()
+            began, media, predictions = time.perf_counter(), "", list[Prediction]()
+            served = self._served(request)
+            self._counters.began()
             try:
                 self.worker.check_ready()
                 check_query(request.query_params.multi_items(), PREDICTION_QUERY)
-                early = wants_of(request, False)
-                media = early.media
-                # Before the body is read: refusing must cost little.
-                (self.worker.heavy_line if early.explain else self.worker.line).check()
-                with self._room.reserve() as held:
-                    upload = await read_upload(request, self.spec.media_in, self._limits, held)
-                    first = upload.inputs[0]
-                    video = VIDEO_OUT in self.spec.media_out and isinstance(first, bytes) and is_video(first)
-                    wants = wants_of(request, video)
+                wants = format_of(request, False)
+                media = wants.media
+                # Before the body is read: a refusal must cost little.
+                (self.worker.heavy_queue if wants.explain else self.worker.queue).check()
+                with self._uploads.reserve() as reservation:
+                    upload = await read_upload(request, self.spec.media_in, self._limits, reservation)
+                    wants = format_of(request, self._is_video(upload))
                     media = wants.media
-                    response = await self._answered(request, upload, wants, served, seen)
+                    response = await self._predicted(request, upload, wants, served, predictions)
             except Exception as error:
                 response = responses.error_response(error, responses.version_headers(served))
             if self.worker.draining:
-                response.headers["Connection"] = "close"  # the next request finds another service
+                response.headers["Connection"] = "close"  # so that the next request goes to another service
             took = time.perf_counter() - began
-            response.background = BackgroundTask(self._count, served.role, media, response.status_code, took, seen)
+            response.background = BackgroundTask(
+                self._count, served.role, media, response.status_code, took, predictions
+            )
             return response
 
         return answer
 
+    def _is_video(self, upload: Upload) -> bool:
+        first = upload.inputs[0]
+        return VIDEO_OUT in self.spec.media_out and isinstance(first, bytes) and is_video(first)
+
     async def _count(
         self, role: str, media: str, status: int, seconds: float, predictions: Sequence[Prediction]
     ) -> None:
-        """Counts a request once its answer is sent, so that nobody waits for it."""
+        """Counts a request after its answer is sent, so that nobody waits for it."""
         for prediction in predictions:
-            self.counted.predicted(prediction.prediction_statistics, prediction.seconds)
-        self.counted.ended(role, media, status, seconds)
+            self._counters.predicted(prediction.prediction_statistics, prediction.seconds)
+        self._counters.ended(role, media, status, seconds)
 
-    async def _answered(
-        self, request: Request, upload: Upload, wants: ResponseFormat, served: ServedVersion, seen: list[Prediction]
+    async def _predicted(
+        self,
+        request: Request,
+        upload: Upload,
+        wants: ResponseFormat,
+        served: ServedVersion,
+        predictions: list[Prediction],
     ) -> Response:
-        if upload.several and wants.media != JSON:
-            raise BadInput(
-                f"several files were sent, and {wants.media} holds the answer to one",
-                expected=f"one file, or Accept: {JSON}",
-                fix="send them one by one, or ask for JSON",
-            )
+        """The answer to an upload. Appends what was predicted to `predictions`."""
+        upload.check_format(wants)
+        context, connection = self._context(request), _Connection(request)
+
+        async def predict(body: bytes | BadInput) -> Outcome:
+            if isinstance(body, BadInput):
+                raise body
+            outcome = await self.worker.predict(body, wants, context, connection.closed)
+            predictions.append(outcome.prediction)
+            return outcome
+
+        began = time.perf_counter()
         bodies = [one for one in upload.inputs if isinstance(one, bytes)]
-        asked = RequestContext(*self._who(request))
-        caller = _Caller(request)
-
-        async def predicted(one: bytes | BadInput) -> Outcome:
-            if isinstance(one, BadInput):
-                raise one
-            answered = await self.worker.predict(one, wants, asked, caller.gone)
-            seen.append(answered.prediction)
-            return answered
-
         try:
-            if not upload.several:
-                with self.worker.places(bodies, wants):
-                    answered = await predicted(upload.inputs[0])
-                return responses.prediction_response(answered, wants, served, self.spec)
-            began = time.perf_counter()
             with self.worker.places(bodies, wants):
-                found = await asyncio.gather(*map(predicted, upload.inputs), return_exceptions=True)
-            return responses.list_response(found, wants, served, 1000 * (time.perf_counter() - began), upload.names)
+                if not upload.several:
+                    outcome = await predict(upload.inputs[0])
+                    return responses.prediction_response(outcome, wants, served, self.spec)
+                outcomes = await asyncio.gather(*map(predict, upload.inputs), return_exceptions=True)
+            elapsed_ms = 1000 * (time.perf_counter() - began)
+            return responses.list_response(outcomes, wants, served, elapsed_ms, upload.names)
         finally:
-            caller.forget()
+            connection.forget()
 
     async def schema(self, request: Request) -> Response:
         try:
@@ -205,28 +202,29 @@ class _Service:
         return HTMLResponse(swagger_page(title, "openapi.json", "static_content", "favicon-light-32x32.png"))
 
     async def metrics(self, request: Request) -> Response:
-        return Response(*self.counted.exposition())
+        return Response(*self._counters.exposition())
 
     async def index(self, request: Request) -> Response:
         return RedirectResponse("docs")
 
 
-class _Caller:
-    """Whether the caller of a request is still there; watched from the first question on."""
+class _Connection:
+    """Whether the caller of a request is still there. Watched from the first call of `closed` on."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
         self._watch: asyncio.Task[None] | None = None
 
-    def gone(self) -> asyncio.Future[None]:
+    def closed(self) -> asyncio.Future[None]:
+        """A future that is done when the caller has closed the connection."""
         if self._watch is None:
-            self._watch = asyncio.create_task(self._until_gone())
+            self._watch = asyncio.create_task(self._until_closed())
         return self._watch
 
     def forget(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
 
-    async def _until_gone(self) -> None:
+    async def _until_closed(self) -> None:
         while (await self._request.receive())["type"] != "http.disconnect":
             pass

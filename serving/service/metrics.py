@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, Summary
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -23,7 +23,7 @@ SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1
 
 
 class _LogCollector(Collector):
-    """What became of the prediction log's lines, read when it is asked for."""
+    """The state of the prediction log, read when somebody asks for the metrics."""
 
     def __init__(self, served: ServedVersion, log: Callable[[], PredictionLog | None]) -> None:
         self._served, self._log = served, log
@@ -44,18 +44,22 @@ class _LogCollector(Collector):
 
 
 class ServiceMetrics:
-    """What a service counts. `heavy` is the line of explanations and videos; `log` gives the prediction log."""
+    """The metrics of a service.
+
+    Args:
+        heavy_queue: of explanations and videos.
+        log: returns the prediction log; None while the version is being loaded.
+    """
 
     def __init__(
         self,
         served: ServedVersion,
-        line: AdmissionQueue,
-        heavy: AdmissionQueue,
+        queue: AdmissionQueue,
+        heavy_queue: AdmissionQueue,
         log: Callable[[], PredictionLog | None] = lambda: None,
     ) -> None:
         labels = ("model", "version")
         self._model, self._version = served.model, str(served.version)
-        self._children: dict[tuple[int, tuple[str, ...]], Any] = {}
         self._registry = to = CollectorRegistry()
         ProcessCollector(registry=to)
         to.register(_LogCollector(served, log))
@@ -74,21 +78,13 @@ class ServiceMetrics:
         self._running = Gauge("visionloop_requests_running", "Requests being worked on", labels, registry=to).labels(
             self._model, self._version
         )
-        self.batched = (
-            Histogram(
-                "visionloop_batch_size",
-                "Inputs that went through the network together",
-                labels,
-                buckets=SIZES,
-                registry=to,
-            )
-            .labels(self._model, self._version)
-            .observe
-        )
+        self._batch_size = Histogram(
+            "visionloop_batch_size", "Inputs that went through the network together", labels, buckets=SIZES, registry=to
+        ).labels(self._model, self._version)
         for name, text, read in (
-            ("visionloop_queue_length", "Inputs that wait for their turn", lambda: line.waiting + heavy.waiting),
-            ("visionloop_queue_capacity", "Inputs that may wait", lambda: line.capacity),
-            ("visionloop_service_seconds", "Mean time of one input at work, seconds", lambda: line.service_s),
+            ("visionloop_queue_length", "Inputs that wait for their turn", lambda: queue.waiting + heavy_queue.waiting),
+            ("visionloop_queue_capacity", "Inputs that may wait", lambda: queue.capacity),
+            ("visionloop_service_seconds", "Mean time of one input at work, seconds", lambda: queue.service_s),
         ):
             Gauge(name, text, labels, registry=to).labels(self._model, self._version).set_function(read)
         self._rejected = Counter(
@@ -100,25 +96,21 @@ class ServiceMetrics:
     def began(self) -> None:
         self._running.inc()
 
+    def batched(self, size: int) -> None:
+        self._batch_size.observe(size)
+
     def ended(self, role: str, media: str, status: int, seconds: float) -> None:
         self._running.dec()
-        self._child(self._requests, role, media, str(status)).inc()
+        self._requests.labels(self._model, self._version, role, media, str(status)).inc()
         if status == Overloaded.http_status:
             self._rejected.inc()
         self._seconds.observe(seconds)
 
     def predicted(self, statistics: Mapping[str, float], steps: Mapping[str, float]) -> None:
         for name, value in statistics.items():
-            self._child(self._statistics, name).observe(value)
+            self._statistics.labels(self._model, self._version, name).observe(value)
         for name, value in steps.items():
-            self._child(self._steps, name).observe(value)
-
-    def _child(self, metric: Any, *labels: str) -> Any:
-        """`metric.labels` takes a lock and builds a key every time; there are some ten of them a request."""
-        key = (id(metric), labels)
-        if key not in self._children:
-            self._children[key] = metric.labels(self._model, self._version, *labels)
-        return self._children[key]
+            self._steps.labels(self._model, self._version, name).observe(value)
 
     def exposition(self) -> tuple[bytes, int, None, str]:
         """Content, status, headers and media type of an answer in Prometheus' text format."""

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from registry.contract.spec import ModelSpec
 from registry.core.settings import settings
 from serving.client.schemas import Embedding, Error, ModelDescription, Prediction, PredictionList, Task
 from serving.service.docs import examples
+from serving.service.openapi_parts import (
+    Schema,
+    boolean,
+    extra_parameters,
+    file_in_json,
+    format_parameter,
+    header,
+    json_content,
+    json_schemas,
+    query_parameter,
+    refused,
+)
 from serving.wire.call import ServedVersion
-from serving.wire.json_inputs import INPUT, INPUTS, URL, URLS
-from serving.wire.negotiation import JPEG, JSON, NPY, render_offers, short_name
+from serving.wire.negotiation import JPEG, JSON, NPY, render_offers
 from serving.wire.uploads import FIELD, MULTIPART
-
-Schema = dict[str, Any]
 
 SECURITY: Schema = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "a key `vl_...`, from whoever runs this"},
@@ -26,45 +31,8 @@ SECURITY: Schema = {
 }
 """How a key is sent to a router, by name."""
 
-_REFUSALS = {
-    401: "Only through a router that requires keys: no key, or one that is not valid",
-    403: "Only through a router that requires keys: a key for other models or actions",
-    404: "This caller has no such task",
-    406: "The model cannot answer in any of the formats that Accept allows",
-    408: "The body came in too slowly",
-    409: "The task is in another state, or its result is gone",
-    413: "More bytes, files or voxels than allowed; refused before the body is read",
-    415: "The model does not take this content type or file format",
-    422: "The request cannot be used: `found`, `expected` and `fix` say why, and what to do",
-    429: "Too many requests or bytes are waiting; Retry-After says for how many seconds to stay away",
-    500: "The service failed; its log says why",
-    503: "The service is not ready, or did not answer in time; see Retry-After",
-    507: "The disk is full, or nearly full",
-}
 _POST_REFUSALS = (401, 403, 406, 408, 413, 415, 422, 429, 500, 503)
 _OWNER = "Where keys are required: a task of the key that submitted it, or any task with a key for the action `admin`."
-
-
-class _Untitled(GenerateJsonSchema):
-    """Without a `title` for each field: it would only repeat the name."""
-
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        return False
-
-
-def json_schemas(*models: type[BaseModel]) -> dict[str, Schema]:
-    """The component schemas of `models` and of what they refer to, by name."""
-    schemas = models_json_schema(
-        [(model, "validation") for model in models],
-        ref_template="#/components/schemas/{model}",
-        schema_generator=_Untitled,
-    )[1]["$defs"]
-    return dict(schemas)
-
-
-def json_content(name: str) -> Schema:
-    """The content of an answer that is JSON of the component schema `name`."""
-    return {JSON: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
 
 
 def document(spec: ModelSpec, served: ServedVersion) -> Schema:
@@ -86,7 +54,7 @@ def document(spec: ModelSpec, served: ServedVersion) -> Schema:
 def model_schemas() -> dict[str, Schema]:
     """The component schemas that `model_paths` refers to."""
     schemas = json_schemas(Prediction, Embedding, PredictionList, ModelDescription, Task, Error)
-    return schemas | {"PredictionRequest": _json_body()}
+    return schemas | {"PredictionRequest": file_in_json()}
 
 
 @dataclass(frozen=True)
@@ -129,7 +97,7 @@ def model_paths(specs: Sequence[ModelSpec], prefix: str = "") -> dict[str, Schem
                     "description": "The description of the live version",
                     "content": json_content("ModelDescription"),
                 },
-                **_refused(503),
+                **refused(503),
             },
         }
     }
@@ -197,15 +165,15 @@ def _post(operation: _Operation, has_model: bool) -> Schema:
         **json_content("PredictionRequest"),
         **{media: {"schema": binary} for media in _distinct(spec.media_in for spec in operation.specs)},
     }
-    prediction_id = _header("Id of the prediction, for feedback. Several files have theirs in `results`", "string")
+    prediction_id = header("Id of the prediction, for feedback. Several files have theirs in `results`", "string")
     headers = {
         "X-Prediction-Id": prediction_id,
-        "X-Model": _header("Name of the model", "string"),
-        "X-Model-Version": _header("Version that answered", "integer"),
-        "X-Release-Role": _header("Part that the version plays in the release for this request", "string"),
-        "Server-Timing": _header("Milliseconds by step", "string"),
+        "X-Model": header("Name of the model", "string"),
+        "X-Model-Version": header("Version that answered", "integer"),
+        "X-Release-Role": header("Part that the version plays in the release for this request", "string"),
+        "Server-Timing": header("Milliseconds by step", "string"),
     }
-    refused = _refused(*_POST_REFUSALS)
+    errors = refused(*_POST_REFUSALS)
     now = settings()
     return {
         "operationId": operation.name,
@@ -216,13 +184,13 @@ def _post(operation: _Operation, has_model: bool) -> Schema:
         f"{examples(operation.specs[0], operation.name, operation.offers)}",
         "parameters": [
             *([_model_parameter(operation.specs)] if has_model else ()),
-            _format("Answer format, where Accept cannot be set", operation.offers),
-            *(_extras() if operation.extras else ()),
+            format_parameter("Answer format, where Accept cannot be set", operation.offers),
+            *(extra_parameters() if operation.extras else ()),
         ],
         "requestBody": {"required": True, "content": body},
         "responses": {
             "200": {"description": "The answer", "headers": headers, "content": answers},
-            **{status: {**one, "headers": {"X-Prediction-Id": prediction_id}} for status, one in refused.items()},
+            **{status: {**one, "headers": {"X-Prediction-Id": prediction_id}} for status, one in errors.items()},
         },
     }
 
@@ -241,13 +209,15 @@ def _task_paths(predict: Schema, parameters: list[Schema]) -> dict[str, Schema]:
     submitted = {
         "description": "The task was submitted",
         "headers": {
-            "Location": _header("Path of the task, as `url`", "string"),
-            "Retry-After": _header("Seconds after which to look at it", "integer"),
+            "Location": header("Path of the task, as `url`", "string"),
+            "Retry-After": header("Seconds after which to look at it", "integer"),
         },
         "content": json_content("Task"),
     }
     task = {"description": "The task", "content": json_content("Task")}
-    purge = _query("purge", "Remove the task, which must be over, and its files; afterwards it is 404", _boolean())
+    purge = query_parameter(
+        "purge", "Remove the task, which must be over, and its files; afterwards it is 404", boolean()
+    )
     return {
         "/tasks": {
             "post": {
@@ -258,10 +228,10 @@ def _task_paths(predict: Schema, parameters: list[Schema]) -> dict[str, Schema]:
                     *parameters,
                     {**next(one for one in predict["parameters"] if one["name"] == "format"),
                      "description": "Format of the result"},
-                    *_extras(),
+                    *extra_parameters(),
                 ],
                 "requestBody": predict["requestBody"],
-                "responses": {"202": submitted, **_refused(406, 408, 413, 415, 422, 429, 500, 503, 507)},
+                "responses": {"202": submitted, **refused(406, 408, 413, 415, 422, 429, 500, 503, 507)},
             }
         },
         "/tasks/{id}": {
@@ -270,7 +240,7 @@ def _task_paths(predict: Schema, parameters: list[Schema]) -> dict[str, Schema]:
                 "summary": "How far a task is",
                 "description": _OWNER,
                 "parameters": found,
-                "responses": {"200": task, **_refused(404, 503)},
+                "responses": {"200": task, **refused(404, 503)},
             },
             "delete": {
                 "operationId": "cancel",
@@ -282,7 +252,7 @@ def _task_paths(predict: Schema, parameters: list[Schema]) -> dict[str, Schema]:
                         "description": "The task as it is now, or was before its removal",
                         "content": json_content("Task"),
                     },
-                    **_refused(404, 409, 422, 503),
+                    **refused(404, 409, 422, 503),
                 },
             },
         },
@@ -294,7 +264,7 @@ def _task_paths(predict: Schema, parameters: list[Schema]) -> dict[str, Schema]:
                 "parameters": found,
                 "responses": {
                     "200": {"description": "The answer that `predict` would give", "content": answers},
-                    **_refused(404, 406, 409, 413, 415, 422, 500, 503),
+                    **refused(404, 406, 409, 413, 415, 422, 500, 503),
                 },
             }
         },
@@ -321,47 +291,3 @@ def _probe(operation: str, summary: str, ok: str, others: Schema | None = None) 
 
 def _text(description: str) -> Schema:
     return {"description": description, "content": {"text/plain": {"schema": {"type": "string"}}}}
-
-
-def _refused(*statuses: int) -> dict[str, Schema]:
-    return {str(one): {"description": _REFUSALS[one], "content": json_content("Error")} for one in statuses}
-
-
-def _header(description: str, kind: str) -> Schema:
-    return {"description": description, "schema": {"type": kind}}
-
-
-def _query(name: str, description: str, schema: Schema) -> Schema:
-    return {"name": name, "in": "query", "description": description, "schema": schema}
-
-
-def _boolean() -> Schema:
-    return {"type": "boolean", "default": False}
-
-
-def _format(description: str, offers: Sequence[str]) -> Schema:
-    return _query("format", description, {"type": "string", "enum": [short_name(media) for media in offers]})
-
-
-def _extras() -> list[Schema]:
-    explain = (
-        "Also explain the answer, as `explain` does. With Accept: image/jpeg the heat map is the answer; in JSON it is "
-        "`explanation`"
-    )
-    image = "Put the annotated picture into the JSON answer, as base64 of a JPEG"
-    return [_query("explain", explain, _boolean()), _query("image", image, _boolean())]
-
-
-def _json_body() -> Schema:
-    file = {"type": "string", "contentEncoding": "base64"}
-    address = {"type": "string", "format": "uri", "description": "only where the setting allow_url_inputs is on"}
-
-    def several(schema: Schema) -> Schema:
-        return {"type": "array", "items": schema, "minItems": 1, "maxItems": settings().max_inputs}
-
-    kinds = {INPUT: file, INPUTS: several(file), URL: address, URLS: several(address)}
-    bodies = [
-        {"type": "object", "required": [name], "properties": {name: schema}, "additionalProperties": False}
-        for name, schema in kinds.items()
-    ]
-    return {"description": "One file or several as base64, or as addresses; exactly one of the keys", "oneOf": bodies}

@@ -1,1 +1,4 @@
-"""Work that takes longer than a caller waits for: submitted, done in the background, fetched later."""
+"""Predictions in the background: submitted now, fetched later.
+
+Imports `serving.releases.models` and `serving.wire`.
+"""

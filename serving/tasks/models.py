@@ -12,20 +12,19 @@ class Task(models.Model):
 
     id = models.CharField(primary_key=True, max_length=32)  # uuid4, hex
     model = models.CharField(max_length=64)
-    version = (
-        models.IntegerField()
-    )  # that it was submitted to; another works on it only when that one is served no more
-    caller = models.CharField(max_length=128, blank=True)  # whose it is, where the router asks for keys
+    # The version that it was submitted to. Another one works on it only when that one is no longer served.
+    version = models.IntegerField()
+    caller = models.CharField(max_length=128, blank=True)  # who submitted it, where the router requires keys
     role = models.CharField(max_length=16)
-    wants = models.JSONField()  # fields of serving.wire.negotiation.Wanted
+    wants = models.JSONField()  # fields of serving.wire.negotiation.ResponseFormat
     inputs = models.IntegerField()  # files input-0, input-1, ...
     several = models.BooleanField()
     state = models.CharField(max_length=16)  # queued, running, done, failed, cancelled
     done = models.IntegerField(default=0)  # frames of a video, else inputs
     total = models.IntegerField(default=0)
     attempts = models.IntegerField(default=0)
-    owner = models.CharField(max_length=32, blank=True)  # of the process that works on it
-    lease = models.DateTimeField(null=True)  # until then it is the owner's; then anyone's
+    owner = models.CharField(max_length=32, blank=True)  # id of the process that works on it
+    lease = models.DateTimeField(null=True)  # until then it belongs to the owner; then anybody may take it
     media = models.CharField(max_length=64, blank=True)  # of the result
     headers = models.JSONField(default=dict)  # of the result
     error = models.JSONField(null=True)

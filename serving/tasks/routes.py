@@ -1,13 +1,13 @@
 """Tasks over HTTP: submit, look, fetch, cancel.
 
-Whose tasks a caller may see, the router says in a header: it knows the keys, and here is the table. Checked here, no
-spelling of a path gets around it. Who asks a service directly is on its side of the door and sees all.
+The router knows the keys, so it says in a header whose tasks a caller may see. The check is made here, where the table
+is: no spelling of a path gets around it. A caller that reaches a service directly is trusted and sees all tasks.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -25,7 +25,6 @@ from serving.wire import responses
 from serving.wire.admission import UploadBudget
 from serving.wire.call import PREFIX_HEADER, TASK_OWNER_HEADER
 from serving.wire.negotiation import (
-    JSON,
     PREDICTION_QUERY,
     ResponseFormat,
     check_query,
@@ -37,28 +36,31 @@ from serving.wire.uploads import Limits, Upload, read_upload
 
 if TYPE_CHECKING:
     from serving.tasks.models import Task
-    from serving.wire.call import ServedVersion
+    from serving.wire.call import RequestContext, ServedVersion
 
 READ_THREADS, WRITE_THREADS = 2, 2
-"""Threads, and so connections to the database."""
+"""Each thread has a connection to the database. Writing inputs takes long; readers must not wait for it."""
 
-_T = TypeVar("_T")
-CallerOf = Callable[[Request], tuple[str, str]]
-"""Caller and role of a request."""
+T = TypeVar("T")
+ContextOf = Callable[[Request], "RequestContext"]
 
 
 class TaskRoutes:
-    """The endpoints of one model's tasks."""
+    """The endpoints of one model's tasks.
+
+    Args:
+        uploads: bounds the bytes of inputs in memory.
+        context_of: the caller and the role of a request.
+    """
 
     def __init__(
-        self, spec: ModelSpec, served: ServedVersion, limits: Limits, room: UploadBudget, who: CallerOf
+        self, spec: ModelSpec, served: ServedVersion, limits: Limits, uploads: UploadBudget, context_of: ContextOf
     ) -> None:
-        self._spec, self._served, self._limits, self._room, self._who = spec, served, limits, room, who
+        self._spec, self._served, self._limits = spec, served, limits
+        self._uploads, self._context_of = uploads, context_of
         self._headers = responses.version_headers(served)
-        # Django's connections belong to a thread: one thread, one connection. Who writes inputs, which takes long,
-        # keeps nobody waiting who only looks.
-        self._looks = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="tasks-look")
-        self._writes = ThreadPoolExecutor(WRITE_THREADS, thread_name_prefix="tasks-write")
+        self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="tasks-read")
+        self._writers = ThreadPoolExecutor(WRITE_THREADS, thread_name_prefix="tasks-write")
 
     @property
     def routes(self) -> list[Route]:
@@ -71,45 +73,41 @@ class TaskRoutes:
     async def submit(self, request: Request) -> Response:
         check_query(request.query_params.multi_items(), PREDICTION_QUERY)
         wants = response_format(request.headers.get("accept"), request.query_params, self._spec.media_out)
-        await self._looked(lambda: store.check_room(self._spec.name))  # before the body is read
-        with self._room.reserve() as held:
-            upload = await read_upload(request, self._spec.media_in, self._limits, held)
-            task = await self._kept(request, upload, wants)
-        told = self._told(request, task)
-        return JSONResponse(told, 202, {**self._headers, "Location": told["url"], "Retry-After": "1"})
+        # Before the body is read: a refusal must cost little.
+        await _in_database(self._readers, lambda: store.check_room(self._spec.name))
+        with self._uploads.reserve() as reservation:
+            upload = await read_upload(request, self._spec.media_in, self._limits, reservation)
+            task = await self._store(request, upload, wants)
+        content = self._task_json(request, task)
+        return JSONResponse(content, 202, {**self._headers, "Location": content["url"], "Retry-After": "1"})
 
-    async def _kept(self, request: Request, upload: Upload, wants: ResponseFormat) -> Task:
-        bodies = [one for one in upload.inputs if isinstance(one, bytes)]
+    async def _store(self, request: Request, upload: Upload, wants: ResponseFormat) -> Task:
         for one in upload.inputs:
             if isinstance(one, BadInput):
                 raise one
-        if upload.several and wants.media != JSON:
-            raise BadInput(
-                f"several files were sent, and {wants.media} holds the answer to one",
-                expected=f"one file, or Accept: {JSON}",
-                fix="submit them one by one, or ask for JSON",
-            )
-        caller, role = self._who(request)
-        submitted = partial(
-            store.submit, self._spec.name, self._served.version, wants, caller, role, bodies, upload.several
-        )
-        return await _in_database(self._writes, submitted)
+        upload.check_format(wants)
+        bodies = [one for one in upload.inputs if isinstance(one, bytes)]
+        context = self._context_of(request)
+        submit = partial(
+            store.submit, self._spec.name, self._served.version, wants, context.caller, context.role, bodies,
+            upload.several,
+        )  # fmt: skip
+        return await _in_database(self._writers, submit)
 
     async def one(self, request: Request) -> Response:
         return await (self.cancel(request) if request.method == "DELETE" else self.look(request))
 
     async def look(self, request: Request) -> Response:
-        return JSONResponse(self._told(request, await self._found(request)), headers=self._headers)
+        return JSONResponse(self._task_json(request, await self._find(request)), headers=self._headers)
 
     async def cancel(self, request: Request) -> Response:
-        asked = (self._spec.name, request.path_params["id"], request.headers.get(TASK_OWNER_HEADER))
         check_query(request.query_params.multi_items(), ("purge",))
-        removes = parse_flag("purge", request.query_params.get("purge", ""))
-        task = await self._looked(lambda: (store.remove if removes else store.cancel)(*asked))
-        return JSONResponse({**self._told(request, task), "removed": removes}, headers=self._headers)
+        removed = parse_flag("purge", request.query_params.get("purge", ""))
+        task = await self._find(request, store.remove if removed else store.cancel)
+        return JSONResponse({**self._task_json(request, task), "removed": removed}, headers=self._headers)
 
     async def result(self, request: Request) -> Response:
-        task = await self._found(request)
+        task = await self._find(request)
         if task.state == "failed":
             error = dict(task.error or {})
             logged = {responses.PREDICTION_ID_HEADER: error["prediction_id"]} if "prediction_id" in error else {}
@@ -126,19 +124,32 @@ class TaskRoutes:
             raise Refused("the result is gone", expected="a task within retention_days", fix="submit it again")
         return FileResponse(path, headers=task.headers, media_type=task.media)
 
-    async def _found(self, request: Request) -> Task:
-        asked = (self._spec.name, request.path_params["id"], request.headers.get(TASK_OWNER_HEADER))
-        return await self._looked(lambda: store.find(*asked))
+    async def _find(self, request: Request, find: Callable[[str, str, str | None], Task] = store.find) -> Task:
+        """The task that the path names, as `find` returns it."""
+        task_id, owner = request.path_params["id"], request.headers.get(TASK_OWNER_HEADER)
+        return await _in_database(self._readers, lambda: find(self._spec.name, task_id, owner))
 
-    def _told(self, request: Request, task: Task) -> dict[str, Any]:
-        """The task, with its path as this caller has it: behind the router, which says so, or here."""
-        behind = f"/v1/models/{self._spec.name}"
-        return _told(task, f"{behind if request.headers.get(PREFIX_HEADER) == behind else ''}/tasks/{task.id}")
+    def _task_json(self, request: Request, task: Task) -> dict[str, Any]:
+        """`serving.client.schemas.Task`, with paths as this caller sees them: through the router, or directly."""
+        prefix = f"/v1/models/{self._spec.name}"
+        url = f"{prefix if request.headers.get(PREFIX_HEADER) == prefix else ''}/tasks/{task.id}"
+        return {
+            "id": task.id,
+            "url": url,
+            "result_url": f"{url}/result",
+            "model": task.model,
+            "state": task.state,
+            "done": task.done,
+            "total": task.total,
+            "attempts": task.attempts,
+            "media": task.media or None,
+            "error": task.error,
+            "created": _isoformat(task.created),
+            "begun": _isoformat(task.begun),
+            "finished": _isoformat(task.finished),
+        }
 
-    async def _looked(self, work: Callable[[], _T]) -> _T:
-        return await _in_database(self._looks, work)
-
-    def _endpoint(self, answer: Callable[[Request], Any]) -> Callable[[Request], Any]:
+    def _endpoint(self, answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             try:
                 return await answer(request)
@@ -148,10 +159,10 @@ class TaskRoutes:
         return endpoint
 
 
-async def _in_database(threads: ThreadPoolExecutor, work: Callable[[], _T]) -> _T:
-    """Raises MissingService when the database is away."""
+async def _in_database(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    """Runs `work` in one of `threads`. Raises MissingService when the database does not answer."""
 
-    def renewed() -> _T:
+    def run() -> T:
         from django.db import DatabaseError, InterfaceError  # the first time it takes too long for the event loop
 
         try:
@@ -162,26 +173,8 @@ async def _in_database(threads: ThreadPoolExecutor, work: Callable[[], _T]) -> _
                 "the database of tasks does not answer", expected="a database", fix="try again in a moment"
             ) from error
 
-    return await asyncio.get_running_loop().run_in_executor(threads, renewed)
+    return await asyncio.get_running_loop().run_in_executor(threads, run)
 
 
-def _told(task: Task, url: str) -> dict[str, Any]:
-    return {
-        "id": task.id,
-        "url": url,
-        "result_url": f"{url}/result",
-        "model": task.model,
-        "state": task.state,
-        "done": task.done,
-        "total": task.total,
-        "attempts": task.attempts,
-        "media": task.media or None,
-        "error": task.error,
-        "created": _time(task.created),
-        "begun": _time(task.begun),
-        "finished": _time(task.finished),
-    }
-
-
-def _time(when: datetime | None) -> str | None:
+def _isoformat(when: datetime | None) -> str | None:
     return when.isoformat() if when else None

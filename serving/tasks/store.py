@@ -1,5 +1,5 @@
-"""Tasks on disk and in the database. Every change of state is one conditional update, so that two services of a model,
-or one that comes back from the dead, never both hold a task."""
+"""Tasks on disk and in the database. Every change of state is one conditional update, so that two services of a model
+never both hold a task, even when one was suspended and comes back."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.core import database
-from registry.core.errors import NotFound, Overloaded, Refused, StorageError, VisionloopError
+from registry.core.errors import NotFound, Overloaded, Refused, StorageError
 from registry.core.files import disk_errors, write_file
 from registry.core.settings import settings
-from serving.wire.call import prediction_id_of
 from serving.wire.negotiation import ResponseFormat
 
 if TYPE_CHECKING:
@@ -26,13 +25,12 @@ if TYPE_CHECKING:
 LEASE_S = 10.0
 MAX_ATTEMPTS = 3
 MAX_UNFINISHED, RETRY_S = 256, 10
-"""Tasks of a model that may wait or be worked on; who brings another one comes back after so many seconds."""
-GIB = 1 << 30
-MIN_FREE_BYTES = GIB
-"""Bytes that inputs leave free on the disk: others write there, too, often the database."""
+"""Tasks of a model that may wait or be worked on; the seconds after which a refused caller should try again."""
+GIB = MIN_FREE_BYTES = 1 << 30
+"""Bytes that inputs must leave free on the disk: others write there too, often the database."""
 CALLER_LENGTH = 128
 CLOCK_STEP_NS = 2_000_000_000
-"""Times of files are no coarser than this, on any file system."""
+"""The largest step in the file times of any file system."""
 _ID = re.compile("[0-9a-f]{32}")
 FINISHED = ("done", "failed", "cancelled")
 
@@ -42,19 +40,19 @@ def task_folder(identity: str) -> Path:
 
 
 def result_file(identity: str, owner: str) -> Path:
-    """One that lost its task while it slept must not write over the result of the one that took over."""
+    """Named after the owner: a service that lost the task must not overwrite the result of the new owner."""
     return task_folder(identity) / f"result-{owner}"
 
 
 class TaskFolderWatch:
-    """Whether there may be tasks to work on, told from files: a service without any needs no database, whose layer
-    takes longer to load than a small network."""
+    """Tells from files whether there may be tasks. A service without tasks then never loads Django, which takes longer
+    than loading a small network."""
 
     def __init__(self) -> None:
         self._seen: int | None = None
 
     def __call__(self) -> bool:
-        """True when inputs have come since the first call, or at the first one where some are left."""
+        """True when inputs came since the first call; at the first call, when some inputs have no result."""
         root = task_folder("")
         try:
             changed = root.stat().st_mtime_ns
@@ -71,7 +69,7 @@ class TaskFolderWatch:
 def submit(
     model: str, version: int, wants: ResponseFormat, caller: str, role: str, bodies: Sequence[bytes], several: bool
 ) -> Task:
-    """Keeps the inputs, then the task; if that fails, neither. Raises as `check_room`."""
+    """Stores the inputs, then the task; if that fails, neither stays. Raises as `check_room`."""
     check_room(model, sum(map(len, bodies)))
     from serving.tasks.models import Task
 
@@ -99,10 +97,10 @@ def submit(
 
 
 def check_room(model: str, size: int = 0) -> None:
-    """Whether another task may come, with inputs of `size` bytes.
+    """Checks that there is room for another task, with inputs of `size` bytes.
 
     Raises:
-        Overloaded: `MAX_UNFINISHED` tasks of the model are not over yet.
+        Overloaded: the model has `MAX_UNFINISHED` tasks that are not over.
         StorageError: less than `MIN_FREE_BYTES` would be left on the disk.
     """
     database.setup()
@@ -110,7 +108,7 @@ def check_room(model: str, size: int = 0) -> None:
 
     if Task.objects.filter(model=model).exclude(state__in=FINISHED).count() >= MAX_UNFINISHED:
         raise Overloaded(
-            f"{MAX_UNFINISHED} tasks of {model} wait already",
+            f"{MAX_UNFINISHED} tasks of {model} are not over yet",
             expected="fewer tasks at once",
             fix="try again after Retry-After seconds, or cancel some",
             retry_after_s=RETRY_S,
@@ -128,12 +126,12 @@ def check_room(model: str, size: int = 0) -> None:
 
 
 def find(model: str, identity: str, caller: str | None = None) -> Task:
-    """A task; with `caller`, one that it submitted. Raises NotFound, of a foreign task as of an unknown one."""
+    """A task. With `caller`, only one that it submitted: a foreign task raises NotFound, as an unknown one does."""
     database.setup()
     from serving.tasks.models import Task
 
     own = {} if caller is None else {"caller": caller[:CALLER_LENGTH]}
-    # What is no id is not looked up: PostgreSQL refuses to be asked for a text with a NUL in it.
+    # Only an id is looked up: PostgreSQL refuses a text with a NUL in it.
     task = Task.objects.filter(model=model, id=identity, **own).first() if _ID.fullmatch(identity) else None
     if task is None:
         raise NotFound(
@@ -145,11 +143,11 @@ def find(model: str, identity: str, caller: str | None = None) -> Task:
 
 
 def claim(model: str, version: int, owner: str) -> Task | None:
-    """The oldest task that nobody works on, now the `owner`'s for `LEASE_S`; None if there is none.
+    """Takes the oldest task that nobody works on, and leases it to `owner` for `LEASE_S`. None if there is no task.
 
-    It is one of this version's, or of a version that has no service any more: a canary, or an old version that is kept
-    warm, must not answer what the champion was asked.
-    One that was begun `MAX_ATTEMPTS` times and never finished fails: it would take down the next service, too.
+    The task was submitted to this version, or to one that has no service any more: a canary, or an old version that is
+    kept warm, must not answer what another live version was asked.
+    A task that was begun `MAX_ATTEMPTS` times without an end fails: it would end the next service, too.
     """
     database.setup()
     from django.db.models import Q
@@ -162,23 +160,21 @@ def claim(model: str, version: int, owner: str) -> Task | None:
     served = Endpoint.objects.filter(model=model, retired=None).values("version")
     ours = Q(version=version) | ~Q(version__in=served)
     for task in Task.objects.filter(free, ours, model=model).order_by("created")[:8]:
-        same = Task.objects.filter(id=task.id, state=task.state, owner=task.owner, lease=task.lease)
+        unchanged = Task.objects.filter(id=task.id, state=task.state, owner=task.owner, lease=task.lease)
         if task.attempts >= MAX_ATTEMPTS:
-            told = {
-                "error": "InternalError",
-                "found": f"the service ended {MAX_ATTEMPTS} times while it worked on this",
-            }
-            if same.update(state="failed", finished=now, error={**told, "status": 500}):
+            found = f"the service ended {MAX_ATTEMPTS} times while it worked on this"
+            error = {"error": "InternalError", "found": found, "status": 500}
+            if unchanged.update(state="failed", finished=now, error=error):
                 _drop_inputs(task.id)
             continue
         lease = now + timedelta(seconds=LEASE_S)
-        if same.update(state="running", owner=owner, lease=lease, attempts=task.attempts + 1, begun=now, done=0):
+        if unchanged.update(state="running", owner=owner, lease=lease, attempts=task.attempts + 1, begun=now, done=0):
             return find(model, task.id)
     return None
 
 
 def renew_lease(identity: str, owner: str, done: int, total: int) -> bool:
-    """Prolongs the lease and notes the progress; False if the task was cancelled, or another owner has it."""
+    """Renews the lease and notes the progress. False if the task was cancelled, or has another owner."""
     from serving.tasks.models import Task
 
     mine = Task.objects.filter(id=identity, owner=owner, state="running")
@@ -186,7 +182,7 @@ def renew_lease(identity: str, owner: str, done: int, total: int) -> bool:
 
 
 def finish(identity: str, owner: str, result: bytes, media: str, headers: dict[str, str]) -> bool:
-    """Keeps the result; False, and nothing changes, if the task is the owner's no more."""
+    """Stores the result. False, without a change, if the task no longer belongs to the owner."""
     from django.db.models import F
 
     from serving.tasks.models import Task
@@ -197,8 +193,7 @@ def finish(identity: str, owner: str, result: bytes, media: str, headers: dict[s
         return False
     with disk_errors(task_folder(identity)):
         write_file(result_file(identity, owner), result)
-    changes = {"state": "done", "media": media, "headers": headers, "finished": _now(), "done": F("total")}
-    done = bool(mine.update(**changes))
+    done = bool(mine.update(state="done", media=media, headers=headers, finished=_now(), done=F("total")))
     if not done:
         result_file(identity, owner).unlink(missing_ok=True)
     _drop_inputs_of_ended(identity)
@@ -206,6 +201,7 @@ def finish(identity: str, owner: str, result: bytes, media: str, headers: dict[s
 
 
 def fail(identity: str, owner: str, error: dict[str, Any]) -> None:
+    """Notes the error of a task that still belongs to the owner."""
     from serving.tasks.models import Task
 
     Task.objects.filter(id=identity, owner=owner, state="running").update(state="failed", finished=_now(), error=error)
@@ -213,17 +209,17 @@ def fail(identity: str, owner: str, error: dict[str, Any]) -> None:
 
 
 def cancel(model: str, identity: str, caller: str | None = None) -> Task:
-    """Ends a task that is not over; of one that is, only inputs go that a killed service left. Raises NotFound as
-    `find`."""
+    """Cancels a task that is not over. Of one that is over, removes inputs that a killed service left. Raises
+    NotFound."""
     from django.db.models import Q
 
     from serving.tasks.models import Task
 
     find(model, identity, caller)
-    mine, end = Task.objects.filter(id=identity), {"state": "cancelled", "finished": _now()}
-    mine.exclude(state__in=FINISHED).update(**end)
+    mine = Task.objects.filter(id=identity)
+    mine.exclude(state__in=FINISHED).update(state="cancelled", finished=_now())
     if mine.filter(Q(lease=None) | Q(lease__lt=_now()), state__in=FINISHED).exists():
-        _drop_inputs(identity)  # else whoever reads them does it
+        _drop_inputs(identity)  # else the owner, who still reads them, does it
     return find(model, identity)
 
 
@@ -240,13 +236,13 @@ def remove(model: str, identity: str, caller: str | None = None) -> Task:
             f"the task is {task.state}", expected="a task that is over", fix="cancel it first: DELETE without ?purge="
         )
     _remove(task)
-    task.id = identity  # which Django takes away
+    task.id = identity  # Django cleared it
     return task
 
 
 def give_back(identity: str, owner: str) -> None:
-    """What the owner does not go on with is anyone's at once, and as if it had not begun; the inputs of what was
-    cancelled meanwhile are removed: nobody else does it."""
+    """Returns a task to the queue at once, as if the owner had not begun it. Of a task that was cancelled meanwhile,
+    removes the inputs: nobody else does."""
     from django.db.models import F
 
     from serving.tasks.models import Task
@@ -258,14 +254,14 @@ def give_back(identity: str, owner: str) -> None:
 
 
 def prune() -> None:
-    """Removes what was finished longer ago than inputs are kept, and what is as old and belongs to no task: a service
-    that is killed while it takes one leaves it."""
+    """Removes tasks that ended more than `retention_days` ago, inputs of ended tasks, and old folders without a task. A
+    service that was killed leaves such inputs and folders."""
     from serving.tasks.models import Task
 
     old = _now() - timedelta(days=settings().retention_days)
     for task in Task.objects.filter(state__in=FINISHED, finished__lt=old):
         _remove(task)
-    # A service that was killed just after it had ended a task left its inputs. Who ends one now has a moment.
+    # Only some time after the end: the service that ended a task may be removing its inputs now.
     left = {one.parent.name for one in task_folder("").glob("*/input-*")}
     ended = Task.objects.filter(id__in=left, state__in=FINISHED, finished__lt=_now() - timedelta(seconds=6 * LEASE_S))
     for identity in ended.values_list("id", flat=True) if left else ():
@@ -275,24 +271,15 @@ def prune() -> None:
         shutil.rmtree(task_folder(name), ignore_errors=True)
 
 
-def error_json(error: Exception) -> dict[str, Any]:
-    """As an answer would tell it, with its status."""
-    logged = {"prediction_id": identity} if (identity := prediction_id_of(error)) else {}
-    if isinstance(error, VisionloopError):
-        return {**error.to_json(), "status": error.http_status, **logged}
-    told = "the service failed on this task; its log says why"
-    return {"error": "InternalError", "found": told, "expected": "", "fix": "submit it again", "status": 500, **logged}
-
-
 def _is_aged(path: Path, than: datetime) -> bool:
     try:
         return path.stat().st_mtime < than.timestamp()
-    except FileNotFoundError:  # another service looks at the same time
+    except FileNotFoundError:  # another service prunes at the same time
         return False
 
 
 def _drop_inputs_of_ended(identity: str) -> None:
-    """The inputs of a task that is over, whoever ended it, or that is not there any more."""
+    """Removes the inputs of a task that is over, or was removed."""
     from serving.tasks.models import Task
 
     if not Task.objects.filter(id=identity).exclude(state__in=FINISHED).exists():
@@ -300,7 +287,7 @@ def _drop_inputs_of_ended(identity: str) -> None:
 
 
 def _drop_inputs(identity: str) -> None:
-    """Of a task that is over; the result stays for `retention_days`."""
+    """Removes the inputs of a task; its result stays."""
     for path in task_folder(identity).glob("input-*"):
         path.unlink(missing_ok=True)
 

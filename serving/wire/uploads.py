@@ -14,7 +14,7 @@ from starlette.types import Message
 from registry.core.errors import BadInput, TooLarge, TooSlow, UnsupportedMedia
 from serving.wire.admission import MIB, Reservation
 from serving.wire.json_inputs import Address, max_json_bytes, parse_inputs, too_many
-from serving.wire.negotiation import JSON
+from serving.wire.negotiation import JSON, ResponseFormat
 
 MULTIPART, RAW = "multipart/form-data", "application/octet-stream"
 FIELD = "file"
@@ -58,6 +58,15 @@ class Upload:
     inputs: tuple[bytes | BadInput, ...]
     several: bool = False
     names: tuple[str, ...] = ()
+
+    def check_format(self, wants: ResponseFormat) -> None:
+        """Raises BadInput where several files would be answered in a format that holds the answer to one."""
+        if self.several and wants.media != JSON:
+            raise BadInput(
+                f"several files were sent, and {wants.media} holds the answer to one",
+                expected=f"one file, or Accept: {JSON}",
+                fix="send them one by one, or ask for JSON",
+            )
 
 
 async def read_upload(request: Request, media_in: Sequence[str], limits: Limits, reservation: Reservation) -> Upload:

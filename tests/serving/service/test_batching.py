@@ -54,8 +54,8 @@ def test_one_caller_never_waits_for_company() -> None:
 
 
 def test_those_who_wait_go_together_and_everyone_gets_their_own() -> None:
-    network, told = Network(), []
-    batcher = Batcher(network, told.append)
+    network, sizes = Network(), list[int]()
+    batcher = Batcher(network, sizes.append)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda n: batcher(element(n)), range(200)))
     for n, outputs in enumerate(found):
@@ -64,7 +64,7 @@ def test_those_who_wait_go_together_and_everyone_gets_their_own() -> None:
     assert sum(network.sizes) == 200
     assert len(network.sizes) < 100
     assert set(network.sizes) <= set(SIZES)
-    assert told == network.sizes
+    assert sizes == network.sizes
 
 
 def test_an_error_reaches_everyone_in_the_batch_and_the_next_batch_runs() -> None:
@@ -86,7 +86,7 @@ def test_a_network_that_gains_nothing_by_batches_gets_none() -> None:
     pace = BatchPace()
     for _ in range(5):
         for size in SIZES:
-            pace.took(size, 0.01 * size * (1.0 if size == 1 else 1.2))
+            pace.record(size, 0.01 * size * (1.0 if size == 1 else 1.2))
     assert [pace.best(waiting) for waiting in (1, 2, 5, 8, 30)] == [1] * 5
 
 
@@ -95,13 +95,13 @@ def test_the_quickest_size_is_found_and_a_change_is_noticed() -> None:
     cost = {1: 1.0, 2: 0.8, 4: 0.5, 8: 0.7}
     for _ in range(40):
         size = pace.best(8)
-        pace.took(size, size * cost[size])
+        pace.record(size, size * cost[size])
     assert pace.best(8) == 4
     assert pace.best(3) == 2
     cost[8] = 0.2
     for _ in range(2000):
         size = pace.best(8)
-        pace.took(size, size * cost[size])
+        pace.record(size, size * cost[size])
     assert pace.best(8) == 8
 
 
@@ -109,7 +109,7 @@ def test_the_first_run_of_a_size_does_not_count() -> None:
     pace = BatchPace()
     for n in range(4):
         for size in SIZES:
-            pace.took(size, size * (100.0 if n == 0 and size == 8 else 1.0 / size))
+            pace.record(size, size * (100.0 if n == 0 and size == 8 else 1.0 / size))
     assert pace.best(8) == 8
 
 
@@ -142,10 +142,10 @@ def test_several_callers_get_whichever_way_is_quicker(
     bundle = make_detector_bundle(tmp_path / "bundle", catalog.get("object_detection"), work=4)
     sizes = list[int]()
     monkeypatch.setattr(
-        batching, "seconds_each", lambda network, at_once, batch: 1.0 if (at_once > 1) is batches_win else 0.5
+        batching, "seconds_per_element", lambda network, at_once, batch: 1.0 if (at_once > 1) is batches_win else 0.5
     )
-    plain, shared = Predictor(bundle), BatchingPredictor(bundle, 2, ran=sizes.append)
-    assert shared.choose(shared.core_for_each()) is not batches_win
+    plain, shared = Predictor(bundle), BatchingPredictor(bundle, 2, on_batch=sizes.append)
+    assert shared.choose(shared.compile_per_core()) is not batches_win
     pictures = [to_jpeg(scene(n, 160, 120)) for n in range(60)]
     expected = [plain(body).result.to_json() for body in pictures]
     assert shared(pictures[0]).result.to_json() == expected[0]
@@ -168,7 +168,7 @@ def test_the_quicker_way_is_found_by_measuring(
 def test_a_batching_predictor_answers_what_the_predictor_answers(tmp_path: Path, callers: int) -> None:
     bundle = make_detector_bundle(tmp_path / "bundle", catalog.get("object_detection"), work=4)
     sizes: list[int] = []
-    plain, shared = Predictor(bundle), BatchingPredictor(bundle, ran=sizes.append)
+    plain, shared = Predictor(bundle), BatchingPredictor(bundle, on_batch=sizes.append)
     pictures = [to_jpeg(scene(n, 160, 120)) for n in range(24)]
     start = threading.Barrier(callers)
 

@@ -141,7 +141,7 @@ def test_what_waited_too_long_is_not_done(slow: Bundle) -> None:
         with answering(catalog.get("object_detection"), slow.path) as (address, worker):
             patch.setattr("serving.service.worker.GRACE_S", 0.0)
             counts = Counter(answer.status_code for answer in at_once(address, 100))
-            assert worker.line.waiting == 0
+            assert worker.queue.waiting == 0
             finished = done(address)
     settings.cache_clear()
     assert set(counts) <= {200, 429, 503}

@@ -18,7 +18,7 @@ from registry.contract import catalog
 from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
 from serving.releases import deploy, packaging
-from serving.service.http_server import LEAVING_S
+from serving.service.http_server import DRAIN_DELAY_S
 from serving.tasks import store
 from serving.tasks.runner import POLL_S
 from tests.clips import make_clip, scene
@@ -364,7 +364,7 @@ def test_a_service_that_is_stopped_leaves_its_task_to_another(tag: str, processe
         once(client, identity, lambda task: task["done"] > 0)
     service.process.terminate()
     # At once, not when it ends.
-    until(lambda: _rows(var, "SELECT state FROM tasks_task") == [("queued",)], LEAVING_S)
+    until(lambda: _rows(var, "SELECT state FROM tasks_task") == [("queued",)], DRAIN_DELAY_S)
     service.process.wait(30)
     assert _rows(var, "SELECT state, attempts FROM tasks_task") == [("queued", 0)]
     assert _rows(var, "SELECT outcome, status FROM monitoring_prediction") == [("Lost", 499)]
