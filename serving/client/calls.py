@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -15,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 from registry.core.errors import BadInput, MissingService, VisionloopError
+from serving.client.results import Rendered, TaskResult, read_rendered, read_result
 from serving.client.schemas import (
     Answer,
     Embedding,
@@ -60,51 +60,6 @@ class Call(Generic[T]):
             ) from error
 
 
-@dataclass(frozen=True)
-class Rendered:
-    """A file. `media` is its content type."""
-
-    content: bytes
-    media: str
-    id: str
-    model: str
-    version: int
-    role: str
-
-
-@dataclass(frozen=True)
-class TaskResult:
-    """The result of a task.
-
-    Attributes:
-        content: a file; `media` is its content type.
-        predictions: of a JSON result, the answer to each file of the task, in their order; else empty.
-    """
-
-    content: bytes
-    media: str
-    predictions: tuple[Answer, ...]
-
-    @property
-    def prediction(self) -> Prediction:
-        """The answer to the one file of a task.
-
-        Raises:
-            VisionloopError: the error of that file.
-            BadInput: there is not exactly one prediction.
-        """
-        if len(self.predictions) != 1:
-            raise BadInput(
-                f"the result is {self.media} with {len(self.predictions)} predictions",
-                expected="the JSON answer to one file",
-                fix="use `content` or `predictions`",
-            )
-        (one,) = self.predictions
-        if isinstance(one, VisionloopError):
-            raise one
-        return one
-
-
 def models() -> Call[list[Model]]:
     """The models, and which version of each is live."""
     return Call("GET", "/v1/models", lambda answer: list(ModelList.model_validate_json(answer.content).models))
@@ -130,12 +85,12 @@ def predict_many(
 
 def render(model: str, file: File, media: str = "*/*") -> Call[Rendered]:
     """The annotated picture, mask or video; `media` is a content type where there is a choice."""
-    return _post(model, "render", _one(file), media, _read_file)
+    return _post(model, "render", _one(file), media, read_rendered)
 
 
 def explain(model: str, file: File) -> Call[Rendered]:
     """A heat map over the picture that shows where the answer comes from. JPEG."""
-    return _post(model, "explain", _one(file), "image/jpeg", _read_file)
+    return _post(model, "explain", _one(file), "image/jpeg", read_rendered)
 
 
 def embed(model: str, file: File) -> Call[Embedding]:
@@ -161,7 +116,7 @@ def task(model: str, task_id: str) -> Call[Task]:
 
 def result(model: str, task_id: str) -> Call[TaskResult]:
     """The result of a task. Raises Refused when it is not done; of a task that failed, the error."""
-    return Call("GET", f"{_task_path(model, task_id)}/result", _read_result)
+    return Call("GET", f"{_task_path(model, task_id)}/result", read_result)
 
 
 def cancel(model: str, task_id: str) -> Call[Task]:
@@ -176,13 +131,13 @@ def remove(model: str, task_id: str) -> Call[Task]:
 
 def prediction(prediction_id: str) -> Call[LoggedPrediction]:
     """What the log has about an earlier prediction of this key."""
-    return Call("GET", f"/v1/predictions/{_id(prediction_id)}", _read(LoggedPrediction))
+    return Call("GET", _prediction_path(prediction_id), _read(LoggedPrediction))
 
 
 def feedback(prediction_id: str, label: str | File) -> Call[FeedbackReceipt]:
     """Gives the true label: a class as text, or a label file. A second label replaces the first."""
     sent = {"json": {"label": label}} if isinstance(label, str) else {"files": {"file": _bytes(label)}}
-    return Call("POST", f"/v1/predictions/{_id(prediction_id)}/feedback", _read(FeedbackReceipt), sent)
+    return Call("POST", f"{_prediction_path(prediction_id)}/feedback", _read(FeedbackReceipt), sent)
 
 
 def usage(since: date | None = None, until: date | None = None) -> Call[UsageReport]:
@@ -240,7 +195,7 @@ def _post(
         "headers": {**sent.get("headers", {}), "Accept": media},
         "params": {name: "true" for name, on in extras.items() if on},
     }
-    return Call("POST", f"/v1/models/{_name(model)}/{operation}", read, options)
+    return Call("POST", _model_path(model, operation), read, options)
 
 
 def _one(file: File) -> dict[str, Any]:
@@ -260,16 +215,16 @@ def _bytes(file: File) -> bytes:
     return file if isinstance(file, bytes) else Path(file).read_bytes()
 
 
-def _id(prediction_id: str) -> str:
-    return _part(prediction_id, "prediction id", "the `id` of a prediction")
-
-
-def _name(model: str) -> str:
-    return _part(model, "model", "a name that `models()` lists")
+def _model_path(model: str, operation: str) -> str:
+    return f"/v1/models/{_part(model, 'model', 'a name that `models()` lists')}/{operation}"
 
 
 def _task_path(model: str, task_id: str) -> str:
-    return f"/v1/models/{_name(model)}/tasks/{_part(task_id, 'task id', 'the `id` of a task')}"
+    return _model_path(model, f"tasks/{_part(task_id, 'task id', 'the `id` of a task')}")
+
+
+def _prediction_path(prediction_id: str) -> str:
+    return f"/v1/predictions/{_part(prediction_id, 'prediction id', 'the `id` of a prediction')}"
 
 
 def _part(text: str, what: str, expected: str) -> str:
@@ -284,26 +239,3 @@ Schema = TypeVar("Schema", Prediction, Embedding, Task, LoggedPrediction, Feedba
 
 def _read(schema: type[Schema]) -> Callable[[httpx.Response], Schema]:
     return lambda answer: schema.model_validate_json(answer.content)
-
-
-def _read_result(answer: httpx.Response) -> TaskResult:
-    media = answer.headers.get("content-type", "")
-    if not media.startswith("application/json"):
-        return TaskResult(answer.content, media, ())
-    content = json.loads(answer.content)
-    several = "results" in content
-    return TaskResult(
-        answer.content, media, read_answers(content) if several else (Prediction.model_validate(content),)
-    )
-
-
-def _read_file(answer: httpx.Response) -> Rendered:
-    headers = answer.headers
-    return Rendered(
-        content=answer.content,
-        media=headers.get("content-type", ""),
-        id=headers.get("x-prediction-id", ""),
-        model=headers.get("x-model", ""),
-        version=int(headers.get("x-model-version", 0)),
-        role=headers.get("x-release-role", ""),
-    )

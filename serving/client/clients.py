@@ -27,7 +27,8 @@ import httpx
 
 from registry.core.errors import MissingService
 from serving.client import calls
-from serving.client.calls import Call, TaskResult, connection_error, error_of_response, headers_for
+from serving.client.calls import Call, connection_error, error_of_response, headers_for
+from serving.client.results import TaskResult
 from serving.client.schemas import Task
 
 ROUTER = "http://127.0.0.1:3000"

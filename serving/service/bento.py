@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def build_service(folder: Path) -> Service[Any]:
-    """The service of the version in `folder`. Loads nothing yet: `bentoml build` calls this too.
+    """The BentoML service of the version in `folder`. Loads no network yet: `bentoml build` calls this too.
 
     Raises:
         BundleError: `folder` is not the source folder of a Bento that `serving.releases.packaging` made.
@@ -52,13 +52,13 @@ def build_service(folder: Path) -> Service[Any]:
         def close(self) -> None:
             worker.stop()
 
-    # BentoML's own time limit must be the later one: ours answers with a message.
+    # BentoML's time limit must come later than ours, which answers with a message.
     service = bentoml.service(
         name=served.model,
         workers=1,
         traffic={"timeout": settings().request_timeout_s + 30},
-        # BentoML's counters are labelled with whatever path a caller makes up; serving.service.metrics has bounded
-        # ones.
+        # BentoML labels its counters with any path that a caller makes up; the labels of serving.service.metrics are
+        # bounded.
         metrics={"enabled": False},
         logging={"access": {"enabled": False}},  # the prediction log has every request
         tracing={"excluded_urls": [".*"]},  # spans without an exporter cost a third of a millisecond each
@@ -95,12 +95,12 @@ def _read_release(folder: Path) -> ServedVersion:
 
 
 def give_up(error: Exception) -> None:
-    """Ends the process with one clear line: a version that fails its check must not stay up."""
+    """Ends the process with one clear line: a version that fails its golden samples must not stay up."""
     status = error.exit_code if isinstance(error, VisionloopError) else 1
     line = "; ".join(str(error).splitlines()) or type(error).__name__
     print(f"not serving: {line}", file=sys.stderr, flush=True)
     arbiter = os.getppid()
-    # A worker of `bentoml serve`, whose arbiter would start it again for ever; where that is dead, 1 is another's.
+    # The arbiter of `bentoml serve` would start this worker again for ever. 1: the arbiter is dead.
     if "--worker-id" in sys.argv and arbiter > 1:
         os.kill(arbiter, signal.SIGTERM)
-    os._exit(status)  # from a thread; nothing has been answered yet, so nothing is lost
+    os._exit(status)  # from a thread; nothing was answered yet, so nothing is lost

@@ -1,9 +1,8 @@
-"""Runs a Bento in one process, for a supervisor that restarts it.
+"""Serves a Bento in one process, for a supervisor that restarts it.
 
-`bentoml serve TAG` does the same by hand with an arbiter and a worker: two interpreters to start, and an orphan when
-the arbiter is killed. Here the process that is started is the one that serves, its exit status means something, and
-`kill -9` ends it. BentoML itself is not imported: of its runtime a service uses the three probes, and with it a start
-takes twice as long.
+`bentoml serve TAG` starts an arbiter and a worker: two interpreters, and an orphan when the arbiter is killed. Here one
+process starts, serves, ends with a meaningful exit status, and dies by `kill -9`. BentoML is not imported: a service
+uses three probes of its runtime, and a start would take twice as long.
 """
 
 from __future__ import annotations
@@ -16,14 +15,13 @@ from registry.core.priority import LowPriority
 from registry.core.settings import ignore_unknown, settings
 from serving.service.bento import api_of, worker_of
 
-KEEP_ALIVE_S = (
-    75  # longer than the router's (serving.launchers.router), so that the router is the one to close idle connections
-)
+KEEP_ALIVE_S = 75
+"""Longer than the router's (serving.launchers.router), so that only the router closes idle connections."""
 DRAIN_S = 30
 
 
 def main(folder: Path) -> None:
-    """Serves the Bento whose source folder is `folder` until it is told to stop."""
+    """Serves the Bento whose source folder is `folder` until SIGTERM."""
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("visionloop").setLevel(logging.INFO)
     ignore_unknown()
@@ -48,7 +46,7 @@ def main(folder: Path) -> None:
         http=bounded_protocol(raise_file_limit()),
         log_config=None,
         access_log=False,  # the prediction log has every request
-        ws="none",  # there are none, and what speaks them takes time to load
+        ws="none",  # there are no web sockets, and their library takes time to load
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=DRAIN_S,

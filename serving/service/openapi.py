@@ -197,15 +197,27 @@ def _post(operation: _Operation, has_model: bool) -> Schema:
 
 def _task_paths(predict: Schema, parameters: list[Schema]) -> dict[str, Schema]:
     """The calls about tasks, by path. `predict`: the operation that a task runs in the background."""
+    task_id = {"name": "id", "in": "path", "required": True, "description": "id of the task"}
+    found = [*parameters, {**task_id, "schema": {"type": "string"}}]
     answers = predict["responses"]["200"]["content"]
-    task_id = {
-        "name": "id",
-        "in": "path",
-        "required": True,
-        "description": "id of the task",
-        "schema": {"type": "string"},
+    result = {
+        "operationId": "result",
+        "summary": "The result of a task that is done; of one that failed, the error",
+        "description": _OWNER,
+        "parameters": found,
+        "responses": {
+            "200": {"description": "The answer that `predict` would give", "content": answers},
+            **refused(404, 406, 409, 413, 415, 422, 500, 503),
+        },
     }
-    found = [*parameters, task_id]
+    return {
+        "/tasks": {"post": _submit(predict)},
+        "/tasks/{id}": {"get": _look(found), "delete": _cancel(found)},
+        "/tasks/{id}/result": {"get": result},
+    }
+
+
+def _submit(predict: Schema) -> Schema:
     submitted = {
         "description": "The task was submitted",
         "headers": {
@@ -214,61 +226,36 @@ def _task_paths(predict: Schema, parameters: list[Schema]) -> dict[str, Schema]:
         },
         "content": json_content("Task"),
     }
-    task = {"description": "The task", "content": json_content("Task")}
-    purge = query_parameter(
-        "purge", "Remove the task, which must be over, and its files; afterwards it is 404", boolean()
-    )
     return {
-        "/tasks": {
-            "post": {
-                "operationId": "submit",
-                "summary": "Submit what takes longer than a caller waits for: a long video, many files",
-                "description": "Takes what `predict` takes. The task survives a restart of the service.",
-                "parameters": [
-                    *parameters,
-                    {**next(one for one in predict["parameters"] if one["name"] == "format"),
-                     "description": "Format of the result"},
-                    *extra_parameters(),
-                ],
-                "requestBody": predict["requestBody"],
-                "responses": {"202": submitted, **refused(406, 408, 413, 415, 422, 429, 500, 503, 507)},
-            }
-        },
-        "/tasks/{id}": {
-            "get": {
-                "operationId": "task",
-                "summary": "How far a task is",
-                "description": _OWNER,
-                "parameters": found,
-                "responses": {"200": task, **refused(404, 503)},
-            },
-            "delete": {
-                "operationId": "cancel",
-                "summary": "Cancel a task; with `purge`, remove one that is over",
-                "description": f"Cancelling a task that is over changes nothing, so it may be sent again. {_OWNER}",
-                "parameters": [*found, purge],
-                "responses": {
-                    "200": {
-                        "description": "The task as it is now, or was before its removal",
-                        "content": json_content("Task"),
-                    },
-                    **refused(404, 409, 422, 503),
-                },
-            },
-        },
-        "/tasks/{id}/result": {
-            "get": {
-                "operationId": "result",
-                "summary": "The result of a task that is done; of one that failed, the error",
-                "description": _OWNER,
-                "parameters": found,
-                "responses": {
-                    "200": {"description": "The answer that `predict` would give", "content": answers},
-                    **refused(404, 406, 409, 413, 415, 422, 500, 503),
-                },
-            }
-        },
-    }  # fmt: skip
+        "operationId": "submit",
+        "summary": "Submit what takes longer than a caller waits for: a long video, many files",
+        "description": "Takes what `predict` takes. The task survives a restart of the service.",
+        "parameters": predict["parameters"],
+        "requestBody": predict["requestBody"],
+        "responses": {"202": submitted, **refused(406, 408, 413, 415, 422, 429, 500, 503, 507)},
+    }
+
+
+def _look(parameters: list[Schema]) -> Schema:
+    return {
+        "operationId": "task",
+        "summary": "How far a task is",
+        "description": _OWNER,
+        "parameters": parameters,
+        "responses": {"200": {"description": "The task", "content": json_content("Task")}, **refused(404, 503)},
+    }
+
+
+def _cancel(parameters: list[Schema]) -> Schema:
+    purge = "Remove the task, which must be over, and its files; afterwards it is 404"
+    task = {"description": "The task as it is now, or was before its removal", "content": json_content("Task")}
+    return {
+        "operationId": "cancel",
+        "summary": "Cancel a task; with `purge`, remove one that is over",
+        "description": f"Cancelling a task that is over changes nothing, so it may be sent again. {_OWNER}",
+        "parameters": [*parameters, query_parameter("purge", purge, boolean())],
+        "responses": {"200": task, **refused(404, 409, 422, 503)},
+    }
 
 
 def _probes() -> dict[str, Schema]:

@@ -138,7 +138,7 @@ def test_base64_in_json_is_the_same_picture(detector: httpx.Client, head: str) -
         ('{"input": "\u00e4\u00f6"}'.encode(), 422, "not base64"),
         (b'{"input": ""}', 422, "empty"),
         (b'{"input": "AAAA"}', 422, "not a picture"),
-        (b'{"url": "https://example.com/a.jpg"}', 422, "fetches none"),
+        (b'{"url": "https://example.com/a.jpg"}', 422, "does not fetch from addresses"),
     ],
 )
 def test_bad_json_is_refused_with_one_clear_message(

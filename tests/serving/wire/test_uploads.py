@@ -16,7 +16,7 @@ from registry.contract import catalog
 from registry.core.errors import Overloaded
 from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
-from serving.service.app import UPLOADS
+from serving.service.app import MAX_LARGE_UPLOADS
 from serving.wire.admission import SMALL_UPLOAD, UploadBudget
 from serving.wire.uploads import MIB
 from tests.clips import scene
@@ -66,7 +66,7 @@ class Upload:
 def test_large_uploads_wait_outside_and_a_picture_does_not(address: str, declared: bool, path: str) -> None:
     size = settings().max_upload_mb * MIB - 1000
     with ExitStack() as open_ones:
-        for _ in range(UPLOADS):
+        for _ in range(MAX_LARGE_UPLOADS):
             one = open_ones.enter_context(Upload(address, size, path))
             one.send(bytes(size - 1))
         with Upload(address, size if declared else None, path) as refused:
