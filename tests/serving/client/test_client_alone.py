@@ -79,7 +79,7 @@ def test_the_files_that_the_document_names_are_the_client(tmp_path: Path) -> Non
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(file, target)
     script = (
-        "import sys, serving.client; "
+        "import sys; from serving.client import Client; "
         "print(*sorted(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] in ('serving', 'registry')))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
