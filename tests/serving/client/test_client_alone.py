@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import httpx
@@ -15,9 +17,10 @@ import pytest
 
 from registry.core import errors
 from registry.core.errors import BadInput, VisionloopError
+from serving.client import calls
 from serving.client.calls import error_of_response, headers_for
 from serving.client.clients import AsyncClient, Client
-from serving.client.schemas import UsageReport, read_answers
+from serving.client.schemas import Task, UsageReport, read_answers
 from tests.serving.conftest import PROJECT
 
 
@@ -68,6 +71,30 @@ def test_a_quota_is_nested_as_over_http() -> None:
     assert found is not None
     assert (found.per_minute, found.per_month, found.used_this_month) == (None, 1000, 12)
     assert UsageReport.model_validate({**days, "quota": None}).quota is None
+
+
+def test_an_answer_of_something_else_than_the_api_is_an_error_of_ours() -> None:
+    request = httpx.Request("GET", "http://127.0.0.1:3000/v1/models")
+    for content in (b"<html>It works</html>", b'{"models": 1}', b"[]"):
+        with pytest.raises(VisionloopError, match="answered 200, but not as GET /v1/models does") as caught:
+            calls.models().result(httpx.Response(200, content=content, request=request))
+        assert caught.value.fix
+
+
+def test_a_field_of_a_newer_api_is_ignored() -> None:
+    task = {"id": "1", "model": "m", "state": "queued", "done": 0, "total": 1, "attempts": 0, "priority": 3}
+    nothing = dict.fromkeys(("media", "error", "created", "begun", "finished"))
+    assert Task.model_validate(task | nothing).state == "queued"
+
+
+def test_both_clients_have_every_call_with_its_signature_and_text() -> None:
+    names = [name for name in vars(calls) if isinstance(getattr(Client, name, None), FunctionType)]
+    assert {"models", "predict", "submit", "usage"} <= set(names)
+    for name in names:
+        assert getattr(AsyncClient, name) is getattr(Client, name) is getattr(calls, name)
+        assert getattr(calls, name).__doc__
+        with Client() as client:
+            assert signature(getattr(client, name)) == signature(getattr(calls, name))
 
 
 def test_the_files_that_the_document_names_are_the_client(tmp_path: Path) -> None:
