@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, TypeVar
+from functools import partial
+from typing import Annotated, Any
 
 import orjson
-from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from ninja import NinjaAPI, Path, Query
@@ -19,12 +17,12 @@ from ninja.errors import HttpError, ValidationError
 from ninja.renderers import BaseRenderer
 from pydantic import BeforeValidator
 
-from registry.core import database
-from registry.core.errors import BadInput, MissingService, NotFound, VisionloopError
+from registry.core.errors import BadInput, NotFound, VisionloopError
 from serving.access.keys import ApiKey
 from serving.access.middleware import ACCESS, ADMITTED, CALLER
 from serving.api import labels, queries
 from serving.client.schemas import Error, FeedbackReceipt, LoggedPrediction, UsageReport
+from serving.wire.database_threads import DatabaseThreads
 from serving.wire.negotiation import check_query
 
 logger = logging.getLogger("visionloop.public")
@@ -34,7 +32,7 @@ WAIT_S, LOOK_EVERY_S = 3.0, 0.1
 WAITING = 32
 """Requests that wait for a prediction at once."""
 CONNECTIONS = 4
-"""To the database, each with a thread of its own: Django's connections belong to threads."""
+"""To the database."""
 VALID = {
     "prediction_id": ("32 hex digits, lower case", "take it from the answer's X-Prediction-Id, or its `id`"),
     "since": ("a day as YYYY-MM-DD", "e.g. ?since=2026-11-01"),
@@ -44,9 +42,8 @@ PredictionId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="the X-
 
 FAILURE = VisionloopError("the router failed on this request", fix="try again; the router's log says why")
 
-_threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="typed-routes")
+_database = DatabaseThreads(CONNECTIONS, "typed-routes")
 _waiting = 0
-T = TypeVar("T")
 
 
 def _day(value: object) -> object:
@@ -91,7 +88,7 @@ async def prediction(request: HttpRequest, prediction_id: PredictionId) -> Any:
     """The caller's own predictions; any, with a key that has the action admin."""
     check_query(request.GET.items(), ())
     row = await _find(request, prediction_id)
-    return await _in_thread(queries.described, row)
+    return await _database.run(partial(queries.described, row))
 
 
 @api.post(
@@ -132,7 +129,7 @@ async def feedback(request: HttpRequest, prediction_id: PredictionId) -> Any:
     request had failed or the input is not kept any more. A second label takes the place of the first."""
     truth = labels.label_of(request)
     row = await _find(request, prediction_id)
-    replaced = await _in_thread(queries.label, row, truth, _caller(request))
+    replaced = await _database.run(partial(queries.label, row, truth, _caller(request)))
     return FeedbackReceipt(prediction=row.id, model=row.model, version=row.version, replaced=replaced)
 
 
@@ -156,7 +153,7 @@ async def usage(
     if first > last:
         raise BadInput(f"since is {first}, until {last}", expected="since not after until", fix="exchange them")
     state = request.scope["state"]  # type: ignore[attr-defined]
-    return await _in_thread(queries.usage, state[ADMITTED], state[ACCESS], first, last)
+    return await _database.run(partial(queries.usage, state[ADMITTED], state[ACCESS], first, last))
 
 
 async def _find(request: HttpRequest, prediction_id: str) -> queries.Row:
@@ -187,28 +184,12 @@ async def _find(request: HttpRequest, prediction_id: str) -> queries.Row:
 
 
 async def _own(prediction_id: str, caller: str, api_key: ApiKey | None) -> queries.Row | None:
-    row = await _in_thread(queries.find, prediction_id)
+    row = await _database.run(partial(queries.find, prediction_id))
     return row if row is not None and queries.may_see(row, caller, api_key) else None
 
 
 def _caller(request: HttpRequest) -> str:
     return str(request.scope["state"][CALLER])  # type: ignore[attr-defined]
-
-
-async def _in_thread(work: Callable[..., T], *values: Any) -> T:
-    """Runs a query in one of `CONNECTIONS` threads. Raises MissingService where the database does not answer."""
-
-    def renewed() -> T:
-        database.renew_connection()
-        return work(*values)
-
-    try:
-        return await asyncio.get_running_loop().run_in_executor(_threads, renewed)
-    except (DatabaseError, InterfaceError) as error:
-        logger.warning("the database is away: %s", error)
-        raise MissingService(
-            "the operational database does not answer", expected="a database that does", fix="try again in a moment"
-        ) from error
 
 
 def _error_response(problem: VisionloopError) -> HttpResponse:

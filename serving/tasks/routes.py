@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from registry.contract.spec import ModelSpec
-from registry.core import database
-from registry.core.errors import BadInput, MissingService, Refused
+from registry.core.errors import BadInput, Refused
 from serving.tasks import store
 from serving.wire import responses
 from serving.wire.admission import UploadBudget
 from serving.wire.call import PREFIX_HEADER, TASK_OWNER_HEADER
+from serving.wire.database_threads import DatabaseThreads
 from serving.wire.negotiation import (
     PREDICTION_QUERY,
     ResponseFormat,
@@ -39,9 +38,8 @@ if TYPE_CHECKING:
     from serving.wire.call import RequestContext, ServedVersion
 
 READ_THREADS, WRITE_THREADS = 2, 2
-"""Each thread has a connection to the database. Writing inputs takes long; readers must not wait for it."""
+"""Writing inputs takes long; readers must not wait for it."""
 
-T = TypeVar("T")
 ContextOf = Callable[[Request], "RequestContext"]
 
 
@@ -59,8 +57,8 @@ class TaskRoutes:
         self._spec, self._served, self._limits = spec, served, limits
         self._uploads, self._context_of = uploads, context_of
         self._headers = responses.version_headers(served)
-        self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="tasks-read")
-        self._writers = ThreadPoolExecutor(WRITE_THREADS, thread_name_prefix="tasks-write")
+        self._readers = DatabaseThreads(READ_THREADS, "tasks-read")
+        self._writers = DatabaseThreads(WRITE_THREADS, "tasks-write")
 
     @property
     def routes(self) -> list[Route]:
@@ -74,7 +72,7 @@ class TaskRoutes:
         check_query(request.query_params.multi_items(), PREDICTION_QUERY)
         wants = response_format(request.headers.get("accept"), request.query_params, self._spec.media_out)
         # Before the body is read: a refusal must cost little.
-        await _in_database(self._readers, lambda: store.check_room(self._spec.name))
+        await self._readers.run(lambda: store.check_room(self._spec.name))
         with self._uploads.reserve() as reservation:
             upload = await read_upload(request, self._spec.media_in, self._limits, reservation)
             task = await self._store(request, upload, wants)
@@ -92,7 +90,7 @@ class TaskRoutes:
             store.submit, self._spec.name, self._served.version, wants, context.caller, context.role, bodies,
             upload.several,
         )  # fmt: skip
-        return await _in_database(self._writers, submit)
+        return await self._writers.run(submit)
 
     async def one(self, request: Request) -> Response:
         return await (self.cancel(request) if request.method == "DELETE" else self.look(request))
@@ -127,7 +125,7 @@ class TaskRoutes:
     async def _find(self, request: Request, find: Callable[[str, str, str | None], Task] = store.find) -> Task:
         """The task that the path names, as `find` returns it."""
         task_id, owner = request.path_params["id"], request.headers.get(TASK_OWNER_HEADER)
-        return await _in_database(self._readers, lambda: find(self._spec.name, task_id, owner))
+        return await self._readers.run(lambda: find(self._spec.name, task_id, owner))
 
     def _task_json(self, request: Request, task: Task) -> dict[str, Any]:
         """`serving.client.schemas.Task`, with paths as this caller sees them: through the router, or directly."""
@@ -157,23 +155,6 @@ class TaskRoutes:
                 return responses.error_response(error, self._headers)
 
         return endpoint
-
-
-async def _in_database(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-    """Runs `work` in one of `threads`. Raises MissingService when the database does not answer."""
-
-    def run() -> T:
-        from django.db import DatabaseError, InterfaceError  # the first time it takes too long for the event loop
-
-        try:
-            database.renew_connection()
-            return work()
-        except (DatabaseError, InterfaceError) as error:
-            raise MissingService(
-                "the database of tasks does not answer", expected="a database", fix="try again in a moment"
-            ) from error
-
-    return await asyncio.get_running_loop().run_in_executor(threads, run)
 
 
 def _isoformat(when: datetime | None) -> str | None:
