@@ -367,7 +367,7 @@ def test_a_service_that_is_stopped_leaves_its_task_to_another(tag: str, processe
     until(lambda: _rows(var, "SELECT state FROM tasks_task") == [("queued",)], DRAIN_DELAY_S)
     service.process.wait(30)
     assert _rows(var, "SELECT state, attempts FROM tasks_task") == [("queued", 0)]
-    assert _rows(var, "SELECT outcome, status FROM monitoring_prediction") == [("Lost", 499)]
+    assert _rows(var, "SELECT outcome, status FROM monitoring_prediction") == [("TaskLost", 499)]
 
 
 def test_a_task_survives_its_service_and_loads_the_database_only_where_there_is_one(
