@@ -1,4 +1,4 @@
-"""`python -m training start|train|compress|evaluate|bench MODEL`: what the stages of dvc.yaml run."""
+"""`python -m training models`, and `start|train|compress|evaluate|bench MODEL`: what the stages of dvc.yaml run."""
 
 from __future__ import annotations
 
@@ -47,6 +47,18 @@ def _without_a_stack() -> None:
         (at.var / "mlflow").mkdir(parents=True, exist_ok=True)
         os.environ["VISIONLOOP_MLFLOW_URI"] = at.mlflow_store
         settings.cache_clear()
+
+
+@main.command()
+def models() -> None:
+    """Write the list of models that dvc.yaml reads, after a model was added."""
+
+    def work() -> None:
+        from training.workspace.parameters import write_models
+
+        write_models(settings().root)
+
+    _run(work)
 
 
 @main.command()

@@ -61,7 +61,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "ui": Entry("ui:ui", "Open a page: home, mlflow, prefect, drift or api."),
     },
     "About": {
-        "models": Entry("ui:models", "The models, and which version of each is live."),
+        "models": Entry("ui:models", "The models, and which version of each is live; `models new` writes another."),
         "version": Entry("ui:version", "This program's version."),
         "completion": Entry("ui:completion", "Print the completion script for bash, zsh or fish."),
     },

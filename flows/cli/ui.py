@@ -9,6 +9,7 @@ from importlib.metadata import version as installed
 
 import click
 
+from flows.cli.new_model import new
 from flows.stack.control import Stack
 from registry.contract import catalog
 from registry.core.errors import MissingService, NotFound, SettingsError, VisionloopError
@@ -78,9 +79,12 @@ def _live(config: Settings) -> dict[str, int]:
     return {}
 
 
-@click.command()
-def models() -> None:
-    """The models: what each does, and which version of it is live (has the traffic)."""
+@click.group(invoke_without_command=True)
+@click.pass_context
+def models(context: click.Context) -> None:
+    """The models: what each does, and which version of it is live (has the traffic). `models new` writes another."""
+    if context.invoked_subcommand:
+        return
     from flows.steps import champions as registered
 
     live = _live(settings())
@@ -92,6 +96,9 @@ def models() -> None:
         if spec.name in live and champion is not None and champion != live[spec.name]:
             state += f", version {champion} is the registry's champion"
         click.echo(f"{spec.name:<{width}}  {spec.title} ({spec.framework}, {spec.metric.name}); {state}")
+
+
+models.add_command(new)
 
 
 @click.command()

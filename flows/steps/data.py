@@ -16,7 +16,7 @@ from registry.core import database, journal
 from registry.core.errors import NotFound, Refused
 from registry.core.files import new_folder, write_file
 from registry.core.settings import settings
-from training.workspace.parameters import MODELS, read_file, read_params
+from training.workspace.parameters import models_of, read_file, read_params
 
 if TYPE_CHECKING:
     from monitoring.log.models import Verdict
@@ -32,8 +32,9 @@ def parameters(model: str, section: str) -> dict[str, Any]:
 
 
 def active_models() -> list[str]:
-    """The models that params.yaml lists. DVC has stages for these. Raises SettingsError."""
-    return list(read_file(settings().root / "params.yaml").get(MODELS) or ())
+    """The models that DVC has stages for and that can draw their own data. Raises SettingsError."""
+    models = models_of(read_file(settings().root / "params.yaml"))
+    return [name for name in models if catalog.get(name).data.has_starter or (settings().data / name).is_dir()]
 
 
 def synthesise(model: str) -> None:

@@ -47,7 +47,11 @@ def repository() -> Iterator[Repo]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
+    from training.workspace.parameters import write_models
+
     logging.getLogger("dvc").setLevel(logging.ERROR)
+    if (settings().root / "params.yaml").is_file():
+        write_models(settings().root)  # dvc.yaml reads it
     # The remote is a setting of ours, so that moving to S3 edits no file. It is given here because DVC reads its
     # configuration again with each lock.
     config = {"remote": {"local": {"url": settings().remote}}}

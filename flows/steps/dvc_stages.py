@@ -41,8 +41,8 @@ def stale(model: str) -> list[str]:
         if not set(names) <= known:
             raise DataError(
                 f"dvc.yaml has no stages for {model}",
-                expected=f"{model} under `models` in params.yaml",
-                fix="add it there (docs/add-a-model.md)",
+                expected=f"a section for {model} in params.yaml, or no list `models` there that leaves it out",
+                fix="correct params.yaml (docs/add-a-model.md)",
             )
         # DVC reads targets relative to the working folder, which is not always the project's.
         status: dict[str, Any] = repo.status([f"{settings().root / 'dvc.yaml'}:{name}" for name in names])

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.contract.hooks import Examples, KerasHooks
+from registry.core.errors import SettingsError
 from registry.core.media import MAX_CASE_PIXELS, ByteArray, Case, FloatArray, Parameters
 from registry.vision.picture import Letterbox, decode, to_input
 
@@ -54,12 +55,16 @@ class MobileNet(KerasClassifier):
     """MobileNetV2 for the classes of a model.
 
     Raises:
-        ValueError: `architecture` is another one.
+        SettingsError: `architecture` is another one.
     """
 
     def __init__(self, spec: ModelSpec, architecture: str = "mobilenet_v2") -> None:
         if architecture != "mobilenet_v2":
-            raise ValueError(f"network keras/{architecture} of {spec.name}: only keras/mobilenet_v2 is known")
+            raise SettingsError(
+                f"the network of {spec.name} is keras/{architecture}",
+                expected="keras/mobilenet_v2",
+                fix=f"correct registry/models/{spec.name}/model.py",
+            )
         self.name, self.classes = spec.name, spec.classes
 
     def build(self, params: Parameters) -> Any:

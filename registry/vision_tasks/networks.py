@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from registry.contract.parts import load
+from registry.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from registry.contract.hooks import NetworkPart
@@ -26,11 +27,15 @@ def network_of(spec: ModelSpec, name: str = "") -> NetworkPart:
     """The network of that name; "": `HOOKS` of the model's own `network.py`.
 
     Raises:
-        ValueError: there is no such family.
+        SettingsError: there is no such family.
     """
     if not name:
         return load(f"registry.models.{spec.name}.network:HOOKS")  # type: ignore[no-any-return]
     family, _, architecture = name.partition("/")
     if family not in FAMILIES or not architecture:
-        raise ValueError(f"network {name!r} of {spec.name} must be one of {', '.join(f'{f}/NAME' for f in FAMILIES)}")
+        raise SettingsError(
+            f"the network of {spec.name} is {name!r}",
+            expected=f"one of {', '.join(f'{one}/NAME' for one in FAMILIES)}",
+            fix=f"correct registry/models/{spec.name}/model.py",
+        )
     return load(FAMILIES[family])(spec, architecture)  # type: ignore[no-any-return]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from registry.core.errors import SettingsError
 from registry.core.media import Parameters
 from registry.vision_tasks.torch_classifier import TorchClassifier
 
@@ -43,18 +45,20 @@ class TimmClassifier(TorchClassifier):
     """Hooks of a timm network. `train.dropout` of the parameters (default 0) comes before the head.
 
     Raises:
-        ValueError: timm knows no such architecture, or its head is not one linear layer.
+        SettingsError: timm knows no such architecture, or its head is not one linear layer.
     """
 
     def __init__(self, spec: ModelSpec, architecture: str) -> None:
         super().__init__(spec)
         if not timm.is_model(architecture):
-            close = ", ".join(timm.list_models(f"*{architecture.split('_')[0]}*")[:5])
-            raise ValueError(f"network timm/{architecture} of {spec.name} is not one of timm's{close and f': {close}'}")
+            close = difflib.get_close_matches(architecture, timm.list_models(), n=1)
+            raise _unknown(
+                spec, architecture, "one of timm.list_models()", f"did you mean timm/{close[0]}?" if close else ""
+            )
         self.architecture = architecture
         head = timm.get_pretrained_cfg(architecture).classifier  # type: ignore[union-attr]
         if not isinstance(head, str):
-            raise ValueError(f"network timm/{architecture} of {spec.name} has several heads: choose another")
+            raise _unknown(spec, architecture, "a network with one linear head", "")
         self.HEAD = f"net.{head}"
 
     def build(self, params: Parameters) -> nn.Module:
@@ -64,3 +68,8 @@ class TimmClassifier(TorchClassifier):
         """timm's own pretrained weights, from its hub. The head has other classes and stays as it is."""
         network = timm.create_model(self.architecture, pretrained=True)
         return {f"net.{name}": np.asarray(value) for name, value in network.state_dict().items()}
+
+
+def _unknown(spec: ModelSpec, architecture: str, expected: str, fix: str) -> SettingsError:
+    where = f"correct registry/models/{spec.name}/model.py"
+    return SettingsError(f"the network of {spec.name} is timm/{architecture}", expected=expected, fix=fix or where)

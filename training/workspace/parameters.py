@@ -21,10 +21,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
 from registry.core.errors import SettingsError
+from registry.core.files import write_file
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
+MODELS_FILE = "build/models.yaml"
 SECTIONS = ("data", "train", "retrain", "compress", "evaluate")
 MODELS = "models"
+TASKS = ("classification", "detection")
+"""Sections for models that have none of their own."""
 
 STARTER_KEYS = ("seed", "train", "val", "test")
 """Keys of `data`: the seed, and how many cases of each split the starter data has."""
@@ -111,13 +115,13 @@ def known_keys(spec: ModelSpec, section: str) -> list[str]:
 
 
 def read_params(path: Path, model: str) -> dict[str, Mapping[str, Any]]:
-    """The model's sections of params.yaml; a section that is not there is empty.
+    """The model's sections of params.yaml, or those of its task; a section that is not there is empty.
 
     Raises:
         SettingsError: it cannot be read, has no section for the model, or a name in it is unknown.
     """
     everything = read_file(path)
-    mine = everything.get(model)
+    mine = everything.get(section_of(model, everything))
     if not isinstance(mine, dict):
         raise SettingsError(
             f"{path.name} has no section {model!r}",
@@ -137,6 +141,30 @@ def read_params(path: Path, model: str) -> dict[str, Mapping[str, Any]]:
     return sections
 
 
+def section_of(model: str, everything: Mapping[str, Any]) -> str:
+    """The section of params.yaml that a model reads: its own, or that of its task."""
+    return model if model in everything else catalog.get(model).task
+
+
+def models_of(everything: Mapping[str, Any]) -> list[str]:
+    """The models that have stages: all, or those that `models` lists."""
+    return [str(name) for name in everything.get(MODELS) or catalog.names()]
+
+
+def write_models(root: Path) -> None:
+    """Writes build/models.yaml, from which dvc.yaml makes the stages of each model: name -> section of params.yaml.
+
+    Raises SettingsError as `read_file`.
+    """
+    import yaml
+
+    everything = read_file(root / "params.yaml")
+    sections = {name: section_of(name, everything) for name in models_of(everything)}
+    text, path = yaml.safe_dump({MODELS: {n: s for n, s in sections.items() if s in everything}}), root / MODELS_FILE
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_file(path, text)
+
+
 def read_file(path: Path) -> dict[str, Any]:
     """All of params.yaml. Raises SettingsError: it cannot be read, or names a model that there is not."""
     import yaml
@@ -152,9 +180,11 @@ def read_file(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path.name} is not YAML: {said}", expected="YAML", fix="correct that line") from error
     if not isinstance(everything, dict):
         raise SettingsError(
-            f"{path.name} holds no sections", expected=f"{MODELS}: [...]", fix="restore it: git checkout params.yaml"
+            f"{path.name} holds no sections",
+            expected="a section for each task",
+            fix="restore it with git",
         )
-    _refuse_unknown(path, "it has a section", everything, (MODELS, *catalog.names()))
+    _refuse_unknown(path, "it has a section", everything, (MODELS, *TASKS, *catalog.names()))
     listed = everything.get(MODELS) or ()
     _refuse_unknown(path, f"{MODELS} lists", [str(name) for name in listed], catalog.names())
     return everything

@@ -66,8 +66,9 @@ NO_RESULT = frozenset(
 def declared(stage: str, model: str, project: Path) -> list[str]:
     """The files and folders of source that dvc.yaml lists for a stage, e.g. `registry/vision`."""
     content: dict[str, Any] = yaml.safe_load((project / "dvc.yaml").read_text(encoding="utf-8"))
-    listed = ((content.get("stages") or {}).get(stage) or {}).get("deps") or []
-    paths = [str(entry).replace("${item.model}", model) for entry in listed]
+    found = (content.get("stages") or {}).get(stage) or {}
+    listed = found.get("do", found).get("deps") or []
+    paths = [str(entry).replace("${key}", model) for entry in listed]
     return [path for path in paths if path.partition("/")[0] in closure.PACKAGES]
 
 
