@@ -125,7 +125,7 @@ class Access:
             raise Unauthorized(
                 "the request has no key",
                 expected="`Authorization: Bearer vl_...`, or `X-API-Key: vl_...`",
-                fix="ask whoever runs this for a key (`visionloop keys create`)",
+                fix="ask the operator for a key (`visionloop keys create`)",
             )
         quota = self._windows.take(address, settings().anonymous_per_minute, time.monotonic())
         if quota is not None and not quota.allowed:

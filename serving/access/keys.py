@@ -218,7 +218,7 @@ def _unauthorized(found: str) -> Unauthorized:
     return Unauthorized(
         found,
         expected="`Authorization: Bearer vl_...`, or `X-API-Key: vl_...`, with a key that is valid",
-        fix="ask whoever runs this for a key (`visionloop keys create`)",
+        fix="ask the operator for a key (`visionloop keys create`)",
     )
 
 

@@ -1,9 +1,8 @@
-"""What was asked: counted in memory, added to the database each second by a thread, never lost when that is away.
+"""Usage: counted in memory, and added to the database each second by a thread.
 
-A flush is a batch with an id. It commits together with its id, so one whose fate is unknown (the connection broke
-during the commit) can be tried again without counting twice. While the database is away the counts stay in memory
-and, after each failed flush, in a file of `var/usage`; whatever process starts next adopts the files of dead ones.
-What a `kill -9` can take is the last second.
+A flush is a batch with an id and commits together with the id. So it can be repeated without counting twice where the
+connection broke during the commit. While the database is away the counts stay in memory and, after each failed flush,
+in a file of `var/usage`. The next process adopts the files of dead ones. A `kill -9` loses the last second at most.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class UsageCounts:
 
 @dataclass(frozen=True, order=True)
 class UsageKey:
-    """What is counted together. `day` is ISO; `key` is empty for callers without one."""
+    """What is counted together: a key's id ("" without a key), a model ("" without a model) and a day (ISO)."""
 
     key: str
     model: str
@@ -74,20 +73,20 @@ class Flush:
 
 
 class Meter:
-    """This router's counts. `count` from any thread; `flush`, `adopt` and `close` from one."""
+    """This router's counts. Call `count` from any thread; `flush`, `adopt` and `close` from one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting = Flush()
-        self._sent: Flush | None = None  # tried, and not known to be in the database
-        self._months: dict[str, int] = {}  # requests by key in `_month`, as far as known
+        self._sent: Flush | None = None  # tried, but perhaps not in the database
+        self._months: dict[str, int] = {}  # requests in `_month` by key, as far as known
         self._month = datetime.now(UTC).strftime("%Y-%m")
         self._folder = settings().var / "usage"
         self._name = uuid.uuid4().hex
         self._handle = -1
 
     def count(self, key: str, model: str, now: datetime, counts: UsageCounts) -> None:
-        """Adds to the sums of a key (empty: none) and a model (empty: none) on the day of `now` (UTC)."""
+        """Adds to the sums of a key and a model ("" for none) on the day of `now` (UTC)."""
         day = now.date().isoformat()
         with self._lock:
             self._waiting.counts.setdefault(UsageKey(key, model, day), UsageCounts()).add(counts)
@@ -97,17 +96,17 @@ class Meter:
                 self._months[key] = self._months.get(key, 0) + counts.requests
 
     def month(self, key: str, now: datetime) -> int:
-        """Requests of a key in this calendar month: of all routers seconds ago, and of this one since."""
+        """Requests of a key in this calendar month: all routers' until seconds ago, and this one's since."""
         return self._months.get(key, 0) if now.strftime("%Y-%m") == self._month else 0
 
     def unflushed(self) -> list[Flush]:
-        """A copy of what is not known to be in the database. A flush may come there meanwhile: see `are_written`."""
+        """A copy of the flushes that may not be in the database yet; `are_written` says which ones are."""
         with self._lock:
             found = [one for one in (self._sent, self._waiting) if one]
             return [Flush(one.id, {slot: replace(counts) for slot, counts in one.counts.items()}) for one in found]
 
     def flush(self) -> None:
-        """Adds what waits to the database. Raises what the database raises; then nothing is lost."""
+        """Adds the waiting counts to the database. Raises what the database raises; nothing is lost then."""
         with self._lock:
             if self._sent is None:
                 if not self._waiting.counts:
@@ -123,7 +122,7 @@ class Meter:
             self._spool()
 
     def read_month(self, now: datetime) -> None:
-        """Brings `month` up to date with what other routers counted. Raises what the database raises."""
+        """Adds other routers' counts to `month`. Raises what the database raises."""
         database.setup()
         from django.db.models import Sum
 
@@ -139,7 +138,7 @@ class Meter:
             self._months, self._month = sums, month
 
     def adopt(self) -> None:
-        """Adds what dead processes left in files. Raises what the database raises; the files stay then."""
+        """Adds the counts in dead processes' files. Raises what the database raises; the files stay then."""
         for path in sorted(self._folder.glob("*.json")):
             if path != self._path:
                 with _claimed(path.with_suffix(".lock")) as mine:
@@ -147,12 +146,12 @@ class Meter:
                         _adopt(path)
 
     def close(self) -> None:
-        """The last flush; first into a file, as nobody may wait for a database that is slow to take it."""
+        """Flushes for the last time. Writes a file first, in case the database takes too long."""
         if any(one.counts for one in self.unflushed()):
             self._spool()
         try:
-            self.flush()  # what was tried before
-            self.flush()  # what came since
+            self.flush()  # the flush that was tried before
+            self.flush()  # the counts since
         except Exception as error:
             logger.warning("the usage of the last seconds waits in %s: %s", self._path, error)
         if self._handle >= 0:
@@ -173,7 +172,7 @@ class Meter:
         return found
 
     def _spool(self) -> None:
-        """Makes our file what is not in the database; the lock beside it says that we live."""
+        """Writes the counts that are not in the database into our file. The lock beside it shows that we live."""
         with self._lock:
             content = [one.to_json() for one in (self._sent, self._waiting) if one and one.counts]
         try:
@@ -204,7 +203,7 @@ def _adopt(path: Path) -> None:
 
 @contextmanager
 def _claimed(path: Path) -> Iterator[bool]:
-    """Whether the process behind a lock file is gone; until the end of the block nobody else finds that."""
+    """Whether the process behind a lock file is gone. Until the end of the block no other process is told so."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
         try:
@@ -218,7 +217,7 @@ def _claimed(path: Path) -> Iterator[bool]:
 
 
 def are_written(flushes: Sequence[Flush]) -> frozenset[str]:
-    """The ids of those that are in the database."""
+    """The ids of the flushes that are in the database."""
     database.setup()
     from serving.access.models import Batch
 
@@ -226,7 +225,7 @@ def are_written(flushes: Sequence[Flush]) -> frozenset[str]:
 
 
 def _write(flush: Flush) -> None:
-    """Adds a batch to the table, once."""
+    """Adds a flush to the table, once."""
     database.setup()
     from django.db import transaction
     from django.db.models import F
@@ -239,7 +238,7 @@ def _write(flush: Flush) -> None:
         if not new:
             return
         Batch.objects.filter(time__lt=now - BATCHES_KEPT).delete()
-        for slot, counts in sorted(flush.counts.items()):  # sorted: two routers never wait for each other in a circle
+        for slot, counts in sorted(flush.counts.items()):  # sorted, so that two routers cannot deadlock
             sums = asdict(counts)
             row, made = Usage.objects.get_or_create(
                 key=slot.key, model=slot.model, day=date.fromisoformat(slot.day), defaults=sums

@@ -112,7 +112,7 @@ def _introduction() -> str:
     return (
         "Send `Authorization: Bearer vl_...` or `X-API-Key: vl_...`. Every error is JSON: what was found, what was "
         "expected, how to fix it. The Python client is `serving.client.Client` of visionloop's source: a few files "
-        "that need httpx and pydantic, which whoever runs this can hand out (`docs/api.md` names them)."
+        "that need httpx and pydantic, which the operator can hand out (`docs/api.md` names them)."
     )
 
 

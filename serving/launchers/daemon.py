@@ -1,4 +1,4 @@
-"""How a process of the stack that is no server begins and is told to end."""
+"""The start of a process of the stack that is not a server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from registry.core.settings import settings
 
 
 def begin() -> threading.Event:
-    """Returns, when the database has its tables, what is set at SIGTERM; also when that comes before."""
+    """Waits until the database has its tables. Returns an event that SIGTERM sets, which also ends the wait."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     settings().apply_environment()
     ended = threading.Event()

@@ -1,8 +1,7 @@
-"""`python -m serving.launchers.keeper`: brings what services logged from disk into the database, and removes what is
-too old.
+"""`python -m serving.launchers.keeper`: moves logged predictions from disk into the database, and deletes what is old.
 
-One for all services of a machine, which so have nothing to do but to answer (docs/decisions/0026-a-keeper.md); the
-supervisor keeps it running. While it is away lines wait on disk.
+There is one for all services of a machine, which so only answer (docs/decisions/0026-a-keeper.md). The supervisor
+keeps it running; while it is away lines wait on disk.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from serving.tasks import store
 
 PRUNE_EVERY_S = 60.0
 LEAVING_S = 5.0
-"""Services that end at the same time hand over their last lines meanwhile; what comes later waits for the next one."""
+"""How long it waits for the last lines of services that end at the same time. Later ones wait for the next keeper."""
 
 logger = logging.getLogger("visionloop.keeper")
 
@@ -40,14 +39,14 @@ def main() -> None:
 
 
 def prune() -> None:
-    """Removes what is older, or takes more room, than the settings allow: inputs, tasks, reports, predictions, logs."""
+    """Deletes inputs, tasks, reports, predictions and logs that are older, or larger, than the settings allow."""
     with suppress(OSError):
         inputs.prune(every_s=0.9 * PRUNE_EVERY_S)
     for what in (store.prune, retention.prune):
         try:
             what()
-        except Exception as error:  # the database's troubles pass
-            logger.info("not everything is looked through for what is too old: %s", error)
+        except Exception as error:  # it is tried again in a minute
+            logger.info("old data could not all be deleted: %s", error)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which versions of a model get its traffic: plans, the tables behind them, packaging, and what changes them.
+"""Which versions of a model get its traffic: plans, their tables, the commands that change them, and packaging.
 
 Imports `serving.wire`.
 """

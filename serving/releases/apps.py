@@ -1,4 +1,4 @@
-"""Django's name for this room: the tables were made under it."""
+"""The Django app of this room. The tables were made under its label."""
 
 from django.apps import AppConfig
 

@@ -1,3 +1,3 @@
-"""What lies in the `src` folder of a Bento beside our packages: which version it serves, and that version's bundle."""
+"""Names in the `src` folder of a Bento: the file that names the version, and the folder with the version's bundle."""
 
 RELEASE, BUNDLE = "release.json", "bundle"

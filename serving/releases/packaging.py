@@ -1,4 +1,4 @@
-"""Makes a Bento of a registered version: its bundle, the source files that serve it, and nothing else."""
+"""Builds the Bento of a registered version: its bundle and the source files that serve it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROOTS = (
     "monitoring.log.writer",
 )
 MIGRATIONS = ("serving/releases/migrations", "serving/tasks/migrations", "monitoring/log/migrations")
-# Imported by Starlette and uvicorn when they are there, so no import of ours names them.
+# Starlette and uvicorn import them where they are installed, so no import of ours names them.
 ALSO = ("python-multipart", "uvloop", "httptools")
 BUILD_LIMIT_S = 120
 
@@ -59,7 +59,7 @@ if __name__ == "__main__":
 
 
 class Version(Protocol):
-    """As much of `registry.versions.mlflow_registry.Version` as packaging needs."""
+    """The part of `registry.versions.mlflow_registry.Version` that packaging needs."""
 
     @property
     def model(self) -> str: ...
@@ -68,12 +68,12 @@ class Version(Protocol):
 
 
 def package(version: Version, bundle: Bundle) -> str:
-    """Builds the Bento of a version and returns its tag, `model:number-hash`; an existing one is used as it is.
+    """Builds the Bento of a version, unless it exists. Returns its tag, `model:number-hash`.
 
-    The hash covers the bundle, the source files and the pinned requirements: what has the same tag serves the same.
+    The hash covers the bundle, the source files and the pinned requirements: the same tag serves the same.
 
     Raises:
-        MissingService: `bentoml build` failed, or was not done within BUILD_LIMIT_S.
+        MissingService: `bentoml build` failed, or took longer than BUILD_LIMIT_S.
         StorageError: the disk is full.
     """
     project = project_folder()
@@ -143,10 +143,9 @@ def _describe(draft: Path, tag: str, served: ServedVersion, manifest: Manifest, 
 
 
 def build_bento(draft: Path, tag: str) -> None:
-    """In a process of its own: it imports the draft's packages, which have the names of ours.
+    """Runs `bentoml build`, in another process, because it imports the draft's packages, which have the names of ours.
 
-    The draft is the working folder, and its bentofile is named: BentoML looks for none below a hidden folder (it says
-    "Accessing hidden files is not allowed").
+    The draft is the working folder and its bentofile is named, because BentoML searches no hidden folders.
     """
     command = [sys.executable, "-m", "bentoml", "build", "--bentofile", "bentofile.yaml"]
     command += ["--version", tag.partition(":")[2]]
@@ -164,7 +163,7 @@ def build_bento(draft: Path, tag: str) -> None:
         raise MissingService(
             f"`bentoml build` of {tag} took longer than {BUILD_LIMIT_S:g} s and was stopped",
             expected="a Bento in " + str(bento_folder(tag).parent),
-            fix="`visionloop package` tries again; see what else keeps this machine busy",
+            fix="`visionloop package` tries again; look for what else keeps this machine busy",
         ) from error
     if done.returncode != 0 or not (bento_folder(tag) / "bento.yaml").is_file():
         raise MissingService(
@@ -175,29 +174,28 @@ def build_bento(draft: Path, tag: str) -> None:
 
 
 def _why(text: str) -> str:
-    """What BentoML says last, but for its advice."""
+    """BentoML's last line that is not advice."""
     advice = ("If you are trying to import", "If you are attempting to import")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith(advice)]
     return lines[-1] if lines else "no message"
 
 
 def _environment() -> dict[str, str]:
-    """Our environment without what would put this project's packages before the Bento's."""
+    """Our environment without the variables that would put this project's packages before the Bento's."""
     not_ours = ("PYTHONPATH", "PYTHONSAFEPATH", "BENTOML_CONFIG")
     return {name: value for name, value in settings().child_environment().items() if name not in not_ours}
 
 
 def bento_folder(tag: str) -> Path:
-    """Where the Bento lies, whether or not it is there."""
+    """The folder of a Bento, whether or not it exists."""
     name, _, version = tag.partition(":")
     return settings().var / "bentoml" / "bentos" / name / version
 
 
 def digest_of(tag: str) -> str:
-    """Of the bundle in a Bento; "" where there is no such Bento on this machine."""
+    """The digest of the bundle in a Bento; "" where this machine has no such Bento."""
     try:
-        said = json.loads((bento_folder(tag) / "src" / RELEASE).read_text(encoding="utf-8"))
-        return str(said["digest"])
+        return str(json.loads((bento_folder(tag) / "src" / RELEASE).read_text(encoding="utf-8"))["digest"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 
@@ -208,7 +206,7 @@ def process_name(tag: str) -> str:
 
 
 def serve_command(tag: str, port: int) -> list[str]:
-    """What runs the service of a Bento in one process on `port`.
+    """The command that serves a Bento in one process on `port`.
 
     Raises:
         NotFound: there is no such Bento.

@@ -1,12 +1,12 @@
-"""How far two versions' answers to the same input agree, by what the answers hold.
+"""How far two versions' answers to the same input agree, by the kind of answer.
 
-a class          1 where both name the same one, else 0
-boxes            the F1 score of one version's boxes held against the other's: matched where the labels are the same
-                 and the intersection over union is at least 0.5
-a label file     the model's own metric of one answer with the other as its truth, e.g. Dice of two masks
+a class          1 where both name the same class, else 0
+boxes            F1 score of one version's boxes against the other's: two boxes match where their labels are the same
+                 and their intersection over union is at least 0.5
+a label file     the model's own metric of one answer with the other as truth, such as Dice of two masks
 
-`python -m serving.router.agreement` reads questions (serving.router.comparing) from its standard input until that ends,
-and writes one line for each.
+`python -m serving.router.agreement` reads questions (serving.router.comparing) from its standard input, and writes one
+line for each.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from serving.wire.json_inputs import parse_inputs
 
 IOU = 0.5
 MEMORY = 4 << 30
-"""Bytes of address space of the process that compares, libraries included."""
+"""Bytes of address space of this process, libraries included."""
 NICE = 10
 
 
@@ -46,10 +46,10 @@ class Answer:
 
 
 def agreement(spec: ModelSpec, max_voxels: int, sample: bytes, one: Answer, other: Answer) -> float | None:
-    """In [0, 1], 1 where they say the same; None where these answers cannot be compared.
+    """In [0, 1], 1 where the answers are the same; None where they cannot be compared.
 
     Args:
-        sample: the input that both answered to, as it was uploaded.
+        sample: the input of both answers, as it was uploaded.
 
     Raises:
         VisionloopError: an answer is not what its content type says.
@@ -61,7 +61,7 @@ def agreement(spec: ModelSpec, max_voxels: int, sample: bytes, one: Answer, othe
         truth, score = spec.score.truth, spec.score.score
         decoded = spec.inference.decode(sample, max_voxels)
         return float(score([spec.score.result_of(truth(other.body), decoded)], [truth(one.body)]))
-    left, right = (json.loads(said.body) for said in (one, other))
+    left, right = (json.loads(answer.body) for answer in (one, other))
     if "class" in left and "class" in right:
         return float(left["class"] == right["class"])
     boxes = [_boxes(answer) for answer in (left, right)]
@@ -69,7 +69,7 @@ def agreement(spec: ModelSpec, max_voxels: int, sample: bytes, one: Answer, othe
 
 
 def matched(left: FloatArray, left_labels: Sequence[str], right: FloatArray, right_labels: Sequence[str]) -> float:
-    """F1 of boxes float32 [L, 4] against [R, 4], x1 y1 x2 y2; each is matched once, the best pairs first."""
+    """F1 of boxes float32 [L, 4] against [R, 4], x1 y1 x2 y2. Each box is matched once, the best pairs first."""
     if not len(left) or not len(right):
         return float(len(left) == len(right))
     iou = overlaps(left, right)
@@ -83,7 +83,10 @@ def matched(left: FloatArray, left_labels: Sequence[str], right: FloatArray, rig
 
 
 def _boxes(answer: Mapping[str, Any]) -> tuple[FloatArray, list[str]] | None:
-    """The boxes of an answer and the word that each comes with, wherever it lists them."""
+    """The boxes of an answer float32 [N, 4] and their labels.
+
+    The boxes are the first list of objects with a `box`; a label is the first text of its object.
+    """
     for value in answer.values():
         if isinstance(value, list) and all(isinstance(one, dict) and "box" in one for one in value):
             labels = [next((word for word in one.values() if isinstance(word, str)), "") for one in value]
@@ -92,12 +95,12 @@ def _boxes(answer: Mapping[str, Any]) -> tuple[FloatArray, list[str]] | None:
 
 
 def main() -> None:
-    """Answers questions until there are none."""
+    """Answers questions until its standard input ends."""
     os.nice(NICE)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # what a library prints must not look like an answer
     while (question := _read(questions)) is not None:
         answers.write(json.dumps(_compared(question)).encode() + b"\n")
         answers.flush()
@@ -116,16 +119,16 @@ def _read(stream: BinaryIO) -> Question | None:
 def _compared(question: Question) -> dict[str, Any]:
     try:
         sample = _sample(question.kind, question.sample)
-        spec, said = catalog.get(question.model), (Answer(*question.one), Answer(*question.other))
-        return {"agreement": agreement(spec, settings().max_voxels, sample, *said)}
+        spec, answers = catalog.get(question.model), (Answer(*question.one), Answer(*question.other))
+        return {"agreement": agreement(spec, settings().max_voxels, sample, *answers)}
     except VisionloopError as error:
         return {"problem": error.found}
-    except Exception as error:  # of whatever reads what somebody sent
+    except Exception as error:  # whatever a decoder raises
         return {"problem": f"{type(error).__name__}: {error}"}
 
 
 def _sample(kind: str, body: bytes) -> bytes:
-    """The input itself, out of the form or the JSON that it may have come in. Raises BadInput."""
+    """The input's bytes, taken out of a form or JSON. Raises BadInput."""
     if kind.startswith("multipart/form-data"):
         files = asyncio.run(_files(kind, body))
     elif kind.partition(";")[0].strip().lower() == "application/json":

@@ -1,7 +1,7 @@
-"""Has answers compared in a process of its own (`serving.router.agreement`).
+"""Has answers compared by another process (`serving.router.agreement`).
 
-To compare two masks the input is decoded, whatever a caller sent: in the router's process that would hold up every
-request, and could take its memory. This one may be killed; then a comparison is lost, and the next starts another.
+Two masks can be compared only after the caller's input is decoded. In the router's process that would delay every
+request and could take its memory. The other process may die: one comparison is lost, and the next starts it again.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any
 
 from registry.contract.spec import ModelSpec
 from registry.core.errors import BadInput
+from serving.wire.negotiation import JSON
 
-JSON = "application/json"
 DIFFERS = {"classification": 1.0, "features": 1.0, "detection": 0.5, "segmentation": 0.8}
-"""Below this agreement two answers count as different."""
+"""Two answers whose agreement is below this count as different."""
 SIZES = struct.Struct("!4I")
 
 
 def comparable(spec: ModelSpec) -> str:
-    """The content type that answers are compared in: masks as the file they are, everything else as JSON."""
+    """The content type to compare answers in: the label file of a segmentation, JSON of everything else."""
     if spec.task != "segmentation":
         return JSON
     return next((m for m in spec.media_out if m != JSON and not m.startswith(("image/", "video/"))), JSON)
@@ -47,23 +47,23 @@ class Question:
 
 
 class Comparer:
-    """One such process, started when it is needed first."""
+    """The other process, started with the first question."""
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
         self._one_at_a_time = asyncio.Lock()
 
     async def __call__(self, question: Question) -> float | None:
-        """The agreement, [0, 1]; None where the answers cannot be compared. Whoever is cancelled ends the process.
+        """The agreement, [0, 1]; None where the answers cannot be compared. A cancelled call ends the process.
 
         Raises:
-            BadInput: what was to be compared cannot be read.
+            BadInput: an input or an answer cannot be read.
             OSError: the process ended.
         """
         async with self._one_at_a_time:
             process = await self._running()
             try:
-                return await _asked(process, question)
+                return await _ask(process, question)
             except BadInput:
                 raise
             except BaseException:
@@ -84,7 +84,7 @@ class Comparer:
             self._process = None
 
 
-async def _asked(process: asyncio.subprocess.Process, question: Question) -> float | None:
+async def _ask(process: asyncio.subprocess.Process, question: Question) -> float | None:
     assert process.stdin is not None
     assert process.stdout is not None
     texts = (question.model, question.kind, question.one[0], question.other[0])

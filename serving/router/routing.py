@@ -1,5 +1,5 @@
-"""The router's table of routes: read from the database four times a second, with what is in flight on each service,
-which services are down, and what became of their requests."""
+"""The router's table of routes, read from the database four times a second. It also knows which requests are in flight
+and which services are down."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from registry.core.errors import MissingService, NotServed
 from serving.releases import store
 from serving.releases.endpoints import Endpoint
 from serving.releases.store import Route
-from serving.router.traffic import Traffic
+from serving.router.traffic import TrafficCounter
 
 logger = logging.getLogger("visionloop.router")
 
@@ -33,12 +33,12 @@ Probe = Callable[[str], Awaitable[bool]]
 class RouteTable:
     """Which services get the requests of a model, at this moment.
 
-    While the database is away the last known routes stay. Reading runs in a thread; the table changes on the
-    event loop only, so a request sees either the old route or the new one.
+    While the database is away the last known routes stay. A thread reads them, but the table changes on the event loop
+    only, so a request sees either the old route or the new one.
     """
 
     def __init__(self) -> None:
-        self.traffic = Traffic()
+        self.traffic = TrafficCounter()
         self._routes: Mapping[str, Route] = {}
         self._planned: frozenset[str] | None = None  # models that have a release plan, once that was read
         self._in_flight: Counter[str] = Counter()
@@ -50,7 +50,7 @@ class RouteTable:
         self._read_at = -math.inf
         self._releases = _Releases()
         self._away = False
-        # Django's connections belong to a thread: one thread, one connection. Reading never waits for a write.
+        # Each thread has a connection of its own, so that reading never waits for a write.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="routes")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="traffic")
 
@@ -75,8 +75,8 @@ class RouteTable:
         """The route of a model.
 
         Raises:
-            NotServed: none of its versions is released, so waiting does not help.
-            MissingService: one is, and its service is not up yet; or nothing could be read so far.
+            NotServed: no version is released, so waiting does not help.
+            MissingService: the released version's service is not up yet, or nothing could be read so far.
         """
         route = self._routes.get(model)
         if route is not None:
@@ -90,7 +90,7 @@ class RouteTable:
         raise NotServed(
             f"no version of {model} is being served",
             expected="a model that has a `version` in GET /v1/models",
-            fix="ask one of those, or ask whoever runs this to release a version",
+            fix="use one of those, or ask the operator to release a version",
         )
 
     @property
@@ -99,7 +99,7 @@ class RouteTable:
 
     @property
     def in_flight(self) -> dict[str, int]:
-        """Requests on the way, by the service's url; a service that is being drained is still in it."""
+        """How many requests each service works on, by its url; also services that are to stop."""
         return {url: count for url, count in self._in_flight.items() if count}
 
     @contextmanager
@@ -113,19 +113,19 @@ class RouteTable:
                 del self._in_flight[endpoint.url]
 
     def down(self, endpoint: Endpoint) -> bool:
-        """Whether it was not well when it was last asked."""
+        """Whether the service was not ready when it was last asked."""
         return endpoint.url in self._down
 
     async def lost(self, endpoint: Endpoint) -> bool:
-        """Asks a service that did not take a request whether it is well; returns whether it is not. It gets no request
-        then until it says ready again."""
+        """Asks a service that did not take a request whether it is ready. Returns whether it is down: then it gets no
+        requests until it is ready again."""
         if endpoint.url not in self._down and not await self._is_well(endpoint.url):
             logger.warning("version %d of %s at %s is down", endpoint.version, endpoint.model, endpoint.url)
             self._down.add(endpoint.url)
         return endpoint.url in self._down
 
     async def _is_well(self, url: str) -> bool:
-        """Asks once, however many want to know."""
+        """Asks a service once, however many requests want to know."""
         asked = self._asked.get(url)
         if asked is None:
             asked = self._asked[url] = asyncio.ensure_future(self._probe(url))
@@ -139,14 +139,14 @@ class RouteTable:
         """Waits until the live version of a model can be asked again. Returns False where it cannot in time."""
         end = time.monotonic() + within_s
         while time.monotonic() < end:
-            await asyncio.sleep(EVERY_S / 5)  # at least once: who comes back at once would ask without a pause
+            await asyncio.sleep(EVERY_S / 5)  # at least once, or callers would ask without a pause
             route = self._routes.get(model)
             if route is not None and not self.down(route.live):
                 return True
         return False
 
     async def refresh(self, older_than_s: float = 0.0) -> None:
-        """Reads the database, unless a read has ended within so many seconds: many may ask at once."""
+        """Reads the database, unless a read has ended within the last `older_than_s` seconds."""
         async with self._refreshing:
             if time.monotonic() - self._read_at < older_than_s:
                 return
@@ -176,7 +176,7 @@ class RouteTable:
             await self.refresh()
 
     async def _look_after(self) -> None:
-        """Asks services that are down whether they are back, so that no caller's request has to find out."""
+        """Asks services that are down whether they are ready, so that no request has to try."""
         while True:
             await asyncio.sleep(EVERY_S)
             wanted = {e.url for r in self._routes.values() for e in (r.live, r.second, r.previous) if e}
@@ -208,20 +208,19 @@ async def _unknown(url: str) -> bool:
 
 
 class _Releases:
-    """What the database says of releases; asked again only where somebody wrote into it meanwhile, as far as the
-    database can tell. From one thread."""
+    """The release plans and routes of the database, read again only where it may have changed. For one thread."""
 
     def __init__(self) -> None:
         self._seen: tuple[object, int] | None = None
         self._found: tuple[Mapping[str, Route], frozenset[str]] = ({}, frozenset())
 
     def read(self) -> tuple[Mapping[str, Route], frozenset[str]]:
-        """The routes, and the models that have a release plan, with a service or without."""
+        """The routes, and all models that have a release plan."""
         return _in_database(self._read)
 
     def _read(self) -> tuple[Mapping[str, Route], frozenset[str]]:
         database.setup()
-        seen = database.change_marker()  # before the reading, so that what is written during it is read the next time
+        seen = database.change_marker()  # first, so that what is written meanwhile is read the next time
         if seen is None or seen != self._seen:
             plans = store.plans()
             self._found = store.routes(plans), frozenset(plan.model for plan in plans)

@@ -1,5 +1,8 @@
-"""Copies of requests for a version that is only watched. They wait in a queue that drops what it has no room for, have
-their own time limit, and begin when the caller's answer is on its way: they can neither delay nor fail it."""
+"""Copies of requests for a shadow version.
+
+A copy is sent when the caller's answer is on its way. It waits in a bounded queue and has a time limit of its own, so
+it can neither delay nor fail a request.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,8 @@ WAITING = 64
 WAITING_BYTES = 64 * MIB
 AT_ONCE = 2
 LIMIT_S = 20.0
-ANSWER = 16 * MIB
-"""Bytes of an answer that is compared."""
+LARGEST_ANSWER = 16 * MIB
+"""Bytes. A larger answer is not compared."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Copy:
 
     @property
     def size(self) -> int:
-        """Bytes that it holds."""
+        """Bytes in memory."""
         return len(self.body) + (len(self.answered[2]) if self.answered else 0)
 
 
@@ -62,7 +65,7 @@ class Shadow:
         self._queue: asyncio.Queue[Copy] = asyncio.Queue(WAITING)
         self._bytes = 0
         self._compare = Comparer()
-        self._told: set[str] = set()  # of which models somebody has read that they cannot be compared
+        self._warned: set[str] = set()  # models whose answers the log has called not comparable
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -76,7 +79,7 @@ class Shadow:
         self._compare.stop()
 
     async def offer(self, copy: Copy) -> None:
-        """Takes a copy, or counts it as dropped. Never waits."""
+        """Queues a copy, or counts it as dropped. Never waits."""
         full = self._queue.full() or self._bytes + copy.size > WAITING_BYTES
         if full or self._table.down(copy.endpoint):
             self._table.traffic.of(copy.route.plan, copy.endpoint.version, "shadow").dropped += 1
@@ -89,7 +92,7 @@ class Shadow:
             copy = await self._queue.get()
             try:
                 await asyncio.wait_for(self._send(copy), LIMIT_S)
-            except Exception as error:  # of whatever kind: a copy is nobody's request
+            except Exception as error:  # whatever it is, no caller waits for a copy
                 logger.debug("a shadow call of %s: %s", copy.route.plan.model, error)
             finally:
                 self._bytes -= copy.size
@@ -104,7 +107,7 @@ class Shadow:
             await self._table.lost(copy.endpoint)
             raise
         finally:
-            # Looked up now: what was counted before may have been written down meanwhile.
+            # Looked up now: earlier counts may have been written to the database meanwhile.
             counts = self._table.traffic.of(plan, copy.endpoint.version, "shadow")
             counts.calls += 1
             counts.errors += status >= 500
@@ -112,17 +115,17 @@ class Shadow:
         if status != 200 or copy.answered is None or copy.answered[0] != 200:
             return
         counts.latencies.add(1000 * (time.perf_counter() - began))
-        said = [copy.answered[1:], (media, body)]
+        answers = [copy.answered[1:], (media, body)]
         for n, endpoint in enumerate((copy.route.live, copy.endpoint)):
-            if not said[n][0].startswith(kind):  # the caller asked for a picture, say: ask both again
-                said[n] = (await self._ask(endpoint, "", _with(copy.headers, accept=kind), copy.body))[1:]
-        question = Question(plan.model, copy.headers.get("content-type", ""), copy.body, said[0], said[1])
+            if not answers[n][0].startswith(kind):  # the caller asked for a picture, say: ask again
+                answers[n] = (await self._ask(endpoint, "", _with(copy.headers, accept=kind), copy.body))[1:]
+        question = Question(plan.model, copy.headers.get("content-type", ""), copy.body, *answers)
         try:
             found = await self._compare(question)
         except BadInput as error:
-            if plan.model not in self._told:
+            if plan.model not in self._warned:
                 logger.warning("two answers of %s cannot be compared: %s", plan.model, error.found)
-            self._told.add(plan.model)
+            self._warned.add(plan.model)
             return
         if found is not None:
             counts = self._table.traffic.of(plan, copy.endpoint.version, "shadow")
@@ -133,14 +136,14 @@ class Shadow:
     async def _ask(
         self, endpoint: Endpoint, query: str, headers: CIMultiDict[str], body: bytes
     ) -> tuple[int, str, bytes]:
-        """Status, content type and body of the answer. Raises what aiohttp raises, ValueError where it is too large."""
+        """Status, content type and body of the answer. Raises what aiohttp raises; ValueError for a large answer."""
         url = URL(f"{endpoint.url}/predict{f'?{query}' if query else ''}", encoded=True)
         async with self._client.post(url, headers=_with(headers, **{ROLE_HEADER: "shadow"}), data=body) as answer:
             content = bytearray()
             async for piece in answer.content.iter_any():
                 content += piece
-                if len(content) > ANSWER:
-                    raise ValueError(f"an answer of more than {ANSWER / MIB:g} MiB")
+                if len(content) > LARGEST_ANSWER:
+                    raise ValueError(f"an answer of more than {LARGEST_ANSWER / MIB:g} MiB")
             return answer.status, answer.headers.get("content-type", ""), bytes(content)
 
 

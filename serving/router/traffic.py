@@ -1,4 +1,4 @@
-"""What became of the requests of each version and role: counted in the router's memory, written down every second."""
+"""Counts of requests by version and role: added up in the router's memory, and written to the database every second."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SMALLEST_MS = 0.05
 KEPT_DAYS = 30
 KEPT_IN_MEMORY = timedelta(hours=1)
 SETTLED = timedelta(minutes=3)
-"""After so long routers that reach the database have written a minute down."""
+"""How old a minute is when every router that reaches the database has written it."""
 CHECKED_EVERY_S = 60.0
 COMPARED = ("compared", "disagreed", "agreement")
 
 
 @dataclass
 class Latencies:
-    """A histogram of milliseconds whose buckets grow by 5 %: a quantile is off by less than that."""
+    """A histogram of milliseconds. Its buckets grow by 5 %, so a quantile is at most that far off."""
 
     buckets: Counter[int] = field(default_factory=Counter)
 
@@ -38,7 +38,7 @@ class Latencies:
         return self.buckets.total()
 
     def quantile(self, share: float) -> float:
-        """Upper end of the bucket that the quantile falls into, milliseconds; NaN when there is nothing."""
+        """Upper end of the quantile's bucket, milliseconds; NaN without calls."""
         below = 0
         for bucket in sorted(self.buckets):
             below += self.buckets[bucket]
@@ -47,17 +47,17 @@ class Latencies:
         return math.nan
 
     def above(self, ms: float) -> int:
-        """How many surely took longer than `ms`: those of buckets that begin above it."""
+        """How many calls took longer than `ms` for certain: those in buckets that begin above it."""
         return sum(count for bucket, count in self.buckets.items() if SMALLEST_MS * math.exp((bucket - 1) * WIDTH) > ms)
 
     def since(self, earlier: Latencies) -> Latencies:
-        """What came after `earlier`, which is the same histogram at an earlier time."""
+        """The calls after `earlier`, which is this histogram at an earlier time."""
         return Latencies(self.buckets - earlier.buckets)
 
 
 @dataclass
 class RoleCounts:
-    """What became of the requests of one version in one role; see `serving.releases.models.Traffic` for the fields."""
+    """The counts of one version in one role; `serving.releases.models.Traffic` explains the fields."""
 
     calls: int = 0
     errors: int = 0
@@ -80,7 +80,7 @@ NUMBERS = ("calls", "errors", "retried", "refused", "dropped", "compared", "disa
 
 @dataclass(frozen=True)
 class TrafficKey:
-    """Whose counts they are."""
+    """What is counted together."""
 
     model: str
     version: int
@@ -89,11 +89,11 @@ class TrafficKey:
     minute: datetime
 
 
-class Traffic:
-    """Counts on the event loop; `write` belongs to the thread that owns the database connection.
+class TrafficCounter:
+    """The counts of one router. Counting belongs to the event loop, `write` to the thread with the connection.
 
-    A row belongs to one router, which writes its whole sum each time. So a write whose fate is unknown (the connection
-    broke during the commit) can be repeated without counting twice.
+    A row belongs to one router, which writes its whole sum each time. So a write can be repeated without counting twice
+    where the connection broke during the commit.
     """
 
     def __init__(self) -> None:
@@ -102,22 +102,22 @@ class Traffic:
         self._written: dict[TrafficKey, RoleCounts] = {}
 
     def of(self, plan: Plan, version: int, role: Role) -> RoleCounts:
-        """The counts to add to, now."""
+        """The counts of this minute, to add to."""
         key = TrafficKey(plan.model, version, role, plan.revision, datetime.now(UTC).replace(second=0, microsecond=0))
         return self._counts.setdefault(key, RoleCounts())
 
     def take(self) -> dict[TrafficKey, RoleCounts]:
-        """What has been counted since the last call."""
+        """The counts since the last call."""
         taken, self._counts = self._counts, {}
         return taken
 
     def put_back(self, taken: Mapping[TrafficKey, RoleCounts]) -> None:
-        """What could not be written; it is added to what has been counted meanwhile."""
+        """Takes back counts that could not be written."""
         for key, counts in taken.items():
             self._counts.setdefault(key, RoleCounts()).add(counts)
 
     def write(self, taken: Mapping[TrafficKey, RoleCounts]) -> None:
-        """Adds it to what this router has written, all or nothing."""
+        """Adds counts to this router's rows, in one transaction."""
         database.setup()
         from django.db import transaction
 
@@ -136,7 +136,7 @@ class Traffic:
                     router=self._router, **key.__dict__, defaults={**columns, "latencies": latencies}
                 )
         self._written |= sums
-        # Counts come for the minute that is; an hour is for a clock that is set back.
+        # Counts are for the current minute; an hour allows for a clock that is set back.
         oldest = max(key.minute for key in sums) - KEPT_IN_MEMORY
         self._written = {key: total for key, total in self._written.items() if key.minute >= oldest}
 
@@ -155,9 +155,9 @@ def read(model: str, *, since: datetime, revision: int | None = None) -> dict[tu
 
 
 def compared(model: str, version: int, *, since: datetime) -> RoleCounts:
-    """What the copies to a version came to, of all routers: nothing but `compared`, `disagreed` and `agreement`.
+    """`compared`, `disagreed` and `agreement` of the copies to a version, of all routers.
 
-    Added up by the database: seven days of a shadow are ten thousand rows and more for each router.
+    The database adds them up: seven days of a shadow are ten thousand rows and more for each router.
     """
     database.setup()
     from django.db.models import Sum
@@ -171,10 +171,10 @@ def compared(model: str, version: int, *, since: datetime) -> RoleCounts:
 
 
 class StepCounts:
-    """The counts of a plan's step, looked at again and again: minutes that are over are read once.
+    """The counts of a plan's step, for many looks: it reads past minutes once and keeps them.
 
-    A router that could not reach the database writes its minutes later; so what is kept of them is checked against
-    sums that the database makes, every minute.
+    A router that could not reach the database writes its minutes late. So the kept counts are compared with the
+    database's sums every minute.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -232,7 +232,7 @@ def _counts(row: Any) -> RoleCounts:
 
 
 def forget_old() -> None:
-    """Drops what is older than KEPT_DAYS."""
+    """Deletes rows that are older than KEPT_DAYS."""
     database.setup()
     from serving.releases.models import Traffic as Row
 

@@ -6,7 +6,7 @@ import itertools
 from datetime import UTC, datetime
 
 from serving.releases.plans import Limits, Plan
-from serving.router.traffic import Latencies, RoleCounts, Traffic, TrafficKey
+from serving.router.traffic import Latencies, RoleCounts, TrafficCounter, TrafficKey
 from tests.bundles import MODEL
 
 _revisions = itertools.count(2 * 10**6)
@@ -20,7 +20,7 @@ def canary_plan() -> Plan:
 def wrote(plan: Plan, version: int, role: str, counts: RoleCounts) -> None:
     """One more router counted this, in this minute."""
     minute = datetime.now(UTC).replace(second=0, microsecond=0)
-    Traffic().write({TrafficKey(MODEL, version, role, plan.revision, minute): counts})
+    TrafficCounter().write({TrafficKey(MODEL, version, role, plan.revision, minute): counts})
 
 
 def latencies(*ms: float) -> Latencies:

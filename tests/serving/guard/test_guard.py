@@ -30,7 +30,7 @@ from serving.releases import deploy, endpoints, history, packaging, store
 from serving.releases.packaging import process_name
 from serving.releases.plans import Limits, Plan
 from serving.router import traffic
-from serving.router.traffic import Latencies, RoleCounts, Traffic
+from serving.router.traffic import Latencies, RoleCounts, TrafficCounter
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.serving import controlled
 from tests.serving.conftest import Numbered, Packaged, Processes, Running
@@ -391,7 +391,7 @@ def test_quantiles_of_latencies_are_within_a_bucket() -> None:
 
 
 def test_traffic_that_cannot_be_written_is_not_lost(project: Path) -> None:
-    plan, counted = replace(CANARY, revision=6 * 10**6), Traffic()
+    plan, counted = replace(CANARY, revision=6 * 10**6), TrafficCounter()
     counted.of(plan, 2, "canary").calls += 3
     taken = counted.take()
     counted.of(plan, 2, "canary").calls += 2

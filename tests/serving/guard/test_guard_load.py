@@ -19,7 +19,7 @@ from serving.guard.ab_test import AbTest
 from serving.guard.guardrails import Guardrails
 from serving.releases.plans import Limits, Plan
 from serving.router import traffic
-from serving.router.traffic import RoleCounts, Traffic, TrafficKey
+from serving.router.traffic import RoleCounts, TrafficCounter, TrafficKey
 from tests.bundles import MODEL
 from tests.conftest import PROJECT
 from tests.databases import own_database
@@ -36,11 +36,11 @@ def database_of_its_own(tmp_path: Path) -> Iterator[None]:
         yield
 
 
-def _wrote(plan: Plan, role: str, minutes: range, router: Traffic | None = None) -> None:
+def _wrote(plan: Plan, role: str, minutes: range, router: TrafficCounter | None = None) -> None:
     version = plan.live if role == "champion" else plan.both()[1]
     one = RoleCounts(3, 1, compared=2, disagreed=1, agreement=1.5, latencies=latencies(10, 20, 30))
     keys = [TrafficKey(plan.model, version, role, plan.revision, NOW - timedelta(minutes=ago)) for ago in minutes]
-    (router or Traffic()).write(dict.fromkeys(keys, one))
+    (router or TrafficCounter()).write(dict.fromkeys(keys, one))
 
 
 def test_counts_of_a_step_are_those_of_all_its_rows_and_what_is_over_is_read_once(
@@ -157,7 +157,7 @@ import flows.orchestration.guard  # all that the guard's process has loaded
 from monitoring.log.models import Prediction
 from serving.releases import endpoints, store as releases
 from serving.guard.rollout import Guard
-from serving.router.traffic import Latencies, RoleCounts, Traffic, TrafficKey
+from serving.router.traffic import Latencies, RoleCounts, TrafficCounter, TrafficKey
 
 class Nobody:
     def services(self): return {}
@@ -170,7 +170,7 @@ for version in (1, 2):
 releases.switch(MODEL, 1)
 limits = {"min_seconds": 10**6, "latency_ratio": 100}
 plan = releases.change(MODEL, "canary", kind="canary", second=2, share=50, limits=limits)
-now, router = datetime.now(UTC), Traffic()
+now, router = datetime.now(UTC), TrafficCounter()
 guard = Guard(Nobody(), router="")
 guard.controller.look = lambda: None  # nothing runs here
 for version, role in ((1, "champion"), (2, "canary")):

@@ -13,7 +13,7 @@ import pytest
 from django.db import OperationalError, transaction
 
 from serving.router import traffic
-from serving.router.traffic import RoleCounts, Traffic, TrafficKey
+from serving.router.traffic import RoleCounts, TrafficCounter, TrafficKey
 from tests.bundles import MODEL
 
 MINUTE = datetime.now(UTC).replace(second=0, microsecond=0)
@@ -34,7 +34,7 @@ def _calls(revision: int) -> tuple[int, int, int]:
 
 
 def test_writes_of_a_minute_add_up_over_routers(project: Path) -> None:
-    for router in (Traffic(), Traffic()):
+    for router in (TrafficCounter(), TrafficCounter()):
         for _ in range(2):
             router.write({KEY: _three()})
     assert _calls(KEY.revision) == (12, 4, 8)
@@ -44,7 +44,7 @@ def test_writes_of_a_minute_add_up_over_routers(project: Path) -> None:
 def test_a_write_whose_commit_was_uncertain_counts_once(
     project: Path, monkeypatch: pytest.MonkeyPatch, later: timedelta
 ) -> None:
-    key, router = replace(KEY, revision=KEY.revision + 1 + int(later.total_seconds())), Traffic()
+    key, router = replace(KEY, revision=KEY.revision + 1 + int(later.total_seconds())), TrafficCounter()
     router.write({key: _three()})
     taken = {key: _three()}
     with monkeypatch.context() as patch:
