@@ -1,7 +1,7 @@
 """The command line's front door. Commands are loaded by name, so that `--help` imports none of them.
 
-Every error leaves through `main`: ours prints what was found, what was expected and how to fix it, and exits
-with its own code; anything else is one line and a log file with the traceback.
+Every error leaves through `main`. Ours print what was found, what was expected and how to fix it, and have their own
+exit codes. Any other error prints one line, and writes its traceback to a log file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from registry.core.priority import lower_priority
 
 @dataclass(frozen=True)
 class Entry:
-    """A command before it is imported: where it is ("module:attribute" in flows.cli) and its line of help."""
+    """A command that is not imported yet. `target`: "module:attribute" in flows.cli. `help`: its line in `--help`."""
 
     target: str
     help: str
@@ -32,12 +32,12 @@ class Entry:
 
 SECTIONS: dict[str, dict[str, Entry]] = {
     "The loop": {
-        "demo": Entry("loop:demo", "The whole story on starter data: train, serve, break, notice, retrain."),
-        "run": Entry("loop:run", "The whole loop for a model: data, checks, train, decide, release."),
-        "data": Entry("data:data", "Make, import, check and look at data sets."),
-        "train": Entry("model:train", "Train, compress and evaluate; registers the version."),
-        "promote": Entry("model:promote", "Ask the gate to make a version the champion; moves no traffic."),
-        "decisions": Entry("model:decisions", "The decision pages: what was promoted or refused, and why."),
+        "demo": Entry("loop:demo", "The whole loop on starter data: train, serve, break, notice, retrain."),
+        "run": Entry("loop:run", "The loop for one model: data, checks, train, decide, release."),
+        "data": Entry("data:data", "Make, import, check and show data sets."),
+        "train": Entry("model:train", "Train, compress and evaluate a model, and register the version."),
+        "promote": Entry("model:promote", "Ask the gate to make a version the champion. Moves no traffic."),
+        "decisions": Entry("model:decisions", "List the decision pages: what was promoted or refused, and why."),
         "retrain": Entry("watch:retrain", "Fine-tune the champion on labelled predictions."),
     },
     "Serving": {
@@ -46,35 +46,35 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "rollback": Entry("release:rollback", "Give the traffic back to the previous version."),
         "predict": Entry("model:predict", "Run a file through a version or through the service."),
         "keys": Entry("keys:keys", "API keys: create, list, show, revoke; usage by key, model and day."),
-        "reproduce": Entry("reproduce:reproduce", "What made a served result; runs it again and compares."),
-        "featurize": Entry("features:featurize", "Describe a folder or a bucket of pictures, as Parquet."),
+        "reproduce": Entry("reproduce:reproduce", "Show what made a served result, run it again and compare."),
+        "featurize": Entry("features:featurize", "Write features of a folder or bucket of pictures as Parquet."),
     },
     "Watching": {
-        "monitor": Entry("watch:monitor", "Compare recent predictions with the reference; gives a verdict."),
+        "monitor": Entry("watch:monitor", "Judge recent predictions against the reference."),
         "break": Entry("watch:break_", "Play a stream of shifted inputs against the service."),
     },
     "The stack": {
         "up": Entry("stack:up", "Start the local stack: tracking, flows, router, services, story page."),
         "down": Entry("stack:down", "Stop everything that `up` started."),
-        "status": Entry("stack:status", "What runs, where, since when."),
+        "status": Entry("stack:status", "Show what runs, where and since when."),
         "logs": Entry("stack:logs", "Read the log of one process, or of all."),
         "ui": Entry("ui:ui", "Open a page: home, mlflow, prefect, drift or api."),
     },
     "About": {
         "models": Entry("ui:models", "The models, and which version of each is live; `models new` writes another."),
-        "version": Entry("ui:version", "This program's version."),
+        "version": Entry("ui:version", "Print this program's version."),
         "completion": Entry("ui:completion", "Print the completion script for bash, zsh or fish."),
     },
 }
 COMMANDS: dict[str, Entry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
-GIVES_WAY = frozenset({"run", "data", "train", "promote", "package", "release", "featurize", "retrain"})
-"""Work for which services that answer meanwhile must not wait."""
+LOW_PRIORITY = frozenset({"run", "data", "train", "promote", "package", "release", "featurize", "retrain"})
+"""Commands that run at low priority, so that services go on answering meanwhile."""
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is run, and prints its help from the table until then."""
+    """Imports a command when it runs. `--help` needs only the table."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -107,7 +107,7 @@ class LazyGroup(click.Group):
 
 
 def _completes_inside(name: str) -> bool:
-    """Whether the shell asks to complete what follows the command `name`, not the name itself."""
+    """Whether the shell completes what follows the command `name`, and not the name itself."""
     return name in os.environ.get("COMP_WORDS", "").split()
 
 
@@ -120,9 +120,9 @@ def cli() -> None:
 
 
 def main() -> NoReturn:
-    """The console script. Never returns: the exit code says what happened (see registry.core.errors)."""
+    """The console script. Exits with a code of registry.core.errors."""
     arguments = sys.argv[1:]
-    if GIVES_WAY.intersection(arguments[:1]) and "rollback" not in arguments:
+    if LOW_PRIORITY.intersection(arguments[:1]) and "rollback" not in arguments:
         lower_priority()
     sys.exit(execute(arguments))
 
@@ -148,7 +148,7 @@ def execute(arguments: list[str]) -> int:
         click.echo("stopped", err=True)
         return 130
     except BrokenPipeError:
-        # The reader (head, less) has left: not an error. Python would complain once more while closing stdout.
+        # The reader (head, less) has left, which is not an error. Python would complain again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
@@ -156,7 +156,7 @@ def execute(arguments: list[str]) -> int:
 
 
 def _exit_code(error: click.ClickException) -> int:
-    """A value that click refuses is bad input as one that we refuse; what is missing or unknown stays click's 2."""
+    """A value that click refuses has the exit code of BadInput. Missing and unknown options keep click's 2."""
     refused = isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter)
     return BadInput.exit_code if refused else error.exit_code
 
@@ -170,7 +170,7 @@ def _print_error(error: VisionloopError) -> None:
 
 
 def _unexpected(error: Exception, arguments: list[str]) -> int:
-    """One line for the person, the traceback into a file for whoever fixes it."""
+    """Prints one line, and writes the traceback to a file for whoever fixes it."""
     first = (str(error).strip().splitlines() or [""])[0]
     line = f"unexpected: {type(error).__name__}: {first}"
     try:
@@ -181,7 +181,7 @@ def _unexpected(error: Exception, arguments: list[str]) -> int:
         log = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
         log.write_text(f"visionloop {' '.join(arguments)}\n\n{traceback.format_exc()}", encoding="utf-8")
         line += f" (details: {_short(log)})"
-    except Exception:  # the settings or the disk may be what is broken: then the terminal gets the traceback
+    except Exception:  # settings or disk may be broken: then the terminal gets the traceback
         click.echo(traceback.format_exc(), err=True)
     click.secho(line, fg="red", err=True)
     return 1

@@ -1,4 +1,4 @@
-"""`visionloop predict` of a video: in this process, with a progress bar, without a limit of time."""
+"""`visionloop predict` for a video: in this process, with a progress bar and without a time limit."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def is_clip(file: Path) -> bool:
 
 
 def predict(model: str, file: Path, out: Path | None, media: str, explain: bool) -> None:
-    """Writes the answer to `out` and, beside a video or a picture, the JSON answer; prints it where there is no `out`.
+    """Writes the answer to `out`, and the JSON answer beside it. Without `out` it prints the JSON.
 
     Raises:
         BadInput: the model takes no videos, the video cannot be played, or a heat map was asked for.
     """
     if explain:
-        raise BadInput("a heat map explains one picture", expected="a picture", fix="cut a frame out of the video")
+        raise BadInput("a heat map was asked for a video", expected="one picture", fix="cut a frame out of the video")
     prepare(local=True)
     from registry.core.files import write_file
     from registry.versions.mlflow_registry import Versions

@@ -1,4 +1,4 @@
-"""data synth | import | check | status."""
+"""`visionloop data`: makes, imports, checks and shows data sets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from registry.core.settings import settings
 
 @click.group()
 def data() -> None:
-    """Make, import, check and look at data sets."""
+    """Make, import, check and show data sets."""
     settings().apply_environment()
 
 
@@ -25,7 +25,7 @@ def data() -> None:
 @model_argument
 @click.option("--force", is_flag=True, help="Replace the data set that is there.")
 def synth(model: str, force: bool) -> None:
-    """Make the offline starter data of MODEL and version it."""
+    """Draw the starter data of MODEL and version it."""
     from flows import steps
     from flows.steps import data_versions
     from flows.steps.terminal_progress import show_progress
@@ -41,23 +41,23 @@ def synth(model: str, force: bool) -> None:
 @data.command("import")
 @model_argument
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--val-share", default=Shares.val, show_default=True, help="For choosing, where the source has none.")
 @click.option(
-    "--test-share", default=Shares.test, show_default=True, help="Held out, where the source has no test part."
+    "--val-share", default=Shares.val, show_default=True, help="For choosing, if the source has no val split."
 )
-@click.option("--map", "renamed", multiple=True, metavar="THEIRS=OURS", help="Rename a class on the way in.")
+@click.option("--test-share", default=Shares.test, show_default=True, help="Held out, if the source has no test split.")
+@click.option("--map", "renamed", multiple=True, metavar="THEIRS=OURS", help="Rename a class.")
 @click.option(
     "--group-pattern",
     default="",
     metavar="REGEX",
-    help="What stays in one part, by file names: '^([a-z]+)_' keeps anna_01 and anna_02 together.",
+    help="Group cases by file name: '^([a-z]+)_' keeps anna_01 and anna_02 in one split.",
 )
 @click.option(
     "--look-alikes",
     type=click.Choice(("drop", "keep")),
     default="drop",
     show_default=True,
-    help="Pictures that are nearly the same as held-out ones: leave them out, or not.",
+    help="Drop or keep pictures that are nearly the same as held-out ones.",
 )
 @click.option("--force", is_flag=True, help="Replace the data set that is there.")
 def import_(
@@ -70,10 +70,9 @@ def import_(
     look_alikes: str,
     force: bool,
 ) -> None:
-    """Copy your own data into MODEL's data set, after checking it, and version it.
+    """Check your own data, copy it into MODEL's data set and version it.
 
-    PATH is a folder, or a zip of one, in one of the field's layouts; docs/data.md lists them. Nothing is replaced when
-    a check fails.
+    PATH is a folder or a zip in one of the layouts of docs/data.md. If a check fails, nothing is replaced.
     """
     from flows import steps
     from flows.steps import data_versions
@@ -85,14 +84,14 @@ def import_(
     if not path.exists():
         raise DataError(f"there is nothing at {path}", expected="a folder or zip with data", fix="correct the path")
     if wrong := [one for one in renamed if not all(one.partition("="))]:
-        raise click.BadParameter(f"{', '.join(wrong)}: THEIRS=OURS is expected, e.g. pistol=weapon")
+        raise click.BadParameter(f"{', '.join(wrong)}; expected THEIRS=OURS, e.g. pistol=weapon")
     if min(val_share, test_share) < 0 or val_share + test_share >= 1:
         raise click.BadParameter(f"--val-share {val_share:g} and --test-share {test_share:g} leave nothing to train on")
     params: dict[str, Any] = {"val_share": val_share, "test_share": test_share, "look_alikes": look_alikes}
     params["group_pattern"] = group_pattern
     params["map"] = dict(one.split("=", 1) for one in renamed)
     target = settings().data / model
-    _may_replace(target, force)  # before anything is waited for
+    _may_replace(target, force)  # before it waits for the lock
     with show_progress() as console, steps.exclusive(model), journal.step("data", f"Import {path.name}", model):
         _may_replace(target, force)
         with archives.as_folder(path) as folder, new_folder(target) as draft:
@@ -111,25 +110,25 @@ def import_(
 
 @data.command("hold-out")
 @model_argument
-@click.option("--share", default=0.5, show_default=True, help="Of the validation cases.")
+@click.option("--share", default=0.5, show_default=True, help="Share of the validation cases to move.")
 def hold_out(model: str, share: float) -> None:
-    """Give a data set of MODEL that has no test part one: a share of its validation cases, by hash, and version it."""
+    """Give MODEL's data set a test split, if it has none, and version it. Moves a share of its validation cases."""
     from flows import steps
     from flows.steps import data_versions
     from flows.steps.terminal_progress import show_progress
 
     if not 0 < share < 1:
-        raise click.BadParameter(f"--share {share:g}: between 0 and 1 is expected")
-    with show_progress() as console, steps.exclusive(model), journal.step("data", "Set the test part aside", model):
+        raise click.BadParameter(f"--share {share:g}; expected a number between 0 and 1")
+    with show_progress() as console, steps.exclusive(model), journal.step("data", "Hold out a test split", model):
         moved = steps.hold_out(model, share)
         found = data_versions.add(model)
-    console.print(f"{moved} validation cases are held out for testing now: {found}")
+    console.print(f"moved {moved} validation cases to the test split: {found}")
 
 
 @data.command()
 @model_argument
 def check(model: str) -> None:
-    """Check MODEL's data set with Great Expectations; writes the data docs page."""
+    """Check MODEL's data set with Great Expectations, and write its data docs page."""
     from monitoring.checks import validate
 
     with journal.step("validate", "Check the data", model, usually_s=8):
@@ -142,7 +141,7 @@ def check(model: str) -> None:
 @data.command()
 @model_argument
 def status(model: str) -> None:
-    """What MODEL's data set holds, and whether it is what data.dvc records."""
+    """Show the cases of MODEL's data set, its version, and which stages have to run."""
     from collections import Counter
 
     from flows.steps import data_versions, dvc_stages

@@ -1,4 +1,4 @@
-"""featurize."""
+"""`visionloop featurize`: writes the features of many pictures as Parquet."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="A folder for the Parquet parts.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the Parquet parts.")
 @click.option("--model", type=ModelName(), help="Default: the model whose task is features.")
 @click.option("--version", "which", default="champion", show_default=True, help="A number or an alias.")
-@click.option("--batch", default=32, show_default=True, type=click.IntRange(1, 1024), help="Pictures at once.")
-@click.option("--workers", default=0, type=click.IntRange(0, 512), help="Default: one for each core.")
-@click.option("--fresh", is_flag=True, help="Forget what an earlier run has written there.")
-@click.option("--local", is_flag=True, help="Without a server: MLflow's database directly.")
+@click.option("--batch", default=32, show_default=True, type=click.IntRange(1, 1024), help="Pictures per batch.")
+@click.option("--workers", default=0, type=click.IntRange(0, 512), help="Default: one per core.")
+@click.option("--fresh", is_flag=True, help="Delete the parts of an earlier run first.")
+@click.option("--local", is_flag=True, help="Without a server: read MLflow's database.")
 def featurize(
     source: str, out: Path, model: str | None, which: str, batch: int, workers: int, fresh: bool, local: bool
 ) -> None:
     """Write the features of all pictures in SOURCE (a folder, or s3://bucket/prefix) as Parquet.
 
-    The same command again goes on where it stopped. Unreadable pictures become rows with an error.
+    The same command continues a run that stopped. Unreadable pictures become rows with an error.
     """
     model = model or _only_model()
-    prepare(local, needs_stack=not settings().mlflow_uri)  # elsewhere it need not be our stack that runs MLflow
+    prepare(local, needs_stack=not settings().mlflow_uri)  # MLflow may run elsewhere
     from flows.batch.featurize import featurize as run
     from registry.versions.mlflow_registry import Versions
 
@@ -66,4 +66,4 @@ def _print_summary(done: Summary, out: Path) -> None:
     if done.unreadable:
         click.secho(f"{done.unreadable} could not be read: see the column `error`", fg="yellow", err=True)
     if done.others:
-        click.echo(f"{done.others} other files were passed over", err=True)
+        click.echo(f"{done.others} other files were skipped", err=True)

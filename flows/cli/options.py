@@ -1,4 +1,4 @@
-"""What several commands share: the model argument, `--local`, and getting this process ready for the loop."""
+"""What several commands share: the model argument, `--local`, and setting up this process for the loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class ModelName(click.ParamType):
-    """A model of the catalog; completes its name."""
+    """A model of the catalog. The shell completes its name."""
 
     name = "model"
 
@@ -31,7 +31,7 @@ class ModelName(click.ParamType):
 
 
 class KeyId(click.ParamType):
-    """The part of a key in front of its secret; completes those that there are. `active`: only those in force."""
+    """The id of an API key, which the shell completes. `active`: only keys in force."""
 
     name = "key"
 
@@ -45,13 +45,13 @@ class KeyId(click.ParamType):
 
         try:
             found = [key for key in keys.every() if not self._active or key.state(time.time()) == "active"]
-        except Exception:  # a shell that completes has no place for a message: without a database there are no names
+        except Exception:  # completion cannot show a message: without a database there are no names
             return []
         return [CompletionItem(key.caller, help=key.name) for key in found if key.caller.startswith(incomplete)]
 
 
 class KeyAction(click.ParamType):
-    """What a key may be for; `serving.access.keys` refuses what it does not know."""
+    """What a key may do. `serving.access.keys` checks it."""
 
     name = "action"
 
@@ -64,7 +64,7 @@ class KeyAction(click.ParamType):
 
 
 class ModelVersion(ModelName):
-    """A model, or a version as the registry and our own messages write it: `MODEL@VERSION`."""
+    """A model, or a version as our messages write it: `MODEL@VERSION`."""
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         model, at, version = value.partition("@")
@@ -74,12 +74,12 @@ class ModelVersion(ModelName):
 model_argument = click.argument("model", type=ModelName())
 model_version_argument = click.argument("model", type=ModelVersion(), metavar="MODEL[@VERSION]")
 local_option = click.option(
-    "--local", is_flag=True, help="Without a server: MLflow's database directly, no Prefect, nothing is released."
+    "--local", is_flag=True, help="Without servers: no Prefect, no release, MLflow's database as a file."
 )
 
 
 def which(model: str, version: str | None, default: str) -> tuple[str, str]:
-    """The model and its version, a number or an alias, which may stand behind an @ or by itself. Raises BadInput."""
+    """The model and its version: a number or an alias, after an @ or as an argument. Raises BadInput."""
     model, at, named = model.partition("@")
     if at and (version or not named):
         raise BadInput(
@@ -91,10 +91,10 @@ def which(model: str, version: str | None, default: str) -> tuple[str, str]:
 
 
 def prepare(local: bool, *, needs_stack: bool = True) -> None:
-    """Sets the environment that the frameworks read, before any is imported.
+    """Sets the environment variables that the frameworks read. Call it before any is imported.
 
     Raises:
-        MissingService: the stack is needed and not up.
+        MissingService: the stack is needed, and it is not up.
     """
     if local:
         store = settings().mlflow_store

@@ -1,4 +1,4 @@
-"""up, down, status, logs."""
+"""`visionloop up`, `down`, `status` and `logs`: the local stack."""
 
 from __future__ import annotations
 
@@ -33,26 +33,25 @@ _COLOURS = {
 
 
 @click.command()
-@click.option("--no-wait", is_flag=True, help="Return as soon as the story page answers.")
+@click.option("--no-wait", is_flag=True, help="Return once the story page answers.")
 @click.option(
-    "--only", multiple=True, metavar="NAME", help="Start only this process beside the story page; repeatable."
+    "--only", multiple=True, metavar="NAME", help="Start only this process beside the story page. Repeatable."
 )
 def up(no_wait: bool, only: tuple[str, ...]) -> None:
     """Start the local stack and wait until all of it is ready.
 
-    The story page answers within seconds and shows the rest coming up. A second `up` shows what runs. What is
-    started: MLflow, Prefect, the flow worker, the router, and the services of the live releases. `visionloop down`
-    stops all of it.
+    Starts MLflow, Prefect, the flow worker, the router, and the services of the release plans. The story page answers
+    within seconds and shows the others starting. A second `up` shows what runs. `visionloop down` stops all.
     """
     bring_up(wait=not no_wait, only=only)
 
 
 def bring_up(wait: bool = True, console: Console | None = None, only: Sequence[str] = ()) -> list[ProcessStatus]:
-    """What `up` does; also the demo's first step.
+    """Starts the stack.
 
     Raises:
         SettingsError: a port is busy.
-        MissingService: a process did not become ready; names it and its log.
+        MissingService: a process did not become ready. Names it and its log.
     """
     screen, stack = console or Console(stderr=True), Stack()
     if stack.up(only):
@@ -77,8 +76,8 @@ def bring_up(wait: bool = True, console: Console | None = None, only: Sequence[s
 
 
 def _wait(stack: Stack, screen: Console) -> list[ProcessStatus]:
-    """Until everything is ready or given up: a live table on a terminal, a line per change elsewhere."""
-    limit, told = time.monotonic() + READY_WITHIN_S, dict[str, str]()
+    """Waits until every process is ready or given up. Shows a live table on a terminal, and lines elsewhere."""
+    limit, shown = time.monotonic() + READY_WITHIN_S, dict[str, str]()
     live = Live(console=screen, refresh_per_second=8, transient=True) if screen.is_terminal else None
     with live or nullcontext():
         while True:
@@ -87,9 +86,9 @@ def _wait(stack: Stack, screen: Console) -> list[ProcessStatus]:
                 live.update(table(statuses))
             else:
                 for status in statuses:
-                    if told.get(status.name) != status.state and status.state in SETTLED:
+                    if shown.get(status.name) != status.state and status.state in SETTLED:
                         screen.print(f"{status.name}: {status.state} {status.note}".rstrip(), highlight=False)
-                    told[status.name] = status.state
+                    shown[status.name] = status.state
             if all(status.state in SETTLED for status in statuses):
                 return statuses
             if time.monotonic() > limit:
@@ -97,23 +96,23 @@ def _wait(stack: Stack, screen: Console) -> list[ProcessStatus]:
                 raise MissingService(
                     f"{', '.join(status.name for status in late)} did not become ready in {READY_WITHIN_S:.0f} s",
                     expected="every process ready",
-                    fix=f"read {late[0].log}; they go on starting meanwhile (`visionloop status`)",
+                    fix=f"read {late[0].log}; they are still starting, see `visionloop status`",
                 )
             time.sleep(0.15)
 
 
 @click.command()
 def down() -> None:
-    """Stop everything that `up` started, also what an earlier crash left behind."""
+    """Stop everything that `up` started, and what an earlier crash left behind."""
     stack = Stack()
     was_up = stack.running()
     began = time.monotonic()
     swept = stack.down()
     if was_up:
-        left = f"; swept {swept} left over" if swept else ""
+        left = f"; ended {swept} leftover processes" if swept else ""
         click.echo(f"stopped in {time.monotonic() - began:.1f} s{left}", err=True)
     elif swept:
-        click.echo(f"the stack was not up; swept {swept} processes of an earlier one", err=True)
+        click.echo(f"the stack was not up; ended {swept} processes of an earlier one", err=True)
     else:
         click.echo("the stack was not up", err=True)
 
@@ -121,14 +120,14 @@ def down() -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(as_json: bool) -> None:
-    """What runs, where, since when and with how much memory. Leaves with 8 when the stack is not up."""
+    """Show what runs, where, since when and with how much memory. Exit code 8: the stack is not up."""
     statuses = Stack().status()
     if as_json:
         click.echo(json.dumps([one.to_json() for one in statuses], indent=2))
         return
     console, found = Console(), table(statuses)
     wide = console.measure(found, options=console.options.update(max_width=1000)).maximum
-    console.width = max(console.width, wide)  # a terminal folds lines; an ellipsis would hide addresses
+    console.width = max(console.width, wide)  # a terminal wraps lines; an ellipsis would hide addresses
     console.print(found, end="")
 
 
@@ -138,12 +137,12 @@ def _complete_log(ctx: click.Context, param: click.Parameter, incomplete: str) -
 
 @click.command()
 @click.argument("name", required=False, shell_complete=_complete_log)
-@click.option("-f", "--follow", is_flag=True, help="Go on as the log grows.")
-@click.option("-n", "--lines", default=40, show_default=True, help="How many lines back to begin.")
+@click.option("-f", "--follow", is_flag=True, help="Print new lines as they come.")
+@click.option("-n", "--lines", default=40, show_default=True, help="How many lines to begin with.")
 def logs(name: str | None, follow: bool, lines: int) -> None:
     """Read the log of one process, or of all.
 
-    Works whether or not the stack is up: logs stay in var/logs.
+    Works without a running stack, too: logs stay in var/logs.
     """
     folder = settings().var / "logs"
     files = sorted(folder.glob(f"{name}.log" if name else "*.log"))

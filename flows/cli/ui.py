@@ -1,4 +1,4 @@
-"""ui, models, version, completion."""
+"""`visionloop ui`, `models`, `version` and `completion`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _DRIFT = "drift-ui"
 
 @click.command()
 @click.argument("page", type=click.Choice(PAGES), default="home")
-@click.option("--model", help="For `api` and `mlflow`: whose page; default: that of all models.")
+@click.option("--model", help="For `api` and `mlflow`: the page of one model. Default: of all models.")
 @click.option("--no-open", is_flag=True, help="Only print the address.")
 def ui(page: str, model: str | None, no_open: bool) -> None:
     """Open a page of the running stack in the browser, and print its address.
 
-    home is the story page, mlflow and prefect are their own user interfaces, drift is Evidently's view of the
-    drift reports (started when first asked for), api describes every call.
+    home: the story page. mlflow, prefect: their own pages. drift: Evidently's view of the drift reports, started when
+    first opened. api: all calls of the API.
     """
     config = settings()
     stack = Stack(config)
@@ -38,9 +38,9 @@ def ui(page: str, model: str | None, no_open: bool) -> None:
     name = catalog.get(model).name if model else ""
     if page == "api" and name and name not in _live(config):
         raise NotFound(
-            f"no version of {name} is live, so there is no page of its own",
-            expected="a model that is served",
-            fix=f"`visionloop ui api` shows the page of all models; `visionloop run {name}` trains and releases one",
+            f"{name} has no API page, because no version of it is live",
+            expected="a model with a live version",
+            fix=f"`visionloop ui api` opens that of all models; `visionloop run {name}` releases a version",
         )
     address = {
         "home": config.home_address,
@@ -55,7 +55,7 @@ def ui(page: str, model: str | None, no_open: bool) -> None:
 
 
 def _start_drift(stack: Stack, config: Settings) -> None:
-    """Evidently's UI takes a while to import, so it is a process of the stack only once somebody asks for it."""
+    """Starts Evidently's UI. It takes a while to import, so the stack runs it only on request."""
     if any(one.name == _DRIFT and one.state == "ready" for one in stack.status()):
         return
     workspace = config.var / "evidently"
@@ -103,7 +103,7 @@ models.add_command(new)
 
 @click.command()
 def version() -> None:
-    """This program's version."""
+    """Print this program's version."""
     try:
         click.echo(installed("visionloop"))
     except PackageNotFoundError:
@@ -128,8 +128,8 @@ def completion(shell: str) -> None:
     if kind is None:
         raise SettingsError(f"there is no completion for {shell}", expected="bash, zsh or fish")
     if shell == "bash" and not _has_bash():
-        click.echo("bash 4.4 or newer is needed for completion; this machine has none", err=True)
-    # `source()` of bash asks the installed bash for its version first; the script itself is the same everywhere.
+        click.echo("found no bash 4.4 or newer here, which completion needs", err=True)
+    # click's `source()` would ask the installed bash for its version; the script is the same everywhere.
     made = kind(cli, {}, "visionloop", "_VISIONLOOP_COMPLETE")
     click.echo(made.source_template % made.source_vars())
 

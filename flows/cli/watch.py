@@ -1,4 +1,4 @@
-"""monitor, break, retrain."""
+"""`visionloop monitor`, `break` and `retrain`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from registry.core.errors import BadInput, NotFound
 @click.command()
 @model_argument
 @local_option
-@click.option("--last", type=click.IntRange(min=1), help="Look at so many predictions; default: 200.")
+@click.option("--last", type=click.IntRange(min=1), help="How many predictions to judge. Default: 200.")
 def monitor(model: str, local: bool, last: int | None) -> None:
-    """Compare MODEL's recent predictions with the reference; gives a verdict and what to do about it.
+    """Judge MODEL's recent predictions against the reference, and say what to do.
 
-    Asked of a running stack, a verdict to retrain starts the retraining flow.
+    On a running stack, a verdict that asks for retraining starts the retraining flow.
     """
     prepare(local)
     with show_progress() as console:
@@ -36,7 +36,7 @@ def monitor(model: str, local: bool, last: int | None) -> None:
 
 @click.command("break")
 @model_argument
-@click.option("--how", help="Which shift; default: the model's first. `--how list` shows them.")
+@click.option("--how", help="The shift. Default: the model's first. `--how list` lists them.")
 @click.option("--severity", default=0.8, show_default=True, type=click.FloatRange(0, 1, min_open=True))
 @click.option("--count", default=40, show_default=True, type=click.IntRange(min=1))
 @click.option("--seed", default=0, show_default=True)
@@ -63,9 +63,9 @@ def break_(model: str, how: str | None, severity: float, count: int, seed: int, 
 @click.command()
 @model_argument
 @local_option
-@click.option("--verdict", help="The drift verdict that is answered; default: the latest.")
+@click.option("--verdict", help="The drift verdict to act on. Default: the latest.")
 def retrain(model: str, local: bool, verdict: str | None) -> None:
-    """Add MODEL's labelled predictions to its data and fine-tune the champion; the gate decides."""
+    """Add MODEL's labelled predictions to its data and fine-tune the champion. The gate decides."""
     prepare(local)
     from registry.core import database
 

@@ -62,4 +62,4 @@ def test_what_fails_the_checks_replaces_nothing(workspace: Path, tmp_path: Path)
 def test_a_renaming_that_is_none_is_refused(workspace: Path, export: Path) -> None:
     done = visionloop("data", "import", MODEL, str(export), "--map", "uav")
     assert done.exit_code == 2
-    assert "THEIRS=OURS is expected" in done.output
+    assert "expected THEIRS=OURS" in done.output
