@@ -25,13 +25,13 @@ _STYLES = {"active": "green", "expired": "yellow", "revoked": "red"}
 
 @click.group()
 def keys() -> None:
-    """API keys: who may ask the router for what, how often, and what was asked."""
+    """API keys: who may ask the router for what, how often, and how much was asked."""
     database.migrate()
 
 
 @keys.command()
 @click.argument("name")
-@click.option("--owner", default="", help="Who has it: a person, a team, a customer.")
+@click.option("--owner", default="", help="Who uses it: a person, a team, a customer.")
 @click.option("--model", "models", multiple=True, type=ModelName(), help="Only these models; may be repeated.")
 @click.option(
     "--action",
@@ -44,7 +44,7 @@ def keys() -> None:
 @click.option("--per-month", type=click.IntRange(0), help="Default: quota_per_month; 0: no limit.")
 @click.option(
     "--expires",
-    help="So long from now, 90d or 2h; or a date, from whose beginning (UTC) the key is refused. Default: never.",
+    help="When the key expires: after 90d or 2h, or at the beginning of a date (UTC). Default: never.",
 )
 def create(
     name: str,
@@ -55,7 +55,7 @@ def create(
     per_month: int | None,
     expires: str | None,
 ) -> None:
-    """Make a key called NAME and print it, this once. Routers know it within a second."""
+    """Make a key called NAME and print it, once. Routers know it within a second."""
     from serving.access import keys as store
 
     api_key, token = store.create(
@@ -73,7 +73,7 @@ def create(
 
 
 @keys.command("list")
-@click.option("--all", "everything", is_flag=True, help="The revoked and expired ones too.")
+@click.option("--all", "everything", is_flag=True, help="Also the revoked and expired ones.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(everything: bool, as_json: bool) -> None:
     """The keys, the oldest first."""
@@ -85,7 +85,7 @@ def list_(everything: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_facts(api_key) for api_key in found], indent=2))
         return
-    # Two lines a key: one to choose it by, and what it allows. As columns they would not fit a terminal.
+    # Two lines for each key: columns would not fit a terminal.
     for api_key in found:
         state = api_key.state(now)
         click.echo(f"{api_key.caller}  {click.style(f'{state:<7}', fg=_STYLES[state])}  {api_key.name}")
@@ -106,7 +106,7 @@ def list_(everything: bool, as_json: bool) -> None:
 @click.argument("key", type=KeyId())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(key: str, as_json: bool) -> None:
-    """What KEY (its part in front of the secret) allows, and what it did this month."""
+    """Show what KEY (its part before the secret) allows, and how much it asked this month."""
     from serving.access import keys as store
     from serving.access import report
 
@@ -134,7 +134,7 @@ def show(key: str, as_json: bool) -> None:
 
 
 def _facts(api_key: ApiKey) -> dict[str, Any]:
-    """A key for JSON; moments are ISO 8601, null where there is none or the default is meant."""
+    """A key for JSON. Times are ISO 8601; null means never, or the default."""
     moments = {name: getattr(api_key, name) for name in ("created", "expires", "revoked")}
     return {
         "key": api_key.caller,
@@ -152,7 +152,7 @@ def _facts(api_key: ApiKey) -> dict[str, Any]:
 @keys.command()
 @click.argument("key", type=KeyId(active=True))
 def revoke(key: str) -> None:
-    """End KEY; every router refuses it within two seconds."""
+    """End KEY. Every router refuses it within two seconds."""
     from serving.access import keys as store
 
     api_key = store.revoke(key)
@@ -165,7 +165,7 @@ def revoke(key: str) -> None:
 @click.option("--until", help="A date, included. Default: today.")
 @click.option("--csv", "path", type=click.Path(path_type=Path), help="Write it there; - is the terminal.")
 def usage(key: str | None, since: str | None, until: str | None, path: Path | None) -> None:
-    """What was asked, by key, model and day (UTC): of KEY, or of all."""
+    """Show the usage of KEY, or of all keys, by model and day (UTC)."""
     from registry.core.files import write_file
     from serving.access import keys as store
     from serving.access import report
@@ -183,7 +183,7 @@ def usage(key: str | None, since: str | None, until: str | None, path: Path | No
 
 
 def _usage(found: list[NamedUsageRow]) -> None:
-    """A block a key; a row fits 80 columns."""
+    """Prints a block for each key; its rows fit 80 columns."""
     widths = {"requests": 9, "errors": 7, "429": 6, "MB in": 7, "MB out": 7, "seconds": 8}
     for (key, name), rows in itertools.groupby(sorted(found, key=lambda row: (row.key, row.day)), _whose):
         click.echo(f"{key or 'no key'}  {name}".rstrip())
@@ -218,7 +218,7 @@ def _day(moment: float | None) -> str:
 
 
 def _moment(text: str | None) -> datetime | None:
-    """The end of a key: so many days or hours from now, or the beginning of a day, UTC."""
+    """When a key expires: in so many days or hours, or at the beginning of a day (UTC)."""
     if not text:
         return None
     try:
@@ -235,7 +235,7 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _date(text: str | None) -> date | None:
-    """A day; a number of days like 30d is that long ago."""
+    """A date; `30d` is 30 days ago."""
     if not text:
         return None
     try:
@@ -244,7 +244,7 @@ def _date(text: str | None) -> date | None:
         return date.fromisoformat(text)
     except (ValueError, OverflowError) as error:
         raise BadInput(
-            f"{text!r} is no day",
+            f"{text!r} is not a day",
             expected="a date like 2026-12-31, or days before today like 30d",
-            fix="correct it",
+            fix="correct the date",
         ) from error

@@ -1,4 +1,4 @@
-"""What stands behind `visionloop release`, taken apart."""
+"""The options of `visionloop release`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from registry.core.errors import BadInput
 
 ALIASES = ("champion", "previous", "challenger")
-"""Of registry.versions.mlflow_registry, which would import MLflow."""
+"""A copy of registry.versions.mlflow_registry's, because that imports MLflow."""
 
 
 @dataclass(frozen=True)
 class ReleaseOptions:
-    """What stood on the command line; None or () where nothing did."""
+    """The options that were given; None or () for those that were not."""
 
     model: str
     versions: tuple[str, ...]
@@ -50,7 +50,7 @@ class ReleaseOptions:
 
 
 def refuse_misspelt(what: str, actions: Iterable[str]) -> None:
-    """Raises BadInput for what is no version, but nearly an action."""
+    """Raises BadInput for a word that is not a version, but almost an action."""
     close = difflib.get_close_matches(what.lower(), list(actions), n=1, cutoff=0.6)
     if close and not what.isdigit() and what not in ALIASES:
         raise BadInput(
@@ -61,6 +61,7 @@ def refuse_misspelt(what: str, actions: Iterable[str]) -> None:
 
 
 def shares_of(text: str) -> tuple[int, ...]:
+    """The steps of a canary, percent. Raises BadInput."""
     if text == "none":
         return ()
     try:
@@ -72,6 +73,7 @@ def shares_of(text: str) -> tuple[int, ...]:
 
 
 def limit_of(text: str) -> tuple[str, str]:
+    """Name and value of a guardrail's limit. Raises BadInput."""
     name, equals, value = text.partition("=")
     if not equals:
         raise BadInput(f"the limit is {text!r}", expected="NAME=VALUE, e.g. latency_ratio=2", fix="correct --limit")

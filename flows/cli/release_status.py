@@ -1,4 +1,4 @@
-"""`visionloop release MODEL status`: the plan, what its versions do, how far the guard is, and what was changed."""
+"""`visionloop release MODEL status`: the plan, the counts of its versions, the guard's progress, and the history."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KINDS = {"all": "one version", "ab": "A/B"}
 
 
 def show(model: str, as_json: bool = False) -> None:
-    """Prints it. Raises NotFound when the model was never released."""
+    """Prints the status. Raises NotFound where the model was never released."""
     database.setup()
     database.migrate()
     plan = store.plan(model)
@@ -45,7 +45,7 @@ def show(model: str, as_json: bool = False) -> None:
         return
     console = Console()
     if not console.is_terminal:
-        console.width = max(console.width, 120)  # whoever reads a pipe wants whole lines
+        console.width = max(console.width, 120)  # lines in a pipe are not cut
     console.print(f"[bold]{found['kind']}[/], {plan.state.replace('_', ' ')}: {escape(found['summary'])}")
     if plan.why:
         console.print(f"[dim]{escape(plan.why)}[/]")
@@ -58,7 +58,7 @@ def show(model: str, as_json: bool = False) -> None:
 
 
 def gather(plan: Plan) -> dict[str, Any]:
-    """All of it, ready for JSON. Times are UTC, latencies milliseconds."""
+    """The status, ready for JSON. Times are UTC, latencies milliseconds."""
     champion = (champions.champions() or {}).get(plan.model)
     return {
         "model": plan.model,
@@ -94,7 +94,7 @@ def gather(plan: Plan) -> dict[str, Any]:
 
 
 def _notes(plan: Plan, champion: int | None) -> list[str]:
-    """What an operator should know and would not see."""
+    """Notes for the operator about what the tables do not show."""
     found = []
     if champion is not None and champion != plan.live:
         found.append(
@@ -120,8 +120,8 @@ def _notes(plan: Plan, champion: int | None) -> list[str]:
 
 
 def _counted(plan: Plan) -> list[dict[str, Any]]:
-    """What became of the requests, by role; roles that are over come last."""
-    # A plan with two versions is judged since its step began; one version has no steps.
+    """The counts of requests by role; roles that are over come last."""
+    # With two versions the counts are the step's; with one there are no steps.
     if plan.second is None:
         counted = traffic.read(plan.model, since=datetime.now(UTC) - timedelta(hours=LAST_H))
     else:
@@ -159,7 +159,7 @@ def _counted(plan: Plan) -> list[dict[str, Any]]:
 
 
 def _progress(plan: Plan) -> dict[str, Any]:
-    """How far the guard is with a plan's step."""
+    """The guard's progress in the plan's step."""
     counts = traffic.read(plan.model, since=plan.since, revision=plan.revision)
     _, (role, second) = plan.roles().items()
     return {
@@ -172,26 +172,26 @@ def _progress(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _guard(said: dict[str, Any] | None) -> list[str]:
-    if said is None:
+def _guard(progress: dict[str, Any] | None) -> list[str]:
+    if progress is None:
         return []
     lines = []
-    if said["next_share"] is not None:
+    if progress["next_share"] is not None:
         lines.append(
-            f"the guard: {said['calls']:,} of {said['min_calls']:,} calls and {said['seconds']:,} of "
-            f"{said['min_seconds']:,.0f} s until {said['next_share']} %, while every rail holds"
+            f"the guard: {progress['calls']:,} of {progress['min_calls']:,} calls and {progress['seconds']:,} of "
+            f"{progress['min_seconds']:,.0f} s until {progress['next_share']} %, while every rail holds"
         )
-    rails = said["rails"]
+    rails = progress["rails"]
     lines += [f"  {'holds ' if one['passed'] else 'BROKEN'} {one['rule']}: {one['found']}" for one in rails]
     return lines if rails else [*lines, "  no guard has looked at this step yet: `visionloop status`"]
 
 
-def _comparison(said: dict[str, Any] | None) -> list[str]:
-    if said is None:
+def _comparison(test: dict[str, Any] | None) -> list[str]:
+    if test is None:
         return []
     return [
-        f"sequential test: evidence {said['evidence']:.3g} after {said['pairs']} labelled pairs "
-        f"({1 / said['alpha']:g} decides, at most {said['most']}), b - a in [{said['low']:+.2f}, {said['high']:+.2f}]"
+        f"sequential test: evidence {test['evidence']:.3g} after {test['pairs']} labelled pairs "
+        f"({1 / test['alpha']:g} decides, at most {test['most']}), b - a in [{test['low']:+.2f}, {test['high']:+.2f}]"
     ]
 
 
@@ -215,7 +215,7 @@ def _roles(plan: Plan, rows: list[dict[str, Any]]) -> Table:
 
 
 def _also(row: dict[str, Any]) -> str:
-    """What happens now and then."""
+    """The rarer counts of a role, in words."""
     said = (("refused", "refused (429)"), ("retried", "answered by the other version"), ("dropped", "copies dropped"))
     found = [f"{row[name]:,} {what}" for name, what in said if row.get(name)]
     if row.get("compared"):
@@ -238,7 +238,7 @@ def _history(events: list[dict[str, Any]]) -> Table:
 
 
 def _table(title: str) -> Table:
-    """Fits a terminal of 80 columns."""
+    """An empty table that fits a terminal of 80 columns."""
     return Table(
         title=title,
         title_justify="left",
