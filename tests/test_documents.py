@@ -81,6 +81,13 @@ def test_the_figures_have_every_room(page: str, package: str) -> None:
     assert rooms <= set(re.findall(r"\w+", figures))
 
 
+def test_documents_that_the_code_names_exist() -> None:
+    for package in ("registry", "monitoring", "training", "serving", "flows", "tests"):
+        for source in (PROJECT / package).rglob("*.py"):
+            for named in re.findall(r"docs/[\w/-]+\.md", source.read_text()):
+                assert (PROJECT / named).exists(), f"{source.relative_to(PROJECT)}: {named}"
+
+
 def test_the_readme_names_every_model() -> None:
     for card in (PROJECT / "docs" / "models").glob("*.md"):
         assert card.stem in README

@@ -154,7 +154,7 @@ def _waiting_origin(model: str, origin: str, verdict_id: str) -> str:
         raise Refused(
             f"the window of verdict {verdict_id} has no new labels of {model}",
             expected="labels that no version was trained with yet",
-            fix=f"label some (docs/data.md), then `visionloop monitor {model}` looks again",
+            fix=f"label some (docs/watching.md), then `visionloop monitor {model}` looks again",
         )
     return origin if origin in waiting else waiting[-1]
 
