@@ -1,4 +1,4 @@
-"""From findings to the one thing to do: nothing, fix the input, ask for labels, retrain, or roll back."""
+"""Chooses the action that a verdict asks for: none, fix the input, label, retrain or roll back."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from monitoring.drift.findings import IMAGE, Finding, Performance, Table
 Action = Literal["none", "bad_input", "label", "retrain", "roll_back"]
 
 ENOUGH_LABELS = 28
-"""Labelled inputs of the new kind from which a fine-tuning is worth its time. A third of them is held out, by a hash of
-their names, and the gate judges 6 or more (decision 39). Of 28 labels that many are held out 96 times in 100, of 16 in
-half of the cases."""
+"""New labelled inputs from which a retraining is worth its time. A third of them is held out, by a hash of their names,
+and the gate needs 6 or more (decision 39). 28 labels give that many 96 times in 100; 16 labels half of the time."""
 BAD_SHARE = 0.5
 TRAINED_ON = 0.1
 ERROR_SHARE = 0.3
 LEAST_ERRORS = 5
 RECENT_S = 7 * 86400.0
-"""How long after its first prediction a version still counts as just changed."""
+"""How long after its first prediction a version counts as new."""
 
 ADVICE = {
     "none": "nothing to do",
@@ -44,10 +43,10 @@ class Situation:
     """What the diagnosis looks at.
 
     Attributes:
-        kinds: data, prediction, embedding, performance -> whether Evidently's test of it failed.
-        labels: labels of the window that can be learnt from and that no version was trained with yet.
-        learned: those that a version was trained with, or that are being learnt from now.
-        version_age_s: None where no other version served before this one.
+        kinds: data, prediction, embedding, performance -> whether Evidently's test failed.
+        labels: usable labels of the window that no version was trained with yet.
+        learned: labels that a version was trained with, or that a running training uses.
+        version_age_s: None if no other version served before this one.
     """
 
     kinds: Mapping[str, bool]
@@ -66,7 +65,7 @@ Ranges = Mapping[str, tuple[float, float, str]]
 
 
 def ranges_that_apply(reference: Table, plausible: Ranges) -> dict[str, tuple[float, float, str]]:
-    """The ranges that say something: one that the reference itself breaks does not, the model was trained on such."""
+    """The ranges that the reference itself keeps. Inputs beyond the others are what the model was trained on."""
     found = {}
     for name, (low, high, means) in plausible.items():
         values = reference.columns.get(IMAGE + name)
@@ -76,7 +75,7 @@ def ranges_that_apply(reference: Table, plausible: Ranges) -> dict[str, tuple[fl
 
 
 def broken_rows(window: Table, ranges: Ranges) -> NDArray[np.bool_]:
-    """Which rows of the window lie outside a plausible range, bool [n]."""
+    """bool [n]: which rows of the window lie outside a plausible range."""
     broken = np.zeros(len(window), dtype=bool)
     for name, (low, high, _) in ranges.items():
         values = window.columns.get(IMAGE + name)
@@ -86,20 +85,20 @@ def broken_rows(window: Table, ranges: Ranges) -> NDArray[np.bool_]:
 
 
 def broken_shares(window: Table, ranges: Ranges) -> dict[str, float]:
-    """What is broken about most of the window, in words -> its share of the rows."""
+    """Faults that most rows of the window have, in words -> their share of the rows."""
     shares = {means: broken_rows(window, {name: one}) for name, one in ranges.items() for means in one[2:]}
     return {means: float(rows.mean()) for means, rows in shares.items() if len(rows) and rows.mean() >= BAD_SHARE}
 
 
 def diagnose(s: Situation) -> Diagnosis:
-    """Picks the action, and says in plain words what led to it."""
+    """The action, with its reason in plain words."""
     failed = sum(s.errors.values())
     if failed >= LEAST_ERRORS and failed >= ERROR_SHARE * s.total:
         kinds = ", ".join(f"{count} x {name}" for name, count in sorted(s.errors.items(), key=lambda e: -e[1]))
         return Diagnosis("bad_input", f"{failed} of {s.total} inputs could not be read at all ({kinds})")
     if s.broken:
-        told = " and ".join(f"in {share:.0%} of the inputs {what}" for what, share in s.broken.items())
-        return Diagnosis("bad_input", f"{told}, which is not so in the data this version was trained on")
+        faults = " and ".join(f"in {share:.0%} of the inputs {what}" for what, share in s.broken.items())
+        return Diagnosis("bad_input", f"{faults}, which is not so in the data this version was trained on")
     moved = describe(s.finding, s.kinds) if s.finding else ""
     worse = _score_fell(s.performance) if s.performance and s.kinds.get("performance") else ""
     if moved:
@@ -137,8 +136,8 @@ def _when_only_worse(worse: str, s: Situation) -> Diagnosis:
 
 
 def describe(finding: Finding, kinds: Mapping[str, bool]) -> str:
-    """The drift in words: what moved, from where to where; "" where nothing did."""
-    told = []
+    """The drift in words: what moved, from where to where; "" if nothing did."""
+    words = []
     data, answers = finding.test("data"), finding.test("prediction")
     for test, what in ((data, "the inputs"), (answers, "the answers")):
         if test and kinds.get(test.kind):
@@ -147,10 +146,10 @@ def describe(finding: Finding, kinds: Mapping[str, bool]) -> str:
                 f"{c.name.split('.', 1)[1].replace('_', ' ')} {c.reference[1]:.3g} -> {c.window[1]:.3g}"
                 for c in columns
             )
-            told.append(f"{what} moved ({names})")
+            words.append(f"{what} moved ({names})")
     if kinds.get("embedding"):
-        told.append("the network sees other features")
-    return ", ".join(told)
+        words.append("the network sees other features")
+    return ", ".join(words)
 
 
 def _score_fell(p: Performance) -> str:

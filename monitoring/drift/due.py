@@ -1,4 +1,4 @@
-"""Whether a verdict is due: where nothing new came, a look would only repeat the last one, false alarms and all."""
+"""Whether a verdict is due. Without new predictions it would only repeat the last one, false alarms included."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from monitoring.drift.tables import DEFAULT_LAST
 from registry.core import database
 
 AT_LEAST_EVERY = timedelta(days=1)
-"""Where little comes, so often all the same, if there are MIN_WINDOW new predictions."""
+"""A verdict is due after this time in any case, if there are MIN_WINDOW new predictions."""
 
 
 def pending_reason(model: str, version: int, now: datetime | None = None) -> str:
-    """What the next verdict of this version waits for, in words; "" where it is due.
+    """What the next verdict of this version waits for, in words; "" if it is due.
 
-    It is due when half of the predictions that it would look at are new since the last one, when a label came, or
-    after a day with enough new predictions to judge.
+    It is due when half of its predictions are new since the last verdict, when a label came, or after a day with enough
+    new predictions to judge.
     """
     database.setup()
     from monitoring.log.models import Feedback, Prediction, Verdict

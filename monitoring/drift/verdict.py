@@ -1,4 +1,4 @@
-"""What the monitor says of a window of predictions, and the tests that it says it by."""
+"""The verdict: what the monitor found in a window of predictions, and what to do about it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from registry.core.settings import settings
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the monitor says.
+    """A verdict on one window.
 
     Attributes:
         id: 12 hex digits.

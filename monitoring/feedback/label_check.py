@@ -1,4 +1,4 @@
-"""A label as somebody gave it -> as it is kept, or one clear refusal: what is kept can be scored and learnt from."""
+"""Checks a label before it is stored, so that every stored label can be scored and used for training."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from registry.core.settings import settings
 logger = logging.getLogger("visionloop.feedback")
 
 HEAD = 1 << 16
-"""Bytes of an input that say what a label must fit: its header."""
+"""Bytes of an input that a label is checked against: enough for any header."""
 LOOK_EVERY_S = 0.1
 
 
 def check_label(model: str, outcome: str, status: int, kept: Path, truth: bytes | str, wait_s: float) -> bytes | str:
-    """A class's name as the data set writes it, or the label file.
+    """The label as it is to be stored: a class name as the data set spells it, or the label file.
 
     Args:
         outcome, status: of the prediction.
-        kept: where its input should lie; waits `wait_s` for one that is still on its way.
+        kept: path of its input; waits up to `wait_s` for one that is still being written.
 
     Raises:
-        Refused: the prediction failed, or its input is not kept here, so that the label could never be scored.
-        BadInput: it is no label of that model, or none of that input.
+        Refused: the prediction failed, or its input is not kept here, so the label could never be scored.
+        BadInput: it is not a label of that model, or does not fit that input.
     """
     if outcome != "ok":
         raise Refused(
@@ -41,7 +41,7 @@ def check_label(model: str, outcome: str, status: int, kept: Path, truth: bytes 
         return _class_name(spec, truth) if names_a_class(spec) else _as_bytes(truth)
     except VisionloopError:
         raise
-    except Exception as error:  # whatever a reader of files raises on a file that is none
+    except Exception as error:  # readers of files raise their own kinds for a damaged file
         logger.info("a label of %s cannot be read", model, exc_info=error)
         raise BadInput(
             "the label cannot be read", expected=spec.score.LABEL, fix="export the label again, and send it"
@@ -49,7 +49,7 @@ def check_label(model: str, outcome: str, status: int, kept: Path, truth: bytes 
 
 
 def names_a_class(spec: ModelSpec) -> bool:
-    """Whether a label of the model is a class's name; else it is a file."""
+    """Whether a label of this model is a class name rather than a file."""
     try:
         return isinstance(spec.score.truth(spec.classes[0].encode()), str)
     except BadInput:
@@ -61,12 +61,12 @@ def _as_bytes(truth: bytes | str) -> bytes:
 
 
 def _class_name(spec: ModelSpec, truth: bytes | str) -> str:
-    said = spec.score.truth(_as_bytes(truth))
+    given = spec.score.truth(_as_bytes(truth))
     classes = spec.classes_of(settings().data / spec.name)
-    name = {one.casefold(): one for one in classes}.get(said.casefold())
+    name = {one.casefold(): one for one in classes}.get(given.casefold())
     if name is None:
         raise BadInput(
-            f"the label is {said[:80]!r}", expected=f"one of {', '.join(classes)}", fix="send the label again"
+            f"the label is {given[:80]!r}", expected=f"one of {', '.join(classes)}", fix="send the label again"
         )
     return name
 

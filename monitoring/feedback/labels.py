@@ -1,8 +1,8 @@
 """Which labels a retraining learns from, and what became of them.
 
-It learns from the labels of its verdict's window: not from inputs outside the plausible ranges, which would teach the
-model a fault, and not from a label that could not be scored. `Feedback.origin` is the origin of the case that a label
-became, or LEFT_OUT; `Feedback.learned_by` the first version that was trained with it.
+A retraining uses only labels from its verdict's window. Inputs outside the plausible ranges are left out, because they
+would teach the model a fault, and so are labels that could not be scored. `Feedback.origin` is the origin of the case
+that a label became, or LEFT_OUT; `Feedback.learned_by` is the first version that was trained with it.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from monitoring.log.models import Verdict
 
 LEFT_OUT = "left out"
-"""The origin of a label that was offered to the data set and became no case: its input is there already, or is none."""
+"""The origin of a label that the data set did not take, e.g. because it has the input already."""
 AT_ONCE = 500
 
 
 def count_labels(window: Window, ranges: diagnosis.Ranges, learning: bool) -> tuple[int, int]:
-    """How many labels of a window a retraining could learn from now, and how many are learnt from already.
+    """(labels of a window that a retraining could use now, labels that were used already).
 
     Args:
-        learning: a training of this model is under way. What it took is being learnt from, and not left over from one
-            that failed.
+        learning: a training of this model is running. The labels that it took count as used; without it they are left
+            over from a training that failed.
     """
     broken = dict(zip(window.table.ids, diagnosis.broken_rows(window.table, ranges), strict=True))
     new = learned = 0
@@ -44,7 +44,7 @@ def count_labels(window: Window, ranges: diagnosis.Ranges, learning: bool) -> tu
 
 
 def labels_of_window(verdict: Verdict) -> list[LabelledInput]:
-    """What a retraining after this verdict learns from: inputs with labels, the oldest first."""
+    """The labelled inputs that a retraining after this verdict uses, the oldest first."""
     database.setup()
     from monitoring.log.models import Feedback
 
@@ -76,17 +76,17 @@ def _plausible(statistics: Mapping[str, float], ranges: Mapping[str, tuple[float
 
 
 def ranges_to_json(ranges: diagnosis.Ranges) -> dict[str, list[float]]:
-    """As `Verdict.finding["plausible"]` keeps them."""
+    """As stored in `Verdict.finding["plausible"]`."""
     return {name: [low, high] for name, (low, high, _) in ranges.items()}
 
 
 def note_cases(model: str, origins: Mapping[str, str], offered: Iterable[str], problems: Mapping[str, str]) -> None:
-    """Notes what became of labels.
+    """Records which labels became cases.
 
     Args:
         origins: case id -> origin, of all cases of the data set.
-        offered: the predictions that were offered to it just now.
-        problems: of them, those that it did not take -> why.
+        offered: the predictions that were just offered to the data set.
+        problems: those that it did not take -> why.
     """
     from monitoring.log.models import Feedback
 
@@ -106,7 +106,7 @@ def note_cases(model: str, origins: Mapping[str, str], offered: Iterable[str], p
 
 
 def unlearned(model: str) -> list[str]:
-    """Origins of cases that no version was trained with yet, the oldest first."""
+    """Origins of the cases that no version was trained with yet, the oldest first."""
     database.setup()
     from monitoring.log.models import Feedback
 
@@ -115,7 +115,7 @@ def unlearned(model: str) -> list[str]:
 
 
 def note_learned(model: str, origins: Iterable[str], version: int) -> None:
-    """Notes that a version was trained with all cases of these origins."""
+    """Records that a version was trained with all cases of these origins."""
     database.setup()
     from monitoring.log.models import Feedback
 

@@ -1,8 +1,8 @@
 """Inputs of predictions, kept for a while: `var/inputs/<model>/<yyyy-mm-dd>/<id><suffix>`.
 
-They are there so that a drifted input can be looked at and labelled. Both limits are settings, `retention_days`
-and `retention_mb`; either at 0 keeps nothing. A label lies beside its input as `<id>.truth`: the two have limits of
-their own (`label_days`, counted from the label, and `label_mb`), stay together and leave together.
+They are kept so that drifted inputs can be looked at and labelled. The settings `retention_days` and `retention_mb` are
+the limits; 0 in either keeps nothing. A label lies beside its input as `<id>.truth`. A labelled input has limits of its
+own (`label_days`, counted from the label, and `label_mb`), and is removed together with its label.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from registry.core.settings import settings
 
 TRUTH = ".truth"
 BATCH = 50
-"""Inputs that are looked at without letting other threads run."""
+"""Files to look at before other threads may run."""
 REST = 50
-"""Times as long as looking through all of them took: at most a fiftieth of one core goes into it."""
+"""The pause between two prunings is at least so many times as long as the last one took: at most 1/50 of a core."""
 
 
 class Pruned(NamedTuple):
-    """What a pruning removed and what it left. Sizes in bytes."""
+    """What a pruning did: files removed, bytes removed, bytes left."""
 
     files: int
     removed: int
@@ -38,7 +38,7 @@ def folder() -> Path:
 
 
 def path_of(model: str, when: float, prediction_id: str, suffix: str) -> Path:
-    """Where an input lies, whether or not it is (still) there. `when` is unix seconds."""
+    """The path of an input, which need not exist. `when` is in unix seconds."""
     day = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d")
     return folder() / model / day / f"{prediction_id}{suffix}"
 
@@ -55,8 +55,8 @@ def write(path: Path, body: bytes) -> None:
 def prune(now: float | None = None, every_s: float = 0.0) -> Pruned:
     """Removes inputs that are too old, then the oldest ones until the rest fits.
 
-    All services share the folder: one process at a time does it, and none within `every_s` seconds of the last time, or
-    within `REST` times what that took if it was longer.
+    All services share the folder. One process prunes at a time, and none within `every_s` seconds of the last pruning,
+    or within `REST` times its duration if that is longer.
     """
     root, now = folder(), time.time() if now is None else now
     if not root.is_dir():
@@ -133,7 +133,7 @@ def _scan(root: Path) -> list[_Kept]:
 
 
 def _surplus(kept: list[_Kept], now: float, days: float, megabytes: float) -> list[_Kept]:
-    """What is too old, then the oldest until the rest fits."""
+    """Those that are too old, then the oldest until the rest fits."""
     kept.sort(key=lambda one: one.time)
     left, oldest, room = sum(one.size for one in kept), now - days * 86400, megabytes * 2**20
     for count, one in enumerate(kept):

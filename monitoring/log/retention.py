@@ -1,6 +1,6 @@
-"""What was kept long enough leaves: reports, verdicts, predictions, the journal, logs. The stack's keeper does it.
+"""Deletes old reports, verdicts, predictions, journals and logs. The stack's keeper calls it.
 
-Each has a limit in the settings (docs/settings.md). Inputs and labels are pruned in monitoring.log.inputs.
+Each has limits in the settings (docs/settings.md). `monitoring.log.inputs` prunes inputs and labels.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from registry.core.settings import settings
 
 ROWS_AT_ONCE = 500
 MAX_DELETE_S = 3.0
-"""How long rows are deleted in one call; the next one goes on. Predictions wait on disk meanwhile."""
+"""Longest time for deleting rows in one call; the next call goes on. New predictions wait on disk meanwhile."""
 MIB = 2**20
 
 
 class _Aged(NamedTuple):
-    """A file or folder. `group` is what the newest of stays in any case."""
+    """A file or folder. The newest of each `group` is always kept."""
 
     time: float
     size: int
@@ -36,7 +36,7 @@ def prune(now: float | None = None) -> None:
     """Prunes everything on disk, then rows of the database.
 
     Raises:
-        django.db.Error: the database is away; what lies on disk is pruned.
+        django.db.Error: the database is away; files are pruned all the same.
     """
     when = time.time() if now is None else now
     var, limits = settings().var, settings()
@@ -61,7 +61,7 @@ def _aged(paths: Iterable[Path], root: Path) -> list[_Aged]:
 
 
 def _prune_files(found: list[_Aged], oldest: float, room: int) -> None:
-    """Keeps the newest of each group, and of the others those that are new enough and fit, the newest first."""
+    """Keeps the newest of each group, and of the others, newest first, those that are new enough and fit."""
     seen: set[str] = set()
     used = 0
     for one in found:
@@ -75,15 +75,15 @@ def _prune_files(found: list[_Aged], oldest: float, room: int) -> None:
 
 
 def _set_aside(path: Path, room: int) -> None:
-    """Puts a file that is too large aside as `<name>.1`, in the place of the one before. Who appends opens it each
-    time, and begins a new one."""
+    """Renames a file that is too large to `<name>.1`, over the one before. Writers open it for each line, so they begin
+    a new one."""
     with suppress(FileNotFoundError):
         if path.stat().st_size > room:
             path.replace(path.with_name(f"{path.name}.1"))
 
 
 def _empty(log: Path, room: int) -> None:
-    """Like `_begin_anew`, for a file that a process holds open to append to: a copy is kept, and the file emptied."""
+    """Like `_set_aside`, for a file that a process holds open for appending: it is copied, then emptied."""
     with suppress(OSError):
         if log.stat().st_size > room:
             shutil.copyfile(log, log.with_name(f"{log.name}.1"))
@@ -106,14 +106,14 @@ def _prune_rows(now: datetime) -> None:
 
 
 def _latest(verdicts: type) -> Iterator[Any]:
-    """The key of each model's latest verdict."""
+    """The keys of each model's latest verdict."""
     rows = verdicts.objects  # type: ignore[attr-defined]
     for model in rows.order_by().values_list("model", flat=True).distinct():
         yield from rows.filter(model=model).order_by("-time").values_list("pk")[:1]
 
 
 def _delete(rows: Callable[[], Any], until: float, most: int | None = None) -> None:
-    """Deletes rows a few hundred at a time: nobody waits long for the database."""
+    """Deletes rows a few hundred at a time, so that no other writer waits long."""
     left = most
     while time.monotonic() < until and (left is None or left > 0):
         keys = list(rows().values_list("pk", flat=True)[: ROWS_AT_ONCE if left is None else min(left, ROWS_AT_ONCE)])

@@ -1,4 +1,4 @@
-"""From spool segments into the database, in bulk: the background half of the prediction log."""
+"""Ships spool segments into the database, in bulk: the background half of the prediction log."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("visionloop.log")
 
 KEEPER = "_VISIONLOOP_KEEPER"
-"""Set, to anything, in the environment of processes beside which a keeper ships. No setting: services
-that were packaged before there was one would refuse it."""
+"""Environment variable of processes that have a keeper beside them; its value does not matter. It is not a setting,
+because services that were packaged before there was a keeper would refuse an unknown setting."""
 EVERY_S = 0.25
 LONGEST_PAUSE_S = 5.0
 CHUNK_BYTES = 4 * 2**20
@@ -31,10 +31,10 @@ ROWS = 500
 
 
 class Shipper:
-    """Brings segments that nobody holds into the database; belongs to one thread.
+    """Ships segments that no process holds. Use it from one thread.
 
     Attributes:
-        pause_s: how long to wait until the next `look`; longer while the database is away.
+        pause_s: seconds until the next `look`; more while the database is away.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Shipper:
         self._unreadable: set[Path] = set()
 
     def look(self) -> None:
-        """Ships all there is. Whatever the database does, the lines wait and the caller lives."""
+        """Ships every free segment. If the database is away, lines wait and nothing is raised."""
         try:
             for path in sorted(folder().glob("*.jsonl")):
                 self._adopt(path)
@@ -58,7 +58,7 @@ class Shipper:
         self._away, self.pause_s = False, EVERY_S
 
     def _adopt(self, path: Path) -> None:
-        """One segment that cannot be read keeps no other back: it is told of once, and tried again."""
+        """A segment that cannot be read is reported once and tried again later; the others go on."""
         try:
             ship_segment(path)
         except OSError as error:
@@ -68,12 +68,12 @@ class Shipper:
 
 
 def has_keeper() -> bool:
-    """Whether another process ships, and removes what is too old."""
+    """Whether a keeper ships and prunes for this process."""
     return bool(os.environ.get(KEEPER))
 
 
 def ship_segment(path: Path) -> None:
-    """Ships a segment that nobody holds, and removes it."""
+    """Ships a segment and removes it, unless a process holds it."""
     with suppress(FileNotFoundError):
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -93,7 +93,7 @@ def ship_segment(path: Path) -> None:
 
 
 def ship(handle: int, start: int, end: int) -> int:
-    """Ships the whole lines between two offsets; returns the offset behind the last one."""
+    """Ships the whole lines between two offsets. Returns the offset after the last one."""
     while start < end:
         chunk = os.pread(handle, min(CHUNK_BYTES, end - start), start)
         whole = chunk[: chunk.rfind(b"\n") + 1]
@@ -105,7 +105,7 @@ def ship(handle: int, start: int, end: int) -> int:
 
 
 def _insert(lines: list[bytes]) -> None:
-    """Puts lines into the database in bulk. A line that can never go in is set aside, not retried for ever.
+    """Inserts lines in bulk. A line that the database will never take is set aside, not retried.
 
     Raises:
         django.db.Error: the database is away.

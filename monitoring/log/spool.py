@@ -1,7 +1,8 @@
 """The folder of segments that wait for the database, and its limit.
 
-Segments wait while the database is away or nobody ships. Beyond `spool_mb` the oldest of those that no process holds
-leave. How many predictions went with them is kept beside the segments, where every process and `status` reads it.
+Segments wait while the database is away or no process ships. Beyond `spool_mb` the oldest are removed, unless
+a process holds them. The number of predictions dropped with them is kept beside the segments, for every process and for
+`visionloop status`.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from registry.core.settings import settings
 
 MIB = 2**20
 SEGMENTS = 8
-"""At least so many segments make up the limit, so that what leaves at once is a small part of it."""
+"""The limit is at least this many segments, so that one removal drops a small part of it."""
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """Predictions that left the full spool since the beginning. A line counts as well that had been shipped when the
-    database went away in the middle of its segment.
+    """Predictions that the full spool has dropped so far. Lines that had been shipped before the database went away in
+    the middle of their segment are counted, too.
 
     Attributes:
         counts: "<model>-<version>" -> predictions.
-        last: when the last of them left, unix seconds; 0.0: none did.
+        last: when the last one was dropped, unix seconds; 0.0 if none was.
     """
 
     counts: Mapping[str, int]
@@ -57,26 +58,26 @@ def folder() -> Path:
 
 
 def max_bytes() -> int:
-    """How much room segments may take."""
+    """The limit of all segments together."""
     return settings().spool_mb * MIB
 
 
 def dropped() -> Dropped:
-    """What left so far."""
+    """The count so far."""
     try:
-        said = orjson.loads((folder() / "dropped.json").read_bytes())
-        return Dropped({str(k): int(v) for k, v in said["counts"].items()}, float(said["last"]))
+        saved = orjson.loads((folder() / "dropped.json").read_bytes())
+        return Dropped({str(k): int(v) for k, v in saved["counts"].items()}, float(saved["last"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Dropped({})
 
 
 def trim() -> int:
-    """Removes the oldest segments beyond the limit; returns how many predictions left with them.
+    """Removes the oldest segments beyond the limit and returns how many predictions were dropped.
 
-    One process does so at a time; for another one there is nothing to do then. Segments that a process holds stay.
+    Segments that a process holds stay. Only one process trims at a time; for others this returns 0.
 
     Raises:
-        OSError, StorageError: the disk.
+        OSError, StorageError: the disk failed or is full.
     """
     if _used() <= max_bytes():
         return 0
@@ -93,7 +94,7 @@ def _used() -> int:
 
 
 def _segments() -> list[tuple[float, int, Path]]:
-    """Time of the last line, bytes and path of each segment, the oldest first."""
+    """(time of the last line, bytes, path) of each segment, the oldest first."""
     found = []
     for path in folder().glob("*.jsonl"):
         with suppress(OSError):
@@ -115,7 +116,7 @@ def _trim() -> int:
 
 
 def _remove(path: Path) -> bool:
-    """Counts the lines of a segment that nobody holds, and removes it; whether it is gone."""
+    """Counts the lines of a segment that no process holds, and removes it. Returns whether it is gone."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -130,8 +131,8 @@ def _remove(path: Path) -> bool:
         counts = Counter(dropped().counts)
         for line in segment:
             with suppress(ValueError, KeyError, TypeError):
-                said = orjson.loads(line)
-                counts[f"{said['model']}-{said['version']}"] += 1
+                record = orjson.loads(line)
+                counts[f"{record['model']}-{record['version']}"] += 1
         write_file(folder() / "dropped.json", orjson.dumps({"counts": counts, "last": time.time()}))
         path.unlink(missing_ok=True)
     return True

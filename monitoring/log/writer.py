@@ -3,12 +3,11 @@
 `record` appends one JSON line to this process's segment in `var/spool` with a single `write` on an O_APPEND
 handle, so the line is safe as soon as the call returns, even from `kill -9` (not from a power cut: no fsync).
 
-Every process holds an exclusive `flock` on its segment. A thread hands it over, by letting go of it, and goes on in
-a new one; the kernel does so when the process dies, however it dies. Whoever gets the lock then ships the segment
-(monitoring.log.shipping), so exactly one process does: the stack's keeper, or where there is none this
-thread. A segment is removed only after the transaction that took its lines has committed, and a line shipped twice
-is ignored by its id: none is lost, none is doubled. While the database is away the lines wait on disk, up to
-`spool_mb`: beyond it the oldest leave (monitoring.log.spool).
+Every process holds an exclusive `flock` on its segment. To hand a segment over, a thread releases the lock and opens a
+new segment; when a process dies, the kernel releases its lock. Whoever gets the lock then ships the segment
+(monitoring.log.shipping): the stack's keeper, or this thread if there is no keeper. A segment is removed only after the
+transaction with its lines has committed, and a line that is shipped twice is ignored by its id, so nothing is lost or
+doubled. While the database is away, lines wait on disk; beyond `spool_mb` the oldest are dropped.
 """
 
 from __future__ import annotations
@@ -39,13 +38,13 @@ logger = logging.getLogger("visionloop.log")
 
 PRUNE_EVERY_S = 60.0
 SEGMENT_BYTES = 16 * 2**20
-"""While nobody takes what was handed over, the next segment grows up to this."""
+"""While no process takes the last segment, the next one grows up to this size."""
 WAITING_BODIES_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of one prediction when its answer is ready.
+    """One prediction, as known when its answer is ready.
 
     Attributes:
         id: uuid in hex, 32 characters; the answer's X-Prediction-Id.
@@ -71,17 +70,17 @@ class Record:
     input_suffix: str
 
     def to_line(self) -> bytes:
-        """One JSON line. The embedding travels as base64 of its float16 bytes, what is not finite as null."""
+        """One JSON line. The embedding is base64 of its float16 bytes; numbers that are not finite are null."""
         fields = {**self.__dict__, "embedding": base64.b64encode(embedding.pack(self.embedding)).decode("ascii")}
         return orjson.dumps(fields, default=float, option=orjson.OPT_APPEND_NEWLINE)
 
 
 class PredictionLog:
-    """This process's end of the log. `start` it once, `record` from any thread, `close` it at the end.
+    """The log of this process. Call `start` once, `record` from any thread, and `close` at the end.
 
     Attributes:
-        lost: records that could not be put on disk (a full disk); the prediction was answered all the same.
-        inputs_dropped: inputs that were not kept, because the disk was full or they came faster than it.
+        lost: records that could not be written, e.g. to a full disk; the prediction was answered all the same.
+        inputs_dropped: inputs that were not kept, because the disk was full or too slow.
     """
 
     def __init__(self, name: str) -> None:
@@ -100,7 +99,7 @@ class PredictionLog:
         self._warned: set[str] = set()
 
     def start(self) -> None:
-        """Opens the segment and starts handing over. Never raises for a full disk or a missing database."""
+        """Opens a segment and starts the background thread. A full disk or a missing database raises nothing."""
         shipper = None if has_keeper() else Shipper()
         if shipper is not None:
             database.setup()
@@ -112,10 +111,10 @@ class PredictionLog:
         self._thread.start()
 
     def record(self, record: Record, body: bytes | None = None) -> None:
-        """Logs one prediction; `body` is the input as uploaded, kept for the retention time.
+        """Logs one prediction. `body` is the input as uploaded, kept for the retention time.
 
-        Safe from any thread and never raises for what the disk does: a line that cannot be written is counted in
-        `lost` and warned of once.
+        May be called from any thread. Errors of the disk raise nothing: a line that cannot be written is counted in
+        `lost`, with one warning.
         """
         line = record.to_line()
         with self._lock:
@@ -124,7 +123,7 @@ class PredictionLog:
                 self._queue(record, body)
 
     def close(self, timeout_s: float = 10.0) -> None:
-        """Hands over what is left. What nobody ships in time waits in its segment."""
+        """Hands over the last segment. Lines that are not shipped in time wait in it."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout_s)
@@ -149,7 +148,7 @@ class PredictionLog:
             (self._handle, self._path), self._size = made, 0
 
     def _make(self) -> tuple[int, Path] | None:
-        """A new segment that this process holds."""
+        """A new segment, locked by this process."""
         path = folder() / f"{self.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
         draft = path.with_suffix(".new")
         try:
@@ -227,7 +226,7 @@ class PredictionLog:
                 self._bodies_bytes -= len(body)
 
     def _hand_over(self, last: bool = False) -> None:
-        """Lets go of the segment if there is something in it and the one before was taken; goes on in a new one."""
+        """Releases the segment and opens a new one, if it has lines and the segment before it was taken."""
         if not last:
             untaken = self._handed is not None and self._handed.exists()
             if self._size == 0 or (untaken and self._size < min(SEGMENT_BYTES, spool.max_bytes() // spool.SEGMENTS)):
@@ -247,7 +246,7 @@ class PredictionLog:
             os.close(old)  # and with it the lock
 
     def _trim(self) -> None:
-        """Keeps the spool below its limit: it grows by handing over what nobody takes."""
+        """Keeps the spool below its limit: segments that no process takes make it grow."""
         with suppress(OSError, StorageError):
             if spool.trim():
                 self._warn("trim", "the spool is full, the oldest predictions are dropped: %s", spool.dropped())

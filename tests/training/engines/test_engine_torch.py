@@ -7,7 +7,8 @@ import torch
 
 from registry.core.errors import VisionloopError
 from tests.training.conftest import Make
-from training.engines.engine_torch import TorchEngine, fit
+from training.engines.engine_torch import TorchEngine
+from training.engines.loop import fit
 from training.workspace.checkpoint import Checkpoints
 from training.workspace.course import LAST_RATE, FitResult, TrainingListener, learning_rate
 from training.workspace.workspace import Recipe, Workspace
