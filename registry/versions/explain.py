@@ -67,7 +67,7 @@ def explain(predictor: Predictor, body: bytes, prediction: Prediction | None = N
     prepared = prediction.prepared or predictor.prepare(prediction.sample)
     number, shown, rectangle = part.focus(prediction.sample, prepared, prediction.result)
     element = prepared.batch[number]
-    windows = _Windows.over(rectangle, element.shape[1:])
+    windows = Windows.over(rectangle, element.shape[1:])
 
     def ask(batch: FloatArray) -> FloatArray:
         found = part.evidence(predictor.run(batch), prepared, prediction.result)
@@ -92,7 +92,7 @@ def _upright(predictor: Predictor, drawn: ByteArray, sample: Any) -> ByteArray:
 
 
 @dataclass(frozen=True, eq=False)
-class _Windows:
+class Windows:
     """Windows on a grid over a rectangle of the network's input; each is a product of a profile down and one across.
 
     Attributes:
@@ -105,7 +105,7 @@ class _Windows:
     across: FloatArray
 
     @classmethod
-    def over(cls, rectangle: tuple[float, float, float, float], shape: tuple[int, ...]) -> _Windows:
+    def over(cls, rectangle: tuple[float, float, float, float], shape: tuple[int, ...]) -> Windows:
         limits = (shape[1] - 1, shape[0] - 1)
         x1, y1 = (int(np.clip(round(v), 0, limit)) for v, limit in zip(rectangle[:2], limits, strict=True))
         x2, y2 = (int(np.clip(round(v), 1, limit + 1)) for v, limit in zip(rectangle[2:], limits, strict=True))

@@ -21,7 +21,7 @@ Colour = NDArray[np.float32]
 
 def backdrop(rng: np.random.Generator, width: int, height: int) -> ByteArray:
     """A scene without objects: a surface or a room with clutter and light, uint8 [height, width, 3] BGR."""
-    scene = _SCENES[int(rng.integers(len(_SCENES)))](rng, width, height)
+    scene = SCENES[int(rng.integers(len(SCENES)))](rng, width, height)
     if rng.random() < 0.7:
         scene = _clutter(rng, scene)
     return _rounded(_light(rng, scene))
@@ -223,7 +223,7 @@ def _rounded(image: Image) -> ByteArray:
     return np.rint(np.clip(image, 0, 255)).astype(np.uint8)
 
 
-_SCENES: tuple[Callable[[np.random.Generator, int, int], Image], ...] = (
+SCENES: tuple[Callable[[np.random.Generator, int, int], Image], ...] = (
     _surface,
     _gradient,
     _grain_of_wood,

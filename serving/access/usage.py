@@ -113,7 +113,7 @@ class Meter:
                     return
                 self._sent, self._waiting = self._waiting, Flush()
         try:
-            _write(self._sent)
+            write_flush(self._sent)
         except Exception:
             self._spool()
             raise
@@ -196,7 +196,7 @@ def _adopt(path: Path) -> None:
         path.rename(path.with_suffix(".rejected"))
         return
     for flush in flushes:
-        _write(flush)
+        write_flush(flush)
     path.unlink()
     path.with_suffix(".lock").unlink(missing_ok=True)
 
@@ -224,7 +224,7 @@ def are_written(flushes: Sequence[Flush]) -> frozenset[str]:
     return frozenset(Batch.objects.filter(id__in=[one.id for one in flushes]).values_list("id", flat=True))
 
 
-def _write(flush: Flush) -> None:
+def write_flush(flush: Flush) -> None:
     """Adds a flush to the table, once."""
     database.setup()
     from django.db import transaction

@@ -48,7 +48,7 @@ class RouteTable:
         self._tasks: list[asyncio.Task[None]] = []
         self._refreshing: asyncio.Lock = asyncio.Lock()
         self._read_at = -math.inf
-        self._releases = _Releases()
+        self._releases = Releases()
         self._away = False
         # Each thread has a connection of its own, so that reading never waits for a write.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="routes")
@@ -207,7 +207,7 @@ async def _unknown(url: str) -> bool:
     raise OSError(f"{url} is not asked before the table is started")
 
 
-class _Releases:
+class Releases:
     """The release plans and routes of the database, read again only where it may have changed. For one thread."""
 
     def __init__(self) -> None:

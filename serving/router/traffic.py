@@ -222,11 +222,11 @@ def _add(to: dict[tuple[int, str], RoleCounts], more: Mapping[tuple[int, str], R
 def _by_role(rows: Iterable[Any]) -> dict[tuple[int, str], RoleCounts]:
     found: dict[tuple[int, str], RoleCounts] = {}
     for row in rows:
-        found.setdefault((row.version, row.role), RoleCounts()).add(_counts(row))
+        found.setdefault((row.version, row.role), RoleCounts()).add(counts_of(row))
     return found
 
 
-def _counts(row: Any) -> RoleCounts:
+def counts_of(row: Any) -> RoleCounts:
     latencies = Latencies(Counter({int(bucket): count for bucket, count in row.latencies.items()}))
     return RoleCounts(**{name: getattr(row, name) for name in NUMBERS}, latencies=latencies)
 

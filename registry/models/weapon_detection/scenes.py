@@ -32,14 +32,14 @@ def make(rng: np.random.Generator, n: int) -> Example:
     boxes = []
     for number in rng.permutation(len(things)):
         armed = things[int(number)]
-        placed = _place(rng, _shape(rng, armed), width, height, taken)
+        placed = _place(rng, pick_shape(rng, armed), width, height, taken)
         if placed is None:
             continue
         mask, colours, corners = placed
         taken.append(corners)
         image = lay(image, mask, colours, shadow=rng.uniform(0.1, 0.5), soft=0.5)
         if rng.random() < 0.2:
-            image = _cover(rng, image, mask)
+            image = cover(rng, image, mask)
         if armed:
             x1, y1, x2, y2 = (float(v) for v in corners)
             boxes.append(LabelBox("gun", (x1, y1, x2, y2)))
@@ -47,7 +47,7 @@ def make(rng: np.random.Generator, n: int) -> Example:
     return Example(to_jpeg(photograph(rng, pixels), QUALITY), boxes)
 
 
-def _shape(rng: np.random.Generator, armed: bool) -> tuple[list[Part], float, float]:
+def pick_shape(rng: np.random.Generator, armed: bool) -> tuple[list[Part], float, float]:
     """A thing, and the least and greatest share of the picture's shorter side that it is long."""
     if not armed:
         names = list(shapes.OTHERS)
@@ -100,7 +100,7 @@ def _overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(np.clip(sides, 0, None).prod()) / max(smaller, 1.0)
 
 
-def _cover(rng: np.random.Generator, image: NDArray[np.float32], mask: ByteArray) -> NDArray[np.float32]:
+def cover(rng: np.random.Generator, image: NDArray[np.float32], mask: ByteArray) -> NDArray[np.float32]:
     """A hand around a part of the thing, or something else in front of it; at most about a third of it is hidden."""
     height, width = mask.shape
     x, y, wide, tall = cv2.boundingRect(mask)

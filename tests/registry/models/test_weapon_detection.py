@@ -42,8 +42,8 @@ def test_a_box_is_tight_around_what_is_drawn(shape: shapes.Shape, monkeypatch: p
     """Laid on an even ground without a camera, the pixels that differ are the firearm."""
     monkeypatch.setattr(scenes, "backdrop", lambda rng, width, height: np.full((height, width, 3), 255, np.uint8))
     monkeypatch.setattr(scenes, "photograph", lambda rng, pixels: pixels)
-    monkeypatch.setattr(scenes, "_shape", lambda rng, armed: (shape(rng) if armed else [], 0.5, 0.6))
-    monkeypatch.setattr(scenes, "_cover", lambda rng, image, mask: image)
+    monkeypatch.setattr(scenes, "pick_shape", lambda rng, armed: (shape(rng) if armed else [], 0.5, 0.6))
+    monkeypatch.setattr(scenes, "cover", lambda rng, image, mask: image)
     monkeypatch.setattr(scenes, "lay", lambda image, mask, colours, **_: np.where(mask[:, :, None] > 96, 0, image))
     monkeypatch.setattr(scenes, "QUALITY", 100)
     seed = next(seed for seed in range(50) if len(_alone(seed).truth) == 1)

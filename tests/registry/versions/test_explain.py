@@ -13,7 +13,7 @@ from registry.contract import catalog
 from registry.core.errors import BadInput
 from registry.core.media import ByteArray, Clip, Parameters, Prediction, Prepared, Volume
 from registry.versions import explain as module
-from registry.versions.explain import COPIES, GRID, _Windows, explain
+from registry.versions.explain import COPIES, GRID, Windows, explain
 from registry.versions.predictor import CHUNK, Predictor
 from registry.vision.backdrop import backdrop
 from tests.bundles import make_scan, make_tiny_bundle
@@ -129,7 +129,7 @@ def test_a_network_that_looks_at_nothing_is_cold_everywhere(monkeypatch: pytest.
 @pytest.mark.parametrize("box", [(0, 0, 128, 128), (0, 20, 128, 108), (60, 0, 64, 128), (0, 63, 128, 64)])
 def test_windows_cover_their_rectangle_and_nothing_else(box: tuple[int, int, int, int]) -> None:
     x1, y1, x2, y2 = box
-    windows = _Windows.over(box, (128, 128))
+    windows = Windows.over(box, (128, 128))
     assert (windows.down.max(axis=0) > 0.4).all()
     assert (windows.across.max(axis=0) > 0.4).all()
     element = np.random.default_rng(0).random((3, 128, 128)).astype(np.float32)
@@ -145,7 +145,7 @@ def test_windows_cover_their_rectangle_and_nothing_else(box: tuple[int, int, int
 
 
 def test_the_heat_of_one_window_is_where_that_window_is() -> None:
-    windows = _Windows.over((0, 0, 160, 160), (160, 160))
+    windows = Windows.over((0, 0, 160, 160), (160, 160))
     lost = np.zeros((GRID, GRID), np.float32)
     lost[2, 5] = 1
     heat = windows.spread(lost)

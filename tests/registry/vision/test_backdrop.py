@@ -19,7 +19,7 @@ def test_a_seed_gives_the_same_scene_and_photograph() -> None:
 
 @pytest.mark.parametrize("size", [(8, 8), (20, 300), (400, 24), (128, 128), (321, 243)])
 def test_every_kind_of_scene_fills_any_size(size: tuple[int, int]) -> None:
-    for make in module._SCENES:
+    for make in module.SCENES:
         for seed in range(3):
             assert make(np.random.default_rng(seed), *size).shape == (size[1], size[0], 3), make.__name__
     for seed in range(10):

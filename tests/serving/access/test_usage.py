@@ -73,8 +73,8 @@ def test_flushes_add_up_over_routers(base: Path) -> None:
 
 def test_a_flush_whose_commit_was_uncertain_counts_once(base: Path) -> None:
     flush = Flush(counts={UsageKey("", "", NOW.date().isoformat()): UsageCounts(requests=3)})
-    usage._write(flush)
-    usage._write(flush)
+    usage.write_flush(flush)
+    usage.write_flush(flush)
     assert _requests() == 3
 
 
@@ -183,7 +183,7 @@ def test_a_report_counts_each_request_once_whenever_it_is_flushed(
 
     access, asked = Access(), Admitted("somebody", None, None)
     access.meter.count("", "m", NOW, ONE)
-    write, lines, seen = usage._write, report.read, list[int]()
+    write, lines, seen = usage.write_flush, report.read, list[int]()
 
     def told() -> int:
         return sum(row.requests for row in queries.usage(asked, access, NOW.date(), NOW.date()).rows)
@@ -198,7 +198,7 @@ def test_a_report_counts_each_request_once_whenever_it_is_flushed(
         return lines(*asked_for)
 
     if when == "after the commit":
-        monkeypatch.setattr(usage, "_write", written)
+        monkeypatch.setattr(usage, "write_flush", written)
         access.meter.flush()
         assert seen == [1]
     elif when == "before the lines are read":

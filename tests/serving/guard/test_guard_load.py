@@ -49,8 +49,8 @@ def test_counts_of_a_step_are_those_of_all_its_rows_and_what_is_over_is_read_onc
     for role in ("champion", "canary"):
         _wrote(CANARY, role, range(30))
     read: list[object] = []
-    count = traffic._counts
-    monkeypatch.setattr(traffic, "_counts", lambda row: read.append(row) or count(row))
+    count = traffic.counts_of
+    monkeypatch.setattr(traffic, "counts_of", lambda row: read.append(row) or count(row))
     step = traffic.StepCounts(CANARY)
     assert step.read() == traffic.read(MODEL, since=CANARY.since, revision=CANARY.revision)
     read.clear()
@@ -67,7 +67,7 @@ def test_pairs_of_a_shadow_are_added_up_by_the_database(monkeypatch: pytest.Monk
     _wrote(shadow, "shadow", range(60, 400))
     _wrote(shadow, "champion", range(60, 400))
     read: list[object] = []
-    monkeypatch.setattr(traffic, "_counts", read.append)
+    monkeypatch.setattr(traffic, "counts_of", read.append)
     reasons = {reason.rule: reason for reason in Guardrails(CANARY).look()}
     assert "340 of 680 answers differ, mean agreement 0.750" in reasons["disagreement"].found
     assert not read

@@ -41,13 +41,13 @@ def nobody(project: Path) -> Iterator[None]:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """When the routes were read from the database."""
     found: list[float] = []
-    read = routing._Releases.read
+    read = routing.Releases.read
 
     def noted(self: Any) -> Any:
         found.append(time.monotonic())
         return read(self)
 
-    monkeypatch.setattr(routing._Releases, "read", noted)
+    monkeypatch.setattr(routing.Releases, "read", noted)
     return found
 
 
@@ -56,7 +56,7 @@ def test_the_plans_are_read_once_and_again_only_where_somebody_wrote(nobody: Non
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
-    reader = routing._Releases()
+    reader = routing.Releases()
 
     def asked() -> int:
         with CaptureQueriesContext(connection) as queries:
@@ -122,7 +122,7 @@ async def test_who_is_held_waits_no_longer_where_the_database_does_not_answer(
         return {}, frozenset()
 
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
-        monkeypatch.setattr(routing._Releases, "read", hangs)
+        monkeypatch.setattr(routing.Releases, "read", hangs)
         try:
             async with asyncio.timeout(10):
                 answer = await client.post(PREDICT, content=b"x", timeout=30)
