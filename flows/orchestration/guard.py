@@ -32,7 +32,7 @@ RETRY_AFTER_S = (10.0, 60.0, 600.0)
 
 def main() -> None:
     ended = begin()
-    guard = Guard(Stack(), leave=Writer().write)
+    guard = Guard(Stack(), write_registry=Writer().write)
     looked = -PLANS_EVERY_S
     while not ended.wait(TICK_S):
         if time.monotonic() - looked >= PLANS_EVERY_S:

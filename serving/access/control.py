@@ -28,7 +28,7 @@ JOIN_S = 10.0
 
 
 @dataclass(frozen=True)
-class Admitted:
+class AdmittedRequest:
     """A request that was let through.
 
     Attributes:
@@ -102,7 +102,7 @@ class Access:
         for thread in self._threads:
             thread.join(JOIN_S)
 
-    def admit(self, need: Requirement, token: str | None, address: str) -> Admitted:
+    def admit(self, need: Requirement, token: str | None, address: str) -> AdmittedRequest:
         """Lets a request through.
 
         Raises:
@@ -115,12 +115,12 @@ class Access:
             return self._anonymous(address)
         api_key = self._keyring.find(token)
         _permit(api_key, need)
-        return Admitted(api_key.caller, api_key, self._spend(api_key))
+        return AdmittedRequest(api_key.caller, api_key, self._spend(api_key))
 
     def count(self, key_id: str, model: str, counts: UsageCounts) -> None:
         self.meter.count(key_id, model, datetime.now(UTC), counts)
 
-    def _anonymous(self, address: str) -> Admitted:
+    def _anonymous(self, address: str) -> AdmittedRequest:
         if settings().keys_required:
             raise Unauthorized(
                 "the request has no key",
@@ -130,7 +130,7 @@ class Access:
         quota = self._windows.take(address, settings().anonymous_per_minute, time.monotonic())
         if quota is not None and not quota.allowed:
             raise NoQuota(quota)
-        return Admitted(address, None, quota)
+        return AdmittedRequest(address, None, quota)
 
     def _spend(self, api_key: ApiKey) -> QuotaState | None:
         """Takes one request from a key's quotas; returns the tighter of the two."""

@@ -15,13 +15,13 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from registry.core.errors import Forbidden, MissingService, NotFound, Unauthorized, VisionloopError
-from serving.access.control import Access, Admitted, NoQuota
+from serving.access.control import Access, AdmittedRequest, NoQuota
 from serving.access.rules import Requirement, requirement
 from serving.access.usage import UsageCounts
 from serving.wire.call import TASK_OWNER_HEADER
 
 CALLER, ADMITTED, ACCESS = "caller", "admitted", "access"
-"""Keys of `scope["state"]`: a string, an `Admitted`, an `Access`."""
+"""Keys of `scope["state"]`: a string, an `AdmittedRequest`, an `Access`."""
 _TASKS_OF = TASK_OWNER_HEADER.lower().encode()
 
 
@@ -81,7 +81,7 @@ class AccessMiddleware:
         await self._counted(admitted, needed, scope, receive, send)
 
     async def _counted(
-        self, admitted: Admitted, needed: Requirement, scope: Scope, receive: Receive, send: Send
+        self, admitted: AdmittedRequest, needed: Requirement, scope: Scope, receive: Receive, send: Send
     ) -> None:
         began, counts = time.perf_counter(), UsageCounts()
         model = needed.counted_model

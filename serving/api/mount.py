@@ -36,7 +36,7 @@ AT_ONCE = 64
 """Requests that Django works on at once, each in a thread of its own. Others wait."""
 
 
-class Typed:
+class TypedRoutes:
     """An ASGI app that reads the body within limits, then lets Django answer. Django loads while the router starts.
 
     Args:
@@ -128,8 +128,8 @@ class Typed:
 
 
 def routes(memory: UploadBudget) -> list[Route]:
-    """The typed routes, for the router. `memory`: as of `Typed`."""
-    typed = Typed(memory)
+    """The typed routes, for the router. `memory`: as for `TypedRoutes`."""
+    typed = TypedRoutes(memory)
     return [
         Route("/v1/predictions/{prediction_id}", typed, methods=["GET"]),
         Route("/v1/predictions/{prediction_id}/feedback", typed, methods=["POST"]),

@@ -10,7 +10,7 @@ from monitoring.log.models import Feedback as Label
 from monitoring.log.models import Prediction as Row
 from registry.core.settings import settings
 from serving.access import report
-from serving.access.control import Access, Admitted
+from serving.access.control import Access, AdmittedRequest
 from serving.access.keys import ApiKey
 from serving.access.usage import UsageCounts, UsageKey, are_written
 from serving.client.schemas import Feedback, LoggedPrediction, Quota, UsageReport
@@ -68,7 +68,7 @@ def label(row: Row, truth: str | bytes, source: str) -> bool:
     return before
 
 
-def usage(admitted: Admitted, access: Access, first: date, last: date) -> UsageReport:
+def usage(admitted: AdmittedRequest, access: Access, first: date, last: date) -> UsageReport:
     """The usage of a key, or with the action admin of all keys, from the first to the last day, both included.
 
     A key with admin for some models sees other keys' usage of these models only.

@@ -33,7 +33,7 @@ MOST_ROWS = 300
 
 
 @dataclass(frozen=True)
-class Observed:
+class Observation:
     """What the routers counted for both versions in this step."""
 
     live: RoleCounts
@@ -57,7 +57,7 @@ class Guardrails:
         """How the guardrails stand that could be tested so far. A broken one has not passed."""
         plan = self._plan
         counts = self._counts.read()
-        seen = Observed(*(counts.get((version, role), RoleCounts()) for role, version in plan.roles().items()))
+        seen = Observation(*(counts.get((version, role), RoleCounts()) for role, version in plan.roles().items()))
         self.calls = seen.second.calls
         self._check_ready()
         self._when_due("errors", seen.second.calls, lambda level: _errors(plan, seen, level))
@@ -78,7 +78,7 @@ class Guardrails:
             if reason is not None:
                 self._reasons[name] = reason
 
-    def _latency(self, seen: Observed) -> None:
+    def _latency(self, seen: Observation) -> None:
         moments, new, old = self._moments, seen.second.latencies, seen.live.latencies
         if not moments.look(new, old):
             return
@@ -100,7 +100,7 @@ class Guardrails:
         )
 
 
-def _errors(plan: Plan, seen: Observed, level: float) -> Reason:
+def _errors(plan: Plan, seen: Observation, level: float) -> Reason:
     new, old = seen.second, seen.live
     p = more_errors(new.errors, new.calls, old.errors, old.calls) if new.errors else 1.0
     if not old.calls:  # nothing to compare with: then no more than one in a hundred
@@ -109,7 +109,7 @@ def _errors(plan: Plan, seen: Observed, level: float) -> Reason:
     return Reason("errors", p > level, found, f"no more than the live version's (p above {level:.2g})")
 
 
-def _refusals(seen: Observed, level: float) -> Reason | None:
+def _refusals(seen: Observation, level: float) -> Reason | None:
     """A version that is too slow for its share answers 429. Under overload a harmless one does so too, but with half of
     the requests or less not more often than the live version."""
     new, old = seen.second, seen.live
@@ -120,7 +120,7 @@ def _refusals(seen: Observed, level: float) -> Reason | None:
     return Reason("refusals", p > level, found, f"no more than the live version's (p above {level:.2g})")
 
 
-def _latency(plan: Plan, seen: Observed, moments: LatencyTest, level: float) -> Reason:
+def _latency(plan: Plan, seen: Observation, moments: LatencyTest, level: float) -> Reason:
     """Broken where the second version is slower in most moments, and over the whole step."""
     new, old = (one.latencies.quantile(1 - SLOWEST) for one in (seen.second, seen.live))
     ratio = plan.limits.latency_ratio

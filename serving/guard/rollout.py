@@ -34,21 +34,23 @@ logger = logging.getLogger("visionloop.guard")
 WHO = "the guard"
 FORGET_EVERY_S = 3600.0
 
-Leave = Callable[["ReleaseEvent"], None]
-"""Writes what a change leaves in the registry. It is called until `serving.releases.history.finished` was called, and
+RegistryWriter = Callable[["ReleaseEvent"], None]
+"""Writes a change into the registry. It is called again until it has called `serving.releases.history.finished`, and
 returns soon."""
 
 
 def _no_registry(event: ReleaseEvent) -> None:
-    """A `Leave` that writes nothing."""
+    """A `RegistryWriter` that writes nothing."""
     history.finished(event.id)
 
 
 class Guard:
     """Call `look` every second or so. What it remembers only saves work, so a restart loses nothing."""
 
-    def __init__(self, starter: Starter, router: str | None = None, leave: Leave = _no_registry) -> None:
-        self.controller, self._leave = Controller(starter, router), leave
+    def __init__(
+        self, starter: Starter, router: str | None = None, write_registry: RegistryWriter = _no_registry
+    ) -> None:
+        self.controller, self._write_registry = Controller(starter, router), write_registry
         self._rails: dict[tuple[str, int], Guardrails] = {}
         self._comparison = AbTest()
         self._noted: dict[str, list[dict[str, Any]]] = {}
@@ -223,7 +225,7 @@ class Guard:
                         logger.warning("the decision page of %s cannot be written yet: %s", event.model, error)
                     self._unwritten.add(event.id)
                     continue
-            self._leave(event)
+            self._write_registry(event)
 
     def _tell(self, plan: Plan, text: str, page: str = "", alarm: bool = False) -> None:
         logger.warning("%s", text)

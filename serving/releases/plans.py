@@ -80,7 +80,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Choice:
     """Who answers a request, and which version gets a copy of it."""
 
     version: int
@@ -195,13 +195,13 @@ def position(plan: Plan, key: str) -> float:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") / 2.0**64
 
 
-def choose(plan: Plan, key: str) -> Chosen:
+def choose(plan: Plan, key: str) -> Choice:
     """The version that answers. `key` is the caller where the plan is sticky by caller, else one of this request."""
     if plan.second is None:
-        return Chosen(plan.live, "champion")
+        return Choice(plan.live, "champion")
     if plan.kind == "shadow":
-        return Chosen(plan.live, "champion", copy_to=plan.second)
+        return Choice(plan.live, "champion", copy_to=plan.second)
     second = position(plan, key) < plan.share / 100
     if plan.kind == "ab":
-        return Chosen(plan.second, "b") if second else Chosen(plan.live, "a")
-    return Chosen(plan.second, "canary") if second else Chosen(plan.live, "champion")
+        return Choice(plan.second, "b") if second else Choice(plan.live, "a")
+    return Choice(plan.second, "canary") if second else Choice(plan.live, "champion")

@@ -21,16 +21,16 @@ from yarl import URL
 
 from registry.core.errors import MissingService, VisionloopError
 from serving.releases.endpoints import Endpoint
-from serving.releases.plans import Chosen, Plan, Role, choose
+from serving.releases.plans import Choice, Plan, Role, choose
 from serving.releases.store import Route
 from serving.router.callers import BUFFERED, Caller, gone, name_of
 from serving.router.relaying import (
-    Died,
     Message,
     NoFault,
-    Passed,
-    Unreached,
-    Whole,
+    ServiceDied,
+    StreamedAnswer,
+    Unreachable,
+    WholeAnswer,
     answer_headers,
     is_ours,
     log_failure,
@@ -83,32 +83,32 @@ class Forwarder:
                 response.background = BackgroundTask(self._shadow.offer, copy)
         return response
 
-    async def _respond(self, route: Route, chosen: Chosen, message: Message) -> Response:
+    async def _respond(self, route: Route, chosen: Choice, message: Message) -> Response:
         response = await self._ask_in_turn(route, chosen, message)
         if response.status_code == 404 and not message.counts and message.whole:
             return await self._ask_others(route, chosen, message, response)
         return response
 
-    async def _ask_in_turn(self, route: Route, chosen: Chosen, message: Message) -> Response:
+    async def _ask_in_turn(self, route: Route, chosen: Choice, message: Message) -> Response:
         """The answer of the first version that can give one. One failure is made good by another version; the second
         failure is the caller's answer."""
         end = time.monotonic() + HOLD_S
-        first: Died | Response | None = None
+        first: ServiceDied | Response | None = None
         while True:
             for endpoint, role in _candidates(route, chosen):
                 if self._table.down(endpoint):
                     continue
-                failure: Died | Response
+                failure: ServiceDied | Response
                 try:
                     failure = await self._send_counted(route.plan, endpoint, role, message)
                     if failure.status_code not in UNABLE or role not in ("canary", "b"):
                         return failure
-                except Unreached:
+                except Unreachable:
                     self._retried(route.plan, endpoint, role, message)
                     continue
-                except Died as error:
+                except ServiceDied as error:
                     failure = error
-                if first is not None or not message.again:
+                if first is not None or not message.repeatable:
                     return _answer_of(failure)
                 first = failure
                 self._retried(route.plan, endpoint, role, message)
@@ -122,21 +122,21 @@ class Forwarder:
             raise log_failure(route.live, "does not answer")
         self._holding += 1
         try:
-            there = await self._table.back(route.plan.model, end - time.monotonic())
+            there = await self._table.wait_for_live(route.plan.model, end - time.monotonic())
         finally:
             self._holding -= 1
         if not there:
             raise log_failure(route.live, "does not answer")
         return self._table.route(route.plan.model)
 
-    async def _ask_others(self, route: Route, chosen: Chosen, message: Message, found: Response) -> Response:
+    async def _ask_others(self, route: Route, chosen: Choice, message: Message, found: Response) -> Response:
         """Asks the other versions for what this one does not know, such as a task from before a share changed."""
         for endpoint in (route.live, route.second, route.previous):
             if endpoint is None or endpoint.version == chosen.version or self._table.down(endpoint):
                 continue
             try:
                 other = await self._send(route.plan, endpoint, "champion", message)
-            except (Unreached, Died, MissingService):
+            except (Unreachable, ServiceDied, MissingService):
                 continue
             if other.status_code != 404:
                 return other
@@ -177,8 +177,8 @@ class Forwarder:
         """Sends the request once. A service that does not take it is asked whether it is ready.
 
         Raises:
-            Unreached: the service was not reached.
-            Died: the service ended.
+            Unreachable: the service was not reached.
+            ServiceDied: the service ended.
             NoFault: the request could not be sent, and the service is not to blame.
             MissingService: there was no answer in time.
             TooLarge, TooSlow, CallerGone: the body is streamed and failed.
@@ -188,16 +188,16 @@ class Forwarder:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             if is_ours(error):
                 raise no_connection(error) from error
-            await self._table.lost(endpoint)
-            raise Unreached from error
+            await self._table.mark_if_down(endpoint)
+            raise Unreachable from error
         except TimeoutError as error:
             raise log_failure(endpoint, "did not answer in time") from error
         except (aiohttp.ClientError, ConnectionError) as error:
             if refused := _refused_upload(error):
                 raise refused from error
-            if not await self._table.lost(endpoint) and not message.whole:
+            if not await self._table.mark_if_down(endpoint) and not message.whole:
                 raise upload_cut(endpoint) from error
-            raise Died(log_failure(endpoint, "died while it worked on this request")) from error
+            raise ServiceDied(log_failure(endpoint, "died while it worked on this request")) from error
 
     async def _exchange(self, plan: Plan, endpoint: Endpoint, role: Role, message: Message) -> Response:
         """Sends the request and takes the answer. Raises what aiohttp raises."""
@@ -205,7 +205,7 @@ class Forwarder:
         headers = message.headers.copy()
         headers[ROLE_HEADER] = role
         async with AsyncExitStack() as stack:
-            stack.enter_context(self._table.counted(endpoint))
+            stack.enter_context(self._table.in_flight_on(endpoint))
             answer = await self._client.request(
                 message.method,
                 URL(f"{endpoint.url}/{message.rest}{query}", encoded=True),
@@ -217,20 +217,20 @@ class Forwarder:
             found, length = answer_headers(answer, role, message), answer.content_length
             if length is not None and length <= BUFFERED and message.held.fits(length):
                 message.held.take(length)
-                return Whole(await answer.read(), answer.status, found)
+                return WholeAnswer(await answer.read(), answer.status, found)
             cut_off = partial(self._cut_off, plan, endpoint, role, message)
             # It counts as in flight until its last byte.
-            return Passed(answer, found, stack.pop_all(), cut_off)
+            return StreamedAnswer(answer, found, stack.pop_all(), cut_off)
 
     async def _cut_off(self, plan: Plan, endpoint: Endpoint, role: Role, message: Message) -> None:
         """Counts the error of a service that ended in the middle of its answer."""
         if message.counts:
             self._table.traffic.of(plan, endpoint.version, role).errors += 1
         log_failure(endpoint, "died in the middle of its answer")
-        await self._table.lost(endpoint)
+        await self._table.mark_if_down(endpoint)
 
 
-def _candidates(route: Route, chosen: Chosen) -> Iterator[tuple[Endpoint, Role]]:
+def _candidates(route: Route, chosen: Choice) -> Iterator[tuple[Endpoint, Role]]:
     """Who may answer, in this order: the chosen version, the live one, the previous one.
 
     A version that stands in for another does so with the role champion, so that no comparison counts it.
@@ -244,8 +244,8 @@ def _candidates(route: Route, chosen: Chosen) -> Iterator[tuple[Endpoint, Role]]
         yield route.previous, "champion"
 
 
-def _answer_of(failure: Died | Response) -> Response:
-    if isinstance(failure, Died):
+def _answer_of(failure: ServiceDied | Response) -> Response:
+    if isinstance(failure, ServiceDied):
         raise failure.error from failure
     return failure
 

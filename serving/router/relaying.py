@@ -65,7 +65,7 @@ class Message:
         return self.body is None or isinstance(self.body, bytes)
 
     @property
-    def again(self) -> bool:
+    def repeatable(self) -> bool:
         """Whether it may be sent again after a service may have worked on it. A change of tasks may not."""
         changes = self.rest.partition("/")[0] == "tasks" and self.method not in ("GET", "HEAD")
         return self.whole and not changes
@@ -82,11 +82,11 @@ class Message:
         return self.method == "POST"
 
 
-class Unreached(Exception):
+class Unreachable(Exception):
     """The service was not reached: it got nothing of the request."""
 
 
-class Died(Exception):
+class ServiceDied(Exception):
     """The service ended while it had the request. `error` is for the caller."""
 
     def __init__(self, error: MissingService) -> None:
@@ -137,8 +137,8 @@ def upload_cut(endpoint: Endpoint) -> NoFault:
 def request_headers(request: Request, caller: str, whole: bool) -> CIMultiDict[str]:
     """The headers to forward, with repeated ones. `whole`: the body's length is known, and aiohttp sets it."""
     raw = request.headers.raw
-    leave = HOP_BY_HOP | OF_A_REQUEST | _named(raw) | {b"content-length" if whole else b""}
-    found = CIMultiDict((n.decode("latin-1"), v.decode("latin-1")) for n, v in raw if n not in leave)
+    dropped = HOP_BY_HOP | OF_A_REQUEST | _named(raw) | {b"content-length" if whole else b""}
+    found = CIMultiDict((n.decode("latin-1"), v.decode("latin-1")) for n, v in raw if n not in dropped)
     found[CALLER_HEADER] = caller
     found[PREFIX_HEADER] = f"/v1/models/{request.path_params['model']}"
     return found
@@ -147,10 +147,10 @@ def request_headers(request: Request, caller: str, whole: bool) -> CIMultiDict[s
 def answer_headers(answer: aiohttp.ClientResponse, role: Role, message: Message) -> list[tuple[bytes, bytes]]:
     """The headers to return. The router sets the role, but a task's result keeps the role that computed it."""
     raw = [(name.lower(), value) for name, value in answer.raw_headers]
-    leave = HOP_BY_HOP | OF_AN_ANSWER | _named(raw)
+    dropped = HOP_BY_HOP | OF_AN_ANSWER | _named(raw)
     worked = answer.headers.get(ROLE_HEADER) if message.fetches_result and answer.status in (200, 206, 304) else None
     return [
-        *((n, v) for n, v in raw if n not in leave),
+        *((n, v) for n, v in raw if n not in dropped),
         (ROLE_HEADER.lower().encode(), (worked or role).encode("latin-1")),
     ]
 
@@ -160,7 +160,7 @@ def _named(raw: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
     return {part.strip().lower() for name, value in raw if name == b"connection" for part in value.split(b",")}
 
 
-class Whole(Response):
+class WholeAnswer(Response):
     """An answer in memory. It is sent in pieces: what the caller has not read stays here, where it counts towards the
     memory, and not in the connection's buffer."""
 
@@ -182,7 +182,7 @@ class _CutOff(Exception):
     """The service ended in the middle of its answer."""
 
 
-class Passed(StreamingResponse):
+class StreamedAnswer(StreamingResponse):
     """An answer that is streamed.
 
     Args:

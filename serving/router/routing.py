@@ -103,7 +103,7 @@ class RouteTable:
         return {url: count for url, count in self._in_flight.items() if count}
 
     @contextmanager
-    def counted(self, endpoint: Endpoint) -> Iterator[None]:
+    def in_flight_on(self, endpoint: Endpoint) -> Iterator[None]:
         self._in_flight[endpoint.url] += 1
         try:
             yield
@@ -116,7 +116,7 @@ class RouteTable:
         """Whether the service was not ready when it was last asked."""
         return endpoint.url in self._down
 
-    async def lost(self, endpoint: Endpoint) -> bool:
+    async def mark_if_down(self, endpoint: Endpoint) -> bool:
         """Asks a service that did not take a request whether it is ready. Returns whether it is down: then it gets no
         requests until it is ready again."""
         if endpoint.url not in self._down and not await self._is_well(endpoint.url):
@@ -135,7 +135,7 @@ class RouteTable:
         except OSError:  # it could not be asked: see `Probe`
             return True
 
-    async def back(self, model: str, within_s: float) -> bool:
+    async def wait_for_live(self, model: str, within_s: float) -> bool:
         """Waits until the live version of a model can be asked again. Returns False where it cannot in time."""
         end = time.monotonic() + within_s
         while time.monotonic() < end:

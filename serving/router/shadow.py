@@ -104,7 +104,7 @@ class Shadow:
         try:
             status, media, body = await self._ask(copy.endpoint, copy.query, copy.headers, copy.body)
         except aiohttp.ClientConnectorError:
-            await self._table.lost(copy.endpoint)
+            await self._table.mark_if_down(copy.endpoint)
             raise
         finally:
             # Looked up now: earlier counts may have been written to the database meanwhile.

@@ -19,7 +19,7 @@ import pytest
 
 from registry.core.settings import settings
 from serving.access import keys, report, usage
-from serving.access.control import Access, Admitted
+from serving.access.control import Access, AdmittedRequest
 from serving.access.usage import Flush, Meter, UsageCounts, UsageKey
 from tests.databases import own_database
 from tests.serving.conftest import PROJECT
@@ -181,7 +181,7 @@ def test_a_report_counts_each_request_once_whenever_it_is_flushed(
 ) -> None:
     from serving.api import queries  # needs a configured Django
 
-    access, asked = Access(), Admitted("somebody", None, None)
+    access, asked = Access(), AdmittedRequest("somebody", None, None)
     access.meter.count("", "m", NOW, ONE)
     write, lines, seen = usage.write_flush, report.read, list[int]()
 

@@ -190,7 +190,7 @@ def test_a_change_leaves_a_page_a_fact_and_something_for_the_registry(
     plan = controlled.begin(started, packaged[2].version, packaged[2].tag, processes, live)
     _counted(plan, failed)
     left: list[ReleaseEvent] = []
-    guard = Guard(processes, live, leave=left.append)
+    guard = Guard(processes, live, write_registry=left.append)
     said = len(journal.read()[0])
     guard.look()
     assert _now().state == state
