@@ -1,4 +1,4 @@
-"""What a model is: its spec, the parts that its folder must have, and the catalog that finds the folders.
+"""What a model is: its spec, the base classes of its parts and training hooks, and the catalog that finds the folders.
 
 Imports `registry.cases`, `registry.vision` (names of media only) and `registry.core`.
 """

@@ -1,1 +1,1 @@
-"""One folder per model; see registry/contract/parts.py for what a folder holds."""
+"""One folder per model: `SPEC` in `__init__.py`, `MODEL` in `model.py`; see registry/contract/parts.py."""

@@ -3,7 +3,7 @@
 | section    | schema                     | read by                                          |
 |------------|----------------------------|--------------------------------------------------|
 | `data`     | `STARTER_KEYS`             | the starter data's generator                     |
-| `train`    | `Recipe`, `ModelSpec.parameters` | the engine, the model's `network.py`       |
+| `train`    | `Recipe`, `ModelSpec.parameters` | the engine, the model's network            |
 | `retrain`  | as `train`, laid over it where a champion is fine-tuned | as `train`                |
 | `compress` | `Compression`; `Recipe` laid over `train`'s | pruning and its fine-tuning              |
 | `evaluate` | `Evaluating`               | the stage `evaluate`, the gate                   |
