@@ -64,9 +64,9 @@ class Workspace:
     @cached_property
     def params(self) -> dict[str, Any]:
         """What the network is built and trained with: `train`, with `retrain` over it when there is a champion, and
-        `classes`."""
+        `seed` and `classes`."""
         mine = {**self.sections["train"], **(self.sections["retrain"] if self.start else {})}
-        return {**mine, "classes": list(self.classes)}
+        return {"seed": Recipe.model_fields["seed"].default, **mine, "classes": list(self.classes)}
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
