@@ -25,7 +25,7 @@ _STYLES = {"active": "green", "expired": "yellow", "revoked": "red"}
 
 @click.group()
 def keys() -> None:
-    """API keys: who may ask the router for what, how often, and how much was asked."""
+    """API keys: who may ask the router for what, how often, and the usage so far."""
     database.migrate()
 
 
@@ -106,7 +106,7 @@ def list_(everything: bool, as_json: bool) -> None:
 @click.argument("key", type=KeyId())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(key: str, as_json: bool) -> None:
-    """Show what KEY (its part before the secret) allows, and how much it asked this month."""
+    """Show what KEY (its part before the secret) allows, and its requests this month."""
     from serving.access import keys as store
     from serving.access import report
 

@@ -216,8 +216,8 @@ def _roles(plan: Plan, rows: list[dict[str, Any]]) -> Table:
 
 def _also(row: dict[str, Any]) -> str:
     """The rarer counts of a role, in words."""
-    said = (("refused", "refused (429)"), ("retried", "answered by the other version"), ("dropped", "copies dropped"))
-    found = [f"{row[name]:,} {what}" for name, what in said if row.get(name)]
+    words = (("refused", "refused (429)"), ("retried", "answered by the other version"), ("dropped", "copies dropped"))
+    found = [f"{row[name]:,} {what}" for name, what in words if row.get(name)]
     if row.get("compared"):
         found.append(
             f"{row['compared']:,} answers compared, mean agreement {row['agreement']:.3f}, {row['disagreed']:,} differ"

@@ -1,1 +1,4 @@
-"""Who may ask the router for what, how often, and what was asked: keys, quotas, usage."""
+"""Keys, quotas and usage of the router's callers.
+
+Imports `serving.wire` and `serving.client`.
+"""

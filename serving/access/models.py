@@ -36,7 +36,7 @@ class Key(models.Model):
 
 
 class Usage(models.Model):
-    """What one key asked of one model on one day. Routers add to it; `key` is empty for callers without one."""
+    """Usage of one model by one key on one day. Routers add to it; `key` is "" for callers without a key."""
 
     key = models.CharField(max_length=12, blank=True)
     model = models.CharField(max_length=64, blank=True)  # empty: what concerns no model, e.g. /v1/usage

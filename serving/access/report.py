@@ -43,7 +43,7 @@ def read(first: date, last: date, key_id: str | None = None) -> dict[UsageKey, U
 
 
 def row_of(slot: UsageKey, counts: UsageCounts) -> UsageRow:
-    """What one key asked of one model on one day, as the API and the command line show it."""
+    """Usage of one model by one key on one day, as the API and the command line show it."""
     return UsageRow(
         day=date.fromisoformat(slot.day),
         key=f"vl_{slot.key}" if slot.key else "",

@@ -1,1 +1,4 @@
-"""What the router answers itself: predictions, feedback, usage, and one document of it all."""
+"""The calls that the router answers itself (predictions, feedback, usage), and the OpenAPI document of all calls.
+
+Imports `serving.access`, `serving.router`, `serving.service` (for its document), `serving.wire` and `serving.client`.
+"""

@@ -137,7 +137,7 @@ async def feedback(request: HttpRequest, prediction_id: PredictionId) -> Any:
     "/v1/usage",
     response={200: UsageReport, **_refusals()},
     operation_id="usage",
-    summary="What was asked, by key, model and day",
+    summary="Usage by key, model and day",
     tags=["usage"],
 )
 async def usage(
@@ -145,7 +145,7 @@ async def usage(
     since: Annotated[Day | None, Query(description="first day, UTC; default: the first of this month")] = None,
     until: Annotated[Day | None, Query(description="last day, UTC; default: today")] = None,
 ) -> Any:
-    """Of the caller's key; of all keys, with one that has the action admin: what they asked of its models. Up to this
+    """Usage of the caller's key; with the action admin, of all keys for the models of this key. Up to this
     moment for this router, up to a second ago for others."""
     check_query(request.GET.items(), ("since", "until"))
     today = datetime.now(UTC).date()

@@ -34,7 +34,7 @@ class RoleRow:
 class ReleaseDecision(Decision):
     """A decision about traffic, not about the registry's champion. It shows the gate's answer too."""
 
-    said: str = ""
+    sentence: str = ""
     word: str = ""
     roles: tuple[RoleRow, ...] = ()
 
@@ -42,7 +42,7 @@ class ReleaseDecision(Decision):
 
     @property
     def summary(self) -> str:
-        return self.said
+        return self.sentence
 
     @property
     def verdict(self) -> str:
@@ -57,7 +57,7 @@ class ReleaseDecision(Decision):
         return f"decisions/{self.model}/{self.id}.html"
 
     @classmethod
-    def of_json(cls, said: Mapping[str, Any]) -> ReleaseDecision:
+    def of_json(cls, page: Mapping[str, Any]) -> ReleaseDecision:
         """The decision that `to_json` gave."""
         names = (
             "id",
@@ -72,18 +72,18 @@ class ReleaseDecision(Decision):
             "data_hash",
         )
         return cls(
-            **{name: said[name] for name in names},
-            reasons=tuple(Reason(**reason) for reason in said["reasons"]),
-            said=said["summary"],
-            word=said["word"],
-            roles=tuple(RoleRow(**row) for row in said["roles"]),
+            **{name: page[name] for name in names},
+            reasons=tuple(Reason(**reason) for reason in page["reasons"]),
+            sentence=page["summary"],
+            word=page["word"],
+            roles=tuple(RoleRow(**row) for row in page["roles"]),
         )
 
 
 def page_of(
     plan: Plan, reasons: list[Reason], *, granted: bool, verdict: str, summary: str, who: str
 ) -> ReleaseDecision:
-    """The decision about a plan's second version, with what was counted in this step."""
+    """The decision about a plan's second version, with the counts of this step."""
     counts = traffic.read(plan.model, since=plan.since, revision=plan.revision)
     rows = [
         RoleRow(role, version, c.calls, c.errors, _known(c.latencies.quantile(0.5)), _known(c.latencies.quantile(0.95)))
@@ -101,7 +101,7 @@ def page_of(
         metric=catalog.get(plan.model).metric.title,
         data_hash=_data_hash(plan),
         reasons=(*reasons, *_gate(plan)),
-        said=summary,
+        sentence=summary,
         word=verdict,
         roles=tuple(rows),
     )

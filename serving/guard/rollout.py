@@ -120,7 +120,7 @@ class Guard:
             why = first_line(error)
             logger.warning("the database is away, the plans stay as they are: %s", why)
         self._away = True
-        self._rails.clear()  # a version that nobody asked meanwhile was not silent
+        self._rails.clear()  # nobody asked the versions meanwhile, so they were not silent
 
     def _look_at(self, plan: Plan) -> None:
         key = (plan.model, plan.revision)

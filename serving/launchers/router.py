@@ -97,7 +97,7 @@ class _Predictions:
             await self._table.start(partial(_probe, session))
             shadow.start()
             self._forwarder = Forwarder(session, self._table, shadow)
-            gc.freeze()  # what is loaded stays; collecting garbage in it would delay requests
+            gc.freeze()  # loaded modules stay; searching them for garbage would delay requests
             yield
             await shadow.stop()
             await self._table.stop()
@@ -189,8 +189,7 @@ def _describe(name: str, route: Route | None) -> dict[str, Any]:
 async def _no_page(request: Request, error: Exception) -> Response:
     headers = getattr(error, "headers", None) or {}
     fix = "GET /v1/models lists the models, /docs shows the rest"
-    asked = f"{request.method} {request.url.path[:200]}"
-    found = route_error(f"there is no {asked}", headers.get("Allow", ""), fix=fix)
+    found = route_error(f"there is no {request.method} {request.url.path[:200]}", headers.get("Allow", ""), fix=fix)
     return JSONResponse(found.to_json(), status_code=found.http_status, headers=headers)
 
 

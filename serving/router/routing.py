@@ -43,7 +43,7 @@ class RouteTable:
         self._planned: frozenset[str] | None = None  # models that have a release plan, once that was read
         self._in_flight: Counter[str] = Counter()
         self._down: set[str] = set()
-        self._asked: dict[str, asyncio.Future[bool]] = {}
+        self._probing: dict[str, asyncio.Future[bool]] = {}
         self._probe: Probe = _unknown
         self._tasks: list[asyncio.Task[None]] = []
         self._refreshing: asyncio.Lock = asyncio.Lock()
@@ -126,12 +126,12 @@ class RouteTable:
 
     async def _is_well(self, url: str) -> bool:
         """Asks a service once, however many requests want to know."""
-        asked = self._asked.get(url)
-        if asked is None:
-            asked = self._asked[url] = asyncio.ensure_future(self._probe(url))
-            asked.add_done_callback(lambda _: self._asked.pop(url, None))
+        probe = self._probing.get(url)
+        if probe is None:
+            probe = self._probing[url] = asyncio.ensure_future(self._probe(url))
+            probe.add_done_callback(lambda _: self._probing.pop(url, None))
         try:
-            return await asyncio.shield(asked)
+            return await asyncio.shield(probe)
         except OSError:  # it could not be asked: see `Probe`
             return True
 
@@ -220,7 +220,7 @@ class Releases:
 
     def _read(self) -> tuple[Mapping[str, Route], frozenset[str]]:
         database.setup()
-        seen = database.change_marker()  # first, so that what is written meanwhile is read the next time
+        seen = database.change_marker()  # first, so that a write meanwhile is read the next time
         if seen is None or seen != self._seen:
             plans = store.plans()
             self._found = store.routes(plans), frozenset(plan.model for plan in plans)

@@ -137,7 +137,7 @@ def test_usage_is_exact_over_an_outage_and_a_month_is_over_for_every_router(
     known(guarded, token)
 
     def asked() -> int:
-        return sum(row.requests for row in report.lines(today, today, grant.id))
+        return sum(row.requests for row in report.rows(today, today, grant.id))
 
     today = datetime.now(UTC).date()
     sent = until(asked)
