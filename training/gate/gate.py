@@ -1,4 +1,4 @@
-"""The gate: whether a version may become champion. It looks again at both versions, on the same test cases, now."""
+"""The gate: whether a version may become champion. It evaluates both versions again, on the same test cases."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Best:
     """The best champion so far on some slices.
 
     Attributes:
-        numbers: slice (`all`, or an origin) -> the version that was the best on it, as the champion's tag says.
-        bundles: version -> its bundle, of those that can be had; the champion's own is not among them.
+        numbers: slice (`all`, or an origin) -> the version that was the best on it, from the champion's tag.
+        bundles: version -> its bundle, if the registry still has it; without the champion's own.
     """
 
     numbers: Mapping[str, int] = field(default_factory=dict)
@@ -50,12 +50,13 @@ def decide(
     must_win_on: str | None = None,
     best: Best | None = None,
 ) -> Decision:
-    """Granted when every rule of `gate_rules` passes. The caller saves the page.
+    """The decision: granted if every rule of `training.gate.rules` passes. The caller saves the page.
 
-    Each version: test cases that it did not learn from, golden samples, metric floor, latency and size budgets, data
-    checks. Against a champion also: not worse on all cases, no slice lost, not worn down, and better: on the slice
-    `must_win_on` (e.g. `origin=drift-bias-field`) where one is given, else on all cases, or as good and lighter. A
-    version with the champion's own network has to answer alike and bring something new instead.
+    Every version needs test cases that it did not learn from, passing golden samples, the metric floor, the latency and
+    size budgets, and passing data checks. Against a champion it must not be worse on all cases, lose no slice, not be
+    worn down by many small losses, and be better: on the slice `must_win_on` (e.g. `origin=drift-bias-field`) if one is
+    given, else on all cases, or as good and lighter. A version with the champion's own network must answer alike and
+    bring something new instead.
 
     Raises:
         NotFound, DataError: there are no test cases.
@@ -63,31 +64,20 @@ def decide(
     """
     workspace = open_workspace(challenger.model)
     spec = workspace.spec
-    bundles = [b for b in (champion_bundle, *(best.bundles.values() if best else ())) if b is not None]
-    held, reasons = _fair(workspace, challenger_bundle, champion, bundles)
+    others = [b for b in (champion_bundle, *(best.bundles.values() if best else ())) if b is not None]
+    cases, reasons = _test_cases(workspace, challenger_bundle, champion, others)
     bootstrap = parse(Evaluating, spec.name, "evaluate", workspace.sections["evaluate"]).bootstrap
-    mine = _Side(workspace, challenger_bundle, held, bootstrap)
+    mine = _Evaluated(workspace, challenger_bundle, cases, bootstrap)
     validation = _validation(workspace)
-    reasons += [rules.golden(mine.predictor), rules.floor(spec, mine.found.score)]
+    reasons += [rules.golden(mine.predictor), rules.floor(spec, mine.evaluation.score)]
     reasons += [*rules.budgets(spec, challenger_bundle), *rules.data(validation)]
-    theirs, marks, same = None, dict.fromkeys(_marked(held), challenger.number), False
-    rows = [SliceRow(name, score) for name, score in mine.scores.items() if name in _members(held)]
+    rows = [SliceRow(name, score) for name, score in mine.scores.items() if name in _members(cases)]
+    marks, theirs, same = dict.fromkeys(_marked(cases), challenger.number), None, False
     if champion is not None and champion_bundle is not None:
-        theirs = _Side(workspace, champion_bundle, held, bootstrap)
-        compared = mine.against(theirs.found.predictions)
-        same = _same(mine, theirs)
+        theirs = _Evaluated(workspace, champion_bundle, cases, bootstrap)
+        compared, same = mine.against(theirs.evaluation.predictions), _same(mine, theirs)
         rows = compared.rows(mine.scores, theirs.scores)
-        history = _history(mine, theirs, champion.number, best or Best(), marks)
-        if same and not must_win_on:
-            light = "" if _one_file(mine, theirs) else _lighter(mine, theirs)
-            new = rules.something_new(mine.bundle, theirs.bundle, workspace.data_hash, light)
-            reasons += [_alike(len(held)), new]
-        else:
-            reasons += [rules.not_worse(spec, compared), rules.no_slice_lost(spec, compared)]
-            reasons += rules.not_worn_down(spec, *history)
-            won = bool(must_win_on) or compared.better(OVERALL)
-            light = "" if won else _lighter(mine, theirs)
-            reasons.append(rules.better(spec, compared, must_win_on, light))
+        reasons += _against_champion(mine, theirs, compared, must_win_on, same, champion.number, best or Best(), marks)
     return Decision(
         model=spec.name,
         challenger=challenger.number,
@@ -100,9 +90,9 @@ def decide(
         reasons=tuple(reasons),
         slices=tuple(rows),
         variants=challenger_bundle.manifest.variants,
-        pictures=_pictures(spec, held, mine.found, theirs.found if theirs else None),
+        pictures=_pictures(spec, cases, mine.evaluation, theirs.evaluation if theirs else None),
         validation=validation,
-        classes=tuple(_classes(mine.found, theirs.found if theirs else None)),
+        classes=tuple(_classes(mine.evaluation, theirs.evaluation if theirs else None)),
         digest=challenger.digest,
         champion_digest=champion.digest if champion else "",
         must_win_on=must_win_on,
@@ -112,25 +102,51 @@ def decide(
     )
 
 
-class _Side:
-    """One version, evaluated now."""
+def _against_champion(
+    mine: _Evaluated,
+    theirs: _Evaluated,
+    compared: Comparison,
+    must_win_on: str | None,
+    same: bool,
+    champion: int,
+    best: Best,
+    marks: dict[str, int],
+) -> list[Reason]:
+    """The rules that compare two versions. Moves `marks` to the version that is now the best on each slice."""
+    spec = mine.workspace.spec
+    history = _history(mine, theirs, champion, best, marks)
+    if same and not must_win_on:
+        light = "" if _one_file(mine, theirs) else _lighter(mine, theirs)
+        new = rules.something_new(mine.bundle, theirs.bundle, mine.workspace.data_hash, light)
+        return [_alike(len(mine.cases)), new]
+    won = bool(must_win_on) or compared.better(OVERALL)
+    return [
+        rules.not_worse(spec, compared),
+        rules.no_slice_lost(spec, compared),
+        *rules.not_worn_down(spec, *history),
+        rules.better(spec, compared, must_win_on, "" if won else _lighter(mine, theirs)),
+    ]
 
-    def __init__(self, workspace: Workspace, bundle: Bundle, held: Sequence[Case], bootstrap: int) -> None:
-        self.workspace, self.bundle, self.held, self.bootstrap = workspace, bundle, held, bootstrap
+
+class _Evaluated:
+    """A version and its evaluation on the test cases."""
+
+    def __init__(self, workspace: Workspace, bundle: Bundle, cases: Sequence[Case], bootstrap: int) -> None:
+        self.workspace, self.bundle, self.cases, self.bootstrap = workspace, bundle, cases, bootstrap
         self.predictor = Predictor(bundle, workspace.settings.threads, workspace.settings.max_voxels)
-        self.found = evaluate(self.predictor, held, bootstrap)
-        self.scores = {OVERALL: self.found.score, **self.found.slices}
+        self.evaluation = evaluate(self.predictor, cases, bootstrap)
+        self.scores = {OVERALL: self.evaluation.score, **self.evaluation.slices}
 
     def against(self, others: Sequence[Any]) -> Comparison:
-        """With another version's predictions of the same cases."""
+        """The comparison with another version's predictions of the same cases."""
         return Comparison(
             self.workspace.spec,
-            [one.result for one in self.found.predictions],
+            [one.result for one in self.evaluation.predictions],
             [one.result for one in others],
-            self.found.truths,
-            _members(self.held),
+            self.evaluation.truths,
+            _members(self.cases),
             self.bootstrap,
-            [case.group for case in self.held],
+            [case.group for case in self.cases],
         )
 
     def value(self, name: str) -> float:
@@ -148,25 +164,25 @@ def _marked(held: Sequence[Case]) -> list[str]:
     ]
 
 
-def _fair(
+def _test_cases(
     workspace: Workspace, bundle: Bundle, champion: Version | None, others: Sequence[Bundle]
 ) -> tuple[list[Case], list[Reason]]:
-    """The test cases to compare on, and what is to be said of those that a version learned from."""
+    """The test cases to compare on, and the rules about those that a version learned from."""
     held, spec = workspace.split("test"), workspace.spec
     record, records = learned.of(bundle), [learned.of(other) for other in others]
     seen = record.among(held)
     dropped = {name for one in records for name in one.among(held)} - {*seen}
     left = [case for case in held if case.id not in dropped]
-    reasons = [rules.unseen(spec, seen, len(held), recorded=record.recorded)]
+    reasons = [rules.new_to_version(spec, seen, len(held), recorded=record.recorded)]
     reasons += rules.enough(len(left), sorted(dropped), champion.number if champion else 0)
     return (left if len(left) >= ENOUGH else held), reasons
 
 
-def _same(mine: _Side, theirs: _Side) -> bool:
-    """The champion's network, and no case on which the metric tells the two apart."""
+def _same(mine: _Evaluated, theirs: _Evaluated) -> bool:
+    """Whether both have the same network and the same score on every case."""
     if not rules.same_network(mine.bundle, theirs.bundle):
         return False
-    ours, old = (side.found.per_case["score"].to_numpy() for side in (mine, theirs))
+    ours, old = (side.evaluation.per_case["score"].to_numpy() for side in (mine, theirs))
     return bool(np.allclose(ours, old, rtol=0, atol=EQUAL, equal_nan=True))
 
 
@@ -175,25 +191,25 @@ def _alike(cases: int) -> Reason:
     return Reason("as good as the champion", True, found, "equal on every test case")
 
 
-def _one_file(mine: _Side, theirs: _Side) -> bool:
+def _one_file(mine: _Evaluated, theirs: _Evaluated) -> bool:
     return mine.bundle.manifest.network_digest == theirs.bundle.manifest.network_digest
 
 
-def _lighter(mine: _Side, theirs: _Side) -> str:
-    """Asked only where it decides: timing both takes a second or two."""
+def _lighter(mine: _Evaluated, theirs: _Evaluated) -> str:
+    """As `rules.lighter`. Called only where it decides, because timing both takes a second or two."""
     return rules.lighter(mine.bundle, theirs.bundle, mine.workspace.settings.threads)
 
 
 def _history(
-    mine: _Side, theirs: _Side, champion: int, best: Best, marks: dict[str, int]
+    mine: _Evaluated, theirs: _Evaluated, champion: int, best: Best, marks: dict[str, int]
 ) -> tuple[dict[str, tuple[int, Comparison]], list[str]]:
-    """Comparisons with the best champions so far, by slice, and what cannot be compared any more. Moves `marks` to
-    whichever is the best now; of equals the older one keeps its place."""
+    """Comparisons with the best champions so far, by slice, and in words those that are gone. Moves `marks` to the
+    version that is the best now; of equal versions the older one stays."""
     compared: dict[int, Comparison] = {}
     for number in {best.numbers[name] for name in marks if name in best.numbers} & {*best.bundles}:
         bundle = best.bundles[number]
         predictor = Predictor(bundle, mine.workspace.settings.threads, mine.workspace.settings.max_voxels)
-        compared[number] = mine.against([predictor(case.input.read_bytes()) for case in mine.held])
+        compared[number] = mine.against([predictor(case.input.read_bytes()) for case in mine.cases])
     better_by, found, gone = mine.workspace.spec.metric.better_by, {}, []
     for name in marks:
         number, ahead = champion, better_by(mine.value(name), theirs.value(name))
@@ -218,10 +234,10 @@ def _classes(mine: Evaluation, theirs: Evaluation | None) -> list[SliceRow]:
 def _validation(workspace: Workspace) -> dict[str, Any]:
     """What the data checks found, as their stage wrote it."""
     try:
-        said = json.loads((workspace.folder("validation") / "result.json").read_text(encoding="utf-8"))
+        result = json.loads((workspace.folder("validation") / "result.json").read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return result if isinstance(result, dict) else {}
 
 
 def _pictures(spec: ModelSpec, held: Sequence[Case], mine: Evaluation, theirs: Evaluation | None) -> dict[str, bytes]:

@@ -27,7 +27,7 @@ ROUNDS = 7
 NAMED = 3
 
 
-def unseen(spec: ModelSpec, seen: Sequence[str], cases: int, *, recorded: bool) -> Reason:
+def new_to_version(spec: ModelSpec, seen: Sequence[str], cases: int, *, recorded: bool) -> Reason:
     """`seen`: ids of the test cases that the version learned from, or that chose between its variants."""
     expected = "no test case among what it learned from (docs/data.md)"
     if not recorded:
@@ -93,7 +93,7 @@ def not_worse(spec: ModelSpec, compared: Comparison) -> Reason:
     return Reason(
         "not worse than the champion",
         found.low > -allowed,
-        said(spec, compared, OVERALL),
+        difference_in_words(spec, compared, OVERALL),
         f"on all test cases: the 95 % interval above {-allowed:g}",
     )
 
@@ -103,7 +103,7 @@ def no_slice_lost(spec: ModelSpec, compared: Comparison) -> Reason:
     allowed = spec.budget.metric_loss
     slices, words = [name for name in compared.members if name != OVERALL], compared.counted
     judged = [name for name in slices if compared.witnesses(name) >= ENOUGH]
-    lost = [f"{name} lost: {said(spec, compared, name)}" for name in judged if compared.lost(name, allowed)]
+    lost = [f"{name} lost: {difference_in_words(spec, compared, name)}" for name in judged if compared.lost(name, allowed)]
     found = "; ".join(lost)
     if not lost and judged:
         worst = min(judged, key=lambda name: compared.difference(name).value)
@@ -146,7 +146,7 @@ def better(spec: ModelSpec, compared: Comparison, must_win_on: str | None, light
     if compared.witnesses(name) < ENOUGH:
         found = f"{compared.witnesses(name)} {compared.counted} of it"
         return Reason(f"better on {name}", False, found, f"at least {ENOUGH}: fewer cannot tell a win from chance")
-    won, found = compared.better(name), said(spec, compared, name)
+    won, found = compared.better(name), difference_in_words(spec, compared, name)
     if not won and compared.difference(name).value > 0:
         found += f"; two equal versions differ as much {compared.chance(name, 'better'):.1%} of the time"
     asked = f"better beyond chance: the 95 % interval above 0, and chance at most {CHANCE:.1%}"
@@ -217,7 +217,7 @@ def _columns(bundle: Bundle) -> set[str]:
     return set(pq.read_schema(path).names) - {"case", "origin", "score"} if path.is_file() else set()
 
 
-def said(spec: ModelSpec, compared: Comparison, name: str) -> str:
+def difference_in_words(spec: ModelSpec, compared: Comparison, name: str) -> str:
     one = compared.difference(name)
     return f"{spec.metric.title} {one.value:+.4f} ({one.low:+.4f} to {one.high:+.4f})"
 
