@@ -1,27 +1,38 @@
-"""Which engine and numerics serve: by measurement, within the model's budget."""
+"""Chooses the engine and the numeric type that serve, by measurement, within the model's budget."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from registry.contract.spec import ModelSpec
+from registry.core.errors import VisionloopError
 from registry.core.runtime import Engine
 from registry.versions.bundle import Variant
 
 SERVING: tuple[Engine, ...] = ("openvino", "onnxruntime")
-SAME_LATENCY = 0.05  # latencies closer than this are not told apart by a few rounds; the better metric then decides
+SAME_LATENCY = 0.05  # a few rounds cannot tell closer latencies apart; the better metric then decides
 
 
 def choose(spec: ModelSpec, variants: Sequence[Variant], dense: Variant) -> tuple[Variant, ...]:
-    """Marks one variant as chosen and says of each why, or why not.
+    """Marks one variant as chosen, and gives each the reason.
 
-    Chosen is the fastest one that an engine of ours serves, that loses at most `budget.metric_loss` against `dense` and
-    is within `budget.latency_ms` and `budget.size_mb`. If none is within the latency and size budget, the fastest
-    within the loss; the gate will have its say.
+    The chosen one is the fastest that a serving engine runs, that loses at most `budget.metric_loss` against `dense`,
+    and that is within `budget.latency_ms` and `budget.size_mb`. If none is within the latency and size budgets, it is
+    the fastest within the loss; the gate then judges it.
+
+    Raises:
+        VisionloopError: every exported variant loses more than `budget.metric_loss`.
     """
     verdicts = [_verdict(spec, variant, dense) for variant in variants]
     able = [v for v, (keeps, fits, _) in zip(variants, verdicts, strict=True) if keeps and fits]
     able = able or [v for v, (keeps, _, _) in zip(variants, verdicts, strict=True) if keeps]
+    if not able:
+        raise VisionloopError(
+            f"every exported variant of {spec.name} loses too much: "
+            + "; ".join(f"{v.name} {why}" for v, (_, _, why) in zip(variants, verdicts, strict=True) if why),
+            expected=f"at most {spec.budget.metric_loss:g} {spec.metric.title} lost to export and quantisation",
+            fix=f"train longer, or raise metric_loss in the budget of registry/models/{spec.name}",
+        )
     best = _pick(spec, able)
     return tuple(
         variant.model_copy(update={"chosen": variant is best, "why": _why(variant, best, said)})
@@ -30,7 +41,7 @@ def choose(spec: ModelSpec, variants: Sequence[Variant], dense: Variant) -> tupl
 
 
 def _verdict(spec: ModelSpec, variant: Variant, dense: Variant) -> tuple[bool, bool, str]:
-    """Whether it keeps the metric, whether it fits the budget, and what speaks against it."""
+    """(keeps the metric, fits the latency and size budgets, what speaks against it)."""
     budget = spec.budget
     lost = -spec.metric.better_by(variant.score.value, dense.score.value)
     against = []

@@ -103,7 +103,9 @@ def no_slice_lost(spec: ModelSpec, compared: Comparison) -> Reason:
     allowed = spec.budget.metric_loss
     slices, words = [name for name in compared.members if name != OVERALL], compared.counted
     judged = [name for name in slices if compared.witnesses(name) >= ENOUGH]
-    lost = [f"{name} lost: {difference_in_words(spec, compared, name)}" for name in judged if compared.lost(name, allowed)]
+    lost = [
+        f"{name} lost: {difference_in_words(spec, compared, name)}" for name in judged if compared.lost(name, allowed)
+    ]
     found = "; ".join(lost)
     if not lost and judged:
         worst = min(judged, key=lambda name: compared.difference(name).value)

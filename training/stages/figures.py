@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from registry.contract.spec import Metric
 from registry.core.media import ByteArray
 from registry.versions.bundle import Variant
 
@@ -19,23 +20,21 @@ COLOURS = {"torch": "#8c8c8c", "keras": "#8c8c8c", "onnxruntime": "#d2691e", "op
 MARKERS = {"f32": "o", "bf16": "s", "int8": "D"}
 
 
-def curves(history: History, metric: str, title: str) -> Figure:
-    """Loss and metric by epoch."""
+def curves(history: History, metric: Metric) -> Figure:
+    """Loss and validation metric by epoch."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
-    left.plot(epochs, [row["loss"] for row in history], label="training", color="#8c8c8c")
-    if all("val_loss" in row for row in history):
-        left.plot(epochs, [row["val_loss"] for row in history], label="validation", color="#1f5fa8")
-    left.set(xlabel="epoch", ylabel="loss")
-    left.legend(frameon=False)
-    values = [row[metric] for row in history]
+    left.plot(epochs, [row["loss"] for row in history], color="#8c8c8c")
+    left.set(xlabel="epoch", ylabel="training loss")
+    values = [row[f"val_{metric.name}"] for row in history]
     right.plot(epochs, values, color="#1f5fa8")
     if values:
-        right.set_title(f"best {max(values):.4f}", fontsize=10, loc="right")
-    right.set(xlabel="epoch", ylabel=f"validation {title}")
+        best = max(values, key=lambda value: metric.better_by(value, 0.0))
+        right.set_title(f"best {best:.4f}", fontsize=10, loc="right")
+    right.set(xlabel="epoch", ylabel=f"validation {metric.title}")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
@@ -43,7 +42,7 @@ def curves(history: History, metric: str, title: str) -> Figure:
 
 
 def variants(rows: Sequence[Variant], title: str) -> Figure:
-    """Latency against metric, each with its interval; the chosen one is ringed."""
+    """Metric, with its interval, against latency; the chosen variant is ringed."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.2), layout="constrained")

@@ -1,8 +1,8 @@
-"""MLflow, off the training's path: a thread imports it, opens the run and sends one batch of metrics an epoch.
+"""Sends metrics to MLflow without slowing training: a thread imports it, opens the run and sends one batch an epoch.
 
-MLflow being away never stops a training: what could not be sent waits, is sent when it answers again, and at the end
-`close` tries for a while longer before it raises MissingService. Everything is in build/<model>/train by then, so the
-next run of the stage only sends.
+A training goes on when MLflow is away. Rows wait and are sent when it answers again; at the end `close` retries a few
+times before it raises MissingService. By then everything is in build/<model>/train, so the next run of the stage only
+sends.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ LAST_TRIES = 3
 KNOCK_S = 3.0
 SYSTEM_METRICS_EVERY_S = 5
 
-# The client would otherwise wait for minutes on a server that is away.
-IMPATIENT = {
+# Otherwise the client would wait for minutes on a server that is away.
+CLIENT_TIMEOUTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
@@ -48,11 +48,11 @@ IMPATIENT = {
 
 
 class Tracker:
-    """One MLflow run. `folder`/run.json names it, so that a resumed stage goes on logging to it.
+    """One MLflow run. `folder`/run.json names it, so that a resumed stage logs to the same run.
 
     Args:
-        completes: the run is that of a version. It goes on with the training's run, if that is no other version's and
-            was made with the same parameters; else it has a run of its own. run.json stays as it is.
+        completes: the run belongs to a version. It is the training's run if no other version has that and the
+            parameters are the same; else it is a new one. run.json does not change.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Tracker:
         return bool(self._rows)
 
     def close(self, finish: Callable[[MlflowClient, str], None] | None = None) -> str:
-        """Sends what is left, lets `finish(client, run_id)` log what there is to log at the end; the run's id.
+        """Sends the rows that are left, calls `finish(client, run_id)` to log the rest, and returns the run's id.
 
         Raises:
             MissingService: MLflow did not answer.
@@ -114,7 +114,7 @@ class Tracker:
         raise AssertionError("unreachable")
 
     def abandon(self, status: str) -> None:
-        """After a failure: stops the thread and marks the run, if that is possible at once."""
+        """After a failure: stops the thread and sets the status of the run, if MLflow answers at once."""
         self._stop.set()
         self._wake.set()
         if self._thread.ident:
@@ -128,7 +128,7 @@ class Tracker:
             self._client.set_terminated(self.run_id, status)
 
     def _let_go(self) -> None:
-        """Ends MLflow's active run, which is one of this thread, and the measuring of the machine with it."""
+        """Ends MLflow's active run, if it is this thread's, and with it the system metrics."""
         if self._active_in == threading.get_ident():
             import mlflow
 
@@ -152,7 +152,7 @@ class Tracker:
                 if not self._warned:
                     self._warned = True
                     why = _first_line(error)
-                    text = f"MLflow at {self.address} does not answer ({why}); training goes on, and tells it later"
+                    text = f"MLflow at {self.address} does not answer ({why}); training goes on, metrics are sent later"
                     print(text, file=sys.stderr)
                     journal.fact("train", text, self.about.model)
                 if self._stop.wait(RETRY_S):
@@ -174,7 +174,7 @@ class Tracker:
             return self._client
 
     def _open(self, client: MlflowClient) -> str:
-        """Goes on with the run in run.json if MLflow still knows it and it fits, else begins one."""
+        """The run in run.json if MLflow still has it and it fits; else a new one."""
         known = read_run(self.folder)
         if known:
             with suppress(Exception):
@@ -202,19 +202,19 @@ class Tracker:
         return run_id
 
     def _fits(self, run: Run) -> bool:
-        """Whether a run may become that of the version: parameters of a run cannot be changed."""
+        """Whether a version may use this run: MLflow cannot change the parameters of a run."""
         wanted = {name: str(value) for name, value in self.about.params.items()}
         same = all(wanted.get(name, value) == value for name, value in run.data.params.items())
         return not self.completes or (same and RUN_DIGEST not in run.data.tags)
 
     def _read_known(self, client: MlflowClient, run_id: str, metrics: dict[str, float]) -> None:
-        """Up to which epoch this run has the rows already: they are not sent twice."""
+        """Reads up to which epoch the run has rows, so that none is sent twice."""
         for key in (key for key in metrics if key.endswith(SECONDS)):
             last = max(point.step for point in client.get_metric_history(run_id, key))
             self._known[key.removesuffix(SECONDS)] = int(last)
 
     def _activate(self, run_id: str) -> None:
-        """Makes it MLflow's active run in this thread, and measures the machine while it is."""
+        """Makes it MLflow's active run in this thread, with system metrics."""
         import mlflow
 
         with suppress(Exception):  # of an attempt that failed half-way
@@ -225,7 +225,7 @@ class Tracker:
 
 
 def knock(address: str) -> None:
-    """Raises OSError at once when nothing listens at an http address; MLflow's client would try for half a minute."""
+    """Raises OSError at once if nothing listens at an http address. MLflow's client would try for half a minute."""
     parts = urlsplit(address)
     behind_proxy = parts.scheme in getproxies() and not proxy_bypass(parts.hostname or "")
     if parts.scheme in ("http", "https") and parts.hostname and not behind_proxy:
@@ -235,7 +235,7 @@ def knock(address: str) -> None:
 
 def open_client(address: str) -> MlflowClient:
     """A client that gives up soon. Imports mlflow, which takes seconds."""
-    for key, value in IMPATIENT.items():
+    for key, value in CLIENT_TIMEOUTS.items():
         os.environ.setdefault(key, value)
     import mlflow
 
@@ -245,7 +245,7 @@ def open_client(address: str) -> MlflowClient:
 
 
 def experiment_id(client: MlflowClient, model: str, address: str, artifacts: Path) -> str:
-    """The model's experiment. Without a server its artifacts go where the server would keep them."""
+    """The model's experiment. Without a server, its artifacts go where the server would put them."""
     found = client.get_experiment_by_name(model)
     if found is not None:
         return str(found.experiment_id)

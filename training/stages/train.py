@@ -63,7 +63,7 @@ def train(workspace: Workspace, *, fresh: bool = False, track: bool = True) -> d
 
 
 def identity(workspace: Workspace) -> str:
-    """What makes this training this training: data, parameters, what it starts from, and the code of the stage."""
+    """Hash of all that determines a training: data, parameters, starting point, and the code of the stage."""
     start = read_start(workspace.folder(FOLDER))
     return fingerprint(
         workspace.spec.name, workspace.params, workspace.data_hash, start, source_hash(STEP, workspace.spec.name)
@@ -105,14 +105,14 @@ def _fit(workspace: Workspace, checkpoints: Checkpoints, tracker: Tracker) -> di
 
 
 def _recipe(workspace: Workspace) -> Recipe:
-    """Where the classes are others than the champion's, its head is new, and there is nothing to average it with."""
+    """The recipe. Without a champion of the same classes there is nothing to average with."""
     recipe = workspace.recipe()
     same = workspace.start is not None and list(workspace.start.classes) == list(workspace.classes)
     return recipe if same else recipe.model_copy(update={"average": 0.0})
 
 
 def _cases(workspace: Workspace) -> list[Case]:
-    """What is learned from: where a champion goes on, origins that it has not seen have a share of their own."""
+    """The cases to train on. If training starts from a champion, cases of origins that it has not seen are repeated."""
     cases = workspace.teaching
     if not workspace.start:
         return cases
@@ -149,7 +149,7 @@ def _summary(workspace: Workspace, fitted: FitResult, seconds: float) -> dict[st
 
 
 def _queue(tracker: Tracker, checkpoints: Checkpoints, workspace: Workspace) -> None:
-    """A training that was finished before has its rows on disk only."""
+    """Queues the rows of a training that an earlier run finished."""
     from training.workspace.checkpoint import METRICS, read_metrics
 
     if not tracker.has_rows:
@@ -158,16 +158,14 @@ def _queue(tracker: Tracker, checkpoints: Checkpoints, workspace: Workspace) -> 
 
 
 def _log(client: MlflowClient, run_id: str, workspace: Workspace, summary: dict[str, Any]) -> None:
-    """What is logged once, at the end: curves and predictions as pictures."""
+    """Logs what is known at the end: summary, metrics file, curves, and predictions as pictures."""
     from training.stages import figures
     from training.workspace.checkpoint import METRICS, read_metrics
 
     folder = workspace.folder("train")
     client.set_tag(run_id, "mlflow.note.content", summary["says"])
     client.log_artifact(run_id, str(folder / METRICS), "training")
-    curves = figures.curves(
-        read_metrics(folder / METRICS), f"val_{workspace.spec.metric.name}", workspace.spec.metric.title
-    )
+    curves = figures.curves(read_metrics(folder / METRICS), workspace.spec.metric)
     client.log_figure(run_id, curves, "training/learning-curves.png")
     for name, picture in _pictures(workspace).items():
         client.log_image(run_id, picture, artifact_file=f"samples/{name}.png")

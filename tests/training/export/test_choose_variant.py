@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from registry.contract import catalog
+from registry.core.errors import VisionloopError
 from registry.versions.bundle import Score, Variant
 from tests.training.conftest import MODEL
 from training.export.choose_variant import choose
@@ -43,3 +44,8 @@ def test_choice(rows: list[Variant], chosen: str) -> None:
     found = choose(catalog.get(MODEL), [DENSE, *rows], DENSE)
     assert [variant.name for variant in found if variant.chosen] == [chosen]
     assert all(variant.why for variant in found)
+
+
+def test_no_variant_that_keeps_the_metric_is_an_error_that_names_them() -> None:
+    with pytest.raises(VisionloopError, match=r"a loses 0\.4500"):
+        choose(catalog.get(MODEL), [DENSE, row("a", 0.5, 5.0)], DENSE)
