@@ -229,8 +229,8 @@ def _moment(text: str | None) -> datetime | None:
     except (ValueError, OverflowError) as error:
         raise BadInput(
             f"--expires is {text!r}",
-            expected="days or hours from now like 90d or 2h, or a date like 2026-12-31",
-            fix="correct --expires",
+            expected="days or hours from now, or a date",
+            fix="e.g. --expires 90d, 2h or 2026-12-31",
         ) from error
 
 
@@ -245,6 +245,6 @@ def _date(text: str | None) -> date | None:
     except (ValueError, OverflowError) as error:
         raise BadInput(
             f"{text!r} is not a day",
-            expected="a date like 2026-12-31, or days before today like 30d",
-            fix="correct the date",
+            expected="a date, or a number of days before today",
+            fix="e.g. 2026-12-31 or 30d",
         ) from error

@@ -68,7 +68,7 @@ def shares_of(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise BadInput(
-            f"the steps are {text!r}", expected="shares in percent, e.g. 10,50,100", fix="correct --steps"
+            f"the steps are {text!r}", expected="shares in percent, or none", fix="e.g. --steps 10,50,100"
         ) from error
 
 
@@ -76,5 +76,5 @@ def limit_of(text: str) -> tuple[str, str]:
     """Name and value of a guardrail's limit. Raises BadInput."""
     name, equals, value = text.partition("=")
     if not equals:
-        raise BadInput(f"the limit is {text!r}", expected="NAME=VALUE, e.g. latency_ratio=2", fix="correct --limit")
+        raise BadInput(f"the limit is {text!r}", expected="NAME=VALUE", fix="e.g. --limit latency_ratio=2")
     return name, value

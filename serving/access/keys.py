@@ -253,7 +253,9 @@ def _check(name: str, owner: str, actions: Sequence[str], models: Sequence[str],
             fix="name the actions that the key is for",
         )
     if not models:
-        raise BadInput("the key is for no model", expected="names of models, or * for all", fix="name some")
+        raise BadInput(
+            "the key is for no model", expected="names of models, or * for all", fix="e.g. --model fruit_features"
+        )
     for model in models:
         if model != ALL:
             catalog.get(model)
@@ -265,7 +267,9 @@ def _check(name: str, owner: str, actions: Sequence[str], models: Sequence[str],
         )
     if expires is not None and expires <= datetime.now(UTC):
         raise BadInput(
-            f"the key expires at {expires:%Y-%m-%d %H:%M} UTC", expected="a time in the future", fix="correct it"
+            f"the key expires at {expires:%Y-%m-%d %H:%M} UTC",
+            expected="a time in the future",
+            fix="e.g. --expires 90d",
         )
 
 

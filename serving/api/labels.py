@@ -50,7 +50,7 @@ def _json(body: bytes) -> object:
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise BadInput("the body is not JSON", expected='{"label": "..."}', fix="correct it") from error
+        raise BadInput("the body is not JSON", expected='{"label": "..."}', fix='e.g. {"label": "apple"}') from error
     if not isinstance(found, dict) or "label" not in found:
         names = f"holds {', '.join(map(repr, found)) or 'nothing'}"[:200] if isinstance(found, dict) else ""
         raise BadInput(

@@ -151,7 +151,7 @@ async def usage(
     today = datetime.now(UTC).date()
     first, last = since or today.replace(day=1), until or today
     if first > last:
-        raise BadInput(f"since is {first}, until {last}", expected="since not after until", fix="exchange them")
+        raise BadInput(f"since is {first}, until {last}", expected="since not after until", fix="swap the two")
     state = request.scope["state"]  # type: ignore[attr-defined]
     return await _database.run(partial(queries.usage, state[ADMITTED], state[ACCESS], first, last))
 

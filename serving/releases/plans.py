@@ -54,9 +54,12 @@ class Limits:
             "drift": (0, 1),
         }
         for name, (low, high) in ranges.items():
+            default = getattr(type(self), name)
             if not low <= getattr(self, name) <= high:
                 raise BadInput(
-                    f"the limit {name} is {getattr(self, name):g}", expected=f"{low:g} to {high:g}", fix="correct it"
+                    f"the limit {name} is {getattr(self, name):g}",
+                    expected=f"{low:g} to {high:g}",
+                    fix=f"e.g. --limit {name}={default:g}",
                 )
 
     @classmethod
@@ -67,12 +70,15 @@ class Limits:
         for name, value in given.items():
             if name not in known:
                 raise BadInput(
-                    f"there is no limit {name!r}", expected=f"one of {', '.join(known)}", fix="use one of these names"
+                    f"there is no limit {name!r}",
+                    expected=f"one of {', '.join(known)}",
+                    fix="e.g. --limit min_calls=50",
                 )
             try:
                 values[name] = known[name](value)
             except ValueError as error:
-                raise BadInput(f"the limit {name} is {value!r}", expected="a number", fix="correct it") from error
+                fix = f"e.g. --limit {name}={getattr(cls, name):g}"
+                raise BadInput(f"the limit {name} is {value!r}", expected="a number", fix=fix) from error
         return cls(**values)
 
     def to_json(self) -> dict[str, float]:
@@ -120,7 +126,11 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise BadInput(f"{self.kind!r} is not a release plan", expected=", ".join(get_args(Kind)), fix="use one")
+            raise BadInput(
+                f"{self.kind!r} is not a release plan",
+                expected=", ".join(get_args(Kind)),
+                fix="docs/releases.md explains them",
+            )
         if (self.kind == "all") != (self.second is None):
             raise BadInput(
                 f"a plan of the kind {self.kind} has {'no' if self.second is None else 'a'} second version",
@@ -128,12 +138,12 @@ class Plan:
                 fix=f"`visionloop release {self.model} VERSION` writes the plan anew",
             )
         if self.sticky not in get_args(Sticky):
-            raise BadInput(f"sticky is {self.sticky!r}", expected="caller or request", fix="choose one of them")
+            raise BadInput(f"sticky is {self.sticky!r}", expected="caller or request", fix="e.g. --sticky caller")
         if self.kind in ("canary", "ab") and not 1 <= self.share <= 99:
             raise BadInput(
                 f"the share is {self.share} %",
                 expected="1 to 99",
-                fix="choose a share; `blue-green` gives a version all requests, `shadow` gives it copies",
+                fix="e.g. --share 10; `blue-green` gives a version all requests, `shadow` gives it copies",
             )
         if self.second == self.live:
             raise BadInput(
