@@ -35,13 +35,13 @@ _ID = re.compile("[0-9a-f]{32}")
 FINISHED = ("done", "failed", "cancelled")
 
 
-def task_folder(identity: str) -> Path:
-    return settings().var / "tasks" / identity
+def task_folder(task_id: str) -> Path:
+    return settings().var / "tasks" / task_id
 
 
-def result_file(identity: str, owner: str) -> Path:
+def result_file(task_id: str, owner: str) -> Path:
     """Named after the owner: a service that lost the task must not overwrite the result of the new owner."""
-    return task_folder(identity) / f"result-{owner}"
+    return task_folder(task_id) / f"result-{owner}"
 
 
 class TaskFolderWatch:
@@ -73,13 +73,13 @@ def submit(
     check_room(model, sum(map(len, bodies)))
     from serving.tasks.models import Task
 
-    identity = uuid.uuid4().hex
+    task_id = uuid.uuid4().hex
     try:
-        with disk_errors(task_folder(identity)):
+        with disk_errors(task_folder(task_id)):
             for n, body in enumerate(bodies):
-                write_file(task_folder(identity) / f"input-{n}", body)
+                write_file(task_folder(task_id) / f"input-{n}", body)
         return Task.objects.create(
-            id=identity,
+            id=task_id,
             model=model,
             version=version,
             caller=caller[:CALLER_LENGTH],
@@ -92,7 +92,7 @@ def submit(
             created=_now(),
         )
     except BaseException:
-        shutil.rmtree(task_folder(identity), ignore_errors=True)
+        shutil.rmtree(task_folder(task_id), ignore_errors=True)
         raise
 
 
@@ -125,17 +125,17 @@ def check_room(model: str, size: int = 0) -> None:
         )
 
 
-def find(model: str, identity: str, caller: str | None = None) -> Task:
+def find(model: str, task_id: str, caller: str | None = None) -> Task:
     """A task. With `caller`, only one that it submitted: a foreign task raises NotFound, as an unknown one does."""
     database.setup()
     from serving.tasks.models import Task
 
     own = {} if caller is None else {"caller": caller[:CALLER_LENGTH]}
     # Only an id is looked up: PostgreSQL refuses a text with a NUL in it.
-    task = Task.objects.filter(model=model, id=identity, **own).first() if _ID.fullmatch(identity) else None
+    task = Task.objects.filter(model=model, id=task_id, **own).first() if _ID.fullmatch(task_id) else None
     if task is None:
         raise NotFound(
-            f"there is no task {identity[:40]!r} of {model}",
+            f"there is no task {task_id[:40]!r} of {model}",
             expected="an id that POST tasks answered to this caller",
             fix="finished tasks are kept for retention_days; submit it again",
         )
@@ -157,8 +157,7 @@ def claim(model: str, version: int, owner: str) -> Task | None:
 
     now = _now()
     free = Q(state="queued") | Q(state="running", lease__lt=now)
-    served = Endpoint.objects.filter(model=model, retired=None).values("version")
-    ours = Q(version=version) | ~Q(version__in=served)
+    ours = Q(version=version) | ~Q(version__in=Endpoint.objects.filter(model=model, retired=None).values("version"))
     for task in Task.objects.filter(free, ours, model=model).order_by("created")[:8]:
         unchanged = Task.objects.filter(id=task.id, state=task.state, owner=task.owner, lease=task.lease)
         if task.attempts >= MAX_ATTEMPTS:
@@ -173,84 +172,84 @@ def claim(model: str, version: int, owner: str) -> Task | None:
     return None
 
 
-def renew_lease(identity: str, owner: str, done: int, total: int) -> bool:
+def renew_lease(task_id: str, owner: str, done: int, total: int) -> bool:
     """Renews the lease and notes the progress. False if the task was cancelled, or has another owner."""
     from serving.tasks.models import Task
 
-    mine = Task.objects.filter(id=identity, owner=owner, state="running")
+    mine = Task.objects.filter(id=task_id, owner=owner, state="running")
     return bool(mine.update(lease=_now() + timedelta(seconds=LEASE_S), done=done, total=total))
 
 
-def finish(identity: str, owner: str, result: bytes, media: str, headers: dict[str, str]) -> bool:
+def finish(task_id: str, owner: str, result: bytes, media: str, headers: dict[str, str]) -> bool:
     """Stores the result. False, without a change, if the task no longer belongs to the owner."""
     from django.db.models import F
 
     from serving.tasks.models import Task
 
-    mine = Task.objects.filter(id=identity, owner=owner, state="running")
+    mine = Task.objects.filter(id=task_id, owner=owner, state="running")
     if not mine.exists():
-        _drop_inputs_of_ended(identity)
+        _drop_inputs_of_ended(task_id)
         return False
-    with disk_errors(task_folder(identity)):
-        write_file(result_file(identity, owner), result)
+    with disk_errors(task_folder(task_id)):
+        write_file(result_file(task_id, owner), result)
     done = bool(mine.update(state="done", media=media, headers=headers, finished=_now(), done=F("total")))
     if not done:
-        result_file(identity, owner).unlink(missing_ok=True)
-    _drop_inputs_of_ended(identity)
+        result_file(task_id, owner).unlink(missing_ok=True)
+    _drop_inputs_of_ended(task_id)
     return done
 
 
-def fail(identity: str, owner: str, error: dict[str, Any]) -> None:
+def fail(task_id: str, owner: str, error: dict[str, Any]) -> None:
     """Notes the error of a task that still belongs to the owner."""
     from serving.tasks.models import Task
 
-    Task.objects.filter(id=identity, owner=owner, state="running").update(state="failed", finished=_now(), error=error)
-    _drop_inputs_of_ended(identity)
+    Task.objects.filter(id=task_id, owner=owner, state="running").update(state="failed", finished=_now(), error=error)
+    _drop_inputs_of_ended(task_id)
 
 
-def cancel(model: str, identity: str, caller: str | None = None) -> Task:
+def cancel(model: str, task_id: str, caller: str | None = None) -> Task:
     """Cancels a task that is not over. Of one that is over, removes inputs that a killed service left. Raises
     NotFound."""
     from django.db.models import Q
 
     from serving.tasks.models import Task
 
-    find(model, identity, caller)
-    mine = Task.objects.filter(id=identity)
+    find(model, task_id, caller)
+    mine = Task.objects.filter(id=task_id)
     mine.exclude(state__in=FINISHED).update(state="cancelled", finished=_now())
     if mine.filter(Q(lease=None) | Q(lease__lt=_now()), state__in=FINISHED).exists():
-        _drop_inputs(identity)  # else the owner, who still reads them, does it
-    return find(model, identity)
+        _drop_inputs(task_id)  # else the owner, who still reads them, does it
+    return find(model, task_id)
 
 
-def remove(model: str, identity: str, caller: str | None = None) -> Task:
+def remove(model: str, task_id: str, caller: str | None = None) -> Task:
     """Removes a task that is over, with its files; returns it as it was.
 
     Raises:
         NotFound: as `find`.
         Refused: it is not over.
     """
-    task = find(model, identity, caller)
+    task = find(model, task_id, caller)
     if task.state not in FINISHED:
         raise Refused(
             f"the task is {task.state}", expected="a task that is over", fix="cancel it first: DELETE without ?purge="
         )
     _remove(task)
-    task.id = identity  # Django cleared it
+    task.id = task_id  # Django cleared it
     return task
 
 
-def give_back(identity: str, owner: str) -> None:
+def give_back(task_id: str, owner: str) -> None:
     """Returns a task to the queue at once, as if the owner had not begun it. Of a task that was cancelled meanwhile,
     removes the inputs: nobody else does."""
     from django.db.models import F
 
     from serving.tasks.models import Task
 
-    mine = Task.objects.filter(id=identity, owner=owner, state="running")
+    mine = Task.objects.filter(id=task_id, owner=owner, state="running")
     again = {"state": "queued", "owner": "", "lease": None, "begun": None, "done": 0, "attempts": F("attempts") - 1}
     if not mine.update(**again):
-        _drop_inputs_of_ended(identity)
+        _drop_inputs_of_ended(task_id)
 
 
 def prune() -> None:
@@ -264,8 +263,8 @@ def prune() -> None:
     # Only some time after the end: the service that ended a task may be removing its inputs now.
     left = {one.parent.name for one in task_folder("").glob("*/input-*")}
     ended = Task.objects.filter(id__in=left, state__in=FINISHED, finished__lt=_now() - timedelta(seconds=6 * LEASE_S))
-    for identity in ended.values_list("id", flat=True) if left else ():
-        _drop_inputs(identity)
+    for task_id in ended.values_list("id", flat=True) if left else ():
+        _drop_inputs(task_id)
     aged = {one.name for one in task_folder("").glob("*") if _ID.fullmatch(one.name) and _is_aged(one, old)}
     for name in aged.difference(Task.objects.filter(id__in=aged).values_list("id", flat=True) if aged else ()):
         shutil.rmtree(task_folder(name), ignore_errors=True)
@@ -278,17 +277,17 @@ def _is_aged(path: Path, than: datetime) -> bool:
         return False
 
 
-def _drop_inputs_of_ended(identity: str) -> None:
+def _drop_inputs_of_ended(task_id: str) -> None:
     """Removes the inputs of a task that is over, or was removed."""
     from serving.tasks.models import Task
 
-    if not Task.objects.filter(id=identity).exclude(state__in=FINISHED).exists():
-        _drop_inputs(identity)
+    if not Task.objects.filter(id=task_id).exclude(state__in=FINISHED).exists():
+        _drop_inputs(task_id)
 
 
-def _drop_inputs(identity: str) -> None:
+def _drop_inputs(task_id: str) -> None:
     """Removes the inputs of a task; its result stays."""
-    for path in task_folder(identity).glob("input-*"):
+    for path in task_folder(task_id).glob("input-*"):
         path.unlink(missing_ok=True)
 
 
