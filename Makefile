@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 MODEL ?= skin_segmentation
-# Test files are dealt to so many processes. Each may have torch and TensorFlow in memory: some 3 GB.
+# Processes that run the tests. Each may have torch and TensorFlow in memory, some 3 GB.
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
@@ -18,12 +18,12 @@ help:
 	@echo "make check      linters, types, layers"
 	@echo "make test-slow  the long tests        make test-heal  the loop once, small"
 	@echo "make down       stop the stack"
-	@echo "make clean      what can be made again; make clean-all also data sets, versions and predictions"
-	@echo "make bench      the measured figures  make bench-serving  services beside other ways to serve"
+	@echo "make clean      deletes what can be built again; make clean-all also data sets, versions and predictions"
+	@echo "make bench      measure everything    make bench-serving  our service beside other ways to serve"
 
 setup: $(READY)
 
-# uv installs 200 packages in seconds where pip takes minutes; it is fetched into the environment itself.
+# uv installs 200 packages in seconds, pip in minutes. pip installs it into the environment.
 $(READY): requirements.lock pyproject.toml
 	@case "$$PWD" in *[?:$$]*) \
 	  echo "found the folder $$PWD; expected a path without ? : and $$; fix: rename or move that folder" >&2; exit 2;; esac
@@ -51,7 +51,7 @@ test: setup browser
 test-slow: setup browser
 	$(PYTEST) -m slow
 
-# One of the slow tests, for CI: a small network is trained, broken, and retrained by the alarm.
+# One of the slow tests, for CI: a small network is trained, its input breaks, and the alarm retrains it.
 test-heal: setup
 	$(BIN)/python -m pytest -m slow tests/flows/demo/test_demo.py -k small
 
@@ -65,11 +65,11 @@ bench: setup
 	$(BIN)/python -m pytest -m bench tests/benchmarks
 	$(BIN)/python -m tests.benchmarks.models $(MODEL)
 
-# Beside MLflow's server, FastAPI, LitServe and ultralytics; measures the models that have a champion.
+# Beside MLflow's server, FastAPI, LitServe and ultralytics, for the models that have a champion.
 bench-serving: setup
 	$(BIN)/python -m tests.benchmarks.services
 
-# The browser tests drive Debian's chromium; without it (and without the right to install it) they are skipped, loudly.
+# The browser tests drive Debian's chromium. Without it they are skipped, with a message.
 browser:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update && apt-get -qq install -y chromium >/dev/null; } || \

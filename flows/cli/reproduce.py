@@ -33,7 +33,7 @@ def reproduce(prediction: str, as_json: bool, local: bool) -> None:
     database.migrate()
     origin = trace(prediction, Versions())
     if not as_json:
-        _print_rows(_rows(origin))
+        _print_facts(_facts(origin))
     found = run_again(origin)
     off = [one for one in found if not one.within]
     if as_json:
@@ -85,40 +85,17 @@ def _facts(origin: Provenance) -> dict[str, Any]:
     }
 
 
-def _rows(origin: Provenance) -> dict[str, Any]:
-    row, manifest = origin.row, origin.bundle.manifest
-    return {
-        "prediction": row.id,
-        "time": f"{row.time:%Y-%m-%d %H:%M:%S} UTC",
-        "asked by": row.caller,
-        "answered": f"{row.status} {row.outcome}, {row.latency_ms:.1f} ms",
-        "version": f"{row.model}@{row.version}, as {row.role}",
-        "Bento": origin.bento or "not announced here",
-        "bundle": origin.bundle.digest,
-        "data": manifest.data_hash,
-        "code": manifest.git_commit,
-        "trained": manifest.created,
-        "started from": manifest.pretrained,
-        "parent": f"version {manifest.parent.version}, {manifest.parent.digest}" if manifest.parent else "none",
-        "engine": f"{manifest.engine} {manifest.numerics}, {manifest.network}",
-        "preprocessing": dict(manifest.preprocessing),
-        "thresholds": dict(manifest.thresholds),
-        "MLflow run": origin.version.run_id,
-        "input": str(
-            origin.input or ("no longer kept" if row.outcome == "ok" else "not kept: the request was refused")
-        ),
-    }
-
-
-def _print_rows(made_by: dict[str, Any]) -> None:
+def _print_facts(facts: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    console = Console()
-    width = max(map(len, made_by)) + 2
-    for name, value in made_by.items():
+    console, served = Console(), f"{facts['model']}@{facts['version']}, as {facts['role']}"
+    rows = {"version": served, **{k: v for k, v in facts.items() if k not in ("model", "version", "role")}}
+    width = max(map(len, rows)) + 2
+    for name, value in rows.items():
         text = ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, dict) else str(value)
-        console.print(f"[bold]{name:<{width}}[/]{escape(text)}", highlight=False, soft_wrap=True)
+        label = f"{name.replace('_', ' '):<{width}}"
+        console.print(f"[bold]{label}[/]{escape('none' if value is None else text)}", highlight=False, soft_wrap=True)
 
 
 def _print_comparison(found: list[Difference]) -> None:
