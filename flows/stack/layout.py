@@ -118,7 +118,9 @@ def _worker(settings: Settings) -> ProcessSpec:
 
 def _releases() -> ProcessSpec:
     """Waits until the guard has started the services of the release plans, then ends."""
-    return ProcessSpec("releases", (sys.executable, "-m", "flows.stack.services"), requires=("router",), restart=False)
+    return ProcessSpec(
+        "releases", (sys.executable, "-m", "flows.stack.wait_for_services"), requires=("router",), restart=False
+    )
 
 
 def _keeper() -> ProcessSpec:

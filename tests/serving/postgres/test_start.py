@@ -25,7 +25,7 @@ def test_who_waits_for_the_services_waits_for_the_database_first(company: Path, 
 
     with ExitStack() as held:
         with stopped(postgres, "fast"):
-            waiting = held.enter_context(running("flows.stack.services", log))
+            waiting = held.enter_context(running("flows.stack.wait_for_services", log))
             until(lambda: "does not answer" in log.read_text())
             time.sleep(1)
             assert waiting.poll() is None

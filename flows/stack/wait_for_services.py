@@ -1,4 +1,4 @@
-"""`python -m flows.stack.services`: waits, after `up`, until the services of the release plans answer.
+"""`python -m flows.stack.wait_for_services`: waits, after `up`, until the services of the release plans answer.
 
 The guard starts these services. The supervisor runs this once, so that `visionloop up` shows which of them come up.
 """
