@@ -113,6 +113,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
     """A project with data under DVC."""
     monkeypatch.setenv("VISIONLOOP_ROOT", str(tmp_path))
     monkeypatch.setenv("VISIONLOOP_VAR", str(tmp_path / "var"))
+    monkeypatch.chdir(tmp_path)  # DVC also reads the dvc.yaml of the folder that it runs in
     settings.cache_clear()
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text(
