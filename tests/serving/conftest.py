@@ -163,7 +163,7 @@ def stays(packaged: dict[int, Packaged], processes: Processes) -> Iterator[str]:
 
 @pytest.fixture
 def live(router: str, packaged: dict[int, Packaged], processes: Processes, stays: str) -> Iterator[str]:
-    """The router with version 1 as champion; in the end nothing is released, and no other version's service runs."""
+    """The router with version 1 live; in the end nothing is released, and no other version's service runs."""
     for _, number in endpoints.announced(MODEL):
         endpoints.retire(MODEL, number)  # those of other tests' own processes
     controlled.roll_out(packaged[1].version, packaged[1].tag, processes, router)

@@ -159,7 +159,7 @@ def test_a_rollback_during_a_drain_brings_the_version_back(
 
 
 def test_what_a_plan_wants_is_started_again_where_it_answered(processes: Processes) -> None:
-    """After `down` and `up`, or where the supervisor gave it up; also a champion whose service was retired."""
+    """After `down` and `up`, or where the supervisor gave it up; also a live version whose service was retired."""
     _roll_out(processes, 1)
     url = endpoints.announced(MODEL)[MODEL, 1].url
     for lost in (lambda: None, lambda: endpoints.retire(MODEL, 1)):
@@ -270,7 +270,7 @@ def test_a_service_that_does_not_start_fails_its_release_and_changes_nothing(
     assert _running(processes) == {_name(1)}
 
 
-def test_a_champion_that_cannot_be_started_is_tried_again_and_says_why(
+def test_a_live_version_that_cannot_be_started_is_tried_again_and_says_why(
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _roll_out(processes, 1)

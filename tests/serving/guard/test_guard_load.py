@@ -124,7 +124,7 @@ def test_a_comparison_is_computed_anew_only_where_scores_came(monkeypatch: pytes
 
 
 def test_labels_that_cannot_be_scored_keep_nobody_elses_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """serving.md 5.12: after a champion whose Bento is gone nothing else was ever scored."""
+    """serving.md 5.12: after a live version without its Bento nothing else was ever scored."""
     started: list[tuple[str, str]] = []
 
     class Scoring:

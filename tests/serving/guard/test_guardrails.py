@@ -40,7 +40,7 @@ def _broken(plan: Plan, new: RoleCounts, old: RoleCounts) -> set[str]:
         ("canary", 50, RoleCounts(100, errors=20, refused=30), RoleCounts(100, refused=60), {"errors"}),
     ],
 )
-def test_refusals_are_held_against_the_champions(
+def test_refusals_are_compared_with_the_live_versions(
     project: Path, kind: Kind, share: int, new: RoleCounts, old: RoleCounts, broken: set[str]
 ) -> None:
     assert _broken(replace(CANARY, kind=kind, share=share), new, old) == broken

@@ -82,15 +82,15 @@ def test_a_slow_version_breaks_the_rail_as_soon_as_it_is_judged(project: Path) -
 
 
 def test_one_bad_moment_breaks_no_rail_however_many_calls_it_held_up(project: Path) -> None:
-    """By calls it would: most of all were far slower than any of the champion's."""
+    """By calls it would: most of all were far slower than any of the live version's."""
     calm, stalled = [10.0] * 5, [900.0] * 100
     assert _broken_after({"champion": [[10.0] * 9] * 20, "canary": [stalled, *[calm] * 19]}) is None
 
 
 def test_slower_in_every_moment_but_not_in_sum_breaks_no_rail(project: Path) -> None:
-    """The champion has stalled for long while the new version was away."""
-    champion = [[900.0] * 50, *[[10.0]] * 19]
-    assert _broken_after({"champion": champion, "canary": [[20.0]] * 20}) is None
+    """The live version has stalled for long while the new version was away."""
+    live = [[900.0] * 50, *[[10.0]] * 19]
+    assert _broken_after({"champion": live, "canary": [[20.0]] * 20}) is None
 
 
 def test_what_is_not_judged_yet_is_said_to_be(project: Path) -> None:

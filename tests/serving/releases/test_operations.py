@@ -255,7 +255,7 @@ def test_the_role_is_that_of_the_request(detector: httpx.Client, role: str) -> N
     assert f'role="{role}",status="200"' in detector.get("/metrics").text
 
 
-def test_a_role_that_there_is_not_is_the_champions(detector: httpx.Client) -> None:
+def test_an_unknown_role_counts_as_champion(detector: httpx.Client) -> None:
     answer = detector.post("/predict", content=GOOD, headers={"X-Release-Role": 'x",evil="1'})
     assert answer.headers["x-release-role"] == "champion"
     assert "evil" not in detector.get("/metrics").text

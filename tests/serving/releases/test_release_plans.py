@@ -173,7 +173,7 @@ def test_a_killed_canary_fails_no_request_and_gets_its_share_again(
     assert counts.errors == counts.retried
 
 
-def test_switch_rollback_and_a_killed_champion_under_load_fail_no_request(
+def test_switch_rollback_and_a_killed_live_version_under_load_fail_no_request(
     live: str, three: dict[int, Packaged], processes: Processes
 ) -> None:
     took = []
@@ -196,7 +196,7 @@ def test_switch_rollback_and_a_killed_champion_under_load_fail_no_request(
     assert [event.what for event in history.events(MODEL)][:5] == ["rollback"] * 3 + ["release"] * 2
 
 
-def test_promotion_keeps_the_old_champion_warm_and_rollback_returns_to_it(
+def test_promotion_keeps_the_old_version_warm_and_rollback_returns_to_it(
     live: str, three: dict[int, Packaged], processes: Processes
 ) -> None:
     with pytest.raises(Refused, match="no canary"):

@@ -115,7 +115,7 @@ def test_a_body_that_does_not_come_in_time_is_408(address: str, stub: Stub) -> N
 
 @pytest.mark.parametrize("http", [bounded_protocol(), HttpToolsProtocol], ids=["our services", "one that resets"])
 @pytest.mark.parametrize("status", [408, 413, 415])
-def test_what_is_refused_in_mid_body_leaves_the_champion_up(
+def test_a_refusal_in_mid_body_leaves_the_live_version_up(
     address: str, http: type[asyncio.Protocol], status: int
 ) -> None:
     with serving(Stub(), http) as stub, released(address, MODEL, stub):
@@ -269,7 +269,7 @@ def canary(address: str, stub: Stub) -> Iterator[Stub]:
 
 
 @pytest.mark.parametrize(("status", "refused", "errors"), [(429, 20, 0), (503, 0, 20)])
-def test_what_a_canary_cannot_take_the_champion_answers(
+def test_the_live_version_answers_what_a_canary_cannot_take(
     address: str, canary: Stub, status: int, refused: int, errors: int
 ) -> None:
     canary.status = status

@@ -1,4 +1,4 @@
-"""The router's table of routes, and requests that wait for a champion: many at once must not ask the database each."""
+"""The router's table of routes, and requests that wait for a live version: they must not each ask the database."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def nobody(project: Path) -> Iterator[None]:
-    """A model whose champion does not answer."""
+    """A model whose live version does not answer."""
     endpoints.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", "nobody:1", None)
     store.switch(MODEL, 1)
     yield
