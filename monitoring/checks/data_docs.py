@@ -1,8 +1,8 @@
-"""Great Expectations' own data docs: the checkpoint that keeps them, and what makes them readable offline.
+"""Great Expectations' data docs, made readable offline.
 
-`var/data-docs` is its site (`visionloop up` serves it at /data-docs/), `var/gx` its stores. Its pages load styles,
-scripts and even the logo from five content networks, and its index lists the runs by script. So what points outside is
-taken out of each new page, the few styles that the pages use stand in one local file, and the index is a plain page.
+`var/data-docs` is the site (`visionloop up` serves it at /data-docs/) and `var/gx` its stores. The original pages load
+styles, scripts and the logo from five content networks, and the index lists runs with a script. Here outside links are
+removed from each new page, one local file has the few styles that the pages use, and the index is a plain page.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ KEPT = 30
 THUMBNAIL = 200
 """Pixels of a case's picture on the page."""
 
-# Whole elements whose only purpose is to load something from elsewhere, or to serve those that did.
+# Elements that only load something from elsewhere, or belong to those that do.
 _FOREIGN = re.compile(
     r"<script\b.*?</script\s*>|<link\b[^>]*>|<!--.*?-->|<footer\b.*?</footer>",
     re.DOTALL | re.IGNORECASE,
@@ -45,7 +45,7 @@ STYLE = Path(__file__).with_name("data_docs.css")
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong and how to fix it, in words; and small JPEGs of some of the cases, by their names."""
+    """What is wrong and how to fix it, and small JPEGs of some of the cases, by case id."""
 
     says: str
     fix: str
@@ -161,11 +161,11 @@ def offline(page: str, title: str, problems: Sequence[Problem], up: str) -> str:
     )
     text = re.sub(r"<title>.*?</title>", "", text, flags=re.DOTALL)
     text = text.replace("</head>", f"{head}</head>", 1)
-    told = "".join(
+    items = "".join(
         f"<li><b>{html.escape(one.says)}</b><br>{html.escape(one.fix)}{_figures(one.pictures)}</li>" for one in problems
     )
     bar = f'<p><a href="{up}index.html">All data checks</a></p><h1>Data check: {html.escape(title)}</h1>' + (
-        f'<div class="card"><p class="failed">Not fit for training:</p><ul>{told}</ul></div>' if told else ""
+        f'<div class="card"><p class="failed">Not fit for training:</p><ul>{items}</ul></div>' if items else ""
     )
     return re.sub(r"(<body[^>]*>)", lambda match: match[1] + bar, text, count=1)
 
@@ -194,13 +194,13 @@ def _figures(pictures: Mapping[str, bytes]) -> str:
 def _index() -> str:
     rows = []
     for path in sorted(folder().glob("validations/*/*/*/*.json"), key=lambda path: path.parent.name, reverse=True):
-        said = json.loads(path.read_text(encoding="utf-8"))
-        model, link = html.escape(said["model"]), path.with_suffix(".html").relative_to(folder()).as_posix()
-        verdict = "passed" if said["passed"] else f"{said['failed']} failed"
-        tone = "passed" if said["passed"] else "failed"
+        run = json.loads(path.read_text(encoding="utf-8"))
+        model, link = html.escape(run["model"]), path.with_suffix(".html").relative_to(folder()).as_posix()
+        verdict = "passed" if run["passed"] else f"{run['failed']} failed"
+        tone = "passed" if run["passed"] else "failed"
         rows.append(
-            f'<tr><td>{model}</td><td><a href="{html.escape(link)}">{html.escape(said["time"])}</a></td>'
-            f'<td><a href="expectations/{model}.html">{said["checks"]}</a></td><td class="{tone}">{verdict}</td></tr>'
+            f'<tr><td>{model}</td><td><a href="{html.escape(link)}">{html.escape(run["time"])}</a></td>'
+            f'<td><a href="expectations/{model}.html">{run["checks"]}</a></td><td class="{tone}">{verdict}</td></tr>'
         )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Data checks</title>'

@@ -1,7 +1,7 @@
-"""The committed suite of each model, in Great Expectations' own form: `monitoring/checks/expectations/<model>.json`.
+"""The committed suite of each model, in Great Expectations' form: `monitoring/checks/expectations/<model>.json`.
 
-That file is what a data check runs. It is written from the model's `checks()`: `python -m monitoring.checks.suites`,
-after a change of them; a test holds the two to each other.
+A data check runs this file. `python -m monitoring.checks.suites` writes it from the model's `checks()`; run it when
+they change. A test compares the two.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def path_of(model: str) -> Path:
 
 
 def body_of(name: str, checks: Sequence[Check]) -> dict[str, Any]:
-    """The suite of these checks. `meta` keeps what a breach means and what to do about it."""
+    """The suite of these checks. `meta` says what a breach means and how to fix it."""
     return {
         "name": name,
         "expectations": [
@@ -47,12 +47,12 @@ def body_of(name: str, checks: Sequence[Check]) -> dict[str, Any]:
 
 
 def text_of(model: str) -> str:
-    """What the file of a model should hold."""
+    """The text of a model's file."""
     return json.dumps(body_of(model, catalog.get(model).data.checks()), indent=1) + "\n"
 
 
 def read(model: str) -> dict[str, Any]:
-    """The committed suite; without a file, that of the model's `checks()`. Raises DataError if the file is damaged."""
+    """The committed suite, or that of the model's `checks()` if there is no file. Raises DataError if it is damaged."""
     path = path_of(model)
     if not path.is_file():
         return body_of(model, catalog.get(model).data.checks())
@@ -61,7 +61,7 @@ def read(model: str) -> dict[str, Any]:
         [(one["type"], one["kwargs"], one["meta"]["says"], one["meta"]["fix"]) for one in body["expectations"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path} is no suite: {error!r}",
+            f"{path} is not a suite: {error!r}",
             expected="expectations with type, kwargs and meta (says, fix)",
             fix=f"`python -m monitoring.checks.suites {model}` writes it anew",
         ) from error

@@ -1,8 +1,8 @@
 """Checks a data set with Great Expectations before anything is trained on it: `python -m monitoring.checks MODEL`.
 
-It is the pipeline's first stage. Passed, it leaves `build/<model>/validation/result.json`, the same bytes for the same
-data (no times, no ids), so that DVC sees nothing new where nothing is. Failed, it leaves no result, prints which
-cases break which rule and how to fix it, and exits with 5. The data docs pages are written either way.
+This is the pipeline's first stage. If the data set passes, it writes `build/<model>/validation/result.json`, the same
+bytes for the same data (no times, no ids), so that DVC sees no change. If it fails, it prints which cases break which
+rule and how to fix them, writes no result, and exits with 5. The data docs are written either way.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 STEP = "validate"
 SHOWN_ROWS = 12
 SHOWN_PICTURES = 6
-MOST_SHOWN = 64_000_000
-"""Pixels or voxels of an input above which no picture of it is made."""
+MAX_DRAWN = 64_000_000
+"""Inputs of more pixels or voxels are not drawn."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One check over the whole table. `cases` are the ones that break it; empty for a rule about the table."""
+    """The result of one check. `cases` are those that break it; empty for a rule about the whole table."""
 
     rule: str
     column: str
@@ -50,7 +50,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Validation:
-    """What the checks found. `profile` holds, per column, its range or its values with their counts."""
+    """The results of all checks. `profile` has each column's range, or its values with their counts."""
 
     model: str
     cases: int
@@ -60,12 +60,12 @@ class Validation:
 
     @property
     def breaches(self) -> list[Outcome]:
-        """What stops a training."""
+        """Failed checks that stop a training."""
         return [outcome for outcome in self.outcomes if not outcome.passed and not outcome.warning]
 
     @property
     def warnings(self) -> list[Outcome]:
-        """What is told and stops nothing."""
+        """Failed checks that are only reported."""
         return [outcome for outcome in self.outcomes if not outcome.passed and outcome.warning]
 
     def to_json(self) -> str:
@@ -115,7 +115,7 @@ def run_checks(
     suite: Mapping[str, Any],
     pictures: Callable[[Sequence[Outcome]], list[dict[str, bytes]]] | None = None,
 ) -> tuple[list[Outcome], Path]:
-    """Runs a suite over the table, by a checkpoint whose action keeps the data docs."""
+    """Runs a suite over the table with a checkpoint whose action writes the data docs."""
     from monitoring.checks import data_docs
 
     settings().apply_environment()  # before the import: it reads at import whether it may call home
@@ -126,14 +126,14 @@ def run_checks(
     by_number = {result.expectation_config.meta["number"]: result for result in found.results}
     numbered = [{**one, "meta": {"number": n, **one["meta"]}} for n, one in enumerate(suite["expectations"])]
     outcomes = [_outcome(one, by_number[one["meta"]["number"]]) for one in numbered]
-    told = [outcome for outcome in outcomes if not outcome.passed]
-    seen = pictures(told) if pictures else [{} for _ in told]
-    problems = [data_docs.Problem(one.says, one.fix, them) for one, them in zip(told, seen, strict=True)]
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    seen = pictures(failed) if pictures else [{} for _ in failed]
+    problems = [data_docs.Problem(one.says, one.fix, them) for one, them in zip(failed, seen, strict=True)]
     return outcomes, data_docs.publish(model, found, problems)
 
 
 def _pictures(model: str, root: Path, breaches: Sequence[Outcome]) -> list[dict[str, bytes]]:
-    """Per breach, small JPEGs of its first cases with their labels drawn in; without those that cannot be shown."""
+    """For each breach, small JPEGs of its first cases with their labels; cases that cannot be drawn are left out."""
     from monitoring.checks import data_docs
 
     spec = catalog.get(model)
@@ -144,7 +144,7 @@ def _pictures(model: str, root: Path, breaches: Sequence[Outcome]) -> list[dict[
         if case is None:
             return None
         with suppress(Exception):  # a broken input, or a label that does not fit: the message says so already
-            sample = spec.inference.decode(case.input.read_bytes(), MOST_SHOWN)
+            sample = spec.inference.decode(case.input.read_bytes(), MAX_DRAWN)
             with suppress(Exception):
                 return data_docs.thumbnail(spec.render.picture(sample, None, spec.score.truth(case.truth)))
             return data_docs.thumbnail(spec.render.picture(sample))
@@ -160,22 +160,22 @@ def _pictures(model: str, root: Path, breaches: Sequence[Outcome]) -> list[dict[
 def _outcome(one: Mapping[str, Any], result: Any) -> Outcome:
     arguments, meta = one["kwargs"], one["meta"]
     column = arguments.get("column") or ", ".join(arguments.get(key, "") for key in ("column_A", "column_B"))
-    said = dict(result.result or {})
-    passed = bool(result.success) or _nothing_there(one["type"], said)
-    cases = tuple(sorted({str(row["case"]) for row in said.get("unexpected_index_list") or []}))
+    details = dict(result.result or {})
+    passed = bool(result.success) or _has_no_values(one["type"], details)
+    cases = tuple(sorted({str(row["case"]) for row in details.get("unexpected_index_list") or []}))
     says, warning = meta["says"], one.get("severity") == "warning"
     broken = says.replace("{rows}", _shorten(cases) or "the data set")
     text = says.removeprefix("{rows}: ").replace("{rows}", "a case") if passed else broken
-    if not passed and not said:
+    if not passed and not details:
         text = f"{text} (it could not be checked: {_exception(result)})"
     return Outcome(one["type"], column, passed, cases, text, meta["fix"], warning)
 
 
-def _nothing_there(kind: str, said: Mapping[str, Any]) -> bool:
-    """Whether a rule about a whole column found no value in it: that there is none is another rule's message."""
-    if "observed_value" not in said:
+def _has_no_values(kind: str, details: Mapping[str, Any]) -> bool:
+    """Whether a rule about a whole column found no value. Another rule reports that."""
+    if "observed_value" not in details:
         return False
-    observed = said["observed_value"]
+    observed = details["observed_value"]
     if kind == "expect_column_max_to_be_between":
         return observed is None or math.isnan(observed)
     return kind == "expect_column_unique_value_count_to_be_between" and observed == 0

@@ -1,6 +1,6 @@
-"""Labels given later: performance over time, and the retraining set.
+"""Stores and scores labels that are given later.
 
-A label is kept beside its input, both leave together (monitoring.log.inputs); its score stays.
+A label is kept beside its input and removed with it (monitoring.log.inputs); its score stays.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger("visionloop.feedback")
 
 UNFINISHED = "scoring it did not end: give the label again to have it tried again"
-"""The problem of a label whose scoring took its process along, or is under way."""
+"""The problem of a label while it is scored. It stays if scoring kills the process."""
 ON_ITS_WAY_S = 3.0
-"""How long a prediction may be between its answer and the database before it counts as unknown."""
+"""How long a prediction may take from its answer to the database before it counts as unknown."""
 
 
 def give_label(prediction_id: str, truth: bytes | str, source: str, *, wait_s: float = ON_ITS_WAY_S) -> None:
-    """Stores the truth of a prediction; another one for the same prediction replaces it.
+    """Stores the label of a prediction, in place of an earlier one.
 
     Args:
-        truth: the bytes of a label file; for models whose label is a class's name that name, or a file with it.
-        source: who or what knows, e.g. a user's name or `stream:noise`.
+        truth: the bytes of a label file, or a class name (also as a file) for models whose labels are class names.
+        source: who or what gave it, e.g. a user's name or `stream:noise`.
 
     Raises:
         NotFound: no prediction has this id.
         Refused: the prediction failed, or its input is not kept here.
-        BadInput: it is no label of this model, or none of that input.
+        BadInput: it is not a label of this model, or does not fit that input.
         StorageError: the disk is full; the label is not taken.
     """
     database.setup()
@@ -69,7 +69,7 @@ def give_label(prediction_id: str, truth: bytes | str, source: str, *, wait_s: f
 
 
 def _was_suggested(row: Prediction) -> bool:
-    """Whether a report that found drift named this prediction: its label was then asked for by suspicion."""
+    """Whether a drift report named this prediction. Its label is then not a random sample."""
     from monitoring.log.models import Verdict
 
     named = Verdict.objects.filter(model=row.model, version=row.version, time__gte=row.time, drifted=True)
@@ -77,9 +77,9 @@ def _was_suggested(row: Prediction) -> bool:
 
 
 def score_pending(model: str, version: int, predictor: Predictor) -> int:
-    """Scores the labels of a version that have none yet, from their kept inputs; returns how many it scored.
+    """Scores the labels of a version that have no score yet, and returns how many it scored.
 
-    `predictor` runs the bundle of that same version. What cannot be scored keeps the reason in `problem`.
+    `predictor` runs the bundle of that version. A label that cannot be scored keeps the reason in `problem`.
     """
     database.setup()
     from monitoring.log.models import Feedback
@@ -116,14 +116,14 @@ def _score(row: Feedback, predictor: Predictor) -> float:
 
 
 def _problem(error: Exception) -> str:
-    """Why a label cannot be scored, for its caller: no paths of this machine, which an error of the system names."""
+    """Why a label cannot be scored, in words for its sender: without the paths that system errors name."""
     if isinstance(error, FileNotFoundError):
         return "the input or the label is no longer kept"
     return first_line(error) if isinstance(error, VisionloopError) else f"scoring failed ({type(error).__name__})"
 
 
 def labelled_inputs(model: str, predictions: Sequence[str] | None = None) -> list[LabelledInput]:
-    """Labelled inputs that are still kept, the oldest first: all of a model's, or those of these predictions."""
+    """Labelled inputs that are still kept, the oldest first: all of a model, or those of these predictions."""
     database.setup()
     from monitoring.log.models import Feedback
 
@@ -157,7 +157,7 @@ def _find(prediction_id: str, wait_s: float) -> Prediction:
 
 
 def input_file(row: Prediction | Row) -> Path:
-    """Where the input of a prediction lies, if it is still kept."""
+    """The path of a prediction's input, which may be gone."""
     return inputs.path_of(row.model, row.time.timestamp(), row.id, row.input_suffix)
 
 

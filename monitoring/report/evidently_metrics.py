@@ -32,11 +32,11 @@ from monitoring.drift.permutation import Array
 EMBEDDING = "embedding."
 LABELS = "labels"
 SHOWN = 6
-"""Statistics whose distributions are drawn, of those that drifted."""
+"""How many of the statistics that drifted have their distributions drawn."""
 
 
 def dataset(table: Table) -> Dataset:
-    """A table as Evidently takes it: a column for each statistic and each number of the embedding."""
+    """A table in Evidently's form: one column for each statistic and each number of the embedding."""
     names = list(table.columns)
     vectors = [f"{EMBEDDING}{n}" for n in range(table.embedding.shape[1])]
     frame = pd.DataFrame(table.columns, columns=names)
@@ -59,7 +59,7 @@ def _table(given: Dataset) -> Table:
 
 
 def labels(reference: Table, scores: Array) -> Dataset:
-    """Scores of the reference, with their origins, and of labelled predictions, which have none."""
+    """Scores of the reference, with their origins, and of labelled predictions, without."""
     known = np.isfinite(reference.score)
     origins = [origin for origin, one in zip(reference.origin, known, strict=True) if one]
     frame = pd.DataFrame({"score": [*reference.score[known], *scores], "origin": [*origins, *[""] * len(scores)]})
@@ -75,7 +75,7 @@ def _scores(context: Context, origin: str | None) -> Array:
 
 
 class AlarmMargin(ByLabelMetric):  # type: ignore[misc]
-    """How near each kind of drift is to its alarm, as a share of the threshold; it alarms above 1.
+    """How near each kind of drift is to an alarm: statistic / threshold, an alarm above 1.
 
     Attributes:
         alpha: the false-alarm rate of the whole verdict.
@@ -89,7 +89,7 @@ class AlarmMargin(ByLabelMetric):  # type: ignore[misc]
 
 
 class AlarmMarginCalculation(ByLabelCalculation[AlarmMargin]):
-    """Keeps the whole finding: the page shows more than a margin."""
+    """The margins, with the whole finding, because the page shows more than margins."""
 
     finding: Finding
     performance: Performance | None = None
@@ -112,12 +112,12 @@ class AlarmMarginCalculation(ByLabelCalculation[AlarmMargin]):
 
 
 def alarm_margin(kinds: list[str], alpha: float, tolerance: float, sign: float) -> AlarmMargin:
-    """The metric with Evidently's test on each kind: at most 1."""
+    """The metric, with Evidently's test that each kind is at most 1."""
     return AlarmMargin(alpha=alpha, tolerance=tolerance, sign=sign, tests={kind: [lte(1.0)] for kind in kinds})
 
 
 class ColumnMargin(ByLabelMetric):  # type: ignore[misc]
-    """The distance of each statistic, as a share of the threshold that holds for all of its kind together."""
+    """The distance of each statistic / the threshold that its kind shares."""
 
     of: AlarmMargin
 
@@ -164,5 +164,5 @@ def finding_of(context: Context, metric: AlarmMargin) -> Finding:
 
 
 def calculation_of(context: Context, metric: AlarmMargin) -> AlarmMarginCalculation:
-    """What calculated a metric that stands first in its report."""
+    """The calculation behind the first metric of a report."""
     return cast(AlarmMarginCalculation, context.get_metric(metric.metric_id))

@@ -1,7 +1,7 @@
-"""The verdict's tests as a report of Evidently, and its place in the workspace that `evidently ui` serves.
+"""The verdict's tests as a report of Evidently, and the workspace that `evidently ui` serves.
 
-The report decides: a kind of drift alarms where Evidently's test of it fails. Evidently is imported when a verdict is
-given and never before: that takes eight seconds.
+The report decides: a kind of drift alarms if Evidently's test of it fails. Importing Evidently takes eight seconds, so
+it is imported only when a verdict is made.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PANELS = {
 
 @dataclass(frozen=True)
 class DriftReport:
-    """What a report found. `kinds` are Evidently's own tests: kind -> whether its test failed."""
+    """A report and its results. `kinds`: kind of drift -> whether Evidently's test of it failed."""
 
     run: Snapshot
     finding: Finding
@@ -53,12 +53,12 @@ def run_report(
     """Runs the report.
 
     Args:
-        scores: of labelled predictions, float64 [k]; fewer than LEAST_LABELS are not judged.
+        scores: of labelled predictions, float64 [k]; fewer than MIN_LABELS are not tested.
         alpha: the false-alarm rate of the whole verdict.
-        facts: what the run should carry besides.
+        facts: more metadata of the run.
 
     Raises:
-        ValueError: too few rows to judge; see `drift.judge`.
+        ValueError: too few rows; see `statistics.compare_distributions`.
     """
     settings().apply_environment()  # DO_NOT_TRACK, before the import
     from evidently import Report
@@ -118,7 +118,7 @@ def workspace() -> Path:
 
 
 def _project(home: Workspace, model: str) -> Project:
-    """The model's project. Its id follows from the name, so that no two processes make two."""
+    """The model's project. Its id is derived from the name, so that two processes do not make two."""
     from evidently.sdk.models import PanelMetric, ProjectModel
     from evidently.sdk.panels import line_plot_panel
 

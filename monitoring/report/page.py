@@ -35,7 +35,7 @@ HEADLINES = {
 
 
 class PageContent(NamedTuple):
-    """An input to show: as uploaded, its label if there is one, and what stands under it."""
+    """An input to show: its bytes as uploaded, its label or None, and the caption."""
 
     body: bytes
     truth: Any
@@ -52,7 +52,7 @@ class Picture(NamedTuple):
 
 
 def draw(predictor: Predictor, shown: Sequence[PageContent]) -> list[Picture]:
-    """Each input with the version's answer drawn over it, outlined by the truth where it is known.
+    """Each input with the version's answer drawn over it, and the truth as an outline if it is known.
 
     An input that can no longer be read or drawn is left out.
     """
@@ -81,7 +81,7 @@ def write_page(
     known: Sequence[Picture],
     evidently: bool,
 ) -> None:
-    """Writes index.html, the plots and the pictures into `folder`. `reference` is the part that was compared with."""
+    """Writes index.html, plots and pictures into `folder`. `reference` is the part that was compared."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     drawn = {}

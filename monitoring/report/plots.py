@@ -19,7 +19,7 @@ COLUMNS, ROWS = 3, 2
 
 
 def distributions(reference: Table, window: Table, finding: Finding) -> bytes:
-    """Reference and window, one panel for each of the columns that moved farthest."""
+    """Histograms of reference and window, one panel for each of the columns that moved farthest."""
     panels = [(test, column) for test in finding.tests for column in test.columns]
     panels.sort(key=lambda p: (not p[1].drifted, -p[1].shift if p[1].drifted else -p[1].distance))
     figure, axes = _figure(COLUMNS * 3.6, ROWS * 2.5, ROWS, COLUMNS)
@@ -41,7 +41,7 @@ def distributions(reference: Table, window: Table, finding: Finding) -> bytes:
 
 
 def embeddings(reference: Table, window: Table) -> bytes | None:
-    """Both on the first two principal components of both together; None where there are no embeddings."""
+    """Both embeddings on their first two common principal components; None if there are no embeddings."""
     if min(reference.embedding.shape[1], window.embedding.shape[1]) < 2:
         return None
     pooled = np.concatenate([reference.embedding, window.embedding]).astype(np.float64)

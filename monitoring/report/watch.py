@@ -1,6 +1,6 @@
-"""One look at a version's predictions: a window from the log, Evidently's report of it, the diagnosis, the page.
+"""Makes a verdict: reads a window of predictions, runs Evidently's report, diagnoses, writes the page.
 
-A verdict takes well under a second, and eight more where this process imports Evidently for it.
+It takes well under a second, plus eight seconds the first time in a process, for importing Evidently.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def make_verdict(
     since: float | None = None,
     learning: bool = False,
 ) -> Verdict:
-    """Judges predictions of a version against its bundle's reference, and keeps the verdict with its report.
+    """Compares predictions of a version with its bundle's reference, and stores the verdict with its page.
 
     Args:
-        last: look at this many predictions at most (default: 200 where `since` is not given either).
-        since: look at predictions from this unix time on.
-        learning: a training of this model is under way, so labels that it took are not asked for again.
+        last: use at most this many predictions (default: 200, if `since` is not given either).
+        since: use predictions from this unix time on.
+        learning: a training of this model is running, so the labels that it took are not asked for again.
 
     Raises:
         BundleError: the bundle has no usable reference.
@@ -99,7 +99,7 @@ def _judge(
     broken = diagnosis.broken_shares(window.table, ranges)
     new, learned = labels.count_labels(window, ranges, learning)
     kinds = {"performance": False, **(judged.kinds if judged else {})}
-    said = diagnosis.diagnose(
+    diagnosed = diagnosis.diagnose(
         diagnosis.Situation(
             kinds, finding, performance, broken, window.errors, window.total, new, _age(model, version, window), learned
         )
@@ -112,10 +112,10 @@ def _judge(
         predictions=len(window.rows),
         errors=sum(window.errors.values()),
         labels=window.labelled,
-        drifted=any(kinds.values()) or said.action == "bad_input",
+        drifted=any(kinds.values()) or diagnosed.action == "bad_input",
         kinds=kinds,
-        action=said.action,
-        why=said.why,
+        action=diagnosed.action,
+        why=diagnosed.why,
         scores={
             "distributions": finding.to_json() if finding else {},
             "performance": asdict(performance) if performance else {},
@@ -129,7 +129,7 @@ def _judge(
 
 
 def _age(model: str, version: int, window: Window) -> float | None:
-    """How long the version had served when the window ended, seconds; None if no other one served before it."""
+    """Seconds from the version's first prediction to the end of the window; None if no other version served before."""
     from monitoring.log.models import Prediction
 
     mine = (
@@ -142,7 +142,8 @@ def _age(model: str, version: int, window: Window) -> float | None:
 
 
 def _keep_report(judged: DriftReport | None, verdict: Verdict, folder: Path) -> bool:
-    """Keeps Evidently's report in its workspace; a verdict that drifted has it as a file, too: it takes 4 MB."""
+    """Adds Evidently's report to its workspace, and writes it beside a verdict that drifted (4 MB). Returns whether it
+    did the latter."""
     assert judged is not None
     title = f"version {verdict.version}, {datetime.fromtimestamp(verdict.time, UTC):%Y-%m-%d %H:%M}: {verdict.action}"
     try:
