@@ -1,4 +1,4 @@
-"""`visionloop demo`: the whole loop on starter data, told on the story page while it happens.
+"""`visionloop demo`: the whole loop on starter data, shown on the story page while it runs.
 
 Imports every room of this package but `flows.cli` and `flows.batch`.
 """

@@ -67,7 +67,7 @@ def _run(specs: list[ModelSpec], console: Console) -> None:
         raise VisionloopError(
             "; ".join(f"{line.spec.name}: {line.problem}" for line in failed),
             expected="every model to be served",
-            fix="`visionloop demo --all` goes on with those; `visionloop logs` says more",
+            fix="`visionloop demo --all` continues with those; `visionloop logs` says more",
         )
 
 

@@ -98,7 +98,7 @@ def loop(model: str) -> None:
         raise MissingService(
             f"no version of {model} is live: {result}",
             expected="a version that the gate lets through",
-            fix=f"read the decision (`visionloop decisions {model}`); `make demo FRESH=1` begins anew",
+            fix=f"read the decision (`visionloop decisions {model}`); `make demo FRESH=1` starts afresh",
         )
 
 
@@ -198,7 +198,7 @@ def _retrain(model: str, verdict: Verdict) -> None:
 
 
 def _quiet(model: str, how: str, severity: float, before: Verdict) -> None:
-    """Plays more of the shifted stream, which nobody was trained on, and judges the version that is live now."""
+    """Plays more of the shifted stream, which no version was trained on, and judges the version that is live now."""
     from flows.demo import stream
 
     if not before.drifted:

@@ -45,7 +45,7 @@ def main() -> None:
 def _has_orders() -> bool:
     try:
         return bool(orders.open_orders())
-    except Exception:  # the next look says so
+    except Exception:  # the next look at the plans reports it
         return False
 
 

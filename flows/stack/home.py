@@ -47,7 +47,8 @@ def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]
         models = await live.models()
         async with turn:
             story = await run_in_threadpool(reader.read)
-            extra = {"models": [] if story.told else models, "pages": await run_in_threadpool(indexes.latest, settings)}
+            pages = await run_in_threadpool(indexes.latest, settings)
+            extra = {"models": [] if story.has_begun else models, "pages": pages}
             return await run_in_threadpool(page.state, story, statuses(), extra)
 
     async def index(_: Request) -> Response:

@@ -172,10 +172,10 @@ def _why(model: str, since: int, lines: list[str]) -> VisionloopError:
     """The error that ended the stage, from the journal, or else the last lines of its output."""
     for line in reversed(journal.read(since)[0]):
         mine = line.get("model") == model and line.get("run", "") == journal.current()
-        said = line.get("error")
-        if mine and line.get("kind") == "finish" and line.get("outcome") == "failed" and said:
-            kind = getattr(errors, str(said.get("error")), VisionloopError)
-            return kind(said["found"], expected=said.get("expected", ""), fix=said.get("fix", ""))
+        failure = line.get("error")
+        if mine and line.get("kind") == "finish" and line.get("outcome") == "failed" and failure:
+            kind = getattr(errors, str(failure.get("error")), VisionloopError)
+            return kind(failure["found"], expected=failure.get("expected", ""), fix=failure.get("fix", ""))
     text = "\n".join(line for line in lines[-12:] if line)
     if "No space left on device" in text:
         return StorageError("the disk is full", expected="room", fix="free some space and run the same command again")

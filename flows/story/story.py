@@ -113,7 +113,7 @@ class Story:
     """Steps of other runs, or after the story's end, the latest last."""
 
     @property
-    def told(self) -> bool:
+    def has_begun(self) -> bool:
         """Whether anything has happened at all."""
         return any(step.state != "pending" for step in self.steps)
 
@@ -153,7 +153,7 @@ class Reader:
     def read(self) -> Story:
         """The story as it stands now."""
         source = self._file or journal.path()
-        if source.exists() and source.stat().st_size < self._offset:  # the journal was removed and begun anew
+        if source.exists() and source.stat().st_size < self._offset:  # the journal was removed and written anew
             self._offset = 0
             self._past.clear()
             self._fresh()

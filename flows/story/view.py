@@ -88,7 +88,7 @@ class Page:
         context = {"story": story, "live": self.live, "page": self, "now": 0 if self.live else time.time()}
         context |= {"statuses": statuses, "places": self.places(statuses, story.model), **(extra or {})}
         found = {"head": self._render("head.html", context)}
-        if story.told:
+        if story.has_begun:
             for step in story.steps:
                 found[f"step-{step.key}"] = self._render("step.html", {**context, "step": step})
             if story.closing:

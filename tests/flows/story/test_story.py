@@ -221,7 +221,7 @@ def test_a_half_written_line_waits_and_a_spoilt_one_is_passed_over(config: Setti
     config.var.mkdir(parents=True)
     line = json.dumps({"time": 1.0, "kind": "start", "step": "train", "title": "Train"})
     journal.path().write_text("{spoilt\n" + line[:20])
-    assert not reader.read().told
+    assert not reader.read().has_begun
     with journal.path().open("a") as file:
         file.write(line[20:] + "\n")
     assert reader.read().steps[0].state == "running"
@@ -231,7 +231,7 @@ def test_a_journal_that_was_removed_is_read_from_its_beginning(config: Settings)
     reader = Reader(config.var / "journal.jsonl")
     for number in range(5):
         journal.fact("data", f"a long fact number {number}")
-    assert reader.read().told
+    assert reader.read().has_begun
     journal.path().unlink()
     journal.fact("train", "new")
     assert [step.name for step in reader.read().steps] == ["train"]
