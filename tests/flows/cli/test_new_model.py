@@ -1,0 +1,97 @@
+"""A seventh model from the command line: two files, and the whole loop on pictures of one's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from flows.cli.new_model import new
+from registry.contract import catalog
+from registry.contract.spec import Budget, Metric, ModelSpec
+from registry.core.errors import BadInput
+from tests.conftest import PROJECT, make_workspace
+from tests.registry.imported import write_source
+
+CLASSES = ("glass", "metal", "paper")
+MOST_LINES = 30
+SMALL = {"train": {"image_size": 64, "epochs": 8, "max_seconds": 25}, "compress": {"epochs": 2, "max_seconds": 10}}
+"""Of the task's sections, so that the loop takes a minute; a person would leave them as they are."""
+
+
+def spec_of(name: str, classes: tuple[str, ...] = CLASSES) -> ModelSpec:
+    return ModelSpec(name, name, "classification", "torch", classes, Metric("macro_f1", "", 0.5), Budget(100, 50))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["Rubbish", "--task", "classification", "--classes", "a,b"], "the name is"),
+        (["fruit_features", "--task", "classification", "--classes", "a,b"], "there is a model"),
+        (["rubbish", "--task", "classification", "--classes", "a"], "the classes are a"),
+        (["rubbish", "--task", "classification", "--classes", "a,A"], "the classes are"),
+        (["rubbish", "--task", "classification", "--classes", "a,b/c"], "the classes are"),
+        (["rubbish", "--task", "detection", "--classes", "a", "--network", "timm/resnet18"], "the network is"),
+        (["rubbish", "--task", "detection", "--classes", "a", "--metric", "macro_f1"], "the metric is"),
+    ],
+)
+def test_what_cannot_be_a_model_is_refused_and_nothing_is_written(arguments: list[str], found: str) -> None:
+    before = set(catalog.FOLDER.iterdir())
+    done = CliRunner().invoke(new, arguments)
+    assert isinstance(done.exception, BadInput)
+    assert found in done.exception.found
+    assert done.exception.fix
+    assert set(catalog.FOLDER.iterdir()) == before
+
+
+def run(root: Path, *arguments: str, module: str = "flows") -> str:
+    """A command in a copy of the project, with the copy's own code."""
+    code = "from flows.cli import main; main()"
+    command = [sys.executable, "-c", code] if module == "flows" else [sys.executable, "-m", module]
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(root),
+        "VISIONLOOP_ROOT": str(root),
+        "VISIONLOOP_MLFLOW_URI": f"sqlite:///{root / 'mlflow.db'}",
+    }
+    done = subprocess.run([*command, *arguments], cwd=root, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("metric", ["macro_f1", "error_rate"])
+def test_the_whole_loop_runs_on_a_new_model(tmp_path: Path, metric: str) -> None:
+    root = make_workspace(tmp_path / "project")
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    del params["models"]
+    for section, values in SMALL.items():
+        params["classification"][section].update(values)
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    run(
+        root, "models", "new", "rubbish", "--task", "classification", "--classes", ",".join(CLASSES), "--metric", metric
+    )
+    folder = root / "registry" / "models" / "rubbish"
+    files = list(folder.glob("*.py"))
+    assert len(files) <= 3
+    assert sum(len(path.read_text().splitlines()) for path in files) <= MOST_LINES
+
+    source = write_source(spec_of("rubbish"), tmp_path / "pictures", 24, 3)
+    run(root, "data", "import", "rubbish", str(source), "--look-alikes", "keep")
+    run(root, "train", "rubbish", "--local")
+    run(root, "promote", "rubbish", "--local")
+    assert "granted" in run(root, "decisions", "rubbish") or "champion" in run(root, "decisions", "rubbish")
+    said = run(root, "predict", "rubbish", str(next((source / "metal").iterdir())), "--local")
+    assert "metal" in said
+
+    shutil.copytree(PROJECT / "tests", root / "tests", ignore=shutil.ignore_patterns("__pycache__", ".workspaces"))
+    shutil.copy(PROJECT / "pyproject.toml", root)
+    checked = run(root, "-q", "-p", "no:cacheprovider", "tests/registry/contract", "-k", "[rubbish", module="pytest")
+    assert "[rubbish" in checked or "100%" in checked
