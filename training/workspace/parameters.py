@@ -160,7 +160,10 @@ def write_models(root: Path) -> None:
 
     everything = read_file(root / "params.yaml")
     sections = {name: section_of(name, everything) for name in models_of(everything)}
-    text, path = yaml.safe_dump({MODELS: {n: s for n, s in sections.items() if s in everything}}), root / MODELS_FILE
+    text, path = (
+        yaml.safe_dump({"sections": {n: s for n, s in sections.items() if s in everything}}),
+        root / MODELS_FILE,
+    )
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_file(path, text)
 
