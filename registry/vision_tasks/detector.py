@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from registry.contract.hooks import UltralyticsNetwork
 from registry.contract.parts import DataPart, Model, RenderPart, ScorePart, load
 from registry.core.media import Clip, FloatArray, OnProgress, Parameters, Picture, Prediction, Prepared
 from registry.vision_tasks import clips, detection, mean_ap
@@ -124,21 +123,3 @@ class DetectorScore(BoxLabels):
 
     def per_class(self, results: Sequence[Detections], truths: Sequence[TrueBoxes]) -> dict[str, float]:
         return mean_ap.per_class(results, truths, self._iou)
-
-
-class Ultralytics(UltralyticsNetwork):
-    """A YOLO of ultralytics by its YAML's name, e.g. `yolov8n`; `training.engines.yolo` builds and trains it."""
-
-    OUTPUTS = detection.OUTPUTS
-
-    def __init__(self, spec: ModelSpec, architecture: str) -> None:
-        self.ARCHITECTURE = f"{architecture}.yaml"
-
-    def input_shape(self, params: Parameters) -> tuple[int, int, int]:
-        return detection.input_shape(params)
-
-    def preprocessing(self, params: Parameters) -> dict[str, Any]:
-        return detection.preprocessing(params)
-
-    def thresholds(self, params: Parameters) -> dict[str, Any]:
-        return detection.thresholds(params)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FAMILIES: Mapping[str, str] = {
     "timm": "registry.vision_tasks.timm_classifier:TimmClassifier",
     "keras": "registry.vision_tasks.keras_classifier:MobileNet",
-    "ultralytics": "registry.vision_tasks.detector:Ultralytics",
+    "ultralytics": "registry.vision_tasks.ultralytics_network:Ultralytics",
 }
 """Family -> class, made of the spec and the architecture's name."""
 

@@ -34,9 +34,9 @@ PARTS = ("model", "network", "data", "scenes")
 
 BY_NAME = (
     "registry.datasets.layouts",
-    "registry.vision_tasks.detector",
     "registry.vision_tasks.keras_classifier",
     "registry.vision_tasks.timm_classifier",
+    "registry.vision_tasks.ultralytics_network",
 )
 """What `registry.vision_tasks` loads by name for ordinary models."""
 

@@ -18,7 +18,7 @@ from registry.core.media import Case
 from registry.core.runtime import open_session
 from registry.vision.picture import to_jpeg
 from registry.vision_tasks import mean_ap
-from registry.vision_tasks.detector import Ultralytics
+from registry.vision_tasks.ultralytics_network import Ultralytics
 from training.engines import mosaic, yolo
 from training.engines.engine_torch import TorchEngine
 from training.workspace import pretrained
