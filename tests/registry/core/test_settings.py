@@ -83,7 +83,7 @@ def test_the_project_is_found_from_a_folder_inside_it(tmp_path: Path) -> None:
 
 
 def test_only_the_settings_module_reads_the_environment_for_settings() -> None:
-    """The guardian alone reads one: it imports no settings, so that little can end it."""
+    """The reaper alone reads one: it imports no settings, so that little can end it."""
     reads = re.compile(r"getenv|environ\.get\(.VISIONLOOP|environ\[.VISIONLOOP\w*.\](?! =)")
     found = {
         path.name
@@ -91,7 +91,7 @@ def test_only_the_settings_module_reads_the_environment_for_settings() -> None:
         for path in (PROJECT / package).rglob("*.py")
         if path.name != "settings.py" and reads.search(path.read_text())
     }
-    assert found == {"guardian.py"}
+    assert found == {"reaper.py"}
 
 
 def test_every_setting_is_in_the_documents() -> None:
