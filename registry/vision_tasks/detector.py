@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from registry.contract.parts import DataPart, Model, RenderPart, ScorePart, load
+from registry.contract.parts import Model, RenderPart
 from registry.core.media import Clip, FloatArray, OnProgress, Parameters, Picture, Prediction, Prepared
 from registry.vision_tasks import clips, detection, mean_ap
+from registry.vision_tasks.box_parts import BoxLabels, box_data
 from registry.vision_tasks.detection import Detections
 from registry.vision_tasks.mean_ap import TrueBoxes
 from registry.vision_tasks.networks import network_of
-from registry.vision_tasks.picture_parts import PictureInference, PictureShifts, starter_of
+from registry.vision_tasks.picture_parts import PictureInference, PictureShifts
 
 if TYPE_CHECKING:
     from registry.contract.spec import ModelSpec
@@ -34,11 +34,6 @@ def detector(spec: ModelSpec, network: str = "", shifts: Sequence[str] = ()) -> 
         partial(box_data, spec),
         partial(network_of, spec, network),
     )
-
-
-def box_data(spec: ModelSpec) -> DataPart:
-    """Pictures with boxes of the model's classes."""
-    return load("registry.datasets.layouts:BoxSet")(spec.name, spec.classes, starter_of(spec))  # type: ignore[no-any-return]
 
 
 class DetectorInference(PictureInference):
@@ -87,25 +82,6 @@ class DetectorRender(RenderPart):
 
     def picture(self, sample: Any, result: Any = None, truth: TrueBoxes | None = None) -> bytes:
         return clips.picture(sample, result, truth)
-
-
-class BoxLabels(ScorePart):
-    """Labels in YOLO's form, of the model's classes."""
-
-    LABEL = mean_ap.LABEL
-
-    def __init__(self, spec: ModelSpec) -> None:
-        self.classes = spec.classes
-
-    def truth(self, label: Path | bytes | str) -> TrueBoxes:
-        return mean_ap.truth(label, self.classes)
-
-    def check(self, label: bytes | str, body: bytes) -> None:
-        """Shares fit a picture of any size: the label alone is looked at."""
-        mean_ap.check(label, self.classes)
-
-    def positive(self, truth: TrueBoxes) -> bool:
-        return mean_ap.positive(truth)
 
 
 class DetectorScore(BoxLabels):

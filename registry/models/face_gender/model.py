@@ -9,7 +9,7 @@ from registry.models.face_gender import SPEC
 from registry.models.face_gender.inference import FaceInference
 from registry.models.face_gender.render import FaceRender
 from registry.models.face_gender.score import FaceScore
-from registry.vision_tasks.detector import box_data
+from registry.vision_tasks.box_parts import box_data
 from registry.vision_tasks.networks import network_of
 from registry.vision_tasks.picture_parts import PictureShifts
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from registry.core.media import Picture
 from registry.models.face_gender.inference import Faces
+from registry.vision_tasks.box_parts import BoxLabels
 from registry.vision_tasks.detection import overlaps
-from registry.vision_tasks.detector import BoxLabels
 from registry.vision_tasks.mean_ap import TrueBoxes
 from registry.vision_tasks.memo import remembered
 
