@@ -17,7 +17,7 @@ from training.workspace.keras_framework import framework
 
 @contextlib.contextmanager
 def _quiet(*loggers: str) -> Iterator[None]:
-    """No warnings for now; of everyone, where it is the root logger."""
+    """Silences the warnings of these loggers and of Python."""
     levels = {logging.getLogger(name): logging.getLogger(name).level for name in loggers}
     for logger in levels:
         logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Latency, side by side: variants take turns, so that a busy moment of the machine falls on all of them."""
+"""Measures latency side by side: variants take turns, so that a busy moment of the machine slows all of them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def latencies(
 
 
 def _timed(session: Callable[[FloatArray], Any], batch: FloatArray) -> list[float]:
-    session(batch)  # the one before was another network: its weights are in the caches
+    session(batch)  # warms the caches, which have another network's weights
     times = []
     for _ in range(PER_ROUND):
         began = time.perf_counter()
@@ -72,7 +72,7 @@ def _timed(session: Callable[[FloatArray], Any], batch: FloatArray) -> list[floa
 
 
 def machine(threads: int) -> Machine:
-    """This machine, as far as a latency depends on it."""
+    """The properties of this machine that latency depends on."""
     name, flags = _cpu()
     versions = {}
     for library in LIBRARIES:
@@ -89,10 +89,10 @@ def machine(threads: int) -> Machine:
 
 
 def survives(path: Path, shape: tuple[int, ...], threads: int) -> bool:
-    """Whether OpenVINO runs a quantised network at all, tried in a process of its own.
+    """Whether OpenVINO runs a quantised network, tried in another process.
 
-    OpenVINO 2026.4.1 dies of a protection fault on some int8 networks (a pruned MobileNetV2 at 64 x 64, on AVX-512
-    CPUs): better there than in the middle of the stage, or in a service.
+    OpenVINO 2026.4.1 crashes on some int8 networks (a pruned MobileNetV2 at 64 x 64, on AVX-512 CPUs). The crash must
+    not take this stage, or a service, with it.
     """
     command = [sys.executable, "-m", "training.export.latency", str(path), str(threads), *map(str, shape)]
     done = subprocess.run(command, capture_output=True, timeout=300, check=False)
@@ -107,7 +107,7 @@ def _try(path: Path, threads: int, shape: tuple[int, ...]) -> None:
 
 
 def has_bf16() -> bool:
-    """Whether OpenVINO computes in bfloat16 on this CPU by itself, without emulating it."""
+    """Whether this CPU has bfloat16 instructions that OpenVINO uses."""
     import openvino
 
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -1,4 +1,4 @@
-"""Trained network -> ONNX -> OpenVINO IR, whole numbers of any batch size; and its int8 sibling."""
+"""Exports a trained network to ONNX and OpenVINO IR, for any batch size, and quantises it to int8."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def to_onnx(model: nn.Module, outputs: Sequence[str], shape: tuple[int, ...], pa
 
     names = [INPUT, *outputs]
     with warnings.catch_warnings():
-        # The TorchScript exporter is deprecated but exact and four times as fast; the other one needs no file less.
+        # The TorchScript exporter is deprecated, but exact and four times as fast as the new one.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             model.cpu().eval().to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
@@ -53,11 +53,11 @@ def to_int8(ir: Path, batches: Sequence[FloatArray], path: Path, leave: Sequence
     pattern of `leave` keep their precision."""
     import openvino
 
-    # It says twice that there is no GPU, and draws bars over ours.
+    # It reports twice that there is no GPU, and draws progress bars over ours.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     import nncf
 
-    # Not nncf.set_log_level: that turns down its handlers too, which may be other people's (pytest's, for one).
+    # Not nncf.set_log_level: it also changes handlers, which may belong to others such as pytest.
     logging.getLogger("nncf").setLevel(logging.ERROR)
     model = openvino.Core().read_model(ir)
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():

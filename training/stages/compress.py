@@ -1,7 +1,7 @@
 """The stage `compress`: trained weights -> networks to serve, and one table that compares them.
 
-From scratch the trained network is pruned and fine-tuned. A fine-tuned champion is as small as it was: it is only
-exported, quantised and measured. MLflow is told by the next stage, so that its being away costs nothing here.
+A network trained from scratch is pruned and fine-tuned. A fine-tuned champion is pruned already, so it is only
+exported, quantised and measured. The next stage logs to MLflow, so this stage does not need it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def compress(workspace: Workspace) -> Report:
     name = workspace.spec.name
     with journal.step(STEP, "Compressing", name, 45), new_folder(workspace.folder(STEP)) as out:
         trained = trained_network(workspace)
-        work = _Work(workspace, out)
+        work = _Candidates(workspace, out)
         if workspace.start:
             work.add("fine-tuned", trained)
         else:
@@ -77,8 +77,8 @@ def compress(workspace: Workspace) -> Report:
     return report
 
 
-class _Work:
-    """Collects candidates, then scores and times all of them."""
+class _Candidates:
+    """Collects candidates, then scores and times them together."""
 
     def __init__(self, workspace: Workspace, out: Path) -> None:
         from training.engines.select import engine_of, hooks_of
@@ -97,7 +97,7 @@ class _Work:
         )
 
     def add(self, network: str, model: Any) -> None:
-        """Exports a network and puts it into the table with every engine and numerics that it can serve with."""
+        """Exports a network and adds a candidate for every engine and numeric type that can serve it."""
         cost = self.engine.cost(model, self.shape)
         slug = network.replace("-", "_")
         onnx = self.engine.to_onnx(self.hooks, model, self.shape, self.out / f"{slug}.onnx")
@@ -118,17 +118,17 @@ class _Work:
         candidate(ir, "openvino", "f32")
         if latency.has_bf16():
             candidate(ir, "openvino", "bf16")
-        if network != "dense":  # the dense network is there to compare with; it need not be quantised for that
+        if network != "dense":  # the dense network is only compared with, so it is not quantised
             leave = self.hooks.FULL_PRECISION
             int8 = onnx_export.to_int8(ir, self.calibration(), self.out / f"{slug}_int8.xml", leave)
             if latency.survives(int8, self.shape, self.workspace.settings.threads):
                 candidate(int8, "openvino", "int8")
             else:
-                said = f"{network} openvino int8 is left out: the engine crashes on it on this machine"
-                journal.fact(STEP, said, self.workspace.spec.name, alarm=True)
+                text = f"{network} openvino int8 is left out: the engine crashes on it on this machine"
+                journal.fact(STEP, text, self.workspace.spec.name, alarm=True)
 
     def calibration(self) -> list[FloatArray]:
-        """Training slices, evenly spread over cases and within them: float32 [1, C, H, W] each."""
+        """Inputs of the network, evenly spread over the train cases and within them: float32 [1, C, H, W] each."""
         cases = self.workspace.split("train")
         count = self.options.calibration
         step = max(1, len(cases) // count)

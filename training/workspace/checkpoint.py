@@ -1,4 +1,4 @@
-"""What an interrupted training goes on from. Written in one step after each epoch: a kill -9 loses one at most.
+"""The files of a training. The checkpoint is written atomically after each epoch, so a kill -9 loses one at most.
 
 build/<model>/train/
   checkpoint            only while training: network, optimizer, best weights, random state, history
@@ -35,7 +35,7 @@ History = list[dict[str, float]]
 
 @dataclass
 class Progress:
-    """How far a training is; everything but the tensors."""
+    """The state of a training without its tensors."""
 
     fingerprint: str
     epoch: int = 0
@@ -88,7 +88,7 @@ class Checkpoints:
         return (progress, rest[int(length) :]) if progress.fingerprint == self.fingerprint else None
 
     def finish(self, weights: Mapping[str, NDArray[Any]], history: History, summary: Mapping[str, Any]) -> None:
-        """Writes weights, metrics, then the summary; only then the checkpoint, of no more use, goes."""
+        """Writes weights, metrics, then the summary, and removes the checkpoint."""
         assert self.folder is not None
         save_weights(self.folder / WEIGHTS, weights)
         write_metrics(self.folder / METRICS, history)
@@ -106,7 +106,7 @@ class Checkpoints:
         return summary if summary.get("fingerprint") == self.fingerprint else None
 
     def clear(self) -> None:
-        """Removes what another training left here."""
+        """Removes the files of another training."""
         if self.folder is not None:
             for file in self.folder.iterdir() if self.folder.is_dir() else ():
                 file.unlink()

@@ -1,4 +1,4 @@
-"""How far a training is and how far it may go: the part of a training loop that no framework knows."""
+"""Plans a training: how many epochs, which learning rate, when to stop."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from training.workspace.checkpoint import Arrays, Checkpoints, History, Progress
 from training.workspace.parameters import Recipe
 
 LAST_RATE = 0.02  # share of the learning rate that is left at the end
-MEASURED_STEPS = 6  # before the plan is first checked against the clock; the first ones are not typical
-VALIDATION = 1.15  # an epoch with its validation, against one without: a first guess
-BETTER_BY = 1e-4  # less is noise, and does not count for early stopping
+MEASURED_STEPS = 6  # before the plan is first checked against the clock, because the first steps are slow
+VALIDATION = 1.15  # time of an epoch with its validation / without: a first guess
+BETTER_BY = 1e-4  # smaller gains are noise and do not count for early stopping
 
 
 @dataclass
 class FitResult:
-    """What came of a training. `model` holds the best epoch's weights, on the CPU, ready for inference."""
+    """The result of a training. `model` has the weights of the best epoch, on the CPU, ready for inference."""
 
     model: Any
     progress: Progress

@@ -1,7 +1,7 @@
-"""Weights out of Keras' files, without Keras: nothing of the network that a file describes is built or executed.
+"""Reads weights from Keras files without Keras: the network that a file describes is neither built nor executed.
 
-Both generations are read: Keras 3's `.keras` and `.weights.h5`, which number a layer's variables and keep its name
-beside them, and the `.h5` of before, whose paths are the names.
+Both formats are read: `.keras` and `.weights.h5` of Keras 3, which number a layer's variables and store its name beside
+them, and the older `.h5`, whose paths are the names.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ VARIABLES = {
 
 
 def read(path: Path) -> dict[str, NDArray[Any]]:
-    """Arrays by `<layer>/<variable>`; of the files of before Keras 3 by their path in the file. An optimizer's are left
-    out.
+    """Arrays by `<layer>/<variable>`, or by their path in files older than Keras 3; without those of the optimizer.
 
     Raises:
-        ValueError: a data set lies in another file.
-        Others: of zipfile and h5py, for a file that is not what its name says.
+        ValueError: a data set refers to another file.
+        Others: errors of zipfile and h5py, for a file that is damaged or of another format.
     """
     import h5py
 

@@ -1,4 +1,4 @@
-"""TensorFlow and Keras as every part of this project imports them: quietly, once, and with repeatable results."""
+"""The one import of TensorFlow and Keras in this project: quiet, and with repeatable results."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Any
 
 @functools.cache
 def framework() -> tuple[Any, Any]:
-    """TensorFlow and Keras, imported once; exact repeats of a run are asked for."""
+    """(tensorflow, keras), with deterministic operations."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with contextlib.suppress(ImportError):
         # TensorFlow and torch's compiler each bring an LLVM: after TensorFlow's, loading the other ends the process.
         import triton._C.libtriton  # noqa: F401
-    with _standard_error_away():
+    with _silent_stderr():
         import keras
         import tensorflow
 
-        tensorflow.config.list_physical_devices()  # looks for a GPU, and says so
+        tensorflow.config.list_physical_devices()  # looks for a GPU, with messages
     tensorflow.get_logger().setLevel("ERROR")
     tensorflow.config.experimental.enable_op_determinism()
     return tensorflow, keras
 
 
 @contextlib.contextmanager
-def _standard_error_away() -> Iterator[None]:
-    """TensorFlow's C++ part writes to file descriptor 2 before its log level is read; errors come as exceptions."""
+def _silent_stderr() -> Iterator[None]:
+    """TensorFlow's C++ code writes to file descriptor 2 before it reads its log level. Errors are exceptions anyway."""
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -58,15 +58,16 @@ PRUNING_KEYS: Mapping[str, Mapping[str, str]] = {
 
 
 class Recipe(BaseModel):
-    """What an engine reads of `train` (or of `retrain` or `compress`, laid over it). Other keys are the model's own.
+    """What an engine reads of `train`, with the values of `retrain` or `compress` in place of its own. Other keys
+    belong to the model.
 
     Attributes:
         warm_up: share of the steps in which the learning rate rises.
         patience: epochs without a better validation metric before training stops.
         max_seconds: wall time of the loop; epochs that would not fit are not planned.
-        average: share of the weights that training began with in those it ends with; for fine-tuning a champion.
-        keep_statistics: batch norm goes on with the means and variances it has. Those of a mix of old and shifted
-            inputs fit neither; with a quarter of shifted pictures fruit_features forgot twice as much.
+        average: share of the champion's weights in the fine-tuned ones.
+        keep_statistics: batch norm keeps its means and variances. Those of a mix of old and shifted inputs fit neither:
+            with a quarter of shifted pictures, fruit_features forgot twice as much.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -84,7 +85,7 @@ class Recipe(BaseModel):
 
 
 class Compression(BaseModel):
-    """What `compress` adds to a recipe."""
+    """What `compress` reads besides a recipe."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -169,7 +170,7 @@ def write_models(root: Path) -> None:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """All of params.yaml. Raises SettingsError: it cannot be read, or names a model that there is not."""
+    """All of params.yaml. Raises SettingsError: it cannot be read, or names an unknown model."""
     import yaml
 
     try:

@@ -1,8 +1,9 @@
-"""Pretrained weights: where they may come from, and putting in what fits.
+"""Finds pretrained weights and puts in those that fit.
 
-Sources, in this order, the first that gives something: the file that `train.weights` of params.yaml names; the entries
-of `spec.weights`: `file:PATH` (relative to the project, or to the home folder with ~: a framework's cache), or `hub`,
-the framework's own hub, asked only when the setting `allow_downloads` is on. None: from scratch, and it says so.
+The first source that has weights is used: the file that `train.weights` in params.yaml names; then the entries of
+`spec.weights` in order. `file:PATH` is relative to the project (or to the home folder with ~, for a framework's cache);
+`hub` is the framework's own hub, used only if the setting `allow_downloads` is on. Without any, training starts from
+random weights and says so.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ SCRATCH = "random weights: trained from scratch on this data set alone"
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a training's first weights come from, in words; `taken`: tensors that are somebody's pretrained ones."""
+    """Where a training's first weights come from, in words. `taken`: the number of pretrained tensors."""
 
     words: str
     taken: int = 0
 
 
 def start_from_pretrained(workspace: Workspace, engine: Engine[Any], hooks: Hooks, network: Any) -> tuple[Any, Origin]:
-    """The network with pretrained weights put in where there are some, and where they come from.
+    """The network with pretrained weights, if there are any, and where they come from.
 
     Raises:
         NotFound: the file that params.yaml names is not there.
@@ -57,7 +58,7 @@ def start_from_pretrained(workspace: Workspace, engine: Engine[Any], hooks: Hook
 
 
 def weights_file(workspace: Workspace) -> Path | None:
-    """The file that a training from scratch would start from; None where there is none on this machine.
+    """The weights file that a training from scratch starts from; None if this machine has none.
 
     Raises:
         NotFound: the file that params.yaml names is not there.
@@ -77,7 +78,7 @@ def weights_file(workspace: Workspace) -> Path | None:
 
 
 def _find(workspace: Workspace, hooks: Hooks) -> tuple[Weights, str, list[str]]:
-    """Weights and their source ({} and "" when there are none), and what was tried in vain."""
+    """Weights and their source ({} and "" if there are none), and the sources that had none."""
     path = weights_file(workspace)
     if path is not None:
         return read(path), path.name, []
@@ -96,7 +97,7 @@ def _located(workspace: Workspace, name: str) -> Path:
 
 
 def read(path: Path) -> dict[str, NDArray[Any]]:
-    """Arrays by name from a weights file; nothing in it is executed.
+    """Arrays by name from a weights file. No code in it is executed.
 
     Raises:
         BadInput: not one of `FORMATS`, or damaged, or a pickle of anything but tensors.
@@ -119,11 +120,11 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
             expected=f"a weights file, whole: {', '.join(FORMATS)}",
             fix="fetch it again; a .pt with code in it must be saved as a state dict or as .safetensors first",
         ) from error
-    raise BadInput(f"{path.name} is no weights file", expected=", ".join(FORMATS))
+    raise BadInput(f"{path.name} is not a weights file", expected=", ".join(FORMATS))
 
 
 def _plain(array: NDArray[Any]) -> NDArray[Any]:
-    """Half precision is a way to store, not to train."""
+    """float16 becomes float32: half precision is for storing, not for training."""
     return array.astype(np.float32) if array.dtype == np.float16 else array
 
 

@@ -1,11 +1,11 @@
-"""How a champion learns from few new cases without forgetting the many old ones.
+"""Fine-tuning a champion on few new cases without forgetting the many old ones.
 
-A verdict's labelled predictions are a percent of a data set. Shuffled in among the rest they hardly count in a short
-training, and alone they would make the network forget (experience replay, Rolnick 2019, arXiv:1811.11682). So the new
-cases are repeated until they are a stated share of an epoch; each repetition is augmented anew.
+The labelled predictions of a verdict are a small part of a data set. Mixed with the rest they hardly count in a short
+training; alone they make the network forget (experience replay, Rolnick 2019, arXiv:1811.11682). So new cases are
+repeated until they make up a given share of an epoch. Each repetition is augmented differently.
 
-What comes of it may be averaged with the champion (WiSE-FT, Wortsman 2022, arXiv:2109.01903): on the way from a network
-to its fine-tuning the loss is low, and much of what was forgotten comes back for little of what was learned.
+The result may be averaged with the champion (WiSE-FT, Wortsman 2022, arXiv:2109.01903). The loss is low on the way from
+a network to its fine-tuned version, so averaging recovers much of what was forgotten and costs little.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from registry.core.media import Case
 
 NEW_SHARE = 0.25
-"""Of an epoch, where params.yaml's `retrain.new_share` says nothing."""
+"""Share of new cases in an epoch, unless `retrain.new_share` in params.yaml says otherwise."""
 
 
 def with_new_cases_repeated(cases: Sequence[Case], known: Collection[str], share: float) -> list[Case]:
-    """All cases, the new ones of the train split so often that they are about `share` of that split.
+    """All cases, with new cases of the train split repeated until they are about `share` of it.
 
-    A case is new when its origin is not among the `known` ones. Where the new ones are that many already, where all are
-    new, or none is, the cases come back as they are. Held-out cases are never repeated.
+    A case is new if its origin is not in `known`. If there are enough new cases already, or only new ones, or none, the
+    cases are returned as they are. Cases of other splits are never repeated.
     """
     train = [case for case in cases if case.split == "train"]
     new = [case for case in train if case.origin not in known]
@@ -40,7 +40,7 @@ def with_new_cases_repeated(cases: Sequence[Case], known: Collection[str], share
 def averaged(
     tuned: Mapping[str, NDArray[Any]], champion: Mapping[str, NDArray[Any]], share: float
 ) -> dict[str, NDArray[Any]]:
-    """Weights of which `share` are the champion's; counters and other whole numbers are as tuned."""
+    """The weighted mean of both: `share` of the champion. Integers, such as counters, are taken from `tuned`."""
     return {
         name: ((1 - share) * value + share * champion[name]).astype(value.dtype)
         if np.issubdtype(value.dtype, np.floating)

@@ -1,4 +1,4 @@
-"""Scores on held-out cases: value, bootstrap interval, slices. The same numbers for variants, bundles and the gate."""
+"""Scores with bootstrap intervals, also by slice. Variants, bundles and the gate are all scored here."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from registry.versions.bundle import Score
 from registry.versions.predictor import CHUNK, Predictor
 
 MEMORY = 1_000_000_000
-"""Bytes of decoded cases that are kept for the next epoch or variant; others are decoded again."""
+"""Bytes of decoded cases to keep in memory; the others are decoded again for each epoch and variant."""
 
 SEED = 7
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedCase:
-    """A held-out case, decoded and preprocessed once for all variants."""
+    """A case, decoded and preprocessed."""
 
     case: Case
     sample: Any
@@ -33,16 +33,15 @@ class DecodedCase:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a version is worth.
+    """The evaluation of a version.
 
     Attributes:
-        per_case: one row a case: `case`, `origin`, `score`, one column per attribute, and what drift compares
-            (`image.*`, `prediction.*`, `embedding`).
+        per_case: one row per case: `case`, `origin`, `score`, a column per attribute, and the columns that drift tests
+            compare (`image.*`, `prediction.*`, `embedding`).
         score: over all cases.
-        slices: per value of origin and of each attribute, e.g. `origin=starter`; `class=...` where there are several.
-        predictions: in the order of `per_case`, without their samples: `sample` reads one again.
-        truths: likewise.
-        cases: likewise.
+        slices: by origin and by each attribute, e.g. `origin=starter`; `class=...` if there are several classes.
+        predictions: in the order of `per_case`, without samples; `sample` decodes one again.
+        truths, cases: in the same order.
     """
 
     per_case: pd.DataFrame
@@ -53,7 +52,7 @@ class Evaluation:
     cases: Sequence[Case]
 
     def sample(self, spec: ModelSpec, row: int) -> Any:
-        """The decoded input of a row, to draw it: those of a large test part do not fit into memory together."""
+        """The decoded input of a row. All of them together may not fit into memory."""
         return spec.inference.decode(self.cases[row].input.read_bytes(), MAX_CASE_VOXELS)
 
 
@@ -63,11 +62,11 @@ def evaluate(
     bootstrap: int,
     told: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Runs a bundle on cases, just as it serves: bytes in, result out."""
+    """Runs a bundle on cases exactly as it serves: bytes in, result out."""
     spec = predictor.spec
     predictions, truths = [], []
     for number, case in enumerate(cases, start=1):
-        # The inputs of a whole data set, decoded or as the network takes them, may be larger than the memory.
+        # Decoded inputs of a whole data set may not fit into memory.
         predictions.append(replace(predictor(case.input.read_bytes()), prepared=None, sample=None))
         truths.append(spec.score.truth(case.truth))
         told(number, len(cases))
@@ -130,11 +129,11 @@ def results_of(
     held: Sequence[DecodedCase],
     thresholds: Mapping[str, Any],
 ) -> list[Any]:
-    """The results of a network on held cases; small cases share a batch."""
+    """The results of a network; small cases share a batch."""
     results: list[Any] = []
     for group in _groups(held):
         sizes = [len(one.prepared.batch) for one in group]
-        # No face in a picture is an empty batch: the shapes of the outputs still come from the network.
+        # A picture without a face is an empty batch; a row of zeros still gives the shapes of the outputs.
         batch = np.concatenate([one.prepared.batch for one in group])
         outputs = session(batch if len(batch) else np.zeros((1, *batch.shape[1:]), np.float32))
         for one, end, size in zip(group, np.cumsum(sizes), sizes, strict=True):
@@ -152,7 +151,7 @@ def validator(
 
 
 def _groups(held: Sequence[DecodedCase]) -> Iterator[list[DecodedCase]]:
-    """Consecutive cases that together fill at most `CHUNK` rows; a bigger one stands alone."""
+    """Consecutive cases of at most `CHUNK` rows together; a larger case stands alone."""
     group: list[DecodedCase] = []
     room = CHUNK
     for one in held:
@@ -181,11 +180,11 @@ def score_with_interval(
 
 
 def resamples(cases: int, bootstrap: int, positive: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-    """Row numbers drawn with replacement, int64 [bootstrap, cases]; the same ones for everybody: pairs.
+    """Row numbers drawn with replacement, int64 [bootstrap, cases]. They are the same for every version: pairs.
 
     Args:
-        positive: bool [cases]; where there is a positive case, draws without one are drawn again. Average precision is
-            not defined on them, and what is said in its place is another metric.
+        positive: bool [cases]. If any case is positive, samples without one are drawn again, because average precision
+            is not defined on them.
     """
     rng = np.random.default_rng(SEED)
     rows = rng.integers(0, cases, (bootstrap, cases))
@@ -196,7 +195,7 @@ def resamples(cases: int, bootstrap: int, positive: NDArray[np.bool_] | None = N
 
 
 def rows_by_group(groups: Sequence[str]) -> list[NDArray[np.int64]]:
-    """Row numbers, int64, of what belongs together: the cases of one group, or a case without one."""
+    """Row numbers, int64, of each group, and of each case without a group."""
     found: dict[str | int, list[int]] = {}
     for row, group in enumerate(groups):
         found.setdefault(group or row, []).append(row)
@@ -206,10 +205,10 @@ def rows_by_group(groups: Sequence[str]) -> list[NDArray[np.int64]]:
 def resamples_of(
     spec: ModelSpec, truths: Sequence[Any], bootstrap: int, groups: Sequence[str] = ()
 ) -> Sequence[NDArray[np.int64]]:
-    """`resamples` of cases with these truths, one int64 [cases drawn] each.
+    """`resamples` of cases with these truths: one int64 [cases drawn] per sample.
 
-    Where cases have groups, whole groups are drawn (cluster bootstrap: Davison and Hinkley 1997, section 3.8): the
-    pictures of one patient are no independent witnesses, and an interval over them is too narrow.
+    If cases have groups, whole groups are drawn (cluster bootstrap, Davison and Hinkley 1997, section 3.8). Pictures of
+    one patient are not independent, and an interval over single pictures would be too narrow.
     """
     positive = np.array([spec.score.positive(truth) for truth in truths], dtype=bool)
     if not any(groups):
@@ -220,7 +219,7 @@ def resamples_of(
 
 
 def slices(cases: Sequence[Case]) -> dict[str, list[int]]:
-    """Row numbers by slice: `origin=...` and `<attribute>=...`; an attribute with one value cuts nothing."""
+    """Row numbers by slice: `origin=...` and `<attribute>=...`. An attribute with one value makes no slice."""
     found: dict[str, dict[str, list[int]]] = {}
     for row, case in enumerate(cases):
         for name, value in {"origin": case.origin, **case.attributes}.items():
@@ -264,7 +263,7 @@ def _resamples_for_classes(cases: Sequence[Case], bootstrap: int) -> Sequence[ND
 
 
 def representative_cases(cases: Sequence[Case], count: int) -> list[Case]:
-    """Up to `count` cases that between them show every slice there is, as far as `count` reaches."""
+    """Up to `count` cases that together cover as many slices as possible."""
     chosen: list[int] = []
     groups = list(slices(cases).values())
     while len(chosen) < min(count, len(cases)):
