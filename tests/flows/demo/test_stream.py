@@ -81,6 +81,13 @@ def test_a_shifted_labelled_stream_is_logged_and_drifts(service: str, bundle: Bu
     assert [line["done"] for line in lines if line["kind"] == "progress"] == list(range(1, 19))
 
 
+def test_a_proxy_of_the_environment_is_not_asked(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    assert len(stream.play(MODEL, None, 0.5, 1, seed=3, address=service)) == 1
+
+
 def test_the_same_seed_plays_the_same_inputs(service: str) -> None:
     from monitoring.log.models import Prediction
 
