@@ -45,4 +45,4 @@ def test_imports_inside_functions_count_and_those_for_type_checking_do_not(tmp_p
 
 
 def test_the_project_is_found() -> None:
-    assert (project_folder() / "registry" / "closure.py").is_file()
+    assert (project_folder() / "registry" / "core" / "closure.py").is_file()
