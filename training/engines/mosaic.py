@@ -1,7 +1,8 @@
-"""Training examples of a detector: pictures kept in memory, four of them composed into one, with their boxes.
+"""Training examples of a detector: pictures with their boxes, augmented, and composed of four (mosaic) if asked for.
 
 Mosaic, scale, shift, flip and colour as YOLOv5 and YOLOv8 do them (Bochkovskiy 2020, arXiv:2004.10934; ultralytics'
-`augment.py`), but drawn from (seed, picture, how often it was drawn), so that a run can be repeated and resumed.
+`augment.py`), but drawn from (seed, picture, how often it was drawn), so that a run can be repeated and resumed. That
+is why this is not torchvision's transforms, which draw from the global random state and have no mosaic.
 
 Parameters of a model's section: `image_size`; `mosaic` (share of the examples that are composed), `scale` (how much
 larger or smaller), `shift` (of the edge), `flip` (share), `hue`, `saturation`, `value` (gains). Defaults: `DEFAULTS`.
@@ -24,9 +25,9 @@ from registry.vision import picture
 from registry.vision_tasks.mean_ap import TrueBoxes
 
 DEFAULTS = {"mosaic": 0.5, "scale": 0.4, "shift": 0.1, "flip": 0.5, "hue": 0.015, "saturation": 0.6, "value": 0.4}
-MEMORY = 2_000_000_000  # bytes of pictures held decoded; those beyond are read again each time
+MEMORY = 2_000_000_000  # bytes of decoded pictures to keep; the others are read again each time
 PAD = 114
-LEAST_SIDE, LEAST_SHARE = 2.0, 0.15  # a box cut off further than that is not worth finding any more
+LEAST_SIDE, LEAST_SHARE = 2.0, 0.15  # a box with less left after cropping is dropped
 
 
 class Scenes(Examples):
@@ -46,7 +47,7 @@ class Scenes(Examples):
         return len(self.cases)
 
     def set_epoch(self, epoch: int) -> None:
-        """Puts the count of draws where an interrupted run left it."""
+        """Sets the count of draws, so that a resumed run draws what an unbroken one would."""
         self._drawn[:] = epoch
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
@@ -110,7 +111,7 @@ class Scenes(Examples):
 
 
 def cut(boxes: FloatArray, size: int) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Boxes cut off at the square's edges, and which of them are left."""
+    """Boxes clipped to the square, and the indices of those that are kept."""
     inside = np.clip(boxes, 0, size).astype(np.float32)
     sides, before = inside[:, 2:] - inside[:, :2], boxes[:, 2:] - boxes[:, :2]
     share = sides.prod(axis=1) / np.maximum(before.prod(axis=1), 1e-6)
@@ -119,7 +120,7 @@ def cut(boxes: FloatArray, size: int) -> tuple[FloatArray, NDArray[np.int64]]:
 
 
 def recolour(pixels: ByteArray, rng: np.random.Generator, hue: float, saturation: float, value: float) -> ByteArray:
-    """Another light and camera: hue, saturation and value times 1 + up to these gains, either way."""
+    """Multiplies hue, saturation and value by random factors of 1 +- these gains."""
     gains = 1 + rng.uniform(-1, 1, 3) * (hue, saturation, value)
     ramp = np.arange(256)
     tables = (

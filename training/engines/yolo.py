@@ -31,10 +31,10 @@ HUB = "https://github.com/ultralytics/assets/releases/download/v8.4.0/"
 
 
 class SplitC2f(nn.Module):
-    """ultralytics' C2f (and C3k2) with its first convolution in two, numerically the same.
+    """ultralytics' C2f (and C3k2) with its first convolution split in two; numerically the same.
 
-    C2f cuts the output of `cv1` in halves, of which one goes through the bottlenecks. torch-pruning removes channels
-    of both halves alike, although they are independent, and its dependency graph loses its way in the chunk.
+    C2f halves the output of `cv1` and sends one half through the bottlenecks. torch-pruning cannot follow that split and
+    would remove the same channels from both halves, although they are independent.
     """
 
     def __init__(self, block: Any) -> None:
@@ -80,7 +80,7 @@ class Yolo(nn.Module):
         from ultralytics.nn.tasks import DetectionModel
         from ultralytics.utils import LOGGER
 
-        LOGGER.setLevel(logging.ERROR)  # it tells the class count and the like
+        LOGGER.setLevel(logging.ERROR)  # it prints the class count and the like
 
         net = DetectionModel(architecture, ch=3, nc=classes, verbose=False)
         self.model: Any = net.model
@@ -103,7 +103,7 @@ class Yolo(nn.Module):
         return self.head(features), embedding
 
     def features(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        """What the head gets, and the embedding."""
+        """The inputs of the head, and the embedding."""
         kept: list[Tensor | None] = []
         value: Any = x
         embedding = x
@@ -141,12 +141,12 @@ class Yolo(nn.Module):
 
 @torch.no_grad()
 def set_first_biases(head: Any, size: int, classes: int) -> None:
-    """Sets the biases of the last layers. ultralytics begins with five objects in a picture of 640 pixels, and with
-    boxes of 15 strides; at 160 pixels, where one such box fills the picture, the first hundred steps would only unlearn
-    that.
+    """Sets the biases of the last layers for pictures of this size.
 
-    Distances are read from bins as an expectation; a bias that falls by a constant from bin to bin makes that a
-    geometric distribution, whose mean is to shrink with the picture. At 640 this is ultralytics' own.
+    ultralytics' biases expect five objects in a picture of 640 pixels, and boxes of 15 strides. At 160 pixels one such
+    box fills the picture, and the first hundred steps would only unlearn that. Distances are the mean of a distribution
+    over bins. A bias that falls by a constant from bin to bin makes it geometric, with a mean that shrinks with the
+    picture. At 640 pixels this equals ultralytics' own.
     """
     bins = torch.arange(head.reg_max)
     uniform = (head.reg_max - 1) / 2
@@ -179,7 +179,7 @@ class YoloHooks(TorchHooks):
         return mosaic.collate(items)
 
     def build(self, params: Parameters) -> Yolo:
-        """Random weights; the head expects objects as large and as many as they are in pictures of *this* size."""
+        """A network with random weights, with first biases for pictures of this size."""
         model = Yolo(str(params.get("architecture", self.architecture)), len(self.spec.classes))
         set_first_biases(model.head, int(params["image_size"]), len(self.spec.classes))
         return model

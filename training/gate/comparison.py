@@ -1,4 +1,4 @@
-"""Two versions on the same cases: by how much one is better than the other, and whether that may be chance."""
+"""Compares two versions on the same cases: the difference, and whether it may be chance."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ from training.workspace.scoring import resamples_of, rows_by_group
 OVERALL = "all"
 
 CHANCE = 0.025
-"""How often two equal versions may differ by as much in one direction: the tail of a two-sided 95 % interval."""
+"""Largest accepted probability that two equal versions differ as much: the tail of a two-sided 95 % interval."""
 
-_ALL_SWAPS = 10  # of so few cases or groups every one of the 2^n ways to swap is tried
+_ALL_SWAPS = 10  # up to so many cases or groups, all 2^n ways to swap are tried
 _SEED = 11
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better the one is, in the metric's unit, with its paired 95 % bootstrap interval over cases, or over
-    groups of them."""
+    """How much better one version is, in the metric's unit, with its paired 95 % bootstrap interval."""
 
     value: float
     low: float
@@ -42,8 +41,8 @@ class Comparison:
         ours, theirs, truths: one entry a case.
         members: slice -> rows of its cases; `all` is one of them.
         rounds: bootstrap samples, and random swaps.
-        groups: `Case.group` of each case, e.g. its patient; (): each stands alone. Cases of a group are no independent
-            witnesses, so they are drawn and swapped together, and count as one where it is asked for enough of them.
+        groups: `Case.group` of each case, e.g. its patient; (): no groups. Cases of a group are not independent, so
+            they are drawn and swapped together, and count as one.
     """
 
     spec: ModelSpec
@@ -56,11 +55,11 @@ class Comparison:
     _found: dict[str, Difference] = field(default_factory=dict)
 
     def cases(self, name: str) -> int:
-        """How many cases a slice has; 0 where there is no such slice."""
+        """How many cases a slice has; 0 if there is no such slice."""
         return len(self.members.get(name, ()))
 
     def witnesses(self, name: str) -> int:
-        """How many of its cases are independent: groups, and cases without one."""
+        """How many independent units a slice has: groups, and cases without a group."""
         return len(self._units(self.members.get(name, ())))
 
     @property
@@ -80,7 +79,7 @@ class Comparison:
         return self._found[name]
 
     def better(self, name: str) -> bool:
-        """Whether `ours` is better beyond chance: by the whole interval, and by swapping."""
+        """Whether `ours` is better beyond chance, by the interval and by the swap test."""
         return (
             self.witnesses(name) >= ENOUGH and self.difference(name).low > 0 and self.chance(name, "better") <= CHANCE
         )
@@ -93,11 +92,11 @@ class Comparison:
         return found.value < -allowed and found.high < 0 and self.chance(name, "worse") <= CHANCE
 
     def chance(self, name: str, direction: Literal["better", "worse"]) -> float:
-        """How often two equal versions differ at least as much in this direction, in (0, 1].
+        """The probability that two equal versions differ at least as much in this direction, in (0, 1].
 
-        Of equal versions each answer could as well be the other's: the answers of random cases, or groups, are swapped
-        and the metric is taken again (approximate randomisation, Noreen 1989). The share is exact for any number of
-        them and any metric; a bootstrap interval is too narrow for a dozen cases, and of one it has no width at all.
+        If versions are equal, each answer could be the other's. The answers of random cases or groups are swapped and
+        the metric is computed again (approximate randomisation, Noreen 1989). This is exact for any number of cases and
+        any metric. A bootstrap interval is too narrow for a dozen cases, and has no width for one.
         """
         rows = self.members[name]
         sign = 1 if direction == "better" else -1
@@ -117,7 +116,7 @@ class Comparison:
         return as_much / tried if every else (as_much + 1) / (tried + 1)
 
     def rows(self, ours: Mapping[str, Score], theirs: Mapping[str, Score]) -> list[SliceRow]:
-        """A row for each slice, for the page; both arguments hold a score for each."""
+        """A row of the decision's page for each slice. Both arguments have a score for each slice."""
         found = []
         for name in self.members:
             one = self.difference(name)
@@ -153,6 +152,6 @@ class Comparison:
         return self.spec.metric.better_by(self.spec.score.score(ours, truths), self.spec.score.score(theirs, truths))
 
     def _prime(self, rows: Sequence[int]) -> None:
-        """Shows the metric all pairs at once: mAP sorts the detections of a run of samples only the first time."""
+        """Scores all pairs once: mAP then reuses its sorted detections for the samples."""
         truths = [self.truths[row] for row in rows]
         self.spec.score.score([self.ours[row] for row in rows] + [self.theirs[row] for row in rows], truths * 2)

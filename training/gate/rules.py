@@ -1,4 +1,4 @@
-"""The rules of the gate. Each looks at one thing and says what it found and what it asks for; `gate.decide` asks all.
+"""The rules of the gate. Each checks one thing and returns what it found and what it expected (`gate.decide`).
 
 docs/releases.md lists them.
 """
@@ -21,14 +21,14 @@ from training.export.onnx_export import size_mb
 from training.gate.comparison import CHANCE, OVERALL, Comparison
 
 LIGHTER = 0.9
-"""Of the champion's size or latency: what a version may be promoted for that is no better."""
+"""A version that is as good may be promoted if it has at most this share of the champion's size or latency."""
 
 ROUNDS = 7
 NAMED = 3
 
 
 def new_to_version(spec: ModelSpec, seen: Sequence[str], cases: int, *, recorded: bool) -> Reason:
-    """`seen`: ids of the test cases that the version learned from, or that chose between its variants."""
+    """`seen`: ids of test cases that the version learned from, or that chose between its variants."""
     expected = "no test case among what it learned from (docs/data.md)"
     if not recorded:
         return Reason("test cases new to it", True, "what it learned from is not recorded in its bundle", expected)
@@ -39,7 +39,7 @@ def new_to_version(spec: ModelSpec, seen: Sequence[str], cases: int, *, recorded
 
 
 def enough(left: int, dropped: Sequence[str], champion: int) -> list[Reason]:
-    """Where the champion, or one that was the best, learned from test cases: those are not compared on."""
+    """Test cases that the champion, or an earlier best one, learned from are left out of the comparison."""
     if not dropped:
         return []
     words = f"{len(dropped)} test cases are left out, an earlier champion learned from them: {_named(dropped)}"
@@ -88,7 +88,7 @@ def data(validation: Mapping[str, Any]) -> list[Reason]:
 
 
 def not_worse(spec: ModelSpec, compared: Comparison) -> Reason:
-    """On all cases together: the interval has to say so, not the figure alone."""
+    """On all cases: the whole interval, not only the difference, must be above the allowed loss."""
     allowed, found = spec.budget.metric_loss, compared.difference(OVERALL)
     return Reason(
         "not worse than the champion",
@@ -99,7 +99,7 @@ def not_worse(spec: ModelSpec, compared: Comparison) -> Reason:
 
 
 def no_slice_lost(spec: ModelSpec, compared: Comparison) -> Reason:
-    """A slice may not lose more than the budget beyond chance: of a dozen slices some lose a little by chance."""
+    """No slice may lose more than the budget, beyond chance. Of a dozen slices some always lose a little."""
     allowed = spec.budget.metric_loss
     slices, words = [name for name in compared.members if name != OVERALL], compared.counted
     judged = [name for name in slices if compared.witnesses(name) >= ENOUGH]
@@ -118,11 +118,11 @@ def no_slice_lost(spec: ModelSpec, compared: Comparison) -> Reason:
 
 
 def not_worn_down(spec: ModelSpec, best: Mapping[str, tuple[int, Comparison]], gone: Sequence[str]) -> list[Reason]:
-    """Against the best champion so far on all cases and on each origin: many small losses in a row add up.
+    """Compares with the best champion so far, on all cases and on each origin, because small losses in a row add up.
 
     Args:
         best: slice -> the version that was the best there, and the comparison with it.
-        gone: in words, versions that cannot be had any more.
+        gone: versions that are no longer in the registry, in words.
     """
     if not best and not gone:
         return []
@@ -139,10 +139,10 @@ def not_worn_down(spec: ModelSpec, best: Mapping[str, tuple[int, Comparison]], g
 
 
 def better(spec: ModelSpec, compared: Comparison, must_win_on: str | None, lighter: str) -> Reason:
-    """Better on the slice it was made for; else better on all cases, or lighter.
+    """Better on the slice that it was made for; without one, better on all cases or lighter.
 
     Args:
-        lighter: in words, by what it is smaller or faster than the champion; "" where it is neither.
+        lighter: how it is smaller or faster than the champion, in words; "" if it is neither.
     """
     name = must_win_on or OVERALL
     if compared.witnesses(name) < ENOUGH:
@@ -160,25 +160,25 @@ def better(spec: ModelSpec, compared: Comparison, must_win_on: str | None, light
 
 
 def lighter(mine: Bundle, theirs: Bundle, threads: int) -> str:
-    """By what `mine` is smaller or faster, in words; "" where it is neither. Both are timed now, side by side."""
+    """How `mine` is smaller or faster, in words; "" if it is neither. Both are timed now, side by side."""
     sizes = [size_mb(bundle.path / bundle.manifest.network) for bundle in (mine, theirs)]
     if sizes[0] <= LIGHTER * sizes[1]:
         return f"smaller: {sizes[0]:.2f} MB instead of {sizes[1]:.2f} MB"
     if mine.manifest.input_shape != theirs.manifest.input_shape:
-        return ""  # one round of both would not be the same work
+        return ""  # their inputs differ, so times cannot be compared
     sessions = {
         name: open_session(b.path / b.manifest.network, b.manifest.engine, b.manifest.numerics, threads)
         for name, b in (("mine", mine), ("theirs", theirs))
     }
     found = latencies(sessions, mine.manifest.input_shape, ROUNDS)
     ours, old = found["mine"], found["theirs"]
-    # In each round: of two equal networks one is the faster in all seven once in 2^7 times.
+    # Of two equal networks, one is faster in all seven rounds once in 2^7 times.
     every = all(a < b for a, b in zip(ours.rounds, old.rounds, strict=True))
     return f"faster: {ours.p50:.2f} ms instead of {old.p50:.2f} ms" if every and ours.p50 <= LIGHTER * old.p50 else ""
 
 
 def same_network(mine: Bundle, theirs: Bundle) -> bool:
-    """Whether the network is the champion's: the same files, or the same weights, run in the same way."""
+    """Whether both have the same files, or the same weights, with the same engine and numerics."""
     one, other = mine.manifest, theirs.manifest
     if (one.engine, one.numerics) != (other.engine, other.numerics):
         return False
@@ -187,11 +187,11 @@ def same_network(mine: Bundle, theirs: Bundle) -> bool:
 
 
 def something_new(mine: Bundle, theirs: Bundle, data_hash: str, lighter: str) -> Reason:
-    """Of a version with the champion's network that answers each case alike: what it was made for.
+    """A version with the champion's network and the same answers must bring something else that is new.
 
     Args:
         data_hash: of the data set as it is now.
-        lighter: as in `better`; the same weights may be in another file.
+        lighter: as in `better`; the same weights may be in a smaller file.
     """
     one, other = mine.manifest, theirs.manifest
     columns, before = _columns(mine), _columns(theirs)
