@@ -24,7 +24,7 @@ class Table:
     Attributes:
         ids: case or prediction ids, n of them.
         columns: name with its prefix (`image.noise`, `prediction.confidence`) -> float64 [n].
-        embedding: float32 [n, D]; D 0 when there is none.
+        embedding: float32 [n, D]; D is 0 if there are none.
         origin: where each row came from, n of them.
         score: float64 [n], NaN where no label is known.
     """

@@ -36,7 +36,7 @@ class Label(NamedTuple):
     Attributes:
         score: of the version that predicted; None while it is not scored.
         suggested: a drift report had named the prediction before the label came: it is no random sample.
-        origin: of the case that it became in the data set; "" while it is none.
+        origin: of the case that it became in the data set; "" until it becomes one.
         learned_by: the first version that was trained with it.
         problem: why it cannot be scored or learnt from; "" where it can.
     """

@@ -1,4 +1,4 @@
-"""The monitoring tables of the operational database: what was predicted, what was true, what the monitor said.
+"""The monitoring tables of the operational database: predictions, feedback and verdicts.
 
 Import only after `registry.core.database.setup()`. Times are UTC; sizes of arrays are in the field's comment.
 """
@@ -63,7 +63,7 @@ class Feedback(models.Model):
 
 
 class Verdict(models.Model):
-    """What one run of the monitor said of one version's predictions."""
+    """A verdict on one window of a version's predictions."""
 
     id = models.CharField(primary_key=True, max_length=32)
     time = models.DateTimeField()

@@ -79,7 +79,7 @@ class AlarmMargin(ByLabelMetric):  # type: ignore[misc]
 
     Attributes:
         alpha: the false-alarm rate of the whole verdict.
-        tolerance: a loss of the metric that is none.
+        tolerance: a loss of the metric up to this does not count.
         sign: 1 where a higher score is better, else -1.
     """
 

@@ -33,7 +33,7 @@ HUB = "https://github.com/ultralytics/assets/releases/download/v8.4.0/"
 class SplitC2f(nn.Module):
     """ultralytics' C2f (and C3k2) with its first convolution split in two; numerically the same.
 
-    C2f halves the output of `cv1` and sends one half through the bottlenecks. torch-pruning cannot follow that split and
+    C2f halves the output of `cv1` and sends one half through the bottlenecks. torch-pruning does not see that split and
     would remove the same channels from both halves, although they are independent.
     """
 

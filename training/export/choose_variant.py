@@ -35,8 +35,8 @@ def choose(spec: ModelSpec, variants: Sequence[Variant], dense: Variant) -> tupl
         )
     best = _pick(spec, able)
     return tuple(
-        variant.model_copy(update={"chosen": variant is best, "why": _why(variant, best, said)})
-        for variant, (_, _, said) in zip(variants, verdicts, strict=True)
+        variant.model_copy(update={"chosen": variant is best, "why": _why(variant, best, against)})
+        for variant, (_, _, against) in zip(variants, verdicts, strict=True)
     )
 
 

@@ -1,4 +1,4 @@
-"""What an MLflow run is told of a training, before it begins."""
+"""How a run of MLflow is described when it begins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.workspace.workspace import Workspace
 
 @dataclass(frozen=True)
 class RunDescription:
-    """What a run says of itself."""
+    """Name, data, code, parameters and tags of a run."""
 
     model: str
     name: str

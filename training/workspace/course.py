@@ -37,7 +37,7 @@ class FitResult:
 
 @dataclass(frozen=True)
 class TrainingListener:
-    """Who is told while training runs: `resumed(progress)` if it goes on from a checkpoint, `step(done, total, note)`
+    """Callbacks of a training: `resumed(progress)` if it goes on from a checkpoint, `step(done, total, note)`
     after each step, `epoch(row)` after each epoch, when its checkpoint is written."""
 
     resumed: Callable[[Progress], None] = lambda progress: None

@@ -180,8 +180,8 @@ def read_file(path: Path) -> dict[str, Any]:
             f"there is no {path}", expected="params.yaml beside dvc.yaml", fix="run it in the project folder"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())
-        raise SettingsError(f"{path.name} is not YAML: {said}", expected="YAML", fix="correct that line") from error
+        problem = " ".join(str(error).split())
+        raise SettingsError(f"{path.name} is not YAML: {problem}", expected="YAML", fix="correct that line") from error
     if not isinstance(everything, dict):
         raise SettingsError(
             f"{path.name} holds no sections",

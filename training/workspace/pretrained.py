@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.contract.hooks import Hooks, Weights
-from registry.core.errors import BadInput, NotFound
+from registry.core.errors import BadInput, NotFound, first_line
 from training.workspace import keras_files
 from training.workspace.checkpoint import load_weights
 
@@ -114,9 +114,8 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
         if suffix in (".h5", ".hdf5", ".keras"):
             return {name: _plain(value) for name, value in keras_files.read(path).items()}
     except Exception as error:  # each library has kinds of its own for a file that is not what its name says
-        said = str(error).strip() or type(error).__name__
         raise BadInput(
-            f"{path.name} cannot be read: {said.splitlines()[0]}",
+            f"{path.name} cannot be read: {first_line(error)}",
             expected=f"a weights file, whole: {', '.join(FORMATS)}",
             fix="fetch it again; a .pt with code in it must be saved as a state dict or as .safetensors first",
         ) from error

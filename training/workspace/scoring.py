@@ -60,7 +60,7 @@ def evaluate(
     predictor: Predictor,
     cases: Sequence[Case],
     bootstrap: int,
-    told: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Runs a bundle on cases exactly as it serves: bytes in, result out."""
     spec = predictor.spec
@@ -69,7 +69,7 @@ def evaluate(
         # Decoded inputs of a whole data set may not fit into memory.
         predictions.append(replace(predictor(case.input.read_bytes()), prepared=None, sample=None))
         truths.append(spec.score.truth(case.truth))
-        told(number, len(cases))
+        on_progress(number, len(cases))
     results = [prediction.result for prediction in predictions]
     table = pd.DataFrame(
         [
