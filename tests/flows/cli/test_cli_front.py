@@ -214,7 +214,7 @@ def test_ui_prints_the_address_of_a_running_stack_only(config: Settings) -> None
         assert visionloop("ui", "api").stdout.strip() == f"{config.router_address}/docs"
         of_one = visionloop("ui", "api", "--model", "fruit_features")
         assert of_one.returncode == 4
-        assert "no version of fruit_features is live" in of_one.stderr
+        assert "fruit_features has no API page, because no version of it is live" in of_one.stderr
     finally:
         visionloop("down")
 
