@@ -97,7 +97,7 @@ def test_of_two_trainings_one_waits_for_the_slot_and_a_cancelled_one_ends_and_gi
     first = runs.start("one")
     ours = until(lambda: runs.pids("one"))
     second = runs.start("two")
-    until(lambda: "another training is under way; that of two waits for its turn" in told())
+    until(lambda: "another training is running; two waits for it" in told())
     time.sleep(3)
     assert runs.state(second) == "RUNNING"
     assert runs.pids("two") == [], "it runs beside the first"
@@ -109,7 +109,7 @@ def test_of_two_trainings_one_waits_for_the_slot_and_a_cancelled_one_ends_and_gi
     theirs = until(lambda: runs.pids("two"))
     third = runs.start("one")
     (runs.root / "pids-one").unlink()
-    until(lambda: "another training is under way; that of one waits for its turn" in told())
+    until(lambda: "another training is running; one waits for it" in told())
     assert runs.pids("one") == []
 
     runs.end("two")
