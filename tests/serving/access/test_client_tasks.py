@@ -91,7 +91,7 @@ def test_a_task_from_its_submission_to_its_result(client: Client) -> None:
     assert last.finished >= last.created
     assert client.result(MODEL, task.id) == result
     assert [client.cancel(MODEL, task.id) for _ in range(2)] == [last, last]
-    assert client.remove(MODEL, task.id) == last
+    assert client.remove(MODEL, task.id) == last.model_copy(update={"removed": True})
     with pytest.raises(NotFound):
         client.task(MODEL, task.id)
 
