@@ -114,15 +114,15 @@ def test_no_more_is_read_than_allowed(site: tuple[str, list[str]]) -> None:
 
 
 def test_what_comes_is_told_and_may_be_refused(site: tuple[str, list[str]]) -> None:
-    came: list[int] = []
-    asyncio.run(fetch(site[0] + "/large", 1 << 20, here, came=came.append))
-    assert sum(came) == 1 << 20
+    sizes: list[int] = []
+    asyncio.run(fetch(site[0] + "/large", 1 << 20, here, on_bytes=sizes.append))
+    assert sum(sizes) == 1 << 20
 
     def full(size: int) -> None:
         raise Overloaded("there is no room", retry_after_s=1)
 
     with pytest.raises(Overloaded):
-        asyncio.run(fetch(site[0] + "/large", 1 << 20, here, came=full))
+        asyncio.run(fetch(site[0] + "/large", 1 << 20, here, on_bytes=full))
 
 
 @pytest.mark.parametrize(
