@@ -74,7 +74,7 @@ def _live(config: Settings) -> dict[str, int]:
         if any(one.name == "router" and one.state == "ready" for one in Stack(config).status()):
             with router_client(timeout_s=2) as client:
                 return {one.name: one.version for one in client.models() if one.version}
-    except VisionloopError:
+    except (VisionloopError, ValueError):  # away, or of another version
         pass
     return {}
 

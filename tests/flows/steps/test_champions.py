@@ -18,6 +18,7 @@ from registry.core.settings import Settings, settings
 from tests.bundles import MODEL
 
 OTHER = "weapon_detection"
+FIELDS = {"title": "", "task": "", "media_in": [], "media_out": []}
 ANSWERS: dict[str, Any] = {
     "/api/2.0/mlflow/registered-models/search": {
         "registered_models": [
@@ -26,7 +27,7 @@ ANSWERS: dict[str, Any] = {
             {"name": "face_gender"},
         ]
     },
-    "/v1/models": {"models": [{"name": MODEL, "version": 2}, {"name": OTHER, "version": 3}]},
+    "/v1/models": {"models": [{"name": MODEL, "version": 2, **FIELDS}, {"name": OTHER, "version": 3, **FIELDS}]},
 }
 
 
