@@ -109,7 +109,7 @@ class TypedRoutes:
         await self._loaded()
         found = document.asset(name)
         if found is None:
-            return error_response(NotFound(f"there is no {request.url.path[:200]}", fix="/docs is the page"))
+            return error_response(NotFound(f"there is no {request.url.path[:200]}", fix="open /docs"))
         return Response(found, media_type=document.ASSETS[name], headers={"Cache-Control": "max-age=86400"})
 
     async def _loaded(self) -> ASGIHandler:
