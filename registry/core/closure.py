@@ -1,4 +1,7 @@
-"""Which source files, and which installed packages, a set of our modules needs. By reading, without importing."""
+"""Finds the source files and installed packages that some of our modules need. It reads them and imports nothing.
+
+By hand: `grimp` is a development tool, and this runs wherever a version is registered.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,12 @@ from pathlib import Path
 
 PACKAGES = ("registry", "monitoring", "training", "serving", "flows")
 OURS = ("registry", "monitoring", "serving")
-"""Those of which a service may be made."""
+"""The packages that a service may contain."""
 
 
 @dataclass(frozen=True)
 class Closure:
-    """What was found.
+    """What modules need.
 
     Attributes:
         files: paths relative to the project, e.g. `registry/contract/spec.py`.
@@ -30,8 +33,13 @@ class Closure:
 
 
 def closure_of(modules: tuple[str, ...], project: Path, within: Collection[str] = OURS) -> Closure:
-    """Follows the imports of `modules`, also those inside functions, but not those for type checking only; and only
-    into the packages `within`."""
+    """Follows the imports of `modules`, those inside functions too, but not those under TYPE_CHECKING.
+
+    Args:
+        modules: full names, e.g. `registry.versions.pyfunc_model`.
+        project: the folder that holds our packages.
+        within: our packages to follow imports into.
+    """
     files: set[Path] = set()
     packages: set[str] = set()
     waiting = list(modules)
@@ -53,9 +61,9 @@ def closure_of(modules: tuple[str, ...], project: Path, within: Collection[str] 
 
 
 def requirements(packages: frozenset[str]) -> list[str]:
-    """Import names -> `distribution==version` of what is installed here, sorted."""
+    """Import names -> sorted `distribution==version` of what is installed here."""
     owners = packages_distributions()
-    # `mlflow` belongs to mlflow-skinny as well: the one of the package's own name has all of it.
+    # `mlflow` is in mlflow-skinny as well. The distribution named like the package is the complete one.
     names = {package if package in owners[package] else owners[package][0] for package in packages if package in owners}
     return sorted(f"{name}=={distribution(name).version.partition('+')[0]}" for name in names)
 
@@ -74,7 +82,7 @@ def _imports_of(source: str) -> tuple[str, ...]:
 
 
 def _imports(tree: ast.AST) -> Iterator[str]:
-    """Full names of imported modules; `from a import b` gives both `a` and `a.b`, as b may be a module."""
+    """Full names of imported modules. `from a import b` gives `a` and `a.b`: b may be a module."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             continue
@@ -88,7 +96,7 @@ def _imports(tree: ast.AST) -> Iterator[str]:
 
 
 def project_folder() -> Path:
-    """Where the packages lie that this process runs."""
+    """The folder that holds the packages of this process."""
     spec = find_spec("registry")
     assert spec is not None
     assert spec.origin is not None

@@ -1,6 +1,6 @@
-"""The operational database: one, through Django's ORM, SQLite by default and PostgreSQL by a setting.
+"""The operational database, through Django's ORM: SQLite by default, PostgreSQL by a setting.
 
-Django is configured by `setup()`, not by a settings module, so that importing visionloop configures nothing.
+`setup()` configures Django, not a settings module: importing visionloop configures nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from registry.core.settings import Settings, settings
 logger = logging.getLogger("visionloop.database")
 
 APPS = ("monitoring.log", "serving.releases", "serving.access", "serving.tasks")
-"""The packages that own tables; named, not imported. A Bento carries those that its service uses."""
+"""The packages with tables, by name: a Bento contains only those that its service uses."""
 
 POSTGRES_TIMEOUTS = {
     "connect_timeout": 5,
@@ -31,16 +31,16 @@ POSTGRES_TIMEOUTS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-"""PostgreSQL, seconds (the last one: milliseconds). Work waits in files while the database is away, so a host that is
-gone without a word should be noticed soon: the kernel's own patience is a quarter of an hour and more."""
+"""Options of libpq in seconds, the last one in milliseconds. Work waits in files while the database is away, so a host
+that vanished should be noticed soon: the kernel's defaults take a quarter of an hour and more."""
 
-_MIGRATING = 0x76697364  # a number that nobody else locks by
+_MIGRATION_LOCK = 0x76697364  # any number that no other program locks
 
 _lock = threading.Lock()
 
 
 def database_entry(url: str) -> dict[str, Any]:
-    """A database URL as Django's `DATABASES` entry.
+    """A database URL as Django's `DATABASES` entry. By hand: errors of `dj-database-url` may show the password.
 
     What follows a `?` goes to PostgreSQL's client library, e.g. `?sslmode=verify-full&sslrootcert=/etc/ssl/ca.pem`:
     https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS.
@@ -53,15 +53,15 @@ def database_entry(url: str) -> dict[str, Any]:
         port = str(parts.port or "")
     except ValueError:
         raise SettingsError(
-            "database_url is an address without a sense",
+            "database_url is not a valid address",
             expected="postgresql://USER:PASSWORD@HOST:PORT/NAME",
-            fix="write what is special in the user or the password as %XX, e.g. %40 for @ and %2F for /",
-        ) from None  # the cause tells a part of the password
+            fix="in the user and the password write special characters as %XX, e.g. %40 for @ and %2F for /",
+        ) from None  # the cause shows a part of the password
     if parts.scheme == "sqlite" and parts.path.strip("/"):
         return {
             "ENGINE": "django.db.backends.sqlite3",
-            "NAME": unquote(parts.path[1:]),  # as SQLAlchemy reads it: four slashes for an absolute path
-            # WAL lets readers go on while one writes; IMMEDIATE makes writers queue instead of failing halfway.
+            "NAME": unquote(parts.path[1:]),  # as in SQLAlchemy: four slashes for an absolute path
+            # WAL lets readers read while one writes. IMMEDIATE makes writers wait instead of failing halfway.
             "OPTIONS": {
                 "timeout": 20,
                 "transaction_mode": "IMMEDIATE",
@@ -71,15 +71,15 @@ def database_entry(url: str) -> dict[str, Any]:
     if parts.scheme in ("postgresql", "postgres") and parts.path.strip("/"):
         behind = f"{parts.query}{parts.fragment}" if "@" not in parts.netloc else ""
         if "@" in parts.path + behind:
-            # Taken apart there, me:12/34@db is the host me, and errors would name it and 12, a part of the password.
+            # me:12/34@db would be the host me at port 12, and errors would show both: parts of user and password.
             raise SettingsError(
-                "database_url has an @ behind the first /, where user and password are over",
+                "database_url has an @ after the first /, which ends user and password",
                 expected="postgresql://USER:PASSWORD@HOST:PORT/NAME",
-                fix="write what is special in it as %XX: / as %2F, ? as %3F, # as %23, @ as %40",
+                fix="write special characters as %XX: / as %2F, ? as %3F, # as %23, @ as %40",
             )
         return _postgresql(parts, port)
     raise SettingsError(
-        f"database_url is a {parts.scheme or 'nameless'} address",
+        f"database_url has the scheme {parts.scheme!r}, or names no database",
         expected="sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME",
         fix="correct VISIONLOOP_DATABASE_URL or database_url in visionloop.toml",
     )
@@ -93,8 +93,8 @@ def _postgresql(parts: SplitResult, port: str) -> dict[str, Any]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": port,
-        # Each request to the router has a thread of its own, and with it a connection that ends with it; kept, it
-        # would only be one too many. Threads that go on, as that of the prediction log, keep theirs.
+        # Each request to the router has its own thread, whose connection ends with it. Threads that live on, such as
+        # the prediction log's, keep theirs.
         "CONN_MAX_AGE": 0,
         "OPTIONS": {**POSTGRES_TIMEOUTS, **dict(parse_qsl(parts.query))},
     }
@@ -104,7 +104,7 @@ def setup(config: Settings | None = None) -> None:
     """Configures Django once per process. Call it before importing a module with tables.
 
     Raises:
-        SettingsError: as `database_entry`; the driver of PostgreSQL is not installed; it does not know an option.
+        SettingsError: as `database_entry`; PostgreSQL's driver is not installed, or does not know an option.
     """
     import django
     from django.conf import settings as django_settings
@@ -125,14 +125,14 @@ def setup(config: Settings | None = None) -> None:
             DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
             USE_TZ=True,
             TIME_ZONE="UTC",
-            SECRET_KEY=secrets.token_hex(32),  # signs nothing yet: no sessions, no cookies
+            SECRET_KEY=secrets.token_hex(32),  # signs nothing: there are no sessions or cookies
             LOGGING_CONFIG=None,
-            ROOT_URLCONF="serving.api.routes",  # looked up by the router only
-            # The router bounds bodies itself, and nothing that a caller sends goes onto the disk on the way.
+            ROOT_URLCONF="serving.api.routes",  # only the router looks it up
+            # The router limits bodies itself, and never writes them to disk.
             DATA_UPLOAD_MAX_MEMORY_SIZE=None,
             FILE_UPLOAD_MAX_MEMORY_SIZE=chosen.max_upload_mb * 2**20,
         )
-        # The ORM refuses to run under an event loop; our calls there are short and go through threads anyway.
+        # The ORM refuses to run under an event loop. Our calls there are short, and run in threads.
         os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         django.setup()
 
@@ -143,12 +143,11 @@ def check_driver(options: Mapping[str, object]) -> None:
         from psycopg.conninfo import make_conninfo
 
         with suppress(ImportError):
-            # What brings PostgreSQL's client library. Imported by name so that a Bento requires it
-            # (registry.core.closure).
+            # PostgreSQL's client library. The import makes a Bento require it (registry.core.closure).
             import psycopg_binary  # noqa: F401
     except ImportError as error:
         raise SettingsError(
-            "database_url is a PostgreSQL, and its driver is not installed",
+            "database_url is a PostgreSQL database, and its driver is not installed",
             expected="psycopg 3",
             fix="`make setup` installs it; elsewhere `pip install 'psycopg[binary]>=3.3,<4'`",
         ) from error
@@ -163,7 +162,7 @@ def check_driver(options: Mapping[str, object]) -> None:
 
 
 def renew_connection() -> None:
-    """Closes this thread's connection if the database has ended it, as by a restart; the next query opens another.
+    """Closes this thread's connection if the database has dropped it, e.g. by a restart; the next query opens another.
 
     For threads that live long. Costs a round trip.
     """
@@ -198,11 +197,11 @@ def change_marker() -> tuple[object, int] | None:
 
 
 def migrate() -> None:
-    """Brings the database to this code's tables; safe to run again, and by several processes at once.
+    """Creates and updates the tables. Safe to repeat, and to run in several processes at once.
 
     Raises:
         MissingService: the database does not answer.
-        StorageError: SQLite cannot create or write its file; PostgreSQL lets this user make no tables.
+        StorageError: SQLite cannot create or write its file; PostgreSQL lets this user create no tables.
     """
     setup()
     import time
@@ -213,7 +212,7 @@ def migrate() -> None:
 
     for attempt in range(5):
         try:
-            with _one_at_a_time():
+            with _migration_lock():
                 call_command("migrate", verbosity=0, interactive=False)
             return
         except OperationalError as error:
@@ -237,58 +236,58 @@ def migrate() -> None:
             text = first_line(error)
             if "permission denied" in text:
                 raise StorageError(
-                    f"the operational database takes no tables: {text}",
+                    f"the operational database lets this user create no tables: {text}",
                     expected="a user that owns its database",
                     fix="`ALTER DATABASE ... OWNER TO ...`; docs/production.md has the commands",
                 ) from error
-            # Two processes created the same table in SQLite at once: the loser looks again.
+            # Two processes created the same table in SQLite at once: the second one tries again.
             if attempt == 4:
                 raise
             time.sleep(0.5 * (attempt + 1))
 
 
 def wait_until_migrated(ended: threading.Event | None = None) -> None:
-    """`migrate`, as often as it takes until the database answers or `ended` is set.
+    """Repeats `migrate` until the database answers or `ended` is set.
 
-    For what a supervisor starts and gives up when it ends again and again, or for good.
+    For processes that a supervisor would give up if they kept ending.
 
     Raises:
         StorageError: as `migrate`.
     """
-    ended, told = ended or threading.Event(), False
+    ended, waiting = ended or threading.Event(), False
     renew_connection()
     while True:
         try:
             migrate()
         except MissingService as error:
-            if not told:
+            if not waiting:
                 logger.warning("%s; waiting for it", error.found)
-            told = True
+            waiting = True
         else:
-            if told:
-                logger.warning("the operational database is there")
+            if waiting:
+                logger.warning("the operational database answers again")
             return
         if ended.wait(1.0):
             return
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether an error of a query says that the database does not answer, not that there is something wrong with it."""
+    """Whether a query failed because the database does not answer, and not because of the query."""
     from django.db import InterfaceError, OperationalError
 
     return isinstance(error, InterfaceError | OperationalError)
 
 
 @contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """In PostgreSQL who makes a table that another process is making fails late; with this lock it waits instead."""
+def _migration_lock() -> Iterator[None]:
+    """In PostgreSQL, two processes that create one table fail late; with this lock the second one waits."""
     from django.db import connection as current
 
     if current.vendor != "postgresql":
         yield
         return
     with current.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [_MIGRATING])  # ends with the connection at the latest
+        cursor.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])  # the connection's end releases it as well
     yield
     with current.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATING])
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATION_LOCK])

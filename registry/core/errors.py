@@ -1,29 +1,29 @@
 """One root for every error that visionloop raises on purpose.
 
     VisionloopError
-    ├── SettingsError      a setting is unknown or has a bad value        exit 2
-    ├── BadInput           a file or request that cannot be used          HTTP 422, exit 3
-    │   ├── UnsupportedMedia   not a format the model takes               HTTP 415
-    │   ├── TooLarge           more bytes or voxels than allowed          HTTP 413
-    │   ├── TooSlow            a request that comes in too slowly         HTTP 408
-    │   ├── BadRequest         what is not HTTP                           HTTP 400
-    │   ├── HeadTooLarge       headers that are too long                  HTTP 431
-    │   └── NotAcceptable      an answer format the model cannot give     HTTP 406
-    ├── NotFound           a model, version or page that is not there     HTTP 404, exit 4
-    │   └── MethodNotAllowed   a path that takes other methods            HTTP 405
-    ├── DataError          a data set that fails its checks               exit 5
-    ├── BundleError        a bundle that is corrupt or half there         exit 6
-    ├── Refused            the gate, or a rule, says no                   HTTP 409, exit 7
-    ├── MissingService     something the step needs does not answer       HTTP 503, exit 8
-    │   └── NotServed          no version of the model: waiting is vain    HTTP 503 without Retry-After
-    ├── Unauthorized       no key, or one that is not valid               HTTP 401, exit 10
-    ├── Forbidden          a valid key that is not for this               HTTP 403, exit 11
-    ├── OverQuota          more requests than the key has                 HTTP 429, exit 12
-    ├── Overloaded         more requests than can wait; carries when to try again   HTTP 429, exit 8
-    └── StorageError       a disk that is full or cannot be written       HTTP 507, exit 9
+    ├── SettingsError      a setting is unknown or has a bad value      exit 2
+    ├── BadInput           an unusable file or request                  HTTP 422, exit 3
+    │   ├── UnsupportedMedia   not a format the model takes             HTTP 415
+    │   ├── TooLarge           more bytes or voxels than allowed        HTTP 413
+    │   ├── TooSlow            a request that comes in too slowly       HTTP 408
+    │   ├── BadRequest         not valid HTTP                           HTTP 400
+    │   ├── HeadTooLarge       headers that are too long                HTTP 431
+    │   └── NotAcceptable      an answer format the model cannot give   HTTP 406
+    ├── NotFound           no such model, version or page               HTTP 404, exit 4
+    │   └── MethodNotAllowed   a path that takes other methods          HTTP 405
+    ├── DataError          a data set that fails its checks             exit 5
+    ├── BundleError        a damaged or incomplete bundle               exit 6
+    ├── Refused            the gate, or a rule, says no                 HTTP 409, exit 7
+    ├── MissingService     a needed service does not answer             HTTP 503, exit 8
+    │   └── NotServed          the model has no version: do not retry   HTTP 503 without Retry-After
+    ├── Unauthorized       no key, or an invalid one                    HTTP 401, exit 10
+    ├── Forbidden          a valid key without this right               HTTP 403, exit 11
+    ├── OverQuota          more requests than the key has               HTTP 429, exit 12
+    ├── Overloaded         more requests than can wait; has a retry time   HTTP 429, exit 8
+    └── StorageError       a full or read-only disk                     HTTP 507, exit 9
 
-Each one says what was found, what was expected and how to fix it; the command line prints exactly
-that and leaves with `exit_code`, the HTTP layer answers with `http_status` and `to_json()`.
+Each error says what was found, what was expected and how to fix it. The command line prints that and exits with
+`exit_code`; the HTTP layer answers with `http_status` and `to_json()`.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from typing import Any, ClassVar
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line; where it says nothing, as MemoryError does, its name."""
-    said = str(error).strip()
-    return said.splitlines()[0].strip() if said else type(error).__name__
+    """The first line of an error's message, or its class's name if it has none, as MemoryError()."""
+    text = str(error).strip()
+    return text.splitlines()[0].strip() if text else type(error).__name__
 
 
 class VisionloopError(Exception):
     """The root. `found`, `expected` and `fix` are sentences without a full stop.
 
     Attributes:
-        status: what the API answered with, where the client raises what the API refused; else None.
-        retry_after_s: whole seconds after which another try may help; None where nothing says so.
+        status: the API's HTTP status, when our client raises the error; else None.
+        retry_after_s: whole seconds after which a retry may help; None if unknown.
     """
 
     exit_code: ClassVar[int] = 1
@@ -65,7 +65,7 @@ class VisionloopError(Exception):
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """The body of an HTTP error answer."""
+        """The body of an HTTP error response."""
         return {
             "error": type(self).__name__,
             "found": self.found,
@@ -136,7 +136,7 @@ class MissingService(VisionloopError):
 
 
 class NotServed(MissingService):
-    """No version of a model is released. Unlike what does not answer for a moment, this is not worth another try."""
+    """The model has no released version. A retry does not help."""
 
 
 class Unauthorized(VisionloopError):
@@ -155,7 +155,7 @@ class OverQuota(VisionloopError):
 
 
 class Overloaded(VisionloopError):
-    """`retry_after_s`: whole seconds after which another try is likely to be let in."""
+    """`retry_after_s`: whole seconds after which a retry is likely to succeed."""
 
     exit_code = 8
     http_status = 429

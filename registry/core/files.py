@@ -1,4 +1,4 @@
-"""Writing so that a reader never sees half of it, and a full disk leaves nothing behind."""
+"""Writes files and folders in one step: readers never see half of one, and a full disk leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used
 
 @contextmanager
 def disk_errors(target: Path) -> Iterator[None]:
-    """Turns what the operating system says of a disk into a StorageError that names `target`."""
+    """Turns a full disk, a used-up quota and missing rights into a StorageError that names `target`."""
     try:
         yield
     except OSError as error:
@@ -27,14 +27,14 @@ def disk_errors(target: Path) -> Iterator[None]:
             raise
         raise StorageError(
             f"could not write {target}: {why or 'permission denied'}",
-            expected="room and the right to write there",
+            expected="free space, and the right to write there",
             fix=f"free some space (or fix the rights) under {target.parent} and run the same command again; "
-            "nothing was half-written",
+            "nothing was partly written",
         ) from error
 
 
 def write_file(path: Path, content: bytes | str) -> Path:
-    """Writes `path` in one step: beside it first, then renamed over it. The umask says who may read it."""
+    """Writes a temporary file beside `path` and renames it to `path`. The umask decides who may read it."""
     raw = content.encode() if isinstance(content, str) else content
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,14 +52,13 @@ def write_file(path: Path, content: bytes | str) -> Path:
 
 
 def _beside(path: Path) -> Path:
-    """A name that is not there: hidden, in the same folder, so that renaming it is one step."""
+    """An unused hidden name in the same folder, from which a rename is one step."""
     return path.with_name(f".{path.name}.{secrets.token_hex(6)}")
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `path`; on success it takes the place of `path`, else it is removed, and `path`
-    stays as it was."""
+    """Yields an empty folder that replaces `path` on success. On an error it is removed, and `path` stays as it was."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = _beside(path)
@@ -82,6 +81,6 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def digest_file(path: Path) -> str:
-    """sha256 of a file, in hex."""
+    """The sha256 of a file, in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,13 +1,12 @@
-"""The journal: an append-only file of what the loop is doing, one JSON object a line.
+"""The journal: an append-only file that says what the loop does, one JSON object a line.
 
-Stages, flows and services write it; the terminal's progress bar, Prefect's progress artifact and the story
-page all read the same lines. A line is {"time", "pid", "kind", "run", "step", "model", ...}; the pid tells a step that
-still runs from one whose process was killed, the run what belongs together: all that one command, or one flow, set
-going, in whichever process. Kinds:
+Stages, flows and services write it. The terminal's progress bar, Prefect's progress artifact and the story page read
+it. A line is {"time", "pid", "kind", "run", "step", "model", ...}. By the pid readers notice that a step's process was
+killed. The run is the same for everything that one command or flow starts, in any process. Kinds:
 
     start     a step began            {"title", "usually_s"}
     progress  how far it is           {"done", "total", "unit", "note"}
-    fact      something worth telling {"text"} and any JSON-able data under "data"
+    fact      something to report     {"text"} and any JSON-able data under "data"
     finish    a step ended            {"seconds", "outcome": "done" | "skipped" | "failed", "note"} and, when one of
               our errors ended it, "error": its to_json()
 """
@@ -28,24 +27,24 @@ from registry.core.errors import VisionloopError, first_line
 from registry.core.settings import settings
 
 RUN = "_VISIONLOOP_RUN"
-"""In the environment of a process that works for a run of another one."""
+"""Environment variable that hands a run to a child process."""
 
 _run: ContextVar[str] = ContextVar("run", default="")
 
 
 def current() -> str:
-    """The run that this work belongs to; "" when it belongs to none."""
+    """The run of this thread or process; "" if there is none."""
     return _run.get() or os.environ.get(RUN, "")
 
 
 def environment() -> dict[str, str]:
-    """What a process that works for the present run needs in its environment. Not for one that outlives it."""
+    """Environment for a child process that belongs to the current run. Not for one that outlives it."""
     return {RUN: current()}
 
 
 @contextmanager
 def run(identity: str = "") -> Iterator[str]:
-    """What is journalled inside belongs to one run: `identity`, else the one that is under way, else a new one."""
+    """Lines written inside belong to one run: `identity`, or else the current one, or else a new one."""
     mine = identity or current() or secrets.token_hex(6)
     token = _run.set(mine)
     try:
@@ -59,7 +58,7 @@ def path() -> Path:
 
 
 def write(kind: str, step: str, model: str = "", **fields: Any) -> None:
-    """Appends one line. O_APPEND keeps lines of concurrent writers whole; a full disk only loses the line."""
+    """Appends one line. O_APPEND keeps lines of concurrent writers whole; a full disk loses the line only."""
     who = {"time": time.time(), "pid": os.getpid(), "kind": kind, "run": current(), "step": step, "model": model}
     line = json.dumps({**who, **fields}, default=str)
     try:
@@ -70,7 +69,7 @@ def write(kind: str, step: str, model: str = "", **fields: Any) -> None:
         finally:
             os.close(handle)
     except OSError:
-        return  # the journal tells of the work; it must never stop it
+        return  # the journal must never stop the work
 
 
 def progress(step: str, done: float, total: float, unit: str = "", note: str = "", model: str = "") -> None:
@@ -94,7 +93,7 @@ class Step:
 
 @contextmanager
 def step(name: str, title: str, model: str = "", usually_s: float | None = None) -> Iterator[Step]:
-    """Writes `start` and `finish` around the block; an exception finishes it as failed and goes on its way."""
+    """Writes `start` and `finish` around the block. An exception finishes it as failed and is raised again."""
     write("start", name, model, title=title, usually_s=usually_s)
     began, running = time.perf_counter(), Step()
     try:
@@ -105,12 +104,12 @@ def step(name: str, title: str, model: str = "", usually_s: float | None = None)
         raise
     finally:
         seconds = time.perf_counter() - began
-        said = {"error": running.error} if running.error else {}
-        write("finish", name, model, seconds=seconds, outcome=running.outcome, note=running.note, **said)
+        error = {"error": running.error} if running.error else {}
+        write("finish", name, model, seconds=seconds, outcome=running.outcome, note=running.note, **error)
 
 
 def end_of_file() -> int:
-    """The offset after the last line written so far."""
+    """The offset after the last line."""
     try:
         return path().stat().st_size
     except OSError:
@@ -118,12 +117,12 @@ def end_of_file() -> int:
 
 
 def read(since: int = 0, file: Path | None = None) -> tuple[list[dict[str, Any]], int]:
-    """Lines written after byte `since`, and the offset to ask for next. A half-written last line waits."""
+    """The lines after byte `since`, and the offset to continue at. A partly written last line is left for later."""
     source = file or path()
     try:
         with source.open("rb") as stream:
             if since > os.fstat(stream.fileno()).st_size:
-                since = 0  # a new journal was begun
+                since = 0  # a new journal was started
             stream.seek(since)
             raw = stream.read()
     except OSError:

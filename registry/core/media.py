@@ -1,4 +1,4 @@
-"""The currency types that cross package boundaries. Arrays are NumPy; frameworks never appear here."""
+"""Types that cross package boundaries. Arrays are NumPy's; no framework's types appear here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
 
 OnProgress = Callable[[int, int], None]
-"""Called as work goes on, with how many frames are done and how many there are. What it raises ends the work."""
+"""Called during the work with the numbers of finished and of all frames. An exception from it ends the work."""
 
 MAX_CASE_PIXELS = 100_000_000
 MAX_CASE_VOXELS = 512_000_000
@@ -27,16 +27,16 @@ Parameters = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A scan as it was stored, in the file's own voxel order.
+    """A scan as stored, in the file's own voxel order.
 
     Attributes:
         voxels: float32 [X, Y, Z], finite; a 2-D scan has Z == 1 and `ndim` 2. Intensities after the
             header's slope and intercept.
         affine: float64 [4, 4], voxel index to millimetres (RAS+).
-        spacing: voxel edge in millimetres, one per axis of `voxels`.
+        spacing: edges of a voxel in millimetres, one per axis of `voxels`.
         ndim: dimensions of the stored image, 2 or 3.
-        header: the stored NIfTI header, opaque; a mask is written with it.
-        notes: what had to be decided or put right about its place in space, for the answer.
+        header: the stored NIfTI header, opaque; masks are written with it.
+        notes: for the answer: what was assumed or corrected about its position in space.
     """
 
     voxels: FloatArray
@@ -52,8 +52,7 @@ class Volume:
 
     @property
     def voxel_mm3(self) -> float:
-        """Volume of one voxel in cubic millimetres; less than the product of its edges where the scan is sheared, as
-        by a tilted gantry."""
+        """Volume of a voxel in mm^3: in a sheared scan (tilted gantry) less than the product of its edges."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
 
@@ -63,8 +62,8 @@ class Picture:
 
     Attributes:
         pixels: uint8 [H, W, 3], BGR, upright (the EXIF orientation is applied), contiguous.
-        format: what the file was: `JPEG`, `PNG`, ...
-        notes: what had to be done to it, for the answer: `first of 12 frames`, `transparency over white`, ...
+        format: of the file: `JPEG`, `PNG`, ...
+        notes: for the answer: what was done to it, e.g. `first of 12 frames`, `transparency over white`, ...
     """
 
     pixels: ByteArray
@@ -86,21 +85,21 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A video as it was uploaded, opened and found playable; its frames are decoded while it is worked on.
+    """An uploaded video that can be played. Its frames are decoded later, one by one.
 
     Attributes:
         body: the file's bytes.
         width, height: of a frame in pixels, upright (the display matrix is applied).
-        rotation: degrees clockwise that a player turns the stored frames by, after mirroring: 0, 90, 180 or 270.
-        frames: how many there are in the file (counted, without decoding them).
+        rotation: degrees clockwise by which a player turns the stored frames, after mirroring: 0, 90, 180 or 270.
+        frames: how many the file holds.
         fps: average frames per second.
         seconds: from the first frame to the end of the last.
         audio: whether there is a sound track.
-        format: what the file is: `MP4`, `Matroska`, ...
-        notes: what was found wrong with it, or had to be done, for the answer.
+        format: of the file: `MP4`, `Matroska`, ...
+        notes: for the answer: what is wrong with it, or was done to it.
         mirrored: whether a player mirrors the stored frames left to right.
-        start: the time in the file, in seconds, at which the clip begins, whether or not its first frames can be
-            decoded; None where the file does not say.
+        start: the file's time, in seconds, at which the clip begins, even if its first frames cannot be decoded; None
+            if the file has no times.
     """
 
     body: bytes
@@ -117,18 +116,14 @@ class Clip:
     start: float | None = None
 
 
-class Sample(Protocol):
-    """A decoded input; each model has its own type (`Volume` for scans, `Picture`, `Clip`)."""
-
-
 class Result(Protocol):
-    """What a model says of one sample; each model has its own type."""
+    """A model's answer to one sample; each model has its own type."""
 
     def to_json(self) -> dict[str, Any]:
-        """The answer for a program: plain numbers, strings, lists; units in the key names."""
+        """The answer for programs: numbers, strings and lists, with units in the names of keys."""
 
     def statistics(self) -> dict[str, float]:
-        """Prediction statistics, finite; the drift monitor compares their distributions."""
+        """Finite prediction statistics; the drift monitor compares their distributions."""
 
 
 @dataclass(frozen=True)
@@ -138,11 +133,11 @@ class Case:
     Attributes:
         id: unique within the data set.
         split: one of `registry.cases.splits.SPLITS`: `train`, `val` or `test`.
-        origin: `starter`, `imported` or the stream it came from; evaluation reports one slice per origin.
-        input: the file a user would upload.
-        truth: the label: a file, or the class name for models whose label is a word.
-        attributes: what slices are cut by, e.g. {"dimensions": "2-D"}.
-        group: what must stay in one split with it has the same, e.g. a patient; "" : nothing.
+        origin: `starter`, `imported`, or the stream it came from. Evaluation reports a slice for each origin.
+        input: the file, as a user would upload it.
+        truth: the label: a file, or a class name.
+        attributes: values to make slices by, e.g. {"dimensions": "2-D"}.
+        group: cases of one group, e.g. a patient, stay in one split; "" for no group.
     """
 
     id: str
@@ -160,7 +155,7 @@ class Prepared:
 
     Attributes:
         batch: float32 [N, C, H, W]; N is 1 for a picture and the number of slices for a volume.
-        context: what `postprocess` needs to find the way back; opaque to everyone else.
+        context: what `postprocess` needs to map results back to the sample; opaque to others.
     """
 
     batch: FloatArray
@@ -169,14 +164,14 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """Everything that one run of a bundle on one input gives.
+    """Everything that a bundle computes for one input.
 
     Attributes:
-        image_statistics: finite numbers describing the input (brightness, noise, ...).
-        prediction_statistics: finite numbers describing the answer.
+        image_statistics: finite numbers about the input: brightness, noise, ...
+        prediction_statistics: finite numbers about the answer.
         embedding: float32 [D], the network's pooled features, averaged over slices or frames.
-        seconds: time spent, by step: decode, preprocess, network, postprocess.
-        prepared: what the network was given, for an explanation; None of a clip, or where it was not kept.
+        seconds: time of each step: decode, preprocess, network, postprocess.
+        prepared: the network's input, for an explanation; None for a clip, or if it was not kept.
     """
 
     sample: Any

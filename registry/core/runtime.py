@@ -1,4 +1,4 @@
-"""Runs an exported network. The only module that knows the inference engines; it needs no training framework."""
+"""Runs exported networks. Only this module knows the inference engines; it needs no training framework."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from registry.core.media import FloatArray
 
 Engine = Literal["openvino", "onnxruntime"]
 ENGINES: frozenset[str] = frozenset(get_args(Engine))
-"""Import names of the engines; an environment for one bundle needs that bundle's only."""
+"""Import names of the engines. An environment for one bundle needs only that bundle's."""
 
 Numerics = Literal["f32", "bf16", "int8"]
 
@@ -26,22 +26,22 @@ class Session(Protocol):
 
 
 def default_threads() -> int:
-    """Cores that this process may use."""
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def open_session(
     path: Path, engine: Engine, numerics: Numerics, threads: int = 0, *, side_by_side: bool = False
 ) -> Session:
-    """Compiles `path` (an .xml with its .bin beside it, or an .onnx) for this machine.
-
-    `numerics` is what the arithmetic runs in: int8 files carry their own quantisation, f32 and bf16 are told
-    to the engine, because OpenVINO would otherwise choose bfloat16 by itself where the CPU has it.
+    """Compiles a network for this machine.
 
     Args:
+        path: an .xml with its .bin beside it, or an .onnx.
+        numerics: of the arithmetic. int8 files contain their quantisation; f32 and bf16 are set explicitly, because
+            OpenVINO would choose bfloat16 itself on a CPU that has it.
         threads: cores to use, 0 for all.
-        side_by_side: give each of `threads` calls at once a core of its own. Without it all of them work on one call,
-            which is sooner done.
+        side_by_side: each of `threads` concurrent calls gets one core. Otherwise all cores work on one call, which then
+            takes less time.
 
     Raises:
         BundleError: the file cannot be read as a network.
@@ -54,7 +54,7 @@ def open_session(
     except Exception as error:
         raise BundleError(
             f"{path.name} cannot be loaded by {engine}: {first_line(error)}",
-            expected="an exported network, whole",
+            expected="a complete exported network",
             fix="fetch the version again from the registry, or train it anew",
         ) from error
 

@@ -1,12 +1,13 @@
-"""The only reader of the environment.
+"""Settings, and the only reader of the environment.
 
-A setting comes from, strongest first: `VISIONLOOP_<NAME>` in the environment, `visionloop.toml` in the
-project folder, the default below. Settings are frozen and unknown keys are refused in both places; a Bento ignores them
-(`ignore_unknown`).
+A setting is, in this order: `VISIONLOOP_<NAME>` in the environment, `visionloop.toml` in the project folder, or the
+default below. Unknown keys are refused in both places; a Bento ignores them (`ignore_unknown`). By hand:
+pydantic-settings neither refuses unknown variables of the environment nor says how to fix a value.
 """
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
 import sys
@@ -30,10 +31,10 @@ FILE = "visionloop.toml"
 
 _known_only = False
 
-# Nothing may call home, hang on a hub that is out of reach, or ask whether it may. (DESIGN: offline first.)
+# Offline first: no library may send telemetry, wait for a hub that is out of reach, or update itself.
 OFFLINE_ENV = {
-    # OpenMP threads that wait by spinning starve each other on a busy machine. A training step on two cores takes
-    # 0.25 s; beside one other busy process 3.7 s by default, 0.6 s with a short spin like this.
+    # Spinning OpenMP threads starve each other. Beside one busy process on two cores a training step takes 3.7 s by
+    # default and 0.6 s with this short spin; alone it takes 0.25 s.
     "GOMP_SPINCOUNT": "1000",
     "DO_NOT_TRACK": "1",
     "BENTOML_DO_NOT_TRACK": "True",
@@ -42,7 +43,7 @@ OFFLINE_ENV = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # 7 by default: minutes of silence when its server is away
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # the default of 7 waits for minutes when the server is away
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "NO_ALBUMENTATIONS_UPDATE": "1",
@@ -53,7 +54,7 @@ OFFLINE_ENV = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
     "YOLO_OFFLINE": "true",
-    "YOLO_CONFIG_DIR": tempfile.gettempdir(),  # it writes its settings on import; nobody reads them
+    "YOLO_CONFIG_DIR": tempfile.gettempdir(),  # it writes settings on import that nobody reads
     "YOLO_AUTOINSTALL": "false",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_ENABLE_ONEDNN_OPTS": "1",
@@ -62,15 +63,15 @@ OFFLINE_ENV = {
 
 
 class Settings(BaseModel):
-    """Where things are and how much is allowed. Sizes and times carry their unit in the name."""
+    """Places and limits. Names of sizes and times end with their unit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     root: Path = Field(description="the project folder: holds dvc.yaml, params.yaml and data/")
-    var: Path = Field(description="databases, logs, bundles, reports: everything made while running")
+    var: Path = Field(description="databases, logs, bundles, reports: everything that is made at run time")
 
     host: str = "127.0.0.1"
-    service_host: str = Field("127.0.0.1", description="what services listen on; they ask nobody for a key")
+    service_host: str = Field("127.0.0.1", description="the address that services listen on; they ask for no key")
     home_port: int = Field(8700, ge=1, le=65535, description="the story page and the reports")
     router_port: int = Field(3000, ge=1, le=65535, description="predictions, all models")
     mlflow_port: int = Field(5000, ge=1, le=65535)
@@ -78,7 +79,7 @@ class Settings(BaseModel):
     drift_port: int = Field(8701, ge=1, le=65535, description="Evidently's workspace UI")
 
     mlflow_uri: str = Field("", description="default: the local server's address")
-    mlflow_backend: str = Field("", description="what the local server stores into; default: SQLite in var")
+    mlflow_backend: str = Field("", description="the local server's database; default: SQLite in var")
     prefect_api_url: str = Field("", description="default: the local server's address")
     database_url: str = Field("", description="operational database; default: SQLite in var", repr=False)
     dvc_remote: str = Field("", description="default: a folder in var")
@@ -86,38 +87,42 @@ class Settings(BaseModel):
     max_upload_mb: int = Field(512, gt=0, description="largest request body, MiB")
     max_voxels: int = Field(64_000_000, gt=0, description="largest volume or picture that is decoded, voxels or pixels")
     allow_downloads: bool = Field(False, description="whether pretrained weights may be fetched from a framework's hub")
-    max_video_s: float = Field(900.0, gt=0, description="longest video that is taken, seconds")
+    max_video_s: float = Field(900.0, gt=0, description="longest video, seconds")
     threads: int = Field(0, ge=0, description="threads per network; 0: as many as there are cores")
     retention_days: float = Field(7.0, ge=0, description="how long inputs of predictions are kept")
-    retention_mb: int = Field(2048, ge=0, description="how much room they may take, MiB")
+    retention_mb: int = Field(2048, ge=0, description="most space for them, MiB")
     label_days: float = Field(365.0, ge=0, description="how long labelled inputs are kept, with their labels")
-    label_mb: int = Field(4096, ge=0, description="how much room they may take, MiB")
+    label_mb: int = Field(4096, ge=0, description="most space for them, MiB")
     prediction_days: float = Field(90.0, ge=8, description="how long predictions stay in the database")
-    prediction_rows: int = Field(1_000_000, gt=0, description="how many of them stay there at most")
+    prediction_rows: int = Field(1_000_000, gt=0, description="most predictions in the database")
     report_days: float = Field(90.0, gt=0, description="how long drift reports and verdicts are kept")
-    report_mb: int = Field(1024, gt=0, description="how much room reports may take, and Evidently's runs as well, MiB")
-    journal_mb: int = Field(64, gt=0, description="how large the journal may grow before a new one is begun, MiB")
-    spool_mb: int = Field(1024, gt=0, description="how much room predictions that wait for the database may take, MiB")
-    decision_pages: int = Field(200, gt=0, description="how many decision pages of a model are kept at most")
-    log_mb: int = Field(8, gt=0, description="how large the log of one process may grow before it is cut, MiB")
+    report_mb: int = Field(1024, gt=0, description="most space for reports, and likewise for Evidently's runs, MiB")
+    journal_mb: int = Field(64, gt=0, description="size at which a new journal is started, MiB")
+    spool_mb: int = Field(1024, gt=0, description="most space for predictions that wait for the database, MiB")
+    decision_pages: int = Field(200, gt=0, description="most decision pages of a model")
+    log_mb: int = Field(8, gt=0, description="size at which the log of a process is cut, MiB")
     request_timeout_s: float = Field(60.0, gt=0)
-    max_inputs: int = Field(16, gt=0, description="most files in one request")
+    max_inputs: int = Field(16, gt=0, description="most inputs in one request")
     max_waiting: int = Field(
-        0, ge=0, description="inputs that may wait in a service; 0: as many as it answers in half of request_timeout_s"
+        0, ge=0, description="most inputs that wait in a service; 0: as many as it answers in half of request_timeout_s"
     )
     allow_url_inputs: bool = Field(
-        False, description="whether a service may fetch an input from an address it is given"
+        False, description="whether a service may fetch an input from an address that a caller sends"
     )
-    require_keys: bool | None = Field(None, description="of callers of the router; unset: unless host is a loopback")
-    api_key: str = Field("", description="what this machine's own commands show the router", repr=False)
-    quota_per_minute: int = Field(600, ge=0, description="requests of a key without a quota of its own; 0: no limit")
-    quota_per_month: int = Field(0, ge=0, description="likewise, per calendar month (UTC)")
+    require_keys: bool | None = Field(
+        None, description="whether callers of the router need a key; default: unless host is a loopback address"
+    )
+    api_key: str = Field("", description="the key that this machine's own commands send to the router", repr=False)
+    quota_per_minute: int = Field(600, ge=0, description="requests of a key that has no quota of its own; 0: no limit")
+    quota_per_month: int = Field(0, ge=0, description="the same per calendar month (UTC)")
     anonymous_per_minute: int = Field(0, ge=0, description="requests of one address without a key; 0: no limit")
     warm_s: int = Field(
-        3600, ge=0, description="how long the version before keeps running for an instant rollback, s; 0: not at all"
+        3600,
+        ge=0,
+        description="how long the previous version stays warm for an instant rollback, seconds; 0: not at all",
     )
-    monitor_every_s: int = Field(900, gt=0, description="the monitor flow's schedule")
-    false_alarm_rate: float = Field(0.05, gt=0, lt=1, description="of one drift verdict")
+    monitor_every_s: int = Field(900, gt=0, description="how often the monitor flow runs, seconds")
+    false_alarm_rate: float = Field(0.05, gt=0, lt=1, description="how often a drift verdict may be wrong by chance")
 
     @property
     def keys_required(self) -> bool:
@@ -126,7 +131,7 @@ class Settings(BaseModel):
 
     @property
     def key_headers(self) -> dict[str, str]:
-        """What this machine's own commands send to the router."""
+        """HTTP headers of this machine's own commands for the router."""
         return {"X-API-Key": self.api_key} if self.api_key else {}
 
     @property
@@ -134,14 +139,13 @@ class Settings(BaseModel):
         return self.mlflow_uri or f"http://{self.host}:{self.mlflow_port}"
 
     def mlflow_page(self, model: str = "") -> str:
-        """What people open: a model's versions, each with its run; without a model the list of them. MLflow's own
-        beginning is its view for language models."""
+        """The page of a model's versions, or of all models. MLflow's own start page is its view for language models."""
         path = f"/models/{model}" if model else "/models"
         return f"{self.mlflow_address.rstrip('/')}/#{path}?workflowType=machine_learning"
 
     @property
     def mlflow_store(self) -> str:
-        """The database behind the local MLflow server; also used without a server (`--local`)."""
+        """The database of the local MLflow server; `--local` uses it without a server."""
         return self.mlflow_backend or f"sqlite:///{self.var / 'mlflow' / 'mlflow.db'}"
 
     @property
@@ -150,7 +154,7 @@ class Settings(BaseModel):
 
     @property
     def prefect_page(self) -> str:
-        """What people open; the address ends in its API's path."""
+        """Prefect's page for people: its address without the API's path."""
         return self.prefect_address.rstrip("/").removesuffix("/api")
 
     @property
@@ -179,44 +183,40 @@ class Settings(BaseModel):
 
     @property
     def build(self) -> Path:
-        """What the DVC stages make, one folder per model."""
+        """Outputs of the DVC stages, one folder per model."""
         return self.root / "build"
 
     def child_environment(self) -> dict[str, str]:
-        """The environment for a process that we start: ours, quiet, with every store inside `var`."""
-        env = dict(os.environ)
-        env.update(OFFLINE_ENV)
-        env.update(
-            {
-                "VISIONLOOP_ROOT": str(self.root),
-                "VISIONLOOP_VAR": str(self.var),
-                "PREFECT_HOME": str(self.var / "prefect"),
-                "PREFECT_API_URL": self.prefect_address,
-                "BENTOML_HOME": str(self.var / "bentoml"),
-                "MLFLOW_TRACKING_URI": self.mlflow_address,
-                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}",
-                "PYTHONUNBUFFERED": "1",
-            }
-        )
-        env.update(_past_the_proxy(env, {"127.0.0.1", "localhost", self.host, self.service_host}))
-        return env
+        """The environment for child processes: ours, with `OFFLINE_ENV` and every store inside `var`."""
+        env = os.environ | OFFLINE_ENV
+        env |= {
+            "VISIONLOOP_ROOT": str(self.root),
+            "VISIONLOOP_VAR": str(self.var),
+            "PREFECT_HOME": str(self.var / "prefect"),
+            "PREFECT_API_URL": self.prefect_address,
+            "BENTOML_HOME": str(self.var / "bentoml"),
+            "MLFLOW_TRACKING_URI": self.mlflow_address,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}",
+            "PYTHONUNBUFFERED": "1",
+        }
+        return env | _no_proxy(env, {"127.0.0.1", "localhost", self.host, self.service_host})
 
     def apply_environment(self) -> None:
-        """Gives this process the child environment, before a framework that reads it is imported."""
+        """Gives this process the child environment. Call it before importing a framework that reads it."""
         os.environ.update(self.child_environment())
 
 
-def _past_the_proxy(env: Mapping[str, str], hosts: Collection[str]) -> dict[str, str]:
-    """What keeps a company's proxy out of the way to our own servers: MLflow's and Prefect's clients would ask it."""
+def _no_proxy(env: Mapping[str, str], hosts: Collection[str]) -> dict[str, str]:
+    """Variables that exempt our own servers from a company's proxy, which MLflow's and Prefect's clients would use."""
     if not any(env.get(name) for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")):
         return {}
-    given = [one.strip() for one in (env.get("no_proxy") or env.get("NO_PROXY") or "").split(",") if one.strip()]
-    told = "*" if "*" in given else ",".join(dict.fromkeys([*given, *sorted(hosts)]))
-    return {"no_proxy": told, "NO_PROXY": told}
+    names = [name.strip() for name in (env.get("no_proxy") or env.get("NO_PROXY") or "").split(",") if name.strip()]
+    exempt = "*" if "*" in names else ",".join(dict.fromkeys([*names, *sorted(hosts)]))
+    return {"no_proxy": exempt, "NO_PROXY": exempt}
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`. Names other than localhost are not looked up."""
+    """Whether only this machine can reach `host`; names are not resolved."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -235,13 +235,13 @@ def project_root(start: Path | None = None) -> Path:
 def read_settings(
     environment: dict[str, str] | None = None, root: Path | None = None, *, known_only: bool = False
 ) -> Settings:
-    """Reads the settings anew.
+    """Reads the settings.
 
     Args:
-        known_only: leave unknown keys out, with a line in the log for each, where they are refused otherwise.
+        known_only: ignore unknown keys, with a line in the log for each, instead of refusing them.
 
     Raises:
-        SettingsError: a key is unknown or a value is of the wrong kind.
+        SettingsError: a key is unknown, or a value is wrong.
     """
     env = dict(os.environ if environment is None else environment)
     given = {k.removeprefix(PREFIX).lower(): v for k, v in env.items() if k.startswith(PREFIX)}
@@ -274,14 +274,12 @@ def _explain(error: ValidationError) -> SettingsError:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        import difflib
-
         close = difflib.get_close_matches(name, Settings.model_fields, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        guess = f"did you mean {close[0]!r}? " if close else ""
         return SettingsError(
             f"there is no setting {name!r}",
             expected=", ".join(Settings.model_fields),
-            fix=f"{hint}correct it in {FILE} or in the environment ({PREFIX}{name.upper()})",
+            fix=f"{guess}correct it in {FILE} or in the environment ({PREFIX}{name.upper()})",
         )
     return SettingsError(
         f"setting {name!r} is {first.get('input')!r}",
@@ -292,13 +290,12 @@ def _explain(error: ValidationError) -> SettingsError:
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """This process's settings, read once."""
+    """The settings of this process, read once."""
     return read_settings(known_only=_known_only)
 
 
 def ignore_unknown() -> None:
-    """Makes this process leave out settings that it does not know, for a Bento: its code may be older than the settings
-    around it. Elsewhere a name that is unknown is misspelt."""
+    """Makes this process ignore unknown settings, as a Bento does: its code may be older than the settings."""
     global _known_only
     if not _known_only:
         _known_only = True

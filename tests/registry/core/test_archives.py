@@ -107,7 +107,7 @@ def test_names_in_utf8_without_the_flag_are_read_as_what_they_are(tmp_path: Path
 
 
 def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "MOST_FILES", 3)
+    monkeypatch.setattr(archives, "MAX_FILES", 3)
     refused(zipped(tmp_path / "x.zip", {str(n): b"" for n in range(4)}))
 
 
@@ -118,7 +118,7 @@ def test_damage_is_told(tmp_path: Path) -> None:
     assert "damaged" in refused(tmp_path / "bad.zip").found
     (tmp_path / "cut.zip").write_bytes(body[:200])
     assert "neither a folder nor a zip" in refused(tmp_path / "cut.zip").found
-    assert "is not there" in refused(tmp_path / "none.zip").found
+    assert "does not exist" in refused(tmp_path / "none.zip").found
 
 
 def test_a_password_is_told(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_a_zip_is_imported_like_its_folder(source: Path, out: Path, tmp_path: Pa
 def test_nothing_there_one_picture_and_unknown_labels_say_so(kind, source: Path, out: Path) -> None:
     with pytest.raises(DataError, match="there is no picture in"):
         kind().import_from(source, out, {})
-    with pytest.raises(DataError, match="is not there"):
+    with pytest.raises(DataError, match="does not exist"):
         kind().import_from(source / "gone", out, {})
     put(source / "train" / "disc" / "one.jpg", some()[1].body)
     put(source / "train" / "disc" / "one.txt", "0 0.5 0.5 0.1 0.1")
