@@ -104,8 +104,8 @@ def step(name: str, title: str, model: str = "", usually_s: float | None = None)
         raise
     finally:
         seconds = time.perf_counter() - began
-        error = {"error": running.error} if running.error else {}
-        write("finish", name, model, seconds=seconds, outcome=running.outcome, note=running.note, **error)
+        failure = {"error": running.error} if running.error else {}
+        write("finish", name, model, seconds=seconds, outcome=running.outcome, note=running.note, **failure)
 
 
 def end_of_file() -> int:
