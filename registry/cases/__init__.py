@@ -1,4 +1,4 @@
-"""The cases of a data set: the table `cases.csv`, its parts, groups and labels, and what must hold of them.
+"""The cases of a data set: the table `cases.csv`, splits, groups, labels, and data checks.
 
 Imports `registry.vision` and `registry.core`.
 """

@@ -1,4 +1,4 @@
-"""What must hold of `registry.cases.inspection`'s table before anything is trained on a data set of pictures."""
+"""The data checks of data sets of pictures, over the table that `registry.cases.inspection` makes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from registry.cases.table import TABLE
 from registry.vision import look_alikes
 
 SMALLEST_SIDE = 16
-"""Pixels. A service takes smaller ones; nothing is learnt from them."""
+"""Pixels. A service takes smaller pictures, but training learns nothing from them."""
 
 FLATTEST = 1.0
-"""Standard deviation of the grey values, of 255, below which a picture shows nothing; JPEG's noise is less."""
+"""Least standard deviation of the grey values (0..255); below it a picture shows nothing. JPEG's noise is less."""
 
 MOST_OF_ONE_CLASS = 0.95
-"""Share of the training pictures that one class may have: above it, always saying that class looks like success."""
+"""Largest share of the training pictures in one class. Above it, a model that always answers that class looks good."""
 
 PARTS = {
     "train": ("there is nothing to train on: no case is in train", "{again}, or add cases"),
@@ -31,7 +31,7 @@ PARTS = {
 
 
 def between(column: str, says: str, fix: str, *, warning: bool = False, **limits: Any) -> Check:
-    """Each value within `min_value` and `max_value`, `strict_min` and `strict_max`."""
+    """Each value lies between `min_value` and `max_value`; `strict_min` and `strict_max` exclude the limits."""
     return Check("expect_column_values_to_be_between", {"column": column, **limits}, says, fix, warning)
 
 
@@ -44,13 +44,12 @@ def unique(column: str, says: str, fix: str) -> Check:
 
 
 def within(split: str) -> dict[str, str]:
-    """Arguments that hold a check to one part."""
+    """Arguments that restrict a check to one split."""
     return {"row_condition": f'split=="{split}"', "condition_parser": "pandas"}
 
 
 def for_parts(model: str) -> list[Check]:
-    """What holds for data sets of every kind: each part has a case, each group one part, each case a name of its own
-    and a row in the table."""
+    """Checks for every kind of data set: no empty split, no group in two splits, unique names, a row for each case."""
     again = f"import your data again with `visionloop data import {model} PATH`"
     contain = "expect_column_distinct_values_to_contain_set"
     return [
@@ -75,7 +74,7 @@ def for_pictures(model: str) -> list[Check]:
     fix = "replace the thumbnails by the pictures themselves, or remove them"
     return [
         *for_parts(model),
-        empty("decoding_error", "{rows}: the picture is missing, truncated or none",
+        empty("decoding_error", "{rows}: the file is missing, truncated or not a picture",
               "export these pictures again, or remove the cases; the data docs page says what is wrong with each"),
         between("width", f"{small} wide", fix, min_value=SMALLEST_SIDE),
         between("height", f"{small} high", fix, min_value=SMALLEST_SIDE),
@@ -91,8 +90,8 @@ def for_pictures(model: str) -> list[Check]:
 
 
 def for_classes(model: str, classes: Sequence[str] | None) -> tuple[Check, ...]:
-    """What must hold of `class_table`. `classes`: the model's; None where the data brings its own."""
-    folder, fix = "{rows}: the folder is none of the classes", "correct the folder's name, or remove these pictures"
+    """Checks of `class_table`. `classes`: the model's; None if the data defines them."""
+    folder, fix = "{rows}: the folder is not one of the classes", "correct the folder's name, or remove these pictures"
     known = (
         Check("expect_column_values_to_be_in_set", {"column": "class", "value_set": list(classes)}, folder, fix)
         if classes
@@ -113,7 +112,7 @@ def for_classes(model: str, classes: Sequence[str] | None) -> tuple[Check, ...]:
 
 
 def for_boxes(model: str, classes: Sequence[str]) -> tuple[Check, ...]:
-    """What must hold of `box_table`."""
+    """Checks of `box_table`."""
     parts = {"train": "training", "val": "validation", "test": "test"}
     return (
         *for_pictures(model),

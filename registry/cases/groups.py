@@ -1,4 +1,4 @@
-"""Cases that belong together (of one patient, camera or sequence) stay in one part of a data set."""
+"""Groups: cases of one patient, camera or sequence, which stay in one split."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ SHOWN = 5
 
 
 def named(paths: Mapping[str, str], pattern: str) -> tuple[dict[str, str], list[str]]:
-    """The group of each case, from the names of files, and notes about it.
+    """Finds the group of each case in its file's name, and writes notes.
 
     Args:
         paths: case -> its file's path in the source, with forward slashes.
-        pattern: a regular expression, searched in the file's name, or in its path where the pattern has a `/`. What its
-            first pair of parentheses holds is the group; without one, all of what matches.
+        pattern: a regular expression, searched in the file's name, or in its path if it contains a `/`. Its first
+            pair of parentheses holds the group; without parentheses the whole match is the group.
 
     Returns:
-        case -> group, without those that do not match.
+        case -> group, without cases that do not match; and the notes.
 
     Raises:
-        DataError: it is not a regular expression, it matches nothing, or everything is one group.
+        DataError: the pattern is not a regular expression, matches nothing, or puts all cases into one group.
     """
     try:
         compiled = re.compile(pattern)
@@ -63,7 +63,7 @@ def named(paths: Mapping[str, str], pattern: str) -> tuple[dict[str, str], list[
 
 
 def parts_of(splits: Sequence[str], groups: Sequence[str]) -> list[int]:
-    """In how many parts each row's group is; 1 for a row without one."""
+    """In how many splits each row's group is; 1 for a row without a group."""
     found: dict[str, set[str]] = {}
     for split, group in zip(splits, groups, strict=True):
         found.setdefault(group, set()).add(split)
@@ -71,8 +71,12 @@ def parts_of(splits: Sequence[str], groups: Sequence[str]) -> list[int]:
 
 
 def units(cases: Sequence[str], groups: Mapping[str, str], leader: Mapping[str, str]) -> dict[str, str]:
-    """Case -> the case that stands for all that must stay together with it: of its group, or of one that a case of its
-    group must stay together with. `leader`: the same without groups."""
+    """Joins groups and look-alikes: case -> the case that represents everything that must stay together with it.
+
+    Args:
+        groups: case -> group.
+        leader: case -> the representative of its look-alikes.
+    """
     above = {case: case for case in cases}
 
     def top(case: str) -> str:

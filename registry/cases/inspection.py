@@ -1,5 +1,4 @@
-"""The table that Great Expectations checks for a data set of pictures: what is measured, not what is right
-(`registry.cases.expectations`)."""
+"""Measures a data set of pictures: makes the table that Great Expectations checks (`registry.cases.expectations`)."""
 
 from __future__ import annotations
 
@@ -23,9 +22,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 THREADS = min(4, os.cpu_count() or 1)
-"""Each holds a picture: some 70 MB for one of 12 megapixels."""
+"""Each holds a picture: some 70 MB at 12 megapixels."""
 KEPT = "look-alikes-kept.txt"
-"""Stands in a data set whose owner wants nearly equal pictures on both sides of the split."""
+"""A file in data sets whose owner allows nearly equal pictures in two splits."""
 
 KEPT_TEXT = "Imported with --look-alikes keep: two splits hold nearly the same pictures, and the metric flatters.\n"
 
@@ -36,8 +35,11 @@ def label_path(root: Path, file: str) -> Path:
 
 
 def class_table(root: Path, rows: Sequence[Row], classes: Sequence[str]) -> pd.DataFrame:
-    """A row per case, and per picture in the class folders that `cases.csv` does not know. `class_number`: as the
-    network has it; `training_of_class`: training pictures of the row's class; `class_share`: their share of all."""
+    """A row for each case, and for each picture in the class folders that is not in `cases.csv`.
+
+    Columns: `class_number`: the network's; `training_of_class`: training pictures of the row's class; `class_share`:
+    their share of all training pictures.
+    """
     found = [path for split in SPLITS for path in sorted((root / split).glob("*/*")) if path.is_file()]
     table = _common(root, rows, _strays(root, rows, found))
     table["folder"] = [Path(file).parts[0] for file in table["file"]]
@@ -45,23 +47,25 @@ def class_table(root: Path, rows: Sequence[Row], classes: Sequence[str]) -> pd.D
     numbers = {name: float(number) for number, name in enumerate(classes)}
     table["class_number"] = [numbers.get(name, float("nan")) for name in table["class"]]
     trained = Counter(table.loc[table["split"] == "train", "class"])
-    # What follows from another breach is left out (NaN is not checked): one message for one cause.
+    # NaN is not checked: a breach that only follows from another one gets no message.
     table["training_of_class"] = [float(trained[name]) if trained else float("nan") for name in table["class"]]
     table["class_share"] = table["training_of_class"] / trained.total() if len(trained) > 1 else float("nan")
     return table
 
 
 def box_table(root: Path, rows: Sequence[Row], classes: Sequence[str]) -> pd.DataFrame:
-    """A row per case, and per picture or label file that `cases.csv` does not know. Of a row's boxes: their number, the
-    highest class number, the smallest width or height and the furthest reach over the picture's edge, as shares of the
-    picture's side; `training_of_rarest`: training boxes of that of its classes which has the fewest."""
+    """A row for each case, and for each picture or label file that is not in `cases.csv`.
+
+    Columns about a row's boxes: their number, the highest class number, and, as shares of the side, the smallest
+    width or height and the furthest reach over the edge. `training_of_rarest`: training boxes of its rarest class.
+    """
     found = [p for kind in ("images", "labels") for s in SPLITS for p in sorted((root / kind / s).glob("*"))]
     labels = {label_path(root, row.file) for row in rows}
     table = _common(root, rows, _strays(root, rows, [path for path in found if path not in labels]))
     table["folder"] = [Path(file).parts[1] for file in table["file"]]
     read = [_labels(root, file) for file in table["file"]]
     nan = float("nan")
-    table["label_error"] = [said or None for said, _ in read]
+    table["label_error"] = [problem or None for problem, _ in read]
     table["boxes"] = [float(len(lines)) for _, lines in read]
     table["highest_class"] = [max((float(one.number) for one in lines), default=nan) for _, lines in read]
     table["smallest_side"] = [min((one.smallest for one in lines), default=nan) for _, lines in read]
@@ -81,7 +85,7 @@ def _labels(root: Path, file: str) -> tuple[str, list[yolo_labels.Line]]:
     try:
         lines, problems = yolo_labels.parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
-        lines, problems = [], [f"{path.name} is missing or no text"]
+        lines, problems = [], [f"{path.name} is missing or is not text"]
     return "; ".join(problems[:3]), lines
 
 
@@ -96,7 +100,7 @@ def _common(root: Path, rows: Sequence[Row], strays: Sequence[str]) -> pd.DataFr
 
     every = [*rows, *(Row(file, _split_of(file), "", file) for file in strays)]
     with PictureFactsCache() as at, ThreadPoolExecutor(THREADS) as pool:
-        # A label without its picture is a stray file, and no more than that.
+        # A label without its picture is a stray file: there is nothing to read.
         looks = list(
             pool.map(lambda row: PictureFacts("") if _is_label(row.file) else at.at_file(root / row.file), every)
         )
@@ -133,16 +137,20 @@ def _split_of(file: str) -> str:
 
 
 def _nearest(rows: Sequence[Row], looks: Sequence[PictureFacts]) -> tuple[list[float], list[str]]:
-    """For each row how much it is like the likest picture of another part (see `duplicates`), and which that is; NaN
-    and "" without one that is worth a closer look. The very same pixels count as copies, not here."""
+    """Each row's nearest picture of another split (`look_alikes`): the correlation, and the case.
+
+    NaN and "" if no picture is near. Pictures of the same pixels do not count: they are copies.
+    """
     best, other = np.full(len(rows), np.nan, np.float32), np.full(len(rows), -1)
     contents = np.array([one.content for one in looks])
-    parts = [[n for n, row in enumerate(rows) if row.split == split and looks[n].mark is not None] for split in SPLITS]
+    parts = [
+        [n for n, row in enumerate(rows) if row.split == split and looks[n].fingerprint is not None] for split in SPLITS
+    ]
     for ours, theirs in combinations(parts, 2):
-        marks = [[mark for n in part if (mark := looks[n].mark) is not None] for part in (ours, theirs)]
+        marks = [[mark for n in part if (mark := looks[n].fingerprint) is not None] for part in (ours, theirs)]
         for left, right, likeness in look_alikes.candidates(*marks):
             a, b = np.array(ours)[left], np.array(theirs)[right]
-            order = np.argsort(likeness)  # of several values for one row, the last one that is written stays
+            order = np.argsort(likeness)  # of several values for one row, the last and highest one stays
             order = order[contents[a[order]] != contents[b[order]]]
             for mine, its in ((a[order], b[order]), (b[order], a[order])):
                 better = ~(likeness[order] <= best[mine])  # NaN is less than anything

@@ -1,4 +1,4 @@
-"""What reading a picture gives, kept by the hash of its bytes: a picture is decoded once, not at every look."""
+"""Facts about pictures, cached by the hash of their bytes: each picture is decoded once."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from registry.core.media import MAX_CASE_PIXELS, Picture
 from registry.core.settings import settings
 from registry.vision import headers, look_alikes, picture
 
-MOST = 50_000
-"""Looks that are kept, some 6 KB each: the newest. Pictures beyond them are decoded again."""
+MAX_ROWS = 50_000
+"""Of the cache, some 6 KB each. The oldest rows go, and their pictures are decoded again."""
 
-_TOGETHER = 256
-_VERSION = 1  # of what a row means; rows of another one are forgotten
+_ROWS_A_WRITE = 256
+_VERSION = 1  # of the rows' meaning; a cache of another version is deleted
 _CHANNELS = {"1": 1, "L": 1, "I": 1, "F": 1, "I;16": 1, "I;16B": 1, "LA": 2, "RGBA": 4, "CMYK": 4}
 
 
 @dataclass(frozen=True, eq=False)
 class PictureFacts:
-    """What one reading of a picture gives. `problem` is empty if it can be read.
+    """Facts about a picture. `problem` is "" if it can be read.
 
     Attributes:
-        width, height: as a person sees it.
-        channels: as stored: 1 grey, 2 grey with transparency, 3 colours, 4 with transparency or for print.
-        contrast: standard deviation of the grey values, of 255.
-        content: the same for the same pixels, however they are stored.
-        mark: see `registry.vision.look_alikes`.
+        width, height: of the upright picture, in pixels.
+        channels: as stored; 1: grey, 2: grey with transparency, 3: colour, 4: colour with transparency, or CMYK.
+        contrast: standard deviation of the grey values, 0..255.
+        content: a hash of the pixels, the same in every file format.
+        fingerprint: see `registry.vision.look_alikes`.
     """
 
     problem: str
@@ -46,11 +46,11 @@ class PictureFacts:
     channels: int = 0
     contrast: float = float("nan")
     content: str = ""
-    mark: look_alikes.Fingerprint | None = None
+    fingerprint: look_alikes.Fingerprint | None = None
 
 
 class PictureFactsCache:
-    """Looks at pictures, in any thread; a context manager. Without a usable cache it only takes longer."""
+    """Reads facts about pictures, in any thread; a context manager. Without a usable cache it only takes longer."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path or settings().var / "looks.db"
@@ -69,18 +69,18 @@ class PictureFactsCache:
                 "CREATE TABLE IF NOT EXISTS look (digest BLOB PRIMARY KEY, width INT, height INT, channels INT, "
                 "contrast REAL, content TEXT, bits BLOB, thumb BLOB)"
             )
-        except sqlite3.Error:  # damaged: the next one makes it anew
+        except sqlite3.Error:  # damaged: the next call creates it again
             self._close()
             self._path.unlink(missing_ok=True)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._keep()
-        self._ask(f"DELETE FROM look WHERE rowid <= (SELECT max(rowid) FROM look) - {MOST}")
+        self._ask(f"DELETE FROM look WHERE rowid <= (SELECT max(rowid) FROM look) - {MAX_ROWS}")
         self._close()
 
     def at(self, body: bytes) -> PictureFacts:
-        """Raises BadInput if it is no picture, or too large a one."""
+        """The facts about a picture file's bytes. Raises BadInput if it is not a picture, or too large."""
         digest = hashlib.sha256(body).digest()
         found = self._ask("SELECT * FROM look WHERE digest = ?", (digest,))
         if found:
@@ -88,12 +88,12 @@ class PictureFactsCache:
         look = look_at(picture.decode(body, MAX_CASE_PIXELS), headers.read(body).mode)
         with self._lock:
             self._new.append((digest, *_row(look)))
-        if len(self._new) >= _TOGETHER:
+        if len(self._new) >= _ROWS_A_WRITE:
             self._keep()
         return look
 
     def at_file(self, path: Path) -> PictureFacts:
-        """The same for a file; what is wrong with it is the look's `problem`."""
+        """The facts about a file; `problem` says what is wrong with it."""
         try:
             return self.at(path.read_bytes())
         except OSError:
@@ -102,12 +102,12 @@ class PictureFactsCache:
             return PictureFacts(f"{path.name}: {error.found}")
 
     def at_files(self, paths: Sequence[Path], threads: int) -> list[PictureFacts]:
-        """In the order of `paths`; `threads` of them are decoded at once, and no picture is kept."""
+        """The facts about files, in the order of `paths`; `threads` are decoded at once, and no picture is kept."""
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(self.at_file, paths))
 
     def _keep(self) -> None:
-        """Writes the new rows, in one transaction: each of its own would cost more than decoding a small picture."""
+        """Writes the new rows in one transaction: one for each would cost more than decoding a small picture."""
         with self._lock:
             rows, self._new = self._new, []
             if self._rows is None or not rows:
@@ -136,7 +136,7 @@ class PictureFactsCache:
 
 
 def look_at(seen: Picture, mode: str) -> PictureFacts:
-    """What a decoded picture gives; `mode`: PIL's name of how it is stored."""
+    """The facts about a decoded picture; `mode`: PIL's name of its stored pixel layout."""
     grey = cv2.cvtColor(seen.pixels, cv2.COLOR_BGR2GRAY)
     contrast = float(cv2.meanStdDev(grey)[1].item())  # NumPy's would take eight bytes a pixel, in every thread
     mark = look_alikes.fingerprint(seen.pixels)
@@ -144,14 +144,14 @@ def look_at(seen: Picture, mode: str) -> PictureFacts:
 
 
 def content_of(seen: Picture) -> str:
-    """The same for the same pixels, however they are stored."""
+    """A hash of the pixels, the same in every file format."""
     digest = hashlib.sha256(f"{seen.width}x{seen.height}".encode())
     digest.update(np.ascontiguousarray(seen.pixels).data)
     return digest.hexdigest()[:16]
 
 
 def _row(look: PictureFacts) -> tuple[object, ...]:
-    mark = look.mark
+    mark = look.fingerprint
     assert mark is not None
     bits, thumb = mark.bits.to_bytes(8, "big"), mark.thumb.tobytes()
     return look.width, look.height, look.channels, look.contrast, look.content, bits, thumb

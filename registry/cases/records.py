@@ -1,4 +1,4 @@
-"""What goes into a data set and what came of it: labelled inputs, imports, and what must hold of the table of cases."""
+"""Records that data sets exchange: labelled inputs, results of imports and additions, data checks."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Check:
     Attributes:
         expectation: the field's own name, e.g. `expect_column_values_to_be_between`.
         arguments: its keyword arguments.
-        says: what a breach means, for a person; `{rows}` is replaced by the offending case ids.
+        says: what a breach means, for people; `{rows}` is replaced by the ids of the cases.
         fix: what to do about it.
-        warning: a breach is told, and stops nothing.
+        warning: a breach is reported, but stops nothing.
     """
 
     expectation: str
@@ -32,7 +32,7 @@ class Check:
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What an import took: cases per split, and inputs without a label (kept for prediction only)."""
+    """The result of an import: cases in each split, and inputs without a label, which are kept for prediction."""
 
     train: int
     val: int
@@ -43,8 +43,7 @@ class ImportResult:
 
 @dataclass(frozen=True)
 class LabelledInput:
-    """An input and its label, to be added to a data set: the raw bytes as they were uploaded, or the file that holds
-    them, which is read when it is needed."""
+    """An input and its label. `input`: the uploaded bytes, or a file that is read when needed."""
 
     id: str
     input: bytes | Path
@@ -58,11 +57,11 @@ class LabelledInput:
 
 @dataclass(frozen=True)
 class AddResult:
-    """What became of labelled inputs.
+    """The result of adding labelled inputs.
 
     Attributes:
         new: how many became cases.
-        refused: what is wrong with each that cannot be one, as `id: problem`.
+        refused: `id: problem` for each that could not.
     """
 
     new: int

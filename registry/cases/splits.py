@@ -1,7 +1,7 @@
-"""The three parts of a data set, and which of them a case belongs to.
+"""The three splits of a data set, and how cases are assigned to them.
 
 `train` teaches. `val` chooses: the epoch, the variant, thresholds. `test` is read by the stage `evaluate` and by the
-gate alone, and gives every figure that is called held-out.
+gate only, and gives every figure that is called held-out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Shares:
-    """How much of a data set without splits of its own chooses (`val`) and is held out (`test`); the rest teaches."""
+    """The shares of `val` and `test` in a data set that comes without splits; the rest is `train`."""
 
     val: float = 0.15
     test: float = 0.2
@@ -28,11 +28,11 @@ class Shares:
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Shares:
-        """`val_share` and `test_share` of an import's parameters; what is not there is the default."""
+        """Reads `val_share` and `test_share` of an import's parameters, with their defaults."""
         return cls(float(params.get("val_share", cls.val)), float(params.get("test_share", cls.test)))
 
     def split(self, name: str) -> str:
-        """The part that this name belongs to for good, whatever else is in the data set."""
+        """The split of a name: always the same, whatever else is in the data set."""
         fraction = hash_fraction(name)
         # `val` first: cases that were in it before there was a test part stay there.
         return "val" if fraction < self.val else "test" if fraction < self.val + self.test else "train"
@@ -45,7 +45,7 @@ class Shares:
 
         Args:
             strata: name -> stratum, e.g. the class.
-            weights: name -> how many cases it stands for; a name that is not there stands for one.
+            weights: name -> how many cases it represents; by default one.
         """
         members: dict[str, list[str]] = {}
         for name in sorted(strata, key=lambda name: (hash_fraction(name), name)):
@@ -123,5 +123,5 @@ def complete(
 
 
 def hash_fraction(name: str) -> float:
-    """A number in [0, 1) that belongs to this name for good."""
+    """A hash of the name as a number in [0, 1)."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big") / 2**48

@@ -1,4 +1,4 @@
-"""`cases.csv`: which cases a data set of pictures has, and where each of them came from."""
+"""`cases.csv`: the cases of a data set of pictures, with their splits and origins."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ class Row:
 
 
 def read(root: Path, model: str) -> list[Row]:
-    """All rows, sorted by case. A column `group` says what stays together; others beyond `COLUMNS` are
-    attributes, and empty cells are none.
+    """All rows, sorted by case. The column `group` holds groups; other columns beyond `COLUMNS` are attributes.
 
     Raises:
         DataError: there is no table, it cannot be read, or a row names another split or a file outside of `root`.
@@ -48,7 +47,7 @@ def read(root: Path, model: str) -> list[Row]:
         raise DataError(f"{path} cannot be read: {error}", expected="a table in UTF-8", fix=fix) from error
     if tuple(names[: len(COLUMNS)]) != COLUMNS or len(set(names)) < len(names):
         raise DataError(f"{path} has the columns {','.join(names)}", expected=",".join((*COLUMNS, "...")), fix=fix)
-    problems = [said for number, line in enumerate(lines, start=2) if (said := _problem(line, number))]
+    problems = [problem for number, line in enumerate(lines, start=2) if (problem := _problem(line, number))]
     if problems:
         raise DataError(
             f"{path} is damaged:\n  " + "\n  ".join(problems[:20]),
@@ -98,5 +97,5 @@ def write(root: Path, rows: Sequence[Row]) -> None:
 
 
 def slug(name: str) -> str:
-    """`name` as a file may be called anywhere; "case" if nothing is left of it."""
+    """`name` as a file name for any system; "case" if nothing is left of it."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:120] or "case"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 TOLERANCE = 0.001
-"""How far, as a share of its side, a box may reach over the picture's edge: six decimals of width and centre round."""
+"""How far a box may reach over the picture's edge, as a share of the side: six decimals are rounded."""
 
 DECIMALS = 6
 
@@ -55,7 +55,7 @@ class Line:
 
 
 def parse(text: str) -> tuple[list[Line], list[str]]:
-    """Lines, and what is wrong with those that are none: `line 3: 4 numbers`. Blank lines are nothing."""
+    """The lines, and problems with others, e.g. `line 3: 4 numbers`. Blank lines are skipped."""
     lines, problems = [], []
     for at, raw in enumerate(text.splitlines(), start=1):
         cells = raw.split()
@@ -80,7 +80,7 @@ def parse(text: str) -> tuple[list[Line], list[str]]:
 
 
 def problems_of(lines: Iterable[Line], classes: int) -> list[str]:
-    """What is wrong with boxes that can be read: unknown class, no size, outside of the picture."""
+    """Problems of readable boxes: an unknown class, no size, or a reach over the picture's edge."""
     found = []
     for line in lines:
         if line.number >= classes:
@@ -98,7 +98,7 @@ def text_of(boxes: Iterable[LabelBox], classes: Sequence[str], width: int, heigh
     lines = []
     for one in boxes:
         if one.name not in numbers:
-            raise ValueError(f"{one.name!r} is none of {', '.join(classes)}")
+            raise ValueError(f"{one.name!r} is not one of {', '.join(classes)}")
         x1, y1, x2, y2 = one.box
         shares = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
         lines.append(" ".join((str(numbers[one.name]), *(f"{share:.{DECIMALS}f}" for share in shares))) + "\n")

@@ -81,7 +81,7 @@ class ClassSet(PictureSet):
 
     def _label(self, made: Example) -> str:
         if not isinstance(made.truth, str) or made.truth not in self._classes:
-            raise ValueError(f"the generator made {made.truth!r}, which is none of {self._classes}")
+            raise ValueError(f"the generator made {made.truth!r}, which is not one of {self._classes}")
         return made.truth
 
     def _checked(self, item: LabelledInput, classes: Sequence[str]) -> str:

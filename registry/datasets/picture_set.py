@@ -149,9 +149,12 @@ class PictureSet(DataPart):
         refused, new = [], []
         with PictureFactsCache() as looks:
             seen = looks.at_files([root / row.file for row in rows], inspection.THREADS)
-            there = [(look, row.split) for look, row in zip(seen, rows, strict=True) if look.mark is not None]
+            there = [(look, row.split) for look, row in zip(seen, rows, strict=True) if look.fingerprint is not None]
             contents = {look.content for look, _ in there}
-            marks, splits = [look.mark for look, _ in there if look.mark is not None], [split for _, split in there]
+            marks, splits = (
+                [look.fingerprint for look, _ in there if look.fingerprint is not None],
+                [split for _, split in there],
+            )
             for case, item in sorted(fresh.items()):
                 try:
                     label, body = self._checked(item, classes), item.body
@@ -161,14 +164,14 @@ class PictureSet(DataPart):
                     continue
                 except OSError:
                     continue  # its retention time is over
-                if mine.content in contents or mine.mark is None:
+                if mine.content in contents or mine.fingerprint is None:
                     continue
-                near = {splits[n] for _, n in look_alikes.pairs([mine.mark], marks)}
+                near = {splits[n] for _, n in look_alikes.pairs([mine.fingerprint], marks)}
                 if len(near) > 1:
                     continue  # it would leak, wherever it went
                 split = near.pop() if near else shares.split(case)
                 contents.add(mine.content)
-                marks.append(mine.mark)
+                marks.append(mine.fingerprint)
                 splits.append(split)
                 new.append(Row(case, split, origin, self.store(root, case, split, body, label)))
         if new:

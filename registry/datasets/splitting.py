@@ -100,7 +100,9 @@ def _same_label(one: Item, other: Item) -> bool:
 
 def _twins(items: Sequence[Item]) -> dict[str, str]:
     """Cases that nearly repeat one of a later part (of `SPLITS`), and the part that they are in."""
-    sides = {split: [item for item in items if item.split == split and item.look.mark is not None] for split in SPLITS}
+    sides = {
+        split: [item for item in items if item.split == split and item.look.fingerprint is not None] for split in SPLITS
+    }
     found: dict[str, str] = {}
     for left, right in (("val", "test"), ("train", "test"), ("train", "val")):
         ours = sides[left]
@@ -119,7 +121,7 @@ def _leaders(items: Sequence[Item]) -> dict[str, str]:
             case = above[case]
         return case
 
-    seen = [item for item in items if item.look.mark is not None]
+    seen = [item for item in items if item.look.fingerprint is not None]
     for left, right in look_alikes.pairs(_marks(seen), _marks(seen)):
         a, b = sorted((top(seen[left].case), top(seen[right].case)), key=hash_fraction)
         above[b] = a
@@ -127,4 +129,4 @@ def _leaders(items: Sequence[Item]) -> dict[str, str]:
 
 
 def _marks(items: Sequence[Item]) -> list[look_alikes.Fingerprint]:
-    return [item.look.mark for item in items if item.look.mark is not None]
+    return [item.look.fingerprint for item in items if item.look.fingerprint is not None]

@@ -54,8 +54,8 @@ class Predictor:
         """Predicts one input as it was uploaded.
 
         Args:
-            media: content type that the answer will be encoded as: a clip is only annotated when it is `video/webm`.
-            told: progress through a clip, and a way to stop it (see `registry.core.media.Told`).
+            media: content type of the answer; a clip is annotated only for `video/webm`.
+            told: called with the progress through a clip; see `registry.core.media.OnProgress`.
 
         Raises:
             BadInput, UnsupportedMedia, TooLarge: the input's own fault.

@@ -74,7 +74,7 @@ def test_every_damage_of_a_class_set_is_named(starters: Path, tmp_path: Path) ->
     (root / "train" / "hat" / "h.jpg").write_bytes(scene(np.random.default_rng(98), ("disc",))[0])
     edit(root / "cases.csv", lambda text: text.replace("train-0009,train", "train-0009,val"))
     found = breaches(class_set(), root)
-    assert "train-0000, train-0001: the picture is missing, truncated or none" in found["decoding_error"]
+    assert "train-0000, train-0001: the file is missing, truncated or not a picture" in found["decoding_error"]
     assert found["contrast"].startswith("train-0002: ")
     assert found["width"].startswith("train-0003: ")
     assert found["height"].startswith("train-0003: ")
