@@ -21,7 +21,6 @@ from serving.releases.packaging import process_name
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.conftest import PROJECT
 from tests.databases import own_database
-from tests.serving import controlled
 from tests.serving.controlled import Numbered
 from tests.waiting import until
 
@@ -164,9 +163,15 @@ def stays(packaged: dict[int, Packaged], processes: Processes) -> Iterator[str]:
 @pytest.fixture
 def live(router: str, packaged: dict[int, Packaged], processes: Processes, stays: str) -> Iterator[str]:
     """The router with version 1 live; in the end nothing is released, and no other version's service runs."""
+    tag = packaged[1].tag
+    if stays not in processes.services():
+        port = deploy.free_port()
+        ready = f"http://127.0.0.1:{port}/readyz"
+        processes.start(stays, deploy.service_command(tag, port), packaging.serve_environment(), ready)
     for _, number in endpoints.announced(MODEL):
         endpoints.retire(MODEL, number)  # those of other tests' own processes
-    controlled.roll_out(packaged[1].version, packaged[1].tag, processes, router)
+    endpoints.announce(MODEL, 1, processes.running[stays].url, tag, processes.running[stays].pid, anyway="a test")
+    deploy.follow(store.switch(MODEL, 1), router)
     yield router
     for (_, number), endpoint in endpoints.announced(MODEL).items():
         endpoints.retire(MODEL, number)

@@ -16,11 +16,12 @@ import pytest
 
 from tests.bundles import MODEL
 from tests.conftest import free_ports, make_workspace
+from tests.mlflow_stores import empty_store
 
 TINY = {
     "data": {"train": 8, "val": 6, "test": 6},
-    "train": {"epochs": 1, "image_size": 64, "max_seconds": 10},
-    "compress": {"epochs": 1, "max_seconds": 5, "calibration": 4, "rounds": 2},
+    "train": {"epochs": 1, "image_size": 64, "max_seconds": 10, "decoder_channels": [32, 16, 16, 8, 8]},
+    "compress": {"epochs": 1, "max_seconds": 5, "calibration": 4, "rounds": 1},
     "evaluate": {"bootstrap": 100, "samples": 1},
 }
 
@@ -47,6 +48,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     root = make_workspace(tmp_path_factory.mktemp("loop") / "project", **TINY)
     env = {**os.environ, **free_ports(), "VISIONLOOP_ROOT": str(root)}
     found = Project(root, env)
+    empty_store(root / "var" / "mlflow" / "mlflow.db")
     done = found("up", "--only", "prefect", "--only", "mlflow", timeout=300)
     assert done.returncode == 0, done.stderr
     yield found

@@ -383,7 +383,7 @@ def test_a_task_survives_its_service_and_loads_the_database_only_where_there_is_
         assert client.post("/predict", content=PICTURE).status_code == 200
         time.sleep(2 * POLL_S)
         assert not has_database(first)
-        identity = client.post("/tasks", content=make_clip(3 * FRAMES, (96, 64))).json()["id"]
+        identity = client.post("/tasks", content=make_clip(2 * FRAMES, (96, 64))).json()["id"]
         once(client, identity, lambda task: task["done"] > 0)
         assert has_database(first)
     first.process.kill()
@@ -391,9 +391,9 @@ def test_a_task_survives_its_service_and_loads_the_database_only_where_there_is_
     assert _rows(var, "SELECT state, attempts FROM tasks_task") == [("running", 1)]
     second = _start(processes, "frugal-2", tag, var, **{KEEPER: "there"})  # which sees that something was left
     with httpx.Client(base_url=second.url, timeout=60) as client:
-        task = once(client, identity, is_over)
+        task = once(client, identity, is_over, within_s=180)
         assert (task["state"], task["attempts"]) == ("done", 2)
-        assert client.get(f"/tasks/{identity}/result").json()["frames"] == 3 * FRAMES
+        assert client.get(f"/tasks/{identity}/result").json()["frames"] == 2 * FRAMES
     processes.stop("frugal-2")
     third = _start(processes, "frugal-3", tag, var, **{KEEPER: "there"})
     time.sleep(2 * POLL_S)
