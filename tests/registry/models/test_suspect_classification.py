@@ -93,12 +93,6 @@ def test_the_picture_for_people_shows_the_bars() -> None:
     assert not np.array_equal(drawn, marked)
 
 
-def test_shifts_keep_the_size_of_the_picture() -> None:
-    body = scenes.make(np.random.default_rng(3), 3).picture
-    for how in shift.HOW:
-        assert decode(shift.shift(body, how, 0.5, 1), MAX_PIXELS).pixels.shape == decode(body, MAX_PIXELS).pixels.shape
-
-
 def test_augmentation_is_new_in_each_epoch_and_the_same_in_a_repeat(tmp_path: Path) -> None:
     data.synthesise(tmp_path, {"seed": 3, "train": 3, "val": 1, "test": 1})
     cases = [case for case in data.cases(tmp_path) if case.split == "train"]

@@ -102,9 +102,8 @@ def test_documents_hold_behind_the_router(released: str) -> None:
     assert httpx.get(f"{released}{listed['docs']}").status_code == 200
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_refusals_of_the_service_come_through(released: str, name: str) -> None:
-    body, status, says = REFUSED[name]
+def test_a_refusal_of_the_service_comes_through(released: str) -> None:
+    body, status, says = next(iter(REFUSED.values()))
     answer = httpx.post(f"{released}{PREDICT}", content=body, headers=RAW)
     assert (answer.status_code, says in answer.json()["found"]) == (status, True)
 
