@@ -143,3 +143,10 @@ def test_without_a_server_the_same_loop_runs_local(project: Project, first: obje
     assert done.returncode == 7, done.stderr
     assert "version 1 refused" in done.stderr
     assert (root / "var" / "mlflow" / "mlflow.db").is_file()
+
+
+def test_without_a_version_before_there_is_nothing_to_go_back_to(project: Project, first: object) -> None:
+    done = project("rollback", MODEL)
+    assert done.returncode == 7, done.stdout + done.stderr
+    assert "no previous version" in done.stderr
+    assert "Traceback" not in done.stderr
