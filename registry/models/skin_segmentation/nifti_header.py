@@ -29,14 +29,14 @@ _KINDS = {
     2048: "complex256",
     2304: "RGBA",
 }
-_MEND: Mapping[foreign_files.Group, str] = {
+_FIX: Mapping[foreign_files.Group, str] = {
     "picture": "send the scan that it was made from, as NIfTI: grey levels alone do not say how large a voxel is",
     "archive": "unpack it and send the .nii file in it",
     "scan": "convert it to NIfTI, for example with 3D Slicer or SimpleITK",
     "data": "save it as NIfTI, with the affine that says where its voxels lie",
     "encoded": foreign_files.DECODE_FIX,
 }
-_MEND_OF: Mapping[str, str] = {
+_FIX_OF: Mapping[str, str] = {
     "a DICOM file": "convert the whole series with dcm2niix",
     "an HDF5 or MINC file": "convert it to NIfTI, for example with mnc2nii",
 }
@@ -143,7 +143,7 @@ def _recognise(start: bytes) -> tuple[int, str]:
         )
     known = foreign_files.recognise(start)
     if known is not None:
-        fix = _MEND_OF.get(known.name) or _MEND.get(known.group, _SEND_A_SCAN)
+        fix = _FIX_OF.get(known.name) or _FIX.get(known.group, _SEND_A_SCAN)
         raise UnsupportedMedia(f"the file is {known.name}", expected=EXPECTED, fix=fix)
     raise UnsupportedMedia(
         "the file is not a NIfTI file (no NIfTI header at its start)",
