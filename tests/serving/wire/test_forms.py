@@ -48,5 +48,5 @@ def test_a_part_with_any_kind_of_file_name_is_a_file(named: str) -> None:
 def test_a_part_without_a_file_name_is_told_what_it_lacks() -> None:
     with pytest.raises(BadInput) as caught:
         read('name="file"', BIG)
-    assert "without a file name" in caught.value.found
+    assert "no file name" in caught.value.found
     assert "filename" in caught.value.expected

@@ -46,7 +46,7 @@ BODIES: dict[str, tuple[dict[str, Any], int, str, str]] = {
     "a list": (_json("[]"), 422, "an empty list", "correct"),
     "another key": (_json('{"image": "aGVsbG8="}'), 422, "the key 'image'", "correct"),
     "another type": (_json('{"input": 5}'), 422, "'input' is a number", "correct"),
-    "an address": (_json('{"url": "https://example.com/a.jpg"}'), 422, "fetches none", "allow_url_inputs"),
+    "an address": (_json('{"url": "https://example.com/a.jpg"}'), 422, "does not fetch", "allow_url_inputs"),
     "line ends": (_json('{"input": "aGVs\\nbG8="}'), 422, "line ends", "-w0"),
     "no base64": (_json('{"input": "a_b"}'), 422, "not base64", "standard alphabet"),
     "packed JSON": (
