@@ -8,6 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from registry.versions.mlflow_folder import allow_percent
+
 
 def empty_store(path: Path) -> str:
     """Writes a database without runs and versions, where there is no file yet; returns its address."""
@@ -21,6 +23,7 @@ def empty_store(path: Path) -> str:
 def _laid_out() -> bytes:
     from mlflow import MlflowClient
 
+    allow_percent()
     with TemporaryDirectory() as folder:
         path = Path(folder) / "mlflow.db"
         MlflowClient(f"sqlite:///{path}").search_registered_models()

@@ -8,6 +8,8 @@ import logging
 from prefect.logging.handlers import PrefectConsoleHandler
 from sqlalchemy.exc import SQLAlchemyError
 
+from registry.core.errors import first_line
+
 
 class BriefHandler(PrefectConsoleHandler):
     """Logs a database failure in one line.
@@ -20,6 +22,6 @@ class BriefHandler(PrefectConsoleHandler):
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, SQLAlchemyError):
             record = copy.copy(record)
-            record.msg, record.args = f"{record.getMessage()}: {str(error).splitlines()[0]}", ()
+            record.msg, record.args = f"{record.getMessage()}: {first_line(error)}", ()
             record.exc_info = record.exc_text = None
         super().emit(record)

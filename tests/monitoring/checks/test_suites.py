@@ -48,5 +48,5 @@ def test_the_file_is_what_runs(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_
     assert found.docs.is_relative_to(docs / "validations" / model)
     assert (docs / "expectations" / f"{model}.html").is_file()
     suites.path_of(model).write_text("{}")
-    with pytest.raises(DataError, match=r"is no suite"):
+    with pytest.raises(DataError, match=r"is not a suite"):
         validate.validate(model)

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from monitoring.report import watch
 from registry.versions.bundle import open_bundle
-verdict = watch.watch(sys.argv[1], 1, open_bundle(Path(sys.argv[2])), last=100_000)
+verdict = watch.make_verdict(sys.argv[1], 1, open_bundle(Path(sys.argv[2])), last=100_000)
 # Not ru_maxrss, which the process has from the one that started it.
 status = Path("/proc/self/status").read_text()
 print(verdict.predictions, verdict.labels, int(status.split("VmHWM:")[1].split()[0]) // 1024)

@@ -109,10 +109,10 @@ def test_many_rows_leave_over_several_calls_and_nobody_waits_long(
     for _ in range(40):
         predicted(100)
     new = predicted(0)
-    monkeypatch.setattr(retention, "AT_MOST_S", -1.0)
+    monkeypatch.setattr(retention, "MAX_DELETE_S", -1.0)
     retention.prune()
     assert len(left()) == 41
-    monkeypatch.setattr(retention, "AT_MOST_S", 30.0)
+    monkeypatch.setattr(retention, "MAX_DELETE_S", 30.0)
     retention.prune()
     assert left() == {new}
 

@@ -20,10 +20,10 @@ def png(n: int, shape: tuple[int, ...] = (24, 32, 3)) -> bytes:
 
 def same(a: picture_facts.PictureFacts, b: picture_facts.PictureFacts) -> bool:
     numbers = ("problem", "width", "height", "channels", "contrast", "content")
-    assert a.mark is not None
-    assert b.mark is not None
+    assert a.fingerprint is not None
+    assert b.fingerprint is not None
     return all(getattr(a, n) == getattr(b, n) for n in numbers) and (
-        a.mark.bits == b.mark.bits and np.array_equal(a.mark.thumb, b.mark.thumb)
+        a.fingerprint.bits == b.fingerprint.bits and np.array_equal(a.fingerprint.thumb, b.fingerprint.thumb)
     )
 
 
@@ -51,7 +51,7 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
 
 
 def test_the_newest_looks_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_facts, "MOST", 4)
+    monkeypatch.setattr(picture_facts, "MAX_ROWS", 4)
     with PictureFactsCache(tmp_path / "looks.db") as at:
         for n in range(10):
             at.at(png(n))

@@ -11,7 +11,7 @@ import pytest
 
 from serving.releases import deploy, endpoints, store
 from serving.releases.packaging import serve_command, serve_environment
-from tests.benchmarks import endurance
+from tests.benchmarks import endurance, load
 from tests.bundles import MODEL, make_scan
 from tests.serving.conftest import Packaged, Processes, Running
 from tests.waiting import until
@@ -62,14 +62,14 @@ def test_a_prediction_that_is_not_in_the_log_is_noticed(
 ) -> None:
     monkeypatch.setattr(endurance, "LOCKED_S", 0.1)
     monkeypatch.setattr(endurance, "SHIPPED_S", 3.0)
-    record = endurance.Caller.__call__
+    record = load.CountingCaller.__call__
 
-    async def and_one_more(self: endurance.Caller) -> None:
+    async def and_one_more(self: load.CountingCaller) -> None:
         await record(self)
-        if len(self._seen.ids) == 20:
-            self._seen.ids.append("f" * 32)
+        if len(self._tally.ids) == 20:
+            self._tally.ids.append("f" * 32)
 
-    monkeypatch.setattr(endurance.Caller, "__call__", and_one_more)
+    monkeypatch.setattr(load.CountingCaller, "__call__", and_one_more)
     assert asyncio.run(endurance.log(MODEL, 60)) >= 1
     assert "| answered and not in the log | 1 | 0 |" in capsys.readouterr().out
 
@@ -81,18 +81,18 @@ def test_calls_come_at_a_steady_rate_whether_answered_or_not() -> None:
         began.append(time.perf_counter())
         await asyncio.sleep(0.2)
 
-    asyncio.run(endurance.open_loop(slow, 100, 1.0))
+    asyncio.run(load.open_loop(slow, 100, 1.0))
     assert len(began) == pytest.approx(101, abs=1)
     assert began[-1] - began[0] == pytest.approx(1.0, abs=0.1)
 
 
 def test_a_long_tail_and_a_growing_memory_are_misses(capsys: pytest.CaptureFixture[str]) -> None:
-    seen = endurance.Seen(times=[(n / 10, 10.0, 200) for n in range(5000)])
+    seen = load.Tally(times=[(n / 10, 10.0, 200) for n in range(5000)])
     assert endurance.report(seen, [], [{"router": 500.0 + n % 2} for n in range(500)]) == 0
-    tail = endurance.Seen(times=[(n / 10, 50.0 if n % 50 == 0 else 10.0, 200) for n in range(5000)])
+    tail = load.Tally(times=[(n / 10, 50.0 if n % 50 == 0 else 10.0, 200) for n in range(5000)])
     assert endurance.report(tail, [], [{"router": 500.0}] * 500) == 2
     assert endurance.report(seen, [], [{"router": 99.0, "service": 500.0 + n} for n in range(500)]) == 1
-    refused = endurance.Seen(times=[*seen.times, (1.0, 1.0, 429)])
+    refused = load.Tally(times=[*seen.times, (1.0, 1.0, 429)])
     refused.refusals["429"] += 1
     assert endurance.report(refused, [], [{"router": 500.0}] * 500) == 1
     assert "| not answered with 200 | 1 " in capsys.readouterr().out

@@ -42,7 +42,7 @@ def test_plans_are_followed_within_two_seconds_also_after_an_outage(guarded: str
     plan = store.plan(MODEL)
     assert plan is not None
     assert (plan.live, plan.previous) == (3, 2)
-    assert [event.version for event in history.events(MODEL)][:3] == [3, 2, 1]
+    assert [event.live for event in history.events(MODEL)][:3] == [3, 2, 1]
     store.withdraw(MODEL)
 
 
@@ -56,7 +56,7 @@ def test_two_who_change_a_plan_at_once_do_not_both_get_it() -> None:
         from django.db import connection
 
         try:
-            said.append(store.change(MODEL, "canary", "me", revision=plan.revision, second=2, share=10))
+            said.append(store.change(MODEL, "canary", "me", revision=plan.revision, kind="canary", second=2, share=10))
         except Refused as error:
             said.append(error)
         connection.close()
