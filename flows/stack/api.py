@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from flows.process import ProcessSpec
+from flows.process import ProcessSpec, ProcessStatus
 from registry.core.errors import VisionloopError
 
-if TYPE_CHECKING:
-    from flows.stack.supervisor import Supervisor
+
+class Controlled(Protocol):
+    """What the control socket reaches; `flows.stack.supervisor.Supervisor` is it."""
+
+    stopped: asyncio.Event
+
+    def status(self, memory: bool = True) -> list[ProcessStatus]: ...
+
+    async def start(self, spec: ProcessSpec) -> ProcessStatus: ...
+
+    async def stop(self, name: str) -> None: ...
+
+    async def restart(self, name: str) -> ProcessStatus: ...
 
 
-def control_app(supervisor: Supervisor) -> Starlette:
+def control_app(supervisor: Controlled) -> Starlette:
     async def status(request: Request) -> Response:
         memory = request.query_params.get("memory") != "no"
         return JSONResponse([one.to_json() for one in supervisor.status(memory)])

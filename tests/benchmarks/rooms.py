@@ -45,7 +45,7 @@ def _names(found: object) -> str:
 
 def _circles() -> int:
     """How many modules can reach themselves by imports, those inside functions counted."""
-    graph = grimp.build_graph(*PACKAGES, cache_dir=None, exclude_type_checking_imports=True)
+    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
     imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
     return sum(module in _reached(imports, module) for module in imports)
 
