@@ -19,7 +19,7 @@ help:
 	@echo "make test-slow  the long tests        make test-heal  the loop once, small"
 	@echo "make down       stop the stack"
 	@echo "make clean      deletes what can be built again; make clean-all also data sets, versions and predictions"
-	@echo "make bench      measure everything    make bench-serving  our service beside other ways to serve"
+	@echo "make bench      speed of parts, figures of MODEL    make bench-serving  our service beside other ways to serve"
 
 setup: $(READY)
 

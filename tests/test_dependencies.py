@@ -115,3 +115,13 @@ def test_the_lock_is_names_versions_and_hashes_only() -> None:
     pin = r"[\w.-]+==[\w.+!]+( ; [\w .'()<>=!-]+)? \\"
     for line in (PROJECT / "requirements.lock").read_text(encoding="utf-8").splitlines():
         assert re.fullmatch(rf"{pin}|    --hash=sha256:[0-9a-f]{{64}}( \\)?", line), line
+
+
+def test_no_package_imports_the_tests() -> None:
+    found = [
+        str(path.relative_to(PROJECT))
+        for folder in OURS
+        for path in (PROJECT / folder).rglob("*.py")
+        if any(name.partition(".")[0] == "tests" for name in _imports(ast.parse(path.read_text(encoding="utf-8"))))
+    ]
+    assert found == []

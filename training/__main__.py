@@ -1,4 +1,4 @@
-"""`python -m training models`, and `start|train|compress|evaluate|bench MODEL`: what the stages of dvc.yaml run."""
+"""`python -m training models`, and `start|train|compress|evaluate MODEL`: what the stages of dvc.yaml run."""
 
 from __future__ import annotations
 
@@ -120,23 +120,6 @@ def evaluate(model: str) -> None:
         title = workspace.spec.metric.title
         click.echo(f"{title} {score.value:.4f} ({score.low:.4f} to {score.high:.4f}), {score.cases} cases")
         click.echo(f"bundle {bundle.digest[:12]} in {bundle.path}")
-
-    _run(work)
-
-
-@main.command()
-@click.argument("model")
-@click.option("--rounds", default=9, show_default=True, help="Interleaved rounds of the latency measurement.")
-@click.option("--tracking", is_flag=True, help="Also time a short training with and without MLflow.")
-def bench(model: str, rounds: int, tracking: bool) -> None:
-    """Measure the variants of MODEL side by side and print the ratios as a Markdown table."""
-
-    def work() -> None:
-        os.environ.pop("GOMP_SPINCOUNT", None)  # eager PyTorch at its best: on a quiet machine long spins suit it
-        from tests.benchmarks.compression import bench as run
-        from training.workspace.workspace import open_workspace
-
-        click.echo(run(open_workspace(model), rounds, tracking))
 
     _run(work)
 

@@ -2,4 +2,6 @@
 
 `slices.featurize_slice` does all the work on one slice. `local` runs it in threads of this process; a cluster can run
 the same function over the same plan.
+
+Imports no other room of this package.
 """

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from registry.core.errors import BadInput, MissingService, VisionloopError
+from registry.core.errors import BadInput, MissingService, VisionloopError, first_line
 
 S3 = "s3://"
 
@@ -213,4 +213,4 @@ def _body(got: bytes | Exception) -> bytes | str:
 def _first_line(error: BaseException) -> str:
     if isinstance(error, VisionloopError):
         return error.found
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return first_line(error)[:200]

@@ -4,6 +4,8 @@ Every error leaves through `main`. Ours print what was found, what was expected 
 exit codes. Any other error prints one line, and writes its traceback to a log file.
 
 The room has more than 1,800 lines because all commands are here: one file per group of commands.
+
+Imports every room of this package; nothing imports it.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def synth(model: str, force: bool) -> None:
     """Draw the starter data of MODEL and version it."""
     from flows import steps
     from flows.steps import data_versions
-    from flows.steps.terminal_progress import show_progress
+    from flows.terminal_progress import show_progress
 
     with show_progress() as console, steps.exclusive(model):
         _may_replace(settings().data / model, force)
@@ -76,7 +76,7 @@ def import_(
     """
     from flows import steps
     from flows.steps import data_versions
-    from flows.steps.terminal_progress import show_progress
+    from flows.terminal_progress import show_progress
     from monitoring.checks import validate
     from registry.core import archives
     from registry.core.files import new_folder
@@ -115,7 +115,7 @@ def hold_out(model: str, share: float) -> None:
     """Give MODEL's data set a test split, if it has none, and version it. Moves a share of its validation cases."""
     from flows import steps
     from flows.steps import data_versions
-    from flows.steps.terminal_progress import show_progress
+    from flows.terminal_progress import show_progress
 
     if not 0 < share < 1:
         raise click.BadParameter(f"--share {share:g}; expected a number between 0 and 1")

@@ -12,7 +12,7 @@ import click
 from flows.cli import clip
 from flows.cli.options import local_option, model_argument, model_version_argument, prepare, which
 from flows.stack.control import Stack
-from flows.steps.terminal_progress import show_progress
+from flows.terminal_progress import show_progress
 from registry.contract import catalog
 from registry.core.errors import BadInput, MissingService, NotFound
 from registry.core.settings import settings
@@ -173,7 +173,7 @@ def _ask(model: str, file: Path, media: str, explain: bool) -> tuple[bytes, byte
 def _post(model: str, file: Path, media: str, query: dict[str, str]) -> bytes:
     import httpx
 
-    from registry.core import errors
+    from registry.core.errors import error_from_json
 
     address = f"{settings().router_address}/v1/models/{model}/predict"
     headers = {"Accept": media, "Content-Type": "application/octet-stream", **settings().key_headers}
@@ -196,10 +196,10 @@ def _post(model: str, file: Path, media: str, query: dict[str, str]) -> bytes:
         said = answer.json()
     except ValueError:
         said = {"error": "VisionloopError", "found": f"the service answered {answer.status_code}"}
-    kind = getattr(errors, said.get("error", ""), errors.VisionloopError)
-    if kind is errors.NotServed:  # what the caller is told to ask for, is to be done here
+    if said.get("error") == "NotServed":  # what the caller is told to ask for, is to be done here
         said |= {"expected": "a released version", "fix": f"`visionloop run {model}` trains and releases one"}
-    raise kind(said["found"], expected=said.get("expected", ""), fix=said.get("fix", ""))
+    pause = answer.headers.get("Retry-After", "")
+    raise error_from_json(said, answer.status_code, int(pause) if pause.isdigit() else None)
 
 
 def _predict_here(model: str, file: Path, media: str, explain: bool) -> tuple[bytes, bytes]:

@@ -10,7 +10,7 @@ import click
 
 from flows.cli.options import model_argument, prepare
 from flows.cli.release_options import ReleaseOptions, limit_of, refuse_misspelt, shares_of
-from flows.steps.terminal_progress import show_progress
+from flows.terminal_progress import show_progress
 from registry.core.errors import MissingService, NotFound
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from registry.core.errors import BadInput
 
 ALIASES = ("champion", "previous", "challenger")
-"""A copy of registry.versions.mlflow_registry's, because that imports MLflow."""
+"""Written out, because the registry's modules would load with `--help`."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.steps import champions
+from flows import champions
 from registry.core import database
 from registry.core.errors import NotFound
 from serving.guard import ab_test

@@ -68,7 +68,7 @@ def _start_drift(stack: Stack, config: Settings) -> None:
 
 def _live(config: Settings) -> dict[str, int]:
     """Model -> live version. Empty if this folder's stack is not up: another stack's router may have its port."""
-    from flows.steps.router_client import router_client
+    from flows.router_client import router_client
 
     try:
         if any(one.name == "router" and one.state == "ready" for one in Stack(config).status()):
@@ -85,7 +85,7 @@ def models(context: click.Context) -> None:
     """The models: what each does, and which version of it is live (has the traffic). `models new` writes another."""
     if context.invoked_subcommand:
         return
-    from flows.steps import champions as registered
+    from flows import champions as registered
 
     live = _live(settings())
     champions = (registered.champions(timeout_s=1.0) or {}) if live else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from flows.cli.options import local_option, model_argument, prepare
-from flows.steps.terminal_progress import show_progress
+from flows.terminal_progress import show_progress
 from registry.contract import catalog
 from registry.core import journal
 from registry.core.errors import BadInput, NotFound

@@ -16,7 +16,7 @@ from flows.demo import one_model
 from flows.demo.fresh_start import reset
 from flows.stack import places
 from flows.stack.control import Stack
-from flows.steps.terminal_progress import show_progress
+from flows.terminal_progress import show_progress
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
 from registry.core import journal
@@ -67,7 +67,8 @@ def _run(specs: list[ModelSpec], console: Console) -> None:
         raise VisionloopError(
             "; ".join(f"{line.spec.name}: {line.problem}" for line in failed),
             expected="every model to be served",
-            fix="`visionloop demo --all` continues with those; `visionloop logs` says more",
+            fix="`visionloop decisions MODEL` says why a version was refused: where training ran out of time, raise "
+            "max_seconds in params.yaml; then `visionloop demo --all` continues. `visionloop logs` says more",
         )
 
 

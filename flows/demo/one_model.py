@@ -13,10 +13,10 @@ from flows import steps, story
 from flows.demo import unseen
 from flows.demo.fresh_start import reset
 from flows.orchestration import running
+from flows.router_client import router_client
 from flows.stack import places
 from flows.stack.control import Stack
-from flows.steps.router_client import router_client
-from flows.steps.terminal_progress import show_progress
+from flows.terminal_progress import show_progress
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
 from registry.core import journal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 
-from flows.steps.router_client import router_client
+from flows.router_client import router_client
 from monitoring.feedback import performance
 from registry.cases.records import LabelledInput
 from registry.contract import catalog

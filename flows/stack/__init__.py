@@ -5,4 +5,6 @@
                        it by a moment, to clean up)
 
 Every process of the stack has `MARKER` in its environment. So orphans are found whatever their pid or session is.
+
+Imports `flows.story` and `flows.process`.
 """

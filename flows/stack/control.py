@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 from flows.process import SERVICE_GRACE_S, ProcessSpec, ProcessStatus
 from flows.stack import layout, orphans, places, ports
 from flows.stack.logs import tail
-from registry.core import errors
-from registry.core.errors import MissingService, VisionloopError
+from registry.core.errors import MissingService, VisionloopError, error_from_json
 from registry.core.files import disk_errors
 from registry.core.settings import Settings, settings
 
@@ -182,8 +181,9 @@ class Stack:
         if answer.is_success:
             return answer.json()
         try:
-            facts = answer.json()
-            kind = getattr(errors, facts["error"])
-        except (ValueError, KeyError, AttributeError):
-            kind, facts = MissingService, {"found": f"the supervisor answered {answer.status_code}: {answer.text}"}
-        raise kind(facts["found"], expected=facts.get("expected", ""), fix=facts.get("fix", ""))
+            facts = dict(answer.json())
+        except (ValueError, TypeError):
+            facts = {}
+        if "error" not in facts or "found" not in facts:
+            raise MissingService(f"the supervisor answered {answer.status_code}: {answer.text}")
+        raise error_from_json(facts, answer.status_code)

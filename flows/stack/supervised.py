@@ -24,7 +24,6 @@ BACK_OFF_S = (0.2, 1.0, 2.0, 5.0, 10.0)
 HEALTH_EVERY_S = 5.0
 HUNG_S = 120.0
 """A process that does not answer for this long is restarted. Long, as a training on all cores slows everything."""
-LOG_LIMIT = 8 * 1024 * 1024
 
 
 class Supervised:
@@ -138,7 +137,7 @@ class Supervised:
     async def _spawn(self) -> asyncio.subprocess.Process:
         self.since = 0.0
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
+        if self.log.exists() and self.log.stat().st_size > self._settings.log_mb * 2**20:
             self.log.replace(self.log.with_suffix(".log.1"))
         environment = {
             **self._settings.child_environment(),

@@ -1,6 +1,8 @@
 """The steps of the loop as plain functions: each does one thing, journals it and returns what the next one needs.
 
 `flows.steps.loop` puts them in order; they know nothing of Prefect.
+
+Imports no other room of this package.
 """
 
 from flows.steps.building import build, ensure_start, prepare_start

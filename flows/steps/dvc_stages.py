@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from flows.steps.data_versions import repository
 from flows.steps.locks import inherited
-from registry.core import errors, journal
-from registry.core.errors import DataError, StorageError, VisionloopError
+from registry.core import journal
+from registry.core.errors import DataError, StorageError, VisionloopError, error_from_json
 from registry.core.settings import settings
 
 if TYPE_CHECKING:
@@ -174,8 +174,7 @@ def _why(model: str, since: int, lines: list[str]) -> VisionloopError:
         mine = line.get("model") == model and line.get("run", "") == journal.current()
         failure = line.get("error")
         if mine and line.get("kind") == "finish" and line.get("outcome") == "failed" and failure:
-            kind = getattr(errors, str(failure.get("error")), VisionloopError)
-            return kind(failure["found"], expected=failure.get("expected", ""), fix=failure.get("fix", ""))
+            return error_from_json(failure)
     text = "\n".join(line for line in lines[-12:] if line)
     if "No space left on device" in text:
         return StorageError("the disk is full", expected="room", fix="free some space and run the same command again")

@@ -26,7 +26,7 @@ def hold_out(model: str, share: float) -> int:
         raise Refused(
             f"{root} has a test split already",
             expected="a data set from before there was one",
-            fix="nothing needs to be done; `visionloop data status` counts the cases",
+            fix="nothing needs to be done; `visionloop data status {model}` counts the cases",
         )
     val = [case for case in cases if case.split == "val"]
     origins = {case.group or case.id: case.origin for case in val}

@@ -12,6 +12,8 @@ A step's facts (`registry.core.journal.fact(step, text, model, **data)`) may car
     variants=[registry.versions.bundle.Variant as JSON]     the compression table, the chosen row marked
     docs=path                                      a link to the data docs
     granted=bool, reasons=[{"rule", "passed", "found", "expected"}]     a decision
+
+Imports `flows.process`.
 """
 
 from __future__ import annotations

@@ -108,8 +108,8 @@ def score_pending(model: str, version: int, predictor: Predictor) -> int:
 
 
 def _score(row: Feedback, predictor: Predictor) -> float:
-    labelled_inputs, part = _labelled(row.prediction, row.truth_file, row.truth_text), predictor.spec.score
-    found = float(part.score([predictor(labelled_inputs.body).result], [part.truth(labelled_inputs.truth)]))
+    labelled, part = _labelled(row.prediction, row.truth_file, row.truth_text), predictor.spec.score
+    found = float(part.score([predictor(labelled.body).result], [part.truth(labelled.truth)]))
     if not math.isfinite(found):
         raise BadInput(f"its score is {found}", expected="a number")
     return found

@@ -128,6 +128,8 @@ def _remove(path: Path) -> bool:
             fcntl.flock(segment, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        if os.fstat(handle).st_nlink == 0:
+            return True  # it was shipped between opening and locking
         counts = Counter(dropped().counts)
         for line in segment:
             with suppress(ValueError, KeyError, TypeError):

@@ -28,6 +28,7 @@ Each error says what was found, what was expected and how to fix it. The command
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
@@ -168,3 +169,29 @@ class Overloaded(VisionloopError):
 class StorageError(VisionloopError):
     exit_code = 9
     http_status = 507
+
+
+def error_from_json(
+    content: Mapping[str, Any], status: int | None = None, retry_after_s: int | None = None
+) -> VisionloopError:
+    """The error that `VisionloopError.to_json` described; VisionloopError where the class is not one of these.
+
+    Args:
+        content: one of several files carries its own `status`.
+        status: the HTTP status of the answer that held it.
+        retry_after_s: the answer's `Retry-After`.
+    """
+    kind = globals().get(str(content.get("error")))
+    if not (isinstance(kind, type) and issubclass(kind, VisionloopError)):
+        kind = VisionloopError
+    found = str(
+        content.get("found") or (f"the API answered {status}" if status else "the API does not say what is wrong")
+    )
+    texts = {name: str(content.get(name) or "") for name in ("expected", "fix")}
+    if issubclass(kind, Overloaded):
+        error: VisionloopError = Overloaded(found, retry_after_s=retry_after_s or 1, **texts)
+    else:
+        error = kind(found, **texts)
+    error.status = content.get("status", status)
+    error.retry_after_s = retry_after_s
+    return error

@@ -1,1 +1,4 @@
-"""One folder per model: `SPEC` in `__init__.py`, `MODEL` in `model.py`; see registry/contract/parts.py."""
+"""One folder per model: `SPEC` in `__init__.py`, `MODEL` in `model.py`; see registry/contract/parts.py.
+
+A model imports `registry.vision_tasks` and the rooms below it, never another model.
+"""

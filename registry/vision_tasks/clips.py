@@ -84,7 +84,7 @@ def follower(
     postprocess: Callable[[Mapping[str, np.ndarray], Prepared, Parameters], Detections],
     image_statistics: Callable[[Picture], dict[str, float]],
 ) -> Follow:
-    """`registry.contract.parts.ClipPart.follow` for a detector, from what it does with a picture."""
+    """`registry.contract.parts.InferencePart.follow` for a detector, from what it does with a picture."""
     steps = _Steps(preprocess, postprocess, image_statistics)
 
     def follow(

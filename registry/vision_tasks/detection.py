@@ -7,7 +7,7 @@ for each of A anchors a box x1, y1, x2, y2 in pixels of the square, and C class 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -171,15 +171,6 @@ def postprocess(
     picture, letterbox = prepared.context
     found = decode(outputs[PREDICTIONS][0], letterbox, (picture.width, picture.height), thresholds, names)
     return replace(found, notes=picture.notes) if picture.notes else found
-
-
-def naming(names: Sequence[str]) -> Callable[[Mapping[str, np.ndarray], Prepared, Parameters], Detections]:
-    """`registry.contract.parts.InferencePart.postprocess` of a detector with these classes."""
-
-    def with_names(outputs: Mapping[str, np.ndarray], prepared: Prepared, thresholds: Parameters) -> Detections:
-        return postprocess(outputs, prepared, thresholds, names)
-
-    return with_names
 
 
 def decode(

@@ -56,13 +56,17 @@ class TimmClassifier(TorchClassifier):
                 spec, architecture, "one of timm.list_models()", f"did you mean timm/{close[0]}?" if close else ""
             )
         self.architecture = architecture
-        head = timm.get_pretrained_cfg(architecture).classifier  # type: ignore[union-attr]
+        found = timm.get_pretrained_cfg(architecture)
+        head = found.classifier if found else None
         if not isinstance(head, str):
             raise _unknown(spec, architecture, "a network with one linear head", "")
         self.HEAD = f"net.{head}"
 
     def build(self, params: Parameters) -> nn.Module:
-        return TimmNet(self.architecture, len(self.classes(params)), float(params.get("dropout", 0.0)))
+        network = TimmNet(self.architecture, len(self.classes(params)), float(params.get("dropout", 0.0)))
+        if not isinstance(network.net.get_classifier(), nn.Linear):  # a convolution, as in timm's resnetv2
+            raise _unknown(self.spec, self.architecture, "a network with one linear head", "")
+        return network
 
     def hub_weights(self) -> dict[str, NDArray[Any]]:
         """timm's own pretrained weights, from its hub. The head has other classes and stays as it is."""

@@ -15,7 +15,7 @@ import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass, field, fields, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,12 @@ class UsageCounts:
     milliseconds: float = 0.0
 
     def add(self, other: UsageCounts) -> None:
-        for one in fields(self):
-            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+        self.requests += other.requests
+        self.errors += other.errors
+        self.refused += other.refused
+        self.bytes_in += other.bytes_in
+        self.bytes_out += other.bytes_out
+        self.milliseconds += other.milliseconds
 
 
 @dataclass(frozen=True, order=True)

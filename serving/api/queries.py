@@ -61,7 +61,7 @@ def label(row: Row, truth: str | bytes, source: str) -> bool:
     """Stores the label of a prediction; returns whether there was one before.
 
     Raises:
-        BadInput, Refused: as `monitoring.feedback.performance.give`.
+        BadInput, Refused: as `monitoring.feedback.performance.give_label`.
     """
     before = Label.objects.filter(prediction_id=row.id).exists()
     labels.give_label(row.id, truth, source)

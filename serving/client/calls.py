@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from registry.core.errors import BadInput, MissingService, VisionloopError
+from registry.core.errors import BadInput, MissingService, VisionloopError, error_from_json
 from serving.client.results import Rendered, TaskResult, read_rendered, read_result
 from serving.client.schemas import (
     Answer,
@@ -26,7 +26,6 @@ from serving.client.schemas import (
     Task,
     UsageReport,
     read_answers,
-    read_error,
 )
 
 JSON, BYTES = "application/json", "application/octet-stream"
@@ -153,7 +152,7 @@ def error_of_response(answer: httpx.Response) -> VisionloopError:
     except ValueError:
         content = {}
     pause = answer.headers.get("retry-after", "")
-    return read_error(content, answer.status_code, int(pause) if pause.isdigit() else None)
+    return error_from_json(content, answer.status_code, int(pause) if pause.isdigit() else None)
 
 
 def connection_error(url: httpx.URL, error: httpx.TransportError) -> MissingService:

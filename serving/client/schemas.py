@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from registry.core import errors
-from registry.core.errors import VisionloopError
+from registry.core.errors import VisionloopError, error_from_json
 
 
 def _decode(value: object) -> object:
@@ -27,37 +27,12 @@ def _error_names(kind: type[VisionloopError]) -> list[str]:
     return [kind.__name__, *(name for one in kinds for name in _error_names(one))]
 
 
-def read_error(
-    content: Mapping[str, Any], status: int | None = None, retry_after_s: int | None = None
-) -> VisionloopError:
-    """The exception that an error of the API describes.
-
-    Args:
-        content: the JSON of the error. One of several files carries its own `status`.
-        status: the HTTP status of the answer.
-        retry_after_s: the answer's `Retry-After`.
-    """
-    kind = getattr(errors, str(content.get("error")), None)
-    if not (isinstance(kind, type) and issubclass(kind, VisionloopError)):
-        kind = VisionloopError
-    unknown = f"the API answered {status}" if status else "the API does not say what is wrong"
-    found = str(content.get("found") or unknown)
-    texts = {name: str(content.get(name) or "") for name in ("expected", "fix")}
-    if issubclass(kind, errors.Overloaded):
-        error: VisionloopError = errors.Overloaded(found, retry_after_s=retry_after_s or 1, **texts)
-    else:
-        error = kind(found, **texts)
-    error.status = content.get("status", status)
-    error.retry_after_s = retry_after_s
-    return error
-
-
 _JPEG_SCHEMA = {"type": ["string", "null"], "contentEncoding": "base64", "contentMediaType": "image/jpeg"}
 Jpeg = Annotated[bytes | None, BeforeValidator(_decode), WithJsonSchema(_JPEG_SCHEMA)]
 """The bytes of a JPEG; base64 in JSON."""
 TaskError = Annotated[
     VisionloopError | None,
-    BeforeValidator(lambda value: read_error(value) if isinstance(value, Mapping) else value),
+    BeforeValidator(lambda value: error_from_json(value) if isinstance(value, Mapping) else value),
     WithJsonSchema({"type": ["object", "null"]}),
 ]
 FileName = Annotated[str | None, Field(description="in a list of results: the name that the form gave the file")]
@@ -169,7 +144,7 @@ Answer = Prediction | VisionloopError
 
 def read_answers(content: Mapping[str, Any]) -> tuple[Answer, ...]:
     """The answers to several files, in their order. Only a prediction has an id."""
-    return tuple(Prediction.model_validate(one) if "id" in one else read_error(one) for one in content["results"])
+    return tuple(Prediction.model_validate(one) if "id" in one else error_from_json(one) for one in content["results"])
 
 
 class Task(Schema):

@@ -131,9 +131,9 @@ def _scored(plan: Plan, role: Role) -> QuerySet[Feedback]:
 
 
 def unscored(model: str, version: int) -> bool:
+    """Whether there are labels that wait to be scored."""
     from monitoring.log.models import Feedback
 
-    """Whether there are labels that wait to be scored."""
     waiting = Feedback.objects.filter(prediction__model=model, prediction__version=version, score=None, problem="")
     return bool(waiting.exists())
 

@@ -1,4 +1,4 @@
 """The processes: `python -m serving.launchers.router` and `... .keeper`. They join the rooms.
 
-Nothing imports them.
+No other room here imports them; `flows.orchestration.guard` uses `daemon`.
 """

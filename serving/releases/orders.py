@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from registry.core import database, errors
-from registry.core.errors import MissingService, Refused, VisionloopError
+from registry.core import database
+from registry.core.errors import MissingService, Refused, VisionloopError, error_from_json
 from serving.releases import history, store
 from serving.releases.packaging import Version
 from serving.releases.plans import Plan
@@ -110,7 +110,7 @@ def wait(order: ReleaseOrder, say: Say = ignore) -> Plan:
             if order.state == "done":
                 return _plan_after(order)
             if order.state == "failed":
-                raise _error(order.error)
+                raise error_from_json(order.error)
             waiting = order.state == "waiting"
             line = "waiting for the guard" if waiting else f"the guard starts version {order.version}"
             if line != last_line:
@@ -160,12 +160,6 @@ def _patient() -> Iterator[None]:
             raise
         with suppress(Exception):
             database.renew_connection()
-
-
-def _error(fields: Mapping[str, str]) -> VisionloopError:
-    """The error that `VisionloopError.to_json` gave these fields of."""
-    kind: type[VisionloopError] = getattr(errors, fields.get("error", ""), VisionloopError)
-    return kind(fields.get("found", "it failed"), expected=fields.get("expected", ""), fix=fields.get("fix", ""))
 
 
 def open_order(model: str) -> ReleaseOrder | None:

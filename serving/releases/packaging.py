@@ -153,7 +153,7 @@ def build_bento(draft: Path, tag: str) -> None:
         done = subprocess.run(
             command,
             cwd=draft,
-            env={**_environment(), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**serve_environment(), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
             timeout=BUILD_LIMIT_S,
@@ -180,8 +180,8 @@ def _why(text: str) -> str:
     return lines[-1] if lines else "no message"
 
 
-def _environment() -> dict[str, str]:
-    """Our environment without the variables that would put this project's packages before the Bento's."""
+def serve_environment() -> dict[str, str]:
+    """The environment for `serve_command`: ours without what would put this project's packages before the Bento's."""
     not_ours = ("PYTHONPATH", "PYTHONSAFEPATH", "BENTOML_CONFIG")
     return {name: value for name, value in settings().child_environment().items() if name not in not_ours}
 
@@ -217,8 +217,3 @@ def serve_command(tag: str, port: int) -> list[str]:
             f"there is no Bento {tag}", expected=str(script), fix="`visionloop package` builds it from the registry"
         )
     return [sys.executable, str(script), "--port", str(port)]
-
-
-def serve_environment() -> dict[str, str]:
-    """The environment for `serve_command`."""
-    return _environment()

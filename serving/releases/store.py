@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from registry.core import database
-from registry.core.errors import BadInput, NotFound, Refused
+from registry.core.errors import BadInput, NotFound, Refused, first_line
 from serving.releases import plans as release_plans
 from serving.releases.endpoints import Endpoint, announced
 from serving.releases.history import events, person
@@ -128,6 +128,7 @@ def _write(row: Row, fields: Mapping[str, Any], renewed: bool = True, *, who: st
     from serving.releases.models import ReleaseEvent
 
     for name, value in fields.items():
+        row._meta.get_field(name)  # raises where there is none: a wrong name would change nothing, silently
         setattr(row, name, value)
     services = announced(row.model)
     for version in filter(None, (row.live, row.second)):
@@ -206,10 +207,9 @@ def _warn_once(row: Row, error: Exception) -> None:
     key = (row.model, row.revision)
     if key not in _unreadable:
         _unreadable.add(key)
-        why = (str(error) or type(error).__name__).splitlines()[0]
         logger.warning(
             "the release plan of %s cannot be read and is left out: %s; `visionloop release %s VERSION` writes it anew",
-            row.model, why, row.model,
+            row.model, first_line(error), row.model,
         )  # fmt: skip
 
 

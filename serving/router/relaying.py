@@ -37,7 +37,9 @@ HOP_BY_HOP = frozenset(
 )
 # The router sets these itself, and answers `expect`, because it reads the body.
 OF_A_REQUEST = frozenset((CALLER_HEADER.lower().encode(), ROLE_HEADER.lower().encode(), b"host", b"expect"))
-OF_AN_ANSWER = frozenset((ROLE_HEADER.lower().encode(), b"date"))
+ROLE = ROLE_HEADER.lower().encode()
+NOT_SENT_ON = HOP_BY_HOP | OF_A_REQUEST
+NOT_RETURNED = HOP_BY_HOP | {ROLE, b"date"}
 OUR_ERRORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
 """Errors of connecting that are this process's, not the service's."""
 PIECE = MIB // 4
@@ -137,7 +139,7 @@ def upload_cut(endpoint: Endpoint) -> NoFault:
 def request_headers(request: Request, caller: str, whole: bool) -> CIMultiDict[str]:
     """The headers to forward, with repeated ones. `whole`: the body's length is known, and aiohttp sets it."""
     raw = request.headers.raw
-    dropped = HOP_BY_HOP | OF_A_REQUEST | _named(raw) | {b"content-length" if whole else b""}
+    dropped = NOT_SENT_ON | _named(raw) | {b"content-length" if whole else b""}
     found = CIMultiDict((n.decode("latin-1"), v.decode("latin-1")) for n, v in raw if n not in dropped)
     found[CALLER_HEADER] = caller
     found[PREFIX_HEADER] = f"/v1/models/{request.path_params['model']}"
@@ -147,11 +149,11 @@ def request_headers(request: Request, caller: str, whole: bool) -> CIMultiDict[s
 def answer_headers(answer: aiohttp.ClientResponse, role: Role, message: Message) -> list[tuple[bytes, bytes]]:
     """The headers to return. The router sets the role, but a task's result keeps the role that computed it."""
     raw = [(name.lower(), value) for name, value in answer.raw_headers]
-    dropped = HOP_BY_HOP | OF_AN_ANSWER | _named(raw)
+    dropped = NOT_RETURNED | _named(raw)
     worked = answer.headers.get(ROLE_HEADER) if message.fetches_result and answer.status in (200, 206, 304) else None
     return [
         *((n, v) for n, v in raw if n not in dropped),
-        (ROLE_HEADER.lower().encode(), (worked or role).encode("latin-1")),
+        (ROLE, (worked or role).encode("latin-1")),
     ]
 
 

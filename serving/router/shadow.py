@@ -20,7 +20,7 @@ from registry.contract import catalog
 from registry.core.errors import BadInput
 from serving.releases.endpoints import Endpoint
 from serving.releases.store import Route
-from serving.router.comparing import DIFFERS, Comparer, Question, comparable
+from serving.router.comparing import DIFFERS, JSON, Comparer, Question, comparable
 from serving.router.routing import RouteTable
 from serving.wire.admission import MIB
 from serving.wire.call import ROLE_HEADER
@@ -119,7 +119,8 @@ class Shadow:
         for n, endpoint in enumerate((copy.route.live, copy.endpoint)):
             if not answers[n][0].startswith(kind):  # the caller asked for a picture, say: ask again
                 answers[n] = (await self._ask(endpoint, "", _with(copy.headers, accept=kind), copy.body))[1:]
-        question = Question(plan.model, copy.headers.get("content-type", ""), copy.body, *answers)
+        sample = b"" if kind == JSON else copy.body
+        question = Question(plan.model, copy.headers.get("content-type", ""), sample, *answers)
         try:
             found = await self._compare(question)
         except BadInput as error:

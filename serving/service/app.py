@@ -118,8 +118,9 @@ class _Service:
                 (self.worker.heavy_queue if wants.explain else self.worker.queue).check()
                 with self._uploads.reserve() as reservation:
                     upload = await read_upload(request, self.spec.media_in, self._limits, reservation)
-                    wants = format_of(request, self._is_video(upload))
-                    media = wants.media
+                    if self._is_video(upload):
+                        wants = format_of(request, True)
+                        media = wants.media
                     response = await self._predicted(request, upload, wants, served, predictions)
             except Exception as error:
                 response = responses.error_response(error, responses.version_headers(served))

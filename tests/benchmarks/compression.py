@@ -1,7 +1,12 @@
-"""Measures the variants of a compressed model, and the cost of tracking, for docs/benchmarks.md."""
+"""Measures the variants of a compressed model side by side, and the cost of tracking, for docs/benchmarks.md:
+`python -m tests.benchmarks.compression MODEL [--rounds 9] [--tracking]` prints the ratios as a Markdown table.
+"""
 
 from __future__ import annotations
 
+import argparse
+import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from registry.core.errors import NotFound
+from registry.core.errors import NotFound, VisionloopError
 from registry.core.media import FloatArray
 from registry.core.runtime import Engine, Numerics, open_session
 from training.export import latency
 from training.export.choose_variant import SERVING
 from training.export.latency import Latency
 from training.stages.variants import REPORT, Report
-from training.workspace.workspace import Workspace
+from training.workspace.workspace import Workspace, open_workspace
 
 FILES: dict[tuple[str, str], str] = {
     ("onnxruntime", "f32"): "{}.onnx",
@@ -190,3 +195,22 @@ def _loop(stage: Workspace, tracker: Any) -> float:
     began = time.perf_counter()
     loop.fit(engine, stage.spec, hooks, model, stage.teaching, stage.params, recipe, listener=listener)
     return time.perf_counter() - began
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("--rounds", type=int, default=9, help="interleaved rounds of the latency measurement")
+    parser.add_argument("--tracking", action="store_true", help="also time a short training with and without MLflow")
+    given = parser.parse_args()
+    os.environ.pop("GOMP_SPINCOUNT", None)  # eager PyTorch at its best: on a quiet machine long spins suit it
+    try:
+        print(bench(open_workspace(given.model), given.rounds, given.tracking))
+    except VisionloopError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -30,7 +30,7 @@ def main(model: str) -> int:
     for title, part in (
         ("Command line", _command_line),
         ("A run without a change", lambda: _no_change(model)),
-        ("Training and compression", lambda: _module("training", "bench", model, "--tracking")),
+        ("Training and compression", lambda: _module("tests.benchmarks.compression", model, "--tracking")),
         ("Serving", lambda: _module("tests.benchmarks.service", "--model", model, "--rounds", "5")),
         ("False alarms", lambda: _module("tests.benchmarks.calibration", str(_bundle(model)))),
     ):

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.steps.champions import champions
+from flows.champions import champions
 from registry.contract import catalog
 from registry.core.errors import MissingService, VisionloopError
 from registry.core.settings import settings

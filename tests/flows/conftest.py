@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,18 +11,14 @@ import pytest
 from flows.stack import orphans
 from flows.stack.control import Stack
 from registry.core.settings import Settings, read_settings, settings
-from tests.conftest import PROJECT
-
-PORTS = ("home_port", "router_port", "mlflow_port", "prefect_port", "drift_port")
+from tests.conftest import PROJECT, free_ports
 
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """Settings of a project folder of its own, given through the environment, so that children have them too."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
-    for name, probe in zip(PORTS, probes, strict=True):
-        monkeypatch.setenv(f"VISIONLOOP_{name.upper()}", str(probe.getsockname()[1]))
-        probe.close()
+    for name, port in free_ports().items():
+        monkeypatch.setenv(name, port)
     monkeypatch.setenv("VISIONLOOP_ROOT", str(tmp_path))
     monkeypatch.setenv("VISIONLOOP_VAR", str(tmp_path / "var"))
     monkeypatch.setenv("PYTHONPATH", f"{PROJECT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")

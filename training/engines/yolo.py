@@ -164,16 +164,16 @@ class YoloHooks(TorchHooks):
 
     def __init__(self, spec: ModelSpec) -> None:
         assert isinstance(spec.network, UltralyticsNetwork)
-        self.spec, self.architecture = spec, spec.network.ARCHITECTURE
+        self.spec, self.network, self.architecture = spec, spec.network, spec.network.ARCHITECTURE
 
     def input_shape(self, params: Parameters) -> tuple[int, int, int]:
-        return detection.input_shape(params)
+        return self.network.input_shape(params)
 
     def preprocessing(self, params: Parameters) -> dict[str, Any]:
-        return detection.preprocessing(params)
+        return self.network.preprocessing(params)
 
     def thresholds(self, params: Parameters) -> dict[str, Any]:
-        return detection.thresholds(params)
+        return self.network.thresholds(params)
 
     def collate(self, items: list[Any]) -> Any:
         return mosaic.collate(items)

@@ -52,7 +52,8 @@ class Comparison:
     members: Mapping[str, Sequence[int]]
     rounds: int
     groups: Sequence[str] = ()
-    _found: dict[str, Difference] = field(default_factory=dict)
+    _found: dict[str, Difference] = field(init=False, default_factory=dict)
+    _chances: dict[tuple[str, str], float] = field(init=False, default_factory=dict)
 
     def cases(self, name: str) -> int:
         """How many cases a slice has; 0 if there is no such slice."""
@@ -98,9 +99,13 @@ class Comparison:
         the metric is computed again (approximate randomisation, Noreen 1989). This is exact for any number of cases and
         any metric. A bootstrap interval is too narrow for a dozen cases, and has no width for one.
         """
-        rows = self.members[name]
-        sign = 1 if direction == "better" else -1
-        least = sign * self.difference(name).value - 1e-12
+        if (name, direction) not in self._chances:
+            sign = 1 if direction == "better" else -1
+            self._chances[name, direction] = self._chance(self.members[name], sign, sign * self.difference(name).value)
+        return self._chances[name, direction]
+
+    def _chance(self, rows: Sequence[int], sign: int, value: float) -> float:
+        least = value - 1e-12
         self._prime(rows)
         as_much, tried = 0, 0
         together = self._units(rows)

@@ -75,7 +75,8 @@ def decide(
     marks, theirs, same = dict.fromkeys(_marked(cases), challenger.number), None, False
     if champion is not None and champion_bundle is not None:
         theirs = _Evaluated(workspace, champion_bundle, cases, bootstrap)
-        compared, same = mine.against(theirs.evaluation.predictions), _same(mine, theirs)
+        compared = mine.against([one.result for one in theirs.evaluation.predictions])
+        same = _same(mine, theirs)
         rows = compared.rows(mine.scores, theirs.scores)
         reasons += _against_champion(mine, theirs, compared, must_win_on, same, champion.number, best or Best(), marks)
     return Decision(
@@ -137,12 +138,12 @@ class _Evaluated:
         self.evaluation = evaluate(self.predictor, cases, bootstrap)
         self.scores = {OVERALL: self.evaluation.score, **self.evaluation.slices}
 
-    def against(self, others: Sequence[Any]) -> Comparison:
-        """The comparison with another version's predictions of the same cases."""
+    def against(self, results: Sequence[Any]) -> Comparison:
+        """The comparison with another version's results on the same cases."""
         return Comparison(
             self.workspace.spec,
             [one.result for one in self.evaluation.predictions],
-            [one.result for one in others],
+            results,
             self.evaluation.truths,
             _members(self.cases),
             self.bootstrap,
@@ -209,7 +210,7 @@ def _history(
     for number in {best.numbers[name] for name in marks if name in best.numbers} & {*best.bundles}:
         bundle = best.bundles[number]
         predictor = Predictor(bundle, mine.workspace.settings.threads, mine.workspace.settings.max_voxels)
-        compared[number] = mine.against([predictor(case.input.read_bytes()) for case in mine.cases])
+        compared[number] = mine.against([predictor(case.input.read_bytes()).result for case in mine.cases])
     better_by, found, gone = mine.workspace.spec.metric.better_by, {}, []
     for name in marks:
         number, ahead = champion, better_by(mine.value(name), theirs.value(name))

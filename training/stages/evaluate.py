@@ -54,8 +54,8 @@ def seal_bundle(workspace: Workspace, *, track: bool = True) -> Bundle:
     options = parse(Evaluating, workspace.spec.name, STEP, workspace.sections[STEP])
     held, summary = workspace.split("test"), _summary(workspace)
     with journal.step(STEP, "Evaluating", workspace.spec.name, 15):
-        address, run_description = workspace.settings.mlflow_address, _about(workspace, summary)
-        tracker = Tracker(workspace.folder("train"), run_description, address, artifacts(workspace), completes=True)
+        address, description = workspace.settings.mlflow_address, _about(workspace, summary)
+        tracker = Tracker(workspace.folder("train"), description, address, artifacts(workspace), completes=True)
         if track:
             for row in read_metrics(workspace.folder("train") / METRICS):
                 tracker.row(row)

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from registry.core import journal
-from registry.core.errors import MissingService
+from registry.core.errors import MissingService, first_line
 from registry.core.files import write_file
 from registry.versions.bundle import RUN_DIGEST
 from registry.versions.mlflow_folder import allow_percent
@@ -107,7 +107,7 @@ class Tracker:
                     time.sleep(1)
                     continue
                 raise MissingService(
-                    f"MLflow at {self.address} did not take the run: {_first_line(error)}",
+                    f"MLflow at {self.address} did not take the run: {first_line(error)[:200]}",
                     expected="a tracking server, or a database",
                     fix="`visionloop up` starts it; the same command then goes on from here: nothing is lost",
                 ) from error
@@ -151,7 +151,7 @@ class Tracker:
             except Exception as error:
                 if not self._warned:
                     self._warned = True
-                    why = _first_line(error)
+                    why = first_line(error)[:200]
                     text = f"MLflow at {self.address} does not answer ({why}); training goes on, metrics are sent later"
                     print(text, file=sys.stderr)
                     journal.fact("train", text, self.about.model)
@@ -284,7 +284,3 @@ def _log_input(about: RunDescription) -> None:
     # DVC's folder hash has 36 characters, just what MLflow allows of a digest.
     dataset = MetaDataset(LocalArtifactDatasetSource(str(about.data)), name=about.model, digest=about.data_hash[:36])
     mlflow.log_input(dataset, context="training", tags={"dvc": about.data_hash})
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

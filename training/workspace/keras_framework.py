@@ -1,4 +1,4 @@
-"""The one import of TensorFlow and Keras in this project: quiet, and with repeatable results."""
+"""The first import of TensorFlow and Keras in a process: quiet, and with repeatable results."""
 
 from __future__ import annotations
 

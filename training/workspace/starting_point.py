@@ -11,13 +11,12 @@ so that another content of the weights file, as well as another champion, makes 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.core.files import new_folder, write_file
+from registry.core.files import digest_file, new_folder, write_file
 from training.workspace import pretrained
 from training.workspace.workspace import Workspace
 
@@ -39,7 +38,7 @@ def start_from_weights(workspace: Workspace) -> None:
         NotFound: the file that params.yaml names is not there.
     """
     path = pretrained.weights_file(workspace)
-    weights = {"weights": {"file": path.name, "sha256": _sha256(path)}} if path else {}
+    weights = {"weights": {"file": path.name, "sha256": digest_file(path)}} if path else {}
     _write(workspace, weights, None)
 
 
@@ -66,8 +65,3 @@ def _write(workspace: Workspace, content: dict[str, Any], bundle: Path | None) -
         if bundle is not None:
             shutil.copytree(bundle, draft / BUNDLE)
         write_file(draft / FILE, json.dumps(content) + "\n")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

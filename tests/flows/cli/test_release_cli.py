@@ -14,11 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from flows import steps
+from flows import champions, steps
 from flows.cli import execute, release
 from flows.cli.loop import refuse_unless_promoted
 from flows.stack.control import Stack
-from flows.steps import champions
 from registry.core.errors import Refused
 from registry.core.settings import Settings
 from registry.versions.mlflow_registry import Version, Versions

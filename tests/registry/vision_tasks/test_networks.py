@@ -73,3 +73,11 @@ def test_a_champions_head_keeps_the_classes_that_it_knew() -> None:
     np.testing.assert_array_equal(found[weight][[2, 1]], old[weight])
     assert found[weight].shape[0] == 3
     hooks.build(new).load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in found.items()})
+
+
+def test_a_head_that_is_a_convolution_is_refused_before_training() -> None:
+    hooks = network_of(SPEC, "timm/resnetv2_50")
+    assert isinstance(hooks, TimmClassifier)
+    with pytest.raises(SettingsError) as caught:
+        hooks.build(PARAMS)
+    assert "linear head" in caught.value.expected

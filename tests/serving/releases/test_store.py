@@ -25,6 +25,16 @@ def _announced(model: str, *numbers: int) -> None:
         endpoints.announce(model, number, f"http://127.0.0.1:{4000 + number}", f"{model}:{number}-x", None)
 
 
+def test_a_field_that_plans_do_not_have_is_refused_and_changes_nothing() -> None:
+    from django.core.exceptions import FieldDoesNotExist
+
+    _announced(MODEL, 1, 2)
+    before = store.switch(MODEL, 1)
+    with pytest.raises(FieldDoesNotExist):
+        store.change(MODEL, "canary", kind="canary", challenger=2, share=10)
+    assert store.plan(MODEL) == before
+
+
 @pytest.mark.parametrize(
     "bad", [{"limits": {"speed": 2}}, {"kind": "rainbow"}, {"limits": [1]}, {"steps": 5}, {"sticky": "moon"}]
 )

@@ -280,3 +280,13 @@ def test_a_batch_numbers_the_pictures_of_its_boxes() -> None:
     x, y = mosaic.collate([(blank, torch.ones(2, 5)), (blank, torch.zeros(0, 5)), (blank, torch.ones(1, 5))])
     assert x.shape == (3, 3, 4, 4)
     assert y[:, 0].tolist() == [0, 0, 2]
+
+
+def test_what_a_model_says_of_its_inputs_is_what_training_uses() -> None:
+    class Own(Ultralytics):
+        def preprocessing(self, params: Any) -> dict[str, Any]:
+            return {**super().preprocessing(params), "own": True}
+
+    hooks = hooks_for("yolov8n.yaml")
+    hooks = yolo.YoloHooks(SimpleNamespace(network=Own(hooks.spec, "yolov8n"), classes=hooks.spec.classes))  # type: ignore[arg-type]
+    assert hooks.preprocessing(PARAMS)["own"] is True

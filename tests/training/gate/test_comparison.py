@@ -115,7 +115,7 @@ def of_patients(seed: int, spread: float = 0.1, within: float = 0.01) -> Any:
 
 
 def patients(compared: Comparison) -> Comparison:
-    return replace(compared, groups=[f"patient {n // EACH}" for n in range(PATIENTS * EACH)], _found={})
+    return replace(compared, groups=[f"patient {n // EACH}" for n in range(PATIENTS * EACH)])
 
 
 def test_cases_of_few_patients_say_less_than_as_many_of_as_many() -> None:
@@ -142,11 +142,11 @@ def test_a_clear_win_on_every_patient_is_seen_and_of_five_patients_nothing_is() 
     won = patients(compare(of_patients(1, spread=0.01) + 0.1))
     assert won.better(OVERALL)
     assert patients(compare(of_patients(1, spread=0.01) - 0.1)).lost(OVERALL, 0.01)
-    few = replace(won, groups=[f"patient {n % 5}" for n in range(PATIENTS * EACH)], _found={})
+    few = replace(won, groups=[f"patient {n % 5}" for n in range(PATIENTS * EACH)])
     assert not few.better(OVERALL)
     rule = gate_rules.better(MEAN, few, None, "")
     assert rule.found == "5 groups of test cases of it"
-    slices = replace(won, members={**won.members, "view=one": list(range(5 * EACH))}, _found={})
+    slices = replace(won, members={**won.members, "view=one": list(range(5 * EACH))})
     assert "fewer than 6 groups of test cases: view=one (5)" in gate_rules.no_slice_lost(MEAN, slices).found
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from flows import champions
 from flows.cli import execute
 from flows.process import ProcessStatus
 from flows.stack.control import Stack
-from flows.steps import champions
 from registry.core.settings import Settings, settings
 from tests.bundles import MODEL
 
