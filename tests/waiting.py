@@ -1,10 +1,12 @@
-"""Waiting for what another thread or process does."""
+"""Waiting for what another thread or process does, and ends."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from typing import TypeVar
+
+import psutil
 
 T = TypeVar("T")
 
@@ -31,3 +33,8 @@ def until(
             found = error
         assert time.monotonic() < end, f"{found!r} after {within_s:g} s"
         time.sleep(pause_s)
+
+
+def gone(*pids: int) -> bool:
+    """Whether none of the processes runs. A zombie is gone too: it only waits for its parent to notice."""
+    return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)

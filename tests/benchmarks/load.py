@@ -178,7 +178,7 @@ class CountingCaller:
     def __init__(self, model: str, body: bytes, tally: Tally) -> None:
         self._url = f"{settings().router_address}/v1/models/{model}/predict"
         self._headers = {"Content-Type": "application/octet-stream", **settings().key_headers}
-        self._body, self._tally = body, tally
+        self._body, self.tally = body, tally
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
     async def __call__(self) -> None:
@@ -188,16 +188,16 @@ class CountingCaller:
                 content = await answer.read()
                 status = answer.status
                 if status == 200:
-                    self._tally.ids.append(answer.headers["X-Prediction-Id"])
-                    self._tally.versions[answer.headers["X-Model-Version"]] += 1
+                    self.tally.ids.append(answer.headers["X-Prediction-Id"])
+                    self.tally.versions[answer.headers["X-Model-Version"]] += 1
                 else:
                     problem = f"{status} {content[:120].decode(errors='replace')}"
         except (aiohttp.ClientError, TimeoutError) as error:
             problem = f"no answer: {type(error).__name__}"
         now = time.perf_counter()
-        self._tally.times.append((began - self._tally.began, 1000 * (now - began), status))
+        self.tally.times.append((began - self.tally.began, 1000 * (now - began), status))
         if status != 200:
-            self._tally.refusals[problem] += 1
+            self.tally.refusals[problem] += 1
 
     async def close(self) -> None:
         await self._session.close()

@@ -102,19 +102,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("VISIONLOOP_ROOT", str(root))
         patch.setenv("VISIONLOOP_VAR", str(root / "var"))
         patch.setenv("VISIONLOOP_MAX_UPLOAD_MB", "64")
-        patch.setenv("VISIONLOOP_ROUTER_PORT", str(_free_port()))
+        patch.setenv("VISIONLOOP_ROUTER_PORT", str(deploy.free_port()))
         settings.cache_clear()
         with own_database(root / "var" / "visionloop.db"):
             yield root
     settings.cache_clear()
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="package")

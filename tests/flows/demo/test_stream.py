@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from registry.core import journal
 from registry.core.errors import BadInput, MissingService, NotFound
 from registry.versions.bundle import Bundle
 from registry.versions.predictor import Predictor
+from serving.releases.deploy import free_port
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.monitoring.conftest import home as home
 from tests.monitoring.conftest import make_record
@@ -55,9 +55,7 @@ def service(operational: Path, bundle: Bundle) -> Iterator[str]:
         return JSONResponse({**about, **one.result.to_json()})
 
     app = Starlette(routes=[Route(f"/v1/models/{MODEL}/predict", predict, methods=["POST"])])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     log.start()

@@ -9,13 +9,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from flows.steps import data_versions
 from registry.core import journal
 from tests.flows.steps.test_two_models import project
-from tests.waiting import until
+from tests.waiting import gone, until
 
 __all__ = ["project"]
 
@@ -35,10 +34,6 @@ with steps.exclusive("one"):
 """
 
 
-def _gone(pids: list[int]) -> bool:
-    return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids)
-
-
 @pytest.fixture
 def training(project: Path) -> Iterator[tuple[subprocess.Popen[bytes], list[int]]]:
     """A process that runs the stages, as a command or a flow does, and the processes of the training."""
@@ -52,7 +47,7 @@ def training(project: Path) -> Iterator[tuple[subprocess.Popen[bytes], list[int]
         finally:
             running.kill()
             for pid in pids:
-                if not _gone([pid]):
+                if not gone(pid):
                     os.kill(pid, signal.SIGKILL)
 
 
@@ -63,7 +58,7 @@ def test_a_run_that_is_ended_ends_its_training(
     running, pids = training
     running.send_signal(number)
     assert running.wait(30) != 0
-    until(lambda: _gone(pids), 10)
+    until(lambda: gone(*pids), 10)
 
 
 def test_after_a_kill_the_next_run_waits_for_the_training_that_goes_on(
@@ -72,7 +67,7 @@ def test_after_a_kill_the_next_run_waits_for_the_training_that_goes_on(
     running, pids = training
     running.kill()
     running.wait(10)
-    assert not _gone(pids)
+    assert not gone(*pids)
     code = "from flows import steps\nwith steps.exclusive('one'): print('mine', flush=True)"
     with subprocess.Popen([sys.executable, "-c", code], cwd=project, stdout=subprocess.PIPE, text=True) as second:
         try:

@@ -8,14 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from flows.stack.control import Stack
 from flows.steps import data_versions
 from registry.core import journal
 from tests.flows.steps.test_two_models import project
-from tests.waiting import until
+from tests.waiting import gone, until
 
 __all__ = ["project"]
 
@@ -76,21 +75,11 @@ def runs(stack: Stack, project: Path) -> Runs:
     """A real Prefect, and a worker as the stack's own one."""
     stack.up(("prefect",))
     found = Runs(stack.config.prefect_address, project)
-    until(lambda: _ok(f"{stack.config.prefect_address}/health"))
+    health = f"{stack.config.prefect_address}/health"
+    until(lambda: httpx.get(health, timeout=5, trust_env=False).is_success, errors=(httpx.HTTPError,))
     stack.start("flows", [sys.executable, "-m", "tests.flows.training_flow"], grace_s=8)
     until(found.ready)
     return found
-
-
-def _ok(address: str) -> bool:
-    try:
-        return httpx.get(address, timeout=5, trust_env=False).is_success
-    except httpx.HTTPError:
-        return False
-
-
-def gone(pids: list[int]) -> bool:
-    return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids)
 
 
 def test_of_two_trainings_one_waits_for_the_slot_and_a_cancelled_one_ends_and_gives_it_back(runs: Runs) -> None:
@@ -101,10 +90,10 @@ def test_of_two_trainings_one_waits_for_the_slot_and_a_cancelled_one_ends_and_gi
     time.sleep(3)
     assert runs.state(second) == "RUNNING"
     assert runs.pids("two") == [], "it runs beside the first"
-    assert not gone(ours)
+    assert not gone(*ours)
 
     runs.cancel(first)
-    until(lambda: gone(ours), 30)
+    until(lambda: gone(*ours), 30)
     until(lambda: runs.state(first) == "CANCELLED")
     theirs = until(lambda: runs.pids("two"))
     third = runs.start("one")
@@ -114,7 +103,7 @@ def test_of_two_trainings_one_waits_for_the_slot_and_a_cancelled_one_ends_and_gi
 
     runs.end("two")
     until(lambda: runs.state(second) == "COMPLETED")
-    assert gone(theirs)
+    assert gone(*theirs)
     until(lambda: runs.pids("one"))
     runs.end("one")
     until(lambda: runs.state(third) == "COMPLETED")

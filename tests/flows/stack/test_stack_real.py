@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from flows.cli.stack import bring_up
 from flows.stack.control import Stack
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.databases import own_database
-from tests.waiting import until
+from tests.waiting import gone, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -61,7 +60,7 @@ def test_mlflow_and_prefect_work_are_fixed_and_leave_nothing(up: Stack) -> None:
 
     children = [status.pid for status in up.status() if status.pid]
     up.down()
-    assert not [pid for pid in children if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+    assert gone(*children)
 
 
 def _ok(address: str) -> bool:

@@ -22,8 +22,9 @@ from registry.contract import catalog
 from registry.core.errors import MissingService
 from registry.core.settings import settings
 from registry.versions.mlflow_registry import Version, Versions
+from serving.releases.deploy import free_port
 from tests.bundles import make_tiny_bundle
-from tests.conftest import PROJECT, free_ports
+from tests.conftest import PROJECT
 from tests.mlflow_stores import empty_store
 from tests.training.conftest import MODEL, enter, lay_out
 from tests.training.gate.test_gate import labelled
@@ -222,7 +223,7 @@ def test_a_champion_without_a_page_stays_what_it_is(root: Path) -> None:
 
 def test_mlflow_may_stop_in_the_middle(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is gone when the page is attached; after its return the same command goes on."""
-    port = free_ports()["VISIONLOOP_MLFLOW_PORT"]
+    port = str(free_port())
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("VISIONLOOP_MLFLOW_URI", f"http://127.0.0.1:{port}")
     settings.cache_clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -83,8 +84,7 @@ def test_kill_9_loses_and_doubles_nothing(operational: Path, home: Path) -> None
 
 def test_segments_of_living_processes_are_left_alone(operational: Path, home: Path) -> None:
     owner, other = PredictionLog("owner"), PredictionLog("other")
-    owner._open()  # holds its segment, ships nothing
-    owner.record(make_record())
+    owner.record(make_record())  # holds its segment, ships nothing before its start
     other.start()
     time.sleep(0.6)
     assert count() == 0
@@ -165,14 +165,17 @@ def test_a_full_disk_costs_the_line_and_not_the_prediction(
     log.start()
     log.record(make_record())
     until(lambda: log.waiting == 0)
-    segment, log._handle = log._handle, os.open("/dev/full", os.O_WRONLY)  # every write there says ENOSPC
-    for _ in range(3):
-        log.record(make_record(), b"body")
-    os.close(log._handle)
-    log._handle = segment
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))  # a line begins, and its rest finds no room
+    try:
+        for _ in range(3):
+            log.record(make_record(), b"body")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     log.record(make_record())
     log.close()
     assert log.lost == 3
+    assert spool(home) == []
     assert sum("answered but not logged" in message for message in caplog.messages) == 1
     assert count() == 2
 

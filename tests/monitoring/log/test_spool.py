@@ -68,10 +68,9 @@ def test_a_spool_that_nobody_ships_keeps_its_limit_and_counts_what_left(
 
 def test_segments_that_a_process_holds_stay_and_a_second_count_goes_on(unshipped: None) -> None:
     first, second = PredictionLog("first"), PredictionLog("second")
-    first._open()  # holds its segment, hands nothing over
     kept = [record.id for record in (make_record() for _ in range(800))]
     for one in kept:
-        first.record(make_record(id=one))
+        first.record(make_record(id=one))  # holds its segment, hands nothing over before its start
     assert used() > MIB
     second.start()
     ids = fill(second, MIB)

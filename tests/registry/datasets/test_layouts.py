@@ -22,7 +22,7 @@ from registry.core.settings import settings
 from registry.datasets import picture_set
 from registry.datasets.picture_set import PictureSet
 from registry.vision import look_alikes, picture
-from tests.registry.made import CLASSES, HEIGHT, WIDTH, box_set, class_set, contents, scene
+from tests.registry.made import CLASSES, HEIGHT, WIDTH, box_set, class_set, contents, scene, some_boxes
 
 KINDS = {"classes": class_set, "boxes": box_set}
 SMALL = {"seed": 3, "train": 6, "val": 4, "test": 4}
@@ -100,7 +100,7 @@ def test_cases_of_a_class_set_carry_class_and_attributes(tmp_path: Path) -> None
 def test_cases_of_a_box_set_point_at_label_text_that_gives_the_boxes_back(tmp_path: Path) -> None:
     kind = box_set()
     kind.synthesise(tmp_path, SMALL)
-    made = [kind._make(np.random.default_rng([3, 0, n]), n) for n in range(6)]
+    made = [some_boxes(np.random.default_rng([3, 0, n]), n) for n in range(6)]
     cases = [case for case in kind.cases(tmp_path) if case.split == "train"]
     for one, case in zip(made, cases, strict=True):
         lines, problems = yolo_labels.parse(Path(case.truth).read_text())

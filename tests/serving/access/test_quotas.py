@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 
 import pytest
@@ -31,11 +32,17 @@ def test_says_when_there_is_more() -> None:
     assert window.take(3, now + 11 + refused.reset_s).allowed
 
 
+def remembered() -> int:
+    gc.collect()
+    return sum(type(one) is Window for one in gc.get_objects())
+
+
 def test_no_limit_takes_no_memory_and_idle_callers_are_forgotten() -> None:
-    windows = Windows()
+    windows, before = Windows(), remembered()
     assert windows.take("someone", 0, 0.0) is None
     for n in range(windows.TIDY_EVERY):
         windows.take(f"caller {n}", 10, 100.0)
+    assert remembered() - before > windows.TIDY_EVERY / 2
     for _ in range(windows.TIDY_EVERY):
         windows.take("the last one", 10, 1000.0)
-    assert len(windows._windows) == 1
+    assert remembered() - before == 1

@@ -66,8 +66,8 @@ def test_a_prediction_that_is_not_in_the_log_is_noticed(
 
     async def and_one_more(self: load.CountingCaller) -> None:
         await record(self)
-        if len(self._tally.ids) == 20:
-            self._tally.ids.append("f" * 32)
+        if len(self.tally.ids) == 20:
+            self.tally.ids.append("f" * 32)
 
     monkeypatch.setattr(load.CountingCaller, "__call__", and_one_more)
     assert asyncio.run(endurance.log(MODEL, 60)) >= 1

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
@@ -266,7 +267,7 @@ def test_a_proxy_of_the_environment_is_not_asked_for_router_and_services(
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{deploy.free_port()}")
-    monkeypatch.setattr("urllib.request._opener", None)  # which remembers the environment of its first use
+    urllib.request.install_opener(None)  # the one of before remembers the environment of its first use
     endpoints.announce(MODEL, 1, f"{router}/healthz?", "", None)  # and what is asked of it is its query
     plan = store.switch(MODEL, 1)
     try:

@@ -270,9 +270,13 @@ def test_examples_repeat_by_seed_and_epoch(cases: list[Case]) -> None:
 def test_pictures_beyond_the_memory_are_read_again(cases: list[Case], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mosaic, "MEMORY", 1)
     scenes = mosaic.Scenes(cases, read_truth, PARAMS, train=False, seed=3)
-    whole = mosaic.Scenes(cases, read_truth, PARAMS, train=False, seed=3)
-    assert all(torch.equal(scenes[n][0], whole[n][0]) for n in range(4))
-    assert len(scenes._held) == 1
+    seen = [scenes[n][0] for n in range(4)]
+    assert all(torch.equal(scenes[n][0], one) for n, one in enumerate(seen))
+    for case in cases:
+        case.input.unlink()
+    assert torch.equal(scenes[0][0], seen[0]), "the first is remembered"
+    with pytest.raises(FileNotFoundError):
+        scenes[1]
 
 
 def test_a_batch_numbers_the_pictures_of_its_boxes() -> None:
