@@ -19,6 +19,7 @@ from registry.core.settings import OFFLINE_ENV, settings
 from registry.versions.bundle import Bundle
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.clusters import Cluster, running
+from tests.databases import own_database
 
 PROJECT = Path(__file__).resolve().parents[1]
 ORDER = ("serving", "flows", "training", "monitoring", "registry")
@@ -83,6 +84,13 @@ def own_logging() -> None:
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A sealed bundle whose network is an intensity threshold; read-only for tests."""
     return make_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Path]:
+    """An operational database of the test's own; its file."""
+    with own_database(tmp_path / "own.db") as path:
+        yield path
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,10 @@
-"""Plans that were never made and what routers would have counted for them: input for the guardrails."""
+"""Plans that were never made, and what routers and services would have counted and logged for them."""
 
 from __future__ import annotations
 
 import itertools
 from datetime import UTC, datetime
+from typing import Any
 
 from serving.releases.plans import Limits, Plan
 from serving.router.traffic import Latencies, RoleCounts, TrafficCounter, TrafficKey
@@ -28,3 +29,20 @@ def latencies(*ms: float) -> Latencies:
     for one in ms:
         found.add(one)
     return found
+
+
+def predicted(identity: str, version: int, role: str, **statistics: float) -> Any:
+    """A row of the prediction log."""
+    from monitoring.log.models import Prediction
+
+    return Prediction.objects.create(
+        id=identity,
+        time=datetime.now(UTC),
+        model=MODEL,
+        version=version,
+        role=role,
+        latency_ms=1,
+        outcome="ok",
+        status=200,
+        prediction_statistics=statistics,
+    )

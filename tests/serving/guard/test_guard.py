@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import subprocess
@@ -21,20 +20,18 @@ import pytest
 
 from registry.core import journal
 from registry.core.settings import settings
-from serving.guard import ab_test, guardrails, latency_test
-from serving.guard.guardrails import Guardrails
+from serving.guard import ab_test, latency_test
 from serving.guard.pages import ReleaseDecision
 from serving.guard.rollout import Guard
 from serving.guard.sequential_tests import pairs_needed
 from serving.releases import deploy, endpoints, history, packaging, store
 from serving.releases.packaging import process_name
 from serving.releases.plans import Limits, Plan
-from serving.router import traffic
-from serving.router.traffic import Latencies, RoleCounts, TrafficCounter
+from serving.router.traffic import RoleCounts
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.serving import controlled
 from tests.serving.conftest import Numbered, Packaged, Processes, Running
-from tests.serving.counted import latencies, wrote
+from tests.serving.counted import latencies, predicted, wrote
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -267,7 +264,7 @@ def test_an_ab_comparison_ends_with_a_verdict_and_both_go_on_answering(
     now = datetime.now(UTC)
     for role, version, right in (("a", 1, 0.2), ("b", 2, 0.9)):
         for n in range(60):
-            row = _predicted(f"{role}{plan.revision}-{n}", version, role)
+            row = predicted(f"{role}{plan.revision}-{n}", version, role)
             Feedback.objects.create(prediction=row, time=now, score=float(n % 10 < 10 * right))
     guard.look()
     after = _now()
@@ -283,7 +280,7 @@ def test_an_ab_comparison_ends_with_a_verdict_and_both_go_on_answering(
     assert deploy.promote(MODEL).live == 2
 
 
-def test_labels_of_both_versions_are_scored_with_the_version_that_predicted(
+def test_labels_of_both_versions_are_scored_with_the_version_thatpredicted(
     live: str, guard: Guard, packaged: dict[int, Packaged], processes: Processes
 ) -> None:
     from monitoring.feedback import performance
@@ -318,90 +315,3 @@ def test_the_version_before_is_ended_when_its_time_is_over(
     controlled.settle(guard.controller)
     assert process_name(packaged[1].tag) not in processes.running
     assert _ask(live, 2) == {200}
-
-
-def _predicted(identity: str, version: int, role: str, **statistics: float) -> Any:
-    """A row of the prediction log."""
-    from monitoring.log.models import Prediction
-
-    return Prediction.objects.create(
-        id=identity,
-        time=datetime.now(UTC),
-        model=MODEL,
-        version=version,
-        role=role,
-        latency_ms=1,
-        outcome="ok",
-        status=200,
-        prediction_statistics=statistics,
-    )
-
-
-CANARY = Plan(MODEL, "canary", 1, 2, share=50, limits=Limits(), since=datetime.now(UTC), revision=10**6)
-
-
-@pytest.mark.parametrize(
-    ("new", "broken"),
-    [
-        (RoleCounts(100, 0, latencies=latencies(*[10] * 100)), set()),
-        (RoleCounts(100, 2, latencies=latencies(*[11] * 98)), set()),
-        (RoleCounts(100, 30, latencies=latencies(*[10] * 70)), {"errors"}),
-    ],
-)
-def test_the_rail_of_errors(project: Path, new: RoleCounts, broken: set[str]) -> None:
-    # From now on: other tests have predictions of their own.
-    plan = replace(CANARY, since=datetime.now(UTC), revision=CANARY.revision + hash(str(new)) % 10**6)
-    wrote(plan, 1, "champion", RoleCounts(100, 1, latencies=latencies(*[10] * 99)))
-    wrote(plan, 2, "canary", new)
-    assert {reason.rule for reason in Guardrails(plan).look() if not reason.passed} == broken
-
-
-def test_the_rail_of_disagreement_reads_the_shadow_of_the_same_version(project: Path) -> None:
-    plan = replace(CANARY, second=77, revision=3 * 10**6)
-    wrote(plan, 77, "shadow", RoleCounts(60, compared=60, disagreed=40, agreement=25.0))
-    reasons = {reason.rule: reason for reason in Guardrails(plan).look()}
-    assert not reasons["disagreement"].passed
-    assert "40 of 60 answers differ" in reasons["disagreement"].found
-    assert Guardrails(replace(plan, limits=Limits(disagreement=0.8))).look()[-1].passed
-
-
-@pytest.mark.parametrize(("shift", "passes"), [(0.0, True), (0.5, False)])
-def test_the_rail_of_predictions(project: Path, shift: float, passes: bool) -> None:
-    plan = replace(CANARY, live=81, second=82, revision=4 * 10**6 + int(10 * shift))
-    from monitoring.log.models import Prediction
-
-    Prediction.objects.filter(version__in=(81, 82)).delete()
-    for version, role, by in ((81, "champion", 0.0), (82, "canary", shift)):
-        for n in range(40):
-            _predicted(f"{version}-{shift}-{n}", version, role, confidence=0.3 + by + 0.001 * (n * 7 % 40))
-        wrote(plan, version, role, RoleCounts(40, latencies=latencies(*[10] * 40)))
-    (said,) = [reason for reason in Guardrails(plan).look() if reason.rule == "predictions"]
-    assert said.passed == passes
-    assert "confidence" in said.found
-
-
-def test_a_version_that_stays_silent_breaks_a_rail(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = Guardrails(replace(CANARY, second=99, revision=5 * 10**6))
-    assert all(reason.passed for reason in found.look())
-    monkeypatch.setattr(guardrails, "SILENT_S", 0.0)
-    assert [reason.rule for reason in found.look() if not reason.passed] == ["answers"]
-
-
-def test_quantiles_of_latencies_are_within_a_bucket() -> None:
-    found = latencies(*(10 * (1 + n / 1000) for n in range(1000)))
-    assert found.quantile(0.5) == pytest.approx(15, rel=0.06)
-    assert found.quantile(0.95) == pytest.approx(19.5, rel=0.06)
-    assert found.above(15) <= 500
-    assert math.isnan(Latencies().quantile(0.5))
-
-
-def test_traffic_that_cannot_be_written_is_not_lost(project: Path) -> None:
-    plan, counted = replace(CANARY, revision=6 * 10**6), TrafficCounter()
-    counted.of(plan, 2, "canary").calls += 3
-    taken = counted.take()
-    counted.of(plan, 2, "canary").calls += 2
-    counted.put_back(taken)
-    counted.write(counted.take())
-    counted.of(plan, 2, "canary").calls += 1
-    counted.write(counted.take())
-    assert traffic.read(MODEL, since=plan.since, revision=plan.revision)[2, "canary"].calls == 6

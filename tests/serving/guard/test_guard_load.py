@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +21,6 @@ from serving.router import traffic
 from serving.router.traffic import RoleCounts, TrafficCounter, TrafficKey
 from tests.bundles import MODEL
 from tests.conftest import PROJECT
-from tests.databases import own_database
 from tests.serving.counted import latencies
 
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
@@ -30,10 +28,7 @@ CANARY = Plan(MODEL, "canary", 1, 2, share=50, limits=Limits(), since=NOW - time
 OTHER = "weapon_detection"
 
 
-@pytest.fixture(autouse=True)
-def database_of_its_own(tmp_path: Path) -> Iterator[None]:
-    with own_database(tmp_path / "own.db"):
-        yield
+pytestmark = pytest.mark.usefixtures("database")
 
 
 def _wrote(plan: Plan, role: str, minutes: range, router: TrafficCounter | None = None) -> None:

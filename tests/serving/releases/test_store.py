@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from serving.releases import endpoints, store
 from tests.bundles import MODEL
-from tests.databases import own_database
 
 OTHER = "weapon_detection"
 
 
-@pytest.fixture(autouse=True)
-def database_of_its_own(tmp_path: Path) -> Iterator[None]:
-    with own_database(tmp_path / "own.db"):
-        yield
+pytestmark = pytest.mark.usefixtures("database")
 
 
 def _announced(model: str, *numbers: int) -> None:

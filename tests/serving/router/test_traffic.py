@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import OperationalError, transaction
 
+from serving.releases.plans import Plan
 from serving.router import traffic
-from serving.router.traffic import RoleCounts, TrafficCounter, TrafficKey
+from serving.router.traffic import Latencies, RoleCounts, TrafficCounter, TrafficKey
 from tests.bundles import MODEL
+from tests.serving.counted import latencies
 
 MINUTE = datetime.now(UTC).replace(second=0, microsecond=0)
-KEY = TrafficKey(MODEL, 1, "champion", 7 * 10**6, MINUTE)
+KEY = TrafficKey(MODEL, 1, "champion", 7, MINUTE)
+
+
+pytestmark = pytest.mark.usefixtures("database")
 
 
 def _three() -> RoleCounts:
@@ -33,7 +38,7 @@ def _calls(revision: int) -> tuple[int, int, int]:
     return found.calls, found.errors, found.latencies.count
 
 
-def test_writes_of_a_minute_add_up_over_routers(project: Path) -> None:
+def test_writes_of_a_minute_add_up_over_routers() -> None:
     for router in (TrafficCounter(), TrafficCounter()):
         for _ in range(2):
             router.write({KEY: _three()})
@@ -41,21 +46,18 @@ def test_writes_of_a_minute_add_up_over_routers(project: Path) -> None:
 
 
 @pytest.mark.parametrize("later", [timedelta(0), timedelta(minutes=5), timedelta(hours=-1)])
-def test_a_write_whose_commit_was_uncertain_counts_once(
-    project: Path, monkeypatch: pytest.MonkeyPatch, later: timedelta
-) -> None:
-    key, router = replace(KEY, revision=KEY.revision + 1 + int(later.total_seconds())), TrafficCounter()
-    router.write({key: _three()})
-    taken = {key: _three()}
+def test_a_write_whose_commit_was_uncertain_counts_once(monkeypatch: pytest.MonkeyPatch, later: timedelta) -> None:
+    router, taken = TrafficCounter(), {KEY: _three()}
+    router.write(taken)
     with monkeypatch.context() as patch:
         patch.setattr(transaction, "atomic", _lost_in_commit(transaction.atomic))
         with pytest.raises(OperationalError):
             router.write(taken)
-    assert _calls(key.revision) == (6, 2, 4), "it was committed"
+    assert _calls(KEY.revision) == (6, 2, 4), "it was committed"
     router.put_back(taken)
-    router.put_back({replace(key, minute=key.minute + later): _three()})
+    router.put_back({replace(KEY, minute=KEY.minute + later): _three()})
     router.write(router.take())
-    assert _calls(key.revision) == (9, 3, 6)
+    assert _calls(KEY.revision) == (9, 3, 6)
 
 
 def _lost_in_commit(real: Any) -> Any:
@@ -71,3 +73,23 @@ def _lost_in_commit(real: Any) -> Any:
         return real(*args, **options) if args or options else outermost()  # type: ignore[no-any-return]
 
     return atomic
+
+
+def test_quantiles_of_latencies_are_within_a_bucket() -> None:
+    found = latencies(*(10 * (1 + n / 1000) for n in range(1000)))
+    assert found.quantile(0.5) == pytest.approx(15, rel=0.06)
+    assert found.quantile(0.95) == pytest.approx(19.5, rel=0.06)
+    assert found.above(15) <= 500
+    assert math.isnan(Latencies().quantile(0.5))
+
+
+def test_traffic_that_cannot_be_written_is_not_lost() -> None:
+    plan, counted = Plan(MODEL, "canary", 1, 2, share=50, since=MINUTE, revision=KEY.revision), TrafficCounter()
+    counted.of(plan, 2, "canary").calls += 3
+    taken = counted.take()
+    counted.of(plan, 2, "canary").calls += 2
+    counted.put_back(taken)
+    counted.write(counted.take())
+    counted.of(plan, 2, "canary").calls += 1
+    counted.write(counted.take())
+    assert traffic.read(MODEL, since=plan.since, revision=plan.revision)[2, "canary"].calls == 6

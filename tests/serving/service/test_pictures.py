@@ -20,7 +20,7 @@ from registry.contract import catalog
 from registry.vision.picture import to_jpeg
 from tests.clips import scene
 from tests.detector_bundle import RED, make_detector_bundle
-from tests.registry.vision.test_picture import BOMBS, GOOD, saved
+from tests.registry.vision.pictures import BOMBS, GOOD, saved
 from tests.serving.local_api import answering
 
 MODEL = "object_detection"
