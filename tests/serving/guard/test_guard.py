@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -72,8 +71,18 @@ def _now() -> Plan:
     return plan
 
 
-def _look_until(guard: Guard, what: Callable[[], Any]) -> None:
-    until(lambda: guard.look() or what(), 120)
+def _play(router: str, guard: Guard, count: int) -> set[int]:
+    """Asks so many times and lets the guard look, until one version is left; the shares that the second one had."""
+    shares = set[int]()
+
+    def over() -> bool:
+        shares.add(_now().share)
+        assert _ask(router, count) == {200}
+        guard.look()
+        return _now().second is None
+
+    until(over, 120)
+    return shares
 
 
 def _page() -> tuple[dict[str, Any], str]:
@@ -96,10 +105,7 @@ def test_a_canary_whose_process_dies_on_every_request_is_rolled_back_and_no_call
         until(lambda: deploy.is_ready(endpoint))
         plan = store.change(MODEL, "canary", kind="canary", second=2, share=50, limits=QUICK.to_json())
         deploy.follow(plan, live)
-        end = time.monotonic() + 60
-        while _now().second and time.monotonic() < end:
-            assert _ask(live, 10) == {200}
-            guard.look()
+        _play(live, guard, 10)
     finally:
         processes.running.pop(name, None)
         os.killpg(loop.pid, signal.SIGKILL)
@@ -123,10 +129,7 @@ def test_a_canary_that_is_slow_is_rolled_back(
     slow = Packaged(Numbered(MODEL, 4), bundle, packaging.package(Numbered(MODEL, 4), bundle))
     plan = Plan(MODEL, "canary", 1, 4, share=50, limits=replace(QUICK, latency_ratio=3))
     controlled.begin(plan, slow.version, slow.tag, processes, live)
-    end = time.monotonic() + 90
-    while _now().second and time.monotonic() < end:
-        assert _ask(live, 10) == {200}
-        guard.look()
+    _play(live, guard, 10)
     assert _now().state == "rolled_back"
     decision, _ = _page()
     (broken,) = [reason for reason in decision["reasons"] if not reason["passed"] and "gate" not in reason["rule"]]
@@ -140,14 +143,8 @@ def test_a_harmless_canary_goes_through_its_steps_and_takes_over(
 ) -> None:
     plan = Plan(MODEL, "canary", 1, 2, share=40, steps=(40, 80, 100), limits=QUICK)
     controlled.begin(plan, packaged[2].version, packaged[2].tag, processes, live)
-    shares = set()
-    end = time.monotonic() + 120
-    while _now().second and time.monotonic() < end:
-        shares.add(_now().share)
-        assert _ask(live, 20) == {200}
-        guard.look()
+    assert _play(live, guard, 20) == {40, 80}
     after = _now()
-    assert shares == {40, 80}
     assert (after.kind, after.live, after.previous, after.state) == ("all", 2, 1, "promoted"), after.why
     assert [event.what for event in history.events(MODEL, 3)] == ["promote", "step", "canary"]
     decision, html = _page()
@@ -298,7 +295,7 @@ def test_labels_of_both_versions_are_scored_with_the_version_thatpredicted(
             given[role] = answer.headers["x-prediction-id"]
             performance.give_label(given[role], answer.content, "a test", wait_s=30)
     scored = Feedback.objects.filter(prediction_id__in=given.values(), score__isnull=False)
-    _look_until(guard, lambda: scored.count() == 2)
+    until(lambda: guard.look() or scored.count() == 2, 120)
     assert [row.score for row in scored] == [1.0, 1.0]
     assert {role: ab_test.scores_of(_now(), role) for role in given} == {"a": [1.0], "b": [1.0]}
 

@@ -27,7 +27,6 @@ NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 CANARY = Plan(MODEL, "canary", 1, 2, share=50, limits=Limits(), since=NOW - timedelta(minutes=30), revision=3)
 OTHER = "weapon_detection"
 
-
 pytestmark = pytest.mark.usefixtures("database")
 
 

@@ -17,7 +17,6 @@ from tests.waiting import until
 
 CANARY = Plan(MODEL, "canary", 1, 2, share=50, limits=Limits(), since=datetime.now(UTC), revision=5)
 
-
 pytestmark = pytest.mark.usefixtures("database")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -15,6 +14,7 @@ from registry.versions.bundle import Bundle
 from serving.releases.deploy import free_port
 from tests.benchmarks.load import running
 from tests.serving.conftest import PROJECT
+from tests.waiting import until
 
 
 def _all_below(pid: int) -> list[psutil.Process]:
@@ -33,13 +33,14 @@ def test_a_measurement_that_is_ended_leaves_no_process_behind(project: Path, tin
     command = [sys.executable, "-m", "tests.benchmarks.service", "--bundle", str(tiny_bundle.path)]
     bench = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 120
-        started: list[psutil.Process] = []
-        while not any("serving.launchers.router" in _command(one) for one in started):  # the last that it starts
-            assert time.monotonic() < end
+
+        def all_of_it() -> list[psutil.Process]:
             assert bench.poll() is None
-            time.sleep(0.1)
-            started = _all_below(bench.pid)
+            found = _all_below(bench.pid)
+            router_runs = any("serving.launchers.router" in _command(one) for one in found)  # the last that it starts
+            return found if router_runs else []
+
+        started = until(all_of_it, 120, 0.1)
         assert len(started) >= 4  # the measurement itself, a service, the echo, the router
         bench.terminate()
         assert bench.wait(30) != 0

@@ -9,7 +9,6 @@ from tests.bundles import MODEL
 
 OTHER = "weapon_detection"
 
-
 pytestmark = pytest.mark.usefixtures("database")
 
 

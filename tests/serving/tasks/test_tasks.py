@@ -1,36 +1,21 @@
-"""Tasks: submitted, looked at, fetched, cancelled; and a service that is killed in the middle of one."""
+"""Tasks over HTTP: submitted, looked at, fetched, cancelled."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from monitoring.log.shipping import KEEPER
 from registry.contract import catalog
-from registry.core.settings import settings
-from registry.vision.picture import to_jpeg
-from serving.releases import deploy, packaging
-from serving.service.http_server import DRAIN_DELAY_S
 from serving.tasks import store
-from serving.tasks.runner import POLL_S
-from tests.clips import make_clip, scene
-from tests.databases import own_database
+from tests.clips import make_clip
 from tests.detector_bundle import make_detector_bundle
-from tests.serving.conftest import Numbered, Processes, Running
 from tests.serving.local_api import answering
+from tests.serving.tasks.asking import FRAMES, MODEL, PICTURE, is_over, names, once
 from tests.waiting import until
-
-MODEL = "object_detection"
-PICTURE = to_jpeg(scene(1, 160, 120))
-FRAMES = 160
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +25,6 @@ def client(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     bundle = make_detector_bundle(tmp_path_factory.mktemp("tasks") / "bundle", spec, work=20)
     with answering(spec, bundle.path) as (address, _), httpx.Client(base_url=address, timeout=60) as one:
         yield one
-
-
-def once(client: httpx.Client, identity: str, wanted: Callable[[dict[str, Any]], bool], within_s: float = 90) -> Any:
-    """The task, once it is as `wanted`."""
-
-    def look() -> dict[str, Any] | None:
-        found = client.get(f"/tasks/{identity}").json()
-        return found if wanted(found) else None
-
-    return until(look, within_s)
-
-
-def is_over(task: dict[str, Any]) -> bool:
-    return task["state"] in store.FINISHED
 
 
 def test_a_task_gives_what_the_prediction_gives(client: httpx.Client) -> None:
@@ -249,153 +220,3 @@ def test_inputs_are_kept_until_a_task_is_over(client: httpx.Client) -> None:
         client.delete(f"/tasks/{identity}")
     assert names(queued) == []
     until(lambda: not names(running), 10)
-
-
-def names(identity: str) -> list[str]:
-    return [path.name for path in store.task_folder(identity).glob("*")]
-
-
-def test_what_belongs_to_no_task_goes_when_it_is_as_old_as_a_task_may_be(client: httpx.Client) -> None:
-    kept = client.post("/tasks", content=PICTURE).json()["id"]
-    lost, young = (store.task_folder(digit * 32) for digit in "ab")
-    for folder in (lost, young):
-        (folder / "nested").mkdir(parents=True)
-    long_ago = time.time() - 86400 * settings().retention_days - 60
-    for folder in (lost, store.task_folder(kept)):
-        os.utime(folder, (long_ago, long_ago))
-    store.prune()
-    assert [folder.exists() for folder in (lost, young, store.task_folder(kept))] == [False, True, True]
-
-
-@pytest.mark.parametrize("end", ["finish", "fail", "leave", "prune", "cancel"])
-def test_whoever_ends_a_cancelled_task_its_inputs_go(
-    client: httpx.Client, monkeypatch: pytest.MonkeyPatch, end: str
-) -> None:
-    from serving.wire.negotiation import ResponseFormat
-
-    if end in ("prune", "cancel"):  # its service is dead
-        monkeypatch.setattr(store, "LEASE_S", -1.0)
-    task = store.submit("face_gender", 1, ResponseFormat("application/json"), "me", "champion", [PICTURE], False)
-    assert store.claim("face_gender", 1, "one")
-    cancelled = store.cancel("face_gender", task.id)
-    assert cancelled.state == "cancelled"
-    assert names(task.id) == ([] if end == "cancel" else ["input-0"]) or end == "prune"
-    if end == "finish":
-        assert not store.finish(task.id, "one", b"x", "text/plain", {})
-    elif end == "fail":
-        store.fail(task.id, "one", {})
-    elif end == "leave":
-        store.give_back(task.id, "one")
-    elif end == "prune":
-        (store.task_folder(task.id) / "input-0").write_bytes(PICTURE)  # as one leaves it that is killed before it can
-        store.prune()
-    assert names(task.id) == []
-    assert store.find("face_gender", task.id).state == "cancelled"
-
-
-def test_one_of_two_services_gets_a_task_and_keeps_it_while_it_lives(client: httpx.Client) -> None:
-    from serving.wire.negotiation import ResponseFormat
-
-    task = store.submit("weapon_detection", 1, ResponseFormat("application/json"), "me", "champion", [PICTURE], False)
-    claimed = [store.claim("weapon_detection", 1, owner) for owner in ("first", "second")]
-    assert [one and one.id for one in claimed] == [task.id, None]
-    assert store.renew_lease(task.id, "first", 0, 1)
-    assert not store.renew_lease(task.id, "second", 0, 1)
-    assert not store.finish(task.id, "second", b"x", "text/plain", {})
-    assert store.finish(task.id, "first", b"x", "text/plain", {})
-    assert store.result_file(task.id, "first").read_bytes() == b"x"
-
-
-def test_another_version_works_on_a_task_only_when_its_own_has_no_service(client: httpx.Client) -> None:
-    from serving.releases import endpoints
-    from serving.wire.negotiation import ResponseFormat
-
-    endpoints.announce("weapon_detection", 7, "http://127.0.0.1:1", "none", None)
-    task = store.submit("weapon_detection", 7, ResponseFormat("application/json"), "me", "champion", [PICTURE], False)
-    assert store.claim("weapon_detection", 8, "other") is None
-    endpoints.retire("weapon_detection", 7)
-    claimed = store.claim("weapon_detection", 8, "other")
-    assert claimed is not None
-    assert claimed.id == task.id
-
-
-def test_a_task_that_kills_its_service_is_given_up_at_last(
-    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from serving.wire.negotiation import ResponseFormat
-
-    monkeypatch.setattr(store, "LEASE_S", -1.0)
-    task = store.submit("weapon_detection", 1, ResponseFormat("application/json"), "me", "champion", [PICTURE], False)
-    owners = [store.claim("weapon_detection", 1, str(n)) is not None for n in range(store.MAX_ATTEMPTS + 1)]
-    assert owners == [True] * store.MAX_ATTEMPTS + [False]
-    assert names(task.id) == [], "the inputs of a task that is given up are not kept"
-    found = store.find("weapon_detection", task.id)
-    assert (found.state, found.error["status"]) == ("failed", 500)
-
-
-@pytest.fixture(scope="module")
-def tag(project: Path) -> str:
-    return packaging.package(Numbered(MODEL, 5), make_detector_bundle(project / "mortal", catalog.get(MODEL), work=12))
-
-
-@pytest.fixture
-def var(tmp_path: Path) -> Path:
-    """A folder with a database of its own: other services of the model would rightly take its tasks over."""
-    with own_database(tmp_path / "var" / "visionloop.db"):
-        pass
-    return tmp_path / "var"
-
-
-def _start(processes: Processes, name: str, tag: str, var: Path, **changed: str) -> Running:
-    port = deploy.free_port()
-    env = {**packaging.serve_environment(), "VISIONLOOP_VAR": str(var), **changed}
-    return processes.start(name, packaging.serve_command(tag, port), env, f"http://127.0.0.1:{port}/readyz")
-
-
-def _rows(var: Path, query: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(var / "visionloop.db")) as database:
-        return database.execute(query).fetchall()
-
-
-def test_a_service_that_is_stopped_leaves_its_task_to_another(tag: str, processes: Processes, var: Path) -> None:
-    service = _start(processes, "stopped", tag, var)
-    with httpx.Client(base_url=service.url, timeout=60) as client:
-        identity = client.post("/tasks", content=make_clip(3 * FRAMES, (96, 64))).json()["id"]
-        once(client, identity, lambda task: task["done"] > 0)
-    service.process.terminate()
-    # At once, not when it ends.
-    until(lambda: _rows(var, "SELECT state FROM tasks_task") == [("queued",)], DRAIN_DELAY_S)
-    service.process.wait(30)
-    assert _rows(var, "SELECT state, attempts FROM tasks_task") == [("queued", 0)]
-    assert _rows(var, "SELECT outcome, status FROM monitoring_prediction") == [("TaskLost", 499)]
-
-
-def test_a_task_survives_its_service_and_loads_the_database_only_where_there_is_one(
-    tag: str, processes: Processes, var: Path
-) -> None:
-    """Beside a keeper nothing else needs the database."""
-
-    def has_database(service: Running) -> bool:
-        return "_sqlite3" in Path(f"/proc/{service.pid}/maps").read_text()
-
-    first = _start(processes, "frugal-1", tag, var, **{KEEPER: "there"})
-    with httpx.Client(base_url=first.url, timeout=60) as client:
-        assert client.post("/predict", content=PICTURE).status_code == 200
-        time.sleep(2 * POLL_S)
-        assert not has_database(first)
-        identity = client.post("/tasks", content=make_clip(2 * FRAMES, (96, 64))).json()["id"]
-        once(client, identity, lambda task: task["done"] > 0)
-        assert has_database(first)
-    first.process.kill()
-    first.process.wait(30)
-    assert _rows(var, "SELECT state, attempts FROM tasks_task") == [("running", 1)]
-    second = _start(processes, "frugal-2", tag, var, **{KEEPER: "there"})  # which sees that something was left
-    with httpx.Client(base_url=second.url, timeout=60) as client:
-        task = once(client, identity, is_over, within_s=180)
-        assert (task["state"], task["attempts"]) == ("done", 2)
-        assert client.get(f"/tasks/{identity}/result").json()["frames"] == 2 * FRAMES
-    processes.stop("frugal-2")
-    third = _start(processes, "frugal-3", tag, var, **{KEEPER: "there"})
-    time.sleep(2 * POLL_S)
-    assert not has_database(third), "what is done is no task to work on"
-    processes.stop("frugal-3")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from registry.core.errors import NotFound
 from registry.core.settings import settings
 from serving.tasks import store
 from serving.wire.negotiation import ResponseFormat
-from tests.databases import own_database
 from tests.serving.conftest import PROJECT
 
 MODEL = "object_detection"
@@ -62,16 +60,6 @@ print(json.dumps(codes))
 """
 """The n-th of these processes dies before, or behind, its n-th change of a file or statement of SQL."""
 POINTS = 16
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("VISIONLOOP_ROOT", str(tmp_path))
-    monkeypatch.setenv("VISIONLOOP_VAR", str(tmp_path / "var"))
-    settings.cache_clear()
-    with own_database(tmp_path / "var" / "visionloop.db"):
-        yield tmp_path / "var"
-    settings.cache_clear()
 
 
 def submitted() -> str:
