@@ -1,4 +1,4 @@
-"""Every container, pixel format, rotation and edit gives its frames at their times. Real files, made by `tests.clips`."""
+"""Every container, pixel format, rotation and edit gives its frames at their times. Real files of `tests.clips`."""
 
 from __future__ import annotations
 

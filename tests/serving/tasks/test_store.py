@@ -20,7 +20,6 @@ def submitted(version: int = 1) -> Any:
     return store.submit(MODEL, version, ResponseFormat("application/json"), "me", "champion", [b"x"], False)
 
 
-
 def test_what_belongs_to_no_task_goes_when_it_is_as_old_as_a_task_may_be(home: Path) -> None:
     kept = submitted().id
     lost, young = (store.task_folder(digit * 32) for digit in "ab")
@@ -34,9 +33,7 @@ def test_what_belongs_to_no_task_goes_when_it_is_as_old_as_a_task_may_be(home: P
 
 
 @pytest.mark.parametrize("end", ["finish", "fail", "leave", "prune", "cancel"])
-def test_whoever_ends_a_cancelled_task_its_inputs_go(
-    home: Path, monkeypatch: pytest.MonkeyPatch, end: str
-) -> None:
+def test_whoever_ends_a_cancelled_task_its_inputs_go(home: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
     if end in ("prune", "cancel"):  # its service is dead
         monkeypatch.setattr(store, "LEASE_S", -1.0)
     task = submitted()
@@ -78,9 +75,7 @@ def test_another_version_works_on_a_task_only_when_its_own_has_no_service(home: 
     assert claimed.id == task.id
 
 
-def test_a_task_that_kills_its_service_is_given_up_at_last(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_task_that_kills_its_service_is_given_up_at_last(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "LEASE_S", -1.0)
     task = submitted()
     owners = [store.claim(MODEL, 1, str(n)) is not None for n in range(store.MAX_ATTEMPTS + 1)]
