@@ -1,4 +1,4 @@
-"""What models of pictures share: decoding, statistics, shifts, drawing, backdrops for starter data, videos.
+"""What models of pictures share: decoding, statistics, shifts, drawing, videos.
 
 May be imported from everywhere but `core`. Imports `registry.core`, NumPy, OpenCV, PIL and, for videos, PyAV: a service
 runs all of it.

@@ -10,7 +10,7 @@ import numpy as np
 from registry.cases.records import LabelledInput
 from registry.contract.spec import ModelSpec
 from registry.core.media import ByteArray, Case
-from registry.vision.backdrop import backdrop
+from registry.scenes.backdrop import backdrop
 from registry.vision.picture import to_jpeg
 
 SIDE = 96

@@ -11,8 +11,9 @@ import numpy as np
 from registry.cases.yolo_labels import LabelBox
 from registry.core.media import ByteArray
 from registry.datasets.picture_set import Example
-from registry.models.face_gender import heads
-from registry.vision.backdrop import backdrop, photograph
+from registry.models.face_gender import heads, portraits
+from registry.scenes.backdrop import backdrop
+from registry.scenes.camera import photograph
 from registry.vision.picture import to_jpeg
 
 QUALITY = 90
@@ -71,8 +72,8 @@ def _put(
     """Draws a head into the canvas, its frame's origin at `at`; the face's box in pixels, within the canvas."""
     height, width = canvas.shape[:2]
     unit = tall / (_BOTTOM - _TOP)  # pixels per unit of the head's frame
-    size = round(2 * heads.REACH * unit)
-    colour, cover = heads.render(head, size)
+    size = round(2 * portraits.REACH * unit)
+    colour, cover = portraits.render(head, size)
     matrix = cv2.getRotationMatrix2D((size / 2, size / 2), head.roll, 1.0)
     matrix[:, 2] += np.array(at) - size / 2
     reach = round(0.5 * size * (abs(np.cos(np.deg2rad(head.roll))) + abs(np.sin(np.deg2rad(head.roll))))) + 2

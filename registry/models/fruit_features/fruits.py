@@ -7,25 +7,12 @@ peach): what tells them apart is shape and texture.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from registry.models.fruit_features.solids import (
-    Colour,
-    Frame,
-    Layer,
-    Solid,
-    bell,
-    blend,
-    flat,
-    leaf,
-    noise,
-    shade,
-    solid,
-    spots,
-    stroke,
-    vary,
-)
+from registry.scenes.colours import Colour, vary
+from registry.scenes.solids import Frame, Layer, bell, blend, cut, egg, flat, leaf, noise, shade, solid, spots, stroke
 
 Rng = np.random.Generator
 BROWN, GREEN, LEAF = (40.0, 70.0, 105.0), (60.0, 150.0, 105.0), (50.0, 125.0, 60.0)
@@ -41,7 +28,7 @@ def _stem(rng: Rng, layer: Layer, frame: Frame, foot: float, length: float, widt
     return stroke(layer, frame, points, width, vary(rng, BROWN))
 
 
-def _apple(rng: Rng, frame: Frame) -> Layer:
+def apple(rng: Rng, frame: Frame) -> Layer:
     body = solid(frame, lambda p: 1 - 0.2 * bell(p, 0, 0.42) - 0.09 * bell(p, np.pi, 0.3) + 0.05 * np.sin(p) ** 2)
     kind = rng.integers(2)
     base: Colour = ((40, 40, 185), (70, 190, 150))[kind]
@@ -65,7 +52,7 @@ def _round(rng: Rng, frame: Frame, colour: Colour, rough: float) -> Layer:
     return shade(body, albedo, frame.light, 0.28, 4, bump=rough * noise(rng, frame, 42))
 
 
-def _orange(rng: Rng, frame: Frame) -> Layer:
+def orange(rng: Rng, frame: Frame) -> Layer:
     if rng.random() < 0.25:
         return _cut_citrus(rng, frame, (20, 135, 245), (50, 165, 250))
     out = _round(rng, frame, (15, 130, 240), 0.13)
@@ -83,38 +70,31 @@ def _cut_citrus(rng: Rng, frame: Frame, rind: Colour, flesh: Colour, stretch: fl
     grain = 1 + 0.12 * noise(rng, frame, 30)
     albedo = blend(flat(frame, vary(rng, flesh, 8)) * grain[..., None], (205, 232, 245), 0.9 * wall.astype(np.float64))
     albedo = blend(albedo, vary(rng, rind, 8), (body.t > 0.93).astype(np.float64))
-    level = frame.light.ambient + (1.1 - frame.light.ambient) * frame.light.z
-    return Layer(np.clip(albedo * level, 0, 255), body.alpha)
+    return cut(body, albedo, frame.light)
 
 
 def _lemon_like(rng: Rng, frame: Frame, colour: Colour, second: Colour, long: float, tip: float) -> Layer:
-    body = solid(
-        frame,
-        lambda p: (
-            0.78 / np.sqrt(np.sin(p) ** 2 + (np.cos(p) / long) ** 2)
-            + tip * (bell(p, 0, 0.2) + 0.8 * bell(p, np.pi, 0.2))
-        ),
-    )
+    body = solid(frame, lambda p: egg(p, 0.78, long) + tip * (bell(p, 0, 0.2) + 0.8 * bell(p, np.pi, 0.2)))
     share = 0.25 + 0.5 * noise(rng, frame, 3) + 0.4 * (body.t > 0.9)
     albedo = blend(vary(rng, colour, 8), vary(rng, second, 8), share)
     out = shade(body, albedo, frame.light, 0.3, 4, bump=0.1 * noise(rng, frame, 34))
     return out.dab(spots(frame, [(0.0, -0.78 * long - 0.4 * tip)], 0.09), vary(rng, (60, 110, 105)))
 
 
-def _lemon(rng: Rng, frame: Frame) -> Layer:
+def lemon(rng: Rng, frame: Frame) -> Layer:
     if rng.random() < 0.2:
         return _cut_citrus(rng, frame, (40, 210, 245), (120, 230, 245))
     return _lemon_like(rng, frame, (35, 205, 240), (60, 215, 215), rng.uniform(1.3, 1.5), rng.uniform(0.12, 0.2))
 
 
-def _lime(rng: Rng, frame: Frame) -> Layer:
+def lime(rng: Rng, frame: Frame) -> Layer:
     if rng.random() < 0.2:
         return _cut_citrus(rng, frame, (40, 140, 80), (110, 205, 170))
     second = (50, 170, 160) if rng.random() < 0.4 else (35, 110, 50)
     return _lemon_like(rng, frame, (40, 140, 75), second, rng.uniform(1.08, 1.25), rng.uniform(0.06, 0.12))
 
 
-def _peach(rng: Rng, frame: Frame) -> Layer:
+def peach(rng: Rng, frame: Frame) -> Layer:
     body = solid(frame, lambda p: 1 - 0.12 * bell(p, 0, 0.3) + 0.05 * bell(p, np.pi, 0.3))
     blush = 0.5 + 0.9 * (frame.x * rng.uniform(-1, 1) + frame.y * rng.uniform(-1, 1)) + 0.4 * noise(rng, frame, 5)
     albedo = blend(vary(rng, (95, 175, 245)), vary(rng, (75, 85, 215)), blush)
@@ -127,7 +107,7 @@ def _peach(rng: Rng, frame: Frame) -> Layer:
     return out
 
 
-def _pear(rng: Rng, frame: Frame) -> Layer:
+def pear(rng: Rng, frame: Frame) -> Layer:
     neck = rng.uniform(0.5, 0.7)
     body = solid(frame, lambda p: 0.82 + neck * bell(p, 0, 0.42) - 0.04 * bell(p, np.pi, 0.3), at=(0.0, 0.3))
     colour: Colour = ((70, 190, 180), (60, 200, 215), (70, 125, 165))[rng.integers(3)]
@@ -137,9 +117,9 @@ def _pear(rng: Rng, frame: Frame) -> Layer:
     return _stem(rng, out, frame, -0.48 - neck, rng.uniform(0.3, 0.5), 0.08)
 
 
-def _plum(rng: Rng, frame: Frame) -> Layer:
+def plum(rng: Rng, frame: Frame) -> Layer:
     long = rng.uniform(1.05, 1.3)
-    body = solid(frame, lambda p: 0.85 / np.sqrt(np.sin(p) ** 2 + (np.cos(p) / long) ** 2) - 0.06 * bell(p, 0, 0.25))
+    body = solid(frame, lambda p: egg(p, 0.85, long) - 0.06 * bell(p, 0, 0.25))
     base: Colour = ((85, 35, 75), (75, 30, 110), (105, 45, 60))[rng.integers(3)]
     bloom = 0.25 + 0.4 * noise(rng, frame, 6)  # the wax that a finger wipes off
     albedo = blend(vary(rng, base, 8), (185, 140, 145), bloom)
@@ -149,12 +129,9 @@ def _plum(rng: Rng, frame: Frame) -> Layer:
     return _stem(rng, out, frame, -0.8 * long, rng.uniform(0.15, 0.3), 0.07)
 
 
-def _mango(rng: Rng, frame: Frame) -> Layer:
+def mango(rng: Rng, frame: Frame) -> Layer:
     skew = rng.choice([-1, 1])
-    body = solid(
-        frame, lambda p: 0.8 / np.sqrt(np.sin(p) ** 2 + (np.cos(p) / 1.45) ** 2) + 0.13 * bell(p, skew * 2.5, 0.6)
-        - 0.1 * bell(p, -skew * 2.3, 0.5)
-    )  # fmt: skip
+    body = solid(frame, lambda p: egg(p, 0.8, 1.45) + 0.13 * bell(p, skew * 2.5, 0.6) - 0.1 * bell(p, -skew * 2.3, 0.5))
     across = frame.y * 0.7 + skew * 0.6 * frame.x + 0.3 * noise(rng, frame, 4)
     ripe = blend(vary(rng, (55, 165, 235)), vary(rng, (60, 75, 205)), across)
     albedo = blend(ripe, vary(rng, (65, 145, 105)), -0.4 - 1.3 * across + rng.uniform(-0.5, 0.5))
@@ -163,7 +140,7 @@ def _mango(rng: Rng, frame: Frame) -> Layer:
     return out.dab(spots(frame, [(0.0, -1.1)], 0.08), vary(rng, BROWN))
 
 
-def _banana(rng: Rng, frame: Frame) -> Layer:
+def banana(rng: Rng, frame: Frame) -> Layer:
     """One to three fingers: each a bow of `radius`, thick in the middle."""
     skin = vary(rng, ((50, 205, 235), (75, 200, 200), (55, 185, 225))[rng.integers(3)], 8)
     radius, ripe = rng.uniform(1.1, 1.5), rng.random() < 0.5
@@ -196,7 +173,7 @@ def _ball(
     layer.paint(shade(body, flat(near, vary(rng, colour, 10)), frame.light, gloss, 5), part)
 
 
-def _cherry(rng: Rng, frame: Frame) -> Layer:
+def cherry(rng: Rng, frame: Frame) -> Layer:
     colour: Colour = ((40, 25, 165), (30, 15, 105), (60, 60, 205))[rng.integers(3)]
     knot = (rng.uniform(-0.2, 0.2), -1.3)
     out = Layer.empty(frame)
@@ -211,7 +188,7 @@ def _cherry(rng: Rng, frame: Frame) -> Layer:
     return out
 
 
-def _grape(rng: Rng, frame: Frame) -> Layer:
+def grape(rng: Rng, frame: Frame) -> Layer:
     """A bunch: rows of berries that narrow downwards."""
     colour: Colour = ((95, 35, 70), (95, 195, 170), (75, 45, 125))[rng.integers(3)]
     radius = rng.uniform(0.24, 0.3)
@@ -229,9 +206,9 @@ def _grape(rng: Rng, frame: Frame) -> Layer:
     return out
 
 
-def _kiwi(rng: Rng, frame: Frame) -> Layer:
+def kiwi(rng: Rng, frame: Frame) -> Layer:
     long = rng.uniform(1.1, 1.25)
-    body = solid(frame, lambda p: 0.85 / np.sqrt(np.sin(p) ** 2 + (np.cos(p) / long) ** 2))
+    body = solid(frame, lambda p: egg(p, 0.85, long))
     hair = blend(vary(rng, (45, 85, 120)), (75, 120, 150), 0.5 + 0.6 * noise(rng, frame, 40))
     if rng.random() < 0.4:  # whole: brown and hairy
         out = shade(body, hair, frame.light, 0.04, 3, bump=0.12 * noise(rng, frame, 46))
@@ -240,8 +217,7 @@ def _kiwi(rng: Rng, frame: Frame) -> Layer:
     flesh = blend(vary(rng, (60, 175, 125), 8), (110, 215, 180), 0.6 * rays * (body.t > 0.3))
     flesh = blend(flesh, (195, 235, 225), np.clip((0.3 - body.t) * 12, 0, 1))
     flesh = blend(flesh, hair, (body.t > 0.94).astype(np.float64))
-    level = frame.light.ambient + (1.1 - frame.light.ambient) * frame.light.z
-    out = Layer(np.clip(flesh * level, 0, 255), body.alpha)
+    out = cut(body, flesh, frame.light)
     turns = np.arange(26) * 2 * np.pi / 26 + rng.uniform(-0.06, 0.06, 26)
     away = rng.uniform(0.36, 0.5, 26)
     places = [
@@ -250,8 +226,8 @@ def _kiwi(rng: Rng, frame: Frame) -> Layer:
     return out.dab(spots(frame, places, 0.038, 1.5), (25, 30, 35))
 
 
-def _pineapple(rng: Rng, frame: Frame) -> Layer:
-    body = solid(frame, lambda p: 0.62 / np.sqrt(np.sin(p) ** 2 + (np.cos(p) / 1.42) ** 2), at=(0.0, 0.5))
+def pineapple(rng: Rng, frame: Frame) -> Layer:
+    body = solid(frame, lambda p: egg(p, 0.62, 1.42), at=(0.0, 0.5))
     bulge = 1 / np.sqrt(np.maximum(1 - np.minimum(np.abs(frame.x) / 0.72, 0.95) ** 2, 0.08))
     one, two = 7 * (frame.x * bulge + frame.y), 7 * (frame.x * bulge - frame.y)
     scale = np.abs(np.sin(one) * np.sin(two))
@@ -266,13 +242,9 @@ def _pineapple(rng: Rng, frame: Frame) -> Layer:
     return out
 
 
-def _strawberry(rng: Rng, frame: Frame) -> Layer:
+def strawberry(rng: Rng, frame: Frame) -> Layer:
     point = rng.uniform(0.2, 0.45)
-    body = solid(
-        frame,
-        lambda p: 0.82 + point * bell(p, np.pi, 0.5) - 0.1 * bell(p, 0, 0.5) + 0.06 * np.abs(np.sin(p)),
-        (0.0, 0.0),
-    )
+    body = solid(frame, lambda p: 0.82 + point * bell(p, np.pi, 0.5) - 0.1 * bell(p, 0, 0.5) + 0.06 * np.abs(np.sin(p)))
     albedo = blend(vary(rng, (40, 35, 200)), vary(rng, (50, 60, 225)), 0.5 * noise(rng, frame, 5))
     if rng.random() < 0.3:
         albedo = blend(albedo, (150, 195, 225), np.clip(-0.2 - frame.y, 0, 0.6) * 1.3)  # not ripe at the top
@@ -293,7 +265,7 @@ def _strawberry(rng: Rng, frame: Frame) -> Layer:
     return stroke(out, frame, [(0.0, -0.7), (rng.uniform(-0.2, 0.2), -1.1)], 0.07, green)
 
 
-def _watermelon(rng: Rng, frame: Frame) -> Layer:
+def watermelon(rng: Rng, frame: Frame) -> Layer:
     if rng.random() < 0.5:  # whole
         body = solid(frame, lambda p: 1 + 0.12 * np.cos(2 * p))
         bend = np.sqrt(np.maximum(1 - np.minimum(np.abs(frame.y) / 1.15, 0.98) ** 2, 0.03))
@@ -304,35 +276,22 @@ def _watermelon(rng: Rng, frame: Frame) -> Layer:
         return shade(body, albedo, frame.light, 0.28, 4)
     full = rng.random() < 0.4
     body = solid(frame, lambda p: np.full(p.shape, 1.12), at=(0.0, 0.0 if full else -0.45))
-    away = body.t
     albedo = blend(vary(rng, (75, 65, 220), 8), (95, 105, 235), 0.6 * noise(rng, frame, 12))
-    albedo = blend(albedo, (200, 235, 225), np.clip((away - 0.82) * 16, 0, 1))
-    albedo = blend(albedo, vary(rng, (50, 120, 60), 8), np.clip((away - 0.9) * 24, 0, 1))
-    level = frame.light.ambient + (1.1 - frame.light.ambient) * frame.light.z
-    alpha = body.alpha if full else body.alpha * np.clip((frame.y + 0.45) / frame.pixel + 0.5, 0, 1)
-    turns, distance = rng.uniform(-1.3, 1.3, 12) if not full else rng.uniform(-np.pi, np.pi, 18), 0.0
-    places = []
-    for turn in turns:
-        distance = rng.uniform(0.35, 0.75)
-        places.append((float(distance * np.sin(turn)), float((0.0 if full else -0.4) + distance * np.cos(turn))))
-    out = Layer(np.clip(albedo * level, 0, 255), alpha)
-    return out.dab(spots(frame, places, 0.05, 1.6), (25, 25, 30), 1.0, Solid(away, body.phi, body.normal, alpha))
+    albedo = blend(albedo, (200, 235, 225), np.clip((body.t - 0.82) * 16, 0, 1))
+    albedo = blend(albedo, vary(rng, (50, 120, 60), 8), np.clip((body.t - 0.9) * 24, 0, 1))
+    if not full:
+        body = replace(body, alpha=body.alpha * np.clip((frame.y + 0.45) / frame.pixel + 0.5, 0, 1))
+    turns = rng.uniform(-np.pi, np.pi, 18) if full else rng.uniform(-1.3, 1.3, 12)
+    reach = rng.uniform(0.35, 0.75, len(turns))
+    middle = 0.0 if full else -0.4
+    places = [(float(d * np.sin(t)), float(middle + d * np.cos(t))) for d, t in zip(reach, turns, strict=True)]
+    return cut(body, albedo, frame.light).dab(spots(frame, places, 0.05, 1.6), (25, 25, 30), 1.0, body)
 
 
 FRUITS: Mapping[str, Callable[[Rng, Frame], Layer]] = {
-    "apple": _apple,
-    "banana": _banana,
-    "cherry": _cherry,
-    "grape": _grape,
-    "kiwi": _kiwi,
-    "lemon": _lemon,
-    "lime": _lime,
-    "mango": _mango,
-    "orange": _orange,
-    "peach": _peach,
-    "pear": _pear,
-    "pineapple": _pineapple,
-    "plum": _plum,
-    "strawberry": _strawberry,
-    "watermelon": _watermelon,
-}
+    draw.__name__: draw
+    for draw in (
+        apple, banana, cherry, grape, kiwi, lemon, lime, mango, orange, peach, pear, pineapple, plum, strawberry,
+        watermelon,
+    )
+}  # fmt: skip

@@ -8,8 +8,9 @@ import numpy as np
 from registry.core.media import ByteArray
 from registry.datasets.picture_set import Example
 from registry.models.fruit_features.fruits import FRUITS
-from registry.models.fruit_features.solids import Frame, Layer, Light
-from registry.vision.backdrop import backdrop, photograph
+from registry.scenes.backdrop import backdrop
+from registry.scenes.camera import photograph
+from registry.scenes.solids import Frame, Layer, Light
 from registry.vision.picture import to_jpeg
 
 QUALITY = 90

@@ -9,7 +9,8 @@ from registry.core.media import ByteArray
 from registry.datasets.picture_set import Example
 from registry.models.suspect_classification.pen import Pen
 from registry.models.suspect_classification.things import DRAW
-from registry.vision.backdrop import backdrop, photograph
+from registry.scenes.backdrop import backdrop
+from registry.scenes.camera import photograph
 from registry.vision.picture import to_jpeg
 
 CLASSES = tuple(DRAW)

@@ -20,7 +20,7 @@ from registry.models.fruit_features.fruits import FRUITS
 from registry.models.fruit_features.network import HOOKS as network
 from registry.models.fruit_features.network import FruitNet
 from registry.models.fruit_features.result import FAR, FruitResult
-from registry.models.fruit_features.solids import Frame, Light
+from registry.scenes.solids import Frame, Light
 from registry.vision.picture import decode
 from training.engines.engine_torch import TorchEngine
 from training.export import onnx_export

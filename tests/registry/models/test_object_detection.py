@@ -10,7 +10,7 @@ import pytest
 
 from registry.core.errors import BadInput, UnsupportedMedia
 from registry.core.media import Clip, Picture
-from registry.models.object_detection import COCO, SPEC, things
+from registry.models.object_detection import COCO, SPEC, scenes
 from registry.vision_tasks.detection import Detections
 from tests.clips import make_clip
 
@@ -25,7 +25,7 @@ def test_the_classes_are_cocos_in_cocos_order() -> None:
     assert [COCO[n] for n in (0, 2, 9, 11, 39, 43, 79)] == [
         "person", "car", "traffic light", "stop sign", "bottle", "knife", "toothbrush",
     ]  # fmt: skip
-    assert set(things.THINGS) <= set(COCO)
+    assert set(scenes.THINGS) <= set(COCO)
 
 
 def test_the_starter_data_is_the_same_everywhere_and_shows_every_class() -> None:
@@ -41,7 +41,7 @@ def test_the_starter_data_is_the_same_everywhere_and_shows_every_class() -> None
         assert (boxes[:, 2:] <= np.array([picture.width, picture.height]) + 0.01).all()
         sides += (boxes[:, 2:] - boxes[:, :2]).min(axis=1).tolist()
         seen.update(COCO[number] for number in truth.classes.tolist())
-    assert set(seen) == set(things.THINGS)
+    assert set(seen) == set(scenes.THINGS)
     assert min(sides) >= 6
     empty = sum(not len(score.truth(item.truth).classes) for item in items)
     assert empty == 3

@@ -8,7 +8,9 @@ import pytest
 
 from registry.contract import catalog
 from registry.datasets.picture_set import Example
-from registry.models.weapon_detection import scenes, shapes
+from registry.models.weapon_detection import scenes
+from registry.scenes.firearms import HANDGUNS, LONG_GUNS
+from registry.scenes.sketch import Thing
 from registry.vision.picture import decode
 
 MADE = 25
@@ -37,11 +39,11 @@ def test_boxes_lie_in_the_picture_and_are_large_enough_to_be_seen(made: list[Exa
             assert min(x2 - x1, y2 - y1) >= 6
 
 
-@pytest.mark.parametrize("shape", [*shapes.HANDGUNS, *shapes.LONG_GUNS])
-def test_a_box_is_tight_around_what_is_drawn(shape: shapes.Shape, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("shape", [*HANDGUNS, *LONG_GUNS])
+def test_a_box_is_tight_around_what_is_drawn(shape: Thing, monkeypatch: pytest.MonkeyPatch) -> None:
     """Laid on an even ground without a camera, the pixels that differ are the firearm."""
     monkeypatch.setattr(scenes, "backdrop", lambda rng, width, height: np.full((height, width, 3), 255, np.uint8))
-    monkeypatch.setattr(scenes, "photograph", lambda rng, pixels: pixels)
+    monkeypatch.setattr(scenes, "photograph", lambda rng, image: image.astype(np.uint8))
     monkeypatch.setattr(scenes, "pick_shape", lambda rng, armed: (shape(rng) if armed else [], 0.5, 0.6))
     monkeypatch.setattr(scenes, "cover", lambda rng, image, mask: image)
     monkeypatch.setattr(scenes, "lay", lambda image, mask, colours, **_: np.where(mask[:, :, None] > 96, 0, image))

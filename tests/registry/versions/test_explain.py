@@ -12,10 +12,10 @@ import pytest
 from registry.contract import catalog
 from registry.core.errors import BadInput
 from registry.core.media import ByteArray, Clip, Parameters, Prediction, Prepared, Volume
+from registry.scenes.backdrop import backdrop
 from registry.versions import explain as module
 from registry.versions.explain import COPIES, GRID, Windows, explain
 from registry.versions.predictor import CHUNK, Predictor
-from registry.vision.backdrop import backdrop
 from tests.bundles import make_scan, make_tiny_bundle
 from tests.registry.looking import Looking
 

@@ -8,8 +8,8 @@ import pytest
 
 from registry.core.errors import BadInput, NotFound
 from registry.core.media import ByteArray
+from registry.scenes.backdrop import backdrop
 from registry.vision import shifts
-from registry.vision.backdrop import backdrop
 from registry.vision.picture import decode, to_jpeg
 
 LIMIT = 10**7

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from registry.core.media import ByteArray
+from registry.scenes.backdrop import backdrop
 from registry.vision import shifts
-from registry.vision.backdrop import backdrop
 from registry.vision.picture import decode, to_jpeg
 from registry.vision.statistics import PLAUSIBLE, picture_statistics
 

@@ -119,7 +119,7 @@ def other_parameter(root: Path) -> None:
     ("change", "stages"),
     [
         pytest.param(append("registry/vision_tasks/keras_classifier.py"), {"train"}, id="a loss"),
-        pytest.param(append(f"registry/models/{KERAS}/people.py"), {"train"}, id="a helper in the model's folder"),
+        pytest.param(append(f"registry/models/{KERAS}/things.py"), {"train"}, id="a helper in the model's folder"),
         pytest.param(append("training/workspace/pretrained.py"), {"train"}, id="how weights are found"),
         pytest.param(append("training/engines/engine_keras.py"), {"train"}, id="the engine"),
         pytest.param(rewrite("start.npz", b"weights of today"), {"train"}, id="the content of the weights file"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from registry.vision import backdrop as module
-from registry.vision.backdrop import backdrop, lay, paint, photograph
+from registry.scenes import backdrop as module
+from registry.scenes.backdrop import backdrop
+from registry.scenes.camera import lay, photograph
+from registry.scenes.colours import paint
 
 
 def test_a_seed_gives_the_same_scene_and_photograph() -> None:

@@ -1,4 +1,4 @@
-"""Procedural scenes for starter data, without objects, and a mild camera that takes pictures of them.
+"""Places without objects: a surface or a room, with clutter and light.
 
 Bit-identical for a seed: NumPy's Generator, integer drawing, and floats that are rounded to 8 bits at the end. Nothing
 drawn here is an object of a class: a detector must learn to ignore it.
@@ -10,13 +10,10 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from registry.core.media import ByteArray
-
-Image = NDArray[np.float32]
-Colour = NDArray[np.float32]
-"""float32 [3], BGR in 0..255."""
+from registry.scenes.camera import Image, lay, rounded
+from registry.scenes.colours import paint
 
 
 def backdrop(rng: np.random.Generator, width: int, height: int) -> ByteArray:
@@ -24,32 +21,7 @@ def backdrop(rng: np.random.Generator, width: int, height: int) -> ByteArray:
     scene = SCENES[int(rng.integers(len(SCENES)))](rng, width, height)
     if rng.random() < 0.7:
         scene = _clutter(rng, scene)
-    return _rounded(_light(rng, scene))
-
-
-def photograph(rng: np.random.Generator, pixels: ByteArray) -> ByteArray:
-    """Adds a mild camera to `pixels`: exposure, colour cast, vignetting, lens blur, sensor noise. Geometry stays."""
-    height, width = pixels.shape[:2]
-    image = pixels.astype(np.float32)
-    gains = np.exp(rng.normal(0, 0.05, 3) + rng.normal(0, 0.12)).astype(np.float32)
-    image = (image - 128) * np.float32(rng.uniform(0.85, 1.1)) + 128
-    if rng.random() < 0.5:
-        y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None, :]
-        gain = 1 - rng.uniform(0.05, 0.3) * (x * x + y * y) / 2
-        image *= gain[:, :, None].astype(np.float32)
-    sigma = rng.uniform(0.0, 0.8)
-    if sigma > 0.3:
-        image = cv2.GaussianBlur(image, (0, 0), sigma).astype(np.float32, copy=False)
-    noise = rng.uniform(0.5, 5.0)
-    # Mostly grey: one draw for each pixel, and half as much for each channel.
-    grain = _normals(rng, (height, width, 1)) + np.float32(0.5) * _normals(rng, (height, width, 3))
-    return _rounded(np.asarray(image * gains + np.float32(noise) * grain, dtype=np.float32))
-
-
-def _normals(rng: np.random.Generator, shape: tuple[int, ...]) -> Image:
-    """Nearly normal, as the sum of two uniform bytes (variance 2 * 256^2 / 12): drawn much faster than normals."""
-    first, second = (rng.integers(0, 256, shape, dtype=np.uint8).astype(np.float32) for _ in range(2))
-    return (first + second - 255) / np.float32(104.5)
+    return rounded(_light(rng, scene))
 
 
 def texture(rng: np.random.Generator, width: int, height: int, cells: int, octaves: int = 4) -> Image:
@@ -63,13 +35,6 @@ def texture(rng: np.random.Generator, width: int, height: int, cells: int, octav
         total += np.float32(weight) * cv2.resize(knots, (width, height), interpolation=cv2.INTER_CUBIC)
         weight /= 2
     return total
-
-
-def paint(rng: np.random.Generator, low: int = 30, high: int = 225, vivid: float = 0.35) -> Colour:
-    """A colour, float32 [3] BGR: a grey in [low, high] with a hue of up to `vivid` of it."""
-    grey = rng.uniform(low, high)
-    hue = rng.normal(0, 1, 3)
-    return np.clip(grey * (1 + vivid * 0.5 * (hue - hue.mean())), 0, 255).astype(np.float32)
 
 
 def _surface(rng: np.random.Generator, width: int, height: int) -> Image:
@@ -175,38 +140,6 @@ def _clutter(rng: np.random.Generator, image: Image) -> Image:
     return image
 
 
-def lay(image: Image, mask: ByteArray, colour: Colour, shadow: float = 0.0, soft: float = 0.6) -> Image:
-    """Lays a shape over a copy of an image, with a soft edge and a shadow at its lower right.
-
-    Args:
-        image: float32 [H, W, 3], 0..255.
-        mask: uint8 [H, W], 255 where the shape is.
-        colour: one colour [3], or a picture [H, W, 3] that the shape shows.
-        shadow: share of the light that the shadow takes.
-        soft: standard deviation of the edge, in pixels.
-    """
-    x, y, wide, tall = cv2.boundingRect(mask)
-    if not wide:
-        return image
-    height, width = mask.shape
-    offset = max(1, min(height, width) // 50)
-    room = 3 * offset + int(4 * soft) + 2
-    rows = slice(max(0, y - room), min(height, y + tall + 2 * room))
-    columns = slice(max(0, x - room), min(width, x + wide + 2 * room))
-    part = mask[rows, columns].astype(np.float32) / np.float32(255)
-    over = image.copy()
-    below = over[rows, columns]
-    if shadow > 0:
-        moved = np.zeros_like(part)
-        moved[offset:, offset:] = part[:-offset, :-offset]
-        dark = cv2.GaussianBlur(moved, (0, 0), float(offset))[:, :, None]
-        below = below * (1 - np.float32(shadow) * dark)
-    share = cv2.GaussianBlur(part, (0, 0), float(soft))[:, :, None]
-    shown = colour if colour.ndim == 1 else colour[rows, columns]
-    over[rows, columns] = below * (1 - share) + shown * share
-    return over
-
-
 def _light(rng: np.random.Generator, image: Image) -> Image:
     """A lamp to one side, or even light."""
     height, width = image.shape[:2]
@@ -217,10 +150,6 @@ def _light(rng: np.random.Generator, image: Image) -> Image:
     near = 1 / (1 + rng.uniform(0.5, 2.0) * (x * x + y * y))
     gain = 0.75 + 0.5 * (near - near.min()) / max(float(np.ptp(near)), 1e-9)
     return np.asarray(image * gain[:, :, None].astype(np.float32), dtype=np.float32)
-
-
-def _rounded(image: Image) -> ByteArray:
-    return np.rint(np.clip(image, 0, 255)).astype(np.uint8)
 
 
 SCENES: tuple[Callable[[np.random.Generator, int, int], Image], ...] = (

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from registry.core.media import ByteArray, FloatArray
-from registry.vision.polygons import Colour, Part, draw_parts
+from registry.scenes.colours import Colour
+from registry.scenes.sketch import Part, draw_parts
 
 WIDTH, HEIGHT = 40, 30
 Drawn = tuple[ByteArray, FloatArray]
@@ -15,7 +16,7 @@ SQUARE = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], dtype=np.float64)
 
 
 def draw(*parts: Part, size: float = 10, at: tuple[float, float] = (5, 8), seed: int = 3) -> Drawn:
-    return draw_parts(np.random.default_rng(seed), parts, size * np.eye(2), np.array(at), WIDTH, HEIGHT)
+    return draw_parts(np.random.default_rng(seed), parts, size * np.eye(2), np.array(at), (WIDTH, HEIGHT))
 
 
 def test_a_filled_part_covers_its_pixels_and_no_others() -> None:

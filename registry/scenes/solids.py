@@ -1,6 +1,6 @@
-"""Round things with light on them: the geometry and shading that the drawn fruits share.
+"""Round things with light on them: their geometry and shading.
 
-Everything is in a fruit's own frame: x to the right, y down, about one unit from its centre to its edge, `phi` the
+Everything is in a thing's own frame: x to the right, y down, about one unit from its centre to its edge, `phi` the
 angle from the top (0) clockwise to the bottom (pi). Transcendental functions are taken in float64 and colours are
 rounded once, at the end: another CPU's last bit then does not reach a pixel.
 """
@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Grid = NDArray[np.float64]
-Colour = tuple[float, float, float]
-"""Blue, green, red in [0, 255]."""
+from registry.core.media import ByteArray
+from registry.scenes.colours import Colour, tone
 
+Grid = NDArray[np.float64]
 SHIFT = 4  # OpenCV draws in 1/16 pixel
 
 
@@ -44,7 +44,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Frame:
-    """A pixel grid in a fruit's frame: x, y float64 [S, S]; `radius` pixels make a unit."""
+    """A pixel grid in a thing's frame: x, y float64 [S, S]; `radius` pixels make a unit."""
 
     x: Grid
     y: Grid
@@ -55,7 +55,7 @@ class Frame:
 
     @classmethod
     def of(cls, radius: float, angle: float, squash: float, light: Light, reach: float = 1.55) -> Frame:
-        """`angle`: how far the fruit is turned, radians clockwise; `squash`: how much narrower it is seen, e.g. 0.9."""
+        """`angle`: how far the thing is turned, radians clockwise; `squash`: how much narrower it is seen, e.g. 0.9."""
         half = int(np.ceil(radius * reach))
         line = np.arange(-half, half + 1) / radius
         across, down = np.meshgrid(line, line)
@@ -68,7 +68,7 @@ class Frame:
         return 1 / self.radius
 
     def pixels(self, points: Sequence[tuple[float, float]]) -> NDArray[np.int32]:
-        """Points of the fruit's frame as OpenCV draws them: int32 [N, 2] (column, row) in 1/16 pixel."""
+        """Points of the thing's frame as OpenCV draws them: int32 [N, 2] (column, row) in 1/16 pixel."""
         x, y = np.array(points, dtype=np.float64).T
         c, s = np.cos(self.angle), np.sin(self.angle)
         x = x * self.squash
@@ -107,7 +107,7 @@ class Layer:
         self.alpha[part] = total
         return self
 
-    def dab(self, mask: NDArray[np.uint8], colour: Colour, strength: float = 1.0, within: Solid | None = None) -> Layer:
+    def dab(self, mask: ByteArray, colour: Colour, strength: float = 1.0, within: Solid | None = None) -> Layer:
         """Puts one colour on top where `mask` (uint8 [S, S], 255 is all) says, and a `within` body is."""
         x, y, width, height = cv2.boundingRect(mask)
         part = (slice(y, y + height), slice(x, x + width))
@@ -161,6 +161,11 @@ def shade(
     return Layer(np.clip(colour, 0, 255), body.alpha)
 
 
+def cut(body: Solid, albedo: Grid, light: Light) -> Layer:
+    """A flat face of that outline, turned to the viewer: lit evenly."""
+    return Layer(np.clip(albedo * (light.ambient + (1.1 - light.ambient) * light.z), 0, 255), body.alpha)
+
+
 def flat(frame: Frame, colour: Colour) -> Grid:
     """One colour everywhere, float64 [S, S, 3]."""
     return np.broadcast_to(np.array(colour, dtype=np.float64), (*frame.x.shape, 3))
@@ -179,10 +184,9 @@ def noise(rng: np.random.Generator, frame: Frame, cells: int) -> Grid:
     return cv2.resize(raw, (side, side), interpolation=cv2.INTER_CUBIC).astype(np.float64) / 127.5 - 1
 
 
-def vary(rng: np.random.Generator, colour: Colour, by: float = 12) -> Colour:
-    """A colour a little beside `colour`."""
-    b, g, r = (float(np.clip(c + rng.normal(0, by), 0, 255)) for c in colour)
-    return b, g, r
+def egg(phi: Grid, across: float, stretch: float) -> Grid:
+    """The outline of an ellipse with the half width `across`, `stretch` times as tall as wide."""
+    return np.asarray(across / np.sqrt(np.sin(phi) ** 2 + (np.cos(phi) / stretch) ** 2))
 
 
 def bell(phi: Grid, at: float, width: float) -> Grid:
@@ -191,13 +195,8 @@ def bell(phi: Grid, at: float, width: float) -> Grid:
     return np.exp(-((np.minimum(gap, 2 * np.pi - gap) / width) ** 2))
 
 
-def _mask(frame: Frame) -> NDArray[np.uint8]:
+def _mask(frame: Frame) -> ByteArray:
     return np.zeros(frame.x.shape, dtype=np.uint8)
-
-
-def _times(colour: Colour, by: float) -> Colour:
-    b, g, r = (min(255.0, c * by) for c in colour)
-    return b, g, r
 
 
 def stroke(layer: Layer, frame: Frame, points: Sequence[tuple[float, float]], width: float, colour: Colour) -> Layer:
@@ -208,7 +207,7 @@ def stroke(layer: Layer, frame: Frame, points: Sequence[tuple[float, float]], wi
         moved = [(x + shift * frame.light.x, y + shift * frame.light.y) for x, y in points]
         mask = _mask(frame)
         cv2.polylines(mask, [frame.pixels(moved)], False, 255, max(1, round(share * thick)), cv2.LINE_AA, SHIFT)
-        layer.dab(mask, _times(colour, by))
+        layer.dab(mask, tone(colour, by))
     return layer
 
 
@@ -226,15 +225,13 @@ def leaf(
         mask = _mask(frame)
         edge = [at(a, side * 4 * a * (1 - a)) for a in steps]
         cv2.fillPoly(mask, [frame.pixels([*edge, at(1, 0), at(0, 0)])], 255, cv2.LINE_AA, SHIFT)
-        layer.dab(mask, _times(colour, by))
+        layer.dab(mask, tone(colour, by))
     mask = _mask(frame)
     cv2.polylines(mask, [frame.pixels([at(0, 0), at(0.92, 0)])], False, 255, 1, cv2.LINE_AA, SHIFT)
-    return layer.dab(mask, _times(colour, 1.35), 0.7)
+    return layer.dab(mask, tone(colour, 1.35), 0.7)
 
 
-def spots(
-    frame: Frame, places: Sequence[tuple[float, float]], radius: float, stretch: float = 1.0
-) -> NDArray[np.uint8]:
+def spots(frame: Frame, places: Sequence[tuple[float, float]], radius: float, stretch: float = 1.0) -> ByteArray:
     """A mask of spots of `radius` units, `stretch` times as tall as wide."""
     mask = _mask(frame)
     scale = frame.radius * (1 << SHIFT)
