@@ -17,13 +17,12 @@ import yaml
 from monitoring.log.shipping import KEEPER
 from registry.core.settings import OFFLINE_ENV, settings
 from registry.versions.bundle import Bundle
+from tests import dealing
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.clusters import Cluster, running
 from tests.databases import own_database
 
 PROJECT = Path(__file__).resolve().parents[1]
-ORDER = ("serving", "flows", "training", "monitoring", "registry")
-"""The rooms, longest first: `make test` deals whole files in this order, and what comes last should be short."""
 
 # Before any framework is imported: nothing may call home, and no setting of the person's own may leak in.
 os.environ.update(OFFLINE_ENV)
@@ -39,12 +38,12 @@ with contextlib.suppress(ImportError):
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files of one package stay together, so that its services start once in each process and not once in each file."""
+    items.sort(key=lambda item: dealing.place(item.path.relative_to(PROJECT / "tests")))
 
-    def room(item: pytest.Item) -> int:
-        name = item.path.relative_to(PROJECT / "tests").parts[0]
-        return ORDER.index(name) if name in ORDER else len(ORDER)
 
-    items.sort(key=room)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    return dealing.scheduler(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True)
