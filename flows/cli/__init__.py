@@ -42,7 +42,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "train": Entry("model:train", "Train, compress and evaluate a model, and register the version."),
         "promote": Entry("model:promote", "Ask the gate to make a version the champion. Moves no traffic."),
         "decisions": Entry("model:decisions", "List the decision pages: what was promoted or refused, and why."),
-        "retrain": Entry("watch:retrain", "Fine-tune the champion on labelled predictions."),
+        "retrain": Entry("loop:retrain", "Fine-tune the champion on labelled predictions."),
     },
     "Serving": {
         "package": Entry("model:package", "Build the Bento of a version."),

@@ -1,6 +1,8 @@
-"""`visionloop run` and `visionloop demo`: the whole loop for one model, and its story on starter data."""
+"""`visionloop run`, `retrain` and `demo`: the whole loop for one model, and its story on starter data."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import click
 
@@ -21,32 +23,51 @@ def run(model: str, local: bool, why: str, start: str | None) -> None:
     Exit code 7: the gate refused the version.
     """
     prepare(local)
-    from flows.steps import data_versions, loop
+    from flows.steps import data_versions
 
-    with show_progress() as console:
-        if local:
-            outcome = loop.run(model, why=why, serve=False, start=start)
-            text = f"{outcome.version}: {'champion' if outcome.granted else 'not promoted'}"
-        else:
-            from flows.orchestration.running import run_flow
-
-            text = run_flow("loop", model=model, asked_by="the command line", why=why, start=start)
-    changed = data_versions.to_commit()
-    if changed:
-        names = " ".join(changed)
+    text = _run("loop", local, model, why=why, start=start)
+    if names := " ".join(data_versions.to_commit()):
         click.echo(f"to keep this data and its figures: git add {names} && git commit {names}", err=True)
     refuse_unless_promoted(model, text)
-    console.print(text)
+    click.echo(text)
+
+
+@click.command()
+@model_argument
+@local_option
+@click.option("--verdict", default="", help="The drift verdict to act on. Default: the latest.")
+def retrain(model: str, local: bool, verdict: str) -> None:
+    """Add MODEL's labelled predictions to its data and fine-tune the champion. The gate decides."""
+    prepare(local)
+    from flows import steps
+
+    text = _run("retrain", local, model, verdict=steps.find_verdict(model, verdict).id)
+    refuse_unless_promoted(model, text)
+    click.echo(text)
+
+
+def _run(name: str, local: bool, model: str, **parameters: Any) -> str:
+    """Runs `loop` or `retrain` in this process or as a flow. Returns the outcome in words."""
+    parameters["asked_by"] = "the command line"
+    with show_progress():
+        if local:
+            from flows.steps import loop
+
+            work = {"loop": loop.run, "retrain": loop.retrain}[name]
+            return str(work(model, serve=False, **parameters))
+        from flows.orchestration.running import run_flow
+
+        return run_flow(name, model=model, **parameters)
 
 
 def refuse_unless_promoted(model: str, outcome: str) -> None:
     """Raises Refused, with the gate's reasons, if a run did not promote its version."""
-    if not outcome.endswith(("not promoted", "refused")):
+    if not outcome.endswith("not promoted"):
         return
     from flows import steps
     from registry.versions.mlflow_registry import Versions
 
-    number = outcome.partition("@")[2].split()[0].rstrip(":")
+    number = outcome.partition("@")[2].split()[0]
     decision = steps.latest_decision(Versions().get(model, number)) or {}
     if decision.get("granted"):
         raise Refused(

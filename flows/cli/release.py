@@ -119,7 +119,6 @@ def _begin(options: ReleaseOptions, kind: Kind, second: str, **more: Any) -> Non
     from flows import steps
     from registry.core import database
 
-    database.setup()
     database.migrate()
     current = store.plan(options.model)
     if kind == "ab":
@@ -161,7 +160,6 @@ def _rollback(options: ReleaseOptions) -> None:
     from registry.core import database
     from serving.releases import store
 
-    database.setup()
     database.migrate()
     before = store.plan(options.model)
     if before is not None and (before.second is not None or before.previous is not None):

@@ -30,7 +30,6 @@ KINDS = {"all": "one version", "ab": "A/B"}
 
 def show(model: str, as_json: bool = False) -> None:
     """Prints the status. Raises NotFound where the model was never released."""
-    database.setup()
     database.migrate()
     plan = store.plan(model)
     if plan is None:

@@ -1,4 +1,4 @@
-"""`visionloop monitor`, `break` and `retrain`."""
+"""`visionloop monitor` and `break`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flows.cli.options import local_option, model_argument, prepare
 from flows.terminal_progress import show_progress
 from registry.contract import catalog
 from registry.core import journal
-from registry.core.errors import BadInput, NotFound
+from registry.core.errors import BadInput
 
 
 @click.command()
@@ -58,39 +58,3 @@ def break_(model: str, how: str | None, severity: float, count: int, seed: int, 
     with show_progress(), journal.step("break", f"Break the input: {chosen}", model):
         ids = stream.play(model, chosen, severity, count, seed, label=label)
     click.echo(f"{len(ids)} predictions; `visionloop monitor {model}` judges them")
-
-
-@click.command()
-@model_argument
-@local_option
-@click.option("--verdict", help="The drift verdict to act on. Default: the latest.")
-def retrain(model: str, local: bool, verdict: str | None) -> None:
-    """Add MODEL's labelled predictions to its data and fine-tune the champion. The gate decides."""
-    prepare(local)
-    from registry.core import database
-
-    database.setup()
-    database.migrate()
-    from monitoring.log.models import Verdict
-
-    latest = Verdict.objects.filter(model=model).order_by("-time").first()
-    chosen = verdict or (str(latest.id) if latest else "")
-    if not chosen:
-        raise NotFound(f"there is no drift verdict on {model} yet", fix=f"`visionloop monitor {model}` gives one")
-    with show_progress() as console:
-        if local:
-            from flows.steps import loop
-
-            outcome = loop.retrain(model, chosen, asked_by="the command line", serve=False)
-            text = f"{outcome.version}: {'promoted' if outcome.granted else 'refused'}"
-        else:
-            from flows.orchestration.running import run_flow
-
-            text = run_flow("retrain", model=model, verdict=chosen)
-    from flows.cli.loop import refuse_unless_promoted
-
-    refuse_unless_promoted(model, text)
-    console.print(text)
-
-
-__all__ = ["break_", "monitor", "retrain"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +24,7 @@ from registry.core.files import write_file
 from registry.core.settings import settings
 
 if TYPE_CHECKING:
-    from monitoring.drift.verdict import Verdict
+    from monitoring.log.models import Verdict
 
 NORMAL = 32
 SHIFTED = 80
@@ -141,27 +140,14 @@ def _break(model: str, how: str, severity: float) -> Verdict:
     with journal.step("break", f"Break the input: {how}", model, usually_s=10):
         stream.play(model, how, severity, count, BREAK_SEED, label=True)
     _wait_logged(model, since, count)
-    from monitoring.log.models import Verdict as Row
-
     running.run_flow("monitor", model=model, since=since)
-    row = Row.objects.filter(model=model).order_by("-time").first()
-    if row is None:
-        raise MissingService("the monitor left no verdict", fix="`visionloop logs flows` says why")
-    return _verdict(model, str(row.id))
+    return steps.find_verdict(model)
 
 
 def _shifted(model: str) -> int:
     """How many shifted inputs to play and label."""
     (one,) = catalog.get(model).data.synthesise_stream(1, CALM_SEED)
     return SHIFTED_WORDS if isinstance(one.truth, str) else SHIFTED
-
-
-def _verdict(model: str, identity: str) -> Verdict:
-    from monitoring.drift.verdict import Verdict as Found
-
-    folder = settings().var / "reports" / model / identity
-    fields = json.loads((folder / "verdict.json").read_text())
-    return Found(**{**fields, "folder": folder, "responsible": tuple(fields["responsible"])})
 
 
 def _retrain(model: str, verdict: Verdict) -> None:

@@ -141,7 +141,7 @@ def loop_flow(model: str, asked_by: str = "Prefect", why: str = "run of the loop
     with journal.run(), show_in_prefect(model):
         outcome = loop.run(model, tasks=TASKS, on_line=_log_line, asked_by=asked_by, why=why, start=start)
     _add_artifacts(outcome, model)
-    return f"{outcome.version} {'live' if outcome.live else 'not promoted'}"
+    return str(outcome)
 
 
 @flow(
@@ -182,12 +182,12 @@ def monitor_flow(model: str, last: int | None = None, since: float | None = None
     flow_run_name="retrain {model}",
     description="fine-tune the champion on labelled predictions; the gate decides",
 )
-def retrain_flow(model: str, verdict: str = "", run: str = "") -> str:
+def retrain_flow(model: str, verdict: str = "", run: str = "", asked_by: str = "Prefect") -> str:
     """`run`: the journal's run that asked for it. The retraining continues that run."""
     with journal.run(run), show_in_prefect(model):
-        outcome = loop.retrain(model, verdict, tasks=TASKS, on_line=_log_line, asked_by="the drift monitor")
+        outcome = loop.retrain(model, verdict, tasks=TASKS, on_line=_log_line, asked_by=asked_by)
     _add_artifacts(outcome, model)
-    return f"{outcome.version} {'live' if outcome.live else 'not promoted'}"
+    return str(outcome)
 
 
 def resource(model: str) -> str:

@@ -92,6 +92,7 @@ def deployments() -> list[RunnerDeployment]:
                             "model": model,
                             "verdict": "{{ event.payload.verdict }}",
                             "run": "{{ event.payload.run }}",
+                            "asked_by": "the drift monitor",
                         },
                     )
                 ],

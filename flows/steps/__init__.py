@@ -6,7 +6,16 @@ Imports no other room of this package.
 """
 
 from flows.steps.building import build, ensure_start, prepare_start
-from flows.steps.data import active_models, has_data, note_learned, parameters, prepare_data, synthesise, take_labels
+from flows.steps.data import (
+    active_models,
+    find_verdict,
+    has_data,
+    note_learned,
+    parameters,
+    prepare_data,
+    synthesise,
+    take_labels,
+)
 from flows.steps.deciding import decide, latest_decision
 from flows.steps.holding_out import hold_out
 from flows.steps.locks import exclusive, is_busy
@@ -20,6 +29,7 @@ __all__ = [
     "decide",
     "ensure_start",
     "exclusive",
+    "find_verdict",
     "has_data",
     "hold_out",
     "is_busy",

@@ -112,9 +112,7 @@ def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
     """
     from monitoring.feedback import labels
 
-    database.setup()
-    database.migrate()
-    verdict = _verdict(model, verdict_id)
+    verdict = find_verdict(model, verdict_id)
     part, root = catalog.get(model).data, settings().data / model
     origin = f"{DRIFT_ORIGIN}-{verdict.id[:8]}"
     with journal.step("labels", "Add the labelled predictions to the data", model, usually_s=5) as running:
@@ -159,7 +157,9 @@ def _waiting_origin(model: str, origin: str, verdict_id: str) -> str:
     return origin if origin in waiting else waiting[-1]
 
 
-def _verdict(model: str, identity: str) -> Verdict:
+def find_verdict(model: str, identity: str = "") -> Verdict:
+    """The verdict with this id; "": the model's latest. Raises NotFound."""
+    database.migrate()
     from monitoring.log.models import Verdict
 
     rows = Verdict.objects.filter(model=model)
@@ -177,7 +177,6 @@ def note_learned(model: str, version: int) -> None:
     """Notes, for each labelled prediction in the data set, that this version was trained with it."""
     from monitoring.feedback import labels
 
-    database.setup()
     database.migrate()
     labels.note_learned(
         model, {case.origin for case in catalog.get(model).data.cases(settings().data / model)}, version

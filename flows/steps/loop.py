@@ -49,14 +49,17 @@ class Outcome:
     granted: bool
     live: bool
 
+    def __str__(self) -> str:
+        return f"{self.version} {'live' if self.live else 'champion' if self.granted else 'not promoted'}"
+
 
 def run(
     model: str,
     *,
     tasks: Tasks = IN_PROCESS,
     on_line: OnLine = ignore_line,
-    asked_by: str = "the command line",
-    why: str = "run of the loop",
+    asked_by: str,
+    why: str,
     must_win_on: str | None = None,
     serve: bool = True,
     start: str | None = None,
@@ -71,6 +74,8 @@ def run(
         NotFound: `start` is "champion", and there is no champion.
         VisionloopError: a step failed. The next run continues from there.
     """
+    if start == "champion":
+        Versions().get(model)  # where there is none, it says so now, and not after the wait and the data
     with steps.exclusive(model):
         tasks.data(model)
         if start:
@@ -105,9 +110,14 @@ def retrain(
 ) -> Outcome:
     """Adds labelled predictions to the data and fine-tunes the champion, which must get better where it drifted.
 
+    Args:
+        verdict: its id; "": the latest.
+
     Raises:
+        NotFound: there is no such verdict.
         Refused: there are no new labels, or there is no champion to start from.
     """
+    verdict = steps.find_verdict(model, verdict).id
     with journal.step("retrain", "Retrain", model, usually_s=110) as running, steps.exclusive(model):
         champion = Versions().find(model, CHAMPION)
         if champion is None:

@@ -22,7 +22,6 @@ def release(version: Version, tag: str, *, why: str = "", anyway: str = "") -> E
     from serving.releases import deploy, endpoints, store
 
     model = version.model
-    database.setup()
     database.migrate()
     with journal.step("release", "Release", model, usually_s=12) as running:
         live, before = store.live(model), store.revision(model)
@@ -69,7 +68,6 @@ def is_live(version: Version) -> bool:
     """Whether this version gets the traffic and answers. Then there is nothing to package or start."""
     from serving.releases import deploy, store
 
-    database.setup()
     database.migrate()
     live = store.live(version.model)
     if live is None or live.version != version.number or not deploy.is_ready(live):

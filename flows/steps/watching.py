@@ -20,7 +20,6 @@ def pending_reason(model: str) -> str:
     from monitoring.drift import due
     from serving.releases import store
 
-    database.setup()
     database.migrate()
     live = store.live(model)
     return due.pending_reason(model, live.version) if live else ""
@@ -31,7 +30,6 @@ def watch(model: str, *, last: int | None = None, since: float | None = None, st
     from monitoring.report.watch import make_verdict as judge
     from serving.releases import store
 
-    database.setup()
     database.migrate()
     title = "Compare again" if step == "quiet" else "Compare with the reference"
     with journal.step(step, title, model, usually_s=20) as running:

@@ -194,13 +194,12 @@ def test_what_the_gate_refused_is_not_released_and_leaves_with_seven(
     assert len(history.events(MODEL)) == 1
 
 
-@pytest.mark.parametrize("outcome", [f"{MODEL}@3 not promoted", f"{MODEL}@3: not promoted", f"{MODEL}@3: refused"])
-def test_a_run_that_ends_in_a_refusal_says_the_gates_reasons(outcome: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_ends_in_a_refusal_says_the_gates_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(Versions, "get", lambda self, model, which: asked.append(which))
     monkeypatch.setattr(steps, "latest_decision", lambda version: {"summary": "version 3 refused: worse"})
     with pytest.raises(Refused, match="version 3 refused: worse") as caught:
-        refuse_unless_promoted(MODEL, outcome)
+        refuse_unless_promoted(MODEL, f"{MODEL}@3 not promoted")
     assert (asked, caught.value.exit_code) == (["3"], 7)
     refuse_unless_promoted(MODEL, f"{MODEL}@3 live")
 

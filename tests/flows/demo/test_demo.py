@@ -55,6 +55,7 @@ def test_small_break_and_retrain(tmp_path: Path) -> None:
         decisions = [json.loads(p.read_text()) for p in (root / "var" / "decisions" / MODEL).glob("*.json")]
         granted = {d["challenger"]: d["granted"] for d in decisions}
         assert granted.keys() == {1, 2}, "the alarm started no retraining"
+        assert {d["challenger"]: d["asked_by"] for d in decisions} == {1: "make demo", 2: "the drift monitor"}
         assert granted[1]
         live = httpx.get(f"{project.port('router')}/v1/models").json()["models"]
         (mine,) = [one for one in live if one["name"] == MODEL]
