@@ -8,10 +8,12 @@ from typing import Any
 import click
 
 from flows.cli.options import model_argument
+from flows.terminal_progress import show_progress
+from registry.cases import groups
 from registry.cases.splits import Shares
 from registry.contract import catalog
 from registry.core import journal
-from registry.core.errors import DataError, Refused
+from registry.core.errors import DataError
 from registry.core.settings import settings
 
 
@@ -26,15 +28,10 @@ def data() -> None:
 @click.option("--force", is_flag=True, help="Replace the data set that is there.")
 def synth(model: str, force: bool) -> None:
     """Draw the starter data of MODEL and version it."""
-    from flows import steps
-    from flows.steps import data_versions
-    from flows.terminal_progress import show_progress
+    from flows.steps import replacing
 
-    with show_progress() as console, steps.exclusive(model):
-        _may_replace(settings().data / model, force)
-        with journal.step("data", "Make the starter data", model, usually_s=8):
-            steps.synthesise(model)
-            found = data_versions.add(model)
+    with show_progress() as console, replacing.data_set(model, force, "Make the starter data", 8):
+        found = replacing.draw(model)
     console.print(f"data/{model}: {found}")
 
 
@@ -74,12 +71,7 @@ def import_(
 
     PATH is a folder or a zip in one of the layouts of docs/data.md. If a check fails, nothing is replaced.
     """
-    from flows import steps
-    from flows.steps import data_versions
-    from flows.terminal_progress import show_progress
-    from monitoring.checks import validate
-    from registry.core import archives
-    from registry.core.files import new_folder
+    from flows.steps import replacing
 
     if not path.exists():
         raise DataError(f"there is nothing at {path}", expected="a folder or zip with data", fix="correct the path")
@@ -87,20 +79,12 @@ def import_(
         raise click.BadParameter(f"{', '.join(wrong)}; expected THEIRS=OURS, e.g. pistol=weapon")
     if min(val_share, test_share) < 0 or val_share + test_share >= 1:
         raise click.BadParameter(f"--val-share {val_share:g} and --test-share {test_share:g} leave nothing to train on")
+    groups.compile_pattern(group_pattern)  # a large zip is unpacked for minutes before it is used
     params: dict[str, Any] = {"val_share": val_share, "test_share": test_share, "look_alikes": look_alikes}
     params["group_pattern"] = group_pattern
     params["map"] = dict(one.split("=", 1) for one in renamed)
-    target = settings().data / model
-    _may_replace(target, force)  # before it waits for the lock
-    with show_progress() as console, steps.exclusive(model), journal.step("data", f"Import {path.name}", model):
-        _may_replace(target, force)
-        with archives.as_folder(path) as folder, new_folder(target) as draft:
-            taken = catalog.get(model).data.import_from(folder, draft, params)
-            if taken.train or taken.val or taken.test:
-                validation = validate.validate(model, draft)
-                if validation.breaches:
-                    raise validate.explain(validation)
-        found = data_versions.add(model)
+    with show_progress() as console, replacing.data_set(model, force, f"Import {path.name}"):
+        taken, found = replacing.import_from(model, path, params)
     counts = f"{taken.train} training, {taken.val} validation and {taken.test} test cases"
     console.print(f"{counts}, {taken.unlabelled} without a label: {found}")
     for note in taken.notes:
@@ -115,7 +99,6 @@ def hold_out(model: str, share: float) -> None:
     """Give MODEL's data set a test split, if it has none, and version it. Moves a share of its validation cases."""
     from flows import steps
     from flows.steps import data_versions
-    from flows.terminal_progress import show_progress
 
     if not 0 < share < 1:
         raise click.BadParameter(f"--share {share:g}; expected a number between 0 and 1")
@@ -155,12 +138,3 @@ def status(model: str) -> None:
     stale = dvc_stages.stale(model)
     click.echo(f"data.dvc: {data_versions.recorded(model) or 'nothing recorded yet'}")
     click.echo(f"stages to run: {', '.join(stale) or 'none, all are up to date'}")
-
-
-def _may_replace(target: Path, force: bool) -> None:
-    if target.is_dir() and any(target.iterdir()) and not force:
-        raise Refused(
-            f"there is a data set at {target} already",
-            expected="an empty place",
-            fix="add --force to replace it; the old one stays in DVC's cache under the hash in data.dvc",
-        )

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flows.cli.options import ModelName, local_option, model_argument, prepare
+from flows.cli.options import ModelName, local_option, model_argument, prepare, severity_option, shift_of
 from flows.terminal_progress import show_progress
 from registry.core.errors import Refused
 
@@ -86,12 +86,15 @@ def refuse_unless_promoted(model: str, outcome: str) -> None:
 @click.option("--yes", "sure", is_flag=True, help="With --fresh: also delete other models' versions, and API keys.")
 @click.option("--all", "every", is_flag=True, help="Train, register and serve every model; no drift, no retraining.")
 @click.option("--how", help="The shift to play. Default: the model's first.")
-@click.option("--severity", default=0.8, show_default=True, type=click.FloatRange(0, 1, min_open=True))
+@severity_option
 def demo(model: str, fresh: bool, sure: bool, every: bool, how: str | None, severity: float) -> None:
     """The whole story of MODEL on starter data: train, serve, break, notice, retrain.
 
     Takes a few minutes. A second run skips what has not changed. The stack stays up; `visionloop down` stops it.
     """
+    if every and how:
+        raise click.UsageError("--how is for the demo of one model: leave it out, or --all.")
+    shift = shift_of(model, how)
     prepare(local=False, needs_stack=False)
     if every:
         from flows.demo import all_models
@@ -100,4 +103,4 @@ def demo(model: str, fresh: bool, sure: bool, every: bool, how: str | None, seve
     else:
         from flows.demo import one_model
 
-        one_model.run(model, fresh=fresh, sure=sure, how=how, severity=severity)
+        one_model.run(model, fresh=fresh, sure=sure, shift=shift, severity=severity)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flows.cli import clip
-from flows.cli.options import local_option, model_argument, model_version_argument, prepare, which
+from flows.cli.options import OutputFile, local_option, model_argument, model_version_argument, prepare, which
 from flows.stack.control import Stack
 from flows.terminal_progress import show_progress
 from registry.contract import catalog
@@ -113,10 +113,8 @@ def package(model: str, version: str | None) -> None:
 @click.command()
 @model_argument
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Write the answer there; its ending chooses the format.")
-@click.option(
-    "--explain", type=click.Path(path_type=Path), help="Write a heat map (.jpg) there: where the answer comes from."
-)
+@click.option("--out", type=OutputFile(), help="Write the answer there; its ending chooses the format.")
+@click.option("--explain", type=OutputFile(), help="Write a heat map (.jpg) there: where the answer comes from.")
 @click.option("--local", is_flag=True, help="Run the champion's bundle in this process instead of asking the service.")
 def predict(model: str, file: Path, out: Path | None, explain: Path | None, local: bool) -> None:
     """Run FILE through MODEL and print the JSON answer, or write a mask or a picture with --out.

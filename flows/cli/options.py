@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -76,6 +77,37 @@ model_version_argument = click.argument("model", type=ModelVersion(), metavar="M
 local_option = click.option(
     "--local", is_flag=True, help="Without servers: no Prefect, no release, MLflow's database as a file."
 )
+
+
+severity_option = click.option(
+    "--severity", default=0.8, show_default=True, type=click.FloatRange(0, 1, min_open=True)
+)
+
+
+class OutputFile(click.Path):
+    """A file that a command writes at its end, checked at its beginning: a video may take hours."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        folder = next(one for one in path.absolute().parents if os.path.lexists(one))
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            self.fail(f"{str(path)!r} cannot be written: {folder} is not a folder that you may write to", param, ctx)
+        return path
+
+
+def shift_of(model: str, how: str | None) -> str:
+    """The shift of the model with that name. None: its first. Raises BadInput."""
+    kinds = catalog.get(model).shift.HOW
+    if how is not None and how not in kinds:
+        raise BadInput(
+            f"{model} has no shift {how!r}",
+            expected=f"one of {', '.join(kinds)}",
+            fix=f"choose one of these with --how; `visionloop break {model} --how list` says what each does",
+        )
+    return how or next(iter(kinds))
 
 
 def which(model: str, version: str | None, default: str) -> tuple[str, str]:

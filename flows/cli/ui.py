@@ -10,13 +10,13 @@ from importlib.metadata import version as installed
 import click
 
 from flows.cli.new_model import new
+from flows.stack import layout
 from flows.stack.control import Stack
 from registry.contract import catalog
 from registry.core.errors import MissingService, NotFound, SettingsError, VisionloopError
 from registry.core.settings import Settings, settings
 
 PAGES = ("home", "mlflow", "prefect", "drift", "api")
-_DRIFT = "drift-ui"
 
 
 @click.command()
@@ -33,8 +33,9 @@ def ui(page: str, model: str | None, no_open: bool) -> None:
     stack = Stack(config)
     if not stack.running():
         raise MissingService("the stack is not up", expected="a running stack", fix="`visionloop up` starts it")
-    if page == "drift":
-        _start_drift(stack, config)
+    if page == "drift" and not any(one.name == layout.DRIFT and one.ready for one in stack.status()):
+        click.echo("starting Evidently's UI (about 15 s) ...", err=True)
+        stack.start_spec(layout.drift(config))
     name = catalog.get(model).name if model else ""
     if page == "api" and name and name not in _live(config):
         raise NotFound(
@@ -52,18 +53,6 @@ def ui(page: str, model: str | None, no_open: bool) -> None:
     click.echo(address)
     if not no_open and sys.stdout.isatty():
         click.launch(address)
-
-
-def _start_drift(stack: Stack, config: Settings) -> None:
-    """Starts Evidently's UI. It takes a while to import, so the stack runs it only on request."""
-    if any(one.name == _DRIFT and one.state == "ready" for one in stack.status()):
-        return
-    workspace = config.var / "evidently"
-    workspace.mkdir(parents=True, exist_ok=True)
-    click.echo("starting Evidently's UI (about 15 s) ...", err=True)
-    argv = [sys.executable, "-m", "evidently.cli", "ui", "--workspace", str(workspace)]
-    argv += ["--host", config.host, "--port", str(config.drift_port)]
-    stack.start(_DRIFT, argv, ready_url=config.drift_address, url=config.drift_address)
 
 
 def _live(config: Settings) -> dict[str, int]:

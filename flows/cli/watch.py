@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import click
 
-from flows.cli.options import local_option, model_argument, prepare
+from flows.cli.options import local_option, model_argument, prepare, severity_option, shift_of
 from flows.terminal_progress import show_progress
 from registry.contract import catalog
 from registry.core import journal
-from registry.core.errors import BadInput
 
 
 @click.command()
@@ -37,24 +36,20 @@ def monitor(model: str, local: bool, last: int | None) -> None:
 @click.command("break")
 @model_argument
 @click.option("--how", help="The shift. Default: the model's first. `--how list` lists them.")
-@click.option("--severity", default=0.8, show_default=True, type=click.FloatRange(0, 1, min_open=True))
+@severity_option
 @click.option("--count", default=40, show_default=True, type=click.IntRange(min=1))
 @click.option("--seed", default=0, show_default=True)
 @click.option("--label", is_flag=True, help="Also give the true labels as feedback.")
 def break_(model: str, how: str | None, severity: float, count: int, seed: int, label: bool) -> None:
     """Play a stream of shifted inputs against MODEL's service."""
-    spec = catalog.get(model)
-    kinds = spec.shift.HOW
     if how == "list":
-        for name, about in kinds.items():
+        for name, about in catalog.get(model).shift.HOW.items():
             click.echo(f"{name:<12} {about}")
         return
-    if how is not None and how not in kinds:
-        raise BadInput(f"{model} has no shift {how!r}", expected=", ".join(kinds), fix="choose one of these with --how")
+    chosen = shift_of(model, how)
     prepare(local=False)
     from flows.demo import stream
 
-    chosen = how or next(iter(kinds))
     with show_progress(), journal.step("break", f"Break the input: {chosen}", model):
         ids = stream.play(model, chosen, severity, count, seed, label=label)
     click.echo(f"{len(ids)} predictions; `visionloop monitor {model}` judges them")

@@ -11,6 +11,7 @@ from contextlib import closing, suppress
 import click
 from rich.console import Console
 
+from flows.stack import layout, ports
 from flows.stack.control import Stack
 from flows.steps import data_versions
 from registry.contract import catalog
@@ -26,6 +27,7 @@ def reset(models: Sequence[str], console: Console, *, sure: bool) -> None:
 
     Raises:
         Refused: that would delete something of other models, or API keys, and nobody confirmed it.
+        SettingsError: a port is busy, so that the stack could not be started afterwards. Nothing is deleted.
     """
     lost = others_data(models)
     if lost and not sure:
@@ -38,14 +40,17 @@ def reset(models: Sequence[str], console: Console, *, sure: bool) -> None:
             )
         if not click.confirm(f"{text}. Go on?"):
             raise Refused("nothing was deleted")
-    console.print("deleting versions, predictions and data of this folder", style="dim")
     Stack().down()
+    ports.check(settings().host, [layout.home(settings()), *layout.specs(settings())])
+    console.print("deleting versions, predictions and data of this folder", style="dim")
     for model in models:
         recorded = data_versions.recorded(model)
+        shutil.rmtree(settings().build / model, ignore_errors=True)
+        if not catalog.get(model).data.has_starter:
+            continue  # its data could not be drawn again
         if recorded and (settings().data / model).is_dir():
             console.print(f"  data/{model} stays in DVC's cache under {recorded}", style="dim")
         shutil.rmtree(settings().data / model, ignore_errors=True)
-        shutil.rmtree(settings().build / model, ignore_errors=True)
     shutil.rmtree(settings().var, ignore_errors=True)
     (settings().root / "dvc.lock").unlink(missing_ok=True)
 

@@ -19,7 +19,7 @@ from flows.terminal_progress import show_progress
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
 from registry.core import journal
-from registry.core.errors import MissingService, VisionloopError, first_line
+from registry.core.errors import DataError, MissingService, VisionloopError, first_line
 from registry.core.files import write_file
 from registry.core.settings import settings
 
@@ -39,10 +39,15 @@ RETRAINING_BEGINS_S = 90.0
 RETRAINING_ENDS_S = 900.0
 
 
-def run(model: str, *, fresh: bool, sure: bool, how: str | None, severity: float) -> None:
+def run(model: str, *, fresh: bool, sure: bool, shift: str, severity: float) -> None:
     """Runs the demo. An error is shown on the story page, and then raised."""
     spec = catalog.get(model)
-    shift = how or next(iter(spec.shift.HOW))
+    if model not in steps.active_models():
+        raise DataError(
+            f"{model} has no starter data and no data of yours, or params.yaml leaves it out of `models`",
+            expected=f"one of {', '.join(steps.active_models())}",
+            fix=f"`visionloop data import {model} PATH`, or choose another model",
+        )
     console = Console()
     places.check(settings())
     if fresh:

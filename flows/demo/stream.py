@@ -9,9 +9,8 @@ from flows.router_client import router_client
 from monitoring.feedback import performance
 from registry.cases.records import LabelledInput
 from registry.contract import catalog
-from registry.contract.spec import ModelSpec
 from registry.core import journal
-from registry.core.errors import BadInput, NotFound, Refused, VisionloopError
+from registry.core.errors import Refused, VisionloopError
 
 logger = logging.getLogger("visionloop.stream")
 
@@ -37,12 +36,10 @@ def play(
         step: the journal's step that shows the progress.
 
     Raises:
-        NotFound: there is no such model or kind of shift.
-        BadInput: the severity or the count is out of range.
+        NotFound: there is no such model.
         MissingService: nothing answers at `address`.
     """
     spec = catalog.get(model)
-    _check(spec, how, severity, count)
     shift = f"{how} at severity {severity:g}" if how else "no shift"
     ids: list[str] = []
     refused: Counter[int] = Counter()
@@ -64,19 +61,6 @@ def play(
     if refused:
         logger.warning("%d of %d inputs were refused%s", refused.total(), count, note)
     return ids
-
-
-def _check(spec: ModelSpec, how: str | None, severity: float, count: int) -> None:
-    if how is not None and how not in spec.shift.HOW:
-        raise NotFound(
-            f"there is no shift {how!r} for {spec.name}",
-            expected=f"one of {', '.join(spec.shift.HOW)}",
-            fix="choose one of them with --how",
-        )
-    if how is not None and not 0 < severity <= 1:
-        raise BadInput(f"the severity is {severity}", expected="a number above 0, up to 1", fix="give --severity 0.6")
-    if count < 1:
-        raise BadInput(f"the count is {count}", expected="at least 1", fix="give --count 24")
 
 
 def _label(prediction_id: str, item: LabelledInput, how: str | None) -> None:

@@ -76,7 +76,7 @@ class Stack:
         return self.start_spec(spec)
 
     def start_spec(self, spec: ProcessSpec) -> ProcessStatus:
-        """As `start`, with a whole spec."""
+        """As `start`, with a whole spec. Raises SettingsError if its port is busy."""
         patience = (
             spec.start_timeout_s + 2 * spec.grace_s + 30
         )  # one of its name ends before, and it if it is not ready

@@ -10,6 +10,7 @@ from registry.core.errors import NotFound
 from registry.core.settings import Settings
 
 KEEPER = "keeper"
+DRIFT = "drift-ui"
 HOME = "home"
 """The story page. The supervisor serves it itself, so that it answers first."""
 
@@ -131,3 +132,15 @@ def _keeper() -> ProcessSpec:
 def _guard() -> ProcessSpec:
     """Starts and stops services as the release plans say, and watches the plans."""
     return ProcessSpec("guard", (sys.executable, "-m", "flows.orchestration.guard"), requires=("router",))
+
+
+def drift(settings: Settings) -> ProcessSpec:
+    """Evidently's UI. It takes a while to import, so it is started only on request."""
+    workspace = settings.var / "evidently"
+    workspace.mkdir(parents=True, exist_ok=True)
+    argv = [sys.executable, "-m", "evidently.cli", "ui", "--workspace", str(workspace)]
+    argv += ["--host", settings.host, "--port", str(settings.drift_port)]
+    address = settings.drift_address
+    return ProcessSpec(
+        DRIFT, tuple(argv), ready_url=address, url=address, port=settings.drift_port, setting="drift_port"
+    )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from flows.process import ProcessSpec, ProcessStatus
-from flows.stack import layout, orphans, places
+from flows.stack import layout, orphans, places, ports
 from flows.stack.logs import tail
 from flows.stack.supervised import Supervised
 from monitoring.log import spool
@@ -72,6 +72,7 @@ class Supervisor:
         One start, stop or restart of a name runs at a time, so that no started process is ever forgotten.
 
         Raises:
+            SettingsError: its port is busy.
             MissingService: it did not become ready (with the last lines of its log), or the stack is being stopped.
         """
         if self.stopped.is_set():
@@ -81,6 +82,7 @@ class Supervisor:
 
     async def _start(self, spec: ProcessSpec) -> ProcessStatus:
         await self._end(spec.name)
+        ports.check(self.config.host, [spec])
         process = self._processes[spec.name] = Supervised(spec, self.config, self._http)
         process.start([self._processes[name] for name in spec.requires if name in self._processes])
         with suppress(asyncio.TimeoutError):

@@ -44,7 +44,8 @@ def build(model: str, on_line: OnLine, slot: Slot = nullcontext) -> Bundle:
         StorageError: the disk is nearly full.
         VisionloopError: as a stage raised it.
     """
-    _require_free_space(settings().build)
+    for folder in (settings().build, settings().var):  # they may be on two disks
+        _require_free_space(folder)
     dvc_stages.build(model, on_line, slot)
     return open_bundle(settings().build / model / "bundle")
 

@@ -12,6 +12,18 @@ from registry.core.errors import DataError
 SHOWN = 5
 
 
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Raises DataError: the pattern is not a regular expression."""
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise DataError(
+            f"--group-pattern {pattern!r} is not a regular expression: {error}",
+            expected="e.g. '^([a-z]+)_', which groups anna_01.png and anna_02.png",
+            fix="correct the pattern; nothing was imported",
+        ) from error
+
+
 def named(paths: Mapping[str, str], pattern: str) -> tuple[dict[str, str], list[str]]:
     """Finds the group of each case in its file's name, and writes notes.
 
@@ -26,15 +38,7 @@ def named(paths: Mapping[str, str], pattern: str) -> tuple[dict[str, str], list[
     Raises:
         DataError: the pattern is not a regular expression, matches nothing, or puts all cases into one group.
     """
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise DataError(
-            f"--group-pattern {pattern!r} is not a regular expression: {error}",
-            expected="e.g. '^([a-z]+)_', which groups anna_01.png and anna_02.png",
-            fix="correct the pattern; nothing was imported",
-        ) from error
-    found = {}
+    compiled, found = compile_pattern(pattern), {}
     for case, path in paths.items():
         match = compiled.search(path if "/" in pattern else PurePosixPath(path).name)
         group = (match[1] if compiled.groups else match[0]) if match else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 from contextlib import closing
 
@@ -9,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from flows.demo.fresh_start import others_data, reset
-from registry.core.errors import Refused
+from registry.contract import catalog
+from registry.core.errors import Refused, SettingsError
 from registry.core.settings import Settings
 
 MODEL, OTHER = "skin_segmentation", "fruit_features"
@@ -45,4 +47,18 @@ def test_what_is_of_others_is_named_and_kept(used: Settings) -> None:
     assert (used.var / "bundles" / MODEL).is_dir()
     assert (used.data / MODEL).is_dir()
     reset([MODEL], Console(quiet=True), sure=True)
+    assert not used.var.exists()
+
+
+def test_where_the_stack_could_not_be_started_again_nothing_is_deleted(used: Settings) -> None:
+    with socket.create_server(("127.0.0.1", used.mlflow_port)), pytest.raises(SettingsError, match="which mlflow needs"):
+        reset([MODEL], Console(quiet=True), sure=False)
+    assert (used.var / "bundles" / MODEL).is_dir()
+    assert (used.data / MODEL).is_dir()
+
+
+def test_data_that_cannot_be_drawn_again_stays(used: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(catalog.get(MODEL).data), "has_starter", False)
+    reset([MODEL], Console(quiet=True), sure=False)
+    assert (used.data / MODEL).is_dir()
     assert not used.var.exists()

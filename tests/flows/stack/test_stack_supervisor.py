@@ -108,6 +108,15 @@ def test_a_busy_port_is_named_with_its_holder_and_the_setting(stack: Stack) -> N
     assert not stack.running()
 
 
+def test_a_port_that_another_program_has_is_named_before_a_process_of_a_running_stack_is_started(stack: Stack) -> None:
+    stack.up(HOME)
+    began = time.monotonic()
+    with socket.create_server(("127.0.0.1", stack.config.drift_port)), pytest.raises(SettingsError, match="drift-ui"):
+        stack.start_spec(layout.drift(stack.config))
+    assert time.monotonic() - began < 10
+    assert "drift-ui" not in [one.name for one in stack.status()]
+
+
 def test_two_processes_that_want_one_port_are_named(config: Settings) -> None:
     specs = [ProcessSpec(name, ("-",), port=config.home_port, setting=f"{name}_port") for name in ("a", "b")]
     with pytest.raises(SettingsError, match="wanted by both a and b"):
