@@ -1,13 +1,21 @@
-"""The champion of each model, asked of MLflow over HTTP, because importing MLflow takes seconds."""
+"""Versions of the registry for rooms above: the champions' numbers, and a version that predicts in this process."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from registry.core.settings import settings
-from registry.versions.mlflow_registry import CHAMPION
+from registry.versions.mlflow_registry import CHAMPION, Versions
+
+if TYPE_CHECKING:
+    from registry.versions.predictor import Predictor
 
 
 def champions(timeout_s: float = 2.0) -> dict[str, int] | None:
-    """Model -> number of its champion. None if MLflow does not answer in time."""
+    """Model -> number of its champion. None if MLflow does not answer in time.
+
+    Asks over HTTP, because importing MLflow takes seconds.
+    """
     import httpx
 
     try:
@@ -24,3 +32,12 @@ def champions(timeout_s: float = 2.0) -> dict[str, int] | None:
             if alias.get("alias") == CHAMPION:
                 found[model["name"]] = int(alias["version"])
     return found
+
+
+def load_predictor(model: str, version: str | int = CHAMPION) -> Predictor:
+    """A version that predicts in this process. Raises NotFound, BundleError."""
+    from registry.versions.predictor import Predictor
+
+    versions = Versions()
+    bundle = versions.fetch(versions.get(model, version))
+    return Predictor(bundle, settings().threads, settings().max_voxels)

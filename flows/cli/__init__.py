@@ -48,7 +48,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "package": Entry("model:package", "Build the Bento of a version."),
         "release": Entry("release:release", "Give versions their traffic: switch, canary, shadow, A/B, status."),
         "rollback": Entry("release:rollback", "Give the traffic back to the previous version."),
-        "predict": Entry("model:predict", "Run a file through a version or through the service."),
+        "predict": Entry("predict:predict", "Run a file through a version or through the service."),
         "keys": Entry("keys:keys", "API keys: create, list, show, revoke; usage by key, model and day."),
         "reproduce": Entry("reproduce:reproduce", "Show what made a served result, run it again and compare."),
         "featurize": Entry("features:featurize", "Write features of a folder or bucket of pictures as Parquet."),

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from flows.champions import load_predictor
 from registry.contract import catalog
-from registry.core.settings import settings
-from registry.versions.mlflow_registry import Versions
-from registry.versions.predictor import Predictor
 
 
 def scores(model: str, numbers: tuple[int, ...], how: str, severity: float, count: int, seed: int) -> tuple[float, ...]:
@@ -16,7 +14,7 @@ def scores(model: str, numbers: tuple[int, ...], how: str, severity: float, coun
     Raises:
         NotFound: a version is not in the registry.
     """
-    spec, versions = catalog.get(model), Versions()
+    spec = catalog.get(model)
     items = list(spec.data.synthesise_stream(count, seed))
     truths = [spec.score.truth(item.truth.encode() if isinstance(item.truth, str) else item.truth) for item in items]
 
@@ -26,7 +24,6 @@ def scores(model: str, numbers: tuple[int, ...], how: str, severity: float, coun
 
     found = []
     for number in numbers:
-        bundle = versions.fetch(versions.get(model, number))
-        predictor = Predictor.load(bundle.path, settings().threads, settings().max_voxels)
+        predictor = load_predictor(model, number)
         found.append(float(spec.score.score([predictor(body).result for body in bodies()], truths)))
     return tuple(found)

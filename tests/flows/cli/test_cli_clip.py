@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from flows.cli import clip, model
+from flows.cli import predict
 from registry.contract import catalog
 from registry.core.errors import BadInput
 from registry.core.settings import settings
@@ -32,7 +32,7 @@ def registered(workspace: Path, tmp_path: Path) -> Path:
 
 def test_a_video_is_annotated_with_its_json_beside_it(registered: Path) -> None:
     runner = CliRunner()
-    done = runner.invoke(model.predict, [MODEL, "clip.mp4", "--out", "out/annotated.webm"], catch_exceptions=False)
+    done = runner.invoke(predict.predict, [MODEL, "clip.mp4", "--out", "out/annotated.webm"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "20/20" in done.stderr
     assert done.stdout.split() == ["out/annotated.webm", "out/annotated.json"]
@@ -40,13 +40,12 @@ def test_a_video_is_annotated_with_its_json_beside_it(registered: Path) -> None:
     assert (made.frames, made.audio) == (20, True)
     told = json.loads((registered / "out" / "annotated.json").read_text())
     assert (told["frames"], len(told["tracks"])) == (20, 2)
-    printed = runner.invoke(model.predict, [MODEL, "clip.mp4"], catch_exceptions=False)
+    printed = runner.invoke(predict.predict, [MODEL, "clip.mp4"], catch_exceptions=False)
     assert json.loads(printed.stdout)["frames"] == 20
 
 
 def test_a_heat_map_of_a_video_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "clip.mp4"
     file.write_bytes(make_clip(2))
-    assert clip.is_clip(file)
     with pytest.raises(BadInput, match="one picture"):
-        clip.predict(MODEL, file, None, "application/json", explain=True)
+        CliRunner().invoke(predict.predict, [MODEL, str(file), "--explain", "heat.jpg"], catch_exceptions=False)

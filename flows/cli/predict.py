@@ -1,0 +1,134 @@
+"""predict: a file through the service, or through the champion in this process."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from pathlib import Path
+
+import click
+
+from flows.cli.options import OutputFile, model_argument, prepare
+from registry.contract import catalog
+from registry.core.errors import BadInput, MissingService, NotServed
+from registry.core.progress_bar import progress_bar
+from registry.core.settings import settings
+from registry.vision.media_types import is_video
+
+JSON = "application/json"
+ENDINGS = {
+    ".json": JSON,
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webm": "video/webm",
+    ".nii": "application/x-nifti",
+    ".gz": "application/x-nifti",
+    ".npy": "application/x-npy",
+}
+
+
+@click.command()
+@model_argument
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", type=OutputFile(), help="Write the answer there; its ending chooses the format.")
+@click.option("--explain", type=OutputFile(), help="Write a heat map (.jpg) there: where the answer comes from.")
+@click.option("--local", is_flag=True, help="Run the champion's bundle in this process instead of asking the service.")
+def predict(model: str, file: Path, out: Path | None, explain: Path | None, local: bool) -> None:
+    """Run FILE through MODEL and print the JSON answer, or write a mask or a picture with --out.
+
+    A video is always worked on in this process, however long it takes; --out OUT.webm writes OUT.json beside it.
+    """
+    spec = catalog.get(model)
+    if not file.is_file():
+        raise BadInput(
+            f"there is no file {file}", expected=f"a file ending in {' or '.join(spec.extensions)}", fix="correct it"
+        )
+    media = _media(spec.media_out, out)
+    if explain and explain.suffix.lower() not in (".jpg", ".jpeg"):
+        raise BadInput(f"{explain} is not the name of a JPEG", expected="an ending of .jpg or .jpeg", fix="correct it")
+    body = file.read_bytes()
+    video = is_video(body)
+    if video and explain:
+        raise BadInput("a heat map was asked for a video", expected="one picture", fix="cut a frame out of the video")
+    raw, heat, facts = (_predict_here if local or video else _ask)(model, body, media, explain is not None)
+    if not out:
+        click.echo(json.dumps(json.loads(raw), indent=2))
+    beside = out.with_suffix(".json") if video and out and media != JSON else None
+    _write(out is not None, (out, raw), (explain, heat), (beside, facts))
+
+
+def _write(named: bool, *files: tuple[Path | None, bytes]) -> None:
+    """Writes the files that have a path, and prints the paths: to stderr where stdout has the answer (not `named`)."""
+    from registry.core.files import write_file
+
+    for path, content in files:
+        if path:
+            click.echo(str(write_file(path, content)), err=not named)
+
+
+def _media(offers: tuple[str, ...], out: Path | None) -> str:
+    media = ENDINGS.get(out.suffix.lower()) if out else JSON
+    if media not in offers:
+        known = ", ".join(ending for ending, kind in ENDINGS.items() if kind in offers)
+        raise BadInput(f"{out} has an ending that says nothing", expected=known, fix="choose one of these endings")
+    return media
+
+
+Answer = tuple[bytes, bytes, bytes]
+"""The answer in the format that was asked for, the heat map or b"", and the answer in JSON where it is known."""
+
+
+def _ask(model: str, body: bytes, media: str, explain: bool) -> Answer:
+    """The answer of the service."""
+    if not explain:
+        return _post(model, body, media), b"", b""
+    if media != JSON:
+        return _post(model, body, media), _post(model, body, "image/jpeg", explain="true"), b""
+    found = json.loads(_post(model, body, media, explain="true"))
+    explanation = found["explanation"]
+    if explanation["image"] is None:
+        raise BadInput(explanation["why_not"], fix="leave --explain out to see the answer alone")
+    heat = base64.b64decode(explanation.pop("image"))
+    return json.dumps(found).encode(), heat, b""
+
+
+def _post(model: str, body: bytes, media: str, **query: str) -> bytes:
+    import httpx
+
+    from serving.client.calls import error_of_response
+
+    address = f"{settings().router_address}/v1/models/{model}/predict"
+    headers = {"Accept": media, "Content-Type": "application/octet-stream", **settings().key_headers}
+    limit = settings().request_timeout_s
+    try:
+        answer = httpx.post(address, params=query, content=body, headers=headers, timeout=limit, trust_env=False)
+    except httpx.TransportError as error:
+        raise MissingService(
+            f"nothing answers at {address}", expected="the router", fix="`visionloop up`, or add --local"
+        ) from error
+    if answer.is_success:
+        return answer.content
+    refused = error_of_response(answer)
+    if isinstance(refused, NotServed):  # what a caller is told to ask for, is to be done here
+        refused.expected, refused.fix = "a released version", f"`visionloop run {model}` trains and releases one"
+    raise refused
+
+
+def _predict_here(model: str, body: bytes, media: str, explain: bool) -> Answer:
+    """The answer of the champion. A video's frames are counted in a progress bar."""
+    prepare(local=True)
+    from flows.champions import load_predictor
+
+    predictor, began = load_predictor(model), time.monotonic()
+    with progress_bar("frames", lines=is_video(body)) as show:
+        found = predictor(
+            body, media, lambda done, all_: show(done, all_, f"{done / (time.monotonic() - began):.1f} per second")
+        )
+    facts, heat = json.dumps(found.result.to_json(), indent=2).encode(), b""
+    if explain:
+        from registry.versions.explain import explain as occlusion
+
+        heat = occlusion(predictor, body, found).picture
+    raw = facts if media == JSON else predictor.spec.render.FORMATS[media](found.sample, found.result)
+    return raw, heat, facts
