@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +9,9 @@ import click
 
 from flows.cli.options import model_argument, prepare
 from flows.cli.release_options import ReleaseOptions, limit_of, refuse_misspelt, shares_of
-from flows.terminal_progress import show_progress
-from registry.core.errors import MissingService, NotFound
 
 if TYPE_CHECKING:
-    from registry.versions.mlflow_registry import Version
-    from serving.releases.plans import Kind, Plan
+    from serving.releases.plans import Kind
 
 
 def _complete_action(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -80,11 +76,9 @@ def rollback(model: str, why: str) -> None:
 def _blue_green(options: ReleaseOptions) -> None:
     options.refuse(1, "anyway")
     prepare(local=False)
-    from flows import steps
+    from flows.releases import changes
 
-    found = _granted(options, options.versions[0])
-    with show_progress():
-        steps.release(found, steps.package(found), why=options.why, anyway=options.anyway or "")
+    changes.switch(options.model, options.versions[0], why=options.why, anyway=options.anyway or "")
 
 
 def _canary(options: ReleaseOptions) -> None:
@@ -93,131 +87,46 @@ def _canary(options: ReleaseOptions) -> None:
     options.refuse(1, "share", "sticky", "steps", "limit", "anyway")
     share = STEPS[0] if options.share is None else options.share
     steps = tuple(step for step in STEPS if step > share) if options.steps is None else shares_of(options.steps)
-    _begin(options, "canary", options.versions[0], share=share, sticky=options.sticky or "request", steps=steps)
+    _start_trial(options, "canary", share=share, sticky=options.sticky or "request", steps=steps)
 
 
 def _shadow(options: ReleaseOptions) -> None:
     options.refuse(1, "limit")
-    _begin(options, "shadow", options.versions[0])
+    _start_trial(options, "shadow")
 
 
 def _ab(options: ReleaseOptions) -> None:
     options.refuse(2, "share", "sticky", "limit", "anyway")
     share = 50 if options.share is None else options.share
-    _begin(options, "ab", options.versions[1], share=share, sticky=options.sticky or "caller")
+    _start_trial(options, "ab", share=share, sticky=options.sticky or "caller")
 
 
-def _begin(options: ReleaseOptions, kind: Kind, second: str, **more: Any) -> None:
-    """Puts a plan with two versions into effect. For an A/B comparison it first makes the first version live."""
-    from serving.releases import store
+def _start_trial(options: ReleaseOptions, kind: Kind, **more: Any) -> None:
     from serving.releases.plans import Limits, Plan
 
     limits = Limits.of(dict(limit_of(one) for one in options.limits))
     # Refuses a bad share before anything is started; the versions are not known yet.
-    Plan(options.model, kind, live=0, second=-1, limits=limits, **more)
+    plan = Plan(options.model, kind, live=0, second=-1, limits=limits, **more)
     prepare(local=False)
-    from flows import steps
-    from registry.core import database
+    from flows.releases import changes
 
-    database.migrate()
-    current = store.plan(options.model)
-    if kind == "ab":
-        first = _granted(options, options.versions[0])
-    elif current is None:
-        raise NotFound(
-            f"no version of {options.model} is live",
-            expected="a version to compare with",
-            fix=f"`visionloop release {options.model} VERSION` releases one",
-        )
-    version = (_version if kind == "shadow" else _granted)(options, second)
-    live = first.number if kind == "ab" else current.live if current else 0
-    plan = Plan(options.model, kind, live, version.number, limits=limits, **more)
-    with show_progress() as console:
-        if current is None or current.live != live:
-            steps.release(first, steps.package(first), why=options.why, anyway=options.anyway or "")
-            current = None
-        changed = steps.start_plan(plan, version, steps.package(version), why=options.why, anyway=options.anyway or "")
-    if current is not None and current.second is not None:
-        click.echo(f"this ends the {current.kind} of version {current.second}")
-    console.print(store.in_words(changed), highlight=False)
+    changes.start_trial(plan, options.versions, click.echo, why=options.why, anyway=options.anyway or "")
 
 
 def _promote(options: ReleaseOptions) -> None:
     options.refuse(0, "anyway")
     prepare(local=False)
-    from serving.releases import deploy
+    from flows.releases import changes
 
-    began = time.perf_counter()
-    changed = deploy.promote(options.model, why=options.why, anyway=options.anyway or "")
-    _say(changed, began)
-    deploy.follow(changed)
+    changes.promote(options.model, click.echo, why=options.why, anyway=options.anyway or "")
 
 
 def _rollback(options: ReleaseOptions) -> None:
-    """Moves the traffic first, then the alias in MLflow, which may be away."""
     options.refuse(0)
     prepare(local=False)
-    from registry.core import database
-    from serving.releases import store
+    from flows.releases import changes
 
-    database.migrate()
-    before = store.plan(options.model)
-    if before is not None and (before.second is not None or before.previous is not None):
-        _return_traffic(options, before)
-        return
-    from flows import steps
-    from registry.versions.mlflow_registry import Versions
-
-    with show_progress() as console:
-        found = Versions().roll_back(options.model)
-        steps.release(found, steps.package(found), why=options.why, anyway="a rollback to the champion before")
-    console.print(f"{found} is champion again")
-
-
-def _return_traffic(options: ReleaseOptions, before: Plan) -> None:
-    from serving.releases import deploy, endpoints
-
-    if before.second is None and before.state == "rolled_back":
-        click.echo(
-            f"version {before.live} is live since a rollback from version {before.previous}; this goes back to version "
-            f"{before.previous}"
-        )
-    began = time.perf_counter()
-    try:
-        changed = deploy.roll_back(options.model, why=options.why, revision=before.revision)
-    except NotFound:  # no longer warm
-        from flows import steps
-
-        back = _version(options, str(before.previous))
-        with show_progress():
-            kept = endpoints.announced(options.model, retired=True).get((options.model, back.number))
-            reason = (kept.anyway if kept else "") or "a rollback to the version before"
-            steps.release(back, steps.package(back), why=options.why or "rollback", anyway=reason)
-        _return_alias(options.model, before.live, None)
-        return
-    _say(changed, began)
-    _return_alias(options.model, before.second or before.live, changed)
-    deploy.follow(changed)
-
-
-def _return_alias(model: str, left: int, changed: Plan | None) -> None:
-    """Gives the champion's alias back. Where MLflow is away, the guard does it later."""
-    from flows import steps  # not earlier: its imports would delay the traffic
-    from serving.releases import store
-
-    now = store.plan(model)
-    try:
-        if now and steps.return_alias(model, left, now.live):
-            click.echo(f"{model}@{now.live} is champion again")
-    except MissingService as error:  # no failure: the traffic has been moved
-        later = "; the guard gives it back when MLflow answers" if changed else ""
-        click.echo(f"the registry's alias stays as it was{later}: {error.found}", err=True)
-
-
-def _say(changed: Plan, began: float) -> None:
-    from serving.releases import store
-
-    click.echo(f"{store.in_words(changed)} ({time.perf_counter() - began:.1f} s)")
+    changes.roll_back(options.model, click.echo, why=options.why)
 
 
 def _status(options: ReleaseOptions) -> None:
@@ -236,18 +145,3 @@ ACTIONS: Mapping[str, Callable[[ReleaseOptions], None]] = {
     "rollback": _rollback,
     "status": _status,
 }
-
-
-def _version(options: ReleaseOptions, which: str) -> Version:
-    from registry.versions.mlflow_registry import Versions
-
-    return Versions().get(options.model, which)
-
-
-def _granted(options: ReleaseOptions, which: str) -> Version:
-    """The version, if the gate granted it or there is a reason. Refuses before anything is packaged."""
-    from serving.releases import grants
-
-    found = _version(options, which)
-    grants.check_digest(options.model, found.number, found.digest, options.anyway)
-    return found
