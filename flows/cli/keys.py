@@ -4,23 +4,52 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 import textwrap
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from flows.cli.options import KeyAction, KeyId, ModelName
+from flows.cli.options import ModelName, OutputFile, complete
 from registry.core import database
 from registry.core.errors import BadInput
-
-if TYPE_CHECKING:
-    from serving.access.keys import ApiKey
-    from serving.access.report import NamedUsageRow
+from registry.core.files import write_file
+from serving.access import keys as store
+from serving.access import report
+from serving.access.keys import ApiKey
+from serving.access.report import NamedUsageRow
 
 _STYLES = {"active": "green", "expired": "yellow", "revoked": "red"}
+
+
+class Moment(click.ParamType):
+    """A date (its beginning, UTC), or days or hours from now: in the future with `sign` 1, in the past with -1."""
+
+    name = "date"
+
+    def __init__(self, sign: int) -> None:
+        self._sign = sign
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            if span := re.fullmatch(r"(\d+)([dh])", value):
+                return datetime.now(UTC) + self._sign * timedelta(hours=int(span[1]) * (24 if span[2] == "d" else 1))
+            return datetime.combine(date.fromisoformat(value), datetime.min.time(), UTC)
+        except (ValueError, OverflowError) as error:
+            raise BadInput(
+                f"{param.opts[0] if param else 'the time'} is {value!r}",
+                expected="days or hours, or a date",
+                fix="e.g. 90d, 2h or 2026-12-31",
+            ) from error
+
+
+def _names(state: str = "") -> dict[str, str]:
+    """Id -> name of the keys, or of those in a state."""
+    now = datetime.now(UTC).timestamp()
+    return {one.caller: one.name for one in store.every() if not state or one.state(now) == state}
 
 
 @click.group()
@@ -37,13 +66,15 @@ def keys() -> None:
     "--action",
     "actions",
     multiple=True,
-    type=KeyAction(),
+    metavar="ACTION",
+    shell_complete=complete(lambda: store.ACTIONS),
     help="predict, read, feedback or admin; default: all but admin.",
 )
 @click.option("--per-minute", type=click.IntRange(0), help="Default: quota_per_minute; 0: no limit.")
 @click.option("--per-month", type=click.IntRange(0), help="Default: quota_per_month; 0: no limit.")
 @click.option(
     "--expires",
+    type=Moment(1),
     help="When the key expires: after 90d or 2h, or at the beginning of a date (UTC). Default: never.",
 )
 def create(
@@ -53,11 +84,9 @@ def create(
     actions: tuple[str, ...],
     per_minute: int | None,
     per_month: int | None,
-    expires: str | None,
+    expires: datetime | None,
 ) -> None:
     """Make a key called NAME and print it, once. Routers know it within a second."""
-    from serving.access import keys as store
-
     api_key, token = store.create(
         name,
         owner,
@@ -65,7 +94,7 @@ def create(
         actions=actions or store.USUAL,
         per_minute=per_minute,
         per_month=per_month,
-        expires=_moment(expires),
+        expires=expires,
     )
     click.echo(f"{api_key.caller} {api_key.name}: {_models(api_key)}; {', '.join(sorted(api_key.actions))}", err=True)
     click.echo("this is shown once, only its hash is kept:", err=True)
@@ -77,8 +106,6 @@ def create(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(everything: bool, as_json: bool) -> None:
     """The keys, the oldest first."""
-    from serving.access import keys as store
-
     now = datetime.now(UTC).timestamp()
     every = list(store.every())
     found = [api_key for api_key in every if everything or api_key.state(now) == "active"]
@@ -103,13 +130,10 @@ def list_(everything: bool, as_json: bool) -> None:
 
 
 @keys.command()
-@click.argument("key", type=KeyId())
+@click.argument("key", shell_complete=complete(_names))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(key: str, as_json: bool) -> None:
     """Show what KEY (its part before the secret) allows, and its requests this month."""
-    from serving.access import keys as store
-    from serving.access import report
-
     api_key = store.get(key)
     today = datetime.now(UTC).date()
     used = sum(row.requests for row in report.rows(today.replace(day=1), today, api_key.id))
@@ -150,28 +174,22 @@ def _facts(api_key: ApiKey) -> dict[str, Any]:
 
 
 @keys.command()
-@click.argument("key", type=KeyId(active=True))
+@click.argument("key", shell_complete=complete(lambda: _names("active")))
 def revoke(key: str) -> None:
     """End KEY. Every router refuses it within two seconds."""
-    from serving.access import keys as store
-
     api_key = store.revoke(key)
     click.echo(f"{api_key.caller} {api_key.name} is revoked")
 
 
 @keys.command()
-@click.argument("key", required=False, type=KeyId())
-@click.option("--since", help="A date, or a number of days like 30d. Default: the first of this month.")
-@click.option("--until", help="A date, included. Default: today.")
-@click.option("--csv", "path", type=click.Path(path_type=Path), help="Write it there; - is the terminal.")
-def usage(key: str | None, since: str | None, until: str | None, path: Path | None) -> None:
+@click.argument("key", required=False, shell_complete=complete(_names))
+@click.option("--since", type=Moment(-1), help="A date, or a number of days like 30d. Default: the first of this month.")
+@click.option("--until", type=Moment(-1), help="A date, included. Default: today.")
+@click.option("--csv", "path", type=OutputFile(), help="Write it there; - is the terminal.")
+def usage(key: str | None, since: datetime | None, until: datetime | None, path: Path | None) -> None:
     """Show the usage of KEY, or of all keys, by model and day (UTC)."""
-    from registry.core.files import write_file
-    from serving.access import keys as store
-    from serving.access import report
-
     today = datetime.now(UTC).date()
-    first, last = _date(since) or today.replace(day=1), _date(until) or today
+    first, last = since.date() if since else today.replace(day=1), until.date() if until else today
     rows = report.rows(first, last, store.get(key).id if key else None)
     if path is None:
         _usage(rows) if rows else click.echo(f"nothing from {first} to {last}")
@@ -215,36 +233,3 @@ def _limit(value: int | None) -> str:
 
 def _day(moment: float | None) -> str:
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC" if moment is not None else "never"
-
-
-def _moment(text: str | None) -> datetime | None:
-    """When a key expires: in so many days or hours, or at the beginning of a day (UTC)."""
-    if not text:
-        return None
-    try:
-        if text[:-1].isdecimal() and text[-1] in "dh":
-            count = int(text[:-1])
-            return datetime.now(UTC) + (timedelta(days=count) if text[-1] == "d" else timedelta(hours=count))
-        return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
-    except (ValueError, OverflowError) as error:
-        raise BadInput(
-            f"--expires is {text!r}",
-            expected="days or hours from now, or a date",
-            fix="e.g. --expires 90d, 2h or 2026-12-31",
-        ) from error
-
-
-def _date(text: str | None) -> date | None:
-    """A date; `30d` is 30 days ago."""
-    if not text:
-        return None
-    try:
-        if text.endswith("d"):
-            return datetime.now(UTC).date() - timedelta(days=int(text[:-1]))
-        return date.fromisoformat(text)
-    except (ValueError, OverflowError) as error:
-        raise BadInput(
-            f"{text!r} is not a day",
-            expected="a date, or a number of days before today",
-            fix="e.g. 2026-12-31 or 30d",
-        ) from error

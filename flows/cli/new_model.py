@@ -2,53 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
 
-from registry.contract import catalog
-from registry.core.errors import BadInput
-from registry.core.files import write_file
-
-TASKS = {
-    "classification": ("classifier", "timm/mobilenetv3_small_100", "macro_f1"),
-    "detection": ("detector", "ultralytics/yolov8n", "map50"),
-}
-"""Task -> what builds it, its network and its metric, where nothing else is asked for."""
-
-FRAMEWORKS = {"timm": "torch", "keras": "keras", "ultralytics": "ultralytics"}
-METRICS = {
-    "macro_f1": 'Metric("macro_f1", "Macro F1", floor=0.5)',
-    "accuracy": 'Metric("accuracy", "Accuracy", floor=0.5)',
-    "error_rate": 'Metric("error_rate", "Error rate", floor=0.5, higher_is_better=False)',
-    "map50": 'Metric("map50", "mAP50", floor=0.3)',
-    "map50_95": 'Metric("map50_95", "mAP50-95", floor=0.2)',
-}
-BUILT_BY = {name: "detection" if name.startswith("map") else "classification" for name in METRICS}
-
-SPEC = '''"""{title}."""
-
-from registry.contract.spec import Budget, Metric, ModelSpec
-
-SPEC = ModelSpec(
-    name="{name}",
-    title="{title}",
-    task="{task}",
-    framework="{framework}",
-    classes={classes},
-    metric={metric},
-    budget=Budget(latency_ms=100.0, size_mb=50.0, metric_loss=0.02),
-    weights=("hub",),
-)
-'''
-MODEL = '''"""The model: an ordinary {builder} of pictures."""
-
-from registry.models.{name} import SPEC
-from registry.vision_tasks.{builder} import {builder}
-
-MODEL = {builder}(SPEC, network="{network}")
-'''
+from registry.contract.new_model import METRICS, TASKS, write_model
 
 
 @click.command("new")
@@ -60,60 +18,8 @@ MODEL = {builder}(SPEC, network="{network}")
 @click.option("--title", default="", help="For people; the name in words if it is not given.")
 def new(name: str, task: str, classes: str, network: str, metric: str, title: str) -> None:
     """Write the folder of an ordinary model, NAME. Its data you import; its parameters are those of its task."""
-    builder, usual, decides = TASKS[task]
-    network, metric = network or usual, metric or decides
     named = [one.strip() for one in classes.split(",") if one.strip()]
-    _check(name, named, task, network, metric)
-    fields = {
-        "name": name,
-        "title": (title or name.replace("_", " ").capitalize()).replace('"', "'"),
-        "task": task,
-        "framework": FRAMEWORKS[network.partition("/")[0]],
-        "classes": _tuple(named),
-        "metric": METRICS[metric],
-        "builder": builder,
-        "network": network,
-    }
-    folder = catalog.FOLDER / name
-    write_file(folder / "__init__.py", SPEC.format(**fields))
-    write_file(folder / "model.py", MODEL.format(**fields))
-    click.echo(f"{_shown(folder)}: __init__.py and model.py; its parameters: `{task}` in params.yaml")
+    folder = write_model(name, task, named, network, metric, title)
+    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    click.echo(f"{shown}: __init__.py and model.py; its parameters: `{task}` in params.yaml")
     click.echo(f"next: visionloop data import {name} PATH, then visionloop run {name}")
-
-
-def _check(name: str, classes: list[str], task: str, network: str, metric: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise BadInput(f"the name is {name!r}", expected="lower case, digits and _", fix="choose another name")
-    if (catalog.FOLDER / name).exists():
-        raise BadInput(
-            f"there is a model {name!r}", expected="a new name", fix="choose another name, or edit its folder"
-        )
-    odd = [one for one in classes if not re.fullmatch(r"[\w][\w .-]*", one)]
-    least = 2 if task == "classification" else 1
-    if odd or len(classes) < least or len({one.casefold() for one in classes}) < len(classes):
-        raise BadInput(
-            f"the classes are {', '.join(classes) or 'none'}",
-            expected=f"{least} or more different names of letters, digits, spaces, _, . and -",
-            fix="--classes glass,metal,paper",
-        )
-    family, _, architecture = network.partition("/")
-    if family not in FRAMEWORKS or not architecture or (family == "ultralytics") != (task == "detection"):
-        raise BadInput(
-            f"the network is {network!r}",
-            expected=f"one for {task}, e.g. {TASKS[task][1]}",
-            fix="correct --network, or leave it out",
-        )
-    if BUILT_BY[metric] != task:
-        fitting = ", ".join(one for one, of in BUILT_BY.items() if of == task)
-        raise BadInput(f"the metric is {metric!r}", expected=f"one of {fitting}", fix="correct --metric")
-
-
-def _tuple(names: list[str]) -> str:
-    text = "(" + ", ".join(f'"{one}"' for one in names) + ("," if len(names) == 1 else "") + ")"
-    if len(text) < 100:
-        return text
-    return "(\n" + "".join(f'        "{one}",\n' for one in names) + "    )"
-
-
-def _shown(folder: Path) -> Path:
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,51 +17,30 @@ from registry.core.settings import settings
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+def complete(names: Callable[[], Mapping[str, str]]) -> Callable[[click.Context, click.Parameter, str], list[Any]]:
+    """A `shell_complete` for names, each with a line about it. `names` may raise, as where the database is away."""
+
+    def offer(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        with suppress(Exception):  # completion cannot show a message
+            return [CompletionItem(name, help=line) for name, line in names().items() if name.startswith(incomplete)]
+        return []
+
+    return offer
+
+
 class ModelName(click.ParamType):
     """A model of the catalog. The shell completes its name."""
 
     name = "model"
+    _offer = staticmethod(complete(lambda: dict.fromkeys(catalog.names(), "")))
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         return catalog.get(value).name
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        from click.shell_completion import CompletionItem
-
-        return [CompletionItem(name) for name in catalog.names() if name.startswith(incomplete)]
-
-
-class KeyId(click.ParamType):
-    """The id of an API key, which the shell completes. `active`: only keys in force."""
-
-    name = "key"
-
-    def __init__(self, *, active: bool = False) -> None:
-        self._active = active
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        from click.shell_completion import CompletionItem
-
-        from serving.access import keys
-
-        try:
-            found = [key for key in keys.every() if not self._active or key.state(time.time()) == "active"]
-        except Exception:  # completion cannot show a message: without a database there are no names
-            return []
-        return [CompletionItem(key.caller, help=key.name) for key in found if key.caller.startswith(incomplete)]
-
-
-class KeyAction(click.ParamType):
-    """What a key may do. `serving.access.keys` checks it."""
-
-    name = "action"
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        from click.shell_completion import CompletionItem
-
-        from serving.access.keys import ACTIONS
-
-        return [CompletionItem(name, help=line) for name, line in ACTIONS.items() if name.startswith(incomplete)]
+        return self._offer(ctx, param, incomplete)
 
 
 class ModelVersion(ModelName):

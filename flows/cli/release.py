@@ -7,20 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.cli.options import model_argument, prepare
+from flows.cli.options import complete, model_argument, prepare
 from flows.cli.release_options import ReleaseOptions, limit_of, refuse_misspelt, shares_of
 
 if TYPE_CHECKING:
     from serving.releases.plans import Kind
 
 
-def _complete_action(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    return [name for name in ACTIONS if name.startswith(incomplete)]
-
-
 @click.command()
 @model_argument
-@click.argument("what", default="champion", metavar="[VERSION|ACTION]", shell_complete=_complete_action)
+@click.argument("what", default="champion", metavar="[VERSION|ACTION]", shell_complete=complete(lambda: dict.fromkeys(ACTIONS, "")))
 @click.argument("versions", nargs=-1)
 @click.option("--share", type=int, help="canary, ab: percent of the requests for the second version, 1 to 99.")
 @click.option("--sticky", type=click.Choice(("caller", "request")), help="canary, ab: who gets the same version again.")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from flows.cli.options import prepare
-from registry.core import database
 from registry.core.errors import Refused
 from registry.core.settings import settings
 
 if TYPE_CHECKING:
-    from flows.steps.reproduce import Difference, Provenance
+    from flows.steps.reproduce import Difference
 
 
 @click.command()
@@ -30,15 +28,14 @@ def reproduce(prediction: str, as_json: bool, local: bool) -> None:
     from flows.steps.reproduce import run_again, trace
     from registry.versions.mlflow_registry import Versions
 
-    database.migrate()
     origin = trace(prediction, Versions())
     if not as_json:
-        _print_facts(_facts(origin))
+        _print_facts(origin.to_json())
     found = run_again(origin)
     off = [one for one in found if not one.within]
     if as_json:
-        verdict = {"same": not off, "comparison": [_finite(one) for one in found]}
-        click.echo(json.dumps({**_facts(origin), **verdict}, indent=2))
+        verdict = {"same": not off, "comparison": [one.to_json() for one in found]}
+        click.echo(json.dumps({**origin.to_json(), **verdict}, indent=2))
     else:
         _print_comparison(found)
     if off:
@@ -48,41 +45,6 @@ def reproduce(prediction: str, as_json: bool, local: bool) -> None:
             expected="the same numbers within 3 % or 0.01, embeddings within 3 %",
             fix="compare the engine, its numerics and the CPU with those of the service that answered",
         )
-
-
-def _finite(one: Difference) -> dict[str, Any]:
-    """JSON has no NaN and no infinity: both become null."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in one.__dict__.items()}
-
-
-def _facts(origin: Provenance) -> dict[str, Any]:
-    """What made it, for programs. Times are ISO 8601; null stands for what is absent."""
-    row, manifest = origin.row, origin.bundle.manifest
-    return {
-        "prediction": row.id,
-        "time": row.time.isoformat(),
-        "caller": row.caller,
-        "status": row.status,
-        "outcome": row.outcome,
-        "elapsed_ms": row.latency_ms,
-        "model": row.model,
-        "version": row.version,
-        "role": row.role,
-        "bento": origin.bento or None,
-        "bundle": origin.bundle.digest,
-        "data": manifest.data_hash,
-        "code": manifest.git_commit,
-        "trained": manifest.created,
-        "started_from": manifest.pretrained,
-        "parent": {"version": manifest.parent.version, "digest": manifest.parent.digest} if manifest.parent else None,
-        "engine": manifest.engine,
-        "numerics": manifest.numerics,
-        "network": manifest.network,
-        "preprocessing": dict(manifest.preprocessing),
-        "thresholds": dict(manifest.thresholds),
-        "mlflow_run": origin.version.run_id,
-        "input": str(origin.input) if origin.input else None,
-    }
 
 
 def _print_facts(facts: dict[str, Any]) -> None:

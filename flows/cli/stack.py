@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from difflib import get_close_matches
+from fnmatch import fnmatch
 from pathlib import Path
 
 import click
@@ -15,13 +15,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from flows.cli.options import complete
 from flows.process import SETTLED, ProcessStatus
-from flows.stack.control import Stack
+from flows.stack.control import Stack, refuse_failed
 from flows.stack.logs import appended, tail
-from registry.core.errors import MissingService, NotFound
+from registry.core.errors import NotFound
 from registry.core.settings import settings
 
-READY_WITHIN_S = 180.0
 _COLOURS = {
     "ready": "green",
     "done": "green",
@@ -43,62 +43,32 @@ def up(no_wait: bool, only: tuple[str, ...]) -> None:
     Starts MLflow, Prefect, the flow worker, the router, and the services of the release plans. The story page answers
     within seconds and shows the others starting. A second `up` shows what runs. `visionloop down` stops all.
     """
-    bring_up(wait=not no_wait, only=only)
-
-
-def bring_up(wait: bool = True, console: Console | None = None, only: Sequence[str] = ()) -> list[ProcessStatus]:
-    """Starts the stack.
-
-    Raises:
-        SettingsError: a port is busy.
-        MissingService: a process did not become ready. Names it and its log.
-    """
-    screen, stack = console or Console(stderr=True), Stack()
+    screen, stack = Console(stderr=True), Stack()
     if stack.up(only):
         screen.print(f"story page: [link]{stack.config.home_address}[/link]", highlight=False)
     else:
         screen.print("the stack is already up")
-        for one in stack.status():
-            if one.state in ("failed", "stopped"):
-                screen.print(f"starting {one.name} again")
-                stack.restart(one.name)
-    statuses = _wait(stack, screen) if wait else stack.status()
+        for name in stack.restart_failed():
+            screen.print(f"starting {name} again")
+    statuses = stack.status() if no_wait else _wait(stack, screen)
     screen.print(_addresses(statuses), end="")
-    failed = [status for status in statuses if status.state in ("failed", "blocked")]
-    if failed:
-        worst = failed[0]
-        raise MissingService(
-            f"{worst.name} does not run: {worst.note}\n" + "\n".join(tail(Path(worst.log), 8)),
-            expected="every process ready",
-            fix=f"read {worst.log}; `visionloop down` and `visionloop up` start afresh",
-        )
-    return statuses
+    refuse_failed(statuses)
 
 
 def _wait(stack: Stack, screen: Console) -> list[ProcessStatus]:
-    """Waits until every process is ready or given up. Shows a live table on a terminal, and lines elsewhere."""
-    limit, shown = time.monotonic() + READY_WITHIN_S, dict[str, str]()
-    live = Live(console=screen, refresh_per_second=8, transient=True) if screen.is_terminal else None
-    with live or nullcontext():
-        while True:
-            statuses = stack.status()
-            if live is not None:
-                live.update(table(statuses))
-            else:
-                for status in statuses:
-                    if shown.get(status.name) != status.state and status.state in SETTLED:
-                        screen.print(f"{status.name}: {status.state} {status.note}".rstrip(), highlight=False)
-                    shown[status.name] = status.state
-            if all(status.state in SETTLED for status in statuses):
-                return statuses
-            if time.monotonic() > limit:
-                late = [status for status in statuses if status.state not in SETTLED]
-                raise MissingService(
-                    f"{', '.join(status.name for status in late)} did not become ready in {READY_WITHIN_S:.0f} s",
-                    expected="every process ready",
-                    fix=f"read {late[0].log}; they are still starting, see `visionloop status`",
-                )
-            time.sleep(0.15)
+    """Shows a live table on a terminal, and lines elsewhere, until every process is ready or given up."""
+    if screen.is_terminal:
+        with Live(console=screen, refresh_per_second=8, transient=True) as live:
+            return stack.wait(lambda statuses: live.update(table(statuses)))
+    shown: dict[str, str] = {}
+
+    def print_changes(statuses: Sequence[ProcessStatus]) -> None:
+        for status in statuses:
+            if shown.get(status.name) != status.state and status.state in SETTLED:
+                screen.print(f"{status.name}: {status.state} {status.note}".rstrip(), highlight=False)
+            shown[status.name] = status.state
+
+    return stack.wait(print_changes)
 
 
 @click.command()
@@ -131,12 +101,13 @@ def status(as_json: bool) -> None:
     console.print(found, end="")
 
 
-def _complete_log(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    return sorted(file.stem for file in (settings().var / "logs").glob("*.log") if file.stem.startswith(incomplete))
+def _logs() -> dict[str, Path]:
+    """Name -> file, sorted."""
+    return {file.stem: file for file in sorted((settings().var / "logs").glob("*.log"))}
 
 
 @click.command()
-@click.argument("name", required=False, shell_complete=_complete_log)
+@click.argument("name", required=False, shell_complete=complete(lambda: dict.fromkeys(_logs(), "")))
 @click.option("-f", "--follow", is_flag=True, help="Print new lines as they come.")
 @click.option("-n", "--lines", default=40, show_default=True, help="How many lines to begin with.")
 def logs(name: str | None, follow: bool, lines: int) -> None:
@@ -144,15 +115,14 @@ def logs(name: str | None, follow: bool, lines: int) -> None:
 
     Works without a running stack, too: logs stay in var/logs.
     """
-    folder = settings().var / "logs"
-    files = sorted(folder.glob(f"{name}.log" if name else "*.log"))
-    known = sorted(file.stem for file in folder.glob("*.log"))
+    known = _logs()
     if not known:
         raise NotFound(
-            f"there are no logs in {folder} yet",
+            f"there are no logs in {settings().var / 'logs'} yet",
             expected="the logs of a stack that was started",
             fix="`visionloop up` starts the stack, which writes them",
         )
+    files = [file for stem, file in known.items() if fnmatch(stem, name or "*")]
     if not files:
         close = get_close_matches(str(name), known, n=1)
         raise NotFound(
@@ -160,7 +130,7 @@ def logs(name: str | None, follow: bool, lines: int) -> None:
             expected=f"one of {', '.join(known)}",
             fix=f"did you mean {close[0]!r}?" if close else "choose one of these, or leave the name out for all",
         )
-    width = max(len(file.stem) for file in files)
+    width = max(map(len, known))
     label = {file: f"{file.stem:<{width}} | " if len(files) > 1 else "" for file in files}
     offsets = {file: file.stat().st_size for file in files}
     for file in files:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
@@ -13,7 +12,7 @@ from flows.cli.new_model import new
 from flows.stack import layout
 from flows.stack.control import Stack
 from registry.contract import catalog
-from registry.core.errors import MissingService, NotFound, SettingsError, VisionloopError
+from registry.core.errors import MissingService, NotFound, VisionloopError
 from registry.core.settings import Settings, settings
 
 PAGES = ("home", "mlflow", "prefect", "drift", "api")
@@ -109,23 +108,10 @@ def completion(shell: str) -> None:
     zsh:   visionloop completion zsh > "${fpath[1]}/_visionloop"
     fish:  visionloop completion fish > ~/.config/fish/completions/visionloop.fish
     """
-    from click.shell_completion import get_completion_class
+    from click import shell_completion
 
     from flows.cli import cli
 
-    kind = get_completion_class(shell)
-    if kind is None:
-        raise SettingsError(f"there is no completion for {shell}", expected="bash, zsh or fish")
-    if shell == "bash" and not _has_bash():
-        click.echo("found no bash 4.4 or newer here, which completion needs", err=True)
-    # click's `source()` would ask the installed bash for its version; the script is the same everywhere.
-    made = kind(cli, {}, "visionloop", "_VISIONLOOP_COMPLETE")
-    click.echo(made.source_template % made.source_vars())
-
-
-def _has_bash() -> bool:
-    try:
-        done = subprocess.run(["bash", "-c", "echo ${BASH_VERSINFO[0]}"], capture_output=True, text=True, check=False)
-    except OSError:
-        return False
-    return done.stdout.strip().isdigit() and int(done.stdout) >= 4
+    kind = shell_completion.get_completion_class(shell)
+    assert kind is not None, "click knows these three"
+    click.echo(kind(cli, {}, "visionloop", "_VISIONLOOP_COMPLETE").source())  # warns where bash is too old

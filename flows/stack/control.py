@@ -7,13 +7,13 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from flows.process import SERVICE_GRACE_S, ProcessSpec, ProcessStatus
+from flows.process import SERVICE_GRACE_S, SETTLED, ProcessSpec, ProcessStatus
 from flows.stack import layout, orphans, places, ports
 from flows.stack.logs import tail
 from registry.core.errors import MissingService, VisionloopError, error_from_json
@@ -21,6 +21,7 @@ from registry.core.files import disk_errors
 from registry.core.settings import Settings, settings
 
 _UP_WITHIN_S = 30.0
+READY_WITHIN_S = 180.0
 
 
 class Stack:
@@ -137,6 +138,34 @@ class Stack:
             fix=f"read {log}",
         )
 
+    def wait(self, on_look: Callable[[list[ProcessStatus]], None] = lambda _: None) -> list[ProcessStatus]:
+        """Waits until every process is ready or given up. Calls `on_look` with the states several times a second.
+
+        Raises:
+            MissingService: one is still starting after `READY_WITHIN_S`.
+        """
+        limit = time.monotonic() + READY_WITHIN_S
+        while True:
+            statuses = self.status()
+            on_look(statuses)
+            late = [status for status in statuses if status.state not in SETTLED]
+            if not late:
+                return statuses
+            if time.monotonic() > limit:
+                raise MissingService(
+                    f"{', '.join(status.name for status in late)} did not become ready in {READY_WITHIN_S:.0f} s",
+                    expected="every process ready",
+                    fix=f"read {late[0].log}; they are still starting, see `visionloop status`",
+                )
+            time.sleep(0.15)
+
+    def restart_failed(self) -> list[str]:
+        """Starts again what was given up or stopped. Returns the names."""
+        names = [one.name for one in self.status() if one.state in ("failed", "stopped")]
+        for name in names:
+            self.restart(name)
+        return names
+
     def down(self) -> int:
         """Stops everything, with orphans of an earlier crash. Returns how many orphans were ended."""
         if not self.run.is_dir():
@@ -187,3 +216,14 @@ class Stack:
         if "error" not in facts or "found" not in facts:
             raise MissingService(f"the supervisor answered {answer.status_code}: {answer.text}")
         raise error_from_json(facts, answer.status_code)
+
+
+def refuse_failed(statuses: Sequence[ProcessStatus]) -> None:
+    """Raises MissingService, with the last lines of its log, if a process was given up."""
+    for worst in statuses:
+        if worst.state in ("failed", "blocked"):
+            raise MissingService(
+                f"{worst.name} does not run: {worst.note}\n" + "\n".join(tail(Path(worst.log), 8)),
+                expected="every process ready",
+                fix=f"read {worst.log}; `visionloop down` and `visionloop up` start afresh",
+            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,6 +35,10 @@ class Difference:
     now: float
     within: bool
 
+    def to_json(self) -> dict[str, Any]:
+        """JSON has no NaN and no infinity: both become null."""
+        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in self.__dict__.items()}
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -51,6 +55,37 @@ class Provenance:
         path = performance.input_file(self.row)
         return path if path.is_file() else None
 
+    def to_json(self) -> dict[str, Any]:
+        """Times are ISO 8601; null stands for what is absent."""
+        row, manifest = self.row, self.bundle.manifest
+        return {
+            "prediction": row.id,
+            "time": row.time.isoformat(),
+            "caller": row.caller,
+            "status": row.status,
+            "outcome": row.outcome,
+            "elapsed_ms": row.latency_ms,
+            "model": row.model,
+            "version": row.version,
+            "role": row.role,
+            "bento": self.bento or None,
+            "bundle": self.bundle.digest,
+            "data": manifest.data_hash,
+            "code": manifest.git_commit,
+            "trained": manifest.created,
+            "started_from": manifest.pretrained,
+            "parent": {"version": manifest.parent.version, "digest": manifest.parent.digest}
+            if manifest.parent
+            else None,
+            "engine": manifest.engine,
+            "numerics": manifest.numerics,
+            "network": manifest.network,
+            "preprocessing": dict(manifest.preprocessing),
+            "thresholds": dict(manifest.thresholds),
+            "mlflow_run": self.version.run_id,
+            "input": str(self.input) if self.input else None,
+        }
+
 
 def trace(prediction_id: str, versions: Versions) -> Provenance:
     """Finds the version and the bundle of a prediction.
@@ -59,7 +94,7 @@ def trace(prediction_id: str, versions: Versions) -> Provenance:
         NotFound: there is no such prediction, or its version was deleted from the registry.
         BundleError: the registered bundle is damaged.
     """
-    database.setup()
+    database.migrate()
     from monitoring.log.models import Prediction
     from serving.releases.models import Endpoint
 

@@ -15,7 +15,6 @@ from typing import Any
 import httpx
 import pytest
 
-from flows.cli.stack import bring_up
 from flows.stack.control import Stack
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.databases import own_database
@@ -26,7 +25,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 @pytest.fixture
 def up(stack: Stack) -> Iterator[Stack]:
-    bring_up()
+    stack.up()
+    stack.wait()
     return stack
 
 
@@ -131,7 +131,8 @@ def test_up_brings_the_service_of_a_live_release_back(stack: Stack, tmp_path: An
 
     stack.down()
     assert not _ok(f"{service.url}/readyz")
-    bring_up(only=["router", "releases", "guard"])
+    stack.up(["router", "releases", "guard"])
+    stack.wait()
     after = until(lambda: (answer := httpx.post(address, files=files, timeout=60)).status_code == 200 and answer)
     assert after.headers["X-Model-Version"] == before.headers["X-Model-Version"] == "1"
     (again,) = [status for status in stack.status() if status.name == packaging.process_name(tag)]
