@@ -5,12 +5,11 @@ A step's facts (`registry.core.journal.fact(step, text, model, **data)`) may car
     picture=path, caption=str            one picture; a path in the project folder or in `var`
     pictures=[{"picture", "caption"}]    several, side by side
     link=address, label=str              address: http(s), or a file in `var` that the home page serves
-    table={"columns": [...], "rows": [[...]], "mark": index of the row to set apart} or {"name": value, ...}
+    table={"name": value, ...}
     compare={"metric": "Dice", "rows": [{"name", "before", "after"}], "before": "v1", "after": "v2"}
     alarm=True                           sets the fact apart: a drift alarm, a refusal
     history=[{"epoch", "loss", "val_...": ...}]      learning curves
     variants=[registry.versions.bundle.Variant as JSON]     the compression table, the chosen row marked
-    docs=path                                      a link to the data docs
     granted=bool, reasons=[{"rule", "passed", "found", "expected"}]     a decision
 
 Imports `flows.process`.

@@ -15,25 +15,24 @@ from flows.story.story import Step, walk
 
 def before_after(compare: Mapping[str, Any]) -> Markup:
     """Two bars per row, before and after, with their values. The scale ends at 1, or at the largest value above."""
-    rows = [row for row in compare.get("rows", []) if isinstance(row, Mapping)]
-    metric = str(compare.get("metric") or "")
-    labels = {key: str(compare.get(key) or key) for key in ("before", "after")}
-    values = [float(row[key]) for row in rows for key in labels if row.get(key) is not None]
-    top = max(values, default=1.0)
-    top = 1.0 if top <= 1 else top
-    out = []
-    for row in rows:
-        for key, label in labels.items():
-            value = row.get(key)
-            name = str(row.get("name", "")) if key == "before" else ""
-            text = "none" if value is None else f"{float(value):.3f}"
-            share = 0.0 if value is None else float(value) / top
-            out.append(_bar(name, share, text, key, f"{row.get('name', '')}, {label}: {text}"))
-    legend = (
-        f'<div class="legend"><span class="key before"></span>{escape(labels["before"])}'
-        f'<span class="key after"></span>{escape(labels["after"])}<span class="metric">{escape(metric)}</span></div>'
+    rows, labels = compare["rows"], {key: compare[key] for key in ("before", "after")}
+    top = max(1.0, *(row[key] for row in rows for key in labels))
+    bars = "".join(
+        _bar(
+            row["name"] if key == "before" else "",
+            row[key] / top,
+            f"{row[key]:.3f}",
+            key,
+            f"{row['name']}, {label}: {row[key]:.3f}",
+        )
+        for row in rows
+        for key, label in labels.items()
     )
-    return Markup(f'{legend}<div class="bars pairs">{"".join(out)}</div>')
+    legend = (
+        f'<div class="legend"><span class="key before"></span>{escape(labels["before"])}<span class="key after"></span>'
+        f'{escape(labels["after"])}<span class="metric">{escape(compare["metric"])}</span></div>'
+    )
+    return Markup(f'{legend}<div class="bars pairs">{bars}</div>')
 
 
 _WIDE, _HIGH = 340, 130
@@ -41,14 +40,11 @@ _WIDE, _HIGH = 340, 130
 
 def curves(history: Sequence[Mapping[str, Any]]) -> Markup:
     """Learning curves: losses in one panel, the other figures of the validation split in another."""
-    rows = [row for row in history if isinstance(row, Mapping)]
-    names = [name for name in (rows[0] if rows else {}) if name.endswith("loss") or name.startswith("val_")]
-    panels = (
-        [name for name in names if name.endswith("loss")],
-        [name for name in names if not name.endswith("loss")],
-    )
-    drawn = "".join(_panel(panel, rows) for panel in panels if panel)
-    return Markup(f'<div class="curves">{drawn}</div>' if len(rows) > 1 and drawn else "")
+    if len(history) < 2:
+        return Markup("")
+    losses = [name for name in history[0] if name.endswith("loss")]
+    others = [name for name in history[0] if name.startswith("val_") and name not in losses]
+    return Markup(f'<div class="curves">{"".join(_panel(names, history) for names in (losses, others) if names)}</div>')
 
 
 def _panel(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
@@ -71,23 +67,13 @@ def _panel(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
 
 def timings(steps: Sequence[Step]) -> Markup:
     """One bar per step that took time, to scale."""
-    rows = [
-        step for step in walk(steps) if step.state in ("done", "failed") and step.seconds >= 0.05 and not step.parts
-    ]
-    if not rows:
-        return Markup("")
-    longest = max(step.seconds for step in rows)
+    rows = [one for one in walk(steps) if one.state in ("done", "failed") and one.seconds >= 0.05 and not one.parts]
+    longest = max((one.seconds for one in rows), default=0.0)
     bars = (
-        _bar(
-            step.title,
-            step.seconds / longest,
-            duration(step.seconds),
-            step.state,
-            f"{step.title}: {step.seconds:.1f} s",
-        )
-        for step in rows
+        _bar(one.title, one.seconds / longest, duration(one.seconds), one.state, f"{one.title}: {one.seconds:.1f} s")
+        for one in rows
     )
-    return Markup(f'<div class="bars">{"".join(bars)}</div>')
+    return Markup(f'<div class="bars">{"".join(bars)}</div>' if rows else "")
 
 
 def duration(seconds: float) -> str:

@@ -71,8 +71,6 @@ class Step:
     parts: list[Step] = field(default_factory=list)
     """Steps that ran inside this one."""
     pid: int = 0
-    depth: int = 0
-    """How often it began again from inside. A flow's step and the same step of its stage are one."""
 
     @property
     def abandoned(self) -> bool:
@@ -199,11 +197,7 @@ class Reader:
         self._count += 1
         past = self._past[f"{name} {line.get('model', '')}"]
         earlier = self._latest.get(key)
-        if earlier is not None and earlier.state == "running":
-            if earlier.pid and not earlier.abandoned:
-                earlier.depth += 1
-                earlier.usually_s = earlier.usually_s or line.get("usually_s")
-                return earlier
+        if earlier is not None:
             _fail([earlier])
         step = Step(
             key=f"{name}-{self._count}",
@@ -231,28 +225,17 @@ class Reader:
         step.unit, step.doing = str(line.get("unit", "")), str(line.get("note", ""))
 
     def _fact(self, step: Step, line: dict[str, Any], when: float) -> None:
-        text, data = str(line.get("text", "")), line.get("data") or {}
-        if isinstance(data.get("data"), dict):  # fact(..., data={...}) and fact(..., **{...}) mean the same
-            data = {**data, **data.pop("data")}
         running = [
             one
             for one in self._latest.values()
             if one.state == "running" and one.run == step.run and one is not self._containers.get(step.run)
         ]
         if step.state != "running" and running:
-            step = max(
-                running, key=lambda one: one.began
-            )  # the named step is over: the fact belongs to the step that runs now
-        for fact in step.facts:
-            if fact.text == text:  # a package journals it, then the flow adds links and pictures
-                fact.data = {**fact.data, **data}
-                return
-        step.facts.append(Fact(text, when, data))
+            # The named step is over: the fact belongs to the step that runs now.
+            step = max(running, key=lambda one: one.began)
+        step.facts.append(Fact(str(line.get("text", "")), when, line.get("data") or {}))
 
     def _finish(self, step: Step, line: dict[str, Any], when: float) -> None:
-        if step.depth > 0:
-            step.depth -= 1
-            return
         outcome = line.get("outcome", "done")
         step.state = outcome if outcome in ("done", "skipped", "failed") else "done"
         step.seconds = float(line.get("seconds") or 0.0)

@@ -43,21 +43,16 @@ def templates() -> jinja2.Environment:
 def variants_table(variants: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The table of a bundle's variants (`registry.versions.bundle.Variant` as JSON). `mark`: row of the chosen one."""
     columns = ["variant", "on validation", "95 % interval", "p50 ms", "p95 ms", "MB", "MMACs"]
-    rows = []
-    for one in variants:
-        score = one["score"]
-        interval = f"{score['low']:.3f} to {score['high']:.3f}"
-        times = [round(one["p50_ms"], 1), round(one["p95_ms"], 1)]
-        rows.append(
-            [
-                one["name"],
-                round(score["value"], 4),
-                interval,
-                *times,
-                round(one["size_mb"], 1),
-                round(one["macs"] / 1e6),
-            ]
-        )
+    rows = [
+        [
+            one["name"],
+            round(one["score"]["value"], 4),
+            f"{one['score']['low']:.3f} to {one['score']['high']:.3f}",
+            *(round(one[name], 1) for name in ("p50_ms", "p95_ms", "size_mb")),
+            round(one["macs"] / 1e6),
+        ]
+        for one in variants
+    ]
     mark = next((index for index, one in enumerate(variants) if one.get("chosen")), None)
     return {"columns": columns, "rows": rows, "mark": mark}
 
@@ -125,8 +120,7 @@ class Page:
     def progress_text(self, step: Step) -> str:
         parts = []
         if step.total > 0:
-            amount = f"{step.done:g} of {step.total:g} {step.unit}".strip()
-            parts.append(amount if step.unit != "%" else f"{step.done:.0f} %")
+            parts.append(f"{step.done:g} of {step.total:g} {step.unit}".strip())
         if step.doing:
             parts.append(step.doing)
         return " · ".join(parts)
@@ -184,36 +178,19 @@ class Page:
 
     def pictures(self, fact: Fact) -> list[dict[str, str]]:
         data = fact.data
-        given = list(data.get("pictures") or data.get("images") or [])
-        if data.get("picture"):
-            given.insert(0, {"picture": data["picture"], "caption": data.get("caption", "")})
-        found = []
-        for one in given:
-            entry = one if isinstance(one, Mapping) else {"picture": one}
-            source = self.picture(str(entry.get("picture", "")))
-            if source:
-                found.append({"src": source, "caption": str(entry.get("caption", ""))})
-        return found
+        given = [data, *data.get("pictures", ())]
+        found = [(self.picture(str(one.get("picture", ""))), str(one.get("caption", ""))) for one in given]
+        return [{"src": source, "caption": caption} for source, caption in found if source]
 
     def links(self, fact: Fact) -> list[dict[str, str]]:
-        """The fact's own link, or its link to the data docs."""
-        data = fact.data
-        address, label = data.get("link"), data.get("label") or "look"
-        if not address and data.get("docs"):
-            address, label = data["docs"], "the data docs"
-        url = self.link(str(address)) if address else ""
-        return [{"url": url, "label": str(label)}] if url else []
+        url = self.link(str(fact.data.get("link", "")))
+        return [{"url": url, "label": str(fact.data.get("label", "look"))}] if url else []
 
     def table(self, fact: Fact) -> dict[str, Any]:
-        given = fact.data.get("table")
-        if isinstance(fact.data.get("variants"), list):
-            given = variants_table(fact.data["variants"])
-        if not isinstance(given, Mapping):
-            return {}
-        if "rows" in given:
-            rows = [list(row) for row in given["rows"]]
-            return {"columns": list(given.get("columns", [])), "rows": rows, "mark": given.get("mark")}
-        return {"columns": [], "mark": None, "rows": [[name, value] for name, value in given.items()]}
+        if "variants" in fact.data:
+            return variants_table(fact.data["variants"])
+        rows = [[name, value] for name, value in fact.data.get("table", {}).items()]
+        return {"columns": [], "mark": None, "rows": rows} if rows else {}
 
     def _render(self, name: str, context: Mapping[str, Any]) -> str:
         return templates().get_template(name).render(**context)

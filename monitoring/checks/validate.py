@@ -232,7 +232,8 @@ def main(arguments: Sequence[str]) -> int:
             with new_folder(settings().build / model / "validation") as out:
                 (out / "result.json").write_text(validation.to_json(), encoding="utf-8")
             text = f"{validation.cases} cases pass {len(validation.outcomes)} checks"
-            journal.fact(STEP, text, model, docs=str(validation.docs.relative_to(settings().var)))
+            docs = str(validation.docs.relative_to(settings().var))
+            journal.fact(STEP, text, model, link=docs, label="the data docs")
             print(f"{model}: {text}; data docs: {validation.docs}")
     except VisionloopError as error:
         print(error, file=sys.stderr)

@@ -15,7 +15,7 @@ import pytest
 
 from flows import story
 from flows.process import ProcessStatus
-from flows.story.figures import before_after, duration
+from flows.story.figures import duration
 from flows.story.story import PLAN, Reader, Story
 from flows.story.view import Page, write_story
 from registry.core import journal
@@ -91,18 +91,6 @@ def test_steps_that_overlap_stay_apart(config: Settings) -> None:
     journal.write("finish", "stack", seconds=9.0, outcome="done")
     states = {step.name: step.state for step in told(config).steps if step.state != "pending"}
     assert states == {"stack": "done", "data": "done"}
-
-
-def test_a_step_begun_again_inside_itself_is_one_step(config: Settings) -> None:
-    """A flow's step runs the stage, whose process journals the same step."""
-    with journal.step("decide", "Decide"):
-        with journal.step("decide", "Deciding"):
-            journal.fact("decide", "version 2 wins", granted=True)
-        assert told(config).steps[0].state == "running"
-        journal.fact("decide", "version 2 wins", link="decisions/x.html")
-    (decide,) = [step for step in told(config).steps if step.state != "pending"]
-    assert (decide.title, decide.state) == ("Decide", "done")
-    assert [fact.data for fact in decide.facts] == [{"granted": True, "link": "decisions/x.html"}]
 
 
 def test_what_is_said_under_a_finished_steps_name_belongs_to_the_one_that_runs(config: Settings) -> None:
@@ -260,8 +248,8 @@ def whole_story(config: Settings) -> None:
     with journal.step("predict", "Predict", "skin_segmentation"):
         journal.fact("predict", "One <prediction> of `v1`", picture=str(picture(config)), caption="a & b")
     with journal.step("monitor", "Notice"):
-        images = [{"picture": str(picture(config, "q.png")), "caption": "bias"}]
-        journal.fact("monitor", "Drift", alarm=True, images=images, link="reports/x/report.html", label="report")
+        pictures = [{"picture": str(picture(config, "q.png")), "caption": "bias"}]
+        journal.fact("monitor", "Drift", alarm=True, pictures=pictures, link="reports/x/report.html", label="report")
     with journal.step("decide", "Decide"):
         reasons = [{"rule": "floor", "passed": False, "found": "0.7", "expected": "0.8"}]
         journal.fact("decide", "No", granted=False, reasons=reasons)
@@ -347,13 +335,6 @@ def test_the_compression_table_marks_what_serves_and_the_curves_show_the_trainin
     assert "512" in page
     assert page.count("<polyline") == 3
     assert "val dice 0.980" in page
-
-
-def test_a_missing_before_is_said_not_drawn() -> None:
-    drawn = before_after({"metric": "Dice", "rows": [{"name": "held out", "before": None, "after": 0.9}]})
-    assert "none" in drawn
-    assert "0.900" in drawn
-    assert drawn.count("width:0.0%") == 1
 
 
 def test_a_story_of_several_models_shows_those_to_come_and_keeps_their_steps_inside(config: Settings) -> None:
