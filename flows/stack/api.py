@@ -44,9 +44,10 @@ def control_app(supervisor: Controlled) -> Starlette:
     async def restart(request: Request) -> Response:
         return JSONResponse((await supervisor.restart(request.path_params["name"])).to_json())
 
-    async def down(_: Request) -> Response:
-        supervisor.stopped.set()
-        return JSONResponse({})
+    async def down(request: Request) -> Response:
+        if request.method == "POST":
+            supervisor.stopped.set()
+        return JSONResponse({"stopping": supervisor.stopped.is_set()})
 
     async def failed(_: Request, error: Exception) -> Response:
         assert isinstance(error, VisionloopError)
@@ -58,7 +59,7 @@ def control_app(supervisor: Controlled) -> Starlette:
             Route("/start", start, methods=["POST"]),
             Route("/processes/{name}/stop", stop, methods=["POST"]),
             Route("/processes/{name}/restart", restart, methods=["POST"]),
-            Route("/down", down, methods=["POST"]),
+            Route("/down", down, methods=["GET", "POST"]),
         ],
         exception_handlers={VisionloopError: failed},
     )

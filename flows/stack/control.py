@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +21,12 @@ from registry.core.files import disk_errors
 from registry.core.settings import Settings, settings
 
 _UP_WITHIN_S = 30.0
+ANSWER_WITHIN_S = 10.0
 READY_WITHIN_S = 180.0
+
+
+class _NoAnswer(MissingService):
+    """There is a supervisor, and it does not answer in time."""
 
 
 class Stack:
@@ -32,9 +37,11 @@ class Stack:
         self.run = self.config.var / "run"
 
     def running(self) -> bool:
-        """Whether the supervisor answers."""
+        """Whether there is a supervisor, even one that is too busy to answer."""
         try:
-            self._ask("GET", "/status")
+            self._ask("GET", "/status?memory=no")
+        except _NoAnswer:
+            return True
         except VisionloopError:
             return False
         return True
@@ -108,7 +115,11 @@ class Stack:
             self.run.mkdir(parents=True, exist_ok=True)
             (self.config.var / "logs").mkdir(exist_ok=True)
         with self._lock():
-            return False if self.running() else self._bring_up(wanted, only)
+            if self.running():
+                if not self._ask("GET", "/down")["stopping"]:
+                    return False
+                self._wait_for_end()  # of a `down` that was interrupted
+            return self._bring_up(wanted, only)
 
     def _bring_up(self, wanted: Sequence[ProcessSpec], only: Sequence[str]) -> bool:
         orphans.end(orphans.find(self.config.var))
@@ -168,19 +179,23 @@ class Stack:
 
     def down(self) -> int:
         """Stops everything, with orphans of an earlier crash. Returns how many orphans were ended."""
-        if not self.run.is_dir():
-            return 0
+        if not self.run.is_dir():  # somebody may have deleted it, and the processes go on
+            return orphans.end(orphans.find(self.config.var))
         with self._lock():
-            reaper = orphans.recorded(self.run / "reaper.json")
-            if self.running():
+            with suppress(MissingService):  # nobody is there, or does not answer
                 self._ask("POST", "/down")
-                if reaper is not None:
-                    orphans.wait([reaper], self._ended_within_s)
+                self._wait_for_end()
             swept = orphans.end(orphans.find(self.config.var))
             for pattern in ("*.json", "*.sock"):
                 for file in self.run.glob(pattern):
                     file.unlink(missing_ok=True)
             return swept
+
+    def _wait_for_end(self) -> None:
+        """Waits until a supervisor that is stopping has ended, with its reaper."""
+        reaper = orphans.recorded(self.run / "reaper.json")
+        if reaper is not None:
+            orphans.wait([reaper], self._ended_within_s)
 
     @property
     def _ended_within_s(self) -> float:
@@ -190,19 +205,28 @@ class Stack:
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """One `up` or `down` runs at a time: a second one must not end what the first is just starting."""
-        with (self.run / "turn.lock").open("w") as handle:
+        with disk_errors(self.run):
+            handle = (self.run / "turn.lock").open("w")
+        with handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
-    def _ask(self, method: str, path: str, body: Any = None, timeout_s: float = 10.0) -> Any:
+    def _ask(self, method: str, path: str, body: Any = None, timeout_s: float = 0.0) -> Any:
         import httpx
 
+        timeout_s = timeout_s or ANSWER_WITHIN_S
         try:
             where = json.loads((self.run / "supervisor.json").read_text(encoding="utf-8"))["socket"]
             # A socket of this machine has no TLS; loading its certificates would take 40 ms of each call.
             transport = httpx.HTTPTransport(uds=where, verify=False)
             with httpx.Client(transport=transport, timeout=timeout_s, trust_env=False, verify=False) as client:
                 answer = client.request(method, f"http://supervisor{path}", json=body)
+        except httpx.TimeoutException as error:
+            raise _NoAnswer(
+                f"the supervisor does not answer within {timeout_s:g} s",
+                expected="an answer: it may be stopped, or the machine is too busy",
+                fix="try again; `visionloop down` ends it in any case",
+            ) from error
         except (OSError, ValueError, KeyError, httpx.TransportError) as error:
             raise MissingService(
                 "the stack is not up", expected="a running supervisor", fix="`visionloop up` starts it"

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from registry.core.errors import SettingsError
+from registry.core.files import require_free_space
 from registry.core.settings import Settings
 
 SOCKET_PATH_LIMIT = 100
@@ -19,10 +20,11 @@ FORBIDDEN = {
 
 
 def check(settings: Settings) -> None:
-    """Checks the paths of the project folder and of `var`.
+    """Checks the paths of the project folder and of `var`, and that there is space to write.
 
     Raises:
         SettingsError: a path has a character that cannot work.
+        StorageError: the disk of `var` is full.
     """
     for name, folder in (("the project folder", settings.root), ("var", settings.var)):
         for letter in str(folder):
@@ -33,6 +35,7 @@ def check(settings: Settings) -> None:
                     expected="a path without ? $ : and control characters",
                     fix="rename or move that folder" + (", or set VISIONLOOP_VAR" if name == "var" else ""),
                 )
+    require_free_space(settings.var, 10)  # for databases and logs
 
 
 def control_socket(run: Path) -> Path:

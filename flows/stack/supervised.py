@@ -14,6 +14,7 @@ import psutil
 
 from flows.process import SETTLED, ProcessSpec, ProcessStatus, State
 from flows.stack import orphans
+from registry.core.errors import StorageError
 from registry.core.settings import Settings
 
 QUICK_S = 20.0
@@ -157,7 +158,8 @@ class Supervised:
                 stderr=log,
                 start_new_session=True,  # its own group, so that the whole of it can be ended
             )
-        orphans.record(self._pid_file.parent, self.spec.name, self._process.pid, url=self.spec.url)
+        with suppress(StorageError):  # a full disk; its environment says whose it is, too
+            orphans.record(self._pid_file.parent, self.spec.name, self._process.pid, url=self.spec.url)
         return self._process
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:

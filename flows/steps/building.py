@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import nullcontext
-from pathlib import Path
 
 from flows.steps import dvc_stages
 from flows.steps.dvc_stages import OnLine, Slot
-from registry.core.errors import StorageError
+from registry.core.files import require_free_space
 from registry.core.settings import settings
 from registry.versions.bundle import Bundle, open_bundle
 from registry.versions.mlflow_registry import Version, Versions
@@ -45,18 +43,6 @@ def build(model: str, on_line: OnLine, slot: Slot = nullcontext) -> Bundle:
         VisionloopError: as a stage raised it.
     """
     for folder in (settings().build, settings().var):  # they may be on two disks
-        _require_free_space(folder)
+        require_free_space(folder, 300)
     dvc_stages.build(model, on_line, slot)
     return open_bundle(settings().build / model / "bundle")
-
-
-def _require_free_space(path: Path, least_mb: int = 300) -> None:
-    """Refuses to begin on a disk that is nearly full: better now than after the training."""
-    path.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(path).free / 1e6
-    if free < least_mb:
-        raise StorageError(
-            f"{free:.0f} MB are free under {path}",
-            expected=f"at least {least_mb} MB",
-            fix="free some space and run the same command again",
-        )

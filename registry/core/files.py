@@ -80,6 +80,18 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def require_free_space(folder: Path, least_mb: int) -> None:
+    """Refuses to begin on a disk that is nearly full. Raises StorageError. `folder` need not exist yet."""
+    there = next(one for one in (folder, *folder.parents) if one.is_dir())
+    free = shutil.disk_usage(there).free / 1e6
+    if free < least_mb:
+        raise StorageError(
+            f"{free:.0f} MB are free under {there}",
+            expected=f"at least {least_mb} MB",
+            fix="free some space and run the same command again",
+        )
+
+
 def digest_file(path: Path) -> str:
     """The sha256 of a file, in hex."""
     with path.open("rb") as stream:

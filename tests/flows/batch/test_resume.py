@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,6 +17,7 @@ from flows.batch.sources import Folder, Item, Listing
 from registry.core.errors import Refused, StorageError
 from registry.versions.bundle import Bundle
 from tests.conftest import PROJECT
+from tests.disks import mount, small_disk
 from tests.flows.batch.feature_bundle import make_feature_bundle
 from tests.flows.batch.running import MOST_BYTES, draw, rows, run
 from tests.waiting import until
@@ -51,7 +49,8 @@ def test_a_killed_run_loses_no_whole_part_and_the_next_finishes(pictures: Path, 
     out = tmp_path / "out"
     code = (
         "import sys; from pathlib import Path; from registry.versions.bundle import open_bundle; "
-        "from tests.flows.batch.feature_bundle import version_of; from flows.batch.featurize import featurize; "
+        "from tests.disks import mount, small_disk
+from tests.flows.batch.feature_bundle import version_of; from flows.batch.featurize import featurize; "
         "b = open_bundle(Path(sys.argv[2])); featurize(sys.argv[1], Path(sys.argv[3]), version_of(b), b.path)"
     )
     child = subprocess.Popen([sys.executable, "-c", code, str(pictures), str(bundle.path), str(out)], cwd=PROJECT)
@@ -81,26 +80,6 @@ def test_a_full_disk_keeps_whole_parts_and_names_the_folder(pictures: Path, tmp_
         mount("-o", f"remount,size={2 * sum(sizes)}", str(disk))
         assert run(pictures, out, bundle).done == 36
         assert rows(out).equals(rows(tmp_path / "roomy"))
-
-
-@contextmanager
-def small_disk(folder: Path, room: int) -> Iterator[Path]:
-    """A disk of `room` bytes (whole pages of them), mounted at `folder`."""
-    folder.mkdir()
-    if said := mount("-t", "tmpfs", "-o", f"size={room}", "tmpfs", str(folder)):
-        pytest.skip(f"NOT TESTED: a disk that fills up; it takes the right to mount one ({said})")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def mount(*words: str) -> str:
-    """What `mount` has to say; nothing when it worked."""
-    if not shutil.which("mount"):
-        return "there is no command `mount`"
-    done = subprocess.run(["mount", *words], capture_output=True, text=True, check=False)
-    return done.stderr.strip() or "refused" if done.returncode else ""
 
 
 @pytest.mark.parametrize("change", ["version", "digest", "listing", "source"])
