@@ -34,7 +34,6 @@ class ProcessSpec:
         setting: the setting of that port.
         grace_s: how long it may take to end after SIGTERM before its group is killed.
         start_timeout_s: how long it may take to become ready.
-        cwd: working folder; "": the project folder.
     """
 
     name: str
@@ -48,7 +47,6 @@ class ProcessSpec:
     setting: str = ""
     grace_s: float = 10.0
     start_timeout_s: float = 120.0
-    cwd: str = ""
 
     def __post_init__(self) -> None:
         if not self.argv or not self.name or not all(c.isalnum() or c in "-_." for c in self.name):

@@ -183,7 +183,9 @@ def revoke(key: str) -> None:
 
 @keys.command()
 @click.argument("key", required=False, shell_complete=complete(_names))
-@click.option("--since", type=Moment(-1), help="A date, or a number of days like 30d. Default: the first of this month.")
+@click.option(
+    "--since", type=Moment(-1), help="A date, or a number of days like 30d. Default: the first of this month."
+)
 @click.option("--until", type=Moment(-1), help="A date, included. Default: today.")
 @click.option("--csv", "path", type=OutputFile(), help="Write it there; - is the terminal.")
 def usage(key: str | None, since: datetime | None, until: datetime | None, path: Path | None) -> None:

@@ -53,7 +53,7 @@ def _run(name: str, local: bool, model: str, **parameters: Any) -> str:
         if local:
             from flows.steps import loop
 
-            work = {"loop": loop.run, "retrain": loop.retrain}[name]
+            work: Any = {"loop": loop.run, "retrain": loop.retrain}[name]
             return str(work(model, serve=False, **parameters))
         from flows.orchestration.running import run_flow
 

@@ -34,7 +34,7 @@ def train(model: str, local: bool) -> None:
     with show_progress() as console, steps.exclusive(model):
         steps.prepare_data(model)
         steps.ensure_start(model)
-        version = steps.register(model, steps.build(model, lambda line: None))
+        version = steps.register(model, steps.build(model))
     console.print(f"{version}: `visionloop promote {model} {version.number}` asks the gate")
 
 

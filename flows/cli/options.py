@@ -58,19 +58,17 @@ local_option = click.option(
 )
 
 
-severity_option = click.option(
-    "--severity", default=0.8, show_default=True, type=click.FloatRange(0, 1, min_open=True)
-)
+severity_option = click.option("--severity", default=0.8, show_default=True, type=click.FloatRange(0, 1, min_open=True))
 
 
 class OutputFile(click.Path):
     """A file that a command writes at its end, checked at its beginning: a video may take hours."""
 
     def __init__(self) -> None:
-        super().__init__(dir_okay=False, path_type=Path)
+        super().__init__(dir_okay=False)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        path = super().convert(value, param, ctx)
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
         folder = next(one for one in path.absolute().parents if os.path.lexists(one))
         if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
             self.fail(f"{str(path)!r} cannot be written: {folder} is not a folder that you may write to", param, ctx)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @model_argument
-@click.argument("what", default="champion", metavar="[VERSION|ACTION]", shell_complete=complete(lambda: dict.fromkeys(ACTIONS, "")))
+@click.argument(
+    "what", default="champion", metavar="[VERSION|ACTION]", shell_complete=complete(lambda: dict.fromkeys(ACTIONS, ""))
+)
 @click.argument("versions", nargs=-1)
 @click.option("--share", type=int, help="canary, ab: percent of the requests for the second version, 1 to 99.")
 @click.option("--sticky", type=click.Choice(("caller", "request")), help="canary, ab: who gets the same version again.")

@@ -235,7 +235,7 @@ def _write_story() -> Path:
     from flows.story.view import write_story
 
     statuses = Stack().status() if Stack().running() else ()
-    return write_story(settings().var / "story" / "story.html", statuses=statuses, run=journal.current())
+    return write_story(settings().var / "story" / "story.html", settings(), statuses, journal.current())
 
 
 def _print_summary(console: Console, model: str, page: Path, seconds: float) -> None:

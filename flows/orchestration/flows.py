@@ -6,7 +6,7 @@ one slot of the concurrency limit `TRAINING`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -40,9 +40,19 @@ def _is_retryable(_: Any, __: Any, state: Any) -> bool:
     return isinstance(error, MissingService | OSError) and not isinstance(error, StorageError)
 
 
-NOT_STORED: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
-RETRY: dict[str, Any] = {"retry_delay_seconds": [3, 10, 30], "retry_condition_fn": _is_retryable, **NOT_STORED}
-"""For steps that ask a service, which may be restarting. A failed training would only fail again."""
+def _task(work: Callable[..., Any], name: str, run_name: str, timeout_s: float, retries: int = 0) -> Any:
+    """`retries`: of steps that ask a service, which may be restarting. A failed training would only fail again."""
+    return task(
+        work,
+        name=name,
+        task_run_name=run_name,
+        timeout_seconds=timeout_s,
+        retries=retries,
+        retry_delay_seconds=[3, 10, 30][:retries],
+        retry_condition_fn=_is_retryable,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
 
 
 @contextmanager
@@ -64,49 +74,18 @@ def _build(model: str, on_line: OnLine) -> Bundle:
     return steps.build(model, on_line, lambda: training_slot(model))
 
 
+VERSION = "{version.model} version {version.number}"
 TASKS = loop.Tasks(
-    data=task(
-        steps.prepare_data, name="data", task_run_name="data of {model}", timeout_seconds=900, **NOT_STORED
-    ),
-    labels=task(
-        steps.take_labels, name="labels", task_run_name="labels of {model}", timeout_seconds=1200, **NOT_STORED
-    ),
-    build=task(
-        _build,
-        name="train-compress-evaluate",
-        task_run_name="train, compress and evaluate {model}",
-        timeout_seconds=8 * 3600,  # with the wait for the slot
-        **NOT_STORED,
-    ),
-    register=task(
-        steps.register, name="register", task_run_name="register {model}", retries=3, timeout_seconds=600, **RETRY
-    ),
-    decide=task(
-        steps.decide,
-        name="decide",
-        task_run_name="decide on {version.model} version {version.number}",
-        retries=1,
-        timeout_seconds=1200,
-        **RETRY,
-    ),
-    package=task(
-        steps.package,
-        name="package",
-        task_run_name="package {version.model} version {version.number}",
-        retries=1,
-        timeout_seconds=300,
-        **RETRY,
-    ),
-    release=task(
-        steps.release,
-        name="release",
-        task_run_name="release {version.model} version {version.number}",
-        retries=1,
-        timeout_seconds=300,
-        **RETRY,
-    ),
-    watch=task(steps.watch, name="watch", task_run_name="watch {model}", timeout_seconds=1200, **NOT_STORED),
-)  # fmt: skip
+    data=_task(steps.prepare_data, "data", "data of {model}", 900),
+    labels=_task(steps.take_labels, "labels", "labels of {model}", 1200),
+    # The time of the build includes the wait for the slot.
+    build=_task(_build, "train-compress-evaluate", "train, compress and evaluate {model}", 8 * 3600),
+    register=_task(steps.register, "register", "register {model}", 600, retries=3),
+    decide=_task(steps.decide, "decide", f"decide on {VERSION}", 1200, retries=1),
+    package=_task(steps.package, "package", f"package {VERSION}", 300, retries=1),
+    release=_task(steps.release, "release", f"release {VERSION}", 300, retries=1),
+    watch=_task(steps.watch, "watch", "watch {model}", 1200),
+)
 
 
 def _log_line(line: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin
 
 from flows.process import SERVICE_GRACE_S, SETTLED, ProcessSpec, ProcessStatus
 from flows.stack import layout, orphans, places, ports
@@ -63,31 +63,27 @@ class Stack:
         ready_url: str = "",
         restart: bool = True,
         *,
-        url: str = "",
-        start_timeout_s: float = 120.0,
         grace_s: float = SERVICE_GRACE_S,
-        cwd: Path | None = None,
+        **more: Any,
     ) -> ProcessStatus:
         """Adds a process, mostly a service, to the running stack. Waits until `ready_url` answers 2xx.
 
-        Replaces a process of the same name. `url` is the address for people. Default: the host of `ready_url`.
+        Replaces a process of the same name. Its address for people is the host of `ready_url`.
+
+        Args:
+            more: other fields of `ProcessSpec`.
 
         Raises:
             MissingService: the stack is not up, or the process did not become ready (with the last lines of its log).
         """
-        parts = urlsplit(ready_url)
-        url = url or (f"{parts.scheme}://{parts.netloc}" if ready_url else "")
-        spec = ProcessSpec(
-            name, tuple(argv), dict(env or {}), ready_url, url, restart=restart, grace_s=grace_s,
-            start_timeout_s=start_timeout_s, cwd=str(cwd or ""),
-        )  # fmt: skip
+        url = urljoin(ready_url, "/").rstrip("/")
+        spec = ProcessSpec(name, tuple(argv), dict(env or {}), ready_url, url, restart=restart, grace_s=grace_s, **more)
         return self.start_spec(spec)
 
     def start_spec(self, spec: ProcessSpec) -> ProcessStatus:
         """As `start`, with a whole spec. Raises SettingsError if its port is busy."""
-        patience = (
-            spec.start_timeout_s + 2 * spec.grace_s + 30
-        )  # one of its name ends before, and it if it is not ready
+        # One of its name ends before, and it ends if it does not become ready.
+        patience = spec.start_timeout_s + 2 * spec.grace_s + 30
         return ProcessStatus(**self._ask("POST", "/start", spec.to_json(), timeout_s=patience))
 
     def stop(self, name: str) -> None:

@@ -152,7 +152,7 @@ class Supervised:
             self._process = await asyncio.create_subprocess_exec(
                 *self.spec.argv,
                 env=environment,
-                cwd=self.spec.cwd or self._settings.root,
+                cwd=self._settings.root,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -55,7 +55,10 @@ class Supervisor:
         for spec in wanted:
             self._processes[spec.name] = Supervised(spec, self.config, self._http)
         for process in self._processes.values():
-            process.start([self._processes[name] for name in process.spec.requires if name in self._processes])
+            self._begin(process)
+
+    def _begin(self, process: Supervised) -> None:
+        process.start([self._processes[name] for name in process.spec.requires if name in self._processes])
 
     def status(self, memory: bool = True) -> list[ProcessStatus]:
         log = str(self.config.var / "logs" / "supervisor.log")
@@ -84,7 +87,7 @@ class Supervisor:
         await self._end(spec.name)
         ports.check(self.config.host, [spec])
         process = self._processes[spec.name] = Supervised(spec, self.config, self._http)
-        process.start([self._processes[name] for name in spec.requires if name in self._processes])
+        self._begin(process)
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(process.settled.wait(), min(spec.start_timeout_s, START_WAIT_S))
         if not process.status().ready:
@@ -119,7 +122,7 @@ class Supervisor:
             if process is None:
                 raise NotFound(f"the stack runs no {name!r}", expected=", ".join(self._processes) or "none runs")
             await process.stop()
-            process.start([self._processes[other] for other in process.spec.requires if other in self._processes])
+            self._begin(process)
             await asyncio.sleep(0)  # lets it begin, so that its state is new
             return process.status()
 

@@ -6,16 +6,7 @@ Imports no other room of this package.
 """
 
 from flows.steps.building import build, ensure_start, prepare_start
-from flows.steps.data import (
-    active_models,
-    find_verdict,
-    has_data,
-    note_learned,
-    parameters,
-    prepare_data,
-    synthesise,
-    take_labels,
-)
+from flows.steps.data import active_models, find_verdict, has_data, note_learned, prepare_data, synthesise, take_labels
 from flows.steps.deciding import decide, latest_decision
 from flows.steps.holding_out import hold_out
 from flows.steps.locks import exclusive, is_busy
@@ -37,7 +28,6 @@ __all__ = [
     "latest_decision",
     "note_learned",
     "package",
-    "parameters",
     "pending_reason",
     "prepare_data",
     "prepare_start",

@@ -32,7 +32,7 @@ def ensure_start(model: str) -> None:
     starting_point.keep_start(open_workspace(model))
 
 
-def build(model: str, on_line: OnLine, slot: Slot = nullcontext) -> Bundle:
+def build(model: str, on_line: OnLine = lambda _: None, slot: Slot = nullcontext) -> Bundle:
     """Runs the stages from validate to evaluate, where they are stale, and opens the bundle.
 
     Args:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.steps import data_versions
 from flows.steps.data_versions import DataVersion
-from registry.cases.records import LabelledInput
 from registry.cases.splits import SPLITS, Shares
 from registry.contract import catalog
-from registry.contract.parts import DataPart
 from registry.core import database, journal
 from registry.core.errors import NotFound, Refused
 from registry.core.files import new_folder, write_file
@@ -26,11 +23,6 @@ LABEL_SHARES = Shares(val=0.15, test=0.35)
 """Shares of labelled predictions. The gate needs enough held-out ones to see whether the next version is better."""
 
 
-def parameters(model: str, section: str) -> dict[str, Any]:
-    """One section of params.yaml. Raises SettingsError."""
-    return dict(read_params(settings().root / "params.yaml", model)[section])
-
-
 def active_models() -> list[str]:
     """The models that DVC has stages for and that can draw their own data. Raises SettingsError."""
     models = models_of(read_file(settings().root / "params.yaml"))
@@ -39,8 +31,9 @@ def active_models() -> list[str]:
 
 def synthesise(model: str) -> None:
     """Draws the starter data of a model. Raises SettingsError, StorageError."""
+    params = read_params(settings().root / "params.yaml", model)["data"]
     with new_folder(settings().data / model) as draft:
-        catalog.get(model).data.synthesise(draft, parameters(model, "data"))
+        catalog.get(model).data.synthesise(draft, params)
 
 
 def has_data(model: str) -> bool:
@@ -85,15 +78,6 @@ def _pictures(model: str, cases: Sequence[Any]) -> list[dict[str, str]]:
     return found
 
 
-def add_cases(part: DataPart, root: Path, items: Sequence[LabelledInput], origin: str) -> tuple[int, list[str]]:
-    """Returns how many items became cases, and what is wrong with the others. A bad label must not stop the good ones.
-
-    Raises DataError if there is no data set at `root`.
-    """
-    found = part.add(root, items, origin, LABEL_SHARES)
-    return found.new, list(found.refused)
-
-
 def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
     """Adds the labels of a verdict's window to the data set, as cases of their own origin.
 
@@ -123,18 +107,18 @@ def take_labels(model: str, verdict_id: str) -> tuple[int, str]:
                 fix=f"fix their source; `visionloop monitor {model}` judges what comes after it",
             )
         items = labels.labels_of_window(verdict)
-        added, refused = add_cases(part, root, items, origin)
-        for line in refused:
+        added = part.add(root, items, origin, LABEL_SHARES)
+        for line in added.refused:
             journal.fact("labels", f"left out: {line}", model)
-        problems = dict(line.split(": ", 1) for line in refused)
+        problems = dict(line.split(": ", 1) for line in added.refused)
         origins = {case.id: case.origin for case in part.cases(root)}
         labels.note_cases(model, origins, [item.id for item in items], problems)
         found = data_versions.add(model)  # even if nothing was added: an earlier run may have ended before this line
-        if added:
-            running.note = f"{added} cases, {found}"
-            text = f"{added} labelled predictions became cases of origin {origin}; DVC: {found}"
+        if added.new:
+            running.note = f"{added.new} cases, {found}"
+            text = f"{added.new} labelled predictions became cases of origin {origin}; DVC: {found}"
             journal.fact("labels", text, model)
-            return added, origin
+            return added.new, origin
         origin = _waiting_origin(model, origin, verdict.id)
         running.note = f"the cases of origin {origin} are there already"
         return 0, origin

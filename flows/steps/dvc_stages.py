@@ -11,17 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flows.steps.data_versions import repository
 from flows.steps.locks import inherited
 from registry.core import journal
 from registry.core.errors import DataError, StorageError, VisionloopError, error_from_json
 from registry.core.settings import settings
-
-if TYPE_CHECKING:
-    from dvc.repo import Repo
 
 STAGES = ("validate", "train", "compress", "evaluate")
 ENDS_WITHIN_S = 10.0
@@ -36,9 +32,8 @@ _CACHED = re.compile(r"Stage '(\w+)@\w+' is cached")
 def stale(model: str) -> list[str]:
     """The stages that `build` would run, in order. Empty if everything is up to date."""
     with repository() as repo:
-        known = _stages(repo)
-        names = _names(model)
-        if not set(names) <= known:
+        names = [f"{stage}@{model}" for stage in STAGES]
+        if not set(names) <= {stage.addressing.rpartition(":")[2] for stage in repo.index.stages}:
             raise DataError(
                 f"dvc.yaml has no stages for {model}",
                 expected=f"a section for {model} in params.yaml, or no list `models` there that leaves it out",
@@ -51,27 +46,14 @@ def stale(model: str) -> list[str]:
     return [name.partition("@")[0] for name in names[names.index(changed[0]) :]] if changed else []
 
 
-def _names(model: str) -> list[str]:
-    return [f"{stage}@{model}" for stage in STAGES]
-
-
-def _stages(repo: Repo) -> set[str]:
-    return {stage.addressing.rpartition(":")[2] for stage in repo.index.stages}
-
-
-@lru_cache(maxsize=1)
-def _command() -> list[str]:
-    return [sys.executable, "-m", "dvc"]
-
-
-def build(model: str, on_line: OnLine, slot: Slot = nullcontext) -> list[str]:
+def build(model: str, on_line: OnLine = lambda _: None, slot: Slot = nullcontext) -> list[str]:
     """Runs the stages that are stale (`dvc repro`) and returns their names.
 
     An error, Ctrl-C, SIGTERM or a cancelled flow ends the running stage with all its processes. The stage keeps its
     checkpoint and continues from it next time.
 
     Args:
-        on_line: gets each line of DVC's output.
+        on_line: gets each line of DVC's output. What matters of it is in the journal.
         slot: entered only if there is something to run, e.g. to wait for the training of another model.
 
     Raises:
@@ -91,7 +73,15 @@ def build(model: str, on_line: OnLine, slot: Slot = nullcontext) -> list[str]:
 def _run(model: str, todo: list[str], on_line: OnLine) -> None:
     since = journal.end_of_file()
     # One by one: `dvc repro evaluate@<model>` would first check data.dvc, and lock the data of all models for it.
-    argv = [*_command(), "--wait-for-lock", "repro", "--single-item", *(f"{stage}@{model}" for stage in todo)]
+    argv = [
+        sys.executable,
+        "-m",
+        "dvc",
+        "--wait-for-lock",
+        "repro",
+        "--single-item",
+        *(f"{stage}@{model}" for stage in todo),
+    ]
     lines: list[str] = []
     with (
         _terminable(),

@@ -37,10 +37,6 @@ class Tasks:
 IN_PROCESS = Tasks()
 
 
-def ignore_line(line: str) -> None:
-    """Drops the output of the stages. What matters of it is in the journal."""
-
-
 @dataclass(frozen=True)
 class Outcome:
     """The result of a run. `live`: whether the version gets the traffic now."""
@@ -57,10 +53,9 @@ def run(
     model: str,
     *,
     tasks: Tasks = IN_PROCESS,
-    on_line: OnLine = ignore_line,
+    on_line: OnLine = lambda _: None,
     asked_by: str,
     why: str,
-    must_win_on: str | None = None,
     serve: bool = True,
     start: str | None = None,
 ) -> Outcome:
@@ -81,7 +76,7 @@ def run(
         if start:
             steps.prepare_start(model, Versions().get(model) if start == "champion" else None)
         steps.ensure_start(model)
-        return _from_build(model, tasks, on_line, asked_by, why, must_win_on, serve)
+        return _from_build(model, tasks, on_line, asked_by, why, None, serve)
 
 
 def _from_build(
@@ -104,7 +99,7 @@ def retrain(
     verdict: str,
     *,
     tasks: Tasks = IN_PROCESS,
-    on_line: OnLine = ignore_line,
+    on_line: OnLine = lambda _: None,
     asked_by: str,
     serve: bool = True,
 ) -> Outcome:

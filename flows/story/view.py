@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 
 from flows.process import ProcessStatus
 from flows.story import figures
-from flows.story.story import Fact, Step, Story, walk
+from flows.story.story import Fact, Reader, Step, Story, walk
 from registry.contract import catalog
 from registry.core.files import write_file
 from registry.core.settings import Settings
@@ -204,17 +204,11 @@ def _what(process: str) -> str:
     return f"the service of {catalog.get(model).title}" if model else ""
 
 
-def write_story(
-    path: Path, settings: Settings | None = None, statuses: Sequence[ProcessStatus] = (), run: str = ""
-) -> Path:
+def write_story(path: Path, config: Settings, statuses: Sequence[ProcessStatus] = (), run: str = "") -> Path:
     """Writes the story as one HTML file without scripts or other files. `run`: as in `Reader`.
 
     Raises:
         StorageError: it cannot be written.
     """
-    from flows.story.story import Reader
-    from registry.core.settings import settings as read
-
-    config = settings or read()
     story = Reader(config.var / "journal.jsonl", run).read()
     return write_file(path, Page(config, live=False).document(story, statuses))

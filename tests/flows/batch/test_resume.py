@@ -49,8 +49,7 @@ def test_a_killed_run_loses_no_whole_part_and_the_next_finishes(pictures: Path, 
     out = tmp_path / "out"
     code = (
         "import sys; from pathlib import Path; from registry.versions.bundle import open_bundle; "
-        "from tests.disks import mount, small_disk
-from tests.flows.batch.feature_bundle import version_of; from flows.batch.featurize import featurize; "
+        "from tests.flows.batch.feature_bundle import version_of; from flows.batch.featurize import featurize; "
         "b = open_bundle(Path(sys.argv[2])); featurize(sys.argv[1], Path(sys.argv[3]), version_of(b), b.path)"
     )
     child = subprocess.Popen([sys.executable, "-c", code, str(pictures), str(bundle.path), str(out)], cwd=PROJECT)

@@ -246,6 +246,9 @@ def test_there_is_nothing_to_measure_yet(tmp_path: Path) -> None:
 
 def test_a_rollback_loads_no_step_of_the_loop() -> None:
     """MLflow's registry, data sets and training behind them would delay the traffic."""
-    code = "import flows.cli.release, flows.releases.changes, sys; print(sorted(m for m in sys.modules if m.startswith('flows.steps')))"
+    code = (
+        "import flows.cli.release, flows.releases.changes, sys; "
+        "print(sorted(m for m in sys.modules if m.startswith('flows.steps')))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, check=True)
     assert done.stdout.strip() == "[]"

@@ -51,7 +51,10 @@ def test_what_is_of_others_is_named_and_kept(used: Settings) -> None:
 
 
 def test_where_the_stack_could_not_be_started_again_nothing_is_deleted(used: Settings) -> None:
-    with socket.create_server(("127.0.0.1", used.mlflow_port)), pytest.raises(SettingsError, match="which mlflow needs"):
+    with (
+        socket.create_server(("127.0.0.1", used.mlflow_port)),
+        pytest.raises(SettingsError, match="which mlflow needs"),
+    ):
         reset([MODEL], Console(quiet=True), sure=False)
     assert (used.var / "bundles" / MODEL).is_dir()
     assert (used.data / MODEL).is_dir()

@@ -17,7 +17,7 @@ def start_server(stack: Stack, name: str = "small") -> tuple[ProcessStatus, str]
     port = free_port()
     address = f"http://127.0.0.1:{port}/"
     argv = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
-    return stack.start(name, argv, ready_url=address, url=address), address
+    return stack.start(name, argv, ready_url=address), address
 
 
 def of(stack: Stack, name: str) -> ProcessStatus:

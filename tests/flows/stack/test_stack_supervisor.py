@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from flows.process import ProcessSpec
-from flows.stack import orphans, ports
+from flows.stack import layout, orphans, ports
 from flows.stack.control import Stack
 from registry.core.errors import MissingService, NotFound, SettingsError
 from registry.core.files import write_file

@@ -34,31 +34,33 @@ def test_bad_items_are_named_and_the_others_added(root: Path) -> None:
     items = part.synthesise_stream(9, 4)
     items[2] = LabelledInput("unknown-class", items[2].input, b"9 0.5 0.5 0.1 0.1")
     items[5] = LabelledInput("a-clip", b"\x1a\x45\xdf\xa3 a video", items[5].truth)
-    added, refused = data.add_cases(part, root, items, "drift-1")
-    assert added == 7
-    assert [said.split(":")[0] for said in refused] == ["a-clip", "unknown-class"]
+    added = part.add(root, items, "drift-1", data.LABEL_SHARES)
+    assert added.new == 7
+    assert [said.split(":")[0] for said in added.refused] == ["a-clip", "unknown-class"]
     assert {case.id for case in part.cases(root) if case.origin == "drift-1"} == {
         item.id for n, item in enumerate(items) if n not in (2, 5)
     }
-    assert data.add_cases(part, root, items, "drift-1") == (0, refused)
+    again = part.add(root, items, "drift-1", data.LABEL_SHARES)
+    assert (again.new, again.refused) == (0, added.refused)
 
 
 def test_a_broken_data_set_is_its_own_error(root: Path) -> None:
     (root / "cases.csv").unlink()
     with pytest.raises(DataError, match=r"cases\.csv"):
-        data.add_cases(box_set(), root, [], "drift-1")
+        box_set().add(root, [], "drift-1", data.LABEL_SHARES)
 
 
 def test_every_model_s_stream_can_be_added_to_its_data(tmp_path: Path) -> None:
     for name in catalog.names():
         part = catalog.get(name).data
         part.synthesise(tmp_path / name, {"seed": 2, "train": 3, "val": 2, "test": 2})
-        assert data.add_cases(part, tmp_path / name, part.synthesise_stream(3, 5), "drift-1") == (3, [])
+        added = part.add(tmp_path / name, part.synthesise_stream(3, 5), "drift-1", data.LABEL_SHARES)
+        assert (added.new, list(added.refused)) == (3, [])
 
 
 def test_a_set_of_other_classes_is_its_own_error(root: Path) -> None:
     with pytest.raises(DataError, match="numbers other classes"):
-        data.add_cases(BoxSet("finder", CLASSES[:2], some_boxes), root, [], "drift-1")
+        BoxSet("finder", CLASSES[:2], some_boxes).add(root, [], "drift-1", data.LABEL_SHARES)
 
 
 class Log:
