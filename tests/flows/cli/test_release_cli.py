@@ -7,7 +7,6 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from serving.releases.plans import NEVER, Plan, in_words
 from serving.router.traffic import RoleCounts
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.databases import own_database
+from tests.serving.controlled import Numbered
 from tests.serving.counted import latencies, wrote
 from tests.waiting import until
 
@@ -227,14 +227,6 @@ def test_a_plan_is_said_in_one_sentence() -> None:
     after = Plan(MODEL, "all", 2, previous=1)
     assert in_words(after, warm=True).endswith("gets every request; version 1 is kept warm")
     assert in_words(after, warm=False).endswith("gets every request")
-
-
-@dataclass(frozen=True)
-class Numbered:
-    """As much of a registered version as packaging and releasing need."""
-
-    model: str
-    number: int
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ import sys
 import sysconfig
 import time
 import venv
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,7 @@ from registry.core import database
 from registry.core.settings import settings
 from serving.releases import deploy, packaging
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
-from tests.flows.stack.test_odd_places import Numbered
+from tests.serving.controlled import Numbered
 
 settings().apply_environment()
 database.setup()
@@ -44,14 +43,6 @@ try:
 finally:
     stack.down()
 """
-
-
-@dataclass(frozen=True)
-class Numbered:
-    """As much of a registered version as packaging and releasing need."""
-
-    model: str
-    number: int
 
 
 def test_a_version_is_packaged_started_and_asked_in_an_odd_place(tmp_path: Path, stack: Stack) -> None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -18,6 +17,7 @@ import pytest
 from flows.stack.control import Stack
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.databases import own_database
+from tests.serving.controlled import Numbered
 from tests.waiting import gone, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -101,14 +101,6 @@ def _monitor_is_scheduled(up: Stack) -> None:
             return int(connection.execute("select count(*) from flow_run where auto_scheduled").fetchone()[0])
 
     until(runs, 150)
-
-
-@dataclass(frozen=True)
-class Numbered:
-    """As much of a registered version as packaging and releasing need."""
-
-    model: str
-    number: int
 
 
 def test_up_brings_the_service_of_a_live_release_back(stack: Stack, tmp_path: Any) -> None:
