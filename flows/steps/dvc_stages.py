@@ -26,7 +26,11 @@ ENDS_WITHIN_S = 10.0
 OnLine = Callable[[str], None]
 Slot = Callable[[], AbstractContextManager[Any]]
 
-_CACHED = re.compile(r"Stage '(\w+)@\w+' is cached")
+_SKIPPED = re.compile(r"Stage '(\w+)@\w+' (is cached|didn't change)")
+_WHY_SKIPPED = {
+    "is cached": "DVC's cache has the result of exactly these inputs",
+    "didn't change": "what it depends on came out the same",
+}
 
 
 def stale(model: str) -> list[str]:
@@ -106,9 +110,9 @@ def _run(model: str, todo: list[str], on_line: OnLine) -> None:
             for line in child.stdout or ():
                 lines.append(line.rstrip())
                 on_line(lines[-1])
-                cached = _CACHED.match(lines[-1])
-                if cached:
-                    _skip(cached[1], model, "DVC's cache has the result of exactly these inputs")
+                skipped = _SKIPPED.match(lines[-1])
+                if skipped:
+                    _skip(skipped[1], model, _WHY_SKIPPED[skipped[2]])
         except BaseException:
             end_group(child)
             raise

@@ -109,6 +109,8 @@ def test_prefect_has_the_flow_run_with_tasks_and_progress(project: Project, firs
 
 
 def test_a_run_without_a_change_skips_everything(project: Project, first: object) -> None:
+    """What Python leaves beside the code is no change."""
+    (project.root / "registry" / "vision" / "__pycache__" / "left.cpython-311.pyc").write_bytes(b"from another import")
     done = project("run", MODEL)
     assert done.returncode == 7, done.stderr
     assert done.stdout.count("skipped") >= 7, done.stdout
@@ -135,13 +137,21 @@ def test_bad_data_stops_the_loop_and_names_the_file(project: Project, first: obj
 
 @pytest.mark.slow
 def test_without_a_server_the_same_loop_runs_local(project: Project, first: object, tmp_path: Path) -> None:
-    """--local on a project of its own whose stages were built above: nothing to train, MLflow's database directly."""
+    """--local on a project of its own whose stages were built above: MLflow's database directly, nothing to train.
+
+    Only the data checks run again. They say what they said before, so the stages after them are skipped.
+    """
     root = tmp_path / "project"
     shutil.copytree(project.root, root, ignore=shutil.ignore_patterns("var"), symlinks=True)
+    with (root / "monitoring" / "checks" / "suites.py").open("a") as source:
+        source.write("# another line\n")
     env = {**project.env, "VISIONLOOP_ROOT": str(root), **free_ports()}
     done = Project(root, env)("run", MODEL, "--local")
     assert done.returncode == 7, done.stderr
     assert "version 1 refused" in done.stderr
+    skipped = [line for line in done.stdout.splitlines() if "skipped" in line]
+    assert "✓ Check the data" in done.stdout
+    assert len(skipped) >= 4, done.stdout
     assert (root / "var" / "mlflow" / "mlflow.db").is_file()
 
 

@@ -144,5 +144,8 @@ def test_code_that_changes_no_result_trains_nothing_again(project: Path) -> None
     before = source_hash("train", KERAS, project)
     append("registry/core/journal.py")(project)
     append("serving/launchers/router.py")(project)
+    for folder in ("registry/vision", "registry/cases", f"registry/models/{KERAS}"):
+        (project / folder / "__pycache__").mkdir(exist_ok=True)
+        (project / folder / "__pycache__" / "left.cpython-311.pyc").write_bytes(b"from another import")
     assert stale(project) == set()
     assert source_hash("train", KERAS, project) == before
