@@ -40,6 +40,8 @@ LOCKED_S = 60.0
 SHIPPED_S = 120.0
 LOOK_S, LOOK_AGAIN_S, WARM = 5.0, 30.0, 12
 """Seconds between two measurements of memory, and between two searches for new processes; measurements until warm."""
+SLOW = 10
+"""A call is slow that takes this many times the median."""
 GROWTH = 1.05
 """Most growth of memory from the first to the last third of a run. Less is the allocator's share, not a leak."""
 
@@ -208,7 +210,30 @@ def report(tally: Tally, done: list[tuple[float, str]], memory: Sequence[Mapping
         bad = sum(1 for t in near if t[2] != 200)
         longest = max((ms for _, ms, _ in near), default=0)
         print(f"| at {moment:.0f} s {text} | {bad} of {len(near)} failed, longest {longest:.0f} ms | |")
+    for begin, end, slow, longest in slow_spells(tally.times):
+        print(f"| slow calls from {begin:.1f} to {end:.1f} s | {slow}, longest {longest:.0f} ms | |")
     return missed
+
+
+def slow_spells(times: Sequence[tuple[float, float, int]]) -> list[tuple[float, float, int, float]]:
+    """When the slow calls happen: those of more than ten times the median, put together where less than 2 s lie between.
+
+    Args:
+        times: of each call the second it began, its milliseconds and its status.
+
+    Returns:
+        Begin and end in seconds, number of slow calls and the longest one's milliseconds; the eight longest, in order
+        of time.
+    """
+    limit = SLOW * statistics.median([ms for _, ms, _ in times]) if times else 0.0
+    found: list[tuple[float, float, int, float]] = []
+    for at, ms, _ in sorted(call for call in times if call[1] > limit):
+        if found and at - found[-1][1] < 2:
+            begin, _, slow, longest = found[-1]
+            found[-1] = (begin, at, slow + 1, max(longest, ms))
+        else:
+            found.append((at, at, 1, ms))
+    return sorted(sorted(found, key=lambda spell: -spell[3])[:8])
 
 
 async def log(model: str, count: int) -> int:

@@ -96,3 +96,10 @@ def test_a_long_tail_and_a_growing_memory_are_misses(capsys: pytest.CaptureFixtu
     refused.refusals["429"] += 1
     assert endurance.report(refused, [], [{"router": 500.0}] * 500) == 1
     assert "| not answered with 200 | 1 " in capsys.readouterr().out
+
+
+def test_the_slow_calls_are_put_together_by_when_they_happen() -> None:
+    steady = [(0.1 * n, 10.0, 200) for n in range(600)]
+    slow = [(20.0, 300.0, 200), (21.5, 900.0, 200), (23.0, 200.0, 503), (40.0, 150.0, 200), (50.0, 99.0, 200)]
+    assert endurance.slow_spells(steady + slow) == [(20.0, 23.0, 3, 900.0), (40.0, 40.0, 1, 150.0)]
+    assert endurance.slow_spells([]) == []
