@@ -41,8 +41,6 @@ class Running(Protocol):
     """A process that a `Starter` looks after."""
 
     @property
-    def pid(self) -> int | None: ...
-    @property
     def url(self) -> str: ...
 
 
@@ -215,9 +213,7 @@ class Controller:
         return None
 
     def _announce(self, wanted: Endpoint, running: Running) -> Endpoint:
-        found = endpoints.announce(
-            wanted.model, wanted.version, running.url, wanted.tag, running.pid, anyway=wanted.anyway
-        )
+        found = endpoints.announce(wanted.model, wanted.version, running.url, wanted.tag, anyway=wanted.anyway)
         self._known[wanted.model, wanted.version] = found
         return found
 

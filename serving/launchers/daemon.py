@@ -13,6 +13,7 @@ from registry.core.settings import settings
 def begin() -> threading.Event:
     """Waits until the database has its tables. Returns an event that SIGTERM sets, which also ends the wait."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line for each look at the supervisor, every second
     settings().apply_environment()
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())

@@ -16,7 +16,6 @@ class Endpoint:
     Attributes:
         url: without a slash at the end.
         tag: of its Bento.
-        pid: of its process; None where it is not known.
         anyway: why it was released without the gate's grant; "" where the gate granted it.
         problem: why it could not be started again; "" where there is none.
         retired: it is stopped, or being stopped.
@@ -26,13 +25,12 @@ class Endpoint:
     version: int
     url: str
     tag: str
-    pid: int | None = None
     anyway: str = ""
     problem: str = ""
     retired: bool = False
 
 
-def announce(model: str, version: int, url: str, tag: str, pid: int | None, *, anyway: str | None = None) -> Endpoint:
+def announce(model: str, version: int, url: str, tag: str, *, anyway: str | None = None) -> Endpoint:
     """Notes that `version` answers at `url`. It gets no traffic before a plan names it.
 
     Args:
@@ -41,7 +39,7 @@ def announce(model: str, version: int, url: str, tag: str, pid: int | None, *, a
     database.setup()
     from serving.releases.models import Endpoint as Row
 
-    fields = {"url": url.rstrip("/"), "tag": tag, "pid": pid, "announced": datetime.now(UTC), "retired": None}
+    fields = {"url": url.rstrip("/"), "tag": tag, "announced": datetime.now(UTC), "retired": None}
     fields |= {"problem": ""} if anyway is None else {"problem": "", "anyway": anyway}
     row, _ = Row.objects.update_or_create(model=model, version=version, defaults=fields)
     return _endpoint(row)
@@ -61,7 +59,7 @@ def retire(model: str, version: int) -> None:
     database.setup()
     from serving.releases.models import Endpoint as Row
 
-    Row.objects.filter(model=model, version=version).update(retired=datetime.now(UTC), pid=None)
+    Row.objects.filter(model=model, version=version).update(retired=datetime.now(UTC))
 
 
 def note_problem(model: str, version: int, problem: str) -> None:
@@ -81,5 +79,5 @@ def note_anyway(model: str, version: int, anyway: str) -> None:
 
 
 def _endpoint(row: object) -> Endpoint:
-    names = ("model", "version", "url", "tag", "pid", "anyway", "problem")
+    names = ("model", "version", "url", "tag", "anyway", "problem")
     return Endpoint(**{name: getattr(row, name) for name in names}, retired=row.retired is not None)  # type: ignore[attr-defined]

@@ -18,7 +18,6 @@ class Endpoint(models.Model):
     version = models.IntegerField()
     url = models.CharField(max_length=256)  # e.g. http://127.0.0.1:40123, no slash at the end
     tag = models.CharField(max_length=128)  # of the Bento
-    pid = models.IntegerField(null=True)
     announced = models.DateTimeField()
     retired = models.DateTimeField(null=True)
     problem = models.TextField(blank=True, db_default="")  # why it could not be started again

@@ -239,5 +239,5 @@ def retire_unwanted(model: str, revision: int, over: int | None = None) -> list[
                 wanted.add(row.previous)
         rows = Endpoint.objects.filter(model=model, retired=None)
         gone = [one.version for one in rows if one.version not in wanted]
-        rows.filter(version__in=gone).update(retired=datetime.now(UTC), pid=None)
+        rows.filter(version__in=gone).update(retired=datetime.now(UTC))
     return gone

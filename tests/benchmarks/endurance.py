@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -142,10 +143,18 @@ def _visionloop(*argv: str) -> str:
 
 def kill_service(model: str) -> str:
     live = store.live(model)
-    if live is None or live.pid is None:
-        return "there is no service with a known process"
-    os.kill(live.pid, signal.SIGKILL)
-    return f"process {live.pid}, version {live.version}"
+    if live is None:
+        return "there is no live version"
+    port = urlsplit(live.url).port
+    listening = sorted(
+        connection.pid
+        for connection in psutil.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid
+    )
+    if not listening:
+        return f"nobody listens at {live.url}"
+    os.kill(listening[0], signal.SIGKILL)
+    return f"process {listening[0]}, version {live.version}"
 
 
 class _Memory:
@@ -216,7 +225,7 @@ def report(tally: Tally, done: list[tuple[float, str]], memory: Sequence[Mapping
 
 
 def slow_spells(times: Sequence[tuple[float, float, int]]) -> list[tuple[float, float, int, float]]:
-    """When the slow calls happen: those of more than ten times the median, put together where less than 2 s lie between.
+    """When the slow calls happen: those of more than ten times the median, together where less than 2 s lie between.
 
     Args:
         times: of each call the second it began, its milliseconds and its status.

@@ -128,7 +128,7 @@ def measure(bundle: Bundle, rounds: int, calls: int) -> str:
         stack.callback(keeper.terminate)
         service, _ = stack.enter_context(running_service(tag))
         echo = stack.enter_context(running([sys.executable, "-c", ECHO.format(port=(port := free_port()))], port, "/"))
-        endpoints.announce(version.model, version.number, f"http://127.0.0.1:{service}", tag, None)
+        endpoints.announce(version.model, version.number, f"http://127.0.0.1:{service}", tag)
         store.switch(version.model, version.number)
         command = [sys.executable, "-m", "serving.launchers.router"]
         router = stack.enter_context(running(command, settings().router_port, "/healthz"))

@@ -162,7 +162,7 @@ def live(router: str, packaged: dict[int, Packaged], processes: Processes, stays
         processes.start(stays, deploy.service_command(tag, port), packaging.serve_environment(), ready)
     for _, number in endpoints.announced(MODEL):
         endpoints.retire(MODEL, number)  # those of other tests' own processes
-    endpoints.announce(MODEL, 1, processes.running[stays].url, tag, processes.running[stays].pid, anyway="a test")
+    endpoints.announce(MODEL, 1, processes.running[stays].url, tag, anyway="a test")
     deploy.follow(store.switch(MODEL, 1), router)
     yield router
     for (_, number), endpoint in endpoints.announced(MODEL).items():

@@ -89,7 +89,7 @@ def serving(stub: Stub, http: type[asyncio.Protocol] | None = None) -> Iterator[
 @contextmanager
 def released(router: str, model: str, stub: Stub) -> Iterator[None]:
     """The stub answers for version 1 of a model behind the router."""
-    endpoints.announce(model, 1, stub.url, "stub:1", None)
+    endpoints.announce(model, 1, stub.url, "stub:1")
     store.switch(model, 1)
     until(lambda: routes(router).get(model, {}).get("url") == stub.url)
     try:

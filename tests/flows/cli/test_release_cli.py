@@ -79,7 +79,7 @@ def database_of_its_own(config: Settings, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("rich.console.Console.is_terminal", True)
     with own_database(tmp_path / "own.db"):
         for version in (1, 2):
-            endpoints.announce(MODEL, version, f"http://127.0.0.1:{4000 + version}", f"{MODEL}:{version}-x", None)
+            endpoints.announce(MODEL, version, f"http://127.0.0.1:{4000 + version}", f"{MODEL}:{version}-x")
         store.switch(MODEL, 1, "a test")
         yield
 

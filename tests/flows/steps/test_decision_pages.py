@@ -49,7 +49,7 @@ def registered(store: str, config: Settings, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("VISIONLOOP_DECISION_PAGES", str(LIMIT))
     settings.cache_clear()
     with own_database(config.var / "visionloop.db"):
-        endpoints.announce(MODEL, 1, NOBODY, f"{MODEL}:1-x", None)
+        endpoints.announce(MODEL, 1, NOBODY, f"{MODEL}:1-x")
         releases.switch(MODEL, 1)
         found = Versions().list(MODEL)
         for days, version in enumerate(found):

@@ -25,7 +25,7 @@ def var(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with own_database(tmp_path / "var" / "visionloop.db"):
         from monitoring.log.models import Verdict
 
-        endpoints.announce(MODEL, 1, "http://127.0.0.1:9", f"{MODEL}:1-x", None)
+        endpoints.announce(MODEL, 1, "http://127.0.0.1:9", f"{MODEL}:1-x")
         store.switch(MODEL, 1)
         now = datetime.now(UTC)
         Verdict.objects.create(

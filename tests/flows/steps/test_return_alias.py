@@ -53,7 +53,7 @@ def test_what_a_rollback_leaves_in_the_registry_is_tried_until_it_is_there(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with own_database(tmp_path / "own.db"):
         for number in (1, 2):
-            endpoints.announce(MODEL, number, "http://127.0.0.1:9", f"{MODEL}:{number}-x", None)
+            endpoints.announce(MODEL, number, "http://127.0.0.1:9", f"{MODEL}:{number}-x")
             releases.switch(MODEL, number)
         monkeypatch.setattr(deploy, "is_ready", lambda endpoint: True)
         deploy.roll_back(MODEL, page="decisions/a.html", decision={})

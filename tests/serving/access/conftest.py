@@ -37,7 +37,7 @@ def guarded(project: Path, processes: Processes) -> Iterator[str]:
 @pytest.fixture(scope="package")
 def live(guarded: str, service: Running, packaged: dict[int, Packaged]) -> Iterator[str]:
     """The same with version 1 behind it."""
-    endpoints.announce(MODEL, 1, service.url, packaged[1].tag, service.pid)
+    endpoints.announce(MODEL, 1, service.url, packaged[1].tag)
     store.switch(MODEL, 1)
     until(lambda: MODEL in httpx.get(f"{guarded}/-/routes").json()["routes"])
     yield guarded

@@ -293,7 +293,7 @@ def echoing(guarded: str) -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    endpoints.announce(OTHER, 1, f"http://127.0.0.1:{server.server_port}", "echo:1", None)
+    endpoints.announce(OTHER, 1, f"http://127.0.0.1:{server.server_port}", "echo:1")
     store.switch(OTHER, 1)
     until(lambda: OTHER in httpx.get(f"{guarded}/-/routes").json()["routes"])
     yield guarded

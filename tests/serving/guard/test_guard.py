@@ -100,7 +100,7 @@ def test_a_canary_whose_process_dies_on_every_request_is_rolled_back_and_no_call
     url, name = f"http://127.0.0.1:{port}", process_name(packaged[2].tag)
     processes.running[name] = Running(loop, url, Path(os.devnull))
     try:
-        endpoint = endpoints.announce(MODEL, 2, url, packaged[2].tag, loop.pid)
+        endpoint = endpoints.announce(MODEL, 2, url, packaged[2].tag)
         until(lambda: deploy.is_ready(endpoint))
         plan = store.change(MODEL, "canary", kind="canary", second=2, share=50, limits=QUICK.to_json())
         deploy.follow(plan, live)
@@ -160,7 +160,7 @@ def test_a_canary_that_is_being_restarted_takes_over_when_it_answers_and_no_page
         return len(list((settings().var / "decisions").rglob("*.html")))
 
     nobody = f"http://127.0.0.1:{deploy.free_port()}"
-    endpoints.announce(MODEL, 2, nobody, packaged[2].tag, None, anyway="a test")
+    endpoints.announce(MODEL, 2, nobody, packaged[2].tag, anyway="a test")
     asleep = subprocess.Popen(["sleep", "600"])  # as its supervisor says, it is being started again
     processes.running[process_name(packaged[2].tag)] = Running(asleep, nobody, Path(os.devnull))
     canary = {"kind": "canary", "second": 2, "share": 80, "steps": [80, 100], "limits": QUICK.to_json()}
@@ -170,7 +170,7 @@ def test_a_canary_that_is_being_restarted_takes_over_when_it_answers_and_no_page
     for _ in range(3):
         guard.look()
     assert (_now(), pages()) == (plan, before)
-    endpoints.announce(MODEL, 2, endpoints.announced(MODEL)[MODEL, 1].url, packaged[2].tag, None)
+    endpoints.announce(MODEL, 2, endpoints.announced(MODEL)[MODEL, 1].url, packaged[2].tag)
     guard.look()
     assert (_now().live, pages()) == (2, before + 1)
 
@@ -238,7 +238,7 @@ def test_a_page_that_could_not_be_written_is_written_later(
 
 def _began(plan: Plan, tag: str) -> Plan:
     """The plan, with version 2 answering where version 1 does: these tests do not look at its answers."""
-    endpoints.announce(MODEL, 2, endpoints.announced(MODEL)[MODEL, 1].url, tag, None, anyway="a test")
+    endpoints.announce(MODEL, 2, endpoints.announced(MODEL)[MODEL, 1].url, tag, anyway="a test")
     fields = {"kind": plan.kind, "second": 2, "share": plan.share, "steps": list(plan.steps), "state": "running"}
     return store.change(MODEL, plan.kind, **fields, limits=plan.limits.to_json())
 

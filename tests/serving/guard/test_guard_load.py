@@ -160,7 +160,7 @@ class Nobody:
 
 MODEL = "skin_segmentation"
 for version in (1, 2):
-    endpoints.announce(MODEL, version, "http://127.0.0.1:9", f"{MODEL}:{version}", None)
+    endpoints.announce(MODEL, version, "http://127.0.0.1:9", f"{MODEL}:{version}")
 releases.switch(MODEL, 1)
 limits = {"min_seconds": 10**6, "latency_ratio": 100}
 plan = releases.change(MODEL, "canary", kind="canary", second=2, share=50, limits=limits)

@@ -27,7 +27,7 @@ def restarted(
 
     def start() -> Running:
         one = processes.start("endures", argv, env, f"http://127.0.0.1:{port}/readyz")
-        endpoints.announce(MODEL, 1, one.url, packaged[1].tag, one.pid)
+        endpoints.announce(MODEL, 1, one.url, packaged[1].tag)
         return one
 
     def kill(model: str) -> str:

@@ -43,7 +43,7 @@ def no_release(router: str) -> Iterator[None]:
 @pytest.fixture
 def released(router: str, service: Running, packaged: dict[int, Packaged]) -> str:
     """The router with version 1 behind it."""
-    endpoints.announce(MODEL, 1, service.url, packaged[1].tag, service.pid)
+    endpoints.announce(MODEL, 1, service.url, packaged[1].tag)
     store.switch(MODEL, 1)
     _wait(router, 1)
     return router
@@ -126,7 +126,7 @@ def test_without_a_released_version_it_says_so(router: str) -> None:
 def test_a_released_version_whose_service_is_not_up_is_worth_another_try(router: str) -> None:
     from serving.releases.models import Endpoint
 
-    endpoints.announce(MODEL, 77, "http://127.0.0.1:9", "77", 1)
+    endpoints.announce(MODEL, 77, "http://127.0.0.1:9", "77")
     store.switch(MODEL, 77)
     Endpoint.objects.filter(model=MODEL, version=77).delete()  # as at the start of a stack
 
@@ -198,7 +198,7 @@ def test_a_service_killed_during_a_request_gives_a_clean_503(
     router: str, processes: Processes, packaged: dict[int, Packaged]
 ) -> None:
     victim = _start(processes, packaged[1], "victim")
-    endpoints.announce(MODEL, 1, victim.url, packaged[1].tag, victim.pid)
+    endpoints.announce(MODEL, 1, victim.url, packaged[1].tag)
     store.switch(MODEL, 1)
     _wait(router, 1)
 
@@ -230,9 +230,9 @@ def test_a_service_killed_during_a_request_gives_a_clean_503(
 def test_finds_a_service_that_moved(released: str, processes: Processes, packaged: dict[int, Packaged]) -> None:
     """The table still names a dead address; the request finds the new one without being told to try again."""
     moved = _start(processes, packaged[1], "moved")
-    endpoints.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", packaged[1].tag, None)
+    endpoints.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", packaged[1].tag)
     time.sleep(0.6)
-    endpoints.announce(MODEL, 1, moved.url, packaged[1].tag, moved.pid)
+    endpoints.announce(MODEL, 1, moved.url, packaged[1].tag)
     assert httpx.post(f"{released}{PREDICT}", content=make_scan(1), headers=RAW).status_code == 200
     processes.stop("moved")
 

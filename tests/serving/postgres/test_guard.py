@@ -24,7 +24,7 @@ from tests.waiting import until
 
 def announced(*numbers: int) -> None:
     for number in numbers:
-        endpoints.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}", None)
+        endpoints.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}")
 
 
 def failing_canary() -> None:

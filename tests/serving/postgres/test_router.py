@@ -30,7 +30,7 @@ def test_plans_are_followed_within_two_seconds_also_after_an_outage(guarded: str
         return int(routes.get(MODEL, {}).get("version", 0))
 
     for number in (1, 2, 3):
-        endpoints.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}", None)
+        endpoints.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}")
     for number in (1, 2):
         store.switch(MODEL, number)
         until(lambda wanted=number: version() == wanted, FOLLOWS_S)
@@ -48,7 +48,7 @@ def test_plans_are_followed_within_two_seconds_also_after_an_outage(guarded: str
 
 def test_two_who_change_a_plan_at_once_do_not_both_get_it() -> None:
     for number in (1, 2):
-        endpoints.announce(MODEL, number, "http://127.0.0.1:9", f"{MODEL}:{number}", None)
+        endpoints.announce(MODEL, number, "http://127.0.0.1:9", f"{MODEL}:{number}")
     plan = store.switch(MODEL, 1)
     said: list[object] = []
 
@@ -67,7 +67,7 @@ def test_two_who_change_a_plan_at_once_do_not_both_get_it() -> None:
 
 
 def test_first_plans_made_at_once_wait_for_each_other() -> None:
-    endpoints.announce(MODEL, 1, "http://127.0.0.1:9", f"{MODEL}:1", None)
+    endpoints.announce(MODEL, 1, "http://127.0.0.1:9", f"{MODEL}:1")
     revisions: list[int] = []
 
     def begin() -> None:
@@ -113,7 +113,7 @@ def test_a_router_that_is_started_in_an_outage_waits_for_releases_and_keys(
     postgres: Cluster, processes: Processes
 ) -> None:
     _, token = keys.create("early")
-    endpoints.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:1", None)
+    endpoints.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:1")
     store.switch(MODEL, 1)
     try:
         with stopped(postgres, "immediate"):

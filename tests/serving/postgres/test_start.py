@@ -15,7 +15,7 @@ from tests.waiting import until
 
 def test_who_waits_for_the_services_waits_for_the_database_first(company: Path, postgres: Cluster) -> None:
     for number in (1, 2):
-        endpoints.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}", None)
+        endpoints.announce(MODEL, number, f"http://127.0.0.1:{deploy.free_port()}", f"{MODEL}:{number}")
     store.switch(MODEL, 2)
     log = company / "releases.log"
 

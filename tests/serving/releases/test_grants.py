@@ -106,7 +106,7 @@ def test_what_the_gate_granted_needs_no_reason_and_keeps_none(monkeypatch: pytes
 def test_a_reason_stands_with_the_service_in_the_history_and_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     _live()
     placed = _placed(monkeypatch, lambda: _release("canary", "the gate's data is old"))
-    endpoints.announce(MODEL, 2, "http://127.0.0.1:9", placed.tag, None, anyway=placed.anyway)
+    endpoints.announce(MODEL, 2, "http://127.0.0.1:9", placed.tag, anyway=placed.anyway)
     plan = orders.carry_out(placed)
     assert plan is not None
     assert endpoints.announced(MODEL)[MODEL, 2].anyway == "the gate's data is old"
@@ -120,7 +120,7 @@ def test_a_reason_stands_with_the_service_in_the_history_and_on_the_page(monkeyp
 def test_copies_need_no_reason_and_their_promotion_does(monkeypatch: pytest.MonkeyPatch) -> None:
     _live()
     placed = _placed(monkeypatch, lambda: _release("shadow", ""))
-    endpoints.announce(MODEL, 2, "http://127.0.0.1:9", placed.tag, None)
+    endpoints.announce(MODEL, 2, "http://127.0.0.1:9", placed.tag)
     orders.carry_out(placed)
     monkeypatch.setattr(deploy, "second_is_ready", lambda plan: True)
     with pytest.raises(Refused, match="never asked about version 2"):
@@ -130,7 +130,7 @@ def test_copies_need_no_reason_and_their_promotion_does(monkeypatch: pytest.Monk
 
 
 def _live() -> None:
-    endpoints.announce(MODEL, 1, "http://127.0.0.1:9", _bento(1, "1" * 64), None)
+    endpoints.announce(MODEL, 1, "http://127.0.0.1:9", _bento(1, "1" * 64))
     store.switch(MODEL, 1)
 
 

@@ -268,7 +268,7 @@ def test_a_proxy_of_the_environment_is_not_asked_for_router_and_services(
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{deploy.free_port()}")
     urllib.request.install_opener(None)  # the one of before remembers the environment of its first use
-    endpoints.announce(MODEL, 1, f"{router}/healthz?", "", None)  # and what is asked of it is its query
+    endpoints.announce(MODEL, 1, f"{router}/healthz?", "")  # and what is asked of it is its query
     plan = store.switch(MODEL, 1)
     try:
         deploy.follow(plan, router)

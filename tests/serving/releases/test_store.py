@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("database")
 
 def _announced(model: str, *numbers: int) -> None:
     for number in numbers:
-        endpoints.announce(model, number, f"http://127.0.0.1:{4000 + number}", f"{model}:{number}-x", None)
+        endpoints.announce(model, number, f"http://127.0.0.1:{4000 + number}", f"{model}:{number}-x")
 
 
 def test_a_field_that_plans_do_not_have_is_refused_and_changes_nothing() -> None:

@@ -208,7 +208,7 @@ def test_a_caller_that_leaves_is_noticed_by_the_service(
 def two(address: str, stub: Stub) -> Iterator[Stub]:
     """Version 2, which has taken over from version 1; that one is kept warm."""
     with serving(Stub()) as other:
-        endpoints.announce(MODEL, 2, other.url, "stub:2", None)
+        endpoints.announce(MODEL, 2, other.url, "stub:2")
         store.switch(MODEL, 2)
         until(lambda: routes(address)[MODEL]["version"] == 2 and routes(address)[MODEL]["previous"])
         yield other
@@ -262,7 +262,7 @@ def test_the_result_of_a_task_keeps_the_role_it_was_worked_out_in(
 def canary(address: str, stub: Stub) -> Iterator[Stub]:
     """Version 2, which gets nearly all requests of this plan."""
     with serving(Stub()) as other:
-        endpoints.announce(MODEL, 2, other.url, "stub:2", None)
+        endpoints.announce(MODEL, 2, other.url, "stub:2")
         plan = store.change(MODEL, "canary", kind="canary", second=2, share=99)
         until(lambda: routes(address)[MODEL]["revision"] == plan.revision)
         yield other
@@ -284,7 +284,7 @@ def test_the_live_version_answers_what_a_canary_cannot_take(
 @pytest.mark.parametrize("status", [429, 503])
 def test_what_a_canary_says_reaches_the_caller_where_nobody_stands_in(address: str, canary: Stub, status: int) -> None:
     nobody = f"http://127.0.0.1:{deploy.free_port()}"
-    endpoints.announce(MODEL, 1, nobody, "stub:1", None)
+    endpoints.announce(MODEL, 1, nobody, "stub:1")
     until(lambda: routes(address)[MODEL]["url"] == nobody)
     canary.status, canary.headers = status, {"Retry-After": "7"}
     answers = [httpx.post(f"{address}{PREDICT}", content=b"x", timeout=30) for _ in range(3)]

@@ -31,7 +31,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 def nobody(project: Path) -> Iterator[None]:
     """A model whose live version does not answer."""
-    endpoints.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", "nobody:1", None)
+    endpoints.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", "nobody:1")
     store.switch(MODEL, 1)
     yield
     store.withdraw(MODEL)

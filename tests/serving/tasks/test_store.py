@@ -66,7 +66,7 @@ def test_one_of_two_services_gets_a_task_and_keeps_it_while_it_lives(home: Path)
 
 
 def test_another_version_works_on_a_task_only_when_its_own_has_no_service(home: Path) -> None:
-    endpoints.announce(MODEL, 7, "http://127.0.0.1:1", "none", None)
+    endpoints.announce(MODEL, 7, "http://127.0.0.1:1", "none")
     task = submitted(7)
     assert store.claim(MODEL, 8, "other") is None
     endpoints.retire(MODEL, 7)
