@@ -41,26 +41,34 @@ class Running:
 
 
 class Processes:
-    """Starts and stops real processes: what the supervisor does, without restarting."""
+    """Starts and stops real processes: what the supervisor does, without restarting.
 
-    def __init__(self, logs: Path) -> None:
+    What is stopped and has a name that begins with one of `kept` goes on out of sight, for the next start of that name:
+    a real start of a service takes three seconds of a processor.
+    """
+
+    def __init__(self, logs: Path, kept: tuple[str, ...] = ()) -> None:
+        self._kept = kept
         self.running: dict[str, Running] = {}
+        self._stopped: dict[str, Running] = {}
         self._logs = logs
 
     def start(
         self, name: str, argv: Sequence[str], env: Mapping[str, str], ready_url: str, restart: bool = True
     ) -> Running:
+        if (stopped := self._stopped.pop(name, None)) is not None:
+            if _answers(f"{stopped.url}/readyz"):
+                self.running[name] = stopped
+                return stopped
+            _end(stopped)
         self._logs.mkdir(parents=True, exist_ok=True)
         log = self._logs / f"{name}.log"
         with log.open("ab") as out:
             process = subprocess.Popen(argv, env=dict(env), stdout=out, stderr=out, cwd=settings().root)
         self.running[name] = Running(process, ready_url.rpartition("/")[0], log)
 
-        def ready() -> bool:
-            return process.poll() is not None or httpx.get(ready_url, timeout=1).status_code == 200
-
         with suppress(AssertionError):
-            until(ready, READY_S, 0.05, (httpx.HTTPError,))
+            until(lambda: process.poll() is not None or _answers(ready_url), READY_S, 0.05)
             if process.poll() is None:
                 return self.running[name]
         self.stop(name)
@@ -71,17 +79,33 @@ class Processes:
 
     def stop(self, name: str) -> None:
         one = self.running.pop(name, None)
-        if one is not None and one.process.poll() is None:
-            one.process.terminate()
-            try:
-                one.process.wait(35)
-            except subprocess.TimeoutExpired:
-                one.process.kill()
-                one.process.wait()
+        if one is not None and name.startswith(self._kept):
+            self._stopped[name] = one
+        elif one is not None:
+            _end(one)
 
     def stop_all(self) -> None:
-        for name in list(self.running):
-            self.stop(name)
+        for one in (*self.running.values(), *self._stopped.values()):
+            _end(one)
+        self.running.clear()
+        self._stopped.clear()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=1).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _end(one: Running) -> None:
+    if one.process.poll() is None:
+        one.process.terminate()
+        try:
+            one.process.wait(35)
+        except subprocess.TimeoutExpired:
+            one.process.kill()
+            one.process.wait()
 
 
 @dataclass(frozen=True)
@@ -122,7 +146,7 @@ def packaged(project: Path) -> dict[int, Packaged]:
 
 @pytest.fixture(scope="package")
 def processes(project: Path) -> Iterator[Processes]:
-    started = Processes(project / "var" / "logs")
+    started = Processes(project / "var" / "logs", kept=(f"{MODEL}-",))
     yield started
     started.stop_all()
 
@@ -144,30 +168,24 @@ def router(project: Path, processes: Processes) -> str:
     return address
 
 
-@pytest.fixture(scope="module")
-def stays(packaged: dict[int, Packaged], processes: Processes) -> Iterator[str]:
-    """The name of the service of version 1, which outlives a test and not its file: a start takes seconds."""
-    name = process_name(packaged[1].tag)
-    yield name
-    processes.stop(name)
-
-
 @pytest.fixture
-def live(router: str, packaged: dict[int, Packaged], processes: Processes, stays: str) -> Iterator[str]:
-    """The router with version 1 live; in the end nothing is released, and no other version's service runs."""
-    tag = packaged[1].tag
-    if stays not in processes.services():
-        port = deploy.free_port()
-        ready = f"http://127.0.0.1:{port}/readyz"
-        processes.start(stays, deploy.service_command(tag, port), packaging.serve_environment(), ready)
+def live(router: str, packaged: dict[int, Packaged], processes: Processes) -> Iterator[str]:
+    """The router with version 1 live; in the end nothing is released, and no version's service runs."""
+    tag, port = packaged[1].tag, deploy.free_port()
+    argv, env = deploy.service_command(tag, port), packaging.serve_environment()
+    service = processes.start(process_name(tag), argv, env, f"http://127.0.0.1:{port}/readyz")
     for _, number in endpoints.announced(MODEL):
         endpoints.retire(MODEL, number)  # those of other tests' own processes
-    endpoints.announce(MODEL, 1, processes.running[stays].url, tag, anyway="a test")
+    endpoints.announce(MODEL, 1, service.url, tag, anyway="a test")
     deploy.follow(store.switch(MODEL, 1), router)
     yield router
-    for (_, number), endpoint in endpoints.announced(MODEL).items():
-        endpoints.retire(MODEL, number)
-        if process_name(endpoint.tag) != stays:
-            processes.stop(process_name(endpoint.tag))
+    retire_all(processes)
     store.withdraw(MODEL)
     until(lambda: MODEL not in httpx.get(f"{router}/-/routes", timeout=30).json()["routes"])
+
+
+def retire_all(processes: Processes) -> None:
+    """No version of the model has an address any more, and no service of one runs."""
+    for (_, number), endpoint in endpoints.announced(MODEL).items():
+        endpoints.retire(MODEL, number)
+        processes.stop(process_name(endpoint.tag))

@@ -50,7 +50,7 @@ def test_two_services_share_tasks_and_an_outage_loses_none_of_them(postgres: Clu
     with answering(spec, bundle.path) as (one, _), answering(spec, bundle.path) as (other, _), httpx.Client() as client:
         ids = [
             client.post(f"{place}/tasks", content=make_scan(1), timeout=30).json()["id"]
-            for _ in range(12)
+            for _ in range(6)
             for place in (one, other)
         ]
         with stopped(postgres, "immediate"):
@@ -73,7 +73,7 @@ def over(client: httpx.Client, place: str, ids: list[str]) -> list[dict[str, Any
 def test_a_task_goes_on_over_an_outage_and_may_end_in_one(
     postgres: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    spec, frames = catalog.get("object_detection"), 400
+    spec, frames = catalog.get("object_detection"), 200
     bundle = make_detector_bundle(tmp_path / "bundle", spec, work=20)
     with answering(spec, bundle.path) as (place, _), httpx.Client(timeout=60) as client:
         identity = client.post(f"{place}/tasks", content=make_clip(frames, (192, 128))).json()["id"]
@@ -85,7 +85,7 @@ def test_a_task_goes_on_over_an_outage_and_may_end_in_one(
         postgres.restart("immediate")
         assert until(lambda: max(done() - before, 0)) < frames - before  # its progress is written down again
         with stopped(postgres, "fast"):
-            until(lambda: "the end of a task waits" in caplog.text, 120)  # 400 frames on a busy machine
+            until(lambda: "the end of a task waits" in caplog.text, 120)  # 200 frames on a busy machine
         (task,) = until(lambda: over(client, place, [identity]))
         assert (task["state"], task["attempts"]) == ("done", 1)
         assert client.get(f"{place}/tasks/{identity}/result").json()["frames"] == frames

@@ -288,8 +288,9 @@ def reachable_router(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 def test_a_service_is_on_this_machine_only_where_the_router_is_not(
-    reachable_router: None, three: dict[int, Packaged], processes: Processes
+    reachable_router: None, three: dict[int, Packaged]
 ) -> None:
+    processes = Processes(settings().var / "logs")
     controlled.roll_out(three[1].version, three[1].tag, processes, "")
     endpoint = endpoints.announced(MODEL)[MODEL, 1]
     try:
@@ -301,4 +302,4 @@ def test_a_service_is_on_this_machine_only_where_the_router_is_not(
     finally:
         endpoints.retire(MODEL, 1)
         store.withdraw(MODEL)
-        processes.stop(process_name(three[1].tag))
+        processes.stop_all()
