@@ -6,10 +6,12 @@ services and the monitor can use it in place of a trained version.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nibabel as nib
 import numpy as np
@@ -54,18 +56,35 @@ def make_tiny_bundle(folder: Path, version_note: str = "", threshold: float = 0.
     `work` adds that many 3x3 convolutions of 32 channels, to make the network as slow as a test needs; they do not
     change what it answers.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in _answers(threshold).items():
+        write_file(folder / name, content)
     write_file(folder / "network.onnx", _network(threshold, work))
-    write_weights(folder / WEIGHTS)
-    draft = Bundle(folder, draft_manifest(folder, version_note))
-    predictor = Predictor(draft, threads=1)
-    for name, shape in {"golden-2d": (64, 48), "golden-3d": (64, 48, 3)}.items():
-        body = make_scan(7, shape)
+    seal(folder, draft_manifest(folder, version_note))
+    return open_bundle(folder)
+
+
+@functools.cache
+def _answers(threshold: float) -> dict[str, bytes]:
+    """What a bundle holds beside its network: path in its folder -> content."""
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        write_file(folder / "network.onnx", _network(threshold, 0))
+        write_weights(folder / WEIGHTS)
+        predictor = Predictor(Bundle(folder, draft_manifest(folder, "")), threads=1)
+        scans = {"golden-2d": make_scan(7, (64, 48)), "golden-3d": make_scan(7, (64, 48, 3))}
+        write_answers(folder, predictor, scans, [make_scan(100 + n, (64, 48)) for n in range(REFERENCE_CASES)])
+        return contents(folder)
+
+
+def write_answers(folder: Path, predictor: Predictor, samples: dict[str, bytes], reference: list[bytes]) -> None:
+    for name, body in samples.items():
         write_file(folder / SAMPLES / name / "input", body)
         write_file(folder / SAMPLES / name / "expected.json", json.dumps(golden_answer(predictor(body))))
-    write_reference(folder / REFERENCE, [predictor(make_scan(100 + n, (64, 48))) for n in range(REFERENCE_CASES)])
-    seal(folder, draft.manifest)
-    return open_bundle(folder)
+    write_reference(folder / REFERENCE, [predictor(body) for body in reference])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def _network(threshold: float, work: int) -> bytes:

@@ -6,15 +6,17 @@ is found to the pixel. Sealed, opened and checked by the same code as a trained 
 
 from __future__ import annotations
 
-import json
+import functools
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from registry.contract import catalog
 from registry.contract.spec import ModelSpec
 from registry.core.files import write_file
-from registry.versions.bundle import REFERENCE, SAMPLES, WEIGHTS, Bundle, open_bundle, seal
-from registry.versions.predictor import Predictor, golden_answer
+from registry.versions.bundle import WEIGHTS, Bundle, Manifest, open_bundle, seal
+from registry.versions.predictor import Predictor
 from registry.vision.picture import to_jpeg
 from tests import bundles
 from tests.clips import scene
@@ -28,10 +30,29 @@ def make_detector_bundle(folder: Path, spec: ModelSpec, work: int = 0) -> Bundle
 
     `work` adds that many convolutions of 32 channels, which change nothing but how long it takes.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in _answers(spec.name).items():
+        write_file(folder / name, content)
     write_file(folder / "network.onnx", network(spec.classes, work))
-    bundles.write_weights(folder / WEIGHTS)
-    manifest = bundles.draft_manifest(folder, "detector").model_copy(
+    seal(folder, _manifest(folder, spec))
+    return open_bundle(folder)
+
+
+@functools.cache
+def _answers(model: str) -> dict[str, bytes]:
+    """As in `tests.bundles`."""
+    spec = catalog.get(model)
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        write_file(folder / "network.onnx", network(spec.classes))
+        bundles.write_weights(folder / WEIGHTS)
+        predictor = Predictor(Bundle(folder, _manifest(folder, spec)), threads=1)
+        pictures = [to_jpeg(scene(n, 160, 120)) for n in range(bundles.REFERENCE_CASES)]
+        bundles.write_answers(folder, predictor, {"golden": to_jpeg(scene(4, 160, 120), 95)}, pictures)
+        return bundles.contents(folder)
+
+
+def _manifest(folder: Path, spec: ModelSpec) -> Manifest:
+    return bundles.draft_manifest(folder, "detector").model_copy(
         update={
             "model": spec.name,
             "task": spec.task,
@@ -42,13 +63,6 @@ def make_detector_bundle(folder: Path, spec: ModelSpec, work: int = 0) -> Bundle
             "metric": spec.metric.name,
         }
     )
-    predictor = Predictor(Bundle(folder, manifest), threads=1)
-    body = to_jpeg(scene(4, 160, 120), 95)
-    write_file(folder / SAMPLES / "golden" / "input", body)
-    write_file(folder / SAMPLES / "golden" / "expected.json", json.dumps(golden_answer(predictor(body))))
-    bundles.write_reference(folder / REFERENCE, [predictor(to_jpeg(scene(n, 160, 120))) for n in range(40)])
-    seal(folder, manifest)
-    return open_bundle(folder)
 
 
 def network(classes: tuple[str, ...], work: int = 0) -> bytes:

@@ -8,6 +8,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -149,11 +150,12 @@ def test_what_waited_too_long_is_not_done(slow: Bundle) -> None:
     assert finished < 50
 
 
-def test_the_log_has_what_the_caller_got_of_work_that_came_too_late(slow: Bundle) -> None:
+def test_the_log_has_what_the_caller_got_of_work_that_came_too_late(project: object, tmp_path: Path) -> None:
+    quicker = make_detector_bundle(tmp_path / "bundle", catalog.get("object_detection"), work=16)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VISIONLOOP_REQUEST_TIMEOUT_S", "0.3")
         settings.cache_clear()
-        with answering(catalog.get("object_detection"), slow.path) as (address, _):
+        with answering(catalog.get("object_detection"), quicker.path) as (address, _):
             patch.setattr("serving.service.worker.GRACE_S", 0.0)
             late = httpx.post(f"{address}/explain", content=PICTURE)  # 65 times the network
             assert late.status_code == 503

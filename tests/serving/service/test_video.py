@@ -28,13 +28,14 @@ LIMIT_S = 6.0
 
 
 @pytest.fixture(scope="module")
-def detector(project: Path, processes: Processes) -> Running:
+def detector(project: Path, processes: Processes) -> Iterator[Running]:
     """A Bento of object_detection whose callers wait for six seconds; 20 ms a frame."""
     bundle = make_detector_bundle(project / "detector", catalog.get(MODEL), work=12)
     tag = packaging.package(Numbered(MODEL, 1), bundle)
     port = deploy.free_port()
     env = packaging.serve_environment() | {"VISIONLOOP_REQUEST_TIMEOUT_S": str(LIMIT_S)}
-    return processes.start("detector", packaging.serve_command(tag, port), env, f"http://127.0.0.1:{port}/readyz")
+    yield processes.start("detector", packaging.serve_command(tag, port), env, f"http://127.0.0.1:{port}/readyz")
+    processes.stop("detector")  # it would take the tasks of other tests
 
 
 @pytest.fixture(scope="module")

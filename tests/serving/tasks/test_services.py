@@ -51,7 +51,7 @@ def _rows(var: Path, query: str) -> list[tuple[Any, ...]]:
 def test_a_service_that_is_stopped_leaves_its_task_to_another(tag: str, processes: Processes, var: Path) -> None:
     service = _start(processes, "stopped", tag, var)
     with httpx.Client(base_url=service.url, timeout=60) as client:
-        identity = client.post("/tasks", content=make_clip(3 * FRAMES, (96, 64))).json()["id"]
+        identity = client.post("/tasks", content=make_clip(2 * FRAMES, (96, 64))).json()["id"]
         once(client, identity, lambda task: task["done"] > 0)
     service.process.terminate()
     # At once, not when it ends.
@@ -74,7 +74,7 @@ def test_a_task_survives_its_service_and_loads_the_database_only_where_there_is_
         assert client.post("/predict", content=PICTURE).status_code == 200
         time.sleep(2 * POLL_S)
         assert not has_database(first)
-        identity = client.post("/tasks", content=make_clip(2 * FRAMES, (96, 64))).json()["id"]
+        identity = client.post("/tasks", content=make_clip(FRAMES, (96, 64))).json()["id"]
         once(client, identity, lambda task: task["done"] > 0)
         assert has_database(first)
     first.process.kill()
@@ -84,7 +84,7 @@ def test_a_task_survives_its_service_and_loads_the_database_only_where_there_is_
     with httpx.Client(base_url=second.url, timeout=60) as client:
         task = once(client, identity, is_over, within_s=180)
         assert (task["state"], task["attempts"]) == ("done", 2)
-        assert client.get(f"/tasks/{identity}/result").json()["frames"] == 2 * FRAMES
+        assert client.get(f"/tasks/{identity}/result").json()["frames"] == FRAMES
     processes.stop("frugal-2")
     third = _start(processes, "frugal-3", tag, var, **{KEEPER: "there"})
     time.sleep(2 * POLL_S)

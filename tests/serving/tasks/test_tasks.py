@@ -22,7 +22,7 @@ from tests.waiting import until
 def client(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A service whose network takes a while."""
     spec = catalog.get(MODEL)
-    bundle = make_detector_bundle(tmp_path_factory.mktemp("tasks") / "bundle", spec, work=20)
+    bundle = make_detector_bundle(tmp_path_factory.mktemp("tasks") / "bundle", spec, work=10)
     with answering(spec, bundle.path) as (address, _), httpx.Client(base_url=address, timeout=60) as one:
         yield one
 
