@@ -3,8 +3,6 @@
 Every error leaves through `main`. Ours print what was found, what was expected and how to fix it, and have their own
 exit codes. Any other error prints one line, and writes its traceback to a log file.
 
-The room has more than 1,800 lines because all commands are here: one file per group of commands.
-
 Imports every room of this package; nothing imports it.
 """
 

@@ -57,16 +57,7 @@ def synth(model: str, force: bool) -> None:
     help="Drop or keep pictures that are nearly the same as held-out ones.",
 )
 @click.option("--force", is_flag=True, help="Replace the data set that is there.")
-def import_(
-    model: str,
-    path: Path,
-    val_share: float,
-    test_share: float,
-    renamed: tuple[str, ...],
-    group_pattern: str,
-    look_alikes: str,
-    force: bool,
-) -> None:
+def import_(model: str, path: Path, renamed: tuple[str, ...], force: bool, **params: Any) -> None:
     """Check your own data, copy it into MODEL's data set and version it.
 
     PATH is a folder or a zip in one of the layouts of docs/data.md. If a check fails, nothing is replaced.
@@ -77,11 +68,10 @@ def import_(
         raise DataError(f"there is nothing at {path}", expected="a folder or zip with data", fix="correct the path")
     if wrong := [one for one in renamed if not all(one.partition("="))]:
         raise click.BadParameter(f"{', '.join(wrong)}; expected THEIRS=OURS, e.g. pistol=weapon")
-    if min(val_share, test_share) < 0 or val_share + test_share >= 1:
-        raise click.BadParameter(f"--val-share {val_share:g} and --test-share {test_share:g} leave nothing to train on")
-    groups.compile_pattern(group_pattern)  # a large zip is unpacked for minutes before it is used
-    params: dict[str, Any] = {"val_share": val_share, "test_share": test_share, "look_alikes": look_alikes}
-    params["group_pattern"] = group_pattern
+    val, test = params["val_share"], params["test_share"]
+    if min(val, test) < 0 or val + test >= 1:
+        raise click.BadParameter(f"--val-share {val:g} and --test-share {test:g} leave nothing to train on")
+    groups.compile_pattern(params["group_pattern"])  # a large zip is unpacked for minutes before it is used
     params["map"] = dict(one.split("=", 1) for one in renamed)
     with show_progress() as console, replacing.data_set(model, force, f"Import {path.name}"):
         taken, found = replacing.import_from(model, path, params)
@@ -94,14 +84,18 @@ def import_(
 
 @data.command("hold-out")
 @model_argument
-@click.option("--share", default=0.5, show_default=True, help="Share of the validation cases to move.")
+@click.option(
+    "--share",
+    default=0.5,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of the validation cases to move.",
+)
 def hold_out(model: str, share: float) -> None:
     """Give MODEL's data set a test split, if it has none, and version it. Moves a share of its validation cases."""
     from flows import steps
     from flows.steps import data_versions
 
-    if not 0 < share < 1:
-        raise click.BadParameter(f"--share {share:g}; expected a number between 0 and 1")
     with show_progress() as console, steps.exclusive(model), journal.step("data", "Hold out a test split", model):
         moved = steps.hold_out(model, share)
         found = data_versions.add(model)

@@ -8,6 +8,7 @@ import re
 import shutil
 import textwrap
 from datetime import UTC, date, datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -77,25 +78,9 @@ def keys() -> None:
     type=Moment(1),
     help="When the key expires: after 90d or 2h, or at the beginning of a date (UTC). Default: never.",
 )
-def create(
-    name: str,
-    owner: str,
-    models: tuple[str, ...],
-    actions: tuple[str, ...],
-    per_minute: int | None,
-    per_month: int | None,
-    expires: datetime | None,
-) -> None:
+def create(name: str, models: tuple[str, ...], actions: tuple[str, ...], **more: Any) -> None:
     """Make a key called NAME and print it, once. Routers know it within a second."""
-    api_key, token = store.create(
-        name,
-        owner,
-        models=models or (store.ALL,),
-        actions=actions or store.USUAL,
-        per_minute=per_minute,
-        per_month=per_month,
-        expires=expires,
-    )
+    api_key, token = store.create(name, models=models or (store.ALL,), actions=actions or store.USUAL, **more)
     click.echo(f"{api_key.caller} {api_key.name}: {_models(api_key)}; {', '.join(sorted(api_key.actions))}", err=True)
     click.echo("this is shown once, only its hash is kept:", err=True)
     click.echo(token)
@@ -205,7 +190,9 @@ def usage(key: str | None, since: datetime | None, until: datetime | None, path:
 def _usage(found: list[NamedUsageRow]) -> None:
     """Prints a block for each key; its rows fit 80 columns."""
     widths = {"requests": 9, "errors": 7, "429": 6, "MB in": 7, "MB out": 7, "seconds": 8}
-    for (key, name), rows in itertools.groupby(sorted(found, key=lambda row: (row.key, row.day)), _whose):
+    for (key, name), rows in itertools.groupby(
+        sorted(found, key=lambda row: (row.key, row.day)), attrgetter("key", "name")
+    ):
         click.echo(f"{key or 'no key'}  {name}".rstrip())
         click.echo(f"  {'day':<10} {'model':<22}" + "".join(f"{head:>{width}}" for head, width in widths.items()))
         for row in rows:
@@ -214,10 +201,6 @@ def _usage(found: list[NamedUsageRow]) -> None:
             cells = (*counts, *(f"{size:,.1f}" if size < 1000 else f"{size:,.0f}" for size in sizes))
             numbers = "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths.values(), strict=True))
             click.echo(f"  {row.day.isoformat():<10} {row.model:<22}{numbers}")
-
-
-def _whose(row: NamedUsageRow) -> tuple[str, str]:
-    return row.key, row.name
 
 
 def _models(api_key: ApiKey) -> str:

@@ -8,7 +8,6 @@ import click
 
 from flows.cli.options import ModelName, local_option, model_argument, prepare, severity_option, shift_of
 from flows.terminal_progress import show_progress
-from registry.core.errors import Refused
 
 
 @click.command()
@@ -28,8 +27,7 @@ def run(model: str, local: bool, why: str, start: str | None) -> None:
     text = _run("loop", local, model, why=why, start=start)
     if names := " ".join(data_versions.to_commit()):
         click.echo(f"to keep this data and its figures: git add {names} && git commit {names}", err=True)
-    refuse_unless_promoted(model, text)
-    click.echo(text)
+    _finish(text)
 
 
 @click.command()
@@ -42,8 +40,18 @@ def retrain(model: str, local: bool, verdict: str) -> None:
     from flows import steps
 
     text = _run("retrain", local, model, verdict=steps.find_verdict(model, verdict).id)
-    refuse_unless_promoted(model, text)
-    click.echo(text)
+    _finish(text)
+
+
+def _finish(outcome: str) -> None:
+    """Prints an outcome. Raises Refused, with the gate's reasons, if the version was not promoted."""
+    version, _, state = outcome.partition(" ")
+    if state == "not promoted":
+        from flows import steps
+        from registry.versions.mlflow_registry import Versions
+
+        raise steps.refusal(Versions().get(*version.split("@")))
+    click.echo(outcome)
 
 
 def _run(name: str, local: bool, model: str, **parameters: Any) -> str:
@@ -58,26 +66,6 @@ def _run(name: str, local: bool, model: str, **parameters: Any) -> str:
         from flows.orchestration.running import run_flow
 
         return run_flow(name, model=model, **parameters)
-
-
-def refuse_unless_promoted(model: str, outcome: str) -> None:
-    """Raises Refused, with the gate's reasons, if a run did not promote its version."""
-    if not outcome.endswith("not promoted"):
-        return
-    from flows import steps
-    from registry.versions.mlflow_registry import Versions
-
-    number = outcome.partition("@")[2].split()[0]
-    decision = steps.latest_decision(Versions().get(model, number)) or {}
-    if decision.get("granted"):
-        raise Refused(
-            f"version {number} of {model} was granted, but another version has become champion since",
-            expected="a new version, or the champion's",
-            fix=f"`visionloop promote {model} {number}` makes this one champion again",
-        )
-    raise Refused(
-        str(decision.get("summary") or outcome), fix=f"`visionloop decisions {model}` shows the page with the reasons"
-    )
 
 
 @click.command()

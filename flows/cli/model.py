@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,15 +11,6 @@ from flows.stack.control import Stack
 from flows.terminal_progress import show_progress
 from registry.core.errors import BadInput, NotFound
 from registry.core.settings import settings
-
-if TYPE_CHECKING:
-    from registry.versions.mlflow_registry import Version
-
-
-def _version(model: str, which: str) -> Version:
-    from registry.versions.mlflow_registry import Versions
-
-    return Versions().get(model, which)
 
 
 @click.command()
@@ -52,15 +42,13 @@ def promote(model: str, version: str | None, why: str, local: bool) -> None:
     model, version = which(model, version, "challenger")
     prepare(local)
     from flows import steps
-    from registry.core.errors import Refused
+    from registry.versions.mlflow_registry import Versions
 
-    with show_progress() as console:
-        found = _version(model, version)
-        granted = steps.decide(found, "the command line", why, again=True)
-        summary = (steps.latest_decision(found) or {}).get("summary", f"{found} is champion already")
-    if not granted:
-        raise Refused(str(summary), fix=f"`visionloop decisions {model}` shows the page")
-    console.print(summary)
+    with show_progress():
+        found = Versions().get(model, version)
+        if not steps.decide(found, "the command line", why, again=True):
+            raise steps.refusal(found)
+    click.echo((steps.latest_decision(found) or {}).get("summary", f"{found} is champion already"))
 
 
 @click.command()
@@ -100,7 +88,8 @@ def package(model: str, version: str | None) -> None:
     model, version = which(model, version, "champion")
     prepare(local=False)
     from flows import steps
+    from registry.versions.mlflow_registry import Versions
 
-    tag = steps.package(_version(model, version))
+    tag = steps.package(Versions().get(model, version))
     click.echo(tag)
     click.echo(f"by hand: BENTOML_HOME={settings().var / 'bentoml'} bentoml serve {tag}", err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from pathlib import Path
@@ -10,13 +9,12 @@ from pathlib import Path
 import click
 
 from flows.cli.options import OutputFile, model_argument, prepare
+from flows.router_client import JSON, Answer, ask
 from registry.contract import catalog
-from registry.core.errors import BadInput, MissingService, NotServed
+from registry.core.errors import BadInput
 from registry.core.progress_bar import progress_bar
-from registry.core.settings import settings
 from registry.vision.media_types import is_video
 
-JSON = "application/json"
 ENDINGS = {
     ".json": JSON,
     ".jpg": "image/jpeg",
@@ -51,7 +49,7 @@ def predict(model: str, file: Path, out: Path | None, explain: Path | None, loca
     video = is_video(body)
     if video and explain:
         raise BadInput("a heat map was asked for a video", expected="one picture", fix="cut a frame out of the video")
-    raw, heat, facts = (_predict_here if local or video else _ask)(model, body, media, explain is not None)
+    raw, heat, facts = (_predict_here if local or video else ask)(model, body, media, explain is not None)
     if not out:
         click.echo(json.dumps(json.loads(raw), indent=2))
     beside = out.with_suffix(".json") if video and out and media != JSON else None
@@ -73,46 +71,6 @@ def _media(offers: tuple[str, ...], out: Path | None) -> str:
         known = ", ".join(ending for ending, kind in ENDINGS.items() if kind in offers)
         raise BadInput(f"{out} has an ending that says nothing", expected=known, fix="choose one of these endings")
     return media
-
-
-Answer = tuple[bytes, bytes, bytes]
-"""The answer in the format that was asked for, the heat map or b"", and the answer in JSON where it is known."""
-
-
-def _ask(model: str, body: bytes, media: str, explain: bool) -> Answer:
-    """The answer of the service."""
-    if not explain:
-        return _post(model, body, media), b"", b""
-    if media != JSON:
-        return _post(model, body, media), _post(model, body, "image/jpeg", explain="true"), b""
-    found = json.loads(_post(model, body, media, explain="true"))
-    explanation = found["explanation"]
-    if explanation["image"] is None:
-        raise BadInput(explanation["why_not"], fix="leave --explain out to see the answer alone")
-    heat = base64.b64decode(explanation.pop("image"))
-    return json.dumps(found).encode(), heat, b""
-
-
-def _post(model: str, body: bytes, media: str, **query: str) -> bytes:
-    import httpx
-
-    from serving.client.calls import error_of_response
-
-    address = f"{settings().router_address}/v1/models/{model}/predict"
-    headers = {"Accept": media, "Content-Type": "application/octet-stream", **settings().key_headers}
-    limit = settings().request_timeout_s
-    try:
-        answer = httpx.post(address, params=query, content=body, headers=headers, timeout=limit, trust_env=False)
-    except httpx.TransportError as error:
-        raise MissingService(
-            f"nothing answers at {address}", expected="the router", fix="`visionloop up`, or add --local"
-        ) from error
-    if answer.is_success:
-        return answer.content
-    refused = error_of_response(answer)
-    if isinstance(refused, NotServed):  # what a caller is told to ask for, is to be done here
-        refused.expected, refused.fix = "a released version", f"`visionloop run {model}` trains and releases one"
-    raise refused
 
 
 def _predict_here(model: str, body: bytes, media: str, explain: bool) -> Answer:

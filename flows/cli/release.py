@@ -26,19 +26,8 @@ if TYPE_CHECKING:
 @click.option("--limit", "limits", multiple=True, metavar="NAME=VALUE", help="A guardrail, see docs/releases.md.")
 @click.option("--why", default="", help="A reason for the history.")
 @click.option("--anyway", metavar="REASON", help="Release what the gate did not grant; status and history show REASON.")
-@click.option("--json", "as_json", is_flag=True, help="status: print JSON.")
-def release(
-    model: str,
-    what: str,
-    versions: tuple[str, ...],
-    share: int | None,
-    sticky: str | None,
-    steps: str | None,
-    limits: tuple[str, ...],
-    why: str,
-    anyway: str | None,
-    as_json: bool,
-) -> None:
+@click.option("--json", is_flag=True, help="status: print JSON.")
+def release(what: str, versions: tuple[str, ...], **given: Any) -> None:
     """Decide which versions of MODEL get its traffic. No request is dropped.
 
     \b
@@ -60,7 +49,7 @@ def release(
     if name not in ACTIONS:
         refuse_misspelt(what, ACTIONS)
         name, versions = "blue-green", (what, *versions)
-    ACTIONS[name](ReleaseOptions(model, versions, share, sticky, steps, limits, why, anyway, as_json))
+    ACTIONS[name](ReleaseOptions(versions=versions, **given))
 
 
 @click.command()
@@ -68,7 +57,7 @@ def release(
 @click.option("--why", default="", help="A reason for the history.")
 def rollback(model: str, why: str) -> None:
     """End the trial of MODEL's second version, or give the traffic back to the previous version."""
-    _rollback(ReleaseOptions(model, (), None, None, None, (), why))
+    _rollback(ReleaseOptions(model, why=why))
 
 
 def _blue_green(options: ReleaseOptions) -> None:

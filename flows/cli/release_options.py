@@ -17,12 +17,12 @@ class ReleaseOptions:
     """The options that were given; None or () for those that were not."""
 
     model: str
-    versions: tuple[str, ...]
-    share: int | None
-    sticky: str | None
-    steps: str | None
-    limits: tuple[str, ...]
-    why: str
+    versions: tuple[str, ...] = ()
+    share: int | None = None
+    sticky: str | None = None
+    steps: str | None = None
+    limits: tuple[str, ...] = ()
+    why: str = ""
     anyway: str | None = None
     json: bool = False
 

@@ -7,7 +7,7 @@ Imports no other room of this package.
 
 from flows.steps.building import build, ensure_start, prepare_start
 from flows.steps.data import active_models, find_verdict, has_data, note_learned, prepare_data, synthesise, take_labels
-from flows.steps.deciding import decide, latest_decision
+from flows.steps.deciding import decide, latest_decision, refusal
 from flows.steps.holding_out import hold_out
 from flows.steps.locks import exclusive, is_busy
 from flows.steps.releasing import is_live, release, start_plan
@@ -31,6 +31,7 @@ __all__ = [
     "pending_reason",
     "prepare_data",
     "prepare_start",
+    "refusal",
     "register",
     "release",
     "return_alias",

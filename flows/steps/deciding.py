@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from flows.steps.pages import decisions, is_promotion, pages_folder, prune_pages
 from registry.contract import catalog
 from registry.core import journal
-from registry.core.errors import VisionloopError
+from registry.core.errors import Refused, VisionloopError
 from registry.core.settings import settings
 from registry.versions.decision import Decision
 from registry.versions.mlflow_registry import CHAMPION, PREVIOUS, Version, Versions
@@ -38,6 +38,21 @@ def latest_decision(version: Version) -> dict[str, Any] | None:
         if same and is_promotion(decision):
             return decision
     return None
+
+
+def refusal(version: Version) -> Refused:
+    """Why a version that was decided on is not champion, as an error."""
+    decision, again = latest_decision(version) or {}, f"`visionloop promote {version.model} {version.number}`"
+    if decision.get("granted"):
+        return Refused(
+            f"{version} was granted, but another version has become champion since",
+            expected="a new version, or the champion's",
+            fix=f"{again} makes this one champion again",
+        )
+    return Refused(
+        str(decision.get("summary", f"{version} is not promoted")),
+        fix=f"`visionloop decisions {version.model}` shows the page with the reasons",
+    )
 
 
 def decide(version: Version, asked_by: str, why: str, must_win_on: str | None = None, *, again: bool = False) -> bool:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from flows.cli.new_model import new
+from flows.cli.ui import new
 from registry.contract import catalog
 from registry.contract.spec import Budget, Metric, ModelSpec
 from registry.core.errors import BadInput

@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
-from flows import champions, steps
-from flows.cli import execute, release
-from flows.cli.loop import refuse_unless_promoted
+from flows import champions
+from flows.cli import execute, loop, release
+from flows.orchestration import running
 from flows.stack.control import Stack
-from registry.core.errors import Refused
+from flows.steps import deciding
 from registry.core.settings import Settings
 from registry.versions.mlflow_registry import Version, Versions
 from serving.guard.rollout import Guard
@@ -194,14 +194,19 @@ def test_what_the_gate_refused_is_not_released_and_leaves_with_seven(
     assert len(history.events(MODEL)) == 1
 
 
-def test_a_run_that_ends_in_a_refusal_says_the_gates_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(Versions, "get", lambda self, model, which: asked.append(which))
-    monkeypatch.setattr(steps, "latest_decision", lambda version: {"summary": "version 3 refused: worse"})
-    with pytest.raises(Refused, match="version 3 refused: worse") as caught:
-        refuse_unless_promoted(MODEL, f"{MODEL}@3 not promoted")
-    assert (asked, caught.value.exit_code) == (["3"], 7)
-    refuse_unless_promoted(MODEL, f"{MODEL}@3 live")
+def test_a_run_that_ends_in_a_refusal_says_the_gates_reasons(
+    config: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version, decision = Version(MODEL, 3, "", "d" * 64, (), 0.0), {"granted": False, "summary": "3 refused: worse"}
+    monkeypatch.setattr(loop, "prepare", lambda local: None)  # no stack is up
+    monkeypatch.setattr(running, "run_flow", lambda *_, **__: f"{MODEL}@3 not promoted")
+    monkeypatch.setattr(Versions, "get", lambda self, model, which: version if which == "3" else None)
+    monkeypatch.setattr(deciding, "latest_decision", lambda asked: decision if asked is version else None)
+    assert execute(["run", MODEL]) == 7
+    assert "3 refused: worse" in capsys.readouterr().err
+    decision["granted"] = True
+    assert execute(["run", MODEL]) == 7
+    assert "another version has become champion since" in capsys.readouterr().err
 
 
 def test_decisions_of_one_version(config: Settings, capsys: pytest.CaptureFixture[str]) -> None:
