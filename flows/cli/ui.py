@@ -16,11 +16,9 @@ from registry.contract.new_model import METRICS, TASKS, write_model
 from registry.core.errors import MissingService, NotFound, VisionloopError
 from registry.core.settings import Settings, settings
 
-PAGES = ("home", "mlflow", "prefect", "drift", "api")
-
 
 @click.command()
-@click.argument("page", type=click.Choice(PAGES), default="home")
+@click.argument("page", type=click.Choice(("home", "mlflow", "prefect", "drift", "api")), default="home")
 @click.option("--model", help="For `api` and `mlflow`: the page of one model. Default: of all models.")
 @click.option("--no-open", is_flag=True, help="Only print the address.")
 def ui(page: str, model: str | None, no_open: bool) -> None:
