@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
+
+from scipy.cluster.hierarchy import DisjointSet
 
 from registry.core.errors import DataError
 
@@ -25,7 +27,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 
 
 def named(paths: Mapping[str, str], pattern: str) -> tuple[dict[str, str], list[str]]:
-    """Finds the group of each case in its file's name, and writes notes.
+    """Finds the group of each case in its file's name.
 
     Args:
         paths: case -> its file's path in the source, with forward slashes.
@@ -67,33 +69,25 @@ def named(paths: Mapping[str, str], pattern: str) -> tuple[dict[str, str], list[
 
 
 def parts_of(splits: Sequence[str], groups: Sequence[str]) -> list[int]:
-    """In how many splits each row's group is; 1 for a row without a group."""
+    """The number of splits that each row's group is in; 1 for a row without a group."""
     found: dict[str, set[str]] = {}
     for split, group in zip(splits, groups, strict=True):
         found.setdefault(group, set()).add(split)
     return [len(found[group]) if group else 1 for group in groups]
 
 
-def units(cases: Sequence[str], groups: Mapping[str, str], leader: Mapping[str, str]) -> dict[str, str]:
-    """Joins groups and look-alikes: case -> the case that represents everything that must stay together with it.
+def units(cases: Sequence[str], groups: Mapping[str, str], pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Joins groups and look-alikes: case -> the first case, by name, of all that must stay together with it.
 
     Args:
         groups: case -> group.
-        leader: case -> the representative of its look-alikes.
+        pairs: cases that look alike.
     """
-    above = {case: case for case in cases}
-
-    def top(case: str) -> str:
-        while above[case] != case:
-            case = above[case]
-        return case
-
+    joined = DisjointSet(cases)
     first: dict[str, str] = {}
     for case in cases:
-        links = [leader.get(case, case)]
         if group := groups.get(case):
-            links.append(first.setdefault(group, case))
-        for other in links:
-            a, b = top(case), top(other)
-            above[max(a, b)] = min(a, b)
-    return {case: top(case) for case in cases}
+            joined.merge(case, first.setdefault(group, case))
+    for one, other in pairs:
+        joined.merge(one, other)
+    return {case: unit for members in joined.subsets() for unit in [min(members)] for case in members}

@@ -1,4 +1,4 @@
-"""Measures a data set of pictures: makes the table that Great Expectations checks (`registry.cases.expectations`)."""
+"""Measures a data set of pictures, as the table that Great Expectations checks (`registry.cases.expectations`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 THREADS = min(4, os.cpu_count() or 1)
-"""Each holds a picture: some 70 MB at 12 megapixels."""
+"""Each holds a picture, some 70 MB at 12 megapixels."""
 KEPT = "look-alikes-kept.txt"
 """A file in data sets whose owner allows nearly equal pictures in two splits."""
 
@@ -47,7 +47,7 @@ def class_table(root: Path, rows: Sequence[Row], classes: Sequence[str]) -> pd.D
     numbers = {name: float(number) for number, name in enumerate(classes)}
     table["class_number"] = [numbers.get(name, float("nan")) for name in table["class"]]
     trained = Counter(table.loc[table["split"] == "train", "class"])
-    # NaN is not checked: a breach that only follows from another one gets no message.
+    # NaN is not checked: no message for a breach that only follows from another one.
     table["training_of_class"] = [float(trained[name]) if trained else float("nan") for name in table["class"]]
     table["class_share"] = table["training_of_class"] / trained.total() if len(trained) > 1 else float("nan")
     return table
@@ -56,7 +56,7 @@ def class_table(root: Path, rows: Sequence[Row], classes: Sequence[str]) -> pd.D
 def box_table(root: Path, rows: Sequence[Row], classes: Sequence[str]) -> pd.DataFrame:
     """A row for each case, and for each picture or label file that is not in `cases.csv`.
 
-    Columns about a row's boxes: their number, the highest class number, and, as shares of the side, the smallest
+    Columns about a row's boxes: their number, the highest class number, and, as fractions of the side, the smallest
     width or height and the furthest reach over the edge. `training_of_rarest`: training boxes of its rarest class.
     """
     found = [p for kind in ("images", "labels") for s in SPLITS for p in sorted((root / kind / s).glob("*"))]
@@ -80,7 +80,7 @@ def box_table(root: Path, rows: Sequence[Row], classes: Sequence[str]) -> pd.Dat
     return table
 
 
-def _labels(root: Path, file: str) -> tuple[str, list[yolo_labels.Line]]:
+def _labels(root: Path, file: str) -> tuple[str, list[yolo_labels.LabelLine]]:
     path = root / file if _is_label(file) else label_path(root, file)
     try:
         lines, problems = yolo_labels.parse(path.read_text(encoding="utf-8"))
@@ -99,15 +99,15 @@ def _common(root: Path, rows: Sequence[Row], strays: Sequence[str]) -> pd.DataFr
     import pandas as pd
 
     every = [*rows, *(Row(file, _split_of(file), "", file) for file in strays)]
-    with PictureFactsCache() as at, ThreadPoolExecutor(THREADS) as pool:
+    with PictureFactsCache() as cache, ThreadPoolExecutor(THREADS) as pool:
         # A label without its picture is a stray file: there is nothing to read.
-        looks = list(
-            pool.map(lambda row: PictureFacts("") if _is_label(row.file) else at.at_file(root / row.file), every)
+        facts = list(
+            pool.map(lambda row: PictureFacts("") if _is_label(row.file) else cache.at_file(root / row.file), every)
         )
     splits = [row.split for row in every]
     nan = float("nan")
     unknown = ([nan] * len(every), [""] * len(every))
-    likeness, resembles = unknown if (root / KEPT).is_file() else _nearest(every, looks)
+    likeness, resembles = unknown if (root / KEPT).is_file() else _nearest(every, facts)
     body: dict[str, Any] = {
         "case": [row.case for row in every],
         "row": [float(n + 1) if n < len(rows) else nan for n in range(len(every))],
@@ -116,12 +116,12 @@ def _common(root: Path, rows: Sequence[Row], strays: Sequence[str]) -> pd.DataFr
         "file": [row.file for row in every],
         "group": [row.group for row in every],
         "group_parts": groups.parts_of(splits, [row.group for row in every]),
-        "decoding_error": [one.problem or None for one in looks],
-        "width": [float(one.width) if one.width else nan for one in looks],
-        "height": [float(one.height) if one.height else nan for one in looks],
-        "channels": [float(one.channels) if one.channels else nan for one in looks],
-        "contrast": [one.contrast for one in looks],
-        "content": [one.content or None for one in looks],
+        "decoding_error": [one.problem or None for one in facts],
+        "width": [float(one.width) if one.width else nan for one in facts],
+        "height": [float(one.height) if one.height else nan for one in facts],
+        "channels": [float(one.channels) if one.channels else nan for one in facts],
+        "contrast": [one.contrast for one in facts],
+        "content": [one.content or None for one in facts],
         "likeness": likeness,
         "resembles": resembles,
     }
@@ -136,19 +136,19 @@ def _split_of(file: str) -> str:
     return next((part for part in Path(file).parts if part in SPLITS), "")
 
 
-def _nearest(rows: Sequence[Row], looks: Sequence[PictureFacts]) -> tuple[list[float], list[str]]:
-    """Each row's nearest picture of another split (`look_alikes`): the correlation, and the case.
+def _nearest(rows: Sequence[Row], facts: Sequence[PictureFacts]) -> tuple[list[float], list[str]]:
+    """Finds each row's nearest picture of another split (`look_alikes`): the correlation, and the case.
 
     NaN and "" if no picture is near. Pictures of the same pixels do not count: they are copies.
     """
     best, other = np.full(len(rows), np.nan, np.float32), np.full(len(rows), -1)
-    contents = np.array([one.content for one in looks])
+    contents = np.array([one.content for one in facts])
     parts = [
-        [n for n, row in enumerate(rows) if row.split == split and looks[n].fingerprint is not None] for split in SPLITS
+        [n for n, row in enumerate(rows) if row.split == split and facts[n].fingerprint is not None] for split in SPLITS
     ]
     for ours, theirs in combinations(parts, 2):
-        marks = [[mark for n in part if (mark := looks[n].fingerprint) is not None] for part in (ours, theirs)]
-        for left, right, likeness in look_alikes.candidates(*marks):
+        prints = [[one for n in part if (one := facts[n].fingerprint) is not None] for part in (ours, theirs)]
+        for left, right, likeness in look_alikes.candidates(*prints):
             a, b = np.array(ours)[left], np.array(theirs)[right]
             order = np.argsort(likeness)  # of several values for one row, the last and highest one stays
             order = order[contents[a[order]] != contents[b[order]]]

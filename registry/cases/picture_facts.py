@@ -21,9 +21,9 @@ from registry.core.settings import settings
 from registry.vision import headers, look_alikes, picture
 
 MAX_ROWS = 50_000
-"""Of the cache, some 6 KB each. The oldest rows go, and their pictures are decoded again."""
+"""Rows in the cache, some 6 KB each. The oldest are deleted, and their pictures decoded again."""
 
-_ROWS_A_WRITE = 256
+_ROWS_PER_WRITE = 256
 _VERSION = 1  # of the rows' meaning; a cache of another version is deleted
 _CHANNELS = {"1": 1, "L": 1, "I": 1, "F": 1, "I;16": 1, "I;16B": 1, "LA": 2, "RGBA": 4, "CMYK": 4}
 
@@ -50,7 +50,7 @@ class PictureFacts:
 
 
 class PictureFactsCache:
-    """Reads facts about pictures, in any thread; a context manager. Without a usable cache it only takes longer."""
+    """Reads facts about pictures, from any thread. A context manager. Without a usable cache it only takes longer."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path or settings().var / "looks.db"
@@ -75,25 +75,25 @@ class PictureFactsCache:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._keep()
-        self._ask(f"DELETE FROM look WHERE rowid <= (SELECT max(rowid) FROM look) - {MAX_ROWS}")
+        self._flush()
+        self._query(f"DELETE FROM look WHERE rowid <= (SELECT max(rowid) FROM look) - {MAX_ROWS}")
         self._close()
 
     def at(self, body: bytes) -> PictureFacts:
         """The facts about a picture file's bytes. Raises BadInput if it is not a picture, or too large."""
         digest = hashlib.sha256(body).digest()
-        found = self._ask("SELECT * FROM look WHERE digest = ?", (digest,))
+        found = self._query("SELECT * FROM look WHERE digest = ?", (digest,))
         if found:
             return _from_row(found[0])
-        look = look_at(picture.decode(body, MAX_CASE_PIXELS), headers.read(body).mode)
+        facts = facts_of(picture.decode(body, MAX_CASE_PIXELS), headers.read(body).mode)
         with self._lock:
-            self._new.append((digest, *_row(look)))
-        if len(self._new) >= _ROWS_A_WRITE:
-            self._keep()
-        return look
+            self._new.append((digest, *_row(facts)))
+        if len(self._new) >= _ROWS_PER_WRITE:
+            self._flush()
+        return facts
 
     def at_file(self, path: Path) -> PictureFacts:
-        """The facts about a file; `problem` says what is wrong with it."""
+        """The facts about a file. `problem` says why it cannot be read."""
         try:
             return self.at(path.read_bytes())
         except OSError:
@@ -102,12 +102,12 @@ class PictureFactsCache:
             return PictureFacts(f"{path.name}: {error.found}")
 
     def at_files(self, paths: Sequence[Path], threads: int) -> list[PictureFacts]:
-        """The facts about files, in the order of `paths`; `threads` are decoded at once, and no picture is kept."""
+        """The facts about files, in order. Decodes `threads` at once, and keeps no picture."""
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(self.at_file, paths))
 
-    def _keep(self) -> None:
-        """Writes the new rows in one transaction: one for each would cost more than decoding a small picture."""
+    def _flush(self) -> None:
+        """Writes the new rows in one transaction. One for each would cost more than decoding a small picture."""
         with self._lock:
             rows, self._new = self._new, []
             if self._rows is None or not rows:
@@ -119,7 +119,7 @@ class PictureFactsCache:
             except sqlite3.Error:
                 self._close()
 
-    def _ask(self, statement: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
+    def _query(self, statement: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
         with self._lock:
             if self._rows is None:
                 return []
@@ -135,12 +135,12 @@ class PictureFactsCache:
             self._rows = None
 
 
-def look_at(seen: Picture, mode: str) -> PictureFacts:
-    """The facts about a decoded picture; `mode`: PIL's name of its stored pixel layout."""
+def facts_of(seen: Picture, mode: str) -> PictureFacts:
+    """The facts about a decoded picture. `mode`: PIL's name of its stored pixel layout."""
     grey = cv2.cvtColor(seen.pixels, cv2.COLOR_BGR2GRAY)
     contrast = float(cv2.meanStdDev(grey)[1].item())  # NumPy's would take eight bytes a pixel, in every thread
-    mark = look_alikes.fingerprint(seen.pixels)
-    return PictureFacts("", seen.width, seen.height, _CHANNELS.get(mode, 3), contrast, content_of(seen), mark)
+    fingerprint = look_alikes.fingerprint(seen.pixels)
+    return PictureFacts("", seen.width, seen.height, _CHANNELS.get(mode, 3), contrast, content_of(seen), fingerprint)
 
 
 def content_of(seen: Picture) -> str:
@@ -150,16 +150,16 @@ def content_of(seen: Picture) -> str:
     return digest.hexdigest()[:16]
 
 
-def _row(look: PictureFacts) -> tuple[object, ...]:
-    mark = look.fingerprint
-    assert mark is not None
-    bits, thumb = mark.bits.to_bytes(8, "big"), mark.thumb.tobytes()
-    return look.width, look.height, look.channels, look.contrast, look.content, bits, thumb
+def _row(facts: PictureFacts) -> tuple[object, ...]:
+    fingerprint = facts.fingerprint
+    assert fingerprint is not None
+    bits, thumb = fingerprint.bits.to_bytes(8, "big"), fingerprint.thumb.tobytes()
+    return facts.width, facts.height, facts.channels, facts.contrast, facts.content, bits, thumb
 
 
 def _from_row(row: Sequence[object]) -> PictureFacts:
     _, width, height, channels, contrast, content, bits, thumb = row
     assert isinstance(bits, bytes)
     assert isinstance(thumb, bytes)
-    mark = look_alikes.Fingerprint(int.from_bytes(bits, "big"), np.frombuffer(thumb, np.float16))
-    return PictureFacts("", width, height, channels, contrast, content, mark)  # type: ignore[arg-type]
+    fingerprint = look_alikes.Fingerprint(int.from_bytes(bits, "big"), np.frombuffer(thumb, np.float16))
+    return PictureFacts("", width, height, channels, contrast, content, fingerprint)  # type: ignore[arg-type]

@@ -1,30 +1,33 @@
-"""The three splits of a data set, and how cases are assigned to them.
+"""The three splits of a data set, how cases are assigned to them, and how other people name them.
 
-`train` teaches. `val` chooses: the epoch, the variant, thresholds. `test` is read by the stage `evaluate` and by the
-gate only, and gives every figure that is called held-out.
+`train` teaches. `val` chooses the epoch, the variant and thresholds. Only the stage `evaluate` and the gate read
+`test`; every figure that is called held-out comes from it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 SPLITS = ("train", "val", "test")
+_NAMES = re.compile(r"(train|training|val|valid|validation|test|testing)[_-]?\d{0,4}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Shares:
-    """The shares of `val` and `test` in a data set that comes without splits; the rest is `train`."""
+    """The shares of `val` and `test` in a data set without splits of its own; the rest is `train`."""
 
     val: float = 0.15
     test: float = 0.2
 
     def __post_init__(self) -> None:
         if min(self.val, self.test) < 0 or self.val + self.test > 1:
-            raise ValueError(f"shares of {self.val:g} and {self.test:g} are negative, or more than all of it")
+            raise ValueError(f"val {self.val:g} and test {self.test:g} must be 0 or more, and at most 1 together")
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Shares:
@@ -32,16 +35,16 @@ class Shares:
         return cls(float(params.get("val_share", cls.val)), float(params.get("test_share", cls.test)))
 
     def split(self, name: str) -> str:
-        """The split of a name: always the same, whatever else is in the data set."""
+        """The split of a name, which depends on nothing else in the data set."""
         fraction = hash_fraction(name)
         # `val` first: cases that were in it before there was a test part stay there.
         return "val" if fraction < self.val else "test" if fraction < self.val + self.test else "train"
 
     def deal(self, strata: Mapping[str, str], weights: Mapping[str, int] | None = None) -> dict[str, str]:
-        """Names -> parts, by stratum: of each stratum these shares, by the order of the names' hashes.
+        """Assigns names to splits: these shares of each stratum, in the order of the names' hashes.
 
-        A stratum of three or more has one name at least in each part, and one of two a name in `test`; a part that
-        would still be empty gets one name of the largest stratum that can spare it.
+        A stratum of three names or more has at least one in each split; one of two has one in `test`. A split that
+        is still empty gets a name of the largest stratum that can spare one.
 
         Args:
             strata: name -> stratum, e.g. the class.
@@ -62,7 +65,7 @@ class Shares:
         return found
 
     def _deal_one(self, names: Sequence[str], weight: Mapping[str, int]) -> dict[str, str]:
-        """One stratum, its names in order. A name that is too heavy for what a part still lacks goes elsewhere."""
+        """Deals one stratum, its names in order. A name too heavy for what a split still lacks goes elsewhere."""
         cases = sum(weight[name] for name in names)
         test = min(max(round(self.test * cases), 1 if self.test and len(names) > 1 else 0), max(cases - 1, 0))
         val = min(max(round(self.val * cases), 1 if self.val and len(names) > 2 else 0), max(cases - 1 - test, 0))
@@ -83,20 +86,20 @@ class Shares:
 
 
 def complete(
-    said: Mapping[str, str],
+    given: Mapping[str, str],
     shares: Shares,
     strata: Mapping[str, str],
     units: Callable[[Sequence[str]], Mapping[str, str]],
 ) -> tuple[dict[str, str], list[str]]:
-    """The part of each case: what its source says, and where that lacks a part, what is set aside for it.
+    """Keeps the source's splits, and sets cases aside for those that it lacks.
 
     Args:
-        said: case -> part, or "" where the source does not say.
+        given: case -> the source's split, or "" if it gives none.
         strata: case -> stratum, see `Shares.deal`.
-        units: some cases -> of each the case that stands for all that must stay together with it.
+        units: cases -> for each, the case that represents all that must stay together with it.
 
     Returns:
-        case -> part, and in words what was set aside.
+        case -> split, and notes on what was set aside.
     """
 
     def dealt(cases: Sequence[str], shares: Shares, rest: str = "train") -> dict[str, str]:
@@ -104,24 +107,41 @@ def complete(
         parts = shares.deal({unit: strata[unit] for unit in first.values()}, Counter(first.values()))
         return {case: rest if parts[unit] == "train" else parts[unit] for case, unit in first.items()}
 
-    def of(*splits: str) -> list[str]:
-        return [case for case, split in said.items() if split in splits]
+    def cases_of(split: str) -> list[str]:
+        return [case for case, name in given.items() if name == split]
 
-    parts = set(said.values())
-    if parts == {"train", "val"} and shares.test:
+    splits = set(given.values())
+    if splits == {"train", "val"} and shares.test:
         share = shares.test / (shares.val + shares.test)
-        words = f"the source has no test part: {share:.0%} of its validation part are held out as one"
-        return {**said, **dealt(of("val"), Shares(0, share), "val")}, [words]
-    if parts == {"train", "test"} and shares.val:
+        note = f"the source has no test split: {share:.0%} of its validation split are held out as one"
+        return {**given, **dealt(cases_of("val"), Shares(0, share), "val")}, [note]
+    if splits == {"train", "test"} and shares.val:
         share = shares.val / (1 - shares.test)
-        words = f"the source has no validation part: {share:.0%} of its training part become one"
-        return {**said, **dealt(of("train"), Shares(share, 0))}, [words]
-    if said and "" not in parts and (len(parts) == 1 or "train" not in parts):
-        words = f"the source has a {' and a '.join(sorted(parts))} part only"
-        return dealt(list(said), shares), [f"{words}: {shares.val:.0%} of it choose, {shares.test:.0%} are held out"]
-    return {**said, **dealt(of(""), shares)}, []
+        note = f"the source has no validation split: {share:.0%} of its training split become one"
+        return {**given, **dealt(cases_of("train"), Shares(share, 0))}, [note]
+    if given and "" not in splits and (len(splits) == 1 or "train" not in splits):
+        only = f"the source has only {' and '.join(sorted(splits))}"
+        note = f"{only}: {shares.val:.0%} of it become the validation split, {shares.test:.0%} the test split"
+        return dealt(list(given), shares), [note]
+    return {**given, **dealt(cases_of(""), shares)}, []
 
 
 def hash_fraction(name: str) -> float:
     """A hash of the name as a number in [0, 1)."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big") / 2**48
+
+
+def split_from_name(text: str) -> str:
+    """`train`, `val`, `test` or "" for a folder's name, a file's stem or a table's cell."""
+    match = _NAMES.fullmatch(text.strip())
+    return "" if match is None else next(split for split in SPLITS if match[1].lower().startswith(split))
+
+
+def split_from_stem(stem: str) -> str:
+    """`instances_val2017` -> `val`."""
+    return next(filter(None, map(split_from_name, re.split(r"[_.\-]", stem))), "")
+
+
+def split_from_folders(path: Path, root: Path) -> str:
+    """The split that the topmost folder named like one gives."""
+    return next(filter(None, map(split_from_name, path.relative_to(root).parts[:-1])), "")

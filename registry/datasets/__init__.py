@@ -1,4 +1,4 @@
-"""Data sets of pictures on disk: made, imported and added to.
+"""Data sets of pictures on disk: drawing, importing and extending them.
 
 Imports `registry.formats` and the rooms below it.
 """

@@ -2,10 +2,10 @@
 
     ClassSet                             BoxSet
     {train,val,test}/<class>/<case>.jpg  images/{train,val,test}/<case>.jpg
-    classes.txt (open classes only)      labels/{train,val,test}/<case>.txt    class cx cy w h, as shares
+    classes.txt (open classes only)      labels/{train,val,test}/<case>.txt    class cx cy w h, normalized
     cases.csv                            data.yaml, cases.csv
 
-`registry.vision_tasks` makes one of them for an ordinary model, with the generator of its `scenes.py` if it has one.
+`registry.vision_tasks` makes one of them for an ordinary model, with the generator in its `scenes.py` if there is one.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ NAMES, CLASSES = "data.yaml", "classes.txt"
 class ClassSet(PictureSet):
     """Pictures with one class each, in class folders; `Case.truth` and `Labelled.truth` are the class's name.
 
-    `open_classes`: the data defines the classes, not the model: an import may bring its own, and `classes.txt`
-    keeps them in order.
+    `open_classes`: the data defines the classes, not the model. An import may bring its own, and `classes.txt`
+    lists them in order.
     """
 
     boxes = False
@@ -53,7 +53,7 @@ class ClassSet(PictureSet):
         super().__init__(model, classes, make)
         self.open_classes = open_classes
         if open_classes:
-            self.named = None
+            self.fixed_classes = None
 
     def classes(self, root: Path) -> tuple[str, ...]:
         """The model's classes; where they are open, those of `classes.txt`, or else of the folders."""
@@ -65,9 +65,11 @@ class ClassSet(PictureSet):
         try:
             names = tuple(filter(None, map(str.strip, path.read_text(encoding="utf-8").splitlines())))
         except UnicodeDecodeError as error:
-            raise DataError(f"{path} cannot be read", expected="a class a line, UTF-8", fix="import again") from error
+            raise DataError(
+                f"{path} cannot be read", expected="one class per line, UTF-8", fix="import again"
+            ) from error
         if not names or len(set(names)) < len(names):
-            raise DataError(f"{path} names no class, or one twice", expected="a class a line", fix="import again")
+            raise DataError(f"{path} names no class, or one twice", expected="one class per line", fix="import again")
         return names
 
     def own_classes(self, root: Path) -> tuple[str, ...] | None:
@@ -85,11 +87,11 @@ class ClassSet(PictureSet):
         return made.truth
 
     def _checked(self, item: LabelledInput, classes: Sequence[str]) -> str:
-        said = (item.truth.decode("utf-8", "replace") if isinstance(item.truth, bytes) else item.truth).strip()
-        name = {one.casefold(): one for one in classes}.get(said.casefold())
+        label = (item.truth.decode("utf-8", "replace") if isinstance(item.truth, bytes) else item.truth).strip()
+        name = {one.casefold(): one for one in classes}.get(label.casefold())
         if name is None:
             raise DataError(
-                f"the label of {item.id} is {said[:60]!r}",
+                f"the label of {item.id} is {label[:60]!r}",
                 expected=f"one of {', '.join(classes)}",
                 fix="correct the label; nothing was added",
             )
@@ -111,7 +113,7 @@ class ClassSet(PictureSet):
 
 class BoxSet(PictureSet):
     """Pictures with any number of boxes, in YOLO's layout; `Case.truth` is the label file, `Labelled.truth` its text
-    as bytes. An empty label file says that there is nothing in the picture."""
+    as bytes. An empty label file means that nothing is in the picture."""
 
     boxes = True
 
@@ -120,8 +122,7 @@ class BoxSet(PictureSet):
         path = root / NAMES
         fix = f"import the data again (`visionloop data import {self.model} PATH`): an import matches classes by name"
         try:
-            said = yaml.safe_load(path.read_text(encoding="utf-8"))
-            names = said["names"]
+            names = yaml.safe_load(path.read_text(encoding="utf-8"))["names"]
             found = tuple(names[n] for n in sorted(names)) if isinstance(names, dict) else tuple(names)
         except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
             raise DataError(f"{path} cannot be read", expected="YOLO's data.yaml with `names`", fix=fix) from error
@@ -141,7 +142,7 @@ class BoxSet(PictureSet):
 
     def _label(self, made: Example) -> bytes:
         if isinstance(made.truth, str):
-            raise ValueError("the generator made a class, and boxes are wanted")
+            raise ValueError("the generator made a class, not boxes")
         width, height = upright_size(made.picture)
         return yolo_labels.text_of(made.truth, self._classes, width, height).encode()
 
@@ -152,7 +153,7 @@ class BoxSet(PictureSet):
         if problems:
             raise DataError(
                 f"the label of {item.id}: {'; '.join(problems[:5])}",
-                expected="a line `class cx cy w h` a box: class number, centre and size as shares of the picture",
+                expected="a line per box, `class cx cy w h`: class number, centre and size as fractions of the picture",
                 fix="correct the label; nothing was added",
             )
         return raw
@@ -167,8 +168,8 @@ class BoxSet(PictureSet):
         return label_path(root, row.file)
 
     def finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
-        said = {"path": ".", **{split: f"images/{split}" for split in SPLITS}, "names": dict(enumerate(classes))}
-        write_file(root / NAMES, yaml.safe_dump(said, sort_keys=False))
+        config = {"path": ".", **{split: f"images/{split}" for split in SPLITS}, "names": dict(enumerate(classes))}
+        write_file(root / NAMES, yaml.safe_dump(config, sort_keys=False))
         table.write(root, rows)
 
 

@@ -1,4 +1,4 @@
-"""What class folders and YOLO's layout share: making, reading and adding to a data set of pictures."""
+"""What class folders and YOLO's layout share: making, reading and extending a data set of pictures."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STARTER_CASES = {"train": 240, "val": 60, "test": 90}
-"""Where the parameters do not say."""
-MANY = 300
-"""Pictures from which on starting processes pays."""
+"""The defaults of the parameters."""
+PARALLEL_FROM = 300
+"""Number of pictures from which on it pays to start processes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +41,8 @@ class Example:
 
     Attributes:
         picture: the file's bytes, as a user would upload them.
-        truth: its class, or the boxes in it.
-        attributes: what evaluation may cut slices by, e.g. {"time_of_day": "night"}.
+        truth: its class, or its boxes.
+        attributes: what evaluation may slice by, e.g. {"time_of_day": "night"}.
     """
 
     picture: bytes
@@ -55,9 +55,9 @@ Generator = Callable[[np.random.Generator, int], Example]
 
 
 def generated(make: Generator, wanted: Sequence[tuple[int, int, int]]) -> Iterator[Example]:
-    """A picture for each (seed, split, n), in order; many are drawn on all cores."""
+    """A picture for each (seed, split, n), in order. Many are drawn on all cores."""
     processes = default_threads()
-    if processes == 1 or len(wanted) < MANY:
+    if processes == 1 or len(wanted) < PARALLEL_FROM:
         yield from map(partial(_generate, make), wanted)
         return
     # Spawned, not forked: the caller may be a flow with threads of its own.
@@ -84,8 +84,8 @@ class PictureSet(DataPart):
         if len(set(classes)) < len(classes):
             raise ValueError(f"classes {classes} are not all different")
         self.model, self._classes, self._make = model, tuple(classes), make
-        self.named: tuple[str, ...] | None = self._classes
-        """The classes that an import matches names with; None: any."""
+        self.fixed_classes: tuple[str, ...] | None = self._classes
+        """The classes that an import matches; None if the data defines them."""
 
     @property
     def has_starter(self) -> bool:
@@ -115,7 +115,7 @@ class PictureSet(DataPart):
         return [LabelledInput(f"stream-{seed}-{n:04d}", one.picture, self._label(one)) for n, one in enumerate(made)]
 
     def import_from(self, source: Path, out: Path, params: Parameters) -> ImportResult:
-        """As `DataPart.import_from`; `registry.datasets.importing` says what is understood."""
+        """As `DataPart.import_from`, in the formats of `registry.datasets.importing`."""
         return importing.import_into(self, source, out, params)
 
     def cases(self, root: Path) -> list[Case]:
@@ -135,10 +135,11 @@ class PictureSet(DataPart):
         ]
 
     def add(self, root: Path, items: Sequence[LabelledInput], origin: str, shares: Shares) -> AddResult:
-        """As `DataPart.add`. A case's split follows from the hash of its id, unless a picture that shows the same
-        (`registry.vision.look_alikes`) is there already: then it joins that picture's split, or it would leak; one
-        that resembles pictures of two splits is not added. The very same pixels, under whatever name, are not added
-        again. One picture at a time is in memory.
+        """As `DataPart.add`.
+
+        The hash of a case's id gives its split. A look-alike of a picture that is there (`registry.vision.look_alikes`)
+        joins that picture's split, or it would leak; one that resembles pictures of two splits is not added. The same
+        pixels are not added again under another name. One picture at a time is in memory.
         """
         rows = table.read(root, self.model)
         known = {row.case for row in rows}
@@ -147,18 +148,16 @@ class PictureSet(DataPart):
         if not fresh:
             return AddResult(0)
         refused, new = [], []
-        with PictureFactsCache() as looks:
-            seen = looks.at_files([root / row.file for row in rows], inspection.THREADS)
-            there = [(look, row.split) for look, row in zip(seen, rows, strict=True) if look.fingerprint is not None]
-            contents = {look.content for look, _ in there}
-            marks, splits = (
-                [look.fingerprint for look, _ in there if look.fingerprint is not None],
-                [split for _, split in there],
-            )
+        with PictureFactsCache() as cache:
+            facts = cache.at_files([root / row.file for row in rows], inspection.THREADS)
+            there = [(fact, row.split) for fact, row in zip(facts, rows, strict=True) if fact.fingerprint is not None]
+            contents = {fact.content for fact, _ in there}
+            fingerprints = [fact.fingerprint for fact, _ in there if fact.fingerprint is not None]
+            splits = [split for _, split in there]
             for case, item in sorted(fresh.items()):
                 try:
                     label, body = self._checked(item, classes), item.body
-                    mine = looks.at(body)
+                    mine = cache.at(body)
                 except (BadInput, DataError) as error:
                     refused.append(f"{item.id}: {error.found}")
                     continue
@@ -166,12 +165,12 @@ class PictureSet(DataPart):
                     continue  # its retention time is over
                 if mine.content in contents or mine.fingerprint is None:
                     continue
-                near = {splits[n] for _, n in look_alikes.pairs([mine.fingerprint], marks)}
+                near = {splits[n] for _, n in look_alikes.pairs([mine.fingerprint], fingerprints)}
                 if len(near) > 1:
                     continue  # it would leak, wherever it went
                 split = near.pop() if near else shares.split(case)
                 contents.add(mine.content)
-                marks.append(mine.fingerprint)
+                fingerprints.append(mine.fingerprint)
                 splits.append(split)
                 new.append(Row(case, split, origin, self.store(root, case, split, body, label)))
         if new:
@@ -208,15 +207,15 @@ class PictureSet(DataPart):
 
     @abstractmethod
     def _label(self, made: Example) -> bytes | str:
-        """A generated truth as `Labelled.truth` has it."""
+        """A generated truth as `LabelledInput.truth`."""
 
     @abstractmethod
     def _checked(self, item: LabelledInput, classes: Sequence[str]) -> bytes | str:
-        """The item's label if it is one. Raises DataError."""
+        """The item's label, checked. Raises DataError."""
 
     @abstractmethod
     def store(self, root: Path, case: str, split: str, body: bytes, label: bytes | str) -> str:
-        """Writes a case's files; the bytes stay as they are. Returns the picture's path below `root`."""
+        """Writes a case's files, bytes unchanged. Returns the picture's path below `root`."""
 
     @abstractmethod
     def _truth(self, root: Path, row: Row) -> Path | str:
@@ -224,7 +223,7 @@ class PictureSet(DataPart):
 
     @abstractmethod
     def finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
-        """Writes what stands beside the cases; `cases.csv` last."""
+        """Writes the files beside the cases, `cases.csv` last."""
 
 
 def upright_size(body: bytes) -> tuple[int, int]:

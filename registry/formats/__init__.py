@@ -1,4 +1,4 @@
-"""Readers of other people's boxes, a module for each format. None of them opens a picture.
+"""Reads labels in the formats of the field, one module each. No reader decodes a picture.
 
 Imports `registry.cases`, `registry.vision` and `registry.core`.
 """

@@ -1,12 +1,12 @@
-"""Pictures with boxes, as other people keep them: YOLO (also Roboflow's), COCO json, Pascal VOC xml, a table."""
+"""Pictures with boxes: YOLO (also Roboflow's), COCO json, Pascal VOC xml, or a table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from registry.formats import box_table, coco, voc, yolo
-from registry.formats.source_folder import Folder
-from registry.formats.sources import Names, Reading
+from registry.formats import coco, csv_tables, voc, yolo
+from registry.formats.source_folder import SourceFolder
+from registry.formats.sources import ClassMatcher, ReadResult
 
 LAYOUTS = (
     "YOLO: data.yaml with images/ and labels/ (Roboflow: train/images, train/labels, valid/...); "
@@ -15,35 +15,28 @@ LAYOUTS = (
 )
 
 
-def read(folder: Folder, names: Names, classes: Sequence[str]) -> Reading | None:
-    """The first format that labels a picture, or has something wrong with it; else the first that is there; None if
-    there is none. `classes`: the model's."""
-    first: Reading | None = None
-    for reader in _readers(folder, names, classes):
-        reading = reader()
-        if reading is None:
-            continue
-        if reading.labelled or reading.problems:
-            return reading
-        first = first or reading
+def read(folder: SourceFolder, matcher: ClassMatcher, classes: Sequence[str]) -> ReadResult | None:
+    """The first format that labels a picture or has a problem; else the first that is there; None without any.
+    `classes`: the model's."""
+    first: ReadResult | None = None
+    for result in _results(folder, matcher, classes):
+        if result is not None and (result.labelled or result.problems):
+            return result
+        first = first or result
     return first
 
 
-def _readers(folder: Folder, names: Names, classes: Sequence[str]) -> Iterator[Callable[[], Reading | None]]:
-    """One format after the other; a later one is looked for only if the earlier gave nothing."""
-    if yamls := yolo.from_yaml(folder, names):
-        yield lambda: _yolo(folder, yamls, names)
-    yield lambda: coco.read(folder, names)
-    if xmls := voc.sources(folder):
-        yield lambda: voc.read(folder, xmls, names)
-    yield lambda: box_table.read(folder, names, classes)
-    if listed := yolo.from_list(folder, names):
-        yield lambda: yolo.read(folder, listed, names)
-
-
-def _yolo(folder: Folder, yamls: Sequence[yolo.Configuration], names: Names) -> Reading:
-    reading = yolo.read(folder, yamls[0], names)
-    if len(yamls) > 1:
-        several = ", ".join(folder.shown(one.source) for one in yamls)
-        reading.problems.insert(0, f"{several} number the classes differently: import their folders one by one")
-    return reading
+def _results(folder: SourceFolder, matcher: ClassMatcher, classes: Sequence[str]) -> Iterator[ReadResult | None]:
+    """One format after the other; a later one is read only if the earlier gave nothing."""
+    if configs := yolo.configs_from_yaml(folder, matcher):
+        result = yolo.read(folder, configs[0], matcher)
+        if len(configs) > 1:
+            names = ", ".join(folder.relative(config.path) for config in configs)
+            result.problems.insert(0, f"{names} number the classes differently: import their folders one by one")
+        yield result
+    yield coco.read(folder, matcher)
+    if paths := voc.annotation_files(folder):
+        yield voc.read(folder, paths, matcher)
+    yield csv_tables.read_boxes(folder, matcher, classes)
+    if config := yolo.config_from_list(folder, matcher):
+        yield yolo.read(folder, config, matcher)

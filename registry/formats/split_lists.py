@@ -1,4 +1,4 @@
-"""Which split a picture is in where files say so: lists of pictures or of their names, folders in a configuration."""
+"""Reads which split a picture is in from lists of pictures and from the folders in a configuration file."""
 
 from __future__ import annotations
 
@@ -8,125 +8,111 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from registry.formats.source_folder import Folder, Unreadable, folder_or_list
-from registry.formats.sources import split_named, split_of
+from registry.cases.splits import split_from_folders, split_from_name
+from registry.formats.source_folder import SourceFolder, collect_unreadable, first_few
 
 _KEYS = (("train", "train"), ("val", "val"), ("valid", "val"), ("validation", "val"), ("test", "test"))
-_STRICTER = {"train": 0, "test": 1, "val": 2}
-"""Of two splits that a picture is listed in the higher one counts: what chose an epoch is no test, and no teacher."""
+_PRECEDENCE = {"train": 0, "test": 1, "val": 2}
+"""A picture in two lists is in the split of the higher precedence. One that chose an epoch must not test or train."""
 
 _NUMBERS = re.compile(r"[-+.\deE]+(\s+[-+.\deE]+){4,}")
-_NOTHING = ("", "~", "null", "none")
+_EMPTY_VALUES = ("", "~", "null", "none")
 
 
 @dataclass
-class Splits:
-    """What a source's files say of its splits.
+class SourceSplits:
+    """The splits that a source's files name.
 
     Attributes:
         listed: picture -> split.
-        folders: (folder, split), the innermost that holds a picture counts.
-        whole: the lists are the data set: a picture that none of them names does not belong to it.
-        notes, problems: as `Reading`.
+        folders: (folder, split); the innermost folder that holds a picture counts.
+        complete: the lists are the whole data set: pictures in none of them are left out.
+        notes, problems: as in `ReadResult`.
     """
 
     listed: dict[Path, str] = field(default_factory=dict)
     folders: list[tuple[Path, str]] = field(default_factory=list)
-    whole: bool = False
+    complete: bool = False
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def of(self, picture: Path, root: Path) -> str | None:
-        """Its split, "" where nothing says one; None if it is to be left out."""
+    def split_of(self, picture: Path, root: Path) -> str | None:
+        """The picture's split; "" if nothing names one; None if the picture is left out."""
         if picture in self.listed:
             return self.listed[picture]
-        around = [(len(at.parts), split) for at, split in self.folders if picture.is_relative_to(at)]
+        around = [(len(folder.parts), split) for folder, split in self.folders if picture.is_relative_to(folder)]
         if around:
             return max(around)[1]
-        return None if self.whole else split_of(picture, root)
+        return None if self.complete else split_from_folders(picture, root)
 
-    def add_list(self, folder: Folder, path: Path, split: str) -> None:
-        """The pictures that a list names: paths from anywhere, file names, or names without their ending."""
-        try:
-            text = folder.text(path, folder.witness(path.parent))
-        except Unreadable as error:
-            self.problems.append(str(error))
-            return
+    def add_list(self, folder: SourceFolder, path: Path, split: str) -> None:
+        """Adds the pictures that a list names: by any path, by file name, or by name without extension."""
+        near, text = path.parent, ""
+        with collect_unreadable(self.problems):
+            text = folder.text(path, folder.count_names(near))
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         missing, moved = [], 0
         for line in lines:
             first = line.split()[0]
             if first != line and _NUMBERS.fullmatch(line):
                 continue  # a label
-            picture = folder.picture(line, path.parent) or folder.picture(first, path.parent)
-            if picture is not None:
+            picture = folder.find(line, near) or folder.find(first, near)
+            if picture is None:
+                missing.append(line)
+            elif folder.is_supported(picture):
                 before = self.listed.get(picture, split)
                 moved += before != split
-                self.listed[picture] = max(before, split, key=_STRICTER.__getitem__)
-            elif not folder.is_untaken(line, path.parent):
-                missing.append(line)
-        shown = folder.shown(path)
+                self.listed[picture] = max(before, split, key=_PRECEDENCE.__getitem__)
+        name = folder.relative(path)
         if missing:
-            some = ", ".join(missing[:3])
-            self.notes.append(f"{shown}: {len(missing)} of its {len(lines)} pictures are not there: {some}")
+            some = first_few(missing, 3)
+            self.notes.append(f"{name}: {len(missing)} of its {len(lines)} pictures do not exist: {some}")
         if moved:
-            self.notes.append(f"{shown}: {moved} of its pictures are in another list, too, and are not trained on")
+            self.notes.append(f"{name}: {moved} of its pictures are also in another list; they are not trained on")
+
+    def add_known_lists(self, folder: SourceFolder) -> None:
+        """Adds VOC's `ImageSets/Main/train.txt`, or else any `train.txt`, `val.txt`, ..."""
+        lists = [(path, split) for path in folder.with_suffix(".txt") if (split := split_from_name(path.stem))]
+        above = {path: [part.lower() for part in path.relative_to(folder.root).parts[:-1]] for path, _ in lists}
+        sets = [(path, split) for path, split in lists if "imagesets" in above[path]]
+        main, direct = ([one for one in sets if above[one[0]][-1] == name] for name in ("main", "imagesets"))
+        for path, split in main or direct or sets or lists:
+            notes, listed = len(self.notes), len(self.listed)
+            self.add_list(folder, path, split)
+            if not sets and len(self.listed) == listed:
+                del self.notes[notes:]  # a text of that name that is not a list
 
 
-def configured(folder: Folder, source: Path, body: Mapping[str, object]) -> Splits:
-    """The splits of a data.yaml, or of darknet's and CVAT's `obj.data`: folders, lists, or several of them."""
-    splits = Splits()
-    top = _inner(str(body.get("path") or ""))
+def from_config(folder: SourceFolder, source: Path, options: Mapping[str, object]) -> SourceSplits:
+    """The splits of a data.yaml, or of darknet's and CVAT's `obj.data`: folders, lists, or several of them. Without
+    any, those of known lists."""
+    splits = SourceSplits()
+    top = "/".join(p for p in str(options.get("path") or "").replace("\\", "/").split("/") if p not in ("", ".", ".."))
     bases = (source.parent / top, source.parent, folder.root)
-    lists = []
+    lists: list[tuple[Path, str]] = []
     for key, split in _KEYS:
-        for value in _values(body.get(key)):
-            place = folder_or_list(folder, value, bases)
+        for value in _values(options.get(key)):
+            place = folder.resolve(value, bases)
             if place is None:
-                splits.notes.append(f"{source.name}: its {key} part {value} is not there")
-            elif place in (folder.root, source.parent):
-                continue
-            elif place.suffix.lower() == ".txt":
-                lists.append((place, split))
-            else:
-                splits.folders.append((place, split))
-    twice = {at for at, number in Counter(at for at, _ in set(splits.folders)).items() if number > 1}
-    if twice:
-        names = ", ".join(folder.shown(at) for at in sorted(twice))
-        splits.notes.append(f"{source.name} names {names} for several splits, which says none")
-    splits.folders = [(at, split) for at, split in splits.folders if at not in twice]
+                splits.notes.append(f"{source.name}: its {key} part {value} does not exist")
+            elif place not in (folder.root, source.parent):
+                (lists if place.suffix.lower() == ".txt" else splits.folders).append((place, split))
+    shared = {place for place, number in Counter(place for place, _ in set(splits.folders)).items() if number > 1}
+    if shared:
+        names = ", ".join(folder.relative(place) for place in sorted(shared))
+        splits.notes.append(f"{source.name} names {names} for several splits: ignored")
+    splits.folders = [(place, split) for place, split in splits.folders if place not in shared]
     for path, split in lists:
         splits.add_list(folder, path, split)
     if lists and not splits.listed:
-        names = ", ".join(folder.shown(path) for path, _ in lists)
-        splits.problems.append(f"{names}: none of the pictures listed is there")
-    splits.whole = bool(splits.listed) and not splits.folders
+        names = ", ".join(folder.relative(path) for path, _ in lists)
+        splits.problems.append(f"{names}: none of the listed pictures exists")
+    splits.complete = bool(splits.listed) and not splits.folders
+    if not (splits.listed or splits.folders or splits.problems):
+        splits.add_known_lists(folder)
     return splits
-
-
-def listed(folder: Folder) -> Splits:
-    """The splits of lists that lie there: VOC's `ImageSets/Main/train.txt`, else any `train.txt`, `val.txt`, ..."""
-    splits = Splits()
-    texts = [(path, split) for path in folder.with_suffix(".txt") if (split := split_named(path.stem))]
-    sets = [(path, split) for path, split in texts if "imagesets" in _above(folder, path)]
-    main = [(path, split) for path, split in sets if _above(folder, path)[-1] == "main"]
-    direct = [(path, split) for path, split in sets if _above(folder, path)[-1] == "imagesets"]
-    for path, split in main or direct or sets or texts:
-        before = len(splits.notes), len(splits.listed)
-        splits.add_list(folder, path, split)
-        if path not in dict(sets) and len(splits.listed) == before[1]:
-            del splits.notes[before[0] :]  # a text of that name, and no list
-    return splits
-
-
-def _above(folder: Folder, path: Path) -> tuple[str, ...]:
-    return tuple(part.lower() for part in path.relative_to(folder.root).parts[:-1])
 
 
 def _values(value: object) -> Sequence[str]:
     values = value if isinstance(value, list) else [value]
-    return [str(one) for one in values if isinstance(one, str) and one.strip().lower() not in _NOTHING]
-
-
-def _inner(path: str) -> str:
-    return "/".join(part for part in path.replace("\\", "/").split("/") if part not in ("", ".", ".."))
+    return [text for text in values if isinstance(text, str) and text.strip().lower() not in _EMPTY_VALUES]

@@ -1,237 +1,204 @@
-"""YOLO's layout: a text file of numbers for each picture, classes in a data.yaml, `classes.txt` or `obj.names`."""
+"""YOLO: a text file of numbers for each picture, classes in a data.yaml, `classes.txt` or `obj.names`."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import yaml
 
-from registry.cases.yolo_labels import LabelBox
+from registry.cases.yolo_labels import LabelBox, parse_lines
 from registry.formats import split_lists, yolo_lines
 from registry.formats.csv_tables import own_attributes
-from registry.formats.source_folder import SPELLINGS, Folder, Unreadable, folder_or_list
-from registry.formats.sources import UNTAKEN_LABELS, FoundCase, Names, Reading
+from registry.formats.source_folder import NAME_FORMS, SourceFolder, Unreadable, collect_unreadable, first_few
+from registry.formats.sources import UNSUPPORTED_LABELS, ClassMatcher, ReadResult, SourceCase
+from registry.formats.yolo_lines import Interpretation, NumberedLine
 
-MOST_CONFIGURATION = 4_000_000  # bytes of a data.yaml
+MAX_YAML_BYTES = 4_000_000
 _NAMES_FILES = ("classes.txt", "obj.names", "names.txt", "predefined_classes.txt")
-_NO_LABELS = (*_NAMES_FILES, "notes.txt")
+_NOT_LABELS = (*_NAMES_FILES, "notes.txt")
 
 
 @dataclass(frozen=True)
-class Configuration:
-    """`source`: the file that numbers the classes; `said`: what else stands in it, or in darknet's `.data`."""
+class YoloConfig:
+    """The file that numbers the classes.
 
-    source: Path
-    numbers: Mapping[int, str]
-    said: Mapping[str, object] = field(default_factory=dict)
+    Attributes:
+        classes: number -> name.
+        options: what else a data.yaml, or darknet's `.data`, holds.
+    """
+
+    path: Path
+    classes: Mapping[int, str]
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
-def from_yaml(folder: Folder, names: Names) -> list[Configuration]:
-    """The yaml files with `names`, in order; of those that number the classes alike one."""
-    found: list[Configuration] = []
+def configs_from_yaml(folder: SourceFolder, matcher: ClassMatcher) -> list[YoloConfig]:
+    """The yaml files with `names`, in order. Of those that number the classes alike, the first."""
+    found: list[YoloConfig] = []
     for path in folder.with_suffix(".yaml", ".yml"):
-        try:
-            one = _in_yaml(folder, path, names)
-        except Unreadable as error:
-            folder.unread.append(str(error))
-            continue
-        if one is not None and all(dict(one.numbers) != dict(other.numbers) for other in found):
-            found.append(one)
+        with collect_unreadable(folder.unread):
+            config = _read_yaml(folder, path, matcher)
+            if config is not None and all(config.classes != other.classes for other in found):
+                found.append(config)
     return found
 
 
-def from_list(folder: Folder, names: Names) -> Configuration | None:
-    """darknet's and LabelImg's lists of names, and what a `.data` file beside them says."""
-    said, lists = _in_data(folder)
+def config_from_list(folder: SourceFolder, matcher: ClassMatcher) -> YoloConfig | None:
+    """The list of names of darknet or LabelImg, with the options of a `.data` file."""
+    options, lists = _read_darknet(folder)
     for path in [*lists, *(path for path in folder.files if path.name.lower() in _NAMES_FILES)]:
         if folder.with_suffix(".txt") != [path]:
-            try:
-                lines = folder.text(path, _known(names)).rstrip().splitlines()
-            except Unreadable as error:
-                folder.unread.append(str(error))
-                continue
-            return Configuration(path, {n: line.strip() for n, line in enumerate(lines) if line.strip()}, said)
+            with collect_unreadable(folder.unread):
+                lines = folder.text(path, matcher.count_names).rstrip().splitlines()
+                return YoloConfig(path, {n: line.strip() for n, line in enumerate(lines) if line.strip()}, options)
     return None
 
 
-def _in_yaml(folder: Folder, path: Path, names: Names) -> Configuration | None:
-    shown = folder.shown(path)
-    if path.stat().st_size > MOST_CONFIGURATION:
-        raise Unreadable(f"{shown} is larger than {MOST_CONFIGURATION / 1e6:g} MB")
-    text = folder.text(path, _known(names))
+def _read_yaml(folder: SourceFolder, path: Path, matcher: ClassMatcher) -> YoloConfig | None:
+    name = folder.relative(path)
+    if path.stat().st_size > MAX_YAML_BYTES:
+        raise Unreadable(f"{name} is larger than {MAX_YAML_BYTES / 1e6:g} MB")
+    text = folder.text(path, matcher.count_names)
     try:
-        # Everything stays text: a class is called "no" or "012", and not False or 10.
-        said = yaml.load(text, Loader=yaml.BaseLoader)
+        content = yaml.load(text, Loader=yaml.BaseLoader)  # all text: a class may be called "no" or "012"
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise Unreadable(f"{shown} is not YAML: {' '.join(str(error).split())[:200]}") from error
-    if not isinstance(said, dict) or "names" not in said:
-        if isinstance(said, dict) and {"nc", "train"} & set(said):
-            raise Unreadable(f"{shown} has no `names`: the classes, in the order of their numbers")
+        raise Unreadable(f"{name} is not YAML: {' '.join(str(error).split())[:200]}") from error
+    if not isinstance(content, dict) or "names" not in content:
+        if isinstance(content, dict) and {"nc", "train"} & set(content):
+            raise Unreadable(f"{name} has no `names`: the classes, in the order of their numbers")
         return None
-    entries = said["names"]
-    if isinstance(entries, str) and (place := folder_or_list(folder, entries, (path.parent, folder.root))):
-        entries = [line.strip() for line in folder.text(place, _known(names)).splitlines()]
+    entries = content["names"]
+    if isinstance(entries, str) and (place := folder.resolve(entries, (path.parent, folder.root))):
+        entries = [line.strip() for line in folder.text(place, matcher.count_names).splitlines()]
     pairs = entries.items() if isinstance(entries, dict) else enumerate(entries) if isinstance(entries, list) else ()
-    numbers = {n: name for n, name in pairs if isinstance(name, str)}
-    if not numbers or len(numbers) < len(entries) or not all(re.fullmatch(r"\s*\d{1,9}\s*", str(n)) for n in numbers):
-        raise Unreadable(f"{shown}: `names` is not a list of names, or of numbers with their names")
-    return Configuration(path, {int(n): name for n, name in numbers.items()}, said)
+    classes = {n: called for n, called in pairs if isinstance(called, str)}
+    if not classes or len(classes) < len(entries) or not all(re.fullmatch(r"\s*\d{1,9}\s*", str(n)) for n in classes):
+        raise Unreadable(f"{name}: `names` is not a list of names, or of numbers with their names")
+    return YoloConfig(path, {int(n): called for n, called in classes.items()}, content)
 
 
-def _known(names: Names) -> Callable[[str], float]:
-    """How many of the classes that the model has, or that --map names, stand in a text."""
-    return lambda text: sum(names.knows(word) for word in re.split(r"[\n,:\[\]'\"]+", text) if word.strip())
-
-
-def _in_data(folder: Folder) -> tuple[dict[str, object], list[Path]]:
-    """darknet's and CVAT's `obj.data`: `train = data/train.txt`, `valid = ...`, `names = data/obj.names`."""
+def _read_darknet(folder: SourceFolder) -> tuple[dict[str, object], list[Path]]:
+    """The options of darknet's and CVAT's `obj.data` (`train = data/train.txt`), and the list of names it refers to."""
     for path in folder.with_suffix(".data"):
-        try:
-            pairs = re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", folder.text(path), re.MULTILINE)
-        except Unreadable as error:
-            folder.unread.append(str(error))
-            continue
-        said: dict[str, object] = dict(pairs)
-        if "names" in said:
-            said["path"] = path.parent.relative_to(folder.root).as_posix()
-            place = folder_or_list(folder, str(said["names"]), (path.parent, folder.root))
-            return said, [place] if place else []
+        with collect_unreadable(folder.unread):
+            options: dict[str, object] = dict(re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", folder.text(path), re.MULTILINE))
+            if "names" in options:
+                options["path"] = path.parent.relative_to(folder.root).as_posix()
+                place = folder.resolve(str(options["names"]), (path.parent, folder.root))
+                return options, [place] if place else []
     return {}, []
 
 
-def read(folder: Folder, configuration: Configuration, names: Names) -> Reading:
+def read(folder: SourceFolder, config: YoloConfig, matcher: ClassMatcher) -> ReadResult:
     """Every picture with the boxes of its label file."""
-    source, said = configuration.source, configuration.said
-    reading = Reading(f"YOLO, {folder.shown(source)}")
-    splits = split_lists.configured(folder, source, said)
-    if not splits.listed and not splits.folders and not splits.problems:
-        said_so = splits.notes
-        splits = split_lists.listed(folder)
-        splits.notes = said_so + splits.notes
-    labels = _labels(folder, source, reading)
-    lines: dict[Path, list[yolo_lines.Cells]] = {}
+    result = ReadResult(f"YOLO, {folder.relative(config.path)}")
+    splits = split_lists.from_config(folder, config.path, config.options)
+    labels = _match_labels(folder, config.path, result)
+    lines: dict[Path, list[NumberedLine]] = {}
     for label in set(labels.values()):
-        try:
-            lines[label], wrong = yolo_lines.cells(folder.text(label))
-        except Unreadable as error:
-            reading.problems.append(str(error))
-            continue
-        reading.problems += [f"{folder.shown(label)}: {text}" for text in wrong]
-    meaning = yolo_lines.meaning([one for ones in lines.values() for one in ones], _task(said), _keypoints(said))
+        with collect_unreadable(result.problems):
+            lines[label], wrong = parse_lines(folder.text(label), NumberedLine)
+            result.problems += [f"{folder.relative(label)}: {text}" for text in wrong]
+    every = [line for mine in lines.values() for line in mine]
+    interpretation = yolo_lines.interpret(every, _task(config.options), _keypoint_shape(config.options))
     boxes = {
-        label: _boxes(folder, label, ones, meaning, configuration, names, reading) for label, ones in lines.items()
+        label: _boxes(folder.relative(label), mine, interpretation, config, matcher, result)
+        for label, mine in lines.items()
     }
-    reading.problems.sort()
-    _doubts(folder, lines, meaning, reading)
-    known = own_attributes(folder)
+    result.problems.sort()
+    for count, text in interpretation.ambiguous.items():
+        files = [label for label, mine in lines.items() if any(len(line.numbers) == count for line in mine)]
+        names = first_few(sorted(map(folder.relative, files)), 10)
+        result.notes.append(f"{text} (`task: segment` in data.yaml settles it): {names}")
+    attributes = own_attributes(folder)
     for picture in folder.pictures:
-        split = splits.of(picture, folder.root)
+        split = splits.split_of(picture, folder.root)
         if split is None:
-            reading.counts["pictures that no list names left out"] += 1
+            result.counts["pictures left out: no list names them"] += 1
         elif picture in labels:
-            mine = boxes.get(labels[picture], ())
-            reading.found.append(FoundCase(picture, split, mine, (1, 1), known.get(picture, {})))
+            mine_boxes = boxes.get(labels[picture], ())
+            result.cases.append(SourceCase(picture, split, mine_boxes, (1, 1), attributes.get(picture, {})))
         else:
-            reading.found.append(FoundCase(picture, split))
-    reading.problems += splits.problems
-    reading.notes += [*meaning.notes, *splits.notes]
-    return reading
+            result.cases.append(SourceCase(picture, split))
+    result.problems += splits.problems
+    result.notes += [*interpretation.notes, *splits.notes]
+    return result
 
 
 def _boxes(
-    folder: Folder,
-    label: Path,
-    lines: Sequence[yolo_lines.Cells],
-    meaning: yolo_lines.Meaning,
-    configuration: Configuration,
-    names: Names,
-    reading: Reading,
+    name: str,
+    lines: Sequence[NumberedLine],
+    interpretation: Interpretation,
+    config: YoloConfig,
+    matcher: ClassMatcher,
+    result: ReadResult,
 ) -> tuple[LabelBox, ...]:
-    """A label file's boxes, as shares. What is wrong with it goes into `reading.problems`."""
+    """The boxes of the label file `name`, normalized. What is wrong with it goes into `result.problems`."""
     found, unknown = [], set()
-    for one in lines:
-        count = len(one.numbers)
-        if count in meaning.wrong:
-            reading.problems.append(f"{folder.shown(label)}: line {one.at}: {meaning.wrong[count]}")
+    for line in lines:
+        count = len(line.numbers)
+        if count in interpretation.rejected:
+            result.problems.append(f"{name}: line {line.at}: {interpretation.rejected[count]}")
             continue
-        line = meaning.readings[count](one.numbers)
-        reading.counts["outlines became the boxes around them"] += line.polygon
-        if line.number not in configuration.numbers:
-            unknown.add(line.number)
-        elif (name := names.match(configuration.numbers[line.number])) is not None:
-            found.append(LabelBox(name, line.box))
-    shown, source = folder.shown(label), configuration.source.name
-    reading.problems += [f"{shown}: class number {n} is not in {source}" for n in sorted(unknown)]
+        label = interpretation.converters[count](line.numbers)
+        result.counts["outlines became the boxes around them"] += label.polygon
+        if label.number not in config.classes:
+            unknown.add(label.number)
+        elif (class_name := matcher.match(config.classes[label.number])) is not None:
+            found.append(LabelBox(class_name, label.box))
+    result.problems += [f"{name}: class number {n} is not in {config.path.name}" for n in sorted(unknown)]
     return tuple(found)
 
 
-def _doubts(
-    folder: Folder,
-    lines: Mapping[Path, Sequence[yolo_lines.Cells]],
-    meaning: yolo_lines.Meaning,
-    reading: Reading,
-) -> None:
-    for count, text in meaning.unsure.items():
-        files = sorted(folder.shown(label) for label, ones in lines.items() if count in {len(o.numbers) for o in ones})
-        more = f" and {len(files) - 10} more" if len(files) > 10 else ""
-        reading.notes.append(f"{text} (`task: segment` in data.yaml says so): {', '.join(files[:10])}{more}")
+def _task(options: Mapping[str, object]) -> str:
+    task = str(options.get("task", "")).strip().lower()
+    return task if task in yolo_lines.TASKS else "pose" if "kpt_shape" in options else ""
 
 
-def _task(said: Mapping[str, object]) -> str:
-    task = str(said.get("task", "")).strip().lower()
-    return task if task in yolo_lines.TASKS else "pose" if "kpt_shape" in said else ""
-
-
-def _keypoints(said: Mapping[str, object]) -> tuple[int, int] | None:
-    shape = said.get("kpt_shape")
-    if not isinstance(shape, list) or not all(isinstance(one, str) and one.strip().isdigit() for one in shape):
+def _keypoint_shape(options: Mapping[str, object]) -> tuple[int, int] | None:
+    shape = options.get("kpt_shape")
+    if not isinstance(shape, list) or len(shape) != 2 or not all(str(n).strip().isdecimal() for n in shape):
         return None
-    numbers = [int(one) for one in shape]
-    return (numbers[0], numbers[1]) if len(numbers) == 2 else None
+    return int(shape[0]), int(shape[1])
 
 
-def _labels(folder: Folder, source: Path, reading: Reading) -> dict[Path, Path]:
+def _match_labels(folder: SourceFolder, source: Path, result: ReadResult) -> dict[Path, Path]:
     """Picture -> its label file. Label files without a picture become problems."""
     free = {
         path: path.relative_to(folder.root).with_suffix("").as_posix()
         for path in folder.with_suffix(".txt")
-        if path != source and path.name.lower() not in _NO_LABELS
+        if path != source and path.name.lower() not in _NOT_LABELS
     }
     found: dict[Path, Path] = {}
-    shared: Counter[Path] = Counter()
-    for spelling in SPELLINGS:
+    shared: set[Path] = set()
+    for form in NAME_FORMS:
         index: dict[str, list[Path]] = {}
         for path, stem in free.items():
-            index.setdefault(spelling(stem), []).append(path)
-        for picture in (*folder.pictures, *folder.untaken):
+            index.setdefault(form(stem), []).append(path)
+        for picture in (*folder.pictures, *folder.unsupported):
             if picture not in found and picture not in shared:
-                hits = next(
-                    (index[key] for place in _places(picture, folder.root) if (key := spelling(place)) in index), []
-                )
-                if len(hits) == 1:
-                    if hits[0] in free:
-                        found[picture] = hits[0]
-                        del free[hits[0]]
-                    else:
-                        shared[picture] += 1
+                keys = (form(place) for place in _label_places(picture, folder.root))
+                hits = next((index[key] for key in keys if key in index), [])
+                if len(hits) == 1 and free.pop(hits[0], ""):
+                    found[picture] = hits[0]
+                elif len(hits) == 1:
+                    shared.add(picture)
     if shared:
-        some = ", ".join(folder.shown(picture) for picture in sorted(shared)[:3])
-        reading.notes.append(
-            f"{len(shared)} pictures share their name with a labelled one, and count as unlabelled: {some}"
+        names = first_few(sorted(map(folder.relative, shared)), 3)
+        result.notes.append(
+            f"{len(shared)} pictures share their name with a labelled one, and count as unlabelled: {names}"
         )
-    strays = [path for path in free if _is_label(folder, path)]
-    reading.problems += [f"{folder.shown(path)}: a label without its picture" for path in sorted(strays)]
-    untaken = [picture for picture in folder.untaken if found.pop(picture, None)]
-    reading.counts[UNTAKEN_LABELS] += len(untaken)
+    strays = sorted(path for path in free if _is_label(folder, path))
+    result.problems += [f"{folder.relative(path)}: a label without its picture" for path in strays]
+    result.counts[UNSUPPORTED_LABELS] += sum(found.pop(picture, None) is not None for picture in folder.unsupported)
     return found
 
 
-def _places(picture: Path, root: Path) -> list[str]:
-    """Where its label may be, without ending: in `labels` for the last `images` of its path, beside it, in `labels`
+def _label_places(picture: Path, root: Path) -> list[str]:
+    """Where its label may be, without extension: in `labels` for the last `images` of its path, beside it, in `labels`
     beside it or at the top."""
     parts = picture.relative_to(root).with_suffix("").parts
     found = [PurePosixPath(*parts), PurePosixPath(*parts[:-1], "labels", parts[-1]), PurePosixPath("labels", *parts)]
@@ -242,8 +209,8 @@ def _places(picture: Path, root: Path) -> list[str]:
     return [path.as_posix() for path in found]
 
 
-def _is_label(folder: Folder, path: Path) -> bool:
-    """A text file of lines of numbers, or an empty one where labels lie; not a README or a list of names or numbers."""
+def _is_label(folder: SourceFolder, path: Path) -> bool:
+    """Whether a text file holds lines of numbers, or is empty and where labels lie; not a README or a list."""
     head = path.read_bytes()[:400].decode("utf-8", "replace").lstrip("\ufeff").strip()
     if not head:
         return "labels" in (part.lower() for part in path.relative_to(folder.root).parts[:-1])

@@ -71,7 +71,7 @@ def test_a_look_at_a_large_picture_takes_little_beside_it() -> None:
     seen = picture.Picture(np.zeros((3000, 4000, 3), np.uint8))
     tracemalloc.start()
     try:
-        picture_facts.look_at(seen, "RGB")
+        picture_facts.facts_of(seen, "RGB")
         assert tracemalloc.get_traced_memory()[1] < 2 * 12e6, "a byte a pixel for the grey picture, and not eight more"
     finally:
         tracemalloc.stop()

@@ -41,5 +41,5 @@ def test_each_stratum_is_dealt_and_no_part_is_empty_that_need_not_be(sizes: tupl
 
 @pytest.mark.parametrize(("val", "test"), [(-0.1, 0.2), (0.6, 0.5)])
 def test_shares_that_cannot_be_are_refused(val: float, test: float) -> None:
-    with pytest.raises(ValueError, match="more than all of it"):
+    with pytest.raises(ValueError, match="at most 1 together"):
         Shares(val, test)

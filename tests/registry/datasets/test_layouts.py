@@ -73,7 +73,7 @@ def test_more_cases_of_a_seed_begin_with_the_same_ones(kind: PictureSet, root: P
 def test_many_are_drawn_by_several_processes_and_are_the_same(
     kind: PictureSet, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(picture_set, "MANY", 10)
+    monkeypatch.setattr(picture_set, "PARALLEL_FROM", 10)
     monkeypatch.setattr(picture_set, "default_threads", lambda: 2)
     began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     kind.synthesise(tmp_path / "many", SMALL)

@@ -11,13 +11,13 @@ from tests.registry.layouts import put, some
 from tests.registry.made import CLASSES, class_set, scene
 
 
-def test_pictures_of_other_kinds_are_told(source: Path, out: Path) -> None:
+def test_pictures_of_other_kinds_are_noted(source: Path, out: Path) -> None:
     layouts.class_folders(source, some(16, 8))
     put(source / "train" / "disc" / "phone.HEIC", b"...")
     assert any(".heic (1)" in note for note in class_set().import_from(source, out, {}).notes)
 
 
-def test_one_picture_with_two_classes_is_left_out_and_told(source: Path, out: Path) -> None:
+def test_one_picture_with_two_classes_is_left_out_and_noted(source: Path, out: Path) -> None:
     layouts.class_folders(source, some(16, 8))
     first = some(16, 8)[1]
     put(source / "train" / "disc" / "disputed.jpg", first.body)

@@ -10,7 +10,7 @@ import pytest
 from registry.core.errors import DataError
 from registry.datasets.layouts import BoxSet
 from tests.registry import layouts
-from tests.registry.formats.taken import boxes_at
+from tests.registry.formats.imported_boxes import boxes_at
 from tests.registry.layouts import put, some
 from tests.registry.made import CLASSES, box_set, class_set, scene, some_boxes
 
@@ -34,7 +34,7 @@ def test_no_class_of_the_model_is_an_error_that_names_both(source: Path, out: Pa
     assert "--map" in caught.value.fix
 
 
-def test_a_missing_and_a_rare_class_are_told_but_do_not_stop(source: Path, out: Path) -> None:
+def test_a_missing_and_a_rare_class_are_noted_but_do_not_stop(source: Path, out: Path) -> None:
     for n in range(40):
         name = "disc" if n < 36 else "square"
         put(source / name / f"{n}.jpg", scene(np.random.default_rng([5, n]), (name,))[0])

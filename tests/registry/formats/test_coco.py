@@ -14,7 +14,7 @@ from registry.cases.records import ImportResult
 from registry.core.errors import DataError
 from registry.formats.outlines import of_segmentation
 from tests.registry import layouts
-from tests.registry.formats.taken import boxes_at
+from tests.registry.formats.imported_boxes import boxes_at
 from tests.registry.layouts import OURS, some
 from tests.registry.made import box_set
 
@@ -46,7 +46,7 @@ def changed(root: Path, change: Callable[[dict[str, Any]], None], out: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"images": {"file_name": "gone.jpg"}}, "gone.jpg"),
         ({"images": {"file_name": "../../../../etc/passwd"}}, "passwd"),
@@ -55,7 +55,7 @@ def changed(root: Path, change: Callable[[dict[str, Any]], None], out: Path) -> 
         ({"annotations": {"bbox": [1, 2, "x"]}}, "its bbox [1, 2, 'x'] is not four numbers"),
         ({"annotations": {"category_id": 3}}, "there is no category 3"),
         ({"annotations": {"bbox": [90, 60, 400, 300]}}, "outside of its 96 x 72 pixels"),
-        ({"annotations": {"bbox": [0.1, 0.2, 0.4, 0.3]}}, "looks like shares of the sides"),
+        ({"annotations": {"bbox": [0.1, 0.2, 0.4, 0.3]}}, "looks normalized"),
         ({"annotations": {"bbox": None, "segmentation": {"counts": "?", "size": [2, 2]}}}, "neither polygons nor run"),
         ({"images": {"id": 8}}, "two images have the id 8: 'shot_00.jpg' and 'shot_01.jpg'"),
         ({"images": {"id": "8"}}, "two images have the id 8: 'shot_00.jpg' and 'shot_01.jpg'"),
@@ -65,11 +65,11 @@ def changed(root: Path, change: Callable[[dict[str, Any]], None], out: Path) -> 
         ({"categories": {"id": "20"}}, "two categories have the id 20: 'hat' and 'Square'"),
     ],
 )
-def test_coco_that_does_not_fit_its_pictures_is_named(change, said: str, source: Path, out: Path) -> None:
+def test_coco_that_does_not_fit_its_pictures_is_named(change, message: str, source: Path, out: Path) -> None:
     spoil_coco(source, **change)
     with pytest.raises(DataError) as caught:
         box_set().import_from(source, out, {})
-    assert said in caught.value.found
+    assert message in caught.value.found
     assert TRAIN in caught.value.found or "shot_0" in caught.value.found
 
 
@@ -156,16 +156,16 @@ def test_what_was_done_with_the_boxes_is_counted(source: Path, out: Path) -> Non
 
     notes = "\n".join(changed(source, change, out).notes)
     assert "3 boxes were drawn from another corner" in notes
-    assert "3 boxes that are there already left out" in notes
+    assert "3 duplicate boxes left out" in notes
     assert "3 annotations with neither bbox nor outline left out" in notes
     assert "3 crowd regions left out" in notes
     assert "3 boxes have a score: predictions used as labels" in notes
 
 
-def test_boxes_in_shares_are_recognised_and_told(source: Path, out: Path) -> None:
+def test_normalized_boxes_are_recognised_and_noted(source: Path, out: Path) -> None:
     by = (layouts.WIDTH, layouts.HEIGHT) * 2
     shares = every("annotations", bbox=lambda box: [value / side for value, side in zip(box, by, strict=True)])
-    assert any("are taken as shares" in note for note in changed(source, shares, out).notes)
+    assert any("read as fractions" in note for note in changed(source, shares, out).notes)
 
 
 def test_the_files_of_cocos_other_tasks_are_left_out(source: Path, out: Path) -> None:
@@ -197,7 +197,7 @@ def test_keypoints_alone_are_read_for_their_boxes(source: Path, out: Path) -> No
 def test_two_files_that_label_one_picture_are_both_named(source: Path, out: Path) -> None:
     layouts.coco(source, some())
     (source / "annotations" / "second.json").write_bytes((source / TRAIN).read_bytes())
-    with pytest.raises(DataError, match=r"'shot_00\.jpg' was named before, in annotations/instances_train2017\.json"):
+    with pytest.raises(DataError, match=r"'shot_00\.jpg' is also in annotations/instances_train2017\.json"):
         box_set().import_from(source, out, {})
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from registry.core.errors import DataError
 from tests.registry import layouts
-from tests.registry.formats.taken import boxes_at
+from tests.registry.formats.imported_boxes import boxes_at
 from tests.registry.layouts import BOXES, CLASS_FORMATS, OURS, One, put, some
 from tests.registry.made import box_set, class_set
 
@@ -113,5 +113,5 @@ def test_a_table_of_classes_that_cannot_be_read_stops_rather_than_the_folders_de
     with pytest.raises(DataError, match=r"labels\.csv is not text"):
         class_set().import_from(source, out, {})
     put(source / "labels.csv", "path,label\n" + "x" * 200_000)
-    with pytest.raises(DataError, match=r"labels\.csv is not a table that can be read"):
+    with pytest.raises(DataError, match=r"labels\.csv is not a readable table"):
         class_set().import_from(source, out, {})

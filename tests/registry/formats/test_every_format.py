@@ -12,7 +12,7 @@ from registry.cases.splits import SPLITS
 from registry.cases.yolo_labels import TOLERANCE
 from registry.core.errors import DataError
 from tests.registry import layouts
-from tests.registry.formats.taken import boxes_at
+from tests.registry.formats.imported_boxes import boxes_at
 from tests.registry.layouts import BOXES, CLASS_FORMATS, OURS, put, some
 from tests.registry.made import box_set, class_set, contents
 
@@ -78,12 +78,12 @@ def test_nothing_there_one_picture_and_unknown_labels_say_so(kind, source: Path,
     put(source / "train" / "disc" / "one.jpg", some()[1].body)
     put(source / "train" / "disc" / "one.txt", "0 0.5 0.5 0.1 0.1")
     put(source / "classes.txt", "disc\n")
-    with pytest.raises(DataError, match="there is one labelled picture"):
+    with pytest.raises(DataError, match="there is only one labelled picture"):
         kind().import_from(source, out, {})
     assert not out.exists()
 
 
-def test_boxes_in_no_known_format_are_told_with_those_that_are(source: Path, out: Path) -> None:
+def test_boxes_in_no_known_format_are_noted_with_those_that_are(source: Path, out: Path) -> None:
     put(source / "a.jpg", some()[0].body)
     put(source / "a.json", '{"shapes": []}')
     with pytest.raises(DataError) as caught:

@@ -12,7 +12,7 @@ import pytest
 
 from registry.core.errors import DataError
 from tests.registry import layouts
-from tests.registry.formats.taken import boxes_at
+from tests.registry.formats.imported_boxes import boxes_at
 from tests.registry.layouts import BOXES, OURS, One, put, some
 from tests.registry.made import box_set, class_set
 
@@ -103,14 +103,14 @@ def test_labelled_pictures_of_kinds_not_taken_are_left_out_and_counted(
     assert (taken.train, taken.val, taken.unlabelled) == (7, 3, 0)
     notes = "\n".join(taken.notes)
     assert f"{ending.lower()} (2)" in notes
-    assert "labels of pictures of kinds that are not taken left out" in notes
+    assert "labels of pictures in unsupported formats left out" in notes
 
 
 def test_nothing_but_pictures_of_kinds_not_taken_says_so(source: Path, out: Path) -> None:
     put(source / "a.HEIC", b"...")
     with pytest.raises(DataError) as caught:
         box_set().import_from(source, out, {})
-    assert "of a kind that is taken: .heic (1)" in caught.value.found
+    assert "in a supported format: .heic (1)" in caught.value.found
     assert "convert them" in caught.value.fix
 
 
@@ -134,7 +134,7 @@ def test_open_classes_that_differ_in_case_are_one(source: Path, out: Path) -> No
         put(source / ("Apple", "apple", "Pear_1", "pear-1")[n % 4] / f"{one.name}.jpg", one.body)
     taken = class_set(open_classes=True).import_from(source, out, {})
     assert class_set(open_classes=True).classes(out) == ("Apple", "Pear_1")
-    assert any("another spelling of its name: apple (Apple), pear-1 (Pear_1)" in note for note in taken.notes)
+    assert any("spellings of one class name, merged: apple (Apple), pear-1 (Pear_1)" in note for note in taken.notes)
 
 
 def test_open_classes_that_differ_in_their_signs_stay_apart(source: Path, out: Path) -> None:

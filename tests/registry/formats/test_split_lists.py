@@ -14,12 +14,12 @@ from tests.registry import layouts
 from tests.registry.layouts import THEIRS, One, put, some
 from tests.registry.made import box_set
 
-SAID = {0: "val", 1: "test", 2: "train", 3: "val", 4: "train", 5: "test"}
+SPLIT_BY_DIGIT = {0: "val", 1: "test", 2: "train", 3: "val", 4: "train", 5: "test"}
 """By the last digit of a picture's number modulo 6: nothing that a folder's name or the order would give."""
 
 
 def of(one: One) -> str:
-    return SAID[int(one.name[-2:]) % 6]
+    return SPLIT_BY_DIGIT[int(one.name[-2:]) % 6]
 
 
 def flat(root: Path, pictures: str = "images", labels: str = "labels") -> list[One]:
@@ -42,7 +42,7 @@ def configuration(root: Path, **more: object) -> None:
     put(root / "data.yaml", yaml.safe_dump({"names": list(THEIRS), **more}))
 
 
-def splits_are_said(taken: ImportResult, ones: list[One], out: Path) -> bool:
+def splits_match(taken: ImportResult, ones: list[One], out: Path) -> bool:
     found = {case.id: case.split for case in box_set().cases(out)}
     assert taken.unlabelled == 0
     return found == {one.name: of(one) for one in ones}
@@ -61,7 +61,7 @@ def test_lists_that_data_yaml_names_are_the_split(line: str, place: str, source:
     places = {split: place.format(split=split) for split in ("train", "val", "test")}
     lists(source, ones, line, places)
     configuration(source, path="../datasets/set", **places)
-    assert splits_are_said(box_set().import_from(source, out, {}), ones, out)
+    assert splits_match(box_set().import_from(source, out, {}), ones, out)
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,10 @@ def test_a_path_in_data_yaml_is_relative_to_whatever_it_was_there(path: str, val
     ones = flat(source)
     for folder in (source, source / "lists"):
         lists(folder, ones, "{name}.jpg")
-    said = {split: [one.format(split=split) for one in value] if isinstance(value, list) else value.format(split=split)
+    parts = {split: [one.format(split=split) for one in value] if isinstance(value, list) else value.format(split=split)
             for split in ("train", "val", "test")}  # fmt: skip
-    configuration(source, path=path, **said)
-    assert splits_are_said(box_set().import_from(source, out, {}), ones, out)
+    configuration(source, path=path, **parts)
+    assert splits_match(box_set().import_from(source, out, {}), ones, out)
 
 
 def darknet(root: Path, ones: list[One], valid: str) -> None:
@@ -100,14 +100,14 @@ def darknet(root: Path, ones: list[One], valid: str) -> None:
 def test_darknets_and_cvats_obj_data(valid: str, source: Path, out: Path) -> None:
     ones = flat(source, "obj_train_data", "obj_train_data")
     darknet(source, ones, valid)
-    assert splits_are_said(box_set().import_from(source, out, {}), ones, out)
+    assert splits_match(box_set().import_from(source, out, {}), ones, out)
 
 
 def test_cvats_folders_say_nothing_against_its_lists(source: Path, out: Path) -> None:
     ones = flat(source, "obj_Train_data", "obj_Train_data")
     darknet(source / "train", ones, "valid")
     shutil.move(source / "obj_Train_data", source / "train" / "obj_Train_data")
-    assert splits_are_said(box_set().import_from(source, out, {}), ones, out)
+    assert splits_match(box_set().import_from(source, out, {}), ones, out)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_lists_that_nothing_names_count_as_well(place: str, names: str, source: 
     ones = flat(source)
     lists(source, ones, "{name}", {split: place.format(split=split) for split in ("train", "val", "test")})
     put(source / names, yaml.safe_dump({"names": list(THEIRS)}) if names == "data.yaml" else "\n".join(THEIRS))
-    assert splits_are_said(box_set().import_from(source, out, {}), ones, out)
+    assert splits_match(box_set().import_from(source, out, {}), ones, out)
 
 
 @pytest.mark.parametrize("layout", ["yolo", "darknet"])
@@ -132,7 +132,7 @@ def test_lists_of_numbers_are_no_labels(layout: str, source: Path, out: Path) ->
     assert (taken.train, taken.val, taken.test) == (8, 4, 4)
 
 
-def test_what_the_lists_do_not_say_is_told(source: Path, out: Path) -> None:
+def test_what_the_lists_do_not_say_is_noted(source: Path, out: Path) -> None:
     ones = flat(source)
     lists(source, ones[:-1], "{name}.jpg")
     text = (source / "train.txt").read_text()
@@ -140,9 +140,9 @@ def test_what_the_lists_do_not_say_is_told(source: Path, out: Path) -> None:
     configuration(source, train="train.txt", val="val.txt", test="test.txt")
     taken = box_set().import_from(source, out, {})
     notes = "\n".join(taken.notes)
-    assert "train.txt: 1 of its 7 pictures are not there: gone.jpg" in notes
-    assert "val.txt: 1 of its pictures are in another list, too, and are not trained on" in notes
-    assert "1 pictures that no list names left out" in notes
+    assert "train.txt: 1 of its 7 pictures do not exist: gone.jpg" in notes
+    assert "val.txt: 1 of its pictures are also in another list; they are not trained on" in notes
+    assert "1 pictures left out: no list names them" in notes
     found = {case.id: case.split for case in box_set().cases(out)}
     assert found == {one.name: of(one) for one in ones[:-1]}
 
@@ -152,7 +152,7 @@ def test_lists_of_pictures_that_are_not_there_stop(source: Path, out: Path) -> N
     for split in ("train", "val"):
         put(source / f"{split}.txt", "other/a.jpg\n")
     configuration(source, train="train.txt", val="val.txt")
-    with pytest.raises(DataError, match=r"train\.txt, val\.txt: none of the pictures listed is there"):
+    with pytest.raises(DataError, match=r"train\.txt, val\.txt: none of the listed pictures exists"):
         box_set().import_from(source, out, {})
 
 
@@ -163,7 +163,7 @@ def test_folders_of_data_yaml_go_before_the_names_of_folders(source: Path, out: 
         text = layouts.text_of(one.boxes, THEIRS, layouts.WIDTH, layouts.HEIGHT)
         put(source / of(one)[::-1] / "labels" / f"{one.name}.txt", text)
     configuration(source, train="../niart/images", val=["/kaggle/input/set/lav"], test="tset")
-    assert splits_are_said(box_set().import_from(source, out, {}), ones, out)
+    assert splits_match(box_set().import_from(source, out, {}), ones, out)
 
 
 def test_one_folder_for_two_splits_says_none(source: Path, out: Path) -> None:
@@ -171,19 +171,19 @@ def test_one_folder_for_two_splits_says_none(source: Path, out: Path) -> None:
     configuration(source, train="images", val="images")
     taken = box_set().import_from(source, out, {})
     assert min(taken.train, taken.val, taken.test) > 0
-    assert any("images for several splits, which says none" in note for note in taken.notes)
+    assert any("images for several splits: ignored" in note for note in taken.notes)
 
 
-def test_a_missing_part_is_told_and_takes_no_other_folder(source: Path, out: Path) -> None:
+def test_a_missing_part_is_noted_and_takes_no_other_folder(source: Path, out: Path) -> None:
     ones = flat(source)
     configuration(source, train="images", val="../valid/images", test="")
     taken = box_set().import_from(source, out, {})
     assert taken.train + taken.val + taken.test == len(ones)
-    assert any("its val part ../valid/images is not there" in note for note in taken.notes)
+    assert any("its val part ../valid/images does not exist" in note for note in taken.notes)
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ("names: [[a, b], c]", "`names` is not a list of names"),
         ("names: disc", "`names` is not a list of names"),
@@ -197,13 +197,14 @@ def test_a_missing_part_is_told_and_takes_no_other_folder(source: Path, out: Pat
          "`names` is not a list of names"),
     ],
 )  # fmt: skip
-def test_a_data_yaml_that_does_not_name_classes_is_told(body: str, said: str, source: Path, out: Path) -> None:
+def test_a_data_yaml_that_does_not_name_classes_is_noted(body: str, message: str, source: Path, out: Path) -> None:
     flat(source)
     put(source / "data.yaml", body)
     with pytest.raises(DataError) as caught:
         box_set().import_from(source, out, {})
     assert (
-        f"data.yaml{':' if 'names' in said and 'not' in said else ''} {said}".replace("  ", " ") in caught.value.found
+        f"data.yaml{':' if 'names' in message and 'not' in message else ''} {message}".replace("  ", " ")
+        in caught.value.found
     )
 
 

@@ -32,25 +32,25 @@ def test_without_a_split_a_share_of_each_class_chooses_and_one_is_held_out(sourc
 
 
 LACKING = {
-    # splits of the 16 pictures -> counts, and what is said
-    "a training part only": (("train",) * 16, (10, 3, 3), "has a train part only: 15% of it choose, 20% are held out"),
-    "a test part only": (("test",) * 16, (10, 3, 3), "has a test part only"),
-    "nothing to train on": (("val",) * 8 + ("test",) * 8, (10, 3, 3), "has a test and a val part only"),
-    "no test part": (("train",) * 8 + ("val",) * 8, (8, 4, 4), "no test part: 57% of its validation part are held out"),
-    "no validation part": (("train",) * 12 + ("test",) * 4, (9, 3, 4), "no validation part: 19% of its training part"),
+    # splits of the 16 pictures -> counts, and the note
+    "only train": (("train",) * 16, (10, 3, 3), "has only train: 15% of it become the validation split, 20% the test"),
+    "only test": (("test",) * 16, (10, 3, 3), "has only test: "),
+    "nothing to train on": (("val",) * 8 + ("test",) * 8, (10, 3, 3), "has only test and val: "),
+    "no test": (("train",) * 8 + ("val",) * 8, (8, 4, 4), "no test split: 57% of its validation split are held out"),
+    "no val": (("train",) * 12 + ("test",) * 4, (9, 3, 4), "no validation split: 19% of its training split"),
     "all three": (("train",) * 8 + ("val",) * 4 + ("test",) * 4, (8, 4, 4), ""),
 }
 
 
 @pytest.mark.parametrize("case", LACKING)
 def test_a_part_that_the_source_lacks_is_set_aside_and_its_own_stay(case: str, source: Path, out: Path) -> None:
-    parts, wanted, said = LACKING[case]
+    parts, wanted, message = LACKING[case]
     ones = [One(one.name, part, one.body, one.boxes) for one, part in zip(some(), parts, strict=True)]
     layouts.roboflow(source, ones)
     taken = box_set().import_from(source, out, {})
     assert counts(taken) == wanted
-    assert any(said in note for note in taken.notes)
-    assert bool(said) == any("the source has" in note for note in taken.notes)
+    assert any(message in note for note in taken.notes)
+    assert bool(message) == any("the source has" in note for note in taken.notes)
     split = {case.input.read_bytes(): case.split for case in box_set().cases(out)}
     assert all(split[one.body] == "test" for one in ones if one.split == "test" and "train" in parts)
     assert all(split[one.body] != "train" for one in ones if one.split == "val" and "train" in parts)
@@ -71,7 +71,7 @@ def test_pictures_of_one_thing_stay_on_one_side(source: Path, out: Path) -> None
     assert set(split.values()) == set(SPLITS)
 
 
-def test_a_training_copy_of_a_held_out_picture_is_left_out_and_told(source: Path, out: Path) -> None:
+def test_a_training_copy_of_a_held_out_picture_is_left_out_and_noted(source: Path, out: Path) -> None:
     ones = some()
     pixels = cv2.imdecode(np.frombuffer(ones[-1].body, np.uint8), cv2.IMREAD_COLOR)
     lighter = cv2.imencode(".jpg", cv2.convertScaleAbs(pixels, alpha=1.0, beta=8))[1].tobytes()
@@ -104,7 +104,7 @@ def test_look_alikes_are_kept_on_request_and_the_data_set_says_so(source: Path, 
     assert class_set().inspect(out / "kept")["likeness"].isna().all()
 
 
-def test_one_picture_with_two_labels_is_left_out_and_told(source: Path, out: Path) -> None:
+def test_one_picture_with_two_labels_is_left_out_and_noted(source: Path, out: Path) -> None:
     """Its copies with the very boxes, to a pixel, are copies; with others nobody knows which are right."""
     ones = some()
     first, second = ones[1], ones[2]
@@ -112,5 +112,5 @@ def test_one_picture_with_two_labels_is_left_out_and_told(source: Path, out: Pat
     layouts.yolo(source, [*ones, One("same", "train", first.body, nudged), One("other", "train", second.body, ())])
     taken = box_set().import_from(source, out, {})
     assert any("left out, the same picture with different boxes: other, shot_02" in note for note in taken.notes)
-    assert any("1 copies of pictures" in note for note in taken.notes)
+    assert any("1 copies of other pictures" in note for note in taken.notes)
     assert not {"other", "shot_02"} & {case.id for case in box_set().cases(out)}

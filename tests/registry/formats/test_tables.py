@@ -10,7 +10,7 @@ import pytest
 
 from registry.core.errors import DataError
 from tests.registry import layouts
-from tests.registry.formats.taken import boxes_at
+from tests.registry.formats.imported_boxes import boxes_at
 from tests.registry.layouts import OURS, One, put, some
 from tests.registry.made import HEIGHT, WIDTH, box_set, class_set
 
@@ -22,7 +22,7 @@ def test_columns_of_a_table_become_attributes_if_they_have_few_values(source: Pa
     assert any("number" in note for note in taken.notes)
 
 
-def test_a_table_that_names_what_is_not_there_is_told_by_line(source: Path, out: Path) -> None:
+def test_a_table_that_names_what_does_not_exist_is_named_by_line(source: Path, out: Path) -> None:
     layouts.class_table(source, some(16, 8))
     text = (source / "list.csv").read_text().replace("shot_03.jpg", "shot_77.jpg")
     (source / "list.csv").write_text(text + "\nshot_01.jpg,DISC,train,ann,99")
@@ -44,14 +44,14 @@ def boxed(root: Path, head: str, line: Callable[[Sequence[float]], Sequence[obje
 
 
 @pytest.mark.parametrize(
-    ("head", "line", "sep", "said"),
+    ("head", "line", "sep", "message"),
     [
-        ("x1 y1 x2 y2", lambda box: np.divide(box, (WIDTH, HEIGHT) * 2), ",", "are taken as shares"),
+        ("x1 y1 x2 y2", lambda box: np.divide(box, (WIDTH, HEIGHT) * 2), ",", "read as fractions"),
         (
             "x1 y1 x2 y2 width height",
             lambda box: (*np.divide(box, (WIDTH, HEIGHT) * 2), WIDTH, HEIGHT),
             ",",
-            "as shares",
+            "as fractions",
         ),
         ("x1 y1 x2 y2", lambda box: [f"{value + 0.25:.2f}".replace(".", ",") for value in box], ";", ""),
         ("x1 y1 x2 y2", lambda box: (box[2], box[3], box[0], box[1]), ",", "drawn from another corner"),
@@ -59,20 +59,22 @@ def boxed(root: Path, head: str, line: Callable[[Sequence[float]], Sequence[obje
         ("xmin ymin xmax ymax confidence", lambda box: (*box, 0.5), "\t", ""),
     ],
 )
-def test_boxes_of_a_table_as_programs_write_them(head: str, line, sep: str, said: str, source: Path, out: Path) -> None:
+def test_boxes_of_a_table_as_programs_write_them(
+    head: str, line, sep: str, message: str, source: Path, out: Path
+) -> None:
     ones = boxed(source, head, line, sep)
     taken = box_set().import_from(source, out, {})
     found = boxes_at(out)
     assert set(found) == {one.name for one in ones}
     assert all(np.abs(found[one.name][0][1] - one.boxes[0].box).max() < 0.5 for one in ones)
-    assert said in "\n".join(taken.notes)
+    assert message in "\n".join(taken.notes)
 
 
-def test_one_box_in_shares_among_boxes_in_pixels_is_named(source: Path, out: Path) -> None:
+def test_one_normalized_box_among_boxes_in_pixels_is_named(source: Path, out: Path) -> None:
     boxed(source, "x1 y1 x2 y2", lambda box: box)
     path = source / "boxes.csv"
     path.write_text(path.read_text() + "\nshot_01.jpg,DISC,0.1,0.2,0.4,0.5")
-    with pytest.raises(DataError, match=r"shot_01\.jpg: a box .* looks like shares"):
+    with pytest.raises(DataError, match=r"shot_01\.jpg: a box .* looks normalized"):
         box_set().import_from(source, out, {})
 
 
@@ -90,7 +92,7 @@ def test_a_table_for_each_part_is_one_table(names: tuple[str, str, str], source:
     assert any("zoo.csv left out: labels come from" in note for note in taken.notes)
 
 
-def test_a_picture_in_two_parts_is_told(source: Path, out: Path) -> None:
+def test_a_picture_in_two_parts_is_noted(source: Path, out: Path) -> None:
     layouts.class_table(source, some(16, 8))
     path = source / "list.csv"
     path.write_text(path.read_text() + "\n" + path.read_text().splitlines()[1].replace(",train,", ",test,"))

@@ -37,6 +37,8 @@ def test_what_programs_write_is_read(encoding: str) -> None:
         ("cp932", "自動車\n歩行者\n"),
         ("cp932", "ｶﾒﾗ\n"),
         ("cp950", "# 中文\n"),
+        ("utf-16-le", "Öl;label\r\na.jpg;knife\r\n"),
+        ("utf-16-be", "Öl;label\r\na.jpg;knife\r\n"),
     ],
 )
 def test_a_few_words_are_enough_to_tell(encoding: str, text: str) -> None:
@@ -74,7 +76,7 @@ def test_a_file_that_is_utf8_is_that_whatever_it_declares() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "zero bytes"),
         (b"\xff\xfea\0b", "begins as UTF-16, but is damaged"),
@@ -82,6 +84,6 @@ def test_a_file_that_is_utf8_is_that_whatever_it_declares() -> None:
         ("Übergröße: ".encode() + b"\xff", "is UTF-8, but damaged at byte 14"),
     ],
 )
-def test_what_is_no_text_says_why(body: bytes, said: str) -> None:
-    with pytest.raises(Undecodable, match=said):
+def test_what_is_no_text_says_why(body: bytes, message: str) -> None:
+    with pytest.raises(Undecodable, match=message):
         decode(body)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from registry.vision.picture import decode
 from tests.registry import layouts
-from tests.registry.formats.taken import boxes_at
+from tests.registry.formats.imported_boxes import boxes_at
 from tests.registry.layouts import OURS, One, put, some
 from tests.registry.made import HEIGHT, WIDTH, box_set
 
@@ -147,14 +147,14 @@ def test_boxes_of_upright_pictures_stay_where_they_are(orientations, source: Pat
     ("orientations", "habit"),
     [((1, 3), lambda o: False), ((2,), lambda o: False), ((6, 8, 3, 1, 8), lambda o: o == 6)],
 )
-def test_mirrored_pictures_without_a_proof_are_told(orientations, habit, source: Path, out: Path) -> None:
+def test_mirrored_pictures_without_a_proof_are_noted(orientations, habit, source: Path, out: Path) -> None:
     ones = [one for one in stored_coco(source, orientations, habit) if one.boxes]
-    told = sum(
+    turned = sum(
         int(one.name[-2:]) % len(orientations) == orientations.index(2 if 2 in orientations else 3) for one in ones
     )
     taken = box_set().import_from(source, out, {})
     assert on_their_objects(ones, out)
-    assert any(note.startswith(f"{told} pictures are turned or mirrored by their EXIF") for note in taken.notes)
+    assert any(note.startswith(f"{turned} pictures are turned or mirrored by their EXIF") for note in taken.notes)
 
 
 @pytest.mark.parametrize("layout", ["yolo", "voc", "table"])

@@ -12,7 +12,7 @@ import pytest
 from registry.cases.records import ImportResult
 from registry.core.errors import DataError
 from tests.registry import layouts
-from tests.registry.formats.taken import boxes_at
+from tests.registry.formats.imported_boxes import boxes_at
 from tests.registry.layouts import OURS, put, some
 from tests.registry.made import box_set
 
@@ -44,14 +44,14 @@ def test_voc_that_is_damaged_or_hostile_is_named(source: Path, out: Path) -> Non
     put(source / "Annotations/shot_99.xml", "<annotation><filename>shot_99.jpg</filename></annotation>")
     with pytest.raises(DataError) as caught:
         box_set().import_from(source, out, {})
-    for said in (
+    for message in (
         "shot_02.xml: damaged xml",
         "shot_03.xml: its DOCTYPE defines entities",
         "shot_04.xml: its DOCTYPE defines entities",
         "shot_05.xml: its DOCTYPE defines entities",
         "shot_99.xml: its picture 'shot_99.jpg'",
     ):
-        assert said in caught.value.found
+        assert message in caught.value.found
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_what_programs_write_comes_in_as_its_boxes(change, source: Path, out: Pa
 @pytest.mark.parametrize("name", ["shot_00.jpg", "image.jpg", "000.png"])
 def test_one_filename_in_every_xml_means_nothing(name: str, source: Path, out: Path) -> None:
     taken = changed(source, lambda text: re.sub("<filename>.*</filename>", f"<filename>{name}</filename>", text), out)
-    assert any("16 xml files name a picture that others name, too" in note for note in taken.notes)
+    assert any("16 xml files have the same <filename> as others" in note for note in taken.notes)
 
 
 def test_a_filename_of_its_own_goes_before_the_xml_s(source: Path, out: Path) -> None:

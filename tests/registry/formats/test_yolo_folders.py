@@ -11,7 +11,7 @@ from registry.cases.yolo_labels import LabelBox, text_of
 from registry.core.errors import DataError
 from registry.datasets.layouts import BoxSet
 from tests.registry import layouts
-from tests.registry.formats.taken import boxes_at
+from tests.registry.formats.imported_boxes import boxes_at
 from tests.registry.layouts import put, some
 from tests.registry.made import CLASSES, HEIGHT, WIDTH, box_set, scene, some_boxes
 
@@ -46,7 +46,7 @@ def broken_yolo(root: Path, label: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "said"),
+    ("label", "message"),
     [
         ("3 0.5 0.5 0.2\n", "line 1: 4 numbers"),
         ("3 0.5 0.5 0.2 huge\n", "are not numbers"),
@@ -55,17 +55,17 @@ def broken_yolo(root: Path, label: str) -> None:
         ("-1 0.5 0.5 0.2 0.2\n", "is not a class number"),
     ],
 )
-def test_a_bad_label_is_named_and_nothing_is_imported(label: str, said: str, source: Path, out: Path) -> None:
+def test_a_bad_label_is_named_and_nothing_is_imported(label: str, message: str, source: Path, out: Path) -> None:
     broken_yolo(source, label)
     with pytest.raises(DataError) as caught:
         box_set().import_from(source, out, {})
     assert "labels/train/shot_01.txt" in caught.value.found or "images/train/shot_01.jpg" in caught.value.found
-    assert said in caught.value.found
+    assert message in caught.value.found
     assert "nothing was imported" in caught.value.fix
     assert not out.exists()
 
 
-def test_all_problems_are_told_at_once_the_first_twenty_by_name(source: Path, out: Path) -> None:
+def test_all_problems_are_noted_at_once_the_first_twenty_by_name(source: Path, out: Path) -> None:
     ones = some(24, 8)
     layouts.yolo(source, ones)
     for one in ones[:23]:

@@ -10,13 +10,13 @@ import pytest
 
 from registry.cases.records import ImportResult
 from registry.core.errors import DataError
-from tests.registry.formats.taken import boxes_at
+from tests.registry.formats.imported_boxes import boxes_at
 from tests.registry.layouts import put, some
 from tests.registry.made import HEIGHT, WIDTH, box_set
 
 Numbers = Sequence[float]
 RNG = np.random.default_rng(7)
-# Centres and sizes, as shares; all over the picture.
+# Centres and sizes, normalized, all over the picture.
 BOXES = [
     (float(x), float(y), float(w), float(h))
     for x, y, w, h in np.round(
@@ -83,7 +83,7 @@ def test_poses_that_nothing_declares_are_recognised(
 
 def test_another_count_than_the_declared_one_is_named(source: Path, out: Path) -> None:
     written(source, keypoints(4, 2), "kpt_shape: [7, 2]")
-    with pytest.raises(DataError, match=r"shot_00.txt: line 1: 13 numbers, and kpt_shape \[7, 2\] asks for 19"):
+    with pytest.raises(DataError, match=r"shot_00.txt: line 1: 13 numbers, but kpt_shape \[7, 2\] needs 19"):
         box_set().import_from(source, out, {})
 
 
@@ -96,12 +96,12 @@ def middles(box: Numbers) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("line", "yaml", "said"),
+    ("line", "yaml", "message"),
     [
         (lambda box: box, "", ""),
         (lambda box: [*box, 0.87], "", "16 lines end with a confidence"),
-        (lambda box: [*box, 41], "", "16 lines end with a track's number"),
-        (lambda box: [*box, 0.87, 41], "", "16 lines end with a confidence and a track's number"),
+        (lambda box: [*box, 41], "", "16 lines end with a track number"),
+        (lambda box: [*box, 0.87, 41], "", "16 lines end with a confidence and a track number"),
         (corners, "", "16 outlines became"),
         (middles, "", "16 outlines became"),
         (lambda box: [*middles(box), 0.9], "task: segment", "16 outlines with a confidence"),
@@ -109,9 +109,9 @@ def middles(box: Numbers) -> list[float]:
         (lambda box: box if box[0] < 0.5 else middles(box), "", "outlines became"),
     ],
 )
-def test_what_programs_write_comes_in_as_its_box(line, yaml: str, said: str, source: Path, out: Path) -> None:
+def test_what_programs_write_comes_in_as_its_box(line, yaml: str, message: str, source: Path, out: Path) -> None:
     written(source, line, yaml)
-    assert said in "\n".join(imported(source, out).notes)
+    assert message in "\n".join(imported(source, out).notes)
 
 
 def twice(box: Numbers) -> list[float]:
@@ -139,7 +139,7 @@ def test_an_outline_that_could_be_two_boxes_is_named(source: Path, out: Path) ->
 
 def test_an_angle_is_not_taken_for_a_confidence(source: Path, out: Path) -> None:
     written(source, lambda box: [*box, -0.4 if box[0] < 0.5 else 0.3])
-    with pytest.raises(DataError, match="6 numbers, and the last is no confidence"):
+    with pytest.raises(DataError, match="6 numbers, and the last is not a confidence"):
         box_set().import_from(source, out, {})
 
 
@@ -147,7 +147,7 @@ def test_a_box_written_twice_is_there_once(source: Path, out: Path) -> None:
     written(source, lambda box: box)
     label = source / "labels/val/shot_09.txt"
     label.write_text(label.read_text() * 3)
-    assert any("2 boxes that are there already left out" in note for note in imported(source, out).notes)
+    assert any("2 duplicate boxes left out" in note for note in imported(source, out).notes)
 
 
 def test_negative_sizes_are_corners_in_another_order(source: Path, out: Path) -> None:
