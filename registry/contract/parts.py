@@ -140,7 +140,7 @@ class InferencePart(ABC):
         constants: Parameters,
         thresholds: Parameters,
         media: str,
-        told: OnProgress | None,
+        on_progress: OnProgress | None,
     ) -> Prediction:
         """Predicts a clip in bounded memory; `seconds` by step, which may overlap. Only where `decode` gives clips.
 

@@ -93,10 +93,10 @@ def follower(
         constants: Parameters,
         thresholds: Parameters,
         media: str = "application/json",
-        told: OnProgress | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Prediction:
         run = _Run(clip, steps, network, constants, thresholds, annotated=media == VIDEO_OUT)
-        run.go(told)
+        run.go(on_progress)
         return run.finish()
 
     return follow
@@ -133,7 +133,7 @@ class _Run:
         self._tracker: ByteTracker | None = None
         self._video: bytes | None = None
 
-    def go(self, told: OnProgress | None) -> None:
+    def go(self, on_progress: OnProgress | None) -> None:
         done, total = 0, self.clip.frames
         ready = ahead(self._made_ready(ahead(self._read(), DEPTH, "decode")), BATCH, "prepare")
         judged = ahead(self._judged(ahead(self._ran(ready), DEPTH, "network")), DEPTH, "track")
@@ -145,8 +145,8 @@ class _Run:
                         continue
                     self._write(item)
                     done += 1
-                    if told is not None:
-                        told(done, max(total, done))
+                    if on_progress is not None:
+                        on_progress(done, max(total, done))
             if self._writer is not None:
                 with self.times.of("encode"):
                     self._video = self._writer.close()

@@ -68,9 +68,9 @@ class DetectorInference(PictureInference):
         constants: Parameters,
         thresholds: Parameters,
         media: str = "application/json",
-        told: OnProgress | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Prediction:
-        return self._follow(clip, network, constants, thresholds, media, told)
+        return self._follow(clip, network, constants, thresholds, media, on_progress)
 
 
 class DetectorRender(RenderPart):

@@ -85,10 +85,10 @@ def test_a_picture_of_the_clip_and_no_video_of_a_picture(predictor: Predictor) -
         formats["video/webm"](one.sample, one.result)
 
 
-def test_progress_is_told_and_can_stop_the_work(predictor: Predictor) -> None:
-    body, told = make_clip(40, (96, 64)), []
-    predictor(body, told=lambda done, total: told.append((done, total)))
-    assert told == [(n, 40) for n in range(1, 41)]
+def test_progress_is_reported_and_can_stop_the_work(predictor: Predictor) -> None:
+    body, calls = make_clip(40, (96, 64)), []
+    predictor(body, on_progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(n, 40) for n in range(1, 41)]
 
     class Enough(Exception):
         pass
@@ -135,7 +135,7 @@ def test_a_long_clip_takes_no_more_memory_than_a_short_one(predictor: Predictor)
             if done % 20 == 0:
                 highest = max(highest, process.memory_info().rss / 1e6)
 
-        predictor(body, told=look)
+        predictor(body, on_progress=look)
         return highest
 
     size = (640, 480)
