@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from monitoring.log.shipping import KEEPER
-from registry.core.settings import OFFLINE_ENV, settings
+from registry.core.child_environment import OFFLINE_ENV
+from registry.core.settings import settings
 from registry.versions.bundle import Bundle
 from tests import dealing
 from tests.bundles import MODEL, make_tiny_bundle

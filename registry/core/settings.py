@@ -1,8 +1,8 @@
-"""Settings, and the only reader of the environment.
+"""Settings. No other module reads them from the environment.
 
-A setting is, in this order: `VISIONLOOP_<NAME>` in the environment, `visionloop.toml` in the project folder, or the
-default below. Unknown keys are refused in both places; a Bento ignores them (`ignore_unknown`). By hand:
-pydantic-settings neither refuses unknown variables of the environment nor says how to fix a value.
+A setting comes from `VISIONLOOP_<NAME>` in the environment, else from `visionloop.toml` in the project folder, else it
+is the default below. Unknown keys are refused in both places; a Bento ignores them (`ignore_unknown`). By hand:
+pydantic-settings does not refuse unknown environment variables, and does not say how to fix a value.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ import difflib
 import logging
 import os
 import sys
-import tempfile
 import tomllib
-from collections.abc import Collection, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,6 +20,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from registry.core.child_environment import OFFLINE_ENV, proxy_exemptions
 from registry.core.errors import SettingsError
 
 logger = logging.getLogger("visionloop.settings")
@@ -30,36 +29,6 @@ PREFIX = "VISIONLOOP_"
 FILE = "visionloop.toml"
 
 _known_only = False
-
-# Offline first: no library may send telemetry, wait for a hub that is out of reach, or update itself.
-OFFLINE_ENV = {
-    # Spinning OpenMP threads starve each other. Beside one busy process on two cores a training step takes 3.7 s by
-    # default and 0.6 s with this short spin; alone it takes 0.25 s.
-    "GOMP_SPINCOUNT": "1000",
-    "DO_NOT_TRACK": "1",
-    "BENTOML_DO_NOT_TRACK": "True",
-    "DVC_NO_ANALYTICS": "1",
-    "GX_ANALYTICS_ENABLED": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # the default of 7 waits for minutes when the server is away
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    "NO_ALBUMENTATIONS_UPDATE": "1",
-    "HF_HUB_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "NNCF_TELEMETRY": "0",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
-    "YOLO_OFFLINE": "true",
-    "YOLO_CONFIG_DIR": tempfile.gettempdir(),  # it writes settings on import that nobody reads
-    "YOLO_AUTOINSTALL": "false",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "TF_ENABLE_ONEDNN_OPTS": "1",
-    "GIT_PYTHON_REFRESH": "quiet",
-}
 
 
 class Settings(BaseModel):
@@ -149,6 +118,11 @@ class Settings(BaseModel):
         return self.mlflow_backend or f"sqlite:///{self.var / 'mlflow' / 'mlflow.db'}"
 
     @property
+    def mlflow_artifacts(self) -> Path:
+        """Where the local MLflow server keeps artifacts, and a store without a server."""
+        return self.var / "mlflow" / "artifacts"
+
+    @property
     def prefect_address(self) -> str:
         return self.prefect_api_url or f"http://{self.host}:{self.prefect_port}/api"
 
@@ -199,20 +173,11 @@ class Settings(BaseModel):
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}",
             "PYTHONUNBUFFERED": "1",
         }
-        return env | _no_proxy(env, {"127.0.0.1", "localhost", self.host, self.service_host})
+        return env | proxy_exemptions(env, {"127.0.0.1", "localhost", self.host, self.service_host})
 
     def apply_environment(self) -> None:
         """Gives this process the child environment. Call it before importing a framework that reads it."""
         os.environ.update(self.child_environment())
-
-
-def _no_proxy(env: Mapping[str, str], hosts: Collection[str]) -> dict[str, str]:
-    """Variables that exempt our own servers from a company's proxy, which MLflow's and Prefect's clients would use."""
-    if not any(env.get(name) for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")):
-        return {}
-    names = [name.strip() for name in (env.get("no_proxy") or env.get("NO_PROXY") or "").split(",") if name.strip()]
-    exempt = "*" if "*" in names else ",".join(dict.fromkeys([*names, *sorted(hosts)]))
-    return {"no_proxy": exempt, "NO_PROXY": exempt}
 
 
 def is_loopback(host: str) -> bool:

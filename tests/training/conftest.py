@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from registry.contract import catalog
+from registry.core.child_environment import OFFLINE_ENV
 from registry.core.files import write_file
-from registry.core.settings import OFFLINE_ENV, settings
+from registry.core.settings import settings
 from tests.mlflow_stores import empty_store
 from training.workspace.workspace import Workspace, open_workspace
 

@@ -45,6 +45,7 @@ NO_RESULT = frozenset(
     for name in (
         "registry/core/archives",
         "registry/contract/catalog",
+        "registry/core/child_environment",
         "registry/core/closure",
         "registry/core/errors",
         "registry/core/files",
