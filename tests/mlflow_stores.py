@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from registry.versions.mlflow_folder import allow_percent
+from registry.versions.mlflow_client import allow_percent
 
 
 def empty_store(path: Path) -> str:

@@ -12,7 +12,7 @@ import os
 
 import click
 
-from registry.versions.mlflow_folder import allow_percent
+from registry.versions.mlflow_client import allow_percent
 
 
 @click.command()

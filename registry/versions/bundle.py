@@ -1,14 +1,14 @@
-"""The bundle: the folder that is a packaged model. Nothing in it is a pickle.
+"""The bundle: a packaged model as a folder. Nothing in it is a pickle.
 
 bundle/
-  bundle.json          Manifest: everything there is to know about the version
+  bundle.json          Manifest: what is known about the version
   network.xml/.bin     the exported network that serves (or network.onnx, as `engine` says)
-  network.onnx         the same network in the exchange format, for other runtimes
-  weights.safetensors  trainable weights, the start of the next fine-tuning
-  assets/              what preprocessing needs besides, e.g. a face detector; most models need nothing
+  network.onnx         the same network, for other runtimes
+  weights.safetensors  trainable weights, where the next fine-tuning starts
+  assets/              other files of preprocessing, e.g. a face detector; most models have none
   reference.parquet    the drift reference: one row per held-out case
-  learned.parquet      which inputs it learned from (`registry.versions.learned`)
-  samples/<id>/        golden samples: `input` as uploaded and `expected.json`, checked at load
+  learned.parquet      the inputs it learned from (`registry.versions.learned`)
+  samples/<id>/        golden samples: `input` as uploaded and `expected.json`; checked at load
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ WEIGHTS = "weights.safetensors"
 SAMPLES = "samples"
 ASSETS = "assets"
 RUN_DIGEST = "digest"
-"""Tag of an MLflow run: the digest of the bundle that it made. One run is that of one version."""
+"""Tag of an MLflow run: the digest of the bundle it made. A run belongs to one version."""
+ORIGIN_SLICE = "origin="
+"""The names of slices by origin begin with this."""
 
 
 class _Strict(BaseModel):
@@ -48,9 +50,9 @@ class Score(_Strict):
 
 
 class Variant(_Strict):
-    """One row of the compression table; `score` is on the validation cases, which chose among the variants.
+    """One row of the compression table. `score` is on the validation cases, which chose among the variants.
 
-    Latencies are of the network alone, batch 1, in milliseconds; sizes in MB (10^6 bytes); MACs of one input.
+    Latencies are of the network alone at batch 1, in milliseconds. Sizes are in MB (10^6 bytes). MACs are of one input.
     """
 
     name: str
@@ -113,21 +115,21 @@ class Manifest(_Strict):
 
     @property
     def network_digest(self) -> str:
-        """Identity of what computes: sha256 over the network's files, the engine and the numerics."""
+        """Identifies what computes: sha256 over the network's files, the engine and the numerics."""
         files = sorted((name, digest) for name, digest in self.files.items() if name.startswith("network."))
         return hashlib.sha256(json.dumps([files, self.engine, self.numerics]).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk, manifest read and checked."""
+    """A bundle on disk, with its checked manifest."""
 
     path: Path
     manifest: Manifest
 
     @property
     def digest(self) -> str:
-        """Identity of the content: sha256 over the manifest's bytes, which name every file's sha256."""
+        """Identifies the content: sha256 over the manifest's bytes, which hold every file's sha256."""
         return hashlib.sha256((self.path / MANIFEST).read_bytes()).hexdigest()
 
     @property
@@ -138,7 +140,7 @@ class Bundle:
 
 
 def seal(folder: Path, manifest: Manifest) -> Manifest:
-    """Writes `bundle.json` into a folder that holds everything else, with the sha256 of each file."""
+    """Writes `bundle.json` into a folder that holds all other files, with the sha256 of each."""
     files = {
         str(path.relative_to(folder)): digest_file(path)
         for path in sorted(folder.rglob("*"))
@@ -153,8 +155,8 @@ def open_bundle(path: Path, *, verify: bool = True) -> Bundle:
     """Reads a bundle.
 
     Raises:
-        BundleError: the manifest is missing or malformed, or (with `verify`) a file is missing or not the
-            one that was sealed.
+        BundleError: the manifest is missing or malformed, or (with `verify`) a file is missing or not the one
+            that was sealed.
     """
     fix = "fetch the version again from the registry, or train it anew"
     try:

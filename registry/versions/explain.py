@@ -1,8 +1,8 @@
-"""Why a network says what it says: an occlusion map, measured on the very network that is served.
+"""Explains an answer by an occlusion map, measured on the network that is served.
 
-A window over the picture is blurred away and the network asked again; where its answer weakens, the picture mattered
-(Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, 2014, section 4.1). It needs no gradients, so
-it works on any exported network and at any numerics, and it costs `COPIES` + 1 elements through the network, always.
+A window over the picture is blurred and the network runs again. Where its answer weakens, the picture mattered (Zeiler
+and Fergus, Visualizing and Understanding Convolutional Networks, 2014, section 4.1). This needs no gradients, so it
+works on any exported network and numerics. It always costs `COPIES` + 1 elements through the network.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _LEAST = 1e-6  # a loss of evidence below this is rounding
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What in a picture an answer rests on.
+    """What an answer rests on.
 
     Attributes:
-        heat: float32 [h, w] in [0, 1] over the whole picture (of a volume: the slice that `picture` shows); 1 where
-            hiding it costs most evidence, all 0 where hiding any one place costs none.
+        heat: float32 [h, w] in [0, 1] over the whole picture, or the slice of a volume that `picture` shows. 1 where
+            hiding costs most evidence; all 0 if hiding costs none anywhere.
         picture: a JPEG of the heat over the input.
-        loss: evidence lost at the hottest window as a share of all evidence; above 1 where it turns to its contrary.
-        seconds: what it took, the prediction itself apart.
+        loss: evidence lost at the hottest window as a fraction of all evidence; above 1 if it turns negative.
+        seconds: time taken, without the prediction.
         calls: elements that went through the network.
     """
 
@@ -54,14 +54,14 @@ def explain(predictor: Predictor, body: bytes, prediction: Prediction | None = N
     """The occlusion map of the predictor's answer to `body`.
 
     Args:
-        prediction: that answer, if it is there already.
+        prediction: that answer, if it was made already.
 
     Raises:
-        BadInput: the input is a video, or nothing was found that could be explained; and as the predictor.
+        BadInput: the input is a video, or there is nothing to explain; and as the predictor.
     """
     prediction = prediction or predictor(body)
     if isinstance(prediction.sample, Clip):
-        raise BadInput("the input is a video", expected="a picture", fix="send the frame that is to be explained")
+        raise BadInput("the input is a video", expected="a picture", fix="send the frame to explain")
     began = time.perf_counter()
     part = predictor.spec.inference
     prepared = prediction.prepared or predictor.prepare(prediction.sample)
@@ -116,7 +116,7 @@ class Windows:
         """Copies of `element` [C, H, W] with one window each blurred away, float32 [M, C, H, W] of at most `CHUNK`."""
         x1, y1, x2, y2 = self.box
         inner = element[:, y1:y2, x1:x2]
-        # So wide a blur that hardly more than the surroundings' colour is left: a window of one colour, as in the
+        # A blur so wide that little but the surroundings' colour is left. A window of one colour, as in the
         # paper, would be a new object in dark or plain pictures.
         sigma = max(self.down.shape[1], self.across.shape[1]) / GRID
         hidden = np.stack([cv2.GaussianBlur(c, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) for c in inner])
@@ -143,7 +143,7 @@ class Windows:
 
 
 def _profiles(length: int) -> FloatArray:
-    """float32 [GRID, length]; every pixel is in at least one, every one has a pixel that it hides wholly."""
+    """float32 [GRID, length]. Every pixel is in at least one profile; every profile hides some pixel wholly."""
     step = length / GRID
     at = np.arange(length) + 0.5
     centres = (np.arange(GRID) + 0.5) * step
@@ -154,7 +154,7 @@ def _profiles(length: int) -> FloatArray:
 
 
 def _near(length: int) -> FloatArray:
-    """float32 [GRID, cells]: how near a cell of the heat map is to each window's middle, 0 outside of the window."""
+    """float32 [GRID, cells]: how near each cell of the heat map is to a window's middle; 0 outside the window."""
     cells = max(GRID, -(-length // _DETAIL))
     at = (np.arange(cells) + 0.5) * GRID / cells
     away = np.abs(at[None, :] - (np.arange(GRID) + 0.5)[:, None])

@@ -1,7 +1,7 @@
-"""Which inputs a version learned from: `learned.parquet` of its bundle. An input that taught or chose is no test of it.
+"""Records the inputs that a version learned from, in `learned.parquet` of its bundle. They cannot test it.
 
-A row per input: `content` (the file's sha256), `split` (`train` taught, `val` chose), `origin`. What a version was
-fine-tuned from counts as well: its rows are taken over.
+A row per input: `content` (the file's sha256), `split` (`train` taught, `val` chose), `origin`. The rows of the version
+that it was fine-tuned from are included.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from pathlib import Path
 from registry.core.errors import BundleError
 from registry.core.files import digest_file
 from registry.core.media import Case
-from registry.versions.bundle import Bundle
+from registry.versions.bundle import ORIGIN_SLICE, Bundle
 
 LEARNED = "learned.parquet"
-ORIGIN = "origin="
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Learned:
     Attributes:
         contents: content -> `train` or `val`.
         origins: of those cases.
-        recorded: False for a bundle from before there was a record: `contents` is empty, `origins` are its slices'.
+        recorded: False for a bundle older than these records: `contents` is empty, `origins` are those of its slices.
     """
 
     contents: dict[str, str] = field(default_factory=dict)
@@ -34,20 +33,20 @@ class Learned:
     recorded: bool = True
 
     def among(self, cases: Iterable[Case]) -> list[str]:
-        """The ids of those cases that it learned from, in order."""
+        """The ids of the cases that it learned from, in order."""
         return [case.id for case in cases if content_of(case.input) in self.contents] if self.contents else []
 
 
 def content_of(path: Path) -> str:
-    """The same for the same bytes, under whatever name."""
+    """Identifies a file by its bytes."""
     return digest_file(path)[:32]
 
 
 def write(folder: Path, cases: Iterable[Case], parent: Bundle | None) -> None:
-    """Writes the record of a version that learned from `cases`, and before that from what `parent` learned from.
+    """Writes the record of a version that learned from `cases` and from what `parent` learned from.
 
     Args:
-        cases: the data set's; those of `test` are left out.
+        cases: the data set's. Those of `test` are left out.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -68,11 +67,13 @@ def write(folder: Path, cases: Iterable[Case], parent: Bundle | None) -> None:
 
 
 def of(bundle: Bundle) -> Learned:
-    """The record of a bundle. Raises BundleError if it is damaged."""
+    """Reads a bundle's record. Raises BundleError if it is damaged."""
     path = bundle.path / LEARNED
     if not path.is_file():
         slices = bundle.manifest.slices
-        return Learned({}, frozenset(n.removeprefix(ORIGIN) for n in slices if n.startswith(ORIGIN)), recorded=False)
+        return Learned(
+            {}, frozenset(n.removeprefix(ORIGIN_SLICE) for n in slices if n.startswith(ORIGIN_SLICE)), recorded=False
+        )
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,16 +1,38 @@
-"""MLflow below a folder with a `%` in its name."""
+"""Opens MLflow, and finds a model's experiment in it."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def open_client(address: str) -> MlflowClient:
+    """A client of the tracking server or database at `address`. Imports mlflow, which takes seconds."""
+    import mlflow
+
+    allow_percent()
+    mlflow.set_tracking_uri(address)
+    return mlflow.MlflowClient(address)
+
+
+def experiment_id(client: MlflowClient, model: str, address: str, artifacts: Path) -> str:
+    """The model's experiment, created if there is none. `artifacts`: where they go without a server."""
+    found = client.get_experiment_by_name(model)
+    if found is not None:
+        return str(found.experiment_id)
+    place = None if address.startswith("http") else artifacts.as_uri()
+    return str(client.create_experiment(model, artifact_location=place))
 
 
 def allow_percent() -> None:
-    """Lets MLflow's migrations be found where the environment's path has a `%`. Call it before a database of MLflow's
-    is opened in this process; elsewhere it does nothing and imports nothing.
+    """Lets MLflow find its migrations in an environment whose path contains a `%`. Elsewhere it does nothing.
 
-    MLflow 3.17 escapes `%` in the database's address, but not in the path of its own migrations, and alembic takes it
-    for the beginning of a placeholder ("invalid interpolation syntax").
+    Call it before this process opens a database of MLflow's. MLflow 3.17 escapes `%` in the database's address, but not
+    in the path of its migrations, where alembic reads it as a placeholder ("invalid interpolation syntax").
     """
     if "%" not in sys.prefix:
         return

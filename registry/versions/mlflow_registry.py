@@ -1,6 +1,6 @@
-"""Versions in MLflow: register a bundle, give and take aliases, fetch it again.
+"""Versions in MLflow: registers bundles, moves aliases, fetches bundles.
 
-Aliases: `champion` serves, `previous` is what a rollback returns to, `challenger` waits for a decision.
+Aliases: `champion` is the best granted version, `previous` the champion before it, `challenger` waits for a decision.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from registry.core.files import new_folder
 from registry.core.runtime import ENGINES
 from registry.core.settings import settings
 from registry.versions.bundle import RUN_DIGEST, Bundle, open_bundle
-from registry.versions.mlflow_folder import allow_percent
+from registry.versions.mlflow_client import experiment_id, open_client
 from registry.versions.mlflow_texts import example, run_page
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 _DIGEST = "visionloop.digest"
 _REPLACED = "visionloop.replaced"
-"""Tag of a version: the number of the champion that it took over from."""
+"""Tag of a version: the number of the champion that it replaced."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class Version:
 
 
 def pyfunc_requirements(model: str, engine: str) -> list[str]:
-    """What `mlflow.pyfunc.load_model` needs in an environment of its own: what the model's serving parts import."""
+    """What `mlflow.pyfunc.load_model` needs in its own environment: what the model's serving parts import."""
     parts = (f"registry.models.{model}{part}" for part in ("", ".model"))
     packages = closure_of(("registry.versions.pyfunc_model", *parts), project_folder()).packages
     return requirements(packages - (ENGINES - {engine}))
 
 
 class Versions:
-    """MLflow's registry as this project uses it.
+    """MLflow's model registry.
 
     Raises (every method):
         MissingService: the tracking server does not answer.
@@ -66,16 +66,12 @@ class Versions:
 
     @property
     def _client(self) -> MlflowClient:
-        import mlflow
-
-        allow_percent()
-        mlflow.set_tracking_uri(self.uri)
-        return mlflow.MlflowClient()
+        return open_client(self.uri)
 
     def register(self, bundle: Bundle) -> Version:
-        """Makes the bundle a version of its model; the same bundle again gives the version it already is.
+        """Makes the bundle a version of its model, or returns the version that it is already.
 
-        Its run is the one that made this bundle, if this store has it: the training may have been tracked elsewhere.
+        The version's run is the one that made the bundle, if this store has it: the training may be tracked elsewhere.
         """
         model, digest = bundle.manifest.model, bundle.digest
         for version in self.list(model):
@@ -86,7 +82,9 @@ class Versions:
 
             client = self._client
             run = self._run(model, digest) or client.create_run(
-                self._experiment(model), run_name="register", tags={RUN_DIGEST: digest}
+                experiment_id(client, model, self.uri, settings().mlflow_artifacts),
+                run_name="register",
+                tags={RUN_DIGEST: digest},
             )
             with mlflow.start_run(run_id=run.info.run_id):
                 logged = mlflow.pyfunc.log_model(
@@ -137,7 +135,7 @@ class Versions:
         return None
 
     def list(self, model: str) -> list[Version]:
-        """All versions, the newest first; [] for a model that was never registered."""
+        """All versions, newest first; [] for a model that was never registered."""
         with self._explained():
             client = self._client
             aliases: dict[int, list[str]] = {}
@@ -158,9 +156,9 @@ class Versions:
         return sorted(versions, key=lambda version: -version.number)
 
     def promote(self, version: Version) -> None:
-        """Makes it champion; the champion until now becomes `previous`.
+        """Makes the version champion. The champion before it becomes `previous`.
 
-        Killed at any point it can be called again, or `settle`, and ends the same; `previous` is never the champion.
+        If it is killed at any point, calling it or `settle` finishes the change. `previous` is never the champion.
         """
         model, number = version.model, version.number
         self.settle(model)
@@ -169,7 +167,7 @@ class Versions:
             old = aliases.get(CHAMPION)
             if old == number:
                 return
-            # MLflow sets one alias at a time. This tag says what the others have to become.
+            # MLflow sets one alias at a time. From this tag `settle` knows what the others must become.
             client.set_model_version_tag(model, str(number), _REPLACED, str(old or ""))
             if aliases.get(PREVIOUS) == number:
                 client.delete_registered_model_alias(model, PREVIOUS)
@@ -177,7 +175,7 @@ class Versions:
         self.settle(model)
 
     def settle(self, model: str) -> None:
-        """Finishes a promotion that was interrupted: the aliases become what the champion's tag says."""
+        """Finishes an interrupted promotion: sets the aliases by the champion's tag."""
         with self._explained():
             client, aliases = self._client, self._aliases(model)
             champion = aliases.get(CHAMPION)
@@ -194,7 +192,7 @@ class Versions:
         return {alias: int(number) for entry in found for alias, number in entry.aliases.items()}
 
     def roll_back(self, model: str) -> Version:
-        """Champion and previous change places; returns the new champion. Raises Refused if there is no previous."""
+        """Swaps champion and previous, and returns the new champion. Raises Refused if there is no previous."""
         self.settle(model)
         previous = self.find(model, PREVIOUS)
         if previous is None:
@@ -203,7 +201,7 @@ class Versions:
         return self.get(model, CHAMPION)
 
     def fetch(self, version: Version) -> Bundle:
-        """The bundle on this machine, downloaded once and verified each time."""
+        """Downloads the bundle unless it is here already. Verifies it each time."""
         target = settings().var / "bundles" / version.model / str(version.number)
         if target.is_dir():
             try:
@@ -226,26 +224,26 @@ class Versions:
                 found = open_bundle(draft).digest
                 if found != version.digest:
                     raise BundleError(
-                        f"what {self.uri} holds of {version} is another bundle: {found[:12]}",
+                        f"{self.uri} holds another bundle for {version}: {found[:12]}",
                         expected=f"{version.digest[:12]}, as it was registered",
                         fix="restore the artifact store from a backup, or train the version anew",
                     )
         return open_bundle(target, verify=False)
 
     def attach(self, version: Version, path: Path, folder: str) -> None:
-        """Keeps a file beside the version, among its run's artifacts."""
+        """Adds a file to the artifacts of the version's run."""
         with self._explained():
             self._client.log_artifact(version.run_id, str(path), folder)
 
     def note(self, version: Version, **tags: Any) -> None:
-        """Writes tags on the version."""
+        """Sets tags of the version."""
         with self._explained():
             for key, value in tags.items():
                 text = value if isinstance(value, str) else json.dumps(value)
                 self._client.set_model_version_tag(version.model, str(version.number), key, text)
 
     def pages(self, version: Version) -> dict[str, str]:
-        """Words -> address in MLflow's UI, of the version and of its run; {} without a server."""
+        """Link text -> address in MLflow's UI, for the version and its run; {} without a server."""
         if not self.uri.startswith("http"):
             return {}
         with self._explained():
@@ -254,7 +252,7 @@ class Versions:
         return {f"version {version.number} in MLflow": version_page, "its run": f"{self.uri}/{run_page(run)}"}
 
     def describe(self, version: Version, text: str) -> None:
-        """Writes what MLflow's UI shows above the version and above its run. Markdown."""
+        """Sets the description of the version and of its run in MLflow's UI. Markdown."""
         with self._explained():
             run = self._client.get_run(version.run_id)
             words = f"{text} Made by the run [{run.info.run_name}]({run_page(run)})."
@@ -264,7 +262,7 @@ class Versions:
             self._client.set_tag(version.run_id, "mlflow.note.content", note)
 
     def tags(self, version: Version) -> dict[str, str]:
-        """The tags of the version, as they are now."""
+        """The version's current tags."""
         with self._explained():
             return dict(self._client.get_model_version(version.model, str(version.number)).tags)
 
@@ -275,14 +273,6 @@ class Versions:
             return None
         found = self._client.search_runs([experiment.experiment_id], f"tags.{RUN_DIGEST} = '{digest}'", max_results=1)
         return found[0] if found else None
-
-    def _experiment(self, model: str) -> str:
-        """The model's experiment. Without a server its artifacts go where the server would keep them."""
-        found = self._client.get_experiment_by_name(model)
-        if found is not None:
-            return str(found.experiment_id)
-        place = None if self.uri.startswith("http") else (settings().var / "mlflow" / "artifacts").as_uri()
-        return str(self._client.create_experiment(model, artifact_location=place))
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

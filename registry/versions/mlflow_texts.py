@@ -1,4 +1,4 @@
-"""What MLflow's UI shows of a version: signature, input example and links."""
+"""A version in MLflow's UI: signature, input example and links."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A loaded bundle: bytes in, prediction out. Training, evaluation, MLflow's pyfunc and the services all run this."""
+"""Runs a loaded bundle: bytes in, prediction out. Training, evaluation, MLflow's pyfunc and the services all use it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ EMBEDDING = "embedding"
 """Every exported network has this output, float32 [N, D]: pooled features of its last encoder stage."""
 
 CHUNK = 16
-"""Slices or frames that go through the network at once; each takes some ten MB of activations."""
+"""Slices or frames that go through the network at once. Each takes some 10 MB of activations."""
 
-# Another CPU rounds otherwise; a broken preprocessing or a wrong file is off by far more than this.
+# CPUs round differently. Broken preprocessing or a wrong file is off by far more than this.
 GOLDEN_RELATIVE, GOLDEN_ABSOLUTE = 0.03, 0.01
 
 
 class Predictor:
-    """A bundle, ready to answer inputs of at most `limit` voxels or pixels. Safe to call from several threads."""
+    """Predicts inputs of at most `limit` voxels or pixels. Safe to call from several threads."""
 
     def __init__(self, bundle: Bundle, threads: int = 0, limit: int = 64_000_000) -> None:
         manifest = bundle.manifest
@@ -42,7 +42,7 @@ class Predictor:
         self._constants = {
             **manifest.preprocessing,
             **({"assets": str(assets)} if assets.is_dir() else {}),
-            "size_mb": manifest.chosen.size_mb,  # for models whose answer says how large they are
+            "size_mb": manifest.chosen.size_mb,  # some models answer with their size
         }
 
     @classmethod
@@ -50,22 +50,24 @@ class Predictor:
         """Opens, verifies and compiles. Raises BundleError."""
         return cls(open_bundle(path), threads, limit)
 
-    def __call__(self, body: bytes, media: str = "application/json", told: OnProgress | None = None) -> Prediction:
-        """Predicts one input as it was uploaded.
+    def __call__(
+        self, body: bytes, media: str = "application/json", on_progress: OnProgress | None = None
+    ) -> Prediction:
+        """Predicts one uploaded input.
 
         Args:
-            media: content type of the answer; a clip is annotated only for `video/webm`.
-            told: called with the progress through a clip; see `registry.core.media.OnProgress`.
+            media: the content type of the answer. A clip is annotated only for `video/webm`.
+            on_progress: called with the progress through a clip: see `registry.core.media.OnProgress`.
 
         Raises:
-            BadInput, UnsupportedMedia, TooLarge: the input's own fault.
+            BadInput, UnsupportedMedia, TooLarge: the input is at fault.
         """
         manifest, part = self.bundle.manifest, self._inference
         marks = [time.perf_counter()]
         sample = part.decode(body, self._limit)
         marks.append(time.perf_counter())
         if isinstance(sample, Clip):
-            found = part.follow(sample, self.run, self._constants, manifest.thresholds, media, told)
+            found = part.follow(sample, self.run, self._constants, manifest.thresholds, media, on_progress)
             return replace(found, seconds={"open": marks[1] - marks[0], **found.seconds})
         prepared = self.prepare(sample)
         marks.append(time.perf_counter())
@@ -85,12 +87,12 @@ class Predictor:
         )
 
     def prepare(self, sample: Any) -> Prepared:
-        """A decoded sample as the network takes it."""
+        """A decoded sample -> the network's input."""
         return self._inference.preprocess(sample, self._constants)
 
     def run(self, batch: FloatArray) -> dict[str, FloatArray]:
-        """The network on any number of slices or frames, `CHUNK` at a time: memory does not grow with the volume."""
-        if not len(batch):  # no face in a picture, say: nothing to run, but the outputs have their shapes
+        """Runs the network on any number of slices or frames, `CHUNK` at a time, so that memory stays bounded."""
+        if not len(batch):  # e.g. no face in a picture: outputs without rows, in their shapes
             empty = self._network(np.zeros((1, *batch.shape[1:]), dtype=np.float32))
             return {name: value[:0] for name, value in empty.items()}
         if len(batch) <= CHUNK:
@@ -99,14 +101,14 @@ class Predictor:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def warm_up(self) -> None:
-        """Runs the network once on zeros, so that the first caller does not pay for lazy allocation."""
+        """Runs the network once on zeros, so that the first caller does not wait for lazy allocation."""
         self._network(np.zeros((1, *self.bundle.manifest.input_shape), dtype=np.float32))
 
     def check_golden(self) -> int:
-        """Predicts the golden samples and compares; returns how many there were.
+        """Predicts the golden samples, compares the answers, and returns how many there are.
 
         Raises:
-            BundleError: there is none, or an answer differs from the one recorded at export.
+            BundleError: there are none, or an answer differs from the recorded one.
         """
         folders = self.bundle.samples
         if not folders:
@@ -118,12 +120,12 @@ class Predictor:
 
 
 def golden_answer(prediction: Prediction) -> dict[str, float]:
-    """What a golden sample records of a prediction: numbers only."""
+    """The numbers of a prediction that a golden sample records."""
     return {**prediction.prediction_statistics, **prediction.image_statistics}
 
 
 def pool(outputs: dict[str, FloatArray]) -> FloatArray:
-    """The embedding of one input: the mean over its slices, frames or faces, float32 [D]; zeros where there is none."""
+    """The embedding of one input: the mean over its slices, frames or faces, float32 [D]; zeros without any."""
     rows = np.asarray(outputs[EMBEDDING], dtype=np.float32)
     rows = rows.reshape(len(rows), math.prod(rows.shape[1:]))
     return rows.mean(axis=0) if len(rows) else np.zeros(rows.shape[1], np.float32)

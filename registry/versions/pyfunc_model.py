@@ -20,20 +20,20 @@ class VisionloopModel(PythonModel):
     """A bundle behind MLflow's interface; inputs are paths, or the bytes themselves."""
 
     @staticmethod
-    def _inputs(given: Any) -> list[Any]:
-        if isinstance(given, pd.DataFrame):
-            return list(given["input" if "input" in given else given.columns[0]])
-        return [given] if isinstance(given, str | bytes) else list(given)
+    def _inputs(inputs: Any) -> list[Any]:
+        if isinstance(inputs, pd.DataFrame):
+            return list(inputs["input" if "input" in inputs else inputs.columns[0]])
+        return [inputs] if isinstance(inputs, str | bytes) else list(inputs)
 
     def load_context(self, context: Any) -> None:
         from registry.versions.predictor import Predictor
 
         self._predict = Predictor.load(Path(context.artifacts["bundle"]))
 
-    # MLflow derives a schema from other type hints and would refuse plain paths; of this one it derives none.
+    # From other type hints MLflow derives a schema, and refuses plain paths.
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        given = self._inputs(model_input)
-        bodies = [item if isinstance(item, bytes) else Path(item).read_bytes() for item in given]
+        inputs = self._inputs(model_input)
+        bodies = [item if isinstance(item, bytes) else Path(item).read_bytes() for item in inputs]
         return pd.DataFrame([self._predict(body).result.to_json() for body in bodies])
 
 

@@ -39,4 +39,4 @@ def run_description(workspace: Workspace) -> RunDescription:
 
 
 def artifacts(workspace: Workspace) -> Path:
-    return workspace.settings.var / "mlflow" / "artifacts"
+    return workspace.settings.mlflow_artifacts

@@ -23,8 +23,8 @@ from urllib.request import getproxies, proxy_bypass
 from registry.core import journal
 from registry.core.errors import MissingService, first_line
 from registry.core.files import write_file
+from registry.versions import mlflow_client
 from registry.versions.bundle import RUN_DIGEST
-from registry.versions.mlflow_folder import allow_percent
 from training.stages.runs import RunDescription
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Tracker:
                     _log_params(client, known, self.about.params, set(run.data.params))
                     self._activate(known)
                     return known
-        experiment = experiment_id(client, self.about.model, self.address, self.artifacts)
+        experiment = mlflow_client.experiment_id(client, self.about.model, self.address, self.artifacts)
         tags = {
             "model": self.about.model,
             "data_hash": self.about.data_hash,
@@ -234,23 +234,10 @@ def knock(address: str) -> None:
 
 
 def open_client(address: str) -> MlflowClient:
-    """A client that gives up soon. Imports mlflow, which takes seconds."""
+    """A client that gives up soon."""
     for key, value in CLIENT_TIMEOUTS.items():
         os.environ.setdefault(key, value)
-    import mlflow
-
-    allow_percent()
-    mlflow.set_tracking_uri(address)
-    return mlflow.MlflowClient(address)
-
-
-def experiment_id(client: MlflowClient, model: str, address: str, artifacts: Path) -> str:
-    """The model's experiment. Without a server, its artifacts go where the server would put them."""
-    found = client.get_experiment_by_name(model)
-    if found is not None:
-        return str(found.experiment_id)
-    place = None if address.startswith("http") else artifacts.as_uri()
-    return str(client.create_experiment(model, artifact_location=place))
+    return mlflow_client.open_client(address)
 
 
 def read_run(folder: Path) -> str:
