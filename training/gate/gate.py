@@ -12,7 +12,7 @@ import numpy as np
 from registry.contract.spec import ModelSpec
 from registry.core.media import Case
 from registry.versions import learned
-from registry.versions.bundle import Bundle
+from registry.versions.bundle import ORIGIN_SLICE, Bundle
 from registry.versions.decision import ENOUGH, Decision, Reason, SliceRow
 from registry.versions.mlflow_registry import Version
 from registry.versions.predictor import Predictor
@@ -21,7 +21,6 @@ from training.gate.comparison import OVERALL, Comparison
 from training.workspace.scoring import Evaluation, evaluate, slices
 from training.workspace.workspace import Evaluating, Workspace, open_workspace, parse
 
-ORIGIN = "origin="
 PICTURES = 3
 EQUAL = 1e-6
 
@@ -161,7 +160,9 @@ def _members(held: Sequence[Case]) -> dict[str, list[int]]:
 def _marked(held: Sequence[Case]) -> list[str]:
     """The slices for which the best champion so far is remembered."""
     return [
-        name for name, rows in _members(held).items() if len(rows) >= ENOUGH and (name == OVERALL or ORIGIN in name)
+        name
+        for name, rows in _members(held).items()
+        if len(rows) >= ENOUGH and (name == OVERALL or ORIGIN_SLICE in name)
     ]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from registry.versions.bundle import WEIGHTS as BUNDLE_WEIGHTS
+from registry.versions.bundle import WEIGHTS
 from training.engines.select import engine_of, hooks_of
 from training.workspace import pretrained
-from training.workspace.checkpoint import WEIGHTS, load_weights
+from training.workspace.checkpoint import load_weights
 from training.workspace.workspace import Workspace
 
 
@@ -23,7 +23,7 @@ def starting_network(workspace: Workspace) -> tuple[Any, pretrained.Origin]:
     """
     engine, hooks, params = engine_of(workspace.spec), hooks_of(workspace.spec), workspace.params
     if workspace.start:
-        found = load_weights(workspace.start.bundle.path / BUNDLE_WEIGHTS)
+        found = load_weights(workspace.start.bundle.path / WEIGHTS)
         words = f"version {workspace.start.version} of {workspace.spec.name}"
         if list(workspace.start.classes) == list(workspace.classes):
             return engine.restore(hooks, params, found), pretrained.Origin(words)

@@ -15,8 +15,7 @@ from training.workspace.checkpoint import Checkpoints, Progress
 from training.workspace.course import FitResult, TrainingListener
 from training.workspace.rehearsal import NEW_SHARE, with_new_cases_repeated
 from training.workspace.sources import source_hash
-from training.workspace.starting_point import FOLDER, read_start
-from training.workspace.workspace import Recipe, Workspace, fingerprint
+from training.workspace.workspace import START, Recipe, Workspace, fingerprint, read_start
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -64,7 +63,7 @@ def train(workspace: Workspace, *, fresh: bool = False, track: bool = True) -> d
 
 def identity(workspace: Workspace) -> str:
     """Hash of all that determines a training: data, parameters, starting point, and the code of the stage."""
-    start = read_start(workspace.folder(FOLDER))
+    start = read_start(workspace.folder(START))
     return fingerprint(
         workspace.spec.name, workspace.params, workspace.data_hash, start, source_hash(STEP, workspace.spec.name)
     )

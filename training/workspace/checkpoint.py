@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from registry.core.errors import BundleError
 from registry.core.files import write_file
+from registry.versions.bundle import WEIGHTS
 
-CHECKPOINT, WEIGHTS, METRICS, SUMMARY = "checkpoint", "weights.safetensors", "metrics.csv", "summary.json"
+CHECKPOINT, METRICS, SUMMARY = "checkpoint", "metrics.csv", "summary.json"
 
 Arrays = dict[str, NDArray[Any]]
 """Arrays by name."""

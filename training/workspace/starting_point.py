@@ -18,12 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from registry.core.files import digest_file, new_folder, write_file
 from training.workspace import pretrained
-from training.workspace.workspace import Workspace
+from training.workspace.workspace import START, START_BUNDLE, START_FILE, Workspace, read_start
 
 if TYPE_CHECKING:
     from registry.versions.mlflow_registry import Version
-
-FOLDER, FILE, BUNDLE = "start", "start.json", "bundle"
 
 
 def start_from_champion(workspace: Workspace, champion: Version, bundle: Path) -> None:
@@ -44,24 +42,15 @@ def start_from_weights(workspace: Workspace) -> None:
 
 def keep_start(workspace: Workspace) -> None:
     """What the stage `start` does: a champion that an earlier run chose stays; weights are looked at again."""
-    if "version" not in read_start(workspace.folder(FOLDER)):
+    if "version" not in read_start(workspace.folder(START)):
         start_from_weights(workspace)
 
 
-def read_start(folder: Path) -> dict[str, Any]:
-    """The content of start.json; {} where there is none, or a damaged one."""
-    try:
-        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _write(workspace: Workspace, content: dict[str, Any], bundle: Path | None) -> None:
-    target = workspace.folder(FOLDER)
-    if (target / FILE).is_file() and read_start(target) == content:
+    target = workspace.folder(START)
+    if (target / START_FILE).is_file() and read_start(target) == content:
         return
     with new_folder(target) as draft:
         if bundle is not None:
-            shutil.copytree(bundle, draft / BUNDLE)
-        write_file(draft / FILE, json.dumps(content) + "\n")
+            shutil.copytree(bundle, draft / START_BUNDLE)
+        write_file(draft / START_FILE, json.dumps(content) + "\n")

@@ -20,6 +20,8 @@ from registry.versions.bundle import Bundle, open_bundle
 from training.workspace.parameters import Compression, Evaluating, Recipe, parse, read_params
 
 CODE = ("--", ".", ":!dvc.lock", ":!*.dvc")  # what the loop itself writes does not make the code another
+START, START_FILE, START_BUNDLE = "start", "start.json", "bundle"
+"""The folder that the stage `start` makes, and what is in it: see `training.workspace.starting_point`."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,10 @@ class Workspace:
     @cached_property
     def start(self) -> StartingPoint | None:
         """The champion in build/<model>/start; None: from scratch. Raises BundleError if it is damaged."""
-        try:
-            start = json.loads((self.folder("start") / "start.json").read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError):
-            start = {}
+        start = read_start(self.folder(START))
         if "version" not in start:
             return None
-        return StartingPoint(int(start["version"]), open_bundle(self.folder("start") / "bundle"))
+        return StartingPoint(int(start["version"]), open_bundle(self.folder(START) / START_BUNDLE))
 
     @cached_property
     def params(self) -> dict[str, Any]:
@@ -117,6 +116,15 @@ class Workspace:
     def params_with(self, section: str = "") -> dict[str, Any]:
         """`params`, with the values of another section in place of its own."""
         return {**self.params, **(self.sections[section] if section else {})}
+
+
+def read_start(folder: Path) -> dict[str, Any]:
+    """The content of start.json; {} without one, or for a damaged one."""
+    try:
+        found = json.loads((folder / START_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def open_workspace(model: str) -> Workspace:

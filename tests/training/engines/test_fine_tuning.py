@@ -14,12 +14,13 @@ import yaml
 from registry.contract import catalog
 from registry.core.files import write_file
 from registry.core.settings import settings
+from registry.versions.bundle import WEIGHTS
 from tests.conftest import PROJECT
 from tests.training.conftest import enter
 from training.engines.select import engine_of, hooks_of
 from training.stages.networks import starting_network
 from training.stages.train import train
-from training.workspace.checkpoint import WEIGHTS, load_weights, save_weights
+from training.workspace.checkpoint import load_weights, save_weights
 from training.workspace.workspace import Workspace, open_workspace
 
 NATIVE = {"torch": "w.pth", "ultralytics": "w.pt", "keras": "w.keras"}
