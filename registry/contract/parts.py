@@ -146,7 +146,8 @@ class InferencePart(ABC):
 
         Args:
             network: any batch, float32 [N, C, H, W] -> outputs.
-            media: content type that is asked for: `video/webm` makes the result hold the annotated video.
+            media: the content type of the answer: for `video/webm` the result holds the annotated video.
+            on_progress: see `registry.core.media.OnProgress`.
         """
         raise BadInput("the input is a video", expected="a picture", fix="send one frame of it")
 

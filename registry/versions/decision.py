@@ -1,4 +1,4 @@
-"""A decision: one page for every promotion, granted or refused. No page, no promotion."""
+"""A decision: a page for every promotion, granted or refused. Without a page there is no promotion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from registry.versions.bundle import Score, Variant
 
 @dataclass(frozen=True)
 class Reason:
-    """One rule of the gate: what it found, what it asks for."""
+    """One rule of the gate, with what it found and what it expects."""
 
     rule: str
     passed: bool
@@ -27,7 +27,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class SliceRow:
-    """The metric of both versions on one slice of the same held-out data.
+    """The metric of both versions on one slice of the same held-out cases.
 
     `difference` is challenger minus champion, [low, high] its paired 95 % bootstrap interval.
     """
@@ -71,7 +71,7 @@ class Grouped:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to keep in mind when these rows are read; () when there is nothing."""
+        """What a reader of these rows must keep in mind."""
         low, high = self.ends
         small = [f"{_value(row)} ({row.challenger.cases})" for row in self.rows if row.challenger.cases < SMALL_GROUP]
         said = [f"Fewer than {SMALL_GROUP} cases: {', '.join(small)}. Their figures say little."] if small else []
@@ -99,11 +99,17 @@ def _value(row: SliceRow) -> str:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the gate saw and said. `pictures` maps a caption to a JPEG or PNG; `classes` are rows of single classes;
-    `group_by` names the attributes that tell people apart, where the model has to do with people. `digest` and
-    `champion_digest` are those of the two bundles: a version's number means another one in another registry.
-    `same_network`: the network is the champion's, only what is beside it changed. `best`: slice -> the best champion so
-    far, this version being one of them. `links`: words -> address of the version and of its run."""
+    """What the gate found and decided.
+
+    Attributes:
+        pictures: caption -> JPEG or PNG.
+        classes: rows of single classes.
+        group_by: the attributes that tell people apart, for a model that deals with people.
+        digest, champion_digest: of the two bundles. A version's number means another version in another registry.
+        same_network: the network is the champion's, and only what is beside it changed.
+        best: slice -> the number of the best champion so far, which may be this version.
+        links: link text -> address of the version and of its run.
+    """
 
     model: str
     challenger: int
@@ -130,11 +136,11 @@ class Decision:
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     kind: ClassVar[str] = "promotion"
-    """Of decision; the gate's word on a version is the latest of this kind."""
+    """The kind of decision. The gate's decision on a version is the latest of this kind."""
 
     @property
     def verdict(self) -> str:
-        """What was decided, in a word or two."""
+        """The decision in a word."""
         return "promoted" if self.granted else "refused"
 
     @property
@@ -148,7 +154,7 @@ class Decision:
 
     @property
     def groups(self) -> tuple[Grouped, ...]:
-        """The slices of each attribute of `group_by` that the held-out cases have two values of or more."""
+        """The slices of each attribute in `group_by` with two or more values among the held-out cases."""
         rows = {name: tuple(r for r in self.slices if r.name.startswith(f"{name}=")) for name in self.group_by}
         return tuple(Grouped(name, members) for name, members in rows.items() if len(members) > 1)
 
