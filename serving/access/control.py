@@ -65,6 +65,7 @@ class NoQuota(OverQuota):
             expected="requests within the quota",
             fix=f"try again in {quota.reset_s} s, or ask for a larger quota",
         )
+        self.retry_after_s = max(quota.reset_s, 1)
         self.quota = quota
         self.key_id = key_id
 

@@ -10,15 +10,15 @@ import asyncio
 import time
 from ipaddress import ip_address
 
-from starlette.datastructures import MutableHeaders
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from registry.core.errors import Forbidden, MissingService, NotFound, Unauthorized, VisionloopError
+from registry.core.errors import Forbidden, NotFound, Unauthorized, VisionloopError
 from serving.access.control import Access, AdmittedRequest, NoQuota
 from serving.access.rules import Requirement, requirement
 from serving.access.usage import UsageCounts
 from serving.wire.call import TASK_OWNER_HEADER
+from serving.wire.responses import error_response
 
 CALLER, ADMITTED, ACCESS = "caller", "admitted", "access"
 """Keys of `scope["state"]`: a string, an `AdmittedRequest`, an `Access`."""
@@ -184,15 +184,8 @@ def _check_local(scope: Scope, address: str) -> None:
         raise Forbidden(f"{scope['path']} is not for other machines", expected="a caller on the router's own machine")
 
 
-def _refusal(error: VisionloopError) -> JSONResponse:
-    answer = JSONResponse(error.to_json(), error.http_status)
-    headers: MutableHeaders = answer.headers
-    headers["connection"] = "close"  # the body is not read
-    if isinstance(error, Unauthorized):
-        headers["www-authenticate"] = 'Bearer realm="visionloop"'
-    if isinstance(error, MissingService):
-        headers["retry-after"] = "1"
+def _refusal(error: VisionloopError) -> Response:
+    answer = error_response(error)
     if isinstance(error, NoQuota):
-        headers["retry-after"] = str(max(error.quota.reset_s, 1))
         answer.raw_headers.extend(error.quota.headers)
     return answer

@@ -66,7 +66,7 @@ class TypedRoutes:
             fixed = TooLarge(error.found, expected=error.expected, fix="send the label alone, compressed")
             await error_response(fixed)(scope, receive, send)
         except (TooSlow, Overloaded) as error:
-            await error_response(error, {"Connection": "close"})(scope, receive, send)
+            await error_response(error)(scope, receive, send)
         except CallerGone:
             return
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, date, datetime
 
 from monitoring.feedback import performance as labels
@@ -14,8 +13,6 @@ from serving.access.control import Access, AdmittedRequest
 from serving.access.keys import ApiKey
 from serving.access.usage import UsageCounts, UsageKey, are_written
 from serving.client.schemas import Feedback, LoggedPrediction, Quota, UsageReport
-
-logger = logging.getLogger("visionloop.public")
 
 
 def find(prediction_id: str) -> Row | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from datetime import UTC, date, datetime
 from functools import partial
@@ -24,8 +23,7 @@ from serving.api import labels, queries
 from serving.client.schemas import Error, FeedbackReceipt, LoggedPrediction, UsageReport
 from serving.wire.database_threads import DatabaseThreads
 from serving.wire.negotiation import check_query
-
-logger = logging.getLogger("visionloop.public")
+from serving.wire.responses import InternalError, error_headers, known_error
 
 WAIT_S, LOOK_EVERY_S = 3.0, 0.1
 """A prediction is in the log a fraction of a second after its answer; longer while the database is busy or away."""
@@ -39,8 +37,6 @@ VALID = {
     "until": ("a day as YYYY-MM-DD", "e.g. ?until=2026-11-30"),
 }
 PredictionId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="the X-Prediction-Id of an answer")]
-
-FAILURE = VisionloopError("the router failed on this request", fix="try again; the router's log says why")
 
 _database = DatabaseThreads(CONNECTIONS, "typed-routes")
 _waiting = 0
@@ -193,12 +189,11 @@ def _caller(request: HttpRequest) -> str:
 
 
 def _error_response(problem: VisionloopError) -> HttpResponse:
-    response = HttpResponse(
-        orjson.dumps(problem.to_json()), content_type="application/json", status=problem.http_status
-    )
-    if problem.http_status in (404, 503):
-        response["Retry-After"] = "1"
-    return response
+    headers = error_headers(problem)
+    if problem.http_status == 404:  # a prediction may be on its way into the log
+        headers["Retry-After"] = "1"
+    body = orjson.dumps(problem.to_json())
+    return HttpResponse(body, content_type="application/json", status=problem.http_status, headers=headers)
 
 
 @api.exception_handler(VisionloopError)
@@ -221,8 +216,7 @@ def _refused(_: HttpRequest, error: HttpError) -> HttpResponse:
 
 @api.exception_handler(Exception)
 def _failed(_: HttpRequest, error: Exception) -> HttpResponse:
-    logger.error("a request failed", exc_info=error)
-    return _error_response(FAILURE)
+    return _error_response(known_error(error, "router"))
 
 
 # What Django reads of its ROOT_URLCONF: the table of addresses, and how errors outside of the routes are answered.
@@ -234,8 +228,8 @@ def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return handler500(request)
+    return _failed(request, exception)
 
 
 def handler500(request: HttpRequest) -> HttpResponse:
-    return _error_response(FAILURE)
+    return _error_response(InternalError("router"))

@@ -36,7 +36,7 @@ from serving.router.shadow import Shadow
 from serving.wire.admission import MIB, Reservation, UploadBudget
 from serving.wire.connections import bounded_protocol, raise_file_limit
 from serving.wire.deadline import CallerGone
-from serving.wire.responses import error_response, route_error
+from serving.wire.responses import MODEL_HEADER, error_response, route_error
 from serving.wire.uploads import check_declared_length
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -119,7 +119,8 @@ class _Predictions:
         except CallerGone:
             return NoResponse()
         except Exception as error:
-            return error_response(error, {"X-Model": model} if isinstance(error, MissingService) else None)
+            headers = {MODEL_HEADER: model} if isinstance(error, MissingService) else {}
+            return error_response(error, headers, "router")
 
 
 def _session() -> aiohttp.ClientSession:
@@ -198,7 +199,7 @@ async def _start_page(_: Request) -> Response:
 
 
 async def _failed(_: Request, error: Exception) -> Response:
-    return error_response(error)
+    return error_response(error, process="router")
 
 
 def main() -> None:

@@ -10,11 +10,11 @@ import asyncio
 import resource
 from typing import Any, ClassVar
 
-import orjson
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from registry.core.errors import BadRequest, HeadTooLarge, MissingService, TooSlow, VisionloopError
+from serving.wire.responses import error_response
 
 MAX_CONNECTIONS = 4096
 """At once. A new one takes the place of the one that has been idle for longest."""
@@ -202,10 +202,10 @@ class BoundedProtocol(HttpToolsProtocol):
                 return
             self.cycle.disconnected = True  # this is its answer
             self.cycle.message_event.set()
-        body = orjson.dumps(error.to_json())
-        retry = b"retry-after: 1\r\n" if error.http_status == 503 else b""
-        head = b"content-type: application/json\r\ncontent-length: %d\r\n%sconnection: close\r\n\r\n"
-        self.transport.write(STATUS_LINE[error.http_status] + head % (len(body), retry) + body)
+        answer = error_response(error)
+        answer.headers["connection"] = "close"
+        head = b"".join(b"%s: %s\r\n" % header for header in answer.raw_headers)
+        self.transport.write(STATUS_LINE[error.http_status] + head + b"\r\n" + answer.body)
         self._complete = False  # more may come
         self.close_gently()
 

@@ -20,9 +20,9 @@ from registry.core.errors import (
     MethodNotAllowed,
     NotFound,
     NotServed,
-    Overloaded,
     TooLarge,
     TooSlow,
+    Unauthorized,
     VisionloopError,
 )
 from serving.wire.call import ROLE_HEADER, Outcome, ServedVersion, prediction_id_of
@@ -181,39 +181,50 @@ def _ending(media: str, payload: bytes, spec: ModelSpec) -> str:
     return next((ending for ending in spec.extensions if ending.endswith(".gz") == packed), "")
 
 
-def error_response(error: Exception, headers: Mapping[str, str] | None = None) -> JsonResponse:
-    """An error as JSON: what was found, what was expected, how to fix it. Unknown ones are logged, not shown."""
-    out = dict(headers or {})
-    if isinstance(error, Overloaded):
-        out["Retry-After"] = str(error.retry_after_s)
-    elif isinstance(error, VisionloopError) and error.http_status == 503 and not isinstance(error, NotServed):
-        out["Retry-After"] = "1"
+class InternalError(VisionloopError):
+    """A failure that nobody foresaw. The log has the rest; the answer names the kind of error and whose log it is in."""
+
+    def __init__(self, process: str, error: BaseException | None = None) -> None:
+        super().__init__(
+            f"the {process} failed on this request" + (f" with {type(error).__name__}" if error else ""),
+            fix=f"try again; if it happens again, the {process}'s log says why",
+        )
+
+
+def known_error(error: Exception, process: str = "service") -> VisionloopError:
+    """The error as callers may see it. Logs one that nobody foresaw. `process`: whose error it is."""
+    if isinstance(error, VisionloopError):
+        return error
+    logger.error("the %s failed on a request", process, exc_info=error)
+    return InternalError(process, error)
+
+
+def error_response(error: Exception, headers: Mapping[str, str] | None = None, process: str = "service") -> JsonResponse:
+    """An error as JSON: what was found, what was expected, how to fix it. `process`: as for `known_error`."""
+    known = known_error(error, process)
+    out = {**(headers or {}), **error_headers(known)}
     if prediction_id := prediction_id_of(error):
         out[PREDICTION_ID_HEADER] = prediction_id
+    return JsonResponse(known.to_json(), known.http_status, out)
+
+
+def error_headers(error: VisionloopError) -> dict[str, str]:
+    """The headers of an error's answer: when to try again, how to send a key, that the connection ends."""
+    headers = {}
+    if error.retry_after_s:
+        headers["Retry-After"] = str(error.retry_after_s)
+    elif error.http_status == 503 and not isinstance(error, NotServed):
+        headers["Retry-After"] = "1"
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = 'Bearer realm="visionloop"'
     if isinstance(error, TooLarge | TooSlow):
-        out["Connection"] = "close"  # the rest of the body is not read
-    return JsonResponse(_error_json(error), status_code=_status(error), headers=out)
+        headers["Connection"] = "close"  # BentoML's server would read the rest; ours closes by itself
+    return headers
 
 
 def entry_json(error: Exception) -> dict[str, Any]:
     """An error as one of several results, or of a task: with the status that it would have alone, and with the id of
     its prediction. The id is not called `id`: by that callers know a prediction."""
-    prediction_id = prediction_id_of(error)
+    known, prediction_id = known_error(error), prediction_id_of(error)
     logged = {"prediction_id": prediction_id} if prediction_id else {}
-    return {**_error_json(error), "status": _status(error), **logged}
-
-
-def _status(error: Exception) -> int:
-    return error.http_status if isinstance(error, VisionloopError) else 500
-
-
-def _error_json(error: Exception) -> dict[str, Any]:
-    if isinstance(error, VisionloopError):
-        return error.to_json()
-    logger.error("a request failed", exc_info=error)
-    return {
-        "error": "InternalError",
-        "found": "the service failed on this request",
-        "expected": "",
-        "fix": "try again; if it happens again, the service's log says why",
-    }
+    return {**known.to_json(), "status": known.http_status, **logged}
