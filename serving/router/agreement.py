@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
+from starlette.requests import Request
+from starlette.types import Message
 
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
@@ -29,7 +31,8 @@ from registry.core.media import FloatArray
 from registry.core.settings import settings
 from registry.vision_tasks.detection import overlaps
 from serving.router.comparing import JSON, SIZES, Question, comparable
-from serving.wire.json_inputs import parse_inputs
+from serving.wire.admission import UploadBudget
+from serving.wire.uploads import Limits, read_upload
 
 IOU = 0.5
 MEMORY = 4 << 30
@@ -120,7 +123,7 @@ def _compared(question: Question) -> dict[str, Any]:
     try:
         spec, answers = catalog.get(question.model), (Answer(*question.one), Answer(*question.other))
         # Only labels that are files are compared on the input that they belong to.
-        sample = b"" if comparable(spec) == JSON else _sample(question.kind, question.sample)
+        sample = b"" if comparable(spec) == JSON else asyncio.run(_sample(spec, question.kind, question.sample))
         return {"agreement": agreement(spec, settings().max_voxels, sample, *answers)}
     except VisionloopError as error:
         return {"problem": error.found}
@@ -128,31 +131,19 @@ def _compared(question: Question) -> dict[str, Any]:
         return {"problem": f"{type(error).__name__}: {error}"}
 
 
-def _sample(kind: str, body: bytes) -> bytes:
-    """The input's bytes, taken out of a form or JSON. Raises BadInput."""
-    if kind.startswith("multipart/form-data"):
-        files = asyncio.run(_files(kind, body))
-    elif kind.partition(";")[0].strip().lower() == "application/json":
-        found = parse_inputs(body, len(body), 1)[0]
-        files = [one for one in found if isinstance(one, bytes)]
-    else:
-        return body
-    if len(files) != 1:
-        raise BadInput(f"the request holds {len(files)} files", expected="one, whose answers can be compared")
-    return files[0]
-
-
-async def _files(kind: str, body: bytes) -> Sequence[bytes]:
-    from starlette.datastructures import UploadFile
-    from starlette.requests import Request
-    from starlette.types import Message
+async def _sample(spec: ModelSpec, kind: str, body: bytes) -> bytes:
+    """The bytes of the one input, however it was sent. Raises BadInput."""
 
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    scope = {"type": "http", "method": "POST", "headers": [(b"content-type", kind.encode("latin-1"))]}
-    async with Request(scope, receive).form() as form:
-        return [await value.read() for value in form.values() if isinstance(value, UploadFile)]
+    request = Request({"type": "http", "headers": [(b"content-type", kind.encode("latin-1"))]}, receive)
+    with UploadBudget(len(body)).reserve() as reservation:
+        upload = await read_upload(request, spec.media_in, Limits(len(body), max_inputs=1), reservation)
+    (sample,) = upload.inputs
+    if isinstance(sample, BadInput):
+        raise sample
+    return sample
 
 
 if __name__ == "__main__":
