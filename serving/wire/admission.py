@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from registry.core.errors import Overloaded
+from registry.core.errors import Overloaded, TooLarge
 
 MAX_WAITING = 1024
 """Inputs. Each is held in memory; only small ones are answered quickly enough for this bound to matter."""
@@ -129,6 +129,14 @@ class UploadBudget:
             self._by_caller[caller] += size
             if not self._by_caller[caller]:
                 del self._by_caller[caller]
+
+
+def too_large(found: str, max_bytes: int) -> TooLarge:
+    return TooLarge(
+        found,
+        expected=f"at most {max_bytes:,} bytes ({max_bytes / MIB:,.0f} MiB)",
+        fix="compress or crop the file, or have max_upload_mb raised",
+    )
 
 
 class Reservation:

@@ -15,8 +15,8 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from registry.core.errors import BadInput, TooLarge
-from serving.wire.admission import MIB
+from registry.core.errors import BadInput
+from serving.wire.admission import too_large
 
 if TYPE_CHECKING:
     import aiohttp
@@ -104,11 +104,7 @@ async def _read(answer: aiohttp.ClientResponse, max_bytes: int, on_bytes: Callab
     async for chunk in answer.content.iter_any():
         size += len(chunk)
         if size > max_bytes:
-            raise TooLarge(
-                f"the file at the address is more than {max_bytes / MIB:,.0f} MiB",
-                expected=f"at most {max_bytes / MIB:,.0f} MiB",
-                fix="name a smaller file, or have max_upload_mb raised",
-            )
+            raise too_large(f"the file at the address has more than {max_bytes:,} bytes", max_bytes)
         on_bytes(len(chunk))
         chunks.append(chunk)
     return b"".join(chunks)

@@ -26,17 +26,12 @@ class Address:
     url: str
 
 
-def max_json_bytes(max_bytes: int) -> int:
-    """Bytes of JSON that hold an input of `max_bytes`: base64 makes four of three."""
-    return max_bytes * 4 // 3 + 4096
-
-
-def parse_inputs(body: bytes, max_bytes: int, max_inputs: int) -> tuple[list[bytes | Address | BadInput], bool]:
+def parse_inputs(body: bytes, max_inputs: int) -> tuple[list[bytes | Address | BadInput], bool]:
     """The inputs of a JSON body, and whether they are a list. In a list, the error of an input is its own entry.
 
     Raises:
         BadInput: not JSON, or not of the expected form; a single input that is not base64.
-        TooLarge: a single input is more than `max_bytes`, or there are more than `max_inputs`.
+        TooLarge: there are more than `max_inputs`.
     """
     _check_form(body, max_inputs)
     try:
@@ -50,11 +45,11 @@ def parse_inputs(body: bytes, max_bytes: int, max_inputs: int) -> tuple[list[byt
         raise _malformed(f"the JSON body holds the keys {names}" if content else "the JSON body is an empty object")
     ((key, value),) = content.items()
     if key in (INPUT, URL) and isinstance(value, str):
-        return [_decoded(value, max_bytes) if key == INPUT else Address(value)], False
+        return [_decoded(value) if key == INPUT else Address(value)], False
     if key in (INPUTS, URLS) and isinstance(value, list) and value:
         if len(value) > max_inputs:
             raise too_many(max_inputs)
-        return [_entry(key, one, max_bytes) for one in value], True
+        return [_entry(key, one) for one in value], True
     if key not in (INPUT, INPUTS, URL, URLS):
         raise _malformed(f"the JSON body has the key {str(key)[:40]!r}")
     raise _malformed(f"the JSON body's {key!r} is {_kind(value)}")
@@ -78,27 +73,21 @@ def _check_form(body: bytes, max_inputs: int) -> None:
         raise _malformed("the JSON body holds letters that are not base64's")
 
 
-def _entry(key: str, value: Any, max_bytes: int) -> bytes | Address | BadInput:
+def _entry(key: str, value: Any) -> bytes | Address | BadInput:
     if not isinstance(value, str):
         return _malformed(f"one of {key!r} is {_kind(value)}")
     if key == URLS:
         return Address(value)
     try:
-        return _decoded(value, max_bytes)
+        return _decoded(value)
     except BadInput as error:
         return error
 
 
-def _decoded(text: str, max_bytes: int) -> bytes:
+def _decoded(text: str) -> bytes:
     """The bytes of base64, with or without the head of a data URL (RFC 2397)."""
     if text.startswith("data:"):
         text = text.partition(",")[2]
-    if len(text) > max_json_bytes(max_bytes):
-        raise TooLarge(
-            f"the input is {len(text) * 3 / 4 / MIB:,.0f} MiB",
-            expected=f"at most {max_bytes / MIB:,.0f} MiB",
-            fix="compress or crop the file, or have max_upload_mb raised",
-        )
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:

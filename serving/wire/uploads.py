@@ -11,9 +11,9 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from registry.core.errors import BadInput, TooLarge, TooSlow, UnsupportedMedia
-from serving.wire.admission import MIB, Reservation
-from serving.wire.json_inputs import Address, max_json_bytes, parse_inputs, too_many
+from registry.core.errors import BadInput, TooSlow, UnsupportedMedia
+from serving.wire.admission import MIB, Reservation, too_large
+from serving.wire.json_inputs import Address, parse_inputs, too_many
 from serving.wire.negotiation import JSON, ResponseFormat
 
 MULTIPART, RAW = "multipart/form-data", "application/octet-stream"
@@ -30,7 +30,7 @@ class Limits:
     """Limits of one request.
 
     Attributes:
-        max_bytes: of all files together.
+        max_bytes: of the body, whatever form the files have in it; of a file that is fetched.
         max_inputs: how many files.
         allow_urls: whether an input may be an address to fetch it from.
     """
@@ -99,13 +99,12 @@ async def read_upload(request: Request, media_in: Sequence[str], limits: Limits,
             expected="a body without a Content-Encoding; a file that is a .gz itself is one",
             fix="send the file as it is, without the header",
         )
-    most = max_json_bytes(limits.max_bytes) if declared == JSON else limits.max_bytes
     length = request.headers.get("content-length", "")
-    check_declared_length(length, most)
+    check_declared_length(length, limits.max_bytes)
     if length.isdigit():
         reservation.check(int(length))
     try:
-        chunks = read_chunks(request, most, reservation.take)
+        chunks = read_chunks(request, limits.max_bytes, reservation.take)
         if declared == MULTIPART:
             bodies, names = await _from_multipart(request, chunks, limits)
             return replace(_upload(bodies, empty=_empty_file()), names=names)
@@ -114,7 +113,7 @@ async def read_upload(request: Request, media_in: Sequence[str], limits: Limits,
         raise BadInput("the caller went away before the body was complete") from error
     if declared == JSON:
         # Decoding a large body would hold up every other request.
-        inputs, several = await asyncio.to_thread(parse_inputs, body, limits.max_bytes, limits.max_inputs)
+        inputs, several = await asyncio.to_thread(parse_inputs, body, limits.max_inputs)
         fetched = await _gather(_fetched(one, limits, len(inputs), reservation) for one in inputs)
         return _upload(fetched, several)
     return _upload([body])
@@ -177,7 +176,7 @@ async def _fetched(
 def check_declared_length(declared: str | None, max_bytes: int) -> None:
     """Refuses by the Content-Length header, before a byte of the body is read. Raises TooLarge."""
     if declared is not None and declared.isdigit() and int(declared) > max_bytes:
-        raise _too_large(f"the request body is {int(declared) / MIB:,.0f} MiB", max_bytes)
+        raise too_large(f"the request body has {int(declared):,} bytes", max_bytes)
 
 
 async def read_chunks(
@@ -200,7 +199,7 @@ async def read_chunks(
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > most:
-            raise _too_large(f"the request body is more than {most / MIB:,.0f} MiB", most)
+            raise too_large(f"the request body has more than {most:,} bytes", most)
         on_bytes(len(chunk))
         yield chunk
         if not message.get("more_body", False):
@@ -220,14 +219,6 @@ async def _receive(request: Request, end: float) -> Message:
             expected="a body that comes in at that pace, or ends",
             fix="send a smaller file, or over a faster line",
         ) from error
-
-
-def _too_large(found: str, max_bytes: int) -> TooLarge:
-    return TooLarge(
-        found,
-        expected=f"at most {max_bytes / MIB:,.0f} MiB",
-        fix="compress or crop the file, or have max_upload_mb raised",
-    )
 
 
 class _Parser(MultiPartParser):
