@@ -17,7 +17,7 @@ from registry.core.errors import Forbidden, NotFound, Unauthorized, VisionloopEr
 from serving.access.control import Access, AdmittedRequest, NoQuota
 from serving.access.rules import Requirement, requirement
 from serving.access.usage import UsageCounts
-from serving.wire.call import TASK_OWNER_HEADER
+from serving.wire.headers import TASK_OWNER_HEADER
 from serving.wire.responses import error_response
 
 CALLER, ADMITTED, ACCESS = "caller", "admitted", "access"

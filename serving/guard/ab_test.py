@@ -22,7 +22,8 @@ from serving.guard.sequential_tests import TestResult, compare
 from serving.releases.bento_files import BUNDLE
 from serving.releases.endpoints import announced
 from serving.releases.packaging import bento_folder
-from serving.releases.plans import Plan, Role
+from serving.releases.plans import Plan
+from serving.wire.headers import Role
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

@@ -36,7 +36,8 @@ from serving.router.shadow import Shadow
 from serving.wire.admission import MIB, Reservation, UploadBudget
 from serving.wire.connections import bounded_protocol, raise_file_limit
 from serving.wire.deadline import CallerGone
-from serving.wire.responses import MODEL_HEADER, error_response, route_error
+from serving.wire.headers import MODEL_HEADER
+from serving.wire.responses import error_response, route_error
 from serving.wire.uploads import check_declared_length
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]

@@ -10,13 +10,12 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from registry.core.errors import BadInput, Refused
+from serving.wire.headers import Role
 
 Kind = Literal["all", "canary", "shadow", "ab"]
 """all: every request goes to the live version. canary: a share goes to a second version, which is to become live.
 shadow: the live version answers, the second one gets a copy. ab: as canary, but both stay until they are compared."""
 
-Role = Literal["champion", "canary", "shadow", "a", "b"]
-"""The part of a version in one request. `champion` is the live version's, whatever the registry's alias says."""
 Sticky = Literal["caller", "request"]
 """caller: a caller always meets the same version while the share does not shrink; request: each one is dealt anew."""
 

@@ -21,7 +21,7 @@ from yarl import URL
 
 from registry.core.errors import MissingService, VisionloopError
 from serving.releases.endpoints import Endpoint
-from serving.releases.plans import Choice, Plan, Role, choose
+from serving.releases.plans import Choice, Plan, choose
 from serving.releases.store import Route
 from serving.router.callers import BUFFERED, Caller, gone, name_of
 from serving.router.relaying import (
@@ -41,7 +41,7 @@ from serving.router.relaying import (
 from serving.router.routing import RouteTable
 from serving.router.shadow import Copy, Shadow
 from serving.wire.admission import MIB, Reservation
-from serving.wire.call import ROLE_HEADER
+from serving.wire.headers import ROLE_HEADER, Role
 
 UNABLE = frozenset((429, 503))
 """Statuses of a second version after which the live one is asked: too many wait for it, or it cannot work now."""

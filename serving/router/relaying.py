@@ -16,9 +16,8 @@ from starlette.types import Receive, Scope, Send
 
 from registry.core.errors import MissingService
 from serving.releases.endpoints import Endpoint
-from serving.releases.plans import Role
 from serving.wire.admission import MIB, Reservation
-from serving.wire.call import CALLER_HEADER, PREFIX_HEADER, ROLE_HEADER
+from serving.wire.headers import CALLER_HEADER, PREFIX_HEADER, ROLE_HEADER, Role
 
 logger = logging.getLogger("visionloop.router")
 

@@ -23,7 +23,7 @@ from serving.releases.store import Route
 from serving.router.comparing import DIFFERS, JSON, Comparer, Question, comparable
 from serving.router.routing import RouteTable
 from serving.wire.admission import MIB
-from serving.wire.call import ROLE_HEADER
+from serving.wire.headers import ROLE_HEADER
 
 logger = logging.getLogger("visionloop.router")
 

@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from registry.core import database
-from serving.releases.plans import Plan, Role
+from serving.releases.plans import Plan
+from serving.wire.headers import Role
 
 WIDTH = math.log(1.05)
 SMALLEST_MS = 0.05

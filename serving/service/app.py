@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -30,7 +30,8 @@ from serving.service.worker import Worker
 from serving.tasks.routes import TaskRoutes
 from serving.wire import responses
 from serving.wire.admission import MIB, UploadBudget
-from serving.wire.call import CALLER_HEADER, ROLE_HEADER, Outcome, RequestContext, ServedVersion
+from serving.wire.call import Outcome, RequestContext, ServedVersion
+from serving.wire.headers import CALLER_HEADER, ROLE_HEADER, Role
 from serving.wire.negotiation import (
     JPEG,
     JSON,
@@ -46,7 +47,6 @@ from serving.wire.uploads import Limits, Upload, read_upload
 
 MAX_LARGE_UPLOADS = 2
 """How many uploads of the largest size may be in memory at once."""
-ROLES = ("champion", "canary", "shadow", "a", "b")
 
 FormatOf = Callable[[Request, bool], ResponseFormat]
 """The format that a request asks for. The flag says whether the request brought a video."""
@@ -89,7 +89,7 @@ class _Service:
         self.spec, self.worker = spec, worker
         self._counters = ServiceMetrics(worker.served, worker.queue, worker.heavy_queue, lambda: worker.log)
         worker.on_batch = self._counters.batched
-        self._by_role: Mapping[str, ServedVersion] = {role: replace(worker.served, role=role) for role in ROLES}
+        self._by_role: Mapping[str, ServedVersion] = {role: replace(worker.served, role=role) for role in get_args(Role)}
         self._limits = Limits(settings().max_upload_mb * MIB, settings().max_inputs, settings().allow_url_inputs)
         self._uploads = UploadBudget(MAX_LARGE_UPLOADS * self._limits.max_bytes)
         self.tasks = TaskRoutes(spec, worker.served, self._limits, self._uploads, self._context)

@@ -22,6 +22,7 @@ from serving.service.openapi_parts import (
     refused,
 )
 from serving.wire.call import ServedVersion
+from serving.wire.headers import MODEL_HEADER, PREDICTION_ID_HEADER, ROLE_HEADER, VERSION_HEADER
 from serving.wire.negotiation import JPEG, JSON, NPY, render_offers
 from serving.wire.uploads import FIELD, MULTIPART
 
@@ -167,10 +168,10 @@ def _post(operation: _Operation, has_model: bool) -> Schema:
     }
     prediction_id = header("Id of the prediction, for feedback. Several files have theirs in `results`", "string")
     headers = {
-        "X-Prediction-Id": prediction_id,
-        "X-Model": header("Name of the model", "string"),
-        "X-Model-Version": header("Version that answered", "integer"),
-        "X-Release-Role": header("Part that the version plays in the release for this request", "string"),
+        PREDICTION_ID_HEADER: prediction_id,
+        MODEL_HEADER: header("Name of the model", "string"),
+        VERSION_HEADER: header("Version that answered", "integer"),
+        ROLE_HEADER: header("Part that the version plays in the release for this request", "string"),
         "Server-Timing": header("Milliseconds by step", "string"),
     }
     errors = refused(*_POST_REFUSALS)
@@ -190,7 +191,7 @@ def _post(operation: _Operation, has_model: bool) -> Schema:
         "requestBody": {"required": True, "content": body},
         "responses": {
             "200": {"description": "The answer", "headers": headers, "content": answers},
-            **{status: {**one, "headers": {"X-Prediction-Id": prediction_id}} for status, one in errors.items()},
+            **{status: {**one, "headers": {PREDICTION_ID_HEADER: prediction_id}} for status, one in errors.items()},
         },
     }
 

@@ -21,8 +21,8 @@ from registry.core.errors import BadInput, Refused
 from serving.tasks import store
 from serving.wire import responses
 from serving.wire.admission import UploadBudget
-from serving.wire.call import PREFIX_HEADER, TASK_OWNER_HEADER
 from serving.wire.database_threads import DatabaseThreads
+from serving.wire.headers import PREDICTION_ID_HEADER, PREFIX_HEADER, TASK_OWNER_HEADER
 from serving.wire.negotiation import (
     PREDICTION_QUERY,
     ResponseFormat,
@@ -108,7 +108,7 @@ class TaskRoutes:
         task = await self._find(request)
         if task.state == "failed":
             error = dict(task.error or {})
-            logged = {responses.PREDICTION_ID_HEADER: error["prediction_id"]} if "prediction_id" in error else {}
+            logged = {PREDICTION_ID_HEADER: error["prediction_id"]} if "prediction_id" in error else {}
             return JSONResponse(error, error.get("status", 500), {**self._headers, **logged})
         if task.state != "done":
             raise Refused(

@@ -12,13 +12,6 @@ from registry.core.media import Prediction
 if TYPE_CHECKING:
     from registry.versions.explain import Explanation
 
-CALLER_HEADER, ROLE_HEADER = "X-Caller", "X-Release-Role"
-"""By these the router tells a service who calls, and in which role the version answers."""
-TASK_OWNER_HEADER = "X-Tasks-Of"
-"""The caller whose tasks a request may see; without it, everyone's. Only the router's access check may set it."""
-PREFIX_HEADER = "X-Forwarded-Prefix"
-"""What the router has taken off the path of a request."""
-
 WATCH_AFTER_S = 0.1
 """Quicker answers are not worth watching whether their caller is still there."""
 

@@ -25,13 +25,13 @@ from registry.core.errors import (
     Unauthorized,
     VisionloopError,
 )
-from serving.wire.call import ROLE_HEADER, Outcome, ServedVersion, prediction_id_of
+from serving.wire.call import Outcome, ServedVersion, prediction_id_of
 from serving.wire.deadline import CallerGone
+from serving.wire.headers import MODEL_HEADER, PREDICTION_ID_HEADER, ROLE_HEADER, VERSION_HEADER
 from serving.wire.negotiation import JPEG, JSON, NPY, WEBM, ResponseFormat
 
 logger = logging.getLogger("visionloop.serving")
 
-PREDICTION_ID_HEADER, MODEL_HEADER, VERSION_HEADER = "X-Prediction-Id", "X-Model", "X-Model-Version"
 ENDINGS = {JPEG: ".jpg", "image/png": ".png", JSON: ".json", WEBM: ".webm", NPY: ".npy"}
 
 

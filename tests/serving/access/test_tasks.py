@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from serving.access import keys
-from serving.wire.call import TASK_OWNER_HEADER
+from serving.wire.headers import TASK_OWNER_HEADER
 from tests.bundles import MODEL, make_scan
 from tests.serving.access.conftest import bearer, known
 from tests.waiting import until
