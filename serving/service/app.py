@@ -118,10 +118,12 @@ class _Service:
                 (self.worker.heavy_queue if wants.explain else self.worker.queue).check()
                 with self._uploads.reserve() as reservation:
                     upload = await read_upload(request, self.spec.media_in, self._limits, reservation)
-                    if self._is_video(upload):
+                    videos = [self._is_video(one) for one in upload.inputs]
+                    if videos[0]:
                         wants = format_of(request, True)
                         media = wants.media
-                    response = await self._predicted(request, upload, wants, served, predictions)
+                    heavy = [wants.explain or video for video in videos]
+                    response = await self._predicted(request, upload, wants, heavy, served, predictions)
             except Exception as error:
                 response = responses.error_response(error, responses.version_headers(served))
             if self.worker.draining:
@@ -134,9 +136,8 @@ class _Service:
 
         return answer
 
-    def _is_video(self, upload: Upload) -> bool:
-        first = upload.inputs[0]
-        return VIDEO_OUT in self.spec.media_out and isinstance(first, bytes) and is_video(first)
+    def _is_video(self, body: bytes | BadInput) -> bool:
+        return VIDEO_OUT in self.spec.media_out and isinstance(body, bytes) and is_video(body)
 
     async def _count(
         self, role: str, media: str, status: int, seconds: float, predictions: Sequence[Prediction]
@@ -151,28 +152,29 @@ class _Service:
         request: Request,
         upload: Upload,
         wants: ResponseFormat,
+        heavy: Sequence[bool],
         served: ServedVersion,
         predictions: list[Prediction],
     ) -> Response:
-        """The answer to an upload. Appends what was predicted to `predictions`."""
+        """The answer to an upload. Appends what was predicted to `predictions`. `heavy`: of each input, for `Worker`."""
         upload.check_format(wants)
         context, connection = self._context(request), _Connection(request)
 
-        async def predict(body: bytes | BadInput) -> Outcome:
+        async def predict(body: bytes | BadInput, heavy: bool) -> Outcome:
             if isinstance(body, BadInput):
                 raise body
-            outcome = await self.worker.predict(body, wants, context, connection.closed)
+            outcome = await self.worker.predict(body, wants, context, heavy, connection.closed)
             predictions.append(outcome.prediction)
             return outcome
 
         began = time.perf_counter()
-        bodies = [one for one in upload.inputs if isinstance(one, bytes)]
+        usable = [one for body, one in zip(upload.inputs, heavy, strict=True) if isinstance(body, bytes)]
         try:
-            with self.worker.places(bodies, wants):
+            with self.worker.places(usable):
                 if not upload.several:
-                    outcome = await predict(upload.inputs[0])
+                    outcome = await predict(upload.inputs[0], heavy[0])
                     return responses.prediction_response(outcome, wants, served, self.spec)
-                outcomes = await asyncio.gather(*map(predict, upload.inputs), return_exceptions=True)
+                outcomes = await asyncio.gather(*map(predict, upload.inputs, heavy), return_exceptions=True)
             elapsed_ms = 1000 * (time.perf_counter() - began)
             return responses.list_response(outcomes, wants, served, elapsed_ms, upload.names)
         finally:

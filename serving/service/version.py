@@ -46,10 +46,6 @@ class LoadedVersion:
         sample = (self._predictor.bundle.samples[0] / "input").read_bytes()
         return self._predictor(sample).result.to_json()
 
-    def is_heavy(self, body: bytes, wants: ResponseFormat) -> bool:
-        """Whether an input takes many calls of the network: an explanation, or a video."""
-        return wants.explain or (media_types.VIDEO_OUT in self.spec.media_out and media_types.is_video(body))
-
     def predict(self, body: bytes, wants: ResponseFormat, context: RequestContext, watch: OnProgress) -> Outcome:
         """Predicts one input and logs what its caller gets.
 

@@ -7,7 +7,7 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -169,15 +169,18 @@ class Worker:
         return LoadedVersion(self.served, predictor, log), count
 
     @contextmanager
-    def places(self, inputs: Iterable[bytes], wants: ResponseFormat) -> Iterator[None]:
-        """Admits inputs while they wait and are worked on. Raises Overloaded, MissingService."""
-        version = self._loaded()
-        heavy = [version.is_heavy(body, wants) for body in inputs]
+    def places(self, heavy: Sequence[bool]) -> Iterator[None]:
+        """Admits inputs while they wait and are worked on. Raises Overloaded, MissingService.
+
+        Args:
+            heavy: of each input, whether it takes many calls of the network: an explanation, or a video.
+        """
+        self._loaded()
         with self.queue.places(heavy.count(False)), self.heavy_queue.places(heavy.count(True)):
             yield
 
     async def predict(
-        self, body: bytes, wants: ResponseFormat, context: RequestContext, gone: Gone | None = None
+        self, body: bytes, wants: ResponseFormat, context: RequestContext, heavy: bool, gone: Gone
     ) -> Outcome:
         """Predicts one input in a thread and logs it. The caller holds one of `places`.
 
@@ -193,7 +196,6 @@ class Worker:
         version = self._loaded()
         limit_s = settings().request_timeout_s
         deadline = CallDeadline(limit_s)
-        heavy = version.is_heavy(body, wants)
         pool, queue = (self._heavy_pool, self.heavy_queue) if heavy else (self._pool, self.queue)
         work = partial(version.predict, body, wants, context, deadline)
         call = asyncio.get_running_loop().run_in_executor(pool, work)
@@ -212,13 +214,13 @@ class Worker:
         return outcome
 
 
-async def _watch(call: asyncio.Future[Outcome], deadline: CallDeadline, limit_s: float, gone: Gone | None) -> None:
+async def _watch(call: asyncio.Future[Outcome], deadline: CallDeadline, limit_s: float, gone: Gone) -> None:
     """Returns when a call is done, or about to be. Raises MissingService when it takes too long, and CallerGone."""
-    waited = {call, *((gone(),) if gone else ())}
-    await asyncio.wait(waited, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+    left = gone()
+    await asyncio.wait((call, left), timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
     if call.done():
         return
-    if any(one.done() for one in waited):
+    if left.done():
         error: VisionloopError = CallerGone("the caller went away before the answer")
     else:
         error = MissingService(
