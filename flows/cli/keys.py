@@ -80,7 +80,7 @@ def keys() -> None:
 )
 def create(name: str, models: tuple[str, ...], actions: tuple[str, ...], **more: Any) -> None:
     """Make a key called NAME and print it, once. Routers know it within a second."""
-    api_key, token = store.create(name, models=models or (store.ALL,), actions=actions or store.USUAL, **more)
+    api_key, token = store.create(name, models=models or (store.ALL,), actions=actions or store.DEFAULT_ACTIONS, **more)
     click.echo(f"{api_key.caller} {api_key.name}: {_models(api_key)}; {', '.join(sorted(api_key.actions))}", err=True)
     click.echo("this is shown once, only its hash is kept:", err=True)
     click.echo(token)

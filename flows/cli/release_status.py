@@ -56,9 +56,9 @@ def _guard(progress: dict[str, Any] | None) -> list[str]:
             f"the guard: {progress['calls']:,} of {progress['min_calls']:,} calls and {progress['seconds']:,} of "
             f"{progress['min_seconds']:,.0f} s until {progress['next_share']} %, while every rail holds"
         )
-    rails = progress["rails"]
-    lines += [f"  {'holds ' if one['passed'] else 'BROKEN'} {one['rule']}: {one['found']}" for one in rails]
-    return lines if rails else [*lines, "  no guard has looked at this step yet: `visionloop status`"]
+    guardrails = progress["guardrails"]
+    lines += [f"  {'holds ' if one['passed'] else 'BROKEN'} {one['rule']}: {one['found']}" for one in guardrails]
+    return lines if guardrails else [*lines, "  no guard has looked at this step yet: `visionloop status`"]
 
 
 def _comparison(test: dict[str, Any] | None) -> list[str]:

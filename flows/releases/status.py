@@ -128,7 +128,7 @@ def _progress(plan: Plan) -> dict[str, Any]:
         "seconds": round((datetime.now(UTC) - plan.since).total_seconds()),
         "min_seconds": plan.limits.min_seconds,
         "next_share": plan.next_step,
-        "rails": store.rails(plan),
+        "guardrails": store.guardrails(plan),
     }
 
 

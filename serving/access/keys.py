@@ -30,7 +30,7 @@ ACTIONS = {
     "feedback": "give labels for the key's own predictions",
     "admin": "see every caller's predictions, tasks and usage, and the services' metrics",
 }
-USUAL = ("predict", "read", "feedback")
+DEFAULT_ACTIONS = ("predict", "read", "feedback")
 _COMES_WITH = {"read": ("admin",), "feedback": ("admin",), "tasks": ("predict", "admin")}
 """Actions that come with others. `tasks`, to look at tasks and to end them, comes only so."""
 _TOKEN = re.compile(r"vl_([0-9a-f]{12})_([0-9a-f]{64})")
@@ -100,7 +100,7 @@ def create(
     owner: str = "",
     *,
     models: Sequence[str] = (ALL,),
-    actions: Sequence[str] = USUAL,
+    actions: Sequence[str] = DEFAULT_ACTIONS,
     per_minute: int | None = None,
     per_month: int | None = None,
     expires: datetime | None = None,

@@ -112,7 +112,7 @@ class AccessMiddleware:
         finally:
             if not over and not gone:  # an exception, or an incomplete answer
                 counts.errors = 1
-            counts.milliseconds = 1000 * (time.perf_counter() - began)
+            counts.elapsed_ms = 1000 * (time.perf_counter() - began)
             self.access.count(admitted.key_id, model, counts)
 
 

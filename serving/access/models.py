@@ -46,7 +46,7 @@ class Usage(models.Model):
     refused = models.BigIntegerField(default=0)  # over quota; not among the requests
     bytes_in = models.BigIntegerField(default=0)
     bytes_out = models.BigIntegerField(default=0)
-    milliseconds = models.FloatField(default=0.0)
+    elapsed_ms = models.FloatField(default=0.0, db_column="milliseconds")  # summed
 
     class Meta:
         app_label = "access"

@@ -12,8 +12,7 @@ from registry.core import database
 from serving.access.usage import UsageCounts, UsageKey
 from serving.client.schemas import UsageRow
 
-WHOSE = ("day", "key", "name", "owner", "model")
-COUNTS = ("requests", "errors", "refused", "bytes_in", "bytes_out", "elapsed_ms")
+COLUMNS = ("day", "key", "name", "owner", "model", *(one.name for one in fields(UsageCounts)))
 
 
 class NamedUsageRow(UsageRow):
@@ -48,12 +47,7 @@ def row_of(slot: UsageKey, counts: UsageCounts) -> UsageRow:
         day=date.fromisoformat(slot.day),
         key=f"vl_{slot.key}" if slot.key else "",
         model=slot.model,
-        requests=counts.requests,
-        errors=counts.errors,
-        refused=counts.refused,
-        bytes_in=counts.bytes_in,
-        bytes_out=counts.bytes_out,
-        elapsed_ms=round(counts.milliseconds, 1),
+        **{**vars(counts), "elapsed_ms": round(counts.elapsed_ms, 1)},
     )
 
 
@@ -74,8 +68,8 @@ def as_csv(found: Iterable[NamedUsageRow]) -> str:
     """RFC 4180, with a header. A text that a spreadsheet would run as a formula gets an apostrophe before it."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow((*WHOSE, *COUNTS))
-    writer.writerows([[_harmless(getattr(row, name)) for name in (*WHOSE, *COUNTS)] for row in found])
+    writer.writerow(COLUMNS)
+    writer.writerows([[_harmless(getattr(row, name)) for name in COLUMNS] for row in found])
     return out.getvalue()
 
 

@@ -29,6 +29,8 @@ logger = logging.getLogger("visionloop.usage")
 
 BATCHES_KEPT = timedelta(days=30)
 """How long a spool file may lie before its batch could be counted twice."""
+_RENAMED = {"milliseconds": "elapsed_ms"}
+"""In spool files of earlier versions."""
 
 
 @dataclass
@@ -40,15 +42,11 @@ class UsageCounts:
     refused: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
-    milliseconds: float = 0.0
+    elapsed_ms: float = 0.0
 
     def add(self, other: UsageCounts) -> None:
-        self.requests += other.requests
-        self.errors += other.errors
-        self.refused += other.refused
-        self.bytes_in += other.bytes_in
-        self.bytes_out += other.bytes_out
-        self.milliseconds += other.milliseconds
+        for name, more in vars(other).items():
+            setattr(self, name, getattr(self, name) + more)
 
 
 @dataclass(frozen=True, order=True)
@@ -72,7 +70,10 @@ class Flush:
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> Flush:
-        counts = {UsageKey(*map(str, slot)): UsageCounts(**values) for *slot, values in found["counts"]}
+        counts = {}
+        for *slot, values in found["counts"]:
+            values = {_RENAMED.get(name, name): value for name, value in values.items()}
+            counts[UsageKey(*map(str, slot))] = UsageCounts(**values)
         return cls(str(found["id"]), counts)
 
 

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from registry.core.errors import BadInput, UnsupportedMedia
 
-LONGEST = 256
+MAX_LABEL_LENGTH = 256
 """Characters of a label that is a text."""
 _EXPECTED = "the label as text in the field `label`, or as a file in the field `file`"
 _EXAMPLES = "e.g. `curl -F label=apple` or `curl -F file=@mask.nii.gz`"
@@ -62,14 +62,14 @@ def _json(body: bytes) -> object:
 
 
 def _text(label: object) -> str:
-    expected = f"a text of 1 to {LONGEST} characters"
+    expected = f"a text of 1 to {MAX_LABEL_LENGTH} characters"
     fix = 'e.g. `curl -F label=apple`, or {"label": "apple"} as JSON; a label that is a file goes in `file`'
     if not isinstance(label, str):
         kind = {dict: "an object", list: "a list", bool: "true or false", type(None): "null"}.get(
             type(label), "a number"
         )
         raise BadInput(f"`label` is {kind}: {json.dumps(label)[:80]}", expected=expected, fix=fix)
-    if not 0 < len(label) <= LONGEST:
+    if not 0 < len(label) <= MAX_LABEL_LENGTH:
         raise BadInput(f"`label` has {len(label)} characters", expected=expected, fix=fix)
     if not label.isprintable():
         raise BadInput(f"`label` has characters that cannot be printed: {label[:80]!r}", expected=expected, fix=fix)

@@ -27,12 +27,12 @@ from serving.wire.uploads import check_declared_length
 if TYPE_CHECKING:
     from django.core.handlers.asgi import ASGIHandler
 
-LABEL = 64 * MIB
+MAX_LABEL_BYTES = 64 * MIB
 """The longest body, bytes: a label is held in the router's memory, which all models share."""
-SMALL_LABEL = MIB
-LARGE_AT_ONCE = 2
-"""Bodies over SMALL_LABEL that Django works on at once; it copies each of them."""
-AT_ONCE = 64
+SMALL_LABEL_BYTES = MIB
+MAX_LARGE_LABELS = 2
+"""Bodies over SMALL_LABEL_BYTES that Django works on at once; it copies each of them."""
+MAX_AT_ONCE = 64
 """Requests that Django works on at once, each in a thread of its own. Others wait."""
 
 
@@ -47,18 +47,18 @@ class TypedRoutes:
         self._memory = memory
         self._django: ASGIHandler | None = None
         self._loading = threading.Lock()
-        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
-        self._threads = asyncio.Semaphore(AT_ONCE)
+        self._large = asyncio.Semaphore(MAX_LARGE_LABELS)
+        self._threads = asyncio.Semaphore(MAX_AT_ONCE)
         threading.Thread(target=self._load, name="typed-routes", daemon=True).start()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        most = min(LABEL, settings().max_upload_mb * MIB)
+        most = min(MAX_LABEL_BYTES, settings().max_upload_mb * MIB)
         try:
             check_declared_length(Headers(scope=scope).get("content-length"), most)
             with self._memory.reserve(name_of(scope)) as held:
                 body = await read(Request(scope, receive), most, held)
                 async with AsyncExitStack() as places:
-                    if len(body) > SMALL_LABEL:
+                    if len(body) > SMALL_LABEL_BYTES:
                         await places.enter_async_context(self._large_place())
                     await places.enter_async_context(self._threads)
                     await self._answer(scope, body, receive, send)
@@ -79,7 +79,7 @@ class TypedRoutes:
                 await self._large.acquire()
         except TimeoutError as error:
             raise Overloaded(
-                f"{LARGE_AT_ONCE} large labels were being stored for {limit_s:g} s",
+                f"{MAX_LARGE_LABELS} large labels were being stored for {limit_s:g} s",
                 expected="fewer large labels at once",
                 fix="try again after Retry-After seconds",
                 retry_after_s=max(1, round(limit_s)),

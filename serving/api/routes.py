@@ -27,11 +27,11 @@ from serving.wire.responses import InternalError, error_headers, known_error
 
 WAIT_S, LOOK_EVERY_S = 3.0, 0.1
 """A prediction is in the log a fraction of a second after its answer; longer while the database is busy or away."""
-WAITING = 32
+MAX_WAITING = 32
 """Requests that wait for a prediction at once."""
 CONNECTIONS = 4
 """To the database."""
-VALID = {
+EXPECTED = {
     "prediction_id": ("32 hex digits, lower case", "take it from the answer's X-Prediction-Id, or its `id`"),
     "since": ("a day as YYYY-MM-DD", "e.g. ?since=2026-11-01"),
     "until": ("a day as YYYY-MM-DD", "e.g. ?until=2026-11-30"),
@@ -101,7 +101,7 @@ async def prediction(request: HttpRequest, prediction_id: PredictionId) -> Any:
                     "schema": {
                         "type": "object",
                         "required": ["label"],
-                        "properties": {"label": {"type": "string", "minLength": 1, "maxLength": labels.LONGEST}},
+                        "properties": {"label": {"type": "string", "minLength": 1, "maxLength": labels.MAX_LABEL_LENGTH}},
                     },
                     "example": {"label": "apple"},
                 },
@@ -155,13 +155,13 @@ async def usage(
 async def _find(request: HttpRequest, prediction_id: str) -> queries.Row:
     """The caller's prediction. Waits a moment for one that is still on its way into the log.
 
-    Where `WAITING` requests wait already, it looks once. Another caller's prediction is answered like an unknown one,
-    after the same time, so that ids cannot be guessed.
+    Where `MAX_WAITING` requests wait already, it looks once. Another caller's prediction is answered like an unknown
+    one, after the same time, so that ids cannot be guessed.
     """
     global _waiting
     api_key = request.scope["state"][ADMITTED].api_key  # type: ignore[attr-defined]
     found = await _own(prediction_id, _caller(request), api_key)
-    if found is None and _waiting < WAITING:
+    if found is None and _waiting < MAX_WAITING:
         _waiting += 1
         try:
             end = asyncio.get_running_loop().time() + WAIT_S
@@ -205,7 +205,7 @@ def _ours(_: HttpRequest, error: VisionloopError) -> HttpResponse:
 def _invalid(_: HttpRequest, error: ValidationError) -> HttpResponse:
     first: dict[str, Any] = dict(error.errors[0])
     name = str((first.get("loc") or ("",))[-1])
-    expected, fix = VALID.get(name, (str(first.get("msg", "")), "correct the request"))
+    expected, fix = EXPECTED.get(name, (str(first.get("msg", "")), "correct the request"))
     return _error_response(BadInput(f"{name} is not valid", expected=expected, fix=fix))
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("visionloop.guard")
 
 SCORE_EVERY_S = 10.0
-AGAIN_S = (30.0, 120.0, 600.0)
+RETRY_PAUSES_S = (30.0, 120.0, 600.0)
 """Pauses after a failed scoring, as of a version whose Bento is on another machine."""
 
 
@@ -93,7 +93,7 @@ class AbTest:
             del self._failed[one]
             return
         self._failed[one] += 1
-        wait = AGAIN_S[min(self._failed[one], len(AGAIN_S)) - 1]
+        wait = RETRY_PAUSES_S[min(self._failed[one], len(RETRY_PAUSES_S)) - 1]
         self._next[one] = time.monotonic() + wait
         logger.warning("the labels of version %d of %s could not be scored; again in %g s", one[1], one[0], wait)
 

@@ -33,7 +33,7 @@ logger = logging.getLogger("visionloop.guard")
 
 DRAIN_S = 60.0
 """The longest wait for requests of a service that is to stop; it has time of its own to finish them."""
-AGAIN_S = (10.0, 30.0, 60.0, 300.0)
+RETRY_PAUSES_S = (10.0, 30.0, 60.0, 300.0)
 """Pauses before a service that could not be started is tried again. An order is not tried again: it fails."""
 
 
@@ -234,7 +234,7 @@ class Controller:
 
     def _failed(self, wanted: Endpoint, name: str, error: Exception) -> None:
         count = self._failures[name].count + 1 if name in self._failures else 1
-        self._failures[name] = _Failure(count, time.monotonic() + AGAIN_S[min(count, len(AGAIN_S)) - 1], error)
+        self._failures[name] = _Failure(count, time.monotonic() + RETRY_PAUSES_S[min(count, len(RETRY_PAUSES_S)) - 1], error)
         why = error.found if isinstance(error, VisionloopError) else f"{type(error).__name__}: {error}"
         text = f"version {wanted.version} of {wanted.model} could not be started: {why.splitlines()[0]}"
         logger.warning("%s", text)

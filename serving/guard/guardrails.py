@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from registry.versions.decision import Reason
-from serving.guard.latency_test import LEAST, MOMENT_S, SLOWEST, LatencyTest
+from serving.guard.latency_test import MIN_MOMENTS, MOMENT_S, SLOWEST_SHARE, LatencyTest
 from serving.guard.sequential_tests import level_of_look, look_at, more_errors, more_than
 from serving.releases import deploy
 from serving.releases.plans import Plan
@@ -24,12 +24,12 @@ from serving.router.traffic import RoleCounts
 
 SILENT_S = 120.0
 """How long a version may be not ready. The supervisor restarts it in less."""
-HALF = 50
+HALF_PERCENT = 50
 """Percent. Up to this share the second version has no more work than the live one."""
-ENOUGH_ROWS = 30
+MIN_ROWS = 30
 """Rows of each version before predictions are compared."""
 PAIRS_DAYS = 7
-MOST_ROWS = 300
+MAX_ROWS = 300
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class Guardrails:
         self.calls = seen.second.calls
         self._check_ready()
         self._when_due("errors", seen.second.calls, lambda level: _errors(plan, seen, level))
-        if plan.share <= HALF:
+        if plan.share <= HALF_PERCENT:
             self._when_due("refusals", seen.second.calls, lambda level: _refusals(seen, level))
         self._latency(seen)
         pairs = _pairs(plan)
         self._when_due("disagreement", pairs.compared, lambda level: _disagreement(plan, pairs, level))
-        if plan.kind != "shadow" and seen.second.calls >= ENOUGH_ROWS:
+        if plan.kind != "shadow" and seen.second.calls >= MIN_ROWS:
             self._when_due("predictions", seen.second.calls, lambda level: _drift(plan, level))
         return list(self._reasons.values())
 
@@ -82,9 +82,9 @@ class Guardrails:
         moments, new, old = self._moments, seen.second.latencies, seen.live.latencies
         if not moments.look(new, old):
             return
-        if moments.count < LEAST:
+        if moments.count < MIN_MOMENTS:
             self._reasons["latency"] = _latency(self._plan, seen, moments, 0.0)
-        self._when_due("latency", moments.count // LEAST, lambda level: _latency(self._plan, seen, moments, level))
+        self._when_due("latency", moments.count // MIN_MOMENTS, lambda level: _latency(self._plan, seen, moments, level))
 
     def _check_ready(self) -> None:
         """A version whose service does not stay up must not go on for ever, its callers served by the live version."""
@@ -122,13 +122,13 @@ def _refusals(seen: Observation, level: float) -> Reason | None:
 
 def _latency(plan: Plan, seen: Observation, moments: LatencyTest, level: float) -> Reason:
     """Broken where the second version is slower in most moments, and over the whole step."""
-    new, old = (one.latencies.quantile(1 - SLOWEST) for one in (seen.second, seen.live))
+    new, old = (one.latencies.quantile(1 - SLOWEST_SHARE) for one in (seen.second, seen.live))
     ratio = plan.limits.latency_ratio
     found = (
         f"95th percentile {new:.0f} ms, the live version's {old:.0f} ms; slower in {moments.slower} of {moments.count} "
         f"moments of {MOMENT_S:g} s (p {moments.p:.2g})"
     )
-    above = f"p above {level:.2g}" if level else f"judged after {LEAST} moments"
+    above = f"p above {level:.2g}" if level else f"judged after {MIN_MOMENTS} moments"
     passed = moments.p > level or new <= ratio * old
     return Reason("latency", passed, found, f"at most {ratio:g} times the live version's ({above})")
 
@@ -154,8 +154,8 @@ def _drift(plan: Plan, level: float) -> Reason | None:
     from monitoring.drift import findings, statistics, tables
 
     since = plan.since.timestamp()
-    old, new = (tables.read_window(plan.model, version, last=MOST_ROWS, since=since).table for version in plan.both())
-    if min(len(old), len(new)) < ENOUGH_ROWS:
+    old, new = (tables.read_window(plan.model, version, last=MAX_ROWS, since=since).table for version in plan.both())
+    if min(len(old), len(new)) < MIN_ROWS:
         return None
     test = statistics.compare_columns(old, new, findings.PREDICTION, level, matters=plan.limits.drift)
     if test is None or math.isnan(test.statistic):

@@ -12,12 +12,12 @@ import time
 from collections import Counter
 
 from serving.guard.sequential_tests import more_errors, more_than
-from serving.router.traffic import WIDTH, Latencies
+from serving.router.traffic import BUCKET_WIDTH, Latencies
 
 MOMENT_S = 5.0
-LEAST = 8
+MIN_MOMENTS = 8
 """Moments before a verdict: to be slower in all of eight has a chance of less than 0.5 %."""
-SLOWEST = 0.05
+SLOWEST_SHARE = 0.05
 """The share of calls above the 95th percentile."""
 EVEN = 0.5 + 1e-9  # probabilities are sums of exponentials
 
@@ -61,11 +61,11 @@ def is_slower(new: Latencies, old: Latencies, ratio: float) -> bool:
     The old version's calls count as `ratio` times as long as they took. The slowest are a twentieth of all; of few
     calls so many that all of them being `new`'s would be significant. Calls of the same bucket count together.
     """
-    by = math.ceil(math.log(ratio) / WIDTH)
+    by = math.ceil(math.log(ratio) / BUCKET_WIDTH)
     both = Counter({bucket + by: count for bucket, count in old.buckets.items()}) + new.buckets
     slow = hits = 0
     for bucket in sorted(both, reverse=True):
-        if slow >= SLOWEST * both.total() and _likely(min(slow, new.count), slow, new, old) < EVEN:
+        if slow >= SLOWEST_SHARE * both.total() and _likely(min(slow, new.count), slow, new, old) < EVEN:
             break
         slow += both[bucket]
         hits += new.buckets[bucket]

@@ -51,7 +51,7 @@ class Guard:
         self, starter: Starter, router: str | None = None, write_registry: RegistryWriter = _no_registry
     ) -> None:
         self.controller, self._write_registry = Controller(starter, router), write_registry
-        self._rails: dict[tuple[str, int], Guardrails] = {}
+        self._guardrails: dict[tuple[str, int], Guardrails] = {}
         self._comparison = AbTest()
         self._noted: dict[str, list[dict[str, Any]]] = {}
         self._unwritten: set[int] = set()
@@ -120,19 +120,19 @@ class Guard:
             why = first_line(error)
             logger.warning("the database is away, the plans stay as they are: %s", why)
         self._away = True
-        self._rails.clear()  # nobody asked the versions meanwhile, so they were not silent
+        self._guardrails.clear()  # nobody asked the versions meanwhile, so they were not silent
 
     def _look_at(self, plan: Plan) -> None:
         key = (plan.model, plan.revision)
-        if key not in self._rails:
-            self._rails = {known: one for known, one in self._rails.items() if known[0] != plan.model}
-            self._rails[key] = Guardrails(plan)
+        if key not in self._guardrails:
+            self._guardrails = {known: one for known, one in self._guardrails.items() if known[0] != plan.model}
+            self._guardrails[key] = Guardrails(plan)
             self._noted.pop(plan.model, None)
-        reasons = self._rails[key].look()
+        reasons = self._guardrails[key].look()
         self._note(plan, reasons)
         if not all(reason.passed for reason in reasons):
             self._breach(plan, reasons)
-        elif plan.kind == "canary" and self._step_is_over(plan, self._rails[key].calls):
+        elif plan.kind == "canary" and self._step_is_over(plan, self._guardrails[key].calls):
             self._advance(plan, reasons)
         elif plan.kind == "ab" and plan.state == "running":
             verdict = self._comparison.look(plan)
@@ -141,10 +141,10 @@ class Guard:
 
     def _note(self, plan: Plan, reasons: list[Reason]) -> None:
         """Keeps how the guardrails stand, for `visionloop release MODEL status`."""
-        rails = [asdict(reason) for reason in reasons]
-        if self._noted.get(plan.model) != rails:
-            store.note_rails(plan, rails)
-            self._noted[plan.model] = rails
+        guardrails = [asdict(reason) for reason in reasons]
+        if self._noted.get(plan.model) != guardrails:
+            store.note_guardrails(plan, guardrails)
+            self._noted[plan.model] = guardrails
 
     def _step_is_over(self, plan: Plan, calls: int) -> bool:
         spent = (datetime.now(UTC) - plan.since).total_seconds()

@@ -29,8 +29,8 @@ from serving.api import mount as public
 from serving.releases.endpoints import Endpoint
 from serving.releases.store import Route
 from serving.router.callers import NoResponse, name_of
-from serving.router.forwarding import MEMORY, Forwarder
-from serving.router.relaying import is_ours
+from serving.router.forwarding import MEMORY_BYTES, Forwarder
+from serving.router.relaying import is_own_error
 from serving.router.routing import RouteTable
 from serving.router.shadow import Shadow
 from serving.wire.admission import MIB, Reservation, UploadBudget
@@ -50,7 +50,7 @@ IDLE_S = 30
 
 def create_app() -> Starlette:
     """The router. It reads the release plans from the database as long as it runs."""
-    table, memory = RouteTable(), UploadBudget(MEMORY, small=0)
+    table, memory = RouteTable(), UploadBudget(MEMORY_BYTES, small=0)
     predictions = _Predictions(table, memory)
 
     async def models(_: Request) -> Response:
@@ -151,7 +151,7 @@ async def _probe(session: aiohttp.ClientSession, url: str) -> bool:
         async with session.get(f"{url}/readyz", timeout=aiohttp.ClientTimeout(total=PROBE_S)) as answer:
             return answer.status == 200
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        if is_ours(error):
+        if is_own_error(error):
             raise
         return False
 

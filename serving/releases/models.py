@@ -51,7 +51,7 @@ class Release(models.Model):
     since = models.DateTimeField(null=True)
     why = models.TextField(blank=True)
     revision = models.IntegerField(default=0)
-    rails = models.JSONField(null=True)  # how the guardrails of this revision stand; the guard writes it
+    guardrails = models.JSONField(null=True, db_column="rails")  # how those of this revision stand; the guard writes it
 
     class Meta:
         app_label = "serving"

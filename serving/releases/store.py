@@ -213,19 +213,19 @@ def _warn_once(row: Row, error: Exception) -> None:
         )  # fmt: skip
 
 
-def note_rails(plan: Plan, rails: Sequence[Mapping[str, Any]]) -> None:
+def note_guardrails(plan: Plan, guardrails: Sequence[Mapping[str, Any]]) -> None:
     """Keeps how the guardrails of a plan stand, for `visionloop release MODEL status`. The plan stays as it is."""
     from serving.releases.models import Release
 
-    kept = {"revision": plan.revision, "rails": list(rails)}
-    Release.objects.filter(model=plan.model, revision=plan.revision).update(rails=kept)
+    kept = {"revision": plan.revision, "rails": list(guardrails)}
+    Release.objects.filter(model=plan.model, revision=plan.revision).update(guardrails=kept)
 
 
-def rails(plan: Plan) -> list[dict[str, Any]]:
+def guardrails(plan: Plan) -> list[dict[str, Any]]:
     """How the guardrails of a plan stand: fields of `registry.versions.decision.Reason`; [] before a guard looked."""
     from serving.releases.models import Release
 
-    kept = Release.objects.filter(model=plan.model).values_list("rails", flat=True).first()
+    kept = Release.objects.filter(model=plan.model).values_list("guardrails", flat=True).first()
     return list(kept["rails"]) if kept and kept["revision"] == plan.revision else []
 
 

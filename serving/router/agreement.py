@@ -35,7 +35,7 @@ from serving.wire.admission import UploadBudget
 from serving.wire.uploads import Limits, read_upload
 
 IOU = 0.5
-MEMORY = 4 << 30
+MEMORY_BYTES = 4 << 30
 """Bytes of address space of this process, libraries included."""
 NICE = 10
 
@@ -100,7 +100,7 @@ def _boxes(answer: Mapping[str, Any]) -> tuple[FloatArray, list[str]] | None:
 def main() -> None:
     """Answers questions until its standard input ends."""
     os.nice(NICE)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not look like an answer

@@ -17,7 +17,7 @@ from serving.wire.call import WATCH_AFTER_S
 from serving.wire.deadline import CallerGone
 from serving.wire.uploads import read_chunks
 
-BUFFERED = 8 * MIB
+MAX_BUFFERED_BYTES = 8 * MIB
 """Bytes of a body, or an answer, that is held in memory; larger ones are streamed."""
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class Caller:
             CallerGone: the connection was closed before the body was complete.
         """
         length = self._request.headers.get("content-length", "")
-        if length.isdigit() and int(length) <= BUFFERED:
+        if length.isdigit() and int(length) <= MAX_BUFFERED_BYTES:
             held.check(int(length))
             found = await read(self._request, max_bytes, held) or None
         elif not length and "transfer-encoding" not in self._request.headers:

@@ -23,7 +23,7 @@ from registry.core.errors import MissingService, VisionloopError
 from serving.releases.endpoints import Endpoint
 from serving.releases.plans import Choice, Plan, choose
 from serving.releases.store import Route
-from serving.router.callers import BUFFERED, Caller, gone, name_of
+from serving.router.callers import MAX_BUFFERED_BYTES, Caller, gone, name_of
 from serving.router.relaying import (
     Message,
     NoFault,
@@ -32,7 +32,7 @@ from serving.router.relaying import (
     Unreachable,
     WholeAnswer,
     answer_headers,
-    is_ours,
+    is_own_error,
     log_failure,
     no_connection,
     request_headers,
@@ -43,13 +43,13 @@ from serving.router.shadow import Copy, Shadow
 from serving.wire.admission import MIB, Reservation
 from serving.wire.headers import ROLE_HEADER, Role
 
-UNABLE = frozenset((429, 503))
+UNABLE_STATUSES = frozenset((429, 503))
 """Statuses of a second version after which the live one is asked: too many wait for it, or it cannot work now."""
-HOLD_S = 15.0
+MAX_HOLD_S = 15.0
 """How long a request waits for a live version that is being restarted: as long as a start takes on a busy machine."""
-HELD = 256
+MAX_HELD = 256
 """How many requests may wait so: their bodies take memory."""
-MEMORY = 256 * MIB
+MEMORY_BYTES = 256 * MIB
 """Bytes of bodies and answers in memory at once. Beyond it bodies are refused, and answers are streamed."""
 
 
@@ -92,7 +92,7 @@ class Forwarder:
     async def _ask_in_turn(self, route: Route, chosen: Choice, message: Message) -> Response:
         """The answer of the first version that can give one. One failure is made good by another version; the second
         failure is the caller's answer."""
-        end = time.monotonic() + HOLD_S
+        end = time.monotonic() + MAX_HOLD_S
         first: ServiceDied | Response | None = None
         while True:
             for endpoint, role in _candidates(route, chosen):
@@ -101,7 +101,7 @@ class Forwarder:
                 failure: ServiceDied | Response
                 try:
                     failure = await self._send_counted(route.plan, endpoint, role, message)
-                    if failure.status_code not in UNABLE or role not in ("canary", "b"):
+                    if failure.status_code not in UNABLE_STATUSES or role not in ("canary", "b"):
                         return failure
                 except Unreachable:
                     self._retried(route.plan, endpoint, role, message)
@@ -118,7 +118,7 @@ class Forwarder:
 
     async def _hold(self, route: Route, end: float) -> Route:
         """Waits until a live version can be asked. Raises MissingService: not in time, or too many requests wait."""
-        if self._holding >= HELD:
+        if self._holding >= MAX_HELD:
             raise log_failure(route.live, "does not answer")
         self._holding += 1
         try:
@@ -186,7 +186,7 @@ class Forwarder:
         try:
             return await self._exchange(plan, endpoint, role, message)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            if is_ours(error):
+            if is_own_error(error):
                 raise no_connection(error) from error
             await self._table.mark_if_down(endpoint)
             raise Unreachable from error
@@ -215,7 +215,7 @@ class Forwarder:
             )
             stack.push_async_callback(_close, answer)
             found, length = answer_headers(answer, role, message), answer.content_length
-            if length is not None and length <= BUFFERED and message.held.fits(length):
+            if length is not None and length <= MAX_BUFFERED_BYTES and message.held.fits(length):
                 message.held.take(length)
                 return WholeAnswer(await answer.read(), answer.status, found)
             cut_off = partial(self._cut_off, plan, endpoint, role, message)

@@ -39,9 +39,9 @@ OF_A_REQUEST = frozenset((CALLER_HEADER.lower().encode(), ROLE_HEADER.lower().en
 ROLE = ROLE_HEADER.lower().encode()
 NOT_SENT_ON = HOP_BY_HOP | OF_A_REQUEST
 NOT_RETURNED = HOP_BY_HOP | {ROLE, b"date"}
-OUR_ERRORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
+OWN_ERRORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
 """Errors of connecting that are this process's, not the service's."""
-PIECE = MIB // 4
+PIECE_BYTES = MIB // 4
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,9 @@ def log_failure(endpoint: Endpoint, what: str) -> MissingService:
     )
 
 
-def is_ours(error: BaseException) -> bool:
+def is_own_error(error: BaseException) -> bool:
     """Whether connecting failed because this process lacks something, such as open files."""
-    return isinstance(error, OSError) and error.errno in OUR_ERRORS
+    return isinstance(error, OSError) and error.errno in OWN_ERRORS
 
 
 def no_connection(error: OSError) -> NoFault:
@@ -172,8 +172,8 @@ class WholeAnswer(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         body = memoryview(self.body)
-        for start in range(0, max(len(body), 1), PIECE):
-            piece, more = bytes(body[start : start + PIECE]), start + PIECE < len(body)
+        for start in range(0, max(len(body), 1), PIECE_BYTES):
+            piece, more = bytes(body[start : start + PIECE_BYTES]), start + PIECE_BYTES < len(body)
             await send({"type": "http.response.body", "body": piece, "more_body": more})
         if self.background is not None:
             await self.background()

@@ -27,11 +27,11 @@ from serving.wire.headers import ROLE_HEADER
 
 logger = logging.getLogger("visionloop.router")
 
-WAITING = 64
-WAITING_BYTES = 64 * MIB
-AT_ONCE = 2
-LIMIT_S = 20.0
-LARGEST_ANSWER = 16 * MIB
+MAX_WAITING = 64
+MAX_WAITING_BYTES = 64 * MIB
+MAX_AT_ONCE = 2
+MAX_COPY_S = 20.0
+MAX_ANSWER_BYTES = 16 * MIB
 """Bytes. A larger answer is not compared."""
 
 
@@ -62,14 +62,14 @@ class Shadow:
 
     def __init__(self, client: aiohttp.ClientSession, table: RouteTable) -> None:
         self._client, self._table = client, table
-        self._queue: asyncio.Queue[Copy] = asyncio.Queue(WAITING)
+        self._queue: asyncio.Queue[Copy] = asyncio.Queue(MAX_WAITING)
         self._bytes = 0
         self._compare = Comparer()
         self._warned: set[str] = set()  # models whose answers the log has called not comparable
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._work()) for _ in range(AT_ONCE)]
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(MAX_AT_ONCE)]
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -80,7 +80,7 @@ class Shadow:
 
     async def offer(self, copy: Copy) -> None:
         """Queues a copy, or counts it as dropped. Never waits."""
-        full = self._queue.full() or self._bytes + copy.size > WAITING_BYTES
+        full = self._queue.full() or self._bytes + copy.size > MAX_WAITING_BYTES
         if full or self._table.down(copy.endpoint):
             self._table.traffic.of(copy.route.plan, copy.endpoint.version, "shadow").dropped += 1
             return
@@ -91,7 +91,7 @@ class Shadow:
         while True:
             copy = await self._queue.get()
             try:
-                await asyncio.wait_for(self._send(copy), LIMIT_S)
+                await asyncio.wait_for(self._send(copy), MAX_COPY_S)
             except Exception as error:  # whatever it is, no caller waits for a copy
                 logger.debug("a shadow call of %s: %s", copy.route.plan.model, error)
             finally:
@@ -143,8 +143,8 @@ class Shadow:
             content = bytearray()
             async for piece in answer.content.iter_any():
                 content += piece
-                if len(content) > LARGEST_ANSWER:
-                    raise ValueError(f"an answer of more than {LARGEST_ANSWER / MIB:g} MiB")
+                if len(content) > MAX_ANSWER_BYTES:
+                    raise ValueError(f"an answer of more than {MAX_ANSWER_BYTES / MIB:g} MiB")
             return answer.status, answer.headers.get("content-type", ""), bytes(content)
 
 

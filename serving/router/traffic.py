@@ -15,7 +15,7 @@ from registry.core import database
 from serving.releases.plans import Plan
 from serving.wire.headers import Role
 
-WIDTH = math.log(1.05)
+BUCKET_WIDTH = math.log(1.05)
 SMALLEST_MS = 0.05
 KEPT_DAYS = 30
 KEPT_IN_MEMORY = timedelta(hours=1)
@@ -32,7 +32,7 @@ class Latencies:
     buckets: Counter[int] = field(default_factory=Counter)
 
     def add(self, ms: float) -> None:
-        self.buckets[max(0, math.ceil(math.log(max(ms, SMALLEST_MS) / SMALLEST_MS) / WIDTH))] += 1
+        self.buckets[max(0, math.ceil(math.log(max(ms, SMALLEST_MS) / SMALLEST_MS) / BUCKET_WIDTH))] += 1
 
     @property
     def count(self) -> int:
@@ -44,12 +44,12 @@ class Latencies:
         for bucket in sorted(self.buckets):
             below += self.buckets[bucket]
             if below >= share * self.count:
-                return SMALLEST_MS * math.exp(bucket * WIDTH)
+                return SMALLEST_MS * math.exp(bucket * BUCKET_WIDTH)
         return math.nan
 
     def above(self, ms: float) -> int:
         """How many calls took longer than `ms` for certain: those in buckets that begin above it."""
-        return sum(count for bucket, count in self.buckets.items() if SMALLEST_MS * math.exp((bucket - 1) * WIDTH) > ms)
+        return sum(count for bucket, count in self.buckets.items() if SMALLEST_MS * math.exp((bucket - 1) * BUCKET_WIDTH) > ms)
 
     def since(self, earlier: Latencies) -> Latencies:
         """The calls after `earlier`, which is this histogram at an earlier time."""
@@ -71,12 +71,12 @@ class RoleCounts:
     latencies: Latencies = field(default_factory=Latencies)
 
     def add(self, other: RoleCounts) -> None:
-        for name in NUMBERS:
+        for name in SUMMED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.latencies.buckets.update(other.latencies.buckets)
 
 
-NUMBERS = ("calls", "errors", "retried", "refused", "dropped", "compared", "disagreed", "agreement")
+SUMMED = ("calls", "errors", "retried", "refused", "dropped", "compared", "disagreed", "agreement")
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class TrafficCounter:
             sums[key].add(counts)
         with transaction.atomic():
             for key, total in sums.items():
-                columns = {name: getattr(total, name) for name in NUMBERS}
+                columns = {name: getattr(total, name) for name in SUMMED}
                 latencies = {str(bucket): count for bucket, count in total.latencies.buckets.items()}
                 Row.objects.update_or_create(
                     router=self._router, **key.__dict__, defaults={**columns, "latencies": latencies}
@@ -229,7 +229,7 @@ def _by_role(rows: Iterable[Any]) -> dict[tuple[int, str], RoleCounts]:
 
 def counts_of(row: Any) -> RoleCounts:
     latencies = Latencies(Counter({int(bucket): count for bucket, count in row.latencies.items()}))
-    return RoleCounts(**{name: getattr(row, name) for name in NUMBERS}, latencies=latencies)
+    return RoleCounts(**{name: getattr(row, name) for name in SUMMED}, latencies=latencies)
 
 
 def forget_old() -> None:

@@ -29,7 +29,7 @@ Network = Callable[[FloatArray], Outputs]
 SIZES = (1, 2, 4, 8)
 SHARED_FOR_S = 1.0
 """After two calls overlapped, more of them are expected for so long."""
-ROUNDS, CLEARLY = 5, 1.2
+ROUNDS, MIN_GAIN = 5, 1.2
 """Batches must be quicker by this factor in the best of some rounds: for every model tried they were slower."""
 _TRIALS = 3
 _TRY_AGAIN = 100  # batches until a slower size is tried again: the load of the machine may have changed
@@ -242,6 +242,6 @@ class BatchingPredictor(Predictor):
             batched = min(
                 batched, seconds_per_element(self._all_cores, 1, one), seconds_per_element(self._all_cores, 1, many)
             )
-            if n > 0 and not batched < alone < CLEARLY**2 * batched:
+            if n > 0 and not batched < alone < MIN_GAIN**2 * batched:
                 break  # so far from the threshold, further rounds change nothing
-        return alone < CLEARLY * batched
+        return alone < MIN_GAIN * batched

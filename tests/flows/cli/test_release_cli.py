@@ -124,8 +124,8 @@ def test_status_shows_how_far_the_guard_is(database_of_its_own: None, capsys: py
     assert "the guard: 4 of 50 calls and" in said
     assert "until 50 %" in said
     assert "holds errors: 0 of 4 calls failed" in said
-    rails = json.loads(_status(capsys, "--json"))["guard"]["rails"]
-    assert {one["rule"] for one in rails} >= {"errors", "answers"}
+    guardrails = json.loads(_status(capsys, "--json"))["guard"]["guardrails"]
+    assert {one["rule"] for one in guardrails} >= {"errors", "answers"}
 
 
 def test_status_says_where_traffic_registry_and_the_gates_word_differ(

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.api.mount import LABEL, LARGE_AT_ONCE
+from serving.api.mount import MAX_LABEL_BYTES, MAX_LARGE_LABELS
 from tests.serving.access.conftest import start_router
 from tests.serving.conftest import Processes
 
@@ -43,14 +43,14 @@ def _answer(line: socket.socket) -> tuple[int, dict[str, str]]:
 
 
 def test_more_than_a_label_is_refused_before_it_is_read(address: str) -> None:
-    with _begun(address, LABEL + 1) as line:
+    with _begun(address, MAX_LABEL_BYTES + 1) as line:
         status, said = _answer(line)
     assert (status, said["error"]) == (413, "TooLarge")
     assert "max_upload_mb" not in said["fix"], "that would not help"
 
 
 def test_slow_ones_keep_nobody_out(address: str) -> None:
-    slow = [_begun(address, 2 * MIB) for _ in range(2 * LARGE_AT_ONCE)]
+    slow = [_begun(address, 2 * MIB) for _ in range(2 * MAX_LARGE_LABELS)]
     began = time.monotonic()
     assert httpx.post(f"{address}{FEEDBACK}", content=b"\0" * 2 * MIB, timeout=20).status_code == 422
     assert httpx.post(f"{address}{FEEDBACK}", json={"label": ""}).status_code == 422
@@ -66,4 +66,4 @@ def test_only_few_large_ones_are_worked_on_at_once(address: str) -> None:
         label = {"file": ("mask.nii.gz", b"\0" * 2 * MIB)}
         said = [pool.submit(httpx.post, f"{address}{UNKNOWN}", files=label, timeout=30) for _ in range(8)]
         statuses = sorted(one.result().status_code for one in said)
-    assert statuses == [404] * LARGE_AT_ONCE + [429] * (8 - LARGE_AT_ONCE)
+    assert statuses == [404] * MAX_LARGE_LABELS + [429] * (8 - MAX_LARGE_LABELS)

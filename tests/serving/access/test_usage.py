@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import sqlite3
@@ -26,7 +27,7 @@ from tests.serving.conftest import PROJECT
 from tests.waiting import until
 
 NOW = datetime.now(UTC)
-ONE = UsageCounts(requests=1, bytes_in=100, bytes_out=50, milliseconds=2.5)
+ONE = UsageCounts(requests=1, bytes_in=100, bytes_out=50, elapsed_ms=2.5)
 
 
 @pytest.fixture
@@ -141,6 +142,15 @@ def test_a_killed_process_leaves_its_counts_and_a_living_one_keeps_them(base: Pa
         process.wait()
     Meter().adopt()
     assert _requests() == 7
+
+
+def test_the_file_of_an_earlier_version_is_adopted(base: Path) -> None:
+    folder = base / "usage"
+    folder.mkdir()
+    counts = ["", "", NOW.date().isoformat(), {"requests": 3, "milliseconds": 2.5}]
+    (folder / "x.json").write_text(json.dumps([{"id": "a" * 32, "counts": [counts]}]))
+    Meter().adopt()
+    assert [(row.requests, row.elapsed_ms) for row in report.rows(NOW.date(), NOW.date())] == [(3, 2.5)]
 
 
 def test_a_broken_file_is_set_aside(base: Path) -> None:

@@ -275,7 +275,7 @@ def test_a_live_version_that_cannot_be_started_is_tried_again_and_says_why(
 ) -> None:
     _roll_out(processes, 1)
     processes.stop_all()
-    monkeypatch.setattr(controller, "AGAIN_S", (0.2,))
+    monkeypatch.setattr(controller, "RETRY_PAUSES_S", (0.2,))
     with monkeypatch.context() as broken:
         broken.setattr(
             deploy, "service_command", lambda tag, port: [sys.executable, "-c", "raise SystemExit('no disk')"]

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("database")
 
 
 def _broken(plan: Plan, new: RoleCounts, old: RoleCounts) -> set[str]:
-    """The rails that break with these counts of both versions."""
+    """The guardrails that break with these counts of both versions."""
     for (role, version), counts in zip(plan.roles().items(), (old, new), strict=True):
         wrote(plan, version, role, counts)
     return {reason.rule for reason in Guardrails(plan).look() if not reason.passed}

@@ -9,7 +9,7 @@ import pytest
 
 from serving.guard import latency_test
 from serving.guard.guardrails import Guardrails
-from serving.guard.latency_test import LEAST, LatencyTest, is_slower
+from serving.guard.latency_test import MIN_MOMENTS, LatencyTest, is_slower
 from serving.router.traffic import RoleCounts
 from tests.serving.counted import canary_plan, latencies, wrote
 
@@ -64,21 +64,21 @@ def test_a_moment_waits_until_both_versions_have_had_a_call(monkeypatch: pytest.
 
 
 def _broken_after(of: dict[str, list[list[float]]]) -> int | None:
-    """After how many moments the rail breaks, with these milliseconds in each; None: it holds."""
+    """After how many moments the guardrail breaks, with these milliseconds in each; None: it holds."""
     plan = canary_plan()
     watched = Guardrails(plan)
     for number in range(len(of["canary"])):
         for role, version in (("champion", 1), ("canary", 2)):
             wrote(plan, version, role, RoleCounts(len(of[role][number]), latencies=latencies(*of[role][number])))
         said = {reason.rule: reason for reason in watched.look()}["latency"]
-        assert f"of {number + 1} moments" in said.found or number >= LEAST  # later it is not due each time
+        assert f"of {number + 1} moments" in said.found or number >= MIN_MOMENTS  # later it is not due each time
         if not said.passed:
             return number + 1
     return None
 
 
 def test_a_slow_version_breaks_the_rail_as_soon_as_it_is_judged(project: Path) -> None:
-    assert _broken_after({"champion": [[10.0] * 9] * 12, "canary": [[20.0]] * 12}) == LEAST
+    assert _broken_after({"champion": [[10.0] * 9] * 12, "canary": [[20.0]] * 12}) == MIN_MOMENTS
 
 
 def test_one_bad_moment_breaks_no_rail_however_many_calls_it_held_up(project: Path) -> None:

@@ -14,11 +14,11 @@ import httpx
 import pytest
 
 from registry.core.settings import settings
-from serving.api.mount import AT_ONCE, LABEL
+from serving.api.mount import MAX_AT_ONCE, MAX_LABEL_BYTES
 from serving.launchers import router
 from serving.launchers.router import create_app
 from serving.router import callers
-from serving.router.forwarding import MEMORY
+from serving.router.forwarding import MEMORY_BYTES
 from serving.wire import uploads
 from tests.serving.access.conftest import start_router
 from tests.serving.conftest import Processes
@@ -147,20 +147,20 @@ def test_bodies_that_are_not_sent_to_their_end_take_no_more_memory_than_they_may
         lines = [
             open_ones.enter_context(begun(address, head, bytes(size - 1), f"127.0.0.{2 + n % 20}")) for n in range(110)
         ]
-        until(lambda: len(answered(lines)) >= 110 - MEMORY // size)
+        until(lambda: len(answered(lines)) >= 110 - MEMORY_BYTES // size)
         for line in answered(lines):
             answer = line.recv(1000)
             assert answer.startswith(b"HTTP/1.1 429"), answer
             assert b"retry-after: 2" in answer
         _ask_normally(address)
-        assert _memory(processes) - before < 2 * MEMORY, f"{(_memory(processes) - before) / MIB:.0f} MiB"
+        assert _memory(processes) - before < 2 * MEMORY_BYTES, f"{(_memory(processes) - before) / MIB:.0f} MiB"
     _ask_normally(address)
 
 
 @pytest.fixture
 def narrow(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A router in this process with room for 4 MiB, in front of a stub."""
-    monkeypatch.setattr(router, "MEMORY", 4 * MIB)
+    monkeypatch.setattr(router, "MEMORY_BYTES", 4 * MIB)
     app = create_app()
     with listening(app, lifespan="on") as address, serving(Stub()) as stub, released(address, MODEL, stub):
         yield address
@@ -198,7 +198,7 @@ def test_answers_that_are_not_read_take_no_more_memory_than_they_may(
             open_ones.enter_context(begun(address, f"GET /v1/models/{MODEL}/openapi.json HTTP/1.1\nHost: x\n"))
         until(lambda: len(stub.seen) >= 110)
         _ask_normally(address)
-        assert _memory(processes) - before < 2 * MEMORY, f"{(_memory(processes) - before) / MIB:.0f} MiB"
+        assert _memory(processes) - before < 2 * MEMORY_BYTES, f"{(_memory(processes) - before) / MIB:.0f} MiB"
 
 
 def test_unknown_predictions_take_no_more_connections_to_the_database_than_they_may(
@@ -219,7 +219,7 @@ def test_unknown_predictions_take_no_more_connections_to_the_database_than_they_
             assert httpx.get(f"{address}/v1/usage", timeout=20).status_code == 200
         assert {heard(line).status for line in lines} == {404}
     assert most <= CONNECTIONS + 4, "and one each for routes, traffic, keys and usage"
-    assert threads < AT_ONCE + 60
+    assert threads < MAX_AT_ONCE + 60
 
 
 def _files(process: Path) -> Iterator[Path]:
@@ -240,7 +240,7 @@ def test_a_label_of_unknown_length_is_cut_off_at_the_limit(address: str) -> None
 
     answer = httpx.post(f"{address}{FEEDBACK}", content=endless(), timeout=60)
     assert answer.status_code == 413
-    assert sent < LABEL + 32 * MIB
+    assert sent < MAX_LABEL_BYTES + 32 * MIB
 
 
 CROWDS = {

@@ -91,8 +91,8 @@ async def test_many_who_want_a_fresh_table_read_it_once(nobody: None, reads: lis
 async def test_more_than_may_be_held_are_refused_at_once(
     nobody: None, reads: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forwarding, "HELD", 20)
-    monkeypatch.setattr(forwarding, "HOLD_S", 2.0)
+    monkeypatch.setattr(forwarding, "MAX_HELD", 20)
+    monkeypatch.setattr(forwarding, "MAX_HOLD_S", 2.0)
     app = create_app()
 
     async def ask(client: httpx.AsyncClient) -> tuple[int, float]:
@@ -114,7 +114,7 @@ async def test_more_than_may_be_held_are_refused_at_once(
 async def test_who_is_held_waits_no_longer_where_the_database_does_not_answer(
     nobody: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forwarding, "HOLD_S", 0.5)
+    monkeypatch.setattr(forwarding, "MAX_HOLD_S", 0.5)
     app, ended = create_app(), threading.Event()
 
     def hangs(self: Any) -> Any:

@@ -12,7 +12,7 @@ from serving.releases.endpoints import Endpoint
 from serving.releases.plans import Plan
 from serving.releases.store import Route
 from serving.router.routing import RouteTable
-from serving.router.shadow import WAITING_BYTES, Copy, Shadow
+from serving.router.shadow import MAX_WAITING_BYTES, Copy, Shadow
 from tests.bundles import MODEL
 
 pytestmark = pytest.mark.anyio
@@ -34,4 +34,4 @@ async def test_the_copies_that_wait_hold_no_more_than_they_may(project: Path, bo
         for _ in range(20):
             answered = (200, "application/x-nifti", b"\0" * answer) if answer else None
             await shadow.offer(Copy(ROUTE, ROUTE.of(2) or ROUTE.live, "", CIMultiDict(), b"\0" * body, answered))
-    assert table.traffic.of(PLAN, 2, "shadow").dropped == 20 - WAITING_BYTES // (body + answer)
+    assert table.traffic.of(PLAN, 2, "shadow").dropped == 20 - MAX_WAITING_BYTES // (body + answer)
