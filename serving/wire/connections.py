@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from collections import Counter
 from typing import Any, ClassVar
 
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
@@ -17,7 +18,7 @@ from registry.core.errors import BadRequest, HeadTooLarge, MissingService, TooSl
 from serving.wire.responses import error_response
 
 MAX_CONNECTIONS = 4096
-"""At once. A new one takes the place of the one that has been idle for longest."""
+"""At once. A new one takes the place of another: see `BoundedProtocol`."""
 HEAD_TIMEOUT_S = 20.0
 """For the head of a request to be complete, and for a new connection to begin its first."""
 MAX_HEAD_BYTES = 64 * 1024
@@ -50,8 +51,10 @@ def bounded_protocol(most: int = MAX_CONNECTIONS) -> type[BoundedProtocol]:
 class BoundedProtocol(HttpToolsProtocol):
     """One connection.
 
-    - There are at most `most`. A new one closes the one that has been idle for longest; where none is idle, the new
-      one gets 503 with Retry-After.
+    - There are at most `most`. A new one closes an idle one, of the address that has most connections the one that has
+      been idle for longest. So an address with many cannot displace those of an address with few. Where none is idle,
+      an address that has more than half gives up an unfinished upload to another address; else the new one gets 503
+      with Retry-After.
     - A request's head has `HEAD_TIMEOUT_S` seconds (408) and `MAX_HEAD_BYTES` (431). Bytes that are not HTTP get 400.
     - An answer before its request's body is complete closes the connection, gently: see `LINGER_S`.
     - A caller that does not read its answer is disconnected: see `STALL_S`.
@@ -81,15 +84,23 @@ class BoundedProtocol(HttpToolsProtocol):
         self._await_head()
 
     def _take_place(self) -> bool:
-        """Closes the connection that has been idle for longest. False if there is none."""
+        """Closes another connection for this one. False if none may be closed."""
         others = [one for one in self.connections if isinstance(one, BoundedProtocol) and one is not self]
-        idle = min((one for one in others if one.is_idle), key=lambda one: one._idle_since, default=None)
-        if idle is not None:
-            idle.transport.abort()
+        count = Counter(one._address for one in others)
+        own = count[self._address]
+        idle = [one for one in others if one.is_idle and count[one._address] >= own]
+        unfinished = [one for one in others if not one._complete and count[one._address] > max(own, self.most // 2)]
+        place = max(idle or unfinished, key=lambda one: (count[one._address], -one._idle_since), default=None)
+        if place is not None:
+            place.transport.abort()
         elif len(others) > self.most + 64:  # even those that are being refused
             self.transport.abort()
             return True
-        return idle is not None
+        return place is not None
+
+    @property
+    def _address(self) -> str:
+        return self.client[0] if self.client else ""
 
     @property
     def is_idle(self) -> bool:

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from registry.core.errors import TooSlow
 from serving.wire import connections
-from tests.serving.raw import Heard, begun, connect, heard, listening
+from tests.serving.raw import Heard, answered, begun, connect, heard, listening
 from tests.waiting import until
 
 MIB = 1 << 20
@@ -150,6 +150,31 @@ def test_a_new_connection_takes_the_place_of_the_one_that_was_idle_longest() -> 
         assert idle[0].recv(1) == b"", "the oldest made room"
         idle[-1].sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert idle[-1].recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_an_address_with_many_connections_displaces_its_own() -> None:
+    with listening(app, most=20) as address, ExitStack() as open_ones:
+        few = [open_ones.enter_context(connect(address, 5, "127.0.0.2")) for _ in range(5)]
+        many = [open_ones.enter_context(connect(address, 5, "127.0.0.3")) for _ in range(60)]
+        assert httpx.get(f"{address}/").status_code == 200
+        assert many[0].recv(1) == b""
+        for line in few:
+            line.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert line.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_an_address_that_keeps_every_connection_busy_gives_one_up_to_another() -> None:
+    with listening(app, most=20) as address, ExitStack() as open_ones:
+        head = "POST /waits HTTP/1.1\nHost: x\nContent-Length: 10\nExpect: 100-continue\n"
+        busy = [open_ones.enter_context(begun(address, head, source="127.0.0.2")) for _ in range(20)]
+        for line in busy:
+            assert line.recv(100).startswith(b"HTTP/1.1 100"), "it is at work"
+        assert heard(begun(address, "GET / HTTP/1.1\nHost: x\n", source="127.0.0.2")).status == 503
+        assert httpx.get(f"{address}/").status_code == 200
+        assert answered(busy) == busy[:1], "the oldest is closed"
+        for line in busy[1:]:
+            line.sendall(b"x" * 10)
+            assert line.recv(100).startswith(b"HTTP/1.1 200")
 
 
 def test_where_all_are_at_work_a_new_one_is_told_when_to_come_back() -> None:
