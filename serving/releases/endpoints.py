@@ -54,14 +54,6 @@ def announced(model: str | None = None, *, retired: bool = False) -> Mapping[tup
     return {(row.model, row.version): _endpoint(row) for row in rows}
 
 
-def retire(model: str, version: int) -> None:
-    """Notes that the service of `version` is gone. Without its live service a model answers 503."""
-    database.setup()
-    from serving.releases.models import Endpoint as Row
-
-    Row.objects.filter(model=model, version=version).update(retired=datetime.now(UTC))
-
-
 def note_problem(model: str, version: int, problem: str) -> None:
     """Keeps why the service of `version` could not be started, until it is announced again."""
     database.setup()

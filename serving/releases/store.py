@@ -256,14 +256,6 @@ def live(model: str) -> Endpoint | None:
     return route.live if route is not None else None
 
 
-def withdraw(model: str) -> None:
-    """Takes the traffic away from every version of `model`."""
-    database.setup()
-    from serving.releases.models import Release
-
-    Release.objects.filter(model=model).delete()
-
-
 def _plan(row: Row) -> Plan:
     return Plan(
         model=row.model,

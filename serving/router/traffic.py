@@ -47,10 +47,6 @@ class Latencies:
                 return SMALLEST_MS * math.exp(bucket * BUCKET_WIDTH)
         return math.nan
 
-    def above(self, ms: float) -> int:
-        """How many calls took longer than `ms` for certain: those in buckets that begin above it."""
-        return sum(count for bucket, count in self.buckets.items() if SMALLEST_MS * math.exp((bucket - 1) * BUCKET_WIDTH) > ms)
-
     def since(self, earlier: Latencies) -> Latencies:
         """The calls after `earlier`, which is this histogram at an earlier time."""
         return Latencies(self.buckets - earlier.buckets)

@@ -22,6 +22,7 @@ from tests.bundles import MODEL, make_tiny_bundle
 from tests.conftest import PROJECT
 from tests.databases import own_database
 from tests.serving.controlled import Numbered
+from tests.serving.removal import retire, withdraw
 from tests.waiting import until
 
 READY_S = 120
@@ -175,17 +176,17 @@ def live(router: str, packaged: dict[int, Packaged], processes: Processes) -> It
     argv, env = deploy.service_command(tag, port), packaging.serve_environment()
     service = processes.start(process_name(tag), argv, env, f"http://127.0.0.1:{port}/readyz")
     for _, number in endpoints.announced(MODEL):
-        endpoints.retire(MODEL, number)  # those of other tests' own processes
+        retire(MODEL, number)  # those of other tests' own processes
     endpoints.announce(MODEL, 1, service.url, tag, anyway="a test")
     deploy.follow(store.switch(MODEL, 1), router)
     yield router
     retire_all(processes)
-    store.withdraw(MODEL)
+    withdraw(MODEL)
     until(lambda: MODEL not in httpx.get(f"{router}/-/routes", timeout=30).json()["routes"])
 
 
 def retire_all(processes: Processes) -> None:
     """No version of the model has an address any more, and no service of one runs."""
     for (_, number), endpoint in endpoints.announced(MODEL).items():
-        endpoints.retire(MODEL, number)
+        retire(MODEL, number)
         processes.stop(process_name(endpoint.tag))

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.releases import deploy, endpoints, store
 from serving.wire.connections import bounded_protocol
+from tests.serving.removal import withdraw
 from tests.waiting import until
 
 
@@ -95,7 +96,7 @@ def released(router: str, model: str, stub: Stub) -> Iterator[None]:
     try:
         yield
     finally:
-        store.withdraw(model)
+        withdraw(model)
         until(lambda: model not in routes(router))
 
 

@@ -28,6 +28,7 @@ from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.databases import own_database
 from tests.serving.controlled import Numbered
 from tests.serving.counted import latencies, wrote
+from tests.serving.removal import retire
 from tests.waiting import until
 
 
@@ -137,7 +138,7 @@ def test_status_says_where_traffic_registry_and_the_gates_word_differ(
     assert "version 2 has the traffic, version 1 is the registry's champion" in said
     assert "version 2 has traffic without the gate's word: the gate's data is old" in said
     assert "version 1 is kept warm" in said
-    endpoints.retire(MODEL, 1)
+    retire(MODEL, 1)
     assert "kept warm" not in _status(capsys)
 
 

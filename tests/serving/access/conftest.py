@@ -14,6 +14,7 @@ from serving.access import keys
 from serving.releases import deploy, endpoints, store
 from tests.bundles import MODEL
 from tests.serving.conftest import PROJECT, Packaged, Processes, Running
+from tests.serving.removal import withdraw
 from tests.waiting import until
 
 
@@ -41,7 +42,7 @@ def live(guarded: str, service: Running, packaged: dict[int, Packaged]) -> Itera
     store.switch(MODEL, 1)
     until(lambda: MODEL in httpx.get(f"{guarded}/-/routes").json()["routes"])
     yield guarded
-    store.withdraw(MODEL)
+    withdraw(MODEL)
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -31,6 +31,7 @@ from serving.releases import endpoints, store
 from tests.bundles import MODEL, make_scan
 from tests.serving.access.conftest import bearer, known, start_router
 from tests.serving.conftest import Processes
+from tests.serving.removal import withdraw
 from tests.waiting import until
 
 PREDICT = f"/v1/models/{MODEL}/predict"
@@ -297,7 +298,7 @@ def echoing(guarded: str) -> Iterator[str]:
     store.switch(OTHER, 1)
     until(lambda: OTHER in httpx.get(f"{guarded}/-/routes").json()["routes"])
     yield guarded
-    store.withdraw(OTHER)
+    withdraw(OTHER)
     server.shutdown()
     server.server_close()
 

@@ -22,6 +22,7 @@ from tests.bundles import MODEL
 from tests.databases import own_database
 from tests.serving import controlled
 from tests.serving.conftest import Processes, Running
+from tests.serving.removal import retire
 
 READY = """
 import http.server, sys
@@ -162,7 +163,7 @@ def test_what_a_plan_wants_is_started_again_where_it_answered(processes: Process
     """After `down` and `up`, or where the supervisor gave it up; also a live version whose service was retired."""
     _roll_out(processes, 1)
     url = endpoints.announced(MODEL)[MODEL, 1].url
-    for lost in (lambda: None, lambda: endpoints.retire(MODEL, 1)):
+    for lost in (lambda: None, lambda: retire(MODEL, 1)):
         processes.stop_all()
         lost()
         controlled.settle(Controller(processes, NO_ROUTER))

@@ -14,6 +14,7 @@ from serving.releases.packaging import serve_command, serve_environment
 from tests.benchmarks import endurance, load
 from tests.bundles import MODEL, make_scan
 from tests.serving.conftest import Packaged, Processes, Running
+from tests.serving.removal import withdraw
 from tests.waiting import until
 
 
@@ -43,7 +44,7 @@ def restarted(
     until(lambda: httpx.get(f"{router}/-/routes").json()["routes"].get(MODEL, {}).get("version") == 1)
     yield router
     processes.stop("endures")
-    store.withdraw(MODEL)
+    withdraw(MODEL)
 
 
 def test_every_prediction_is_in_the_log_through_a_kill_and_a_locked_database(

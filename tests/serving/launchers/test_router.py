@@ -26,6 +26,7 @@ from tests.bundles import MODEL, make_scan
 from tests.serving import controlled
 from tests.serving.conftest import Packaged, Processes, Running, retire_all
 from tests.serving.inputs import REFUSED
+from tests.serving.removal import withdraw
 from tests.waiting import until
 
 RAW = {"Content-Type": "application/gzip"}
@@ -37,7 +38,7 @@ def no_release(router: str, processes: Processes) -> Iterator[None]:
     """Each test begins and ends without a released version."""
     yield
     retire_all(processes)
-    store.withdraw(MODEL)
+    withdraw(MODEL)
     _wait(router, None)
 
 
@@ -141,7 +142,7 @@ def test_a_released_version_whose_service_is_not_up_is_worth_another_try(router:
         until(lambda: ask().json()["error"] != "NotServed", 10)
         answer = ask()
     finally:
-        store.withdraw(MODEL)
+        withdraw(MODEL)
     assert (answer.json()["error"], answer.headers["retry-after"]) == ("MissingService", "1")
 
 

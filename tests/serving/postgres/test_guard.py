@@ -19,6 +19,7 @@ from tests.clusters import Cluster
 from tests.serving.controlled import settle
 from tests.serving.counted import wrote
 from tests.serving.postgres.conftest import running, stopped
+from tests.serving.removal import withdraw
 from tests.waiting import until
 
 
@@ -60,7 +61,7 @@ def test_it_outlives_an_outage_at_its_start_and_later(company: Path, postgres: C
         assert guard.wait(20) == 0
     assert log.read_text().count("the database is away") == 1
     assert "Traceback" not in log.read_text(), log.read_text()
-    store.withdraw(MODEL)
+    withdraw(MODEL)
 
 
 class Running:
@@ -118,7 +119,7 @@ def test_a_canary_stays_as_it_is_over_an_outage_and_is_watched_again_afterwards(
     assert (after.live, after.second, after.state) == (1, None, "rolled_back")
     settle(guard.controller)
     assert supervisor.stopped == [f"{MODEL}-2"]
-    store.withdraw(MODEL)
+    withdraw(MODEL)
 
 
 def _then(work: Callable[[], list[Plan]], more: Callable[[], None]) -> Callable[[], list[Plan]]:

@@ -19,6 +19,7 @@ from tests.monitoring.conftest import make_record
 from tests.serving.access.conftest import bearer, known, start_router
 from tests.serving.conftest import Processes
 from tests.serving.postgres.conftest import Stop, stopped, together
+from tests.serving.removal import withdraw
 from tests.waiting import until
 
 FOLLOWS_S = 2.0
@@ -43,7 +44,7 @@ def test_plans_are_followed_within_two_seconds_also_after_an_outage(guarded: str
     assert plan is not None
     assert (plan.live, plan.previous) == (3, 2)
     assert [event.live for event in history.events(MODEL)][:3] == [3, 2, 1]
-    store.withdraw(MODEL)
+    withdraw(MODEL)
 
 
 def test_two_who_change_a_plan_at_once_do_not_both_get_it() -> None:
@@ -63,7 +64,7 @@ def test_two_who_change_a_plan_at_once_do_not_both_get_it() -> None:
 
     together(change, 4)
     assert sum(isinstance(one, Refused) for one in said) == 3
-    store.withdraw(MODEL)
+    withdraw(MODEL)
 
 
 def test_first_plans_made_at_once_wait_for_each_other() -> None:
@@ -77,11 +78,11 @@ def test_first_plans_made_at_once_wait_for_each_other() -> None:
         connection.close()
 
     for _ in range(5):
-        store.withdraw(MODEL)
+        withdraw(MODEL)
         revisions.clear()
         together(begin, 4)
         assert len(set(revisions)) == 4
-    store.withdraw(MODEL)
+    withdraw(MODEL)
 
 
 def test_keys_made_at_once_get_serials_of_their_own() -> None:
@@ -126,7 +127,7 @@ def test_a_router_that_is_started_in_an_outage_waits_for_releases_and_keys(
         until(lambda: httpx.get(f"{early}/v1/nothing", headers=bearer(token)).status_code == 404)
     finally:
         processes.stop("early")
-        store.withdraw(MODEL)
+        withdraw(MODEL)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from serving.releases import deploy, endpoints, store
 from tests.bundles import MODEL
 from tests.clusters import Cluster
 from tests.serving.postgres.conftest import running, stopped
+from tests.serving.removal import withdraw
 from tests.waiting import until
 
 
@@ -33,4 +34,4 @@ def test_who_waits_for_the_services_waits_for_the_database_first(company: Path, 
         assert waiting.returncode == 1
     assert f"version 2 of {MODEL} could not be started: no Bento" in log.read_text()
     assert "Traceback" not in log.read_text()
-    store.withdraw(MODEL)
+    withdraw(MODEL)

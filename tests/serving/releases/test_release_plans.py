@@ -28,6 +28,7 @@ from serving.router import traffic
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.serving import controlled
 from tests.serving.conftest import Numbered, Packaged, Processes
+from tests.serving.removal import retire, withdraw
 from tests.waiting import until
 
 RAW = {"Content-Type": "application/gzip"}
@@ -274,8 +275,8 @@ def test_a_proxy_of_the_environment_is_not_asked_for_router_and_services(
         deploy.follow(plan, router)
         assert deploy.is_ready(endpoints.Endpoint(MODEL, 1, f"{router}/healthz?", ""))
     finally:
-        store.withdraw(MODEL)
-        endpoints.retire(MODEL, 1)
+        withdraw(MODEL)
+        retire(MODEL, 1)
 
 
 @pytest.fixture
@@ -300,6 +301,6 @@ def test_a_service_is_on_this_machine_only_where_the_router_is_not(
             socket.create_connection(("127.0.0.2", int(port)), timeout=5)
         assert deploy.service_command(three[1].tag, int(port))[-2:] == ["--host", "127.0.0.1"]
     finally:
-        endpoints.retire(MODEL, 1)
-        store.withdraw(MODEL)
+        retire(MODEL, 1)
+        withdraw(MODEL)
         processes.stop_all()

@@ -17,6 +17,7 @@ from serving.launchers.router import create_app
 from serving.releases import deploy, endpoints, store
 from serving.router import forwarding, routing
 from serving.router.routing import RouteTable
+from tests.serving.removal import withdraw
 
 pytestmark = pytest.mark.anyio
 MODEL = "fruit_features"
@@ -34,7 +35,7 @@ def nobody(project: Path) -> Iterator[None]:
     endpoints.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", "nobody:1")
     store.switch(MODEL, 1)
     yield
-    store.withdraw(MODEL)
+    withdraw(MODEL)
 
 
 @pytest.fixture
