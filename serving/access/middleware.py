@@ -60,7 +60,7 @@ class AccessMiddleware:
         state = scope.setdefault("state", {})
         state[CALLER], state[ACCESS] = address, self.access
         if needed.open:
-            await self.app(_without_body(scope), _empty_body(receive), send)
+            await self.app(_without_body(scope), receive, send)
             return
         try:
             if needed.local:
@@ -120,22 +120,6 @@ def _without_body(scope: Scope) -> Scope:
     """The request without a body: where no key is needed, no body is read."""
     headers = [one for one in scope["headers"] if one[0] not in (b"content-length", b"transfer-encoding")]
     return {**scope, "headers": headers}
-
-
-def _empty_body(receive: Receive) -> Receive:
-    """An empty body, then the end of the connection."""
-    begun = False
-
-    async def received() -> Message:
-        nonlocal begun
-        if not begun:
-            begun = True
-            return {"type": "http.request", "body": b"", "more_body": False}
-        while (message := await receive())["type"] != "http.disconnect":
-            pass
-        return message
-
-    return received
 
 
 def _take_key(scope: Scope) -> str | Unauthorized | None:

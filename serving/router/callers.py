@@ -14,7 +14,7 @@ from registry.core.errors import TooSlow
 from registry.core.settings import settings
 from serving.wire.admission import MIB, Reservation
 from serving.wire.call import WATCH_AFTER_S
-from serving.wire.deadline import CallerGone
+from serving.wire.deadline import CallerGone, until_disconnected
 from serving.wire.uploads import read_chunks
 
 MAX_BUFFERED_BYTES = 8 * MIB
@@ -94,8 +94,7 @@ class Caller:
 
     async def _disconnect(self) -> None:
         await self._sent.wait()  # before, the reader of the body notices
-        while (await self._request.receive())["type"] != "http.disconnect":
-            pass
+        await until_disconnected(self._request.receive)
 
 
 async def read(request: Request, max_bytes: int, held: Reservation) -> bytes:

@@ -31,6 +31,7 @@ from serving.tasks.routes import TaskRoutes
 from serving.wire import responses
 from serving.wire.admission import MIB, UploadBudget
 from serving.wire.call import Outcome, RequestContext, ServedVersion
+from serving.wire.deadline import until_disconnected
 from serving.wire.headers import CALLER_HEADER, ROLE_HEADER, Role
 from serving.wire.negotiation import (
     JPEG,
@@ -221,13 +222,9 @@ class _Connection:
     def closed(self) -> asyncio.Future[None]:
         """A future that is done when the caller has closed the connection."""
         if self._watch is None:
-            self._watch = asyncio.create_task(self._until_closed())
+            self._watch = asyncio.create_task(until_disconnected(self._request.receive))
         return self._watch
 
     def forget(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
-
-    async def _until_closed(self) -> None:
-        while (await self._request.receive())["type"] != "http.disconnect":
-            pass

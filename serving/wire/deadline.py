@@ -1,9 +1,11 @@
-"""The time limit of a call, and which side says how the call ends."""
+"""The time limit of a call, its caller's end, and which side says how the call ends."""
 
 from __future__ import annotations
 
 import threading
 import time
+
+from starlette.types import Receive
 
 from registry.core.errors import BadInput, TooLarge, VisionloopError
 
@@ -12,6 +14,12 @@ class CallerGone(BadInput):
     """The caller closed the connection before the answer; nobody reads this (499 as in nginx's log)."""
 
     http_status = 499
+
+
+async def until_disconnected(receive: Receive) -> None:
+    """Returns when the caller has closed the connection. What is left of the body is read and thrown away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 class CallDeadline:
