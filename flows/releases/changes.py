@@ -145,5 +145,5 @@ def _granted(model: str, which: str, anyway: str) -> Version:
     from serving.releases import grants
 
     found = _version(model, which)
-    grants.check_digest(model, found.number, found.digest, anyway)
+    grants.check(model, found.number, found.digest, anyway)
     return found

@@ -135,9 +135,7 @@ class Access:
 
     def _spend(self, api_key: ApiKey) -> QuotaState | None:
         """Takes one request from a key's quotas; returns the tighter of the two."""
-        config = settings()
-        per_minute = config.quota_per_minute if api_key.per_minute is None else api_key.per_minute
-        per_month = config.quota_per_month if api_key.per_month is None else api_key.per_month
+        per_minute, per_month = limits_of(api_key)
         month = _month(per_month, self.meter, api_key.id) if per_month else None
         if month is not None and not month.allowed:
             raise NoQuota(month, api_key.id)
@@ -184,6 +182,15 @@ class Access:
             if name in self._failing:
                 self._failing.discard(name)
                 logger.warning("%s are up to date again", name)
+
+
+def limits_of(api_key: ApiKey) -> tuple[int, int]:
+    """Requests a minute and a month that a key may make; 0: no limit."""
+    config = settings()
+    return (
+        config.quota_per_minute if api_key.per_minute is None else api_key.per_minute,
+        config.quota_per_month if api_key.per_month is None else api_key.per_month,
+    )
 
 
 def _permit(api_key: ApiKey, need: Requirement) -> None:

@@ -7,9 +7,8 @@ from datetime import UTC, date, datetime
 from monitoring.feedback import performance as labels
 from monitoring.log.models import Feedback as Label
 from monitoring.log.models import Prediction as Row
-from registry.core.settings import settings
 from serving.access import report
-from serving.access.control import Access, AdmittedRequest
+from serving.access.control import Access, AdmittedRequest, limits_of
 from serving.access.keys import ApiKey
 from serving.access.usage import UsageCounts, UsageKey, are_written
 from serving.client.schemas import Feedback, LoggedPrediction, Quota, UsageReport
@@ -97,9 +96,7 @@ def _sums(access: Access, first: date, last: date, only: str | None) -> dict[Usa
 
 
 def _quota(api_key: ApiKey, access: Access) -> Quota:
-    config = settings()
-    per_minute = config.quota_per_minute if api_key.per_minute is None else api_key.per_minute
-    per_month = config.quota_per_month if api_key.per_month is None else api_key.per_month
+    per_minute, per_month = limits_of(api_key)
     return Quota(
         per_minute=per_minute or None,
         per_month=per_month or None,

@@ -59,18 +59,7 @@ class ReleaseDecision(Decision):
     @classmethod
     def of_json(cls, page: Mapping[str, Any]) -> ReleaseDecision:
         """The decision that `to_json` gave."""
-        names = (
-            "id",
-            "created",
-            "model",
-            "challenger",
-            "champion",
-            "granted",
-            "asked_by",
-            "why",
-            "metric",
-            "data_hash",
-        )
+        names = "id created model challenger champion granted asked_by why metric data_hash".split()
         return cls(
             **{name: page[name] for name in names},
             reasons=tuple(Reason(**reason) for reason in page["reasons"]),

@@ -37,7 +37,7 @@ from serving.wire.admission import MIB, Reservation, UploadBudget
 from serving.wire.connections import bounded_protocol, raise_file_limit
 from serving.wire.deadline import CallerGone
 from serving.wire.headers import MODEL_HEADER
-from serving.wire.responses import error_response, route_error
+from serving.wire.responses import error_response, no_route_handler
 from serving.wire.uploads import check_declared_length
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -63,6 +63,7 @@ def create_app() -> Starlette:
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
+    no_route = no_route_handler("there is no", "GET /v1/models lists the models, /docs shows the rest")
     app = Starlette(
         routes=[
             routing.Route("/", _start_page),
@@ -73,7 +74,7 @@ def create_app() -> Starlette:
             routing.Route("/-/routes", routes),
         ],
         middleware=[Middleware(AccessMiddleware)],
-        exception_handlers={404: _no_page, 405: _no_page, Exception: _failed},
+        exception_handlers={404: no_route, 405: no_route, Exception: _failed},
         lifespan=predictions.lifespan,
     )
     app.router.redirect_slashes = False  # a path has one spelling
@@ -186,13 +187,6 @@ def _describe(name: str, route: Route | None) -> dict[str, Any]:
         "predict": f"{base}/predict",
         "docs": f"{base}/docs",
     }
-
-
-async def _no_page(request: Request, error: Exception) -> Response:
-    headers = getattr(error, "headers", None) or {}
-    fix = "GET /v1/models lists the models, /docs shows the rest"
-    found = route_error(f"there is no {request.method} {request.url.path[:200]}", headers.get("Allow", ""), fix=fix)
-    return JSONResponse(found.to_json(), status_code=found.http_status, headers=headers)
 
 
 async def _start_page(_: Request) -> Response:

@@ -20,7 +20,7 @@ from registry.core.settings import settings
 from serving.releases import endpoints, grants, orders, store
 from serving.releases.endpoints import Endpoint
 from serving.releases.orders import Say
-from serving.releases.packaging import Version, serve_command
+from serving.releases.packaging import Version, digest_of, serve_command
 from serving.releases.plans import Plan
 from serving.releases.store import ONE_VERSION
 
@@ -59,7 +59,7 @@ def roll_out(
         live = store.live(version.model)
         if live is not None and live.tag == tag and is_ready(live):
             return plan
-    reason = grants.check(version.model, version.number, tag, anyway)
+    reason = grants.check(version.model, version.number, digest_of(tag), anyway)
     return orders.wait(orders.place(version, tag, revision=revision, who=who, why=why, anyway=reason), say)
 
 
@@ -97,7 +97,7 @@ def begin(
             fix=f"`visionloop release {plan.model} promote` or `rollback` ends it",
         )
     # A shadow may show a version that the gate refused: no caller sees its answers.
-    reason = anyway if plan.kind == "shadow" else grants.check(plan.model, version.number, tag, anyway)
+    reason = anyway if plan.kind == "shadow" else grants.check(plan.model, version.number, digest_of(tag), anyway)
     fields = {
         "kind": plan.kind,
         "second": plan.second,

@@ -40,18 +40,8 @@ def answer_for(model: str, digest: str) -> GateAnswer:
     return found
 
 
-def answer_for_service(service: endpoints.Endpoint) -> GateAnswer:
-    """The latest decision about the bundle in a service's Bento."""
-    return answer_for(service.model, digest_of(service.tag))
-
-
-def check(model: str, version: int, tag: str, anyway: str | None) -> str:
-    """`check_digest` of the bundle in a Bento."""
-    return check_digest(model, version, digest_of(tag), anyway)
-
-
-def check_digest(model: str, version: int, digest: str, anyway: str | None) -> str:
-    """Checks that a version may get traffic. Returns the reason to keep; "" where the gate granted the version.
+def check(model: str, version: int, digest: str, anyway: str | None) -> str:
+    """Checks that a version with this bundle may get traffic. Returns the reason to keep; "" where the gate granted the version.
 
     Args:
         anyway: why it is to be released without the gate's grant; None or "" needs the grant.
@@ -80,11 +70,11 @@ def check_second(plan: Plan, anyway: str) -> str:
     service = endpoints.announced(plan.model).get((plan.model, second))
     if service is None:
         return anyway
-    return check(plan.model, second, service.tag, anyway or service.anyway)
+    return check(plan.model, second, digest_of(service.tag), anyway or service.anyway)
 
 
 def ungranted_reason(endpoint: endpoints.Endpoint) -> str:
     """Why a service gets requests without the gate's grant; "" where it has the grant."""
-    if answer_for_service(endpoint).granted:
+    if answer_for(endpoint.model, digest_of(endpoint.tag)).granted:
         return ""
     return endpoint.anyway or "released before the gate was asked"

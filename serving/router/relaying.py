@@ -23,16 +23,7 @@ logger = logging.getLogger("visionloop.router")
 
 # RFC 9110, section 7.6.1: these belong to one connection and are not passed on; nor are those that Connection names.
 HOP_BY_HOP = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    )
+    b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade".split()
 )
 # The router sets these itself, and answers `expect`, because it reads the body.
 OF_A_REQUEST = frozenset((CALLER_HEADER.lower().encode(), ROLE_HEADER.lower().encode(), b"host", b"expect"))

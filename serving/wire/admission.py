@@ -11,8 +11,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Self
 
 from registry.core.errors import Overloaded, TooLarge
 
@@ -109,7 +107,8 @@ class UploadBudget:
         self.taken = 0
         self._by_caller = Counter[str]()
 
-    def reserve(self, caller: str | None = None) -> Reservation:
+    @contextmanager
+    def reserve(self, caller: str | None = None) -> Iterator[Reservation]:
         """The reservation of one request, given back at the end of the `with` block.
 
         Args:
@@ -117,7 +116,11 @@ class UploadBudget:
                 room for one more caller (a dynamic threshold: Choudhury and Hahne, IEEE/ACM Transactions on Networking
                 6(2), 1998). None: no such bound.
         """
-        return Reservation(self, caller)
+        reservation = Reservation(self, caller)
+        try:
+            yield reservation
+        finally:
+            self.count(caller, -reservation.size)
 
     def held_by(self, caller: str) -> int:
         """Bytes that a caller holds."""
@@ -140,10 +143,10 @@ def too_large(found: str, max_bytes: int) -> TooLarge:
 
 
 class Reservation:
-    """The bytes that one request holds of an `UploadBudget`."""
+    """The bytes that one request holds of an `UploadBudget`: `size` by now."""
 
-    def __init__(self, budget: UploadBudget, caller: str | None = None) -> None:
-        self._budget, self._caller, self._bytes = budget, caller, 0
+    def __init__(self, budget: UploadBudget, caller: str | None) -> None:
+        self._budget, self._caller, self.size = budget, caller, 0
 
     def check(self, size: int) -> None:
         """Raises Overloaded if there is no room for `size` bytes more."""
@@ -157,7 +160,7 @@ class Reservation:
                 fix="wait for the answers to those, then try again",
                 retry_after_s=UPLOAD_RETRY_S,
             )
-        others, limit = self._budget.taken - self._bytes, self._limit(size)
+        others, limit = self._budget.taken - self.size, self._limit(size)
         raise Overloaded(
             f"uploads of {others / MIB:,.0f} MiB are being worked on, and there is room for {limit / MIB:,.0f} MiB",
             expected="fewer large uploads at once",
@@ -169,13 +172,13 @@ class Reservation:
         """Whether there is room for `size` bytes more."""
         return self._fits_limit(size) and (
             self._caller is None
-            or self._budget.taken == self._bytes  # alone
+            or self._budget.taken == self.size  # alone
             or self._budget.held_by(self._caller) + size <= self._share()
         )
 
     def _fits_limit(self, size: int) -> bool:
-        others = self._budget.taken - self._bytes
-        return not others or others + self._bytes + size <= self._limit(size)
+        others = self._budget.taken - self.size
+        return not others or others + self.size + size <= self._limit(size)
 
     def _share(self) -> float:
         """Bytes that the caller may hold: half of what the others leave, without the quarter for small requests."""
@@ -183,18 +186,10 @@ class Reservation:
 
     def _limit(self, size: int) -> int:
         budget = self._budget
-        return budget.limit if self._bytes + size > budget.small else budget.limit * 5 // 4
+        return budget.limit if self.size + size > budget.small else budget.limit * 5 // 4
 
     def take(self, size: int) -> None:
         """Reserves `size` bytes more. Raises as `check`."""
         self.check(size)
-        self._bytes += size
+        self.size += size
         self._budget.count(self._caller, size)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._budget.count(self._caller, -self._bytes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -52,23 +52,25 @@ def create_app(routes: Sequence[BaseRoute], served: ServedVersion) -> Starlette:
     """An app of a service. Its 404 and 405 have the form of every error. A path with a slash too many is not
     redirected: only the caller's own Host header could say where to."""
 
-    async def answer(request: Request, error: Exception) -> Response:
-        allowed = (getattr(error, "headers", None) or {}).get("Allow", "")
-        asked = f"{request.method} {request.scope['path'][:200]}"
-        found = route_error(f"{served.model} has no {asked}", allowed, fix="GET docs shows what there is")
-        headers = {**version_headers(served), **({"Allow": allowed} if allowed else {})}
-        return JsonResponse(found.to_json(), found.http_status, headers)
-
-    app = Starlette(routes=routes, exception_handlers={404: answer, 405: answer})
+    no_route = no_route_handler(f"{served.model} has no", "GET docs shows what there is", version_headers(served))
+    app = Starlette(routes=routes, exception_handlers={404: no_route, 405: no_route})
     app.router.redirect_slashes = False
     return app
 
 
-def route_error(found: str, allowed: str, fix: str) -> NotFound:
-    """The error of an unknown path or, with the methods that are `allowed`, of a wrong method."""
-    if allowed:
-        return MethodNotAllowed(found, expected=allowed, fix=f"use {allowed}")
-    return NotFound(found, expected="a path that openapi.json describes", fix=fix)
+def no_route_handler(
+    found: str, fix: str, headers: Mapping[str, str] | None = None
+) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """Starlette's handler of 404 and 405. `found`: the words before the request's method and path."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        asked = f"{found} {request.method} {request.scope['path'][:200]}"
+        problem, allow = NotFound(asked, expected="a path that openapi.json describes", fix=fix), {}
+        if allowed := (getattr(error, "headers", None) or {}).get("Allow"):
+            problem, allow = MethodNotAllowed(asked, expected=allowed, fix=f"use {allowed}"), {"Allow": allowed}
+        return JsonResponse(problem.to_json(), problem.http_status, {**(headers or {}), **allow})
+
+    return answer
 
 
 def prediction_response(outcome: Outcome, wants: ResponseFormat, served: ServedVersion, spec: ModelSpec) -> Response:

@@ -72,12 +72,12 @@ def test_the_word_on_a_bundle_is_the_latest_decision_about_its_digest(
         _decided(**one)
     (settings().var / "decisions" / MODEL).mkdir(parents=True, exist_ok=True)
     (settings().var / "decisions" / MODEL / "half.json").write_text('{"granted": tr')
-    assert grants.answer_for_service(endpoints.Endpoint(MODEL, 2, "", _bento(2))).granted == granted
+    assert grants.answer_for(MODEL, packaging.digest_of(_bento(2))).granted == granted
 
 
 def test_a_bento_whose_bundle_is_unknown_has_no_word() -> None:
     _decided(granted=True, digest="")
-    assert not grants.answer_for_service(endpoints.Endpoint(MODEL, 2, "", f"{MODEL}:2-gone")).granted
+    assert not grants.answer_for(MODEL, packaging.digest_of(f"{MODEL}:2-gone")).granted
 
 
 @pytest.mark.parametrize("kind", ["all", "canary", "ab"])
