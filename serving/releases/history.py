@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from registry.core import database
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from serving.releases.models import ReleaseEvent
 
 FINISHED_DAYS = 7
@@ -25,24 +27,22 @@ def person() -> str:
 
 def events(model: str, last: int = 20) -> list[ReleaseEvent]:
     """The latest changes of a model's plan, the newest first."""
-    database.setup()
-    from serving.releases.models import ReleaseEvent
-
-    return list(ReleaseEvent.objects.filter(model=model).order_by("-time", "-id")[:last])
+    return list(_events().filter(model=model).order_by("-time", "-id")[:last])
 
 
 def unfinished() -> list[ReleaseEvent]:
     """Changes of the last days that are still to be written into the registry, the oldest first."""
-    database.setup()
-    from serving.releases.models import ReleaseEvent
-
     since = datetime.now(UTC) - timedelta(days=FINISHED_DAYS)
-    return list(ReleaseEvent.objects.filter(todo__isnull=False, time__gte=since).order_by("id"))
+    return list(_events().filter(todo__isnull=False, time__gte=since).order_by("id"))
 
 
 def finished(event_id: int) -> None:
     """Notes that a change is written into the registry."""
+    _events().filter(id=event_id).update(todo=None)
+
+
+def _events() -> QuerySet[ReleaseEvent]:
     database.setup()
     from serving.releases.models import ReleaseEvent
 
-    ReleaseEvent.objects.filter(id=event_id).update(todo=None)
+    return ReleaseEvent.objects.all()

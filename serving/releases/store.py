@@ -17,6 +17,8 @@ from serving.releases.history import events, person
 from serving.releases.plans import NEVER, Limits, Plan
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from serving.releases.models import Release as Row
 
 logger = logging.getLogger("visionloop.releases")
@@ -167,19 +169,13 @@ def _changed_meanwhile(model: str, revision: int) -> Refused:
 
 def plan(model: str) -> Plan | None:
     """The release plan of a model, if it has one. Raises BadInput where this code cannot read it."""
-    database.setup()
-    from serving.releases.models import Release
-
-    row = Release.objects.filter(model=model).first()
+    row = _rows().filter(model=model).first()
     return _plan(row) if row else None
 
 
 def revision(model: str) -> int:
     """The revision of a model's plan, also of one that cannot be read; 0 where there is none."""
-    database.setup()
-    from serving.releases.models import Release
-
-    return Release.objects.filter(model=model).values_list("revision", flat=True).first() or 0
+    return _rows().filter(model=model).values_list("revision", flat=True).first() or 0
 
 
 def plans() -> list[Plan]:
@@ -187,11 +183,8 @@ def plans() -> list[Plan]:
 
     A row that this code cannot read, as after a downgrade, is left out and logged once, so that the other models go on.
     """
-    database.setup()
-    from serving.releases.models import Release
-
     found = []
-    for row in Release.objects.order_by("model"):
+    for row in _rows().order_by("model"):
         try:
             found.append(_plan(row))
         except (BadInput, TypeError, ValueError, AttributeError) as error:
@@ -215,17 +208,13 @@ def _warn_once(row: Row, error: Exception) -> None:
 
 def note_guardrails(plan: Plan, guardrails: Sequence[Mapping[str, Any]]) -> None:
     """Keeps how the guardrails of a plan stand, for `visionloop release MODEL status`. The plan stays as it is."""
-    from serving.releases.models import Release
-
     kept = {"revision": plan.revision, "rails": list(guardrails)}
-    Release.objects.filter(model=plan.model, revision=plan.revision).update(guardrails=kept)
+    _rows().filter(model=plan.model, revision=plan.revision).update(guardrails=kept)
 
 
 def guardrails(plan: Plan) -> list[dict[str, Any]]:
     """How the guardrails of a plan stand: fields of `registry.versions.decision.Reason`; [] before a guard looked."""
-    from serving.releases.models import Release
-
-    kept = Release.objects.filter(model=plan.model).values_list("guardrails", flat=True).first()
+    kept = _rows().filter(model=plan.model).values_list("guardrails", flat=True).first()
     return list(kept["rails"]) if kept and kept["revision"] == plan.revision else []
 
 
@@ -254,6 +243,13 @@ def live(model: str) -> Endpoint | None:
     """The live version's service, if there is one."""
     route = routes().get(model)
     return route.live if route is not None else None
+
+
+def _rows() -> QuerySet[Row]:
+    database.setup()
+    from serving.releases.models import Release
+
+    return Release.objects.all()
 
 
 def _plan(row: Row) -> Plan:

@@ -9,11 +9,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 from registry.core import database
 from serving.releases.plans import Plan
 from serving.wire.headers import Role
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from serving.releases.models import Traffic as Row
 
 BUCKET_WIDTH = math.log(1.05)
 SMALLEST_MS = 0.05
@@ -115,10 +120,8 @@ class TrafficCounter:
 
     def write(self, taken: Mapping[TrafficKey, RoleCounts]) -> None:
         """Adds counts to this router's rows, in one transaction."""
-        database.setup()
+        rows = _rows()
         from django.db import transaction
-
-        from serving.releases.models import Traffic as Row
 
         sums: dict[TrafficKey, RoleCounts] = {}
         for key, counts in taken.items():
@@ -129,7 +132,7 @@ class TrafficCounter:
             for key, total in sums.items():
                 columns = {name: getattr(total, name) for name in SUMMED}
                 latencies = {str(bucket): count for bucket, count in total.latencies.buckets.items()}
-                Row.objects.update_or_create(
+                rows.update_or_create(
                     router=self._router, **key.__dict__, defaults={**columns, "latencies": latencies}
                 )
         self._written |= sums
@@ -144,10 +147,7 @@ def read(model: str, *, since: datetime, revision: int | None = None) -> dict[tu
     Args:
         revision: of the plan; None: of all.
     """
-    database.setup()
-    from serving.releases.models import Traffic as Row
-
-    rows = Row.objects.filter(model=model, minute__gte=since.replace(second=0, microsecond=0))
+    rows = _rows().filter(model=model, minute__gte=since.replace(second=0, microsecond=0))
     return _by_role(rows if revision is None else rows.filter(revision=revision))
 
 
@@ -156,12 +156,9 @@ def compared(model: str, version: int, *, since: datetime) -> RoleCounts:
 
     The database adds them up: seven days of a shadow are ten thousand rows and more for each router.
     """
-    database.setup()
+    rows = _rows().filter(model=model, version=version, role="shadow", minute__gte=since)
     from django.db.models import Sum
 
-    from serving.releases.models import Traffic as Row
-
-    rows = Row.objects.filter(model=model, version=version, role="shadow", minute__gte=since)
     sums = rows.aggregate(*(Sum(name) for name in COMPARED))
     compared, disagreed, agreement = (sums[f"{name}__sum"] or 0 for name in COMPARED)
     return RoleCounts(compared=compared, disagreed=disagreed, agreement=agreement)
@@ -182,14 +179,13 @@ class StepCounts:
 
     def read(self) -> dict[tuple[int, str], RoleCounts]:
         """By version and role, as `read`."""
-        database.setup()
         if time.monotonic() - self._checked > CHECKED_EVERY_S:
             self._check()
         until = datetime.now(UTC).replace(second=0, microsecond=0) - SETTLED
         if until > self._until:
-            _add(self._kept, _by_role(self._rows().filter(minute__gte=self._until, minute__lt=until)))
+            _add(self._kept, _by_role(self._of_step().filter(minute__gte=self._until, minute__lt=until)))
             self._until = until
-        found = _by_role(self._rows().filter(minute__gte=self._until))
+        found = _by_role(self._of_step().filter(minute__gte=self._until))
         _add(found, self._kept)
         return found
 
@@ -197,18 +193,23 @@ class StepCounts:
         from django.db.models import Sum
 
         self._checked = time.monotonic()
-        rows = self._rows().filter(minute__lt=self._until)
+        rows = self._of_step().filter(minute__lt=self._until)
         names = ("calls", "errors", "refused")
         sums = rows.values("version", "role").annotate(*(Sum(name) for name in names))
         there = {(row["version"], row["role"]): tuple(row[f"{name}__sum"] for name in names) for row in sums}
         if there != {key: (c.calls, c.errors, c.refused) for key, c in self._kept.items()}:
             self._kept, self._until = {}, self._plan.since.replace(second=0, microsecond=0)
 
-    def _rows(self) -> Any:
-        from serving.releases.models import Traffic as Row
-
+    def _of_step(self) -> QuerySet[Row]:
         since = self._plan.since.replace(second=0, microsecond=0)
-        return Row.objects.filter(model=self._plan.model, revision=self._plan.revision, minute__gte=since)
+        return _rows().filter(model=self._plan.model, revision=self._plan.revision, minute__gte=since)
+
+
+def _rows() -> QuerySet[Row]:
+    database.setup()
+    from serving.releases.models import Traffic as Row
+
+    return Row.objects.all()
 
 
 def _add(to: dict[tuple[int, str], RoleCounts], more: Mapping[tuple[int, str], RoleCounts]) -> None:
@@ -216,21 +217,18 @@ def _add(to: dict[tuple[int, str], RoleCounts], more: Mapping[tuple[int, str], R
         to.setdefault(key, RoleCounts()).add(counts)
 
 
-def _by_role(rows: Iterable[Any]) -> dict[tuple[int, str], RoleCounts]:
+def _by_role(rows: Iterable[Row]) -> dict[tuple[int, str], RoleCounts]:
     found: dict[tuple[int, str], RoleCounts] = {}
     for row in rows:
         found.setdefault((row.version, row.role), RoleCounts()).add(counts_of(row))
     return found
 
 
-def counts_of(row: Any) -> RoleCounts:
+def counts_of(row: Row) -> RoleCounts:
     latencies = Latencies(Counter({int(bucket): count for bucket, count in row.latencies.items()}))
     return RoleCounts(**{name: getattr(row, name) for name in SUMMED}, latencies=latencies)
 
 
 def forget_old() -> None:
     """Deletes rows that are older than KEPT_DAYS."""
-    database.setup()
-    from serving.releases.models import Traffic as Row
-
-    Row.objects.filter(minute__lt=datetime.now(UTC) - timedelta(days=KEPT_DAYS)).delete()
+    _rows().filter(minute__lt=datetime.now(UTC) - timedelta(days=KEPT_DAYS)).delete()

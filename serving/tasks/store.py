@@ -20,6 +20,8 @@ from registry.core.settings import settings
 from serving.wire.negotiation import ResponseFormat
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from serving.tasks.models import Task
 
 LEASE_S = 10.0
@@ -66,19 +68,29 @@ class TaskFolderWatch:
         return changed > 0 and any(next(one.glob("result-*"), None) is None for one in root.iterdir())
 
 
+def _tasks() -> QuerySet[Task]:
+    database.setup()
+    from serving.tasks.models import Task
+
+    return Task.objects.all()
+
+
+def _owned(task_id: str, owner: str) -> QuerySet[Task]:
+    """The task, if it is being worked on by this owner."""
+    return _tasks().filter(id=task_id, owner=owner, state="running")
+
+
 def submit(
     model: str, version: int, wants: ResponseFormat, caller: str, role: str, bodies: Sequence[bytes], several: bool
 ) -> Task:
     """Stores the inputs, then the task; if that fails, neither stays. Raises as `check_room`."""
     check_room(model, sum(map(len, bodies)))
-    from serving.tasks.models import Task
-
     task_id = uuid.uuid4().hex
     try:
         with disk_errors(task_folder(task_id)):
             for n, body in enumerate(bodies):
                 write_file(task_folder(task_id) / f"input-{n}", body)
-        return Task.objects.create(
+        return _tasks().create(
             id=task_id,
             model=model,
             version=version,
@@ -103,10 +115,7 @@ def check_room(model: str, size: int = 0) -> None:
         Overloaded: the model has `MAX_UNFINISHED` tasks that are not over.
         StorageError: less than `MIN_FREE_BYTES` would be left on the disk.
     """
-    database.setup()
-    from serving.tasks.models import Task
-
-    if Task.objects.filter(model=model).exclude(state__in=FINISHED).count() >= MAX_UNFINISHED:
+    if _tasks().filter(model=model).exclude(state__in=FINISHED).count() >= MAX_UNFINISHED:
         raise Overloaded(
             f"{MAX_UNFINISHED} tasks of {model} are not over yet",
             expected="fewer tasks at once",
@@ -127,12 +136,9 @@ def check_room(model: str, size: int = 0) -> None:
 
 def find(model: str, task_id: str, caller: str | None = None) -> Task:
     """A task. With `caller`, only one that it submitted: a foreign task raises NotFound, as an unknown one does."""
-    database.setup()
-    from serving.tasks.models import Task
-
     own = {} if caller is None else {"caller": caller[:CALLER_LENGTH]}
     # Only an id is looked up: PostgreSQL refuses a text with a NUL in it.
-    task = Task.objects.filter(model=model, id=task_id, **own).first() if _ID.fullmatch(task_id) else None
+    task = _tasks().filter(model=model, id=task_id, **own).first() if _ID.fullmatch(task_id) else None
     if task is None:
         raise NotFound(
             f"there is no task {task_id[:40]!r} of {model}",
@@ -150,16 +156,15 @@ def claim(model: str, version: int, owner: str) -> Task | None:
     A task that was begun `MAX_ATTEMPTS` times without an end fails: it would end the next service, too.
     """
     database.setup()
+    tasks, now = _tasks(), _now()
     from django.db.models import Q
 
     from serving.releases.models import Endpoint
-    from serving.tasks.models import Task
 
-    now = _now()
     free = Q(state="queued") | Q(state="running", lease__lt=now)
     ours = Q(version=version) | ~Q(version__in=Endpoint.objects.filter(model=model, retired=None).values("version"))
-    for task in Task.objects.filter(free, ours, model=model).order_by("created")[:8]:
-        unchanged = Task.objects.filter(id=task.id, state=task.state, owner=task.owner, lease=task.lease)
+    for task in tasks.filter(free, ours, model=model).order_by("created")[:8]:
+        unchanged = tasks.filter(id=task.id, state=task.state, owner=task.owner, lease=task.lease)
         if task.attempts >= MAX_ATTEMPTS:
             found = f"the service ended {MAX_ATTEMPTS} times while it worked on this"
             error = {"error": "InternalError", "found": found, "status": 500}
@@ -174,19 +179,14 @@ def claim(model: str, version: int, owner: str) -> Task | None:
 
 def renew_lease(task_id: str, owner: str, done: int, total: int) -> bool:
     """Renews the lease and notes the progress. False if the task was cancelled, or has another owner."""
-    from serving.tasks.models import Task
-
-    mine = Task.objects.filter(id=task_id, owner=owner, state="running")
-    return bool(mine.update(lease=_now() + timedelta(seconds=LEASE_S), done=done, total=total))
+    return bool(_owned(task_id, owner).update(lease=_now() + timedelta(seconds=LEASE_S), done=done, total=total))
 
 
 def finish(task_id: str, owner: str, result: bytes, media: str, headers: dict[str, str]) -> bool:
     """Stores the result. False, without a change, if the task no longer belongs to the owner."""
     from django.db.models import F
 
-    from serving.tasks.models import Task
-
-    mine = Task.objects.filter(id=task_id, owner=owner, state="running")
+    mine = _owned(task_id, owner)
     if not mine.exists():
         _drop_inputs_of_ended(task_id)
         return False
@@ -201,9 +201,7 @@ def finish(task_id: str, owner: str, result: bytes, media: str, headers: dict[st
 
 def fail(task_id: str, owner: str, error: dict[str, Any]) -> None:
     """Notes the error of a task that still belongs to the owner."""
-    from serving.tasks.models import Task
-
-    Task.objects.filter(id=task_id, owner=owner, state="running").update(state="failed", finished=_now(), error=error)
+    _owned(task_id, owner).update(state="failed", finished=_now(), error=error)
     _drop_inputs_of_ended(task_id)
 
 
@@ -212,10 +210,8 @@ def cancel(model: str, task_id: str, caller: str | None = None) -> Task:
     NotFound."""
     from django.db.models import Q
 
-    from serving.tasks.models import Task
-
     find(model, task_id, caller)
-    mine = Task.objects.filter(id=task_id)
+    mine = _tasks().filter(id=task_id)
     mine.exclude(state__in=FINISHED).update(state="cancelled", finished=_now())
     if mine.filter(Q(lease=None) | Q(lease__lt=_now()), state__in=FINISHED).exists():
         _drop_inputs(task_id)  # else the owner, who still reads them, does it
@@ -244,29 +240,24 @@ def give_back(task_id: str, owner: str) -> None:
     removes the inputs: nobody else does."""
     from django.db.models import F
 
-    from serving.tasks.models import Task
-
-    mine = Task.objects.filter(id=task_id, owner=owner, state="running")
     again = {"state": "queued", "owner": "", "lease": None, "begun": None, "done": 0, "attempts": F("attempts") - 1}
-    if not mine.update(**again):
+    if not _owned(task_id, owner).update(**again):
         _drop_inputs_of_ended(task_id)
 
 
 def prune() -> None:
     """Removes tasks that ended more than `retention_days` ago, inputs of ended tasks, and old folders without a task. A
     service that was killed leaves such inputs and folders."""
-    from serving.tasks.models import Task
-
     old = _now() - timedelta(days=settings().retention_days)
-    for task in Task.objects.filter(state__in=FINISHED, finished__lt=old):
+    for task in _tasks().filter(state__in=FINISHED, finished__lt=old):
         _remove(task)
     # Only some time after the end: the service that ended a task may be removing its inputs now.
     left = {one.parent.name for one in task_folder("").glob("*/input-*")}
-    ended = Task.objects.filter(id__in=left, state__in=FINISHED, finished__lt=_now() - timedelta(seconds=6 * LEASE_S))
+    ended = _tasks().filter(id__in=left, state__in=FINISHED, finished__lt=_now() - timedelta(seconds=6 * LEASE_S))
     for task_id in ended.values_list("id", flat=True) if left else ():
         _drop_inputs(task_id)
     aged = {one.name for one in task_folder("").glob("*") if _ID.fullmatch(one.name) and _is_aged(one, old)}
-    for name in aged.difference(Task.objects.filter(id__in=aged).values_list("id", flat=True) if aged else ()):
+    for name in aged.difference(_tasks().filter(id__in=aged).values_list("id", flat=True) if aged else ()):
         shutil.rmtree(task_folder(name), ignore_errors=True)
 
 
@@ -279,9 +270,7 @@ def _is_aged(path: Path, than: datetime) -> bool:
 
 def _drop_inputs_of_ended(task_id: str) -> None:
     """Removes the inputs of a task that is over, or was removed."""
-    from serving.tasks.models import Task
-
-    if not Task.objects.filter(id=task_id).exclude(state__in=FINISHED).exists():
+    if not _tasks().filter(id=task_id).exclude(state__in=FINISHED).exists():
         _drop_inputs(task_id)
 
 
