@@ -12,28 +12,22 @@ from registry.core.settings import settings
 from serving.client.schemas import Health, ModelList
 from serving.service.docs import swagger_page
 from serving.service.openapi import SECURITY, model_paths, model_schemas
-from serving.service.openapi_parts import json_content, json_schemas
+from serving.service.openapi_parts import header, json_content, json_schemas
 
 ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript", "favicon.png": "image/png"}
-_ERROR = json_content("Error")
-_RETRY_AFTER = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
+_RETRY_AFTER = {"Retry-After": header("Seconds", "integer")}
 _ROUTER_REFUSALS: dict[str, dict[str, Any]] = {
-    "401": {
-        "description": "A key is required, and there is none, or one that is unknown, expired or revoked",
-        "headers": {"WWW-Authenticate": {"schema": {"type": "string"}}},
-        "content": _ERROR,
-    },
-    "403": {"description": "The key is for other models or actions", "content": _ERROR},
-    "429": {
-        "description": "Over the key's quota, or too many requests are waiting",
-        "headers": _RETRY_AFTER,
-        "content": _ERROR,
-    },
-    "503": {
-        "description": "The version died, or did not answer in time; without Retry-After: none is released",
-        "headers": _RETRY_AFTER,
-        "content": _ERROR,
-    },
+    status: {"description": text, "headers": headers, "content": json_content("Error")}
+    for status, text, headers in (
+        (
+            "401",
+            "A key is required, and there is none, or one that is unknown, expired or revoked",
+            {"WWW-Authenticate": {"schema": {"type": "string"}}},
+        ),
+        ("403", "The key is for other models or actions", {}),
+        ("429", "Over the key's quota, or too many requests are waiting", _RETRY_AFTER),
+        ("503", "The version died, or did not answer in time; without Retry-After: none is released", _RETRY_AFTER),
+    )
 }
 _TYPED_REFUSALS = {
     "404": "This caller has no such prediction; one that is a moment old may still come, see Retry-After",
@@ -71,9 +65,7 @@ def document() -> dict[str, Any]:
         "paths": {"/v1/models": listed, **models, **typed["paths"], "/healthz": health},
         "components": {
             "schemas": typed["components"]["schemas"] | model_schemas() | json_schemas(ModelList, Health),
-            "headers": {
-                name: {"description": text, "schema": {"type": "integer"}} for name, text in _RATE_LIMITS.items()
-            },
+            "headers": {name: header(text, "integer") for name, text in _RATE_LIMITS.items()},
             "securitySchemes": SECURITY,
         },
     }

@@ -7,6 +7,7 @@ import json
 from django.http import HttpRequest
 
 from registry.core.errors import BadInput, UnsupportedMedia
+from serving.wire.json_inputs import kind_of
 
 MAX_LABEL_LENGTH = 256
 """Characters of a label that is a text."""
@@ -65,10 +66,7 @@ def _text(label: object) -> str:
     expected = f"a text of 1 to {MAX_LABEL_LENGTH} characters"
     fix = 'e.g. `curl -F label=apple`, or {"label": "apple"} as JSON; a label that is a file goes in `file`'
     if not isinstance(label, str):
-        kind = {dict: "an object", list: "a list", bool: "true or false", type(None): "null"}.get(
-            type(label), "a number"
-        )
-        raise BadInput(f"`label` is {kind}: {json.dumps(label)[:80]}", expected=expected, fix=fix)
+        raise BadInput(f"`label` is {kind_of(label)}: {json.dumps(label)[:80]}", expected=expected, fix=fix)
     if not 0 < len(label) <= MAX_LABEL_LENGTH:
         raise BadInput(f"`label` has {len(label)} characters", expected=expected, fix=fix)
     if not label.isprintable():

@@ -199,64 +199,57 @@ def _post(operation: _Operation, has_model: bool) -> Schema:
 def _task_paths(predict: Schema, parameters: list[Schema]) -> dict[str, Schema]:
     """The calls about tasks, by path. `predict`: the operation that a task runs in the background."""
     task_id = {"name": "id", "in": "path", "required": True, "description": "id of the task"}
-    found = [*parameters, {**task_id, "schema": {"type": "string"}}]
+    of_task = [*parameters, {**task_id, "schema": {"type": "string"}}]
+    submitted = {
+        "Location": header("Path of the task, as `url`", "string"),
+        "Retry-After": header("Seconds after which to look at it", "integer"),
+    }
+    purge = "Remove the task, which must be over, and its files; afterwards it is 404"
+    submit = {
+        "operationId": "submit",
+        "summary": "Submit what takes longer than a caller waits for: a long video, many files",
+        "description": "Takes what `predict` takes. The task survives a restart of the service.",
+        "parameters": predict["parameters"],
+        "requestBody": predict["requestBody"],
+        "responses": {
+            "202": {**_task("The task was submitted"), "headers": submitted},
+            **refused(406, 408, 413, 415, 422, 429, 500, 503, 507),
+        },
+    }
+    look = {
+        "operationId": "task",
+        "summary": "How far a task is",
+        "description": _OWNER,
+        "parameters": of_task,
+        "responses": {"200": _task("The task"), **refused(404, 503)},
+    }
+    cancel = {
+        "operationId": "cancel",
+        "summary": "Cancel a task; with `purge`, remove one that is over",
+        "description": f"Cancelling a task that is over changes nothing, so it may be sent again. {_OWNER}",
+        "parameters": [*of_task, query_parameter("purge", purge, boolean())],
+        "responses": {"200": _task("The task as it is now, or was before its removal"), **refused(404, 409, 422, 503)},
+    }
     answers = predict["responses"]["200"]["content"]
     result = {
         "operationId": "result",
         "summary": "The result of a task that is done; of one that failed, the error",
         "description": _OWNER,
-        "parameters": found,
+        "parameters": of_task,
         "responses": {
             "200": {"description": "The answer that `predict` would give", "content": answers},
             **refused(404, 406, 409, 413, 415, 422, 500, 503),
         },
     }
     return {
-        "/tasks": {"post": _submit(predict)},
-        "/tasks/{id}": {"get": _look(found), "delete": _cancel(found)},
+        "/tasks": {"post": submit},
+        "/tasks/{id}": {"get": look, "delete": cancel},
         "/tasks/{id}/result": {"get": result},
     }
 
 
-def _submit(predict: Schema) -> Schema:
-    submitted = {
-        "description": "The task was submitted",
-        "headers": {
-            "Location": header("Path of the task, as `url`", "string"),
-            "Retry-After": header("Seconds after which to look at it", "integer"),
-        },
-        "content": json_content("Task"),
-    }
-    return {
-        "operationId": "submit",
-        "summary": "Submit what takes longer than a caller waits for: a long video, many files",
-        "description": "Takes what `predict` takes. The task survives a restart of the service.",
-        "parameters": predict["parameters"],
-        "requestBody": predict["requestBody"],
-        "responses": {"202": submitted, **refused(406, 408, 413, 415, 422, 429, 500, 503, 507)},
-    }
-
-
-def _look(parameters: list[Schema]) -> Schema:
-    return {
-        "operationId": "task",
-        "summary": "How far a task is",
-        "description": _OWNER,
-        "parameters": parameters,
-        "responses": {"200": {"description": "The task", "content": json_content("Task")}, **refused(404, 503)},
-    }
-
-
-def _cancel(parameters: list[Schema]) -> Schema:
-    purge = "Remove the task, which must be over, and its files; afterwards it is 404"
-    task = {"description": "The task as it is now, or was before its removal", "content": json_content("Task")}
-    return {
-        "operationId": "cancel",
-        "summary": "Cancel a task; with `purge`, remove one that is over",
-        "description": f"Cancelling a task that is over changes nothing, so it may be sent again. {_OWNER}",
-        "parameters": [*parameters, query_parameter("purge", purge, boolean())],
-        "responses": {"200": task, **refused(404, 409, 422, 503)},
-    }
+def _task(description: str) -> Schema:
+    return {"description": description, "content": json_content("Task")}
 
 
 def _probes() -> dict[str, Schema]:
@@ -267,15 +260,14 @@ def _probes() -> dict[str, Schema]:
             "readyz",
             "Whether the service takes traffic",
             "The golden samples passed, and the service is not being stopped",
-            {"503": _text("The service is still loading, or is being stopped")},
+            "The service is still loading, or is being stopped",
         ),
         "/metrics": _probe("metrics", "Prometheus metrics", "The metrics in Prometheus' text format"),
     }
 
 
-def _probe(operation: str, summary: str, ok: str, others: Schema | None = None) -> Schema:
-    return {"get": {"operationId": operation, "summary": summary, "responses": {"200": _text(ok), **(others or {})}}}
-
-
-def _text(description: str) -> Schema:
-    return {"description": description, "content": {"text/plain": {"schema": {"type": "string"}}}}
+def _probe(operation: str, summary: str, ok: str, unavailable: str = "") -> Schema:
+    text = {"text/plain": {"schema": {"type": "string"}}}
+    answers = {"200": ok, "503": unavailable}
+    responses = {status: {"description": one, "content": text} for status, one in answers.items() if one}
+    return {"get": {"operationId": operation, "summary": summary, "responses": responses}}

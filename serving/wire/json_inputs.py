@@ -39,7 +39,7 @@ def parse_inputs(body: bytes, max_inputs: int) -> tuple[list[bytes | Address | B
     except (ValueError, RecursionError) as error:
         raise _malformed("the body is not JSON") from error
     if not isinstance(content, dict):
-        raise _malformed(f"the JSON body is {_kind(content)}")
+        raise _malformed(f"the JSON body is {kind_of(content)}")
     if len(content) != 1:
         names = ", ".join(map(repr, content))[:200]
         raise _malformed(f"the JSON body holds the keys {names}" if content else "the JSON body is an empty object")
@@ -52,7 +52,7 @@ def parse_inputs(body: bytes, max_inputs: int) -> tuple[list[bytes | Address | B
         return [_entry(key, one) for one in value], True
     if key not in (INPUT, INPUTS, URL, URLS):
         raise _malformed(f"the JSON body has the key {str(key)[:40]!r}")
-    raise _malformed(f"the JSON body's {key!r} is {_kind(value)}")
+    raise _malformed(f"the JSON body's {key!r} is {kind_of(value)}")
 
 
 def too_many(max_inputs: int) -> TooLarge:
@@ -75,7 +75,7 @@ def _check_form(body: bytes, max_inputs: int) -> None:
 
 def _entry(key: str, value: Any) -> bytes | Address | BadInput:
     if not isinstance(value, str):
-        return _malformed(f"one of {key!r} is {_kind(value)}")
+        return _malformed(f"one of {key!r} is {kind_of(value)}")
     if key == URLS:
         return Address(value)
     try:
@@ -104,7 +104,8 @@ def _decoded(text: str) -> bytes:
         ) from error
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What a value of JSON is, in words."""
     if isinstance(value, list):
         return "an empty list" if not value else "a list"
     names = {dict: "an object", str: "a string", bool: "a boolean", type(None): "null"}
