@@ -33,7 +33,6 @@ SECURITY: Schema = {
 """How a key is sent to a router, by name."""
 
 _POST_REFUSALS = (401, 403, 406, 408, 413, 415, 422, 429, 500, 503)
-_OWNER = "Where keys are required: a task of the key that submitted it, or any task with a key for the action `admin`."
 
 
 def document(spec: ModelSpec, served: ServedVersion) -> Schema:
@@ -216,35 +215,38 @@ def _task_paths(predict: Schema, parameters: list[Schema]) -> dict[str, Schema]:
             **refused(406, 408, 413, 415, 422, 429, 500, 503, 507),
         },
     }
-    look = {
-        "operationId": "task",
-        "summary": "How far a task is",
-        "description": _OWNER,
-        "parameters": of_task,
-        "responses": {"200": _task("The task"), **refused(404, 503)},
-    }
-    cancel = {
-        "operationId": "cancel",
-        "summary": "Cancel a task; with `purge`, remove one that is over",
-        "description": f"Cancelling a task that is over changes nothing, so it may be sent again. {_OWNER}",
-        "parameters": [*of_task, query_parameter("purge", purge, boolean())],
-        "responses": {"200": _task("The task as it is now, or was before its removal"), **refused(404, 409, 422, 503)},
-    }
-    answers = predict["responses"]["200"]["content"]
-    result = {
-        "operationId": "result",
-        "summary": "The result of a task that is done; of one that failed, the error",
-        "description": _OWNER,
-        "parameters": of_task,
-        "responses": {
-            "200": {"description": "The answer that `predict` would give", "content": answers},
-            **refused(404, 406, 409, 413, 415, 422, 500, 503),
-        },
-    }
+    look = _about_task("task", "How far a task is", of_task, _task("The task"), (404, 503))
+    cancel = _about_task(
+        "cancel",
+        "Cancel a task, which may be done twice; with `purge`, remove one that is over",
+        [*of_task, query_parameter("purge", purge, boolean())],
+        _task("The task as it is now, or was before its removal"),
+        (404, 409, 422, 503),
+    )
+    result = _about_task(
+        "result",
+        "The result of a task that is done; of one that failed, the error",
+        of_task,
+        {"description": "The answer that `predict` would give", "content": predict["responses"]["200"]["content"]},
+        (404, 406, 409, 413, 415, 422, 500, 503),
+    )
     return {
         "/tasks": {"post": submit},
         "/tasks/{id}": {"get": look, "delete": cancel},
         "/tasks/{id}/result": {"get": result},
+    }
+
+
+def _about_task(
+    name: str, summary: str, parameters: list[Schema], ok: Schema, refusals: tuple[int, ...]
+) -> Schema:
+    return {
+        "operationId": name,
+        "summary": summary,
+        "description": "Where keys are required: a task of the key that submitted it, or any task with a key for the "
+        "action `admin`.",
+        "parameters": parameters,
+        "responses": {"200": ok, **refused(*refusals)},
     }
 
 
