@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -45,11 +45,9 @@ class TypedRoutes:
 
     def __init__(self, memory: UploadBudget) -> None:
         self._memory = memory
-        self._django: ASGIHandler | None = None
-        self._loading = threading.Lock()
+        self._django = ThreadPoolExecutor(1, "typed-routes").submit(_load)
         self._large = asyncio.Semaphore(MAX_LARGE_LABELS)
         self._threads = asyncio.Semaphore(MAX_AT_ONCE)
-        threading.Thread(target=self._load, name="typed-routes", daemon=True).start()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         most = min(MAX_LABEL_BYTES, settings().max_upload_mb * MIB)
@@ -113,18 +111,16 @@ class TypedRoutes:
         return Response(found, media_type=document.ASSETS[name], headers={"Cache-Control": "max-age=86400"})
 
     async def _loaded(self) -> ASGIHandler:
-        return self._django if self._django is not None else await asyncio.to_thread(self._load)
+        return await asyncio.shield(asyncio.wrap_future(self._django))
 
-    def _load(self) -> ASGIHandler:
-        with self._loading:
-            if self._django is None:
-                database.setup()
-                from django.core.handlers.asgi import ASGIHandler
 
-                from serving.api import routes  # noqa: F401  (Django would load them at the first request)
+def _load() -> ASGIHandler:
+    database.setup()
+    from django.core.handlers.asgi import ASGIHandler
 
-                self._django = ASGIHandler()
-            return self._django
+    from serving.api import routes  # noqa: F401  (Django would load them at the first request)
+
+    return ASGIHandler()
 
 
 def routes(memory: UploadBudget) -> list[Route]:

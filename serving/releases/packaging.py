@@ -149,6 +149,7 @@ def build_bento(draft: Path, tag: str) -> None:
     """
     command = [sys.executable, "-m", "bentoml", "build", "--bentofile", "bentofile.yaml"]
     command += ["--version", tag.partition(":")[2]]
+    expected = f"a Bento in {bento_folder(tag).parent}"
     try:
         done = subprocess.run(
             command,
@@ -162,13 +163,13 @@ def build_bento(draft: Path, tag: str) -> None:
     except subprocess.TimeoutExpired as error:
         raise MissingService(
             f"`bentoml build` of {tag} took longer than {BUILD_LIMIT_S:g} s and was stopped",
-            expected="a Bento in " + str(bento_folder(tag).parent),
+            expected=expected,
             fix="`visionloop package` tries again; look for what else keeps this machine busy",
         ) from error
     if done.returncode != 0 or not (bento_folder(tag) / "bento.yaml").is_file():
         raise MissingService(
             f"`bentoml build` of {tag} failed: {_why(done.stderr or done.stdout)}",
-            expected="a Bento in " + str(bento_folder(tag).parent),
+            expected=expected,
             fix="read the message above; `visionloop package` tries again",
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, Summary
@@ -58,40 +58,38 @@ class ServiceMetrics:
         heavy_queue: AdmissionQueue,
         log: Callable[[], PredictionLog | None] = lambda: None,
     ) -> None:
-        labels = ("model", "version")
-        self._model, self._version = served.model, str(served.version)
+        names = ("model", "version")
+        self._labels = labels = (served.model, str(served.version))
         self._registry = to = CollectorRegistry()
         ProcessCollector(registry=to)
         to.register(_LogCollector(served, log))
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"visionloop_{name}", text, names, registry=to).labels(*labels)
+
+        def histogram(name: str, text: str, buckets: Sequence[float]) -> Histogram:
+            return Histogram(f"visionloop_{name}", text, names, buckets=buckets, registry=to).labels(*labels)
+
+        def summary(name: str, text: str, by: str) -> Summary:
+            return Summary(f"visionloop_{name}", text, (*names, by), registry=to)
+
         self._requests = Counter(
-            "visionloop_requests", "Requests for a prediction", (*labels, "role", "media", "status"), registry=to
+            "visionloop_requests", "Requests for a prediction", (*names, "role", "media", "status"), registry=to
         )
-        self._seconds = Histogram(
-            "visionloop_request_seconds", "Bytes in to bytes out, seconds", labels, buckets=SECONDS, registry=to
-        ).labels(self._model, self._version)
-        self._steps = Summary(
-            "visionloop_step_seconds", "Steps of a prediction, seconds", (*labels, "step"), registry=to
-        )
-        self._statistics = Summary(
-            "visionloop_prediction", "Prediction statistics; sum by count is the mean", (*labels, "name"), registry=to
-        )
-        self._running = Gauge("visionloop_requests_running", "Requests being worked on", labels, registry=to).labels(
-            self._model, self._version
-        )
-        self._batch_size = Histogram(
-            "visionloop_batch_size", "Inputs that went through the network together", labels, buckets=SIZES, registry=to
-        ).labels(self._model, self._version)
-        for name, text, read in (
-            ("visionloop_queue_length", "Inputs that wait for their turn", lambda: queue.waiting + heavy_queue.waiting),
-            ("visionloop_queue_capacity", "Inputs that may wait", lambda: queue.capacity),
-            ("visionloop_service_seconds", "Mean time of one input at work, seconds", lambda: queue.service_s),
-        ):
-            Gauge(name, text, labels, registry=to).labels(self._model, self._version).set_function(read)
         self._rejected = Counter(
-            "visionloop_rejected", "Requests refused because too many inputs waited", labels, registry=to
-        ).labels(self._model, self._version)
-        info = Gauge("visionloop_version_info", "1 for the version served", (*labels, "digest"), registry=to)
-        info.labels(self._model, self._version, served.digest[:12]).set(1)
+            "visionloop_rejected", "Requests refused because too many inputs waited", names, registry=to
+        ).labels(*labels)
+        self._seconds = histogram("request_seconds", "Bytes in to bytes out, seconds", SECONDS)
+        self._batch_size = histogram("batch_size", "Inputs that went through the network together", SIZES)
+        self._steps = summary("step_seconds", "Steps of a prediction, seconds", "step")
+        self._statistics = summary("prediction", "Prediction statistics; sum by count is the mean", "name")
+        self._running = gauge("requests_running", "Requests being worked on")
+        waiting = gauge("queue_length", "Inputs that wait for their turn")
+        waiting.set_function(lambda: queue.waiting + heavy_queue.waiting)
+        gauge("queue_capacity", "Inputs that may wait").set_function(lambda: queue.capacity)
+        gauge("service_seconds", "Mean time of one input at work, seconds").set_function(lambda: queue.service_s)
+        info = Gauge("visionloop_version_info", "1 for the version served", (*names, "digest"), registry=to)
+        info.labels(*labels, served.digest[:12]).set(1)
 
     def began(self) -> None:
         self._running.inc()
@@ -101,16 +99,16 @@ class ServiceMetrics:
 
     def ended(self, role: str, media: str, status: int, seconds: float) -> None:
         self._running.dec()
-        self._requests.labels(self._model, self._version, role, media, str(status)).inc()
+        self._requests.labels(*self._labels, role, media, str(status)).inc()
         if status == Overloaded.http_status:
             self._rejected.inc()
         self._seconds.observe(seconds)
 
     def predicted(self, statistics: Mapping[str, float], steps: Mapping[str, float]) -> None:
         for name, value in statistics.items():
-            self._statistics.labels(self._model, self._version, name).observe(value)
+            self._statistics.labels(*self._labels, name).observe(value)
         for name, value in steps.items():
-            self._steps.labels(self._model, self._version, name).observe(value)
+            self._steps.labels(*self._labels, name).observe(value)
 
     def exposition(self) -> tuple[bytes, int, None, str]:
         """Content, status, headers and media type of an answer in Prometheus' text format."""
