@@ -274,17 +274,12 @@ def _check(name: str, owner: str, actions: Sequence[str], models: Sequence[str],
 
 
 def _api_key(row: Key) -> ApiKey:
+    same = ("id", "name", "owner", "digest", "per_minute", "per_month", "serial")
     return ApiKey(
-        id=row.id,
-        name=row.name,
-        owner=row.owner,
-        digest=row.digest,
+        **{name: getattr(row, name) for name in same},
         models=frozenset(row.model_names),
         actions=frozenset(row.actions),
-        per_minute=row.per_minute,
-        per_month=row.per_month,
         created=row.created.timestamp(),
         expires=row.expires.timestamp() if row.expires else None,
         revoked=row.revoked.timestamp() if row.revoked else None,
-        serial=row.serial,
     )

@@ -73,17 +73,17 @@ class LoadedVersion:
         except Exception as error:
             if not isinstance(error, VisionloopError):
                 logger.exception("prediction %s failed", prediction_id)
-            self._record_error(prediction_id, context, began, _already_answered(watch) or error)
+            self._record(prediction_id, context, time.perf_counter() - began, error=_already_answered(watch) or error)
             attach_prediction_id(error, prediction_id)
             raise
         if (answered := _already_answered(watch)) is not None:
-            self._record_error(prediction_id, context, began, answered)
+            self._record(prediction_id, context, time.perf_counter() - began, error=answered)
             raise CallerGone("the caller no longer waits")
-        elapsed_ms = 1000 * (time.perf_counter() - began)
+        elapsed_s = time.perf_counter() - began
         # An explanation calls the network many times: the version's own latency would be lost in it.
-        latency_ms = 1000 * (predicted - began) if wants.explain else elapsed_ms
-        self._record(prediction_id, context, latency_ms, "ok", 200, prediction, body)
-        return Outcome(prediction_id, prediction, payload, elapsed_ms, image, explanation)
+        latency_s = predicted - began if wants.explain else elapsed_s
+        self._record(prediction_id, context, latency_s, prediction, body)
+        return Outcome(prediction_id, prediction, payload, 1000 * elapsed_s, image, explanation)
 
     def _explain(self, body: bytes, prediction: Prediction, wants: ResponseFormat) -> Explanation | BadInput:
         """The heat map, or why there is none. That is an error only where nothing else was asked for."""
@@ -96,23 +96,18 @@ class LoadedVersion:
                 raise
             return error
 
-    def _record_error(self, prediction_id: str, context: RequestContext, began: float, error: Exception) -> None:
-        status = error.http_status if isinstance(error, VisionloopError) else 500
-        latency_ms = 1000 * (time.perf_counter() - began)
-        self._record(prediction_id, context, latency_ms, type(error).__name__, status, None, None)
-
     def _record(
         self,
         prediction_id: str,
         context: RequestContext,
-        latency_ms: float,
-        outcome: str,
-        status: int,
-        prediction: Prediction | None,
-        body: bytes | None,
+        latency_s: float,
+        prediction: Prediction | None = None,
+        body: bytes | None = None,
+        error: Exception | None = None,
     ) -> None:
         from monitoring.log.writer import Record
 
+        failed = error.http_status if isinstance(error, VisionloopError) else 500
         record = Record(
             id=prediction_id,
             time=time.time(),
@@ -120,9 +115,9 @@ class LoadedVersion:
             version=self.served.version,
             role=context.role,
             caller=context.caller[:128],
-            latency_ms=latency_ms,
-            outcome=outcome,
-            status=status,
+            latency_ms=1000 * latency_s,
+            outcome=type(error).__name__ if error else "ok",
+            status=failed if error else 200,
             image_statistics=prediction.image_statistics if prediction else {},
             prediction_statistics=prediction.prediction_statistics if prediction else {},
             embedding=prediction.embedding if prediction else [],

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from registry.contract.spec import ModelSpec
@@ -77,7 +76,7 @@ class TaskRoutes:
             upload = await read_upload(request, self._spec.media_in, self._limits, reservation)
             task = await self._store(request, upload, wants)
         content = self._task_json(request, task)
-        return JSONResponse(content, 202, {**self._headers, "Location": content["url"], "Retry-After": "1"})
+        return responses.JsonResponse(content, 202, {**self._headers, "Location": content["url"], "Retry-After": "1"})
 
     async def _store(self, request: Request, upload: Upload, wants: ResponseFormat) -> Task:
         for one in upload.inputs:
@@ -96,20 +95,20 @@ class TaskRoutes:
         return await (self.cancel(request) if request.method == "DELETE" else self.look(request))
 
     async def look(self, request: Request) -> Response:
-        return JSONResponse(self._task_json(request, await self._find(request)), headers=self._headers)
+        return responses.JsonResponse(self._task_json(request, await self._find(request)), headers=self._headers)
 
     async def cancel(self, request: Request) -> Response:
         check_query(request.query_params.multi_items(), ("purge",))
         removed = parse_flag("purge", request.query_params.get("purge", ""))
         task = await self._find(request, store.remove if removed else store.cancel)
-        return JSONResponse({**self._task_json(request, task), "removed": removed}, headers=self._headers)
+        return responses.JsonResponse({**self._task_json(request, task), "removed": removed}, headers=self._headers)
 
     async def result(self, request: Request) -> Response:
         task = await self._find(request)
         if task.state == "failed":
             error = dict(task.error or {})
             logged = {PREDICTION_ID_HEADER: error["prediction_id"]} if "prediction_id" in error else {}
-            return JSONResponse(error, error.get("status", 500), {**self._headers, **logged})
+            return responses.JsonResponse(error, error.get("status", 500), {**self._headers, **logged})
         if task.state != "done":
             raise Refused(
                 f"the task is {task.state}",
@@ -131,21 +130,9 @@ class TaskRoutes:
         """`serving.client.schemas.Task`, with paths as this caller sees them: through the router, or directly."""
         prefix = f"/v1/models/{self._spec.name}"
         url = f"{prefix if request.headers.get(PREFIX_HEADER) == prefix else ''}/tasks/{task.id}"
-        return {
-            "id": task.id,
-            "url": url,
-            "result_url": f"{url}/result",
-            "model": task.model,
-            "state": task.state,
-            "done": task.done,
-            "total": task.total,
-            "attempts": task.attempts,
-            "media": task.media or None,
-            "error": task.error,
-            "created": _isoformat(task.created),
-            "begun": _isoformat(task.begun),
-            "finished": _isoformat(task.finished),
-        }
+        names = ("id", "model", "state", "done", "total", "attempts", "error", "created", "begun", "finished")
+        fields = {name: getattr(task, name) for name in names}
+        return {**fields, "url": url, "result_url": f"{url}/result", "media": task.media or None}
 
     def _endpoint(self, answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
@@ -155,7 +142,3 @@ class TaskRoutes:
                 return responses.error_response(error, self._headers)
 
         return endpoint
-
-
-def _isoformat(when: datetime | None) -> str | None:
-    return when.isoformat() if when else None
