@@ -54,7 +54,7 @@ def create_app() -> Starlette:
     predictions = _Predictions(table, memory)
 
     async def models(_: Request) -> Response:
-        return JSONResponse({"models": [_describe(name, table.find(name)) for name in catalog.names()]})
+        return JSONResponse({"models": [_describe(name, table.routes.get(name)) for name in catalog.names()]})
 
     async def routes(_: Request) -> Response:
         live = {name: _route(table, route) for name, route in table.routes.items()}

@@ -68,9 +68,6 @@ class RouteTable:
         for pool in (self._reader, self._writer):
             pool.shutdown(wait=False)
 
-    def find(self, model: str) -> Route | None:
-        return self._routes.get(model)
-
     def route(self, model: str) -> Route:
         """The route of a model.
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from registry.contract.spec import ModelSpec
 from registry.core.settings import settings
 from serving.wire.negotiation import JSON
+from serving.wire.responses import ENDINGS
 from serving.wire.uploads import FIELD
 
-_ANSWER_FILES = {"image/jpeg": "answer.jpg", "video/webm": "answer.webm", "application/x-nifti": "answer.nii.gz"}
 
 
 def swagger_page(title: str, document: str, assets: str, icon: str) -> str:
@@ -67,6 +67,7 @@ def examples(spec: ModelSpec, operation: str, offers: Sequence[str]) -> str:
         calls = [call, f"curl -F {FIELD}=@one{ending} -F {FIELD}=@two{ending} {address}"]
         python = ["import json", *python, "    print(json.load(answer))"]
     else:
-        calls = [f"{call} -o {_ANSWER_FILES[offers[0]]}"]
-        python = [*python, f'    Path("{_ANSWER_FILES[offers[0]]}").write_bytes(answer.read())']
+        answer = f"answer{ENDINGS.get(offers[0], ending)}"
+        calls = [f"{call} -o {answer}"]
+        python = [*python, f'    Path("{answer}").write_bytes(answer.read())']
     return "\n".join(["```sh", *calls, "```", "", "```python", *python, "```"])
