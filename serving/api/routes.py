@@ -101,7 +101,9 @@ async def prediction(request: HttpRequest, prediction_id: PredictionId) -> Any:
                     "schema": {
                         "type": "object",
                         "required": ["label"],
-                        "properties": {"label": {"type": "string", "minLength": 1, "maxLength": labels.MAX_LABEL_LENGTH}},
+                        "properties": {
+                            "label": {"type": "string", "minLength": 1, "maxLength": labels.MAX_LABEL_LENGTH}
+                        },
                     },
                     "example": {"label": "apple"},
                 },

@@ -234,7 +234,9 @@ class Controller:
 
     def _failed(self, wanted: Endpoint, name: str, error: Exception) -> None:
         count = self._failures[name].count + 1 if name in self._failures else 1
-        self._failures[name] = _Failure(count, time.monotonic() + RETRY_PAUSES_S[min(count, len(RETRY_PAUSES_S)) - 1], error)
+        self._failures[name] = _Failure(
+            count, time.monotonic() + RETRY_PAUSES_S[min(count, len(RETRY_PAUSES_S)) - 1], error
+        )
         why = error.found if isinstance(error, VisionloopError) else f"{type(error).__name__}: {error}"
         text = f"version {wanted.version} of {wanted.model} could not be started: {why.splitlines()[0]}"
         logger.warning("%s", text)

@@ -84,7 +84,9 @@ class Guardrails:
             return
         if moments.count < MIN_MOMENTS:
             self._reasons["latency"] = _latency(self._plan, seen, moments, 0.0)
-        self._when_due("latency", moments.count // MIN_MOMENTS, lambda level: _latency(self._plan, seen, moments, level))
+        self._when_due(
+            "latency", moments.count // MIN_MOMENTS, lambda level: _latency(self._plan, seen, moments, level)
+        )
 
     def _check_ready(self) -> None:
         """A version whose service does not stay up must not go on for ever, its callers served by the live version."""

@@ -59,7 +59,18 @@ class ReleaseDecision(Decision):
     @classmethod
     def of_json(cls, page: Mapping[str, Any]) -> ReleaseDecision:
         """The decision that `to_json` gave."""
-        names = "id created model challenger champion granted asked_by why metric data_hash".split()
+        names = (
+            "id",
+            "created",
+            "model",
+            "challenger",
+            "champion",
+            "granted",
+            "asked_by",
+            "why",
+            "metric",
+            "data_hash",
+        )
         return cls(
             **{name: page[name] for name in names},
             reasons=tuple(Reason(**reason) for reason in page["reasons"]),

@@ -41,9 +41,10 @@ def answer_for(model: str, digest: str) -> GateAnswer:
 
 
 def check(model: str, version: int, digest: str, anyway: str | None) -> str:
-    """Checks that a version with this bundle may get traffic. Returns the reason to keep; "" where the gate granted the version.
+    """Checks that a version may get traffic. Returns the reason to keep; "" where the gate granted the version.
 
     Args:
+        digest: of its bundle.
         anyway: why it is to be released without the gate's grant; None or "" needs the grant.
 
     Raises:

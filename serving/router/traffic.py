@@ -132,9 +132,7 @@ class TrafficCounter:
             for key, total in sums.items():
                 columns = {name: getattr(total, name) for name in SUMMED}
                 latencies = {str(bucket): count for bucket, count in total.latencies.buckets.items()}
-                rows.update_or_create(
-                    router=self._router, **key.__dict__, defaults={**columns, "latencies": latencies}
-                )
+                rows.update_or_create(router=self._router, **key.__dict__, defaults={**columns, "latencies": latencies})
         self._written |= sums
         # Counts are for the current minute; an hour allows for a clock that is set back.
         oldest = max(key.minute for key in sums) - KEPT_IN_MEMORY

@@ -90,7 +90,9 @@ class _Service:
         self.spec, self.worker = spec, worker
         self._counters = ServiceMetrics(worker.served, worker.queue, worker.heavy_queue, lambda: worker.log)
         worker.on_batch = self._counters.batched
-        self._by_role: Mapping[str, ServedVersion] = {role: replace(worker.served, role=role) for role in get_args(Role)}
+        self._by_role: Mapping[str, ServedVersion] = {
+            role: replace(worker.served, role=role) for role in get_args(Role)
+        }
         self._limits = Limits(settings().max_upload_mb * MIB, settings().max_inputs, settings().allow_url_inputs)
         self._uploads = UploadBudget(MAX_LARGE_UPLOADS * self._limits.max_bytes)
         self.tasks = TaskRoutes(spec, worker.served, self._limits, self._uploads, self._context)
@@ -157,7 +159,11 @@ class _Service:
         served: ServedVersion,
         predictions: list[Prediction],
     ) -> Response:
-        """The answer to an upload. Appends what was predicted to `predictions`. `heavy`: of each input, for `Worker`."""
+        """The answer to an upload. Appends what was predicted to `predictions`.
+
+        Args:
+            heavy: of each input, as for `Worker.places`.
+        """
         upload.check_format(wants)
         context, connection = self._context(request), _Connection(request)
 

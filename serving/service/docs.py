@@ -12,7 +12,6 @@ from serving.wire.responses import ENDINGS
 from serving.wire.uploads import FIELD
 
 
-
 def swagger_page(title: str, document: str, assets: str, icon: str) -> str:
     """A page that shows an OpenAPI document and fetches nothing from elsewhere.
 

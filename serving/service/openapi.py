@@ -237,9 +237,7 @@ def _task_paths(predict: Schema, parameters: list[Schema]) -> dict[str, Schema]:
     }
 
 
-def _about_task(
-    name: str, summary: str, parameters: list[Schema], ok: Schema, refusals: tuple[int, ...]
-) -> Schema:
+def _about_task(name: str, summary: str, parameters: list[Schema], ok: Schema, refusals: tuple[int, ...]) -> Schema:
     return {
         "operationId": name,
         "summary": summary,

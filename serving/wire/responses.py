@@ -184,7 +184,7 @@ def _ending(media: str, payload: bytes, spec: ModelSpec) -> str:
 
 
 class InternalError(VisionloopError):
-    """A failure that nobody foresaw. The log has the rest; the answer names the kind of error and whose log it is in."""
+    """An unforeseen failure. The answer names the kind of error and whose log has the rest."""
 
     def __init__(self, process: str, error: BaseException | None = None) -> None:
         super().__init__(
@@ -201,7 +201,9 @@ def known_error(error: Exception, process: str = "service") -> VisionloopError:
     return InternalError(process, error)
 
 
-def error_response(error: Exception, headers: Mapping[str, str] | None = None, process: str = "service") -> JsonResponse:
+def error_response(
+    error: Exception, headers: Mapping[str, str] | None = None, process: str = "service"
+) -> JsonResponse:
     """An error as JSON: what was found, what was expected, how to fix it. `process`: as for `known_error`."""
     known = known_error(error, process)
     out = {**(headers or {}), **error_headers(known)}
