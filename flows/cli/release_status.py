@@ -54,7 +54,7 @@ def _guard(progress: dict[str, Any] | None) -> list[str]:
     if progress["next_share"] is not None:
         lines.append(
             f"the guard: {progress['calls']:,} of {progress['min_calls']:,} calls and {progress['seconds']:,} of "
-            f"{progress['min_seconds']:,.0f} s until {progress['next_share']} %, while every rail holds"
+            f"{progress['min_seconds']:,.0f} s until {progress['next_share']} %, while every guardrail holds"
         )
     guardrails = progress["guardrails"]
     lines += [f"  {'holds ' if one['passed'] else 'BROKEN'} {one['rule']}: {one['found']}" for one in guardrails]

@@ -171,7 +171,7 @@ for version, role in ((1, "champion"), (2, "canary")):
     Prediction.objects.bulk_create(
         Prediction(id=f"{version}-{n}", time=now + timedelta(seconds=1), model=MODEL, version=version, role=role,
                    latency_ms=1, outcome="ok", status=200,
-                   # differ beyond chance, and not so far that the rail breaks
+                   # differ beyond chance, and not so far that the guardrail breaks
                    prediction_statistics={f"s{k}": (n * 7919 % 1000) / 1000 + 0.3 * (version - 1) for k in range(10)})
         for n in range(400))
 for calls in (40, 60, 600, 6000, 13300):
@@ -183,8 +183,8 @@ for calls in (40, 60, 600, 6000, 13300):
         agreed = {"compared": calls, "disagreed": calls // 10, "agreement": calls * 0.9}
         router.write({key: RoleCounts(calls, 0, latencies=found, **agreed)})
     guard.look()
-rails = {rail["rule"]: rail["found"] for rail in releases.rails(plan)}
-assert "of 20000 calls" in rails["errors"] and "predictions" in rails, rails
+guardrails = {guardrail["rule"]: guardrail["found"] for guardrail in releases.guardrails(plan)}
+assert "of 20000 calls" in guardrails["errors"] and "predictions" in guardrails, guardrails
 # Not ru_maxrss, which the process has from the one that started it.
 print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024)
 """

@@ -1,4 +1,4 @@
-"""The rails of a canary: what two versions' counts must show before it is rolled back."""
+"""The guardrails of a canary: what two versions' counts must show before it is rolled back."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_errors_are_compared_with_the_live_versions(new: RoleCounts, broken: set
 def test_refusals_are_compared_with_the_live_versions(
     kind: Kind, share: int, new: RoleCounts, old: RoleCounts, broken: set[str]
 ) -> None:
-    """A version that is too slow for its share breaks the rail, and not one that only shares an overload."""
+    """A version that is too slow for its share breaks the guardrail, and not one that only shares an overload."""
     assert _broken(replace(CANARY, kind=kind, share=share), new, old) == broken
 
 
@@ -78,7 +78,7 @@ def test_predictions_are_compared_with_the_live_versions(shift: float, passes: b
     assert "confidence" in said.found
 
 
-def test_a_version_that_stays_silent_breaks_a_rail(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_that_stays_silent_breaks_a_guardrail(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Guardrails(CANARY)
     assert all(reason.passed for reason in found.look())
     monkeypatch.setattr(guardrails, "SILENT_S", 0.1)

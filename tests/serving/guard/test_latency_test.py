@@ -87,7 +87,7 @@ def test_one_bad_moment_breaks_no_rail_however_many_calls_it_held_up(project: Pa
     assert _broken_after({"champion": [[10.0] * 9] * 20, "canary": [stalled, *[calm] * 19]}) is None
 
 
-def test_slower_in_every_moment_but_not_in_sum_breaks_no_rail(project: Path) -> None:
+def test_slower_in_every_moment_but_not_in_sum_breaks_no_guardrail(project: Path) -> None:
     """The live version has stalled for long while the new version was away."""
     live = [[900.0] * 50, *[[10.0]] * 19]
     assert _broken_after({"champion": live, "canary": [[20.0]] * 20}) is None

@@ -98,7 +98,7 @@ def test_the_levels_of_all_looks_add_up_to_less_than_alpha() -> None:
     assert sum(level_of_look(0.01, look) for look in range(1, 1000)) < 0.01
 
 
-def test_a_harmless_version_seldom_breaks_a_rail_however_often_it_is_looked_at() -> None:
+def test_a_harmless_version_seldom_breaks_a_guardrail_however_often_it_is_looked_at() -> None:
     rng, alpha, broken = np.random.default_rng(5), 0.05, 0
     for _ in range(300):
         new, old = (np.cumsum(rng.random(1500) < 0.05) for _ in range(2))

@@ -79,7 +79,6 @@ def test_quantiles_of_latencies_are_within_a_bucket() -> None:
     found = latencies(*(10 * (1 + n / 1000) for n in range(1000)))
     assert found.quantile(0.5) == pytest.approx(15, rel=0.06)
     assert found.quantile(0.95) == pytest.approx(19.5, rel=0.06)
-    assert found.above(15) <= 500
     assert math.isnan(Latencies().quantile(0.5))
 
 

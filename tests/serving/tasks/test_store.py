@@ -13,6 +13,7 @@ from registry.core.settings import settings
 from serving.releases import endpoints
 from serving.tasks import store
 from serving.wire.negotiation import ResponseFormat
+from tests.serving.removal import retire
 from tests.serving.tasks.asking import MODEL, PICTURE, names
 
 
@@ -69,7 +70,7 @@ def test_another_version_works_on_a_task_only_when_its_own_has_no_service(home: 
     endpoints.announce(MODEL, 7, "http://127.0.0.1:1", "none")
     task = submitted(7)
     assert store.claim(MODEL, 8, "other") is None
-    endpoints.retire(MODEL, 7)
+    retire(MODEL, 7)
     claimed = store.claim(MODEL, 8, "other")
     assert claimed is not None
     assert claimed.id == task.id
