@@ -62,8 +62,7 @@ class RouteTable:
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._write_now()
         for pool in (self._reader, self._writer):
             pool.shutdown(wait=False)
