@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('serving', '0006_plan_names'),
+        ('serving', '0007_endpoints_without_pid'),
     ]
 
     operations = [
