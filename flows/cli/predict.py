@@ -19,6 +19,7 @@ ENDINGS = {
     ".json": JSON,
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
+    ".png": "image/png",
     ".webm": "video/webm",
     ".nii": "application/x-nifti",
     ".gz": "application/x-nifti",

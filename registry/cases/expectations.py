@@ -113,7 +113,6 @@ def for_classes(model: str, classes: Sequence[str] | None) -> tuple[Check, ...]:
 
 def for_boxes(model: str, classes: Sequence[str]) -> tuple[Check, ...]:
     """Checks of `box_table`."""
-    parts = {"train": "training", "val": "validation", "test": "test"}
     return (
         *for_pictures(model),
         empty("label_error", "{rows}: the label file is missing or has lines that are not `class cx cy w h`",
@@ -125,11 +124,36 @@ def for_boxes(model: str, classes: Sequence[str]) -> tuple[Check, ...]:
         between("furthest_outside", "{rows}: boxes reach over the picture's edge",
                 "are they in pixels, or of the picture before it was turned? Draw or convert them again",
                 max_value=yolo_labels.TOLERANCE),
-        between("training_of_rarest", "{rows}: no training box is of one of their classes",
+        *_taught("box", "boxes"),
+    )  # fmt: skip
+
+
+def for_masks(model: str) -> tuple[Check, ...]:
+    """Checks of `mask_table`."""
+    sizes = "{rows}: the mask is not of its picture's size"
+    return (
+        *for_pictures(model),
+        empty("mask_error", "{rows}: the mask is missing, or is not one of the model's classes",
+              "export these masks again; for a picture with nothing in it, one that is all 0"),
+        *(
+            Check("expect_column_pair_values_to_be_equal",
+                  {"column_A": side, "column_B": f"mask_{side}", "ignore_row_if": "either_value_is_missing"},
+                  sizes, "draw these masks on the pictures that they belong to")
+            for side in ("width", "height")
+        ),
+        *_taught("mask", "classes_shown"),
+    )  # fmt: skip
+
+
+def _taught(label: str, count: str) -> list[Check]:
+    """Every class that occurs is in the training part, and each part shows something. `count`: a row's number of it."""
+    parts = {"train": "training", "val": "validation", "test": "test"}
+    return [
+        between("training_of_rarest", f"{{rows}}: no training {label} is of one of their classes",
                 "add training pictures of that class, or leave it out", min_value=1),
         *(
-            Check("expect_column_max_to_be_between", {"column": "boxes", "min_value": 1, **within(split)},
-                  f"no {parts[split]} picture has a box", f"label some of the pictures in {split}")
+            Check("expect_column_max_to_be_between", {"column": count, "min_value": 1, **within(split)},
+                  f"no {parts[split]} picture has a {label}", f"label some of the pictures in {split}")
             for split in SPLITS
         ),
-    )  # fmt: skip
+    ]  # fmt: skip

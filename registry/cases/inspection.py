@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from pathlib import Path
@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from registry.cases import groups, yolo_labels
+from registry.cases import groups, mask_labels, yolo_labels
+from registry.cases.mask_labels import mask_path
 from registry.cases.picture_facts import PictureFacts, PictureFactsCache
 from registry.cases.splits import SPLITS
 from registry.cases.table import Row
+from registry.core.errors import BadInput
 from registry.vision import look_alikes
 
 if TYPE_CHECKING:
@@ -59,10 +61,7 @@ def box_table(root: Path, rows: Sequence[Row], classes: Sequence[str]) -> pd.Dat
     Columns about a row's boxes: their number, the highest class number, and, as fractions of the side, the smallest
     width or height and the furthest reach over the edge. `training_of_rarest`: training boxes of its rarest class.
     """
-    found = [p for kind in ("images", "labels") for s in SPLITS for p in sorted((root / kind / s).glob("*"))]
-    labels = {label_path(root, row.file) for row in rows}
-    table = _common(root, rows, _strays(root, rows, [path for path in found if path not in labels]))
-    table["folder"] = [Path(file).parts[1] for file in table["file"]]
+    table = _in_two_folders(root, rows, "labels", label_path)
     read = [_labels(root, file) for file in table["file"]]
     nan = float("nan")
     table["label_error"] = [problem or None for problem, _ in read]
@@ -70,14 +69,58 @@ def box_table(root: Path, rows: Sequence[Row], classes: Sequence[str]) -> pd.Dat
     table["highest_class"] = [max((float(one.number) for one in lines), default=nan) for _, lines in read]
     table["smallest_side"] = [min((one.smallest for one in lines), default=nan) for _, lines in read]
     table["furthest_outside"] = [max((max(one.outside, 0.0) for one in lines), default=nan) for _, lines in read]
-    named = [sorted({classes[one.number] for one in lines if one.number < len(classes)}) for _, lines in read]
+    _count_classes(
+        table, [sorted({classes[one.number] for one in lines if one.number < len(classes)}) for _, lines in read]
+    )
+    return table
+
+
+def mask_table(root: Path, rows: Sequence[Row], classes: Sequence[str]) -> pd.DataFrame:
+    """A row for each case, and for each picture or mask that is not in `cases.csv`.
+
+    Columns about a row's mask: what is wrong with it, its size, how many classes it shows, and `training_of_rarest`:
+    training masks of its rarest class.
+    """
+    table = _in_two_folders(root, rows, "masks", mask_path)
+    read = [_mask(mask_path(root, file), classes) for file in table["file"]]
+    nan = float("nan")
+    table["mask_error"] = [one if isinstance(one, str) else None for one in read]
+    table["mask_width"] = [nan if isinstance(one, str) else float(one.width) for one in read]
+    table["mask_height"] = [nan if isinstance(one, str) else float(one.height) for one in read]
+    table["classes_shown"] = [nan if isinstance(one, str) else float(len(one.names)) for one in read]
+    _count_classes(table, [[] if isinstance(one, str) else sorted(one.names) for one in read])
+    return table
+
+
+def _mask(path: Path, classes: Sequence[str]) -> mask_labels.MaskLabel | str:
+    """The mask, or what is wrong with it."""
+    try:
+        return mask_labels.label_of(path.read_bytes(), classes)
+    except OSError:
+        return f"{path.name} is missing or unreadable"
+    except BadInput as error:
+        return f"{path.name}: {error.found}"
+
+
+def _in_two_folders(
+    root: Path, rows: Sequence[Row], folder: str, label_of: Callable[[Path, str], Path]
+) -> pd.DataFrame:
+    """The columns of `_common` of a set with `images` and this other folder of labels."""
+    found = [p for kind in ("images", folder) for s in SPLITS for p in sorted((root / kind / s).glob("*"))]
+    labels = {label_of(root, row.file) for row in rows}
+    table = _common(root, rows, _strays(root, rows, [path for path in found if path not in labels]))
+    table["folder"] = [Path(file).parts[1] for file in table["file"]]
+    return table
+
+
+def _count_classes(table: pd.DataFrame, named: Sequence[Sequence[str]]) -> None:
+    """Adds `classes`, the names that each row's label has, and `training_of_rarest`."""
     table["classes"] = [", ".join(names) for names in named]
     training = (names for names, split in zip(named, table["split"], strict=True) if split == "train")
     trained = Counter(name for names in training for name in names)
     table["training_of_rarest"] = [
-        float(min(trained[name] for name in names)) if names and trained else nan for names in named
+        float(min(trained[name] for name in names)) if names and trained else float("nan") for names in named
     ]
-    return table
 
 
 def _labels(root: Path, file: str) -> tuple[str, list[yolo_labels.LabelLine]]:

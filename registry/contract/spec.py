@@ -58,7 +58,7 @@ class ModelSpec:
         name: folder, URL and registry name: lower case with underscores.
         framework: which training engine drives it.
         media_in: content types that `predict` takes; `extensions` are the file endings that go with them. Empty, as
-            `media_out`: those of pictures, and of a detector those of videos too.
+            `media_out`: those of pictures, of a detector those of videos too, and of a segmentation masks.
         media_out: content types that it can answer with; the first is the default.
         classes: class names in the order of the network's outputs.
         weights: sources of pretrained weights in the order they are tried; empty: from scratch.
@@ -85,10 +85,11 @@ class ModelSpec:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        videos = self.task == "detection"
+        videos, masks = self.task == "detection", self.task == "segmentation"
+        answers = media_types.MASK_OUT if masks else media_types.PICTURE_OUT
         for name, pictures, both in (
             ("media_in", media_types.PICTURE_IN, media_types.DETECTOR_IN),
-            ("media_out", media_types.PICTURE_OUT, media_types.DETECTOR_OUT),
+            ("media_out", answers, media_types.DETECTOR_OUT),
             ("extensions", media_types.PICTURE_EXTENSIONS, media_types.DETECTOR_EXTENSIONS),
         ):
             if not vars(self)[name]:

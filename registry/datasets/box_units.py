@@ -91,7 +91,7 @@ def _to_pixels(
     case: SourceCase, fact: PictureFacts, stored: StoredSize, normalized: bool, frame: str, counts: Counter[str]
 ) -> Sequence[LabelBox]:
     """The boxes in pixels of the upright picture. Raises ValueError if the label is for another size."""
-    boxes = [box for box in case.label or () if isinstance(box, LabelBox)]
+    boxes = list(case.label) if isinstance(case.label, tuple) else []
     upright_size, file_size = (float(fact.width), float(fact.height)), (float(stored.width), float(stored.height))
     size = case.size
     if normalized or size == (1, 1):

@@ -8,25 +8,27 @@ source's splits are kept; those that it lacks are set aside by the hash of the f
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from registry.cases import groups, inspection, yolo_labels
+from registry.cases import groups, inspection, mask_labels, yolo_labels
+from registry.cases.mask_labels import MaskLabel
 from registry.cases.picture_facts import PictureFacts, PictureFactsCache
 from registry.cases.records import ImportResult
 from registry.cases.splits import Shares
 from registry.cases.table import GROUP, Row, slug
 from registry.core import archives
-from registry.core.errors import DataError
+from registry.core.errors import BadInput, DataError
 from registry.core.files import write_file
 from registry.core.media import Parameters
 from registry.datasets import box_units
 from registry.datasets.splitting import Item, assign_splits
 from registry.formats import boxes as box_formats
 from registry.formats import classes as class_formats
+from registry.formats import masks as mask_formats
 from registry.formats.source_folder import SourceFolder, first_few, nfc
 from registry.formats.sources import ClassMatcher, ReadResult, SourceCase
 from registry.vision import media_types
@@ -37,11 +39,22 @@ RARE = 10
 """Training cases of a class below which the notes warn."""
 
 
+LAYOUTS: Mapping[str, str] = {
+    "classes": class_formats.LAYOUTS,
+    "boxes": box_formats.LAYOUTS,
+    "masks": mask_formats.LAYOUTS,
+}
+"""Kind of label -> the formats that are read."""
+
+
 class Target(Protocol):
-    """The data set that an import fills, e.g. `registry.datasets.picture_set.PictureSet`."""
+    """The data set that an import fills, e.g. `registry.datasets.picture_set.PictureSet`.
+
+    `labels`: their kind, a key of `LAYOUTS`.
+    """
 
     model: str
-    boxes: bool
+    labels: str
     fixed_classes: tuple[str, ...] | None
 
     def store(self, root: Path, case: str, split: str, body: bytes, label: bytes | str) -> str: ...
@@ -54,7 +67,7 @@ def import_into(target: Target, source: Path, out: Path, params: Parameters) -> 
 
     Args:
         target: the data set's kind; its classes are the model's.
-        source: a folder or a .zip, in a format of `class_formats.LAYOUTS` or `box_formats.LAYOUTS`.
+        source: a folder or a .zip, in a format of `LAYOUTS`.
         params:
             `val_share`, `test_share`: see `registry.cases.splits.Shares`.
             `map`: the source's class names -> the model's.
@@ -83,7 +96,7 @@ def import_into(target: Target, source: Path, out: Path, params: Parameters) -> 
 
 
 def _read(target: Target, folder: SourceFolder, matcher: ClassMatcher, source: Path) -> ReadResult:
-    layouts = box_formats.LAYOUTS if target.boxes else class_formats.LAYOUTS
+    layouts = LAYOUTS[target.labels]
     suffixes = Counter(path.suffix.lower() for path in folder.unsupported)
     unsupported = ", ".join(f"{suffix} ({count})" for suffix, count in sorted(suffixes.items()))
     if not folder.pictures:
@@ -92,10 +105,7 @@ def _read(target: Target, folder: SourceFolder, matcher: ClassMatcher, source: P
             expected=layouts,
             fix="convert them to JPEG or PNG" if unsupported else "name the folder that holds the pictures",
         )
-    if target.boxes:
-        result = box_formats.read(folder, matcher, target.fixed_classes or ())
-    else:
-        result = class_formats.read(folder, matcher)
+    result = _read_labels(target, folder, matcher)
     if result is None and not folder.with_suffix(*LABEL_SUFFIXES):
         result = ReadResult("pictures without labels", [SourceCase(path) for path in folder.pictures])
     unread = list(dict.fromkeys(folder.unread))
@@ -109,13 +119,20 @@ def _read(target: Target, folder: SourceFolder, matcher: ClassMatcher, source: P
             else "name the folder that holds both pictures and labels, or export them in one of these formats",
         )
     result.notes.insert(0, f"read as {result.format}")
-    if target.boxes:
+    if target.labels == "boxes":
         result.notes += [f"not read: {text}" for text in unread]
     else:
         result.problems += unread  # a table may overrule the folders
     result.notes += folder.encoding_notes()
     result.notes += [f"pictures in unsupported formats, convert them first: {unsupported}"] if unsupported else []
     return result
+
+
+def _read_labels(target: Target, folder: SourceFolder, matcher: ClassMatcher) -> ReadResult | None:
+    if target.labels == "classes":
+        return class_formats.read(folder, matcher)
+    read = box_formats.read if target.labels == "boxes" else mask_formats.read
+    return read(folder, matcher, target.fixed_classes or ())
 
 
 def _read_facts(result: ReadResult, folder: SourceFolder) -> list[PictureFacts]:
@@ -137,6 +154,12 @@ def _items(result: ReadResult, facts: Sequence[PictureFacts], folder: SourceFold
         sizes = list(pool.map(lambda path: box_units.stored_size(path) if path else None, labelled))
     cases = box_units.to_upright_pixels(result, facts, sizes, folder.relative)
     result.notes += [f"{count} {what}" for what, count in sorted(result.counts.items()) if count]
+    for case, fact in zip(cases, facts, strict=True):
+        if isinstance(case.label, MaskLabel) and not fact.problem:
+            try:
+                mask_labels.check_size(case.label, fact.width, fact.height)
+            except BadInput as error:
+                result.problems.append(f"{folder.relative(case.path)}: {error.found}, {error.expected} are needed")
     items = [Item(case, fact, name) for case, fact, name in zip(cases, facts, names, strict=True)]
     return sorted(items, key=lambda item: item.name)
 
@@ -233,8 +256,8 @@ def _write(target: Target, out: Path, items: Sequence[Item], notes: list[str]) -
 
 def _label_content(item: Item, classes: Sequence[str]) -> bytes | str:
     label = item.case.label
-    if isinstance(label, str):
-        return label
+    if isinstance(label, str | MaskLabel):
+        return label if isinstance(label, str) else label.png
     return yolo_labels.text_of(label or (), classes, item.facts.width, item.facts.height).encode()
 
 

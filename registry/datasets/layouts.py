@@ -1,9 +1,11 @@
-"""Data sets of pictures on disk: class folders, or YOLO's images and labels; both with `cases.csv`.
+"""Data sets of pictures on disk: class folders, YOLO's images and labels, or images and masks; all with `cases.csv`.
 
-    ClassSet                             BoxSet
-    {train,val,test}/<class>/<case>.jpg  images/{train,val,test}/<case>.jpg
-    classes.txt (open classes only)      labels/{train,val,test}/<case>.txt    class cx cy w h, normalized
-    cases.csv                            data.yaml, cases.csv
+    ClassSet                             BoxSet                                 MaskSet
+    {train,val,test}/<class>/<case>.jpg  images/{train,val,test}/<case>.jpg     images/{train,val,test}/<case>.jpg
+    classes.txt (open classes only)      labels/{train,val,test}/<case>.txt     masks/{train,val,test}/<case>.png
+    cases.csv                            data.yaml, cases.csv                   classes.txt, cases.csv
+
+A line of a label is `class cx cy w h`, normalized. A value of a mask is 0 or the number of a class, from 1 on.
 
 `registry.vision_tasks` makes one of them for an ordinary model, with the generator in its `scenes.py` if there is one.
 """
@@ -14,10 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import yaml
 
-from registry.cases import expectations, inspection, table, yolo_labels
+from registry.cases import expectations, inspection, mask_labels, table, yolo_labels
 from registry.cases.inspection import label_path
+from registry.cases.mask_labels import mask_path
 from registry.cases.records import Check, LabelledInput
 from registry.cases.splits import SPLITS
 from registry.cases.table import Row
@@ -40,7 +44,7 @@ class ClassSet(PictureSet):
     lists them in order.
     """
 
-    boxes = False
+    labels = "classes"
 
     def __init__(
         self,
@@ -62,15 +66,7 @@ class ClassSet(PictureSet):
         path = root / CLASSES
         if not path.is_file():
             return tuple(sorted({_folder(row) for row in table.read(root, self.model)}))
-        try:
-            names = tuple(filter(None, map(str.strip, path.read_text(encoding="utf-8").splitlines())))
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{path} cannot be read", expected="one class per line, UTF-8", fix="import again"
-            ) from error
-        if not names or len(set(names)) < len(names):
-            raise DataError(f"{path} names no class, or one twice", expected="one class per line", fix="import again")
-        return names
+        return _read_classes(path)
 
     def own_classes(self, root: Path) -> tuple[str, ...] | None:
         return self.classes(root) if self.open_classes else None
@@ -107,7 +103,7 @@ class ClassSet(PictureSet):
 
     def finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
         if self.open_classes:
-            write_file(root / CLASSES, "".join(f"{name}\n" for name in classes))
+            _write_classes(root, classes)
         table.write(root, rows)
 
 
@@ -115,7 +111,7 @@ class BoxSet(PictureSet):
     """Pictures with any number of boxes, in YOLO's layout; `Case.truth` is the label file, `Labelled.truth` its text
     as bytes. An empty label file means that nothing is in the picture."""
 
-    boxes = True
+    labels = "boxes"
 
     def classes(self, root: Path) -> tuple[str, ...]:
         """The model's classes. Raises DataError if `data.yaml` has others: the numbers would mean other things."""
@@ -141,8 +137,8 @@ class BoxSet(PictureSet):
         return expectations.for_boxes(self.model, self._classes)
 
     def _label(self, made: Example) -> bytes:
-        if isinstance(made.truth, str):
-            raise ValueError("the generator made a class, not boxes")
+        if isinstance(made.truth, str | np.ndarray):
+            raise ValueError(f"the generator made {type(made.truth).__name__}, not boxes")
         width, height = upright_size(made.picture)
         return yolo_labels.text_of(made.truth, self._classes, width, height).encode()
 
@@ -171,6 +167,66 @@ class BoxSet(PictureSet):
         config = {"path": ".", **{split: f"images/{split}" for split in SPLITS}, "names": dict(enumerate(classes))}
         write_file(root / NAMES, yaml.safe_dump(config, sort_keys=False))
         table.write(root, rows)
+
+
+class MaskSet(PictureSet):
+    """Pictures with a mask each, of the picture's size; `Case.truth` is the mask's file, `Labelled.truth` its bytes."""
+
+    labels = "masks"
+
+    def classes(self, root: Path) -> tuple[str, ...]:
+        """The model's classes. Raises DataError if `classes.txt` has others: the values would mean other things."""
+        found = _read_classes(root / CLASSES)
+        if found != self._classes:
+            raise DataError(
+                f"{root / CLASSES} numbers other classes: {', '.join(found[:12])}",
+                expected=", ".join(self._classes[:12]),
+                fix=f"import the data again (`visionloop data import {self.model} PATH`): classes are matched by name",
+            )
+        return self._classes
+
+    def inspect(self, root: Path) -> pd.DataFrame:
+        return inspection.mask_table(root, table.read(root, self.model), self.classes(root))
+
+    def checks(self) -> Sequence[Check]:
+        return expectations.for_masks(self.model)
+
+    def _label(self, made: Example) -> bytes:
+        if not isinstance(made.truth, np.ndarray):
+            raise ValueError(f"the generator made {type(made.truth).__name__}, not a mask")
+        return mask_labels.encode(made.truth, len(self._classes))
+
+    def _checked(self, item: LabelledInput, classes: Sequence[str]) -> bytes:
+        label = mask_labels.label_of(item.truth if isinstance(item.truth, bytes) else item.truth.encode(), classes)
+        mask_labels.check_size(label, *upright_size(item.body))
+        return label.png
+
+    def store(self, root: Path, case: str, split: str, body: bytes, label: bytes | str) -> str:
+        file = f"images/{split}/{case}{extension_of(body)}"
+        write_file(mask_path(root, file), label)
+        write_file(root / file, body)
+        return file
+
+    def _truth(self, root: Path, row: Row) -> Path:
+        return mask_path(root, row.file)
+
+    def finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
+        _write_classes(root, classes)
+        table.write(root, rows)
+
+
+def _read_classes(path: Path) -> tuple[str, ...]:
+    try:
+        names = tuple(filter(None, map(str.strip, path.read_text(encoding="utf-8").splitlines())))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read", expected="one class per line, UTF-8", fix="import again") from error
+    if not names or len(set(names)) < len(names):
+        raise DataError(f"{path} names no class, or one twice", expected="one class per line", fix="import again")
+    return names
+
+
+def _write_classes(root: Path, classes: Sequence[str]) -> None:
+    write_file(root / CLASSES, "".join(f"{name}\n" for name in classes))
 
 
 def _folder(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""What class folders and YOLO's layout share: making, reading and extending a data set of pictures."""
+"""What class folders, YOLO's layout and masks share: making, reading and extending a data set of pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from registry.cases.table import Row, slug
 from registry.cases.yolo_labels import LabelBox
 from registry.contract.parts import DataPart
 from registry.core.errors import BadInput, DataError
-from registry.core.media import Case, Parameters
+from registry.core.media import ByteArray, Case, Parameters
 from registry.core.runtime import default_threads
 from registry.datasets import importing
 from registry.vision import headers, look_alikes
@@ -41,12 +41,12 @@ class Example:
 
     Attributes:
         picture: the file's bytes, as a user would upload them.
-        truth: its class, or its boxes.
+        truth: its class, its boxes, or its mask: uint8 [H, W], 0: none of the classes, n: the n-th.
         attributes: what evaluation may slice by, e.g. {"time_of_day": "night"}.
     """
 
     picture: bytes
-    truth: str | Sequence[LabelBox]
+    truth: str | Sequence[LabelBox] | ByteArray
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -70,7 +70,7 @@ def _generate(make: Generator, one: tuple[int, int, int]) -> Example:
 
 
 class PictureSet(DataPart):
-    """What both kinds share.
+    """What all kinds share.
 
     Args:
         model: its name, for messages.
@@ -78,7 +78,8 @@ class PictureSet(DataPart):
         make: the starter data's generator; the same generator state must give the same bytes. None: no starter data.
     """
 
-    boxes: bool
+    labels: str
+    """Their kind: a key of `registry.datasets.importing.LAYOUTS`."""
 
     def __init__(self, model: str, classes: Sequence[str], make: Generator | None = None) -> None:
         if len(set(classes)) < len(classes):

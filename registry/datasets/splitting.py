@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from registry.cases import groups
+from registry.cases.mask_labels import MaskLabel
 from registry.cases.picture_facts import PictureFacts
 from registry.cases.splits import SPLITS, Shares, complete
 from registry.cases.table import GROUP
@@ -32,13 +33,15 @@ class Item:
     @property
     def classes(self) -> set[str]:
         label = self.case.label
+        if isinstance(label, MaskLabel):
+            return set(label.names)
         return {label} if isinstance(label, str) else {box.name for box in label or ()}
 
     @property
     def stratum(self) -> str:
-        """What each split should hold its share of: the class, or pictures with and without boxes."""
+        """What each split should hold its share of: the class, or pictures that show something and others."""
         label = self.case.label
-        return label if isinstance(label, str) else "boxes" if label else "none"
+        return label if isinstance(label, str) else "some" if self.classes else "none"
 
 
 def assign_splits(items: Sequence[Item], shares: Shares, keep: bool) -> tuple[list[Item], list[str]]:
@@ -54,7 +57,7 @@ def assign_splits(items: Sequence[Item], shares: Shares, keep: bool) -> tuple[li
     if copies:
         notes.append(f"{copies} copies of other pictures left out")
     if disputed:
-        what = "classes" if isinstance(labels[0], str) else "boxes"
+        what = "classes" if isinstance(labels[0], str) else "masks" if isinstance(labels[0], MaskLabel) else "boxes"
         notes.append(f"left out, the same picture with different {what}: {', '.join(disputed[:10])}")
     by_name = {item.name: item for item in labelled}
     grouped = {item.name: item.group for item in labelled}

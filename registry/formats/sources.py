@@ -8,6 +8,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from registry.cases.mask_labels import MaskLabel
 from registry.cases.splits import split_from_folders
 from registry.cases.yolo_labels import LabelBox
 from registry.formats.source_folder import SourceFolder, caseless, nfc
@@ -23,14 +24,14 @@ class SourceCase:
     Attributes:
         path: the picture.
         split: `train`, `val`, `test`, or "" if the source does not say.
-        label: class, boxes, or None without a label.
+        label: class, boxes, mask, or None without a label.
         size: width and height that the boxes refer to; (1, 1) if they are normalized by the upright picture's; None if
             unknown.
     """
 
     path: Path
     split: str = ""
-    label: str | tuple[LabelBox, ...] | None = None
+    label: str | tuple[LabelBox, ...] | MaskLabel | None = None
     size: tuple[float, float] | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
 

@@ -87,6 +87,16 @@ def read(body: bytes) -> Header:
     raise wrong_kind(body)
 
 
+def upright_size(start: bytes) -> tuple[int, int] | None:
+    """Width and height as a person sees the picture, by the first bytes of its file; None where they do not say."""
+    try:
+        with Image.open(io.BytesIO(start)) as image:
+            turned = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) >= 5  # PIL turns TIFF's pixels
+            return (image.height, image.width) if turned else (image.width, image.height)
+    except Exception:  # hostile bytes can make PIL's parsers raise anything
+        return None
+
+
 def begins_like_a_picture(body: bytes) -> bool:
     """Whether `read` takes files with these first bytes."""
     return any(_begins(body, name, starts) for name, starts, _ in _FORMATS)

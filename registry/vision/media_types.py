@@ -14,6 +14,8 @@ RAW = "application/octet-stream"
 _PICTURE = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "image/gif")
 PICTURE_IN = (*_PICTURE, RAW)
 PICTURE_OUT = ("application/json", "image/jpeg")
+MASK_OUT = ("application/json", "image/png", "image/jpeg")
+"""Of a segmentation of pictures: the PNG is the mask."""
 PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 VIDEO_IN = (

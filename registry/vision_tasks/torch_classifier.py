@@ -48,7 +48,7 @@ class TorchClassifier(TorchHooks):
     def thresholds(self, params: Parameters) -> dict[str, Any]:
         return {"classes": self.classes(params)}
 
-    def examples(self, cases: Sequence[Case], params: Parameters, train: bool, seed: int) -> Pictures:
+    def examples(self, cases: Sequence[Case], params: Parameters, train: bool, seed: int) -> Examples:
         return Pictures(cases, self.classes(params), int(params["image_size"]), train, seed)
 
     def loss(self, outputs: tuple[Tensor, ...], target: Tensor) -> Tensor:
@@ -72,33 +72,42 @@ class TorchClassifier(TorchHooks):
         return found
 
 
-class Pictures(Examples):
-    """Pictures as the network sees them: x float32 [3, S, S], y int64, the number of the class.
+class Drawn(Examples):
+    """Examples of which, with `train`, each access draws a new augmentation from (seed, index, how often it was drawn),
+    so that a run can be repeated; `set_epoch` puts the count where an interrupted run left it."""
 
-    With `train`, each access draws a new augmentation from (seed, index, how often it was drawn), so that a run can
-    be repeated; `set_epoch` puts the count where an interrupted run left it.
-    """
-
-    def __init__(self, cases: Sequence[Case], classes: Sequence[str], size: int, train: bool, seed: int) -> None:
-        self._size = size
-        numbers = {name: n for n, name in enumerate(classes)}
-        self._files = [case.input for case in cases]
-        self._labels = [numbers[str(case.truth)] for case in cases]
+    def __init__(self, count: int, train: bool, seed: int) -> None:
         self._train, self._seed = train, seed
-        self._drawn = np.zeros(len(cases), dtype=np.int64)
-        self._kept: dict[int, ByteArray] = {}
+        self._drawn = np.zeros(count, dtype=np.int64)
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._drawn)
 
     def set_epoch(self, epoch: int) -> None:
         self._drawn[:] = epoch
 
+    def rng(self, index: int) -> np.random.Generator | None:
+        """For the augmentation of this access; None where there is none."""
+        if not self._train:
+            return None
+        self._drawn[index] += 1
+        return np.random.default_rng([self._seed, index, int(self._drawn[index]) - 1])
+
+
+class Pictures(Drawn):
+    """Pictures as the network sees them: x float32 [3, S, S], y int64, the number of the class."""
+
+    def __init__(self, cases: Sequence[Case], classes: Sequence[str], size: int, train: bool, seed: int) -> None:
+        super().__init__(len(cases), train, seed)
+        self._size = size
+        numbers = {name: n for n, name in enumerate(classes)}
+        self._files = [case.input for case in cases]
+        self._labels = [numbers[str(case.truth)] for case in cases]
+        self._kept: dict[int, ByteArray] = {}
+
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         pixels = self._pixels(index)
-        if self._train:
-            rng = np.random.default_rng([self._seed, index, int(self._drawn[index])])
-            self._drawn[index] += 1
+        if (rng := self.rng(index)) is not None:
             pixels = augment(pixels, rng)
         return torch.from_numpy(to_input(pixels)), torch.tensor(self._labels[index])
 
@@ -116,13 +125,29 @@ class Pictures(Examples):
 def augment(pixels: ByteArray, rng: np.random.Generator) -> ByteArray:
     """Slightly other poses and crops, mirrored or not, a little more or less light. Mild on purpose: stronger ones cost
     a short training more than they give it, and what no camera here has done is for the drift monitor to notice."""
-    size = pixels.shape[0]
+    return relit(posed(pixels, pose(pixels.shape[0], rng)), rng)
+
+
+def pose(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """A turn, a scale, a shift and perhaps a mirror: an affine matrix [2, 3] for `posed`."""
     turn, scale = rng.uniform(-10, 10), rng.uniform(0.95, 1.15)
-    matrix = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), turn, scale)
+    matrix = np.asarray(cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), turn, scale), dtype=np.float64)
     matrix[:, 2] += rng.uniform(-0.05, 0.05, 2) * size
     if rng.random() < 0.5:
         matrix[0] = -matrix[0]
         matrix[0, 2] += size - 1
-    seen = cv2.warpAffine(pixels, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return matrix
+
+
+def posed(pixels: ByteArray, matrix: NDArray[np.float64], way: int = cv2.INTER_LINEAR) -> ByteArray:
+    """uint8 [S, S] or [S, S, C] in another pose."""
+    size = pixels.shape[:2]
+    return cv2.warpAffine(pixels, matrix, size, flags=way, borderMode=cv2.BORDER_REFLECT_101).astype(
+        np.uint8, copy=False
+    )
+
+
+def relit(pixels: ByteArray, rng: np.random.Generator) -> ByteArray:
+    """In a little more or less light."""
     curve = np.clip(np.arange(256) * rng.uniform(0.9, 1.1), 0, 255).astype(np.uint8)
-    return cv2.LUT(seen, curve).astype(np.uint8, copy=False)
+    return cv2.LUT(pixels, curve).astype(np.uint8, copy=False)

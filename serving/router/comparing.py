@@ -16,7 +16,7 @@ from typing import Any
 
 from registry.contract.spec import ModelSpec
 from registry.core.errors import BadInput
-from serving.wire.negotiation import JSON
+from serving.wire.negotiation import JPEG, JSON, WEBM
 
 DIFFERS = {"classification": 1.0, "features": 1.0, "detection": 0.5, "segmentation": 0.8}
 """Two answers whose agreement is below this count as different."""
@@ -27,7 +27,7 @@ def comparable(spec: ModelSpec) -> str:
     """The content type to compare answers in: the label file of a segmentation, JSON of everything else."""
     if spec.task != "segmentation":
         return JSON
-    return next((m for m in spec.media_out if m != JSON and not m.startswith(("image/", "video/"))), JSON)
+    return next((media for media in spec.media_out if media not in (JSON, JPEG, WEBM)), JSON)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from registry.cases import mask_labels
 from registry.cases.records import LabelledInput
 from registry.contract.spec import ModelSpec
 from registry.core.media import ByteArray, Case
@@ -17,8 +18,8 @@ SIDE = 96
 
 
 def write_source(spec: ModelSpec, out: Path, count: int, seed: int) -> Path:
-    """A folder that somebody may import: class folders, or YOLO's layout. `count` pictures of each class."""
-    detects = spec.task == "detection"
+    """A folder that somebody may import: class folders, YOLO's layout, or images and masks. `count` of each class."""
+    detects, segments = spec.task == "detection", spec.task == "segmentation"
     if detects:
         names = "".join(f"  {n}: {name}\n" for n, name in enumerate(spec.classes))
         out.mkdir(parents=True)
@@ -27,7 +28,7 @@ def write_source(spec: ModelSpec, out: Path, count: int, seed: int) -> Path:
         for n in range(count):
             rng = np.random.default_rng([seed, number, n])
             pixels, (x, y, wide, high) = _picture(rng, number, len(spec.classes))
-            folder = out / "images" if detects else out / name
+            folder = out / "images" if detects or segments else out / name
             folder.mkdir(parents=True, exist_ok=True)
             stem = f"{number}-{seed}-{n:03d}"
             (folder / f"{stem}.jpg").write_bytes(to_jpeg(pixels))
@@ -35,6 +36,11 @@ def write_source(spec: ModelSpec, out: Path, count: int, seed: int) -> Path:
                 (out / "labels").mkdir(exist_ok=True)
                 box = ((x + wide / 2) / SIDE, (y + high / 2) / SIDE, wide / SIDE, high / SIDE)
                 (out / "labels" / f"{stem}.txt").write_text(f"{number} {' '.join(f'{v:.5f}' for v in box)}\n")
+            if segments:
+                mask = np.zeros((SIDE, SIDE), np.uint8)
+                cv2.rectangle(mask, (x, y), (x + wide, y + high), number + 1, -1)
+                (out / "masks").mkdir(exist_ok=True)
+                (out / "masks" / f"{stem}.png").write_bytes(mask_labels.encode(mask, len(spec.classes)))
     return out
 
 

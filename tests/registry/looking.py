@@ -48,8 +48,8 @@ class Looking:
         n, classes = len(batch), len(self.spec.classes)
         share = np.clip(variety(batch, self.at) / variety(self.element, self.at), 0, 1)
         x1, y1, x2, y2 = self.at
-        mask = np.full((n, 1, *batch.shape[2:]), -6, np.float32)
-        mask[:, :, y1:y2, x1:x2] = (12 * share - 6)[:, None, None, None]
+        mask = np.full((n, classes, *batch.shape[2:]), -6, np.float32)
+        mask[:, :1, y1:y2, x1:x2] = (12 * share - 6)[:, None, None, None]
         logits = np.zeros((n, classes), np.float32)
         logits[:, 0] = 6 * share
         predictions = np.zeros((n, 4 + classes, 1), np.float32)

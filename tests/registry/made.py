@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from registry.cases.yolo_labels import LabelBox
-from registry.datasets.layouts import BoxSet, ClassSet
+from registry.datasets.layouts import BoxSet, ClassSet, MaskSet
 from registry.datasets.picture_set import Example
 
 CLASSES = ("disc", "square", "yellow_vest")
@@ -52,6 +52,20 @@ def class_set(**options: bool) -> ClassSet:
 
 def box_set() -> BoxSet:
     return BoxSet("finder", CLASSES, some_boxes)
+
+
+def one_mask(rng: np.random.Generator, n: int) -> Example:
+    """None, one or two shapes, and the boxes around them as a mask."""
+    body, boxes = scene(rng, tuple(CLASSES[(n + k) % len(CLASSES)] for k in range(n % 3)))
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for one in boxes:
+        x1, y1, x2, y2 = (int(edge) for edge in one.box)
+        mask[y1:y2, x1:x2] = CLASSES.index(one.name) + 1
+    return Example(body, mask, {"light": "day" if n % 2 else "night"})
+
+
+def mask_set(classes: tuple[str, ...] = CLASSES) -> MaskSet:
+    return MaskSet("cutter", classes, one_mask)
 
 
 def contents(root: Path) -> dict[str, str]:

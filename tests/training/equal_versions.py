@@ -11,8 +11,8 @@ from registry.contract import catalog
 from registry.contract.spec import ModelSpec
 from registry.models.face_gender.inference import Faces
 from registry.models.skin_segmentation.inference import SkinResult
-from registry.models.skin_segmentation.score import Truth
 from registry.vision_tasks.detection import Detections
+from registry.vision_tasks.masks import TrueMask
 from registry.vision_tasks.mean_ap import TrueBoxes
 from training.gate import rules as gate_rules
 from training.gate.comparison import OVERALL, Comparison
@@ -57,10 +57,10 @@ def promoted(model: str, cases: int, seed: int, rounds: int, each: int = 1) -> b
     return all(rule.passed for rule in [*rules, gate_rules.no_slice_lost(spec, compared)])
 
 
-def _mask(spec: ModelSpec, rng: np.random.Generator) -> Truth:
+def _mask(spec: ModelSpec, rng: np.random.Generator) -> TrueMask:
     x, y = np.meshgrid(*[np.linspace(-1, 1, GRID)] * 2, indexing="ij")
     a, b = rng.uniform(0.4, 0.8, 2)
-    return Truth(((x / a) ** 2 + (y / b) ** 2 < 1).astype(np.uint8)[..., None])
+    return TrueMask(((x / a) ** 2 + (y / b) ** 2 < 1).astype(np.uint8)[..., None])
 
 
 def _boxes(spec: ModelSpec, rng: np.random.Generator) -> TrueBoxes:
@@ -74,7 +74,7 @@ def _name(spec: ModelSpec, rng: np.random.Generator) -> str:
     return str(rng.choice(spec.classes))
 
 
-def _answer_mask(spec: ModelSpec, true: Truth, hard: float, rng: np.random.Generator) -> SkinResult:
+def _answer_mask(spec: ModelSpec, true: TrueMask, hard: float, rng: np.random.Generator) -> SkinResult:
     wrong = rng.random(true.mask.shape) < hard * rng.random()
     return SkinResult(np.where(wrong, 1 - true.mask, true.mask).astype(np.uint8), (1.0, 1.0, 1.0), 2, 2, np.eye(4))
 

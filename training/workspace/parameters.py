@@ -27,7 +27,7 @@ Parsed = TypeVar("Parsed", bound=BaseModel)
 MODELS_FILE = "build/models.yaml"
 SECTIONS = ("data", "train", "retrain", "compress", "evaluate")
 MODELS = "models"
-TASKS = ("classification", "detection")
+TASKS = ("classification", "detection", "segmentation")
 """Sections for models that have none of their own."""
 
 STARTER_KEYS = ("seed", "train", "val", "test")
@@ -50,6 +50,12 @@ FRAMEWORK_KEYS: Mapping[str, Mapping[str, str]] = {
         "hue": "largest change of the hue",
         "saturation": "largest gain of the saturation",
         "value": "largest gain of the brightness",
+    },
+}
+TASK_KEYS: Mapping[str, Mapping[str, str]] = {
+    "segmentation": {
+        "decoder_channels": "channels of the decoder, from the narrowest picture to the widest",
+        "threshold": "least probability of a class in the mask",
     },
 }
 PRUNING_KEYS: Mapping[str, Mapping[str, str]] = {
@@ -109,7 +115,8 @@ def known_keys(spec: ModelSpec, section: str) -> list[str]:
         return sorted(STARTER_KEYS)
     if section == "evaluate":
         return sorted(Evaluating.model_fields)
-    keys = {*Recipe.model_fields, *TRAINING_KEYS, *FRAMEWORK_KEYS.get(spec.framework, {}), *spec.parameters}
+    shared = {*TRAINING_KEYS, *FRAMEWORK_KEYS.get(spec.framework, {}), *TASK_KEYS.get(spec.task, {})}
+    keys = {*Recipe.model_fields, *shared, *spec.parameters}
     if section == "compress":
         keys |= {*Compression.model_fields, *PRUNING_KEYS.get(spec.framework, {})}
     return sorted(keys)

@@ -35,6 +35,7 @@ PARTS = ("model", "network", "data", "scenes")
 BY_NAME = (
     "registry.datasets.layouts",
     "registry.vision_tasks.keras_classifier",
+    "registry.vision_tasks.smp_segmenter",
     "registry.vision_tasks.timm_classifier",
     "registry.vision_tasks.ultralytics_network",
 )

@@ -14,8 +14,4 @@ SPEC = ModelSpec(
     metric=Metric("dice", "Dice", floor=0.80),
     budget=Budget(latency_ms=25.0, size_mb=30.0, metric_loss=0.01),
     caution="Research use only: not a medical device, and not to be used for diagnosis or treatment.",
-    parameters={
-        "decoder_channels": "channels of the decoder, from the narrowest picture to the widest",
-        "threshold": "least probability of skin in the mask",
-    },
 )

@@ -1,32 +1,35 @@
-"""The data set: `{train,val,test}/<case>/{image,mask}.nii.gz` and `cases.csv`, which says where each case came from."""
+"""The data set: `{train,val,test}/<case>/{image,mask}.nii.gz` and `cases.csv`, without the column `file`."""
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from registry.cases import groups, table
 from registry.cases.records import STREAM_SEED, AddResult, Check, ImportResult, LabelledInput
-from registry.cases.splits import SPLITS, Shares
-from registry.cases.table import slug
+from registry.cases.splits import SPLITS, Shares, complete
+from registry.cases.table import Row, slug
 from registry.contract.parts import DataPart
 from registry.core.errors import BadInput, DataError
 from registry.core.files import write_file
 from registry.core.media import MAX_CASE_VOXELS, Case, Parameters
-from registry.models.skin_segmentation import importing, inspection, nifti, phantom
+from registry.formats import masks
+from registry.models.skin_segmentation import SPEC, inspection, nifti, phantom
 from registry.models.skin_segmentation.inspection import IMAGE, MASK
 from registry.models.skin_segmentation.score import SkinScore
 
-SCORE = SkinScore()
-TABLE = "cases.csv"
-COLUMNS = ("case", "split", "origin", "dimensions")
-GROUP = "group"  # a column more, where there are groups
+SCORE = SkinScore(SPEC)
+ENDINGS = (".nii.gz", ".nii")
 IN_3D = 8  # every eighth case is a volume
+
+
+def _made(rng: np.random.Generator, n: int) -> phantom.Phantom:
+    return phantom.make(rng, 3 if n % IN_3D == IN_3D - 1 else 2)
 
 
 def files_of(one: phantom.Phantom) -> tuple[bytes, bytes]:
@@ -34,12 +37,10 @@ def files_of(one: phantom.Phantom) -> tuple[bytes, bytes]:
     return nifti.write_new(one.voxels, one.affine, one.ndim), nifti.write_new(one.mask, one.affine, one.ndim)
 
 
-def _unusable(pair: importing.Pair, source: Path) -> list[str]:
+def _unusable(pair: masks.Pair, source: Path) -> list[str]:
     """What is wrong with a pair's files; mask values and the like are for `checks`."""
     problems, shapes = [], set()
-    for path in (pair.image, pair.mask):
-        if path is None:
-            continue
+    for path in filter(None, (pair.image, pair.mask)):
         try:
             shapes.add(nifti.read(path.read_bytes(), MAX_CASE_VOXELS).voxels.shape)
         except BadInput as error:
@@ -47,6 +48,20 @@ def _unusable(pair: importing.Pair, source: Path) -> list[str]:
     if len(shapes) > 1 and pair.mask is not None:
         problems.append(f"{pair.mask.relative_to(source)}: not of the shape of {pair.image.relative_to(source)}")
     return problems
+
+
+def _grouped(pairs: Sequence[masks.Pair], source: Path, pattern: str) -> tuple[dict[str, str], list[str]]:
+    """A pair's id -> group, by `pattern` (see `groups.named`) in the image's file name, or in the case's name where all
+    files are called alike; else as a `cases.csv` of ours says. And notes."""
+    if pattern:
+        alike = len({pair.image.name for pair in pairs}) == 1
+        paths = {pair.id: pair.image.relative_to(source).as_posix() for pair in pairs}
+        return groups.named({pair.id: pair.id for pair in pairs} if alike and "/" not in pattern else paths, pattern)
+    try:
+        said = {row.case: row.group for row in _read_table(source)}
+    except DataError:
+        return {}, []
+    return {pair.id: said[pair.id] for pair in pairs if said.get(pair.id)}, []
 
 
 def _packed(body: bytes) -> bytes:
@@ -58,33 +73,12 @@ def _write_case(folder: Path, image: bytes, mask: bytes) -> None:
     write_file(folder / MASK, _packed(mask))
 
 
-def _row(case: str, split: str, origin: str, ndim: int, group: str = "") -> dict[str, str]:
-    return {"case": case, "split": split, "origin": origin, "dimensions": f"{ndim}-D", GROUP: group}
+def _row(case: str, split: str, origin: str, ndim: int, group: str = "") -> Row:
+    return Row(case, split, origin, attributes={"dimensions": f"{ndim}-D"}, group=group)
 
 
-def _write_table(root: Path, rows: Sequence[dict[str, str]]) -> None:
-    columns = (*COLUMNS, GROUP) if any(row[GROUP] for row in rows) else COLUMNS
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(sorted(rows, key=lambda row: (row["case"], row["split"])))
-    write_file(root / TABLE, text.getvalue())
-
-
-def _read_table(root: Path) -> list[dict[str, str]]:
-    path = root / TABLE
-    fix = "make the starter data with `visionloop data synth skin_segmentation`, or import your own"
-    if not path.is_file():
-        raise DataError(f"there is no {path}", expected="a data set of skin_segmentation", fix=fix)
-    with path.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        if tuple(reader.fieldnames or ()) not in (COLUMNS, (*COLUMNS, GROUP)):
-            raise DataError(f"{path} has the columns {reader.fieldnames}", expected=",".join(COLUMNS), fix=fix)
-        rows = sorted(({GROUP: "", **row} for row in reader), key=lambda row: row["case"])
-    wrong = sorted({row["split"] for row in rows} - set(SPLITS))
-    if wrong:
-        raise DataError(f"{path} names the splits {', '.join(wrong)}", expected=", ".join(SPLITS), fix=fix)
-    return rows
+def _read_table(root: Path) -> list[Row]:
+    return table.read(root, SPEC.name, files=False)
 
 
 class SkinData(DataPart):
@@ -95,24 +89,19 @@ class SkinData(DataPart):
         rows = []
         for number, split in enumerate(SPLITS):
             for n in range(int(params.get(split, (96, 24, 40)[number]))):
-                rng = np.random.default_rng([int(params["seed"]), number, n])
-                one = phantom.make(rng, 3 if n % IN_3D == IN_3D - 1 else 2)
+                one = _made(np.random.default_rng([int(params["seed"]), number, n]), n)
                 case = f"{split}-{n:03d}"
                 _write_case(out / split / case, *files_of(one))
                 rows.append(_row(case, split, "starter", one.ndim))
-        _write_table(out, rows)
+        table.write(out, rows, files=False)
 
     def synthesise_stream(self, count: int, seed: int) -> list[LabelledInput]:
         """Phantoms that are in no data set; the same ones for a seed."""
-        items = []
-        for n in range(count):
-            one = phantom.make(np.random.default_rng([STREAM_SEED, seed, n]), 3 if n % IN_3D == IN_3D - 1 else 2)
-            image, mask = files_of(one)
-            items.append(LabelledInput(f"stream-{seed}-{n:04d}", image, mask))
-        return items
+        made = [_made(np.random.default_rng([STREAM_SEED, seed, n]), n) for n in range(count)]
+        return [LabelledInput(f"stream-{seed}-{n:04d}", *files_of(one)) for n, one in enumerate(made)]
 
     def import_from(self, source: Path, out: Path, params: Parameters) -> ImportResult:
-        """Copies image/mask pairs found in `source`; see `importing.find` for the layouts.
+        """Copies image/mask pairs found in `source`; see `registry.formats.masks.find`.
 
         What the source lacks of the three parts is set aside by the hash of the cases' names: `val_share` and
         `test_share` (defaults of `registry.cases.splits.Shares`). Images without a mask go to `unlabelled/`.
@@ -120,7 +109,7 @@ class SkinData(DataPart):
         Raises:
             DataError: nothing to import, a mask without its image, or a file that cannot be read; names them all.
         """
-        found = importing.find(source)
+        found = masks.find(source, ENDINGS)
         problems = [problem for pair in found.pairs for problem in _unusable(pair, source)]
         if problems:
             raise DataError(
@@ -128,8 +117,12 @@ class SkinData(DataPart):
                 expected="2-D or 3-D scalar NIfTI files, each mask on its image's grid",
                 fix="fix or remove these files and import again; nothing was imported",
             )
-        together, grouped = importing.grouped(found.pairs, source, params.get("group_pattern") or "")
-        parts, set_aside = importing.assign(found.pairs, Shares.of(params), together)
+        labelled = [pair for pair in found.pairs if pair.mask is not None]
+        together, grouped = _grouped(labelled, source, params.get("group_pattern") or "")
+        said = {pair.id: pair.split for pair in labelled}
+        parts, set_aside = complete(
+            said, Shares.of(params), dict.fromkeys(said, ""), lambda cases: groups.units(cases, together, {})
+        )
         rows, counts, loose = [], dict.fromkeys(SPLITS, 0), 0
         for pair in found.pairs:
             image = pair.image.read_bytes()
@@ -142,20 +135,20 @@ class SkinData(DataPart):
             ndim = nifti.read(image, MAX_CASE_VOXELS).ndim
             rows.append(_row(pair.id, split, "imported", ndim, together.get(pair.id, "")))
             counts[split] += 1
-        _write_table(out, rows)
+        table.write(out, rows, files=False)
         return ImportResult(**counts, unlabelled=loose, notes=(*found.notes, *grouped, *set_aside))
 
     def cases(self, root: Path) -> list[Case]:
         """As `DataPart.cases`."""
         return [
             Case(
-                id=row["case"],
-                split=row["split"],
-                origin=row["origin"],
-                input=root / row["split"] / row["case"] / IMAGE,
-                truth=root / row["split"] / row["case"] / MASK,
-                attributes={"dimensions": row["dimensions"]},
-                group=row[GROUP],
+                row.case,
+                row.split,
+                row.origin,
+                input=root / row.split / row.case / IMAGE,
+                truth=root / row.split / row.case / MASK,
+                attributes=row.attributes,
+                group=row.group,
             )
             for row in _read_table(root)
         ]
@@ -168,7 +161,7 @@ class SkinData(DataPart):
         """As `DataPart.add`; a case's split follows from the hash of its id. An image that is there already, under
         whatever name, is not added again: it could end up on both sides of the split."""
         rows = _read_table(root)
-        known = {row["case"] for row in rows}
+        known = {row.case for row in rows}
         fresh = {slug(item.id): item for item in reversed(items) if slug(item.id) not in known}
         if not fresh:
             return AddResult(0)
@@ -192,19 +185,19 @@ class SkinData(DataPart):
             _write_case(root / split / case, body, truth)
             new.append(_row(case, split, origin, volume.ndim))
         if new:
-            _write_table(root, [*rows, *new])
+            table.write(root, [*rows, *new], files=False)
         return AddResult(len(new), tuple(refused))
 
     def move(self, root: Path, cases: Collection[str], split: str) -> None:
         """As `DataPart.move`."""
         rows = []
         for row in _read_table(root):
-            if row["case"] in cases and row["split"] != split:
+            if row.case in cases and row.split != split:
                 (root / split).mkdir(exist_ok=True)
-                (root / row["split"] / row["case"]).rename(root / split / row["case"])
-                row = {**row, "split": split}
+                (root / row.split / row.case).rename(root / split / row.case)
+                row = replace(row, split=split)
             rows.append(row)
-        _write_table(root, rows)
+        table.write(root, rows, files=False)
 
     def checks(self) -> Sequence[Check]:
         """What must hold of `inspect`'s table."""

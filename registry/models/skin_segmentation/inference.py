@@ -19,6 +19,7 @@ from registry.contract.parts import InferencePart
 from registry.core.errors import BadInput
 from registry.core.media import ByteArray, FloatArray, Parameters, Prepared, Volume
 from registry.models.skin_segmentation import nifti
+from registry.vision_tasks import masks
 
 Box = tuple[float, float, float, float]
 DEFAULTS: dict[str, Any] = {"image_size": 128, "low_percentile": 1.0, "high_percentile": 99.5}
@@ -170,35 +171,6 @@ def prepare_truth(mask: ByteArray, prepared: Prepared) -> FloatArray:
     return (frame.fit(slices(mask, frame.axis).astype(np.float32)) >= 0.5).astype(np.float32)[:, None]
 
 
-def _measures(logits: FloatArray, cut: float) -> dict[str, float]:
-    """Prediction statistics, all scale-free, from the network's own grid [N, h, w]."""
-    probability = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
-    found = logits > cut
-    area = int(found.sum())
-    p = np.clip(probability, 1e-6, 1 - 1e-6)
-    entropy = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
-    edge, parts, spread = 0, [], []
-    for one in found.astype(np.uint8):
-        if not one.any():
-            continue
-        edge += int(one.sum() - cv2.erode(one, np.ones((3, 3), np.uint8), borderValue=0).sum())
-        _, _, table, _ = cv2.connectedComponentsWithStats(one, connectivity=8)
-        share = table[1:, cv2.CC_STAT_AREA] / one.sum()
-        parts.append(1 / float((share**2).sum()))
-        rows, columns = np.nonzero(one)
-        spread.append(float(np.hypot(rows.std() / one.shape[0], columns.std() / one.shape[1])))
-    return {
-        "foreground_share": area / found.size,
-        "confidence": float(probability[found].mean()) if area else 0.0,
-        "entropy_bits": float(entropy.mean()),
-        "uncertain_share": float(((p > 0.1) & (p < 0.9)).mean()),
-        "edge_share": edge / area if area else 0.0,
-        # Effective number of parts (inverse Simpson index): a stray pixel hardly counts.
-        "parts": float(np.mean(parts)) if parts else 0.0,
-        "spread": float(np.mean(spread)) if spread else 0.0,
-    }
-
-
 def _slice_statistics(image: np.ndarray, low: float, high: float) -> list[float]:
     step = max(1, round(max(image.shape) / 256))
     span = high - low
@@ -213,15 +185,8 @@ def _slice_statistics(image: np.ndarray, low: float, high: float) -> list[float]
     border = np.concatenate([x[:2].ravel(), x[-2:].ravel(), x[:, :2].ravel(), x[:, -2:].ravel()])
     h, w = x.shape
     middle = x[h // 4 : max(h - h // 4, h // 4 + 1), w // 4 : max(w - w // 4, w // 4 + 1)]
-    return [
-        float(x.mean()),
-        float(x.std()),
-        float(np.median(x)),
-        noise,
-        float(steep),
-        _shading(x),
-        float(np.median(border) - middle.mean()),
-    ]
+    polarity = float(np.median(border) - middle.mean())
+    return [float(x.mean()), float(x.std()), float(np.median(x)), noise, float(steep), _shading(x), polarity]
 
 
 def _shading(x: FloatArray) -> float:
@@ -263,10 +228,9 @@ class SkinInference(InferencePart):
         logits = np.asarray(outputs["mask"], dtype=np.float32)[:, 0]
         if not prepared.batch.any():
             logits = np.full_like(logits, -20.0)
-        chance = float(thresholds["probability"])
-        cut = math.log(chance / (1 - chance))
+        cut = masks.logit(float(thresholds["probability"]))
         mask = np.moveaxis((frame.back(logits) > cut).astype(np.uint8), 0, frame.axis)
-        return SkinResult.of(np.ascontiguousarray(mask), sample, _measures(frame.crop(logits), cut))
+        return SkinResult.of(np.ascontiguousarray(mask), sample, masks.measures(frame.crop(logits), cut))
 
     def image_statistics(self, sample: Volume) -> dict[str, float]:
         """What the scanner did, from up to five slices of at most about 256 x 256 pixels, intensities in [0, 1].

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import pandas as pd
 from registry.cases import expectations, groups
 from registry.cases.records import Check
 from registry.cases.splits import SPLITS
+from registry.cases.table import Row
 from registry.core.errors import BadInput
 from registry.core.media import MAX_CASE_VOXELS, Volume
 from registry.models.skin_segmentation import nifti
@@ -19,9 +20,9 @@ from registry.models.skin_segmentation import nifti
 IMAGE, MASK = "image.nii.gz", "mask.nii.gz"
 
 
-def inspect(root: Path, rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+def inspect(root: Path, rows: Sequence[Row]) -> pd.DataFrame:
     """One row per case of the table (`rows`), and one per case folder that the table does not know."""
-    listed = {(row["split"], row["case"]): row for row in rows}
+    listed = {(row.split, row.case): row for row in rows}
     stray = sorted(
         (split, path.name)
         for split in SPLITS
@@ -30,7 +31,7 @@ def inspect(root: Path, rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
         if path.is_dir() and (split, path.name) not in listed
     )
     found = [
-        {"case": case, "row": float(number), "split": split, "origin": row["origin"], "group": row["group"]}
+        {"case": case, "row": float(number), "split": split, "origin": row.origin, "group": row.group}
         for number, ((split, case), row) in enumerate(listed.items(), start=1)
     ]
     nan = float("nan")

@@ -12,7 +12,7 @@ from registry.vision_tasks.networks import network_of
 MODEL = Model(
     SkinInference(),
     SkinRender(),
-    SkinScore(),
+    SkinScore(SPEC),
     lambda: load("registry.models.skin_segmentation.shift:SkinShifts")(),  # needs SciPy, which no service has
     lambda: load("registry.models.skin_segmentation.data:SkinData")(),
     partial(network_of, SPEC),

@@ -11,7 +11,6 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import nibabel as nib
@@ -215,18 +214,13 @@ def _file(header: Any, voxels: NDArray[Any]) -> bytes:
     return bytes(header.binaryblock) + b"\0\0\0\0" + voxels.tobytes(order="F")
 
 
-@lru_cache(maxsize=1)
-def _gzip_header() -> bytes:
-    return GZIP + b"\x08\x00\x00\x00\x00\x00\x00\xff"  # deflate, no flags, no time, system unknown
-
-
 def _store(content: bytes) -> bytes:
     """gzip without compression (RFC 1951, 3.2.4: stored blocks).
 
     zlib, zlib-ng and the vendors' forks compress to different bytes; stored blocks are the same everywhere, so that
     starter data made on any machine hashes to what `data.dvc` says.
     """
-    parts = [_gzip_header()]
+    parts = [GZIP + b"\x08\x00\x00\x00\x00\x00\x00\xff"]  # deflate, no flags, no time, system unknown
     for at in range(0, max(len(content), 1), 65535):
         block = content[at : at + 65535]
         last = at + 65535 >= len(content)

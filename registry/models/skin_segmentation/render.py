@@ -13,8 +13,9 @@ from registry.contract.parts import RenderPart
 from registry.core.media import ByteArray, FloatArray, Volume
 from registry.models.skin_segmentation import inference, nifti
 from registry.models.skin_segmentation.inference import SkinResult
-from registry.models.skin_segmentation.score import Truth
 from registry.vision import drawing
+from registry.vision_tasks import masks
+from registry.vision_tasks.masks import TrueMask
 
 LONG_SIDE = 640  # of a picture, pixels
 PREDICTED, TRUE = (60, 170, 255), (120, 230, 60)  # BGR: orange and green, told apart also by the colour-blind
@@ -23,11 +24,6 @@ _GAMMA = np.asarray(255 * np.linspace(0, 1, 256) ** 0.8, dtype=np.uint8)  # lift
 # The far end of each axis of RAS+ on the picture: patients are seen from the feet and from the front.
 _TOWARDS = {0: "L", 1: "P", 2: "I"}
 _OPPOSITE = {"L": "R", "P": "A", "I": "S"}
-
-
-def nifti_mask(sample: Volume, result: SkinResult) -> bytes:
-    """The mask as .nii.gz, uint8, in the input's grid, with its affine and header."""
-    return nifti.write_mask(result.mask, sample)
 
 
 def _best_slice(sample: Volume, axis: int, mask: ByteArray | None) -> int:
@@ -76,9 +72,8 @@ class _View:
         return np.ascontiguousarray(image)
 
 
-def _outline(canvas: np.ndarray, mask: FloatArray, colour: tuple[int, int, int]) -> None:
-    contours, _ = cv2.findContours((mask > 0.5).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(canvas, contours, -1, colour, 1, cv2.LINE_AA)
+def _flags(mask: FloatArray) -> ByteArray:
+    return (mask > 0.5).astype(np.uint8)
 
 
 def _framed(canvas: np.ndarray, view: _View, legend: list[tuple[str, tuple[int, int, int]]], note: str) -> np.ndarray:
@@ -117,9 +112,12 @@ class SkinRender(RenderPart):
 
     @property
     def FORMATS(self) -> Mapping[str, Callable[[Any, Any], bytes]]:
-        return {"application/x-nifti": nifti_mask, "image/jpeg": self.picture}
+        return {
+            "application/x-nifti": lambda sample, result: nifti.write_mask(result.mask, sample),
+            "image/jpeg": self.picture,
+        }
 
-    def picture(self, sample: Volume, result: SkinResult | None = None, truth: Truth | None = None) -> bytes:
+    def picture(self, sample: Volume, result: SkinResult | None = None, truth: TrueMask | None = None) -> bytes:
         """A JPEG of one slice: prediction filled and outlined in orange, truth outlined in green."""
         axis = inference.slice_axis(sample)
         predicted = result.mask if result is not None else None
@@ -133,13 +131,10 @@ class SkinRender(RenderPart):
         canvas = cv2.cvtColor(cv2.LUT(grey, _GAMMA), cv2.COLOR_GRAY2BGR)
         legend = []
         if true is not None:
-            _outline(canvas, view.of(true, number), TRUE)
+            masks.outline(canvas, _flags(view.of(true, number)), TRUE)
             legend.append(("truth", TRUE))
         if predicted is not None:
-            shape = view.of(predicted, number)
-            tinted = cv2.addWeighted(canvas, 0.72, np.full_like(canvas, PREDICTED), 0.28, 0)
-            cv2.copyTo(tinted, (shape > 0.5).astype(np.uint8), canvas)
-            _outline(canvas, shape, PREDICTED)
+            masks.fill(canvas, _flags(view.of(predicted, number)), PREDICTED)
             legend.append(("predicted skin" if true is not None else "skin", PREDICTED))
         count = sample.voxels.shape[axis]
         notes = [f"slice {number + 1} of {count}"] if count > 1 else []

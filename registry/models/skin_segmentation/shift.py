@@ -15,14 +15,6 @@ from registry.models.skin_segmentation import inference, nifti
 
 Image = NDArray[np.float64]
 
-HOW: Mapping[str, str] = {
-    "bias-field": "a surface coil that lights one side: intensity falls off exponentially across the image",
-    "noise": "a weaker field or a broken coil: Rician noise",
-    "contrast": "another sequence: intensities follow a power law",
-    "resolution": "a faster, coarser scan, interpolated back to the same grid",
-    "inversion": "the grey scale stored the other way round",
-}
-
 
 def _bias_field(volume: Volume, severity: float, rng: np.random.Generator) -> Image:
     """Times exp(-k d): d runs over the image from the coil's side, k up to 4.8. The brightest side keeps its level."""
@@ -71,19 +63,22 @@ def _inversion(volume: Volume, severity: float, rng: np.random.Generator) -> Ima
     return (1 - severity) * x + severity * (low + high - x)
 
 
-_SHIFTS: Mapping[str, Callable[[Volume, float, np.random.Generator], Image]] = {
-    "bias-field": _bias_field,
-    "noise": _noise,
-    "contrast": _contrast,
-    "resolution": _resolution,
-    "inversion": _inversion,
+_SHIFTS: Mapping[str, tuple[Callable[[Volume, float, np.random.Generator], Image], str]] = {
+    "bias-field": (
+        _bias_field,
+        "a surface coil that lights one side: intensity falls off exponentially across the image",
+    ),
+    "noise": (_noise, "a weaker field or a broken coil: Rician noise"),
+    "contrast": (_contrast, "another sequence: intensities follow a power law"),
+    "resolution": (_resolution, "a faster, coarser scan, interpolated back to the same grid"),
+    "inversion": (_inversion, "the grey scale stored the other way round"),
 }
 
 
 class SkinShifts(ShiftPart):
     """Played by `visionloop break`."""
 
-    HOW = HOW
+    HOW = {kind: says for kind, (_, says) in _SHIFTS.items()}  # noqa: RUF012
 
     def shift(self, body: bytes, how: str, severity: float, seed: int) -> bytes:
         """`body` (a NIfTI file) shifted by `severity` in (0, 1]; the same bytes for the same arguments.
@@ -93,10 +88,10 @@ class SkinShifts(ShiftPart):
             BadInput: as `nifti.read`; ValueError: a severity out of range.
         """
         if how not in _SHIFTS:
-            raise NotFound(f"there is no shift {how!r}", expected=f"one of {', '.join(HOW)}")
+            raise NotFound(f"there is no shift {how!r}", expected=f"one of {', '.join(_SHIFTS)}")
         if not 0 < severity <= 1:
             raise ValueError(f"severity {severity} is not in (0, 1]")
         volume = nifti.read(body, MAX_CASE_VOXELS)
-        rng = np.random.default_rng([seed, list(HOW).index(how)])
-        shifted = _SHIFTS[how](volume, severity, rng)
+        rng = np.random.default_rng([seed, list(_SHIFTS).index(how)])
+        shifted = _SHIFTS[how][0](volume, severity, rng)
         return nifti.write_like(shifted, volume, packed=body[:2] == nifti.GZIP)

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from monitoring.checks import suites, validate
+from registry.cases import inspection, mask_labels
 from registry.core.settings import settings
 from registry.datasets.picture_set import PictureSet
-from tests.registry.made import box_set, class_set, scene
+from tests.registry.made import CLASSES, HEIGHT, WIDTH, box_set, class_set, mask_set, scene
 
 SMALL = {"seed": 3, "train": 18, "val": 9, "test": 9}
 
@@ -33,6 +34,7 @@ def starters(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("starters")
     class_set().synthesise(root / "classes", SMALL)
     box_set().synthesise(root / "boxes", SMALL)
+    mask_set().synthesise(root / "masks", SMALL)
     return root
 
 
@@ -53,9 +55,9 @@ def copy_of(body: bytes) -> bytes:
     return cv2.imencode(".jpg", lighter, [cv2.IMWRITE_JPEG_QUALITY, 60])[1].tobytes()
 
 
-@pytest.mark.parametrize("kind", [class_set(), box_set()], ids=["classes", "boxes"])
+@pytest.mark.parametrize("kind", [class_set(), box_set(), mask_set()], ids=["classes", "boxes", "masks"])
 def test_starter_data_passes(kind: PictureSet, starters: Path) -> None:
-    assert breaches(kind, starters / ("boxes" if kind.boxes else "classes")) == {}
+    assert breaches(kind, starters / kind.labels) == {}
 
 
 def test_every_damage_of_a_class_set_is_named(starters: Path, tmp_path: Path) -> None:
@@ -106,14 +108,32 @@ def test_every_damage_of_a_box_set_is_named(starters: Path, tmp_path: Path) -> N
     assert set(found) == {"label_error", "highest_class", "smallest_side", "furthest_outside", "row"}
 
 
+def test_every_damage_of_a_mask_set_is_named(starters: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(starters / "masks", tmp_path / "set")
+    at = {case.id: Path(case.truth) for case in mask_set().cases(root)}
+    at["train-0000"].write_bytes(mask_labels.encode(np.full((HEIGHT, WIDTH), 4, np.uint8), 4))
+    at["train-0001"].unlink()
+    at["train-0002"].write_bytes(mask_labels.encode(np.ones((HEIGHT, 50), np.uint8), len(CLASSES)))
+    shutil.copy(at["train-0004"], root / "masks" / "train" / "stray.png")
+    for case in mask_set().cases(root):
+        if case.split == "val":
+            at[case.id].write_bytes(mask_labels.encode(np.zeros((HEIGHT, WIDTH), np.uint8), len(CLASSES)))
+    found = breaches(mask_set(), root)
+    assert found["mask_error"].startswith("train-0000, train-0001: the mask is missing, or is not one")
+    assert found["width, mask_width"].startswith("train-0002: ")
+    assert found["row"].startswith("masks/train/stray.png: ")
+    assert "no validation picture has a mask" in found["classes_shown"]
+    assert set(found) == {"mask_error", "width, mask_width", "row", "classes_shown"}
+
+
 def keep(root: Path, wanted: Callable[[list[str]], bool]) -> None:
     """Leaves only some rows of the table, and their files."""
     head, *lines = (root / "cases.csv").read_text().splitlines()
     for line in lines:
         if not wanted(cells := line.split(",")):
             (root / cells[3]).unlink()
-            if cells[3].startswith("images/"):
-                (root / cells[3].replace("images/", "labels/")).with_suffix(".txt").unlink()
+            for label_of in (inspection.label_path, mask_labels.mask_path):
+                label_of(root, cells[3]).unlink(missing_ok=True)
     kept = [line for line in lines if wanted(line.split(","))]
     (root / "cases.csv").write_text("\n".join([head, *kept, ""]))
 
@@ -127,17 +147,17 @@ ONE_MESSAGE = {
 
 
 @pytest.mark.parametrize("case", ONE_MESSAGE)
-@pytest.mark.parametrize("kind", [class_set(), box_set()], ids=["classes", "boxes"])
+@pytest.mark.parametrize("kind", [class_set(), box_set(), mask_set()], ids=["classes", "boxes", "masks"])
 def test_a_set_that_lacks_a_part_gets_one_clear_message(
     kind: PictureSet, case: str, starters: Path, tmp_path: Path
 ) -> None:
-    root = shutil.copytree(starters / ("boxes" if kind.boxes else "classes"), tmp_path / "set")
+    root = shutil.copytree(starters / kind.labels, tmp_path / "set")
     wanted, said = ONE_MESSAGE[case]
     keep(root, wanted)
     outcomes, _ = validate.run_checks(kind.model, kind.inspect(root), suites.body_of(kind.model, kind.checks()))
     found = [outcome.says for outcome in outcomes if not outcome.passed]
     assert any(said in one for one in found)
-    more = {"one picture": 1 + (not kind.boxes)}.get(case, 0)  # nothing to choose by, and all of one class
+    more = {"one picture": 1 + (kind.labels == "classes")}.get(case, 0)  # nothing to choose by, and all of one class
     assert len(found) == 1 + more, found
 
 

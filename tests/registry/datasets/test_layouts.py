@@ -14,7 +14,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from registry.cases import picture_facts, yolo_labels
+from registry.cases import mask_labels, picture_facts, yolo_labels
 from registry.cases.records import LabelledInput
 from registry.cases.splits import SPLITS, Shares
 from registry.core.errors import DataError
@@ -22,9 +22,11 @@ from registry.core.settings import settings
 from registry.datasets import picture_set
 from registry.datasets.picture_set import PictureSet
 from registry.vision import look_alikes, picture
-from tests.registry.made import CLASSES, HEIGHT, WIDTH, box_set, class_set, contents, scene, some_boxes
+from tests.registry.made import CLASSES, HEIGHT, WIDTH, box_set, class_set, contents, mask_set, scene, some_boxes
 
-KINDS = {"classes": class_set, "boxes": box_set}
+KINDS = {"classes": class_set, "boxes": box_set, "masks": mask_set}
+MASK = mask_labels.encode(np.ones((40, 50), np.uint8), len(CLASSES))
+LABELS = {"classes": "disc", "boxes": b"0 0.5 0.5 0.2 0.2\n", "masks": MASK}
 SMALL = {"seed": 3, "train": 6, "val": 4, "test": 4}
 HALF = Shares(0.25, 0.25)
 
@@ -132,7 +134,8 @@ def test_pictures_are_added_one_by_one_and_those_that_are_there_are_not_decoded_
     kind: PictureSet, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """1,000 photographs of 12 megapixels were 36 GB decoded."""
-    label, items = "disc" if not kind.boxes else b"", []
+    mask = mask_labels.encode(np.ones((1500, 2000), np.uint8), len(CLASSES))
+    label, items = {**LABELS, "masks": mask}[kind.labels], []
     for n in range(8):
         noise = np.random.default_rng(n).integers(0, 256, (15, 20, 3), dtype=np.uint8)
         path = tmp_path / f"photo-{n}.jpg"
@@ -171,7 +174,7 @@ def test_a_picture_that_resembles_both_splits_is_not_added(kind: PictureSet, roo
     twin = Path(str(case.input).replace(f"/{case.split}/", f"/{other}/")).with_name("twin.jpg")
     twin.parent.mkdir(parents=True, exist_ok=True)
     twin.write_bytes(again(case.input.read_bytes(), brighter=3))
-    row = f"twin,{other},x,{twin.relative_to(root).as_posix()}" + ("" if kind.boxes else ",day")
+    row = f"twin,{other},x,{twin.relative_to(root).as_posix()}" + ("" if kind.labels == "boxes" else ",day")
     (root / "cases.csv").write_text((root / "cases.csv").read_text() + row + "\n")
     label = case.truth if isinstance(case.truth, str) else case.truth.read_bytes()
     third = LabelledInput("third", again(case.input.read_bytes(), brighter=10), label)
@@ -181,8 +184,8 @@ def test_a_picture_that_resembles_both_splits_is_not_added(kind: PictureSet, roo
 def test_bytes_are_kept_and_named_for_what_they_are(kind: PictureSet, root: Path) -> None:
     png = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(png, "PNG")
-    label = "disc" if not kind.boxes else b"0 0.5 0.5 0.2 0.2\n"
-    assert kind.add(root, [LabelledInput("photo (1).jpeg", png.getvalue(), label)], "drift", Shares(0, 0)).new == 1
+    item = LabelledInput("photo (1).jpeg", png.getvalue(), LABELS[kind.labels])
+    assert kind.add(root, [item], "drift", Shares(0, 0)).new == 1
     case = next(case for case in kind.cases(root) if case.origin == "drift")
     assert case.input.name == "photo-1-.jpeg.png"
     assert case.input.read_bytes() == png.getvalue()
@@ -200,6 +203,9 @@ def test_bytes_are_kept_and_named_for_what_they_are(kind: PictureSet, root: Path
         (box_set, b"0 nan 0.5 0.1 0.1", "finite"),
         (box_set, b"{}", "not numbers"),
         (box_set, b"\xff\xfe", "not numbers"),
+        (mask_set, b"0 0.5 0.5 0.1 0.1", "not a picture"),
+        (mask_set, MASK, "50 x 40 pixels"),
+        (mask_set, mask_labels.encode(np.full((HEIGHT, WIDTH), 4, np.uint8), 4), "the value 4"),
     ],
 )
 def test_a_label_that_is_none_is_refused_and_keeps_nothing_else_back(make, label, said: str, tmp_path: Path) -> None:
@@ -223,7 +229,7 @@ def test_a_class_is_known_in_any_case_and_between_blanks(tmp_path: Path) -> None
 
 
 def test_what_is_no_picture_is_refused(kind: PictureSet, root: Path) -> None:
-    label = "disc" if not kind.boxes else b""
+    label = LABELS[kind.labels]
     for body in (b"", b"nonsense", scene(np.random.default_rng(0), ())[0][:-200]):
         added = kind.add(root, [LabelledInput("bad", body, label)], "drift", HALF)
         assert added.new == 0
@@ -266,6 +272,19 @@ def test_numbers_that_mean_other_classes_are_refused(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text("names: 3")
     with pytest.raises(DataError, match="cannot be read"):
         kind.cases(tmp_path)
+
+
+def test_masks_of_other_classes_are_refused_and_a_mask_that_is_moved_goes_with_its_picture(tmp_path: Path) -> None:
+    kind = mask_set()
+    kind.synthesise(tmp_path, SMALL)
+    with pytest.raises(DataError, match="numbers other classes"):
+        mask_set(("disc", "yellow_vest", "square")).cases(tmp_path)
+    before = {case.id: Path(case.truth).read_bytes() for case in kind.cases(tmp_path)}
+    kind.move(tmp_path, ["train-0001"], "test")
+    after = {case.id: case for case in kind.cases(tmp_path)}
+    assert after["train-0001"].split == "test"
+    assert {name: Path(case.truth).read_bytes() for name, case in after.items()} == before
+    assert kind.inspect(tmp_path)["row"].notna().all()
 
 
 def test_open_classes_come_from_the_data(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from registry.core.errors import DataError
 from tests.registry import layouts
 from tests.registry.formats.imported_boxes import boxes_at
 from tests.registry.layouts import BOXES, CLASS_FORMATS, OURS, put, some
-from tests.registry.made import box_set, class_set, contents
+from tests.registry.made import box_set, class_set, contents, mask_set
 
 
 @pytest.mark.parametrize("layout", BOXES)
@@ -50,7 +50,7 @@ def test_every_class_format_gives_the_same_classes(layout: str, source: Path, ou
 
 
 def test_our_own_data_set_is_a_format_too(source: Path, out: Path) -> None:
-    for kind, name in ((class_set(), "a"), (box_set(), "b")):
+    for kind, name in ((class_set(), "a"), (box_set(), "b"), (mask_set(), "c")):
         kind.synthesise(source / name, {"seed": 2, "train": 9, "val": 6, "test": 3})
         kind.import_from(source / name, out / name, {})
         old, new = contents(source / name), contents(out / name)

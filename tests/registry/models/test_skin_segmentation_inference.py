@@ -16,8 +16,8 @@ from registry.core.errors import BadInput, NotFound
 from registry.core.media import Volume
 from registry.models.skin_segmentation import SPEC, nifti
 from registry.models.skin_segmentation.inference import DEFAULTS, Frame, SkinResult, prepare_truth, slice_axis
-from registry.models.skin_segmentation.score import Truth, dice
 from registry.vision import drawing
+from registry.vision_tasks.masks import TrueMask
 
 data = SPEC.data
 inference = SPEC.inference
@@ -41,7 +41,7 @@ def test_a_right_network_gets_a_right_mask_back(item: data.Labelled) -> None:
     result = oracle(sample, true.mask)
     assert result.mask.shape == sample.voxels.shape
     assert result.mask.dtype == np.uint8
-    assert dice(result, true) > 0.96
+    assert score.score([result], [true]) > 0.96
     answer = json.loads(json.dumps(result.to_json()))
     assert answer["volume_mm3"] == pytest.approx(int(result.mask.sum()) * math.prod(sample.spacing))
     assert answer["foreground_share"] == pytest.approx(result.mask.mean())
@@ -63,7 +63,7 @@ def test_the_stored_order_of_the_axes_does_not_matter(order: tuple[int, ...], fl
     mask = cv2.blur(mask.astype(np.float32), (1, 1)) > 0.5
     result = oracle(sample, mask.astype(np.uint8))
     assert result.mask.shape == voxels.shape
-    assert dice(result, Truth(mask.astype(np.uint8))) > 0.9
+    assert score.score([result], [TrueMask(mask.astype(np.uint8))]) > 0.9
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_shift_refuses_kinds_it_does_not_know() -> None:
 def test_a_label_of_another_shape_is_refused() -> None:
     sample, true = inference.decode(STREAM[0].input, 10**7), score.truth(STREAM[1].truth)
     with pytest.raises(BadInput, match="voxels"):
-        dice(oracle(sample, score.truth(STREAM[0].truth).mask), true)
+        score.score([oracle(sample, score.truth(STREAM[0].truth).mask)], [true])
 
 
 @pytest.mark.parametrize("item", [STREAM[0], STREAM[7]], ids=["2-D", "3-D"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,42 +12,55 @@ import torch
 from registry.contract.hooks import Hooks, KerasHooks, UltralyticsNetwork
 from registry.contract.spec import Budget, Metric, ModelSpec
 from registry.core.errors import SettingsError
+from registry.core.runtime import open_session
 from registry.vision_tasks.networks import network_of
+from registry.vision_tasks.smp_segmenter import ARCHITECTURES, SmpSegmenter
 from registry.vision_tasks.timm_classifier import TimmClassifier
+from training.export import onnx_export
+from training.prune import torch_pruning
 
 SPEC = ModelSpec(
     "bins", "Bins", "classification", "torch", ("a", "b"), Metric("accuracy", "Accuracy", 0.5), Budget(9, 9)
 )
+SEGMENTS = replace(SPEC, task="segmentation", metric=Metric("dice", "Dice", 0.5))
 PARAMS = {"image_size": 32, "classes": ["a", "b"]}
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
+    ("name", "spec", "kind"),
     [
-        ("timm/mobilenetv3_small_050", TimmClassifier),
-        ("keras/mobilenet_v2", KerasHooks),
-        ("ultralytics/yolov8n", UltralyticsNetwork),
+        ("timm/mobilenetv3_small_050", SPEC, TimmClassifier),
+        ("keras/mobilenet_v2", replace(SPEC, framework="keras"), KerasHooks),
+        ("ultralytics/yolov8n", replace(SPEC, task="detection", framework="ultralytics"), UltralyticsNetwork),
+        ("smp/unet-resnet18", SEGMENTS, SmpSegmenter),
     ],
 )
-def test_a_name_gives_the_network_of_its_family(name: str, kind: type) -> None:
-    network = network_of(SPEC, name)
+def test_a_name_gives_the_network_of_its_family(name: str, spec: ModelSpec, kind: type) -> None:
+    network = network_of(spec, name)
     assert isinstance(network, kind)
     assert "embedding" in network.OUTPUTS
     assert network.input_shape(PARAMS) == (3, 32, 32)
 
 
 @pytest.mark.parametrize(
-    ("name", "fix"),
+    ("name", "spec", "fix"),
     [
-        ("tim/resnet18", "model.py"),
-        ("timm/resnet_18", "did you mean timm/resnet"),
-        ("keras/resnet", "model.py"),
-        ("timm/", "model.py"),
+        ("tim/resnet18", SPEC, "model.py"),
+        ("timm/resnet_18", SPEC, "did you mean timm/resnet"),
+        ("keras/resnet", replace(SPEC, framework="keras"), "model.py"),
+        ("timm/", SPEC, "model.py"),
+        ("timm/resnet18", replace(SPEC, framework="keras"), "__init__.py"),
+        ("keras/mobilenet_v2", SPEC, "__init__.py"),
+        ("ultralytics/yolov8n", SPEC, "model.py"),
+        ("timm/resnet18", SEGMENTS, "model.py"),
+        ("smp/unet-resnet_18", SEGMENTS, "did you mean smp/unet-resnet18"),
+        ("smp/unett-resnet18", SEGMENTS, "did you mean smp/unet-resnet18"),
+        ("smp/resnet18", SEGMENTS, "model.py"),
     ],
 )
-def test_another_name_is_refused_with_what_fixes_it(name: str, fix: str) -> None:
+def test_another_name_is_refused_with_what_fixes_it(name: str, spec: ModelSpec, fix: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        network_of(SPEC, name)
+        network_of(spec, name)
     assert fix in caught.value.fix
     assert caught.value.expected
 
@@ -81,3 +97,47 @@ def test_a_head_that_is_a_convolution_is_refused_before_training() -> None:
     with pytest.raises(SettingsError) as caught:
         hooks.build(PARAMS)
     assert "linear head" in caught.value.expected
+
+
+@pytest.mark.parametrize("name", [*(f"{one}-resnet18" for one in ARCHITECTURES), "unet-mobilenet_v2"])
+def test_a_segmentation_network_is_exported_whole_and_with_fewer_channels(name: str, tmp_path: Path) -> None:
+    hooks = network_of(SEGMENTS, f"smp/{name}")
+    assert isinstance(hooks, SmpSegmenter)
+    params, x = {**PARAMS, "image_size": 64}, torch.rand(2, 3, 64, 64)
+    model = hooks.build(params).eval()
+    batches = [(x, (torch.rand(2, 2, 64, 64) > 0.5).float())]
+    smaller = torch_pruning.prune(hooks, model, (3, 64, 64), 0.5, batches)
+    again = torch_pruning.reshape_like(hooks.build(params), smaller.state_dict()).eval()
+    sizes = [sum(p.numel() for p in one.parameters()) for one in (model, again)]
+    assert sizes[1] < 0.6 * sizes[0]
+    for number, one in enumerate((model, again)):
+        path = onnx_export.to_onnx(one, hooks.OUTPUTS, (3, 64, 64), tmp_path / f"{number}.onnx")
+        found = open_session(path, "onnxruntime", "f32")(x.numpy())
+        with torch.no_grad():
+            wanted = one(x)
+        assert found["mask"].shape == (2, 2, 64, 64)
+        np.testing.assert_allclose(found["mask"], wanted[0].numpy(), atol=1e-3)
+        np.testing.assert_allclose(found["embedding"], wanted[1].numpy(), atol=1e-3)
+
+
+def test_the_loss_of_a_segmentation_counts_each_class_alike() -> None:
+    hooks = network_of(SEGMENTS, "smp/unet-resnet18")
+    assert isinstance(hooks, SmpSegmenter)
+    target = torch.zeros(1, 2, 16, 16)
+    target[:, 0], target[:, 1, :2, :2] = 1, 1
+    right = 20 * (target - 0.5)
+    losses = []
+    for number in range(2):
+        wrong = right.clone()
+        wrong[:, number] = -20 * torch.ones(16, 16)
+        losses.append(float(hooks.loss((wrong,), target) - hooks.loss((right,), target)))
+    assert float(hooks.loss((right,), target)) < 0.01
+    assert losses[1] > 0.4, "the small class is missed altogether"
+
+
+def test_options_that_fit_no_such_decoder_are_refused() -> None:
+    hooks = network_of(SEGMENTS, "smp/fpn-resnet18")
+    assert isinstance(hooks, SmpSegmenter)
+    with pytest.raises(SettingsError) as caught:
+        hooks.build({**PARAMS, "decoder_channels": [64, 32, 16, 8, 8]})
+    assert "decoder_channels" in caught.value.fix
