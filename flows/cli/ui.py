@@ -12,9 +12,9 @@ import click
 from flows.stack import layout
 from flows.stack.control import Stack
 from registry.contract import catalog
-from registry.contract.new_model import METRICS, TASKS, write_model
 from registry.core.errors import MissingService, NotFound, VisionloopError
 from registry.core.settings import Settings, settings
+from registry.vision_tasks.new_model import METRICS, TASKS, write_model
 
 
 @click.command()
@@ -89,13 +89,12 @@ def models(context: click.Context) -> None:
 @click.argument("name")
 @click.option("--task", type=click.Choice(tuple(TASKS)), required=True)
 @click.option("--classes", required=True, metavar="A,B,C", help="In the order of the network's outputs.")
-@click.option("--network", default="", metavar="FAMILY/NAME", help="timm/..., keras/mobilenet_v2 or ultralytics/...")
+@click.option("--network", default="", metavar="FAMILY/NAME", help="timm/..., keras/..., ultralytics/... or smp/...")
 @click.option("--metric", default="", type=click.Choice(("", *METRICS)), help="What decides.", show_choices=True)
 @click.option("--title", default="", help="For people; the name in words if it is not given.")
 def new(name: str, task: str, classes: str, network: str, metric: str, title: str) -> None:
     """Write the folder of an ordinary model, NAME. Its data you import; its parameters are those of its task."""
-    named = [one.strip() for one in classes.split(",") if one.strip()]
-    folder = write_model(name, task, named, network, metric, title)
+    folder = write_model(name, task, [c.strip() for c in classes.split(",") if c.strip()], network, metric, title)
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     click.echo(f"{shown}: __init__.py and model.py; its parameters: `{task}` in params.yaml")
     click.echo(f"next: visionloop data import {name} PATH, then visionloop run {name}")

@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from click.testing import CliRunner
+from PIL import Image
 
 from flows.cli.ui import new
 from registry.contract import catalog
@@ -22,12 +24,15 @@ from tests.registry.imported import write_source
 
 CLASSES = ("glass", "metal", "paper")
 MOST_LINES = 30
-SMALL = {"train": {"image_size": 64, "epochs": 60, "max_seconds": 25}, "compress": {"epochs": 2, "max_seconds": 10}}
+SMALL = {
+    "train": {"image_size": 64, "epochs": 60, "max_seconds": 25},
+    "compress": {"epochs": 4, "max_seconds": 15, "calibration": 8, "rounds": 1},
+}
 """Of the task's sections, so that the loop takes a minute; a person would leave them as they are."""
 
 
-def spec_of(name: str, classes: tuple[str, ...] = CLASSES) -> ModelSpec:
-    return ModelSpec(name, name, "classification", "torch", classes, Metric("macro_f1", "", 0.5), Budget(100, 50))
+def spec_of(name: str, task: Any) -> ModelSpec:
+    return ModelSpec(name, name, task, "torch", CLASSES, Metric("", "", 0.5), Budget(100, 50))
 
 
 @pytest.mark.parametrize(
@@ -40,6 +45,7 @@ def spec_of(name: str, classes: tuple[str, ...] = CLASSES) -> ModelSpec:
         (["rubbish", "--task", "classification", "--classes", "a,b/c"], "the classes are"),
         (["rubbish", "--task", "detection", "--classes", "a", "--network", "timm/resnet18"], "the network is"),
         (["rubbish", "--task", "detection", "--classes", "a", "--metric", "macro_f1"], "the metric is"),
+        (["rubbish", "--task", "segmentation", "--classes", "a", "--network", "timm/resnet18"], "the network is"),
     ],
 )
 def test_what_cannot_be_a_model_is_refused_and_nothing_is_written(arguments: list[str], found: str) -> None:
@@ -68,28 +74,32 @@ def run(root: Path, *arguments: str, module: str = "flows") -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("metric", ["macro_f1", "error_rate"])
-def test_the_whole_loop_runs_on_a_new_model(tmp_path: Path, metric: str) -> None:
+@pytest.mark.parametrize(
+    ("task", "metric"), [("classification", "macro_f1"), ("classification", "error_rate"), ("segmentation", "dice")]
+)
+def test_the_whole_loop_runs_on_a_new_model(tmp_path: Path, task: str, metric: str) -> None:
     root = make_workspace(tmp_path / "project")
     params = yaml.safe_load((root / "params.yaml").read_text())
     del params["models"]
     for section, values in SMALL.items():
-        params["classification"][section].update(values)
+        params[task][section].update(values)
     (root / "params.yaml").write_text(yaml.safe_dump(params))
-    run(
-        root, "models", "new", "rubbish", "--task", "classification", "--classes", ",".join(CLASSES), "--metric", metric
-    )
+    run(root, "models", "new", "rubbish", "--task", task, "--classes", ",".join(CLASSES), "--metric", metric)
     folder = root / "registry" / "models" / "rubbish"
     files = list(folder.glob("*.py"))
     assert len(files) <= 3
     assert sum(len(path.read_text().splitlines()) for path in files) <= MOST_LINES
 
-    source = write_source(spec_of("rubbish"), tmp_path / "pictures", 36, 3)
+    source = write_source(spec_of("rubbish", task), tmp_path / "pictures", 36, 3)
     run(root, "data", "import", "rubbish", str(source), "--look-alikes", "keep")
     run(root, "train", "rubbish", "--local")
     run(root, "promote", "rubbish", "--local")  # exits with 7 if the gate refuses
-    said = run(root, "predict", "rubbish", str(next((source / "metal").iterdir())), "--local")
-    assert set(CLASSES) <= set(json.loads(said)["scores"])
+    picture = str(next((source / ("metal" if task == "classification" else "images")).iterdir()))
+    said = json.loads(run(root, "predict", "rubbish", picture, "--local"))
+    assert set(CLASSES) == (set(said["scores"]) if "scores" in said else {one["name"] for one in said["classes"]})
+    if task == "segmentation":
+        run(root, "predict", "rubbish", picture, "--local", "--out", str(tmp_path / "mask.png"))
+        assert Image.open(tmp_path / "mask.png").size == Image.open(picture).size
 
     shutil.copytree(PROJECT / "tests", root / "tests", ignore=shutil.ignore_patterns("__pycache__", ".workspaces"))
     shutil.copy(PROJECT / "pyproject.toml", root)

@@ -8,22 +8,29 @@ from pathlib import Path
 from registry.contract import catalog
 from registry.core.errors import BadInput
 from registry.core.files import write_file
+from registry.vision_tasks.networks import FAMILIES
 
 TASKS = {
     "classification": ("classifier", "timm/mobilenetv3_small_100", "macro_f1"),
     "detection": ("detector", "ultralytics/yolov8n", "map50"),
+    "segmentation": ("segmenter", "smp/unet-resnet18", "dice"),
 }
 """Task -> what builds it, its network and its metric, where nothing else is asked for."""
 
-FRAMEWORKS = {"timm": "torch", "keras": "keras", "ultralytics": "ultralytics"}
 METRICS = {
     "macro_f1": 'Metric("macro_f1", "Macro F1", floor=0.5)',
     "accuracy": 'Metric("accuracy", "Accuracy", floor=0.5)',
     "error_rate": 'Metric("error_rate", "Error rate", floor=0.5, higher_is_better=False)',
     "map50": 'Metric("map50", "mAP50", floor=0.3)',
     "map50_95": 'Metric("map50_95", "mAP50-95", floor=0.2)',
+    "dice": 'Metric("dice", "Dice", floor=0.5)',
+    "iou": 'Metric("iou", "IoU", floor=0.4)',
 }
-BUILT_BY = {name: "detection" if name.startswith("map") else "classification" for name in METRICS}
+MEASURED_BY = {
+    "classification": ("macro_f1", "accuracy", "error_rate"),
+    "detection": ("map50", "map50_95"),
+    "segmentation": ("dice", "iou"),
+}
 
 SPEC = '''"""{title}."""
 
@@ -67,7 +74,7 @@ def write_model(name: str, task: str, classes: list[str], network: str = "", met
         "name": name,
         "title": (title or name.replace("_", " ").capitalize()).replace('"', "'"),
         "task": task,
-        "framework": FRAMEWORKS[network.partition("/")[0]],
+        "framework": FAMILIES[network.partition("/")[0]].framework,
         "classes": _tuple(classes),
         "metric": METRICS[metric],
         "builder": builder,
@@ -95,14 +102,14 @@ def _check(name: str, classes: list[str], task: str, network: str, metric: str) 
             fix="--classes glass,metal,paper",
         )
     family, _, architecture = network.partition("/")
-    if family not in FRAMEWORKS or not architecture or (family == "ultralytics") != (task == "detection"):
+    if family not in FAMILIES or not architecture or task not in FAMILIES[family].tasks:
         raise BadInput(
             f"the network is {network!r}",
             expected=f"one for {task}, e.g. {TASKS[task][1]}",
             fix="correct --network, or leave it out",
         )
-    if BUILT_BY[metric] != task:
-        fitting = ", ".join(one for one, of in BUILT_BY.items() if of == task)
+    if metric not in MEASURED_BY[task]:
+        fitting = ", ".join(MEASURED_BY[task])
         raise BadInput(f"the metric is {metric!r}", expected=f"one of {fitting}", fix="correct --metric")
 
 
