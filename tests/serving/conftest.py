@@ -80,7 +80,7 @@ class Processes:
 
     def stop(self, name: str) -> None:
         one = self.running.pop(name, None)
-        if one is not None and name.startswith(self._kept):
+        if one is not None and name.startswith(self._kept) and name not in self._stopped:
             self._stopped[name] = one
         elif one is not None:
             _end(one)

@@ -89,7 +89,7 @@ def test_each_framework_trains_on_from_the_file(model: str, tmp_path: Path, star
     spec = catalog.get(model)
     name = NATIVE[spec.framework]
     given = parameters(donate(model, tmp_path / name))
-    spec.data.synthesise(tmp_path / "data" / model, {"seed": 3, "train": 18, "val": 9, "test": 9})
+    spec.data.synthesise(tmp_path / "data" / model, {"seed": 3, "train": 18, "val": 3, "test": 3})
     stage = start_from(model, name, **STILL)
     summary = train(stage)
     assert summary["pretrained"].startswith(f"{name}: ")
