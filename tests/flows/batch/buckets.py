@@ -10,9 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import boto3
 import httpx
-from moto.server import ThreadedMotoServer
 
 PAGE = 7
 """Keys to a page: small, so that listings of a few objects go over several."""
@@ -63,6 +61,8 @@ class Buckets:
         return self._client("s3", self._owner)
 
     def _client(self, service: str, key: Key) -> Any:
+        import boto3
+
         return boto3.client(
             service, endpoint_url=self.address, region_name=REGION,
             aws_access_key_id=key.id, aws_secret_access_key=key.secret,
@@ -72,6 +72,8 @@ class Buckets:
 @contextmanager
 def serve_buckets() -> Iterator[Buckets]:
     """A server without buckets, open to everyone until `ask_for_keys`."""
+    from moto.server import ThreadedMotoServer  # seconds, which every process that collects tests would pay
+
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
