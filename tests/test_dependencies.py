@@ -33,7 +33,7 @@ USED_OTHERWISE = {
     "setuptools": "some of the stack imports pkg_resources",
     "uvloop": "uvicorn imports it where it is there",
     "import-linter": "a command", "mypy": "a command", "ruff": "a command", "pre-commit": "a command",
-    "playwright": "pytest.importorskip", "pytest-timeout": "a plugin of pytest", "pytest-xdist": "a plugin of pytest",
+    "playwright": "pytest.importorskip", "pytest-timeout": "a plugin of pytest",
     "visionloop": "itself, with an extra",
 }  # fmt: skip
 """Declared without being imported by name, and why."""
