@@ -13,7 +13,7 @@ from registry.vision_tasks.networks import FAMILIES
 TASKS = {
     "classification": ("classifier", "timm/mobilenetv3_small_100", "macro_f1"),
     "detection": ("detector", "ultralytics/yolov8n", "map50"),
-    "segmentation": ("segmenter", "smp/unet-resnet18", "dice"),
+    "segmentation": ("segmenter", "smp/unet-mobilenet_v2", "dice"),
 }
 """Task -> what builds it, its network and its metric, where nothing else is asked for."""
 

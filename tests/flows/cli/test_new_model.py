@@ -83,6 +83,8 @@ def test_the_whole_loop_runs_on_a_new_model(tmp_path: Path, task: str, metric: s
     del params["models"]
     for section, values in SMALL.items():
         params[task][section].update(values)
+    if task == "segmentation":  # it has learnt after a few epochs, which are slow on a busy machine
+        params[task]["train"].update(epochs=10, max_seconds=240)
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     run(root, "models", "new", "rubbish", "--task", task, "--classes", ",".join(CLASSES), "--metric", metric)
     folder = root / "registry" / "models" / "rubbish"
