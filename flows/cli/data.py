@@ -78,8 +78,8 @@ def import_(model: str, path: Path, renamed: tuple[str, ...], force: bool, **par
     counts = f"{taken.train} training, {taken.val} validation and {taken.test} test cases"
     console.print(f"{counts}, {taken.unlabelled} without a label: {found}")
     for note in taken.notes:
-        console.print(f"  {note}", style="dim")
-    console.print(f"next: visionloop run {model}")
+        console.print(f"  {note}", style="yellow")
+    console.print(f"next: visionloop up, if the stack is not up, then visionloop run {model}")
 
 
 @data.command("hold-out")

@@ -56,7 +56,7 @@ def promote(model: str, version: str | None, why: str, local: bool) -> None:
 @click.argument("version", required=False)
 @click.option("--json", "as_json", is_flag=True, help="The latest one, whole, as JSON.")
 def decisions(model: str, version: str | None, as_json: bool) -> None:
-    """The decision pages of MODEL, or of one VERSION of it (a number), the latest first."""
+    """The decision pages of MODEL, the latest first. With a VERSION (a number), each rule of the gate as well."""
     model, version = which(model, version, "")
     if version and not version.isdigit():
         raise BadInput(f"the version is {version!r}", expected="a number", fix=f"`visionloop decisions {model}`")
@@ -78,6 +78,9 @@ def decisions(model: str, version: str | None, as_json: bool) -> None:
         page = path.with_suffix(".html")
         where = f"{base}/{page.relative_to(settings().var)}" if base else str(page)
         click.echo(f"{decision['created']}  {decision['summary']}\n    {where}")
+        for reason in decision["reasons"] if version else ():
+            mark = "✓" if reason["passed"] else "✗"
+            click.echo(f"    {mark} {reason['rule']}: {reason['found']}; expected {reason['expected']}")
 
 
 @click.command()

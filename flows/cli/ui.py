@@ -90,14 +90,14 @@ def models(context: click.Context) -> None:
 @click.option("--task", type=click.Choice(tuple(TASKS)), required=True)
 @click.option("--classes", required=True, metavar="A,B,C", help="In the order of the network's outputs.")
 @click.option("--network", default="", metavar="FAMILY/NAME", help="timm/..., keras/..., ultralytics/... or smp/...")
-@click.option("--metric", default="", type=click.Choice(("", *METRICS)), help="What decides.", show_choices=True)
+@click.option("--metric", type=click.Choice(METRICS), help="What decides. Default: that of the task.")
 @click.option("--title", default="", help="For people; the name in words if it is not given.")
-def new(name: str, task: str, classes: str, network: str, metric: str, title: str) -> None:
+def new(name: str, task: str, classes: str, network: str, metric: str | None, title: str) -> None:
     """Write the folder of an ordinary model, NAME. Its data you import; its parameters are those of its task."""
-    folder = write_model(name, task, [c.strip() for c in classes.split(",") if c.strip()], network, metric, title)
+    folder = write_model(name, task, [c.strip() for c in classes.split(",") if c.strip()], network, metric or "", title)
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     click.echo(f"{shown}: __init__.py and model.py; its parameters: `{task}` in params.yaml")
-    click.echo(f"next: visionloop data import {name} PATH, then visionloop run {name}")
+    click.echo(f"next: visionloop data import {name} PATH, visionloop up, visionloop run {name}")
 
 
 @click.command()

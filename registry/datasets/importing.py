@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
 
@@ -92,7 +93,9 @@ def import_into(target: Target, source: Path, out: Path, params: Parameters) -> 
         items, notes = assign_splits(items, Shares.of(params), keep)
         if keep:
             write_file(out / inspection.KEPT, inspection.KEPT_TEXT)
-        return _write(target, out, items, [*result.notes, *_class_name_notes(matcher), *notes])
+        return _write(
+            target, out, items, [*result.notes, *_class_name_notes(matcher, target.fixed_classes or ()), *notes]
+        )
 
 
 def _read(target: Target, folder: SourceFolder, matcher: ClassMatcher, source: Path) -> ReadResult:
@@ -225,11 +228,14 @@ def _require_labels(
         )
 
 
-def _class_name_notes(matcher: ClassMatcher) -> list[str]:
+def _class_name_notes(matcher: ClassMatcher, classes: Sequence[str]) -> list[str]:
     merged = ", ".join(f"{spelt} ({kept})" for spelt, kept in sorted(matcher.respelt)[:12])
     notes = [f"spellings of one class name, merged: {merged}"] if merged else []
     if matcher.unmatched:
         notes.append(f"left out, not among the model's classes: {_most_common(matcher.unmatched)}")
+    for name in matcher.unmatched:
+        if close := get_close_matches(name, classes, 1, cutoff=0.75):
+            notes.append(f"did you mean {close[0]} by {name}? import again with --force --map {name}={close[0]}")
     return notes
 
 

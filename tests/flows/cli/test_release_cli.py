@@ -215,12 +215,14 @@ def test_decisions_of_one_version(config: Settings, capsys: pytest.CaptureFixtur
     folder.mkdir(parents=True)
     for number in (1, 2):
         said = {"challenger": number, "created": f"2026-01-0{number}", "summary": f"about version {number}"}
+        said["reasons"] = [{"rule": "metric floor", "passed": False, "found": f"Dice 0.{number}", "expected": "0.8"}]
         (folder / f"{number}.json").write_text(json.dumps(said))
     for arguments in ([f"{MODEL}@1"], [MODEL, "1"]):
         assert execute(["decisions", *arguments]) == 0
         said_of = capsys.readouterr().out
         assert "about version 1" in said_of
         assert "about version 2" not in said_of
+        assert "✗ metric floor: Dice 0.1; expected 0.8" in said_of
     assert execute(["decisions", f"{MODEL}@1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["challenger"] == 1
     assert execute(["decisions", MODEL, "7"]) == 4

@@ -19,10 +19,19 @@ def test_names_that_the_model_lacks_are_dropped_and_counted_or_renamed(source: P
     layouts.yolo(source, some())
     taken = box_set().import_from(source, out / "dropped", {})
     assert any("left out, not among the model's classes: hat (2)" in note for note in taken.notes)
+    assert not any("did you mean" in note for note in taken.notes)
     taken = box_set().import_from(source, out / "renamed", {"map": {"hat": "square"}})
     assert not any("hat" in note for note in taken.notes)
     count = {name: sum(len(boxes) for boxes in boxes_at(out / name).values()) for name in ("dropped", "renamed")}
     assert count["renamed"] == count["dropped"] + 2
+
+
+def test_a_misspelt_class_is_guessed(source: Path, out: Path) -> None:
+    for n in range(24):
+        name = ("disc", "sqare")[n % 2]
+        put(source / name / f"{n}.jpg", scene(np.random.default_rng([5, n]), ("disc",))[0])
+    notes = "\n".join(class_set().import_from(source, out, {}).notes)
+    assert "did you mean square by sqare? import again with --force --map sqare=square" in notes
 
 
 def test_no_class_of_the_model_is_an_error_that_names_both(source: Path, out: Path) -> None:
