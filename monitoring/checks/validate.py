@@ -1,8 +1,8 @@
 """Checks a data set with Great Expectations before anything is trained on it: `python -m monitoring.checks MODEL`.
 
-This is the pipeline's first stage. If the data set passes, it writes `build/<model>/validation/result.json`, the same
-bytes for the same data (no times, no ids), so that DVC sees no change. If it fails, it prints which cases break which
-rule and how to fix them, writes no result, and exits with 5. The data docs are written either way.
+This is the pipeline's first stage. It writes the data docs, and `build/<model>/validation/result.json`: the same bytes
+for the same data (no times, no ids), so that DVC sees no change. If the data set fails, it also prints which cases
+break which rule and how to fix them, and exits with 5. The gate reads the result.
 """
 
 from __future__ import annotations
@@ -223,14 +223,14 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with journal.step(STEP, "Check the data", model, usually_s=8):
             validation = validate(model)
+            with new_folder(settings().build / model / "validation") as out:
+                (out / "result.json").write_text(validation.to_json(), encoding="utf-8")
             if validation.breaches:
                 for outcome in validation.breaches:
                     journal.fact(STEP, outcome.says, model, fix=outcome.fix, cases=outcome.cases)
                 raise explain(validation)
             for outcome in validation.warnings:
                 journal.fact(STEP, f"to look at: {outcome.says}", model, fix=outcome.fix, cases=outcome.cases)
-            with new_folder(settings().build / model / "validation") as out:
-                (out / "result.json").write_text(validation.to_json(), encoding="utf-8")
             text = f"{validation.cases} cases pass {len(validation.outcomes)} checks"
             docs = str(validation.docs.relative_to(settings().var))
             journal.fact(STEP, text, model, link=docs, label="the data docs")

@@ -41,10 +41,11 @@ class SliceRow:
 
 
 ENOUGH = 6
-"""Cases from which on a slice is judged. Of five even the clearest difference is chance once in 2^5 = 32 times."""
+"""Cases, or groups of cases, from which on a slice is judged. Of five even the clearest difference is chance once in
+2^5 = 32 times."""
 
 SMALL_GROUP = 30
-"""Cases; the accuracy of a smaller group says little."""
+"""Cases, or groups of cases; the accuracy of a smaller group of people says little."""
 
 LARGE_GAP = 0.05
 """Of the metric between two groups; people should look at more."""
@@ -73,8 +74,10 @@ class Grouped:
     def warnings(self) -> tuple[str, ...]:
         """What a reader of these rows must keep in mind."""
         low, high = self.ends
-        small = [f"{_value(row)} ({row.challenger.cases})" for row in self.rows if row.challenger.cases < SMALL_GROUP]
-        said = [f"Fewer than {SMALL_GROUP} cases: {', '.join(small)}. Their figures say little."] if small else []
+        scores = [(_value(row), row.challenger) for row in self.rows]
+        small = [f"{name} ({score.witnesses})" for name, score in scores if score.witnesses < SMALL_GROUP]
+        unit = "groups of cases" if any(score.groups for _, score in scores) else "cases"
+        said = [f"Fewer than {SMALL_GROUP} {unit}: {', '.join(small)}. Their figures say little."] if small else []
         if self.gap > LARGE_GAP:
             # That two intervals do not meet asks for more than that their difference be significant.
             apart = low.challenger.high < high.challenger.low

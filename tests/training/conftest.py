@@ -53,6 +53,7 @@ def lay_out(root: Path, phantoms: Path, **changes: dict[str, object]) -> None:
     write_file(root / "params.yaml", yaml.safe_dump({"models": [MODEL], MODEL: params}))
     write_file(root / "dvc.yaml", "stages: {}\n")
     write_file(root / "build" / MODEL / "start" / "start.json", "{}\n")
+    write_file(root / "build" / MODEL / "validation" / "result.json", '{"valid": true}\n')
     (root / "data").mkdir(exist_ok=True)
     if not (root / "data" / MODEL).exists():
         (root / "data" / MODEL).symlink_to(phantoms)

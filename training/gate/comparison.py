@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from registry.contract.spec import ModelSpec
 from registry.versions.bundle import Score
 from registry.versions.decision import ENOUGH, SliceRow
-from training.workspace.scoring import resamples_of, rows_by_group
+from training.workspace.intervals import resamples_of, rows_by_group
 
 OVERALL = "all"
 
@@ -62,11 +62,6 @@ class Comparison:
     def witnesses(self, name: str) -> int:
         """How many independent units a slice has: groups, and cases without a group."""
         return len(self._units(self.members.get(name, ())))
-
-    @property
-    def counted(self) -> str:
-        """What `witnesses` counts, in words."""
-        return "groups of test cases" if any(self.groups) else "test cases"
 
     def value(self, name: str) -> float:
         """How much better `ours` is on a slice, without the interval."""

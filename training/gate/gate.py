@@ -15,11 +15,11 @@ from registry.versions import learned
 from registry.versions.bundle import ORIGIN_SLICE, Bundle
 from registry.versions.decision import ENOUGH, Decision, Reason, SliceRow
 from registry.versions.mlflow_registry import Version
-from registry.versions.predictor import Predictor
 from training.gate import rules
 from training.gate.comparison import OVERALL, Comparison
-from training.workspace.scoring import Evaluation, evaluate, slices
-from training.workspace.workspace import Evaluating, Workspace, open_workspace, parse
+from training.workspace.intervals import counted, slices, witnesses
+from training.workspace.scoring import Evaluation, decoded, evaluate
+from training.workspace.workspace import Workspace, open_workspace
 
 PICTURES = 3
 EQUAL = 1e-6
@@ -61,66 +61,82 @@ def decide(
         NotFound, DataError: there are no test cases.
         BundleError: a network cannot be loaded.
     """
-    workspace = open_workspace(challenger.model)
-    spec = workspace.spec
-    others = [b for b in (champion_bundle, *(best.bundles.values() if best else ())) if b is not None]
-    cases, reasons = _test_cases(workspace, challenger_bundle, champion, others)
-    bootstrap = parse(Evaluating, spec.name, "evaluate", workspace.sections["evaluate"]).bootstrap
-    mine = _Evaluated(workspace, challenger_bundle, cases, bootstrap)
-    validation = _validation(workspace)
-    reasons += [rules.golden(mine.predictor), rules.floor(spec, mine.evaluation.score)]
-    reasons += [*rules.budgets(spec, challenger_bundle), *rules.data(validation)]
-    rows = [SliceRow(name, score) for name, score in mine.scores.items() if name in _members(cases)]
-    marks, theirs, same = dict.fromkeys(_marked(cases), challenger.number), None, False
-    if champion is not None and champion_bundle is not None:
-        theirs = _Evaluated(workspace, champion_bundle, cases, bootstrap)
-        compared = mine.against([one.result for one in theirs.evaluation.predictions])
-        same = _same(mine, theirs)
-        rows = compared.rows(mine.scores, theirs.scores)
-        reasons += _against_champion(mine, theirs, compared, must_win_on, same, champion.number, best or Best(), marks)
+    judged = _judge(challenger, challenger_bundle, champion, champion_bundle, must_win_on, best or Best())
+    spec, mine, theirs = judged.mine.workspace.spec, judged.mine.evaluation, judged.theirs
     return Decision(
         model=spec.name,
         challenger=challenger.number,
         champion=champion.number if champion else None,
-        granted=all(reason.passed for reason in reasons),
+        granted=all(reason.passed for reason in judged.reasons),
         asked_by=asked_by,
         why=why,
         metric=spec.metric.title,
-        data_hash=workspace.data_hash,
-        reasons=tuple(reasons),
-        slices=tuple(rows),
+        data_hash=judged.mine.workspace.data_hash,
+        reasons=tuple(judged.reasons),
+        slices=tuple(judged.rows),
         variants=challenger_bundle.manifest.variants,
-        pictures=_pictures(spec, cases, mine.evaluation, theirs.evaluation if theirs else None),
-        validation=validation,
-        classes=tuple(_classes(mine.evaluation, theirs.evaluation if theirs else None)),
+        pictures=_pictures(spec, judged.mine.cases, mine, theirs),
+        validation=judged.validation,
+        classes=tuple(_classes(mine, theirs)),
         digest=challenger.digest,
         champion_digest=champion.digest if champion else "",
         must_win_on=must_win_on,
-        same_network=same,
-        best=marks,
+        same_network=judged.same_network,
+        best=judged.marks,
         group_by=tuple(filter(None, map(str.strip, spec.tags.get("groups", "").split(",")))),
     )
 
 
-def _against_champion(
-    mine: _Evaluated,
-    theirs: _Evaluated,
-    compared: Comparison,
+@dataclass
+class _Judged:
+    """What the rules found. `marks`: slice -> the version that is now the best on it."""
+
+    mine: _Evaluated
+    validation: dict[str, Any]
+    reasons: list[Reason]
+    rows: list[SliceRow]
+    marks: dict[str, int]
+    theirs: Evaluation | None = None
+    same_network: bool = False
+
+
+def _judge(
+    challenger: Version,
+    challenger_bundle: Bundle,
+    champion: Version | None,
+    champion_bundle: Bundle | None,
     must_win_on: str | None,
-    same: bool,
-    champion: int,
     best: Best,
-    marks: dict[str, int],
-) -> list[Reason]:
-    """The rules that compare two versions. Moves `marks` to the version that is now the best on each slice."""
-    spec = mine.workspace.spec
-    history = _history(mine, theirs, champion, best, marks)
-    if same and not must_win_on:
-        light = "" if _one_file(mine, theirs) else _lighter(mine, theirs)
+) -> _Judged:
+    workspace = open_workspace(challenger.model)
+    spec, validation = workspace.spec, _validation(workspace)
+    others = [bundle for bundle in (champion_bundle, *best.bundles.values()) if bundle is not None]
+    cases, reasons = _test_cases(workspace, challenger_bundle, champion, others)
+    mine = _Evaluated(workspace, challenger_bundle, cases)
+    reasons += [rules.golden(mine.predictor), rules.floor(spec, mine.evaluation.score)]
+    reasons += [*rules.budgets(spec, challenger_bundle), rules.data(spec, validation)]
+    rows = [SliceRow(name, mine.scores[name]) for name in _members(cases)]
+    judged = _Judged(mine, validation, reasons, rows, dict.fromkeys(_marked(cases), challenger.number))
+    if champion is not None and champion_bundle is not None:
+        _against_champion(judged, _Evaluated(workspace, champion_bundle, cases), champion.number, must_win_on, best)
+    return judged
+
+
+def _against_champion(judged: _Judged, theirs: _Evaluated, champion: int, must_win_on: str | None, best: Best) -> None:
+    """Adds what comparing with the champion finds."""
+    mine, spec = judged.mine, judged.mine.workspace.spec
+    compared = mine.against([one.result for one in theirs.evaluation.predictions])
+    judged.theirs, judged.same_network = theirs.evaluation, _same(mine, theirs)
+    judged.rows = compared.rows(mine.scores, theirs.scores)
+    history = _history(mine, theirs, champion, best, judged.marks)
+    if judged.same_network and not must_win_on:
+        one_file = mine.bundle.manifest.network_digest == theirs.bundle.manifest.network_digest
+        light = "" if one_file else _lighter(mine, theirs)
         new = rules.something_new(mine.bundle, theirs.bundle, mine.workspace.data_hash, light)
-        return [_alike(len(mine.cases)), new]
+        judged.reasons += [rules.alike(len(mine.cases)), new]
+        return
     won = bool(must_win_on) or compared.better(OVERALL)
-    return [
+    judged.reasons += [
         rules.not_worse(spec, compared),
         rules.no_slice_lost(spec, compared),
         *rules.not_worn_down(spec, *history),
@@ -131,10 +147,10 @@ def _against_champion(
 class _Evaluated:
     """A version and its evaluation on the test cases."""
 
-    def __init__(self, workspace: Workspace, bundle: Bundle, cases: Sequence[Case], bootstrap: int) -> None:
-        self.workspace, self.bundle, self.cases, self.bootstrap = workspace, bundle, cases, bootstrap
-        self.predictor = Predictor(bundle, workspace.settings.threads, workspace.settings.max_voxels)
-        self.evaluation = evaluate(self.predictor, cases, bootstrap)
+    def __init__(self, workspace: Workspace, bundle: Bundle, cases: Sequence[Case]) -> None:
+        self.workspace, self.bundle, self.cases = workspace, bundle, cases
+        self.predictor = workspace.predictor(bundle)
+        self.evaluation = evaluate(self.predictor, cases, workspace.evaluating.bootstrap)
         self.scores = {OVERALL: self.evaluation.score, **self.evaluation.slices}
 
     def against(self, results: Sequence[Any]) -> Comparison:
@@ -145,7 +161,7 @@ class _Evaluated:
             results,
             self.evaluation.truths,
             _members(self.cases),
-            self.bootstrap,
+            self.workspace.evaluating.bootstrap,
             [case.group for case in self.cases],
         )
 
@@ -162,7 +178,7 @@ def _marked(held: Sequence[Case]) -> list[str]:
     return [
         name
         for name, rows in _members(held).items()
-        if len(rows) >= ENOUGH and (name == OVERALL or ORIGIN_SLICE in name)
+        if (name == OVERALL or ORIGIN_SLICE in name) and witnesses([held[row] for row in rows]) >= ENOUGH
     ]
 
 
@@ -175,9 +191,10 @@ def _test_cases(
     seen = record.among(held)
     dropped = {name for one in records for name in one.among(held)} - {*seen}
     left = [case for case in held if case.id not in dropped]
+    remain, unit = witnesses(left), counted([case.group for case in held])
     reasons = [rules.new_to_version(spec, seen, len(held), recorded=record.recorded)]
-    reasons += rules.enough(len(left), sorted(dropped), champion.number if champion else 0)
-    return (left if len(left) >= ENOUGH else held), reasons
+    reasons += rules.enough(remain, unit, sorted(dropped), champion.number if champion else 0)
+    return (left if remain >= ENOUGH else held), reasons
 
 
 def _same(mine: _Evaluated, theirs: _Evaluated) -> bool:
@@ -186,15 +203,6 @@ def _same(mine: _Evaluated, theirs: _Evaluated) -> bool:
         return False
     ours, old = (side.evaluation.per_case["score"].to_numpy() for side in (mine, theirs))
     return bool(np.allclose(ours, old, rtol=0, atol=EQUAL, equal_nan=True))
-
-
-def _alike(cases: int) -> Reason:
-    found = f"the network is the champion's, and so is the score of each of {cases} test cases"
-    return Reason("as good as the champion", True, found, "equal on every test case")
-
-
-def _one_file(mine: _Evaluated, theirs: _Evaluated) -> bool:
-    return mine.bundle.manifest.network_digest == theirs.bundle.manifest.network_digest
 
 
 def _lighter(mine: _Evaluated, theirs: _Evaluated) -> str:
@@ -209,8 +217,7 @@ def _history(
     version that is the best now; of equal versions the older one stays."""
     compared: dict[int, Comparison] = {}
     for number in {best.numbers[name] for name in marks if name in best.numbers} & {*best.bundles}:
-        bundle = best.bundles[number]
-        predictor = Predictor(bundle, mine.workspace.settings.threads, mine.workspace.settings.max_voxels)
+        predictor = mine.workspace.predictor(best.bundles[number])
         compared[number] = mine.against([predictor(case.input.read_bytes()).result for case in mine.cases])
     better_by, found, gone = mine.workspace.spec.metric.better_by, {}, []
     for name in marks:
@@ -237,7 +244,7 @@ def _validation(workspace: Workspace) -> dict[str, Any]:
     """What the data checks found, as their stage wrote it."""
     try:
         result = json.loads((workspace.folder("validation") / "result.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return {}
     return result if isinstance(result, dict) else {}
 
@@ -253,5 +260,5 @@ def _pictures(spec: ModelSpec, held: Sequence[Case], mine: Evaluation, theirs: E
                 continue
             one = side.predictions[row]
             caption = f"{held[row].id}, {label}: {spec.metric.title} {side.per_case['score'][row]:.3f}"
-            pictures[caption] = spec.render.picture(mine.sample(spec, row), one.result, mine.truths[row])
+            pictures[caption] = spec.render.picture(decoded(spec, held[row]), one.result, mine.truths[row])
     return pictures

@@ -19,6 +19,7 @@ from registry.versions.predictor import Predictor
 from training.export.latency import latencies
 from training.export.onnx_export import size_mb
 from training.gate.comparison import CHANCE, OVERALL, Comparison
+from training.workspace.intervals import counted
 
 LIGHTER = 0.9
 """A version that is as good may be promoted if it has at most this share of the champion's size or latency."""
@@ -38,13 +39,17 @@ def new_to_version(spec: ModelSpec, seen: Sequence[str], cases: int, *, recorded
     return Reason("test cases new to it", not seen, found, expected)
 
 
-def enough(left: int, dropped: Sequence[str], champion: int) -> list[Reason]:
-    """Test cases that the champion, or an earlier best one, learned from are left out of the comparison."""
+def enough(left: int, unit: str, dropped: Sequence[str], champion: int) -> list[Reason]:
+    """Test cases that the champion, or an earlier best one, learned from are left out of the comparison.
+
+    Args:
+        left: how many `unit` (test cases, or groups of them) remain.
+    """
     if not dropped:
         return []
     words = f"{len(dropped)} test cases are left out, an earlier champion learned from them: {_named(dropped)}"
     expected = (
-        f"at least {ENOUGH} test cases that are new to both versions; import the data with the split that champion "
+        f"at least {ENOUGH} {unit} that are new to both versions; import the data with the split that champion "
         f"{champion} was trained on, or add cases"
     )
     return [Reason("test cases new to the champion", left >= ENOUGH, f"{words}; {left} remain", expected)]
@@ -80,11 +85,15 @@ def budgets(spec: ModelSpec, bundle: Bundle) -> list[Reason]:
     ]
 
 
-def data(validation: Mapping[str, Any]) -> list[Reason]:
-    passed = validation.get("valid")
-    if passed is None:
-        return []
-    return [Reason("data checks", bool(passed), "passed" if passed else "failed", "every check of the data set passes")]
+def data(spec: ModelSpec, validation: Mapping[str, Any]) -> Reason:
+    """`validation`: what the stage `validate` wrote; {} where it wrote nothing."""
+    rule, expected = "data checks", "every check of the data set passes"
+    if "valid" not in validation:
+        run = f"`dvc repro validate@{spec.name}` checks them, and so does `visionloop run {spec.name}`"
+        return Reason(rule, False, "the data of this version were not checked", f"{expected}; {run}")
+    passed = validation["valid"] is True
+    breaches = [one["says"] for one in validation.get("checks", ()) if not (one["passed"] or one["warning"])]
+    return Reason(rule, passed, "passed" if passed else "; ".join(["failed", *breaches[:NAMED]]), expected)
 
 
 def not_worse(spec: ModelSpec, compared: Comparison) -> Reason:
@@ -101,7 +110,7 @@ def not_worse(spec: ModelSpec, compared: Comparison) -> Reason:
 def no_slice_lost(spec: ModelSpec, compared: Comparison) -> Reason:
     """No slice may lose more than the budget, beyond chance. Of a dozen slices some always lose a little."""
     allowed = spec.budget.metric_loss
-    slices, words = [name for name in compared.members if name != OVERALL], compared.counted
+    slices, words = [name for name in compared.members if name != OVERALL], counted(compared.groups)
     judged = [name for name in slices if compared.witnesses(name) >= ENOUGH]
     lost = [
         f"{name} lost: {difference_in_words(spec, compared, name)}" for name in judged if compared.lost(name, allowed)
@@ -146,7 +155,7 @@ def better(spec: ModelSpec, compared: Comparison, must_win_on: str | None, light
     """
     name = must_win_on or OVERALL
     if compared.witnesses(name) < ENOUGH:
-        found = f"{compared.witnesses(name)} {compared.counted} of it"
+        found = f"{compared.witnesses(name)} {counted(compared.groups)} of it"
         return Reason(f"better on {name}", False, found, f"at least {ENOUGH}: fewer cannot tell a win from chance")
     won, found = compared.better(name), difference_in_words(spec, compared, name)
     if not won and compared.difference(name).value > 0:
@@ -184,6 +193,11 @@ def same_network(mine: Bundle, theirs: Bundle) -> bool:
         return False
     weights = one.files.get(WEIGHTS)
     return one.network_digest == other.network_digest or (weights is not None and weights == other.files.get(WEIGHTS))
+
+
+def alike(cases: int) -> Reason:
+    found = f"the network is the champion's, and so is the score of each of {cases} test cases"
+    return Reason("as good as the champion", True, found, "equal on every test case")
 
 
 def something_new(mine: Bundle, theirs: Bundle, data_hash: str, lighter: str) -> Reason:

@@ -63,7 +63,7 @@ def test_whole_data_passes_and_leaves_the_same_bytes_each_time(home: Path, data:
     assert str(home) not in once.decode()
 
 
-def test_broken_data_is_named_explained_and_leaves_no_result(home: Path, data: Path) -> None:
+def test_broken_data_is_named_explained_and_leaves_a_result_that_says_so(home: Path, data: Path) -> None:
     image = data / "train" / "train-000" / "image.nii.gz"
     image.write_bytes(image.read_bytes()[:300])
     shutil.copyfile(data / "val" / "val-001" / "image.nii.gz", data / "train" / "train-005" / "image.nii.gz")
@@ -75,7 +75,8 @@ def test_broken_data_is_named_explained_and_leaves_no_result(home: Path, data: P
     assert "leakage" in found.stderr
     assert "fix: " in found.stderr
     assert "Traceback" not in found.stderr
-    assert not (home / "build").exists()
+    result = json.loads((home / "build" / MODEL / "validation" / "result.json").read_text())
+    assert result["valid"] is False
     assert_readable_offline(home / "var" / "data-docs")
     page = (home / "var" / "data-docs" / MODEL / "latest.html").read_text()
     assert "Not fit for training" in page

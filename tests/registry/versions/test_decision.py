@@ -10,8 +10,9 @@ from registry.versions.bundle import Score
 from registry.versions.decision import Decision, SliceRow
 
 
-def row(name: str, value: float, half: float = 0.02, cases: int = 80) -> SliceRow:
-    return SliceRow(name, Score(value=value, low=value - half, high=min(1.0, value + half), cases=cases))
+def row(name: str, value: float, half: float = 0.02, cases: int = 80, groups: int = 0) -> SliceRow:
+    low, high = value - half, min(1.0, value + half)
+    return SliceRow(name, Score(value=value, low=low, high=high, cases=cases, groups=groups))
 
 
 def decision(*rows: SliceRow, group_by: tuple[str, ...] = ("skin_tone",)) -> Decision:
@@ -38,6 +39,14 @@ def test_small_groups_come_with_a_warning_and_even_ones_with_none() -> None:
     small = decision(row("skin_tone=dark", 0.95, cases=12), row("skin_tone=light", 0.96))
     assert "dark (12)" in small.groups[0].warnings[0]
     assert decision(row("skin_tone=dark", 0.95), row("skin_tone=light", 0.96)).groups[0].warnings == ()
+
+
+def test_cases_of_few_patients_are_as_many_as_the_patients() -> None:
+    few = decision(row("all", 0.9), row("skin_tone=dark", 0.95, groups=4), row("skin_tone=light", 0.96, groups=40))
+    assert few.groups[0].warnings == ("Fewer than 30 groups of cases: dark (4). Their figures say little.",)
+    page = few.to_html()
+    assert "80 in 4 groups" in page
+    assert page.count("too few to judge") == 1
 
 
 def test_data_without_the_attribute_leaves_the_question_open() -> None:

@@ -15,7 +15,7 @@ from registry.versions.decision import ENOUGH
 from tests.training.equal_versions import answers, draw, promoted
 from training.gate import rules as gate_rules
 from training.gate.comparison import OVERALL, Comparison
-from training.workspace.scoring import resamples_of
+from training.workspace.intervals import resamples_of
 
 MEAN = cast(
     ModelSpec,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -107,6 +108,25 @@ def test_a_first_version_has_to_pass_the_floor(ask: Decide) -> None:
     assert good.champion is None
     assert failed(bad) == {"metric floor"}
     assert "Dice 0.0" in bad.summary
+
+
+@pytest.mark.parametrize(
+    ("result", "found"),
+    [
+        (None, "the data of this version were not checked"),
+        ("{ half a file", "the data of this version were not checked"),
+        ({"valid": False, "checks": [{"says": "a-1 is empty", "passed": False, "warning": False}]}, "a-1 is empty"),
+    ],
+    ids=["none", "damaged", "invalid"],
+)
+def test_data_that_were_not_checked_or_failed_are_refused(ask: Decide, result: object, found: str) -> None:
+    file = ask.root / "build" / MODEL / "validation" / "result.json"
+    file.unlink()
+    if result is not None:
+        file.write_text(result if isinstance(result, str) else json.dumps(result))
+    decision = ask(GOOD, None)
+    assert failed(decision) == {"data checks"}
+    assert found in decision.summary
 
 
 def test_a_better_one_is_granted_and_the_page_says_why(ask: Decide) -> None:
