@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from registry.core.media import Case
 from training.workspace import scoring
 from training.workspace.checkpoint import Arrays, Checkpoints
 from training.workspace.course import FitResult, TrainingCourse, TrainingListener
-from training.workspace.engine import Engine, Network
+from training.workspace.engine import Engine, Network, Trainer
 from training.workspace.parameters import Recipe
 from training.workspace.rehearsal import averaged
 
@@ -55,9 +56,13 @@ def fit(
             course.stepped(trainer.step(batch, course.rate))
         if course.end_epoch(validate(trainer.predict)):
             best = _copy(engine.weights(network))
-        course.save({f"state/{k}": v for k, v in trainer.state().items()} | {f"best/{k}": v for k, v in best.items()})
+        course.save(partial(_state, trainer, best))
     weights = averaged(best, before, recipe.average) if before else best
     return FitResult(trainer.finish(weights), course.progress, trainer.device, resumed_at)
+
+
+def _state(trainer: Trainer, best: Arrays) -> Arrays:
+    return {f"state/{k}": v for k, v in trainer.state().items()} | {f"best/{k}": v for k, v in best.items()}
 
 
 def _copy(weights: Arrays) -> Arrays:

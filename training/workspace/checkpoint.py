@@ -50,15 +50,13 @@ class Progress:
 
 
 class Checkpoints:
-    """The checkpoint of one training in one folder. `folder` None: nothing is kept."""
+    """The checkpoint of one training in one folder."""
 
-    def __init__(self, folder: Path | None, fingerprint: str) -> None:
+    def __init__(self, folder: Path, fingerprint: str) -> None:
         self.folder, self.fingerprint = folder, fingerprint
 
     def save(self, progress: Progress, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Writes progress and arrays (network, optimizer, random state). Raises StorageError."""
-        if self.folder is None:
-            return
         head = json.dumps(vars(progress)).encode()
         write_file(self.folder / CHECKPOINT, b"%d\n%b%b" % (len(head), head, _packed(arrays)))
         write_metrics(self.folder / METRICS, progress.history)
@@ -79,18 +77,15 @@ class Checkpoints:
             return None
 
     def _read(self) -> tuple[Progress, bytes] | None:
-        if self.folder is None or not (self.folder / CHECKPOINT).is_file():
-            return None
         try:
             length, rest = (self.folder / CHECKPOINT).read_bytes().split(b"\n", 1)
             progress = Progress(**json.loads(rest[: int(length)]))
-        except (ValueError, TypeError):  # damaged, or not a checkpoint
+        except (FileNotFoundError, ValueError, TypeError):  # none, damaged, or not a checkpoint
             return None
         return (progress, rest[int(length) :]) if progress.fingerprint == self.fingerprint else None
 
     def finish(self, weights: Mapping[str, NDArray[Any]], history: History, summary: Mapping[str, Any]) -> None:
         """Writes weights, metrics, then the summary, and removes the checkpoint."""
-        assert self.folder is not None
         save_weights(self.folder / WEIGHTS, weights)
         write_metrics(self.folder / METRICS, history)
         write_file(self.folder / SUMMARY, json.dumps({**summary, "fingerprint": self.fingerprint}, indent=2) + "\n")
@@ -98,7 +93,7 @@ class Checkpoints:
 
     def finished(self) -> dict[str, Any] | None:
         """The summary, if this very training is finished and its weights are there."""
-        if self.folder is None or not (self.folder / WEIGHTS).is_file():
+        if not (self.folder / WEIGHTS).is_file():
             return None
         try:
             summary = json.loads((self.folder / SUMMARY).read_text(encoding="utf-8"))
@@ -108,9 +103,8 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Removes the files of another training."""
-        if self.folder is not None:
-            for file in self.folder.iterdir() if self.folder.is_dir() else ():
-                file.unlink()
+        for file in self.folder.iterdir() if self.folder.is_dir() else ():
+            file.unlink()
 
 
 def save_weights(path: Path, weights: Mapping[str, NDArray[Any]]) -> None:

@@ -69,17 +69,17 @@ class TrainingCourse:
         listener: TrainingListener | None,
     ) -> None:
         self.spec, self.recipe, self.steps = spec, recipe, steps
-        self.checkpoints = checkpoints or Checkpoints(None, "")
+        self.checkpoints = checkpoints
         self.listener = listener or TrainingListener()
-        self.progress = Progress(self.checkpoints.fingerprint, planned_epochs=recipe.epochs)
+        self.progress = Progress(checkpoints.fingerprint if checkpoints else "", planned_epochs=recipe.epochs)
         self.metric = f"val_{spec.metric.name}"
         self._began = time.perf_counter()
         self._marks: list[float] = []
         self._losses: list[float] = []
 
     def resume(self) -> Arrays | None:
-        """Takes up the checkpoint of this training; what `save` was given, or None if there is no whole one."""
-        found = self.checkpoints.load()
+        """Takes up the checkpoint of this training; what `save` wrote, or None if there is no whole one."""
+        found = self.checkpoints.load() if self.checkpoints else None
         if found is None:
             return None
         self.progress, arrays = found
@@ -143,10 +143,14 @@ class TrainingCourse:
             progress.stopped = "early"
         return better
 
-    def save(self, arrays: Arrays) -> None:
-        """Writes the checkpoint of the epoch that ended, then tells of it. Raises StorageError."""
+    def save(self, arrays: Callable[[], Arrays]) -> None:
+        """Writes the checkpoint of the epoch that ended, then tells of it. Raises StorageError.
+
+        `arrays` copies the whole state, so it is called only where checkpoints are kept.
+        """
         self.progress.elapsed = time.perf_counter() - self._began
-        self.checkpoints.save(self.progress, arrays)
+        if self.checkpoints:
+            self.checkpoints.save(self.progress, arrays())
         self.listener.epoch(self.progress.history[-1])
 
     def _replan(self, epoch_seconds: float | None = None) -> None:

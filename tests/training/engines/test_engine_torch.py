@@ -7,7 +7,7 @@ import torch
 
 from registry.core.errors import VisionloopError
 from tests.training.conftest import Make
-from training.engines.engine_torch import TorchEngine
+from training.engines.engine_torch import TorchEngine, TorchTrainer
 from training.engines.loop import fit
 from training.workspace.checkpoint import Checkpoints
 from training.workspace.course import LAST_RATE, FitResult, TrainingListener, learning_rate
@@ -51,6 +51,16 @@ def test_a_resumed_training_ends_like_one_that_was_never_interrupted(make_stage:
     assert [row["loss"] for row in resumed.history] == [row["loss"] for row in whole.history]
     for name, value in whole.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_the_state_is_copied_only_where_a_checkpoint_is_kept(make_stage: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the weights three times: the network, and the optimizer's two moments."""
+    stage, copied, state = make_stage(train={"epochs": 2}), [], TorchTrainer.state
+    monkeypatch.setattr(TorchTrainer, "state", lambda trainer: copied.append(trainer) or state(trainer))
+    run(stage)
+    assert not copied
+    run(stage, Checkpoints(stage.folder("train"), "one"))
+    assert len(copied) == 2
 
 
 def test_a_checkpoint_of_another_training_is_not_taken(make_stage: Make) -> None:
