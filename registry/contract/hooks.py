@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from registry.core.media import Case, Parameters
@@ -27,14 +28,32 @@ Weights = Mapping[str, NDArray[Any]]
 class Examples(ABC):
     """Training examples: `self[n]` is (x, y) of one, as the engine's network takes it without the batch axis."""
 
+    epoch = 0
+
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def __getitem__(self, index: int) -> tuple[Any, Any]: ...
 
-    def set_epoch(self, epoch: int) -> None:  # noqa: B027  optional
-        """Tells which epoch begins, from 0, for augmentations that can be repeated."""
+    def set_epoch(self, epoch: int) -> None:
+        """Tells which epoch begins, from 0."""
+        self.epoch = epoch
+
+
+class Augmented(Examples):
+    """Examples that are augmented with `train`, by the seed, the index and the epoch: a run can be repeated and
+    resumed."""
+
+    def __init__(self, count: int, train: bool, seed: int) -> None:
+        self._count, self._train, self._seed = count, train, seed
+
+    def __len__(self) -> int:
+        return self._count
+
+    def rng(self, index: int) -> np.random.Generator | None:
+        """For the augmentation of one; None where there is none."""
+        return np.random.default_rng([self._seed, index, self.epoch]) if self._train else None
 
 
 class NetworkPart(ABC):
@@ -85,8 +104,9 @@ class Hooks(NetworkPart):
     def keep(self, model: Any) -> Sequence[Any]:
         """What pruning must not touch: layers that make the answer. Modules (torch) or names (Keras)."""
 
-    def inherit(self, weights: Weights, thresholds: Parameters, params: Parameters) -> Weights | None:
-        """A champion's weights, made to fit `params["classes"]`; None: what fits by name and shape is taken."""
+    def inherit(self, weights: Weights, classes: Sequence[str], params: Parameters) -> Weights | None:
+        """A champion's weights for its `classes`, made to fit `params["classes"]`; None: what fits by name and shape is
+        taken."""
         return None
 
     def rename(self, weights: Weights) -> Weights:

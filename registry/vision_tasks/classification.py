@@ -1,4 +1,4 @@
-"""Whole pictures into classes: the steps, the result and the metrics of every classifier."""
+"""What a classifier says of a picture, and its metrics."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from registry.core.errors import BadInput
-from registry.core.media import ByteArray, FloatArray, Parameters, Picture, Prepared
-from registry.vision.picture import Letterbox, to_input
+from registry.core.media import FloatArray
 
 LOGITS = "logits"
 """The output that holds the classes: float32 [N, C], before the softmax."""
@@ -87,70 +84,6 @@ def softmax(logits: np.ndarray) -> FloatArray:
     shifted = np.asarray(logits, dtype=np.float64)
     shifted = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """How the picture lies in the network's square, and what the answer adds (`Prepared.context`)."""
-
-    letterbox: Letterbox
-    extras: Mapping[str, Any]
-
-
-def preprocess(sample: Picture, constants: Parameters) -> Prepared:
-    """The whole picture, letterboxed: float32 [1, 3, S, S], RGB in [0, 1], with S = `constants["image_size"]`.
-
-    `constants["size_mb"]`, where there is one, is the served network's size, and goes into the answer.
-    """
-    letterbox = Letterbox.of(sample.width, sample.height, int(constants["image_size"]))
-    extras: dict[str, Any] = {}
-    if "size_mb" in constants:
-        extras["model_size_mb"] = float(constants["size_mb"])
-    if sample.notes:
-        extras["notes"] = list(sample.notes)
-    return Prepared(to_input(letterbox.fit(sample.pixels))[None], Fitted(letterbox, extras))
-
-
-def postprocess(outputs: Mapping[str, np.ndarray], prepared: Prepared, classes: Sequence[str]) -> Ranking:
-    """Output `logits` float32 [1, C] -> a ranking of `classes`."""
-    context: Fitted = prepared.context
-    return Ranking(tuple(classes), softmax(outputs[LOGITS][0]), context.extras)
-
-
-def focus(
-    sample: Picture, prepared: Prepared, result: Ranking
-) -> tuple[int, ByteArray, tuple[float, float, float, float]]:
-    """As the heat map asks: element 0 of the batch, the whole picture, and where it lies in the network's square."""
-    context: Fitted = prepared.context
-    return 0, sample.pixels, context.letterbox.inner
-
-
-def evidence(outputs: Mapping[str, np.ndarray], prepared: Prepared, result: Ranking) -> FloatArray:
-    """float32 [M]: the probability that each of M outputs gives to the class that `result` names."""
-    return np.asarray(softmax(outputs[LOGITS])[:, result.index], dtype=np.float32)
-
-
-def truth(label: Path | bytes | str, classes: Sequence[str]) -> str:
-    """A label is the class's name (UTF-8, blanks around it and case do not matter).
-
-    Raises:
-        BadInput: it is not one of `classes`.
-    """
-    said = label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)
-    known = {name.casefold(): name for name in classes}
-    found = known.get(said.strip().casefold())
-    if found is None:
-        raise BadInput(
-            f"the label is {said.strip()[:60]!r}",
-            expected=f"one of {', '.join(classes)}",
-            fix="send the name of one of these classes as the label",
-        )
-    return found
-
-
-def result_of(truth: str, classes: Sequence[str]) -> Ranking:
-    """What a perfect model answers: the true class, for certain."""
-    return Ranking(tuple(classes), np.array([name == truth for name in classes], dtype=np.float32))
 
 
 def accuracy(results: Sequence[Ranking], truths: Sequence[str]) -> float:

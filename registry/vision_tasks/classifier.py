@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from registry.contract.parts import DataPart, Model, RenderPart, ScorePart, load
-from registry.core.media import FloatArray, Parameters, Picture, Prepared
+from registry.core.errors import BadInput
+from registry.core.media import ByteArray, FloatArray, Parameters, Picture, Prepared
 from registry.vision import drawing
 from registry.vision.picture import to_jpeg
-from registry.vision_tasks import classification
-from registry.vision_tasks.classification import METRICS, Ranking
+from registry.vision_tasks.classification import LOGITS, METRICS, Ranking, softmax
 from registry.vision_tasks.networks import network_of
-from registry.vision_tasks.picture_parts import PictureInference, PictureShifts, starter_of
+from registry.vision_tasks.picture_parts import PictureShifts, WholePictureInference, starter_of
 
 if TYPE_CHECKING:
     from registry.contract.spec import ModelSpec
 
 TOP = 5
 """Classes that the picture shows."""
+LONGEST_NAME = 100
+"""Characters of a class's name."""
 
 
 def classifier(spec: ModelSpec, network: str = "", shifts: Sequence[str] = (), open_classes: bool = False) -> Model:
@@ -34,9 +36,9 @@ def classifier(spec: ModelSpec, network: str = "", shifts: Sequence[str] = (), o
         open_classes: the data set defines the classes, and an import may bring others than `spec.classes`.
     """
     return Model(
-        ClassifierInference(spec),
+        ClassifierInference(spec.classes),
         ClassifierRender(),
-        ClassifierScore(spec),
+        ClassifierScore(spec, open_classes),
         partial(PictureShifts, shifts),
         partial(_data, spec, open_classes),
         partial(network_of, spec, network),
@@ -48,23 +50,22 @@ def _data(spec: ModelSpec, open_classes: bool) -> DataPart:
     return kind(spec.name, spec.classes, starter_of(spec), open_classes=open_classes)  # type: ignore[no-any-return]
 
 
-class ClassifierInference(PictureInference):
-    """`registry.vision_tasks.classification` with the model's classes, or those that the version was trained with."""
-
-    def __init__(self, spec: ModelSpec) -> None:
-        self.classes = spec.classes
-
-    def preprocess(self, sample: Picture, constants: Parameters) -> Prepared:
-        return classification.preprocess(sample, constants)
+class ClassifierInference(WholePictureInference):
+    """The whole picture into the model's classes, or those that the version was trained with."""
 
     def postprocess(self, outputs: Mapping[str, np.ndarray], prepared: Prepared, thresholds: Parameters) -> Ranking:
-        return classification.postprocess(outputs, prepared, thresholds.get("classes", self.classes))
+        """Output `logits`, float32 [1, C] -> a ranking of the classes."""
+        classes = tuple(thresholds.get("classes", self.classes))
+        return Ranking(classes, softmax(outputs[LOGITS][0]), prepared.context.extras)
 
-    def focus(self, sample: Picture, prepared: Prepared, result: Ranking) -> Any:
-        return classification.focus(sample, prepared, result)
+    def focus(
+        self, sample: Picture, prepared: Prepared, result: Ranking
+    ) -> tuple[int, ByteArray, tuple[int, int, int, int]]:
+        return 0, sample.pixels, prepared.context.letterbox.inner
 
     def evidence(self, outputs: Mapping[str, np.ndarray], prepared: Prepared, result: Ranking) -> FloatArray:
-        return classification.evidence(outputs, prepared, result)
+        """float32 [M]: the probability that each of M outputs gives to the class that `result` names."""
+        return np.asarray(softmax(outputs[LOGITS])[:, result.index], dtype=np.float32)
 
 
 class ClassifierRender(RenderPart):
@@ -85,20 +86,38 @@ class ClassifierRender(RenderPart):
 
 
 class ClassifierScore(ScorePart):
-    """The metric that `spec.metric` names, one of `classification.METRICS`."""
+    """The metric that `spec.metric` names, one of `classification.METRICS`.
+
+    `open_classes`: which classes there are is the data set's to say, so a label may be any name.
+    """
 
     LABEL = "the name of a class"
 
-    def __init__(self, spec: ModelSpec) -> None:
-        self.classes = spec.classes
+    def __init__(self, spec: ModelSpec, open_classes: bool = False) -> None:
+        self.classes, self.open_classes = spec.classes, open_classes
         self._score, self._per_class = METRICS[spec.metric.name]
 
     def truth(self, label: Path | bytes | str) -> str:
-        """The class's name. Raises BadInput if it is not one of the model's."""
-        return classification.truth(label, self.classes)
+        """The class's name: UTF-8; blanks around it do not matter, nor does case where the classes are the model's.
+
+        Raises:
+            BadInput: it is none of the model's classes; or, where classes are open, no name at all.
+        """
+        said = (label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)).strip()
+        if self.open_classes and 0 < len(said) <= LONGEST_NAME and "\n" not in said and "\ufffd" not in said:
+            return said
+        known = {} if self.open_classes else {name.casefold(): name for name in self.classes}
+        if said.casefold() in known:
+            return known[said.casefold()]
+        raise BadInput(
+            f"the label is {said[:60]!r}",
+            expected=f"one of {', '.join(self.classes)}" if known else "the name of a class",
+            fix="send the name of one of these classes as the label" if known else "send the name alone",
+        )
 
     def result_of(self, truth: str, sample: Picture) -> Ranking:
-        return classification.result_of(truth, self.classes)
+        classes = (truth,) if self.open_classes else self.classes
+        return Ranking(classes, np.array([name == truth for name in classes], dtype=np.float32))
 
     def score(self, results: Sequence[Ranking], truths: Sequence[str]) -> float:
         return self._score(results, truths)

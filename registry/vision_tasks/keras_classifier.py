@@ -8,35 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.contract.hooks import Examples, KerasHooks
+from registry.contract.hooks import KerasHooks
 from registry.core.errors import SettingsError
-from registry.core.media import MAX_CASE_PIXELS, ByteArray, Case, FloatArray, Parameters
-from registry.vision.picture import Letterbox, decode, to_input
+from registry.core.media import Parameters
+from registry.vision_tasks.classifier_hooks import SMOOTHING, ClassifierHooks
 
 if TYPE_CHECKING:
     from registry.contract.spec import ModelSpec
 
-OUTPUTS = ("logits", "embedding")
 
+class KerasClassifier(ClassifierHooks, KerasHooks):
+    """Hooks of a classifier in Keras. Its last layer is named `classes` and gives the logits, the first output."""
 
-SMOOTHING = 0.05  # of labels (Szegedy 2016): probabilities stay honest on a small data set
+    CHANNELS_LAST = True
 
-
-class KerasClassifier(KerasHooks):
-    """Hooks of a classifier in Keras, whose first output is the logits."""
-
-    OUTPUTS = OUTPUTS
-
-    def input_shape(self, params: Parameters) -> tuple[int, int, int]:
-        size = int(params["image_size"])
-        return 3, size, size
-
-    def preprocessing(self, params: Parameters) -> dict[str, Any]:
-        return {"image_size": int(params["image_size"])}
+    def head(self) -> tuple[str, ...]:
+        return "classes/kernel", "classes/bias"
 
     def loss(self, outputs: Sequence[Any], target: Any) -> Any:
         """Cross-entropy with label smoothing over the logits, float32 [N, C]; `target` int64 [N]."""
@@ -47,7 +37,7 @@ class KerasClassifier(KerasHooks):
         return ops.mean(losses.categorical_crossentropy(wanted, outputs[0], from_logits=True))
 
     def keep(self, model: Any) -> list[str]:
-        """The last layer, named `classes`: its units are the classes."""
+        """The last layer: its units are the classes."""
         return ["classes"]
 
 
@@ -65,7 +55,7 @@ class MobileNet(KerasClassifier):
                 expected="keras/mobilenet_v2",
                 fix=f"correct registry/models/{spec.name}/model.py",
             )
-        self.name, self.classes = spec.name, spec.classes
+        super().__init__(spec)
 
     def build(self, params: Parameters) -> Any:
         """float32 [N, S, S, 3] in [0, 1] -> logits [N, C], embedding [N, 1280]; random weights.
@@ -83,13 +73,10 @@ class MobileNet(KerasClassifier):
         )
         features = layers.GlobalAveragePooling2D(name="features")(base.output)
         dropped = layers.Dropout(float(params.get("dropout", 0.2)), name="dropout")(features)
-        logits = layers.Dense(len(self.classes), name="classes")(dropped)
-        model = Model(image, [logits, features], name=self.name)
+        logits = layers.Dense(len(self.classes(params)), name="classes")(dropped)
+        model = Model(image, [logits, features], name=self.spec.name)
         _start(model)
         return model
-
-    def examples(self, cases: Sequence[Case], params: Parameters, train: bool, seed: int) -> Pictures:
-        return Pictures(cases, self.classes, int(params["image_size"]), train, seed)
 
     def hub_weights(self) -> Mapping[str, NDArray[Any]]:
         """MobileNetV2 1.0 on ImageNet from Keras' own hub; what does not fit the width is left out by the engine."""
@@ -114,46 +101,3 @@ def _start(model: Any) -> None:
         elif isinstance(layer, layers.Add):
             branch = model.get_layer(layer.name.replace("_add", "_project_BN"))
             branch.gamma.assign(np.zeros(branch.gamma.shape, np.float32))
-
-
-class Pictures(Examples):
-    """Every case, letterboxed once and kept as uint8: (x float32 [S, S, 3] RGB in [0, 1], class number).
-
-    With `train`, each access draws an augmentation from (seed, epoch, index), so that a run can be repeated.
-    """
-
-    def __init__(self, cases: Sequence[Case], classes: Sequence[str], size: int, train: bool, seed: int) -> None:
-        number = {name: n for n, name in enumerate(classes)}
-        self.images: list[ByteArray] = []
-        for case in cases:
-            pixels = decode(case.input.read_bytes(), MAX_CASE_PIXELS).pixels
-            self.images.append(Letterbox.of(pixels.shape[1], pixels.shape[0], size).fit(pixels))
-        self.labels = np.array([number[str(case.truth)] for case in cases], dtype=np.int64)
-        self._train, self._seed, self._epoch = train, seed, 0
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def set_epoch(self, epoch: int) -> None:
-        self._epoch = epoch
-
-    def __getitem__(self, index: int) -> tuple[FloatArray, np.int64]:
-        image = self.images[index]
-        if self._train:
-            image = augment(image, np.random.default_rng([self._seed, self._epoch, index]))
-        return np.ascontiguousarray(to_input(image).transpose(1, 2, 0)), self.labels[index]
-
-
-def augment(image: ByteArray, rng: np.random.Generator) -> ByteArray:
-    """Another pose, other light. Mild on purpose: what a camera has never done
-    is for the drift monitor to notice."""
-    size = image.shape[0]
-    matrix = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), rng.uniform(-12, 12), rng.uniform(0.9, 1.15))
-    matrix[:, 2] += rng.uniform(-0.06, 0.06, 2) * size
-    if rng.random() < 0.5:
-        matrix[0] = -matrix[0]
-        matrix[0, 2] += size - 1
-    posed = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    gains = rng.normal(1, 0.03, 3) * rng.uniform(0.85, 1.15)
-    table = np.clip(np.arange(256)[:, None] * gains, 0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(posed, np.ascontiguousarray(table[None])), dtype=np.uint8)

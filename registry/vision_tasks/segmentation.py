@@ -12,8 +12,9 @@ import numpy as np
 from registry.core.errors import BadInput
 from registry.core.media import ByteArray, FloatArray, Parameters, Picture, Prepared
 from registry.vision.picture import Letterbox
-from registry.vision_tasks import classification, masks
-from registry.vision_tasks.classification import SAID_APART, Fitted
+from registry.vision_tasks import masks
+from registry.vision_tasks.classification import SAID_APART
+from registry.vision_tasks.picture_parts import Fitted
 
 OUTPUTS = ("mask", "embedding")
 """`mask`: logits float32 [N, C, S, S], one for each class; a pixel is of the class with the highest one, where that is
@@ -120,7 +121,3 @@ def evidence(outputs: Mapping[str, np.ndarray], prepared: Prepared, result: Segm
     weights = one_hot(fit(result.mask, context.letterbox, len(result.classes)), len(result.classes))
     logits = np.asarray(outputs["mask"], dtype=np.float32)
     return np.asarray((logits * weights).sum(axis=(1, 2, 3)) / max(weights.sum(), 1.0), dtype=np.float32)
-
-
-preprocess = classification.preprocess
-"""The whole picture, letterboxed, as for a classifier."""

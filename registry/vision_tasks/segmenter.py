@@ -19,7 +19,7 @@ from registry.vision.picture import to_jpeg
 from registry.vision_tasks import masks, segmentation
 from registry.vision_tasks.masks import MaskScore, TrueMask
 from registry.vision_tasks.networks import network_of
-from registry.vision_tasks.picture_parts import PictureInference, PictureShifts, starter_of
+from registry.vision_tasks.picture_parts import PictureShifts, WholePictureInference, starter_of
 from registry.vision_tasks.segmentation import Segments
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def segmenter(spec: ModelSpec, network: str = "", shifts: Sequence[str] = ()) -> Model:
     """A segmentation of pictures with masks. Arguments as of `registry.vision_tasks.classifier.classifier`."""
     return Model(
-        SegmenterInference(spec),
+        SegmenterInference(spec.classes),
         SegmenterRender(),
         SegmenterScore(spec),
         partial(PictureShifts, shifts),
@@ -42,14 +42,8 @@ def _data(spec: ModelSpec) -> DataPart:
     return load("registry.datasets.layouts:MaskSet")(spec.name, spec.classes, starter_of(spec))  # type: ignore[no-any-return]
 
 
-class SegmenterInference(PictureInference):
+class SegmenterInference(WholePictureInference):
     """`registry.vision_tasks.segmentation` with the model's classes, or those that the version was trained with."""
-
-    def __init__(self, spec: ModelSpec) -> None:
-        self.classes = spec.classes
-
-    def preprocess(self, sample: Picture, constants: Parameters) -> Prepared:
-        return segmentation.preprocess(sample, constants)
 
     def postprocess(self, outputs: Mapping[str, np.ndarray], prepared: Prepared, thresholds: Parameters) -> Segments:
         return segmentation.postprocess(outputs, prepared, thresholds, thresholds.get("classes", self.classes))

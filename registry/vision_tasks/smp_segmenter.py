@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from registry.contract.hooks import Examples
+from registry.contract.hooks import Augmented, Examples
 from registry.core.errors import SettingsError
 from registry.core.media import MAX_CASE_PIXELS, ByteArray, Case, Parameters
 from registry.vision.picture import Letterbox, decode, to_input
 from registry.vision_tasks import segmentation
+from registry.vision_tasks.classifier_hooks import CACHE_BYTES, pose, posed, relit
 from registry.vision_tasks.segmenter import SegmenterScore
-from registry.vision_tasks.torch_classifier import CACHE_BYTES, Drawn, TorchClassifier, pose, posed, relit
+from registry.vision_tasks.torch_classifier import TorchClassifier
 
 if TYPE_CHECKING:
     from registry.contract.spec import ModelSpec
@@ -124,7 +125,7 @@ class SmpSegmenter(TorchClassifier):
         return {f"unet.encoder.{name}": np.asarray(value) for name, value in encoder.state_dict().items()}
 
 
-class MaskedPictures(Drawn):
+class MaskedPictures(Augmented):
     """Pictures and masks as the network sees them: x float32 [3, S, S], y float32 [C, S, S] of 0 and 1."""
 
     def __init__(self, cases: Sequence[Case], score: SegmenterScore, size: int, train: bool, seed: int) -> None:
@@ -142,7 +143,7 @@ class MaskedPictures(Drawn):
         )
 
     def _squares(self, index: int) -> tuple[ByteArray, ByteArray]:
-        """uint8 [S, S, 3] BGR and [S, S], letterboxed just as `segmentation.preprocess` does it."""
+        """uint8 [S, S, 3] BGR and [S, S], letterboxed just as `WholePictureInference` does it."""
         found = self._kept.get(index)
         if found is None:
             case = self._cases[index]

@@ -1,7 +1,7 @@
 """Training examples of a detector: pictures with their boxes, augmented, and composed of four (mosaic) if asked for.
 
 Mosaic, scale, shift, flip and colour as YOLOv5 and YOLOv8 do them (Bochkovskiy 2020, arXiv:2004.10934; ultralytics'
-`augment.py`), but drawn from (seed, picture, how often it was drawn), so that a run can be repeated and resumed. That
+`augment.py`), but drawn from (seed, picture, epoch), so that a run can be repeated and resumed. That
 is why this is not torchvision's transforms, which draw from the global random state and have no mosaic.
 
 Parameters of a model's section: `image_size`; `mosaic` (share of the examples that are composed), `scale` (how much
@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from registry.boxes.labels import TrueBoxes
 from registry.contract.hooks import Examples
 from registry.core.media import MAX_CASE_PIXELS, ByteArray, Case, FloatArray, Parameters
 from registry.vision import picture
-from registry.vision_tasks.mean_ap import TrueBoxes
 
 DEFAULTS = {"mosaic": 0.5, "scale": 0.4, "shift": 0.1, "flip": 0.5, "hue": 0.015, "saturation": 0.6, "value": 0.4}
 MEMORY = 2_000_000_000  # bytes of decoded pictures to keep; the others are read again each time
@@ -41,21 +41,15 @@ class Scenes(Examples):
         self.truths = [truth(case.truth) for case in cases]
         self._held: dict[int, ByteArray] = {}
         self._bytes = 0
-        self._drawn = np.zeros(len(self.cases), dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.cases)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Sets the count of draws, so that a resumed run draws what an unbroken one would."""
-        self._drawn[:] = epoch
-
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        rng = np.random.default_rng([self.seed, index, int(self._drawn[index])])
+        rng = np.random.default_rng([self.seed, index, self.epoch])
         if not self.train:
             pixels, boxes, classes = self._compose([index], [(1.0, False)], (0.5, 0.5), whole=True)
         else:
-            self._drawn[index] += 1
             pixels, boxes, classes = self._drawn_scene(index, rng)
             pixels = recolour(pixels, rng, self.options["hue"], self.options["saturation"], self.options["value"])
         x1, y1, x2, y2 = boxes.T / self.size

@@ -28,7 +28,7 @@ def starting_network(workspace: Workspace) -> tuple[Any, pretrained.Origin]:
         if list(workspace.start.classes) == list(workspace.classes):
             return engine.restore(hooks, params, found), pretrained.Origin(words)
         # Other classes: another head. What a model cannot make fit itself is taken over as far as shapes agree.
-        fitting = hooks.inherit(found, workspace.start.bundle.manifest.thresholds, params)
+        fitting = hooks.inherit(found, workspace.start.classes, params)
         if fitting is not None:
             return engine.restore(hooks, params, fitting), pretrained.Origin(f"{words}; the classes are others")
         network, taken = engine.take_over(engine.build(hooks, params, workspace.recipe().seed), found)

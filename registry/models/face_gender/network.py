@@ -15,15 +15,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.boxes.labels import TrueBoxes
 from registry.contract.hooks import Examples
 from registry.core.media import MAX_CASE_PIXELS, ByteArray, Case, FloatArray, Parameters, Picture
 from registry.models.face_gender import SPEC, detector, inference, score
 from registry.models.face_gender.detector import Face
 from registry.vision.picture import decode, to_input
-from registry.vision_tasks import mean_ap
 from registry.vision_tasks.keras_classifier import KerasClassifier
-from registry.vision_tasks.mean_ap import TrueBoxes
 
+LABELS = score.FaceScore(SPEC)
 WIDTHS = (16, 32, 64, 128)
 GREY = (0.299, 0.587, 0.114)  # of red, green, blue (ITU-R BT.601), as cv2's
 WIDER = 1.2  # crops of training faces are cut by this much larger, so that they can be moved and turned
@@ -38,18 +38,18 @@ class Crops(Examples):
     """Every true face, cut out once: (x float32 [S, S, 3] RGB in [0, 1], class number).
 
     A face that the detector finds is cut out by the box it gives, as in service; one that it does not find by the true
-    box. With `train`, each access draws an augmentation from (seed, epoch, index), so that a run can be repeated.
+    box. With `train`, it is augmented.
     """
 
     def __init__(self, cases: Sequence[Case], params: Parameters, train: bool, seed: int) -> None:
         constants = constants_of(params)
         self._size, self._wide = int(constants["image_size"]), round(int(constants["image_size"]) * WIDER)
-        self._train, self._seed, self._epoch = train, seed, 0
+        self._train, self._seed = train, seed
         self.images: list[ByteArray] = []
         labels: list[int] = []
         for case in cases:
             sample = decode(case.input.read_bytes(), MAX_CASE_PIXELS)
-            for face, number in true_faces(sample, mean_ap.truth(case.truth, SPEC.classes), constants):
+            for face, number in true_faces(sample, LABELS.truth(case.truth), constants):
                 margin = float(constants["margin"]) * WIDER
                 self.images.append(inference.crop(sample.pixels, face, margin, self._wide))
                 labels.append(number)
@@ -58,13 +58,10 @@ class Crops(Examples):
     def __len__(self) -> int:
         return len(self.images)
 
-    def set_epoch(self, epoch: int) -> None:
-        self._epoch = epoch
-
     def __getitem__(self, index: int) -> tuple[FloatArray, np.int64]:
         image = self.images[index]
         if self._train:
-            seen = augment(image, self._size, np.random.default_rng([self._seed, self._epoch, index]))
+            seen = augment(image, self._size, np.random.default_rng([self._seed, self.epoch, index]))
         else:
             edge = (self._wide - self._size) // 2
             seen = np.ascontiguousarray(image[edge : edge + self._size, edge : edge + self._size])
@@ -189,4 +186,4 @@ class FaceHooks(KerasClassifier):
         return ours
 
 
-HOOKS = FaceHooks()
+HOOKS = FaceHooks(SPEC)

@@ -5,23 +5,23 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from registry.core.errors import BadInput
 from registry.core.media import Parameters, Picture, Prepared
 from registry.models.fruit_features import SPEC
-from registry.models.fruit_features.result import FruitResult, postprocess
+from registry.models.fruit_features.result import FruitResult
 from registry.vision_tasks.classifier import ClassifierInference, ClassifierRender, ClassifierScore, classifier
-
-LONGEST = 100  # characters of a class's name
 
 
 class FruitInference(ClassifierInference):
     def postprocess(self, outputs: Mapping[str, np.ndarray], prepared: Prepared, thresholds: Parameters) -> FruitResult:
-        return postprocess(outputs, prepared, thresholds)
+        """Outputs `logits` [1, C], `embedding` [1, 1280], `pca` [1, K] and `nearest` [1, C], all float32."""
+        said = super().postprocess(outputs, prepared, thresholds)
+        names = {"features": "embedding", "pca": "pca", "distances": "nearest"}
+        rows = {field: np.asarray(outputs[name][0], dtype=np.float32) for field, name in names.items()}
+        return FruitResult(said.classes, said.probabilities, said.extras, **rows)
 
 
 class FruitRender(ClassifierRender):
@@ -40,18 +40,7 @@ def _features(sample: Picture, result: FruitResult) -> bytes:
 
 
 class FruitScore(ClassifierScore):
-    """Which classes there are is the data set's to say, so a label may be any name."""
-
-    def truth(self, label: Path | bytes | str) -> str:
-        """A label is a class's name; blanks around it do not matter.
-
-        Raises:
-            BadInput: it is empty, of several lines or longer than a name.
-        """
-        name = (label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)).strip()
-        if not name or len(name) > LONGEST or "\n" in name or "\ufffd" in name:
-            raise BadInput(f"the label is {name[:60]!r}", expected="the name of a class", fix="send the name alone")
-        return name
+    """A perfect answer has distances, too."""
 
     def result_of(self, truth: str, sample: Picture) -> FruitResult:
         """What a perfect model answers, as far as the metric looks at it."""
@@ -62,7 +51,7 @@ class FruitScore(ClassifierScore):
 SHIFTS = ("camera", "night", "blur", "fog", "sensor-noise", "low-resolution", "jpeg", "glare")
 MODEL = replace(
     classifier(SPEC, shifts=SHIFTS, open_classes=True),
-    inference=FruitInference(SPEC),
+    inference=FruitInference(SPEC.classes),
     render=FruitRender(),
-    score=FruitScore(SPEC),
+    score=FruitScore(SPEC, open_classes=True),
 )

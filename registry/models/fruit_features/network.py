@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from registry.contract.hooks import Weights
 from registry.core.media import Parameters
 from registry.models.fruit_features import SPEC
 from registry.models.fruit_features.result import FAR
-from registry.vision_tasks.torch_classifier import TorchClassifier, Weights
+from registry.vision_tasks.torch_classifier import TorchClassifier
 
 FEATURES = 1280
 COMPONENTS = 64
@@ -163,11 +164,11 @@ class FruitHooks(TorchClassifier):
         }.items():
             getattr(space, name).copy_(value)
 
-    def inherit(self, weights: Weights, thresholds: Parameters, params: Parameters) -> dict[str, NDArray[Any]]:
+    def inherit(self, weights: Weights, classes: Sequence[str], params: Parameters) -> Weights:
         """The space is set anew after training; here it only takes its shape."""
         fresh = self.build(params).state_dict()
         space = {name: np.asarray(value) for name, value in fresh.items() if name.startswith("space.")}
-        return super().inherit(weights, thresholds, params) | space
+        return {**super().inherit(weights, classes, params), **space}
 
     def hub_weights(self) -> dict[str, NDArray[Any]]:
         """torchvision's weights for ImageNet-1k (fetched by torchvision, checked against the hash in their name)."""

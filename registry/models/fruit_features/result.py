@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from registry.core.media import FloatArray, Parameters, Prepared
-from registry.vision_tasks import classification
+from registry.core.media import FloatArray
 from registry.vision_tasks.classification import Ranking
 
 NEAREST = 5
@@ -46,16 +44,3 @@ class FruitResult(Ranking):
     def statistics(self) -> dict[str, float]:
         """As `Ranking`, with the distance to the nearest class: it grows for fruit that is none of them."""
         return super().statistics() | {"nearest_distance": float(self.distances.min())}
-
-
-def postprocess(outputs: Mapping[str, np.ndarray], prepared: Prepared, thresholds: Parameters) -> FruitResult:
-    """Outputs `logits` [1, C], `embedding` [1, 1280], `pca` [1, K] and `nearest` [1, C], all float32."""
-    context: classification.Fitted = prepared.context
-    return FruitResult(
-        tuple(thresholds["classes"]),
-        classification.softmax(outputs["logits"][0]),
-        context.extras,
-        features=np.asarray(outputs["embedding"][0], dtype=np.float32),
-        pca=np.asarray(outputs["pca"][0], dtype=np.float32),
-        distances=np.asarray(outputs["nearest"][0], dtype=np.float32),
-    )

@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from registry.contract.hooks import Augmented
 from registry.core.media import MAX_CASE_VOXELS, Case, FloatArray, Parameters
 from registry.models.skin_segmentation import SPEC, inference
 from registry.models.skin_segmentation.inference import SkinInference
 from registry.models.skin_segmentation.score import SkinScore
 from registry.vision_tasks.smp_segmenter import SmpSegmenter
-from registry.vision_tasks.torch_classifier import Drawn
 
 INFERENCE, SCORE = SkinInference(), SkinScore(SPEC)
 
 
-class Slices(Drawn):
+class Slices(Augmented):
     """Every slice of every case, preprocessed once and kept: x float32 [1, S, S], y float32 [1, S, S] of 0 and 1."""
 
     def __init__(self, cases: Sequence[Case], constants: Parameters, train: bool, seed: int) -> None:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from registry.boxes.labels import TrueBoxes
 from registry.core.errors import BadInput, MissingService
 from registry.core.media import ByteArray, Case, Picture
 from registry.models.face_gender import SPEC, detector, heads, scenes
@@ -22,7 +23,6 @@ from registry.models.face_gender.inference import DEFAULTS, Faces, largest
 from registry.models.face_gender.network import GREY
 from registry.models.face_gender.network import HOOKS as network
 from registry.models.face_gender.score import match
-from registry.vision_tasks.mean_ap import TrueBoxes
 
 data = SPEC.data
 inference = SPEC.inference

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from registry.boxes.detection import Detections
 from registry.core.errors import BadInput, UnsupportedMedia
 from registry.core.media import Clip, Picture
 from registry.models.object_detection import COCO, SPEC, scenes
-from registry.vision_tasks.detection import Detections
 from tests.clips import make_clip
 
 data = SPEC.data

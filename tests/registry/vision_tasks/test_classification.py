@@ -8,12 +8,17 @@ import math
 import numpy as np
 import pytest
 
+from registry.contract.spec import Budget, Metric, ModelSpec
 from registry.core.errors import BadInput
 from registry.core.media import Picture
 from registry.vision_tasks import classification
 from registry.vision_tasks.classification import Ranking
+from registry.vision_tasks.classifier import ClassifierInference, ClassifierScore
 
 CLASSES = ("apple", "pear", "Fig")
+INFERENCE = ClassifierInference(CLASSES)
+METRIC = Metric("macro_f1", "Macro F1", 0.5)
+SCORE = ClassifierScore(ModelSpec("fruit", "Fruit", "classification", "torch", CLASSES, METRIC, Budget(9, 9)))
 
 
 def ranking(*probabilities: float) -> Ranking:
@@ -61,13 +66,13 @@ def test_softmax_does_not_overflow() -> None:
 
 @pytest.mark.parametrize("label", ["fig", "Fig", b" FIG\n"])
 def test_a_label_is_read_whatever_its_case(label: str | bytes) -> None:
-    assert classification.truth(label, CLASSES) == "Fig"
+    assert SCORE.truth(label) == "Fig"
 
 
 @pytest.mark.parametrize("label", ["", "kiwi", b"\xff\xfe"])
 def test_an_unknown_label_is_refused_with_the_classes_that_there_are(label: str | bytes) -> None:
     with pytest.raises(BadInput, match="apple, pear, Fig"):
-        classification.truth(label, CLASSES)
+        SCORE.truth(label)
 
 
 def test_metrics_agree_with_those_worked_out_by_hand() -> None:
@@ -95,18 +100,18 @@ def test_a_picture_is_prepared_whole_and_its_place_is_known() -> None:
     pixels = np.zeros((40, 80, 3), np.uint8)
     pixels[..., 2] = 255  # red
     sample = Picture(pixels, notes=("first of 3 frames",))
-    prepared = classification.preprocess(sample, {"image_size": 64, "size_mb": 2.5})
+    prepared = INFERENCE.preprocess(sample, {"image_size": 64, "size_mb": 2.5})
     assert prepared.batch.shape == (1, 3, 64, 64)
     assert prepared.batch.dtype == np.float32
     np.testing.assert_allclose(prepared.batch[0, :, 32, 32], [1, 0, 0], atol=0.01)
 
     outputs = {"logits": np.array([[0.0, 3.0, 1.0]], np.float32)}
-    result = classification.postprocess(outputs, prepared, CLASSES)
+    result = INFERENCE.postprocess(outputs, prepared, {})
     assert result.name == "pear"
     assert result.to_json()["model_size_mb"] == 2.5
     assert result.to_json()["notes"] == ["first of 3 frames"]
 
-    element, shown, (x1, y1, x2, y2) = classification.focus(sample, prepared, result)
+    element, shown, (x1, y1, x2, y2) = INFERENCE.focus(sample, prepared, result)
     assert element == 0
     assert shown is sample.pixels
     assert (x2 - x1, y2 - y1) == pytest.approx((64, 32), abs=1)
@@ -115,7 +120,7 @@ def test_a_picture_is_prepared_whole_and_its_place_is_known() -> None:
 def test_evidence_falls_where_the_class_is_hidden() -> None:
     result = ranking(0.1, 0.8, 0.1)
     copies = {"logits": np.array([[0, 4, 0], [4, 0, 0]], np.float32)}
-    prepared = classification.preprocess(Picture(np.zeros((8, 8, 3), np.uint8)), {"image_size": 32})
-    whole, hidden = classification.evidence(copies, prepared, result)
+    prepared = INFERENCE.preprocess(Picture(np.zeros((8, 8, 3), np.uint8)), {"image_size": 32})
+    whole, hidden = INFERENCE.evidence(copies, prepared, result)
     assert whole > 0.9
     assert hidden < 0.1

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from registry.contract.hooks import Hooks, KerasHooks, UltralyticsNetwork
 from registry.contract.spec import Budget, Metric, ModelSpec
-from registry.core.errors import SettingsError
+from registry.core.errors import BadInput, SettingsError
+from registry.core.media import Case
 from registry.core.runtime import open_session
+from registry.vision_tasks.classifier import classifier
 from registry.vision_tasks.networks import network_of
 from registry.vision_tasks.smp_segmenter import ARCHITECTURES, SmpSegmenter
 from registry.vision_tasks.timm_classifier import TimmClassifier
@@ -83,12 +86,44 @@ def test_a_champions_head_keeps_the_classes_that_it_knew() -> None:
     assert isinstance(hooks, Hooks)
     old = {name: value.numpy() for name, value in hooks.build(PARAMS).state_dict().items()}
     new = {**PARAMS, "classes": ["c", "b", "a"]}
-    found = hooks.inherit(old, {"classes": ["a", "b"]}, new)
+    found = hooks.inherit(old, ["a", "b"], new)
     assert found is not None
     weight = "net.classifier.weight"
     np.testing.assert_array_equal(found[weight][[2, 1]], old[weight])
     assert found[weight].shape[0] == 3
     hooks.build(new).load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in found.items()})
+
+
+def test_the_classes_of_a_data_set_are_those_of_kerass_network_too(tmp_path: Path) -> None:
+    """A user's own classes, in place of the spec's: in examples, network, bundle and fine-tuning."""
+    from training.engines.engine_keras import KerasEngine
+
+    hooks, engine = network_of(replace(SPEC, framework="keras"), "keras/mobilenet_v2"), KerasEngine()
+    assert isinstance(hooks, KerasHooks)
+    own = {**PARAMS, "classes": ["c", "b", "a"]}
+    picture = tmp_path / "c.png"
+    picture.write_bytes(cv2.imencode(".png", np.full((32, 32, 3), 90, np.uint8))[1].tobytes())
+    x, y = hooks.examples([Case("1", "train", "starter", picture, "c")], own, True, 3)[0]
+    assert (x.shape, y) == ((32, 32, 3), 0)
+    logits = engine.session(hooks, engine.build(hooks, own, 3))(np.zeros((1, 3, 32, 32), np.float32))["logits"]
+    assert logits.shape == (1, 3)
+    assert hooks.thresholds(own) == {"classes": ["c", "b", "a"]}
+    old = engine.weights(engine.build(hooks, PARAMS, 5))
+    fitting = hooks.inherit(old, ["a", "b"], own)
+    assert fitting is not None
+    found = engine.weights(engine.restore(hooks, own, fitting))
+    np.testing.assert_array_equal(found["classes/kernel"][:, [2, 1]], old["classes/kernel"])
+    np.testing.assert_array_equal(found["Conv1/kernel"], old["Conv1/kernel"])
+
+
+def test_a_label_of_open_classes_may_be_any_name_and_of_the_models_own_only_theirs() -> None:
+    own, closed = (classifier(SPEC, "keras/mobilenet_v2", open_classes=open_).score for open_ in (True, False))
+    assert own.truth(b" rust \n") == "rust"
+    assert own.score([own.result_of("rust", None)], ["rust"]) == 1
+    with pytest.raises(BadInput):
+        own.truth(b"two\nlines")
+    with pytest.raises(BadInput, match="rust"):
+        closed.truth(b"rust")
 
 
 def test_a_head_that_is_a_convolution_is_refused_before_training() -> None:
