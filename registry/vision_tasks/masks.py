@@ -16,7 +16,7 @@ import numpy as np
 from registry.contract.parts import ScorePart
 from registry.core.errors import BadInput
 from registry.core.media import ByteArray, FloatArray
-from registry.vision_tasks.memo import remembered
+from registry.core.memo import remembered
 
 if TYPE_CHECKING:
     from registry.contract.spec import ModelSpec

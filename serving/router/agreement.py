@@ -24,12 +24,12 @@ import numpy as np
 from starlette.requests import Request
 from starlette.types import Message
 
+from registry.boxes.detection import overlaps
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
 from registry.core.errors import BadInput, VisionloopError
 from registry.core.media import FloatArray
 from registry.core.settings import settings
-from registry.vision_tasks.detection import overlaps
 from serving.router.comparing import JSON, SIZES, Question, comparable
 from serving.wire.admission import UploadBudget
 from serving.wire.uploads import Limits, read_upload

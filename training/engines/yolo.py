@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from registry.contract.hooks import TorchHooks, UltralyticsNetwork
 from registry.contract.spec import ModelSpec
 from registry.core.media import Case, Parameters
-from registry.vision_tasks import detection
 from training.engines import mosaic
 
 GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)  # weights of the three losses, ultralytics' defaults
@@ -160,10 +159,9 @@ def set_first_biases(head: Any, size: int, classes: int) -> None:
 class YoloHooks(TorchHooks):
     """The hooks of a model whose framework is ultralytics."""
 
-    OUTPUTS = detection.OUTPUTS
-
     def __init__(self, spec: ModelSpec) -> None:
         assert isinstance(spec.network, UltralyticsNetwork)
+        self.OUTPUTS = spec.network.OUTPUTS
         self.spec, self.network, self.architecture = spec, spec.network, spec.network.ARCHITECTURE
 
     def input_shape(self, params: Parameters) -> tuple[int, int, int]:

@@ -95,9 +95,12 @@ class Faces:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What `postprocess` needs: the picture, its faces and, for pictures of a crop, the crops as they were cut."""
+    """What `postprocess` needs of a picture: its size, its faces and, for pictures of a crop, the crops as they were
+    cut. Not the picture itself, which is large."""
 
-    picture: Picture
+    width: int
+    height: int
+    notes: tuple[str, ...]
     faces: tuple[Face, ...]
     crops: tuple[ByteArray, ...]
 
@@ -107,7 +110,8 @@ def prepare(sample: Picture, faces: Sequence[Face], constants: Parameters) -> Pr
     size = int(constants["image_size"])
     crops = tuple(crop(sample.pixels, face, float(constants["margin"]), size) for face in faces)
     batch = np.stack([to_input(one) for one in crops]) if crops else np.zeros((0, 3, size, size), np.float32)
-    return Prepared(batch.astype(np.float32, copy=False), Found(sample, tuple(faces), crops))
+    found = Found(sample.width, sample.height, sample.notes, tuple(faces), crops)
+    return Prepared(batch.astype(np.float32, copy=False), found)
 
 
 def crop(pixels: ByteArray, face: Face, margin: float, size: int) -> ByteArray:
@@ -139,16 +143,16 @@ class FaceInference(PictureInference):
     def postprocess(self, outputs: Mapping[str, np.ndarray], prepared: Prepared, thresholds: Parameters) -> Faces:
         """Logits [F, C] -> faces with probabilities. There are no thresholds: the likelier class is named."""
         found: Found = prepared.context
-        limits = np.array([found.picture.width, found.picture.height] * 2, np.float32)
+        limits = np.array([found.width, found.height] * 2, np.float32)
         boxes = np.array([face.box for face in found.faces], np.float32).reshape(-1, 4)
         return Faces(
             boxes=np.clip(boxes, 0, limits).astype(np.float32),
             confidences=np.array([face.confidence for face in found.faces], np.float32),
             probabilities=softmax(np.asarray(outputs[LOGITS], np.float32).reshape(len(found.faces), len(SPEC.classes))),
             names=SPEC.classes,
-            width=found.picture.width,
-            height=found.picture.height,
-            notes=found.picture.notes,
+            width=found.width,
+            height=found.height,
+            notes=found.notes,
         )
 
     def focus(self, sample: Picture, prepared: Prepared, result: Faces) -> tuple[int, ByteArray, Box]:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from registry.boxes.labels import TrueBoxes
 from registry.contract.parts import RenderPart
 from registry.core.media import Picture
 from registry.models.face_gender.inference import Faces
 from registry.vision import drawing
 from registry.vision.picture import to_jpeg
-from registry.vision_tasks.mean_ap import TrueBoxes
 
 
 class FaceRender(RenderPart):

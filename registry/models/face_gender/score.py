@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.boxes.detection import overlaps
+from registry.boxes.labels import BoxLabels, TrueBoxes
 from registry.core.media import Picture
+from registry.core.memo import remembered
 from registry.models.face_gender.inference import Faces
-from registry.vision_tasks.box_parts import BoxLabels
-from registry.vision_tasks.detection import overlaps
-from registry.vision_tasks.mean_ap import TrueBoxes
-from registry.vision_tasks.memo import remembered
 
 MATCH_IOU = 0.3
 """Of a found and a true face. Labels enclose now the face, now the whole head: a found box whose centre lies in the

@@ -13,7 +13,7 @@ from registry.contract import catalog
 from registry.core.errors import BadInput
 from registry.core.settings import settings
 from registry.versions.mlflow_registry import Versions
-from registry.vision.video import video
+from registry.video import video
 from tests.clips import make_clip
 from tests.detector_bundle import make_detector_bundle
 from tests.mlflow_stores import empty_store

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from registry.core.media import Clip
-from registry.vision.video.video import Frame, Reader
-from registry.vision.video.webm import WebmWriter
+from registry.video.video import Frame, Reader
+from registry.video.webm import WebmWriter
 
 
 def written(clip: Clip) -> bytes:

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from registry.core.errors import UnsupportedMedia
+from registry.video import video
+from registry.video.reader import packets
 from registry.vision.media_types import is_video
 from registry.vision.picture import decode as decode_picture
 from registry.vision.picture import to_jpeg
-from registry.vision.video import video
-from registry.vision.video.reader import packets
 from tests.clips import make_clip, scene
 from tests.registry.video.rewriting import written
 

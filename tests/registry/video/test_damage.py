@@ -10,8 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from registry.vision.video import video
-from registry.vision.video.video import Frame, Reader
+from registry.video import video
+from registry.video.video import Frame, Reader
 from tests.clips import make_clip, scene
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from registry.core.errors import BadInput, TooLarge, UnsupportedMedia
+from registry.video import video
 from registry.vision.media_types import is_video
-from registry.vision.video import video
 from tests.clips import make_clip
 
 CENC = {

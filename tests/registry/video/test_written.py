@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from registry.vision.video import video
-from registry.vision.video.reader import MAX_FRAME_PIXELS
-from registry.vision.video.webm import square_size
+from registry.video import video
+from registry.video.reader import MAX_FRAME_PIXELS
+from registry.video.webm import square_size
 from tests.clips import make_clip, scene
 from tests.registry.video.rewriting import written
 

@@ -13,9 +13,9 @@ import numpy as np
 import psutil
 import pytest
 
+from registry.boxes.detection import Detections
 from registry.contract import catalog
 from registry.core.errors import BadInput, VisionloopError
-from registry.vision_tasks.detection import Detections
 from serving.router.agreement import Answer, agreement
 from serving.router.comparing import DIFFERS, JSON, Comparer, Question, comparable
 from tests.bundles import AFFINE, MODEL, make_scan

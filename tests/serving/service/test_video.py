@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from registry.contract import catalog
+from registry.video import video
 from registry.vision.picture import to_jpeg
-from registry.vision.video import video
 from serving.releases import deploy, packaging
 from tests.clips import make_clip, scene
 from tests.detector_bundle import RED, WHITE, make_detector_bundle

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.boxes.detection import Detections
 from registry.core.media import ByteArray, Clip
-from registry.vision_tasks.detection import Detections
 
 LISTED_BOXES = 20_000
 LISTED_FRAMES = 20_000
@@ -132,7 +132,7 @@ class ClipResult:
     """
 
     clip: Clip
-    book: ClipSummary
+    summary: ClipSummary
     sheet: ByteArray
     video: bytes | None = None
     notes: tuple[str, ...] = ()
@@ -143,24 +143,24 @@ class ClipResult:
         `detections` has every `detections_every`-th frame and at most `LISTED_BOXES` boxes, `tracks` the
         `LISTED_TRACKS` longest.
         """
-        book, clip = self.book, self.clip
-        tracks = list(book.tracks.values())
+        summary, clip = self.summary, self.clip
+        tracks = list(summary.tracks.values())
         longest = sorted(tracks, key=lambda t: (-t.frames, t.id))[:LISTED_TRACKS]
-        objects = Counter(book.names[track.number] for track in tracks)
+        objects = Counter(summary.names[track.number] for track in tracks)
         answer: dict[str, Any] = {
-            "frames": book.frames,
+            "frames": summary.frames,
             "fps": round(clip.fps, 4),
             "seconds": round(clip.seconds, 3),
             "width": clip.width,
             "height": clip.height,
             "audio": clip.audio,
-            "tracks": [track.to_json(book.names) for track in sorted(longest, key=lambda t: t.id)],
+            "tracks": [track.to_json(summary.names) for track in sorted(longest, key=lambda t: t.id)],
             "tracks_total": len(tracks),
-            "counts": {"objects": dict(objects), "per_second": book.per_second()},
-            "detections_every": book.every,
-            "detections": book.listed(),
+            "counts": {"objects": dict(objects), "per_second": summary.per_second()},
+            "detections_every": summary.every,
+            "detections": summary.listed(),
         }
         return answer | ({"notes": list(self.notes)} if self.notes else {})
 
     def statistics(self) -> dict[str, float]:
-        return self.book.statistics()
+        return self.summary.statistics()

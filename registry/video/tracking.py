@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.boxes.detection import overlaps
 from registry.core.media import FloatArray
-from registry.vision_tasks.detection import overlaps
 
 Numbers = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 
-from registry.vision_tasks.memo import remembered
+from registry.core.memo import remembered
 
 
 class Thing:

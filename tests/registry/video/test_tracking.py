@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from registry.core.media import FloatArray
-from registry.vision_tasks.tracking import ByteTracker, assign
+from registry.video.tracking import ByteTracker, assign
 
 ONE = np.zeros(1, np.int64)
 

@@ -1,13 +1,9 @@
-"""Object detection with a single-stage network: picture -> square -> boxes with classes and scores.
-
-Exported detectors take `image`, float32 [N, 3, S, S] RGB in [0, 1], and give `predictions`, float32 [N, 4 + C, A]:
-for each of A anchors a box x1, y1, x2, y2 in pixels of the square, and C class probabilities.
-"""
+"""What a detector found: boxes with classes and scores; which of them stay, how they overlap, how they are drawn."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,19 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.core.errors import SettingsError
-from registry.core.media import ByteArray, FloatArray, Parameters, Picture, Prepared
+from registry.core.media import ByteArray, FloatArray
 from registry.vision import drawing
-from registry.vision.picture import Letterbox, to_input
 
-PREDICTIONS = "predictions"
-OUTPUTS = (PREDICTIONS, "embedding")
-STRIDE = 32  # of the coarsest grid; the square's edge is a multiple of it
-MAX_DETECTIONS = 300
-MAX_CANDIDATES = 3000  # boxes that enter the suppression; an untrained network says "maybe" everywhere
 FLOOR = 0.01  # least score that is kept at all: average precision needs the whole curve, people do not
 COUNTED_CLASSES = 12  # with more than that, a count per class would be mostly zeros
-MATCH_IOU = 0.5  # of a box that still says the same, see `evidence`
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,75 +120,6 @@ class Detections:
         return numbers
 
 
-def input_shape(params: Parameters) -> tuple[int, int, int]:
-    """(3, S, S). Raises SettingsError for a size that the network's grids do not divide."""
-    size = int(params["image_size"])
-    if size < STRIDE or size % STRIDE:
-        raise SettingsError(
-            f"image_size is {size}", expected=f"a multiple of {STRIDE}", fix=f"use {max(1, size // STRIDE) * STRIDE}"
-        )
-    return 3, size, size
-
-
-def preprocessing(params: Parameters) -> dict[str, Any]:
-    """Constants of the bundle for `preprocess`."""
-    return {"image_size": input_shape(params)[1]}
-
-
-def thresholds(params: Parameters) -> dict[str, Any]:
-    """Constants of the bundle for `postprocess`: least score that is shown, and overlap from which one box stays."""
-    return {"score": float(params.get("score", 0.25)), "iou": float(params.get("iou", 0.6))}
-
-
-def fit(pixels: ByteArray, size: int) -> tuple[FloatArray, Letterbox]:
-    """uint8 [H, W, 3] BGR -> float32 [3, size, size] RGB in [0, 1], and the way back."""
-    letterbox = Letterbox.of(pixels.shape[1], pixels.shape[0], size)
-    return to_input(letterbox.fit(pixels)), letterbox
-
-
-def preprocess(sample: Picture, constants: Parameters) -> Prepared:
-    """A picture as the network wants it: batch [1, 3, S, S] with S = `image_size`; context: (picture, letterbox)."""
-    image, letterbox = fit(sample.pixels, int(constants["image_size"]))
-    return Prepared(image[None], (sample, letterbox))
-
-
-def postprocess(
-    outputs: Mapping[str, np.ndarray], prepared: Prepared, thresholds: Parameters, names: Sequence[str]
-) -> Detections:
-    """Output `predictions` of one picture -> boxes in its own pixels. `thresholds`: as in `decode`."""
-    picture, letterbox = prepared.context
-    found = decode(outputs[PREDICTIONS][0], letterbox, (picture.width, picture.height), thresholds, names)
-    return replace(found, notes=picture.notes) if picture.notes else found
-
-
-def decode(
-    predictions: FloatArray, letterbox: Letterbox, size: tuple[int, int], thresholds: Parameters, names: Sequence[str]
-) -> Detections:
-    """One picture's or frame's predictions, float32 [4 + C, A] -> what it shows; `size` is its width and height.
-
-    An anchor speaks for its best class only. Of boxes of one class that overlap by more than `thresholds["iou"]` the
-    best one stays (greedy non-maximum suppression); `thresholds["score"]` becomes the result's threshold.
-    """
-    width, height = size
-    # Contiguous rows: the maximum over C strided rows is an order slower.
-    best = np.ascontiguousarray(predictions[4:]).argmax(axis=0) if len(predictions) > 5 else None
-    scores = predictions[4] if best is None else np.take_along_axis(predictions[4:], best[None], axis=0)[0]
-    floor = min(FLOOR, float(thresholds["score"]))
-    kept = np.flatnonzero(scores >= floor)  # a NaN is not
-    if len(kept) > MAX_CANDIDATES:
-        kept = kept[np.argpartition(-scores[kept], MAX_CANDIDATES)[:MAX_CANDIDATES]]
-    kept = kept[np.argsort(-scores[kept], kind="stable")]
-    classes = np.zeros(len(kept), np.int64) if best is None else best[kept].astype(np.int64)
-    # Also cuts them off at the picture's edges.
-    boxes = letterbox.to_picture(np.ascontiguousarray(predictions[:4, kept].T, dtype=np.float32))
-    inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    boxes, found, classes = boxes[inside], scores[kept][inside].astype(np.float32), classes[inside]
-    stay = suppress(boxes, found, classes, float(thresholds["iou"]))[:MAX_DETECTIONS]
-    return Detections(
-        boxes[stay], found[stay], classes[stay], tuple(names), width, height, threshold=float(thresholds["score"])
-    )
-
-
 def suppress(boxes: FloatArray, scores: FloatArray, classes: NDArray[np.int64], iou: float) -> NDArray[np.int64]:
     """Greedy non-maximum suppression within each class; indices of those that stay, best first."""
     if not len(boxes):
@@ -221,30 +140,6 @@ def overlaps(a: FloatArray, b: FloatArray) -> FloatArray:
     area_a = (a[..., 2:] - a[..., :2]).prod(axis=-1)[..., :, None]
     area_b = (b[..., 2:] - b[..., :2]).prod(axis=-1)[..., None, :]
     return np.asarray(both / np.maximum(area_a + area_b - both, 1e-9), dtype=np.float32)
-
-
-def focus(sample: Picture, prepared: Prepared, result: Detections) -> tuple[int, ByteArray, tuple[int, int, int, int]]:
-    """For the heat map: element of the batch, picture, and where that lies in the network's square."""
-    return 0, sample.pixels, prepared.context[1].inner
-
-
-def evidence(outputs: Mapping[str, np.ndarray], prepared: Prepared, result: Detections) -> FloatArray:
-    """How strongly each of M occluded copies still says what `result` says: float32 [M].
-
-    Of each box that is shown (ten at most), the best score that its class still has at a box that overlaps it by
-    half; summed. Where nothing was found, the highest score of anything.
-    """
-    predictions = np.asarray(outputs[PREDICTIONS], dtype=np.float32)
-    shown = result.shown.take(np.arange(min(10, len(result.shown))))
-    if not len(shown):
-        return np.asarray(predictions[:, 4:].max(axis=(1, 2)), dtype=np.float32)
-    wanted = prepared.context[1].to_network(shown.boxes).astype(np.float32)
-    at = np.swapaxes(predictions[:, :4], 1, 2)  # [M, A, 4]
-    total = np.zeros(len(predictions), np.float32)
-    for box, number in zip(wanted, shown.classes, strict=True):
-        near = overlaps(at, box[None])[..., 0] >= MATCH_IOU
-        total += np.where(near, predictions[:, 4 + int(number)], 0).max(axis=1)
-    return total
 
 
 def drawn(pixels: ByteArray, result: Detections | None, true: FloatArray | None = None) -> ByteArray:

@@ -19,7 +19,7 @@ from av.video.frame import VideoFrame
 
 from registry.core.media import ByteArray
 from registry.core.runtime import default_threads
-from registry.vision.video.reader import MAX_FRAME_PIXELS
+from registry.video.reader import MAX_FRAME_PIXELS
 
 QUALITY = 32  # libvpx crf, 0 to 63
 BITS_PER_PIXEL = 0.12  # ceiling, per pixel and frame

@@ -14,11 +14,10 @@ import pytest
 from registry.contract import catalog
 from registry.core.errors import NotAcceptable
 from registry.versions.predictor import Predictor
+from registry.video import clip_summary, video
+from registry.video.clip_summary import ClipResult, ClipSummary
+from registry.video.pipeline import ahead
 from registry.vision.picture import to_jpeg
-from registry.vision.video import video
-from registry.vision.video.pipeline import ahead
-from registry.vision_tasks import clip_summary, clips
-from registry.vision_tasks.clip_summary import ClipResult, ClipSummary
 from tests.clips import make_clip, scene
 from tests.detector_bundle import RED, WHITE, make_detector_bundle
 
@@ -104,7 +103,7 @@ def test_progress_is_reported_and_can_stop_the_work(predictor: Predictor) -> Non
 
 
 def test_a_failure_in_the_middle_reaches_the_caller_and_leaves_no_thread(predictor: Predictor) -> None:
-    clip, calls = clips.decode(make_clip(40), 1 << 20), []
+    clip, calls = video.open_clip(make_clip(40), 1 << 20), []
 
     def network(batch: np.ndarray) -> dict[str, np.ndarray]:
         calls.append(len(batch))
@@ -157,7 +156,7 @@ def test_lists_are_thinned_when_there_are_too_many_boxes(monkeypatch: pytest.Mon
 
 
 def test_an_empty_book_is_told_without_dividing_by_zero() -> None:
-    clip = clips.decode(make_clip(2), 1 << 20)
+    clip = video.open_clip(make_clip(2), 1 << 20)
     assert isinstance(clip, video.Clip)
     result = ClipResult(clip, ClipSummary(("a",)), np.zeros((1, 1, 3), np.uint8))
     assert result.to_json()["frames"] == 0

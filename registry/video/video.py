@@ -15,11 +15,8 @@ from av.video.stream import VideoStream
 from registry.core.errors import BadInput, TooLarge, UnsupportedMedia
 from registry.core.media import ByteArray, Clip
 from registry.core.settings import settings
-from registry.vision.media_types import Container
-from registry.vision.media_types import container as container_of
-from registry.vision.picture import MIN_SIDE
-from registry.vision.video.frame_count import FrameCount, count_frames, declared_frames, declared_seconds
-from registry.vision.video.reader import (
+from registry.video.frame_count import FrameCount, count_frames, declared_frames, declared_seconds
+from registry.video.reader import (
     EXPECTED,
     MAX_FRAME_PIXELS,
     decode,
@@ -28,6 +25,9 @@ from registry.vision.video.reader import (
     sound_track,
     upright,
 )
+from registry.vision.media_types import Container
+from registry.vision.media_types import container as container_of
+from registry.vision.picture import MIN_SIDE
 
 MAX_GROWTH = 4
 """How many times the first frame's pixels a later frame may have."""
@@ -78,25 +78,14 @@ def open_clip(body: bytes, max_pixels: int = MAX_FRAME_PIXELS, max_seconds: floa
     """
     limit = settings().max_video_s if max_seconds is None else max_seconds
     max_pixels = min(max_pixels, MAX_FRAME_PIXELS)
-    kind = container_of(body)
-    if kind is None:
-        raise UnsupportedMedia(
-            f"the file is not a video: it begins with {body[:8]!r}", expected=EXPECTED, fix="choose a video file"
-        )
+    kind = _kind_of(body)
     with open_video(body, kind, max_pixels) as (container, stream):
         _check_frame_size(stream.codec_context.width, stream.codec_context.height, max_pixels, kind.title)
         count = count_frames(container, stream)
         frames, duration = declared_frames(stream, kind, body), declared_seconds(container, stream)
         rate = stream.average_rate or stream.guessed_rate
         audio = sound_track(container) is not None
-    if not count.frames:
-        raise BadInput(
-            f"the {kind.title} file holds no frames", expected=EXPECTED, fix="record it again, or send the whole file"
-        )
-    if count.encrypted:
-        raise BadInput(
-            f"the {kind.title} file is encrypted", expected="a video without copy protection", fix="decrypt it first"
-        )
+    _check_frames(count, kind.title)
     fps, seconds = _pace(count, float(rate) if rate else 0.0)
     _check_length(count.frames, seconds, limit)
     first = _first_frame(body, kind, max_pixels, count.frames)
@@ -117,6 +106,26 @@ def open_clip(body: bytes, max_pixels: int = MAX_FRAME_PIXELS, max_seconds: floa
         mirrored=mirrored,
         start=count.start,
     )
+
+
+def _kind_of(body: bytes) -> Container:
+    kind = container_of(body)
+    if kind is None:
+        raise UnsupportedMedia(
+            f"the file is not a video: it begins with {body[:8]!r}", expected=EXPECTED, fix="choose a video file"
+        )
+    return kind
+
+
+def _check_frames(count: FrameCount, title: str) -> None:
+    if not count.frames:
+        raise BadInput(
+            f"the {title} file holds no frames", expected=EXPECTED, fix="record it again, or send the whole file"
+        )
+    if count.encrypted:
+        raise BadInput(
+            f"the {title} file is encrypted", expected="a video without copy protection", fix="decrypt it first"
+        )
 
 
 def _notes(count: FrameCount, frames: int, duration: float, seconds: float) -> tuple[str, ...]:
@@ -184,11 +193,9 @@ class Reader:
     """
 
     def __init__(self, clip: Clip) -> None:
-        kind = container_of(clip.body)
-        assert kind is not None
         self._clip = clip
         most = min(MAX_FRAME_PIXELS, max(MAX_GROWTH * clip.width * clip.height, 1 << 20))
-        self._context = open_video(clip.body, kind, most)
+        self._context = open_video(clip.body, _kind_of(clip.body), most)
         self._container, self._stream = self._context.__enter__()
         self.sound = sound_track(self._container)
         self.notes: list[str] = []

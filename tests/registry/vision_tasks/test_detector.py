@@ -7,11 +7,13 @@ import json
 import numpy as np
 import pytest
 
+from registry.boxes.detection import Detections, overlaps
 from registry.core.media import FloatArray, Picture
-from registry.vision_tasks import detection
-from registry.vision_tasks.detection import Detections
+from registry.vision_tasks import detector
+from registry.vision_tasks.detector import DetectorInference
 
 NAMES = ("gun", "knife")
+DETECTOR = DetectorInference(NAMES)
 THRESHOLDS = {"score": 0.4, "iou": 0.5}
 SIZE = 160
 
@@ -26,12 +28,12 @@ def predictions(*rows: tuple[float, ...]) -> dict[str, FloatArray]:
 
 
 def found(*rows: tuple[float, ...], thresholds: dict[str, float] = THRESHOLDS) -> Detections:
-    prepared = detection.preprocess(picture(), {"image_size": SIZE})
-    return detection.postprocess(predictions(*rows), prepared, thresholds, NAMES)
+    prepared = DETECTOR.preprocess(picture(), {"image_size": SIZE})
+    return DETECTOR.postprocess(predictions(*rows), prepared, thresholds)
 
 
 def test_the_square_shows_the_whole_picture() -> None:
-    prepared = detection.preprocess(picture(), {"image_size": SIZE})
+    prepared = DETECTOR.preprocess(picture(), {"image_size": SIZE})
     assert prepared.batch.shape == (1, 3, SIZE, SIZE)
     assert prepared.batch[0, 0, SIZE // 2, SIZE // 2] == pytest.approx(90 / 255)
     assert prepared.batch[0, 0, 0, 0] == pytest.approx(114 / 255)  # 320 x 200 leaves 30 rows above and below
@@ -68,9 +70,9 @@ def test_a_confused_network_gives_three_hundred_boxes_at_most() -> None:
     rng = np.random.default_rng(1)
     corner = rng.uniform(0, 150, (20_000, 2))
     rows = np.hstack([corner, corner + 3, rng.random((20_000, 2))]).astype(np.float32)
-    prepared = detection.preprocess(picture(), {"image_size": SIZE})
-    result = detection.postprocess({"predictions": rows.T[None]}, prepared, THRESHOLDS, NAMES)
-    assert len(result) == detection.MAX_DETECTIONS
+    prepared = DETECTOR.preprocess(picture(), {"image_size": SIZE})
+    result = DETECTOR.postprocess({"predictions": rows.T[None]}, prepared, THRESHOLDS)
+    assert len(result) == detector.MAX_DETECTIONS
     assert (np.diff(result.scores) <= 0).all()
 
 
@@ -93,29 +95,29 @@ def test_statistics_are_finite_named_alike_and_follow_the_result() -> None:
 
 
 def test_evidence_falls_when_the_box_is_lost_and_not_when_another_appears() -> None:
-    prepared = detection.preprocess(picture(), {"image_size": SIZE})
+    prepared = DETECTOR.preprocess(picture(), {"image_size": SIZE})
     seen = ((10, 40, 60, 90, 0.9, 0.1), (100, 60, 130, 90, 0.0, 0.0))
-    result = detection.postprocess(predictions(*seen), prepared, THRESHOLDS, NAMES)
+    result = DETECTOR.postprocess(predictions(*seen), prepared, THRESHOLDS)
     occluded = np.concatenate(
         [
             predictions(*seen)["predictions"],
             predictions((10, 40, 60, 90, 0.2, 0.1), (100, 60, 130, 90, 0.9, 0.0))["predictions"],
         ]
     )
-    strength = detection.evidence({"predictions": occluded}, prepared, result)
+    strength = DETECTOR.evidence({"predictions": occluded}, prepared, result)
     assert strength.tolist() == pytest.approx([0.9, 0.2])
-    number, shown, inner = detection.focus(picture(), prepared, result)
+    number, shown, inner = DETECTOR.focus(picture(), prepared, result)
     assert (number, shown.shape, inner) == (0, (200, 320, 3), (0, 30, 160, 130))
 
 
 def test_where_nothing_was_found_the_evidence_is_the_highest_score() -> None:
-    prepared = detection.preprocess(picture(), {"image_size": SIZE})
+    prepared = DETECTOR.preprocess(picture(), {"image_size": SIZE})
     outputs = predictions((10, 40, 60, 90, 0.2, 0.1))
-    result = detection.postprocess(outputs, prepared, THRESHOLDS, NAMES)
-    assert detection.evidence(outputs, prepared, result).tolist() == pytest.approx([0.2])
+    result = DETECTOR.postprocess(outputs, prepared, THRESHOLDS)
+    assert DETECTOR.evidence(outputs, prepared, result).tolist() == pytest.approx([0.2])
 
 
 def test_overlaps_by_hand() -> None:
     a = np.array([[0, 0, 10, 10], [5, 5, 5, 9]], np.float32)
     b = np.array([[0, 0, 10, 5], [20, 20, 30, 30]], np.float32)
-    np.testing.assert_allclose(detection.overlaps(a, b), [[0.5, 0], [0, 0]])
+    np.testing.assert_allclose(overlaps(a, b), [[0.5, 0], [0, 0]])

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.boxes.detection import Detections
 from registry.core.media import ByteArray
+from registry.video.video import Frame
 from registry.vision import drawing
-from registry.vision.video.video import Frame
-from registry.vision_tasks.detection import Detections
 
 TILE = 426
 """Longer side of a frame on the sheet, pixels."""

@@ -9,94 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.cases import yolo_labels
-from registry.core.errors import BadInput
-from registry.core.media import FloatArray, Picture
-from registry.vision_tasks.detection import Detections, overlaps
-from registry.vision_tasks.memo import remembered
+from registry.boxes.detection import Detections, overlaps
+from registry.boxes.labels import TrueBoxes
+from registry.core.media import FloatArray
+from registry.core.memo import remembered
 
 COCO_IOUS = tuple(round(0.5 + 0.05 * n, 2) for n in range(10))
 RECALLS = np.linspace(0, 1, 101)
-
-
-@dataclass(frozen=True, eq=False)
-class TrueBoxes:
-    """What is really in a picture.
-
-    Attributes:
-        boxes: float32 [T, 4], x1 y1 x2 y2 in shares of the picture's width and height.
-        classes: int64 [T].
-    """
-
-    boxes: FloatArray
-    classes: NDArray[np.int64]
-
-    def pixels(self, width: int, height: int) -> FloatArray:
-        """float32 [T, 4] in pixels of a picture of that size."""
-        return np.asarray(self.boxes * np.array([width, height, width, height], np.float32), dtype=np.float32)
-
-
-LABEL = (
-    "a text file with a line for each object: class number, then centre x, centre y, width and height in shares of the "
-    "picture; a blank line where there is nothing"
-)
-MAX_LABEL_BYTES = 1 << 20
-"""Of a label: some 25,000 boxes. A picture has a few hundred at most."""
-
-
-def truth(label: Path | bytes | str, classes: Sequence[str]) -> TrueBoxes:
-    """Reads a label in YOLO's form, a file or its bytes: `class cx cy w h` a line, in shares; nothing: no object.
-
-    Raises:
-        BadInput: a line is of another form, or names a class that is not among `classes`, or a box has no size or
-            reaches out of the picture.
-    """
-    body = label if isinstance(label, bytes) else Path(label).read_bytes()
-    if len(body) > MAX_LABEL_BYTES:
-        raise _no_label([f"it has {len(body):,} bytes"], classes)
-    lines, problems = yolo_labels.parse(body.decode("utf-8-sig", "replace"))
-    problems = problems or yolo_labels.problems_of(lines, len(classes))
-    if problems:
-        raise _no_label(problems, classes)
-    boxes = np.array([line.box for line in lines], dtype=np.float32).reshape(-1, 4)
-    return TrueBoxes(boxes, np.array([line.number for line in lines], dtype=np.int64))
-
-
-def check(label: bytes | str, classes: Sequence[str]) -> None:
-    """As `registry.contract.parts.ScorePart.check`: stricter than `truth`, for a label from outside, where a line of
-    more than five numbers may be an outline, a pose or two boxes."""
-    if isinstance(label, str):
-        raise BadInput(f"the label is the text {label[:80]!r}", expected=LABEL, fix="send it as a file")
-    truth(label, classes)
-    lines, _ = yolo_labels.parse(label.decode("utf-8-sig", "replace"))
-    if any(line.polygon for line in lines):
-        raise _no_label(["a line has more than five numbers"], classes)
-
-
-def _no_label(problems: Sequence[str], classes: Sequence[str]) -> BadInput:
-    last = f"; class numbers are 0 to {len(classes) - 1}"
-    return BadInput(
-        f"the label cannot be used: {'; '.join(problems[:5])[:400]}",
-        expected=LABEL + last,
-        fix="export the labels in YOLO's detection format, with this model's classes",
-    )
-
-
-def positive(truth: TrueBoxes) -> bool:
-    """Whether there is anything to be found."""
-    return len(truth.classes) > 0
-
-
-def result_of(truth: TrueBoxes, sample: Picture, names: Sequence[str]) -> Detections:
-    """What a perfect model answers: the true boxes, for certain."""
-    boxes = truth.pixels(sample.width, sample.height)
-    scores = np.ones(len(boxes), dtype=np.float32)
-    return Detections(boxes, scores, truth.classes, tuple(names), sample.width, sample.height)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,29 +7,24 @@ compressed file, in and out, is in memory.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.core.errors import BadInput, NotAcceptable
+from registry.boxes.detection import Detections
+from registry.contract.parts import InferencePart
+from registry.core.errors import BadInput
 from registry.core.media import ByteArray, Clip, FloatArray, OnProgress, Parameters, Picture, Prediction, Prepared
-from registry.vision import foreign_files, headers, statistics
-from registry.vision.media_types import VIDEO_OUT, is_video
-from registry.vision.picture import decode as decode_picture
-from registry.vision.picture import to_jpeg
-from registry.vision.video import reader, video, webm
-from registry.vision.video.pipeline import ahead
-from registry.vision.video.video import Frame, Reader, Sound
-from registry.vision_tasks import detection
-from registry.vision_tasks.annotate import annotate, sheet, tile
-from registry.vision_tasks.clip_summary import ClipResult, ClipSummary
-from registry.vision_tasks.detection import Detections
-from registry.vision_tasks.mean_ap import TrueBoxes
-from registry.vision_tasks.tracking import ByteTracker
+from registry.video import webm
+from registry.video.annotate import annotate, sheet, tile
+from registry.video.clip_summary import ClipResult, ClipSummary
+from registry.video.pipeline import ahead
+from registry.video.tracking import ByteTracker
+from registry.video.video import Frame, Reader, Sound
 
 BATCH = 4
 """Frames that go through the network at once: small networks gain a third by it."""
@@ -41,16 +36,6 @@ SHEET_TILES = 6
 EMBEDDING = "embedding"
 
 Network = Callable[[FloatArray], dict[str, FloatArray]]
-Follow = Callable[..., Prediction]
-
-
-@dataclass(frozen=True)
-class _Steps:
-    """What a model does with one frame, given as a `Picture`: its picture steps as they are."""
-
-    preprocess: Callable[[Picture, Parameters], Prepared]
-    postprocess: Callable[[Mapping[str, np.ndarray], Prepared, Parameters], Detections]
-    image_statistics: Callable[[Picture], dict[str, float]]
 
 
 @dataclass
@@ -79,27 +64,22 @@ class _Times:
         self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - began
 
 
-def follower(
-    preprocess: Callable[[Picture, Parameters], Prepared],
-    postprocess: Callable[[Mapping[str, np.ndarray], Prepared, Parameters], Detections],
-    image_statistics: Callable[[Picture], dict[str, float]],
-) -> Follow:
-    """`registry.contract.parts.InferencePart.follow` for a detector, from what it does with a picture."""
-    steps = _Steps(preprocess, postprocess, image_statistics)
+def follow(
+    clip: Clip,
+    inference: InferencePart,
+    network: Network,
+    constants: Parameters,
+    thresholds: Parameters,
+    annotated: bool,
+    on_progress: OnProgress | None,
+) -> Prediction:
+    """`registry.contract.parts.InferencePart.follow` for a detector, by what its `inference` does with a picture.
 
-    def follow(
-        clip: Clip,
-        network: Network,
-        constants: Parameters,
-        thresholds: Parameters,
-        media: str = "application/json",
-        on_progress: OnProgress | None = None,
-    ) -> Prediction:
-        run = _Run(clip, steps, network, constants, thresholds, annotated=media == VIDEO_OUT)
-        run.go(on_progress)
-        return run.finish()
-
-    return follow
+    `annotated`: the result holds the video with what was found drawn in.
+    """
+    run = _Run(clip, inference, network, constants, thresholds, annotated)
+    run.go(on_progress)
+    return run.finish()
 
 
 _T = TypeVar("_T")
@@ -111,13 +91,13 @@ class _Run:
     def __init__(
         self,
         clip: Clip,
-        steps: _Steps,
+        inference: InferencePart,
         network: Network,
         constants: Parameters,
         thresholds: Parameters,
         annotated: bool,
     ) -> None:
-        self.clip, self.steps, self.times = clip, steps, _Times()
+        self.clip, self._inference, self.times = clip, inference, _Times()
         self._network, self._constants, self._thresholds = network, constants, thresholds
         self._reader = Reader(clip)
         self._writer: webm.WebmWriter | None = None
@@ -129,16 +109,17 @@ class _Run:
         self._tiles: list[ByteArray] = []
         self._statistics: list[dict[str, float]] = []
         self._embedding: NDArray[np.float64] | None = None
-        self._book: ClipSummary | None = None
+        self._summary: ClipSummary | None = None
         self._tracker: ByteTracker | None = None
         self._video: bytes | None = None
 
     def go(self, on_progress: OnProgress | None) -> None:
         done, total = 0, self.clip.frames
         ready = ahead(self._made_ready(ahead(self._read(), DEPTH, "decode")), BATCH, "prepare")
-        judged = ahead(self._judged(ahead(self._ran(ready), DEPTH, "network")), DEPTH, "track")
+        ran = ahead(self._ran(ready), DEPTH, "network")
+        judged = ahead(self._each(ran, "postprocess", self._judge), DEPTH, "track")
         try:
-            with closing(ahead(self._drawn(judged), DEPTH, "draw")) as items:
+            with closing(ahead(self._each(judged, "draw", self._draw), DEPTH, "draw")) as items:
                 for item in items:
                     if isinstance(item, Sound):
                         self._hear(item)
@@ -174,8 +155,8 @@ class _Run:
                     continue
                 sample = Picture(item.pixels, self.clip.format)
                 with self.times.of("preprocess"):
-                    prepared = self.steps.preprocess(sample, self._constants)
-                    numbers = self.steps.image_statistics(sample) if item.number in self._sampled else None
+                    prepared = self._inference.preprocess(sample, self._constants)
+                    numbers = self._inference.image_statistics(sample) if item.number in self._sampled else None
                 yield _Work(item, prepared, numbers)
 
     def _ran(self, source: _Items[_Work]) -> _Items[_Work]:
@@ -200,37 +181,30 @@ class _Run:
                 at = end
         return waiting
 
-    def _judged(self, source: _Items[_Work]) -> _Items[_Work]:
+    def _each(self, source: _Items[_Work], step: str, do: Callable[[_Work], None]) -> _Items[_Work]:
         with closing(source):
             for item in source:
                 if isinstance(item, _Work):
-                    with self.times.of("postprocess"):
-                        self._judge(item)
+                    with self.times.of(step):
+                        do(item)
                 yield item
 
     def _judge(self, work: _Work) -> None:
-        found = self.steps.postprocess(work.outputs, work.prepared, self._thresholds)
-        if self._book is None or self._tracker is None:
-            self._book, self._tracker = ClipSummary(found.names), ByteTracker(self.clip.fps, found.threshold)
+        found = self._inference.postprocess(work.outputs, work.prepared, self._thresholds)
+        assert isinstance(found, Detections)
+        if self._summary is None or self._tracker is None:
+            self._summary, self._tracker = ClipSummary(found.names), ByteTracker(self.clip.fps, found.threshold)
         ids = self._tracker.update(found.boxes, found.scores, found.classes)
         # A box below the threshold that continues a track is shown: that is what tracking is good for.
         kept = np.flatnonzero((found.scores >= found.threshold) | (ids > 0))
         shown = _as_found(found.take(kept))
-        self._book.add(work.frame.number, work.frame.at, shown, ids[kept], found)
+        self._summary.add(work.frame.number, work.frame.at, shown, ids[kept], found)
         pooled = np.asarray(work.outputs[EMBEDDING], np.float64).reshape(len(work.prepared.batch), -1).mean(axis=0)
         self._embedding = pooled if self._embedding is None else self._embedding + pooled
         if work.statistics is not None:
             self._statistics.append(work.statistics)
         work.shown, work.ids = shown, ids[kept]
         work.outputs = {}  # large, and done with
-
-    def _drawn(self, source: _Items[_Work]) -> _Items[_Work]:
-        with closing(source):
-            for item in source:
-                if isinstance(item, _Work):
-                    with self.times.of("draw"):
-                        self._draw(item)
-                yield item
 
     def _draw(self, work: _Work) -> None:
         assert work.shown is not None
@@ -252,23 +226,23 @@ class _Run:
 
     def finish(self) -> Prediction:
         """Raises BadInput where not one frame could be decoded."""
-        if self._book is None or self._embedding is None:
+        if self._summary is None or self._embedding is None:
             raise BadInput(
                 f"none of the {self.clip.frames} frames can be decoded",
                 expected="a whole video",
                 fix="send the whole file, or convert it first",
             )
         notes = [*self.clip.notes, *self._reader.notes, *(self._writer.notes if self._writer else ())]
-        if self._book.frames < self.clip.frames:
-            notes.append(f"{self._book.frames} of {self.clip.frames} frames could be decoded")
-        result = ClipResult(self.clip, self._book, sheet(self._tiles), self._video, tuple(notes))
+        if self._summary.frames < self.clip.frames:
+            notes.append(f"{self._summary.frames} of {self.clip.frames} frames could be decoded")
+        result = ClipResult(self.clip, self._summary, sheet(self._tiles), self._video, tuple(notes))
         names = self._statistics[0]
         return Prediction(
             sample=self.clip,
             result=result,
             image_statistics={name: float(np.mean([one[name] for one in self._statistics])) for name in names},
             prediction_statistics=result.statistics(),
-            embedding=(self._embedding / self._book.frames).astype(np.float32),
+            embedding=(self._embedding / self._summary.frames).astype(np.float32),
             seconds=self.times.seconds,
         )
 
@@ -277,57 +251,3 @@ def _as_found(found: Detections) -> Detections:
     """All of them count as found, whatever their score."""
     lowest = float(found.scores.min()) if len(found) else found.threshold
     return replace(found, threshold=min(found.threshold, lowest))
-
-
-# What a model of pictures and clips has in its modules, as they are.
-
-
-def decode(body: bytes, limit: int) -> Picture | Clip:
-    """A picture or a clip, whichever the file is. Raises as `picture.decode` and `video.open_clip`."""
-    if is_video(body):
-        return video.open_clip(body, limit)
-    if not headers.begins_like_a_picture(body):
-        raise foreign_files.wrong_kind(body, "a picture or a video", f"{foreign_files.EXPECTED}, or {reader.EXPECTED}")
-    return decode_picture(body, limit)
-
-
-def glimpse(sample: Picture | Clip) -> Picture:
-    """The picture, or the first frame of the clip: what stands for it where one picture is wanted."""
-    if isinstance(sample, Picture):
-        return sample
-    return Picture(next(iter(video.frames(sample))).pixels, sample.format)
-
-
-def image_statistics(sample: Picture | Clip) -> dict[str, float]:
-    """As `registry.vision.statistics`; of a clip its first frame's."""
-    return statistics.image_statistics(glimpse(sample))
-
-
-def picture(
-    sample: Picture | Clip, result: Detections | ClipResult | None = None, truth: TrueBoxes | None = None
-) -> bytes:
-    """`registry.contract.parts.RenderPart.picture`: found objects in their class's colour, true ones dashed and green;
-    of a clip some of its frames."""
-    if isinstance(result, ClipResult):
-        return to_jpeg(result.sheet)
-    seen = glimpse(sample)
-    true = truth.pixels(seen.width, seen.height) if truth is not None else None
-    return to_jpeg(detection.drawn(seen.pixels, result, true))
-
-
-def to_webm(sample: Picture | Clip, result: Any) -> bytes:
-    """The encoder of video/webm.
-
-    Raises:
-        NotAcceptable: the input was a picture.
-    """
-    if not isinstance(result, ClipResult) or result.video is None:
-        raise NotAcceptable(
-            "a video was asked for, but the input is a picture",
-            expected="a video file as input, or application/json or image/jpeg as output",
-            fix="ask for image/jpeg",
-        )
-    return result.video
-
-
-FORMATS: Mapping[str, Callable[[Any, Any], bytes]] = {"image/jpeg": picture, VIDEO_OUT: to_webm}

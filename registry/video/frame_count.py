@@ -10,8 +10,8 @@ from av.container.input import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from registry.video.reader import packets
 from registry.vision.media_types import Container
-from registry.vision.video.reader import packets
 
 
 @dataclass(frozen=True)

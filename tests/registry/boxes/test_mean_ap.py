@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from registry.boxes import mean_ap
+from registry.boxes.detection import Detections
+from registry.boxes.labels import TrueBoxes
+from registry.contract.spec import Budget, Metric, ModelSpec
 from registry.core.errors import BadInput
-from registry.vision_tasks import mean_ap
-from registry.vision_tasks.detection import Detections
-from registry.vision_tasks.mean_ap import TrueBoxes
+from registry.vision_tasks.detector import DetectorScore
 
 NAMES = ("gun", "knife", "bat")
 SIDE = 200
@@ -106,12 +108,13 @@ def test_a_picture_without_objects_is_right_when_nothing_is_shown() -> None:
 
 def test_labels_are_read_from_files_and_bytes(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("2 0.5 0.25 0.2 0.1\n\n0 0.1 0.1 0.2 0.2\n")
-    names = ("apple", "pear", "plum")
-    true = mean_ap.truth(tmp_path / "a.txt", names)
+    names, metric = ("apple", "pear", "plum"), Metric("map50", "mAP50", 0.5)
+    labels = DetectorScore(ModelSpec("fruit", "Fruit", "detection", "ultralytics", names, metric, Budget(9, 9)))
+    true = labels.truth(tmp_path / "a.txt")
     assert true.classes.tolist() == [2, 0]
     np.testing.assert_allclose(true.pixels(100, 200), [[40, 40, 60, 60], [0, 0, 20, 40]], atol=1e-4)
-    assert len(mean_ap.truth(b"", names).classes) == 0
+    assert len(labels.truth(b"").classes) == 0
     with pytest.raises(BadInput, match="line 1"):
-        mean_ap.truth(b"gun 1 2 3 4\n", names)
+        labels.truth(b"gun 1 2 3 4\n")
     with pytest.raises(BadInput, match="class number 3, and there are 3"):
-        mean_ap.truth(b"3 0.5 0.25 0.2 0.1\n", names)
+        labels.truth(b"3 0.5 0.25 0.2 0.1\n")
