@@ -6,7 +6,6 @@ exported, quantised and measured. The next stage logs to MLflow, so this stage d
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,17 @@ from registry.core.files import new_folder
 from registry.core.media import FloatArray
 from registry.core.runtime import Engine, Numerics, open_session
 from registry.versions.bundle import Score, Variant
+from training.engines import loop
+from training.engines.select import engine_of, hooks_of
 from training.export import choose_variant, latency, onnx_export
-from training.stages.variants import CONSTANTS, HISTORY, REPORT, Report
+from training.stages.networks import trained_network
+from training.stages.variants import HISTORY, REPORT, Report
 from training.workspace import progress, scoring
 from training.workspace.checkpoint import History, save_weights, write_metrics
 from training.workspace.course import TrainingListener
 from training.workspace.engine import CHANNEL_MULTIPLE, Cost
-from training.workspace.workspace import Compression, Evaluating, Workspace, parse
+from training.workspace.intervals import score_with_interval
+from training.workspace.workspace import Workspace
 
 STEP = "compress"
 
@@ -50,9 +53,6 @@ def compress(workspace: Workspace) -> Report:
     Raises:
         NotFound, BundleError, SettingsError, StorageError: nothing is half-written then.
     """
-    from training.engines.select import engine_of
-    from training.stages.networks import trained_network
-
     engine_of(workspace.spec).use_threads(workspace.settings.threads)
     name = workspace.spec.name
     with journal.step(STEP, "Compressing", name, 45), new_folder(workspace.folder(STEP)) as out:
@@ -65,8 +65,7 @@ def compress(workspace: Workspace) -> Report:
             work.add("pruned", work.pruned(trained))
         report = work.report()
         report.write(out / REPORT)
-        (out / CONSTANTS).write_text(json.dumps(work.serving_constants(), indent=2) + "\n", encoding="utf-8")
-    chosen = next(variant for variant in report.variants if variant.chosen)
+    chosen = report.chosen
     journal.fact(
         STEP,
         f"{chosen.name} serves: {chosen.p50_ms:.1f} ms, {chosen.size_mb:.1f} MB, "
@@ -81,14 +80,11 @@ class _Candidates:
     """Collects candidates, then scores and times them together."""
 
     def __init__(self, workspace: Workspace, out: Path) -> None:
-        from training.engines.select import engine_of, hooks_of
-
         self.workspace, self.out = workspace, out
         self.engine, self.hooks = engine_of(workspace.spec), hooks_of(workspace.spec)
         self.shape = self.hooks.input_shape(workspace.params)
         self.constants = self.hooks.preprocessing(workspace.params)
-        self.options = parse(Compression, workspace.spec.name, STEP, workspace.sections[STEP])
-        self.bootstrap = parse(Evaluating, workspace.spec.name, "evaluate", workspace.sections["evaluate"]).bootstrap
+        self.options = workspace.compression
         self.candidates: list[Candidate] = []
         self.files: dict[str, dict[str, str]] = {}
         self.history: History = []
@@ -132,14 +128,12 @@ class _Candidates:
         cases = self.workspace.split("train")
         count = self.options.calibration
         step = max(1, len(cases) // count)
-        held = scoring.DecodedCases(self.workspace.spec, cases[::step][:count], self.constants)
+        held = scoring.PreparedCases(self.workspace.spec, cases[::step][:count], self.constants)
         slices = [one.prepared.batch[i : i + 1] for one in held for i in range(len(one.prepared.batch))]
         return slices[:: max(1, len(slices) // count)][:count]
 
     def pruned(self, dense: Any) -> Any:
         """The network with channels removed, fine-tuned."""
-        from training.engines import loop
-
         workspace, engine = self.workspace, self.engine
         smaller = engine.prune(self.hooks, dense, workspace.teaching, workspace.params_with(STEP), self.options)
         before, after = engine.cost(dense, self.shape), engine.cost(smaller.network, self.shape)
@@ -201,27 +195,24 @@ class _Candidates:
         return Report(
             variants=variants,
             machine=latency.machine(workspace.settings.threads),
-            compression=compression,
+            compression=tuple(compression),
             git_commit=workspace.git_commit,
+            input_shape=self.shape,
+            preprocessing=self.constants,
+            thresholds=self.hooks.thresholds(workspace.params),
             **self.files[chosen.name],
         )
 
-    def serving_constants(self) -> dict[str, Any]:
-        return {
-            "input_shape": list(self.shape),
-            "preprocessing": self.constants,
-            "thresholds": self.hooks.thresholds(self.workspace.params),
-        }
-
     def scores(self) -> dict[str, Score]:
         spec = self.workspace.spec
-        held = scoring.DecodedCases(spec, self.workspace.split("val"), self.constants)
+        held = scoring.PreparedCases(spec, self.workspace.split("val"), self.constants)
         groups = [case.group for case in self.workspace.split("val")]
+        bootstrap = self.workspace.evaluating.bootstrap
         truths, thresholds = held.truths, self.hooks.thresholds(self.workspace.params)
         found = {}
         with progress.bar(STEP, "comparing", spec.name, "variants") as bar:
             for number, candidate in enumerate(self.candidates, start=1):
                 results = scoring.results_of(spec, candidate.session, held, thresholds)
-                found[candidate.name] = scoring.score_with_interval(spec, results, truths, self.bootstrap, groups)
+                found[candidate.name] = score_with_interval(spec, results, truths, bootstrap, groups)
                 bar(number, len(self.candidates), candidate.name)
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,13 +30,14 @@ from registry.versions.bundle import (
     seal,
 )
 from registry.versions.predictor import Predictor, golden_answer
-from training.stages.runs import RunDescription, artifacts, run_description
+from training.stages import figures
+from training.stages.runs import RunDescription, run_description
 from training.stages.tracking import Tracker
-from training.stages.variants import CONSTANTS, HISTORY, REPORT, Report
+from training.stages.variants import HISTORY, REPORT, Report
 from training.workspace import progress
 from training.workspace.checkpoint import METRICS, SUMMARY, read_metrics
-from training.workspace.scoring import Evaluation, evaluate, representative_cases
-from training.workspace.workspace import Evaluating, Workspace, parse
+from training.workspace.scoring import Evaluation, decoded, evaluate, representative_cases
+from training.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,11 +53,10 @@ def seal_bundle(workspace: Workspace, *, track: bool = True) -> Bundle:
         StorageError: the disk is full; there is no half bundle.
         MissingService: MLflow does not answer.
     """
-    options = parse(Evaluating, workspace.spec.name, STEP, workspace.sections[STEP])
     held, summary = workspace.split("test"), _summary(workspace)
     with journal.step(STEP, "Evaluating", workspace.spec.name, 15):
         address, description = workspace.settings.mlflow_address, _about(workspace, summary)
-        tracker = Tracker(workspace.folder("train"), description, address, artifacts(workspace), completes=True)
+        tracker = Tracker(workspace.folder("train"), description, address, completes=True)
         if track:
             for row in read_metrics(workspace.folder("train") / METRICS):
                 tracker.row(row)
@@ -64,18 +65,17 @@ def seal_bundle(workspace: Workspace, *, track: bool = True) -> Bundle:
             tracker.start()
         try:
             with new_folder(workspace.folder("bundle")) as out:
-                found = _write(workspace, out, held, options, summary)
+                found = _write(workspace, out, held, summary)
             bundle = open_bundle(workspace.folder("bundle"), verify=False)
             _write_figures(workspace, bundle)
         except BaseException:
             tracker.abandon("FAILED")
             raise
-        score, title = found.score, workspace.spec.metric.title
         journal.fact(
             STEP,
-            f"{title} {score.value:.4f} ({score.low:.4f} to {score.high:.4f}), {score.cases} cases",
+            found.score.in_words(workspace.spec.metric.title),
             workspace.spec.name,
-            score=score.model_dump(),
+            score=found.score.model_dump(),
             slices={name: one.model_dump() for name, one in found.slices.items()},
         )
         if track:
@@ -102,14 +102,12 @@ def _about(workspace: Workspace, summary: Mapping[str, Any]) -> RunDescription:
     return replace(training, git_commit=summary["git_commit"], params={**training.params, **more})
 
 
-def _write(
-    workspace: Workspace, out: Path, held: Sequence[Case], options: Evaluating, summary: Mapping[str, Any]
-) -> Evaluation:
+def _write(workspace: Workspace, out: Path, held: Sequence[Case], summary: Mapping[str, Any]) -> Evaluation:
     report = Report.read(workspace.folder("compress") / REPORT)
     _copy_networks(workspace.folder("compress"), out, report)
     _copy_assets(workspace.spec, out)
     draft = _manifest(workspace, report, summary)
-    predictor = Predictor(Bundle(out, draft), workspace.settings.threads, workspace.settings.max_voxels)
+    predictor, options = workspace.predictor(Bundle(out, draft)), workspace.evaluating
     with progress.bar(STEP, "evaluating", workspace.spec.name, "cases") as bar:
         found = evaluate(predictor, held, options.bootstrap, bar)
     _write_reference(out / REFERENCE, found)
@@ -139,10 +137,9 @@ def _copy_assets(spec: ModelSpec, out: Path) -> None:
 def _manifest(workspace: Workspace, report: Report, summary: Mapping[str, Any]) -> Manifest:
     """Everything but what evaluation adds."""
     spec, start = workspace.spec, workspace.start
-    chosen = next(variant for variant in report.variants if variant.chosen)
+    chosen = report.chosen
     commits = {"train": summary["git_commit"], "compress": report.git_commit, "evaluate": workspace.git_commit}
     made = {k: v for k, v in summary.items() if k not in ("fingerprint", "data_hash", "git_commit")}
-    constants = json.loads((workspace.folder("compress") / CONSTANTS).read_text(encoding="utf-8"))
     return Manifest(
         model=spec.name,
         task=spec.task,
@@ -151,9 +148,9 @@ def _manifest(workspace: Workspace, report: Report, summary: Mapping[str, Any]) 
         engine=chosen.engine,  # type: ignore[arg-type]  # choose() takes serving engines only
         numerics=chosen.numerics,  # type: ignore[arg-type]
         network="network.xml" if report.network.endswith(".xml") else "network.onnx",
-        input_shape=tuple(constants["input_shape"]),
-        preprocessing=constants["preprocessing"],
-        thresholds=constants["thresholds"],
+        input_shape=report.input_shape,
+        preprocessing=report.preprocessing,
+        thresholds=report.thresholds,
         metric=spec.metric.name,
         score=chosen.score,
         slices={},
@@ -163,7 +160,7 @@ def _manifest(workspace: Workspace, report: Report, summary: Mapping[str, Any]) 
         git_commit=summary["git_commit"],
         parent=Parent(version=start.version, digest=start.bundle.digest) if start else None,
         pretrained=summary["pretrained"],
-        compression=tuple(report.compression),
+        compression=report.compression,
         training={"params": workspace.params, "commits": commits, **made},
     )
 
@@ -223,13 +220,9 @@ def _log(
     client: MlflowClient, run_id: str, workspace: Workspace, bundle: Bundle, found: Evaluation, held: Sequence[Case]
 ) -> None:
     """The compression table, the final metrics, and predictions as pictures."""
-    import time
-
     from mlflow.entities import Metric, RunTag
 
-    from training.stages import figures
-
-    manifest, now = bundle.manifest, int(time.time() * 1000)
+    spec, manifest, now = workspace.spec, bundle.manifest, int(time.time() * 1000)
     chosen = manifest.chosen
     numbers = {
         manifest.metric: found.score.value,
@@ -249,14 +242,12 @@ def _log(
     )
     rows = [_row(variant.model_dump()) for variant in manifest.variants]
     client.log_table(run_id, {k: [row[k] for row in rows] for k in rows[0]}, "compression/variants.json")
-    client.log_figure(
-        run_id, figures.variants(manifest.variants, workspace.spec.metric.title), "compression/variants.png"
-    )
+    client.log_figure(run_id, figures.variants(manifest.variants, spec.metric.title), "compression/variants.png")
     client.log_dict(run_id, manifest.model_dump(mode="json"), "bundle.json")
     shown = {case.id for case in representative_cases(held, PICTURES)}
-    for row, (case, prediction, truth) in enumerate(zip(held, found.predictions, found.truths, strict=True)):
+    for case, prediction, truth in zip(held, found.predictions, found.truths, strict=True):
         if case.id in shown:
-            jpeg = workspace.spec.render.picture(found.sample(workspace.spec, row), prediction.result, truth)
+            jpeg = spec.render.picture(decoded(spec, case), prediction.result, truth)
             client.log_image(run_id, figures.pixels(jpeg), artifact_file=f"served/{case.id}.png")
     client.set_tag(run_id, RUN_DIGEST, bundle.digest)  # last: from here on it is this version's run, and no other's
 

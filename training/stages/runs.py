@@ -36,7 +36,3 @@ def run_description(workspace: Workspace) -> RunDescription:
         },
         tags={"parent": str(start.version)} if start else {},
     )
-
-
-def artifacts(workspace: Workspace) -> Path:
-    return workspace.settings.mlflow_artifacts

@@ -23,6 +23,7 @@ from urllib.request import getproxies, proxy_bypass
 from registry.core import journal
 from registry.core.errors import MissingService, first_line
 from registry.core.files import write_file
+from registry.core.settings import settings
 from registry.versions import mlflow_client
 from registry.versions.bundle import RUN_DIGEST
 from training.stages.runs import RunDescription
@@ -55,10 +56,8 @@ class Tracker:
             parameters are the same; else it is a new one. run.json does not change.
     """
 
-    def __init__(
-        self, folder: Path, about: RunDescription, address: str, artifacts: Path, *, completes: bool = False
-    ) -> None:
-        self.folder, self.about, self.address, self.artifacts = folder, about, address, artifacts
+    def __init__(self, folder: Path, about: RunDescription, address: str, *, completes: bool = False) -> None:
+        self.folder, self.about, self.address = folder, about, address
         self.completes = completes
         self.run_id = ""
         self._rows: list[tuple[str, dict[str, float]]] = []
@@ -185,7 +184,7 @@ class Tracker:
                     _log_params(client, known, self.about.params, set(run.data.params))
                     self._activate(known)
                     return known
-        experiment = mlflow_client.experiment_id(client, self.about.model, self.address, self.artifacts)
+        experiment = mlflow_client.experiment_id(client, self.about.model, self.address, settings().mlflow_artifacts)
         tags = {
             "model": self.about.model,
             "data_hash": self.about.data_hash,

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
 from registry.core import journal
 from registry.versions import learned
+from training.engines import loop
+from training.engines.select import engine_of, hooks_of
+from training.stages import figures
 from training.stages.networks import starting_network, trained_network
-from training.stages.runs import artifacts, run_description
+from training.stages.runs import run_description
 from training.stages.tracking import Tracker
-from training.workspace import progress
-from training.workspace.checkpoint import Checkpoints, Progress
+from training.workspace import progress, scoring
+from training.workspace.checkpoint import METRICS, Checkpoints, Progress, read_metrics
 from training.workspace.course import FitResult, TrainingListener
 from training.workspace.rehearsal import NEW_SHARE, with_new_cases_repeated
 from training.workspace.sources import source_hash
-from training.workspace.workspace import START, Recipe, Workspace, fingerprint, read_start
+from training.workspace.workspace import START, Recipe, Workspace, read_start
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mlflow import MlflowClient
 
     from registry.core.media import Case
@@ -43,7 +50,7 @@ def train(workspace: Workspace, *, fresh: bool = False, track: bool = True) -> d
     if fresh or not (checkpoints.finished() or checkpoints.is_ours()):
         checkpoints.clear()
     with journal.step(STEP, "Training", name, workspace.recipe().max_seconds + 15) as running:
-        tracker = Tracker(folder, run_description(workspace), workspace.settings.mlflow_address, artifacts(workspace))
+        tracker = Tracker(folder, run_description(workspace), workspace.settings.mlflow_address)
         if track:
             tracker.start()
         try:
@@ -55,7 +62,7 @@ def train(workspace: Workspace, *, fresh: bool = False, track: bool = True) -> d
         except BaseException as error:
             tracker.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
-        _queue(tracker, checkpoints, workspace)
+        _queue(tracker, folder)
         if track:
             tracker.close(lambda client, run: _log(client, run, workspace, summary))
     return summary
@@ -63,16 +70,12 @@ def train(workspace: Workspace, *, fresh: bool = False, track: bool = True) -> d
 
 def identity(workspace: Workspace) -> str:
     """Hash of all that determines a training: data, parameters, starting point, and the code of the stage."""
-    start = read_start(workspace.folder(START))
-    return fingerprint(
-        workspace.spec.name, workspace.params, workspace.data_hash, start, source_hash(STEP, workspace.spec.name)
-    )
+    name, start = workspace.spec.name, read_start(workspace.folder(START))
+    parts = (name, workspace.params, workspace.data_hash, start, source_hash(STEP, name))
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _fit(workspace: Workspace, checkpoints: Checkpoints, tracker: Tracker) -> dict[str, Any]:
-    from training.engines import loop
-    from training.engines.select import engine_of, hooks_of
-
     engine = engine_of(workspace.spec)
     engine.use_threads(workspace.settings.threads)
     workspace.split("train"), workspace.split("val")
@@ -147,20 +150,15 @@ def _summary(workspace: Workspace, fitted: FitResult, seconds: float) -> dict[st
     }
 
 
-def _queue(tracker: Tracker, checkpoints: Checkpoints, workspace: Workspace) -> None:
+def _queue(tracker: Tracker, folder: Path) -> None:
     """Queues the rows of a training that an earlier run finished."""
-    from training.workspace.checkpoint import METRICS, read_metrics
-
     if not tracker.has_rows:
-        for row in read_metrics(workspace.folder("train") / METRICS):
+        for row in read_metrics(folder / METRICS):
             tracker.row(row)
 
 
 def _log(client: MlflowClient, run_id: str, workspace: Workspace, summary: dict[str, Any]) -> None:
     """Logs what is known at the end: summary, metrics file, curves, and predictions as pictures."""
-    from training.stages import figures
-    from training.workspace.checkpoint import METRICS, read_metrics
-
     folder = workspace.folder("train")
     client.set_tag(run_id, "mlflow.note.content", summary["says"])
     client.log_artifact(run_id, str(folder / METRICS), "training")
@@ -172,19 +170,12 @@ def _log(client: MlflowClient, run_id: str, workspace: Workspace, summary: dict[
 
 def _pictures(workspace: Workspace) -> dict[str, Any]:
     """Validation cases with prediction and truth, drawn: RGB arrays by case id."""
-    from training.engines.select import engine_of, hooks_of
-    from training.stages import figures
-    from training.workspace import scoring
-
-    hooks = hooks_of(workspace.spec)
-    session = engine_of(workspace.spec).session(hooks, trained_network(workspace))
-    held = scoring.DecodedCases(
-        workspace.spec,
-        scoring.representative_cases(workspace.split("val"), PICTURES),
-        hooks.preprocessing(workspace.params),
-    )
-    results = scoring.results_of(workspace.spec, session, held, hooks.thresholds(workspace.params))
+    spec, hooks = workspace.spec, hooks_of(workspace.spec)
+    session = engine_of(spec).session(hooks, trained_network(workspace))
+    cases = scoring.representative_cases(workspace.split("val"), PICTURES)
+    held = scoring.PreparedCases(spec, cases, hooks.preprocessing(workspace.params))
+    results = scoring.results_of(spec, session, held, hooks.thresholds(workspace.params))
     return {
-        one.case.id: figures.pixels(workspace.spec.render.picture(one.sample, result, one.truth))
-        for one, result in zip(held, results, strict=True)
+        case.id: figures.pixels(spec.render.picture(scoring.decoded(spec, case), result, truth))
+        for case, result, truth in zip(cases, results, held.truths, strict=True)
     }

@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from registry.versions.bundle import Machine, Variant
 
 REPORT = "variants.json"
 HISTORY = "finetune.csv"
-CONSTANTS = "constants.json"  # what serving must know of the network; the stages after this one need no torch
 
 
-@dataclass
-class Report:
-    """build/<model>/compress/variants.json."""
+class Report(BaseModel):
+    """build/<model>/compress/variants.json. With what serving must know of the network: the stages after this one need
+    no framework."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     variants: tuple[Variant, ...]
     machine: Machine
     network: str
     onnx: str
     weights: str
-    compression: list[dict[str, Any]] = field(default_factory=list)
-    git_commit: str = ""
+    compression: tuple[dict[str, Any], ...]
+    git_commit: str
+    input_shape: tuple[int, ...]
+    preprocessing: dict[str, Any]
+    thresholds: dict[str, Any]
+
+    @property
+    def chosen(self) -> Variant:
+        return next(variant for variant in self.variants if variant.chosen)
 
     def write(self, path: Path) -> None:
-        content = vars(self) | {
-            "variants": [variant.model_dump() for variant in self.variants],
-            "machine": self.machine.model_dump(),
-        }
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Report:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        raw["variants"] = tuple(Variant(**variant) for variant in raw["variants"])
-        raw["machine"] = Machine(**raw["machine"])
-        return cls(**raw)
+        return cls.model_validate_json(path.read_bytes())

