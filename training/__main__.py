@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,18 +23,23 @@ def main() -> None:
     """Train, compress and evaluate one model, from the data in data/ to a bundle in build/."""
 
 
-def _run(work: Callable[[], Any]) -> Any:
-    """Runs a stage; its errors become a message and an exit code."""
-    try:
-        _without_a_stack()
-        settings().apply_environment()
-        return work()
-    except VisionloopError as error:
-        click.echo(f"{type(error).__name__}: {error}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        click.echo("stopped; the same command goes on from the last checkpoint", err=True)
-        sys.exit(130)
+def _stage(work: Callable[..., None]) -> Callable[..., None]:
+    """A command that runs a stage; its errors become a message and an exit code."""
+
+    @functools.wraps(work)
+    def run(*arguments: object, **options: object) -> None:
+        try:
+            _without_a_stack()
+            settings().apply_environment()
+            work(*arguments, **options)
+        except VisionloopError as error:
+            click.echo(f"{type(error).__name__}: {error}", err=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("stopped; the same command goes on from the last checkpoint", err=True)
+            sys.exit(130)
+
+    return run
 
 
 def _without_a_stack() -> None:
@@ -50,78 +56,61 @@ def _without_a_stack() -> None:
 
 
 @main.command()
+@_stage
 def models() -> None:
     """Write the list of models that dvc.yaml reads, after a model was added."""
+    from training.workspace.parameters import write_models
 
-    def work() -> None:
-        from training.workspace.parameters import write_models
-
-        write_models(settings().root)
-
-    _run(work)
+    write_models(settings().root)
 
 
 @main.command()
 @click.argument("model")
+@_stage
 def start(model: str) -> None:
     """Say what MODEL starts from: the champion that a retraining chose, else the weights file that there is now."""
+    from training.workspace.starting_point import keep_start
+    from training.workspace.workspace import open_workspace
 
-    def work() -> None:
-        from training.workspace.starting_point import keep_start
-        from training.workspace.workspace import open_workspace
-
-        keep_start(open_workspace(model))
-
-    _run(work)
+    keep_start(open_workspace(model))
 
 
 @main.command()
 @click.argument("model")
 @click.option("--fresh", is_flag=True, help="Forget a checkpoint or a finished training and begin anew.")
+@_stage
 def train(model: str, fresh: bool) -> None:
     """Train MODEL, from scratch or from the champion in build/MODEL/start; goes on after an interruption."""
+    from training.stages.train import train as run
+    from training.workspace.workspace import open_workspace
 
-    def work() -> None:
-        from training.stages.train import train as run
-        from training.workspace.workspace import open_workspace
-
-        click.echo(run(open_workspace(model), fresh=fresh)["says"])
-
-    _run(work)
+    click.echo(run(open_workspace(model), fresh=fresh)["says"])
 
 
 @main.command()
 @click.argument("model")
+@_stage
 def compress(model: str) -> None:
     """Prune, export and quantise MODEL; measure every variant and choose the one that serves."""
+    from training.stages.compress import compress as run
+    from training.workspace.workspace import open_workspace
 
-    def work() -> None:
-        from training.stages.compress import compress as run
-        from training.workspace.workspace import open_workspace
-
-        workspace = open_workspace(model)
-        _table(run(workspace), workspace.spec.metric.title)
-
-    _run(work)
+    workspace = open_workspace(model)
+    _table(run(workspace), workspace.spec.metric.title)
 
 
 @main.command()
 @click.argument("model")
+@_stage
 def evaluate(model: str) -> None:
     """Evaluate the chosen variant of MODEL on held-out cases and seal its bundle."""
+    from training.stages.evaluate import seal_bundle
+    from training.workspace.workspace import open_workspace
 
-    def work() -> None:
-        from training.stages.evaluate import seal_bundle
-        from training.workspace.workspace import open_workspace
-
-        workspace = open_workspace(model)
-        bundle = seal_bundle(workspace)
-        score = bundle.manifest.score
-        title = workspace.spec.metric.title
-        click.echo(f"{title} {score.value:.4f} ({score.low:.4f} to {score.high:.4f}), {score.cases} cases")
-        click.echo(f"bundle {bundle.digest[:12]} in {bundle.path}")
-
-    _run(work)
+    workspace = open_workspace(model)
+    bundle = seal_bundle(workspace)
+    click.echo(bundle.manifest.score.in_words(workspace.spec.metric.title))
+    click.echo(f"bundle {bundle.digest[:12]} in {bundle.path}")
 
 
 def _table(report: Report, metric: str) -> None:

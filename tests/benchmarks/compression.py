@@ -172,7 +172,7 @@ def _tracking(stage: Workspace, rounds: int) -> str:
         open_client(address).search_experiments()  # imports MLflow and makes its tables: once a process
         _loop(stage, None)
         for turn in range(rounds):
-            tracker = Tracker(folder / str(turn), run_description(stage), address, folder / "artifacts")
+            tracker = Tracker(folder / str(turn), run_description(stage), address)
             tracker.start()
             tracked = _loop(stage, tracker)
             tracker.close()

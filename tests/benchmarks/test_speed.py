@@ -13,13 +13,13 @@ from monitoring.drift import statistics
 from monitoring.drift.findings import Table
 from monitoring.log.writer import PredictionLog
 from monitoring.report import evidently_report
+from registry.boxes import mean_ap
 from registry.contract import catalog
-from registry.vision_tasks import mean_ap
 from tests.bundles import MODEL
 from tests.monitoring.conftest import home as home
 from tests.monitoring.conftest import make_record
 from tests.monitoring.conftest import operational as operational
-from tests.registry.vision_tasks.test_mean_ap import scene
+from tests.registry.boxes.test_mean_ap import scene
 
 pytestmark = pytest.mark.bench
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from registry.boxes.detection import Detections
+from registry.boxes.labels import TrueBoxes
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
 from registry.models.face_gender.inference import Faces
 from registry.models.skin_segmentation.inference import SkinResult
-from registry.vision_tasks.detection import Detections
 from registry.vision_tasks.masks import TrueMask
-from registry.vision_tasks.mean_ap import TrueBoxes
 from training.gate import rules as gate_rules
 from training.gate.comparison import OVERALL, Comparison
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.contract.hooks import Weights
-from registry.core.errors import BundleError, SettingsError, first_line
+from registry.core.errors import SettingsError, first_line
 from training.prune.keras_channels import Channels, number_channels
-from training.workspace.engine import CHANNEL_MULTIPLE
+from training.workspace.engine import CHANNEL_MULTIPLE, misfit
 
 
 def importance(channels: Channels, weights: Weights, gradients: Iterable[Weights]) -> dict[int, float]:
@@ -117,11 +117,7 @@ def reshape_like(model: Any, weights: Weights) -> Any:
         for name, variable in found.items():
             variable.assign(weights[name])
     except ValueError as error:
-        raise BundleError(
-            f"the weights do not fit the network: {first_line(error)}",
-            expected="weights of this model's network, whole or pruned",
-            fix="train from scratch: empty build/<model>/start",
-        ) from error
+        raise misfit(first_line(error)) from error
     return made
 
 

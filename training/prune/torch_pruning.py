@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from registry.contract.hooks import TorchHooks
-from registry.core.errors import BundleError
-from training.workspace.engine import CHANNEL_MULTIPLE, Cost
+from training.workspace.engine import CHANNEL_MULTIPLE, Cost, misfit
 
 
 def cost(model: nn.Module, shape: tuple[int, ...]) -> Cost:
@@ -81,11 +80,7 @@ def reshape_like(model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
         model.load_state_dict(dict(weights), strict=True)
     except RuntimeError as error:
         last = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()  # torch names the layer there
-        raise BundleError(
-            f"the weights do not fit the network: {last}",
-            expected="weights of this model's network, whole or pruned",
-            fix="train from scratch: empty build/<model>/start",
-        ) from error
+        raise misfit(last) from error
     return model
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from registry.contract.hooks import Hooks, Weights
+from registry.core.errors import BundleError
 from registry.core.media import Case, FloatArray
 from training.workspace.checkpoint import Arrays
 from training.workspace.parameters import Compression, Recipe
@@ -34,6 +35,15 @@ class Cost:
 
     macs: int
     parameters: int
+
+
+def misfit(why: str) -> BundleError:
+    """The error for weights of another architecture."""
+    return BundleError(
+        f"the weights do not fit the network: {why}",
+        expected="weights of this model's network, whole or pruned",
+        fix="train from scratch: empty build/<model>/start",
+    )
 
 
 @dataclass(frozen=True)

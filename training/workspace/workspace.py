@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from registry.core.errors import NotFound
 from registry.core.media import Case
 from registry.core.settings import Settings, settings
 from registry.versions.bundle import Bundle, open_bundle
+from registry.versions.predictor import Predictor
 from training.workspace.parameters import Compression, Evaluating, Recipe, parse, read_params
 
 CODE = ("--", ".", ":!dvc.lock", ":!*.dvc")  # what the loop itself writes does not make the code another
@@ -106,7 +106,29 @@ class Workspace:
 
     @cached_property
     def git_commit(self) -> str:
-        return git_commit(self.settings.root)
+        """The commit of the code, `-dirty` after it when tracked files differ from it; `unknown` outside git."""
+
+        def git(*arguments: str) -> str:
+            command = ["git", "-C", str(self.settings.root), *arguments]
+            return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+        try:
+            changed = git("status", "--porcelain", "--untracked-files=no", *CODE)
+            return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
+        except (OSError, subprocess.SubprocessError):
+            return "unknown"
+
+    @cached_property
+    def compression(self) -> Compression:
+        return parse(Compression, self.spec.name, "compress", self.sections["compress"])
+
+    @cached_property
+    def evaluating(self) -> Evaluating:
+        return parse(Evaluating, self.spec.name, "evaluate", self.sections["evaluate"])
+
+    def predictor(self, bundle: Bundle) -> Predictor:
+        """Raises BundleError: its network cannot be loaded."""
+        return Predictor(bundle, self.settings.threads, self.settings.max_voxels)
 
     def recipe(self, section: str = "") -> Recipe:
         """The recipe of this training, or of `compress`."""
@@ -150,28 +172,6 @@ def dvc_hash(folder: Path) -> str:
     from dvc_objects.fs.local import LocalFileSystem
     from dvc_objects.fs.memory import MemoryFileSystem
 
-    _, _, tree = build(
-        HashFileDB(MemoryFileSystem(), "memory://hash"), str(folder), LocalFileSystem(), "md5", dry_run=True
-    )
+    base = HashFileDB(MemoryFileSystem(), "memory://hash")
+    _, _, tree = build(base, str(folder), LocalFileSystem(), "md5", dry_run=True)
     return str(tree.hash_info.value)
-
-
-def git_commit(root: Path) -> str:
-    """The commit of the code, `-dirty` after it when tracked files differ from it; `unknown` outside git."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=20
-        ).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + (
-            "-dirty" if git("status", "--porcelain", "--untracked-files=no", *CODE) else ""
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-
-
-def fingerprint(*parts: Any) -> str:
-    """sha256 over JSON-able parts: the same training has the same one."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

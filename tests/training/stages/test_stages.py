@@ -146,7 +146,7 @@ def test_a_full_disk_leaves_no_half_bundle(
     with pytest.raises(StorageError, match="full"):
         seal_bundle(stage, track=False)
     left = {path.name for path in stage.folder("bundle").parent.iterdir()}
-    assert left == {"start", "train", "compress", "metrics.json", "curves.csv"}
+    assert left == {"start", "validation", "train", "compress", "metrics.json", "curves.csv"}
 
 
 def test_a_champion_is_fine_tuned_and_keeps_its_history(

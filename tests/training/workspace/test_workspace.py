@@ -10,7 +10,7 @@ import pytest
 from registry.core.errors import NotFound, SettingsError
 from tests.training.conftest import MODEL, Make
 from training.stages.train import identity
-from training.workspace.workspace import dvc_hash, git_commit, open_workspace
+from training.workspace.workspace import dvc_hash, open_workspace
 
 
 @pytest.mark.parametrize(
@@ -54,5 +54,5 @@ def test_identity_depends_on_data_and_parameters(make_stage: Make, phantoms: Pat
     assert identity(open_workspace(MODEL)) != first
 
 
-def test_outside_git_the_commit_is_unknown(tmp_path: Path) -> None:
-    assert git_commit(tmp_path) == "unknown"
+def test_outside_git_the_commit_is_unknown(make_stage: Make) -> None:
+    assert make_stage().git_commit == "unknown"
