@@ -8,6 +8,7 @@ that a label became, or LEFT_OUT; `Feedback.learned_by` is the first version tha
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,8 +66,12 @@ def labels_of_window(verdict: Verdict) -> list[LabelledInput]:
         .order_by("prediction__time")
     )
     ranges = verdict.finding.get("plausible", {})
-    plausible = [row.prediction_id for row in rows if _plausible(row.prediction.image_statistics, ranges)]
-    return performance.labelled_inputs(verdict.model, plausible)
+    items = []
+    for row in rows.iterator(chunk_size=200):
+        if _plausible(row.prediction.image_statistics, ranges):
+            with suppress(OSError):  # its retention time is over
+                items.append(performance.labelled(row))
+    return items
 
 
 def _plausible(statistics: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -108,8 +107,8 @@ def score_pending(model: str, version: int, predictor: Predictor) -> int:
 
 
 def _score(row: Feedback, predictor: Predictor) -> float:
-    labelled, part = _labelled(row.prediction, row.truth_file, row.truth_text), predictor.spec.score
-    found = float(part.score([predictor(labelled.body).result], [part.truth(labelled.truth)]))
+    item, part = labelled(row), predictor.spec.score
+    found = float(part.score([predictor(item.body).result], [part.truth(item.truth)]))
     if not math.isfinite(found):
         raise BadInput(f"its score is {found}", expected="a number")
     return found
@@ -120,23 +119,6 @@ def _problem(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "the input or the label is no longer kept"
     return first_line(error) if isinstance(error, VisionloopError) else f"scoring failed ({type(error).__name__})"
-
-
-def labelled_inputs(model: str, predictions: Sequence[str] | None = None) -> list[LabelledInput]:
-    """Labelled inputs that are still kept, the oldest first: all of a model, or those of these predictions."""
-    database.setup()
-    from monitoring.log.models import Feedback
-
-    rows = Feedback.objects.filter(prediction__model=model).select_related("prediction").order_by("prediction__time")
-    wanted = None if predictions is None else set(predictions)
-    items = []
-    for row in rows.iterator(chunk_size=200):
-        if wanted is None or row.prediction_id in wanted:
-            try:
-                items.append(_labelled(row.prediction, row.truth_file, row.truth_text))
-            except OSError:
-                continue  # its retention time is over
-    return items
 
 
 def _find(prediction_id: str, wait_s: float) -> Prediction:
@@ -165,8 +147,9 @@ def _truth_file(row: Prediction) -> Path:
     return inputs.path_of(row.model, row.time.timestamp(), row.id, inputs.TRUTH)
 
 
-def _labelled(row: Prediction, file: str, text: str) -> LabelledInput:
-    """Raises FileNotFoundError when the input or the label is no longer kept."""
-    if not (path := input_file(row)).is_file():
+def labelled(row: Feedback) -> LabelledInput:
+    """The input of a label with it. Raises FileNotFoundError when either is no longer kept."""
+    if not (path := input_file(row.prediction)).is_file():
         raise FileNotFoundError(path)
-    return LabelledInput(row.id, path, (settings().var / file).read_bytes() if file else text)
+    truth = (settings().var / row.truth_file).read_bytes() if row.truth_file else row.truth_text
+    return LabelledInput(row.prediction.id, path, truth)

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from registry.core.files import write_file
 from registry.core.settings import settings
 
 TRUTH = ".truth"
@@ -45,11 +44,6 @@ def path_of(model: str, when: float, prediction_id: str, suffix: str) -> Path:
 
 def is_kept() -> bool:
     return settings().retention_days > 0 and settings().retention_mb > 0
-
-
-def write(path: Path, body: bytes) -> None:
-    """Writes an input. Raises StorageError when the disk is full."""
-    write_file(path, body)
 
 
 def prune(now: float | None = None, every_s: float = 0.0) -> Pruned:

@@ -32,6 +32,7 @@ from monitoring.log.shipping import EVERY_S, Shipper, has_keeper
 from monitoring.log.spool import folder
 from registry.core import database
 from registry.core.errors import StorageError
+from registry.core.files import write_file
 from registry.core.media import FloatArray
 
 logger = logging.getLogger("visionloop.log")
@@ -217,7 +218,7 @@ class PredictionLog:
         while self._bodies:
             record, body = self._bodies[0]
             try:
-                inputs.write(inputs.path_of(record.model, record.time, record.id, record.input_suffix), body)
+                write_file(inputs.path_of(record.model, record.time, record.id, record.input_suffix), body)
             except (StorageError, OSError) as error:
                 self.inputs_dropped += 1
                 self._warn("inputs", "inputs are not kept: %s", error)

@@ -18,6 +18,7 @@ import numpy as np
 from monitoring.drift import statistics
 from monitoring.drift.findings import Finding, Performance, Table
 from monitoring.drift.statistics import Array
+from monitoring.report.page import KINDS
 from registry.core.files import disk_errors
 from registry.core.settings import settings
 
@@ -29,12 +30,6 @@ if TYPE_CHECKING:
 
 MIN_LABELS = 5
 _PROJECTS = uuid.UUID("5f6b1c9e-6b0e-4a57-9d0e-3f2f6d1f7c11")
-PANELS = {
-    "data": "inputs: image statistics",
-    "prediction": "answers: prediction statistics",
-    "embedding": "features: network embedding",
-    "performance": "score on labelled inputs",
-}
 
 
 @dataclass(frozen=True)
@@ -129,7 +124,7 @@ def _project(home: Workspace, model: str) -> Project:
     project = home.add_project(ProjectModel(id=identity, name=model, description=f"Drift verdicts of {model}"))
     margins = [
         PanelMetric(legend=legend, metric="AlarmMargin", metric_labels={"label": kind})
-        for kind, legend in PANELS.items()
+        for kind, legend in KINDS.items()
     ]
     about = "Each verdict's tests: statistic / threshold. Above 1 is an alarm."
     project.dashboard.add_panel(line_plot_panel("Nearness to an alarm", margins, about))

@@ -14,7 +14,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from flows.demo import stream
-from monitoring.feedback import performance
 from monitoring.log.writer import PredictionLog
 from monitoring.report import watch
 from registry.contract import catalog
@@ -71,7 +70,6 @@ def test_a_shifted_labelled_stream_is_logged_and_drifts(service: str, bundle: Bu
     how = next(iter(catalog.get(MODEL).shift.HOW))
     ids = stream.play(MODEL, how, 0.8, 18, seed=5, address=service, label=True)
     assert len(set(ids)) == 18
-    assert len(performance.labelled_inputs(MODEL, ids)) == 18
     verdict = watch.make_verdict(MODEL, 1, bundle)
     assert verdict.drifted
     assert verdict.labels == 18

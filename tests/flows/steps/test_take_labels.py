@@ -16,6 +16,7 @@ from monitoring.log import inputs
 from registry.cases.records import LabelledInput
 from registry.contract import catalog
 from registry.core.errors import DataError, NotFound, Refused
+from registry.core.files import write_file
 from registry.core.settings import settings
 from registry.datasets.layouts import BoxSet
 from tests.bundles import MODEL
@@ -83,7 +84,7 @@ class Log:
                 id=uuid.uuid4().hex, time=when, model=MODEL, version=1, role="champion", latency_ms=1, outcome="ok",
                 status=200, image_statistics=statistics, input_suffix=".nii.gz",
             )  # fmt: skip
-            inputs.write(inputs.path_of(MODEL, when.timestamp(), row.id, ".nii.gz"), item.input)
+            write_file(inputs.path_of(MODEL, when.timestamp(), row.id, ".nii.gz"), item.input)
             performance.give_label(row.id, item.truth, "me")
             ids.append(row.id)
         self.score(ids)

@@ -15,6 +15,7 @@ from monitoring.feedback import performance
 from monitoring.log import inputs
 from registry.contract import catalog
 from registry.core.errors import BadInput, Refused
+from registry.core.files import write_file
 from registry.core.settings import settings
 from tests.bundles import AFFINE
 
@@ -29,7 +30,7 @@ def predicted(model: str, body: bytes = b"a picture", **row: object) -> str:
     fields = {"role": "champion", "latency_ms": 1, "outcome": "ok", "status": 200, "input_suffix": ".bin", **row}
     Prediction.objects.create(id=name, time=when, model=model, version=1, **fields)
     if body:
-        inputs.write(inputs.path_of(model, when.timestamp(), name, ".bin"), body)
+        write_file(inputs.path_of(model, when.timestamp(), name, ".bin"), body)
     return name
 
 

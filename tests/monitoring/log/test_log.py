@@ -17,6 +17,7 @@ import pytest
 from monitoring.log import embedding, inputs
 from monitoring.log.shipping import KEEPER, Shipper
 from monitoring.log.writer import PredictionLog
+from registry.core.files import write_file
 from registry.core.settings import settings
 from tests.monitoring.conftest import make_record
 from tests.waiting import until
@@ -213,7 +214,7 @@ def test_retention_by_age_and_by_room(home: Path, monkeypatch: pytest.MonkeyPatc
     ages = {"old": 8 * 86400, "a": 3000, "b": 2000, "c": 1000}
     for name, age in ages.items():
         path = inputs.path_of("skin_segmentation", now - age, name, ".nii")
-        inputs.write(path, bytes(400_000))
+        write_file(path, bytes(400_000))
         os.utime(path, (now - age, now - age))
     pruned = inputs.prune(now)
     left = {path.name for path in (home / "var" / "inputs").glob("*/*/*")}
@@ -236,11 +237,11 @@ def test_labelled_inputs_have_limits_of_their_own_and_leave_with_their_labels(
     made = {"plain": (8, None), "old": (400, 366), "first": (30, 3), "last": (30, 2), "late": (300, 1)}
     for name, (age, labelled) in made.items():
         path = inputs.path_of("skin_segmentation", now - age * day, name, ".nii.gz")
-        inputs.write(path, bytes(400_000))
+        write_file(path, bytes(400_000))
         os.utime(path, (now - age * day,) * 2)
         if labelled is not None:
             truth = path.with_name(f"{name}{inputs.TRUTH}")
-            inputs.write(truth, b"truth")
+            write_file(truth, b"truth")
             os.utime(truth, (now - labelled * day,) * 2)
     inputs.prune(now)
     left = {path.name for path in (home / "var" / "inputs").glob("*/*/*")}
@@ -250,15 +251,15 @@ def test_labelled_inputs_have_limits_of_their_own_and_leave_with_their_labels(
 
 def test_the_inputs_are_looked_through_once_a_while_for_all_services(home: Path) -> None:
     old = inputs.path_of("m", 0.0, "a" * 32, ".png")
-    inputs.write(old, b"x")
+    write_file(old, b"x")
     os.utime(old, (0, 0))
     assert inputs.prune(every_s=60).files == 1
-    inputs.write(old, b"x")
+    write_file(old, b"x")
     os.utime(old, (0, 0))
     assert inputs.prune(every_s=60).files == 0
     assert inputs.prune(time.time() + 61, every_s=60).files == 1
     (home / "var" / "inputs" / ".lock").write_text("not a time")
-    inputs.write(old, b"x")
+    write_file(old, b"x")
     os.utime(old, (0, 0))
     assert inputs.prune(every_s=60).files == 1
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from monitoring.feedback import performance
 from monitoring.log import embedding, inputs
+from registry.core.files import write_file
 from registry.core.settings import settings
 from registry.versions.bundle import Bundle
 from registry.versions.predictor import Predictor
@@ -47,7 +48,7 @@ def test_a_window_of_10_000_is_scored_and_judged_below_1_gb(operational: Path, b
         batch_size=500,
     )  # fmt: skip
     for row in Prediction.objects.order_by("-time")[:LABELS]:
-        inputs.write(inputs.path_of(MODEL, row.time.timestamp(), row.id, row.input_suffix), body)
+        write_file(inputs.path_of(MODEL, row.time.timestamp(), row.id, row.input_suffix), body)
         performance.give_label(row.id, mask(), "me")
     argv = [sys.executable, "-c", LOOK, MODEL, str(bundle.path)]
     out = subprocess.run(argv, env=settings().child_environment(), capture_output=True, text=True, check=False)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from monitoring.log import inputs
+from registry.core.files import write_file
 from serving.access import keys
 from tests.bundles import AFFINE, MODEL, make_scan
 from tests.serving.access.conftest import bearer, known
@@ -81,7 +82,7 @@ def test_feedback_is_accepted_for_a_prediction_still_on_its_way(live: str, token
 
         time.sleep(1)
         when = datetime.now(UTC)
-        inputs.write(inputs.path_of(MODEL, when.timestamp(), identity, ".nii"), make_scan(1))
+        write_file(inputs.path_of(MODEL, when.timestamp(), identity, ".nii"), make_scan(1))
         Prediction.objects.create(
             id=identity, time=when, model=MODEL, version=1, role="champion",
             caller=token.rsplit("_", 1)[0], latency_ms=1.0, outcome="ok", status=200, input_suffix=".nii",

@@ -14,6 +14,7 @@ import pytest
 
 from monitoring.log import inputs
 from monitoring.log.shipping import KEEPER
+from registry.core.files import write_file
 from registry.core.settings import settings
 from tests.databases import own_database
 from tests.serving.conftest import PROJECT
@@ -106,7 +107,7 @@ def test_it_removes_what_is_older_than_it_is_kept(home: Path) -> None:
     task = home / "tasks" / ("c" * 32)
     task.mkdir(parents=True)
     for path in (old, new):
-        inputs.write(path, b"x")
+        write_file(path, b"x")
     for aged in (old, task):
         os.utime(aged, (0, 0))
     with keeper():
