@@ -64,12 +64,9 @@ def decisions(model: str, version: str | None, as_json: bool) -> None:
 
     found = [one for one in pages.decisions(model) if not version or str(one[0]["challenger"]) == version]
     if not found:
-        raise NotFound(
-            f"no decision about {model}{' version ' * bool(version)}{version} yet",
-            fix=f"`visionloop promote {model} {version}` asks the gate"
-            if version
-            else f"`visionloop run {model}` leads to one",
-        )
+        name = f"{model} version {version}" if version else model
+        ask = f"promote {model} {version}` asks the gate" if version else f"run {model}` leads to one"
+        raise NotFound(f"no decision about {name} yet", fix=f"`visionloop {ask}")
     if as_json:
         click.echo(json.dumps(found[0][0], indent=2))
         return
