@@ -110,7 +110,9 @@ def test_prefect_has_the_flow_run_with_tasks_and_progress(project: Project, firs
 
 def test_a_run_without_a_change_skips_everything(project: Project, first: object) -> None:
     """What Python leaves beside the code is no change."""
-    (project.root / "registry" / "vision" / "__pycache__" / "left.cpython-311.pyc").write_bytes(b"from another import")
+    left = project.root / "registry" / "vision" / "__pycache__"
+    left.mkdir(exist_ok=True)
+    (left / "left.cpython-311.pyc").write_bytes(b"from another import")
     done = project("run", MODEL)
     assert done.returncode == 7, done.stderr
     assert done.stdout.count("skipped") >= 7, done.stdout

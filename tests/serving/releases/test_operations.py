@@ -268,7 +268,7 @@ def test_an_error_is_found_in_the_log_by_its_id(detector: httpx.Client, monkeypa
     def broken(*_: object) -> bytes:
         raise RuntimeError("a defect")
 
-    monkeypatch.setitem(catalog.get("object_detection").render.FORMATS, "image/jpeg", broken)
+    monkeypatch.setattr(type(catalog.get("object_detection").render), "picture", broken)
     failed = detector.post("/predict", content=GOOD, headers={"Accept": "image/jpeg"})
     assert [refused.status_code, failed.status_code] == [422, 500]
     assert "id" not in listed[1]
