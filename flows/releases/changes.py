@@ -12,7 +12,7 @@ import click
 from flows.terminal_progress import show_progress
 from registry.core import database
 from registry.core.errors import MissingService, NotFound
-from serving.releases import deploy, endpoints, store
+from serving.releases import deploy, endpoints, grants, store
 from serving.releases.plans import Plan
 
 if TYPE_CHECKING:
@@ -114,6 +114,12 @@ def _return_traffic(before: Plan, say: Say, why: str) -> None:
         _return_alias(model, before.live, "", say)
         return
     say(_moved(changed, began))
+    service = endpoints.announced(model).get((model, changed.live))
+    if service is not None and (without := grants.ungranted_reason(service)):
+        say(
+            f"the gate did not grant version {changed.live} ({without}); "
+            f"`visionloop release {model} champion` gives the champion the traffic"
+        )
     _return_alias(model, before.second or before.live, "; the guard gives it back when MLflow answers", say)
     deploy.follow(changed)
 

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,11 +120,14 @@ class Versions:
         """A version by number or alias. Raises NotFound."""
         found = self.find(model, which)
         if found is None:
-            numbers = ", ".join(str(version.number) for version in self.list(model))
+            known = [*(str(version.number) for version in reversed(self.list(model))), *self._aliases(model)]
+            if not known:
+                raise NotFound(f"{model} has no version yet", fix=f"`visionloop run {model}` makes one")
+            close = get_close_matches(str(which), known, 1)
             raise NotFound(
-                f"{model} has no version {which!r}" if numbers else f"{model} has no version yet",
-                expected=f"one of {numbers}, or an alias" if numbers else "a registered version",
-                fix=f"`visionloop run {model}` trains, registers and promotes one",
+                f"{model} has no version {str(which)!r}",
+                expected=f"one of {', '.join(known)}",
+                fix=f"did you mean {close[0]!r}?" if close else f"`visionloop decisions {model}` says what each is",
             )
         return found
 
@@ -196,7 +200,10 @@ class Versions:
         self.settle(model)
         previous = self.find(model, PREVIOUS)
         if previous is None:
-            raise Refused(f"{model} has no previous version to return to", fix="promote a version by number instead")
+            raise Refused(
+                f"{model} has no previous version to return to",
+                fix=f"`visionloop release {model} VERSION` gives a version the traffic",
+            )
         self.promote(previous)
         return self.get(model, CHAMPION)
 

@@ -61,7 +61,12 @@ def check(model: str, version: int, digest: str, anyway: str | None) -> str:
     raise Refused(
         answer.summary or f"the gate was never asked about version {version} of {model}",
         expected="a version that the gate granted",
-        fix=f"`visionloop promote {model} {version}` asks the gate; --anyway REASON releases it all the same",
+        fix=(
+            f"`visionloop decisions {model}@{version}` lists the reasons"
+            if answer.summary
+            else f"`visionloop promote {model} {version}` asks the gate"
+        )
+        + "; --anyway REASON releases it all the same",
     )
 
 

@@ -135,12 +135,12 @@ def _against_champion(judged: _Judged, theirs: _Evaluated, champion: int, must_w
         new = rules.something_new(mine.bundle, theirs.bundle, mine.workspace.data_hash, light)
         judged.reasons += [rules.alike(len(mine.cases)), new]
         return
-    won = bool(must_win_on) or compared.better(OVERALL)
+    won, as_good = bool(must_win_on) or compared.better(OVERALL), rules.not_worse(spec, compared)
     judged.reasons += [
-        rules.not_worse(spec, compared),
+        as_good,
         rules.no_slice_lost(spec, compared),
         *rules.not_worn_down(spec, *history),
-        rules.better(spec, compared, must_win_on, "" if won else _lighter(mine, theirs)),
+        rules.better(spec, compared, must_win_on, _lighter(mine, theirs) if as_good.passed and not won else ""),
     ]
 
 

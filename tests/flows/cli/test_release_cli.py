@@ -274,6 +274,7 @@ def test_a_canary_under_the_supervisor_is_killed_promoted_and_rolled_back(
         assert until(lambda: who() == (200, "1"))
         said = capsys.readouterr()
         assert "version 1 of skin_segmentation gets every request; version 2 is kept warm" in said.out
+        assert "the gate did not grant version 1 (a test)" in said.out
         assert history.events(MODEL)[1].why == "a test; anyway: a test"
 
         stack.stop("router")
