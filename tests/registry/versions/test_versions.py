@@ -116,6 +116,14 @@ def test_a_benchmark_measures_what_is_there_and_leaves_the_rest_out(
     assert "none" not in str(error.value)
 
 
+def test_a_version_that_is_not_there_is_guessed(versions: Versions, two: tuple[Version, Version]) -> None:
+    versions.promote(two[0])
+    with pytest.raises(NotFound) as error:
+        versions.get(MODEL, "champoin")
+    assert error.value.fix == "did you mean 'champion'?"
+    assert {"1", "2", "champion"} <= set(error.value.expected.removeprefix("one of ").split(", "))
+
+
 def test_a_server_that_is_away_is_one_clear_message(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(MissingService, match="visionloop up"):

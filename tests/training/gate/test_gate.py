@@ -189,6 +189,7 @@ def test_as_good_and_smaller_is_enough(ask: Decide) -> None:
     assert decision.granted, decision.summary
     assert "smaller" in decision.reasons[-1].found
     assert failed(ask(GOOD, GOOD, new={"work": 3})) == {"new beside the network"}
+    assert "better than the champion" in failed(ask(WORSE, GOOD, old={"work": 3})), "smaller, and not as good"
 
 
 def test_as_good_and_faster_is_enough_and_as_fast_is_not(ask: Decide, tmp_path: Path) -> None:
