@@ -125,7 +125,7 @@ class Versions:
                 raise NotFound(f"{model} has no version yet", fix=f"`visionloop run {model}` makes one")
             close = get_close_matches(str(which), known, 1)
             raise NotFound(
-                f"{model} has no version {str(which)!r}",
+                f"{model} has no version {which!r}",
                 expected=f"one of {', '.join(known)}",
                 fix=f"did you mean {close[0]!r}?" if close else f"`visionloop decisions {model}` says what each is",
             )

@@ -89,7 +89,7 @@ def test_what_the_gate_did_not_grant_gets_no_request_without_a_reason(kind: Kind
     with pytest.raises(Refused, match="version 2 refused" if refused else "the gate was never asked") as caught:
         _release(kind, "")
     assert caught.value.exit_code == 7
-    assert f"`visionloop promote {MODEL} 2`" in caught.value.fix
+    assert f"`visionloop {f'decisions {MODEL}@2' if refused else f'promote {MODEL} 2'}`" in caught.value.fix
     assert "--anyway REASON" in caught.value.fix
     with pytest.raises(BadInput, match="no reason"):
         _release(kind, " ")
