@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from flows.cli.options import complete
 from flows.process import SETTLED, ProcessStatus
 from flows.stack.control import Stack, refuse_failed
 from flows.stack.logs import appended, tail
-from registry.core.errors import NotFound
+from registry.core.errors import NotFound, did_you_mean
 from registry.core.settings import settings
 
 _COLOURS = {
@@ -124,11 +123,10 @@ def logs(name: str | None, follow: bool, lines: int) -> None:
         )
     files = [file for stem, file in known.items() if fnmatch(stem, name or "*")]
     if not files:
-        close = get_close_matches(str(name), known, n=1)
         raise NotFound(
             f"there is no log of {name!r}",
             expected=f"one of {', '.join(known)}",
-            fix=f"did you mean {close[0]!r}?" if close else "choose one of these, or leave the name out for all",
+            fix=did_you_mean(str(name), known, "choose one of these, or leave the name out for all"),
         )
     width = max(map(len, known))
     label = {file: f"{file.stem:<{width}} | " if len(files) > 1 else "" for file in files}

@@ -111,17 +111,22 @@ def _return_traffic(before: Plan, say: Say, why: str) -> None:
             kept = endpoints.announced(model, retired=True).get((model, back.number))
             reason = (kept.anyway if kept else "") or "a rollback to the version before"
             steps.release(back, steps.package(back), why=why or "rollback", anyway=reason)
+        _warn_of_ungranted(model, back.number, say)
         _return_alias(model, before.live, "", say)
         return
     say(_moved(changed, began))
-    service = endpoints.announced(model).get((model, changed.live))
-    if service is not None and (without := grants.ungranted_reason(service)):
-        say(
-            f"the gate did not grant version {changed.live} ({without}); "
-            f"`visionloop release {model} champion` gives the champion the traffic"
-        )
+    _warn_of_ungranted(model, changed.live, say)
     _return_alias(model, before.second or before.live, "; the guard gives it back when MLflow answers", say)
     deploy.follow(changed)
+
+
+def _warn_of_ungranted(model: str, version: int, say: Say) -> None:
+    service = endpoints.announced(model).get((model, version))
+    if service is not None and (without := grants.ungranted_reason(service)):
+        say(
+            f"the gate did not grant version {version} ({without}); "
+            f"`visionloop release {model} champion` gives the champion the traffic"
+        )
 
 
 def _return_alias(model: str, left: int, later: str, say: Say) -> None:
@@ -148,8 +153,6 @@ def _version(model: str, which: str) -> Version:
 
 def _granted(model: str, which: str, anyway: str) -> Version:
     """The version, if the gate granted it or there is a reason. Refuses before anything is packaged."""
-    from serving.releases import grants
-
     found = _version(model, which)
     grants.check(model, found.number, found.digest, anyway)
     return found

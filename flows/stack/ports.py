@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 
 from flows.process import ProcessSpec
 from registry.core.errors import SettingsError
@@ -20,18 +21,25 @@ def busy(host: str, port: int) -> bool:
     return False
 
 
+def listener(port: int) -> int | None:
+    """The number of the process that listens on `port`, the first of several. None where it is not known."""
+    import psutil
+
+    with suppress(psutil.Error, OSError):  # macOS shows other users' sockets to root only
+        listening = (one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN)
+        return min((one.pid for one in listening if one.laddr.port == port and one.pid), default=None)
+    return None
+
+
 def holder(port: int) -> str:
     """The process that listens on `port`, in words."""
     import psutil
 
-    try:
-        for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
-                process = psutil.Process(connection.pid)
-                command = " ".join(process.cmdline())[:120] or process.name()
-                return f"process {connection.pid} ({command})"
-    except (psutil.Error, OSError):
-        pass  # macOS shows other users' sockets to root only
+    pid = listener(port)
+    with suppress(psutil.Error):
+        if pid is not None:
+            process = psutil.Process(pid)
+            return f"process {pid} ({' '.join(process.cmdline())[:120] or process.name()})"
     return "another process"
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from functools import lru_cache
 from pathlib import Path
 
 from registry.contract.spec import ModelSpec
-from registry.core.errors import NotFound
+from registry.core.errors import NotFound, did_you_mean
 
 FOLDER = Path(__file__).parents[1] / "models"
 
@@ -26,11 +25,10 @@ def get(name: str) -> ModelSpec:
         NotFound: there is no such model; close names are suggested.
     """
     if name not in names():
-        close = difflib.get_close_matches(name, names(), n=1)
         raise NotFound(
             f"there is no model {name!r}",
             expected=f"one of {', '.join(names())}",
-            fix=f"did you mean {close[0]!r}?" if close else "`visionloop models` lists them",
+            fix=did_you_mean(name, names(), "`visionloop models` lists them"),
         )
     spec = importlib.import_module(f"registry.models.{name}").SPEC
     if not isinstance(spec, ModelSpec) or spec.name != name:

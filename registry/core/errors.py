@@ -28,8 +28,15 @@ Each error says what was found, what was expected and how to fix it. The command
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
+
+
+def did_you_mean(given: str, known: Iterable[str], otherwise: str) -> str:
+    """A fix for a name that is not known: the nearest that is, or `otherwise` where none is near."""
+    close = difflib.get_close_matches(given, [*known], n=1)
+    return f"did you mean {close[0]!r}?" if close else otherwise
 
 
 def first_line(error: BaseException) -> str:

@@ -12,6 +12,7 @@ A line of a label is `class cx cy w h`, normalized. A value of a mask is 0 or th
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,11 +108,29 @@ class ClassSet(PictureSet):
         table.write(root, rows)
 
 
-class BoxSet(PictureSet):
+class _LabelFiles(PictureSet):
+    """A label file for each picture, where `_label_file` (root, the picture's path below it) says."""
+
+    @staticmethod
+    @abstractmethod
+    def _label_file(root: Path, file: str) -> Path: ...
+
+    def store(self, root: Path, case: str, split: str, body: bytes, label: bytes | str) -> str:
+        file = f"images/{split}/{case}{extension_of(body)}"
+        write_file(self._label_file(root, file), label)
+        write_file(root / file, body)
+        return file
+
+    def _truth(self, root: Path, row: Row) -> Path:
+        return self._label_file(root, row.file)
+
+
+class BoxSet(_LabelFiles):
     """Pictures with any number of boxes, in YOLO's layout; `Case.truth` is the label file, `Labelled.truth` its text
     as bytes. An empty label file means that nothing is in the picture."""
 
     labels = "boxes"
+    _label_file = staticmethod(label_path)
 
     def classes(self, root: Path) -> tuple[str, ...]:
         """The model's classes. Raises DataError if `data.yaml` has others: the numbers would mean other things."""
@@ -154,25 +173,17 @@ class BoxSet(PictureSet):
             )
         return raw
 
-    def store(self, root: Path, case: str, split: str, body: bytes, label: bytes | str) -> str:
-        file = f"images/{split}/{case}{extension_of(body)}"
-        write_file(label_path(root, file), label)
-        write_file(root / file, body)
-        return file
-
-    def _truth(self, root: Path, row: Row) -> Path:
-        return label_path(root, row.file)
-
     def finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
         config = {"path": ".", **{split: f"images/{split}" for split in SPLITS}, "names": dict(enumerate(classes))}
         write_file(root / NAMES, yaml.safe_dump(config, sort_keys=False))
         table.write(root, rows)
 
 
-class MaskSet(PictureSet):
+class MaskSet(_LabelFiles):
     """Pictures with a mask each, of the picture's size; `Case.truth` is the mask's file, `Labelled.truth` its bytes."""
 
     labels = "masks"
+    _label_file = staticmethod(mask_path)
 
     def classes(self, root: Path) -> tuple[str, ...]:
         """The model's classes. Raises DataError if `classes.txt` has others: the values would mean other things."""
@@ -200,15 +211,6 @@ class MaskSet(PictureSet):
         label = mask_labels.label_of(item.truth if isinstance(item.truth, bytes) else item.truth.encode(), classes)
         mask_labels.check_size(label, *upright_size(item.body))
         return label.png
-
-    def store(self, root: Path, case: str, split: str, body: bytes, label: bytes | str) -> str:
-        file = f"images/{split}/{case}{extension_of(body)}"
-        write_file(mask_path(root, file), label)
-        write_file(root / file, body)
-        return file
-
-    def _truth(self, root: Path, row: Row) -> Path:
-        return mask_path(root, row.file)
 
     def finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
         _write_classes(root, classes)

@@ -10,12 +10,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.core.closure import closure_of, project_folder, requirements
-from registry.core.errors import BundleError, MissingService, NotFound, Refused, first_line
+from registry.core.errors import BundleError, MissingService, NotFound, Refused, did_you_mean, first_line
 from registry.core.files import new_folder
 from registry.core.runtime import ENGINES
 from registry.core.settings import settings
@@ -123,11 +122,10 @@ class Versions:
             known = [*(str(version.number) for version in reversed(self.list(model))), *self._aliases(model)]
             if not known:
                 raise NotFound(f"{model} has no version yet", fix=f"`visionloop run {model}` makes one")
-            close = get_close_matches(str(which), known, 1)
             raise NotFound(
                 f"{model} has no version {which!r}",
                 expected=f"one of {', '.join(known)}",
-                fix=f"did you mean {close[0]!r}?" if close else f"`visionloop decisions {model}` says what each is",
+                fix=did_you_mean(str(which), known, f"`visionloop decisions {model}` says what each is"),
             )
         return found
 

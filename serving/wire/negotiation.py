@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from registry.core.errors import BadInput, NotAcceptable
+from registry.core.errors import BadInput, NotAcceptable, did_you_mean
 
 JSON, JPEG, NPY, WEBM = "application/json", "image/jpeg", "application/x-npy", "video/webm"
 SHORT_NAMES = {JSON: "json", "application/x-nifti": "nifti", JPEG: "jpg", "image/png": "png"}
@@ -57,11 +56,10 @@ def check_query(given: Iterable[tuple[str, str]], known: Sequence[str]) -> None:
     seen = set[str]()
     for name, _ in given:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
             raise BadInput(
                 f"there is no query parameter {name[:40]!r}",
                 expected=f"one of {', '.join(known)}" if known else "none",
-                fix=f"did you mean {close[0]!r}?" if close else "leave it out",
+                fix=did_you_mean(name, known, "leave it out"),
             )
         if name in seen:
             raise BadInput(f"the query has {name!r} more than once", expected="one", fix="leave the others out")

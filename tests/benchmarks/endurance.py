@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from flows.stack import ports
 from registry.core import database
 from registry.core.errors import MissingService, NotFound, VisionloopError
 from registry.core.settings import settings
@@ -145,16 +146,11 @@ def kill_service(model: str) -> str:
     live = store.live(model)
     if live is None:
         return "there is no live version"
-    port = urlsplit(live.url).port
-    listening = sorted(
-        connection.pid
-        for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid
-    )
-    if not listening:
+    process = ports.listener(urlsplit(live.url).port or 0)
+    if process is None:
         return f"nobody listens at {live.url}"
-    os.kill(listening[0], signal.SIGKILL)
-    return f"process {listening[0]}, version {live.version}"
+    os.kill(process, signal.SIGKILL)
+    return f"process {process}, version {live.version}"
 
 
 class _Memory:

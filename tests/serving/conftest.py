@@ -190,3 +190,14 @@ def retire_all(processes: Processes) -> None:
     for (_, number), endpoint in endpoints.announced(MODEL).items():
         retire(MODEL, number)
         processes.stop(process_name(endpoint.tag))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The `var` of a project folder of a test's own, with a database."""
+    monkeypatch.setenv("VISIONLOOP_ROOT", str(tmp_path))
+    monkeypatch.setenv("VISIONLOOP_VAR", str(tmp_path / "var"))
+    settings.cache_clear()
+    with own_database(tmp_path / "var" / "visionloop.db"):
+        yield tmp_path / "var"
+    settings.cache_clear()

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
-from registry.core.errors import SettingsError
+from registry.core.errors import SettingsError, did_you_mean
 from registry.core.files import write_file
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
@@ -218,9 +217,8 @@ def parse(kind: type[Parsed], model: str, section: str, values: Mapping[str, Any
 def _refuse_unknown(path: Path, where: str, names: Collection[str], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(str(name), known, n=1)
             raise SettingsError(
                 f"{path.name}: {where} {str(name)!r}",
                 expected=f"one of {', '.join(known)}",
-                fix=f"did you mean {close[0]!r}?" if close else "rename it, or remove it",
+                fix=did_you_mean(str(name), known, "rename it, or remove it"),
             )

@@ -10,13 +10,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-import pytest
-
 from monitoring.log import inputs
 from monitoring.log.shipping import KEEPER
 from registry.core.files import write_file
 from registry.core.settings import settings
-from tests.databases import own_database
 from tests.serving.conftest import PROJECT
 from tests.waiting import until
 
@@ -33,17 +30,6 @@ for line in sys.stdin:
 log.close()
 print("django" in sys.modules, flush=True)
 """
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The `var` of a project folder of its own, with a database."""
-    monkeypatch.setenv("VISIONLOOP_ROOT", str(tmp_path))
-    monkeypatch.setenv("VISIONLOOP_VAR", str(tmp_path / "var"))
-    settings.cache_clear()
-    with own_database(tmp_path / "var" / "visionloop.db"):
-        yield tmp_path / "var"
-    settings.cache_clear()
 
 
 @contextmanager
