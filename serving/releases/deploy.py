@@ -8,6 +8,7 @@ plan. Every change names the revision that it is meant for, and is refused where
 from __future__ import annotations
 
 import json
+import secrets
 import socket
 import time
 import urllib.error
@@ -25,6 +26,11 @@ from serving.releases.plans import Plan
 from serving.releases.store import ONE_VERSION
 
 CONFIRM_S = 10.0
+
+# Below the ports that Linux gives to outgoing connections (32768 and up): one of those could take the port between
+# this look and the moment when the service listens on it.
+PORTS = range(20_000, 32_768)
+PORT_TRIES = 200
 
 # Without a proxy: http_proxy of a company does not reach our own router and services.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -187,10 +193,16 @@ def service_command(tag: str, port: int) -> list[str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment, for a service."""
-    with socket.socket() as probe:
-        probe.bind((settings().service_host, 0))
-        return int(probe.getsockname()[1])
+    """A port of `PORTS` that nobody listens on at this moment, for a service. Raises MissingService."""
+    for _ in range(PORT_TRIES):
+        port = PORTS[secrets.randbelow(len(PORTS))]
+        if not busy(port):
+            return port
+    raise MissingService(
+        f"no free port from {PORTS[0]} to {PORTS[-1]} on {settings().service_host} in {PORT_TRIES} tries",
+        expected="a free port for the service",
+        fix="`visionloop status` and `ss -ltn` show what listens there",
+    )
 
 
 def busy(port: int) -> bool:

@@ -154,20 +154,25 @@ def test_the_command_line_refuses_them(later: dict[str, str], tmp_path: Path) ->
     assert "there is no setting 'of_tomorrow_" in done.stderr
 
 
-def test_bentoml_serve_works_by_hand(packaged: dict[int, Packaged], project: Path, later: dict[str, str]) -> None:
+def test_bentoml_serve_works_by_hand(
+    packaged: dict[int, Packaged], project: Path, later: dict[str, str], tmp_path: Path
+) -> None:
     port = deploy.free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bentoml", "serve", packaged[1].tag, "--port", str(port)],
-        env=later,
-        cwd=project,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    log = tmp_path / "serve.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bentoml", "serve", packaged[1].tag, "--port", str(port)],
+            env=later,
+            cwd=project,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
         seen = set()
 
         def ready() -> bool:
+            assert process.poll() is None, log.read_text()
             seen.add(httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=1).status_code)
             return 200 in seen
 
