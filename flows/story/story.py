@@ -62,6 +62,8 @@ class Step:
     began: float = 0.0
     seconds: float = 0.0
     usually_s: float | None = None
+    word: str = "usually"
+    """What `usually_s` is: see `registry.core.journal`."""
     done: float = 0.0
     total: float = 0.0
     unit: str = ""
@@ -209,6 +211,7 @@ class Reader:
             began=when,
             pid=int(line.get("pid") or 0),
             usually_s=line.get("usually_s") or (statistics.median(past[-5:]) if past else None),
+            word=str(line.get("word") or "usually"),
         )
         container = self._containers.get(run)
         if container is not None and name not in CONTAINERS:

@@ -4,11 +4,12 @@ Stages, flows and services write it. The terminal's progress bar, Prefect's prog
 it. A line is {"time", "pid", "kind", "run", "step", "model", ...}. By the pid readers notice that a step's process was
 killed. The run is the same for everything that one command or flow starts, in any process. Kinds:
 
-    start     a step began            {"title", "usually_s"}
+    start     a step began            {"title", "usually_s", and what these seconds are in "word": as measured here
+              ("usually"), its limit ("at most"), or a guess ("about")}
     progress  how far it is           {"done", "total", "unit", "note"}
     fact      something to report     {"text"} and any JSON-able data under "data"
-    finish    a step ended            {"seconds", "outcome": "done" | "skipped" | "failed", "note"} and, when one of
-              our errors ended it, "error": its to_json()
+    finish    a step ended            {"title", "seconds", "outcome": "done" | "skipped" | "failed", "note"} and, when
+              one of our errors ended it, "error": its to_json()
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import statistics
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,9 @@ from registry.core.settings import settings
 
 RUN = "_VISIONLOOP_RUN"
 """Environment variable that hands a run to a child process."""
+
+SEARCHED, MEASURED = 8_000_000, 5
+"""How many bytes at the journal's end are searched for a step's durations, and how many of these count."""
 
 _run: ContextVar[str] = ContextVar("run", default="")
 
@@ -92,9 +97,18 @@ class Step:
 
 
 @contextmanager
-def step(name: str, title: str, model: str = "", usually_s: float | None = None) -> Iterator[Step]:
-    """Writes `start` and `finish` around the block. An exception finishes it as failed and is raised again."""
-    write("start", name, model, title=title, usually_s=usually_s)
+def step(
+    name: str, title: str, model: str = "", usually_s: float | None = None, limit_s: float | None = None
+) -> Iterator[Step]:
+    """Writes `start` and `finish` around the block. An exception finishes it as failed and is raised again.
+
+    Args:
+        usually_s: how long it takes, until it has been measured here (`measured_s`).
+        limit_s: the same, of a step that is stopped after that time.
+    """
+    measured = measured_s(name, title, model)
+    word = "usually" if measured else "at most" if limit_s else "about"
+    write("start", name, model, title=title, usually_s=measured or limit_s or usually_s, word=word)
     began, running = time.perf_counter(), Step()
     try:
         yield running
@@ -105,7 +119,30 @@ def step(name: str, title: str, model: str = "", usually_s: float | None = None)
     finally:
         seconds = time.perf_counter() - began
         failure = {"error": running.error} if running.error else {}
-        write("finish", name, model, seconds=seconds, outcome=running.outcome, note=running.note, **failure)
+        done = {"title": title, "seconds": seconds, "outcome": running.outcome, "note": running.note}
+        write("finish", name, model, **done, **failure)
+
+
+def measured_s(step: str, title: str, model: str = "") -> float | None:
+    """The median duration in seconds of the last times that this step was done; None if the journal has none of it.
+
+    `title`: it tells an import from the other steps that make data.
+    """
+    mark, found = b'"kind": "finish"', []
+    try:
+        with path().open("rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - SEARCHED))
+            lines = [line for line in stream.read().splitlines() if mark in line]
+    except OSError:
+        return None
+    for raw in reversed(lines):
+        with suppress(json.JSONDecodeError):  # the first line may be a part of one
+            line = json.loads(raw)
+            if [line.get(key) for key in ("step", "title", "model", "outcome")] == [step, title, model, "done"]:
+                found.append(float(line["seconds"]))
+        if len(found) == MEASURED:
+            break
+    return statistics.median(found) if found else None
 
 
 def end_of_file() -> int:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 STEP = "train"
 PICTURES = 6
+AROUND_S = 15
+"""What a training takes beside its epochs: loading, the last checkpoint, MLflow."""
 
 
 def train(workspace: Workspace, *, fresh: bool = False, track: bool = True) -> dict[str, Any]:
@@ -49,14 +51,14 @@ def train(workspace: Workspace, *, fresh: bool = False, track: bool = True) -> d
     checkpoints = Checkpoints(folder, identity(workspace))
     if fresh or not (checkpoints.finished() or checkpoints.is_ours()):
         checkpoints.clear()
-    with journal.step(STEP, "Training", name, workspace.recipe().max_seconds + 15) as running:
+    with journal.step(STEP, "Training", name, limit_s=workspace.recipe().max_seconds + AROUND_S) as running:
         tracker = Tracker(folder, run_description(workspace), workspace.settings.mlflow_address)
         if track:
             tracker.start()
         try:
             summary = checkpoints.finished()
             if summary:
-                running.note = "the training was finished before; only telling MLflow"
+                running.skip("the training was finished before; only telling MLflow")
             else:
                 summary = _fit(workspace, checkpoints, tracker)
         except BaseException as error:
