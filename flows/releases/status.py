@@ -30,7 +30,7 @@ def gather(plan: Plan) -> dict[str, Any]:
         "since": plan.since.isoformat(),
         "live": plan.live,
         "second": plan.second,
-        "before": plan.previous,
+        "previous": plan.previous,
         "share": plan.share,
         "registry_champion": champion,
         "notes": _notes(plan, champion),
@@ -90,9 +90,7 @@ def _counted(plan: Plan) -> list[dict[str, Any]]:
     shares = {"shadow": "copies", "canary": f"{plan.share} %", "b": f"{plan.share} %"}
     rest = f"{100 - plan.share} %"
     rows = []
-    for version, role in sorted(
-        {*now, *counted}, key=lambda one: (one not in now, one[1] not in ("champion", "a"), one)
-    ):
+    for version, role in sorted({*now, *counted}, key=lambda one: (one not in now, one[1] not in ("live", "a"), one)):
         counts, service = counted.get((version, role), traffic.RoleCounts()), services.get((plan.model, version))
         rows.append(
             {

@@ -107,7 +107,7 @@ def read_reference(bundle: Bundle) -> Table:
 
 
 def read_window(model: str, version: int, *, last: int | None = None, since: float | None = None) -> Window:
-    """The predictions of a version as champion (or canary): the `last` ones, those `since` a unix time, or both.
+    """The predictions of a version, without shadow copies: the `last` ones, those `since` a unix time, or both.
 
     Without either, the last 200.
     """

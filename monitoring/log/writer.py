@@ -50,7 +50,7 @@ class Record:
     Attributes:
         id: uuid in hex, 32 characters; the answer's X-Prediction-Id.
         time: unix seconds.
-        role: champion, canary or shadow.
+        role: live, canary, shadow, a or b.
         outcome: "ok", or the class name of the error; `status` is the HTTP status.
         embedding: float [D]; empty when the request failed before there was one.
         input_suffix: the ending under which the body is kept, e.g. ".nii.gz".

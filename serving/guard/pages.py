@@ -87,7 +87,7 @@ def page_of(
     counts = traffic.read(plan.model, since=plan.since, revision=plan.revision)
     rows = [
         RoleRow(role, version, c.calls, c.errors, _known(c.latencies.quantile(0.5)), _known(c.latencies.quantile(0.95)))
-        for (version, role), c in sorted(counts.items(), key=lambda one: one[0][1] not in ("champion", "a"))
+        for (version, role), c in sorted(counts.items(), key=lambda one: one[0][1] not in ("live", "a"))
     ]
     at = f" at {plan.share} %" if plan.share else ""
     live, second = plan.both()

@@ -176,10 +176,10 @@ class Plan:
     def roles(self) -> dict[Role, int]:
         """Which version has which role; the live one comes first."""
         if self.second is None:
-            return {"champion": self.live}
+            return {"live": self.live}
         if self.kind == "ab":
             return {"a": self.live, "b": self.second}
-        return {"champion": self.live, "canary" if self.kind == "canary" else "shadow": self.second}
+        return {"live": self.live, "canary" if self.kind == "canary" else "shadow": self.second}
 
 
 def in_words(plan: Plan, warm: bool) -> str:
@@ -207,10 +207,10 @@ def position(plan: Plan, key: str) -> float:
 def choose(plan: Plan, key: str) -> Choice:
     """The version that answers. `key` is the caller where the plan is sticky by caller, else one of this request."""
     if plan.second is None:
-        return Choice(plan.live, "champion")
+        return Choice(plan.live, "live")
     if plan.kind == "shadow":
-        return Choice(plan.live, "champion", copy_to=plan.second)
+        return Choice(plan.live, "live", copy_to=plan.second)
     second = position(plan, key) < plan.share / 100
     if plan.kind == "ab":
         return Choice(plan.second, "b") if second else Choice(plan.live, "a")
-    return Choice(plan.second, "canary") if second else Choice(plan.live, "champion")
+    return Choice(plan.second, "canary") if second else Choice(plan.live, "live")

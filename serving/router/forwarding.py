@@ -135,7 +135,7 @@ class Forwarder:
             if endpoint is None or endpoint.version == chosen.version or self._table.down(endpoint):
                 continue
             try:
-                other = await self._send(route.plan, endpoint, "champion", message)
+                other = await self._send(route.plan, endpoint, "live", message)
             except (Unreachable, ServiceDied, MissingService):
                 continue
             if other.status_code != 404:
@@ -233,15 +233,15 @@ class Forwarder:
 def _candidates(route: Route, chosen: Choice) -> Iterator[tuple[Endpoint, Role]]:
     """Who may answer, in this order: the chosen version, the live one, the previous one.
 
-    A version that stands in for another does so with the role champion, so that no comparison counts it.
+    A version that stands in for another does so with the role live, so that no comparison counts it.
     """
     first = route.of(chosen.version)
     if first is not None:
         yield first, chosen.role
     if first is not route.live:
-        yield route.live, "champion"
+        yield route.live, "live"
     if route.previous is not None:
-        yield route.previous, "champion"
+        yield route.previous, "live"
 
 
 def _answer_of(failure: ServiceDied | Response) -> Response:

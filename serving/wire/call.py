@@ -23,13 +23,13 @@ class ServedVersion:
     Attributes:
         version: number in the registry.
         digest: of the bundle.
-        role: part that the version plays in the release: `champion` until there are others.
+        role: part that the version plays in the release: `live` until there are others.
     """
 
     model: str
     version: int
     digest: str
-    role: str = "champion"
+    role: str = "live"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +58,11 @@ class RequestContext:
 
     Attributes:
         caller: key or address, for the log.
-        role: champion, canary, shadow, a or b.
+        role: live, canary, shadow, a or b.
     """
 
     caller: str = ""
-    role: str = "champion"
+    role: str = "live"
 
 
 def attach_prediction_id(error: BaseException, prediction_id: str) -> None:

@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-Role = Literal["champion", "canary", "shadow", "a", "b"]
-"""The part of a version in one request. `champion` is the live version's, whatever the registry's alias says."""
+Role = Literal["live", "canary", "shadow", "a", "b"]
+"""The part of a version in one request."""
 
 PREDICTION_ID_HEADER = "X-Prediction-Id"
 MODEL_HEADER, VERSION_HEADER, ROLE_HEADER = "X-Model", "X-Model-Version", "X-Release-Role"

@@ -69,7 +69,7 @@ def make_record(**changes: object) -> Record:
         "time": time.time(),
         "model": "skin_segmentation",
         "version": 1,
-        "role": "champion",
+        "role": "live",
         "caller": "test",
         "latency_ms": 12.5,
         "outcome": "ok",

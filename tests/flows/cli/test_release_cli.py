@@ -150,11 +150,11 @@ def test_status_has_roles_that_are_over_at_the_end_and_every_service_once(
     plan = _canary()
     assert _status(capsys).count("127.0.0.1:4002") == 1
     wrote(plan, 2, "canary", RoleCounts(14))
-    wrote(plan, 1, "champion", RoleCounts(90))
+    wrote(plan, 1, "live", RoleCounts(90))
     store.change(MODEL, "rollback", "a test", **store.ONE_VERSION)
     roles = json.loads(_status(capsys, "--json"))["roles"]
     assert [(row["role"], row["version"], row["share"]) for row in roles] == [
-        ("champion", 1, "100 %"),
+        ("live", 1, "100 %"),
         ("canary", 2, "over"),
         ("warm", 2, ""),
     ]

@@ -50,7 +50,7 @@ def service(operational: Path, bundle: Bundle) -> Iterator[str]:
             embedding=one.embedding,
         )
         log.record(record, body)
-        about = {"id": record.id, "model": MODEL, "version": 1, "role": "champion", "elapsed_ms": 1.0, "timings_ms": {}}
+        about = {"id": record.id, "model": MODEL, "version": 1, "role": "live", "elapsed_ms": 1.0, "timings_ms": {}}
         return JSONResponse({**about, **one.result.to_json()})
 
     app = Starlette(routes=[Route(f"/v1/models/{MODEL}/predict", predict, methods=["POST"])])

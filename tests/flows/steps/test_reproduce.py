@@ -72,7 +72,7 @@ def _log(bundle: Bundle, version: int, body: bytes, **changed: object) -> str:
         "time": time.time(),
         "model": MODEL,
         "version": version,
-        "role": "champion",
+        "role": "live",
         "caller": "tests",
         "latency_ms": 1.0,
         "outcome": "ok",

@@ -81,7 +81,7 @@ class Log:
         for item in self.part.synthesise_stream(count, self.seed):
             when = datetime.now(UTC)
             row = Prediction.objects.create(
-                id=uuid.uuid4().hex, time=when, model=MODEL, version=1, role="champion", latency_ms=1, outcome="ok",
+                id=uuid.uuid4().hex, time=when, model=MODEL, version=1, role="live", latency_ms=1, outcome="ok",
                 status=200, image_statistics=statistics, input_suffix=".nii.gz",
             )  # fmt: skip
             write_file(inputs.path_of(MODEL, when.timestamp(), row.id, ".nii.gz"), item.input)

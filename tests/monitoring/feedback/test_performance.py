@@ -27,7 +27,7 @@ def predicted(model: str, body: bytes = b"a picture", **row: object) -> str:
     from monitoring.log.models import Prediction
 
     name, when = f"{Prediction.objects.count():032x}", datetime.now(UTC)
-    fields = {"role": "champion", "latency_ms": 1, "outcome": "ok", "status": 200, "input_suffix": ".bin", **row}
+    fields = {"role": "live", "latency_ms": 1, "outcome": "ok", "status": 200, "input_suffix": ".bin", **row}
     Prediction.objects.create(id=name, time=when, model=model, version=1, **fields)
     if body:
         write_file(inputs.path_of(model, when.timestamp(), name, ".bin"), body)

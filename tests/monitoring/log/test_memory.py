@@ -39,7 +39,7 @@ def test_a_window_of_10_000_is_scored_and_judged_below_1_gb(operational: Path, b
     Prediction.objects.bulk_create(
         (
             Prediction(
-                id=f"{n:032x}", time=now - timedelta(seconds=n), model=MODEL, version=1, role="champion", latency_ms=1,
+                id=f"{n:032x}", time=now - timedelta(seconds=n), model=MODEL, version=1, role="live", latency_ms=1,
                 outcome="ok", status=200, image_statistics=one.image_statistics,
                 prediction_statistics=one.prediction_statistics, embedding=vector, input_suffix=".nii.gz",
             )

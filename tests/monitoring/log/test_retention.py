@@ -47,7 +47,7 @@ def predicted(days: float, labelled: float | None = None, model: str = "m") -> s
 
     now = datetime.now(UTC)
     row = Prediction.objects.create(
-        id=uuid.uuid4().hex, time=now - timedelta(days=days), model=model, version=1, role="champion", latency_ms=1,
+        id=uuid.uuid4().hex, time=now - timedelta(days=days), model=model, version=1, role="live", latency_ms=1,
         outcome="ok", status=200,
     )  # fmt: skip
     if labelled is not None:

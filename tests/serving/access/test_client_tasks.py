@@ -167,7 +167,7 @@ def test_what_is_no_id_is_refused_before_anything_is_asked(task_id: str) -> None
 def telling(states: list[tuple[str, int] | None]) -> Iterator[tuple[str, list[float]]]:
     """An API that tells how far a task is, look by look, and at what moments it was asked; None: it hangs up."""
     asked: list[float] = []
-    result = {"id": "1", "model": MODEL, "version": 1, "role": "champion", "elapsed_ms": 1.0, "timings_ms": {}}
+    result = {"id": "1", "model": MODEL, "version": 1, "role": "live", "elapsed_ms": 1.0, "timings_ms": {}}
 
     class Told(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

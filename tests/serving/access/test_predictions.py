@@ -84,7 +84,7 @@ def test_feedback_is_accepted_for_a_prediction_still_on_its_way(live: str, token
         when = datetime.now(UTC)
         write_file(inputs.path_of(MODEL, when.timestamp(), identity, ".nii"), make_scan(1))
         Prediction.objects.create(
-            id=identity, time=when, model=MODEL, version=1, role="champion",
+            id=identity, time=when, model=MODEL, version=1, role="live",
             caller=token.rsplit("_", 1)[0], latency_ms=1.0, outcome="ok", status=200, input_suffix=".nii",
         )  # fmt: skip
         connection.close()

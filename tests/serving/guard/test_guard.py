@@ -150,7 +150,7 @@ def test_a_harmless_canary_goes_through_its_steps_and_takes_over(
     assert decision["granted"]
     assert decision["reasons"][-1]["found"] == "released anyway: a test"
     assert "took over" in html
-    assert {row["role"] for row in decision["roles"]} == {"champion", "canary"}
+    assert {row["role"] for row in decision["roles"]} == {"live", "canary"}
 
 
 def test_a_canary_that_is_being_restarted_takes_over_when_it_answers_and_no_page_says_so_before(
@@ -165,7 +165,7 @@ def test_a_canary_that_is_being_restarted_takes_over_when_it_answers_and_no_page
     processes.running[process_name(packaged[2].tag)] = Running(asleep, nobody, Path(os.devnull))
     canary = {"kind": "canary", "second": 2, "share": 80, "steps": [80, 100], "limits": QUICK.to_json()}
     plan, before = store.change(MODEL, "canary", **canary), pages()
-    wrote(plan, 1, "champion", RoleCounts(100, 1, latencies=latencies(*[10] * 99)))
+    wrote(plan, 1, "live", RoleCounts(100, 1, latencies=latencies(*[10] * 99)))
     wrote(plan, 2, "canary", RoleCounts(100, 0, latencies=latencies(*[10] * 100)))
     for _ in range(3):
         guard.look()
@@ -245,7 +245,7 @@ def _began(plan: Plan, tag: str) -> Plan:
 
 def _counted(plan: Plan, failed: int) -> None:
     """Enough calls of both versions for a decision."""
-    wrote(plan, 1, "champion", RoleCounts(100, 1, latencies=latencies(*[10] * 99)))
+    wrote(plan, 1, "live", RoleCounts(100, 1, latencies=latencies(*[10] * 99)))
     wrote(plan, 2, "canary", RoleCounts(100, failed, latencies=latencies(*[10] * (100 - failed))))
 
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("database")
 
 
 def _wrote(plan: Plan, role: str, minutes: range, router: TrafficCounter | None = None) -> None:
-    version = plan.live if role == "champion" else plan.both()[1]
+    version = plan.live if role == "live" else plan.both()[1]
     one = RoleCounts(3, 1, compared=2, disagreed=1, agreement=1.5, latencies=latencies(10, 20, 30))
     keys = [TrafficKey(plan.model, version, role, plan.revision, NOW - timedelta(minutes=ago)) for ago in minutes]
     (router or TrafficCounter()).write(dict.fromkeys(keys, one))
@@ -40,7 +40,7 @@ def _wrote(plan: Plan, role: str, minutes: range, router: TrafficCounter | None 
 def test_counts_of_a_step_are_those_of_all_its_rows_and_what_is_over_is_read_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for role in ("champion", "canary"):
+    for role in ("live", "canary"):
         _wrote(CANARY, role, range(30))
     read: list[object] = []
     count = traffic.counts_of
@@ -59,7 +59,7 @@ def test_counts_of_a_step_are_those_of_all_its_rows_and_what_is_over_is_read_onc
 def test_pairs_of_a_shadow_are_added_up_by_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
     shadow = replace(CANARY, kind="shadow", share=0, revision=2)
     _wrote(shadow, "shadow", range(60, 400))
-    _wrote(shadow, "champion", range(60, 400))
+    _wrote(shadow, "live", range(60, 400))
     read: list[object] = []
     monkeypatch.setattr(traffic, "counts_of", read.append)
     reasons = {reason.rule: reason for reason in Guardrails(CANARY).look()}
@@ -167,7 +167,7 @@ plan = releases.change(MODEL, "canary", kind="canary", second=2, share=50, limit
 now, router = datetime.now(UTC), TrafficCounter()
 guard = Guard(Nobody(), router="")
 guard.controller.look = lambda: None  # nothing runs here
-for version, role in ((1, "champion"), (2, "canary")):
+for version, role in ((1, "live"), (2, "canary")):
     Prediction.objects.bulk_create(
         Prediction(id=f"{version}-{n}", time=now + timedelta(seconds=1), model=MODEL, version=version, role=role,
                    latency_ms=1, outcome="ok", status=200,
@@ -178,7 +178,7 @@ for calls in (40, 60, 600, 6000, 13300):
     found = Latencies()
     for ms in range(calls):
         found.add(5 + ms % 50)
-    for version, role in ((1, "champion"), (2, "canary")):
+    for version, role in ((1, "live"), (2, "canary")):
         key = TrafficKey(MODEL, version, role, plan.revision, now.replace(second=0, microsecond=0))
         agreed = {"compared": calls, "disagreed": calls // 10, "agreement": calls * 0.9}
         router.write({key: RoleCounts(calls, 0, latencies=found, **agreed)})

@@ -69,7 +69,7 @@ def test_disagreement_is_read_from_the_shadow_of_the_same_version() -> None:
 
 @pytest.mark.parametrize(("shift", "passes"), [(0.0, True), (0.5, False)])
 def test_predictions_are_compared_with_the_live_versions(shift: float, passes: bool) -> None:
-    for version, role, by in ((1, "champion", 0.0), (2, "canary", shift)):
+    for version, role, by in ((1, "live", 0.0), (2, "canary", shift)):
         for n in range(40):
             predicted(f"{version}-{n}", version, role, confidence=0.3 + by + 0.001 * (n * 7 % 40))
         wrote(CANARY, version, role, RoleCounts(40, latencies=latencies(*[10] * 40)))

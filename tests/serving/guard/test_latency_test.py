@@ -68,7 +68,7 @@ def _broken_after(of: dict[str, list[list[float]]]) -> int | None:
     plan = canary_plan()
     watched = Guardrails(plan)
     for number in range(len(of["canary"])):
-        for role, version in (("champion", 1), ("canary", 2)):
+        for role, version in (("live", 1), ("canary", 2)):
             wrote(plan, version, role, RoleCounts(len(of[role][number]), latencies=latencies(*of[role][number])))
         said = {reason.rule: reason for reason in watched.look()}["latency"]
         assert f"of {number + 1} moments" in said.found or number >= MIN_MOMENTS  # later it is not due each time
@@ -78,24 +78,24 @@ def _broken_after(of: dict[str, list[list[float]]]) -> int | None:
 
 
 def test_a_slow_version_breaks_the_rail_as_soon_as_it_is_judged(project: Path) -> None:
-    assert _broken_after({"champion": [[10.0] * 9] * 12, "canary": [[20.0]] * 12}) == MIN_MOMENTS
+    assert _broken_after({"live": [[10.0] * 9] * 12, "canary": [[20.0]] * 12}) == MIN_MOMENTS
 
 
 def test_one_bad_moment_breaks_no_rail_however_many_calls_it_held_up(project: Path) -> None:
     """By calls it would: most of all were far slower than any of the live version's."""
     calm, stalled = [10.0] * 5, [900.0] * 100
-    assert _broken_after({"champion": [[10.0] * 9] * 20, "canary": [stalled, *[calm] * 19]}) is None
+    assert _broken_after({"live": [[10.0] * 9] * 20, "canary": [stalled, *[calm] * 19]}) is None
 
 
 def test_slower_in_every_moment_but_not_in_sum_breaks_no_guardrail(project: Path) -> None:
     """The live version has stalled for long while the new version was away."""
     live = [[900.0] * 50, *[[10.0]] * 19]
-    assert _broken_after({"champion": live, "canary": [[20.0]] * 20}) is None
+    assert _broken_after({"live": live, "canary": [[20.0]] * 20}) is None
 
 
 def test_what_is_not_judged_yet_is_said_to_be(project: Path) -> None:
     plan = canary_plan()
-    wrote(plan, 1, "champion", RoleCounts(9, latencies=latencies(*[10.0] * 9)))
+    wrote(plan, 1, "live", RoleCounts(9, latencies=latencies(*[10.0] * 9)))
     wrote(plan, 2, "canary", RoleCounts(1, latencies=latencies(10.0)))
     (said,) = (reason for reason in Guardrails(plan).look() if reason.rule == "latency")
     assert said.passed

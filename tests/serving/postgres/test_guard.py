@@ -32,7 +32,7 @@ def failing_canary() -> None:
     """One that fails so often that a look is enough to end it."""
     limits = Limits(min_calls=20, min_seconds=0).to_json()
     plan = store.change(MODEL, "canary", kind="canary", second=2, share=50, limits=limits)
-    for version, role, errors in ((1, "champion", 0), (2, "canary", 30)):
+    for version, role, errors in ((1, "live", 0), (2, "canary", 30)):
         wrote(plan, version, role, RoleCounts(100, errors))
 
 
@@ -111,7 +111,7 @@ def test_a_canary_stays_as_it_is_over_an_outage_and_is_watched_again_afterwards(
     said = [record.getMessage().partition(":")[0] for record in of_the_guard]
     assert said == ["the database is away, the plans stay as they are", "the database is back"]
     assert not [record for record in of_the_guard if record.exc_info]
-    for version, role, errors in ((1, "champion", 0), (2, "canary", 30)):
+    for version, role, errors in ((1, "live", 0), (2, "canary", 30)):
         wrote(plan, version, role, RoleCounts(100, errors))
     guard.look()
     after = store.plan(MODEL)

@@ -24,7 +24,7 @@ from tests.waiting import until
 
 def test_each_of_many_tasks_is_claimed_once() -> None:
     submitted = {
-        store.submit("weapon_detection", 1, ResponseFormat("application/json"), "me", "champion", [b"x"], False).id
+        store.submit("weapon_detection", 1, ResponseFormat("application/json"), "me", "live", [b"x"], False).id
         for _ in range(40)
     }
     claimed: list[str] = []

@@ -81,7 +81,7 @@ def test_several_files_get_an_answer_each_and_a_bad_one_spoils_none(detector: ht
     answer = detector.post("/predict", files=form(GOOD, BAD, b"", TRUNCATED, GOOD))
     assert answer.status_code == 200, answer.text
     found = answer.json()
-    assert (found["model"], found["version"], found["role"]) == ("object_detection", 1, "champion")
+    assert (found["model"], found["version"], found["role"]) == ("object_detection", 1, "live")
     first, *bad, last = found["results"]
     assert first["detections"] == last["detections"] == alone["detections"] != []
     assert len({first["id"], last["id"], alone["id"]}) == 3
@@ -244,7 +244,7 @@ def test_what_a_service_does_not_have_it_says_as_any_error(
     assert ("allow" in answer.headers) == (status == 405)
 
 
-@pytest.mark.parametrize("role", ["canary", "shadow", "a", "b", "champion"])
+@pytest.mark.parametrize("role", ["canary", "shadow", "a", "b", "live"])
 def test_the_role_is_that_of_the_request(detector: httpx.Client, role: str) -> None:
     answer = detector.post("/predict", content=GOOD, headers={"X-Release-Role": role})
     assert answer.headers["x-release-role"] == answer.json()["role"] == role
@@ -255,9 +255,9 @@ def test_the_role_is_that_of_the_request(detector: httpx.Client, role: str) -> N
     assert f'role="{role}",status="200"' in detector.get("/metrics").text
 
 
-def test_an_unknown_role_counts_as_champion(detector: httpx.Client) -> None:
+def test_an_unknown_role_counts_as_live(detector: httpx.Client) -> None:
     answer = detector.post("/predict", content=GOOD, headers={"X-Release-Role": 'x",evil="1'})
-    assert answer.headers["x-release-role"] == "champion"
+    assert answer.headers["x-release-role"] == "live"
     assert "evil" not in detector.get("/metrics").text
 
 

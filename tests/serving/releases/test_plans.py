@@ -42,9 +42,9 @@ def test_another_second_version_has_other_first_callers() -> None:
 @pytest.mark.parametrize(
     ("kind", "roles"),
     [
-        ("all", {(1, "champion", None)}),
-        ("shadow", {(1, "champion", 2)}),
-        ("canary", {(1, "champion", None), (2, "canary", None)}),
+        ("all", {(1, "live", None)}),
+        ("shadow", {(1, "live", 2)}),
+        ("canary", {(1, "live", None), (2, "canary", None)}),
         ("ab", {(1, "a", None), (2, "b", None)}),
     ],
 )

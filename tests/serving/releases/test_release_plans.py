@@ -118,7 +118,7 @@ def test_a_canary_gets_its_share_and_every_role_is_said(
 ) -> None:
     _begin(_plan("canary", share=50), three, processes, live)
     seen = Counter(_who(_ask(live)) for _ in range(80))
-    assert seen.keys() == {(200, "1", "champion"), (200, "2", "canary")}
+    assert seen.keys() == {(200, "1", "live"), (200, "2", "canary")}
     assert 15 <= seen[200, "2", "canary"] <= 65  # 1 in 10^8 by chance
     assert _counts(2, "canary", lambda c: c.calls == seen[200, "2", "canary"]).latencies.quantile(0.5) > 0
 
@@ -140,7 +140,7 @@ def test_shadow_answers_are_compared_and_never_seen(
     _begin(_plan("shadow", second=3), three, processes, live)
     for accept in ("application/json", "application/x-nifti", "image/jpeg"):
         answer = _ask(live, Accept=accept)
-        assert _who(answer) == (200, "1", "champion")
+        assert _who(answer) == (200, "1", "live")
         assert answer.headers["content-type"].startswith(accept)
     counts = _counts(3, "shadow", lambda c: c.compared == 3)
     assert (counts.calls, counts.errors, counts.disagreed) == (3, 0, 3)
@@ -149,7 +149,7 @@ def test_shadow_answers_are_compared_and_never_seen(
     victim = processes.running[process_name(three[3].tag)].process
     victim.kill()
     victim.wait()
-    assert {_who(_ask(live)) for _ in range(5)} == {(200, "1", "champion")}
+    assert {_who(_ask(live)) for _ in range(5)} == {(200, "1", "live")}
     _counts(3, "shadow", lambda c: c.dropped and c.errors)
 
 
@@ -194,7 +194,7 @@ def test_switch_rollback_and_a_killed_live_version_under_load_fail_no_request(
     seen = asyncio.run(_under_load(live, switch_and_back))
     assert {status for status, _, _ in seen} == {200}
     assert min(took) < 2, took
-    assert seen[-1] == (200, "2", "champion"), "the version that is kept warm stands in"
+    assert seen[-1] == (200, "2", "live"), "the version that is kept warm stands in"
     assert [event.what for event in history.events(MODEL)][:5] == ["rollback"] * 3 + ["release"] * 2
 
 
@@ -210,17 +210,17 @@ def test_promotion_keeps_the_old_version_warm_and_rollback_returns_to_it(
         deploy.promote(MODEL, revision=begun.revision - 1)
     promoted = controlled.change(deploy.promote, MODEL, processes, live, why="looks well")
     assert (promoted.live, promoted.previous, promoted.state) == (2, 1, "promoted")
-    assert _who(_ask(live)) == (200, "2", "champion")
+    assert _who(_ask(live)) == (200, "2", "live")
     back = controlled.change(deploy.roll_back, MODEL, processes, live)
     assert (back.live, back.previous) == (1, 2)
-    assert _who(_ask(live)) == (200, "1", "champion")
+    assert _who(_ask(live)) == (200, "1", "live")
 
     _warm_time_is_over()
     controlled.settle(Controller(processes, live))
     assert process_name(three[2].tag) not in processes.running
     with pytest.raises(NotFound, match="not kept warm"):
         deploy.roll_back(MODEL)
-    assert _who(_ask(live)) == (200, "1", "champion")
+    assert _who(_ask(live)) == (200, "1", "live")
 
 
 def test_rollback_ends_a_canary_and_stops_its_service(
@@ -231,7 +231,7 @@ def test_rollback_ends_a_canary_and_stops_its_service(
     plan = controlled.change(deploy.roll_back, MODEL, processes, live, who="a test", why="enough")
     assert (plan.kind, plan.live, plan.state, plan.why) == ("all", 1, "rolled_back", "enough")
     assert process_name(three[2].tag) not in processes.running
-    assert {_who(_ask(live)) for _ in range(10)} == {(200, "1", "champion")}
+    assert {_who(_ask(live)) for _ in range(10)} == {(200, "1", "live")}
     with pytest.raises(Refused, match="no previous version"):
         deploy.roll_back(MODEL)
     last = history.events(MODEL)[0]

@@ -49,7 +49,7 @@ def _errors(address: str) -> int:
     return sum(row["errors"] for row in rows if row["model"] == MODEL)
 
 
-def _counts(calls: int, version: int = 1, role: str = "champion") -> RoleCounts:
+def _counts(calls: int, version: int = 1, role: str = "live") -> RoleCounts:
     """What the router counted in this plan, once it has written so many calls down."""
     plan = store.plan(MODEL)
     assert plan is not None
@@ -244,9 +244,9 @@ def test_a_task_is_looked_for_at_both_versions(address: str, stub: Stub, two: St
     ("path", "status", "role"),
     [
         ("tasks/x/result", 200, "canary"),
-        ("tasks/x/result", 409, "champion"),
-        ("tasks/x", 200, "champion"),
-        ("predict", 200, "champion"),
+        ("tasks/x/result", 409, "live"),
+        ("tasks/x", 200, "live"),
+        ("predict", 200, "live"),
     ],
 )
 def test_the_result_of_a_task_keeps_the_role_it_was_worked_out_in(
@@ -276,7 +276,7 @@ def test_the_live_version_answers_what_a_canary_cannot_take(
     with httpx.Client(base_url=address) as client:
         while len(canary.seen) < 20:
             answer = client.post(PREDICT, content=b"x")
-            assert (answer.status_code, answer.headers["x-release-role"]) == (200, "champion")
+            assert (answer.status_code, answer.headers["x-release-role"]) == (200, "live")
     counts = _counts(20, 2, "canary")
     assert (counts.calls, counts.refused, counts.errors, counts.retried) == (20, refused, errors, 20)
 

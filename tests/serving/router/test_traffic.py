@@ -19,7 +19,7 @@ from tests.bundles import MODEL
 from tests.serving.counted import latencies
 
 MINUTE = datetime.now(UTC).replace(second=0, microsecond=0)
-KEY = TrafficKey(MODEL, 1, "champion", 7, MINUTE)
+KEY = TrafficKey(MODEL, 1, "live", 7, MINUTE)
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -34,7 +34,7 @@ def _three() -> RoleCounts:
 def _calls() -> tuple[int, int, int]:
     """Calls, errors and latencies of all routers."""
     since = MINUTE - timedelta(days=1)
-    found = traffic.read(MODEL, since=since, revision=KEY.revision).get((1, "champion"), RoleCounts())
+    found = traffic.read(MODEL, since=since, revision=KEY.revision).get((1, "live"), RoleCounts())
     return found.calls, found.errors, found.latencies.count
 
 

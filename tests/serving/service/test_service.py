@@ -43,13 +43,13 @@ def test_answers_json_by_default_with_what_was_found_and_who_answered(
     assert {name: found[name] for name in expected} == expected
     assert found["model"] == MODEL
     assert found["version"] == 1
-    assert found["role"] == "champion"
+    assert found["role"] == "live"
     assert found["elapsed_ms"] >= sum(found["timings_ms"].values()) * 0.9
     assert answer.headers["x-prediction-id"] == found["id"]
     assert len(found["id"]) == 32
     assert answer.headers["x-model"] == MODEL
     assert answer.headers["x-model-version"] == "1"
-    assert answer.headers["x-release-role"] == "champion"
+    assert answer.headers["x-release-role"] == "live"
     assert "total;dur=" in answer.headers["server-timing"]
 
 
@@ -254,7 +254,7 @@ def test_probes_metrics_and_documents(client: httpx.Client) -> None:
         f'visionloop_request_seconds_bucket{{le="0.005",{labels}}}',
         f'visionloop_prediction_sum{{model="{MODEL}",name="foreground_share",version="1"}}',
         f'visionloop_step_seconds_count{{model="{MODEL}",step="network",version="1"}}',
-        f'visionloop_requests_total{{media="application/json",model="{MODEL}",role="champion",status="200",version="1"}}',
+        f'visionloop_requests_total{{media="application/json",model="{MODEL}",role="live",status="200",version="1"}}',
         f'visionloop_predictions_unlogged_total{{model="{MODEL}",reason="disk",version="1"}} 0.0',
         f'visionloop_predictions_unlogged_total{{model="{MODEL}",reason="spool_full",version="1"}} 0.0',
         f"visionloop_log_waiting_bytes{{{labels}}}",

@@ -18,7 +18,7 @@ from tests.serving.tasks.asking import MODEL, PICTURE, names
 
 
 def submitted(version: int = 1) -> Any:
-    return store.submit(MODEL, version, ResponseFormat("application/json"), "me", "champion", [b"x"], False)
+    return store.submit(MODEL, version, ResponseFormat("application/json"), "me", "live", [b"x"], False)
 
 
 def test_what_belongs_to_no_task_goes_when_it_is_as_old_as_a_task_may_be(home: Path) -> None:

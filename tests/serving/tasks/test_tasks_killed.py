@@ -65,7 +65,7 @@ POINTS = 16
 def submitted() -> str:
     """A task with two inputs, in the queue."""
     wants = ResponseFormat("application/json")
-    return str(store.submit(MODEL, 1, wants, "me", "champion", [b"one", b"two"], True).id)
+    return str(store.submit(MODEL, 1, wants, "me", "live", [b"one", b"two"], True).id)
 
 
 def done() -> str:
