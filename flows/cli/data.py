@@ -12,7 +12,7 @@ from flows.terminal_progress import show_progress
 from registry.cases import groups
 from registry.cases.splits import Shares
 from registry.contract import catalog
-from registry.core import journal
+from registry.core import archives, journal
 from registry.core.errors import DataError
 from registry.core.settings import settings
 
@@ -64,8 +64,7 @@ def import_(model: str, path: Path, renamed: tuple[str, ...], force: bool, **par
     """
     from flows.steps import replacing
 
-    if not path.exists():
-        raise DataError(f"there is nothing at {path}", expected="a folder or zip with data", fix="correct the path")
+    archives.check_source(path)  # before the wait for another run of the model
     if wrong := [one for one in renamed if not all(one.partition("="))]:
         raise click.BadParameter(f"{', '.join(wrong)}; expected THEIRS=OURS, e.g. pistol=weapon")
     val, test = params["val_share"], params["test_share"]

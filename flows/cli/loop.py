@@ -24,10 +24,9 @@ def run(model: str, local: bool, why: str, start: str | None) -> None:
     prepare(local)
     from flows.steps import data_versions
 
-    text = _run("loop", local, model, why=why, start=start)
-    if names := " ".join(data_versions.to_commit()):
+    _finish(_run("loop", local, model, why=why, start=start))  # a refused run ends here: nothing of it is to keep
+    if names := " ".join(data_versions.to_commit(model)):
         click.echo(f"to keep this data and its figures: git add {names} && git commit {names}", err=True)
-    _finish(text)
 
 
 @click.command()

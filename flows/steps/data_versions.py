@@ -108,19 +108,17 @@ def was_pushed(model: str) -> bool:
     return _stamp(model).is_file()
 
 
-def to_commit() -> list[str]:
-    """Which of data.dvc and dvc.lock git has not committed yet. Empty outside git."""
+def to_commit(model: str) -> list[str]:
+    """What made the model's figures and git has not committed yet: data.dvc, dvc.lock, params.yaml and the model's
+    folder, as `models new` writes it. Empty outside git."""
+    names = [FILE, "dvc.lock", "params.yaml", f"registry/models/{model}"]
+    command = ["git", "-C", str(settings().root), "status", "--porcelain", "--untracked-files=normal", "--", *names]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(settings().root), "status", "--porcelain", "--", FILE, "dvc.lock"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=20,
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
         return []
-    return sorted(line[3:].strip('"') for line in done.stdout.splitlines())
+    changed = [line[3:].strip('"') for line in done.stdout.splitlines()]
+    return [name for name in names if any(one == name or one.startswith(f"{name}/") for one in changed)]
 
 
 def _add(repo: Repo, model: str) -> Output:

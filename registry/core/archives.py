@@ -39,15 +39,27 @@ def as_folder(source: Path) -> Iterator[Path]:
     if source.is_dir():
         yield source
         return
-    if not zipfile.is_zipfile(source):
-        raise DataError(
-            f"{source} {'is neither a folder nor a zip file' if source.exists() else 'does not exist'}",
-            expected="a folder with data, or a .zip of one",
-            fix="correct the path, or pack the data as a .zip",
-        )
+    check_source(source)
     with disk_errors(source), tempfile.TemporaryDirectory(prefix="visionloop-") as folder:
         _unpack(source, Path(folder))
         yield Path(folder)
+
+
+def check_source(source: Path) -> None:
+    """What can be said of a source before it is opened. Raises DataError: neither a zip nor a folder with a file."""
+    if source.is_dir():
+        if any(path.is_file() for path in source.rglob("*")):
+            return
+        found = "holds no file"
+    elif zipfile.is_zipfile(source):
+        return
+    else:
+        found = "is neither a folder nor a zip file" if source.exists() else "does not exist"
+    raise DataError(
+        f"{source} {found}",
+        expected="a folder with data, or a .zip of one",
+        fix="correct the path, or pack the data as a .zip",
+    )
 
 
 def _unpack(source: Path, folder: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from flows.cli import cli
 from registry.contract import catalog
+from registry.core.errors import DataError
 from tests.registry.made import scene
 
 MODEL = "suspect_classification"
@@ -63,3 +66,27 @@ def test_a_renaming_that_is_none_is_refused(workspace: Path, export: Path) -> No
     done = visionloop("data", "import", MODEL, str(export), "--map", "uav")
     assert done.exit_code == 2
     assert "expected THEIRS=OURS" in done.output
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["missing", "an empty folder", "a picture"])
+def test_a_wrong_path_is_refused_while_another_run_holds_the_lock(workspace: Path, tmp_path: Path, kind: str) -> None:
+    wrong = tmp_path / kind
+    if kind == "an empty folder":
+        wrong.mkdir()
+    elif kind == "a picture":
+        wrong.write_bytes(scene(np.random.default_rng(1), ("disc",))[0])
+    other = (
+        "import sys, time; from flows import steps\n"
+        f"with steps.exclusive({MODEL!r}): print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", other], stdout=subprocess.PIPE, text=True) as run:
+        try:
+            assert run.stdout is not None
+            assert run.stdout.readline() == "held\n"
+            done = visionloop("data", "import", MODEL, str(wrong), "--force")
+        finally:
+            run.kill()
+    assert isinstance(done.exception, DataError)
+    assert kind in done.exception.found
+    assert "waits for it" not in done.output
