@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from flows.process import ProcessStatus
 from flows.story import indexes
@@ -29,7 +40,23 @@ NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}
 
 
 class _Pages(StaticFiles):
-    """A folder of pages. Refuses paths and links that lead out of it (Starlette's own check)."""
+    """A folder of pages. Refuses paths and links that lead out of it (Starlette's own check).
+
+    The address of a folder without its last slash leads on to the one with it, also where the folder has no page of its
+    own but an index (`flows.story.indexes`).
+    """
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        try:
+            return await super().get_response(path, scope)
+        except HTTPException as error:
+            address = scope["path"]
+            if error.status_code != 404 or address.endswith("/"):
+                raise
+            _, found = await run_in_threadpool(self.lookup_path, path)
+            if found is None or not stat.S_ISDIR(found.st_mode):
+                raise
+            return RedirectResponse(quote(f"{address}/"))
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)
@@ -56,6 +83,9 @@ def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]
             story = await run_in_threadpool(reader.read)
             return HTMLResponse(await run_in_threadpool(page.document, story, statuses()))
 
+    async def to_story(_: Request) -> Response:
+        return RedirectResponse("/")
+
     async def story_json(_: Request) -> Response:
         return JSONResponse(await state(), headers={"Cache-Control": "no-store"})
 
@@ -77,6 +107,8 @@ def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]
 
     routes: list[BaseRoute] = [
         Route("/", index),
+        Route("/story", to_story),
+        Route("/story/", to_story),
         Route("/story.json", story_json),
         Route("/story.html", story_html),
         Route("/picture", picture),

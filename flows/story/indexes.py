@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def latest(settings: Settings) -> list[dict[str, Any]]:
     """The latest pages of each group, for the home page."""
     found = []
     for title, folder, _ in GROUPS:
-        pages = _pages(settings, folder)[:LATEST_PAGES]
+        pages = _pages(settings, folder, most=LATEST_PAGES)
         if pages:
             found.append({"title": title, "url": f"/{folder}/", "pages": pages})
     return found
@@ -73,8 +74,8 @@ def _page(**context: Any) -> str:
     return templates().get_template("index.html").render(**context)
 
 
-def _pages(settings: Settings, folder: str, model: str = "") -> list[dict[str, Any]]:
-    """The pages of a folder, or of one model in it, the latest first."""
+def _pages(settings: Settings, folder: str, model: str = "", most: int = MOST_PAGES + 1) -> list[dict[str, Any]]:
+    """The latest pages of a folder, or of one model in it, the latest first."""
     pattern = next(pattern for _, name, pattern in GROUPS if name == folder)
     base = settings.var / folder
     files = []
@@ -84,31 +85,40 @@ def _pages(settings: Settings, folder: str, model: str = "") -> list[dict[str, A
             files.append((file.stat().st_mtime, file))
     files.sort(reverse=True)
     return [
-        {
-            "url": f"/{folder}/{file.relative_to(base)}",
-            "name": _name(_identity(file.relative_to(base).parts)),
-            "says": _summary(file),
-            "time": when,
-        }
-        for when, file in files[: MOST_PAGES + 1]
+        {"url": f"/{folder}/{file.relative_to(base)}", "time": when, **_words(folder, base, file)}
+        for when, file in files[:most]
     ]
 
 
-def _summary(file: Path) -> str:
-    """The summary of a page, from the JSON beside it."""
+def _words(folder: str, base: Path, file: Path) -> dict[str, str]:
+    """What a page is about ("name") and its summary ("says"), from the JSON beside it."""
+    parts = _identity(file.relative_to(base).parts)
+    words = [part.removesuffix(".html") for part in parts if part != "index.html"]
+    found = {"name": " · ".join(words) or "index", "says": ""}
     beside = file.with_name("verdict.json") if file.name == "index.html" else file.with_suffix(".json")
-    try:
+    with suppress(OSError, ValueError, AttributeError, KeyError, TypeError):
         content = json.loads(beside.read_text(encoding="utf-8"))
-        return str(content.get("summary") or content.get("why") or "")
-    except (OSError, ValueError, AttributeError):
-        return ""
+        found["says"] = str(content.get("summary") or content.get("why") or "")
+        found["name"] = _NAMES[folder](parts[0], content)
+    return found
+
+
+def _decision(model: str, page: Mapping[str, Any]) -> str:
+    return f"{model} version {page['challenger']}, {page.get('word') or ('granted' if page['granted'] else 'refused')}"
+
+
+def _verdict(model: str, page: Mapping[str, Any]) -> str:
+    return f"{model} version {page['version']}, {'DRIFT' if page['drifted'] else 'no drift'}"
+
+
+def _check(model: str, page: Mapping[str, Any]) -> str:
+    return f"{model}, {page['summary']}"
+
+
+_NAMES = {"decisions": _decision, "reports": _verdict, "data-docs": _check}
+"""Folder of `var` -> how a page of it is called, after its model and the JSON beside it."""
 
 
 def _identity(parts: Sequence[str]) -> tuple[str, ...]:
     """The parts of a page's path that identify it. For a data check: model and time."""
     return (parts[1], parts[3]) if parts[0] == "validations" else tuple(parts)
-
-
-def _name(parts: Sequence[str]) -> str:
-    words = [part.removesuffix(".html") for part in parts if part != "index.html"]
-    return " · ".join(words) or "index"

@@ -35,9 +35,16 @@ def templates() -> jinja2.Environment:
     environment.filters["duration"] = figures.duration
     environment.filters["clock"] = lambda seconds: time.strftime("%H:%M:%S", time.localtime(seconds))
     environment.filters["day"] = lambda seconds: time.strftime("%-d %B %Y, %H:%M", time.localtime(seconds))
+    environment.filters["when"] = when
     environment.filters["marked"] = marked
     environment.globals.update(before_after=figures.before_after, curves=figures.curves, timings=figures.timings)
     return environment
+
+
+def when(seconds: float) -> str:
+    """2 Dec 14:05; with the year where it is not this one."""
+    moment, today = time.localtime(seconds), time.localtime()
+    return time.strftime("%-d %b %H:%M" if moment.tm_year == today.tm_year else "%-d %b %Y %H:%M", moment)
 
 
 def variants_table(variants: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -88,6 +90,58 @@ def test_what_there_is_of_each_kind_has_a_page_of_its_own(home: str, config: Set
     assert "quiet" in of_b
     assert "/reports/a/" not in of_b
     assert "a version 1 promoted" in httpx.get(f"{home}/decisions/").text
+
+
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [
+        ("/decisions", "/decisions/"),
+        ("/decisions/a", "/decisions/a/"),
+        ("/decisions/a%20b", "/decisions/a%20b/"),
+        ("/reports", "/reports/"),
+        ("/reports/a", "/reports/a/"),
+        ("/reports/a/0123", "/reports/a/0123/"),
+        ("/data-docs", "/data-docs/"),
+        ("/data-docs/a", "/data-docs/a/"),
+        ("/story", "/"),
+        ("/story/", "/"),
+    ],
+)
+def test_an_address_without_its_last_slash_leads_on(home: str, config: Settings, path: str, there: str) -> None:
+    for page in (
+        "decisions/a/1.html",
+        "decisions/a b/1.html",
+        "reports/a/0123/index.html",
+        "data-docs/a/latest.html",
+        "data-docs/validations/a/__none__/2026/suite.html",
+    ):
+        (config.var / page).parent.mkdir(parents=True, exist_ok=True)
+        (config.var / page).write_text("a page")
+    answer = httpx.get(f"{home}{path}", follow_redirects=True)
+    assert (answer.status_code, str(answer.url)) == (200, f"{home}{there}")
+
+
+def test_pages_are_listed_by_what_they_say_and_not_by_their_ids(home: str, config: Settings) -> None:
+    """The panel of the story page, and the index pages."""
+    pages = {
+        "decisions/m/0a1b": {"challenger": 3, "granted": True, "summary": "m version 3 promoted"},
+        "decisions/m/0a2b": {"challenger": 4, "granted": False, "word": "rolled back", "summary": "too slow"},
+        "reports/m/0a3b/verdict": {"version": 3, "drifted": True, "why": "darker"},
+        "data-docs/validations/m/__none__/20261202T130501/suite": {"summary": "14 checks pass"},
+    }
+    for name, content in pages.items():
+        beside = config.var / f"{name}.json"
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(json.dumps(content))
+        page = beside.with_name("index.html") if beside.stem == "verdict" else beside.with_suffix(".html")
+        page.write_text("a page")
+        moment = time.mktime((time.localtime().tm_year, 12, 2, 14, 5, 0, 0, 0, -1))
+        os.utime(page, (moment, moment))
+    panel = re.sub(r"<[^>]+>", "", httpx.get(f"{home}/story.json").json()["sections"]["overview"][1])
+    every = "".join(httpx.get(f"{home}/{folder}/").text for folder in ("decisions", "reports", "data-docs"))
+    for words in ("m version 3, granted", "m version 4, rolled back", "m version 3, DRIFT", "m, 14 checks pass"):
+        assert f"{words}, 2 Dec 14:05" in panel
+        assert words in every
 
 
 @pytest.mark.parametrize("path", ["/typo", "/decisions/nobody/", "/reports/a/b", "/story/none.jpg"])
