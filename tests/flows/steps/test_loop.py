@@ -48,6 +48,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     root = make_workspace(tmp_path_factory.mktemp("loop") / "project", **TINY)
     env = {**os.environ, **free_ports(), "VISIONLOOP_ROOT": str(root)}
     found = Project(root, env)
+    subprocess.run(["git", "init", "-q", str(root)], check=True)
     empty_store(root / "var" / "mlflow" / "mlflow.db")
     done = found("up", "--only", "prefect", "--only", "mlflow", timeout=300)
     assert done.returncode == 0, done.stderr
@@ -67,6 +68,7 @@ def test_an_untrained_version_is_registered_and_refused(
     project: Project, first: subprocess.CompletedProcess[str]
 ) -> None:
     assert "version 1 refused" in first.stderr
+    assert "to keep this data" not in first.stderr
     decision = json.loads(project("decisions", MODEL, "--json").stdout)
     failed = [reason["rule"] for reason in decision["reasons"] if not reason["passed"]]
     assert decision["granted"] is False
