@@ -20,17 +20,18 @@ def monitor(model: str, local: bool, last: int | None) -> None:
     On a running stack, a verdict that asks for retraining starts the retraining flow.
     """
     prepare(local)
-    with show_progress() as console:
+    with show_progress():
         if local:
+            from flows import steps
             from flows.steps import loop
 
             verdict = loop.monitor(model, last=last)
-            text = verdict if isinstance(verdict, str) else f"{verdict.action}: {verdict.why}\n{verdict.page}"
+            text = verdict if isinstance(verdict, str) else steps.in_words(verdict, str(verdict.page))
         else:
             from flows.orchestration.running import run_flow
 
             text = run_flow("monitor", model=model, last=last)
-    console.print(text)
+    click.echo(text)
 
 
 @click.command("break")

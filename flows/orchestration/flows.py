@@ -129,10 +129,6 @@ def loop_flow(model: str, asked_by: str = "Prefect", why: str = "run of the loop
     description="compare recent predictions with the reference; on drift, ask for retraining",
 )
 def monitor_flow(model: str, last: int | None = None, since: float | None = None) -> str:
-    from serving.releases import store
-
-    if store.live(model) is None:
-        return f"no version of {model} is live: nothing to watch"
     with journal.run() as run:
         try:
             verdict = loop.monitor(model, tasks=TASKS, last=last, since=since)
@@ -153,7 +149,7 @@ def monitor_flow(model: str, last: int | None = None, since: float | None = None
     )
     page = f"{settings().home_address}/{verdict.page.relative_to(settings().var)}"
     create_link_artifact(page, link_text=verdict.why, key=f"drift-{model.replace('_', '-')}")
-    return f"{verdict.action}: {verdict.why}\n{page}"
+    return steps.in_words(verdict, page)
 
 
 @flow(

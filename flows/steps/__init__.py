@@ -12,7 +12,7 @@ from flows.steps.holding_out import hold_out
 from flows.steps.locks import exclusive, is_busy
 from flows.steps.releasing import is_live, release, start_plan
 from flows.steps.version import package, register, return_alias
-from flows.steps.watching import pending_reason, wait_for, watch
+from flows.steps.watching import in_words, pending_reason, unwatched_reason, wait_for, watch
 
 __all__ = [
     "active_models",
@@ -23,6 +23,7 @@ __all__ = [
     "find_verdict",
     "has_data",
     "hold_out",
+    "in_words",
     "is_busy",
     "is_live",
     "latest_decision",
@@ -38,6 +39,7 @@ __all__ = [
     "start_plan",
     "synthesise",
     "take_labels",
+    "unwatched_reason",
     "wait_for",
     "watch",
 ]

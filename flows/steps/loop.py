@@ -132,7 +132,8 @@ def monitor(
 ) -> Verdict | str:
     """Judges the recent predictions. The verdict says what to do about them.
 
-    Returns the reason, in words, if there is nothing new to judge. `last` or `since` asks for a verdict in any case.
+    Returns the reason, in words, if the model is not watched, or if there is nothing new to judge. `last` or `since`
+    asks for a verdict on what there is.
     """
-    reason = "" if last or since else steps.pending_reason(model)
+    reason = steps.unwatched_reason(model) or ("" if last or since else steps.pending_reason(model))
     return reason or tasks.watch(model, last=last, since=since)

@@ -25,6 +25,25 @@ def pending_reason(model: str) -> str:
     return due.pending_reason(model, live.version) if live else ""
 
 
+def unwatched_reason(model: str) -> str:
+    """Why there can be no verdict on the model, in words. "" if there can be one."""
+    from serving.releases import store
+
+    database.migrate()
+    if store.live(model) is not None:
+        return ""
+    return f"{model} is not watched: no version of it is live; `visionloop run {model}` releases one"
+
+
+def in_words(verdict: Verdict, page: str) -> str:
+    """The verdict for the terminal: its action, why, the statistics that it left out, and where its page is."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in verdict.unwatched.items():
+        reasons.setdefault(reason, []).append(name)
+    left_out = [f"not watched: {', '.join(names)} ({reason})" for reason, names in reasons.items()]
+    return "\n".join([f"{verdict.action}: {verdict.why}", *left_out, page])
+
+
 def watch(model: str, *, last: int | None = None, since: float | None = None, step: str = "monitor") -> Verdict:
     """Judges the live version's recent predictions. Raises NotFound if no version is live."""
     from monitoring.report.watch import make_verdict as judge

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.drift.findings import IMAGE, Finding, Performance, Table
+from monitoring.drift.findings import IMAGE, MIN_REFERENCE, Finding, Performance, Table
 
 Action = Literal["none", "bad_input", "label", "retrain", "roll_back"]
 
@@ -47,6 +47,7 @@ class Situation:
         labels: usable labels of the window that no version was trained with yet.
         learned: labels that a version was trained with, or that a running training uses.
         version_age_s: None if no other version served before this one.
+        reference: rows of the version's reference.
     """
 
     kinds: Mapping[str, bool]
@@ -58,6 +59,7 @@ class Situation:
     labels: int
     version_age_s: float | None
     learned: int = 0
+    reference: int = MIN_REFERENCE
 
 
 Ranges = Mapping[str, tuple[float, float, str]]
@@ -105,6 +107,9 @@ def diagnose(s: Situation) -> Diagnosis:
         return _when_moved(moved, worse, s)
     if worse:
         return _when_only_worse(worse, s)
+    if s.reference < MIN_REFERENCE:
+        rows = f"its reference has {s.reference} test cases, and {MIN_REFERENCE} are needed"
+        return Diagnosis("none", f"this version is not watched: {rows}; add some, and run the loop again")
     if s.finding is None:
         return Diagnosis("none", f"only {s.total} predictions so far: too few to judge")
     return Diagnosis("none", f"{s.finding.rows} predictions look like the reference; {_score_so_far(s.performance)}")

@@ -15,6 +15,8 @@ from registry.core.media import FloatArray
 IMAGE, PREDICTION = "image.", "prediction."
 ALL = "all"
 """In the place of an origin: all of the reference together."""
+MIN_REFERENCE = 5
+"""A reference of fewer rows is not compared with."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitoring.drift import permutation
-from monitoring.drift.findings import ALL, IMAGE, PREDICTION, Column, Finding, Performance, Table, Test
+from monitoring.drift.findings import ALL, IMAGE, MIN_REFERENCE, PREDICTION, Column, Finding, Performance, Table, Test
 from monitoring.drift.permutation import Array, Energy, LargestKS, MeanLoss, TestOutcome, distances
 
 FAMILIES = 4
@@ -33,7 +33,6 @@ LEVEL_DIVISOR = 3
 """Each test runs at the level rate / FAMILIES / LEVEL_DIVISOR; see above."""
 MIN_WINDOW = 8
 """Fewer predictions than this are not judged."""
-MIN_REFERENCE = 5
 MIN_ORIGIN = 20
 """Rows from which an origin counts by itself. A window of 200 at a Kolmogorov-Smirnov distance of 0.5 from the whole
 reference is then detected in 82 % of cases; with 6 rows it would be 13 % (docs/decisions/0041)."""

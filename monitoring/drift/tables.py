@@ -87,8 +87,9 @@ def read_reference(bundle: Bundle) -> Table:
     """
     import pyarrow.parquet as pq
 
-    path = bundle.path / REFERENCE
-    fix = "train and register the version anew"
+    path, model = bundle.path / REFERENCE, bundle.manifest.model
+    expected, fix = "the drift reference", f"`visionloop run {model}` makes a version with one"
+    unwatched = f"this version of {model} is not watched: {path}"
     try:
         content = pq.read_table(path).to_pydict()
         names = [name for name in content if name.startswith((IMAGE, PREDICTION))]
@@ -101,9 +102,9 @@ def read_reference(bundle: Bundle) -> Table:
             score=np.asarray(content["score"], dtype=np.float64),
         )
     except OSError as error:
-        raise BundleError(f"{path} cannot be read", expected="the drift reference", fix=fix) from error
+        raise BundleError(f"{unwatched} cannot be read", expected=expected, fix=fix) from error
     except KeyError as error:
-        raise BundleError(f"{path} has no column {error}", expected="the drift reference", fix=fix) from error
+        raise BundleError(f"{unwatched} has no column {error}", expected=expected, fix=fix) from error
 
 
 def read_window(model: str, version: int, *, last: int | None = None, since: float | None = None) -> Window:

@@ -116,7 +116,7 @@ def write_page(
 
 
 def _quiet(finding: Finding | None) -> str:
-    return "no drift" if finding else "too few predictions to judge"
+    return "no drift" if finding else "too little to judge"
 
 
 def _uri(raw: bytes, kind: str) -> str:

@@ -101,7 +101,16 @@ def _judge(
     kinds = {"performance": False, **(judged.kinds if judged else {})}
     diagnosed = diagnosis.diagnose(
         diagnosis.Situation(
-            kinds, finding, performance, broken, window.errors, window.total, new, _age(model, version, window), learned
+            kinds,
+            finding,
+            performance,
+            broken,
+            window.errors,
+            window.total,
+            new,
+            _age(model, version, window),
+            learned,
+            len(reference),
         )
     )
     verdict = Verdict(

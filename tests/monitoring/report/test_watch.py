@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sqlite3
 import time
 import uuid
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from monitoring.feedback import labels, performance
 from monitoring.log import inputs
 from monitoring.log.writer import PredictionLog
 from monitoring.report import watch
-from registry.core.errors import BadInput
+from registry.core.errors import BadInput, BundleError
 from registry.core.media import Prediction
-from registry.versions.bundle import Bundle
+from registry.versions.bundle import REFERENCE, Bundle
 from registry.versions.predictor import Predictor
 from tests.bundles import MODEL
 from tests.monitoring.conftest import make_record
@@ -67,6 +69,21 @@ def test_inverted_inputs_are_a_fault_of_the_source_and_nothing_to_learn_from(sen
     verdict = watch.make_verdict(MODEL, 1, bundle)
     assert verdict.action == "bad_input"
     assert "inverted" in verdict.why
+
+
+def test_a_version_with_next_to_no_reference_is_not_watched_however_many_predictions_there_are(
+    send: Send, bundle: Bundle, tmp_path: Path
+) -> None:
+    copied = Bundle(Path(shutil.copytree(bundle.path, tmp_path / "small")), bundle.manifest)
+    pq.write_table(pq.read_table(bundle.path / REFERENCE).slice(0, 3), copied.path / REFERENCE)
+    send(scans(24))
+    verdict = watch.make_verdict(MODEL, 1, copied)
+    assert verdict.action == "none"
+    assert "is not watched: its reference has 3 test cases, and 5 are needed" in verdict.why
+    assert "too few" not in verdict.why
+    (copied.path / REFERENCE).unlink()
+    with pytest.raises(BundleError, match=r"is not watched: .* cannot be read"):
+        watch.make_verdict(MODEL, 1, copied)
 
 
 def test_requests_that_fail_are_bad_input(send: Send, bundle: Bundle) -> None:
