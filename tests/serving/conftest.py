@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ from registry.core.settings import settings
 from registry.versions.bundle import Bundle
 from serving.releases import deploy, endpoints, packaging, store
 from serving.releases.packaging import process_name
+from tests.browsers import Visitor, chromium
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.conftest import PROJECT
 from tests.databases import own_database
@@ -128,6 +130,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("VISIONLOOP_VAR", str(root / "var"))
         patch.setenv("VISIONLOOP_MAX_UPLOAD_MB", "64")
         patch.setenv("VISIONLOOP_ROUTER_PORT", str(deploy.free_port()))
+        patch.setenv("VISIONLOOP_WEB_PORT", str(deploy.free_port()))
         settings.cache_clear()
         with own_database(root / "var" / "visionloop.db"):
             yield root
@@ -167,6 +170,30 @@ def router(project: Path, processes: Processes) -> str:
     env = {**settings().child_environment(), "PYTHONPATH": str(PROJECT)}
     processes.start("router", [sys.executable, "-m", "serving.launchers.router"], env, f"{address}/healthz")
     return address
+
+
+@pytest.fixture(scope="package")
+def web(project: Path, processes: Processes) -> str:
+    """The web application's address."""
+    address = settings().web_address
+    env = {**settings().child_environment(), "PYTHONPATH": str(PROJECT)}
+    processes.start("web", [sys.executable, "-m", "serving.launchers.web"], env, f"{address}/healthz")
+    return address
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Any]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def visitor(browser: Any, web: str) -> Iterator[Visitor]:
+    """A person without an account. In the end nothing may have gone wrong in the browser."""
+    person = Visitor(browser, web)
+    yield person
+    person.close()
+    assert person.faults == []
 
 
 @pytest.fixture

@@ -1,0 +1,40 @@
+"""The web application's process: gallery, accounts and back office, at `web_port`."""
+
+from __future__ import annotations
+
+import logging
+
+from registry.core import database
+from registry.core.settings import settings
+from serving.web import configuration
+from serving.wire.connections import bounded_protocol, raise_file_limit
+
+
+def main() -> None:
+    """`python -m serving.launchers.web`: serves until SIGTERM; requests at work may finish."""
+    import uvicorn
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    settings().apply_environment()
+    configuration.setup()
+    database.wait_until_migrated()
+    configuration.make_tables()
+    from serving.web.app import create_app
+
+    uvicorn.run(
+        create_app(),
+        host=settings().host,
+        port=settings().web_port,
+        log_level="warning",
+        access_log=False,
+        http=bounded_protocol(raise_file_limit()),
+        ws="none",
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=10,
+    )
+
+
+if __name__ == "__main__":
+    main()

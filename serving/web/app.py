@@ -1,0 +1,55 @@
+"""The ASGI app of the web application: pages by Django, files and static files by Starlette."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from django.core.handlers.asgi import ASGIHandler
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
+
+from serving.web import static_files
+from serving.web.headers import SecurityHeaders
+
+MAX_AT_ONCE = 32
+"""Pages that Django works on at once, each in a thread of its own. Others wait."""
+
+
+class _Pages:
+    """Django, for at most `MAX_AT_ONCE` requests at once."""
+
+    def __init__(self) -> None:
+        self._django = ASGIHandler()
+        self._places = asyncio.Semaphore(MAX_AT_ONCE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._places:
+            await self._django({**scope, "root_path": ""}, receive, send)
+
+
+def create_app() -> Starlette:
+    """The web application. Call `serving.web.configuration.setup()` before importing this module."""
+    return Starlette(
+        routes=[
+            Route("/healthz", _healthz),
+            static_files.mount(),
+            Mount("/", _Pages()),
+        ],
+        middleware=[Middleware(SecurityHeaders)],
+        lifespan=_lifespan,
+    )
+
+
+@asynccontextmanager
+async def _lifespan(_: Starlette) -> AsyncIterator[None]:
+    yield
+
+
+async def _healthz(_: Request) -> Response:
+    return PlainTextResponse("ok")

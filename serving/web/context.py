@@ -1,0 +1,16 @@
+"""What the layout of every page needs, beside what Django gives it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from serving.accounts.models import Role
+
+
+def page(request: HttpRequest) -> dict[str, Any]:
+    """`in_office`: whether the person may look at the back office; `here`: the path, to come back to."""
+    user = getattr(request, "user", None)
+    in_office = bool(user is not None and user.is_authenticated and user.has_role(Role.VIEWER))
+    return {"in_office": in_office, "here": request.get_full_path()}

@@ -1,0 +1,52 @@
+"""The first page in a real browser, and the headers of every answer."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from tests.browsers import PHONE, Visitor
+
+
+@pytest.mark.parametrize("path", ["/", "/accounts/login/", "/healthz", "/nowhere"])
+def test_every_answer_has_the_headers(web: str, path: str) -> None:
+    answer = httpx.get(f"{web}{path}", timeout=20)
+    policy = answer.headers.get_list("content-security-policy")
+    assert len(policy) == 1
+    assert "default-src 'none'" in policy[0]
+    assert "unsafe" not in policy[0]
+    assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
+
+
+def test_static_files_are_kept_and_compressed(web: str) -> None:
+    page = httpx.get(web, timeout=20).text
+    style = page.partition('rel="stylesheet" href="')[2].partition('"')[0]
+    answer = httpx.get(f"{web}{style}", headers={"Accept-Encoding": "gzip"})
+    assert answer.status_code == 200
+    assert "immutable" in answer.headers["cache-control"]
+    assert answer.headers["content-encoding"] == "gzip"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_first_page_has_no_serious_fault(visitor: Visitor, scheme: str) -> None:
+    visitor.page.emulate_media(color_scheme=scheme)
+    visitor.open("/")
+    assert visitor.page.locator("html").get_attribute("data-bs-theme") == scheme
+    assert visitor.page.locator("h1").count() == 1
+    assert visitor.axe() == []
+
+
+def test_the_menu_opens_on_a_phone(visitor: Visitor) -> None:
+    visitor.page.set_viewport_size(PHONE)
+    visitor.open("/")
+    visitor.page.get_by_role("button", name="Menu").click()
+    visitor.page.get_by_role("link", name="Log in").wait_for()
+    assert visitor.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_theme_stays_chosen(visitor: Visitor) -> None:
+    visitor.page.emulate_media(color_scheme="light")
+    visitor.open("/")
+    visitor.page.get_by_role("button", name="Light or dark").click()
+    visitor.page.reload()
+    assert visitor.page.locator("html").get_attribute("data-bs-theme") == "dark"
