@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,7 +16,7 @@ from flows.stack.control import Stack
 from registry.contract import catalog
 from registry.core.errors import MissingService, NotFound, VisionloopError
 from registry.core.settings import Settings, settings
-from registry.vision_tasks.new_model import METRICS, TASKS, write_model
+from registry.vision_tasks.new_model import LABELS, METRICS, TASKS, write_model
 
 
 @click.command()
@@ -88,16 +90,31 @@ def models(context: click.Context) -> None:
 @models.command()
 @click.argument("name")
 @click.option("--task", type=click.Choice(tuple(TASKS)), required=True)
-@click.option("--classes", required=True, metavar="A,B,C", help="In the order of the network's outputs.")
+@click.option("--classes", default="", metavar="A,B,C", help="In the order of the network's outputs.")
+@click.option(
+    "--classes-from",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Take the classes of a folder or zip that `data import` reads.",
+)
 @click.option("--network", default="", metavar="FAMILY/NAME", help="timm/..., keras/..., ultralytics/... or smp/...")
 @click.option("--metric", type=click.Choice(METRICS), help="What decides. Default: that of the task.")
 @click.option("--title", default="", help="For people; the name in words if it is not given.")
-def new(name: str, task: str, classes: str, network: str, metric: str | None, title: str) -> None:
+def new(name: str, task: str, classes: str, classes_from: Path | None, **options: Any) -> None:
     """Write the folder of an ordinary model, NAME. Its data you import; its parameters are those of its task."""
-    folder = write_model(name, task, [c.strip() for c in classes.split(",") if c.strip()], network, metric or "", title)
+    if bool(classes) == bool(classes_from):
+        raise click.UsageError("Name the classes: either --classes A,B,C or --classes-from PATH.")
+    names = [one.strip() for one in classes.split(",") if one.strip()]
+    if classes_from:
+        from registry.datasets.class_names import read_class_names
+
+        names, read_as = read_class_names(classes_from, LABELS[task])
+        click.echo(f"{len(names)} classes, read as {read_as}: {', '.join(names)}")
+    folder = write_model(name, task, names, options["network"], options["metric"] or "", options["title"])
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     click.echo(f"{shown}: __init__.py and model.py; its parameters: `{task}` in params.yaml")
-    click.echo(f"next: visionloop data import {name} PATH, visionloop up, visionloop run {name}")
+    path = shlex.quote(str(classes_from)) if classes_from else "PATH"
+    click.echo(f"next: visionloop data import {name} {path}, visionloop up, visionloop run {name}")
 
 
 @click.command()

@@ -74,6 +74,7 @@ def _add_file(
     images, doubled = _index(body["images"], "file_name")
     categories, again = _index(body["categories"], "name")
     result.problems += [f"{name}: {text}" for text in (*doubled, *again)]
+    result.classes += [str(entry.get("name")) for entry in categories.entries.values()]
     boxes: dict[str, list[LabelBox]] = {}
     for entry in _annotations(body["annotations"]):
         try:

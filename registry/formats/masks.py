@@ -59,7 +59,7 @@ def read(folder: SourceFolder, matcher: ClassMatcher, classes: Sequence[str]) ->
     found, splits, known = find(folder.root, PICTURE_EXTENSIONS), SourceSplits(), own_attributes(folder)
     splits.add_known_lists(folder)
     result = ReadResult("pictures with masks", notes=[*found.notes, *splits.notes], problems=splits.problems)
-    matched = [matcher.match(name) for name in _listed_classes(folder)]
+    matched = [matcher.match(name) for name in listed_classes(folder)]
     numbers = [0, *(classes.index(name) + 1 if name else 0 for name in matched)] if matched else []
     for pair in found.pairs:
         label = None
@@ -75,7 +75,7 @@ def read(folder: SourceFolder, matcher: ClassMatcher, classes: Sequence[str]) ->
     return result
 
 
-def _listed_classes(folder: SourceFolder) -> list[str]:
+def listed_classes(folder: SourceFolder) -> list[str]:
     """The classes of a list, without the background (labelme's `_background_` and `__ignore__`); [] without one."""
     for path in folder.with_suffix(".txt"):
         if path.name.lower() in _CLASSES:

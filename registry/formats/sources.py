@@ -45,6 +45,7 @@ class ReadResult:
         problems: what stops the import.
         notes: for the user.
         counts: for the user, as `3 crowd regions left out`.
+        classes: the source's own names, in the order of their numbers; [] if it does not number them.
     """
 
     format: str
@@ -52,6 +53,7 @@ class ReadResult:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    classes: list[str] = field(default_factory=list)
 
     @property
     def labelled(self) -> bool:

@@ -94,7 +94,8 @@ def _read_darknet(folder: SourceFolder) -> tuple[dict[str, object], list[Path]]:
 
 def read(folder: SourceFolder, config: YoloConfig, matcher: ClassMatcher) -> ReadResult:
     """Every picture with the boxes of its label file."""
-    result = ReadResult(f"YOLO, {folder.relative(config.path)}")
+    names = [config.classes[number] for number in sorted(config.classes)]
+    result = ReadResult(f"YOLO, {folder.relative(config.path)}", classes=names)
     splits = split_lists.from_config(folder, config.path, config.options)
     labels = _match_labels(folder, config.path, result)
     lines: dict[Path, list[NumberedLine]] = {}
@@ -111,8 +112,8 @@ def read(folder: SourceFolder, config: YoloConfig, matcher: ClassMatcher) -> Rea
     result.problems.sort()
     for count, text in interpretation.ambiguous.items():
         files = [label for label, mine in lines.items() if any(len(line.numbers) == count for line in mine)]
-        names = first_few(sorted(map(folder.relative, files)), 10)
-        result.notes.append(f"{text} (`task: segment` in data.yaml settles it): {names}")
+        listed = first_few(sorted(map(folder.relative, files)), 10)
+        result.notes.append(f"{text} (`task: segment` in data.yaml settles it): {listed}")
     attributes = own_attributes(folder)
     for picture in folder.pictures:
         split = splits.split_of(picture, folder.root)

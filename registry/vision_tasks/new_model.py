@@ -17,6 +17,9 @@ TASKS = {
 }
 """Task -> what builds it, its network and its metric, where nothing else is asked for."""
 
+LABELS = {"classification": "classes", "detection": "boxes", "segmentation": "masks"}
+"""Task -> the kind of its labels, a key of `registry.datasets.importing.LAYOUTS`."""
+
 METRICS = {
     "macro_f1": 'Metric("macro_f1", "Macro F1", floor=0.5)',
     "accuracy": 'Metric("accuracy", "Accuracy", floor=0.5)',

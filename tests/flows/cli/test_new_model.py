@@ -57,6 +57,25 @@ def test_what_cannot_be_a_model_is_refused_and_nothing_is_written(arguments: lis
     assert set(catalog.FOLDER.iterdir()) == before
 
 
+@pytest.mark.parametrize("classes", [[], ["--classes", "a,b", "--classes-from", "."]])
+def test_the_classes_are_named_once(classes: list[str]) -> None:
+    done = CliRunner().invoke(new, ["rubbish", "--task", "detection", *classes])
+    assert done.exit_code == 2
+    assert "either --classes A,B,C or --classes-from PATH" in done.output
+
+
+@pytest.mark.parametrize("task", ["classification", "detection"])
+def test_the_classes_of_a_data_set_become_those_of_the_model(tmp_path: Path, task: str) -> None:
+    root, source = (
+        make_workspace(tmp_path / "project"),
+        write_source(spec_of("x", task), tmp_path / "my pictures", 2, 3),
+    )
+    said = run(root, "models", "new", "rubbish", "--task", task, "--classes-from", str(source))
+    assert "3 classes, read as " in said
+    assert f"visionloop data import rubbish '{source}'" in said
+    assert str(CLASSES).replace("'", '"') in (root / "registry" / "models" / "rubbish" / "__init__.py").read_text()
+
+
 def run(root: Path, *arguments: str, module: str = "flows") -> str:
     """A command in a copy of the project, with the copy's own code."""
     code = "from flows.cli import main; main()"
