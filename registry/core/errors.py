@@ -20,7 +20,8 @@
     ├── Forbidden          a valid key without this right               HTTP 403, exit 11
     ├── OverQuota          more requests than the key has               HTTP 429, exit 12
     ├── Overloaded         more requests than can wait; has a retry time   HTTP 429, exit 8
-    └── StorageError       a full or read-only disk                     HTTP 507, exit 9
+    ├── StorageError       a full or read-only disk                     HTTP 507, exit 9
+    └── EncryptionError    a file that cannot be decrypted              HTTP 500, exit 13
 
 Each error says what was found, what was expected and how to fix it. The command line prints that and exits with
 `exit_code`; the HTTP layer answers with `http_status` and `to_json()`.
@@ -176,6 +177,12 @@ class Overloaded(VisionloopError):
 class StorageError(VisionloopError):
     exit_code = 9
     http_status = 507
+
+
+class EncryptionError(VisionloopError):
+    """A file whose key is not here, or whose bytes or name are not those that were written."""
+
+    exit_code = 13
 
 
 def error_from_json(

@@ -54,6 +54,8 @@ class Settings(BaseModel):
     web_url: str = Field("", description="public address of the web application; https switches on secure cookies")
     database_url: str = Field("", description="operational database; default: SQLite in var", repr=False)
     dvc_remote: str = Field("", description="default: a folder in var")
+    encryption_key: str = Field("", description="keys that encrypt what is kept; the first wraps, all read", repr=False)
+    encryption_key_file: str = Field("", description="a file with them; default: encryption.key in var, made by itself")
 
     max_upload_mb: int = Field(512, gt=0, description="largest request body, MiB")
     max_voxels: int = Field(64_000_000, gt=0, description="largest volume or picture that is decoded, voxels or pixels")
@@ -152,6 +154,11 @@ class Settings(BaseModel):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{quote(str(self.var / 'visionloop.db'))}"
+
+    @property
+    def encryption_key_path(self) -> Path:
+        """The key file, unless `encryption_key` is set."""
+        return self.root / self.encryption_key_file if self.encryption_key_file else self.var / "encryption.key"
 
     @property
     def remote(self) -> str:
