@@ -132,7 +132,7 @@ def _new_line() -> str:
 
 
 def _publish(path: Path, text: str, *, replace: bool) -> None:
-    """Writes a key file that only its owner may read, durably, in one step. Without `replace`, one that is there stays."""
+    """Writes a key file for its owner only, durably and in one step. Without `replace`, one that is there stays."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
