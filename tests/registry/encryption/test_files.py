@@ -105,8 +105,9 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "cut in a tag": lambda path: cut(path, start(2) + 5),
     "cut by a byte": lambda path: cut(path, path.stat().st_size - 1),
     "a byte more": lambda path: path.write_bytes(path.read_bytes() + b"\0") and None,
-    "a segment twice": lambda path: path.write_bytes(path.read_bytes()[: start(3)] + path.read_bytes()[start(2) :])
-    and None,
+    "a segment twice": lambda path: (
+        path.write_bytes(path.read_bytes()[: start(3)] + path.read_bytes()[start(2) :]) and None
+    ),
 }
 
 
