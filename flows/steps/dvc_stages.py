@@ -23,6 +23,13 @@ STAGES = ("validate", "train", "compress", "evaluate")
 ENDS_WITHIN_S = 10.0
 """How long a stage that was told to end may take to write its last checkpoint."""
 
+# What a script starts with `&` ignores SIGINT, and so do its children. DVC and a training end in order by it only.
+_DVC = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("dvc", run_name="__main__", alter_sys=True)
+"""
+
 OnLine = Callable[[str], None]
 Slot = Callable[[], AbstractContextManager[Any]]
 
@@ -79,8 +86,8 @@ def _run(model: str, todo: list[str], on_line: OnLine) -> None:
     # One by one: `dvc repro evaluate@<model>` would first check data.dvc, and lock the data of all models for it.
     argv = [
         sys.executable,
-        "-m",
-        "dvc",
+        "-c",
+        _DVC,
         "--wait-for-lock",
         "repro",
         "--single-item",

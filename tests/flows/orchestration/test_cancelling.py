@@ -23,10 +23,15 @@ import os, pathlib, subprocess, sys, time
 helper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 pathlib.Path("pids.tmp").write_text(f"{os.getpid()} {helper.pid}")
 os.rename("pids.tmp", "pids")
-time.sleep(600)
+try:
+    time.sleep(600)
+except KeyboardInterrupt:
+    pathlib.Path("in_order").touch()
 """
 RUNS = """
-import sys
+import signal, sys
+# As from a terminal, or (with an argument) as a script starts what it puts in the background.
+signal.signal(signal.SIGINT, signal.SIG_IGN if sys.argv[1:] else signal.default_int_handler)
 from flows.steps import dvc_stages as stages
 from flows import steps
 with steps.exclusive("one"):
@@ -35,11 +40,15 @@ with steps.exclusive("one"):
 
 
 @pytest.fixture
-def training(project: Path) -> Iterator[tuple[subprocess.Popen[bytes], list[int]]]:
-    """A process that runs the stages, as a command or a flow does, and the processes of the training."""
+def training(project: Path, request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[bytes], list[int]]]:
+    """A process that runs the stages, as a command or a flow does, and the processes of the training.
+
+    With the parameter "behind", the process was put in the background by a script.
+    """
+    more = [request.param] if hasattr(request, "param") else []
     (project / "one.py").write_text(TRAINS)
     data_versions.add("one")
-    with subprocess.Popen([sys.executable, "-c", RUNS], cwd=project, stderr=subprocess.DEVNULL) as running:
+    with subprocess.Popen([sys.executable, "-c", RUNS, *more], cwd=project, stderr=subprocess.DEVNULL) as running:
         until((project / "pids").exists)
         pids = [int(pid) for pid in (project / "pids").read_text().split()]
         try:
@@ -59,6 +68,17 @@ def test_a_run_that_is_ended_ends_its_training(
     running.send_signal(number)
     assert running.wait(30) != 0
     until(lambda: gone(*pids), 10)
+
+
+@pytest.mark.parametrize("training", ["behind"], indirect=True)
+def test_a_training_in_the_background_ends_in_order(
+    training: tuple[subprocess.Popen[bytes], list[int]], project: Path
+) -> None:
+    running, pids = training
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(30) != 0
+    until(lambda: gone(*pids), 10)
+    assert (project / "in_order").exists()
 
 
 def test_after_a_kill_the_next_run_waits_for_the_training_that_goes_on(
