@@ -112,6 +112,20 @@ def check(model: str) -> None:
         if validation.breaches:
             raise validate.explain(validation)
     click.echo(f"{validation.cases} cases pass {len(validation.outcomes)} checks; data docs: {validation.docs}")
+    for outcome in validation.warnings:
+        click.secho(f"  to look at: {outcome.says}; {outcome.fix}", fg="yellow")
+    _show_lack(model)
+
+
+def _show_lack(model: str) -> None:
+    """The line about what a training on the data set cannot learn, if there is such a thing."""
+    if lack := catalog.get(model).data.lacks(settings().data / model):
+        click.secho(f"  {lack}", fg="yellow")
+
+
+def _first_data(model: str) -> str:
+    drawn = f"`visionloop data synth {model}` draws one; " if catalog.get(model).data.has_starter else ""
+    return f"{drawn}`visionloop data import {model} PATH` takes yours"
 
 
 @data.command()
@@ -124,10 +138,11 @@ def status(model: str) -> None:
 
     folder = settings().data / model
     if not folder.is_dir():
-        raise DataError(f"there is no data set at {folder}", fix=f"`visionloop data synth {model}` makes one")
+        raise DataError(f"there is no data set at {folder}", fix=_first_data(model))
     counts = Counter((case.split, case.origin) for case in catalog.get(model).data.cases(folder))
     for (split, origin), count in sorted(counts.items()):
         click.echo(f"{split:<6} {origin:<20} {count:>5} cases")
+    _show_lack(model)
     stale = dvc_stages.stale(model)
     click.echo(f"data.dvc: {data_versions.recorded(model) or 'nothing recorded yet'}")
     click.echo(f"stages to run: {', '.join(stale) or 'none, all are up to date'}")

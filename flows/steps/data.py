@@ -51,6 +51,8 @@ def prepare_data(model: str) -> DataVersion:
         if not has_data(model):
             synthesise(model)
         found = data_versions.add(model)
+        if lack := spec.data.lacks(target):
+            journal.fact("data", lack, model)
         if not made and not found.changed:
             running.skip(f"unchanged: {found}")
         elif made and earlier and not found.changed:

@@ -87,7 +87,8 @@ def validate(model: str, root: Path | None = None) -> Validation:
         DataError: there is no data set there, or it has no cases.
     """
     part, folder = catalog.get(model).data, root or settings().data / model
-    fix = f"`visionloop data synth {model}` makes the starter data, `visionloop data import {model} PATH` takes yours"
+    drawn = f"`visionloop data synth {model}` makes the starter data, " if part.has_starter else ""
+    fix = f"{drawn}`visionloop data import {model} PATH` takes yours"
     if not folder.is_dir():
         raise DataError(f"there is no data set in {folder}", expected="a data set", fix=fix)
     table = part.inspect(folder)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 STREAM_SEED = 0x5EED
 """First part of a stream's seed: no stream repeats the starter data, whatever the seeds."""
+
+MOST_NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,14 @@ class ImportResult:
     test: int
     unlabelled: int
     notes: tuple[str, ...] = ()
+
+
+def not_learnt(missing: Sequence[str], classes: int) -> str:
+    """A line about classes without a training case; "" if there is none."""
+    if not missing:
+        return ""
+    names = ", ".join(missing[:MOST_NAMED]) + (" ..." if len(missing) > MOST_NAMED else "")
+    return f"no training picture of {len(missing)} of the {classes} classes, which cannot be learnt: {names}"
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,10 @@ class DataPart(ABC):
         """The classes of the data set at `root`, where the data brings some of its own; None: the model's."""
         return None
 
+    def lacks(self, root: Path) -> str:
+        """What a training on the data set at `root` cannot learn, although it passes the checks; "" if nothing."""
+        return ""
+
     @abstractmethod
     def inspect(self, root: Path) -> pd.DataFrame:
         """One row per case, with a column `case` and whatever `checks` look at; never raises for a bad file:

@@ -18,7 +18,7 @@ from typing import Protocol
 from registry.cases import groups, inspection, mask_labels, yolo_labels
 from registry.cases.mask_labels import MaskLabel
 from registry.cases.picture_facts import PictureFacts, PictureFactsCache
-from registry.cases.records import ImportResult
+from registry.cases.records import MOST_NAMED, ImportResult, not_learnt
 from registry.cases.splits import Shares
 from registry.cases.table import GROUP, Row, slug
 from registry.core import archives
@@ -278,8 +278,12 @@ def _class_count_notes(items: Sequence[Item], classes: Sequence[str]) -> list[st
     rare = [f"{name} ({train[name]})" for name in classes if 0 < train[name] < RARE]
     unseen = [name for name in classes if train[name] and not test[name]]
     warnings = [
-        (f"no picture of {len(missing)} of the {len(classes)} classes, which cannot be learnt", missing),
         (f"fewer than {RARE} training pictures", rare),
         ("no test picture, so their score stays unknown", unseen),
     ]
-    return [f"{text}: {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}" for text, names in warnings if names]
+    lacking = [text] if (text := not_learnt(missing, len(classes))) else []
+    return lacking + [
+        f"{text}: {', '.join(names[:MOST_NAMED])}{' ...' if len(names) > MOST_NAMED else ''}"
+        for text, names in warnings
+        if names
+    ]

@@ -13,7 +13,7 @@ A line of a label is `class cx cy w h`, normalized. A value of a mask is 0 or th
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,6 +102,9 @@ class ClassSet(PictureSet):
     def _truth(self, root: Path, row: Row) -> str:
         return _folder(row)
 
+    def _shown(self, root: Path, row: Row) -> Collection[str]:
+        return (_folder(row),)
+
     def finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
         if self.open_classes:
             _write_classes(root, classes)
@@ -173,6 +176,10 @@ class BoxSet(_LabelFiles):
             )
         return raw
 
+    def _shown(self, root: Path, row: Row) -> Collection[str]:
+        lines, _ = yolo_labels.parse(label_path(root, row.file).read_text(encoding="utf-8"))
+        return {self._classes[line.number] for line in lines if line.number < len(self._classes)}
+
     def finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
         config = {"path": ".", **{split: f"images/{split}" for split in SPLITS}, "names": dict(enumerate(classes))}
         write_file(root / NAMES, yaml.safe_dump(config, sort_keys=False))
@@ -211,6 +218,9 @@ class MaskSet(_LabelFiles):
         label = mask_labels.label_of(item.truth if isinstance(item.truth, bytes) else item.truth.encode(), classes)
         mask_labels.check_size(label, *upright_size(item.body))
         return label.png
+
+    def _shown(self, root: Path, row: Row) -> Collection[str]:
+        return mask_labels.label_of(mask_path(root, row.file).read_bytes(), self._classes).names
 
     def finish(self, root: Path, rows: Sequence[Row], classes: Sequence[str]) -> None:
         _write_classes(root, classes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
@@ -15,7 +16,7 @@ import numpy as np
 
 from registry.cases import inspection, table
 from registry.cases.picture_facts import PictureFactsCache
-from registry.cases.records import STREAM_SEED, AddResult, Check, ImportResult, LabelledInput
+from registry.cases.records import STREAM_SEED, AddResult, Check, ImportResult, LabelledInput, not_learnt
 from registry.cases.splits import SPLITS, Shares
 from registry.cases.table import Row, slug
 from registry.cases.yolo_labels import LabelBox
@@ -134,6 +135,23 @@ class PictureSet(DataPart):
             )
             for row in table.read(root, self.model)
         ]
+
+    def lacks(self, root: Path) -> str:
+        """As `DataPart.lacks`: classes without a training picture. Reads labels until every class was seen."""
+        classes = self.classes(root)
+        left = dict.fromkeys(classes)
+        for row in table.read(root, self.model):
+            if not left:
+                break
+            if row.split == "train":
+                with suppress(OSError, UnicodeDecodeError, BadInput):  # the data check names such a label
+                    for name in self._shown(root, row):
+                        left.pop(name, None)
+        return not_learnt(list(left), len(classes))
+
+    @abstractmethod
+    def _shown(self, root: Path, row: Row) -> Collection[str]:
+        """The classes that a case's label names. Raises what reading a label raises."""
 
     def add(self, root: Path, items: Sequence[LabelledInput], origin: str, shares: Shares) -> AddResult:
         """As `DataPart.add`.

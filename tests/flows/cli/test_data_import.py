@@ -11,10 +11,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
+from flows import steps
 from flows.cli import cli
 from registry.contract import catalog
+from registry.core import journal
 from registry.core.errors import DataError
 from tests.registry.made import scene
 
@@ -66,6 +69,20 @@ def test_a_renaming_that_is_none_is_refused(workspace: Path, export: Path) -> No
     done = visionloop("data", "import", MODEL, str(export), "--map", "uav")
     assert done.exit_code == 2
     assert "expected THEIRS=OURS" in done.output
+
+
+def test_a_class_without_a_picture_is_named_until_it_has_one(workspace: Path, export: Path) -> None:
+    params = yaml.safe_load((workspace / "params.yaml").read_text())
+    (workspace / "params.yaml").write_text(yaml.safe_dump({**params, "models": [MODEL]}))
+    line = "no training picture of 7 of the 9 classes, which cannot be learnt: camera, "
+    assert line in visionloop("data", "import", MODEL, str(export), "--map", "uav=drone").output
+    for command in ("check", "status"):
+        done = visionloop("data", command, MODEL)
+        assert done.exit_code == 0, done.output
+        assert line in done.output, command
+    before = journal.end_of_file()
+    steps.prepare_data(MODEL)
+    assert [one["text"] for one in journal.read(before)[0] if line in str(one.get("text"))], "`run` says it, too"
 
 
 @pytest.mark.timeout(60)

@@ -48,7 +48,7 @@ def test_a_missing_and_a_rare_class_are_noted_but_do_not_stop(source: Path, out:
         name = "disc" if n < 36 else "square"
         put(source / name / f"{n}.jpg", scene(np.random.default_rng([5, n]), (name,))[0])
     notes = "\n".join(class_set().import_from(source, out, {}).notes)
-    assert "no picture of 1 of the 3 classes, which cannot be learnt: yellow_vest" in notes
+    assert "no training picture of 1 of the 3 classes, which cannot be learnt: yellow_vest" in notes
     assert "fewer than 10 training pictures: square (2)" in notes
     assert class_set().inspect(out)["training_of_class"].min() >= 1
 
