@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flows.cli.options import ModelName, prepare
-from registry.core.errors import BadInput
+from registry.core.errors import UsageError
 from registry.core.progress_bar import progress_bar
 from registry.core.settings import settings
 
@@ -50,7 +50,7 @@ def _only_model() -> str:
 
     found = [spec.name for spec in feature_models()]
     if len(found) != 1:
-        raise BadInput("--model is missing", expected=f"one of {', '.join(found)}", fix="name the model")
+        raise UsageError("--model is missing", expected=f"one of {', '.join(found)}", fix="name the model")
     return found[0]
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from registry.contract import catalog
-from registry.core.errors import BadInput, MissingService
+from registry.core.errors import BadInput, MissingService, UsageError
 from registry.core.settings import settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -37,7 +37,12 @@ class ModelName(click.ParamType):
     _offer = staticmethod(complete(lambda: dict.fromkeys(catalog.names(), "")))
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return catalog.get(value).name
+        name, at, version = value.partition("@")
+        if at:
+            raise UsageError(
+                f"{value} names a version", expected="a model: this works on all of it", fix=f"leave out @{version}"
+            )
+        return catalog.get(name).name
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         return self._offer(ctx, param, incomplete)
@@ -88,10 +93,10 @@ def shift_of(model: str, how: str | None) -> str:
 
 
 def which(model: str, version: str | None, default: str) -> tuple[str, str]:
-    """The model and its version: a number or an alias, after an @ or as an argument. Raises BadInput."""
+    """The model and its version: a number or an alias, after an @ or as an argument. Raises UsageError."""
     model, at, named = model.partition("@")
     if at and (version or not named):
-        raise BadInput(
+        raise UsageError(
             f"{model}@{named} and another version {version}" if version else f"{model}@ names no version",
             expected="MODEL, MODEL@VERSION or MODEL VERSION",
             fix="name one version, a number or an alias",

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.cli.options import complete, model_argument, prepare
-from flows.cli.release_options import ReleaseOptions, limit_of, refuse_misspelt, shares_of
+from flows.cli.options import complete, model_argument, model_version_argument, prepare
+from flows.cli.release_options import ReleaseOptions, limit_of, parse, shares_of
 
 if TYPE_CHECKING:
     from serving.releases.plans import Kind
 
 
 @click.command()
-@model_argument
+@model_version_argument
 @click.argument(
-    "what", default="champion", metavar="[VERSION|ACTION]", shell_complete=complete(lambda: dict.fromkeys(ACTIONS, ""))
+    "what", required=False, metavar="[VERSION|ACTION]", shell_complete=complete(lambda: dict.fromkeys(ACTIONS, ""))
 )
 @click.argument("versions", nargs=-1)
 @click.option("--share", type=int, help="canary, ab: percent of the requests for the second version, 1 to 99.")
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 @click.option("--why", default="", help="A reason for the history.")
 @click.option("--anyway", metavar="REASON", help="Release what the gate did not grant; status and history show REASON.")
 @click.option("--json", is_flag=True, help="status: print JSON.")
-def release(what: str, versions: tuple[str, ...], **given: Any) -> None:
+def release(model: str, what: str | None, versions: tuple[str, ...], **given: Any) -> None:
     """Decide which versions of MODEL get its traffic. No request is dropped.
 
     \b
-    release MODEL VERSION         all of it, at once; the version before is kept warm
+    release MODEL VERSION         all of it, at once; the version before is kept warm. Also MODEL@VERSION
     release MODEL blue-green V    the same
     release MODEL canary V        a --share, which grows by itself to all of it while no guardrail breaks;
                                   with --steps none it stays at --share
@@ -44,12 +44,8 @@ def release(what: str, versions: tuple[str, ...], **given: Any) -> None:
     This moves traffic. A version that the gate did not grant needs --anyway, except as a shadow. `visionloop promote`
     asks the gate to make a version the registry's champion.
     """
-    name = what.replace("_", "-")
-    name = {"all": "blue-green", "a-b": "ab"}.get(name, name)
-    if name not in ACTIONS:
-        refuse_misspelt(what, ACTIONS)
-        name, versions = "blue-green", (what, *versions)
-    ACTIONS[name](ReleaseOptions(versions=versions, **given))
+    model, action, versions = parse(model, what, versions, ACTIONS)
+    ACTIONS[action](ReleaseOptions(model, versions, **given))
 
 
 @click.command()

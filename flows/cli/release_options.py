@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from registry.core.errors import BadInput
+from flows.cli.options import which
+from registry.core.errors import BadInput, UsageError, did_you_mean
 
 ALIASES = ("champion", "previous", "challenger")
 """Written out, because the registry's modules would load with `--help`."""
@@ -27,7 +27,7 @@ class ReleaseOptions:
     json: bool = False
 
     def refuse(self, count: int, *options: str) -> None:
-        """Raises BadInput unless there are `count` versions and no option but those named."""
+        """Raises UsageError unless there are `count` versions and no option but those named."""
         given: dict[str, object] = {
             "share": self.share,
             "sticky": self.sticky,
@@ -36,28 +36,39 @@ class ReleaseOptions:
         }
         given |= {"anyway": self.anyway, "json": self.json or None}
         if extra := [f"--{name}" for name, value in given.items() if value is not None and name not in options]:
-            raise BadInput(
+            raise UsageError(
                 f"{', '.join(extra)} means nothing here",
                 expected=", ".join(f"--{name}" for name in options) or "no such option",
                 fix="leave it out; `visionloop release --help` says what goes with what",
             )
         if len(self.versions) != count:
-            raise BadInput(
+            raise UsageError(
                 f"the versions are {', '.join(self.versions) or 'not named'}",
                 expected=("none", "one", "two")[count],
                 fix="a version is a number or an alias, e.g. 3 or challenger",
             )
 
 
-def refuse_misspelt(what: str, actions: Iterable[str]) -> None:
-    """Raises BadInput for a word that is not a version, but almost an action."""
-    close = difflib.get_close_matches(what.lower(), list(actions), n=1, cutoff=0.6)
-    if close and not what.isdigit() and what not in ALIASES:
-        raise BadInput(
+def parse(
+    model: str, what: str | None, versions: tuple[str, ...], actions: Collection[str]
+) -> tuple[str, str, tuple[str, ...]]:
+    """The model, the action and its versions, of which one behind an @ comes first.
+
+    A version without an action gets all traffic. Raises UsageError.
+    """
+    name = (what or "").replace("_", "-")
+    name = {"all": "blue-green", "a-b": "ab"}.get(name, name)
+    if name in actions:
+        model, version = which(model, None, "")
+        return model, name, (version, *versions) if version else versions
+    if what and not what.isdigit() and what not in ALIASES:
+        raise UsageError(
             f"there is no action {what!r}",
-            expected=f"{', '.join(actions)}, or a version",
-            fix=f"did you mean {close[0]!r}?",
+            expected=f"{', '.join(actions)}, or a version: a number, {' or '.join(ALIASES)}",
+            fix=did_you_mean(what.lower(), (*actions, *ALIASES), "`visionloop release --help` says what each does"),
         )
+    model, version = which(model, what, "champion")
+    return model, "blue-green", (version, *versions)
 
 
 def shares_of(text: str) -> tuple[int, ...]:

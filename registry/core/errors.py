@@ -2,6 +2,7 @@
 
     VisionloopError
     ├── SettingsError      a setting is unknown or has a bad value      exit 2
+    ├── UsageError         a word or option that a command does not take   exit 2
     ├── BadInput           an unusable file or request                  HTTP 422, exit 3
     │   ├── UnsupportedMedia   not a format the model takes             HTTP 415
     │   ├── TooLarge           more bytes or voxels than allowed        HTTP 413
@@ -84,6 +85,10 @@ class VisionloopError(Exception):
 
 
 class SettingsError(VisionloopError):
+    exit_code = 2
+
+
+class UsageError(VisionloopError):
     exit_code = 2
 
 

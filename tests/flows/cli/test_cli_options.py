@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flows.cli.options import which
-from registry.core.errors import BadInput
+from registry.core.errors import UsageError
 from tests.bundles import MODEL
 
 
@@ -24,5 +24,5 @@ def test_a_version_stands_behind_an_at_or_by_itself(model: str, version: str | N
 
 @pytest.mark.parametrize(("model", "version"), [(f"{MODEL}@3", "2"), (f"{MODEL}@", None), (f"{MODEL}@", "2")])
 def test_it_is_named_once(model: str, version: str | None) -> None:
-    with pytest.raises(BadInput, match=r"names no version|another version"):
+    with pytest.raises(UsageError, match=r"names no version|another version"):
         which(model, version, "champion")
