@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from flows.stack.control import Stack
 from flows.terminal_progress import show_progress
 from registry.core.errors import BadInput, NotFound
 from registry.core.settings import settings
+
+if TYPE_CHECKING:
+    from registry.versions.mlflow_registry import Version
 
 
 @click.command()
@@ -42,13 +46,31 @@ def promote(model: str, version: str | None, why: str, local: bool) -> None:
     model, version = which(model, version, "challenger")
     prepare(local)
     from flows import steps
-    from registry.versions.mlflow_registry import Versions
+    from registry.versions.mlflow_registry import CHALLENGER, Versions
 
     with show_progress():
-        found = Versions().get(model, version)
+        found = _challenger(model) if version == CHALLENGER else Versions().get(model, version)
         if not steps.decide(found, "the command line", why, again=True):
             raise steps.refusal(found)
     click.echo((steps.latest_decision(found) or {}).get("summary", f"{found} is champion already"))
+    if not local:
+        from flows.releases import changes
+
+        click.echo(changes.traffic_of_champion(model, found.number))
+
+
+def _challenger(model: str) -> Version:
+    """The version that waits for the gate's answer. Raises NotFound with what to ask instead."""
+    from registry.versions.mlflow_registry import CHALLENGER, Versions
+
+    found = Versions().find(model, CHALLENGER)
+    if found is None and (known := Versions().list(model)):
+        raise NotFound(
+            f"no version of {model} waits for the gate's answer",
+            expected="a challenger: a version that the gate was not asked about yet",
+            fix=f"`visionloop promote {known[0]}` asks about the latest version again",
+        )
+    return found or Versions().get(model, CHALLENGER)
 
 
 @click.command()
@@ -56,11 +78,12 @@ def promote(model: str, version: str | None, why: str, local: bool) -> None:
 @click.argument("version", required=False)
 @click.option("--json", "as_json", is_flag=True, help="The latest one, whole, as JSON.")
 def decisions(model: str, version: str | None, as_json: bool) -> None:
-    """The decision pages of MODEL, the latest first. With a VERSION (a number), each rule of the gate as well."""
+    """The decision pages of MODEL, the latest first, with what failed. With a VERSION (a number): every rule."""
     model, version = which(model, version, "")
     if version and not version.isdigit():
         raise BadInput(f"the version is {version!r}", expected="a number", fix=f"`visionloop decisions {model}`")
     from flows.steps import pages
+    from registry.versions.decision import Reason
 
     found = [one for one in pages.decisions(model) if not version or str(one[0]["challenger"]) == version]
     if not found:
@@ -75,9 +98,9 @@ def decisions(model: str, version: str | None, as_json: bool) -> None:
         page = path.with_suffix(".html")
         where = f"{base}/{page.relative_to(settings().var)}" if base else str(page)
         click.echo(f"{decision['created']}  {decision['summary']}\n    {where}")
-        for reason in decision["reasons"] if version else ():
-            mark = "✓" if reason["passed"] else "✗"
-            click.echo(f"    {mark} {reason['rule']}: {reason['found']}; expected {reason['expected']}")
+        for reason in (Reason(**one) for one in decision["reasons"]):
+            if version or not reason.passed:
+                click.echo(f"    {'✓' if reason.passed else '✗'} {reason}")
 
 
 @click.command()

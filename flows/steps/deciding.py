@@ -20,7 +20,7 @@ from registry.contract import catalog
 from registry.core import journal
 from registry.core.errors import Refused, VisionloopError
 from registry.core.settings import settings
-from registry.versions.decision import Decision
+from registry.versions.decision import Decision, Reason
 from registry.versions.mlflow_registry import CHAMPION, PREVIOUS, Version, Versions
 
 if TYPE_CHECKING:
@@ -49,9 +49,10 @@ def refusal(version: Version) -> Refused:
             expected="a new version, or the champion's",
             fix=f"{again} makes this one champion again",
         )
+    failed = [f"  ✗ {Reason(**one)}" for one in decision.get("reasons", ()) if not one["passed"]]
     return Refused(
-        str(decision.get("summary", f"{version} is not promoted")),
-        fix=f"`visionloop decisions {version.model}` shows the page with the reasons",
+        "\n".join([str(decision.get("summary", f"{version} is not promoted")), *failed]),
+        fix=f"`visionloop decisions {version}` names every rule and the page; new data make the gate judge it again",
     )
 
 
@@ -80,7 +81,8 @@ def decide(version: Version, asked_by: str, why: str, must_win_on: str | None = 
                 running.skip(f"{version} is champion already")
                 return True
             if decision is not None and _holds(versions, version, decision, again):
-                running.skip(str(decision["summary"]))
+                word = "granted" if decision["granted"] else "refused"
+                running.skip(f"{version} was {word} on {str(decision['created'])[:10]}")
             else:
                 decision = _ask(versions, version, asked_by, why, must_win_on or (earlier or {}).get("must_win_on"))
             with alias_lock(model):
@@ -164,6 +166,8 @@ def _carry_out(versions: Versions, version: Version, decision: dict[str, Any], a
         if again or previous is None or previous.number != version.number:
             versions.note(version, **{BEST: decision["best"]})  # before it is champion: the next decision reads it
             versions.promote(version)
+    if not decision["granted"]:
+        versions.refuse(version)
     if not finished:
         page = pages_folder(version.model) / f"{decision['id']}.html"
         for path in (page, page.with_suffix(".json")):

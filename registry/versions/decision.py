@@ -24,6 +24,9 @@ class Reason:
     found: str
     expected: str
 
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.found}; expected {self.expected}"
+
 
 @dataclass(frozen=True)
 class SliceRow:
@@ -147,13 +150,16 @@ class Decision:
         return "promoted" if self.granted else "refused"
 
     @property
+    def failed(self) -> tuple[Reason, ...]:
+        """The rules that were not passed."""
+        return tuple(reason for reason in self.reasons if not reason.passed)
+
+    @property
     def summary(self) -> str:
         """One sentence: what was decided and, if refused, by which rules."""
-        against = f"champion {self.champion}" if self.champion else "no champion yet"
-        if self.granted:
-            return f"{self.model} version {self.challenger} promoted ({against})"
-        failed = "; ".join(f"{r.rule}: {r.found}, expected {r.expected}" for r in self.reasons if not r.passed)
-        return f"{self.model} version {self.challenger} refused ({against}): {failed}"
+        against = f"against champion {self.champion}" if self.champion else "no champion yet"
+        word = "promoted" if self.granted else f"refused: {', '.join(reason.rule for reason in self.failed)}"
+        return f"{self.model} version {self.challenger} {word} ({against})"
 
     @property
     def groups(self) -> tuple[Grouped, ...]:

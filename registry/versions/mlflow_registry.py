@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.core.closure import closure_of, project_folder, requirements
 from registry.core.errors import BundleError, MissingService, NotFound, Refused, did_you_mean, first_line
 from registry.core.files import new_folder
-from registry.core.runtime import ENGINES
 from registry.core.settings import settings
 from registry.versions.bundle import RUN_DIGEST, Bundle, open_bundle
 from registry.versions.mlflow_client import experiment_id, open_client
-from registry.versions.mlflow_texts import example, run_page
+from registry.versions.mlflow_texts import example, pyfunc_requirements, run_page
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,13 +43,6 @@ class Version:
 
     def __str__(self) -> str:
         return f"{self.model}@{self.number}"
-
-
-def pyfunc_requirements(model: str, engine: str) -> list[str]:
-    """What `mlflow.pyfunc.load_model` needs in its own environment: what the model's serving parts import."""
-    parts = (f"registry.models.{model}{part}" for part in ("", ".model"))
-    packages = closure_of(("registry.versions.pyfunc_model", *parts), project_folder()).packages
-    return requirements(packages - (ENGINES - {engine}))
 
 
 class Versions:
@@ -188,6 +179,12 @@ class Versions:
             replaced = client.get_model_version(model, str(champion)).tags.get(_REPLACED, "")
             if replaced and aliases.get(PREVIOUS) != int(replaced) and self.find(model, replaced):
                 client.set_registered_model_alias(model, PREVIOUS, replaced)
+
+    def refuse(self, version: Version) -> None:
+        """Takes the alias `challenger` from a version that the gate refused. It asks for nothing any more."""
+        with self._explained():
+            if self._aliases(version.model).get(CHALLENGER) == version.number:
+                self._client.delete_registered_model_alias(version.model, CHALLENGER)
 
     def _aliases(self, model: str) -> dict[str, int]:
         found = self._client.search_registered_models(f"name = '{model}'")

@@ -1,13 +1,22 @@
-"""A version in MLflow's UI: signature, input example and links."""
+"""A version in MLflow: packages, signature, input example and links."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from registry.core.closure import closure_of, project_folder, requirements
+from registry.core.runtime import ENGINES
 from registry.versions.bundle import Bundle
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+
+
+def pyfunc_requirements(model: str, engine: str) -> list[str]:
+    """What `mlflow.pyfunc.load_model` needs in its own environment: what the model's serving parts import."""
+    parts = (f"registry.models.{model}{part}" for part in ("", ".model"))
+    packages = closure_of(("registry.versions.pyfunc_model", *parts), project_folder()).packages
+    return requirements(packages - (ENGINES - {engine}))
 
 
 def example(bundle: Bundle) -> dict[str, Any]:

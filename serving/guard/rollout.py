@@ -166,11 +166,14 @@ class Guard:
         self._change(deploy.promote, plan, why, summary, page)
 
     def _breach(self, plan: Plan, reasons: list[Reason]) -> None:
-        broken = "; ".join(f"{r.rule}: {r.found}, expected {r.expected}" for r in reasons if not r.passed)
+        broken = [reason for reason in reasons if not reason.passed]
         at = f" at {plan.share} %" if plan.share else ""
-        summary = f"{plan.model} version {plan.second} rolled back ({plan.kind}{at}): {broken}"
+        names = ", ".join(reason.rule for reason in broken)
+        summary = f"{plan.model} version {plan.second} rolled back ({plan.kind}{at}): {names}"
         page = self._page(plan, reasons, False, "rolled back", summary)
-        self._change(deploy.roll_back, plan, broken, summary, page, alarm=True)
+        why = "; ".join(map(str, broken))
+        logger.warning("%s version %d: %s", plan.model, plan.second, why)
+        self._change(deploy.roll_back, plan, why, summary, page, alarm=True)
 
     def _page(
         self, plan: Plan, reasons: list[Reason], granted: bool, verdict: str, summary: str

@@ -9,7 +9,7 @@ import pytest
 
 from registry.contract import catalog
 from registry.core.closure import closure_of, project_folder
-from registry.versions.mlflow_registry import pyfunc_requirements
+from registry.versions.mlflow_texts import pyfunc_requirements
 
 
 def names(model: str, engine: str = "openvino") -> set[str]:
