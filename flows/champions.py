@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
 
 def champions(timeout_s: float = 2.0) -> dict[str, int] | None:
-    """Model -> number of its champion. None if MLflow does not answer in time.
+    """Model -> number of its champion. None if MLflow does not answer in time."""
+    found = aliases(timeout_s)
+    return None if found is None else {name: one[CHAMPION] for name, one in found.items() if CHAMPION in one}
+
+
+def aliases(timeout_s: float = 2.0) -> dict[str, dict[str, int]] | None:
+    """Model -> alias -> number of the version. None if MLflow does not answer in time.
 
     Asks over HTTP, because importing MLflow takes seconds.
     """
@@ -26,12 +32,7 @@ def champions(timeout_s: float = 2.0) -> dict[str, int] | None:
         models = answer.json().get("registered_models", [])
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return None
-    found: dict[str, int] = {}
-    for model in models:
-        for alias in model.get("aliases", []):
-            if alias.get("alias") == CHAMPION:
-                found[model["name"]] = int(alias["version"])
-    return found
+    return {model["name"]: {one["alias"]: int(one["version"]) for one in model.get("aliases", [])} for model in models}
 
 
 def load_predictor(model: str, version: str | int = CHAMPION) -> Predictor:

@@ -61,7 +61,7 @@ def _blue_green(options: ReleaseOptions) -> None:
     prepare(local=False)
     from flows.releases import changes
 
-    changes.switch(options.model, options.versions[0], why=options.why, anyway=options.anyway or "")
+    changes.switch(options.model, options.versions[0], click.echo, why=options.why, anyway=options.anyway or "")
 
 
 def _canary(options: ReleaseOptions) -> None:

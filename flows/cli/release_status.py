@@ -102,13 +102,15 @@ def _also(row: dict[str, Any]) -> str:
 
 def _history(events: list[dict[str, Any]]) -> Table:
     table = _table("changes, the latest first")
-    for name in ("when (UTC)", "what", "live", "second", "who"):
+    for name in ("when (UTC)", "what", "from", "live", "second", "who"):
         table.add_column(name, no_wrap=True)
     table.add_column("why")
     for event in events:
         second = f"{event['second']} at {event['share']} %" if event["share"] else str(event["second"] or "")
         when = f"{datetime.fromisoformat(event['time']):%m-%d %H:%M:%S}"
-        table.add_row(when, event["what"], str(event["live"]), second, escape(event["who"]), escape(event["why"]))
+        why = escape(event["why"]) or "[dim]no reason given[/]"
+        left, live = str(event["from"] or ""), str(event["live"])
+        table.add_row(when, event["what"], left, live, second, escape(event["who"]), why)
     return table
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import click
-
+from flows import champions
 from flows.terminal_progress import show_progress
 from registry.core import database
-from registry.core.errors import MissingService, NotFound
+from registry.core.errors import NotFound
+from registry.core.settings import settings
+from registry.versions.mlflow_registry import CHAMPION, PREVIOUS
 from serving.releases import deploy, endpoints, grants, store
 from serving.releases.plans import Plan
 
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
-def switch(model: str, which: str, *, why: str, anyway: str) -> None:
+def switch(model: str, which: str, say: Say, *, why: str, anyway: str) -> None:
     """Gives a version all traffic at once. Raises Refused if the gate did not grant it and there is no reason."""
     from flows import steps
 
     found = _granted(model, which, anyway)
     with show_progress():
         steps.release(found, steps.package(found), why=why, anyway=anyway)
+    say(live_now(model))
 
 
 def start_trial(plan: Plan, versions: tuple[str, ...], say: Say, *, why: str, anyway: str) -> None:
@@ -68,29 +69,31 @@ def start_trial(plan: Plan, versions: tuple[str, ...], say: Say, *, why: str, an
 
 def promote(model: str, say: Say, *, why: str, anyway: str) -> None:
     """Gives all traffic to the second version."""
-    began = time.perf_counter()
     changed = deploy.promote(model, why=why, anyway=anyway)
-    say(_moved(changed, began))
+    say(store.in_words(changed))
     deploy.follow(changed)
+    say(live_now(model))
 
 
 def roll_back(model: str, say: Say, *, why: str) -> None:
     """Ends a trial, or gives the traffic back to the previous version. Where there is none, MLflow's `previous`.
 
-    Moves the traffic first, then the alias in MLflow, which may be away.
+    A version that is warm gets the traffic at once. Its alias in MLflow is the guard's work, which takes seconds.
     """
     database.migrate()
     before = store.plan(model)
-    if before is not None and (before.second is not None or before.previous is not None):
-        _return_traffic(before, say, why)
-        return
-    from flows import steps
-    from registry.versions.mlflow_registry import Versions
+    if before is None or (before.second is None and before.previous is None):
+        from flows import steps
+        from registry.versions.mlflow_registry import Versions
 
-    with show_progress():
-        found = Versions().roll_back(model)
-        steps.release(found, steps.package(found), why=why, anyway="a rollback to the champion before")
-    say(f"{found} is champion again")
+        with show_progress():
+            found = Versions().roll_back(model)
+            anyway = "a rollback to the champion before"
+            steps.release(found, steps.package(found), why=why, anyway=anyway, back=True)
+        say(f"{found} is champion again")
+    else:
+        _return_traffic(before, say, why)
+    say(live_now(model))
 
 
 def _return_traffic(before: Plan, say: Say, why: str) -> None:
@@ -100,49 +103,66 @@ def _return_traffic(before: Plan, say: Say, why: str) -> None:
             f"version {before.live} is live since a rollback from version {before.previous}; this goes back to version "
             f"{before.previous}"
         )
-    began = time.perf_counter()
     try:
         changed = deploy.roll_back(model, why=why, revision=before.revision)
+        say(store.in_words(changed))
+        back = changed.live
     except NotFound:  # no longer warm
-        from flows import steps
-
-        back = _version(model, str(before.previous))
-        with show_progress():
-            kept = endpoints.announced(model, retired=True).get((model, back.number))
-            reason = (kept.anyway if kept else "") or "a rollback to the version before"
-            steps.release(back, steps.package(back), why=why or "rollback", anyway=reason)
-        _warn_of_ungranted(model, back.number, say)
-        _return_alias(model, before.live, "", say)
-        return
-    say(_moved(changed, began))
-    _warn_of_ungranted(model, changed.live, say)
-    _return_alias(model, before.second or before.live, "; the guard gives it back when MLflow answers", say)
-    deploy.follow(changed)
-
-
-def _warn_of_ungranted(model: str, version: int, say: Say) -> None:
-    service = endpoints.announced(model).get((model, version))
-    if service is not None and (without := grants.ungranted_reason(service)):
+        changed, back = None, before.previous or 0
+        _start_again(model, back, why)
+    service = endpoints.announced(model).get((model, back))
+    ungranted = grants.ungranted_reason(service) if service is not None else ""
+    if ungranted:
         say(
-            f"the gate did not grant version {version} ({without}); "
+            f"the gate did not grant version {back} ({ungranted}); "
             f"`visionloop release {model} champion` gives the champion the traffic"
         )
+    _say_champion(model, before.second or before.live, back, not ungranted, say)
+    if changed is not None:
+        deploy.follow(changed)
 
 
-def _return_alias(model: str, left: int, later: str, say: Say) -> None:
-    """Gives the champion's alias back. `later`: who does it where MLflow is away."""
+def _start_again(model: str, number: int, why: str) -> None:
+    """Releases the previous version, whose service has been stopped."""
     from flows import steps
 
-    now = store.plan(model)
-    try:
-        if now and steps.return_alias(model, left, now.live):
-            say(f"{model}@{now.live} is champion again")
-    except MissingService as error:  # no failure: the traffic has been moved
-        click.echo(f"the registry's alias stays as it was{later}: {error.found}", err=True)
+    found = _version(model, str(number))
+    kept = endpoints.announced(model, retired=True).get((model, number))
+    anyway = (kept.anyway if kept else "") or "a rollback to the version before"
+    with show_progress():
+        steps.release(found, steps.package(found), why=why, anyway=anyway, back=True)
 
 
-def _moved(changed: Plan, began: float) -> str:
-    return f"{store.in_words(changed)} ({time.perf_counter() - began:.1f} s)"
+def _say_champion(model: str, left: int, back: int, granted: bool, say: Say) -> None:
+    """What becomes of the registry's champion after a rollback from version `left` to `back`, which the guard does."""
+    aliases = champions.aliases(timeout_s=1.0)
+    if aliases is None:
+        say("the registry's alias goes back once MLflow answers")
+        return
+    named = aliases.get(model, {})
+    if named.get(CHAMPION) == left != back:
+        if granted or named.get(PREVIOUS) == back:
+            say(f"the guard makes version {back} the registry's champion too, within a minute")
+        else:
+            say(f"version {left} stays the registry's champion")
+
+
+def live_now(model: str) -> str:
+    """Which version is live, and where to look, in a line."""
+    plan = store.plan(model)
+    address = f"{settings().router_address}/v1/models/{model}/predict"
+    live = f"version {plan.live} at {address}" if plan else "no version"
+    return f"live now: {live}; `visionloop release {model} status` shows its requests"
+
+
+def traffic_of_champion(model: str, champion: int) -> str:
+    """Which version is live after version `champion` has become champion, and the next command, in a line."""
+    database.migrate()
+    plan = store.plan(model)
+    if plan is not None and plan.live == champion:
+        return live_now(model)
+    live = f"version {plan.live}" if plan else "no version"
+    return f"live now: {live}; `visionloop release {model}` gives the champion, version {champion}, the traffic"
 
 
 def _version(model: str, which: str) -> Version:

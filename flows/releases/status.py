@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows import champions
 from serving.guard import ab_test
 from serving.releases import endpoints, grants, history, orders, store
 from serving.releases.plans import Plan
 from serving.router import traffic
+
+if TYPE_CHECKING:
+    from serving.releases.models import ReleaseEvent
 
 LAST_H = 1
 EVENTS = 8
@@ -37,20 +40,36 @@ def gather(plan: Plan) -> dict[str, Any]:
         "roles": _counted(plan),
         "guard": _progress(plan) if plan.second is not None else None,
         "comparison": ab_test.result(plan).to_json() if plan.kind == "ab" else None,
-        "history": [
-            {
-                "time": event.time.isoformat(timespec="seconds"),
-                "what": event.what,
-                "live": event.live,
-                "second": event.second,
-                "share": event.share,
-                "who": event.who,
-                "why": event.why,
-                "page": event.page,
-            }
-            for event in history.events(plan.model, EVENTS)
-        ],
+        "history": _history(plan.model),
     }
+
+
+def _history(model: str) -> list[dict[str, Any]]:
+    """The latest changes, the newest first. `from`: the version that lost its requests."""
+    events = history.events(model, EVENTS + 1)
+    return [
+        {
+            "time": event.time.isoformat(timespec="seconds"),
+            "what": event.what,
+            "from": _left(event, before),
+            "live": event.live,
+            "second": event.second,
+            "share": event.share,
+            "who": event.who,
+            "why": event.why,
+            "page": event.page,
+        }
+        for event, before in zip(events, [*events[1:], None], strict=True)
+    ][:EVENTS]
+
+
+def _left(event: ReleaseEvent, before: ReleaseEvent | None) -> int | None:
+    """The version that lost its requests by a change; `before`: the change before it."""
+    if before is None:
+        return None
+    if event.live != before.live:
+        return before.live
+    return before.second if event.second is None else None
 
 
 def _notes(plan: Plan, champion: int | None) -> list[str]:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from serving.releases.plans import Plan
 
 
-def release(version: Version, tag: str, *, why: str = "", anyway: str = "") -> Endpoint:
+def release(version: Version, tag: str, *, why: str = "", anyway: str = "", back: bool = False) -> Endpoint:
     """Gives a version all traffic. The guard starts its Bento, which checks its golden samples, and changes the plan.
+
+    `back`: this is a rollback.
 
     Raises what `serving.releases.deploy.roll_out` raises, and MissingService if the router does not follow the plan.
     """
@@ -25,7 +27,7 @@ def release(version: Version, tag: str, *, why: str = "", anyway: str = "") -> E
     database.migrate()
     with journal.step("release", "Release", model, usually_s=12) as running:
         live, before = store.live(model), store.revision(model)
-        plan = deploy.roll_out(version, tag, why=why, anyway=anyway, say=_journal_progress(model))
+        plan = deploy.roll_out(version, tag, why=why, anyway=anyway, back=back, say=_journal_progress(model))
         if plan.revision == before:
             running.skip(f"version {version.number} gets the traffic already")
         else:

@@ -43,6 +43,7 @@ def roll_out(
     who: str = "",
     why: str = "",
     anyway: str = "",
+    back: bool = False,
     say: Say = orders.ignore,
 ) -> Plan:
     """Gives all traffic of a model to the version that is packaged as `tag`, and waits until it is live.
@@ -52,6 +53,7 @@ def roll_out(
 
     Args:
         anyway: the reason, where the gate did not grant the version.
+        back: this is a rollback, and the history says so.
         say: gets a line whenever there is something new.
 
     Raises:
@@ -66,7 +68,10 @@ def roll_out(
         if live is not None and live.tag == tag and is_ready(live):
             return plan
     reason = grants.check(version.model, version.number, digest_of(tag), anyway)
-    return orders.wait(orders.place(version, tag, revision=revision, who=who, why=why, anyway=reason), say)
+    fields = {**ONE_VERSION, "live": version.number, "previous": plan.live if plan else None, "state": "rolled_back"}
+    what, fields = ("rollback", fields) if back else ("release", {})
+    order = orders.place(version, tag, what, revision=revision, fields=fields, who=who, why=why, anyway=reason)
+    return orders.wait(order, say)
 
 
 def begin(

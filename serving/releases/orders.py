@@ -204,7 +204,9 @@ def carry_out(order: ReleaseOrder) -> Plan | None:
             return None
         why = f"{row.why}; anyway: {row.anyway}".removeprefix("; ") if row.anyway else row.why
         if row.fields:
-            plan = store.change(row.model, row.what, row.who, why, revision=row.revision, **row.fields)
+            left = row.fields.get("previous") if row.what == "rollback" else None
+            todo = {"left": left} if left else None
+            plan = store.change(row.model, row.what, row.who, why, revision=row.revision, todo=todo, **row.fields)
         else:
             plan = store.switch(row.model, row.version, row.who, why, revision=row.revision)
         row.state, row.outcome = "done", plan.revision

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -16,6 +13,7 @@ from flows.process import ProcessStatus
 from flows.stack.control import Stack
 from registry.core.settings import Settings, settings
 from tests.bundles import MODEL
+from tests.flows.answering import answering_with
 
 OTHER = "weapon_detection"
 FIELDS = {"title": "", "task": "", "media_in": [], "media_out": []}
@@ -31,30 +29,14 @@ ANSWERS: dict[str, Any] = {
 }
 
 
-class Both(BaseHTTPRequestHandler):
-    """MLflow and the router."""
-
-    def do_GET(self) -> None:
-        body = json.dumps(ANSWERS[self.path]).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
 def answering(config: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Both) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("VISIONLOOP_MLFLOW_URI", f"http://127.0.0.1:{server.server_port}")
-        monkeypatch.setenv("VISIONLOOP_ROUTER_PORT", str(server.server_port))
+    with answering_with(ANSWERS) as address:
+        monkeypatch.setenv("VISIONLOOP_MLFLOW_URI", address)
+        monkeypatch.setenv("VISIONLOOP_ROUTER_PORT", address.rpartition(":")[2])
         settings.cache_clear()
         monkeypatch.setattr(Stack, "status", lambda self: [ProcessStatus("router", "ready")])
         yield
-        server.shutdown()
     settings.cache_clear()
 
 
