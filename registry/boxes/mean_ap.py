@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from registry.boxes.detection import Detections, overlaps
 from registry.boxes.labels import TrueBoxes
+from registry.contract.curves import PrecisionRecall, of_hits
 from registry.core.media import FloatArray
 from registry.core.memo import remembered
 
@@ -152,3 +153,11 @@ def per_class(results: Sequence[Detections], truths: Sequence[TrueBoxes], iou: f
     names = results[0].names
     found = _precisions(results, truths, iou)
     return {names[number]: value for number, value in found.items() if number < len(names)}
+
+
+def curve(results: Sequence[Detections], truths: Sequence[TrueBoxes]) -> PrecisionRecall:
+    """A box is right where it overlaps a free true box of its class by half, the best score first."""
+    pictures = [match(result, true) for result, true in zip(results, truths, strict=True)]
+    scores = np.concatenate([one.scores for one in pictures] or [np.zeros(0, np.float32)])
+    hits = np.concatenate([one.hits[:, 0] for one in pictures] or [np.zeros(0, bool)])
+    return of_hits(scores, hits, len(pictures), sum(len(one.true_classes) for one in pictures))

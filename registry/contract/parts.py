@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from registry.contract.curves import PrecisionRecall
     from registry.contract.hooks import NetworkPart
 
 
@@ -215,6 +216,10 @@ class ScorePart(ABC):
     def per_class(self, results: Sequence[Any], truths: Sequence[Any]) -> dict[str, float]:
         """The metric class by class; {} when there is one class."""
         return {}
+
+    def curve(self, results: Sequence[Any], truths: Sequence[Any]) -> PrecisionRecall | None:
+        """Precision and recall at every score; None where results have no scored boxes."""
+        return None
 
 
 class ShiftPart(ABC):

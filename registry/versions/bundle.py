@@ -7,6 +7,7 @@ bundle/
   weights.safetensors  trainable weights, where the next fine-tuning starts
   assets/              other files of preprocessing, e.g. a face detector; most models have none
   reference.parquet    the drift reference: one row per held-out case
+  precision_recall.json  at every score, of the test cases; where results are boxes (`registry.contract.curves`)
   learned.parquet      the inputs it learned from (`registry.versions.learned`)
   samples/<id>/        golden samples: `input` as uploaded and `expected.json`; checked at load
 """

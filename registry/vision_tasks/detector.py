@@ -15,6 +15,7 @@ import numpy as np
 from registry.boxes import mean_ap
 from registry.boxes.detection import FLOOR, Detections, drawn, overlaps, suppress
 from registry.boxes.labels import BoxLabels, TrueBoxes
+from registry.contract.curves import PrecisionRecall
 from registry.contract.parts import Model, RenderPart
 from registry.core.errors import NotAcceptable
 from registry.core.media import ByteArray, Clip, FloatArray, OnProgress, Parameters, Picture, Prediction, Prepared
@@ -169,6 +170,9 @@ class DetectorScore(BoxLabels):
 
     def per_class(self, results: Sequence[Detections], truths: Sequence[TrueBoxes]) -> dict[str, float]:
         return mean_ap.per_class(results, truths, self._iou)
+
+    def curve(self, results: Sequence[Detections], truths: Sequence[TrueBoxes]) -> PrecisionRecall:
+        return mean_ap.curve(results, truths)
 
 
 def _first(sample: Picture | Clip) -> Picture:

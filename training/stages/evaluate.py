@@ -111,6 +111,9 @@ def _write(workspace: Workspace, out: Path, held: Sequence[Case], summary: Mappi
     with progress.bar(STEP, "evaluating", workspace.spec.name, "cases") as bar:
         found = evaluate(predictor, held, options.bootstrap, bar)
     _write_reference(out / REFERENCE, found)
+    curve = workspace.spec.score.curve([prediction.result for prediction in found.predictions], found.truths)
+    if curve is not None:
+        curve.write(out)
     learned.write(out, workspace.cases, workspace.start.bundle if workspace.start else None)
     _write_samples(out / SAMPLES, predictor, representative_cases(held, options.samples))
     seal(out, draft.model_copy(update={"score": found.score, "slices": found.slices}))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from registry.boxes.detection import overlaps
 from registry.boxes.labels import BoxLabels, TrueBoxes
+from registry.contract.curves import PrecisionRecall, of_hits
 from registry.core.media import Picture
 from registry.core.memo import remembered
 from registry.models.face_gender.inference import Faces
@@ -104,3 +105,12 @@ class FaceScore(BoxLabels):
         if total.found:
             said["face_precision"] = float(total.matched.sum() / total.found)
         return said
+
+    def curve(self, results: Sequence[Faces], truths: Sequence[TrueBoxes]) -> PrecisionRecall:
+        """Of the detector's confidences: a box is right where it is a true face, whatever gender is read."""
+        hits = []
+        for result, true in zip(results, truths, strict=True):
+            found = {f for f, _ in match(result.boxes, true.pixels(result.width, result.height))}
+            hits += [number in found for number in range(len(result))]
+        scores = np.concatenate([one.confidences for one in results] or [np.zeros(0, np.float32)])
+        return of_hits(scores, np.array(hits, bool), len(results), sum(len(one.classes) for one in truths))

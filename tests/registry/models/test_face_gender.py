@@ -238,6 +238,8 @@ def test_accuracy_is_over_the_faces_of_all_pictures_together() -> None:
     assert score.score(results, truths) == pytest.approx(2 / 3)
     said = score.per_class(results, truths)
     assert (said["female"], said["male"], said["face_precision"]) == (1.0, 0.5, 1.0)
+    curve = score.curve(results, [true((box, 0)), true((box, 0))])
+    assert (curve.precision[50], curve.recall[50], curve.objects) == (0.6667, 1.0, 2)  # whatever gender is read
 
 
 def test_crops_for_training_are_those_of_service(tmp_path: Path) -> None:
