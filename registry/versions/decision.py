@@ -147,7 +147,12 @@ class Decision:
     @property
     def verdict(self) -> str:
         """The decision in a word."""
-        return "promoted" if self.granted else "refused"
+        return "granted" if self.granted else "refused"
+
+    @property
+    def when(self) -> str:
+        """When it was made, e.g. 2 December 2026, 14:05 UTC."""
+        return datetime.fromisoformat(self.created).astimezone(UTC).strftime("%-d %B %Y, %H:%M UTC")
 
     @property
     def failed(self) -> tuple[Reason, ...]:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from registry.versions.bundle import Score
-from registry.versions.decision import Decision, SliceRow
+from registry.versions.decision import Decision, Reason, SliceRow
 
 
 def row(name: str, value: float, half: float = 0.02, cases: int = 80, groups: int = 0) -> SliceRow:
@@ -57,3 +57,22 @@ def test_data_without_the_attribute_leaves_the_question_open() -> None:
 
 def test_a_model_that_has_nothing_to_do_with_people_has_no_such_section() -> None:
     assert "Groups of people" not in decision(row("all", 0.9), group_by=()).to_html()
+
+
+def test_the_page_begins_with_what_was_decided_and_the_rules_that_failed() -> None:
+    rules = (Reason("floor", True, "0.9", "0.8"), Reason("size", False, "40 MB", "at most 30 MB"))
+    made = Decision("m", 2, 1, False, "a test", "why", "Accuracy", "", rules, created="2026-12-02T14:05:11+00:00")
+    page = made.to_html()
+    words = (
+        "refused</span>",
+        "1 of 2 rules failed",
+        "✗",
+        "size",
+        "40 MB",
+        "at most 30 MB",
+        "✓",
+        "floor",
+        "2 December 2026",
+    )
+    places = [page.index(word, page.index("<h1>")) for word in words]
+    assert places == sorted(places)
