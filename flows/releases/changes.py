@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flows import champions
 from flows.terminal_progress import show_progress
-from registry.core import database
+from registry.core import database, journal
 from registry.core.errors import NotFound
 from registry.core.settings import settings
 from registry.versions.mlflow_registry import CHAMPION, PREVIOUS
@@ -69,9 +69,11 @@ def start_trial(plan: Plan, versions: tuple[str, ...], say: Say, *, why: str, an
 
 def promote(model: str, say: Say, *, why: str, anyway: str) -> None:
     """Gives all traffic to the second version."""
-    changed = deploy.promote(model, why=why, anyway=anyway)
-    say(store.in_words(changed))
-    deploy.follow(changed)
+    with journal.run(), journal.step("release", "Release", model) as running:
+        changed = deploy.promote(model, why=why, anyway=anyway)
+        running.note = f"version {changed.live} gets all the traffic" + (f": {changed.why}" if changed.why else "")
+        say(store.in_words(changed))
+        deploy.follow(changed)
     say(live_now(model))
 
 
@@ -82,18 +84,34 @@ def roll_back(model: str, say: Say, *, why: str) -> None:
     """
     database.migrate()
     before = store.plan(model)
-    if before is None or (before.second is None and before.previous is None):
-        from flows import steps
-        from registry.versions.mlflow_registry import Versions
-
-        with show_progress():
-            found = Versions().roll_back(model)
-            anyway = "a rollback to the champion before"
-            steps.release(found, steps.package(found), why=why, anyway=anyway, back=True)
-        say(f"{found} is champion again")
-    else:
-        _return_traffic(before, say, why)
+    with journal.run(), journal.step("rollback", "Roll back", model) as running:
+        if before is None or (before.second is None and before.previous is None):
+            _return_to_registry(model, say, why)
+        else:
+            _return_traffic(before, say, why)
+        running.note = _rolled_back(before, store.plan(model)) + (f": {why}" if why else "")
     say(live_now(model))
+
+
+def _rolled_back(before: Plan | None, now: Plan | None) -> str:
+    """What a rollback did, for the story page."""
+    live = now.live if now else 0
+    if before is not None and before.second is not None:
+        return f"rolled back: version {before.second} gets no more traffic, version {live} keeps it"
+    gone = f", version {before.live} no longer" if before else ""
+    return f"rolled back: version {live} gets the traffic again{gone}"
+
+
+def _return_to_registry(model: str, say: Say, why: str) -> None:
+    """Releases MLflow's version `previous`."""
+    from flows import steps
+    from registry.versions.mlflow_registry import Versions
+
+    with show_progress():
+        found = Versions().roll_back(model)
+        anyway = "a rollback to the champion before"
+        steps.release(found, steps.package(found), why=why, anyway=anyway, back=True)
+    say(f"{found} is champion again")
 
 
 def _return_traffic(before: Plan, say: Say, why: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import stat
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -28,13 +27,10 @@ from starlette.types import Scope
 from flows.process import ProcessStatus
 from flows.story import indexes
 from flows.story.story import Reader
+from flows.story.versions import Versions
 from flows.story.view import PICTURES, SERVED, Page
-from registry.contract import catalog
-from registry.core.errors import VisionloopError
 from registry.core.settings import Settings
-from serving.client import AsyncClient
 
-LIVE_EVERY_S = 3.0
 NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}
 """Browsers must take a file's type from its name, and not guess it from the content."""
 
@@ -68,14 +64,13 @@ def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]
     """`statuses` returns the states of the stack's processes."""
     reader, page = Reader(settings.var / "journal.jsonl"), Page(settings, live=True)
     turn = asyncio.Lock()  # one reader, many browsers
-    live = _Live(settings)
+    versions = Versions(settings)
 
     async def state() -> dict[str, Any]:
-        models = await live.models()
         async with turn:
             story = await run_in_threadpool(reader.read)
             pages = await run_in_threadpool(indexes.latest, settings)
-            extra = {"models": [] if story.has_begun else models, "pages": pages}
+            extra = {"models": await run_in_threadpool(versions.all), "pages": pages}
             return await run_in_threadpool(page.state, story, statuses(), extra)
 
     async def index(_: Request) -> Response:
@@ -94,7 +89,8 @@ def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]
         still = Page(settings, live=False)
         async with turn:
             story = await run_in_threadpool(reader.read)
-            return HTMLResponse(await run_in_threadpool(still.document, story, statuses()))
+            extra = {"models": await run_in_threadpool(versions.all)}
+            return HTMLResponse(await run_in_threadpool(still.document, story, statuses(), extra))
 
     async def picture(request: Request) -> Response:
         file = page.find(request.query_params.get("path", ""))
@@ -119,32 +115,3 @@ def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]
         (settings.var / name).mkdir(parents=True, exist_ok=True)
         routes.append(Mount(f"/{name}", _Pages(directory=settings.var / name, html=True)))
     return Starlette(routes=routes, exception_handlers={404: indexes.not_found})
-
-
-class _Live:
-    """Which version of each model is live. Asks the router at most every `LIVE_EVERY_S` seconds."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._asked = 0.0
-        self._found: dict[str, int] = {}
-
-    async def models(self) -> list[dict[str, str]]:
-        if time.monotonic() - self._asked > LIVE_EVERY_S:
-            self._asked = time.monotonic()
-            self._found = await self._ask()
-        rows = []
-        for name in catalog.names():
-            version = self._found.get(name)
-            url = f"{self._settings.router_address}/v1/models/{name}/docs" if version else ""
-            live = f"version {version} is live" if version else "no live version"
-            rows.append({"name": name, "live": live, "url": url})
-        return rows
-
-    async def _ask(self) -> dict[str, int]:
-        address = self._settings.router_address
-        try:
-            async with AsyncClient(address, timeout_s=1.0, patience_s=0, trust_env=False) as client:
-                return {one.name: one.version for one in await client.models() if one.version}
-        except (VisionloopError, ValueError, LookupError, TypeError):  # nobody is there, or somebody else
-            return {}

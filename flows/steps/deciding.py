@@ -97,11 +97,11 @@ def decide(version: Version, asked_by: str, why: str, must_win_on: str | None = 
                 fix=f"`visionloop promote {model} {version.number}` asks again",
             )
         if decision is not earlier:
-            running.note = "promoted" if champion else "refused"
+            running.note = f"version {version.number} {'promoted' if champion else 'refused'}"
             prune_pages(model)
         if decision["granted"] and not champion:
             running.note = (
-                f"granted, but another version is champion by now; "
+                f"version {version.number} granted, but another version is champion by now; "
                 f"`visionloop promote {model} {version.number}` makes this one champion again"
             )
         return champion

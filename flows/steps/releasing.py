@@ -21,7 +21,7 @@ def release(version: Version, tag: str, *, why: str = "", anyway: str = "", back
 
     Raises what `serving.releases.deploy.roll_out` raises, and MissingService if the router does not follow the plan.
     """
-    from serving.releases import deploy, endpoints, store
+    from serving.releases import deploy, endpoints, grants, store
 
     model = version.model
     database.migrate()
@@ -33,7 +33,10 @@ def release(version: Version, tag: str, *, why: str = "", anyway: str = "", back
         else:
             deploy.follow(plan)
             address = f"{settings().router_address}/v1/models/{model}"
-            running.note = f"version {version.number} gets the traffic"
+            without = grants.ungranted_reason(endpoints.announced(model)[model, version.number])
+            running.note = f"version {version.number} gets the traffic" + (
+                f" with `--anyway`: {without}" if without else ""
+            )
             journal.fact(
                 "release",
                 f"version {version.number} answers at {address}/predict"
@@ -42,18 +45,31 @@ def release(version: Version, tag: str, *, why: str = "", anyway: str = "", back
                 link=f"{address}/docs",
                 label="the API page",
             )
+            _journal_grant(model, version.number, without)
     return endpoints.announced(model)[model, version.number]
 
 
 def start_plan(plan: Plan, version: Version, tag: str, *, why: str = "", anyway: str = "") -> Plan:
     """Puts a plan with two versions into effect. Otherwise as `release`."""
-    from serving.releases import deploy, store
+    from serving.releases import deploy, endpoints, grants, store
 
     with journal.step("release", "Release", plan.model, usually_s=12) as running:
         changed = deploy.begin(plan, version, tag, why=why, anyway=anyway, say=_journal_progress(plan.model))
         deploy.follow(changed)
         running.note = store.in_words(changed)
+        if plan.kind != "shadow":
+            service = endpoints.announced(plan.model)[plan.model, version.number]
+            _journal_grant(plan.model, version.number, grants.ungranted_reason(service))
     return changed
+
+
+def _journal_grant(model: str, version: int, without: str) -> None:
+    """Notes for the story page whether the gate granted a version that gets traffic. `without`: why not, or ""."""
+    if without:
+        text = f"the gate did not grant version {version}; released with `--anyway`: {without}"
+        journal.fact("release", text, model, alarm=True, version=version, anyway=without)
+    else:
+        journal.fact("release", f"the gate granted version {version}", model, version=version, anyway="")
 
 
 def _journal_progress(model: str) -> Say:

@@ -38,8 +38,11 @@ PLAN: dict[str, str] = {
 }
 """The expected steps of a story, in order. Steps that have not begun are shown as pending."""
 
-CONTAINERS = ("retrain", "model")
+CONTAINERS = ("retrain", "model", "rollback")
 """Steps that contain others: a step that starts meanwhile is part of them."""
+
+APART_S = 600.0
+"""Lines without a run, such as the guard's, this far apart have nothing to do with each other."""
 
 
 @dataclass
@@ -80,6 +83,13 @@ class Step:
         return self.state == "running" and self.pid > 0 and not psutil.pid_exists(self.pid)
 
     @property
+    def latest(self) -> float:
+        """When something last happened in it, in unix seconds."""
+        return max(
+            self.began + self.seconds, *(one.time for one in self.facts), *(one.latest for one in self.parts), 0.0
+        )
+
+    @property
     def events(self) -> list[Fact | Step]:
         """Facts and inner steps in the order they came."""
         return sorted([*self.facts, *self.parts], key=lambda one: one.time if isinstance(one, Fact) else one.began)
@@ -111,6 +121,8 @@ class Story:
     steps: list[Step] = field(default_factory=list)
     since: list[Step] = field(default_factory=list)
     """Steps of other runs, or after the story's end, the latest last."""
+    anyway: dict[tuple[str, int], str] = field(default_factory=dict)
+    """Model and version -> why it was released without the gate's grant; "" where it has the grant."""
 
     @property
     def has_begun(self) -> bool:
@@ -148,6 +160,7 @@ class Reader:
         self._only = run
         self._offset = 0
         self._past: dict[str, list[float]] = defaultdict(list)
+        self._anyway: dict[tuple[str, int], str] = {}
         self._fresh()
 
     def read(self) -> Story:
@@ -156,6 +169,7 @@ class Reader:
         if source.exists() and source.stat().st_size < self._offset:  # the journal was removed and written anew
             self._offset = 0
             self._past.clear()
+            self._anyway.clear()
             self._fresh()
         lines, self._offset = journal.read(self._offset, source)
         for line in lines:
@@ -164,7 +178,7 @@ class Reader:
         return self._with_pending()
 
     def _fresh(self) -> None:
-        self._story = Story()
+        self._story = Story(anyway=self._anyway)
         self._containers: dict[str, Step] = {}
         """Run -> the container that is open in it."""
         self._latest: dict[tuple[str, str, str], Step] = {}
@@ -189,7 +203,9 @@ class Reader:
         elif kind == "start":
             self._start(name, line, when)
         elif kind in ("progress", "fact", "finish"):
-            step = self._latest.get(_key(name, line)) or self._start(name, line, when, begun=False)
+            step = self._latest.get(_key(name, line))
+            if step is None or (not run and step.state != "running" and when - step.latest > APART_S):
+                step = self._start(name, line, when, begun=False)
             getattr(self, f"_{kind}")(step, line, when)
 
     def _start(self, name: str, line: dict[str, Any], when: float, begun: bool = True) -> Step:
@@ -236,7 +252,10 @@ class Reader:
         if step.state != "running" and running:
             # The named step is over: the fact belongs to the step that runs now.
             step = max(running, key=lambda one: one.began)
-        step.facts.append(Fact(str(line.get("text", "")), when, line.get("data") or {}))
+        data = line.get("data") or {}
+        step.facts.append(Fact(str(line.get("text", "")), when, data))
+        if "anyway" in data:
+            self._anyway[step.model, int(data.get("version") or 0)] = str(data["anyway"])
 
     def _finish(self, step: Step, line: dict[str, Any], when: float) -> None:
         outcome = line.get("outcome", "done")
@@ -252,7 +271,7 @@ class Reader:
     def _with_pending(self) -> Story:
         """The story with its pending steps. Steps that ran inside another count as begun."""
         story = self._story
-        if not story.steps or story.ended:
+        if not story.steps or story.ended or not story.title:
             return story
         if story.plan:
             number = sum(step.name == "model" for step in story.steps)
@@ -263,8 +282,7 @@ class Reader:
         reached = max((order.index(step.name) for step in story.steps if step.name in PLAN), default=-1)
         coming = [name for name in order[reached + 1 :] if name not in begun]
         pending = [Step(name, name, PLAN[name], usually_s=self._usually(name)) for name in coming]
-        started = any(step.name in ("stack", "predict", "break") for step in story.steps) or bool(story.title)
-        return Story(**{**story.__dict__, "steps": story.steps + (pending if started else [])})
+        return Story(**{**story.__dict__, "steps": story.steps + pending})
 
     def _usually(self, name: str) -> float | None:
         past = self._past[f"{name} {self._story.model}"] or self._past[f"{name} "]

@@ -18,13 +18,17 @@ from markupsafe import Markup, escape
 
 from flows.process import ProcessStatus
 from flows.story import figures
+from flows.story.runs import Run, by_run
 from flows.story.story import Fact, Reader, Step, Story, walk
+from flows.story.versions import Versions, of_story
 from registry.contract import catalog
 from registry.core.files import write_file
 from registry.core.settings import Settings
 
 SERVED = ("decisions", "data-docs", "reports", "story")
 """Folders of `var` that the home page serves as they are."""
+MOST_RUNS = 12
+"""Of the runs before and since, these many are shown."""
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".svg", ".gif"})
 
 
@@ -88,16 +92,33 @@ class Page:
         Clocks and bars move every second. `bars` has them, so that a section changes only when something happened.
         """
         context = {"story": story, "live": self.live, "page": self, "now": 0 if self.live else time.time()}
-        context |= {"statuses": statuses, "places": self.places(statuses, story.model), **(extra or {})}
-        found = {"head": self._render("head.html", context)}
+        # A story with a title is one run. Without a title the latest run is shown, and those before are folded up.
+        *before, run = by_run(story.steps) if story.steps and not story.title else [Run(story.steps)]
+        versions = of_story((extra or {}).get("models") or (), story.model, story.anyway, story.has_begun)
+        context |= {
+            "statuses": statuses,
+            "places": self.places(statuses, story.model),
+            **(extra or {}),
+            "run": run,
+            "models": versions,
+        }
+        found = {"head": self._render("head.html", context), "versions": self._render("versions.html", context)}
         if story.has_begun:
-            for step in story.steps:
+            for one in before[-MOST_RUNS:]:
+                found[f"run-{one.key}"] = self._render("run.html", {**context, "run": one, "open": one.running})
+            if not story.title:
+                found[f"now-{run.key}"] = self._render("run_heading.html", context)
+            for step in run.steps:
                 found[f"step-{step.key}"] = self._render("step.html", {**context, "step": step})
             if story.closing:
                 found["closing"] = self._render("closing.html", context)
-            for step in story.since[-8:]:
-                found[f"since-{step.key}"] = self._render("step.html", {**context, "step": step, "later": True})
-            if any(step.seconds for step in walk(story.steps)):
+            later, word = by_run(story.since)[-MOST_RUNS:], ""
+            for one in later:
+                before_word, word = word, "Since then" if 0 < story.ended < one.began else "Meanwhile"
+                shown = {**context, "run": one, "open": one.running or one is later[-1]}
+                shown |= {"word": word if word != before_word else ""}
+                found[f"run-{one.key}"] = self._render("run.html", shown)
+            if sum(step.seconds > 0 for step in walk(run.steps)) > 1:
                 found["timings"] = self._render("timings.html", context)
         found["overview"] = self._render("overview.html", context)
         found["places"] = self._render("places.html", context)
@@ -146,7 +167,8 @@ class Page:
         for status in statuses:
             what = _what(status.name)
             if what:
-                found.append({"name": status.name, "what": what, "url": status.url, "state": status.state})
+                name = "Drift reports" if status.name == "drift-ui" else _service(status.name)
+                found.append({"name": name, "what": what, "url": status.url, "state": status.state})
         return found
 
     def picture(self, path: str) -> str:
@@ -203,6 +225,12 @@ class Page:
         return templates().get_template(name).render(**context)
 
 
+def _service(process: str) -> str:
+    """What a service is called: its process is MODEL-VERSION-DIGEST."""
+    model, _, rest = process.partition("-")
+    return f"{model} version {rest.partition('-')[0]}"
+
+
 def _what(process: str) -> str:
     """What a service's or the drift UI's process is, in words. "" for the others."""
     if process == "drift-ui":
@@ -218,4 +246,5 @@ def write_story(path: Path, config: Settings, statuses: Sequence[ProcessStatus] 
         StorageError: it cannot be written.
     """
     story = Reader(config.var / "journal.jsonl", run).read()
-    return write_file(path, Page(config, live=False).document(story, statuses))
+    extra = {"models": Versions(config).all() if statuses else ()}
+    return write_file(path, Page(config, live=False).document(story, statuses, extra))

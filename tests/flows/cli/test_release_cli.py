@@ -18,6 +18,7 @@ from flows.cli import execute, loop, release
 from flows.orchestration import running
 from flows.stack.control import Stack
 from flows.steps import deciding
+from registry.core import journal
 from registry.core.settings import Settings
 from registry.versions.mlflow_registry import Version, Versions
 from serving.guard.rollout import Guard
@@ -277,6 +278,9 @@ def test_a_canary_under_the_supervisor_is_killed_promoted_and_rolled_back(
         assert "version 1 of skin_segmentation gets every request; version 2 is kept warm" in said.out
         assert "the gate did not grant version 1 (a test)" in said.out
         assert history.events(MODEL)[1].why == "a test; anyway: a test"
+        told = journal.path().read_text()  # the story page shows it
+        assert "version 2 gets all the traffic" in told
+        assert "rolled back: version 1 gets the traffic again, version 2 no longer" in told
 
         stack.stop("router")
         monkeypatch.setattr(deploy, "CONFIRM_S", 0.5)

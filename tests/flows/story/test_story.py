@@ -7,7 +7,9 @@ import json
 import re
 import subprocess
 import sys
+import time
 from contextlib import suppress
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from flows import story
 from flows.process import ProcessStatus
 from flows.story.figures import duration
 from flows.story.story import PLAN, Reader, Story
+from flows.story.versions import ModelVersions
 from flows.story.view import Page, write_story
 from registry.core import journal
 from registry.core.settings import Settings
@@ -172,7 +175,7 @@ def test_another_runs_steps_errors_and_end_do_not_walk_into_a_story(config: Sett
     assert [fact.text for fact in ours.steps[0].facts] == ["ours"]
     assert [(step.name, step.state) for step in ours.since] == [("train", "failed"), ("monitor", "done")]
     page = Page(config, live=False).document(ours)
-    assert "meanwhile" in page
+    assert page.count("Meanwhile") == 1
     assert "<code>fruit_features</code>" in page
 
     with journal.run("another"):
@@ -199,8 +202,11 @@ def test_services_stand_where_one_looks_with_what_they_are(config: Settings) -> 
     service = ProcessStatus("skin_segmentation-1-0a1b2c3d4e5f", "ready", url="http://127.0.0.1:51111")
     places = Page(config, live=True).places([service, ProcessStatus("keeper", "ready")])
     assert places[-1] == {
-        "name": service.name, "what": "the service of Skin segmentation", "url": service.url, "state": "ready",
-    }  # fmt: skip
+        "name": "skin_segmentation version 1",
+        "what": "the service of Skin segmentation",
+        "url": service.url,
+        "state": "ready",
+    }
     assert "keeper" not in {place["name"] for place in places}
 
 
@@ -348,3 +354,76 @@ def test_a_story_of_several_models_shows_those_to_come_and_keeps_their_steps_ins
     assert [inner.title for inner in found[0].parts] == ["Train"]
     with journal.step("model", "Two", "two"):
         assert [(step.title, step.state) for step in told(config).steps] == [("One", "done"), ("Two", "running")]
+
+
+def headings(page: str) -> list[str]:
+    """The heading of each run: date, model and what came out."""
+    found = re.findall(r'<h2 class="run">(.*?)</h2>', page, re.DOTALL)
+    return [" ".join(re.sub(r"<[^>]+>", "", one).split()) for one in found]
+
+
+def test_each_run_of_the_loop_has_a_heading_with_its_date_and_what_came_out(config: Settings) -> None:
+    for version, word in ((1, "promoted"), (2, "refused")):
+        with journal.run(), journal.step("decide", "Decide", "m") as running:
+            running.note = f"version {version} {word}"
+    with journal.run(), suppress(RuntimeError), journal.step("train", "Train", "n"):
+        raise RuntimeError("the disk is full")
+    with journal.run(), journal.step("data", "Make the data", "m"):
+        journal.fact("data", "12 cases", "m")
+    page = Page(config, live=False).document(told(config))
+    words = ["version 1 promoted", "version 2 refused", "Train: failed, the disk is full", "Make the data: 12 cases"]
+    assert [one.split(" ", 4)[4] for one in headings(page)] == words
+    assert all(re.match(r"\d+ \w{3} \d\d:\d\d [mn] ", one) for one in headings(page))
+    assert page.count("<details") == 3, "the runs before the latest are folded up"
+    assert page.index("12 cases</p>") > page.rindex("</details>")
+
+
+def test_a_run_that_still_runs_stays_in_sight_when_another_one_ends(config: Settings) -> None:
+    with journal.run("long"), journal.step("train", "Train", "m"):
+        with journal.run("short"), journal.step("monitor", "Look", "m") as running:
+            running.note = "version 1: no drift"
+        said = headings(Page(config, live=False).document(told(config)))
+    assert [one.partition(" m ")[2] for one in said] == ["version 1: no drift", "running: Train"]
+
+
+def test_what_the_guard_says_much_later_is_not_told_under_its_earlier_words(config: Settings) -> None:
+    for days_ago, text in ((3, "canary at 50 %"), (0, "version 2 rolled back")):
+        line = {"time": time.time() - days_ago * 86400, "kind": "fact", "step": "release", "model": "m", "text": text}
+        config.var.mkdir(parents=True, exist_ok=True)
+        with journal.path().open("a") as file:
+            file.write(json.dumps(line) + "\n")
+    assert [[fact.text for fact in step.facts] for step in told(config).steps] == [
+        ["canary at 50 %"],
+        ["version 2 rolled back"],
+    ]
+    assert headings(Page(config, live=False).document(told(config)))[-1].endswith("m Release: version 2 rolled back")
+
+
+def test_the_page_says_which_version_is_live_which_is_champion_and_why_one_was_released_anyway(
+    config: Settings,
+) -> None:
+    name = "skin_segmentation"
+    with journal.run(), journal.step("release", "Release", name):
+        journal.fact("release", "released", name, alarm=True, version=3, anyway="the <fair> is tomorrow")
+
+    def page(live: int, champion: int | None, mlflow: bool = True) -> str:
+        rows = [ModelVersions(name, live, champion, mlflow), ModelVersions("fruit_features", None, None, mlflow)]
+        html = Page(config, live=True).sections(told(config), (), {"models": rows})["versions"]
+        return unescape(" ".join(re.sub(r"<[^>]+>", "", html).split()))
+
+    assert "version 3 is live; MLflow's champion is version 2" in page(3, 2)
+    assert "Version 3 was released with --anyway, without the gate's grant: the <fair> is tomorrow" in page(3, 2)
+    assert "fruit_features" not in page(3, 2)
+    assert page(2, 2).endswith("version 2 is live and MLflow's champion")
+    assert page(2, None).endswith("version 2 is live; MLflow has no champion")
+    assert page(2, None, mlflow=False).endswith("version 2 is live")
+    with journal.run(), journal.step("release", "Release", name):
+        journal.fact("release", "the gate granted version 3", name, version=3, anyway="")
+    assert "--anyway" not in page(3, 3)
+
+
+def test_the_rules_that_failed_come_first(config: Settings) -> None:
+    reasons = [{"rule": rule, "passed": rule != "size", "found": "", "expected": ""} for rule in ("floor", "size")]
+    journal.fact("decide", "No", granted=False, reasons=reasons)
+    page = Page(config, live=False).document(told(config))
+    assert page.index(">size<") < page.index(">floor<")

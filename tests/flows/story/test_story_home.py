@@ -22,7 +22,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from flows import story
+from flows.process import ProcessStatus
 from flows.stack.home import home_app
+from flows.story.story import Reader
+from flows.story.view import Page
 from registry.core import journal
 from registry.core.settings import Settings, settings
 from serving.releases.deploy import free_port
@@ -52,8 +55,8 @@ def home(config: Settings) -> Iterator[str]:
 def test_before_anything_ran_it_says_what_to_do_and_lists_the_models(home: str) -> None:
     assert "visionloop demo" in httpx.get(home).text
     sections = httpx.get(f"{home}/story.json").json()["sections"]
-    assert "skin_segmentation" in sections["overview"][1]
-    assert "no live version" in sections["overview"][1]
+    assert "skin_segmentation" in sections["versions"][1]
+    assert "no live version" in sections["versions"][1]
 
 
 def test_it_serves_pages_pictures_and_the_story_to_keep(home: str, config: Settings) -> None:
@@ -207,9 +210,9 @@ def test_live_versions_are_those_of_the_router_whatever_answers_at_its_port(
 
     app = Starlette(routes=[Route("/v1/models", models)])
     with served(app, config.router_port):
-        overview = httpx.get(f"{home}/story.json").json()["sections"]["overview"][1]
-    assert version in overview
-    assert ("is live" in overview) == ("is live" in version)
+        shown = httpx.get(f"{home}/story.json").json()["sections"]["versions"][1]
+    assert version in shown
+    assert ("is live" in shown) == ("is live" in version)
 
 
 @pytest.fixture
@@ -253,6 +256,34 @@ def test_in_a_browser_the_page_fills_in_as_the_loop_runs_without_redrawing_the_r
     order = page.evaluate("[...document.querySelectorAll('article h2')].map(h => h.firstChild.textContent.trim())")
     assert order.index("Make the data") < order.index("Train the network")
     assert wrong == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_overlaps_or_runs_off_the_page(config: Settings, browser: Any, tmp_path: Path, width: int) -> None:
+    """The places, with services whose names and addresses are long."""
+    service = ProcessStatus(
+        "suspect_classification-12-0a1b2c3d4e5f", "unhealthy", url="http://127.0.0.1:21111/" + 9 * "long/"
+    )
+    address = f"{config.router_address}/v1/models/suspect_classification/predict"
+    with journal.run(), journal.step("release", "Release", "suspect_classification"):
+        journal.fact("release", f"version 12 answers at {address}")
+    statuses = [ProcessStatus("mlflow", "ready"), service]
+    (tmp_path / "page.html").write_text(Page(config, live=True).document(Reader().read(), statuses))
+    page = browser.new_page(viewport={"width": width, "height": 800}, java_script_enabled=False)
+    page.goto(f"file://{tmp_path}/page.html")
+    places = page.locator(".places li").all()
+    assert len(places) == 5
+    for place in places:
+        boxes = [one.bounding_box() for one in place.locator("a, code, em").all()]
+        pairs = [(a, b) for number, a in enumerate(boxes) for b in boxes[number + 1 :]]
+        assert all(
+            max(a["x"], b["x"]) >= min(a["x"] + a["width"], b["x"] + b["width"])
+            or max(a["y"], b["y"]) >= min(a["y"] + a["height"], b["y"] + b["height"])
+            for a, b in pairs
+        ), boxes
+    wide = browser.new_page(viewport={"width": width, "height": 800})
+    wide.goto(f"file://{tmp_path}/page.html")
+    assert wide.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_data_docs_of_a_real_check_are_reached_by_their_links(
