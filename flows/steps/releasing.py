@@ -35,7 +35,7 @@ def release(version: Version, tag: str, *, why: str = "", anyway: str = "", back
             address = f"{settings().router_address}/v1/models/{model}"
             without = grants.ungranted_reason(endpoints.announced(model)[model, version.number])
             running.note = f"version {version.number} gets the traffic" + (
-                f" with `--anyway`: {without}" if without else ""
+                f" {'without the gate' if back else 'with `--anyway`'}: {without}" if without else ""
             )
             journal.fact(
                 "release",
@@ -66,7 +66,7 @@ def start_plan(plan: Plan, version: Version, tag: str, *, why: str = "", anyway:
 def _journal_grant(model: str, version: int, without: str) -> None:
     """Notes for the story page whether the gate granted a version that gets traffic. `without`: why not, or ""."""
     if without:
-        text = f"the gate did not grant version {version}; released with `--anyway`: {without}"
+        text = f"the gate did not grant version {version}; released anyway: {without}"
         journal.fact("release", text, model, alarm=True, version=version, anyway=without)
     else:
         journal.fact("release", f"the gate granted version {version}", model, version=version, anyway="")

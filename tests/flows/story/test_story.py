@@ -412,7 +412,7 @@ def test_the_page_says_which_version_is_live_which_is_champion_and_why_one_was_r
         return unescape(" ".join(re.sub(r"<[^>]+>", "", html).split()))
 
     assert "version 3 is live; MLflow's champion is version 2" in page(3, 2)
-    assert "Version 3 was released with --anyway, without the gate's grant: the <fair> is tomorrow" in page(3, 2)
+    assert "Version 3 was released without the gate's grant (--anyway): the <fair> is tomorrow" in page(3, 2)
     assert "fruit_features" not in page(3, 2)
     assert page(2, 2).endswith("version 2 is live and MLflow's champion")
     assert page(2, None).endswith("version 2 is live; MLflow has no champion")
