@@ -24,6 +24,7 @@ from registry.core import journal
 from registry.core.errors import DataError, VisionloopError
 from registry.core.files import new_folder
 from registry.core.settings import settings
+from registry.datasets.hashing import dvc_hash
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,9 +69,13 @@ class Validation:
         """Failed checks that are only reported."""
         return [outcome for outcome in self.outcomes if not outcome.passed and outcome.warning]
 
-    def to_json(self) -> str:
-        """Deterministic: the same data gives the same bytes, wherever and whenever it runs."""
+    def to_json(self, data_hash: str) -> str:
+        """Deterministic: the same data gives the same bytes, wherever and whenever it runs.
+
+        `data_hash`: of the data set that was checked, as `registry.datasets.hashing.dvc_hash` gives it.
+        """
         body = {
+            "data_hash": data_hash,
             "model": self.model,
             "valid": not self.breaches,
             "cases": self.cases,
@@ -224,8 +229,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with journal.step(STEP, "Check the data", model, usually_s=8):
             validation = validate(model)
+            data_hash = dvc_hash(settings().data / model)
             with new_folder(settings().build / model / "validation") as out:
-                (out / "result.json").write_text(validation.to_json(), encoding="utf-8")
+                (out / "result.json").write_text(validation.to_json(data_hash), encoding="utf-8")
             if validation.breaches:
                 for outcome in validation.breaches:
                     journal.fact(STEP, outcome.says, model, fix=outcome.fix, cases=outcome.cases)

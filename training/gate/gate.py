@@ -114,7 +114,7 @@ def _judge(
     cases, reasons = _test_cases(workspace, challenger_bundle, champion, others)
     mine = _Evaluated(workspace, challenger_bundle, cases)
     reasons += [rules.golden(mine.predictor), rules.floor(spec, mine.evaluation.score)]
-    reasons += [*rules.budgets(spec, challenger_bundle), rules.data(spec, validation)]
+    reasons += [*rules.budgets(spec, challenger_bundle), rules.data(spec, validation, workspace.data_hash)]
     rows = [SliceRow(name, mine.scores[name]) for name in _members(cases)]
     judged = _Judged(mine, validation, reasons, rows, dict.fromkeys(_marked(cases), challenger.number))
     if champion is not None and champion_bundle is not None:

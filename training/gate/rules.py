@@ -85,12 +85,19 @@ def budgets(spec: ModelSpec, bundle: Bundle) -> list[Reason]:
     ]
 
 
-def data(spec: ModelSpec, validation: Mapping[str, Any]) -> Reason:
-    """`validation`: what the stage `validate` wrote; {} where it wrote nothing."""
+def data(spec: ModelSpec, validation: Mapping[str, Any], data_hash: str) -> Reason:
+    """`validation`: what the stage `validate` wrote; {} where it wrote nothing. `data_hash`: of the data that is there.
+
+    A result of code that recorded no hash counts.
+    """
     rule, expected = "data checks", "every check of the data set passes"
     if "valid" not in validation:
         run = f"`dvc repro validate@{spec.name}` checks them, and so does `visionloop run {spec.name}`"
         return Reason(rule, False, "the data of this version were not checked", f"{expected}; {run}")
+    checked = validation.get("data_hash", data_hash)
+    if checked != data_hash:
+        found = f"those of other data: {checked} was checked, {data_hash} is there"
+        return Reason(rule, False, found, f"{expected}; `visionloop run {spec.name}` checks it")
     passed = validation["valid"] is True
     breaches = [one["says"] for one in validation.get("checks", ()) if not (one["passed"] or one["warning"])]
     return Reason(rule, passed, "passed" if passed else "; ".join(["failed", *breaches[:NAMED]]), expected)

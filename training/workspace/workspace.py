@@ -15,6 +15,7 @@ from registry.contract.spec import ModelSpec
 from registry.core.errors import NotFound
 from registry.core.media import Case
 from registry.core.settings import Settings, settings
+from registry.datasets.hashing import dvc_hash
 from registry.versions.bundle import Bundle, open_bundle
 from registry.versions.predictor import Predictor
 from training.workspace.parameters import Compression, Evaluating, Recipe, parse, read_params
@@ -163,15 +164,3 @@ def open_workspace(model: str) -> Workspace:
     parse(Compression, model, "compress", sections["compress"])
     parse(Evaluating, model, "evaluate", sections["evaluate"])
     return workspace
-
-
-def dvc_hash(folder: Path) -> str:
-    """DVC's own md5 of a folder, e.g. `d41d...427e.dir`."""
-    from dvc_data.hashfile.build import build
-    from dvc_data.hashfile.db import HashFileDB
-    from dvc_objects.fs.local import LocalFileSystem
-    from dvc_objects.fs.memory import MemoryFileSystem
-
-    base = HashFileDB(MemoryFileSystem(), "memory://hash")
-    _, _, tree = build(base, str(folder), LocalFileSystem(), "md5", dry_run=True)
-    return str(tree.hash_info.value)

@@ -16,9 +16,9 @@ from flows.steps import data_versions, dvc_stages
 from registry.core import journal
 from registry.core.errors import DataError
 from registry.core.settings import settings
+from registry.datasets.hashing import dvc_hash
 from tests.conftest import PROJECT
 from tests.waiting import until
-from training.workspace.workspace import dvc_hash
 
 DVC_YAML = """
 stages:

@@ -13,6 +13,7 @@ import pytest
 
 from registry.contract import catalog
 from registry.core.settings import settings
+from registry.datasets.hashing import dvc_hash
 
 MODEL = "skin_segmentation"
 
@@ -57,6 +58,7 @@ def test_whole_data_passes_and_leaves_the_same_bytes_each_time(home: Path, data:
     said = json.loads(once)
     assert said["valid"]
     assert said["cases"] == 20
+    assert said["data_hash"] == dvc_hash(data)
     assert len(said["checks"]) >= 8
     assert check().returncode == 0
     assert result.read_bytes() == once

@@ -134,6 +134,16 @@ def test_data_that_were_not_checked_or_failed_are_refused(ask: Decide, result: o
     assert words in found(decision)
 
 
+def test_a_check_of_other_data_is_none_of_this(ask: Decide) -> None:
+    file = ask.root / "build" / MODEL / "validation" / "result.json"
+    file.write_text(json.dumps({"valid": True, "data_hash": "0123.dir"}))
+    refused = ask(GOOD, None)
+    assert failed(refused) == {"data checks"}
+    assert "0123.dir was checked, " in refused.summary
+    file.write_text(json.dumps({"valid": True, "data_hash": open_workspace(MODEL).data_hash}))
+    assert ask(GOOD, None).granted
+
+
 def test_a_better_one_is_granted_and_the_page_says_why(ask: Decide) -> None:
     decision = ask(GOOD, WORSE)
     assert decision.granted, decision.summary

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from registry.core.errors import NotFound, SettingsError
+from registry.datasets.hashing import dvc_hash
 from tests.training.conftest import MODEL, Make
 from training.stages.train import identity
-from training.workspace.workspace import dvc_hash, open_workspace
+from training.workspace.workspace import open_workspace
 
 
 @pytest.mark.parametrize(
