@@ -39,6 +39,22 @@ class Prediction(models.Model):
         return f"{self.model} v{self.version} {self.id} {self.outcome}"
 
 
+class Answer(models.Model):
+    """What a prediction answered: JSON in a table of its own, so that queries of predictions need not read it."""
+
+    prediction = models.OneToOneField(Prediction, on_delete=models.CASCADE, primary_key=True, related_name="answer")
+    time = models.DateTimeField()  # of the prediction
+    size = models.IntegerField()  # of `content`, characters
+    content = models.TextField()  # JSON, see monitoring.log.answers
+
+    class Meta:
+        app_label = "monitoring"
+        indexes: ClassVar = [models.Index(fields=["time", "size"], name="answer_by_time")]
+
+    def __str__(self) -> str:
+        return f"answer of {self.prediction_id}"
+
+
 class Feedback(models.Model):
     """The truth of a prediction, given later. A second label for the same prediction replaces the first."""
 

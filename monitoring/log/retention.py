@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from monitoring.log import answers
 from registry.core import journal
 from registry.core.settings import settings
 
@@ -103,6 +104,7 @@ def _prune_rows(now: datetime) -> None:
     _delete(lambda: aged.filter(feedback__time__lt=now - timedelta(days=limits.label_days)), until)
     too_many = Prediction.objects.count() - limits.prediction_rows
     _delete(lambda: Prediction.objects.filter(feedback=None).order_by("time"), until, too_many)
+    answers.prune(until)
 
 
 def _latest(verdicts: type) -> Iterator[Any]:

@@ -17,7 +17,7 @@ from monitoring.log.spool import folder
 from registry.core import database
 
 if TYPE_CHECKING:
-    from monitoring.log.models import Prediction
+    from monitoring.log.models import Answer, Prediction
 
 logger = logging.getLogger("visionloop.log")
 
@@ -112,26 +112,36 @@ def _insert(lines: list[bytes]) -> None:
     """
     from django.db import DataError, IntegrityError
 
-    from monitoring.log.models import Prediction
-
     rows = []
     for line in lines:
         try:
-            rows.append((line, _row(line)))
+            rows.append((line, _rows(line)))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             _set_aside(line, error)
     try:
-        Prediction.objects.bulk_create([row for _, row in rows], batch_size=ROWS, ignore_conflicts=True)
+        _create([row for _, row in rows])
     except (DataError, IntegrityError, ValueError, OverflowError):
         for line, row in rows:
             try:
-                Prediction.objects.bulk_create([row], ignore_conflicts=True)
+                _create([row])
             except (DataError, IntegrityError, ValueError, OverflowError) as error:
                 _set_aside(line, error)
 
 
-def _row(line: bytes) -> Prediction:
-    from monitoring.log.models import Prediction
+def _create(rows: list[tuple[Prediction, Answer | None]]) -> None:
+    """Inserts predictions with their answers, together. What is there already stays as it is."""
+    from django.db import transaction
+
+    from monitoring.log.models import Answer, Prediction
+
+    with transaction.atomic():
+        Prediction.objects.bulk_create([row for row, _ in rows], batch_size=ROWS, ignore_conflicts=True)
+        answers = [answer for _, answer in rows if answer is not None]
+        Answer.objects.bulk_create(answers, batch_size=ROWS, ignore_conflicts=True)
+
+
+def _rows(line: bytes) -> tuple[Prediction, Answer | None]:
+    from monitoring.log.models import Answer, Prediction
 
     fields: dict[str, Any] = orjson.loads(line)
     for name in ("image_statistics", "prediction_statistics"):
@@ -139,7 +149,12 @@ def _row(line: bytes) -> Prediction:
     fields["embedding"] = base64.b64decode(fields["embedding"])
     fields["time"] = datetime.fromtimestamp(fields["time"], UTC)
     fields["caller"] = fields["caller"][:128]
-    return Prediction(**fields)
+    answer = fields.pop("answer", None)  # a service that was packaged earlier writes none
+    row = Prediction(**fields)
+    if answer is None:
+        return row, None
+    content = orjson.dumps(answer).decode()
+    return row, Answer(prediction=row, time=row.time, size=len(content), content=content)
 
 
 def _set_aside(line: bytes, error: Exception) -> None:

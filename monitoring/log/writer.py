@@ -54,6 +54,7 @@ class Record:
         outcome: "ok", or the class name of the error; `status` is the HTTP status.
         embedding: float [D]; empty when the request failed before there was one.
         input_suffix: the ending under which the body is kept, e.g. ".nii.gz".
+        answer: JSON, as `monitoring.log.answers.pack` makes it; None where it is not kept.
     """
 
     id: str
@@ -69,10 +70,13 @@ class Record:
     prediction_statistics: dict[str, float]
     embedding: Sequence[float] | FloatArray
     input_suffix: str
+    answer: bytes | None = None
 
     def to_line(self) -> bytes:
         """One JSON line. The embedding is base64 of its float16 bytes; numbers that are not finite are null."""
         fields = {**self.__dict__, "embedding": base64.b64encode(embedding.pack(self.embedding)).decode("ascii")}
+        if self.answer is not None:
+            fields["answer"] = orjson.Fragment(self.answer)  # JSON already
         return orjson.dumps(fields, default=float, option=orjson.OPT_APPEND_NEWLINE)
 
 

@@ -68,6 +68,7 @@ class Settings(BaseModel):
     label_mb: int = Field(4096, ge=0, description="most space for them, MiB")
     prediction_days: float = Field(90.0, ge=8, description="how long predictions stay in the database")
     prediction_rows: int = Field(1_000_000, gt=0, description="most predictions in the database")
+    answers_mb: int = Field(1024, ge=0, description="most space for the answers of predictions in the database, MiB")
     report_days: float = Field(90.0, gt=0, description="how long drift reports and verdicts are kept")
     report_mb: int = Field(1024, gt=0, description="most space for reports, and likewise for Evidently's runs, MiB")
     journal_mb: int = Field(64, gt=0, description="size at which a new journal is started, MiB")

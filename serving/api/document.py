@@ -114,6 +114,7 @@ def _example(path: str) -> str:
     call, line = {
         "feedback": (f"curl {key} -F label=apple {address}", 'client.feedback(prediction_id, "apple")'),
         "usage": (f"curl {key} {address}", "client.usage()"),
+        "predictions": (f"curl {key} '{address}?outcome=ok&limit=10'", 'client.predictions(outcome="ok", limit=10)'),
     }.get(path.rpartition("/")[2], (f"curl {key} {address}", "client.prediction(prediction_id)"))
     opened = f'client = Client("{settings().router_address}", key="vl_...")'
     python = f"from serving.client import Client\n\n{opened}\nprint({line})"

@@ -127,6 +127,7 @@ def routes(memory: UploadBudget) -> list[Route]:
     """The typed routes, for the router. `memory`: as for `TypedRoutes`."""
     typed = TypedRoutes(memory)
     return [
+        Route("/v1/predictions", typed, methods=["GET"]),
         Route("/v1/predictions/{prediction_id}", typed, methods=["GET"]),
         Route("/v1/predictions/{prediction_id}/feedback", typed, methods=["POST"]),
         Route("/v1/usage", typed, methods=["GET"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 from monitoring.feedback import performance as labels
+from monitoring.log import answers
 from monitoring.log.models import Feedback as Label
 from monitoring.log.models import Prediction as Row
 from serving.access import report
@@ -15,8 +16,8 @@ from serving.client.schemas import Feedback, LoggedPrediction, Quota, UsageRepor
 
 
 def find(prediction_id: str) -> Row | None:
-    """A prediction with its feedback."""
-    return Row.objects.select_related("feedback").filter(id=prediction_id).first()
+    """A prediction with its answer and feedback."""
+    return Row.objects.select_related("feedback", "answer").filter(id=prediction_id).first()
 
 
 def may_see(row: Row, caller: str, api_key: ApiKey | None) -> bool:
@@ -40,6 +41,7 @@ def described(row: Row) -> LoggedPrediction:
         status=row.status,
         image_statistics=row.image_statistics,
         prediction_statistics=row.prediction_statistics,
+        answer=answers.of(row),
         input_kept=labels.input_file(row).is_file(),
         feedback=given
         and Feedback(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from os import PathLike
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -23,6 +23,7 @@ from serving.client.schemas import (
     Model,
     ModelList,
     Prediction,
+    PredictionPage,
     Task,
     UsageReport,
     read_answers,
@@ -129,8 +130,34 @@ def remove(model: str, task_id: str) -> Call[Task]:
 
 
 def prediction(prediction_id: str) -> Call[LoggedPrediction]:
-    """What the log has about an earlier prediction of this key."""
+    """An earlier prediction of this key, with its answer."""
     return Call("GET", _prediction_path(prediction_id), _read(LoggedPrediction))
+
+
+def predictions(
+    *,
+    model: str = "",
+    version: int | None = None,
+    since: date | datetime | None = None,
+    until: date | datetime | None = None,
+    outcome: str = "",
+    caller: str = "",
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Call[PredictionPage]:
+    """Earlier predictions of this key with their answers, the newest first.
+
+    Args:
+        since, until: a day (UTC), or a time with its zone. The day `until` is included, a time `until` is not.
+        outcome: `ok`, `failed`, or the class of an error.
+        caller: with the action admin: a key's id or an address.
+        limit: 100 at most.
+        cursor: `next_cursor` of the page before.
+    """
+    days = {name: when.isoformat() for name, when in (("since", since), ("until", until)) if when}
+    given = {"model": model, "version": version, "outcome": outcome, "caller": caller, "limit": limit, "cursor": cursor}
+    params = {**days, **{name: str(value) for name, value in given.items() if value}}
+    return Call("GET", "/v1/predictions", _read(PredictionPage), {"params": params})
 
 
 def feedback(prediction_id: str, label: str | File) -> Call[FeedbackReceipt]:
@@ -233,7 +260,7 @@ def _part(text: str, what: str, expected: str) -> str:
     return text
 
 
-Schema = TypeVar("Schema", Prediction, Embedding, Task, LoggedPrediction, FeedbackReceipt, UsageReport)
+Schema = TypeVar("Schema", Prediction, Embedding, Task, LoggedPrediction, PredictionPage, FeedbackReceipt, UsageReport)
 
 
 def _read(schema: type[Schema]) -> Callable[[httpx.Response], Schema]:

@@ -80,6 +80,7 @@ class _Methods:
     cancel = _Method(calls.cancel)
     remove = _Method(calls.remove)
     prediction = _Method(calls.prediction)
+    predictions = _Method(calls.predictions)
     feedback = _Method(calls.feedback)
     usage = _Method(calls.usage)
 

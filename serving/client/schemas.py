@@ -222,8 +222,20 @@ class LoggedPrediction(Schema):
     status: int = Field(description="HTTP status of the answer")
     image_statistics: dict[str, float]
     prediction_statistics: dict[str, float]
+    answer: dict[str, Any] | None = Field(
+        None,
+        description="the model's findings, as the JSON answer had them; of a request that failed, its error; null: it "
+        "was larger than 64 KiB, or is not kept any more",
+    )
     input_kept: bool = Field(description="whether the input is still there, so that it can be run again")
     feedback: Feedback | None
+
+
+class PredictionPage(Schema):
+    """Some predictions of the log, the newest first."""
+
+    predictions: list[LoggedPrediction]
+    next_cursor: str | None = Field(description="for the next page, as `?cursor=`; null: this is the last")
 
 
 class FeedbackReceipt(Schema):

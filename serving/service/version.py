@@ -70,6 +70,7 @@ class LoadedVersion:
             if wants.media != JSON and not wants.embedding:
                 heat = None if explanation is None or isinstance(explanation, BadInput) else explanation.picture
                 payload = heat or formats[wants.media](prediction.sample, prediction.result)
+            findings = prediction.result.to_json()
         except Exception as error:
             if not isinstance(error, VisionloopError):
                 logger.exception("prediction %s failed", prediction_id)
@@ -82,8 +83,8 @@ class LoadedVersion:
         elapsed_s = time.perf_counter() - began
         # An explanation calls the network many times: the version's own latency would be lost in it.
         latency_s = predicted - began if wants.explain else elapsed_s
-        self._record(prediction_id, context, latency_s, prediction, body)
-        return Outcome(prediction_id, prediction, payload, 1000 * elapsed_s, image, explanation)
+        self._record(prediction_id, context, latency_s, prediction, body, findings)
+        return Outcome(prediction_id, prediction, findings, payload, 1000 * elapsed_s, image, explanation)
 
     def _explain(self, body: bytes, prediction: Prediction, wants: ResponseFormat) -> Explanation | BadInput:
         """The heat map, or why there is none. That is an error only where nothing else was asked for."""
@@ -103,11 +104,14 @@ class LoadedVersion:
         latency_s: float,
         prediction: Prediction | None = None,
         body: bytes | None = None,
+        findings: dict[str, Any] | None = None,
         error: Exception | None = None,
     ) -> None:
+        from monitoring.log import answers
         from monitoring.log.writer import Record
 
         failed = error.http_status if isinstance(error, VisionloopError) else 500
+        answer = error.to_json() if isinstance(error, VisionloopError) else findings
         record = Record(
             id=prediction_id,
             time=time.time(),
@@ -122,6 +126,7 @@ class LoadedVersion:
             prediction_statistics=prediction.prediction_statistics if prediction else {},
             embedding=prediction.embedding if prediction else [],
             input_suffix=self._suffix(body),
+            answer=answers.pack(answer) if answer is not None else None,
         )
         self.log.record(record, body)
 

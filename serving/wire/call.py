@@ -4,7 +4,7 @@ answers."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from registry.core.errors import BadInput
 from registry.core.media import Prediction
@@ -38,6 +38,7 @@ class Outcome:
 
     Attributes:
         id: uuid4, hex.
+        findings: what a JSON answer says of the result.
         payload: the result in the format that the caller asked for; None for JSON.
         elapsed_ms: bytes in to bytes out, without the network between caller and service.
         image: the annotated picture for the JSON answer, a JPEG.
@@ -46,6 +47,7 @@ class Outcome:
 
     id: str
     prediction: Prediction
+    findings: dict[str, Any]
     payload: bytes | None
     elapsed_ms: float
     image: bytes | None = None

@@ -130,7 +130,7 @@ def prediction_json(outcome: Outcome, wants: ResponseFormat, served: ServedVersi
         vector = [float(f"{value:.9g}") for value in outcome.prediction.embedding]  # nine digits hold any float32
         findings: dict[str, Any] = {"embedding": vector, "dimensions": len(vector)}
     else:
-        findings = outcome.prediction.result.to_json()
+        findings = outcome.findings
     return {
         **findings,
         "id": outcome.id,

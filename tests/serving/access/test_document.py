@@ -22,7 +22,7 @@ from serving.access import keys
 from tests.bundles import MODEL, make_scan
 from tests.serving.access.conftest import bearer, known
 
-EXPLAINED = ("predict", "render", "explain", "embed", "feedback", "usage", "{prediction_id}")
+EXPLAINED = ("predict", "render", "explain", "embed", "feedback", "usage", "predictions", "{prediction_id}")
 QUICK, THOROUGH = 120, 5000
 MOST = {QUICK: {"prediction": 1, "feedback": 2}, THOROUGH: {"prediction": 60, "feedback": 200}}
 """Cases of what waits for an unknown prediction: each of those takes three seconds."""
@@ -64,7 +64,7 @@ def test_it_has_what_customers_call_and_no_probes_of_models(document: dict[str, 
 
 SCHEMAS = {
     "Embedding", "Error", "Explanation", "Feedback", "FeedbackReceipt", "Health", "Limits", "LoggedPrediction", "Model",
-    "ModelDescription", "ModelList", "Prediction", "PredictionList", "PredictionRequest", "Quota", "Task",
+    "ModelDescription", "ModelList", "Prediction", "PredictionList", "PredictionPage", "PredictionRequest", "Quota", "Task",
     "UsageReport", "UsageRow",
 }  # fmt: skip
 
@@ -131,7 +131,7 @@ def test_no_case_gets_a_500_or_a_status_that_is_not_declared(
     for methods in document["paths"].values():
         for operation in methods.values():
             for parameter in operation.get("parameters", ()):
-                if parameter["name"] == "model":
+                if parameter["name"] == "model" and parameter["in"] == "path":
                     parameter["schema"]["enum"] = [one for one in parameter["schema"]["enum"] if one in served] or [
                         MODEL
                     ]
