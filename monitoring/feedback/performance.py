@@ -52,7 +52,7 @@ def give_label(prediction_id: str, truth: bytes | str, source: str, *, wait_s: f
 
     row = _find(prediction_id, wait_s)
     checked = label_check.check_label(row.model, row.outcome, row.status, input_file(row), truth, wait_s)
-    path = _truth_file(row)
+    path = truth_file(row)
     write_file(path, checked)  # also where it is a word: the file says that the input has a label, and is kept for it
     fields: dict[str, object] = {
         "time": datetime.now(UTC),
@@ -143,7 +143,8 @@ def input_file(row: Prediction | Row) -> Path:
     return inputs.path_of(row.model, row.time.timestamp(), row.id, row.input_suffix)
 
 
-def _truth_file(row: Prediction) -> Path:
+def truth_file(row: Prediction) -> Path:
+    """The path of a prediction's label beside its input; there is one only where a label was given."""
     return inputs.path_of(row.model, row.time.timestamp(), row.id, inputs.TRUTH)
 
 

@@ -203,7 +203,7 @@ class PredictionLog:
         prune_at = time.monotonic() + 5.0
         while True:
             stopping = self._stop.wait(shipper.pause_s if shipper else EVERY_S)
-            self._keep_bodies()
+            self._keep_bodies()  # also where nothing can be handed over
             self._hand_over(last=stopping)
             if shipper is None:
                 if stopping:
@@ -245,6 +245,8 @@ class PredictionLog:
             old, size, path = self._handle, self._size, self._path
             (self._handle, self._path), self._size = fresh or (-1, None), 0
             self._handed = path if size else self._handed
+        # Before the lines can reach the database: who deletes a prediction must find its input.
+        self._keep_bodies()
         if old >= 0:
             if size == 0 and path is not None:
                 path.unlink(missing_ok=True)

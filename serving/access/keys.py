@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 ALL = "*"
 ACTIONS = {
     "predict": "ask models: predict, render, explain, embed; tasks, and the key's own results",
-    "read": "look at the key's own predictions",
-    "feedback": "give labels for the key's own predictions",
+    "read": "look at the key's own predictions, one by one and as a list",
+    "feedback": "give labels for the key's own predictions, and delete them",
     "admin": "see every caller's predictions, tasks and usage, and the services' metrics",
 }
 DEFAULT_ACTIONS = ("predict", "read", "feedback")

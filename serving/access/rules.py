@@ -64,6 +64,8 @@ def requirement(scope: Scope) -> Requirement:
         known = rest.startswith("tasks/") and (reads or scope["method"] == "DELETE")
         action = "admin" if rest.rstrip("/") == "metrics" else "tasks" if known else "predict"
         return Requirement(action=action, model=parts[3])
+    if path == "/v1/tasks":
+        return Requirement(action="tasks")
     if parts[:3] == ["", "v1", "predictions"]:
         return Requirement(action="read" if reads else "feedback")
     return Requirement()

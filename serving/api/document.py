@@ -86,11 +86,11 @@ def _typed() -> dict[str, Any]:
 
     typed: dict[str, Any] = json.loads(json.dumps(api.get_openapi_schema(path_prefix=""), default=str))
     for path, methods in typed["paths"].items():
-        for operation in methods.values():
+        for method, operation in methods.items():
             for status in operation["responses"].keys() & _TYPED_REFUSALS.keys():
                 operation["responses"][status]["description"] = _TYPED_REFUSALS[status]
             _add_router_answers(operation)
-            operation["description"] = f"{operation.get('description', '')}\n\n{_example(path)}"
+            operation["description"] = f"{operation.get('description', '')}\n\n{_example(method, path)}"
     return typed
 
 
@@ -108,14 +108,23 @@ def _introduction() -> str:
     )
 
 
-def _example(path: str) -> str:
+def _example(method: str, path: str) -> str:
     address = settings().router_address + path.replace("{prediction_id}", "$ID")
-    key = "-H 'Authorization: Bearer vl_...'"
+    curl = "curl -H 'Authorization: Bearer vl_...'"
     call, line = {
-        "feedback": (f"curl {key} -F label=apple {address}", 'client.feedback(prediction_id, "apple")'),
-        "usage": (f"curl {key} {address}", "client.usage()"),
-        "predictions": (f"curl {key} '{address}?outcome=ok&limit=10'", 'client.predictions(outcome="ok", limit=10)'),
-    }.get(path.rpartition("/")[2], (f"curl {key} {address}", "client.prediction(prediction_id)"))
+        "get /v1/predictions": (f"{curl} '{address}?limit=10'", 'client.predictions(outcome="ok", limit=10)'),
+        "get /v1/predictions/{prediction_id}": (f"{curl} {address}", "client.prediction(prediction_id)"),
+        "delete /v1/predictions/{prediction_id}": (
+            f"{curl} -X DELETE {address}",
+            "client.delete_prediction(prediction_id)",
+        ),
+        "post /v1/predictions/{prediction_id}/feedback": (
+            f"{curl} -F label=apple {address}",
+            'client.feedback(prediction_id, "apple")',
+        ),
+        "get /v1/tasks": (f"{curl} '{address}?state=running'", 'client.tasks(state="running")'),
+        "get /v1/usage": (f"{curl} {address}", "client.usage()"),
+    }[f"{method} {path}"]
     opened = f'client = Client("{settings().router_address}", key="vl_...")'
     python = f"from serving.client import Client\n\n{opened}\nprint({line})"
     return f"```sh\n{call}\n```\n\n```python\n{python}\n```"

@@ -128,8 +128,9 @@ def routes(memory: UploadBudget) -> list[Route]:
     typed = TypedRoutes(memory)
     return [
         Route("/v1/predictions", typed, methods=["GET"]),
-        Route("/v1/predictions/{prediction_id}", typed, methods=["GET"]),
+        Route("/v1/predictions/{prediction_id}", typed, methods=["GET", "DELETE"]),
         Route("/v1/predictions/{prediction_id}/feedback", typed, methods=["POST"]),
+        Route("/v1/tasks", typed, methods=["GET"]),
         Route("/v1/usage", typed, methods=["GET"]),
         Route("/openapi.json", typed.openapi),
         Route("/docs", _docs),

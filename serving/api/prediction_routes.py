@@ -14,8 +14,9 @@ from serving.access.keys import ApiKey
 from serving.api import history, labels, queries
 from serving.api.history import Filters
 from serving.api.typed import admitted_of, api, caller_of, in_database, query_pairs, refusals
-from serving.client.schemas import FeedbackReceipt, LoggedPrediction, PredictionPage
+from serving.client.schemas import Deletion, FeedbackReceipt, LoggedPrediction, PredictionPage
 from serving.wire.negotiation import check_query
+from serving.wire.paging import MAX_LIMIT, read_cursor, read_limit
 
 WAIT_S, LOOK_EVERY_S = 3.0, 0.1
 """A prediction is in the log a fraction of a second after its answer; longer while the database is busy or away."""
@@ -42,14 +43,14 @@ async def predictions(
     until: Annotated[str, Query(description="as since; a day is included, a time is not")] = "",
     outcome: Annotated[str, Query(description="ok, failed, or the class of an error, e.g. BadInput")] = "",
     caller: Annotated[str, Query(description="with the action admin: only of this key's id, or address")] = "",
-    limit: Annotated[str, Query(description=f"most predictions in the answer, 1 to {history.MAX_LIMIT}")] = "",
+    limit: Annotated[str, Query(description=f"most predictions in the answer, 1 to {MAX_LIMIT}")] = "",
     cursor: Annotated[str, Query(description="`next_cursor` of the page before")] = "",
 ) -> Any:
     """The caller's own predictions; those of everybody, with a key that has the action admin. A page that follows
     by cursor goes on where the one before ended, whatever was predicted meanwhile."""
     check_query(query_pairs(request), _FILTERS)
     filters = Filters.read(model, version, since, until, outcome, caller)
-    where = history.read_cursor(cursor), history.read_limit(limit)
+    where = read_cursor(cursor), read_limit(limit)
     api_key = admitted_of(request).api_key
     return await in_database(partial(history.page, filters, caller_of(request), api_key, *where))
 
@@ -66,6 +67,21 @@ async def prediction(request: HttpRequest, prediction_id: PredictionId) -> Any:
     check_query(query_pairs(request), ())
     row = await _find(request, prediction_id)
     return await in_database(partial(queries.described, row))
+
+
+@api.delete(
+    "/v1/predictions/{prediction_id}",
+    response={200: Deletion, **refusals(404)},
+    operation_id="delete_prediction",
+    summary="Delete all that is kept of a prediction",
+    tags=["predictions"],
+)
+async def delete_prediction(request: HttpRequest, prediction_id: PredictionId) -> Any:
+    """Deletes the input, the answer, the label, and what the log has; afterwards the id is unknown. The caller's own
+    predictions; any, with a key that has the action admin. A case that the data set made of input and label stays."""
+    check_query(query_pairs(request), ())
+    row = await _find(request, prediction_id)
+    return await in_database(partial(queries.delete, row))
 
 
 @api.post(

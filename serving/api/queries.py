@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
+from monitoring.feedback import erasure
 from monitoring.feedback import performance as labels
 from monitoring.log import answers
 from monitoring.log.models import Feedback as Label
@@ -12,7 +13,7 @@ from serving.access import report
 from serving.access.control import Access, AdmittedRequest, limits_of
 from serving.access.keys import ApiKey
 from serving.access.usage import UsageCounts, UsageKey, are_written
-from serving.client.schemas import Feedback, LoggedPrediction, Quota, UsageReport
+from serving.client.schemas import Deletion, Feedback, LoggedPrediction, Quota, UsageReport
 
 
 def find(prediction_id: str) -> Row | None:
@@ -52,6 +53,14 @@ def described(row: Row) -> LoggedPrediction:
             # Rows from before 2026-12 may name a file of this machine.
             problem="the input or the label is no longer kept" if given.problem.startswith("[Errno") else given.problem,
         ),
+    )
+
+
+def delete(row: Row) -> Deletion:
+    """Deletes all that is kept of a prediction, and says what there was."""
+    number, erased = row.id, erasure.erase(row)
+    return Deletion(
+        id=number, input=erased.input, answer=erased.answer, label=erased.label, case=erased.case_origin or None
     )
 
 

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import httpx
+from pydantic import BaseModel
 
 from registry.core.errors import BadInput, MissingService, VisionloopError, error_from_json
 from serving.client.results import Rendered, TaskResult, read_rendered, read_result
 from serving.client.schemas import (
     Answer,
+    Deletion,
     Embedding,
     FeedbackReceipt,
     LoggedPrediction,
@@ -25,6 +27,7 @@ from serving.client.schemas import (
     Prediction,
     PredictionPage,
     Task,
+    TaskPage,
     UsageReport,
     read_answers,
 )
@@ -114,6 +117,12 @@ def task(model: str, task_id: str) -> Call[Task]:
     return Call("GET", _task_path(model, task_id), _read(Task))
 
 
+def tasks(*, model: str = "", state: str = "", limit: int = 50, cursor: str | None = None) -> Call[TaskPage]:
+    """The tasks that this key submitted, the newest first; `limit` at most 100."""
+    given = {"model": model, "state": state, "limit": limit, "cursor": cursor}
+    return Call("GET", "/v1/tasks", _read(TaskPage), {"params": {k: str(v) for k, v in given.items() if v}})
+
+
 def result(model: str, task_id: str) -> Call[TaskResult]:
     """The result of a task. Raises Refused when it is not done; of a task that failed, the error."""
     return Call("GET", f"{_task_path(model, task_id)}/result", read_result)
@@ -158,6 +167,11 @@ def predictions(
     given = {"model": model, "version": version, "outcome": outcome, "caller": caller, "limit": limit, "cursor": cursor}
     params = {**days, **{name: str(value) for name, value in given.items() if value}}
     return Call("GET", "/v1/predictions", _read(PredictionPage), {"params": params})
+
+
+def delete_prediction(prediction_id: str) -> Call[Deletion]:
+    """Deletes all that is kept of a prediction of this key: input, answer, label and statistics."""
+    return Call("DELETE", _prediction_path(prediction_id), _read(Deletion))
 
 
 def feedback(prediction_id: str, label: str | File) -> Call[FeedbackReceipt]:
@@ -260,7 +274,7 @@ def _part(text: str, what: str, expected: str) -> str:
     return text
 
 
-Schema = TypeVar("Schema", Prediction, Embedding, Task, LoggedPrediction, PredictionPage, FeedbackReceipt, UsageReport)
+Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def _read(schema: type[Schema]) -> Callable[[httpx.Response], Schema]:

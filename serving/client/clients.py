@@ -76,11 +76,13 @@ class _Methods:
     embed = _Method(calls.embed)
     submit = _Method(calls.submit)
     task = _Method(calls.task)
+    tasks = _Method(calls.tasks)
     result = _Method(calls.result)
     cancel = _Method(calls.cancel)
     remove = _Method(calls.remove)
     prediction = _Method(calls.prediction)
     predictions = _Method(calls.predictions)
+    delete_prediction = _Method(calls.delete_prediction)
     feedback = _Method(calls.feedback)
     usage = _Method(calls.usage)
 

@@ -151,7 +151,7 @@ class Task(Schema):
     """Work in the background, and how far it is."""
 
     id: str
-    url: str = Field("", description="path of the task")
+    url: str = Field("", description="path of the task: GET looks at it, DELETE cancels it")
     result_url: str = Field("", description="path of its result, once it is done")
     model: str
     state: Literal["queued", "running", "done", "failed", "cancelled"]
@@ -168,6 +168,13 @@ class Task(Schema):
     @property
     def over(self) -> bool:
         return self.state in ("done", "failed", "cancelled")
+
+
+class TaskPage(Schema):
+    """Some tasks, the newest first."""
+
+    tasks: list[Task]
+    next_cursor: str | None = Field(description="for the next page, as `?cursor=`; null: this is the last")
 
 
 class Limits(Schema):
@@ -236,6 +243,16 @@ class PredictionPage(Schema):
 
     predictions: list[LoggedPrediction]
     next_cursor: str | None = Field(description="for the next page, as `?cursor=`; null: this is the last")
+
+
+class Deletion(Schema):
+    """What there was of a prediction that was deleted."""
+
+    id: str
+    input: bool = Field(description="whether its input was still kept")
+    answer: bool = Field(description="whether its answer was still kept")
+    label: bool = Field(description="whether it had a label")
+    case: str | None = Field(description="origin of the case that the data set made of it and keeps; null: of none")
 
 
 class FeedbackReceipt(Schema):

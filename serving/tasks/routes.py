@@ -18,6 +18,7 @@ from starlette.routing import Route
 from registry.contract.spec import ModelSpec
 from registry.core.errors import BadInput, Refused
 from serving.tasks import store
+from serving.tasks.listing import task_json
 from serving.wire import responses
 from serving.wire.admission import UploadBudget
 from serving.wire.database_threads import DatabaseThreads
@@ -129,10 +130,7 @@ class TaskRoutes:
     def _task_json(self, request: Request, task: Task) -> dict[str, Any]:
         """`serving.client.schemas.Task`, with paths as this caller sees them: through the router, or directly."""
         prefix = f"/v1/models/{self._spec.name}"
-        url = f"{prefix if request.headers.get(PREFIX_HEADER) == prefix else ''}/tasks/{task.id}"
-        names = ("id", "model", "state", "done", "total", "attempts", "error", "created", "begun", "finished")
-        fields = {name: getattr(task, name) for name in names}
-        return {**fields, "url": url, "result_url": f"{url}/result", "media": task.media or None}
+        return task_json(task, prefix if request.headers.get(PREFIX_HEADER) == prefix else "")
 
     def _endpoint(self, answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:

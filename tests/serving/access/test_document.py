@@ -63,9 +63,9 @@ def test_it_has_what_customers_call_and_no_probes_of_models(document: dict[str, 
 
 
 SCHEMAS = {
-    "Embedding", "Error", "Explanation", "Feedback", "FeedbackReceipt", "Health", "Limits", "LoggedPrediction", "Model",
-    "ModelDescription", "ModelList", "Prediction", "PredictionList", "PredictionPage", "PredictionRequest", "Quota", "Task",
-    "UsageReport", "UsageRow",
+    "Deletion", "Embedding", "Error", "Explanation", "Feedback", "FeedbackReceipt", "Health", "Limits",
+    "LoggedPrediction", "Model", "ModelDescription", "ModelList", "Prediction", "PredictionList", "PredictionPage",
+    "PredictionRequest", "Quota", "Task", "TaskPage", "UsageReport", "UsageRow",
 }  # fmt: skip
 
 

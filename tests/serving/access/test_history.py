@@ -104,8 +104,7 @@ def test_lists_hold_the_callers_own_answers_only(live: str, token: str, rows: li
     assert rows[-1] not in _ids(live, token, **day), "a shadow answered nobody"
     assert _ids(live, other, **day) == []
     assert _ids(live, other, caller=caller, **day) == []
-    api_key, admin = keys.create("admin of all", actions=["admin"])
-    known(live, admin)
+    admin = known(live, keys.create("admin of all", actions=["admin"])[1])
     assert set(rows) <= set(_ids(live, admin, caller=caller, **day))
     fruit = known(live, keys.create("admin of fruit", actions=["admin"], models=["fruit_features"])[1])
     assert _ids(live, fruit, **day) == []

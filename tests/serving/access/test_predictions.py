@@ -229,7 +229,7 @@ def test_days_that_are_none_are_422(live: str, token: str, query: str) -> None:
 
 
 def test_another_method_is_405_with_the_ones_there_are(live: str, token: str) -> None:
-    answer = httpx.delete(f"{live}/v1/predictions/{UNKNOWN}", headers=bearer(token))
+    answer = httpx.put(f"{live}/v1/predictions/{UNKNOWN}", headers=bearer(token))
     assert answer.status_code == 405
     assert "GET" in answer.headers["allow"]
 

@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from registry.core.errors import UnsupportedMedia
 from serving.access import keys
+from serving.client.clients import Client
 from serving.wire.headers import TASK_OWNER_HEADER
 from tests.bundles import MODEL, make_scan
 from tests.serving.access.conftest import bearer, known
@@ -129,3 +131,51 @@ def test_where_no_keys_are_required_an_id_is_all_it_takes(router: str, live: str
     assert httpx.get(f"{address}/result").status_code == 200
     assert httpx.get(f"{live}{TASKS}/{task}", headers=bearer(other)).status_code == 200
     assert httpx.delete(address).status_code == 200
+
+
+def test_tasks_are_listed_newest_first_to_whoever_submitted_them(live: str, other: str, admin: str) -> None:
+    token = known(live, keys.create("lists")[1])
+    made = [submitted(live, token) for _ in range(3)]
+    until_done(lambda: httpx.get(f"{live}{TASKS}/{made[-1]}", headers=bearer(token)))
+    first = _listed(live, token, limit=2, model=MODEL)
+    rest = _listed(live, token, limit=2, cursor=first["next_cursor"])
+    assert [one["id"] for one in (*first["tasks"], *rest["tasks"])] == made[::-1]
+    assert rest["next_cursor"] is None
+    newest = first["tasks"][0]
+    assert (newest["url"], newest["result_url"]) == (f"{TASKS}/{made[-1]}", f"{TASKS}/{made[-1]}/result")
+    assert httpx.get(f"{live}{newest['result_url']}", headers=bearer(token)).status_code == 200
+    assert httpx.delete(f"{live}{newest['url']}", headers=bearer(token)).status_code == 200
+    assert not {one["id"] for one in _listed(live, other)["tasks"]} & {*made}
+    assert {*made} <= {one["id"] for one in _listed(live, admin, limit=100)["tasks"]}
+    assert _listed(live, token, state="failed")["tasks"] == []
+
+
+def _listed(router: str, token: str, **query: Any) -> dict[str, Any]:
+    answer = httpx.get(f"{router}/v1/tasks", params=query, headers=bearer(token), timeout=30)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+@pytest.mark.parametrize("query", ["state=over", "limit=1000", "cursor=x", "stat=done"])
+def test_a_list_of_tasks_names_what_is_wrong(live: str, other: str, query: str) -> None:
+    answer = httpx.get(f"{live}/v1/tasks?{query}", headers=bearer(other))
+    assert answer.status_code == 422
+    assert query.partition("=")[0] in answer.json()["found"]
+
+
+def test_a_key_without_predict_has_no_list(live: str) -> None:
+    reads = known(live, keys.create("reads", actions=["read"])[1])
+    assert httpx.get(f"{live}/v1/tasks", headers=bearer(reads)).status_code == 403
+    assert httpx.get(f"{live}/v1/tasks").status_code == 401
+
+
+def test_the_client_lists_tasks_and_reads_their_errors(live: str, other: str) -> None:
+    with Client(live, other) as client:
+        task = client.submit(MODEL, b"no scan")
+        with pytest.raises(UnsupportedMedia):
+            client.wait(MODEL, task.id)
+        (failed,) = client.tasks(state="failed", limit=1).tasks
+        assert failed.id == task.id
+        assert isinstance(failed.error, UnsupportedMedia)
+        found = client.predict(MODEL, make_scan(1))
+        assert client.delete_prediction(found.id).answer
