@@ -1,62 +1,40 @@
-"""keys: create, list, show, revoke, usage."""
+"""keys: create, list, show, change, rotate, revoke, usage."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import re
 import shutil
 import textwrap
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import click
 
+from flows.cli.key_changes import change, rotate
+from flows.cli.key_options import Moment, names
 from flows.cli.options import ModelName, OutputFile, complete
 from registry.core import database
-from registry.core.errors import BadInput
 from registry.core.files import write_file
 from serving.access import keys as store
 from serving.access import report
+from serving.access.key_checks import ACTIONS
 from serving.access.keys import ApiKey
 from serving.access.report import NamedUsageRow
 
 _STYLES = {"active": "green", "expired": "yellow", "revoked": "red"}
 
 
-class Moment(click.ParamType):
-    """A date (its beginning, UTC), or days or hours from now: in the future with `sign` 1, in the past with -1."""
-
-    name = "date"
-
-    def __init__(self, sign: int) -> None:
-        self._sign = sign
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        try:
-            if span := re.fullmatch(r"(\d+)([dh])", value):
-                return datetime.now(UTC) + self._sign * timedelta(hours=int(span[1]) * (24 if span[2] == "d" else 1))
-            return datetime.combine(date.fromisoformat(value), datetime.min.time(), UTC)
-        except (ValueError, OverflowError) as error:
-            raise BadInput(
-                f"{param.opts[0] if param else 'the time'} is {value!r}",
-                expected="days or hours, or a date",
-                fix="e.g. 90d, 2h or 2026-12-31",
-            ) from error
-
-
-def _names(state: str = "") -> dict[str, str]:
-    """Id -> name of the keys, or of those in a state."""
-    now = datetime.now(UTC).timestamp()
-    return {one.caller: one.name for one in store.every() if not state or one.state(now) == state}
-
-
 @click.group()
 def keys() -> None:
     """API keys: who may ask the router for what, how often, and the usage so far."""
     database.migrate()
+
+
+keys.add_command(change)
+keys.add_command(rotate)
 
 
 @keys.command()
@@ -68,7 +46,7 @@ def keys() -> None:
     "actions",
     multiple=True,
     metavar="ACTION",
-    shell_complete=complete(lambda: store.ACTIONS),
+    shell_complete=complete(lambda: ACTIONS),
     help="predict, read, feedback or admin; default: all but admin.",
 )
 @click.option("--per-minute", type=click.IntRange(0), help="Default: quota_per_minute; 0: no limit.")
@@ -115,7 +93,7 @@ def list_(everything: bool, as_json: bool) -> None:
 
 
 @keys.command()
-@click.argument("key", shell_complete=complete(_names))
+@click.argument("key", shell_complete=complete(names))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(key: str, as_json: bool) -> None:
     """Show what KEY (its part before the secret) allows, and its requests this month."""
@@ -138,6 +116,7 @@ def show(key: str, as_json: bool) -> None:
         "created": _day(api_key.created),
         "expires": _day(api_key.expires),
         "revoked": _day(api_key.revoked),
+        "old secret until": _day(api_key.old_until),
     }.items():
         click.echo(f"{name:<20} {value}")
 
@@ -159,7 +138,7 @@ def _facts(api_key: ApiKey) -> dict[str, Any]:
 
 
 @keys.command()
-@click.argument("key", shell_complete=complete(lambda: _names("active")))
+@click.argument("key", shell_complete=complete(lambda: names("active")))
 def revoke(key: str) -> None:
     """End KEY. Every router refuses it within two seconds."""
     api_key = store.revoke(key)
@@ -167,7 +146,7 @@ def revoke(key: str) -> None:
 
 
 @keys.command()
-@click.argument("key", required=False, shell_complete=complete(_names))
+@click.argument("key", required=False, shell_complete=complete(names))
 @click.option(
     "--since", type=Moment(-1), help="A date, or a number of days like 30d. Default: the first of this month."
 )

@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 from registry.core import database
 from registry.core.errors import Forbidden, OverQuota, Unauthorized
 from registry.core.settings import settings
-from serving.access.keys import ApiKey, Keyring
+from serving.access.keyring import Keyring
+from serving.access.keys import ApiKey
 from serving.access.quotas import QuotaState, Windows
 from serving.access.rules import Requirement
 from serving.access.usage import Meter, UsageCounts
@@ -113,21 +114,23 @@ class Access:
             MissingService: the keys could not be read yet.
         """
         if token is None:
-            return self._anonymous(address)
+            return self._anonymous(need, address)
         api_key = self._keyring.find(token)
         _permit(api_key, need)
-        return AdmittedRequest(api_key.caller, api_key, self._spend(api_key))
+        return AdmittedRequest(api_key.caller, api_key, None if need.free else self._spend(api_key))
 
     def count(self, key_id: str, model: str, counts: UsageCounts) -> None:
         self.meter.count(key_id, model, datetime.now(UTC), counts)
 
-    def _anonymous(self, address: str) -> AdmittedRequest:
+    def _anonymous(self, need: Requirement, address: str) -> AdmittedRequest:
         if settings().keys_required:
             raise Unauthorized(
                 "the request has no key",
                 expected="`Authorization: Bearer vl_...`, or `X-API-Key: vl_...`",
-                fix="ask the operator for a key (`visionloop keys create`)",
+                fix="ask whoever runs this for a key",
             )
+        if need.free:
+            return AdmittedRequest(address, None, None)
         quota = self._windows.take(address, settings().anonymous_per_minute, time.monotonic())
         if quota is not None and not quota.allowed:
             raise NoQuota(quota)
@@ -204,7 +207,7 @@ def _forbidden(api_key: ApiKey, what: str, has: frozenset[str]) -> Forbidden:
     return Forbidden(
         f"the key {api_key.caller} is for {', '.join(sorted(has))} only",
         expected=f"a key for {what}",
-        fix="ask the operator for one",
+        fix="ask whoever runs this for one",
     )
 
 

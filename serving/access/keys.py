@@ -10,26 +10,18 @@ import hashlib
 import hmac
 import re
 import secrets
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from registry.contract import catalog
 from registry.core import database
-from registry.core.errors import BadInput, MissingService, NotFound, Unauthorized
+from registry.core.errors import BadInput, NotFound, Refused
+from serving.access.key_checks import ALL, check_key
 
 if TYPE_CHECKING:
     from serving.access.models import Key
 
-ALL = "*"
-ACTIONS = {
-    "predict": "ask models: predict, render, explain, embed; tasks, and the key's own results",
-    "read": "look at the key's own predictions, one by one and as a list",
-    "feedback": "give labels for the key's own predictions, and delete them",
-    "admin": "see every caller's predictions, tasks and usage, and the services' metrics",
-}
 DEFAULT_ACTIONS = ("predict", "read", "feedback")
 _COMES_WITH = {"read": ("admin",), "feedback": ("admin",), "tasks": ("predict", "admin")}
 """Actions that come with others. `tasks`, to look at tasks and to end them, comes only so."""
@@ -37,6 +29,8 @@ _TOKEN = re.compile(r"vl_([0-9a-f]{12})_([0-9a-f]{64})")
 _ID = re.compile(r"(?:vl_)?([0-9a-f]{12})")
 _ATTEMPTS = 20
 _NOBODY = "0" * 64
+GRACE, MAX_GRACE = timedelta(hours=24), timedelta(days=30)
+"""How long the old secret of a rotated key is valid: by default, and at most."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +43,8 @@ class ApiKey:
         models: names, or `*` for all.
         per_minute, per_month: requests; None means the setting's value, 0 no limit.
         created, expires, revoked: unix seconds; None means never.
+        old_digest, old_until: of the secret before the last rotation, valid until then; "" and None: there is none.
+        secret_until: when the secret ends that a request was made with; None: with the key.
         serial: grows with every change of any key.
     """
 
@@ -64,6 +60,9 @@ class ApiKey:
     expires: float | None
     revoked: float | None
     serial: int
+    old_digest: str = ""
+    old_until: float | None = None
+    secret_until: float | None = None
 
     @property
     def caller(self) -> str:
@@ -89,10 +88,18 @@ def parse(token: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
-def matches(api_key: ApiKey | None, secret: str) -> bool:
-    """Whether the secret is the key's. Takes as long for a key that does not exist."""
-    digest = hashlib.sha256(secret.encode()).hexdigest()
-    return hmac.compare_digest(digest, api_key.digest if api_key else _NOBODY) and api_key is not None
+def matching(api_key: ApiKey | None, secret: str, now: float) -> ApiKey | None:
+    """The key, if the secret is its own, or its old one while that is valid: then with `secret_until`.
+
+    Takes as long for a key that does not exist.
+    """
+    digest = _digest(secret)
+    is_new = hmac.compare_digest(digest, api_key.digest if api_key else _NOBODY)
+    is_old = hmac.compare_digest(digest, (api_key.old_digest if api_key else "") or _NOBODY)
+    if api_key is None or is_new:
+        return api_key if is_new else None
+    valid = is_old and api_key.old_until is not None and now < api_key.old_until
+    return replace(api_key, secret_until=api_key.old_until) if valid else None
 
 
 def create(
@@ -111,13 +118,13 @@ def create(
         BadInput: an unknown action, no action, no model, a name that is empty or too long, or an expiry in the past.
         NotFound: an unknown model.
     """
-    _check(name, owner, actions, models, expires)
+    check_key(name, owner, actions, models, expires)
     secret = secrets.token_hex(32)
     fields = {
         "id": secrets.token_hex(6),
         "name": name,
         "owner": owner,
-        "digest": hashlib.sha256(secret.encode()).hexdigest(),
+        "digest": _digest(secret),
         "model_names": sorted(set(models)),
         "actions": sorted(set(actions)),
         "per_minute": per_minute,
@@ -126,7 +133,66 @@ def create(
         "expires": expires,
     }
     api_key = _numbered(None, fields)
-    return api_key, f"vl_{api_key.id}_{secret}"
+    return api_key, f"{api_key.caller}_{secret}"
+
+
+def change(key_id: str, changes: Mapping[str, Any]) -> ApiKey:
+    """Changes a key. Routers follow within two seconds.
+
+    Args:
+        changes: new values by the names of `create`'s arguments; what is not named stays.
+
+    Raises:
+        BadInput, NotFound: as `create`; nothing is changed.
+        Refused: it is revoked.
+    """
+    api_key = _unrevoked(key_id)
+    if not changes:
+        raise BadInput("nothing is to be changed", expected="an option", fix="e.g. --per-minute 120")
+    now = {name: changes.get(name, getattr(api_key, name)) for name in ("name", "owner", "actions", "models")}
+    check_key(**now, expires=changes.get("expires"))
+    fields = dict(changes)
+    if "models" in fields:
+        fields["model_names"] = sorted(set(fields.pop("models")))
+    if "actions" in fields:
+        fields["actions"] = sorted(set(fields["actions"]))
+    return _numbered(api_key.id, fields)
+
+
+def rotate(key_id: str, grace: timedelta = GRACE) -> tuple[ApiKey, str]:
+    """Gives a key a new secret, and returns it with its token, which cannot be had again.
+
+    The old secret is valid for `grace` more; one that was older ends now.
+
+    Raises:
+        NotFound: as `get`.
+        Refused: it is revoked, or expired.
+        BadInput: the grace time is negative, or longer than `MAX_GRACE`.
+    """
+    api_key = _unrevoked(key_id)
+    now = datetime.now(UTC)
+    if api_key.state(now.timestamp()) == "expired":
+        raise Refused(f"the key {api_key.caller} is expired", expected="a valid key", fix="create another one")
+    if not timedelta(0) <= grace <= MAX_GRACE:
+        raise BadInput(
+            f"the grace time is {grace.total_seconds():,.0f} s",
+            expected=f"0 to {MAX_GRACE.total_seconds():,.0f} s",
+            fix="24 hours are usual",
+        )
+    secret = secrets.token_hex(32)
+    fields = {"digest": _digest(secret), "old_digest": api_key.digest, "old_until": now + grace}
+    return _numbered(api_key.id, fields), f"{api_key.caller}_{secret}"
+
+
+def _unrevoked(key_id: str) -> ApiKey:
+    api_key = get(key_id)
+    if api_key.revoked is not None:
+        raise Refused(f"the key {api_key.caller} is revoked", expected="a valid key", fix="create another one")
+    return api_key
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def revoke(key_id: str) -> ApiKey:
@@ -170,58 +236,6 @@ def every(after: int = 0) -> list[ApiKey]:
     return [_api_key(row) for row in Key.objects.filter(serial__gt=after).order_by("created", "id")]
 
 
-class Keyring:
-    """The keys of a router, in memory and brought up to date by polling, so that no request waits for the database.
-
-    While the database is away the known keys stay.
-    """
-
-    def __init__(self) -> None:
-        self._keys: dict[str, ApiKey] = {}
-        self._serial = 0
-        self._read = False
-
-    def refresh(self) -> None:
-        """Reads the keys that changed. Call it from one thread. Raises what the database raises."""
-        changed = every(after=self._serial)
-        self._read = True
-        for api_key in changed:
-            self._keys[api_key.id] = api_key
-            self._serial = max(self._serial, api_key.serial)
-
-    def find(self, token: str) -> ApiKey:
-        """The key of a token that is valid now.
-
-        Raises:
-            Unauthorized: there is no such key, its secret is another, or it is expired or revoked.
-            MissingService: the keys could not be read since the router started.
-        """
-        parsed = parse(token)
-        if parsed is None:
-            raise _unauthorized("the text is not a key")
-        api_key = self._keys.get(parsed[0])
-        if not matches(api_key, parsed[1]) or api_key is None:
-            if not self._read:
-                raise MissingService(
-                    "the keys could not be read yet", expected="a database that answers", fix="try again in a moment"
-                )
-            raise _unauthorized("the key is not known")
-        state = api_key.state(time.time())
-        if state != "active":
-            since = api_key.revoked if state == "revoked" else api_key.expires
-            when = f" since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M} UTC" if since is not None else ""
-            raise _unauthorized(f"the key is {state}{when}")
-        return api_key
-
-
-def _unauthorized(found: str) -> Unauthorized:
-    return Unauthorized(
-        found,
-        expected="`Authorization: Bearer vl_...`, or `X-API-Key: vl_...`, with a key that is valid",
-        fix="ask the operator for a key (`visionloop keys create`)",
-    )
-
-
 def _numbered(key_id: str | None, fields: dict[str, Any]) -> ApiKey:
     """Writes a row with the next serial. Where another process takes that number, it tries the one after."""
     database.setup()
@@ -244,37 +258,8 @@ def _numbered(key_id: str | None, fields: dict[str, Any]) -> ApiKey:
     raise AssertionError("the loop returns or raises")
 
 
-def _check(name: str, owner: str, actions: Sequence[str], models: Sequence[str], expires: datetime | None) -> None:
-    unknown = sorted(set(actions) - ACTIONS.keys())
-    if unknown or not actions:
-        raise BadInput(
-            f"the actions are {', '.join(unknown) or 'none'}",
-            expected=f"some of {', '.join(ACTIONS)}",
-            fix="name the actions that the key is for",
-        )
-    if not models:
-        raise BadInput(
-            "the key is for no model", expected="names of models, or * for all", fix="e.g. --model fruit_features"
-        )
-    for model in models:
-        if model != ALL:
-            catalog.get(model)
-    if not 0 < len(name.strip()) <= 64 or len(owner) > 128 or not f"{name}{owner}".isprintable():
-        raise BadInput(
-            f"the name is {name[:80]!r}, the owner {owner[:140]!r}",
-            expected="a name of 1 to 64 characters, an owner of at most 128",
-            fix="write in a few words what the key is for",
-        )
-    if expires is not None and expires <= datetime.now(UTC):
-        raise BadInput(
-            f"the key expires at {expires:%Y-%m-%d %H:%M} UTC",
-            expected="a time in the future",
-            fix="e.g. --expires 90d",
-        )
-
-
 def _api_key(row: Key) -> ApiKey:
-    same = ("id", "name", "owner", "digest", "per_minute", "per_month", "serial")
+    same = ("id", "name", "owner", "digest", "per_minute", "per_month", "serial", "old_digest")
     return ApiKey(
         **{name: getattr(row, name) for name in same},
         models=frozenset(row.model_names),
@@ -282,4 +267,5 @@ def _api_key(row: Key) -> ApiKey:
         created=row.created.timestamp(),
         expires=row.expires.timestamp() if row.expires else None,
         revoked=row.revoked.timestamp() if row.revoked else None,
+        old_until=row.old_until.timestamp() if row.old_until else None,
     )

@@ -78,7 +78,10 @@ class AccessMiddleware:
         state[CALLER], state[ADMITTED] = admitted.caller, admitted
         if admitted.tasks_of is not None:
             scope["headers"].append((_TASKS_OF, admitted.tasks_of.encode()))
-        await self._counted(admitted, needed, scope, receive, send)
+        if needed.free:
+            await self.app(_without_body(scope), receive, send)
+        else:
+            await self._counted(admitted, needed, scope, receive, send)
 
     async def _counted(
         self, admitted: AdmittedRequest, needed: Requirement, scope: Scope, receive: Receive, send: Send

@@ -24,6 +24,9 @@ class Key(models.Model):
     created = models.DateTimeField()
     expires = models.DateTimeField(null=True)
     revoked = models.DateTimeField(null=True)
+    # Of the secret before the last rotation, and until when it is still valid.
+    old_digest = models.CharField(max_length=64, blank=True, default="", db_default="")
+    old_until = models.DateTimeField(null=True)
     # Grows by one with every change of any key. It is unique, so that changes commit in this order: a router that has
     # seen 7 cannot miss a 6 that comes later.
     serial = models.BigIntegerField(unique=True)

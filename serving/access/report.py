@@ -10,7 +10,7 @@ from datetime import date
 
 from registry.core import database
 from serving.access.usage import UsageCounts, UsageKey
-from serving.client.schemas import UsageRow
+from serving.client.key_schemas import UsageRow
 
 COLUMNS = ("day", "key", "name", "owner", "model", *(one.name for one in fields(UsageCounts)))
 

@@ -31,12 +31,14 @@ class Requirement:
 
     Attributes:
         open: nothing is needed, and nothing is counted.
+        free: the request is neither counted nor taken from a quota.
         local: the caller must be on this machine; nothing else is needed.
         action: for `serving.access.keys.ApiKey.may`; "" where any key will do.
         model: the model that the key must reach; "" where there is none, or where a route checks it later.
     """
 
     open: bool = False
+    free: bool = False
     local: bool = False
     action: str = ""
     model: str = ""
@@ -64,6 +66,8 @@ def requirement(scope: Scope) -> Requirement:
         known = rest.startswith("tasks/") and (reads or scope["method"] == "DELETE")
         action = "admin" if rest.rstrip("/") == "metrics" else "tasks" if known else "predict"
         return Requirement(action=action, model=parts[3])
+    if reads and path == "/v1/whoami":
+        return Requirement(free=True)
     if path == "/v1/tasks":
         return Requirement(action="tasks")
     if parts[:3] == ["", "v1", "predictions"]:

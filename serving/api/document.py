@@ -32,7 +32,7 @@ _ROUTER_REFUSALS: dict[str, dict[str, Any]] = {
 _TYPED_REFUSALS = {
     "404": "This caller has no such prediction; one that is a moment old may still come, see Retry-After",
     "408": "The body did not come within request_timeout_s",
-    "409": "The request had failed, or its input is no longer kept: no label of it could be scored",
+    "409": "Not in this state: `found` says which, e.g. a prediction that failed has nothing to label",
     "413": "The body is larger than allowed",
     "415": "The body is not JSON and not a form",
     "422": "The request cannot be used: `found`, `expected` and `fix` say why, and what to do",
@@ -123,6 +123,8 @@ def _example(method: str, path: str) -> str:
             'client.feedback(prediction_id, "apple")',
         ),
         "get /v1/tasks": (f"{curl} '{address}?state=running'", 'client.tasks(state="running")'),
+        "get /v1/whoami": (f"{curl} {address}", "client.whoami()"),
+        "post /v1/keys/self/rotate": (f"{curl} -X POST '{address}?grace_s=3600'", "client.rotate(grace_s=3600).key"),
         "get /v1/usage": (f"{curl} {address}", "client.usage()"),
     }[f"{method} {path}"]
     opened = f'client = Client("{settings().router_address}", key="vl_...")'

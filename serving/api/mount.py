@@ -132,6 +132,8 @@ def routes(memory: UploadBudget) -> list[Route]:
         Route("/v1/predictions/{prediction_id}/feedback", typed, methods=["POST"]),
         Route("/v1/tasks", typed, methods=["GET"]),
         Route("/v1/usage", typed, methods=["GET"]),
+        Route("/v1/whoami", typed, methods=["GET"]),
+        Route("/v1/keys/self/rotate", typed, methods=["POST"]),
         Route("/openapi.json", typed.openapi),
         Route("/docs", _docs),
         Route("/docs/{name}", typed.asset),

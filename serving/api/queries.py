@@ -13,7 +13,8 @@ from serving.access import report
 from serving.access.control import Access, AdmittedRequest, limits_of
 from serving.access.keys import ApiKey
 from serving.access.usage import UsageCounts, UsageKey, are_written
-from serving.client.schemas import Deletion, Feedback, LoggedPrediction, Quota, UsageReport
+from serving.client.key_schemas import Caller, KeyDescription, Quota, UsageReport
+from serving.client.schemas import Deletion, Feedback, LoggedPrediction
 
 
 def find(prediction_id: str) -> Row | None:
@@ -113,3 +114,28 @@ def _quota(api_key: ApiKey, access: Access) -> Quota:
         per_month=per_month or None,
         used_this_month=access.meter.month(api_key.id, datetime.now(UTC)),
     )
+
+
+def whoami(admitted: AdmittedRequest, access: Access) -> Caller:
+    """Who the caller is, and what its key may do. Asks no database."""
+    api_key = admitted.api_key
+    return Caller(caller=admitted.caller, key=key_description(api_key, access) if api_key else None)
+
+
+def key_description(api_key: ApiKey, access: Access) -> KeyDescription:
+    """A key as its owner may see it."""
+    return KeyDescription(
+        id=api_key.caller,
+        name=api_key.name,
+        owner=api_key.owner,
+        models=sorted(api_key.models),
+        actions=sorted(api_key.actions),
+        created=datetime.fromtimestamp(api_key.created, UTC),
+        expires=_time(api_key.expires),
+        secret_expires=_time(api_key.secret_until),
+        quota=_quota(api_key, access),
+    )
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

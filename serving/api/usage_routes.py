@@ -14,7 +14,7 @@ from pydantic import BeforeValidator
 from registry.core.errors import BadInput
 from serving.api import queries
 from serving.api.typed import access_of, admitted_of, api, in_database, query_pairs, refusals
-from serving.client.schemas import UsageReport
+from serving.client.key_schemas import UsageReport
 from serving.wire.negotiation import check_query
 
 

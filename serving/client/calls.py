@@ -15,6 +15,7 @@ import httpx
 from pydantic import BaseModel
 
 from registry.core.errors import BadInput, MissingService, VisionloopError, error_from_json
+from serving.client.key_schemas import Caller, NewKey, UsageReport
 from serving.client.results import Rendered, TaskResult, read_rendered, read_result
 from serving.client.schemas import (
     Answer,
@@ -28,7 +29,6 @@ from serving.client.schemas import (
     PredictionPage,
     Task,
     TaskPage,
-    UsageReport,
     read_answers,
 )
 
@@ -48,8 +48,8 @@ class Call(Generic[T]):
 
     @property
     def submits(self) -> bool:
-        """Whether it makes a task: sent twice, it makes two."""
-        return self.method == "POST" and self.path.endswith("/tasks")
+        """Whether it makes something new: sent twice, it makes two."""
+        return self.method == "POST" and self.path.endswith(("/tasks", "/rotate"))
 
     def result(self, answer: httpx.Response) -> T:
         """What the answer holds. Raises VisionloopError where it is not an answer of this API."""
@@ -184,6 +184,17 @@ def usage(since: date | None = None, until: date | None = None) -> Call[UsageRep
     """What this key asked, by model and day (UTC); default: this month."""
     days = {name: day.isoformat() for name, day in (("since", since), ("until", until)) if day}
     return Call("GET", "/v1/usage", _read(UsageReport), {"params": days})
+
+
+def whoami() -> Call[Caller]:
+    """Who the router takes this caller for, and what its key may do. Counts as no request."""
+    return Call("GET", "/v1/whoami", _read(Caller))
+
+
+def rotate(*, grace_s: int = 86400) -> Call[NewKey]:
+    """Gives this key a new secret. Keep it, and open another client with it: this one goes on with the old secret,
+    which is valid for `grace_s` seconds more."""
+    return Call("POST", "/v1/keys/self/rotate", _read(NewKey), {"params": {"grace_s": str(grace_s)}})
 
 
 def error_of_response(answer: httpx.Response) -> VisionloopError:

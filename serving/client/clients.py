@@ -85,6 +85,8 @@ class _Methods:
     delete_prediction = _Method(calls.delete_prediction)
     feedback = _Method(calls.feedback)
     usage = _Method(calls.usage)
+    whoami = _Method(calls.whoami)
+    rotate = _Method(calls.rotate)
 
 
 class Client(_Methods):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -262,34 +262,3 @@ class FeedbackReceipt(Schema):
     model: str
     version: int
     replaced: bool = Field(description="whether there was a label before; the newest one counts")
-
-
-class UsageRow(Schema):
-    """What one key asked of one model on one day (UTC)."""
-
-    day: date
-    key: str = Field(description="empty: callers without a key, together")
-    model: str = Field(description="empty: requests that concern no model")
-    requests: int
-    errors: int = Field(description="requests that were answered with 400 or more")
-    refused: int = Field(description="over quota; not counted in `requests`")
-    bytes_in: int
-    bytes_out: int
-    elapsed_ms: float = Field(description="from each request's arrival to its answer's last byte, summed")
-
-
-class Quota(Schema):
-    """What the key may ask; null: no limit. The month is the calendar's (UTC)."""
-
-    per_minute: int | None
-    per_month: int | None
-    used_this_month: int
-
-
-class UsageReport(Schema):
-    """What was asked between two days, both included."""
-
-    since: date
-    until: date
-    quota: Quota | None = Field(description="null without a key")
-    rows: list[UsageRow]

@@ -63,9 +63,9 @@ def test_it_has_what_customers_call_and_no_probes_of_models(document: dict[str, 
 
 
 SCHEMAS = {
-    "Deletion", "Embedding", "Error", "Explanation", "Feedback", "FeedbackReceipt", "Health", "Limits",
-    "LoggedPrediction", "Model", "ModelDescription", "ModelList", "Prediction", "PredictionList", "PredictionPage",
-    "PredictionRequest", "Quota", "Task", "TaskPage", "UsageReport", "UsageRow",
+    "Caller", "Deletion", "Embedding", "Error", "Explanation", "Feedback", "FeedbackReceipt", "Health",
+    "KeyDescription", "Limits", "LoggedPrediction", "Model", "ModelDescription", "ModelList", "NewKey", "Prediction",
+    "PredictionList", "PredictionPage", "PredictionRequest", "Quota", "Task", "TaskPage", "UsageReport", "UsageRow",
 }  # fmt: skip
 
 
@@ -136,6 +136,7 @@ def test_no_case_gets_a_500_or_a_status_that_is_not_declared(
                         MODEL
                     ]
     operations = [one.ok() for one in schemathesis.openapi.from_dict(document).get_all_operations()]
+    operations = [one for one in operations if one.path != "/v1/keys/self/rotate"]  # it would lose its key
     own = [one for one in operations if "{model}" in one.path]
     with httpx.Client(base_url=live, headers=bearer(token), timeout=60) as client:
         for operation in operations:

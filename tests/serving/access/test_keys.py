@@ -15,7 +15,7 @@ from flows.cli import cli
 from registry.core.errors import BadInput, NotFound, Unauthorized, VisionloopError
 from registry.core.settings import read_settings
 from serving.access import keys, report
-from serving.access.keys import Keyring
+from serving.access.keyring import Keyring
 from serving.access.report import NamedUsageRow
 from tests.bundles import MODEL
 
@@ -33,9 +33,9 @@ def test_a_key_is_returned_once_and_kept_as_a_hash() -> None:
     _, secret = keys.parse(token) or ("", "")
     assert len(secret) == 64
     assert secret not in kept
-    assert keys.matches(api_key, secret)
-    assert not keys.matches(api_key, secret[:-1] + ("0" if secret[-1] != "0" else "1"))
-    assert not keys.matches(None, secret)
+    assert keys.matching(api_key, secret, 0.0) == api_key
+    assert keys.matching(api_key, secret[:-1] + ("0" if secret[-1] != "0" else "1"), 0.0) is None
+    assert keys.matching(None, secret, 0.0) is None
 
 
 @pytest.mark.parametrize("token", ["", "vl_", "vl_0123456789ab_", "VL_0123456789ab_" + "0" * 64, "vl_../../x_y", "é"])

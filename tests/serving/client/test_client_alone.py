@@ -20,7 +20,8 @@ from registry.core.errors import BadInput, VisionloopError
 from serving.client import calls
 from serving.client.calls import error_of_response, headers_for
 from serving.client.clients import AsyncClient, Client
-from serving.client.schemas import Task, UsageReport, read_answers
+from serving.client.key_schemas import UsageReport
+from serving.client.schemas import Task, read_answers
 from tests.serving.conftest import PROJECT
 
 
