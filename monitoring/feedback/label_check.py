@@ -82,7 +82,6 @@ def _head_of(kept: Path, wait_s: float) -> bytes:
                 raise Refused(
                     "the input of this prediction is not kept here, so its label could never be scored",
                     expected="a prediction within its retention time, and the router beside the service that answered",
-                    fix="send the label to that router sooner; `retention_days` and `retention_mb` say how long "
-                    "inputs are kept, and routers that share a database must share `var`",
+                    fix="send labels sooner, to the router that gave the answer",
                 ) from error
         time.sleep(LOOK_EVERY_S)

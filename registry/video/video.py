@@ -157,7 +157,7 @@ def _check_length(frames: int, seconds: float, limit: float) -> None:
         raise TooLarge(
             f"the video has {frames:,} frames and lasts {seconds:,.0f} s",
             expected=f"at most {limit:g} s",
-            fix="cut it into pieces, or ask for a higher max_video_s (VISIONLOOP_MAX_VIDEO_S)",
+            fix="cut it into pieces",
         )
 
 

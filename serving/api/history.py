@@ -8,10 +8,10 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from monitoring.log.models import Prediction as Row
-from registry.contract import catalog
 from serving.access.keys import ALL, ApiKey
 from serving.api import queries
 from serving.client.schemas import PredictionPage
+from serving.wire.known_models import check_model
 from serving.wire.paging import DEFAULT_LIMIT, Position, bad_value, cut, read_number
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Filters:
     def read(cls, model: str, version: str, since: str, until: str, outcome: str, caller: str) -> Filters:
         """The filters as a query has them. Raises BadInput; NotFound for an unknown model."""
         if model:
-            catalog.get(model)
+            check_model(model)
         if outcome and not re.fullmatch(r"[A-Za-z]{1,64}", outcome):
             raise bad_value("outcome", outcome, "ok, failed, or the class of an error", "e.g. ?outcome=ok")
         number = read_number("version", version, 2**31 - 1) if version else None

@@ -9,11 +9,11 @@ import orjson
 from django.http import HttpRequest, HttpResponse
 from ninja import Query
 
-from registry.contract import catalog
 from serving.access.keys import ALL
 from serving.api.typed import admitted_of, api, caller_of, in_database, query_pairs, refusals
 from serving.client.schemas import TaskPage
 from serving.tasks import listing
+from serving.wire.known_models import check_model
 from serving.wire.negotiation import check_query
 from serving.wire.paging import MAX_LIMIT, bad_value, read_cursor, read_limit
 
@@ -36,7 +36,7 @@ async def tasks(
     task's `url` looks at it, DELETE cancels it, and `result_url` has its result."""
     check_query(query_pairs(request), ("model", "state", "limit", "cursor"))
     if model:
-        catalog.get(model)
+        check_model(model)
     if state and state not in listing.STATES:
         raise bad_value("state", state, f"one of {', '.join(listing.STATES)}", "correct ?state=")
     api_key = admitted_of(request).api_key

@@ -85,7 +85,7 @@ def error_response(problem: VisionloopError) -> HttpResponse:
 
 @api.exception_handler(VisionloopError)
 def _ours(_: HttpRequest, error: VisionloopError) -> HttpResponse:
-    return error_response(error)
+    return error_response(known_error(error, "router"))
 
 
 @api.exception_handler(ValidationError)

@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from registry.contract import catalog
-from registry.core.errors import MissingService, NotFound
+from registry.core.errors import MissingService
 from registry.core.settings import settings
 from serving.access.middleware import AccessMiddleware
 from serving.api import mount as public
@@ -37,6 +37,7 @@ from serving.wire.admission import MIB, Reservation, UploadBudget
 from serving.wire.connections import bounded_protocol, raise_file_limit
 from serving.wire.deadline import CallerGone
 from serving.wire.headers import MODEL_HEADER
+from serving.wire.known_models import check_model
 from serving.wire.responses import error_response, no_route_handler
 from serving.wire.uploads import check_declared_length
 
@@ -116,7 +117,7 @@ class _Predictions:
         try:
             max_bytes = settings().max_upload_mb * MIB
             check_declared_length(request.headers.get("content-length"), max_bytes)
-            _check_known(model)
+            check_model(model)
             return await self._forwarder(request, model, rest, max_bytes, held)
         except CallerGone:
             return NoResponse()
@@ -134,16 +135,6 @@ def _session() -> aiohttp.ClientSession:
         skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
-
-
-def _check_known(model: str) -> None:
-    if model in catalog.names():
-        return
-    try:
-        catalog.get(model)
-    except NotFound as error:  # without the commands: a caller has no command line
-        close = "" if "visionloop" in error.fix else error.fix
-        raise NotFound(error.found, expected=error.expected, fix=close or "GET /v1/models lists them") from error
 
 
 async def _probe(session: aiohttp.ClientSession, url: str) -> bool:

@@ -107,7 +107,7 @@ async def read(request: Request, max_bytes: int, held: Reservation) -> bytes:
         raise TooSlow(
             f"the body was not complete after {limit_s:g} s",
             expected="a body that is sent without a pause",
-            fix="send it again, over a quicker line or smaller, or have request_timeout_s raised",
+            fix="send it again, over a quicker line or smaller",
         ) from error
     except ClientDisconnect as error:
         raise gone() from error

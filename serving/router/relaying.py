@@ -112,7 +112,7 @@ def no_connection(error: OSError) -> NoFault:
     return NoFault(
         "the router has no connection left for this request",
         expected="fewer requests at once",
-        fix="try again in a moment; the operator can allow the router more open files (`ulimit -n`)",
+        fix="try again in a moment",
     )
 
 

@@ -86,7 +86,7 @@ class RouteTable:
         raise NotServed(
             f"no version of {model} is being served",
             expected="a model that has a `version` in GET /v1/models",
-            fix="use one of those, or ask the operator to release a version",
+            fix="use one of those",
         )
 
     @property

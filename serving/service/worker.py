@@ -226,7 +226,7 @@ async def _watch(call: asyncio.Future[Outcome], deadline: CallDeadline, limit_s:
         error = MissingService(
             f"no answer within {settings().request_timeout_s:g} s",
             expected="an input of a usual size, and a machine that is not overloaded",
-            fix="try again, send a smaller input, or have request_timeout_s raised",
+            fix="try again, send a smaller input, or submit it to `POST tasks`, which has no time limit",
         )
     if deadline.give_up(error):
         raise error

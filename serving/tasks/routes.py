@@ -119,7 +119,7 @@ class TaskRoutes:
         choose_media(request.headers.get("accept"), request.query_params.get("format"), (task.media,))
         path = store.result_file(task.id, task.owner)
         if not await asyncio.to_thread(path.is_file):
-            raise Refused("the result is gone", expected="a task within retention_days", fix="submit it again")
+            raise Refused("the result is no longer kept", expected="a task that ended lately", fix="submit it again")
         return FileResponse(path, headers=task.headers, media_type=task.media)
 
     async def _find(self, request: Request, find: Callable[[str, str, str | None], Task] = store.find) -> Task:

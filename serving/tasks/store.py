@@ -127,7 +127,7 @@ def check_room(model: str, size: int = 0) -> None:
         var.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(var).free - size
     if free < MIN_FREE_BYTES:
-        raise StorageError(
+        raise StorageError(  # for the log: callers get other words, see `serving.wire.responses`
             f"with this task {max(free, 0) / GIB:.1f} GiB would be free under {var}",
             expected=f"{MIN_FREE_BYTES / GIB:g} GiB or more",
             fix="free some space, or lower retention_days: results of tasks are kept as long",
@@ -143,7 +143,7 @@ def find(model: str, task_id: str, caller: str | None = None) -> Task:
         raise NotFound(
             f"there is no task {task_id[:40]!r} of {model}",
             expected="an id that POST tasks answered to this caller",
-            fix="finished tasks are kept for retention_days; submit it again",
+            fix="a finished task is kept for some days; submit it again",
         )
     return task
 

@@ -138,7 +138,7 @@ def too_large(found: str, max_bytes: int) -> TooLarge:
     return TooLarge(
         found,
         expected=f"at most {max_bytes:,} bytes ({max_bytes / MIB:,.0f} MiB)",
-        fix="compress or crop the file, or have max_upload_mb raised",
+        fix="compress or crop the file",
     )
 
 

@@ -67,5 +67,5 @@ class CallDeadline:
         raise TooLarge(
             f"the video would take about {needed:,.0f} s here: {done:,} of its {total:,} frames took {spent:.0f} s",
             expected=f"a video done within {self._limit_s:g} s, some {done * self._limit_s / spent:,.0f} frames",
-            fix="submit it to `POST tasks`, which has no time limit, cut the video, or have request_timeout_s raised",
+            fix="submit it to `POST tasks`, which has no time limit, or cut the video",
         )

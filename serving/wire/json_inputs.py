@@ -59,7 +59,7 @@ def too_many(max_inputs: int) -> TooLarge:
     return TooLarge(
         f"the request holds more than {max_inputs} files",
         expected=f"at most {max_inputs}",
-        fix="send them in several requests, or have max_inputs raised",
+        fix="send them in several requests",
     )
 
 

@@ -20,6 +20,7 @@ from registry.core.errors import (
     MethodNotAllowed,
     NotFound,
     NotServed,
+    StorageError,
     TooLarge,
     TooSlow,
     Unauthorized,
@@ -195,6 +196,9 @@ class InternalError(VisionloopError):
 
 def known_error(error: Exception, process: str = "service") -> VisionloopError:
     """The error as callers may see it. Logs one that nobody foresaw. `process`: whose error it is."""
+    if isinstance(error, StorageError):
+        logger.error("there is no room for a request: %s", error)  # with the path, and what the operator can do
+        return StorageError("the disk is full, or nearly", expected="room for this request", fix="try again later")
     if isinstance(error, VisionloopError):
         return error
     logger.error("the %s failed on a request", process, exc_info=error)

@@ -163,7 +163,7 @@ async def _fetched(
         return BadInput(
             "the input is an address, and this service does not fetch from addresses",
             expected="the file itself",
-            fix="send the file as the body, or have the setting allow_url_inputs switched on",
+            fix="send the file as the body",
         )
     from serving.wire.fetching import fetch
 

@@ -97,7 +97,7 @@ def parse(start: bytes, max_voxels: int) -> Head:
         raise TooLarge(
             f"its header claims {' x '.join(map(str, stored))} = {voxels:,} voxels",
             expected=f"at most {max_voxels:,} voxels",
-            fix="crop or resample the volume, or have max_voxels (VISIONLOOP_MAX_VOXELS) raised",
+            fix="crop or resample the volume",
         )
     code = int(header["datatype"])
     if code not in _CODES:

@@ -185,7 +185,7 @@ def test_a_label_whose_input_is_not_kept_here_is_refused(operational: Path) -> N
     with pytest.raises(Refused, match="not kept here") as caught:
         performance.give_label(predicted("fruit_features", b""), "apple", "me", wait_s=0.2)
     assert str(settings().var) not in str(caught.value)
-    assert "retention_days" in caught.value.fix
+    assert "sooner" in caught.value.fix
     refused_all()
 
 
