@@ -53,12 +53,14 @@ class VisionloopError(Exception):
     Attributes:
         status: the API's HTTP status, when our client raises the error; else None.
         retry_after_s: whole seconds after which a retry may help; None if unknown.
+        request_id: of the API's answer, for whoever runs it; "" if unknown.
     """
 
     exit_code: ClassVar[int] = 1
     http_status: ClassVar[int] = 500
     status: int | None = None
     retry_after_s: int | None = None
+    request_id: str = ""
 
     def __init__(self, found: str, *, expected: str = "", fix: str = "") -> None:
         self.found = found

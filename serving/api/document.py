@@ -13,6 +13,7 @@ from serving.client.schemas import Health, ModelList
 from serving.service.docs import swagger_page
 from serving.service.openapi import SECURITY, model_paths, model_schemas
 from serving.service.openapi_parts import header, json_content, json_schemas
+from serving.wire.request_ids import REQUEST_ID_HEADER
 
 ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript", "favicon.png": "image/png"}
 _RETRY_AFTER = {"Retry-After": header("Seconds", "integer")}
@@ -65,7 +66,10 @@ def document() -> dict[str, Any]:
         "paths": {"/v1/models": listed, **models, **typed["paths"], "/healthz": health},
         "components": {
             "schemas": typed["components"]["schemas"] | model_schemas() | json_schemas(ModelList, Health),
-            "headers": {name: header(text, "integer") for name, text in _RATE_LIMITS.items()},
+            "headers": {
+                REQUEST_ID_HEADER: header("The caller's own id of the request, or a new one", "string"),
+                **{name: header(text, "integer") for name, text in _RATE_LIMITS.items()},
+            },
             "securitySchemes": SECURITY,
         },
     }
@@ -73,7 +77,7 @@ def document() -> dict[str, Any]:
 
 def _add_router_answers(operation: dict[str, Any]) -> None:
     """Adds what the router itself answers, and its rate limit headers."""
-    limits = {name: {"$ref": f"#/components/headers/{name}"} for name in _RATE_LIMITS}
+    limits = {name: {"$ref": f"#/components/headers/{name}"} for name in (*_RATE_LIMITS, REQUEST_ID_HEADER)}
     operation["responses"] = {
         status: {**one, "headers": {**limits, **one.get("headers", {})}}
         for status, one in {**operation["responses"], **_ROUTER_REFUSALS}.items()

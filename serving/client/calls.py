@@ -204,7 +204,9 @@ def error_of_response(answer: httpx.Response) -> VisionloopError:
     except ValueError:
         content = {}
     pause = answer.headers.get("retry-after", "")
-    return error_from_json(content, answer.status_code, int(pause) if pause.isdigit() else None)
+    error = error_from_json(content, answer.status_code, int(pause) if pause.isdigit() else None)
+    error.request_id = answer.headers.get("x-request-id", "")
+    return error
 
 
 def connection_error(url: httpx.URL, error: httpx.TransportError) -> MissingService:

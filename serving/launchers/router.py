@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from registry.contract import catalog
-from registry.core.errors import MissingService
+from registry.core.errors import BadInput, MissingService
 from registry.core.settings import settings
 from serving.access.middleware import AccessMiddleware
 from serving.api import mount as public
@@ -33,11 +33,14 @@ from serving.router.forwarding import MEMORY_BYTES, Forwarder
 from serving.router.relaying import is_own_error
 from serving.router.routing import RouteTable
 from serving.router.shadow import Shadow
+from serving.wire import request_ids
 from serving.wire.admission import MIB, Reservation, UploadBudget
 from serving.wire.connections import bounded_protocol, raise_file_limit
 from serving.wire.deadline import CallerGone
 from serving.wire.headers import MODEL_HEADER
 from serving.wire.known_models import check_model
+from serving.wire.negotiation import check_query
+from serving.wire.request_ids import REQUEST_ID_HEADER, RequestIds
 from serving.wire.responses import error_response, no_route_handler
 from serving.wire.uploads import check_declared_length
 
@@ -54,7 +57,11 @@ def create_app() -> Starlette:
     table, memory = RouteTable(), UploadBudget(MEMORY_BYTES, small=0)
     predictions = _Predictions(table, memory)
 
-    async def models(_: Request) -> Response:
+    async def models(request: Request) -> Response:
+        try:
+            check_query(request.query_params.multi_items(), ())
+        except BadInput as error:
+            return error_response(error)
         return JSONResponse({"models": [_describe(name, table.routes.get(name)) for name in catalog.names()]})
 
     async def routes(_: Request) -> Response:
@@ -74,7 +81,7 @@ def create_app() -> Starlette:
             routing.Route("/healthz", healthz),
             routing.Route("/-/routes", routes),
         ],
-        middleware=[Middleware(AccessMiddleware)],
+        middleware=[Middleware(RequestIds), Middleware(AccessMiddleware)],
         exception_handlers={404: no_route, 405: no_route, Exception: _failed},
         lifespan=predictions.lifespan,
     )
@@ -185,7 +192,7 @@ async def _start_page(_: Request) -> Response:
 
 
 async def _failed(_: Request, error: Exception) -> Response:
-    return error_response(error, process="router")
+    return error_response(error, {REQUEST_ID_HEADER: request_ids.current()}, process="router")  # no middleware sees it
 
 
 def main() -> None:

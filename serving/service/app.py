@@ -49,6 +49,9 @@ from serving.wire.uploads import Limits, Upload, read_upload
 MAX_LARGE_UPLOADS = 2
 """How many uploads of the largest size may be in memory at once."""
 
+QUERIES = {"predict": PREDICTION_QUERY, "render": ("format",), "explain": ("format", "image"), "embed": ("format",)}
+"""The query parameters of each POST."""
+
 FormatOf = Callable[[Request, bool], ResponseFormat]
 """The format that a request asks for. The flag says whether the request brought a video."""
 
@@ -64,7 +67,10 @@ def create_api(spec: ModelSpec, worker: Worker) -> Starlette:
     if spec.embeds:
         formats["embed"] = lambda request, _: ResponseFormat(_media(request, (JSON, NPY)), embedding=True)
     routes = [
-        *(Route(f"/{name}", service.endpoint(format_of), methods=["POST"]) for name, format_of in formats.items()),
+        *(
+            Route(f"/{name}", service.endpoint(format_of, QUERIES[name]), methods=["POST"])
+            for name, format_of in formats.items()
+        ),
         *service.tasks.routes,
         Route("/schema", service.schema),
         Route("/openapi.json", service.openapi),
@@ -105,8 +111,8 @@ class _Service:
         caller = request.headers.get(CALLER_HEADER) or (request.client.host if request.client else "")
         return RequestContext(caller, self._served(request).role)
 
-    def endpoint(self, format_of: FormatOf) -> Callable[[Request], Awaitable[Response]]:
-        """The endpoint of a POST that answers a file in the format that `format_of` gives."""
+    def endpoint(self, format_of: FormatOf, known: Sequence[str]) -> Callable[[Request], Awaitable[Response]]:
+        """The endpoint of a POST that answers a file in the format that `format_of` gives. `known`: its query."""
 
         async def answer(request: Request) -> Response:
             began, media, predictions = time.perf_counter(), "", list[Prediction]()
@@ -114,7 +120,7 @@ class _Service:
             self._counters.began()
             try:
                 self.worker.check_ready()
-                check_query(request.query_params.multi_items(), PREDICTION_QUERY)
+                check_query(request.query_params.multi_items(), known)
                 wants = format_of(request, False)
                 media = wants.media
                 # Before the body is read: a refusal must cost little.
@@ -189,6 +195,7 @@ class _Service:
 
     async def schema(self, request: Request) -> Response:
         try:
+            check_query(request.query_params.multi_items(), ())
             findings = await self.worker.example()
             return responses.JsonResponse(await asyncio.to_thread(self._description, findings))
         except Exception as error:

@@ -96,7 +96,9 @@ class TaskRoutes:
         return await (self.cancel(request) if request.method == "DELETE" else self.look(request))
 
     async def look(self, request: Request) -> Response:
-        return responses.JsonResponse(self._task_json(request, await self._find(request)), headers=self._headers)
+        task = await self._find(request)  # first, so that a foreign task answers as one that there is not
+        check_query(request.query_params.multi_items(), ())
+        return responses.JsonResponse(self._task_json(request, task), headers=self._headers)
 
     async def cancel(self, request: Request) -> Response:
         check_query(request.query_params.multi_items(), ("purge",))
@@ -116,6 +118,7 @@ class TaskRoutes:
                 expected="a task that is done",
                 fix="submit it again" if task.state == "cancelled" else "ask GET tasks/{id} how far it is",
             )
+        check_query(request.query_params.multi_items(), ("format",))
         choose_media(request.headers.get("accept"), request.query_params.get("format"), (task.media,))
         path = store.result_file(task.id, task.owner)
         if not await asyncio.to_thread(path.is_file):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import uuid
 from collections import Counter
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallab
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from registry.core.errors import BadRequest, HeadTooLarge, MissingService, TooSlow, VisionloopError
+from serving.wire.request_ids import REQUEST_ID_HEADER
 from serving.wire.responses import error_response
 
 MAX_CONNECTIONS = 4096
@@ -213,7 +215,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 return
             self.cycle.disconnected = True  # this is its answer
             self.cycle.message_event.set()
-        answer = error_response(error)
+        answer = error_response(error, {REQUEST_ID_HEADER: uuid.uuid4().hex})
         answer.headers["connection"] = "close"
         head = b"".join(b"%s: %s\r\n" % header for header in answer.raw_headers)
         self.transport.write(STATUS_LINE[error.http_status] + head + b"\r\n" + answer.body)

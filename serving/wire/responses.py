@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -26,10 +27,12 @@ from registry.core.errors import (
     Unauthorized,
     VisionloopError,
 )
+from serving.wire import request_ids
 from serving.wire.call import Outcome, ServedVersion, prediction_id_of
 from serving.wire.deadline import CallerGone
 from serving.wire.headers import MODEL_HEADER, PREDICTION_ID_HEADER, ROLE_HEADER, VERSION_HEADER
 from serving.wire.negotiation import JPEG, JSON, NPY, WEBM, ResponseFormat
+from serving.wire.request_ids import RequestIds
 
 logger = logging.getLogger("visionloop.serving")
 
@@ -54,7 +57,8 @@ def create_app(routes: Sequence[BaseRoute], served: ServedVersion) -> Starlette:
     redirected: only the caller's own Host header could say where to."""
 
     no_route = no_route_handler(f"{served.model} has no", "GET docs shows what there is", version_headers(served))
-    app = Starlette(routes=routes, exception_handlers={404: no_route, 405: no_route})
+    handlers: Any = {404: no_route, 405: no_route}
+    app = Starlette(routes=routes, exception_handlers=handlers, middleware=[Middleware(RequestIds)])
     app.router.redirect_slashes = False
     return app
 
@@ -197,11 +201,13 @@ class InternalError(VisionloopError):
 def known_error(error: Exception, process: str = "service") -> VisionloopError:
     """The error as callers may see it. Logs one that nobody foresaw. `process`: whose error it is."""
     if isinstance(error, StorageError):
-        logger.error("there is no room for a request: %s", error)  # with the path, and what the operator can do
+        logger.error(
+            "no room for the request %s: %s", request_ids.current(), error
+        )  # with the path, and what the operator can do
         return StorageError("the disk is full, or nearly", expected="room for this request", fix="try again later")
     if isinstance(error, VisionloopError):
         return error
-    logger.error("the %s failed on a request", process, exc_info=error)
+    logger.error("the %s failed on the request %s", process, request_ids.current(), exc_info=error)
     return InternalError(process, error)
 
 
