@@ -125,6 +125,12 @@ class InferencePart(ABC):
     def image_statistics(self, sample: Any) -> dict[str, float]:
         """Finite numbers that move when the camera, the scanner or the light does."""
 
+    def answer(
+        self, outputs: Mapping[str, np.ndarray], prepared: Prepared, thresholds: Parameters, asked: Parameters
+    ) -> Result:
+        """As `postprocess`, with the parameters that a caller asked for in place of the version's own."""
+        raise BadInput("this model takes no parameters", expected="a detector", fix="ask without them")
+
     def focus(
         self, sample: Any, prepared: Prepared, result: Any
     ) -> tuple[int, ByteArray, tuple[float, float, float, float]]:

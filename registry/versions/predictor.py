@@ -13,8 +13,8 @@ import numpy as np
 
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
-from registry.core.errors import BundleError
-from registry.core.media import Clip, FloatArray, OnProgress, Prediction, Prepared
+from registry.core.errors import BadInput, BundleError
+from registry.core.media import Clip, FloatArray, OnProgress, Parameters, Prediction, Prepared
 from registry.core.runtime import open_session
 from registry.versions.bundle import ASSETS, Bundle, open_bundle
 
@@ -51,22 +51,35 @@ class Predictor:
         return cls(open_bundle(path), threads, limit)
 
     def __call__(
-        self, body: bytes, media: str = "application/json", on_progress: OnProgress | None = None
+        self,
+        body: bytes,
+        media: str = "application/json",
+        on_progress: OnProgress | None = None,
+        asked: Parameters | None = None,
     ) -> Prediction:
         """Predicts one uploaded input.
 
         Args:
             media: the content type of the answer. A clip is annotated only for `video/webm`.
             on_progress: called with the progress through a clip: see `registry.core.media.OnProgress`.
+            asked: a caller's parameters, as `InferencePart.answer` takes them. They change the result; the prediction
+                statistics stay those of the version's own thresholds, so that callers cause no drift.
 
         Raises:
             BadInput, UnsupportedMedia, TooLarge: the input is at fault.
+            BadInput: parameters for a video.
         """
         manifest, part = self.bundle.manifest, self._inference
         marks = [time.perf_counter()]
         sample = part.decode(body, self._limit)
         marks.append(time.perf_counter())
         if isinstance(sample, Clip):
+            if asked:
+                raise BadInput(
+                    f"{', '.join(asked)}: the input is a video",
+                    expected="a picture",
+                    fix="leave the parameters out: a video's tracks need the version's own",
+                )
             found = part.follow(sample, self.run, self._constants, manifest.thresholds, media, on_progress)
             return replace(found, seconds={"open": marks[1] - marks[0], **found.seconds})
         prepared = self.prepare(sample)
@@ -74,13 +87,16 @@ class Predictor:
         outputs = self.run(prepared.batch)
         marks.append(time.perf_counter())
         result = part.postprocess(outputs, prepared, manifest.thresholds)
+        statistics = result.statistics()
+        if asked:
+            result = part.answer(outputs, prepared, manifest.thresholds, asked)
         marks.append(time.perf_counter())
         names = ("decode", "preprocess", "network", "postprocess")
         return Prediction(
             sample=sample,
             result=result,
             image_statistics=part.image_statistics(sample),
-            prediction_statistics=result.statistics(),
+            prediction_statistics=statistics,
             embedding=pool(outputs),
             seconds={name: b - a for name, a, b in zip(names, marks[:-1], marks[1:], strict=True)},
             prepared=prepared,

@@ -101,6 +101,18 @@ class DetectorInference(PictureInference):
         size = letterbox.width, letterbox.height
         return Detections(boxes[stay], found[stay], classes[stay], self.classes, *size, threshold, prepared.context[1])
 
+    def answer(
+        self, outputs: Mapping[str, np.ndarray], prepared: Prepared, thresholds: Parameters, asked: Parameters
+    ) -> Detections:
+        """As `postprocess`. `asked` may have `score` and `iou` in place of the thresholds, `classes` (names), and
+        `max_detections`, of which the best are taken."""
+        own = {name: asked[name] for name in ("score", "iou") if name in asked}
+        found = self.postprocess(outputs, prepared, {**thresholds, **own}).shown
+        if "classes" in asked:
+            numbers = [found.names.index(name) for name in asked["classes"]]
+            found = found.take(np.isin(found.classes, numbers))
+        return found.take(np.arange(min(len(found), int(asked.get("max_detections", MAX_DETECTIONS)))))
+
     def focus(
         self, sample: Picture, prepared: Prepared, result: Detections
     ) -> tuple[int, ByteArray, tuple[int, int, int, int]]:

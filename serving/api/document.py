@@ -10,9 +10,9 @@ from typing import Any
 from registry.contract import catalog
 from registry.core.settings import settings
 from serving.client.schemas import Health, ModelList
-from serving.service.docs import swagger_page
-from serving.service.openapi import SECURITY, model_paths, model_schemas
-from serving.service.openapi_parts import header, json_content, json_schemas
+from serving.openapi.calls import SECURITY, model_paths, model_schemas
+from serving.openapi.docs import swagger_page
+from serving.openapi.parts import header, json_content, json_schemas
 from serving.wire.request_ids import REQUEST_ID_HEADER
 
 ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript", "favicon.png": "image/png"}

@@ -11,8 +11,8 @@ from monitoring.log.models import Prediction as Row
 from serving.access.keys import ALL, ApiKey
 from serving.api import queries
 from serving.client.schemas import PredictionPage
-from serving.wire.known_models import check_model
-from serving.wire.paging import DEFAULT_LIMIT, Position, bad_value, cut, read_number
+from serving.query.known_models import check_model
+from serving.query.paging import DEFAULT_LIMIT, Position, bad_value, cut, read_number
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

@@ -15,8 +15,8 @@ from serving.access.keys import ApiKey
 from serving.api import queries
 from serving.api.typed import access_of, admitted_of, api, in_database, query_pairs, refusals
 from serving.client.key_schemas import Caller, NewKey
+from serving.query.paging import bad_value
 from serving.wire.negotiation import check_query
-from serving.wire.paging import bad_value
 
 
 @api.get(

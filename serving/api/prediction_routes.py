@@ -15,8 +15,8 @@ from serving.api import history, labels, queries
 from serving.api.history import Filters
 from serving.api.typed import admitted_of, api, caller_of, in_database, query_pairs, refusals
 from serving.client.schemas import Deletion, FeedbackReceipt, LoggedPrediction, PredictionPage
+from serving.query.paging import MAX_LIMIT, read_cursor, read_limit
 from serving.wire.negotiation import check_query
-from serving.wire.paging import MAX_LIMIT, read_cursor, read_limit
 
 WAIT_S, LOOK_EVERY_S = 3.0, 0.1
 """A prediction is in the log a fraction of a second after its answer; longer while the database is busy or away."""

@@ -12,10 +12,10 @@ from ninja import Query
 from serving.access.keys import ALL
 from serving.api.typed import admitted_of, api, caller_of, in_database, query_pairs, refusals
 from serving.client.schemas import TaskPage
+from serving.query.known_models import check_model
+from serving.query.paging import MAX_LIMIT, bad_value, read_cursor, read_limit
 from serving.tasks import listing
-from serving.wire.known_models import check_model
 from serving.wire.negotiation import check_query
-from serving.wire.paging import MAX_LIMIT, bad_value, read_cursor, read_limit
 
 
 @api.get(

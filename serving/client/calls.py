@@ -4,29 +4,23 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 import httpx
 from pydantic import BaseModel
 
 from registry.core.errors import BadInput, MissingService, VisionloopError, error_from_json
-from serving.client.key_schemas import Caller, NewKey, UsageReport
 from serving.client.results import Rendered, TaskResult, read_rendered, read_result
 from serving.client.schemas import (
     Answer,
-    Deletion,
     Embedding,
-    FeedbackReceipt,
-    LoggedPrediction,
     Model,
     ModelList,
     Prediction,
-    PredictionPage,
     Task,
     TaskPage,
     read_answers,
@@ -35,6 +29,24 @@ from serving.client.schemas import (
 JSON, BYTES = "application/json", "application/octet-stream"
 File = bytes | PathLike[str]
 T = TypeVar("T")
+
+
+class Asked(TypedDict, total=False):
+    """What changes an answer.
+
+    Attributes:
+        score: of detectors: the least score of a box.
+        iou: of detectors: the overlap above which the better of two boxes stays.
+        classes: of detectors: only these.
+        max_detections: of detectors: the most boxes.
+        version: the version that is to answer; it must be served.
+    """
+
+    score: float
+    iou: float
+    classes: Sequence[str]
+    max_detections: int
+    version: int
 
 
 @dataclass(frozen=True)
@@ -68,40 +80,40 @@ def models() -> Call[list[Model]]:
     return Call("GET", "/v1/models", lambda answer: list(ModelList.model_validate_json(answer.content).models))
 
 
-def predict(model: str, file: File, *, explain: bool = False, image: bool = False) -> Call[Prediction]:
+def predict(
+    model: str, file: File, *, explain: bool = False, image: bool = False, **asked: Unpack[Asked]
+) -> Call[Prediction]:
     """The model's findings in a file; on demand with a heat map that explains them, and with the annotated picture."""
-    return _post(model, "predict", _one(file), JSON, _read(Prediction), explain=explain, image=image)
+    return _post(model, "predict", _one(file), JSON, read_as(Prediction), {"explain": explain, "image": image, **asked})
 
 
 def predict_many(
-    model: str, files: Sequence[File], *, explain: bool = False, image: bool = False
+    model: str, files: Sequence[File], *, explain: bool = False, image: bool = False, **asked: Unpack[Asked]
 ) -> Call[list[Answer]]:
     """The findings in several files, in one request: for each file, in order, a Prediction or the error of that file.
 
     At most `max_inputs` files, `max_upload_mb` together; more are refused as a whole.
     """
-    return _post(
-        model, "predict", _several(files), JSON, lambda answer: list(read_answers(answer.json())), explain=explain,
-        image=image,
-    )  # fmt: skip
+    query = {"explain": explain, "image": image, **asked}
+    return _post(model, "predict", _several(files), JSON, lambda answer: list(read_answers(answer.json())), query)
 
 
-def render(model: str, file: File, media: str = "*/*") -> Call[Rendered]:
+def render(model: str, file: File, media: str = "*/*", **asked: Unpack[Asked]) -> Call[Rendered]:
     """The annotated picture, mask or video; `media` is a content type where there is a choice."""
-    return _post(model, "render", _one(file), media, read_rendered)
+    return _post(model, "render", _one(file), media, read_rendered, asked)
 
 
-def explain(model: str, file: File) -> Call[Rendered]:
+def explain(model: str, file: File, **asked: Unpack[Asked]) -> Call[Rendered]:
     """A heat map over the picture that shows where the answer comes from. JPEG."""
-    return _post(model, "explain", _one(file), "image/jpeg", read_rendered)
+    return _post(model, "explain", _one(file), "image/jpeg", read_rendered, asked)
 
 
 def embed(model: str, file: File) -> Call[Embedding]:
     """The embedding of a file. Only some models offer it."""
-    return _post(model, "embed", _one(file), JSON, _read(Embedding))
+    return _post(model, "embed", _one(file), JSON, read_as(Embedding))
 
 
-def submit(model: str, files: File | Sequence[File], media: str = JSON) -> Call[Task]:
+def submit(model: str, files: File | Sequence[File], media: str = JSON, **asked: Unpack[Asked]) -> Call[Task]:
     """Submits a long video, or several files, as a task that runs in the background.
 
     Args:
@@ -109,18 +121,18 @@ def submit(model: str, files: File | Sequence[File], media: str = JSON) -> Call[
     """
     # A path may come as a str: it is a sequence, too, but not of files.
     sent = _one(files) if isinstance(files, bytes | str | PathLike) else _several(files)
-    return _post(model, "tasks", sent, media, _read(Task))
+    return _post(model, "tasks", sent, media, read_as(Task), asked)
 
 
 def task(model: str, task_id: str) -> Call[Task]:
     """How far a task is."""
-    return Call("GET", _task_path(model, task_id), _read(Task))
+    return Call("GET", _task_path(model, task_id), read_as(Task))
 
 
 def tasks(*, model: str = "", state: str = "", limit: int = 50, cursor: str | None = None) -> Call[TaskPage]:
     """The tasks that this key submitted, the newest first; `limit` at most 100."""
     given = {"model": model, "state": state, "limit": limit, "cursor": cursor}
-    return Call("GET", "/v1/tasks", _read(TaskPage), {"params": {k: str(v) for k, v in given.items() if v}})
+    return Call("GET", "/v1/tasks", read_as(TaskPage), {"params": {k: str(v) for k, v in given.items() if v}})
 
 
 def result(model: str, task_id: str) -> Call[TaskResult]:
@@ -130,71 +142,12 @@ def result(model: str, task_id: str) -> Call[TaskResult]:
 
 def cancel(model: str, task_id: str) -> Call[Task]:
     """Cancels a task. Changes nothing about one that is over."""
-    return Call("DELETE", _task_path(model, task_id), _read(Task))
+    return Call("DELETE", _task_path(model, task_id), read_as(Task))
 
 
 def remove(model: str, task_id: str) -> Call[Task]:
     """Removes a task that is over, with its files. Raises Refused when it is not over, NotFound."""
-    return Call("DELETE", _task_path(model, task_id), _read(Task), {"params": {"purge": "true"}})
-
-
-def prediction(prediction_id: str) -> Call[LoggedPrediction]:
-    """An earlier prediction of this key, with its answer."""
-    return Call("GET", _prediction_path(prediction_id), _read(LoggedPrediction))
-
-
-def predictions(
-    *,
-    model: str = "",
-    version: int | None = None,
-    since: date | datetime | None = None,
-    until: date | datetime | None = None,
-    outcome: str = "",
-    caller: str = "",
-    limit: int = 50,
-    cursor: str | None = None,
-) -> Call[PredictionPage]:
-    """Earlier predictions of this key with their answers, the newest first.
-
-    Args:
-        since, until: a day (UTC), or a time with its zone. The day `until` is included, a time `until` is not.
-        outcome: `ok`, `failed`, or the class of an error.
-        caller: with the action admin: a key's id or an address.
-        limit: 100 at most.
-        cursor: `next_cursor` of the page before.
-    """
-    days = {name: when.isoformat() for name, when in (("since", since), ("until", until)) if when}
-    given = {"model": model, "version": version, "outcome": outcome, "caller": caller, "limit": limit, "cursor": cursor}
-    params = {**days, **{name: str(value) for name, value in given.items() if value}}
-    return Call("GET", "/v1/predictions", _read(PredictionPage), {"params": params})
-
-
-def delete_prediction(prediction_id: str) -> Call[Deletion]:
-    """Deletes all that is kept of a prediction of this key: input, answer, label and statistics."""
-    return Call("DELETE", _prediction_path(prediction_id), _read(Deletion))
-
-
-def feedback(prediction_id: str, label: str | File) -> Call[FeedbackReceipt]:
-    """Gives the true label: a class as text, or a label file. A second label replaces the first."""
-    sent = {"json": {"label": label}} if isinstance(label, str) else {"files": {"file": _bytes(label)}}
-    return Call("POST", f"{_prediction_path(prediction_id)}/feedback", _read(FeedbackReceipt), sent)
-
-
-def usage(since: date | None = None, until: date | None = None) -> Call[UsageReport]:
-    """What this key asked, by model and day (UTC); default: this month."""
-    days = {name: day.isoformat() for name, day in (("since", since), ("until", until)) if day}
-    return Call("GET", "/v1/usage", _read(UsageReport), {"params": days})
-
-
-def whoami() -> Call[Caller]:
-    """Who the router takes this caller for, and what its key may do. Counts as no request."""
-    return Call("GET", "/v1/whoami", _read(Caller))
-
-
-def rotate(*, grace_s: int = 86400) -> Call[NewKey]:
-    """Gives this key a new secret. Keep it, and open another client with it: this one goes on with the old secret,
-    which is valid for `grace_s` seconds more."""
-    return Call("POST", "/v1/keys/self/rotate", _read(NewKey), {"params": {"grace_s": str(grace_s)}})
+    return Call("DELETE", _task_path(model, task_id), read_as(Task), {"params": {"purge": "true"}})
 
 
 def error_of_response(answer: httpx.Response) -> VisionloopError:
@@ -213,7 +166,7 @@ def connection_error(url: httpx.URL, error: httpx.TransportError) -> MissingServ
     return MissingService(
         f"{url} does not answer: {str(error) or type(error).__name__}",
         expected="the router",
-        fix="check the address; `visionloop up` starts one",
+        fix="check the address",
     )
 
 
@@ -230,7 +183,7 @@ def headers_for(key: str | None) -> dict[str, str]:
         raise BadInput(
             "the key holds characters that no key has",
             expected="vl_, 12 hex digits, _, 64 hex digits",
-            fix="pass it as `visionloop keys create` printed it",
+            fix="pass it as you were given it",
         )
     return {"Authorization": f"Bearer {key}"}
 
@@ -241,46 +194,50 @@ def _post(
     sent: dict[str, Any],
     media: str,
     read: Callable[[httpx.Response], T],
-    **extras: bool,
+    query: Mapping[str, Any] | None = None,
 ) -> Call[T]:
     options = {
         **sent,
         "headers": {**sent.get("headers", {}), "Accept": media},
-        "params": {name: "true" for name, on in extras.items() if on},
+        "params": {
+            name: _text(value) for name, value in (query or {}).items() if value is not False and value is not None
+        },
     }
     return Call("POST", _model_path(model, operation), read, options)
 
 
+def _text(value: Any) -> str:
+    if value is True:
+        return "true"
+    return ",".join(value) if isinstance(value, list | tuple) else str(value)
+
+
 def _one(file: File) -> dict[str, Any]:
     """A file as the body: the service finds out what it is."""
-    return {"content": _bytes(file), "headers": {"Content-Type": BYTES}}
+    return {"content": content_of(file), "headers": {"Content-Type": BYTES}}
 
 
 def _several(files: Sequence[File]) -> dict[str, Any]:
     """Files as a form. A form with one file gets a single answer; a JSON list always gets a list."""
     if len(files) < 2:
-        return {"json": {"inputs": [base64.b64encode(_bytes(one)).decode("ascii") for one in files]}}
+        return {"json": {"inputs": [base64.b64encode(content_of(one)).decode("ascii") for one in files]}}
     names = (str(n) if isinstance(one, bytes) else Path(one).name for n, one in enumerate(files))
-    return {"files": [("file", (name, _bytes(one), BYTES)) for name, one in zip(names, files, strict=True)]}
+    return {"files": [("file", (name, content_of(one), BYTES)) for name, one in zip(names, files, strict=True)]}
 
 
-def _bytes(file: File) -> bytes:
+def content_of(file: File) -> bytes:
     return file if isinstance(file, bytes) else Path(file).read_bytes()
 
 
 def _model_path(model: str, operation: str) -> str:
-    return f"/v1/models/{_part(model, 'model', 'a name that `models()` lists')}/{operation}"
+    return f"/v1/models/{path_part(model, 'model', 'a name that `models()` lists')}/{operation}"
 
 
 def _task_path(model: str, task_id: str) -> str:
-    return _model_path(model, f"tasks/{_part(task_id, 'task id', 'the `id` of a task')}")
+    return _model_path(model, f"tasks/{path_part(task_id, 'task id', 'the `id` of a task')}")
 
 
-def _prediction_path(prediction_id: str) -> str:
-    return f"/v1/predictions/{_part(prediction_id, 'prediction id', 'the `id` of a prediction')}"
-
-
-def _part(text: str, what: str, expected: str) -> str:
+def path_part(text: str, what: str, expected: str) -> str:
     """One part of a path. Refuses what would lead to another path."""
     if not text or not text.isascii() or not text.replace("_", "").replace("-", "").isalnum():
         raise BadInput(f"the {what} is {text!r}", expected=expected, fix="correct it")
@@ -290,5 +247,5 @@ def _part(text: str, what: str, expected: str) -> str:
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
-def _read(schema: type[Schema]) -> Callable[[httpx.Response], Schema]:
+def read_as(schema: type[Schema]) -> Callable[[httpx.Response], Schema]:
     return lambda answer: schema.model_validate_json(answer.content)

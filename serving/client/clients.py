@@ -26,7 +26,7 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 import httpx
 
 from registry.core.errors import MissingService
-from serving.client import calls
+from serving.client import account_calls, calls
 from serving.client.calls import Call, connection_error, error_of_response, headers_for
 from serving.client.results import TaskResult
 from serving.client.schemas import Task
@@ -80,13 +80,13 @@ class _Methods:
     result = _Method(calls.result)
     cancel = _Method(calls.cancel)
     remove = _Method(calls.remove)
-    prediction = _Method(calls.prediction)
-    predictions = _Method(calls.predictions)
-    delete_prediction = _Method(calls.delete_prediction)
-    feedback = _Method(calls.feedback)
-    usage = _Method(calls.usage)
-    whoami = _Method(calls.whoami)
-    rotate = _Method(calls.rotate)
+    prediction = _Method(account_calls.prediction)
+    predictions = _Method(account_calls.predictions)
+    delete_prediction = _Method(account_calls.delete_prediction)
+    feedback = _Method(account_calls.feedback)
+    usage = _Method(account_calls.usage)
+    whoami = _Method(account_calls.whoami)
+    rotate = _Method(account_calls.rotate)
 
 
 class Client(_Methods):

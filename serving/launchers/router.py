@@ -26,6 +26,7 @@ from registry.core.errors import BadInput, MissingService
 from registry.core.settings import settings
 from serving.access.middleware import AccessMiddleware
 from serving.api import mount as public
+from serving.query.known_models import check_model
 from serving.releases.endpoints import Endpoint
 from serving.releases.store import Route
 from serving.router.callers import NoResponse, name_of
@@ -38,7 +39,6 @@ from serving.wire.admission import MIB, Reservation, UploadBudget
 from serving.wire.connections import bounded_protocol, raise_file_limit
 from serving.wire.deadline import CallerGone
 from serving.wire.headers import MODEL_HEADER
-from serving.wire.known_models import check_model
 from serving.wire.negotiation import check_query
 from serving.wire.request_ids import REQUEST_ID_HEADER, RequestIds
 from serving.wire.responses import error_response, no_route_handler

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -20,10 +19,12 @@ from starlette.responses import Response, StreamingResponse
 from yarl import URL
 
 from registry.core.errors import MissingService, VisionloopError
+from serving.query.versions import take_version
 from serving.releases.endpoints import Endpoint
 from serving.releases.plans import Choice, Plan, choose
 from serving.releases.store import Route
 from serving.router.callers import MAX_BUFFERED_BYTES, Caller, gone, name_of
+from serving.router.candidates import candidates, pinned_choice, served
 from serving.router.relaying import (
     Message,
     NoFault,
@@ -66,15 +67,17 @@ class Forwarder:
         Raises:
             MissingService: no version can answer.
             CallerGone: the caller has left.
+            BadInput, Refused: the query pins a version that is none, or is not served.
             TooLarge, TooSlow, Overloaded: as `Caller.body`.
         """
         caller, name = Caller(request), name_of(request.scope)
-        self._table.route(model)  # before the body is read
+        pinned, query = take_version(request.url.query)
+        pinned_choice(self._table.route(model), pinned)  # before the body is read
         body = await caller.body(max_bytes, held)
         headers = request_headers(request, name, whole=body is None or isinstance(body, bytes))
-        message = Message(request.method, rest, request.url.query, headers, body, held)
+        message = Message(request.method, rest, query, headers, body, held, pinned)
         route = self._table.route(model)
-        chosen = choose(route.plan, _key(route.plan, name))
+        chosen = pinned_choice(route, pinned) or choose(route.plan, _key(route.plan, name))
         response = await caller.wait_for(self._respond(route, chosen, message))
         if chosen.copy_to is not None and rest == "predict" and isinstance(body, bytes):
             other = route.of(chosen.copy_to)
@@ -85,7 +88,7 @@ class Forwarder:
 
     async def _respond(self, route: Route, chosen: Choice, message: Message) -> Response:
         response = await self._ask_in_turn(route, chosen, message)
-        if response.status_code == 404 and not message.counts and message.whole:
+        if response.status_code == 404 and not message.counts and message.whole and message.pinned is None:
             return await self._ask_others(route, chosen, message, response)
         return response
 
@@ -95,7 +98,7 @@ class Forwarder:
         end = time.monotonic() + MAX_HOLD_S
         first: ServiceDied | Response | None = None
         while True:
-            for endpoint, role in _candidates(route, chosen):
+            for endpoint, role in candidates(route, chosen, message.pinned):
                 if self._table.down(endpoint):
                     continue
                 failure: ServiceDied | Response
@@ -114,6 +117,12 @@ class Forwarder:
                 self._retried(route.plan, endpoint, role, message)
             if first is not None:
                 return _answer_of(first)
+            if message.pinned is not None and message.pinned != route.plan.live:
+                raise MissingService(
+                    f"version {message.pinned} of {route.plan.model} does not answer",
+                    expected="a version that runs",
+                    fix="leave ?version= out for the live version, or try again",
+                )
             route = await self._hold(route, end)
 
     async def _hold(self, route: Route, end: float) -> Route:
@@ -131,8 +140,8 @@ class Forwarder:
 
     async def _ask_others(self, route: Route, chosen: Choice, message: Message, found: Response) -> Response:
         """Asks the other versions for what this one does not know, such as a task from before a share changed."""
-        for endpoint in (route.live, route.second, route.previous):
-            if endpoint is None or endpoint.version == chosen.version or self._table.down(endpoint):
+        for endpoint in served(route):
+            if endpoint.version == chosen.version or self._table.down(endpoint):
                 continue
             try:
                 other = await self._send(route.plan, endpoint, "live", message)
@@ -228,20 +237,6 @@ class Forwarder:
             self._table.traffic.of(plan, endpoint.version, role).errors += 1
         log_failure(endpoint, "died in the middle of its answer")
         await self._table.mark_if_down(endpoint)
-
-
-def _candidates(route: Route, chosen: Choice) -> Iterator[tuple[Endpoint, Role]]:
-    """Who may answer, in this order: the chosen version, the live one, the previous one.
-
-    A version that stands in for another does so with the role live, so that no comparison counts it.
-    """
-    first = route.of(chosen.version)
-    if first is not None:
-        yield first, chosen.role
-    if first is not route.live:
-        yield route.live, "live"
-    if route.previous is not None:
-        yield route.previous, "live"
 
 
 def _answer_of(failure: ServiceDied | Response) -> Response:

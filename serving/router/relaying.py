@@ -42,6 +42,7 @@ class Message:
     Attributes:
         body: None, all bytes, or a stream that can be read once.
         held: the memory that the request and its answer take.
+        pinned: the version that the caller wants; None for the plan's choice.
     """
 
     method: str
@@ -50,6 +51,7 @@ class Message:
     headers: CIMultiDict[str]
     body: bytes | AsyncIterator[bytes] | None
     held: Reservation
+    pinned: int | None = None
 
     @property
     def whole(self) -> bool:

@@ -1,4 +1,5 @@
 """One version behind HTTP. This room goes into the Bento.
 
-Imports `serving.tasks`, `serving.releases`, `serving.wire` and `serving.client.schemas`.
+Imports `serving.openapi`, `serving.tasks`, `serving.releases`, `serving.query`, `serving.wire` and
+`serving.client.schemas`.
 """

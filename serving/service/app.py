@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, get_args
 
 from starlette.applications import Starlette
@@ -24,7 +25,9 @@ from registry.core.errors import BadInput
 from registry.core.media import Prediction
 from registry.core.settings import settings
 from registry.vision.media_types import VIDEO_OUT, is_video
-from serving.service.docs import swagger_page
+from serving.openapi.docs import swagger_page
+from serving.query.parameters import parameter_names, read_parameters
+from serving.query.versions import VERSION, check_available, read_version
 from serving.service.metrics import ServiceMetrics
 from serving.service.worker import Worker
 from serving.tasks.routes import TaskRoutes
@@ -50,7 +53,7 @@ MAX_LARGE_UPLOADS = 2
 """How many uploads of the largest size may be in memory at once."""
 
 QUERIES = {"predict": PREDICTION_QUERY, "render": ("format",), "explain": ("format", "image"), "embed": ("format",)}
-"""The query parameters of each POST."""
+"""The query parameters of each POST; a detector has more."""
 
 FormatOf = Callable[[Request, bool], ResponseFormat]
 """The format that a request asks for. The flag says whether the request brought a video."""
@@ -66,9 +69,11 @@ def create_api(spec: ModelSpec, worker: Worker) -> Starlette:
     }
     if spec.embeds:
         formats["embed"] = lambda request, _: ResponseFormat(_media(request, (JSON, NPY)), embedding=True)
+    own = parameter_names(spec)
+    more = {name: (VERSION,) if name == "embed" else (*own, VERSION) for name in formats}
     routes = [
         *(
-            Route(f"/{name}", service.endpoint(format_of, QUERIES[name]), methods=["POST"])
+            Route(f"/{name}", service.endpoint(format_of, (*QUERIES[name], *more[name])), methods=["POST"])
             for name, format_of in formats.items()
         ),
         *service.tasks.routes,
@@ -101,7 +106,9 @@ class _Service:
         }
         self._limits = Limits(settings().max_upload_mb * MIB, settings().max_inputs, settings().allow_url_inputs)
         self._uploads = UploadBudget(MAX_LARGE_UPLOADS * self._limits.max_bytes)
-        self.tasks = TaskRoutes(spec, worker.served, self._limits, self._uploads, self._context)
+        known = (*PREDICTION_QUERY, *parameter_names(spec), VERSION)
+        asked = partial(self._asked, known=known)
+        self.tasks = TaskRoutes(spec, worker.served, self._limits, self._uploads, self._context, asked)
 
     def _served(self, request: Request) -> ServedVersion:
         """The version in the role that the router names; an unknown role is the version's own."""
@@ -120,8 +127,8 @@ class _Service:
             self._counters.began()
             try:
                 self.worker.check_ready()
-                check_query(request.query_params.multi_items(), known)
-                wants = format_of(request, False)
+                asked = self._asked(request, known)
+                wants = replace(format_of(request, False), asked=asked)
                 media = wants.media
                 # Before the body is read: a refusal must cost little.
                 (self.worker.heavy_queue if wants.explain else self.worker.queue).check()
@@ -129,7 +136,7 @@ class _Service:
                     upload = await read_upload(request, self.spec.media_in, self._limits, reservation)
                     videos = [self._is_video(one) for one in upload.inputs]
                     if videos[0]:
-                        wants = format_of(request, True)
+                        wants = replace(format_of(request, True), asked=asked)
                         media = wants.media
                     heavy = [wants.explain or video for video in videos]
                     response = await self._predicted(request, upload, wants, heavy, served, predictions)
@@ -144,6 +151,15 @@ class _Service:
             return response
 
         return answer
+
+    def _asked(self, request: Request, known: Sequence[str]) -> dict[str, Any]:
+        """The parameters of a call. Raises BadInput, also for another query than `known`; Refused for a version that is
+        not this one."""
+        query = request.query_params
+        check_query(query.multi_items(), known)
+        served = self.worker.served
+        check_available(served.model, read_version(query) or served.version, (served.version,))
+        return read_parameters(query, self.spec, self.worker.manifest.classes)
 
     def _is_video(self, body: bytes | BadInput) -> bool:
         return VIDEO_OUT in self.spec.media_out and isinstance(body, bytes) and is_video(body)
@@ -202,7 +218,7 @@ class _Service:
             return responses.error_response(error, responses.version_headers(self.worker.served))
 
     def _description(self, findings: dict[str, Any]) -> dict[str, Any]:
-        from serving.service.schema import describe  # not needed to predict, and takes time to load
+        from serving.openapi.schema import describe  # not needed to predict, and takes time to load
 
         return describe(self.spec, self.worker.served, self.worker.manifest, findings).model_dump()
 
@@ -210,7 +226,7 @@ class _Service:
         return responses.JsonResponse(await asyncio.to_thread(self._document))
 
     def _document(self) -> dict[str, Any]:
-        from serving.service.openapi import document  # as above
+        from serving.openapi.calls import document  # as above
 
         return document(self.spec, self.worker.served)
 

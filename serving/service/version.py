@@ -61,7 +61,7 @@ class LoadedVersion:
         if isinstance(watch, CallDeadline):
             watch.prediction_id = prediction_id
         try:
-            prediction = self._predictor(body, wants.media, watch)
+            prediction = self._predictor(body, wants.media, watch, wants.asked)
             predicted = time.perf_counter()
             formats = self.spec.render.FORMATS
             explanation = self._explain(body, prediction, wants) if wants.explain else None
@@ -70,7 +70,7 @@ class LoadedVersion:
             if wants.media != JSON and not wants.embedding:
                 heat = None if explanation is None or isinstance(explanation, BadInput) else explanation.picture
                 payload = heat or formats[wants.media](prediction.sample, prediction.result)
-            findings = prediction.result.to_json()
+            findings = prediction.result.to_json() | ({"parameters": dict(wants.asked)} if wants.asked else {})
         except Exception as error:
             if not isinstance(error, VisionloopError):
                 logger.exception("prediction %s failed", prediction_id)

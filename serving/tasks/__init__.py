@@ -1,4 +1,4 @@
 """Predictions in the background: submitted now, fetched later.
 
-Imports `serving.releases.models` and `serving.wire`.
+Imports `serving.releases.models`, `serving.query` and `serving.wire`.
 """

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from registry.core import database
-from serving.wire.paging import DEFAULT_LIMIT, Position, cut
+from serving.query.paging import DEFAULT_LIMIT, Position, cut
 
 if TYPE_CHECKING:
     from serving.tasks.models import Task

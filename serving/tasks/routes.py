@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,6 @@ from serving.wire.admission import UploadBudget
 from serving.wire.database_threads import DatabaseThreads
 from serving.wire.headers import PREDICTION_ID_HEADER, PREFIX_HEADER, TASK_OWNER_HEADER
 from serving.wire.negotiation import (
-    PREDICTION_QUERY,
     ResponseFormat,
     check_query,
     choose_media,
@@ -41,6 +41,7 @@ READ_THREADS, WRITE_THREADS = 2, 2
 """Writing inputs takes long; readers must not wait for it."""
 
 ContextOf = Callable[[Request], "RequestContext"]
+AskedOf = Callable[[Request], dict[str, Any]]
 
 
 class TaskRoutes:
@@ -49,13 +50,20 @@ class TaskRoutes:
     Args:
         uploads: bounds the bytes of inputs in memory.
         context_of: the caller and the role of a request.
+        asked_of: checks a submission's query, and returns the parameters in it, as of `ResponseFormat.asked`.
     """
 
     def __init__(
-        self, spec: ModelSpec, served: ServedVersion, limits: Limits, uploads: UploadBudget, context_of: ContextOf
+        self,
+        spec: ModelSpec,
+        served: ServedVersion,
+        limits: Limits,
+        uploads: UploadBudget,
+        context_of: ContextOf,
+        asked_of: AskedOf,
     ) -> None:
         self._spec, self._served, self._limits = spec, served, limits
-        self._uploads, self._context_of = uploads, context_of
+        self._uploads, self._context_of, self._asked_of = uploads, context_of, asked_of
         self._headers = responses.version_headers(served)
         self._readers = DatabaseThreads(READ_THREADS, "tasks-read")
         self._writers = DatabaseThreads(WRITE_THREADS, "tasks-write")
@@ -69,13 +77,13 @@ class TaskRoutes:
         ]
 
     async def submit(self, request: Request) -> Response:
-        check_query(request.query_params.multi_items(), PREDICTION_QUERY)
+        asked = self._asked_of(request)
         wants = response_format(request.headers.get("accept"), request.query_params, self._spec.media_out)
         # Before the body is read: a refusal must cost little.
         await self._readers.run(lambda: store.check_room(self._spec.name))
         with self._uploads.reserve() as reservation:
             upload = await read_upload(request, self._spec.media_in, self._limits, reservation)
-            task = await self._store(request, upload, wants)
+            task = await self._store(request, upload, replace(wants, asked=asked))
         content = self._task_json(request, task)
         return responses.JsonResponse(content, 202, {**self._headers, "Location": content["url"], "Retry-After": "1"})
 

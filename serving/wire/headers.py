@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-Role = Literal["live", "canary", "shadow", "a", "b"]
-"""The part of a version in one request."""
+Role = Literal["live", "canary", "shadow", "a", "b", "pinned"]
+"""The part of a version in one request. `pinned`: the caller chose it by `?version=`, and it is not the live one."""
 
 PREDICTION_ID_HEADER = "X-Prediction-Id"
 MODEL_HEADER, VERSION_HEADER, ROLE_HEADER = "X-Model", "X-Model-Version", "X-Release-Role"

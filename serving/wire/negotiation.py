@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from registry.core.errors import BadInput, NotAcceptable, did_you_mean
 
@@ -24,12 +25,14 @@ class ResponseFormat:
         explain: the heat map: in place of the picture, or in the JSON.
         image: the annotated picture in the JSON, too.
         embedding: the embedding in place of the findings.
+        asked: the caller's parameters, as `registry.contract.parts.InferencePart.answer` takes them.
     """
 
     media: str
     explain: bool = False
     image: bool = False
     embedding: bool = False
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
 
 def response_format(accept: str | None, query: Mapping[str, str], offers: Sequence[str]) -> ResponseFormat:

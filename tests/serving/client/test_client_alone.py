@@ -17,7 +17,7 @@ import pytest
 
 from registry.core import errors
 from registry.core.errors import BadInput, VisionloopError
-from serving.client import calls
+from serving.client import account_calls, calls
 from serving.client.calls import error_of_response, headers_for
 from serving.client.clients import AsyncClient, Client
 from serving.client.key_schemas import UsageReport
@@ -89,13 +89,20 @@ def test_a_field_of_a_newer_api_is_ignored() -> None:
 
 
 def test_both_clients_have_every_call_with_its_signature_and_text() -> None:
-    names = [name for name in vars(calls) if isinstance(getattr(Client, name, None), FunctionType)]
+    every = vars(calls) | vars(account_calls)
+    names = [name for name in every if isinstance(getattr(Client, name, None), FunctionType)]
     assert {"models", "predict", "submit", "usage"} <= set(names)
     for name in names:
-        assert getattr(AsyncClient, name) is getattr(Client, name) is getattr(calls, name)
-        assert getattr(calls, name).__doc__
+        assert getattr(AsyncClient, name) is getattr(Client, name) is every[name]
+        assert every[name].__doc__
         with Client() as client:
-            assert signature(getattr(client, name)) == signature(getattr(calls, name))
+            assert signature(getattr(client, name)) == signature(every[name])
+
+
+def test_parameters_are_sent_as_a_query_has_them() -> None:
+    call = calls.predict("object_detection", b"x", score=0.0, classes=["dog", "cat"], version=3, image=True)
+    assert call.options["params"] == {"score": "0.0", "classes": "dog,cat", "version": "3", "image": "true"}
+    assert calls.submit("object_detection", b"x").options["params"] == {}
 
 
 def test_the_files_that_the_document_names_are_the_client(tmp_path: Path) -> None:

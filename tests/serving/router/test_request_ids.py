@@ -11,7 +11,7 @@ import pytest
 from serving.access import keys
 from tests.serving.access.conftest import known, start_router
 from tests.serving.conftest import Processes
-from tests.serving.raw import begun, heard
+from tests.serving.raw import connect, heard
 from tests.serving.stubs import Stub, released, serving
 
 MODEL = "fruit_features"
@@ -75,10 +75,12 @@ def test_errors_have_one_too(address: str, token: str) -> None:
 
 @pytest.mark.parametrize(
     ("head", "status"),
-    [("BREW / HTTP/1.1\nHost: x\n", 400), ("GET / HTTP/1.1\nHost: x\nX: " + "y" * 70_000 + "\n", 431)],
+    [(b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n", 400), (b"GET / HTTP/1.1\r\nX: " + b"y" * 70_000, 431)],
 )
-def test_what_is_no_http_has_one_too(address: str, head: str, status: int) -> None:
-    answer = heard(begun(address, head))
+def test_what_is_no_http_has_one_too(address: str, head: bytes, status: int) -> None:
+    line = connect(address)
+    line.sendall(head)
+    answer = heard(line)
     assert answer.status == status
     assert len(answer.header(HEADER.lower())) == 32
 

@@ -9,10 +9,12 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from registry.core.settings import settings
+from serving.query.parameters import LEAST_SCORE, MAX_DETECTIONS
 from serving.wire.json_inputs import INPUT, INPUTS, URL, URLS
 from serving.wire.negotiation import JSON, short_name
 
 Schema = dict[str, Any]
+_TEXT: Schema = {"type": "string"}
 
 _REFUSALS = {
     401: "Only through a router that requires keys: no key, or one that is not valid",
@@ -20,7 +22,7 @@ _REFUSALS = {
     404: "This caller has no such task",
     406: "The model cannot answer in any of the formats that Accept allows",
     408: "The body came in too slowly",
-    409: "The task is in another state, or its result is gone",
+    409: "Not in this state: `found` says which: of a task, or a version that is not served",
     413: "More bytes, files or voxels than allowed; refused before the body is read",
     415: "The model does not take this content type or file format",
     422: "The request cannot be used: `found`, `expected` and `fix` say why, and what to do",
@@ -80,6 +82,24 @@ def extra_parameters() -> list[Schema]:
     )
     image = "Put the annotated picture into the JSON answer, as base64 of a JPEG"
     return [query_parameter("explain", explain, boolean()), query_parameter("image", image, boolean())]
+
+
+def detector_parameters() -> list[Schema]:
+    """Of detectors only; other models refuse them."""
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    number = {"type": "integer", "minimum": 1, "maximum": MAX_DETECTIONS}
+    own = "; default: the version's own. Detectors, pictures only"
+    return [
+        query_parameter("score", f"Least score of a box{own}", {**share, "minimum": LEAST_SCORE}),
+        query_parameter("iou", f"Overlap of two boxes of one class above which the better one stays{own}", share),
+        query_parameter("classes", "Only these classes, with commas between. Detectors, pictures only", _TEXT),
+        query_parameter("max_detections", "Most boxes, the best first. Detectors, pictures only", number),
+    ]
+
+
+def version_parameter() -> Schema:
+    text = "The version that is to answer: the live one, or one that runs beside it; 409 says which there are"
+    return query_parameter("version", text, {"type": "integer", "minimum": 1, "maximum": 2**31 - 1})
 
 
 def file_in_json() -> Schema:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from registry.contract.spec import ModelSpec
 from registry.core.settings import settings
 from serving.client.schemas import Embedding, Error, ModelDescription, Prediction, PredictionList, Task
-from serving.service.docs import examples
-from serving.service.openapi_parts import (
+from serving.openapi.docs import examples
+from serving.openapi.parts import (
     Schema,
     boolean,
+    detector_parameters,
     extra_parameters,
     file_in_json,
     format_parameter,
@@ -20,7 +21,9 @@ from serving.service.openapi_parts import (
     json_schemas,
     query_parameter,
     refused,
+    version_parameter,
 )
+from serving.query.parameters import parameter_names
 from serving.wire.call import ServedVersion
 from serving.wire.headers import MODEL_HEADER, PREDICTION_ID_HEADER, ROLE_HEADER, VERSION_HEADER
 from serving.wire.negotiation import JPEG, JSON, NPY, render_offers
@@ -32,7 +35,7 @@ SECURITY: Schema = {
 }
 """How a key is sent to a router, by name."""
 
-_POST_REFUSALS = (401, 403, 406, 408, 413, 415, 422, 429, 500, 503)
+_POST_REFUSALS = (401, 403, 406, 408, 409, 413, 415, 422, 429, 500, 503)
 
 
 def document(spec: ModelSpec, served: ServedVersion) -> Schema:
@@ -174,6 +177,7 @@ def _post(operation: _Operation, has_model: bool) -> Schema:
         "Server-Timing": header("Milliseconds by step", "string"),
     }
     errors = refused(*_POST_REFUSALS)
+    detects = operation.name != "embed" and any(parameter_names(spec) for spec in operation.specs)
     now = settings()
     return {
         "operationId": operation.name,
@@ -186,6 +190,8 @@ def _post(operation: _Operation, has_model: bool) -> Schema:
             *([_model_parameter(operation.specs)] if has_model else ()),
             format_parameter("Answer format, where Accept cannot be set", operation.offers),
             *(extra_parameters() if operation.extras else ()),
+            *(detector_parameters() if detects else ()),
+            version_parameter(),
         ],
         "requestBody": {"required": True, "content": body},
         "responses": {
@@ -212,7 +218,7 @@ def _task_paths(predict: Schema, parameters: list[Schema]) -> dict[str, Schema]:
         "requestBody": predict["requestBody"],
         "responses": {
             "202": {**_task("The task was submitted"), "headers": submitted},
-            **refused(406, 408, 413, 415, 422, 429, 500, 503, 507),
+            **refused(406, 408, 409, 413, 415, 422, 429, 500, 503, 507),
         },
     }
     look = _about_task("task", "How far a task is", of_task, _task("The task"), (404, 503))
