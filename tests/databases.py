@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from registry.core import database
+from serving.web import configuration
 
 
 @contextmanager
@@ -45,8 +46,8 @@ def _migrated() -> bytes:
 
 @contextmanager
 def _turned_to(url: str) -> Iterator[None]:
-    """Django is configured once a process, so it is turned there."""
-    database.setup()
+    """Django is configured once a process, so it is turned there: with the tables of the web application, too."""
+    configuration.setup()
     from django.db import connections
 
     entry = connections.settings["default"]

@@ -48,6 +48,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "rollback": Entry("release:rollback", "Give the traffic back to the previous version."),
         "predict": Entry("predict:predict", "Run a file through a version or through the service."),
         "keys": Entry("keys:keys", "API keys: create, list, show, revoke; usage by key, model and day."),
+        "users": Entry("users:users", "Accounts of the web application: create, list, roles, disable."),
         "reproduce": Entry("reproduce:reproduce", "Show what made a served result, run it again and compare."),
         "featurize": Entry("features:featurize", "Write features of a folder or bucket of pictures as Parquet."),
     },

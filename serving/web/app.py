@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
+from serving.accounts import mail
 from serving.web import static_files
 from serving.web.headers import SecurityHeaders
 
@@ -48,7 +49,8 @@ def create_app() -> Starlette:
 
 @asynccontextmanager
 async def _lifespan(_: Starlette) -> AsyncIterator[None]:
-    yield
+    with mail.sender():
+        yield
 
 
 async def _healthz(_: Request) -> Response:

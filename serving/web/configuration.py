@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from registry.core import database
 from registry.core.secret_files import secret
 from registry.core.settings import Settings, is_loopback, settings
+from serving.accounts import smtp
 from serving.web import languages, static_files
 
 APPS = [
@@ -40,6 +41,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "serving.accounts.middleware.ChosenLanguage",
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
 ]
@@ -58,6 +60,7 @@ def setup(config: Settings | None = None) -> None:
 
     Raises:
         SettingsError: as `registry.core.database.setup`.
+        SettingsError: `smtp_url` is wrong.
         StorageError: the secret for sessions cannot be made or read.
     """
     chosen = config or settings()
@@ -93,7 +96,7 @@ def _options(config: Settings) -> dict[str, Any]:
         "DATA_UPLOAD_MAX_MEMORY_SIZE": 2**21,  # forms only: files are not read by Django (serving.gallery)
         "FILE_UPLOAD_MAX_MEMORY_SIZE": 2**21,
         **_security(config),
-        **_accounts(),
+        **_accounts(config),
         **_mail(config),
     }
 
@@ -124,14 +127,13 @@ def _security(config: Settings) -> dict[str, Any]:
     }
 
 
-def _accounts() -> dict[str, Any]:
+def _accounts(config: Settings) -> dict[str, Any]:
+    https = config.web_address.startswith("https:")
     return {
         "AUTH_USER_MODEL": "accounts.User",
-        "AUTHENTICATION_BACKENDS": [
-            "django.contrib.auth.backends.ModelBackend",
-            "allauth.account.auth_backends.AuthenticationBackend",
-        ],
-        "PASSWORD_HASHERS": ["django.contrib.auth.hashers.Argon2PasswordHasher"],
+        # Only allauth's: it takes as long for an address without an account.
+        "AUTHENTICATION_BACKENDS": ["allauth.account.auth_backends.AuthenticationBackend"],
+        "PASSWORD_HASHERS": ["serving.accounts.hashers.Argon2"],
         "AUTH_PASSWORD_VALIDATORS": [
             {"NAME": f"django.contrib.auth.password_validation.{name}"}
             for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
@@ -144,13 +146,26 @@ def _accounts() -> dict[str, Any]:
         "ACCOUNT_EMAIL_VERIFICATION": "mandatory",
         "ACCOUNT_PREVENT_ENUMERATION": True,
         "ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE": True,
+        "ACCOUNT_ADAPTER": "serving.accounts.adapters.AccountAdapter",
+        "ACCOUNT_SIGNUP_ENABLED": config.sign_up,
+        "ACCOUNT_CHANGE_EMAIL": True,
+        "ACCOUNT_REAUTHENTICATION_REQUIRED": True,  # before the address is changed
+        "ACCOUNT_REAUTHENTICATION_METHODS": ("password", "mfa"),
+        "ACCOUNT_EMAIL_NOTIFICATIONS": True,
+        "ACCOUNT_EMAIL_SUBJECT_PREFIX": "[visionloop] ",
+        "ACCOUNT_DEFAULT_HTTP_PROTOCOL": "https" if https else "http",
+        "ACCOUNT_RATE_LIMITS": {"contact": "5/h/ip"},  # allauth's own limits of log-in, sign-up and reset stay
+        "MFA_ADAPTER": "serving.accounts.adapters.SecondFactorAdapter",
+        "MFA_ALLOW_UNVERIFIED_EMAIL": True,  # else nobody with a second factor could change the address
+        "MFA_TOTP_ISSUER": "visionloop",
+        "MFA_TOTP_TOLERANCE": 1,  # clocks of phones are not exact
+        "MFA_PASSKEY_LOGIN_ENABLED": True,
+        "MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN": not https,  # browsers themselves allow localhost only
         "MFA_SUPPORTED_TYPES": ["totp", "webauthn", "recovery_codes"],
         "MFA_RECOVERY_CODES_SHOW_ONCE": True,
     }
 
 
 def _mail(config: Settings) -> dict[str, Any]:
-    return {
-        "EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend",
-        "EMAIL_FILE_PATH": config.var / "mail",
-    }
+    smtp.parse(config.smtp_url)
+    return {"EMAIL_BACKEND": "serving.accounts.mail.Outbox"}

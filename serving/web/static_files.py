@@ -15,7 +15,15 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-PACKAGES = ("serving.web", "serving.gallery", "serving.accounts", "serving.office", "django.contrib.admin")
+PACKAGES = (
+    "serving.web",
+    "serving.gallery",
+    "serving.accounts",
+    "serving.office",
+    "django.contrib.admin",
+    "allauth.account",
+    "allauth.mfa",
+)
 """Each may have a folder `static`."""
 
 

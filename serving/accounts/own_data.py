@@ -1,0 +1,129 @@
+"""All that is kept of a person: handed out as a zip, and deleted.
+
+Rooms above this one keep things of people, too. Each adds a `Holder` to `HOLDERS` when it is set up.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import transaction
+
+from serving.access import report
+from serving.access.models import Key
+from serving.accounts import audit, keys, people
+from serving.accounts.models import Letter, User
+
+Entry = tuple[str, Iterable[bytes]]
+"""A file of the zip: its path in there, and its bytes in pieces."""
+
+
+class Holder(Protocol):
+    """Something that keeps things of people."""
+
+    def entries(self, user: User) -> Iterator[Entry]:
+        """The person's things, for the zip."""
+        ...
+
+    def erase(self, user: User, callers: list[str]) -> None:
+        """Deletes them. `callers`: how the prediction log names the person. May be called twice."""
+        ...
+
+
+HOLDERS: list[Holder] = []
+
+
+def export(user: User) -> Iterator[bytes]:
+    """The bytes of a zip with all of it, in pieces; nothing is kept on disk."""
+    out = _Pipe()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:  # type: ignore[call-overload]
+        for name, pieces in _entries(user):
+            with archive.open(name, "w", force_zip64=True) as file:
+                for piece in pieces:
+                    file.write(piece)
+                    yield out.taken()
+    yield out.taken()
+
+
+def erase(user: User) -> None:
+    """Deletes the account with all of it. The audit trail says that an account was deleted, not whose.
+
+    Raises:
+        Refused: it is the last administrator.
+    """
+    people.check_not_last(user)
+    people.end_sessions(user)
+    keys.revoke_all(user)
+    callers = keys.callers(user)
+    for holder in HOLDERS:
+        holder.erase(user, callers)
+    with transaction.atomic():
+        ids = [caller.removeprefix("vl_") for caller in callers]
+        Key.objects.filter(id__in=ids).update(name="of a deleted account", owner="")
+        Letter.objects.filter(recipients__iexact=user.email).delete()
+        audit.note(f"user {user.pk}", "user.delete", f"user {user.pk}")
+        user.delete()
+
+
+def _entries(user: User) -> Iterator[Entry]:
+    yield "account.json", [_json(_account(user))]
+    yield "keys.json", [_json([_key(one) for one in keys.of(user)])]
+    today = datetime.now(UTC).date()
+    rows = [
+        row
+        for caller in keys.callers(user)
+        for row in report.rows(user.date_joined.date(), today, caller.removeprefix("vl_"))
+    ]
+    yield "usage.csv", [report.as_csv(rows).encode()]
+    fields = ("time", "name", "email", "subject", "text", "answer", "answered", "state")
+    yield "messages.json", [_json(list(user.messages.values(*fields)))]
+    for holder in HOLDERS:
+        yield from holder.entries(user)
+
+
+def _account(user: User) -> dict[str, Any]:
+    sessions = user.usersession_set.values("created_at", "ip", "user_agent", "last_seen_at")
+    factors = user.authenticator_set.values("type", "created_at", "last_used_at")
+    names = ("email", "first_name", "last_name", "language", "role", "date_joined", "last_login", "consented")
+    own = {name: getattr(user, name) for name in names}
+    return {**own, "sessions": list(sessions), "second_factors": list(factors)}
+
+
+def _key(one: keys.ApiKey) -> dict[str, Any]:
+    moments = {name: getattr(one, name) for name in ("created", "expires", "revoked")}
+    return {
+        "id": one.caller,
+        "name": one.name,
+        "models": sorted(one.models),
+        "actions": sorted(one.actions),
+        **{name: datetime.fromtimestamp(at, UTC) if at is not None else None for name, at in moments.items()},
+    }
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=2, ensure_ascii=False, cls=DjangoJSONEncoder).encode()
+
+
+class _Pipe(io.RawIOBase):
+    """What zipfile writes, until it is taken. It cannot seek, so zipfile never goes back."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, piece: Any) -> int:
+        self._held += piece
+        return len(piece)
+
+    def taken(self) -> bytes:
+        held = bytes(self._held)
+        self._held.clear()
+        return held
