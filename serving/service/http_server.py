@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.service.worker import Worker
 from serving.wire import responses
@@ -27,7 +27,12 @@ answers close their connection, because a later end could meet a request on its 
 
 def standalone(api: Starlette, worker: Worker) -> ASGIApp:
     """The routes of `api`, with the three probes and the assets of BentoML's runtime, which would double the time that
-    a service takes to start."""
+    a service takes to start.
+
+    POSTs go straight to their endpoints, which answer every error themselves: Starlette's routing and its layers for
+    errors take a tenth of the time of an empty answer.
+    """
+    endpoints = {route.path: route.endpoint for route in api.routes if isinstance(route, Route) and _posts(route)}
 
     def alive(request: Request) -> Response:
         return PlainTextResponse("\n")
@@ -36,7 +41,21 @@ def standalone(api: Starlette, worker: Worker) -> ASGIApp:
         return PlainTextResponse("\n", 200 if worker.ready and not worker.draining else 503)
 
     probes = [Route("/healthz", alive), Route("/livez", alive), Route("/readyz", ready)]
-    return responses.create_app([*api.routes, *probes, *_assets()], worker.served)
+    others = responses.create_app([*api.routes, *probes, *_assets()], worker.served)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = endpoints.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if endpoint is None:
+            await others(scope, receive, send)
+            return
+        response = await endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    return app
+
+
+def _posts(route: Route) -> bool:
+    return "POST" in (route.methods or ())
 
 
 def _assets() -> list[Mount]:

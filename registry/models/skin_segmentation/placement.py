@@ -7,6 +7,7 @@ what had to be decided or put right is a note of the answer, never a silent gues
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ def _with_usable_zooms(header: Any, shape: tuple[int, int, int], notes: list[str
     """A copy with positive pixdim, as nibabel repairs them: the size of a negative one, 1 for one that is missing."""
     header = header.copy()
     stored = np.asarray(header["pixdim"][1:4], dtype=np.float64)
+    if all(0 < edge < math.inf for edge in stored.tolist()) and header["pixdim"][0] in (-1, 1):
+        return header
     if (stored < 0).any():
         notes.append("a negative pixdim was taken by its size")
     usable = np.isfinite(stored) & (stored != 0)
@@ -61,7 +64,7 @@ def _chosen(header: Any, shape: tuple[int, int, int], notes: list[str]) -> Affin
     sform, qform = _sform(header, shape), _qform(header)
     zooms = np.asarray(header["pixdim"][1:4], dtype=np.float64)
     if sform is not None:
-        if np.allclose(_edges(sform), zooms, rtol=_AGREE):
+        if (np.abs(_edges(sform) - zooms) <= _AGREE * zooms).all():
             return sform
         differ = f"the sform gives voxels of {_named(_edges(sform))}, pixdim {_named(zooms)}"
         if qform is None:
