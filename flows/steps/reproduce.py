@@ -11,6 +11,7 @@ import numpy as np
 
 from monitoring.feedback import performance
 from monitoring.log import embedding as embeddings
+from monitoring.log import inputs
 from registry.core import database
 from registry.core.errors import NotFound
 from registry.core.media import FloatArray
@@ -138,7 +139,7 @@ def run_again(origin: Provenance) -> list[Difference]:
             expected=f"one of the last {settings().retention_days:g} days and {settings().retention_mb} MiB",
             fix="raise retention_days or retention_mb to keep inputs for longer; what made the result is above",
         )
-    again = Predictor(origin.bundle, settings().threads, settings().max_voxels)(path.read_bytes())
+    again = Predictor(origin.bundle, settings().threads, settings().max_voxels)(inputs.read(path))
     now = {
         **{f"image.{name}": value for name, value in again.image_statistics.items()},
         **{f"prediction.{name}": value for name, value in again.prediction_statistics.items()},

@@ -6,6 +6,7 @@ import logging
 import time
 from pathlib import Path
 
+from monitoring.log import inputs
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
 from registry.core.errors import BadInput, Refused, VisionloopError
@@ -75,8 +76,7 @@ def _head_of(kept: Path, wait_s: float) -> bytes:
     end = time.monotonic() + wait_s
     while True:
         try:
-            with kept.open("rb") as stream:
-                return stream.read(HEAD)
+            return inputs.read(kept, HEAD)
         except OSError as error:
             if time.monotonic() >= end:
                 raise Refused(

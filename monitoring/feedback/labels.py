@@ -17,6 +17,7 @@ from monitoring.drift import diagnosis
 from monitoring.feedback import performance
 from registry.cases.records import LabelledInput
 from registry.core import database
+from registry.core.errors import BadInput
 
 if TYPE_CHECKING:
     from monitoring.drift.tables import Window
@@ -69,7 +70,7 @@ def labels_of_window(verdict: Verdict) -> list[LabelledInput]:
     items = []
     for row in rows.iterator(chunk_size=200):
         if _plausible(row.prediction.image_statistics, ranges):
-            with suppress(OSError):  # its retention time is over
+            with suppress(OSError, BadInput):  # its retention time is over, or its label is damaged
                 items.append(performance.labelled(row))
     return items
 

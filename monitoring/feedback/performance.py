@@ -9,14 +9,14 @@ import logging
 import math
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from monitoring.feedback import label_check
 from monitoring.log import inputs
 from registry.cases.records import LabelledInput
 from registry.core import database
-from registry.core.errors import BadInput, NotFound, VisionloopError, first_line
-from registry.core.files import write_file
+from registry.core.errors import BadInput, MissingKey, NotFound, VisionloopError, first_line
 from registry.core.settings import settings
 from registry.versions.predictor import Predictor
 
@@ -53,7 +53,8 @@ def give_label(prediction_id: str, truth: bytes | str, source: str, *, wait_s: f
     row = _find(prediction_id, wait_s)
     checked = label_check.check_label(row.model, row.outcome, row.status, input_file(row), truth, wait_s)
     path = truth_file(row)
-    write_file(path, checked)  # also where it is a word: the file says that the input has a label, and is kept for it
+    # Also where it is a word: the file says that the input has a label, and is kept for it.
+    inputs.keep(path, checked.encode() if isinstance(checked, str) else checked)
     fields: dict[str, object] = {
         "time": datetime.now(UTC),
         "source": source[:128],
@@ -98,6 +99,8 @@ def score_pending(model: str, version: int, predictor: Predictor) -> int:
         try:
             score = _score(row, predictor)
             done += 1
+        except MissingKey:
+            raise  # of all labels, until it is put back
         except Exception as error:  # one label that cannot be scored must not stop the others, now or ever
             problem = _problem(error)
             logger.warning("the label of %s cannot be scored", row.prediction_id, exc_info=error)
@@ -149,8 +152,8 @@ def truth_file(row: Prediction) -> Path:
 
 
 def labelled(row: Feedback) -> LabelledInput:
-    """The input of a label with it. Raises FileNotFoundError when either is no longer kept."""
+    """The input of a label with it. Raises FileNotFoundError when either is no longer kept, and as `inputs.read`."""
     if not (path := input_file(row.prediction)).is_file():
         raise FileNotFoundError(path)
-    truth = (settings().var / row.truth_file).read_bytes() if row.truth_file else row.truth_text
-    return LabelledInput(row.prediction.id, path, truth)
+    truth = inputs.read(settings().var / row.truth_file) if row.truth_file else row.truth_text
+    return LabelledInput(row.prediction.id, partial(inputs.read, path), truth)

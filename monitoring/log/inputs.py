@@ -3,6 +3,8 @@
 They are kept so that drifted inputs can be looked at and labelled. The settings `retention_days` and `retention_mb` are
 the limits; 0 in either keeps nothing. A label lies beside its input as `<id>.truth`. A labelled input has limits of its
 own (`label_days`, counted from the label, and `label_mb`), and is removed together with its label.
+
+Both are encrypted. Those that were kept before they were encrypted are read all the same.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from registry.core.errors import BadInput, EncryptionError, MissingKey
 from registry.core.settings import settings
+from registry.encryption import files
 
 TRUTH = ".truth"
 BATCH = 50
@@ -44,6 +48,27 @@ def path_of(model: str, when: float, prediction_id: str, suffix: str) -> Path:
 
 def is_kept() -> bool:
     return settings().retention_days > 0 and settings().retention_mb > 0
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Encrypts an input, or a label, into `path`. Raises StorageError."""
+    files.write_file(path, content, path.name)
+
+
+def read(path: Path, most: int | None = None) -> bytes:
+    """A kept input or label, or its first `most` bytes.
+
+    Raises:
+        FileNotFoundError: it is no longer kept.
+        BadInput: the file is damaged. It stays so, and nothing waits for it.
+        MissingKey: its encryption key is not here.
+    """
+    try:
+        return files.read_file(path, path.name, most, or_plain=True)
+    except MissingKey:
+        raise
+    except EncryptionError as error:
+        raise BadInput(error.found, expected=error.expected, fix=error.fix) from error
 
 
 def prune(now: float | None = None, every_s: float = 0.0) -> Pruned:

@@ -31,8 +31,7 @@ from monitoring.log import embedding, inputs, spool
 from monitoring.log.shipping import EVERY_S, Shipper, has_keeper
 from monitoring.log.spool import folder
 from registry.core import database
-from registry.core.errors import StorageError
-from registry.core.files import write_file
+from registry.core.errors import StorageError, VisionloopError
 from registry.core.media import FloatArray
 
 logger = logging.getLogger("visionloop.log")
@@ -222,8 +221,8 @@ class PredictionLog:
         while self._bodies:
             record, body = self._bodies[0]
             try:
-                write_file(inputs.path_of(record.model, record.time, record.id, record.input_suffix), body)
-            except (StorageError, OSError) as error:
+                inputs.keep(inputs.path_of(record.model, record.time, record.id, record.input_suffix), body)
+            except (VisionloopError, OSError) as error:  # a full disk, a key file that cannot be read
                 self.inputs_dropped += 1
                 self._warn("inputs", "inputs are not kept: %s", error)
             with self._lock:

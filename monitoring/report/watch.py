@@ -20,6 +20,7 @@ from monitoring.drift.tables import Window
 from monitoring.drift.verdict import Verdict
 from monitoring.feedback import labels
 from monitoring.feedback import performance as feedback
+from monitoring.log import inputs
 from monitoring.report import evidently_report, page
 from monitoring.report.evidently_report import DriftReport
 from registry.contract import catalog
@@ -174,11 +175,14 @@ def _responsible_inputs(window: Window, responsible: tuple[str, ...]) -> list[pa
     shown = []
     for number in responsible:
         try:
-            body = feedback.input_file(rows[number]).read_bytes()
+            body = inputs.read(feedback.input_file(rows[number]))
             label = given.get(number)
-            truth = (settings().var / label.truth_file).read_bytes() if label and label.truth_file else None
+            truth = inputs.read(settings().var / label.truth_file) if label and label.truth_file else None
         except OSError:
             continue  # no longer kept
+        except VisionloopError as error:
+            logger.warning("a report does without a picture: %s", error)
+            continue
         score = f", score {label.score:.2f}" if label and label.score is not None else ""
         shown.append(page.PageContent(body, truth, f"{rows[number].time:%H:%M:%S}{score}, prediction {number[:8]}"))
         if len(shown) == SHOWN:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 STREAM_SEED = 0x5EED
@@ -53,16 +52,16 @@ def not_learnt(missing: Sequence[str], classes: int) -> str:
 
 @dataclass(frozen=True)
 class LabelledInput:
-    """An input and its label. `input`: the uploaded bytes, or a file that is read when needed."""
+    """An input and its label. `input`: the uploaded bytes, or what reads them when they are needed."""
 
     id: str
-    input: bytes | Path
+    input: bytes | Callable[[], bytes]
     truth: bytes | str
 
     @property
     def body(self) -> bytes:
         """The input's bytes. Raises OSError if its file is gone."""
-        return self.input if isinstance(self.input, bytes) else self.input.read_bytes()
+        return self.input if isinstance(self.input, bytes) else self.input()
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@
     ├── Overloaded         more requests than can wait; has a retry time   HTTP 429, exit 8
     ├── StorageError       a full or read-only disk                     HTTP 507, exit 9
     └── EncryptionError    a file that cannot be decrypted              HTTP 500, exit 13
+        └── MissingKey     its key is not here
 
 Each error says what was found, what was expected and how to fix it. The command line prints that and exits with
 `exit_code`; the HTTP layer answers with `http_status` and `to_json()`.
@@ -187,9 +188,13 @@ class StorageError(VisionloopError):
 
 
 class EncryptionError(VisionloopError):
-    """A file whose key is not here, or whose bytes or name are not those that were written."""
+    """A file whose bytes or name are not those that were written."""
 
     exit_code = 13
+
+
+class MissingKey(EncryptionError):
+    """A file whose encryption key is not here. It can be read once the key is put back."""
 
 
 def error_from_json(

@@ -7,7 +7,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -33,8 +33,12 @@ def disk_errors(target: Path) -> Iterator[None]:
         ) from error
 
 
-def write_file(path: Path, content: bytes | str) -> Path:
-    """Writes a temporary file beside `path` and renames it to `path`. The umask decides who may read it."""
+def write_file(path: Path, content: bytes | str | Iterable[bytes]) -> Path:
+    """Writes a temporary file beside `path` and renames it to `path`. The umask decides who may read it.
+
+    Args:
+        content: several pieces are written one after the other, and need not be in memory together.
+    """
     raw = content.encode() if isinstance(content, str) else content
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +46,7 @@ def write_file(path: Path, content: bytes | str) -> Path:
         handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             with os.fdopen(handle, "wb") as out:
-                out.write(raw)
+                out.writelines([raw] if isinstance(raw, bytes) else raw)
             os.replace(name, path)
         except BaseException:
             with suppress(OSError):

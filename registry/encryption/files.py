@@ -42,12 +42,17 @@ from registry.encryption.keys import TAG_BYTES, keyring
 
 def encrypt_bytes(content: bytes, name: str) -> bytes:
     """The bytes of an encrypted file."""
+    return b"".join(_encrypted_pieces(content, name))
+
+
+def _encrypted_pieces(content: bytes, name: str) -> Iterator[bytes]:
     preamble, stream = new_preamble(keyring(), name)
-    parts, view, number = [preamble], memoryview(content), 0
+    yield preamble
+    view, number = memoryview(content), 0
     while len(view) > room(number):
-        parts.append(stream.seal(number, view[: room(number)], last=False))
+        yield stream.seal(number, view[: room(number)], last=False)
         view, number = view[room(number) :], number + 1
-    return b"".join([*parts, stream.seal(number, view, last=True)])
+    yield stream.seal(number, view, last=True)
 
 
 def decrypt_bytes(content: bytes, name: str) -> bytes:
@@ -61,11 +66,11 @@ def decrypt_bytes(content: bytes, name: str) -> bytes:
 
 def write_file(path: Path, content: bytes, name: str) -> Path:
     """Encrypts `content` into the file `path`; readers never see half of it. Raises StorageError."""
-    return files.write_file(path, encrypt_bytes(content, name))
+    return files.write_file(path, _encrypted_pieces(content, name))
 
 
-def read_file(path: Path, name: str, *, or_plain: bool = False) -> bytes:
-    """The plain bytes of a file.
+def read_file(path: Path, name: str, most: int | None = None, *, or_plain: bool = False) -> bytes:
+    """The plain bytes of a file, or the first `most` of them.
 
     Args:
         or_plain: return a file that is not encrypted as it is. Such files are from versions before encryption.
@@ -74,8 +79,17 @@ def read_file(path: Path, name: str, *, or_plain: bool = False) -> bytes:
         FileNotFoundError: there is no such file.
         EncryptionError: it cannot be decrypted.
     """
-    content = path.read_bytes()
-    return content if or_plain and not is_encrypted(content) else decrypt_bytes(content, name)
+    if or_plain and not is_encrypted_file(path):
+        with path.open("rb") as plain:
+            return plain.read(most)
+    with Reader(path, name) as file:
+        return file.read(0, most)
+
+
+def is_encrypted_file(path: Path) -> bool:
+    """Whether a file is encrypted, or from a version before encryption. Raises FileNotFoundError."""
+    with path.open("rb") as file:
+        return is_encrypted(file.read(HEADER_BYTES))
 
 
 class _Opened:

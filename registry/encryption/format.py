@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 
-from registry.core.errors import EncryptionError
+from registry.core.errors import EncryptionError, MissingKey
 from registry.encryption.keys import ID_BYTES, KEY_BYTES, SLOT_BYTES, TAG_BYTES, Keyring
 
 MAGIC = b"\x89VLENC\n\x01"
@@ -108,7 +108,8 @@ def unwrap(header: bytes, ring: Keyring, what: str) -> bytes:
         what: the file, for messages.
 
     Raises:
-        EncryptionError: it is not such a file, its key is not here, or its header is damaged.
+        MissingKey: its key is not here.
+        EncryptionError: it is not such a file, or its header is damaged.
     """
     if not is_encrypted(header) or len(header) < HEADER_BYTES:
         raise EncryptionError(
@@ -122,7 +123,7 @@ def unwrap(header: bytes, ring: Keyring, what: str) -> bytes:
             return data_key
     missing = sorted(one for one in key_ids(header) if ring.find(one) is None)
     if missing:
-        raise EncryptionError(
+        raise MissingKey(
             f"{what} is encrypted with key {' or '.join(missing)}, which is not here",
             expected=f"one of the keys {', '.join(key.id for key in ring.keys)}",
             fix="put that key back, as a line of the key file (`visionloop encryption status` names it); "

@@ -13,16 +13,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from registry.contract.spec import ModelSpec
 from registry.core.errors import BadInput, Refused
-from serving.tasks import store
+from serving.tasks import store, task_files
 from serving.tasks.listing import task_json
 from serving.wire import responses
 from serving.wire.admission import UploadBudget
 from serving.wire.database_threads import DatabaseThreads
+from serving.wire.encrypted_files import file_response
 from serving.wire.headers import PREDICTION_ID_HEADER, PREFIX_HEADER, TASK_OWNER_HEADER
 from serving.wire.negotiation import (
     ResponseFormat,
@@ -128,10 +129,10 @@ class TaskRoutes:
             )
         check_query(request.query_params.multi_items(), ("format",))
         choose_media(request.headers.get("accept"), request.query_params.get("format"), (task.media,))
-        path = store.result_file(task.id, task.owner)
+        path = task_files.result_file(task.id, task.owner)
         if not await asyncio.to_thread(path.is_file):
             raise Refused("the result is no longer kept", expected="a task that ended lately", fix="submit it again")
-        return FileResponse(path, headers=task.headers, media_type=task.media)
+        return await asyncio.to_thread(file_response, request, path, task_files.name_of(path), task.headers, task.media)
 
     async def _find(self, request: Request, find: Callable[[str, str, str | None], Task] = store.find) -> Task:
         """The task that the path names, as `find` returns it."""

@@ -23,7 +23,7 @@ from registry.contract.spec import ModelSpec
 from registry.core import database
 from registry.core.errors import BadInput
 from registry.core.media import OnProgress
-from serving.tasks import store
+from serving.tasks import store, task_files
 from serving.wire import responses
 from serving.wire.call import Outcome, RequestContext, ServedVersion
 from serving.wire.deadline import CallerGone
@@ -148,7 +148,7 @@ class TaskRunner:
         served, context = replace(self._version.served, role=task.role), RequestContext(task.caller, task.role)
         outcomes: list[Outcome | BaseException] = []
         for n in range(task.inputs):
-            body = (store.task_folder(task.id) / f"input-{n}").read_bytes()
+            body = task_files.read(task_files.input_file(task.id, n))
             progress.begin_input(n, task.inputs)
             try:
                 outcomes.append(self._version.predict(body, wants, context, progress))

@@ -1,5 +1,5 @@
-"""Tasks on disk and in the database. Every change of state is one conditional update, so that two services of a model
-never both hold a task, even when one was suspended and comes back."""
+"""Tasks on disk, encrypted, and in the database. Every change of state is one conditional update, so that two services
+of a model never both hold a task, even when one was suspended and comes back."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from registry.core import database
 from registry.core.errors import NotFound, Overloaded, Refused, StorageError
-from registry.core.files import disk_errors, write_file
+from registry.core.files import disk_errors
 from registry.core.settings import settings
+from serving.tasks.task_files import input_file, result_file, task_folder, write
 from serving.wire.negotiation import ResponseFormat
 
 if TYPE_CHECKING:
@@ -35,15 +36,6 @@ CLOCK_STEP_NS = 2_000_000_000
 """The largest step in the file times of any file system."""
 _ID = re.compile("[0-9a-f]{32}")
 FINISHED = ("done", "failed", "cancelled")
-
-
-def task_folder(task_id: str) -> Path:
-    return settings().var / "tasks" / task_id
-
-
-def result_file(task_id: str, owner: str) -> Path:
-    """Named after the owner: a service that lost the task must not overwrite the result of the new owner."""
-    return task_folder(task_id) / f"result-{owner}"
 
 
 class TaskFolderWatch:
@@ -87,9 +79,8 @@ def submit(
     check_room(model, sum(map(len, bodies)))
     task_id = uuid.uuid4().hex
     try:
-        with disk_errors(task_folder(task_id)):
-            for n, body in enumerate(bodies):
-                write_file(task_folder(task_id) / f"input-{n}", body)
+        for n, body in enumerate(bodies):
+            write(input_file(task_id, n), body)
         return _tasks().create(
             id=task_id,
             model=model,
@@ -190,11 +181,11 @@ def finish(task_id: str, owner: str, result: bytes, media: str, headers: dict[st
     if not mine.exists():
         _drop_inputs_of_ended(task_id)
         return False
-    with disk_errors(task_folder(task_id)):
-        write_file(result_file(task_id, owner), result)
+    path = result_file(task_id, owner)
+    write(path, result)
     done = bool(mine.update(state="done", media=media, headers=headers, finished=_now(), done=F("total")))
     if not done:
-        result_file(task_id, owner).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     _drop_inputs_of_ended(task_id)
     return done
 

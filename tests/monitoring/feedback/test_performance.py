@@ -38,7 +38,7 @@ def kept(prediction: str) -> str | bytes:
     from monitoring.log.models import Feedback
 
     row = Feedback.objects.get(prediction_id=prediction)
-    return row.truth_text or (settings().var / row.truth_file).read_bytes()
+    return row.truth_text or inputs.read(settings().var / row.truth_file)
 
 
 @pytest.mark.parametrize(

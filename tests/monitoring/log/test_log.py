@@ -58,7 +58,10 @@ def test_a_record_arrives_with_all_it_holds(operational: Path, home: Path) -> No
     assert row.image_statistics == {"noise": 0.25}
     assert embedding.unpack(bytes(row.embedding)).tolist() == [1.5, -2.0, 65504.0]
     assert abs(row.time.timestamp() - record.time) < 1e-3
-    assert inputs.path_of(record.model, record.time, record.id, ".nii.gz").read_bytes() == b"the input"
+    kept = inputs.path_of(record.model, record.time, record.id, ".nii.gz")
+    assert b"the input" not in kept.read_bytes()
+    assert inputs.read(kept) == b"the input"
+    assert inputs.read(kept, 3) == b"the"
     assert spool(home) == []
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from registry.vision.picture import to_jpeg
-from serving.tasks import store
+from serving.tasks import store, task_files
 from tests.clips import scene
 from tests.waiting import until
 
@@ -32,4 +32,4 @@ def is_over(task: dict[str, Any]) -> bool:
 
 
 def names(identity: str) -> list[str]:
-    return [path.name for path in store.task_folder(identity).glob("*")]
+    return [path.name for path in task_files.task_folder(identity).glob("*")]

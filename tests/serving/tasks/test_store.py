@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from registry.core.errors import EncryptionError
 from registry.core.settings import settings
+from registry.encryption import files
 from serving.releases import endpoints
-from serving.tasks import store
+from serving.tasks import store, task_files
 from serving.wire.negotiation import ResponseFormat
 from tests.serving.removal import retire
 from tests.serving.tasks.asking import MODEL, PICTURE, names
@@ -23,14 +25,14 @@ def submitted(version: int = 1) -> Any:
 
 def test_what_belongs_to_no_task_goes_when_it_is_as_old_as_a_task_may_be(home: Path) -> None:
     kept = submitted().id
-    lost, young = (store.task_folder(digit * 32) for digit in "ab")
+    lost, young = (task_files.task_folder(digit * 32) for digit in "ab")
     for folder in (lost, young):
         (folder / "nested").mkdir(parents=True)
     long_ago = time.time() - 86400 * settings().retention_days - 60
-    for folder in (lost, store.task_folder(kept)):
+    for folder in (lost, task_files.task_folder(kept)):
         os.utime(folder, (long_ago, long_ago))
     store.prune()
-    assert [folder.exists() for folder in (lost, young, store.task_folder(kept))] == [False, True, True]
+    assert [folder.exists() for folder in (lost, young, task_files.task_folder(kept))] == [False, True, True]
 
 
 @pytest.mark.parametrize("end", ["finish", "fail", "leave", "prune", "cancel"])
@@ -49,7 +51,8 @@ def test_whoever_ends_a_cancelled_task_its_inputs_go(home: Path, monkeypatch: py
     elif end == "leave":
         store.give_back(task.id, "one")
     elif end == "prune":
-        (store.task_folder(task.id) / "input-0").write_bytes(PICTURE)  # as one leaves it that is killed before it can
+        left = task_files.input_file(task.id, 0)  # by a service that was killed before it could remove it
+        left.write_bytes(PICTURE)
         store.prune()
     assert names(task.id) == []
     assert store.find(MODEL, task.id).state == "cancelled"
@@ -63,7 +66,9 @@ def test_one_of_two_services_gets_a_task_and_keeps_it_while_it_lives(home: Path)
     assert not store.renew_lease(task.id, "second", 0, 1)
     assert not store.finish(task.id, "second", b"x", "text/plain", {})
     assert store.finish(task.id, "first", b"x", "text/plain", {})
-    assert store.result_file(task.id, "first").read_bytes() == b"x"
+    result = task_files.result_file(task.id, "first")
+    assert task_files.read(result) == b"x"
+    assert files.is_encrypted_file(result)
 
 
 def test_another_version_works_on_a_task_only_when_its_own_has_no_service(home: Path) -> None:
@@ -84,3 +89,14 @@ def test_a_task_that_kills_its_service_is_given_up_at_last(home: Path, monkeypat
     assert names(task.id) == [], "the inputs of a task that is given up are not kept"
     found = store.find(MODEL, task.id)
     assert (found.state, found.error["status"]) == ("failed", 500)
+
+
+def test_inputs_are_encrypted_and_no_other_tasks(home: Path) -> None:
+    mine, other = (task_files.input_file(submitted().id, 0) for _ in range(2))
+    assert files.is_encrypted_file(mine)
+    assert task_files.read(mine) == b"x"
+    other.replace(mine)
+    with pytest.raises(EncryptionError):
+        task_files.read(mine)
+    mine.write_bytes(b"in the clear, of a version before encryption")
+    assert task_files.read(mine).startswith(b"in the clear")

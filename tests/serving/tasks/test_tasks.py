@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from registry.contract import catalog
-from serving.tasks import store
+from serving.tasks import store, task_files
 from tests.clips import make_clip
 from tests.detector_bundle import make_detector_bundle
 from tests.serving.local_api import answering
@@ -103,7 +103,7 @@ def test_a_second_delete_is_harmless_and_only_purge_removes(client: httpx.Client
     answer = client.delete(f"/tasks/{identity}", params={"purge": "true"})
     assert (answer.status_code, answer.json()) == (200, {**over, "removed": True})
     assert client.get(f"/tasks/{identity}").status_code == 404
-    assert not store.task_folder(identity).exists()
+    assert not task_files.task_folder(identity).exists()
 
 
 def test_a_result_is_streamed_by_parts_too_and_gone_is_gone(client: httpx.Client) -> None:
@@ -114,7 +114,7 @@ def test_a_result_is_streamed_by_parts_too_and_gone_is_gone(client: httpx.Client
     assert whole.headers["x-prediction-id"]
     part = client.get(f"/tasks/{identity}/result", headers={"Range": "bytes=10-19"})
     assert (part.status_code, part.content) == (206, whole.content[10:20])
-    (store.task_folder(identity) / names(identity)[0]).unlink()
+    (task_files.task_folder(identity) / names(identity)[0]).unlink()
     gone = client.get(f"/tasks/{identity}/result")
     assert (gone.status_code, gone.json()["found"]) == (409, "the result is gone")
 
@@ -205,7 +205,7 @@ def test_a_task_that_the_database_does_not_take_leaves_nothing_on_the_disk(clien
 
 
 def folders() -> set[str]:
-    return {path.name for path in store.task_folder("").glob("*")}
+    return {path.name for path in task_files.task_folder("").glob("*")}
 
 
 def test_inputs_are_kept_until_a_task_is_over(client: httpx.Client) -> None:

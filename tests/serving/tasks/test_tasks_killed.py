@@ -13,7 +13,7 @@ import pytest
 
 from registry.core.errors import NotFound
 from registry.core.settings import settings
-from serving.tasks import store
+from serving.tasks import store, task_files
 from serving.wire.negotiation import ResponseFormat
 from tests.serving.conftest import PROJECT
 
@@ -74,7 +74,7 @@ def done() -> str:
     task = store.claim(MODEL, 1, "worker")
     assert task is not None
     assert store.finish(identity, "worker", b"result", "application/json", {})
-    (store.task_folder(identity) / "input-0").write_bytes(b"left")
+    (task_files.task_folder(identity) / "input-0").write_bytes(b"left")
     return identity
 
 
@@ -101,21 +101,21 @@ def row(identity: str) -> Any:
 
 
 def files(identity: str) -> list[str]:
-    return sorted(path.name for path in store.task_folder(identity).glob("*"))
+    return sorted(path.name for path in task_files.task_folder(identity).glob("*"))
 
 
 def test_a_removal_that_was_killed_is_finished_by_a_second_delete(home: Path) -> None:
     half = killed("remove", [done() for _ in range(POINTS)])
-    seen = {(row(one) is not None, store.task_folder(one).is_dir(), len(files(one))) for one in half}
+    seen = {(row(one) is not None, task_files.task_folder(one).is_dir(), len(files(one))) for one in half}
     # Whole, one file less, an empty folder, a row without its folder, nothing: never a folder without its row.
     assert {(True, True, 2), (True, True, 1), (True, True, 0), (True, False, 0), (False, False, 0)} == seen
     for one in half:
         try:
             assert store.remove(MODEL, one).id == one
         except NotFound:
-            assert not store.task_folder(one).exists()
+            assert not task_files.task_folder(one).exists()
         assert row(one) is None
-        assert not store.task_folder(one).exists()
+        assert not task_files.task_folder(one).exists()
 
 
 def test_a_removal_that_was_killed_is_finished_by_the_keeper(home: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_removal_that_was_killed_is_finished_by_the_keeper(home: Path) -> None
     store.prune()
     for one in half:
         assert row(one) is None
-        assert not store.task_folder(one).exists()
+        assert not task_files.task_folder(one).exists()
 
 
 @pytest.mark.parametrize("by", ["a second DELETE", "the keeper"])
