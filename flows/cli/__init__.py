@@ -61,6 +61,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "down": Entry("stack:down", "Stop everything that `up` started."),
         "status": Entry("stack:status", "Show what runs, where and since when."),
         "logs": Entry("stack:logs", "Read the log of one process, or of all."),
+        "encryption": Entry("encryption:encryption", "Keys that encrypt what is kept: status, rotate."),
         "ui": Entry("ui:ui", "Open a page: home, mlflow, prefect, drift or api."),
     },
     "About": {

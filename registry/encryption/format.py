@@ -101,6 +101,12 @@ def key_ids(header: bytes) -> frozenset[str]:
     return frozenset(slot[:ID_BYTES].hex() for slot in slots(header))
 
 
+def open_slot(slot: bytes, ring: Keyring) -> bytes | None:
+    """The data key in a slot; None if no key opens it."""
+    key = ring.find(slot[:ID_BYTES].hex())
+    return key.unwrap(slot) if key else None
+
+
 def unwrap(header: bytes, ring: Keyring, what: str) -> bytes:
     """The data key of a file.
 
@@ -118,8 +124,7 @@ def unwrap(header: bytes, ring: Keyring, what: str) -> bytes:
             fix="restore it from a backup",
         )
     for slot in slots(header):
-        key = ring.find(slot[:ID_BYTES].hex())
-        if key is not None and (data_key := key.unwrap(slot)) is not None:
+        if (data_key := open_slot(slot, ring)) is not None:
             return data_key
     missing = sorted(one for one in key_ids(header) if ring.find(one) is None)
     if missing:

@@ -1,27 +1,29 @@
 """Changes the encryption key of files. Their data keys are wrapped anew, in place; the contents stay as they are.
 
-Each step may be killed: a file can be read at any moment, and the next rotation goes on.
+Any step may be killed: a file can be read at every moment, and the next rotation goes on.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from registry.core.errors import EncryptionError, MissingKey
+from registry.core.errors import EncryptionError
 from registry.core.files import disk_errors
-from registry.encryption.format import HEADER_BYTES, MAGIC, is_encrypted, key_ids, slots, unwrap
-from registry.encryption.keys import SLOT_BYTES, Keyring
+from registry.encryption.format import HEADER_BYTES, MAGIC, is_encrypted, key_ids, open_slot, slots, unwrap
+from registry.encryption.keys import SLOT_BYTES, Keyring, add_key, keyring
 
 KeyIds = frozenset[str]
 """Ids of the keys that wrap the data key of a file: two in the middle of a rotation."""
 
 
-def encrypted_files(root: Path) -> Iterator[tuple[Path, KeyIds]]:
-    """All encrypted files under a folder, which is searched whole: a file that is left out would be lost with its key.
+def encrypted_files(root: Path) -> Iterator[tuple[Path, bytes]]:
+    """The encrypted files below a folder, wherever they are, with their headers.
+
+    All of them: one that is left out would be lost with its key.
 
     Raises:
         StorageError: a file or folder may not be read.
@@ -33,19 +35,73 @@ def encrypted_files(root: Path) -> Iterator[tuple[Path, KeyIds]]:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(Path(entry.path))
-                elif entry.is_file(follow_symlinks=False):
-                    header = _header(Path(entry.path))
-                    if is_encrypted(header):
-                        yield Path(entry.path), key_ids(header)
+                elif entry.is_file(follow_symlinks=False) and is_encrypted(header := _header(entry.path)):
+                    yield Path(entry.path), header
+
+
+def _header(path: str) -> bytes:
+    with suppress(FileNotFoundError), open(path, "rb", buffering=0) as file:
+        return file.read(HEADER_BYTES)
+    return b""
 
 
 def count_by_keys(root: Path) -> Counter[KeyIds]:
-    """How many encrypted files under a folder need which keys. Raises as `encrypted_files`."""
-    return Counter(ids for _, ids in encrypted_files(root))
+    """How many encrypted files below a folder need which keys. Raises as `encrypted_files`."""
+    return Counter(key_ids(header) for _, header in encrypted_files(root))
+
+
+def begin(root: Path) -> bool:
+    """Makes a new first key, unless files below `root` still wait for the first one: then a rotation was interrupted.
+
+    Returns:
+        Whether there is a new key.
+
+    Raises:
+        SettingsError: the keys are in the setting, and all files use its first one.
+        StorageError: as `encrypted_files`; the key file cannot be written.
+    """
+    ring = keyring()
+    older = {key.id for key in ring.keys} - {ring.first.id}
+    if any(ids & older for ids in count_by_keys(root)):
+        return False
+    add_key()
+    return True
+
+
+def rotate(root: Path, show: Callable[[float, float, str], None]) -> tuple[int, dict[Path, EncryptionError]]:
+    """Wraps the data keys of all files below `root` with the first key, until it finds none that is left.
+
+    Args:
+        show: is called with (files done, files, "").
+
+    Returns:
+        How many files were changed, and those that could not be, each with its error.
+
+    Raises:
+        StorageError: as `encrypted_files`; a file may not be written.
+    """
+    ring, done, failed = keyring(), 0, dict[Path, EncryptionError]()
+    while True:
+        # Again after the first time: a process may have been writing a file when the new key came.
+        left = [path for path, header in encrypted_files(root) if not _is_done(header, ring) and path not in failed]
+        if not left:
+            os.sync()  # before anybody removes the old key
+            return done, failed
+        for number, path in enumerate(left):
+            show(number, len(left), "")
+            try:
+                done += rewrap(path, ring)
+            except EncryptionError as error:
+                failed[path] = error
+
+
+def _is_done(header: bytes, ring: Keyring) -> bool:
+    first, second = slots(header)
+    return first == second and key_ids(header) == {ring.first.id}
 
 
 def rewrap(path: Path, ring: Keyring) -> bool:
-    """Wraps the data key of a file with the first key. False if it is wrapped so already, or the file is gone.
+    """Wraps the data key of a file with the first key. False if it is so already, or the file is gone.
 
     The time of the file stays: retention counts from it.
 
@@ -60,17 +116,14 @@ def rewrap(path: Path, ring: Keyring) -> bool:
         except FileNotFoundError:
             return False
         try:
-            header = os.pread(handle, HEADER_BYTES, 0)
-            if key_ids(header) == {ring.first.id}:
+            header, status = os.pread(handle, HEADER_BYTES, 0), os.fstat(handle)
+            if _is_done(header, ring):
                 return False
-            status = os.fstat(handle)
-            data_key = unwrap(header, ring, path.name)
-            fresh = ring.first.wrap(data_key)
-            # The slot that is not needed comes first: one of them is whole whenever somebody reads, or kills this.
-            first, second = slots(header)
-            spare = 0 if _opens(second, ring) else 1
-            for slot in (spare, 1 - spare):
-                os.pwrite(handle, fresh, len(MAGIC) + slot * SLOT_BYTES)
+            slot = ring.first.wrap(unwrap(header, ring, path.name))
+            # First the one that does not open, or else either: the other is whole whenever somebody reads or kills.
+            spare = 0 if open_slot(slots(header)[1], ring) else 1
+            for number in (spare, 1 - spare):
+                os.pwrite(handle, slot, len(MAGIC) + number * SLOT_BYTES)
             os.utime(handle, ns=(status.st_atime_ns, status.st_mtime_ns))
             return True
         finally:
