@@ -10,6 +10,7 @@ Both are encrypted. Those that were kept before they were encrypted are read all
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import time
 from contextlib import suppress
@@ -20,6 +21,8 @@ from typing import NamedTuple
 from registry.core.errors import BadInput, EncryptionError, MissingKey
 from registry.core.settings import settings
 from registry.encryption import files
+
+logger = logging.getLogger("visionloop.log")
 
 TRUTH = ".truth"
 BATCH = 50
@@ -68,7 +71,12 @@ def read(path: Path, most: int | None = None) -> bytes:
     except MissingKey:
         raise
     except EncryptionError as error:
-        raise BadInput(error.found, expected=error.expected, fix=error.fix) from error
+        logger.warning("a kept file is damaged: %s", error)
+        raise BadInput(
+            f"the kept file {path.name} is damaged",
+            expected="the file as it was kept",
+            fix="send the input again, and label that answer",
+        ) from error
 
 
 def prune(now: float | None = None, every_s: float = 0.0) -> Pruned:

@@ -18,9 +18,11 @@ from starlette.routing import BaseRoute
 from registry.contract.spec import ModelSpec
 from registry.core.errors import (
     BadInput,
+    EncryptionError,
     MethodNotAllowed,
     NotFound,
     NotServed,
+    SettingsError,
     StorageError,
     TooLarge,
     TooSlow,
@@ -205,7 +207,8 @@ def known_error(error: Exception, process: str = "service") -> VisionloopError:
             "no room for the request %s: %s", request_ids.current(), error
         )  # with the path, and what the operator can do
         return StorageError("the disk is full, or nearly", expected="room for this request", fix="try again later")
-    if isinstance(error, VisionloopError):
+    # What is wrong with keys and kept files is for operators: the log has it.
+    if isinstance(error, VisionloopError) and not isinstance(error, EncryptionError | SettingsError):
         return error
     logger.error("the %s failed on the request %s", process, request_ids.current(), exc_info=error)
     return InternalError(process, error)

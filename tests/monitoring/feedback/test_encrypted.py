@@ -70,7 +70,7 @@ def test_one_that_is_not_what_was_kept_is_noted_and_stops_no_other(
     else:
         os.truncate(kept(labelled), kept(labelled).stat().st_size - 1)
     assert performance.score_pending(MODEL, 1, predictor) == 1
-    assert "cannot be decrypted" in label(labelled).problem
+    assert "is damaged" in label(labelled).problem
     assert label(other).score is not None
     with pytest.raises(BadInput):
         performance.labelled(label(labelled)).body  # noqa: B018

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.core.errors import StorageError
+from registry.core.errors import EncryptionError, MissingKey, SettingsError, StorageError, VisionloopError
 from registry.core.settings import Settings
 from serving.wire.responses import entry_json, error_response
 from tests.conftest import PROJECT
@@ -59,3 +59,13 @@ def test_a_full_disk_is_told_without_its_path() -> None:
     assert answer.status_code == 507
     assert b"/srv" not in answer.body
     assert "/srv" not in str(entry_json(error))
+
+
+@pytest.mark.parametrize("kind", [EncryptionError, MissingKey, SettingsError])
+def test_what_is_wrong_with_keys_is_told_to_the_log_only(
+    kind: type[VisionloopError], caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = error_response(kind("no key in /srv/var/encryption.key", fix="`visionloop encryption status`"))
+    assert answer.status_code == 500
+    assert b"encryption" not in answer.body
+    assert "/srv/var/encryption.key" in caplog.text
