@@ -26,6 +26,8 @@ from serving.wire.database_threads import DatabaseThreads
 from serving.wire.encrypted_files import file_response
 from serving.wire.headers import PREDICTION_ID_HEADER, PREFIX_HEADER, TASK_OWNER_HEADER
 from serving.wire.negotiation import (
+    JPEG,
+    JSON,
     ResponseFormat,
     check_query,
     choose_media,
@@ -80,6 +82,8 @@ class TaskRoutes:
     async def submit(self, request: Request) -> Response:
         asked = self._asked_of(request)
         wants = response_format(request.headers.get("accept"), request.query_params, self._spec.media_out)
+        if JPEG in self._spec.media_out:  # in the JSON answer, which every task of one file has
+            wants = replace(wants, image=parse_flag("image", request.query_params.get("image", "")))
         # Before the body is read: a refusal must cost little.
         await self._readers.run(lambda: store.check_room(self._spec.name))
         with self._uploads.reserve() as reservation:
@@ -128,11 +132,18 @@ class TaskRoutes:
                 fix="submit it again" if task.state == "cancelled" else "ask GET tasks/{id} how far it is",
             )
         check_query(request.query_params.multi_items(), ("format",))
-        choose_media(request.headers.get("accept"), request.query_params.get("format"), (task.media,))
-        path = task_files.result_file(task.id, task.owner)
+        path, findings = (named(task.id, task.owner) for named in (task_files.result_file, task_files.findings_file))
+        beside = task.media != JSON and await asyncio.to_thread(findings.is_file)
+        offers = (task.media, JSON) if beside else (task.media,)
+        media, headers = (
+            choose_media(request.headers.get("accept"), request.query_params.get("format"), offers),
+            task.headers,
+        )
+        if media != task.media:
+            path, headers = findings, {name: value for name, value in headers.items() if name != "content-disposition"}
         if not await asyncio.to_thread(path.is_file):
             raise Refused("the result is no longer kept", expected="a task that ended lately", fix="submit it again")
-        return await asyncio.to_thread(file_response, request, path, task_files.name_of(path), task.headers, task.media)
+        return await asyncio.to_thread(file_response, request, path, task_files.name_of(path), headers, media)
 
     async def _find(self, request: Request, find: Callable[[str, str, str | None], Task] = store.find) -> Task:
         """The task that the path names, as `find` returns it."""

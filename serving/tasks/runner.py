@@ -27,7 +27,7 @@ from serving.tasks import store, task_files
 from serving.wire import responses
 from serving.wire.call import Outcome, RequestContext, ServedVersion
 from serving.wire.deadline import CallerGone
-from serving.wire.negotiation import ResponseFormat
+from serving.wire.negotiation import JSON, ResponseFormat
 
 if TYPE_CHECKING:
     from serving.tasks.models import Task
@@ -114,8 +114,8 @@ class TaskRunner:
         progress = _Progress(task, self._owner, self._leaves)
         progress.start()
         try:
-            content, media, headers = self._answer(task, progress)
-            self._write(partial(store.finish, task.id, self._owner, content, media, headers), progress)
+            result = self._answer(task, progress)
+            self._write(partial(store.finish, task.id, self._owner, *result), progress)
         except TaskLost:
             logger.info("task %s was cancelled, or is left to another service", task.id)
             with suppress(Exception):  # then the lease runs out, and `prune` removes what was cancelled
@@ -142,8 +142,8 @@ class TaskRunner:
                 progress.check()
                 self._stop.wait(RENEW_S)
 
-    def _answer(self, task: Task, progress: _Progress) -> tuple[bytes, str, dict[str, str]]:
-        """Content, media type and headers of the result."""
+    def _answer(self, task: Task, progress: _Progress) -> tuple[bytes, str, dict[str, str], bytes | None]:
+        """Content, media type and headers of the result; the JSON answer, where the result is a file."""
         began, wants = time.perf_counter(), ResponseFormat(**task.wants)
         served, context = replace(self._version.served, role=task.role), RequestContext(task.caller, task.role)
         outcomes: list[Outcome | BaseException] = []
@@ -159,6 +159,7 @@ class TaskRunner:
                     raise
                 outcomes.append(error)
         response: Response
+        findings = None
         if task.several:
             elapsed_ms = 1000 * (time.perf_counter() - began)
             response = responses.list_response(outcomes, wants, served, elapsed_ms)
@@ -166,10 +167,12 @@ class TaskRunner:
             (outcome,) = outcomes
             assert isinstance(outcome, Outcome)
             response = responses.prediction_response(outcome, wants, served, self._version.spec)
+            if wants.media != JSON:
+                findings = bytes(responses.JsonResponse(responses.prediction_json(outcome, wants, served)).body)
         headers = {
             name: value for name, value in response.headers.items() if name not in ("content-length", "content-type")
         }
-        return bytes(response.body), response.headers["content-type"], headers
+        return bytes(response.body), response.headers["content-type"], headers, findings
 
 
 class _Progress:

@@ -17,7 +17,7 @@ from registry.core import database
 from registry.core.errors import NotFound, Overloaded, Refused, StorageError
 from registry.core.files import disk_errors
 from registry.core.settings import settings
-from serving.tasks.task_files import input_file, result_file, task_folder, write
+from serving.tasks.task_files import findings_file, input_file, result_file, task_folder, write
 from serving.wire.negotiation import ResponseFormat
 
 if TYPE_CHECKING:
@@ -173,19 +173,26 @@ def renew_lease(task_id: str, owner: str, done: int, total: int) -> bool:
     return bool(_owned(task_id, owner).update(lease=_now() + timedelta(seconds=LEASE_S), done=done, total=total))
 
 
-def finish(task_id: str, owner: str, result: bytes, media: str, headers: dict[str, str]) -> bool:
-    """Stores the result. False, without a change, if the task no longer belongs to the owner."""
+def finish(
+    task_id: str, owner: str, result: bytes, media: str, headers: dict[str, str], findings: bytes | None = None
+) -> bool:
+    """Stores the result, and its JSON answer where the result is a file. False, without a change, if the task no
+    longer belongs to the owner."""
     from django.db.models import F
 
     mine = _owned(task_id, owner)
     if not mine.exists():
         _drop_inputs_of_ended(task_id)
         return False
-    path = result_file(task_id, owner)
-    write(path, result)
+    paths = {result_file(task_id, owner): result}
+    if findings is not None:
+        paths[findings_file(task_id, owner)] = findings
+    for path, content in reversed(paths.items()):  # the result is last: it says that there is one
+        write(path, content)
     done = bool(mine.update(state="done", media=media, headers=headers, finished=_now(), done=F("total")))
     if not done:
-        path.unlink(missing_ok=True)
+        for path in paths:
+            path.unlink(missing_ok=True)
     _drop_inputs_of_ended(task_id)
     return done
 

@@ -21,6 +21,11 @@ def result_file(task_id: str, owner: str) -> Path:
     return task_folder(task_id) / f"result-{owner}"
 
 
+def findings_file(task_id: str, owner: str) -> Path:
+    """The JSON answer beside a result that is a file."""
+    return task_folder(task_id) / f"findings-{owner}"
+
+
 def name_of(path: Path) -> str:
     """The name under which a task's file is encrypted. In the place of another file it cannot be read."""
     return f"{path.parent.name}/{path.name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from tests.detector_bundle import make_detector_bundle
 from tests.serving.local_api import answering
 from tests.serving.tasks.asking import FRAMES, MODEL, PICTURE, is_over, names, once
 from tests.waiting import until
+
+JPEG_STARTS = b"\xff\xd8\xff"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def test_a_task_gives_what_the_prediction_gives(client: httpx.Client) -> None:
 
 
 def test_a_video_shows_its_progress_and_comes_back_as_a_video(client: httpx.Client) -> None:
-    identity = client.post("/tasks?format=webm", content=make_clip(FRAMES, (192, 128))).json()["id"]
+    identity = client.post("/tasks?format=webm&image=true", content=make_clip(FRAMES, (192, 128))).json()["id"]
     seen = once(client, identity, lambda task: 0 < task["done"] < task["total"] or is_over(task))
     assert seen["total"] == FRAMES, seen
     assert client.get(f"/tasks/{identity}/result").status_code == 409
@@ -53,6 +56,13 @@ def test_a_video_shows_its_progress_and_comes_back_as_a_video(client: httpx.Clie
     assert result.headers["content-type"] == "video/webm"
     assert result.content[:4] == b"\x1aE\xdf\xa3"
     assert client.get(f"/tasks/{identity}").json()["done"] == FRAMES
+    beside = client.get(f"/tasks/{identity}/result", params={"format": "json"})
+    assert beside.headers["content-type"] == "application/json"
+    assert "content-disposition" not in beside.headers
+    assert beside.json()["id"] == beside.headers["x-prediction-id"] == result.headers["x-prediction-id"]
+    assert len(beside.json()["detections"]) == FRAMES
+    assert b64decode(beside.json()["image"])[:3] == JPEG_STARTS
+    assert client.get(f"/tasks/{identity}/result", params={"format": "jpg"}).status_code == 422
 
 
 def test_several_files_are_one_task(client: httpx.Client) -> None:
