@@ -56,6 +56,7 @@ class Settings(BaseModel):
     smtp_url: str = Field("", description="mail server; without one letters are written into var/mail", repr=False)
     mail_from: str = Field("", description="the address that letters come from; default: visionloop@localhost")
     administrator_email: str = Field("", description="where messages go; default: to every administrator")
+    gallery_open: bool = Field(True, description="whether people without an account may look at models and examples")
     database_url: str = Field("", description="operational database; default: SQLite in var", repr=False)
     dvc_remote: str = Field("", description="default: a folder in var")
     encryption_key: str = Field("", description="keys that encrypt what is kept; the first wraps, all read", repr=False)

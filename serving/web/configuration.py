@@ -18,6 +18,7 @@ from serving.web import languages, static_files
 
 APPS = [
     "serving.accounts",
+    "serving.runs",
     "serving.gallery",
     "serving.office",
     "serving.web",

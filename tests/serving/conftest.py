@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from registry.contract import catalog
 from registry.core.errors import MissingService
 from registry.core.settings import settings
 from registry.versions.bundle import Bundle
@@ -23,11 +24,15 @@ from tests.browsers import Visitor, chromium
 from tests.bundles import MODEL, make_tiny_bundle
 from tests.conftest import PROJECT
 from tests.databases import own_database
+from tests.detector_bundle import make_detector_bundle
+from tests.serving import people
 from tests.serving.controlled import Numbered
+from tests.serving.people import Person
 from tests.serving.removal import retire, withdraw
 from tests.waiting import until
 
 READY_S = 120
+DETECTOR = "object_detection"
 
 
 @dataclass
@@ -194,6 +199,24 @@ def visitor(browser: Any, web: str) -> Iterator[Visitor]:
     yield person
     person.close()
     assert person.faults == []
+
+
+@pytest.fixture(scope="package")
+def detector(project: Path, router: str, processes: Processes) -> str:
+    """The name of a detector with a live version."""
+    bundle = make_detector_bundle(project / "bundle-detector", catalog.get(DETECTOR), work=4)
+    tag, port = packaging.package(Numbered(DETECTOR, 1), bundle), deploy.free_port()
+    argv, env = deploy.service_command(tag, port), packaging.serve_environment()
+    service = processes.start(process_name(tag), argv, env, f"http://127.0.0.1:{port}/readyz")
+    endpoints.announce(DETECTOR, 1, service.url, tag, anyway="a test")
+    deploy.follow(store.switch(DETECTOR, 1), router)
+    return DETECTOR
+
+
+@pytest.fixture(scope="package")
+def persons(web: str) -> list[Person]:
+    """Four people with accounts, who are logged in."""
+    return people.make(*(f"{name}@example.org" for name in ("anna", "bert", "carla", "dora")))
 
 
 @pytest.fixture

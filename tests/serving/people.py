@@ -1,0 +1,69 @@
+"""People with accounts and a session: in a process of its own, since tests of the API set Django up without accounts.
+
+`python -m tests.serving.people a@example.org b@example.org` prints the session key of each, which it makes if need be.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from registry.core.settings import settings
+from tests.conftest import PROJECT
+
+PASSWORD = "correct horse battery"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who is logged in."""
+
+    email: str
+    session: str
+
+    def client(self, address: str) -> httpx.Client:
+        """An HTTP client with this person's session, and a valid CSRF token in its headers."""
+        client = httpx.Client(base_url=address, cookies={"sessionid": self.session}, timeout=60, trust_env=False)
+        client.get("/models/object_detection/")
+        client.headers["X-CSRFToken"] = client.cookies["csrftoken"]
+        return client
+
+    def cookie(self, address: str) -> dict[str, Any]:
+        """For a browser."""
+        return {"name": "sessionid", "value": self.session, "url": address}
+
+
+def make(*emails: str) -> list[Person]:
+    """The people of these addresses, each with a new session."""
+    env = {**settings().child_environment(), "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-m", "tests.serving.people", *emails]
+    made = subprocess.run(command, env=env, cwd=settings().root, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    return [Person(email, session) for email, session in zip(emails, made.stdout.split(), strict=True)]
+
+
+def _session(email: str) -> str:
+    from django.conf import settings as django_settings
+    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+    from django.contrib.sessions.backends.db import SessionStore
+
+    from serving.accounts.models import User
+
+    user = User.objects.filter(email=email).first() or User.objects.create_user(email, PASSWORD)
+    session = SessionStore()
+    session[SESSION_KEY] = str(user.pk)
+    session[BACKEND_SESSION_KEY] = django_settings.AUTHENTICATION_BACKENDS[0]
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.create()
+    return str(session.session_key)
+
+
+if __name__ == "__main__":
+    from serving.web import configuration
+
+    configuration.setup()
+    print(*[_session(email) for email in sys.argv[1:]])
