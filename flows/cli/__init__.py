@@ -38,7 +38,6 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "run": Entry("loop:run", "The loop for one model: data, checks, train, decide, release."),
         "data": Entry("data:data", "Make, import, check and show data sets."),
         "train": Entry("model:train", "Train, compress and evaluate a model, and register the version."),
-        "evaluate": Entry("evaluate:evaluate", "Score a version on the test cases or on your own labelled files."),
         "promote": Entry("model:promote", "Ask the gate to make a version the champion. Moves no traffic."),
         "decisions": Entry("model:decisions", "List the decision pages: what was promoted or refused, and why."),
         "retrain": Entry("loop:retrain", "Fine-tune the champion on labelled predictions."),
@@ -74,7 +73,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
 COMMANDS: dict[str, Entry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
-LOW_PRIORITY = frozenset({"run", "data", "train", "evaluate", "promote", "package", "release", "featurize", "retrain"})
+LOW_PRIORITY = frozenset({"run", "data", "train", "promote", "package", "release", "featurize", "retrain"})
 """Commands that run at low priority, so that services go on answering meanwhile."""
 
 

@@ -47,13 +47,13 @@ EXPECTED = {
 
 @dataclass(frozen=True)
 class Found:
-    """What a file is: its kind, and its content type."""
+    """What a file is: its kind (of `Kind`), and its content type."""
 
-    kind: Kind
+    kind: str
     media: str
 
 
-def kinds_of(spec: ModelSpec) -> tuple[Kind, ...]:
+def kinds_of(spec: ModelSpec) -> tuple[str, ...]:
     """What a model takes."""
     taken = {
         Kind.PICTURE: "image/jpeg" in spec.media_in,
@@ -96,9 +96,9 @@ def _recognised(start: bytes) -> Found | None:
     return None
 
 
-def _refused(start: bytes, taken: Sequence[Kind]) -> BadInput:
+def _refused(start: bytes, taken: Sequence[str]) -> BadInput:
     expected = " or ".join(EXPECTED[kind] for kind in taken)
-    return wrong_kind(start, wanted=" or ".join(f"a {kind.value}" for kind in taken), expected=expected)
+    return wrong_kind(start, wanted=" or ".join(f"a {kind}" for kind in taken), expected=expected)
 
 
 def _check_pixels(start: bytes) -> None:

@@ -15,6 +15,9 @@ from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from serving.accounts import mail
+from serving.gallery import examples
+from serving.runs import downloads, uploads
+from serving.runs.runner import Runner
 from serving.web import static_files
 from serving.web.headers import SecurityHeaders
 
@@ -40,6 +43,8 @@ def create_app() -> Starlette:
         routes=[
             Route("/healthz", _healthz),
             static_files.mount(),
+            *uploads.Uploads().routes,
+            *downloads.routes(),
             Mount("/", _Pages()),
         ],
         middleware=[Middleware(SecurityHeaders)],
@@ -49,8 +54,12 @@ def create_app() -> Starlette:
 
 @asynccontextmanager
 async def _lifespan(_: Starlette) -> AsyncIterator[None]:
+    runner = Runner(chores=examples.refresh)
+    uploads.on_uploaded(runner.wake)
+    await asyncio.to_thread(runner.start)
     with mail.sender():
         yield
+    await asyncio.to_thread(runner.stop)
 
 
 async def _healthz(_: Request) -> Response:

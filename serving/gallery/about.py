@@ -1,0 +1,57 @@
+"""What is known about a model: its card, the live version, its data, and where its decision is told."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from serving.gallery.cards import Card
+
+DOCUMENTS = Path(__file__).parents[2] / "docs" / "models"
+_LINK = re.compile(r" \(\[[^]]+\]\([^)]+\)\)|\[([^]]+)\]\([^)]+\)")
+"""Links of Markdown lead nowhere here: those in brackets are left out, of others the words stay."""
+PARTS = ("Use.", "Misuse.", "Limits.", "Data.", "Measured.")
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A part of the model card, e.g. "Misuse", as plain text."""
+
+    title: str
+    text: str
+
+
+def of(card: Card) -> dict[str, Any]:
+    """Facts of the live version, paragraphs of the model card, and the address of the decision page."""
+    manifest = card.manifest
+    return {
+        "paragraphs": paragraphs(card.spec.name),
+        "created": manifest.created[:10] if manifest else "",
+        "chosen": manifest.chosen if manifest else None,
+        "slices": sorted(manifest.slices.items()) if manifest else [],
+        "classes": manifest.classes if manifest else card.spec.classes,
+    }
+
+
+def threshold(card: Card) -> float | None:
+    """The score above which the live version counts something as found."""
+    found = (card.manifest.thresholds if card.manifest else {}).get("score")
+    return float(found) if isinstance(found, int | float) else None
+
+
+@lru_cache(maxsize=32)
+def paragraphs(model: str) -> tuple[Paragraph, ...]:
+    """Of `docs/models/<model>.md`: each begins with its title in bold. None where there is no such document."""
+    try:
+        text = (DOCUMENTS / f"{model}.md").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ()
+    found = []
+    for block in text.split("\n\n"):
+        title, star, rest = block.removeprefix("**").partition("**")
+        if block.startswith("**") and star and title in PARTS:
+            found.append(Paragraph(title.rstrip("."), _LINK.sub(r"\1", " ".join(rest.split())).replace("`", "")))
+    return tuple(found)

@@ -1,0 +1,146 @@
+"""The pages of a run: its state while it lasts, its result, and what its owner may do with it."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from registry.contract import catalog
+from registry.core.errors import NotFound, VisionloopError
+from registry.core.settings import settings
+from serving.gallery import cards
+from serving.runs import downloads, files, store
+from serving.runs.models import Run, new_id, now
+
+SHARE_DAYS = (1, 7, 30)
+
+
+def run(request: HttpRequest, run_id: str) -> HttpResponse:
+    """A run at its own address: it survives reload, another device and sleep."""
+    found = _visible(request, run_id)
+    context = result(found, f"/files/{found.id}/")
+    context["mine"] = found.owner_id is not None
+    context["share_days"] = SHARE_DAYS
+    if found.is_shared:
+        context["share_address"] = request.build_absolute_uri(f"/shared/{downloads.share_token(found)}/")
+    return render(request, "gallery/run.html", context)
+
+
+def status(request: HttpRequest, run_id: str) -> HttpResponse:
+    """The state of a run as a piece of a page, which asks for the next one itself. At the end the page reloads."""
+    found = _visible(request, run_id)
+    response = render(request, "gallery/status.html", {"run": found, "spec": catalog.get(found.model)})
+    if found.over:
+        response["HX-Refresh"] = "true"
+    return response
+
+
+def shared(request: HttpRequest, token: str) -> HttpResponse:
+    """The result behind a link for others: to look at, nothing else."""
+    try:
+        found = downloads.shared_run(token)
+    except NotFound as error:
+        raise Http404(error.found) from error
+    return render(request, "gallery/run.html", result(found, f"/shared/{token}/files/"))
+
+
+def result(found: Run, address: str) -> dict[str, Any]:
+    """What the templates of a result need.
+
+    `answer`: the parsed `answer.json`; `files`: names of the files that are there; `files_at`: their address.
+    """
+    present = files.present(found.id)
+    answer = json.loads(files.read(found.id, files.ANSWER)) if files.ANSWER in present else {}
+    version = cards.one(found.model).version
+    return {
+        "run": found,
+        "spec": catalog.get(found.model),
+        "answer": answer,
+        "files": present,
+        "files_at": address,
+        "live": version,
+        "older": version is not None and found.version is not None and version != found.version,
+    }
+
+
+def compare(request: HttpRequest, run_id: str, other_id: str) -> HttpResponse:
+    """Two results of the same file side by side."""
+    pair = [_visible(request, one) for one in (other_id, run_id)]
+    sides = [result(one, f"/files/{one.id}/") for one in pair]
+    return render(request, "gallery/compare.html", {"sides": sides, "run": pair[1], "spec": sides[1]["spec"]})
+
+
+@require_POST
+@login_required
+def act(request: HttpRequest, run_id: str, action: str) -> HttpResponse:
+    """What its owner does with a run; then the page on which to see it."""
+    try:
+        found = store.own(run_id, request.user)
+        return _ACTIONS[action](request, found)
+    except NotFound as error:
+        raise Http404(error.found) from error
+    except VisionloopError as error:
+        messages.error(request, f"{error.found}. {error.fix}".strip())
+        return redirect("run", run_id=run_id)
+
+
+def _cancel(request: HttpRequest, found: Run) -> HttpResponse:
+    store.cancel(found)
+    return redirect("run", run_id=found.id)
+
+
+def _retry(request: HttpRequest, found: Run) -> HttpResponse:
+    store.retry(found)
+    return redirect("run", run_id=found.id)
+
+
+def _again(request: HttpRequest, found: Run) -> HttpResponse:
+    return redirect("run", run_id=store.repeat(found).id)
+
+
+def _heatmap(request: HttpRequest, found: Run) -> HttpResponse:
+    store.ask_heatmap(found)
+    return redirect("run", run_id=found.id)
+
+
+def _share(request: HttpRequest, found: Run) -> HttpResponse:
+    days = request.POST.get("days", "")
+    shared_until = now() + timedelta(days=int(days)) if days in map(str, SHARE_DAYS) else None
+    name = (found.shared if found.is_shared else new_id()) if shared_until else ""
+    Run.objects.filter(id=found.id).update(shared=name, shared_until=shared_until)
+    return redirect("run", run_id=found.id)
+
+
+def _delete(request: HttpRequest, found: Run) -> HttpResponse:
+    store.delete(found)
+    messages.success(request, _("%(name)s and its result are deleted.") % {"name": found.name})
+    return redirect("history")
+
+
+_ACTIONS = {
+    "cancel": _cancel,
+    "retry": _retry,
+    "again": _again,
+    "heatmap": _heatmap,
+    "share": _share,
+    "delete": _delete,
+}
+ACTIONS = tuple(_ACTIONS)
+
+
+def _visible(request: HttpRequest, run_id: str) -> Run:
+    try:
+        found = store.visible(run_id, request.user)
+    except NotFound as error:
+        raise Http404(error.found) from error
+    if found.owner_id is None and not (settings().gallery_open or request.user.is_authenticated):
+        raise Http404
+    return found

@@ -1,0 +1,18 @@
+// The page of a run, and the history: buttons that ask first, and the title that follows the state.
+import { copyButtons } from "./small.js";
+
+copyButtons(document);
+
+document.addEventListener("submit", (event) => {
+  const question = event.target.dataset.confirm;
+  if (question && !confirm(question)) event.preventDefault();
+});
+
+const titled = () => {
+  const status = document.querySelector("#status[data-title]");
+  if (status && document.title !== status.dataset.title) document.title = status.dataset.title;
+};
+if (document.querySelector("#status[hx-get]")) {
+  titled();
+  new MutationObserver(titled).observe(document.querySelector("#content"), { childList: true, subtree: true });
+}

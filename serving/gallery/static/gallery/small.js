@@ -1,0 +1,27 @@
+// Small things of several pages.
+
+/** Buttons with data-copy put the text of the element with that id on the clipboard. */
+export function copyButtons(root) {
+  for (const button of root.querySelectorAll("[data-copy]")) {
+    button.addEventListener("click", async () => {
+      const text = root.querySelector(`#${button.dataset.copy}`).textContent;
+      const before = button.textContent;
+      try {
+        await navigator.clipboard.writeText(text);
+        button.textContent = "✓";
+      } catch { // no permission, or not https: let the person copy by hand
+        getSelection().selectAllChildren(root.querySelector(`#${button.dataset.copy}`));
+        return;
+      }
+      setTimeout(() => { button.textContent = before; }, 1500);
+    });
+  }
+}
+
+/** Bytes as a person reads them. */
+export function size(bytes) {
+  const units = ["B", "kB", "MB", "GB"];
+  let unit = 0;
+  while (bytes >= 1000 && unit < units.length - 1) { bytes /= 1000; unit += 1; }
+  return `${bytes >= 100 || unit === 0 ? Math.round(bytes) : bytes.toFixed(1)} ${units[unit]}`;
+}

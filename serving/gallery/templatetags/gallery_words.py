@@ -1,0 +1,50 @@
+"""Filters of the gallery's templates: numbers and names as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django import template
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
+
+from registry.contract import catalog
+
+register = template.Library()
+
+
+@register.filter
+def duration_ms(value: float | None) -> str:
+    """Milliseconds as a person says them: 34 ms, 1.2 s, 3 min."""
+    if value is None:
+        return ""
+    if value < 1000:
+        return _("%(count)s ms") % {"count": f"{value:.0f}"}
+    if value < 60_000:
+        return _("%(count)s s") % {"count": f"{value / 1000:.1f}"}
+    return _("%(count)s min") % {"count": f"{value / 60_000:.1f}"}
+
+
+@register.filter
+def sentence(text: str) -> str:
+    """With a capital and a full stop."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
+
+
+@register.filter
+def looked_up(key: str, table: Mapping[str, object]) -> object:
+    return table.get(key)
+
+
+@register.filter
+def model_title(name: str) -> str:
+    return catalog.get(name).title if name in catalog.names() else name
+
+
+@register.simple_tag
+def url_or_nothing(name: str) -> str:
+    """The address of a page; "" where there is no such page."""
+    try:
+        return reverse(name)
+    except NoReverseMatch:
+        return ""
