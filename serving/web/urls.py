@@ -6,10 +6,12 @@ from django.urls import include, path
 
 from serving.accounts import urls as accounts
 from serving.gallery import urls as gallery
+from serving.office import urls as office
 from serving.runs import urls as runs
 
 urlpatterns = [
     path("", include(accounts)),
     path("", include(runs)),
     path("", include(gallery)),
+    path("", include(office)),
 ]

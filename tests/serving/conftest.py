@@ -135,7 +135,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("VISIONLOOP_VAR", str(root / "var"))
         patch.setenv("VISIONLOOP_MAX_UPLOAD_MB", "64")
         patch.setenv("VISIONLOOP_ROUTER_PORT", str(deploy.free_port()))
-        patch.setenv("VISIONLOOP_WEB_PORT", str(deploy.free_port()))
+        for server in ("WEB", "HOME", "PREFECT", "MLFLOW"):
+            patch.setenv(f"VISIONLOOP_{server}_PORT", str(deploy.free_port()))
         settings.cache_clear()
         with own_database(root / "var" / "visionloop.db"):
             yield root

@@ -1,0 +1,214 @@
+"""What the front page shows. A part that is away says so; the others are shown all the same."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from django.db.models import Count
+from django.urls import reverse
+from django.utils.translation import gettext
+
+from monitoring.log import spool
+from monitoring.log.models import Verdict
+from registry.contract import catalog
+from registry.core.errors import MissingService
+from registry.core.settings import settings
+from serving.accounts.models import Letter, Message
+from serving.office import prefect_api, supervisor
+from serving.office.prefect_api import Run
+from serving.office.supervisor import Process
+from serving.releases import endpoints, orders, store
+from serving.releases.packaging import process_name
+from serving.releases.plans import Plan
+from serving.router import traffic
+from serving.router.traffic import Latencies
+from serving.tasks.models import Task
+
+LAST = timedelta(hours=1)
+LEAST_FREE = 0.05
+LEAST_FREE_BYTES = 2 * 10**9
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that needs a person. `url`: where to look."""
+
+    text: str
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class ServiceRow:
+    """A process; of one that serves a version the latencies of the last hour, milliseconds."""
+
+    process: Process
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class ReleaseRow:
+    """A model's release plan with the last hour's requests. `order`: a change that the guard is carrying out."""
+
+    plan: Plan
+    title: str
+    calls: int
+    errors: int
+    trouble: str
+    order: Any
+
+
+@dataclass(frozen=True)
+class VerdictRow:
+    """The latest verdict on a model. `pictures`: names of files in its folder."""
+
+    verdict: Verdict
+    title: str
+    pictures: list[str]
+
+
+@dataclass
+class Overview:
+    """Everything on the front page. `away`: part -> why it is not shown."""
+
+    services: list[ServiceRow] = field(default_factory=list)
+    releases: list[ReleaseRow] = field(default_factory=list)
+    verdicts: list[VerdictRow] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    waiting: dict[str, int] = field(default_factory=dict)
+    spool_bytes: int = 0
+    dropped: int = 0
+    free_bytes: int = 0
+    disk_bytes: int = 0
+    away: dict[str, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def free_percent(self) -> float:
+        return 100 * self.free_bytes / max(self.disk_bytes, 1)
+
+
+def gather() -> Overview:
+    """Asks the supervisor, the database, Prefect and the disk."""
+    found = Overview()
+    counted = {plan.model: traffic.read(plan.model, since=datetime.now(UTC) - LAST) for plan in store.plans()}
+    found.services = _part(found, "services", lambda: _services(counted)) or []
+    found.releases = [_release(plan, counted[plan.model]) for plan in store.plans() if plan.model in counted]
+    found.verdicts = _verdicts()
+    found.runs = _part(found, "runs", lambda: prefect_api.runs(6)) or []
+    found.waiting = _waiting()
+    found.spool_bytes = sum(path.stat().st_size for path in spool.folder().glob("*.jsonl") if path.exists())
+    found.dropped = spool.dropped().predictions
+    usage = shutil.disk_usage(settings().var)
+    found.free_bytes, found.disk_bytes = usage.free, usage.total
+    found.problems = _problems(found)
+    return found
+
+
+def _part(found: Overview, name: str, ask: Callable[[], T]) -> T | None:
+    try:
+        return ask()
+    except MissingService as error:
+        found.away[name] = f"{error.found}; {error.fix}"
+        return None
+
+
+def _services(counted: dict[str, Any]) -> list[ServiceRow]:
+    served = {process_name(one.tag): one for one in endpoints.announced().values()}
+    rows = []
+    for process in supervisor.processes():
+        latencies = Latencies()
+        endpoint = served.get(process.name)
+        for (version, _), counts in counted.get(endpoint.model if endpoint else "", {}).items():
+            if endpoint is not None and version == endpoint.version:
+                latencies.buckets.update(counts.latencies.buckets)
+        rows.append(ServiceRow(process, _known(latencies.quantile(0.5)), _known(latencies.quantile(0.95))))
+    return rows
+
+
+def _release(plan: Plan, counted: dict[Any, Any]) -> ReleaseRow:
+    services = endpoints.announced(plan.model, retired=True)
+    trouble = next((s.problem for v in (plan.live, plan.second) if v and (s := services.get((plan.model, v)))), "")
+    return ReleaseRow(
+        plan,
+        _title(plan.model),
+        sum(one.calls for one in counted.values()),
+        sum(one.errors for one in counted.values()),
+        trouble.partition("\n")[0],
+        orders.open_order(plan.model),
+    )
+
+
+def _verdicts() -> list[VerdictRow]:
+    rows = []
+    for model in catalog.names():
+        verdict = Verdict.objects.filter(model=model).order_by("-time").first()
+        if verdict is not None:
+            folder = settings().var / verdict.folder
+            shown = sorted(path.name for path in folder.glob("responsible-*.jpg")) if verdict.drifted else []
+            rows.append(VerdictRow(verdict, _title(model), shown[:4]))
+    return rows
+
+
+def _waiting() -> dict[str, int]:
+    tasks = dict(Task.objects.filter(state__in=("queued", "running")).values_list("state").annotate(Count("id")))
+    letters = dict(Letter.objects.exclude(state=Letter.State.SENT).values_list("state").annotate(Count("id")))
+    return {
+        "queued": tasks.get("queued", 0),
+        "running": tasks.get("running", 0),
+        "letters": letters.get("waiting", 0),
+        "unsent": letters.get("failed", 0),
+        "messages": Message.objects.filter(state=Message.State.NEW).count(),
+    }
+
+
+def _problems(found: Overview) -> list[Problem]:
+    problems = [Problem(why) for why in found.away.values()]
+    for row in found.services:
+        if not row.process.well:
+            given = {"name": row.process.name, "state": row.process.state, "note": row.process.note}
+            problems.append(Problem(gettext("%(name)s is %(state)s %(note)s") % given, "#services"))
+    for release in found.releases:
+        if release.trouble:
+            given = {"model": release.title, "trouble": release.trouble}
+            problems.append(Problem(gettext("%(model)s: %(trouble)s") % given, "#releases"))
+    for judged in found.verdicts:
+        if judged.verdict.drifted:
+            given = {"model": judged.title, "why": judged.verdict.why}
+            problems.append(Problem(gettext("Drift in %(model)s: %(why)s") % given, "#drift"))
+    return problems + [problem for problem, true in _limits(found) if true]
+
+
+def _limits(found: Overview) -> list[tuple[Problem, bool]]:
+    free = {"percent": f"{found.free_percent:.0f}", "gigabytes": f"{found.free_bytes / 1e9:.1f}"}
+    little = found.free_percent < 100 * LEAST_FREE or found.free_bytes < LEAST_FREE_BYTES
+    return [
+        (Problem(gettext("The disk has %(gigabytes)s GB (%(percent)s %%) free") % free, "#disk"), little),
+        (
+            Problem(gettext("The full spool dropped %(count)s predictions") % {"count": found.dropped}, "#disk"),
+            found.dropped > 0,
+        ),
+        (
+            Problem(gettext("%(count)s letters could not be sent") % {"count": found.waiting["unsent"]}, "#queue"),
+            found.waiting["unsent"] > 0,
+        ),
+        *(
+            (Problem(gettext("The run %(name)s failed") % {"name": run.name}, reverse("office")), True)
+            for run in found.runs[:3]
+            if run.failed
+        ),
+    ]
+
+
+def _title(model: str) -> str:
+    return str(catalog.get(model).title) if model in catalog.names() else model
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 1)

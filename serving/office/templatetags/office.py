@@ -1,0 +1,34 @@
+"""Tags of the back office's pages: `{% load office %}`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.urls import reverse
+from django.utils.translation import gettext
+
+from serving.accounts.models import Role, User
+
+register = template.Library()
+
+
+@register.inclusion_tag("office/menu.html", takes_context=True)
+def office_menu(context: template.Context) -> dict[str, Any]:
+    """The links of the back office that this person may follow."""
+    request = context["request"]
+    places = [("office", gettext("Overview"), Role.VIEWER)]
+    user = request.user
+    shown = [
+        {"url": reverse(name), "text": text}
+        for name, text, least in places
+        if isinstance(user, User) and user.has_role(least)
+    ]
+    here = max((one["url"] for one in shown if request.path.startswith(one["url"])), key=len, default="")
+    return {"places": shown, "here": here}
+
+
+@register.filter
+def gigabytes(size: float) -> str:
+    """Bytes as GB, with one digit."""
+    return f"{size / 1e9:.1f}"

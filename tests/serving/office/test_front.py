@@ -1,0 +1,76 @@
+"""The front page of the back office in a real browser, with a real supervisor."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from flows.stack.control import Stack
+from registry.core import database
+from tests.browsers import PHONE, Visitor
+from tests.waiting import until
+
+AsRole = Callable[[str], Visitor]
+
+
+def test_strangers_are_asked_to_log_in_and_users_are_refused(web: str, as_role: AsRole) -> None:
+    answer = httpx.get(f"{web}/office/", timeout=20)
+    assert answer.status_code == 302
+    assert answer.headers["location"] == "/accounts/login/?next=/office/"
+    visitor = as_role("")
+    assert visitor.open("/office/").status == 403
+    assert visitor.page.get_by_role("link", name="Back office").count() == 0
+    visitor.faults.clear()  # the console names the 403
+
+
+def test_a_part_that_is_away_is_named_and_the_rest_is_shown(as_role: AsRole) -> None:
+    page = as_role("viewer").page
+    page.get_by_role("link", name="Back office").click()
+    page.get_by_text("Prefect does not answer").first.wait_for()
+    assert "GB (" in page.locator("#disk").inner_text()
+    assert page.get_by_role("link", name="Restart").count() == 0
+
+
+def test_an_operator_restarts_a_process(as_role: AsRole, stack: Stack) -> None:
+    visitor = as_role("operator")
+    page, before = visitor.page, stack.services()["keeper"].pid
+    visitor.open("/office/")
+    page.get_by_role("link", name="Restart keeper").click()
+    page.get_by_text("It finishes the requests").wait_for()
+    page.get_by_label("Reason").fill("it took too much memory")
+    page.get_by_role("button", name="Restart").click()
+    page.get_by_text("keeper restarts.").wait_for()
+    until(lambda: stack.services()["keeper"].pid not in (0, before))
+    database.renew_connection()
+    from serving.accounts.models import AuditLine
+
+    line = AuditLine.objects.first()
+    assert (line.what, line.target, line.why) == ("process.restart", "keeper", "it took too much memory")
+
+
+def test_the_page_lives(as_role: AsRole, stack: Stack) -> None:
+    visitor = as_role("viewer")
+    visitor.open("/office/")
+    row = visitor.page.get_by_role("row", name="keeper")
+    row.get_by_text("ready").wait_for()
+    seen = int(row.get_by_role("cell").last.inner_text())
+    os.kill(stack.services()["keeper"].pid, signal.SIGKILL)
+    row.get_by_role("cell", name=str(seen + 1), exact=True).wait_for()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [None, PHONE], ids=["desktop", "phone"])
+def test_the_front_page_has_no_serious_fault(as_role: AsRole, stack: Stack, scheme: str, size: Any) -> None:
+    visitor = as_role("operator")
+    visitor.page.emulate_media(color_scheme=scheme)
+    if size:
+        visitor.page.set_viewport_size(size)
+    visitor.open("/office/")
+    visitor.page.get_by_role("heading", name="Services").wait_for()
+    assert visitor.axe() == []
+    assert visitor.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
