@@ -93,7 +93,7 @@ def _options(config: Settings) -> dict[str, Any]:
         "LANGUAGES": LANGUAGES,
         "LANGUAGE_CODE": "en",
         "USE_I18N": True,
-        "LOCALE_PATHS": [languages.compile_into(config.var / "locale")],
+        "LOCALE_PATHS": [languages.compile_into(config.var / "locale", ["fr"])],
         "DATA_UPLOAD_MAX_MEMORY_SIZE": 2**21,  # forms only: files are not read by Django (serving.gallery)
         "FILE_UPLOAD_MAX_MEMORY_SIZE": 2**21,
         **_security(config),

@@ -50,3 +50,17 @@ def test_the_theme_stays_chosen(visitor: Visitor) -> None:
     visitor.page.get_by_role("button", name="Light or dark").click()
     visitor.page.reload()
     assert visitor.page.locator("html").get_attribute("data-bs-theme") == "dark"
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/models/nothing/"])
+def test_a_wrong_address_gets_a_page_that_leads_on(web: str, path: str) -> None:
+    answer = httpx.get(f"{web}{path}", timeout=20)
+    assert answer.status_code == 404
+    assert "There is no such page" in answer.text
+    assert 'href="/"' in answer.text
+
+
+def test_a_form_without_its_token_gets_a_page(web: str) -> None:
+    answer = httpx.post(f"{web}/accounts/login/", data={"login": "a@b.example"}, timeout=20)
+    assert answer.status_code == 403
+    assert "The form is too old" in answer.text
