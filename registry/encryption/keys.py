@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 from contextlib import suppress
@@ -20,6 +21,8 @@ from pathlib import Path
 from registry.core.errors import SettingsError
 from registry.core.files import disk_errors
 from registry.core.settings import settings
+
+logger = logging.getLogger("visionloop.encryption")
 
 KEY_BYTES = 32
 ID_BYTES, NONCE_BYTES, TAG_BYTES = 8, 12, 16
@@ -106,6 +109,7 @@ def keyring() -> Keyring:
                 f"(umask 077; openssl rand -base64 32 > {path})",
             )
         _publish(path, _new_line(), replace=False)
+        logger.warning("made the encryption key %s: back it up, apart from the data (docs/privacy.md)", path)
 
 
 def add_key() -> Key:

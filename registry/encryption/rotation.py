@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from registry.core.errors import EncryptionError
+from registry.core.errors import EncryptionError, StorageError
 from registry.core.files import disk_errors
 from registry.encryption.format import HEADER_BYTES, MAGIC, is_encrypted, key_ids, open_slot, slots, unwrap
 from registry.encryption.keys import SLOT_BYTES, Keyring, add_key, keyring
@@ -30,13 +30,24 @@ def encrypted_files(root: Path) -> Iterator[tuple[Path, bytes]]:
     """
     waiting = [root]
     while waiting:
-        folder = waiting.pop()
-        with disk_errors(folder), suppress(FileNotFoundError), os.scandir(folder) as entries:
+        with _may_read(), suppress(FileNotFoundError), os.scandir(waiting.pop()) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(Path(entry.path))
                 elif entry.is_file(follow_symlinks=False) and is_encrypted(header := _header(entry.path)):
                     yield Path(entry.path), header
+
+
+@contextmanager
+def _may_read() -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise StorageError(
+            f"{error.filename} may not be read, and might be encrypted",
+            expected="the rights of the user who runs the stack",
+            fix="run the command as that user",
+        ) from error
 
 
 def _header(path: str) -> bytes:

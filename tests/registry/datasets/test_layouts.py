@@ -140,7 +140,7 @@ def test_pictures_are_added_one_by_one_and_those_that_are_there_are_not_decoded_
         noise = np.random.default_rng(n).integers(0, 256, (15, 20, 3), dtype=np.uint8)
         path = tmp_path / f"photo-{n}.jpg"
         cv2.imwrite(str(path), cv2.resize(noise, (2000, 1500), interpolation=cv2.INTER_NEAREST))
-        items.append(LabelledInput(path.stem, path, label))
+        items.append(LabelledInput(path.stem, path.read_bytes, label))
     kind.inspect(root)
     tracemalloc.start()
     assert kind.add(root, items, "drift", HALF).new == 8
