@@ -32,8 +32,8 @@ PATIENCE_S = 900.0
 """How long a run may wait for a service or the router to come back."""
 MOST_TRIES = 5
 """How often a run is begun whose process died every time: it may be the reason."""
-KEY_KNOWN_S = 10.0
-"""A new key is known to the router within two seconds."""
+KEY_KNOWN_S = 60.0
+"""A new key is known to a router within two seconds, to one that is starting or has no database later."""
 
 
 class Runner:

@@ -16,7 +16,7 @@ from registry.contract import catalog
 from registry.core.errors import BadInput, NotServed, Refused, Unauthorized, VisionloopError
 from serving.releases import store as releases
 from serving.runs import kinds, quotas, store, uploads
-from serving.runs.models import now
+from serving.runs.models import Extra, Kind, now
 from serving.wire.responses import error_headers, known_error
 
 OPTIONS = ("score",)
@@ -47,7 +47,8 @@ def begin(request: HttpRequest) -> JsonResponse:
     """Begins an upload, or goes on with an interrupted one of the same file: its id, and the byte to go on from.
 
     The body: `model`, `name`, `size`, `start` (the first 64 KiB in base64: an unusable file is refused before it is
-    sent), and optionally `options`, `version` and `consent` (true: the person agreed to what is kept).
+    sent), and optionally `options`, `version`, `heatmap` (true: make one) and `consent` (true: the person agreed to what
+    is kept).
     """
     asked = _body(request)
     model, name, size = _text(asked, "model"), _text(asked, "name"), asked.get("size")
@@ -69,9 +70,10 @@ def begin(request: HttpRequest) -> JsonResponse:
         )
     quotas.check(user)
     wanted = asked.get("version") if isinstance(asked.get("version"), int) else None
-    run = store.begin(
-        user, model, name, size, found, uploads.digest(start), options=_options(asked.get("options")), wanted=wanted
-    )
+    more = {"options": _options(asked.get("options")), "wanted": wanted}
+    if asked.get("heatmap") is True and found.kind != Kind.VIDEO:
+        more["heatmap"] = Extra.WAITING
+    run = store.begin(user, model, name, size, found, uploads.digest(start), **more)
     return JsonResponse(uploads.state_of(run), status=201)
 
 

@@ -67,7 +67,7 @@ def test_a_scan_becomes_a_mask(anna: httpx.Client, live: str) -> None:
     assert over(anna, identity)["state"] == "done"
     mask = anna.get(f"/files/{identity}/mask.nii.gz")
     assert mask.content[:2] == b"\x1f\x8b"
-    assert "filename*=UTF-8''head.nii-mask.nii.gz" in mask.headers["content-disposition"]
+    assert "filename*=UTF-8''head-mask.nii.gz" in mask.headers["content-disposition"]
     assert mask.headers["content-disposition"].startswith("attachment")
     assert anna.get(f"/files/{identity}/answer.json").json()["class"] == "skin"
 

@@ -100,6 +100,7 @@ class Upload {
       known = await this.ask("/uploads", "POST", {
         model: this.box.dataset.model, name: this.file.name, size: this.file.size,
         start: await base64(this.file.slice(0, START)), consent: !this.box.dataset.consented || undefined,
+        heatmap: this.box.querySelector("#heatmap").checked || undefined,
       });
       this.box.dataset.consented = "yes";
       this.id = known.id;
