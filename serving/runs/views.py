@@ -47,8 +47,8 @@ def begin(request: HttpRequest) -> JsonResponse:
     """Begins an upload, or goes on with an interrupted one of the same file: its id, and the byte to go on from.
 
     The body: `model`, `name`, `size`, `start` (the first 64 KiB in base64: an unusable file is refused before it is
-    sent), and optionally `options`, `version`, `heatmap` (true: make one) and `consent` (true: the person agreed to what
-    is kept).
+    sent), and optionally `options`, `version`, `heatmap` (true: make one) and `consent` (true: the person agreed to
+    what is kept).
     """
     asked = _body(request)
     model, name, size = _text(asked, "model"), _text(asked, "name"), asked.get("size")
