@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import click
@@ -47,11 +46,12 @@ def users() -> None:
 @users.command()
 @click.argument("email")
 @click.option("--role", type=click.Choice(ROLES), default="user", show_default=True)
-def create(email: str, role: str) -> None:
-    """Make an account for EMAIL and print its password, once. A password on standard input is taken instead."""
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input, instead of making one.")
+def create(email: str, role: str, password_stdin: bool) -> None:
+    """Make an account for EMAIL and print its password, once."""
     from serving.accounts import audit, people
 
-    given = "" if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    given = click.get_text_stream("stdin").readline().rstrip("\n") if password_stdin else ""
     user, password = people.create(email, role, by=audit.command_line(), password=given)
     click.echo(f"{user.email}: {user.get_role_display()}; log in at {settings().web_address}/accounts/login/", err=True)
     if not given:

@@ -19,7 +19,7 @@ _SALT = "contact"
 
 
 class ContactForm(forms.Form):
-    """Programs fill in `website`, which people do not see, or send the form at once."""
+    """Programs fill in `website`, which the page hides from people, or send the form at once."""
 
     name = forms.CharField(label=gettext_lazy("Your name"), max_length=80, required=False)
     email = forms.EmailField(label=gettext_lazy("Your e-mail address"), max_length=254)
@@ -27,7 +27,6 @@ class ContactForm(forms.Form):
     text = forms.CharField(
         label=gettext_lazy("Message"), max_length=5000, min_length=10, widget=forms.Textarea(attrs={"rows": 8})
     )
-    website = forms.CharField(required=False, max_length=200)
     opened = forms.CharField(widget=forms.HiddenInput)
 
     def is_spam(self) -> bool:

@@ -8,16 +8,17 @@ from django.conf import settings
 from django.contrib.auth.base_user import BaseUserManager
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.utils.translation import pgettext_lazy
 
 
 class Role(models.TextChoices):
     """What a person may do beside their own things. Each may what those before it may."""
 
     # Any: the checker of types does not know Django's enumerations.
-    USER: Any = "", "user"
-    VIEWER: Any = "viewer", "viewer"  # looks at the back office
-    OPERATOR: Any = "operator", "operator"  # releases and runs, no people
-    ADMINISTRATOR: Any = "administrator", "administrator"
+    USER: Any = "", pgettext_lazy("role", "user")
+    VIEWER: Any = "viewer", pgettext_lazy("role", "viewer")  # looks at the back office
+    OPERATOR: Any = "operator", pgettext_lazy("role", "operator")  # releases and runs, no people
+    ADMINISTRATOR: Any = "administrator", pgettext_lazy("role", "administrator")
 
 
 class UserManager(BaseUserManager["User"]):

@@ -142,7 +142,7 @@ def _role(role: str) -> Role:
     if name not in Role.values:
         raise BadInput(
             f"there is no role {role[:40]!r}",
-            expected=", ".join(Role.labels),
+            expected=", ".join(str(label) for label in Role.labels),
             fix="name one of them",
         )
     return Role(name)

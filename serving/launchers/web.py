@@ -18,6 +18,7 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings().apply_environment()
     configuration.setup()
+    configuration.no_queries_in_event_loops()
     database.wait_until_migrated()
     configuration.make_tables()
     from serving.web.app import create_app

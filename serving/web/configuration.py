@@ -6,6 +6,7 @@ Processes and commands that need the tables of people and uploads call `setup()`
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -68,6 +69,11 @@ def setup(config: Settings | None = None) -> None:
     database.setup(chosen, **_options(chosen))
 
 
+def no_queries_in_event_loops() -> None:
+    """Makes a query that would hold up all requests an error. For the web process, where queries run in threads."""
+    os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)  # see registry.core.database
+
+
 def make_tables() -> None:
     """What `migrate` leaves out: the table of Django's cache, which all processes of the web application share."""
     from django.core.management import call_command
@@ -93,7 +99,7 @@ def _options(config: Settings) -> dict[str, Any]:
         "LANGUAGES": LANGUAGES,
         "LANGUAGE_CODE": "en",
         "USE_I18N": True,
-        "LOCALE_PATHS": [languages.compile_into(config.var / "locale", ["fr"])],
+        "LOCALE_PATHS": [languages.compile_into(config.var / "locale", ["en", "fr"])],
         "DATA_UPLOAD_MAX_MEMORY_SIZE": 2**21,  # forms only: files are not read by Django (serving.gallery)
         "FILE_UPLOAD_MAX_MEMORY_SIZE": 2**21,
         **_security(config),

@@ -71,14 +71,14 @@ def account(web: str) -> Callable[..., Any]:
 
 def log_in(visitor: Visitor, address: str, password: str = PASSWORD) -> None:
     visitor.open("/accounts/login/")
-    visitor.page.get_by_label("Email").fill(address)
+    visitor.page.get_by_label("E-mail address").fill(address)
     visitor.page.get_by_label("Password").fill(password)
-    visitor.page.locator("main").get_by_role("button", name="Sign In", exact=True).click()
+    visitor.page.locator("main").get_by_role("button", name="Log in", exact=True).click()
 
 
 def confirm_access(page: Any) -> None:
     """Gives the password again, which some changes ask for."""
-    page.get_by_role("heading", name="Confirm Access").wait_for()
+    page.get_by_role("heading", name="Is it you?").wait_for()
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Confirm").click()
 

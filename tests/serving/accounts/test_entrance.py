@@ -15,15 +15,15 @@ from tests.serving.accounts.conftest import PASSWORD, Letters, confirm_access, l
 def test_sign_up_confirm_log_in_log_out(visitor: Visitor, letters: Letters) -> None:
     address, page = f"{secrets.token_hex(4)}@example.org", visitor.page
     visitor.open("/accounts/signup/")
-    page.get_by_label("Email").fill(address)
+    page.get_by_label("E-mail address").fill(address)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_label("Password (again)").fill(PASSWORD)
-    page.locator("main").get_by_role("button", name="Sign Up", exact=True).click()
-    page.get_by_role("heading", name="Verify Your Email Address").wait_for()
+    page.get_by_label("Password, again").fill(PASSWORD)
+    page.locator("main").get_by_role("button", name="Sign up", exact=True).click()
+    page.get_by_role("heading", name="Confirm your e-mail address").wait_for()
     assert visitor.axe() == []
 
     log_in(visitor, address)  # not before the address is confirmed
-    page.get_by_role("heading", name="Verify Your Email Address").wait_for()
+    page.get_by_role("heading", name="Confirm your e-mail address").wait_for()
     visitor.open(letters.link_to(address))
     assert visitor.axe() == []
     page.get_by_role("button", name="Confirm").click()
@@ -53,16 +53,16 @@ def test_no_page_says_whether_an_address_has_an_account(
         log_in(visitor, address, "not-the-password-1")
         seen.append(page.locator("main").inner_text().replace(address, "ADDRESS"))
         visitor.open("/accounts/password/reset/")
-        page.get_by_label("Email").fill(address)
+        page.get_by_label("E-mail address").fill(address)
         page.locator("main").get_by_role("button").click()
         page.get_by_text("We have sent you an email").wait_for()
         seen.append(page.locator("main").inner_text().replace(address, "ADDRESS"))
         visitor.open("/accounts/signup/")
-        page.get_by_label("Email").fill(address)
+        page.get_by_label("E-mail address").fill(address)
         page.get_by_label("Password", exact=True).fill(PASSWORD)
-        page.get_by_label("Password (again)").fill(PASSWORD)
-        page.locator("main").get_by_role("button", name="Sign Up", exact=True).click()
-        page.get_by_role("heading", name="Verify Your Email Address").wait_for()
+        page.get_by_label("Password, again").fill(PASSWORD)
+        page.locator("main").get_by_role("button", name="Sign up", exact=True).click()
+        page.get_by_role("heading", name="Confirm your e-mail address").wait_for()
         seen.append(page.locator("main").inner_text().replace(address, "ADDRESS"))
     assert seen[:3] == seen[3:]
     letters.to(known, "Account Already Exists")
@@ -73,13 +73,13 @@ def test_a_forgotten_password_is_changed_by_a_letter(
 ) -> None:
     user, page, new = account(), visitor.page, "Another-Word-42"
     visitor.open("/accounts/password/reset/")
-    page.get_by_label("Email").fill(user.email)
+    page.get_by_label("E-mail address").fill(user.email)
     page.locator("main").get_by_role("button").click()
     visitor.open(letters.link_to(user.email, "Password Reset"))
     assert visitor.axe() == []
-    page.get_by_label("New Password", exact=True).fill(new)
-    page.get_by_label("New Password (again)").fill(new)
-    page.get_by_role("button", name="Change Password").click()
+    page.get_by_label("New password", exact=True).fill(new)
+    page.get_by_label("New password, again").fill(new)
+    page.get_by_role("button", name="Change the password").click()
     page.get_by_text("Your password is now changed").wait_for()
     log_in(visitor, user.email, new)
     page.get_by_role("button", name=user.email).wait_for()
@@ -89,7 +89,7 @@ def test_a_new_address_counts_once_it_is_confirmed(member: tuple[Visitor, Any], 
     (visitor, user), new = member, f"{secrets.token_hex(4)}@example.org"
     page = visitor.page
     visitor.open("/accounts/email/")
-    page.get_by_label("Email").fill(new)
+    page.get_by_label("E-mail address").fill(new)
     page.get_by_role("button", name="Change the address").click()
     confirm_access(page)
     page.get_by_text("once you follow the link").wait_for()
