@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import click
@@ -51,7 +52,7 @@ def create(email: str, role: str, password_stdin: bool) -> None:
     """Make an account for EMAIL and print its password, once."""
     from serving.accounts import audit, people
 
-    given = click.get_text_stream("stdin").readline().rstrip("\n") if password_stdin else ""
+    given = sys.stdin.readline().rstrip("\n") if password_stdin else ""
     user, password = people.create(email, role, by=audit.command_line(), password=given)
     click.echo(f"{user.email}: {user.get_role_display()}; log in at {settings().web_address}/accounts/login/", err=True)
     if not given:
