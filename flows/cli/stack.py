@@ -16,7 +16,9 @@ from rich.text import Text
 
 from flows.cli.options import complete
 from flows.process import SETTLED, ProcessStatus
+from flows.stack import layout
 from flows.stack.control import Stack, refuse_failed
+from flows.stack.first_login import first_login
 from flows.stack.logs import appended, tail
 from registry.core.errors import NotFound, did_you_mean
 from registry.core.settings import settings
@@ -51,7 +53,15 @@ def up(no_wait: bool, only: tuple[str, ...]) -> None:
             screen.print(f"starting {name} again")
     statuses = stack.status() if no_wait else _wait(stack, screen)
     screen.print(_addresses(statuses), end="")
+    if any(one.name == layout.WEB for one in statuses):
+        _tell_web_address(screen)
     refuse_failed(statuses)
+
+
+def _tell_web_address(screen: Console) -> None:
+    screen.print(f"the web application: [bold]{settings().web_address}[/]", highlight=False)
+    if login := first_login():
+        screen.print(f"  {login}", highlight=False, markup=False)
 
 
 def _wait(stack: Stack, screen: Console) -> list[ProcessStatus]:

@@ -63,6 +63,8 @@ def _run(specs: list[ModelSpec], console: Console) -> None:
     story.end(text, outcome="failed" if failed else "done")
     (console if sys.stdout.isatty() else Console(width=150)).print(table(lines))
     console.print(f"[bold]{text}[/] {memory()}. The story: {settings().home_address}", highlight=False)
+    console.print(f"The web application: {settings().web_address}", highlight=False)
+    one_model.tell_login(console)
     if failed:
         raise VisionloopError(
             "; ".join(f"{line.spec.name}: {line.problem}" for line in failed),

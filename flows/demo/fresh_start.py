@@ -60,8 +60,20 @@ def others_data(models: Sequence[str]) -> list[str]:
     var = settings().var
     names = {path.name for name in KEPT_PER_MODEL for path in (var / name).glob("*") if path.is_dir()}
     found = [f"versions and predictions of {name}" for name in sorted(names & set(catalog.names()) - set(models))]
-    database, keys = var / "visionloop.db", 0
+    # The keys that the pages made for themselves, and the first administrator, come back by themselves.
+    own = "select key from accounts_accountkey where for_pages"
+    keys = _count(f"select count(*) from access_key where owner <> 'web application' and id not in ({own})")
+    if keys is None:  # a database from before there were accounts
+        keys = _count("select count(*) from access_key")
+    people = _count("select count(*) from accounts_user where email <> 'admin@localhost'")
+    counted = ((keys, "API key"), (people, "account"))
+    return found + [f"{number} {what}{'s' if number > 1 else ''}" for number, what in counted if number]
+
+
+def _count(query: str) -> int | None:
+    """None: the database is not there, or has no such table."""
+    database = settings().var / "visionloop.db"
     if database.is_file():
         with suppress(sqlite3.Error), closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
-            (keys,) = connection.execute("select count(*) from access_key").fetchone()
-    return found + ([f"{keys} API key{'s' if keys > 1 else ''}"] if keys else [])
+            return int(connection.execute(query).fetchone()[0])
+    return None

@@ -15,6 +15,7 @@ from flows.orchestration import running
 from flows.router_client import router_client
 from flows.stack import places
 from flows.stack.control import Stack
+from flows.stack.first_login import first_login
 from flows.terminal_progress import show_progress
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
@@ -73,6 +74,12 @@ def run(model: str, *, fresh: bool, sure: bool, shift: str, severity: float) -> 
         story.end(f"{spec.title} went through the whole loop in {seconds / 60:.1f} minutes.")
         page = _write_story()
     _print_summary(console, model, page, seconds)
+
+
+def tell_login(console: Console) -> None:
+    """Prints how to log in, if nobody could before."""
+    if login := first_login():
+        console.print(f"\nIn the web application {login}", highlight=False, markup=False)
 
 
 def start_stack(console: Console, model: str = "") -> None:
@@ -242,6 +249,7 @@ def _print_summary(console: Console, model: str, page: Path, seconds: float) -> 
     s = settings()
     console.print(f"\n[bold]The whole loop took {seconds / 60:.1f} minutes.[/] Look at:")
     for name, address in (
+        ("the web application", s.web_address),
         ("the story, live", s.home_address),
         ("the story, a file", str(page)),
         ("MLflow", s.mlflow_page(model)),
@@ -249,5 +257,6 @@ def _print_summary(console: Console, model: str, page: Path, seconds: float) -> 
         ("the API", f"{s.router_address}/v1/models/{model}/docs"),
         ("drift reports", f"{s.home_address}/reports/  (Evidently's own view: visionloop ui drift)"),
     ):
-        console.print(f"  {name:<18} {address}", highlight=False)
+        console.print(f"  {name:<20} {address}", highlight=False)
+    tell_login(console)
     console.print("\nThe stack stays up. [bold]make down[/] (or `visionloop down`) stops it.")

@@ -9,16 +9,22 @@ import io
 import json
 import zipfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 
+from monitoring.feedback import erasure
+from monitoring.log.models import Prediction
+from registry.core.errors import NotFound, Refused
 from serving.access import report
 from serving.access.models import Key
 from serving.accounts import audit, keys, people
 from serving.accounts.models import Letter, User
+from serving.tasks import store as tasks
+from serving.tasks.models import Task
 
 Entry = tuple[str, Iterable[bytes]]
 """A file of the zip: its path in there, and its bytes in pieces."""
@@ -63,6 +69,7 @@ def erase(user: User) -> None:
     callers = keys.callers(user)
     for holder in HOLDERS:
         holder.erase(user, callers)
+    _erase_log(callers)
     with transaction.atomic():
         ids = [caller.removeprefix("vl_") for caller in callers]
         Key.objects.filter(id__in=ids).update(name="of a deleted account", owner="")
@@ -71,18 +78,34 @@ def erase(user: User) -> None:
         user.delete()
 
 
+def _erase_log(callers: list[str]) -> None:
+    """Deletes the tasks and predictions of these callers, with inputs, answers and labels."""
+    for model, task_id, state in Task.objects.filter(caller__in=callers).values_list("model", "id", "state"):
+        with suppress(NotFound, Refused):  # it ended meanwhile, or its service has it: that removes it
+            if state not in tasks.FINISHED:
+                tasks.cancel(model, task_id)
+            tasks.remove(model, task_id)
+    for prediction_id in Prediction.objects.filter(caller__in=callers).values_list("id", flat=True):
+        row = Prediction.objects.filter(pk=prediction_id).first()
+        if row is not None:
+            erasure.erase(row)
+
+
 def _entries(user: User) -> Iterator[Entry]:
     yield "account.json", [_json(_account(user))]
     yield "keys.json", [_json([_key(one) for one in keys.of(user)])]
     today = datetime.now(UTC).date()
-    rows = [
+    used = [
         row
         for caller in keys.callers(user)
         for row in report.rows(user.date_joined.date(), today, caller.removeprefix("vl_"))
     ]
-    yield "usage.csv", [report.as_csv(rows).encode()]
+    yield "usage.csv", [report.as_csv(used).encode()]
     fields = ("time", "name", "email", "subject", "text", "answer", "answered", "state")
     yield "messages.json", [_json(list(user.messages.values(*fields)))]
+    columns = ("id", "time", "model", "version", "role", "latency_ms", "outcome")
+    rows = Prediction.objects.filter(caller__in=keys.callers(user)).order_by("time").values(*columns)
+    yield "predictions.jsonl", (_json(row, indent=None) + b"\n" for row in rows.iterator())
     for holder in HOLDERS:
         yield from holder.entries(user)
 
@@ -106,8 +129,8 @@ def _key(one: keys.ApiKey) -> dict[str, Any]:
     }
 
 
-def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=2, ensure_ascii=False, cls=DjangoJSONEncoder).encode()
+def _json(value: Any, indent: int | None = 2) -> bytes:
+    return json.dumps(value, indent=indent, ensure_ascii=False, cls=DjangoJSONEncoder).encode()
 
 
 class _Pipe(io.RawIOBase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -129,6 +130,7 @@ def test_all_data_is_a_zip(member: tuple[Visitor, Any]) -> None:
 
 
 def test_an_account_is_deleted_with_all_of_it(member: tuple[Visitor, Any]) -> None:
+    from monitoring.log.models import Prediction
     from serving.access.models import Key
     from serving.accounts import keys
     from serving.accounts.models import AuditLine, Letter, User
@@ -136,6 +138,9 @@ def test_an_account_is_deleted_with_all_of_it(member: tuple[Visitor, Any]) -> No
     visitor, user = member
     page = visitor.page
     made, _ = keys.create(user, "key of Gabriele")
+    predicted = {"model": "fruit_features", "version": 1, "role": "live", "latency_ms": 1.0, "outcome": "ok"}
+    for id, caller in (("a" * 32, made.caller), ("b" * 32, "vl_0123456789ab")):
+        Prediction.objects.create(id=id, caller=caller, time=datetime.now(UTC), status=200, **predicted)
     visitor.open("/accounts/data/")
     page.get_by_label("Your password").fill("not-the-password-1")
     page.get_by_role("button", name="Delete everything").click()
@@ -148,6 +153,7 @@ def test_an_account_is_deleted_with_all_of_it(member: tuple[Visitor, Any]) -> No
 
     assert not User.objects.filter(pk=user.pk).exists()
     assert not Letter.objects.filter(recipients=user.email).exists()
+    assert [row.id for row in Prediction.objects.filter(id__in=["a" * 32, "b" * 32])] == ["b" * 32]
     left = Key.objects.get(id=made.id)  # its usage refers to it
     assert (left.owner, left.revoked is not None) == ("", True)
     assert "Gabriele" not in left.name

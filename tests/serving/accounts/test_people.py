@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from flows.cli import execute
+from flows.stack.first_login import first_login
 from registry.core import database
 from registry.core.errors import BadInput, NotFound, Refused
 from tests.clusters import Cluster
@@ -41,6 +43,17 @@ def test_the_first_administrator_is_made_once(home: Path) -> None:
     assert user.check_password(password)
     assert len(password) >= 16
     assert people.first_administrator() is None
+
+
+def test_the_stack_tells_the_password_once(home: Path) -> None:
+    from serving.accounts.models import User
+
+    (home.parent / "dvc.yaml").write_text("stages: {}\n")
+    told = first_login()
+    found = re.fullmatch(r"log in as admin@localhost with the password (\S+) \(shown this once; change it\)", told)
+    assert found, told
+    assert User.objects.get().check_password(found[1])
+    assert first_login() == ""
 
 
 def test_accounts_by_the_command_line(first: Any, capsys: pytest.CaptureFixture[str]) -> None:
