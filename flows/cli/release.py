@@ -65,12 +65,9 @@ def _blue_green(options: ReleaseOptions) -> None:
 
 
 def _canary(options: ReleaseOptions) -> None:
-    from serving.releases.plans import STEPS
-
     options.refuse(1, "share", "sticky", "steps", "limit", "anyway")
-    share = STEPS[0] if options.share is None else options.share
-    steps = tuple(step for step in STEPS if step > share) if options.steps is None else shares_of(options.steps)
-    _start_trial(options, "canary", share=share, sticky=options.sticky or "request", steps=steps)
+    steps = {} if options.steps is None else {"steps": shares_of(options.steps)}
+    _start_trial(options, "canary", share=options.share, sticky=options.sticky, **steps)
 
 
 def _shadow(options: ReleaseOptions) -> None:
@@ -80,16 +77,15 @@ def _shadow(options: ReleaseOptions) -> None:
 
 def _ab(options: ReleaseOptions) -> None:
     options.refuse(2, "share", "sticky", "limit", "anyway")
-    share = 50 if options.share is None else options.share
-    _start_trial(options, "ab", share=share, sticky=options.sticky or "caller")
+    _start_trial(options, "ab", share=options.share, sticky=options.sticky)
 
 
 def _start_trial(options: ReleaseOptions, kind: Kind, **more: Any) -> None:
-    from serving.releases.plans import Limits, Plan
+    from serving.releases.plans import Limits, trial
 
     limits = Limits.of(dict(limit_of(one) for one in options.limits))
     # Refuses a bad share before anything is started; the versions are not known yet.
-    plan = Plan(options.model, kind, live=0, second=-1, limits=limits, **more)
+    plan = trial(options.model, kind, limits=limits, **{name: one for name, one in more.items() if one is not None})
     prepare(local=False)
     from flows.releases import changes
 

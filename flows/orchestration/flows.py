@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
@@ -28,6 +29,7 @@ from registry.core import journal
 from registry.core.errors import MissingService, NotFound, StorageError
 from registry.core.settings import settings
 from registry.versions.bundle import Bundle
+from serving.releases.plans import trial
 
 DRIFT_EVENT = "visionloop.drift"
 TRAINING = "visionloop-training"
@@ -163,6 +165,54 @@ def retrain_flow(model: str, verdict: str = "", run: str = "", asked_by: str = "
         outcome = loop.retrain(model, verdict, tasks=TASKS, on_line=_log_line, asked_by=asked_by)
     _add_artifacts(outcome, model)
     return str(outcome)
+
+
+@flow(
+    name="release",
+    flow_run_name="{action} of {model}: {why}",
+    description="change which versions get a model's traffic, as `visionloop release` does",
+)
+def release_flow(
+    model: str,
+    action: Literal["release", "canary", "shadow", "ab", "rollback"],
+    versions: list[str],
+    share: int = 10,
+    why: str = "",
+    anyway: str = "",
+    who: str = "",
+) -> str:
+    """`versions`: of `release`, `canary` and `shadow` one, of `ab` two; `share`: of `canary` and `ab`, percent."""
+    from flows.releases import changes
+
+    with journal.run(), show_in_prefect(model):
+        if action == "rollback":
+            changes.roll_back(model, _log_line, why=why, who=who)
+        elif action == "release":
+            changes.switch(model, versions[0], _log_line, why=why, anyway=anyway, who=who)
+        else:
+            plan = trial(model, action, **({} if action == "shadow" else {"share": share}))
+            changes.start_trial(plan, tuple(versions), _log_line, why=why, anyway=anyway, who=who)
+    return changes.live_now(model)
+
+
+@flow(
+    name="data-import",
+    flow_run_name="import data of {model}",
+    description="check a zip of labelled pictures and make it the model's data set",
+)
+def import_flow(model: str, path: str, replace: bool = False) -> str:
+    """Deletes the zip at the end, whether it could be used or not."""
+    from flows.steps import replacing
+
+    source = Path(path)
+    try:
+        with journal.run(), show_in_prefect(model), replacing.data_set(model, replace, "Import a zip"):
+            taken, found = replacing.import_from(model, source, {})
+    finally:
+        source.unlink(missing_ok=True)
+    for note in taken.notes:
+        _log_line(note)
+    return f"{taken.train} training, {taken.val} validation and {taken.test} test cases: {found}"
 
 
 def resource(model: str) -> str:

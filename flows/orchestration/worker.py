@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
 
 POOL = "visionloop"
-TRAIN, WATCH = "training", "watching"
-"""Work queues of the pool: for runs that may train, and for the monitor."""
-RUNS = 2
-"""Flow runs at once: the monitor of one model need not wait for the training of another. One training runs at a time
+TRAIN, WATCH, RELEASE = "training", "watching", "releasing"
+"""Work queues of the pool: for runs that may train, for the monitor, and for releases."""
+RUNS = 4
+"""Flow runs at once: monitor and release of one model need not wait for trainings of others. One training runs at once
 (`flows.orchestration.flows.TRAINING`)."""
 
 
@@ -53,11 +53,12 @@ def _silent(*_: Any) -> None:
 
 
 def deployments() -> list[RunnerDeployment]:
-    """Three per model: the loop on request, the monitor by the clock, the retraining on the monitor's event."""
+    """Five per model: loop, releases and imports on request, the monitor by the clock, the retraining on an event."""
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.deployments.runner import EntrypointType
     from prefect.events import DeploymentEventTrigger
 
+    from flows.orchestration import flows
     from flows.orchestration.flows import DRIFT_EVENT, loop_flow, monitor_flow, resource, retrain_flow
 
     # Each deployment runs once at a time; the next run waits.
@@ -99,6 +100,8 @@ def deployments() -> list[RunnerDeployment]:
                 work_queue_name=TRAIN,
                 **common,
             ),
+            flows.release_flow.to_deployment(f"release-{model}", work_queue_name=RELEASE, **common),
+            flows.import_flow.to_deployment(f"data-import-{model}", work_queue_name=TRAIN, **common),
         ]
     return found
 

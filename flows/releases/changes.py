@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from flows import champions
 from flows.terminal_progress import show_progress
-from registry.core import database, journal
+from registry.core import database
 from registry.core.errors import NotFound
 from registry.core.settings import settings
 from registry.versions.mlflow_registry import CHAMPION, PREVIOUS
-from serving.releases import deploy, endpoints, grants, store
+from serving.releases import deploy, endpoints, grants, moves, store
 from serving.releases.plans import Plan
 
 if TYPE_CHECKING:
@@ -21,22 +21,27 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
-def switch(model: str, which: str, say: Say, *, why: str, anyway: str) -> None:
-    """Gives a version all traffic at once. Raises Refused if the gate did not grant it and there is no reason."""
+def switch(model: str, which: str, say: Say, *, why: str, anyway: str, who: str = "") -> None:
+    """Gives a version all traffic at once. `who`: for the history; "": the person at the command line.
+
+    Raises:
+        Refused: the gate did not grant it, and there is no reason.
+    """
     from flows import steps
 
     found = _granted(model, which, anyway)
     with show_progress():
-        steps.release(found, steps.package(found), why=why, anyway=anyway)
+        steps.release(found, steps.package(found), who=who, why=why, anyway=anyway)
     say(live_now(model))
 
 
-def start_trial(plan: Plan, versions: tuple[str, ...], say: Say, *, why: str, anyway: str) -> None:
+def start_trial(plan: Plan, versions: tuple[str, ...], say: Say, *, why: str, anyway: str, who: str = "") -> None:
     """Puts a plan with two versions into effect.
 
     Args:
         plan: without the numbers of its versions.
         versions: the second version; for an A/B comparison before it the first, which is made live where it is not.
+        who: as for `switch`.
 
     Raises:
         NotFound: a canary or a shadow, and no version is live.
@@ -58,10 +63,10 @@ def start_trial(plan: Plan, versions: tuple[str, ...], say: Say, *, why: str, an
     live = first.number if first else current.live if current else 0
     with show_progress():
         if first and (current is None or current.live != live):
-            steps.release(first, steps.package(first), why=why, anyway=anyway)
+            steps.release(first, steps.package(first), who=who, why=why, anyway=anyway)
             current = None
         plan = replace(plan, live=live, second=version.number)
-        changed = steps.start_plan(plan, version, steps.package(version), why=why, anyway=anyway)
+        changed = steps.start_plan(plan, version, steps.package(version), who=who, why=why, anyway=anyway)
     if current is not None and current.second is not None:
         say(f"this ends the {current.kind} of version {current.second}")
     say(store.in_words(changed))
@@ -69,40 +74,26 @@ def start_trial(plan: Plan, versions: tuple[str, ...], say: Say, *, why: str, an
 
 def promote(model: str, say: Say, *, why: str, anyway: str) -> None:
     """Gives all traffic to the second version."""
-    with journal.run(), journal.step("release", "Release", model) as running:
-        changed = deploy.promote(model, why=why, anyway=anyway)
-        running.note = f"version {changed.live} gets all the traffic" + (f": {changed.why}" if changed.why else "")
-        say(store.in_words(changed))
-        deploy.follow(changed)
+    moves.promote(model, why=why, anyway=anyway, say=say)
     say(live_now(model))
 
 
-def roll_back(model: str, say: Say, *, why: str) -> None:
+def roll_back(model: str, say: Say, *, why: str, who: str = "") -> None:
     """Ends a trial, or gives the traffic back to the previous version. Where there is none, MLflow's `previous`.
 
     A version that is warm gets the traffic at once. Its alias in MLflow is the guard's work, which takes seconds.
     """
     database.migrate()
     before = store.plan(model)
-    with journal.run(), journal.step("rollback", "Roll back", model) as running:
+    with moves.rollback_step(model, why):
         if before is None or (before.second is None and before.previous is None):
-            _return_to_registry(model, say, why)
+            _return_to_registry(model, say, why, who)
         else:
-            _return_traffic(before, say, why)
-        running.note = _rolled_back(before, store.plan(model)) + (f": {why}" if why else "")
+            _return_traffic(before, say, why, who)
     say(live_now(model))
 
 
-def _rolled_back(before: Plan | None, now: Plan | None) -> str:
-    """What a rollback did, for the story page."""
-    live = now.live if now else 0
-    if before is not None and before.second is not None:
-        return f"rolled back: version {before.second} gets no more traffic, version {live} keeps it"
-    gone = f", version {before.live} no longer" if before else ""
-    return f"rolled back: version {live} gets the traffic again{gone}"
-
-
-def _return_to_registry(model: str, say: Say, why: str) -> None:
+def _return_to_registry(model: str, say: Say, why: str, who: str) -> None:
     """Releases MLflow's version `previous`."""
     from flows import steps
     from registry.versions.mlflow_registry import Versions
@@ -110,11 +101,11 @@ def _return_to_registry(model: str, say: Say, why: str) -> None:
     with show_progress():
         found = Versions().roll_back(model)
         anyway = "a rollback to the champion before"
-        steps.release(found, steps.package(found), why=why, anyway=anyway, back=True)
+        steps.release(found, steps.package(found), who=who, why=why, anyway=anyway, back=True)
     say(f"{found} is champion again")
 
 
-def _return_traffic(before: Plan, say: Say, why: str) -> None:
+def _return_traffic(before: Plan, say: Say, why: str, who: str) -> None:
     model = before.model
     if before.second is None and before.state == "rolled_back":
         say(
@@ -122,12 +113,12 @@ def _return_traffic(before: Plan, say: Say, why: str) -> None:
             f"{before.previous}"
         )
     try:
-        changed = deploy.roll_back(model, why=why, revision=before.revision)
+        changed = deploy.roll_back(model, who=who, why=why, revision=before.revision)
         say(store.in_words(changed))
         back = changed.live
     except NotFound:  # no longer warm
         changed, back = None, before.previous or 0
-        _start_again(model, back, why)
+        _start_again(model, back, why, who)
     service = endpoints.announced(model).get((model, back))
     ungranted = grants.ungranted_reason(service) if service is not None else ""
     if ungranted:
@@ -140,7 +131,7 @@ def _return_traffic(before: Plan, say: Say, why: str) -> None:
         deploy.follow(changed)
 
 
-def _start_again(model: str, number: int, why: str) -> None:
+def _start_again(model: str, number: int, why: str, who: str) -> None:
     """Releases the previous version, whose service has been stopped."""
     from flows import steps
 
@@ -148,7 +139,7 @@ def _start_again(model: str, number: int, why: str) -> None:
     kept = endpoints.announced(model, retired=True).get((model, number))
     anyway = (kept.anyway if kept else "") or "a rollback to the version before"
     with show_progress():
-        steps.release(found, steps.package(found), why=why, anyway=anyway, back=True)
+        steps.release(found, steps.package(found), who=who, why=why, anyway=anyway, back=True)
 
 
 def _say_champion(model: str, left: int, back: int, granted: bool, say: Say) -> None:

@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from serving.releases.plans import Plan
 
 
-def release(version: Version, tag: str, *, why: str = "", anyway: str = "", back: bool = False) -> Endpoint:
+def release(
+    version: Version, tag: str, *, who: str = "", why: str = "", anyway: str = "", back: bool = False
+) -> Endpoint:
     """Gives a version all traffic. The guard starts its Bento, which checks its golden samples, and changes the plan.
 
-    `back`: this is a rollback.
+    Args:
+        who: for the history; "": the person at the command line.
+        back: this is a rollback.
 
     Raises what `serving.releases.deploy.roll_out` raises, and MissingService if the router does not follow the plan.
     """
@@ -27,7 +31,7 @@ def release(version: Version, tag: str, *, why: str = "", anyway: str = "", back
     database.migrate()
     with journal.step("release", "Release", model, usually_s=12) as running:
         live, before = store.live(model), store.revision(model)
-        plan = deploy.roll_out(version, tag, why=why, anyway=anyway, back=back, say=_journal_progress(model))
+        plan = deploy.roll_out(version, tag, who=who, why=why, anyway=anyway, back=back, say=_journal_progress(model))
         if plan.revision == before:
             running.skip(f"version {version.number} gets the traffic already")
         else:
@@ -49,12 +53,12 @@ def release(version: Version, tag: str, *, why: str = "", anyway: str = "", back
     return endpoints.announced(model)[model, version.number]
 
 
-def start_plan(plan: Plan, version: Version, tag: str, *, why: str = "", anyway: str = "") -> Plan:
+def start_plan(plan: Plan, version: Version, tag: str, *, who: str = "", why: str = "", anyway: str = "") -> Plan:
     """Puts a plan with two versions into effect. Otherwise as `release`."""
     from serving.releases import deploy, endpoints, grants, store
 
     with journal.step("release", "Release", plan.model, usually_s=12) as running:
-        changed = deploy.begin(plan, version, tag, why=why, anyway=anyway, say=_journal_progress(plan.model))
+        changed = deploy.begin(plan, version, tag, who=who, why=why, anyway=anyway, say=_journal_progress(plan.model))
         deploy.follow(changed)
         running.note = store.in_words(changed)
         if plan.kind != "shadow":

@@ -199,7 +199,10 @@ def _limits(found: Overview) -> list[tuple[Problem, bool]]:
             found.waiting["unsent"] > 0,
         ),
         *(
-            (Problem(gettext("The run %(name)s failed") % {"name": run.name}, reverse("office")), True)
+            (
+                Problem(gettext("The run %(name)s failed") % {"name": run.name}, reverse("office_run", args=[run.id])),
+                True,
+            )
             for run in found.runs[:3]
             if run.failed
         ),

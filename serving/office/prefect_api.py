@@ -65,15 +65,15 @@ def lines(identity: str, most: int = 200) -> list[dict[str, Any]]:
     ]
 
 
-def start(flow: str, deployment: str, parameters: dict[str, Any]) -> str:
-    """Asks for a run of a deployment, which the worker takes up. Returns the run's id.
+def start(flow: str, deployment: str, name: str, parameters: dict[str, Any]) -> str:
+    """Asks for a run of a deployment, which the worker takes up. Returns the run's id. `name`: of the run, for people.
 
     Raises:
         NotFound: the worker has not offered this deployment.
         MissingService: Prefect does not answer.
     """
     found = _ask("GET", f"/deployments/name/{flow}/{deployment}")
-    made = _ask("POST", f"/deployments/{found['id']}/create_flow_run", {"parameters": parameters})
+    made = _ask("POST", f"/deployments/{found['id']}/create_flow_run", {"name": name, "parameters": parameters})
     return str(made["id"])
 
 

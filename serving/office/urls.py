@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from serving.office import views
+from serving.office import release_views, run_views, views
+
+_ACTIONS = "|".join(release_views.ACTIONS)
 
 urlpatterns = [
     path("office/", views.front, name="office"),
     path("office/now/", views.now, name="office_now"),
     re_path(r"^office/processes/(?P<name>[\w.-]+)/(?P<action>restart|drain)/$", views.process, name="office_process"),
+    path("office/models/", release_views.models, name="office_models"),
+    path("office/models/<slug:name>/", release_views.model, name="office_model"),
+    re_path(rf"^office/models/(?P<name>\w+)/(?P<action>{_ACTIONS})/$", release_views.change, name="office_release"),
+    path("office/runs/", run_views.runs, name="office_runs"),
+    path("office/runs/now/", run_views.runs_now, name="office_runs_now"),
+    path("office/runs/train/", run_views.train, name="office_train"),
+    path("office/runs/<uuid:identity>/", run_views.run, name="office_run"),
+    path("office/runs/<uuid:identity>/now/", run_views.run_now, name="office_run_now"),
+    path("office/runs/<uuid:identity>/cancel/", run_views.cancel, name="office_cancel"),
 ]

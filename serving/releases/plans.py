@@ -182,6 +182,22 @@ class Plan:
         return {"live": self.live, "canary" if self.kind == "canary" else "shadow": self.second}
 
 
+def trial(model: str, kind: Kind, **more: Any) -> Plan:
+    """A plan with two versions as it begins, before its versions are known. Raises BadInput.
+
+    Args:
+        more: fields of `Plan`. By default a canary begins at the first of `STEPS` and goes on through those above its
+            share, and an A/B comparison shares the callers equally.
+    """
+    usual: dict[str, Any] = {}
+    if kind == "canary":
+        share = more.get("share", STEPS[0])
+        usual = {"share": share, "steps": tuple(step for step in STEPS if step > share)}
+    elif kind == "ab":
+        usual = {"share": 50, "sticky": "caller"}
+    return Plan(model, kind, live=0, second=-1, **{**usual, **more})
+
+
 def in_words(plan: Plan, warm: bool) -> str:
     """A plan in one sentence. `warm`: whether the previous version still runs."""
     if plan.second is None:

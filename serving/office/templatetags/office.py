@@ -17,7 +17,11 @@ register = template.Library()
 def office_menu(context: template.Context) -> dict[str, Any]:
     """The links of the back office that this person may follow."""
     request = context["request"]
-    places = [("office", gettext("Overview"), Role.VIEWER)]
+    places = [
+        ("office", gettext("Overview"), Role.VIEWER),
+        ("office_models", gettext("Releases"), Role.VIEWER),
+        ("office_runs", gettext("Runs"), Role.VIEWER),
+    ]
     user = request.user
     shown = [
         {"url": reverse(name), "text": text}

@@ -1,0 +1,117 @@
+"""What the page of a model shows: its release plan, its versions, and who gets the requests."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from registry.core.errors import MissingService
+from serving.office import documents, mlflow_api
+from serving.office.documents import Document
+from serving.office.mlflow_api import RegisteredVersion
+from serving.releases import endpoints, grants, history, orders, store
+from serving.releases.endpoints import Endpoint
+from serving.releases.plans import Plan
+from serving.router import traffic
+
+LAST = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """A version. `role`: in the release plan, "warm" for a previous one that still runs, else ""."""
+
+    number: int
+    role: str
+    registered: RegisteredVersion | None
+    decision: Document | None
+    service: Endpoint | None
+
+    @property
+    def granted(self) -> bool:
+        return bool(self.decision and self.decision.good)
+
+    @property
+    def anyway(self) -> str:
+        """Why it gets requests without the gate's grant."""
+        return grants.ungranted_reason(self.service) if self.service and self.role else ""
+
+
+@dataclass(frozen=True)
+class RoleRow:
+    """What one version in one role did in the last hour, or in this step of a release. Latencies in milliseconds."""
+
+    role: str
+    version: int
+    calls: int
+    errors: int
+    p50_ms: float | None
+    p95_ms: float | None
+    agreement: float | None
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """`away`: why the registry's versions are missing, "" where they are there."""
+
+    plan: Plan | None
+    order: Any
+    versions: list[VersionRow]
+    roles: list[RoleRow]
+    guardrails: list[dict[str, Any]]
+    events: list[Any]
+    away: str
+
+    def version(self, number: int | None) -> VersionRow | None:
+        return next((one for one in self.versions if one.number == number), None)
+
+
+def gather(model: str) -> ModelFacts:
+    """Asks database, decision pages and MLflow."""
+    plan, registered, away = store.plan(model), [], ""
+    try:
+        registered = mlflow_api.versions(model)
+    except MissingService as error:
+        away = f"{error.found}; {error.fix}"
+    return ModelFacts(
+        plan,
+        orders.open_order(model),
+        _versions(model, plan, registered),
+        _roles(plan) if plan else [],
+        store.guardrails(plan) if plan and plan.second else [],
+        history.events(model, 12),
+        away,
+    )
+
+
+def _versions(model: str, plan: Plan | None, registered: list[RegisteredVersion]) -> list[VersionRow]:
+    """Those that the registry, a decision page or a service knows."""
+    decisions = documents.by_version(model)
+    services = {number: one for (_, number), one in endpoints.announced(model, retired=True).items()}
+    known = {one.number: one for one in registered}
+    roles: dict[int, str] = {number: role for role, number in plan.roles().items()} if plan else {}
+    if plan and plan.previous and not services.get(plan.previous, _NONE).retired:
+        roles.setdefault(plan.previous, "warm")
+    numbers = sorted({*decisions, *services, *known}, reverse=True)
+    return [VersionRow(n, roles.get(n, ""), known.get(n), decisions.get(n), services.get(n)) for n in numbers]
+
+
+_NONE = Endpoint("", 0, "", "", retired=True)
+
+
+def _roles(plan: Plan) -> list[RoleRow]:
+    since = datetime.now(UTC) - LAST if plan.second is None else plan.since
+    counted = traffic.read(plan.model, since=since, revision=None if plan.second is None else plan.revision)
+    rows = []
+    for role, version in plan.roles().items():
+        counts = counted.get((version, role), traffic.RoleCounts())
+        agreement = counts.agreement / counts.compared if counts.compared else None
+        p50, p95 = (_known(counts.latencies.quantile(share)) for share in (0.5, 0.95))
+        rows.append(RoleRow(role, version, counts.calls, counts.errors, p50, p95, agreement))
+    return rows
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 1)
