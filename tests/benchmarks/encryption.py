@@ -1,18 +1,20 @@
 """What encryption at rest costs: `python -m tests.benchmarks.encryption`. Files lie in a temporary folder.
 
-Plain and encrypted writes take turns. Upload times are those of a real service over HTTP on this machine.
+Plain and encrypted writes and uploads to a real service take turns, and the best of each counts: other work on the
+machine only adds.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -30,7 +32,7 @@ from tests.serving.tasks.asking import MODEL, PICTURE
 MB = 10**6
 BIG_MB, PIECE = 500, 4 * 2**20
 KEPT = (50_000, MB, 20 * MB, 200 * MB)
-ROUNDS, ROTATED = 11, 2000
+ROUNDS, ROTATED = 101, 2000
 
 
 def main() -> None:
@@ -83,16 +85,18 @@ def _kept(root: Path) -> None:
     with database, answering(spec, bundle.path) as (address, _), httpx.Client(base_url=address, timeout=60) as client:
         for size in KEPT:
             body = PICTURE + os.urandom(size)
-            plain: list[float] = []
-            encrypted: list[float] = []
-            uploads: list[float] = []
-            for _ in range(ROUNDS if size < 100 * MB else 3):
-                plain.append(_timed(lambda body=body: write_file(root / "plain", body)))
-                encrypted.append(_timed(lambda body=body: files.write_file(root / "encrypted", body, "encrypted")))
-                uploads.append(_timed(lambda body=body: _submit(client, body)))
-            one, other, upload = map(statistics.median, (plain, encrypted, uploads))
-            more = other - one
-            print(f"| {size / MB:g} MB | {one:.2f} | {other:.2f} | {more:.2f} | {upload:.1f} | {more / upload:.1%} |")
+            works: dict[str, Callable[[], object]] = {
+                "plain": partial(write_file, root / "plain", body),
+                "encrypted": partial(files.write_file, root / "encrypted", body, "encrypted"),
+                "upload": partial(_submit, client, body),
+            }
+            best = dict.fromkeys(works, math.inf)
+            for number in range(ROUNDS if size <= MB else 7):
+                for name in sorted(works, reverse=number % 2 == 1):  # each after each: the disk is still writing
+                    best[name] = min(best[name], _timed(works[name]))
+            more = best["encrypted"] - best["plain"]
+            figures = (f"{best['plain']:.2f}", f"{best['encrypted']:.2f}", f"{more:.2f}", f"{best['upload']:.1f}")
+            print(f"| {size / MB:g} MB | {' | '.join(figures)} | {more / best['upload']:.1%} |")
 
 
 def _submit(client: httpx.Client, body: bytes) -> None:

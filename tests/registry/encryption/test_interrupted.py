@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from registry.core.errors import EncryptionError, Refused
+from registry.core.errors import EncryptionError, Refused, StorageError
 from registry.encryption import files
 from registry.encryption.files import Reader, Writer
 from registry.encryption.format import SEGMENT_BYTES, room, start
 from tests.conftest import PROJECT
+from tests.disks import small_disk
 
 NAME = "upload-7"
 CONTENT = random.Random(7).randbytes(12 * SEGMENT_BYTES + 5)
@@ -122,3 +123,16 @@ def test_an_upload_does_not_go_on_under_another_name_or_on_a_damaged_file(tmp_pa
     path.write_bytes(content)
     with pytest.raises(EncryptionError, match="segment 1"):
         Writer.reopen(path, NAME)
+
+
+def test_a_full_disk_stops_an_upload_that_goes_on_once_there_is_room(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 20 * SEGMENT_BYTES) as disk:
+        filler = disk / "filler"
+        filler.write_bytes(bytes(15 * SEGMENT_BYTES))
+        with Writer.create(disk / "video", NAME) as out:
+            with pytest.raises(StorageError, match="the disk is full"):
+                out.write(CONTENT)
+            filler.unlink()
+            out.write(CONTENT[out.written :])
+            out.finish()
+        assert files.read_file(disk / "video", NAME) == CONTENT

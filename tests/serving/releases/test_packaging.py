@@ -64,7 +64,7 @@ def test_a_bento_holds_what_serves_the_bundle_and_nothing_else(packaged: dict[in
     assert not [name for name in modules if name.startswith(("training", "flows", "tests"))]
     pins = (folder / "env" / "python" / "requirements.txt").read_text().split()
     names = {pin.partition("==")[0].lower() for pin in pins}
-    assert {"onnxruntime", "numpy", "nibabel", "opencv-python-headless", "bentoml", "django"} <= names
+    assert {"onnxruntime", "numpy", "nibabel", "opencv-python-headless", "bentoml", "django", "cryptography"} <= names
     assert not names & set(TRAINING)
     assert f"onnxruntime=={installed('onnxruntime')}" in pins
 
