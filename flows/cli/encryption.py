@@ -4,46 +4,55 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 
 import click
 
+from registry.core import database
 from registry.core.errors import EncryptionError
 from registry.core.progress_bar import progress_bar
 from registry.core.settings import settings
 from registry.encryption import rotation
 from registry.encryption.keys import key_file, keyring
+from registry.encryption.rotation import KeyIds
 
 
 @click.group()
 def encryption() -> None:
-    """Encryption of what is kept: inputs, labels, uploads, and results."""
+    """Encryption of what is kept: inputs, labels, uploads, results, and secrets of accounts."""
+    database.migrate()
 
 
 @encryption.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(as_json: bool) -> None:
-    """The keys, where they are, and how many files below var need which."""
-    ring = keyring()
-    counted = rotation.count_by_keys(settings().var)
-    known = [key.id for key in ring.keys]
-    per_key = Counter[str]()
-    for ids, files in counted.items():
-        per_key.update(dict.fromkeys(ids, files))
-    needed = {one: per_key[one] for one in known}
-    # A file in the middle of a rotation can be read with either of its keys.
-    missing = {one: per_key[one] for ids in counted if not ids.intersection(known) for one in sorted(ids)}
+    """The keys, where they are, and how many files below var and secrets in the database need which."""
+    files, secrets = _counted()
+    known = [key.id for key in keyring().keys]
+    # What is in the middle of a rotation can be read with either of its keys.
+    missing = sorted({one for ids in (*files, *secrets) if not ids.intersection(known) for one in ids})
+    per_file, per_secret = _per_key(files), _per_key(secrets)
     place = "the setting encryption_key" if settings().encryption_key else str(key_file())
     if as_json:
-        facts = {"keys": place, "first": ring.first.id, "files": needed, "files_without_key": missing}
+        facts = {
+            "keys": place,
+            "first": known[0],
+            "files": {one: per_file[one] for one in known},
+            "secrets": {one: per_secret[one] for one in known},
+            "missing": {one: per_file[one] + per_secret[one] for one in missing},
+        }
         click.echo(json.dumps(facts, indent=2))
         return
     click.echo(f"keys: {place}")
-    for number, (one, files) in enumerate(needed.items()):
-        role = "encrypts and decrypts" if number == 0 else "decrypts"
-        free = "; may be removed, unless a backup needs it" if number and not files else ""
-        click.echo(f"{one}  {files:>9,} files  {role}{free}")
-    for one, files in missing.items():
-        click.secho(f"{one}  {files:>9,} files  the key is not here: they cannot be read", fg="red")
+    for one in [*known, *missing]:
+        count = f"{one}  {per_file[one]:>9,} files {per_secret[one]:>7,} secrets  "
+        if one in missing:
+            click.secho(f"{count}the key is not here: they cannot be read", fg="red")
+        elif one == known[0]:
+            click.echo(f"{count}encrypts and decrypts")
+        else:
+            free = not per_file[one] and not per_secret[one]
+            click.echo(f"{count}decrypts{'; may be removed, unless a backup needs it' if free else ''}")
 
 
 @encryption.command()
@@ -53,17 +62,33 @@ def rotate() -> None:
     Services may run meanwhile. May be stopped and run again: it then goes on, without another new key. With the keys in
     the setting encryption_key, put a new one in front of it and restart the stack first.
     """
-    ours = settings()
-    if rotation.begin(ours.var):
+    from serving.accounts.encrypted import renew
+
+    files, secrets = _counted()
+    if rotation.begin([*files, *secrets]):
         click.echo(f"new key {keyring().first.id}, now the first of {key_file()}; back that file up")
     else:
-        click.echo(f"files still wait for key {keyring().first.id}: going on, without a new key")
+        click.echo(f"something still waits for key {keyring().first.id}: going on, without a new key")
     with progress_bar("files", lines=True) as show:
-        done, failed = rotation.rotate(ours.var, show)
-    click.echo(f"{done:,} files are wrapped with key {keyring().first.id} now")
+        done, failed = rotation.rotate(settings().var, show)
+    click.echo(f"{done:,} files are wrapped with key {keyring().first.id} now, and {renew():,} secrets of accounts")
     if failed:
         error = next(iter(failed.values()))
         raise EncryptionError(
             f"{len(failed):,} files are not: {error.found}", expected=error.expected, fix=f"{error.fix}, or remove it"
         )
-    click.echo("older keys stay until you remove them: `visionloop encryption status` says which no file needs")
+    click.echo("older keys stay until you remove them: `visionloop encryption status` says which nothing needs")
+
+
+def _counted() -> tuple[Counter[KeyIds], Counter[KeyIds]]:
+    """How many files, and how many secrets in the database, need which keys."""
+    from serving.accounts.encrypted import count_by_keys
+
+    return rotation.count_by_keys(settings().var), count_by_keys()
+
+
+def _per_key(counted: Mapping[KeyIds, int]) -> Counter[str]:
+    found = Counter[str]()
+    for ids, count in counted.items():
+        found.update(dict.fromkeys(ids, count))
+    return found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -61,19 +61,22 @@ def count_by_keys(root: Path) -> Counter[KeyIds]:
     return Counter(key_ids(header) for _, header in encrypted_files(root))
 
 
-def begin(root: Path) -> bool:
-    """Makes a new first key, unless files below `root` still wait for the first one: then a rotation was interrupted.
+def begin(counted: Iterable[KeyIds]) -> bool:
+    """Makes a new first key, unless something still waits for the first one: then a rotation was interrupted.
+
+    Args:
+        counted: the keys that are needed now.
 
     Returns:
         Whether there is a new key.
 
     Raises:
-        SettingsError: the keys are in the setting, and all files use its first one.
-        StorageError: as `encrypted_files`; the key file cannot be written.
+        SettingsError: the keys are in the setting, and everything uses its first one.
+        StorageError: the key file cannot be written.
     """
     ring = keyring()
     older = {key.id for key in ring.keys} - {ring.first.id}
-    if any(ids & older for ids in count_by_keys(root)):
+    if any(ids & older for ids in counted):
         return False
     add_key()
     return True

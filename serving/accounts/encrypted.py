@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 
 from registry.encryption.files import decrypt_bytes, encrypt_bytes
+from registry.encryption.format import key_ids
 
 _SECOND_FACTOR = "second factor"
 
@@ -17,6 +19,23 @@ def hide(text: str) -> str:
 def show(hidden: str) -> str:
     """Raises EncryptionError."""
     return decrypt_bytes(base64.b64decode(hidden), _SECOND_FACTOR).decode()
+
+
+def count_by_keys() -> Counter[frozenset[str]]:
+    """How many of the secrets need which encryption keys, as `registry.encryption.rotation.count_by_keys` of files."""
+    from allauth.mfa.models import Authenticator
+
+    from serving.accounts.models import AccountKey, Letter
+
+    counted = Counter[frozenset[str]]()
+    for one in Authenticator.objects.exclude(type=Authenticator.Type.WEBAUTHN):
+        hidden = [one.data[name] for name in sorted({"secret", "seed"} & one.data.keys())]
+        counted.update(key_ids(base64.b64decode(text)) for text in (*hidden, *one.data.get("migrated_codes", ())))
+    for token in AccountKey.objects.exclude(token=None).values_list("token", flat=True):
+        counted[key_ids(bytes(token or b""))] += 1
+    for content in Letter.objects.filter(state=Letter.State.WAITING).values_list("content", flat=True):
+        counted[key_ids(bytes(content))] += 1
+    return counted
 
 
 def renew() -> int:

@@ -114,7 +114,7 @@ def _timed(work: Callable[[], object]) -> float:
 def _rotation(root: Path) -> None:
     for number in range(ROTATED):
         files.write_file(root / "many" / f"{number % 10}" / f"{number}", PICTURE, str(number))
-    rotation.begin(root / "many")
+    rotation.begin(rotation.count_by_keys(root / "many"))
     took = _timed(lambda: rotation.rotate(root / "many", lambda *_: None))
     print(f"\nrotation: {ROTATED} files in {took:.0f} ms, {1000 * took / ROTATED:.0f} us each")
 

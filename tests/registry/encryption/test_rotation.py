@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,8 +21,15 @@ from registry.core.settings import settings
 from registry.encryption import files, format, keys, rotation
 from registry.encryption.files import Writer
 from tests.conftest import PROJECT
+from tests.databases import own_database
 
 COUNT = 12
+
+
+@pytest.fixture(autouse=True)
+def tables(project: Path) -> Iterator[None]:
+    with own_database(project / "var" / "visionloop.db"):
+        yield
 
 
 def write_some(folder: Path) -> list[Path]:
@@ -72,7 +81,7 @@ def step(*given):
     return write(*given)
 os.pwrite = step
 root = Path(sys.argv[2])
-rotation.begin(root)
+rotation.begin(rotation.count_by_keys(root))
 rotation.rotate(root, lambda *_: None)
 """
 
@@ -128,7 +137,7 @@ def test_files_whose_key_is_gone_are_named_and_stop_no_other(project: Path) -> N
     keys.key_file().rename(project / "lost")
     files.write_file(project / "var" / "new", b"new", "new")
     lost = _id_of(project / "lost")
-    assert json.loads(run("status", "--json"))["files_without_key"] == {lost: COUNT}
+    assert json.loads(run("status", "--json"))["missing"] == {lost: COUNT}
     with pytest.raises(EncryptionError, match=f"{COUNT} files are not: .* {lost}, which is not here") as caught:
         run("rotate")
     assert caught.value.exit_code == 13
@@ -142,7 +151,20 @@ def _id_of(path: Path) -> str:
     return keys._parse(path.read_text(), "a file").first.id
 
 
-def test_status_says_which_key_no_file_needs(project: Path) -> None:
+def test_secrets_of_accounts_get_the_new_key_too(project: Path) -> None:
+    from serving.accounts.models import Letter
+
+    sealed = files.encrypt_bytes(b"a letter", "letter")
+    Letter.objects.create(recipients="me@example.org", subject="x", content=sealed, next_try=datetime.now(UTC))
+    (old,) = keys.keyring().keys
+    assert "1 secrets of accounts" in run("rotate")
+    new = keys.keyring().first
+    assert json.loads(run("status", "--json"))["secrets"] == {new.id: 1, old.id: 0}
+    keys.key_file().write_text(keys.key_file().read_text().splitlines()[0])
+    assert files.decrypt_bytes(bytes(Letter.objects.get().content), "letter") == b"a letter"
+
+
+def test_status_says_which_key_nothing_needs(project: Path) -> None:
     write_some(project / "var")
     (old,) = keys.keyring().keys
     run("rotate")
