@@ -6,20 +6,16 @@ import statistics
 import threading
 import time
 from dataclasses import dataclass
-from functools import lru_cache
 
 from django.utils.translation import gettext as _
 
 from monitoring.log.models import Prediction
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
-from registry.core.errors import BundleError
-from registry.versions.bundle import Bundle, Manifest, open_bundle
+from registry.versions.bundle import Bundle, Manifest
 from serving.releases import store
-from serving.releases.bento_files import BUNDLE
 from serving.releases.endpoints import Endpoint
-from serving.releases.packaging import bento_folder
-from serving.runs import kinds
+from serving.runs import bundles, kinds
 from serving.runs.models import Kind, Run, State
 
 KEPT_S = 5.0
@@ -99,7 +95,7 @@ def one(model: str) -> Card:
 
 def bundle_of(endpoint: Endpoint) -> Bundle | None:
     """The bundle of a version that is packaged on this machine."""
-    return _bundle(endpoint.tag)
+    return bundles.of_tag(endpoint.tag)
 
 
 def examples_of(model: str, version: int | None) -> list[Run]:
@@ -125,11 +121,3 @@ def _typical_ms(model: str, version: int | None, manifest: Manifest | None) -> f
     if seen:
         return statistics.median(seen)
     return manifest.chosen.p50_ms if manifest else None
-
-
-@lru_cache(maxsize=64)
-def _bundle(tag: str) -> Bundle | None:
-    try:
-        return open_bundle(bento_folder(tag) / "src" / BUNDLE, verify=False)
-    except BundleError:
-        return None

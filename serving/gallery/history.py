@@ -15,8 +15,8 @@ from django.utils import timezone
 from registry.contract import catalog
 from registry.core.settings import settings
 from serving.gallery import cards
-from serving.runs import quotas
 from serving.runs.models import Run, State
+from serving.uploads import quotas
 
 PAGE = 24
 FILTERS = ("model", "state", "label", "since", "until")

@@ -16,8 +16,9 @@ from starlette.types import Receive, Scope, Send
 
 from serving.accounts import mail
 from serving.gallery import examples
-from serving.runs import downloads, uploads
+from serving.runs import downloads
 from serving.runs.runner import Runner
+from serving.uploads import receiving
 from serving.web import static_files
 from serving.web.headers import SecurityHeaders
 
@@ -43,7 +44,7 @@ def create_app() -> Starlette:
         routes=[
             Route("/healthz", _healthz),
             static_files.mount(),
-            *uploads.Uploads().routes,
+            *receiving.Uploads().routes,
             *downloads.routes(),
             Mount("/", _Pages()),
         ],
@@ -55,7 +56,7 @@ def create_app() -> Starlette:
 @asynccontextmanager
 async def _lifespan(_: Starlette) -> AsyncIterator[None]:
     runner = Runner(chores=examples.refresh)
-    uploads.on_uploaded(runner.wake)
+    receiving.on_uploaded(runner.wake)
     await asyncio.to_thread(runner.start)
     with mail.sender():
         yield

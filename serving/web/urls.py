@@ -7,11 +7,11 @@ from django.urls import include, path
 from serving.accounts import urls as accounts
 from serving.gallery import urls as gallery
 from serving.office import urls as office
-from serving.runs import urls as runs
+from serving.uploads import urls as uploads
 
 urlpatterns = [
     path("", include(accounts)),
-    path("", include(runs)),
+    path("", include(uploads)),
     path("", include(gallery)),
     path("", include(office)),
 ]

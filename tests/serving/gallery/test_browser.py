@@ -143,3 +143,31 @@ def test_downloads_have_the_name_of_the_file(carla: Visitor, detector: str, tmp_
     with carla.page.expect_download() as waiting:
         carla.page.get_by_role("link", name="Annotated picture").click()
     assert waiting.value.suggested_filename == "mein Bild-annotated.jpg"
+
+
+def test_a_lost_connection_goes_on_by_itself(browser: Any, web: str, persons: list[Person], detector: str) -> None:
+    visitor = Visitor(browser, web)
+    visitor.page.context.add_cookies([persons[2].cookie(web)])
+    lost = []
+
+    def lose_the_first(route: Any) -> None:
+        if route.request.method == "PUT" and not lost:
+            lost.append(route.request.url)
+            route.abort("connectionreset")
+        else:
+            route.fallback()
+
+    visitor.page.route("**/uploads/*", lose_the_first)
+    choose(visitor, detector, photo("patient.jpg"))
+    visitor.page.wait_for_url("**/runs/**", timeout=60_000)
+    visitor.page.get_by_role("button", name="Download").wait_for(timeout=60_000)
+    assert len(lost) == 1
+    visitor.close()
+
+
+def test_keys_and_screen_readers_can_choose_a_file(carla: Visitor, detector: str) -> None:
+    carla.open(f"/models/{detector}/")
+    carla.page.locator("#file").focus()
+    assert carla.page.locator("#drop").evaluate("(box) => getComputedStyle(box).outlineStyle") == "solid"
+    named = carla.page.get_by_label("Drop files here, or choose them")
+    assert named.get_attribute("type") == "file"

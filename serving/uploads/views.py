@@ -15,8 +15,9 @@ from django.views.decorators.http import require_http_methods
 from registry.contract import catalog
 from registry.core.errors import BadInput, NotServed, Refused, Unauthorized, VisionloopError
 from serving.releases import store as releases
-from serving.runs import kinds, quotas, store, uploads
+from serving.runs import kinds, store
 from serving.runs.models import Extra, Kind, now
+from serving.uploads import quotas, receiving
 from serving.wire.responses import error_headers, known_error
 
 OPTIONS = ("score",)
@@ -73,8 +74,8 @@ def begin(request: HttpRequest) -> JsonResponse:
     more = {"options": _options(asked.get("options")), "wanted": wanted}
     if asked.get("heatmap") is True and found.kind != Kind.VIDEO:
         more["heatmap"] = Extra.WAITING
-    run = store.begin(user, model, name, size, found, uploads.digest(start), **more)
-    return JsonResponse(uploads.state_of(run), status=201)
+    run = store.begin(user, model, name, size, found, receiving.digest(start), **more)
+    return JsonResponse(receiving.state_of(run), status=201)
 
 
 @require_http_methods(["GET", "DELETE"])
@@ -84,7 +85,7 @@ def one(request: HttpRequest, run_id: str) -> JsonResponse:
     if request.method == "DELETE":
         store.delete(run)
         return JsonResponse({"id": run_id, "removed": True})
-    return JsonResponse(uploads.state_of(run))
+    return JsonResponse(receiving.state_of(run))
 
 
 def _body(request: HttpRequest) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""The addresses of uploads that Django answers; the rest are in `serving.runs.uploads` and `serving.runs.downloads`."""
+"""The addresses of uploads that Django answers. The bytes themselves go to `serving.uploads.receiving`."""
 
 from __future__ import annotations
 
 from django.urls import path
 
-from serving.runs import views
+from serving.uploads import views
 
 urlpatterns = [
     path("uploads", views.begin, name="uploads"),
