@@ -15,6 +15,7 @@ from serving.access.keys import ApiKey
 from serving.access.usage import UsageCounts, UsageKey, are_written
 from serving.client.key_schemas import Caller, KeyDescription, Quota, UsageReport
 from serving.client.schemas import Deletion, Feedback, LoggedPrediction
+from serving.idempotency import store as keyed_requests
 
 
 def find(prediction_id: str) -> Row | None:
@@ -59,7 +60,9 @@ def described(row: Row) -> LoggedPrediction:
 
 def delete(row: Row) -> Deletion:
     """Deletes all that is kept of a prediction, and says what there was."""
-    number, erased = row.id, erasure.erase(row)
+    number, caller = row.id, row.caller
+    erased = erasure.erase(row)
+    keyed_requests.forget(caller, number)
     return Deletion(
         id=number, input=erased.input, answer=erased.answer, label=erased.label, case=erased.case_origin or None
     )

@@ -40,6 +40,7 @@ class Asked(TypedDict, total=False):
         classes: of detectors: only these.
         max_detections: of detectors: the most boxes.
         version: the version that is to answer; it must be served.
+        idempotency_key: a text of your own, e.g. a UUID: the same call with the same key gets the first answer again.
     """
 
     score: float
@@ -47,6 +48,7 @@ class Asked(TypedDict, total=False):
     classes: Sequence[str]
     max_detections: int
     version: int
+    idempotency_key: str
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Call(Generic[T]):
     @property
     def submits(self) -> bool:
         """Whether it makes something new: sent twice, it makes two."""
+        if "Idempotency-Key" in self.options.get("headers", {}):
+            return False
         return self.method == "POST" and self.path.endswith(("/tasks", "/rotate"))
 
     def result(self, answer: httpx.Response) -> T:
@@ -124,9 +128,10 @@ def submit(model: str, files: File | Sequence[File], media: str = JSON, **asked:
     return _post(model, "tasks", sent, media, read_as(Task), asked)
 
 
-def task(model: str, task_id: str) -> Call[Task]:
-    """How far a task is."""
-    return Call("GET", _task_path(model, task_id), read_as(Task))
+def task(model: str, task_id: str, *, wait_s: int = 0) -> Call[Task]:
+    """How far a task is. `wait_s`: wait so long for its end; the API answers sooner when it is over."""
+    headers = {"Prefer": f"wait={wait_s}"} if wait_s else {}
+    return Call("GET", _task_path(model, task_id), read_as(Task), {"headers": headers})
 
 
 def tasks(*, model: str = "", state: str = "", limit: int = 50, cursor: str | None = None) -> Call[TaskPage]:
@@ -196,12 +201,12 @@ def _post(
     read: Callable[[httpx.Response], T],
     query: Mapping[str, Any] | None = None,
 ) -> Call[T]:
+    query = dict(query or {})
+    key = query.pop("idempotency_key", None)
     options = {
         **sent,
-        "headers": {**sent.get("headers", {}), "Accept": media},
-        "params": {
-            name: _text(value) for name, value in (query or {}).items() if value is not False and value is not None
-        },
+        "headers": {**sent.get("headers", {}), "Accept": media, **({"Idempotency-Key": key} if key else {})},
+        "params": {name: _text(value) for name, value in query.items() if value is not False and value is not None},
     }
     return Call("POST", _model_path(model, operation), read, options)
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from monitoring.log import inputs, retention
 from monitoring.log.shipping import EVERY_S, Shipper
 from monitoring.log.spool import folder
+from serving.idempotency import store as keyed_requests
 from serving.launchers.daemon import begin
 from serving.tasks import store
 
@@ -42,7 +43,7 @@ def prune() -> None:
     """Deletes inputs, tasks, reports, predictions and logs that are older, or larger, than the settings allow."""
     with suppress(OSError):
         inputs.prune(every_s=0.9 * PRUNE_EVERY_S)
-    for what in (store.prune, retention.prune):
+    for what in (store.prune, retention.prune, keyed_requests.prune):
         try:
             what()
         except Exception as error:  # it is tried again in a minute

@@ -34,6 +34,7 @@ from serving.router.forwarding import MEMORY_BYTES, Forwarder
 from serving.router.relaying import is_own_error
 from serving.router.routing import RouteTable
 from serving.router.shadow import Shadow
+from serving.tasks.waiting import TaskWaits
 from serving.wire import request_ids
 from serving.wire.admission import MIB, Reservation, UploadBudget
 from serving.wire.connections import bounded_protocol, raise_file_limit
@@ -99,6 +100,7 @@ class _Predictions:
     def __init__(self, table: RouteTable, memory: UploadBudget) -> None:
         self._table, self._memory = table, memory
         self._forwarder: Forwarder | None = None
+        self._waits = TaskWaits()
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -125,7 +127,8 @@ class _Predictions:
             max_bytes = settings().max_upload_mb * MIB
             check_declared_length(request.headers.get("content-length"), max_bytes)
             check_model(model)
-            return await self._forwarder(request, model, rest, max_bytes, held)
+            response = await self._forwarder(request, model, rest, max_bytes, held)
+            return await self._waits.answer(request, model, rest, response)
         except CallerGone:
             return NoResponse()
         except Exception as error:

@@ -17,8 +17,10 @@ from serving.openapi.parts import (
     file_in_json,
     format_parameter,
     header,
+    idempotency_header,
     json_content,
     json_schemas,
+    prefer_header,
     query_parameter,
     refused,
     version_parameter,
@@ -192,6 +194,7 @@ def _post(operation: _Operation, has_model: bool) -> Schema:
             *(extra_parameters() if operation.extras else ()),
             *(detector_parameters() if detects else ()),
             version_parameter(),
+            idempotency_header(),
         ],
         "requestBody": {"required": True, "content": body},
         "responses": {
@@ -214,14 +217,15 @@ def _task_paths(predict: Schema, parameters: list[Schema]) -> dict[str, Schema]:
         "operationId": "submit",
         "summary": "Submit what takes longer than a caller waits for: a long video, many files",
         "description": "Takes what `predict` takes. The task survives a restart of the service.",
-        "parameters": predict["parameters"],
+        "parameters": [*predict["parameters"], prefer_header()],
         "requestBody": predict["requestBody"],
         "responses": {
+            "200": _task("With `Prefer: wait`: the task is over already"),
             "202": {**_task("The task was submitted"), "headers": submitted},
             **refused(406, 408, 409, 413, 415, 422, 429, 500, 503, 507),
         },
     }
-    look = _about_task("task", "How far a task is", of_task, _task("The task"), (404, 503))
+    look = _about_task("task", "How far a task is", [*of_task, prefer_header()], _task("The task"), (404, 503))
     cancel = _about_task(
         "cancel",
         "Cancel a task, which may be done twice; with `purge`, remove one that is over",

@@ -102,6 +102,21 @@ def version_parameter() -> Schema:
     return query_parameter("version", text, {"type": "integer", "minimum": 1, "maximum": 2**31 - 1})
 
 
+def idempotency_header() -> Schema:
+    text = (
+        "A text of the caller's own, e.g. a UUID. The same text with the same request gets the first answer again for "
+        "24 hours; with another request it is 422. Only through a router"
+    )
+    schema = {"type": "string", "minLength": 1, "maxLength": 255}
+    return {"name": "Idempotency-Key", "in": "header", "description": text, "schema": schema}
+
+
+def prefer_header() -> Schema:
+    text = "`wait=N`: answer when the task is over, or after N seconds. Only through a router"
+    schema = {"type": "string", "pattern": "^wait=[0-9]{1,6}$"}
+    return {"name": "Prefer", "in": "header", "description": text, "schema": schema}
+
+
 def file_in_json() -> Schema:
     """The schema of a JSON request body."""
     file = {"type": "string", "contentEncoding": "base64"}

@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 
 import aiohttp
@@ -19,6 +20,7 @@ from starlette.responses import Response, StreamingResponse
 from yarl import URL
 
 from registry.core.errors import MissingService, VisionloopError
+from serving.idempotency.once import Body, Once, key_of
 from serving.query.versions import take_version
 from serving.releases.endpoints import Endpoint
 from serving.releases.plans import Choice, Plan, choose
@@ -60,6 +62,7 @@ class Forwarder:
     def __init__(self, client: aiohttp.ClientSession, table: RouteTable, shadow: Shadow) -> None:
         self._client, self._table, self._shadow = client, table, shadow
         self._holding = 0
+        self._once = Once()
 
     async def __call__(self, request: Request, model: str, rest: str, max_bytes: int, held: Reservation) -> Response:
         """The answer to a request. `held` must last until the answer is sent.
@@ -70,12 +73,14 @@ class Forwarder:
             BadInput, Refused: the query pins a version that is none, or is not served.
             TooLarge, TooSlow, Overloaded: as `Caller.body`.
         """
-        caller, name = Caller(request), name_of(request.scope)
+        caller, name, key = Caller(request), name_of(request.scope), key_of(request)
         pinned, query = take_version(request.url.query)
         pinned_choice(self._table.route(model), pinned)  # before the body is read
         body = await caller.body(max_bytes, held)
         headers = request_headers(request, name, whole=body is None or isinstance(body, bytes))
         message = Message(request.method, rest, query, headers, body, held, pinned)
+        if key is not None:  # answered also where the caller leaves: it may ask again
+            return await self._once(request, name, key, body, partial(self._answer_first, model, name, message))
         route = self._table.route(model)
         chosen = pinned_choice(route, pinned) or choose(route.plan, _key(route.plan, name))
         response = await caller.wait_for(self._respond(route, chosen, message))
@@ -85,6 +90,12 @@ class Forwarder:
                 copy = Copy(route, other, message.query, headers, body, _whole(response))
                 response.background = BackgroundTask(self._shadow.offer, copy)
         return response
+
+    async def _answer_first(self, model: str, name: str, message: Message, body: Body) -> Response:
+        """The answer to a request with an idempotency key. It gets no copy to a shadow."""
+        route = self._table.route(model)
+        chosen = pinned_choice(route, message.pinned) or choose(route.plan, _key(route.plan, name))
+        return await self._respond(route, chosen, replace(message, body=body))
 
     async def _respond(self, route: Route, chosen: Choice, message: Message) -> Response:
         response = await self._ask_in_turn(route, chosen, message)

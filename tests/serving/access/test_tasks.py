@@ -179,3 +179,40 @@ def test_the_client_lists_tasks_and_reads_their_errors(live: str, other: str) ->
         assert isinstance(failed.error, UnsupportedMedia)
         found = client.predict(MODEL, make_scan(1))
         assert client.delete_prediction(found.id).answer
+
+
+def test_a_caller_may_wait_for_the_end_of_a_task(live: str, other: str) -> None:
+    waits = {**bearer(other), "Prefer": "respond-async, wait=30"}
+    over = httpx.post(f"{live}{TASKS}", content=make_scan(1), headers=waits, timeout=60)
+    assert (over.status_code, over.json()["state"]) == (200, "done"), over.text
+    assert over.headers["preference-applied"] == "wait=30"
+    assert over.headers["location"] == over.json()["url"]
+    assert "retry-after" not in over.headers
+    assert httpx.get(f"{live}{over.json()['result_url']}", headers=bearer(other)).status_code == 200
+    with Client(live, other) as client:
+        assert client.task(MODEL, client.submit(MODEL, make_scan(1)).id, wait_s=30).state == "done"
+
+
+@pytest.mark.parametrize("prefer", ["wait=x", "respond-async", "wait=0", "waiting=10"])
+def test_other_preferences_are_not_waited_for(live: str, other: str, prefer: str) -> None:
+    answer = httpx.post(f"{live}{TASKS}", content=make_scan(1), headers={**bearer(other), "Prefer": prefer})
+    assert (answer.status_code, answer.headers.get("preference-applied")) == (202, None)
+
+
+def test_a_repeated_submission_is_one_task(live: str, other: str) -> None:
+    headers = {**bearer(other), "Idempotency-Key": "the-one", "Content-Type": "application/gzip"}
+    first, again = (httpx.post(f"{live}{TASKS}", content=make_scan(1), headers=headers) for _ in range(2))
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json()["id"] == again.json()["id"]
+    waited = httpx.post(f"{live}{TASKS}", content=make_scan(1), headers={**headers, "Prefer": "wait=30"}, timeout=60)
+    assert (waited.json()["id"], waited.json()["state"]) == (first.json()["id"], "done")
+
+
+def test_a_deleted_prediction_is_in_no_kept_answer(live: str, other: str) -> None:
+    headers = {**bearer(other), "Idempotency-Key": "to-be-deleted", "Content-Type": "application/gzip"}
+    address = f"{live}/v1/models/{MODEL}/predict"
+    first = httpx.post(address, content=make_scan(1), headers=headers)
+    with Client(live, other) as client:
+        client.delete_prediction(first.json()["id"])
+    anew = httpx.post(address, content=make_scan(1), headers=headers)
+    assert anew.json()["id"] != first.json()["id"]
