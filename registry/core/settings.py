@@ -7,26 +7,25 @@ pydantic-settings does not refuse unknown environment variables, and does not sa
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
+import re
 import sys
-import tomllib
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from registry.core.child_environment import OFFLINE_ENV, proxy_exemptions
-from registry.core.errors import SettingsError
+from registry.core.settings_texts import FILE, PREFIX, settings_error, values_of_file
 
 logger = logging.getLogger("visionloop.settings")
 
-PREFIX = "VISIONLOOP_"
-FILE = "visionloop.toml"
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 
 _known_only = False
 
@@ -95,6 +94,10 @@ class Settings(BaseModel):
     quota_per_minute: int = Field(600, ge=0, description="requests of a key that has no quota of its own; 0: no limit")
     quota_per_month: int = Field(0, ge=0, description="the same per calendar month (UTC)")
     anonymous_per_minute: int = Field(0, ge=0, description="requests of one address without a key; 0: no limit")
+    cors_origins: str = Field(
+        "", description="origins whose pages may call the router from a browser, with commas between; * is any"
+    )
+    public_url: str = Field("", description="the router's address as its callers know it; default: host and port")
     warm_s: int = Field(
         3600,
         ge=0,
@@ -102,6 +105,30 @@ class Settings(BaseModel):
     )
     monitor_every_s: int = Field(900, gt=0, description="how often the monitor flow runs, seconds")
     false_alarm_rate: float = Field(0.05, gt=0, lt=1, description="how often a drift verdict may be wrong by chance")
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        if any(one != "*" and not _ORIGIN.fullmatch(one) for one in _parts(value)):
+            raise ValueError("origins like https://app.example.com, with commas between, or *")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_origin(cls, value: str) -> str:
+        if value and not _ORIGIN.fullmatch(value.rstrip("/")):
+            raise ValueError("an address without a path, like https://vision.example.com")
+        return value.rstrip("/")
+
+    @property
+    def origins(self) -> list[str]:
+        """`cors_origins` as a list."""
+        return _parts(self.cors_origins)
+
+    @property
+    def public_address(self) -> str:
+        """The router's address for documents and messages to callers."""
+        return self.public_url or self.router_address
 
     @property
     def keys_required(self) -> bool:
@@ -199,6 +226,10 @@ class Settings(BaseModel):
         os.environ.update(self.child_environment())
 
 
+def _parts(text: str) -> list[str]:
+    return [one for part in text.split(",") if (one := part.strip().rstrip("/"))]
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach `host`; names are not resolved."""
     try:
@@ -230,7 +261,7 @@ def read_settings(
     env = dict(os.environ if environment is None else environment)
     given = {k.removeprefix(PREFIX).lower(): v for k, v in env.items() if k.startswith(PREFIX)}
     base = Path(given.pop("root", "") or root or project_root()).resolve()
-    values: dict[str, Any] = {**_from_file(base / FILE), **given, "root": base}
+    values: dict[str, Any] = {**values_of_file(base / FILE), **given, "root": base}
     if known_only:
         for name in values.keys() - Settings.model_fields:
             where = f"{PREFIX}{name.upper()}" if name in given else f"{name} in {FILE}"
@@ -240,36 +271,7 @@ def read_settings(
     try:
         return Settings(**values)
     except ValidationError as error:
-        raise _explain(error) from error
-
-
-def _from_file(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"{path.name} is not TOML: {error}", expected="lines like `router_port = 3000`", fix="correct that line"
-        ) from error
-
-
-def _explain(error: ValidationError) -> SettingsError:
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(name, Settings.model_fields, n=1)
-        guess = f"did you mean {close[0]!r}? " if close else ""
-        return SettingsError(
-            f"there is no setting {name!r}",
-            expected=", ".join(Settings.model_fields),
-            fix=f"{guess}correct it in {FILE} or in the environment ({PREFIX}{name.upper()})",
-        )
-    return SettingsError(
-        f"setting {name!r} is {first.get('input')!r}",
-        expected=first["msg"],
-        fix=f"correct it in {FILE} or in the environment ({PREFIX}{name.upper()})",
-    )
+        raise settings_error(error, Settings.model_fields) from error
 
 
 @lru_cache(maxsize=1)

@@ -61,7 +61,7 @@ def document() -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "visionloop", "version": "1", "description": _introduction()},
-        "servers": [{"url": "/", "description": "this router"}],
+        "servers": [{"url": settings().public_url or "/", "description": "this router"}],
         "security": [{"bearer": []}, {"header": []}, *([] if settings().keys_required else [{}])],
         "paths": {"/v1/models": listed, **models, **typed["paths"], "/healthz": health},
         "components": {
@@ -113,7 +113,7 @@ def _introduction() -> str:
 
 
 def _example(method: str, path: str) -> str:
-    address = settings().router_address + path.replace("{prediction_id}", "$ID")
+    address = settings().public_address + path.replace("{prediction_id}", "$ID")
     curl = "curl -H 'Authorization: Bearer vl_...'"
     call, line = {
         "get /v1/predictions": (f"{curl} '{address}?limit=10'", 'client.predictions(outcome="ok", limit=10)'),
@@ -131,7 +131,7 @@ def _example(method: str, path: str) -> str:
         "post /v1/keys/self/rotate": (f"{curl} -X POST '{address}?grace_s=3600'", "client.rotate(grace_s=3600).key"),
         "get /v1/usage": (f"{curl} {address}", "client.usage()"),
     }[f"{method} {path}"]
-    opened = f'client = Client("{settings().router_address}", key="vl_...")'
+    opened = f'client = Client("{settings().public_address}", key="vl_...")'
     python = f"from serving.client import Client\n\n{opened}\nprint({line})"
     return f"```sh\n{call}\n```\n\n```python\n{python}\n```"
 

@@ -26,6 +26,7 @@ from registry.core.errors import BadInput, MissingService
 from registry.core.settings import settings
 from serving.access.middleware import AccessMiddleware
 from serving.api import mount as public
+from serving.launchers.cors import cors
 from serving.query.known_models import check_model
 from serving.releases.endpoints import Endpoint
 from serving.releases.store import Route
@@ -82,7 +83,7 @@ def create_app() -> Starlette:
             routing.Route("/healthz", healthz),
             routing.Route("/-/routes", routes),
         ],
-        middleware=[Middleware(RequestIds), Middleware(AccessMiddleware)],
+        middleware=[Middleware(RequestIds), *cors(), Middleware(AccessMiddleware)],
         exception_handlers={404: no_route, 405: no_route, Exception: _failed},
         lifespan=predictions.lifespan,
     )

@@ -29,7 +29,7 @@ from serving.query.parameters import parameter_names
 from serving.wire.call import ServedVersion
 from serving.wire.headers import MODEL_HEADER, PREDICTION_ID_HEADER, ROLE_HEADER, VERSION_HEADER
 from serving.wire.negotiation import JPEG, JSON, NPY, render_offers
-from serving.wire.uploads import FIELD, MULTIPART
+from serving.wire.uploads import FIELD, MULTIPART, RAW
 
 SECURITY: Schema = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "a key `vl_...`, from whoever runs this"},
@@ -69,6 +69,7 @@ class _Operation:
     Attributes:
         specs: the models that have it.
         offers: media types of the answer; the first is the default.
+        described: those that the document describes: a generated client reads every answer of a status alike.
         schema: name of the JSON answer's component schema.
         extras: whether it takes `?explain=` and `?image=`.
     """
@@ -78,6 +79,7 @@ class _Operation:
     text: str
     specs: Sequence[ModelSpec]
     offers: Sequence[str]
+    described: Sequence[str]
     schema: str = "Prediction"
     extras: bool = False
 
@@ -91,7 +93,8 @@ def model_paths(specs: Sequence[ModelSpec], prefix: str = "") -> dict[str, Schem
     """
     parameters = [_model_parameter(specs)] if "{model}" in prefix else []
     paths = {f"/{one.name}": {"post": _post(one, bool(parameters))} for one in _operations(specs)}
-    paths |= _task_paths(paths["/predict"]["post"], parameters)
+    offers = _distinct(spec.media_out for spec in specs)
+    paths |= _task_paths(paths["/predict"]["post"], parameters, offers)
     paths["/schema"] = {
         "get": {
             "operationId": "schema",
@@ -117,6 +120,7 @@ def _model_parameter(specs: Sequence[ModelSpec]) -> Schema:
 def _operations(specs: Sequence[ModelSpec]) -> list[_Operation]:
     from registry.versions.explain import COPIES  # loads PIL, which a service of scans never needs otherwise
 
+    rendered = _distinct(render_offers(spec.media_out, False) for spec in specs)
     endings = ", ".join(_distinct(spec.extensions for spec in specs))
     operations = [
         _Operation(
@@ -126,6 +130,7 @@ def _operations(specs: Sequence[ModelSpec]) -> list[_Operation]:
             "entry, with the status that the file would get alone.",
             specs,
             _distinct(spec.media_out for spec in specs),
+            (JSON,),
             extras=True,
         ),
         _Operation(
@@ -134,7 +139,8 @@ def _operations(specs: Sequence[ModelSpec]) -> list[_Operation]:
             "Predicts and logs as `predict` does, but answers for people: the annotated picture of a picture, the "
             "annotated video of a video. Accept chooses among the formats that the model has.",
             specs,
-            _distinct(render_offers(spec.media_out, False) for spec in specs),
+            rendered,
+            rendered,
         ),
         _Operation(
             "explain",
@@ -143,13 +149,16 @@ def _operations(specs: Sequence[ModelSpec]) -> list[_Operation]:
             "shows where hiding weakened the answer. Costs many times the prediction. Not for videos.",
             specs,
             (JPEG, JSON),
+            (JPEG,),
         ),
     ]
     if embedding := [spec for spec in specs if spec.embeds]:
         kinds = "; ".join(_distinct([spec.embeds] for spec in embedding))
         text = f"The embedding describes {kinds}. Inputs that look alike have embeddings that lie near each other."
         operations.append(
-            _Operation("embed", "The embedding of one file or several", text, embedding, (JSON, NPY), "Embedding")
+            _Operation(
+                "embed", "The embedding of one file or several", text, embedding, (JSON, NPY), (JSON,), "Embedding"
+            )
         )
     return operations
 
@@ -160,15 +169,15 @@ def _distinct(lists: Iterable[Sequence[str]]) -> list[str]:
 
 def _post(operation: _Operation, has_model: bool) -> Schema:
     binary = {"type": "string", "format": "binary"}
-    answers: Schema = {media: {"schema": binary} for media in operation.offers}
-    if JSON in operation.offers:
+    answers: Schema = {media: {"schema": binary} for media in operation.described}
+    if JSON in operation.described:
         kinds = [{"$ref": f"#/components/schemas/{name}"} for name in (operation.schema, "PredictionList")]
         answers[JSON] = {"schema": {"oneOf": kinds}}
     files = {"type": "array", "items": binary, "minItems": 1, "maxItems": settings().max_inputs}
     body = {
         MULTIPART: {"schema": {"type": "object", "required": [FIELD], "properties": {FIELD: files}}},
         **json_content("PredictionRequest"),
-        **{media: {"schema": binary} for media in _distinct(spec.media_in for spec in operation.specs)},
+        **{media: {"schema": binary} for media in _distinct([*(spec.media_in for spec in operation.specs), (RAW,)])},
     }
     prediction_id = header("Id of the prediction, for feedback. Several files have theirs in `results`", "string")
     headers = {
@@ -185,12 +194,12 @@ def _post(operation: _Operation, has_model: bool) -> Schema:
         "operationId": operation.name,
         "summary": operation.summary,
         "description": f"{operation.text}\n\nSend the file as the body, in the form field `{FIELD}` (repeated for "
-        f"several) or as base64 in JSON; at most {now.max_upload_mb} MiB and {now.max_inputs} files. The Accept header "
-        f"(or `?format=`) chooses the format of the answer.\n\n"
+        f"several) or as base64 in JSON; at most {now.max_upload_mb} MiB and {now.max_inputs} files. The answer is "
+        f"{' or '.join(operation.offers)}, as the Accept header says.\n\n"
         f"{examples(operation.specs[0], operation.name, operation.offers)}",
         "parameters": [
             *([_model_parameter(operation.specs)] if has_model else ()),
-            format_parameter("Answer format, where Accept cannot be set", operation.offers),
+            *([_format(operation.offers)] if operation.offers == operation.described else ()),
             *(extra_parameters() if operation.extras else ()),
             *(detector_parameters() if detects else ()),
             version_parameter(),
@@ -204,8 +213,13 @@ def _post(operation: _Operation, has_model: bool) -> Schema:
     }
 
 
-def _task_paths(predict: Schema, parameters: list[Schema]) -> dict[str, Schema]:
-    """The calls about tasks, by path. `predict`: the operation that a task runs in the background."""
+def _format(offers: Sequence[str]) -> Schema:
+    return format_parameter("Answer format, where Accept cannot be set", offers)
+
+
+def _task_paths(predict: Schema, parameters: list[Schema], offers: Sequence[str]) -> dict[str, Schema]:
+    """The calls about tasks, by path. `predict`: the operation that a task runs in the background; `offers`: the media
+    types of its answer."""
     task_id = {"name": "id", "in": "path", "required": True, "description": "id of the task"}
     of_task = [*parameters, {**task_id, "schema": {"type": "string"}}]
     submitted = {
@@ -217,7 +231,7 @@ def _task_paths(predict: Schema, parameters: list[Schema]) -> dict[str, Schema]:
         "operationId": "submit",
         "summary": "Submit what takes longer than a caller waits for: a long video, many files",
         "description": "Takes what `predict` takes. The task survives a restart of the service.",
-        "parameters": [*predict["parameters"], prefer_header()],
+        "parameters": [*predict["parameters"], _format(offers), prefer_header()],
         "requestBody": predict["requestBody"],
         "responses": {
             "200": _task("With `Prefer: wait`: the task is over already"),
@@ -233,11 +247,13 @@ def _task_paths(predict: Schema, parameters: list[Schema]) -> dict[str, Schema]:
         _task("The task as it is now, or was before its removal"),
         (404, 409, 422, 503),
     )
+    kinds = {media: {"schema": {"type": "string", "format": "binary"}} for media in offers}
+    kinds |= predict["responses"]["200"]["content"]
     result = _about_task(
         "result",
         "The result of a task that is done; of one that failed, the error",
         of_task,
-        {"description": "The answer that `predict` would give", "content": predict["responses"]["200"]["content"]},
+        {"description": "The answer that `predict` would give", "content": kinds},
         (404, 406, 409, 413, 415, 422, 500, 503),
     )
     return {

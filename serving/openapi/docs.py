@@ -50,7 +50,7 @@ def examples(spec: ModelSpec, operation: str, offers: Sequence[str]) -> str:
     Args:
         offers: media types of the answer; the example asks for the first.
     """
-    address = f"{settings().router_address}/v1/models/{spec.name}/{operation}"
+    address = f"{settings().public_address}/v1/models/{spec.name}/{operation}"
     ending, media = spec.extensions[0], spec.media_in[0]
     file = f"input{ending}"
     call = f"curl --data-binary @{file} -H 'Content-Type: {media}' {address}"

@@ -19,6 +19,8 @@ class Task(models.Model):
     wants = models.JSONField()  # fields of serving.wire.negotiation.ResponseFormat
     inputs = models.IntegerField()  # files input-0, input-1, ...
     several = models.BooleanField()
+    # Of the files, as a form gave them. Null: submitted to a service from before there were names.
+    names = models.JSONField(default=list, null=True)
     state = models.CharField(max_length=16)  # queued, running, done, failed, cancelled
     done = models.IntegerField(default=0)  # frames of a video, else inputs
     total = models.IntegerField(default=0)

@@ -101,7 +101,7 @@ class TaskRoutes:
         context = self._context_of(request)
         submit = partial(
             store.submit, self._spec.name, self._served.version, wants, context.caller, context.role, bodies,
-            upload.several,
+            upload.several, upload.names,
         )  # fmt: skip
         return await self._writers.run(submit)
 

@@ -162,7 +162,7 @@ class TaskRunner:
         findings = None
         if task.several:
             elapsed_ms = 1000 * (time.perf_counter() - began)
-            response = responses.list_response(outcomes, wants, served, elapsed_ms)
+            response = responses.list_response(outcomes, wants, served, elapsed_ms, task.names or ())
         else:
             (outcome,) = outcomes
             assert isinstance(outcome, Outcome)

@@ -73,7 +73,14 @@ def _owned(task_id: str, owner: str) -> QuerySet[Task]:
 
 
 def submit(
-    model: str, version: int, wants: ResponseFormat, caller: str, role: str, bodies: Sequence[bytes], several: bool
+    model: str,
+    version: int,
+    wants: ResponseFormat,
+    caller: str,
+    role: str,
+    bodies: Sequence[bytes],
+    several: bool,
+    names: Sequence[str] = (),
 ) -> Task:
     """Stores the inputs, then the task; if that fails, neither stays. Raises as `check_room`."""
     check_room(model, sum(map(len, bodies)))
@@ -90,6 +97,7 @@ def submit(
             wants=asdict(wants),
             inputs=len(bodies),
             several=several,
+            names=list(names),
             state="queued",
             total=len(bodies),
             created=_now(),

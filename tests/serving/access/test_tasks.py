@@ -216,3 +216,10 @@ def test_a_deleted_prediction_is_in_no_kept_answer(live: str, other: str) -> Non
         client.delete_prediction(first.json()["id"])
     anew = httpx.post(address, content=make_scan(1), headers=headers)
     assert anew.json()["id"] != first.json()["id"]
+
+
+def test_the_results_of_several_files_have_their_names(live: str, other: str) -> None:
+    files = [("file", ("one.nii.gz", make_scan(1))), ("file", ("two.nii.gz", b"no scan"))]
+    task = httpx.post(f"{live}{TASKS}", files=files, headers={**bearer(other), "Prefer": "wait=30"}, timeout=60).json()
+    results = httpx.get(f"{live}{task['result_url']}", headers=bearer(other)).json()["results"]
+    assert [one["file"] for one in results] == ["one.nii.gz", "two.nii.gz"]
