@@ -21,7 +21,14 @@ from registry.core.settings import Settings, settings
 
 logger = logging.getLogger("visionloop.database")
 
-APPS = ("monitoring.log", "serving.releases", "serving.access", "serving.tasks", "serving.idempotency")
+APPS = (
+    "monitoring.log",
+    "serving.releases",
+    "serving.access",
+    "serving.tasks",
+    "serving.idempotency",
+    "serving.webhooks",
+)
 """The packages with tables, by name: a Bento contains only those that its service uses."""
 
 POSTGRES_TIMEOUTS = {

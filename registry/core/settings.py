@@ -97,6 +97,9 @@ class Settings(BaseModel):
     cors_origins: str = Field(
         "", description="origins whose pages may call the router from a browser, with commas between; * is any"
     )
+    webhook_private_addresses: bool = Field(
+        False, description="whether webhooks may call http, and addresses that are not public"
+    )
     public_url: str = Field("", description="the router's address as its callers know it; default: host and port")
     warm_s: int = Field(
         3600,

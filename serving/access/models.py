@@ -27,6 +27,7 @@ class Key(models.Model):
     # Of the secret before the last rotation, and until when it is still valid.
     old_digest = models.CharField(max_length=64, blank=True, default="", db_default="")
     old_until = models.DateTimeField(null=True)
+    webhook_secret = models.CharField(max_length=64, blank=True, default="", db_default="")
     # Grows by one with every change of any key. It is unique, so that changes commit in this order: a router that has
     # seen 7 cannot miss a 6 that comes later.
     serial = models.BigIntegerField(unique=True)

@@ -129,6 +129,7 @@ def _example(method: str, path: str) -> str:
         "get /v1/tasks": (f"{curl} '{address}?state=running'", 'client.tasks(state="running")'),
         "get /v1/whoami": (f"{curl} {address}", "client.whoami()"),
         "post /v1/keys/self/rotate": (f"{curl} -X POST '{address}?grace_s=3600'", "client.rotate(grace_s=3600).key"),
+        "get /v1/keys/self/webhook-secret": (f"{curl} {address}", "client.webhook_secret().secret"),
         "get /v1/usage": (f"{curl} {address}", "client.usage()"),
     }[f"{method} {path}"]
     opened = f'client = Client("{settings().public_address}", key="vl_...")'

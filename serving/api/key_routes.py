@@ -12,9 +12,10 @@ from ninja import Query
 from registry.core.errors import Forbidden, Unauthorized
 from serving.access import keys
 from serving.access.keys import ApiKey
+from serving.access.webhook_secrets import webhook_secret
 from serving.api import queries
 from serving.api.typed import access_of, admitted_of, api, in_database, query_pairs, refusals
-from serving.client.key_schemas import Caller, NewKey
+from serving.client.key_schemas import Caller, NewKey, WebhookSecret
 from serving.query.paging import bad_value
 from serving.wire.negotiation import check_query
 
@@ -55,6 +56,21 @@ async def rotate(
     response["Cache-Control"] = "no-store"
     assert rotated.old_until is not None
     return NewKey(key=token, id=rotated.caller, old_until=datetime.fromtimestamp(rotated.old_until, UTC))
+
+
+@api.get(
+    "/v1/keys/self/webhook-secret",
+    response={200: WebhookSecret, **refusals()},
+    operation_id="webhook_secret",
+    summary="The secret that signs the webhooks of the caller's key",
+    tags=["keys"],
+)
+async def secret(request: HttpRequest, response: HttpResponse) -> Any:
+    """The receiver of a webhook checks its signature with it, as Standard Webhooks says. A rotated key keeps it."""
+    check_query(query_pairs(request), ())
+    api_key = _own_key(request)
+    response["Cache-Control"] = "no-store"
+    return WebhookSecret(secret=await in_database(partial(webhook_secret, api_key.id)))
 
 
 def _own_key(request: HttpRequest) -> ApiKey:

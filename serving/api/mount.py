@@ -134,6 +134,7 @@ def routes(memory: UploadBudget) -> list[Route]:
         Route("/v1/usage", typed, methods=["GET"]),
         Route("/v1/whoami", typed, methods=["GET"]),
         Route("/v1/keys/self/rotate", typed, methods=["POST"]),
+        Route("/v1/keys/self/webhook-secret", typed, methods=["GET"]),
         Route("/openapi.json", typed.openapi),
         Route("/docs", _docs),
         Route("/docs/{name}", typed.asset),

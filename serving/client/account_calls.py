@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from serving.client.calls import Call, File, content_of, path_part, read_as
-from serving.client.key_schemas import Caller, NewKey, UsageReport
+from serving.client.key_schemas import Caller, NewKey, UsageReport, WebhookSecret
 from serving.client.schemas import Deletion, FeedbackReceipt, LoggedPrediction, PredictionPage
 
 
@@ -66,6 +66,11 @@ def rotate(*, grace_s: int = 86400) -> Call[NewKey]:
     """Gives this key a new secret. Keep it, and open another client with it: this one goes on with the old secret,
     which is valid for `grace_s` seconds more."""
     return Call("POST", "/v1/keys/self/rotate", read_as(NewKey), {"params": {"grace_s": str(grace_s)}})
+
+
+def webhook_secret() -> Call[WebhookSecret]:
+    """The secret that signs this key's webhooks; `serving.client.webhooks.verify` checks them with it."""
+    return Call("GET", "/v1/keys/self/webhook-secret", read_as(WebhookSecret))
 
 
 def _prediction_path(prediction_id: str) -> str:

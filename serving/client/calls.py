@@ -117,15 +117,18 @@ def embed(model: str, file: File) -> Call[Embedding]:
     return _post(model, "embed", _one(file), JSON, read_as(Embedding))
 
 
-def submit(model: str, files: File | Sequence[File], media: str = JSON, **asked: Unpack[Asked]) -> Call[Task]:
+def submit(
+    model: str, files: File | Sequence[File], media: str = JSON, *, webhook: str = "", **asked: Unpack[Asked]
+) -> Call[Task]:
     """Submits a long video, or several files, as a task that runs in the background.
 
     Args:
         media: content type of the result, e.g. `video/webm`. The result of several files is JSON.
+        webhook: an https address to call when the task is over.
     """
     # A path may come as a str: it is a sequence, too, but not of files.
     sent = _one(files) if isinstance(files, bytes | str | PathLike) else _several(files)
-    return _post(model, "tasks", sent, media, read_as(Task), asked)
+    return _post(model, "tasks", sent, media, read_as(Task), {"webhook": webhook or None, **asked})
 
 
 def task(model: str, task_id: str, *, wait_s: int = 0) -> Call[Task]:

@@ -87,6 +87,7 @@ class _Methods:
     usage = _Method(account_calls.usage)
     whoami = _Method(account_calls.whoami)
     rotate = _Method(account_calls.rotate)
+    webhook_secret = _Method(account_calls.webhook_secret)
 
 
 class Client(_Methods):

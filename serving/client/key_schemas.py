@@ -69,3 +69,9 @@ class NewKey(Schema):
     key: str = Field(description="the whole key, with its new secret")
     id: str = Field(description="its part in front of the secret, which stays")
     old_until: datetime = Field(description="when the old secret ends")
+
+
+class WebhookSecret(Schema):
+    """The secret of a key's webhooks."""
+
+    secret: str = Field(description="whsec_ and base64, as Standard Webhooks writes it")

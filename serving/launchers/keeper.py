@@ -1,4 +1,5 @@
-"""`python -m serving.launchers.keeper`: moves logged predictions from disk into the database, and deletes what is old.
+"""`python -m serving.launchers.keeper`: moves logged predictions from disk into the database, deletes what is old,
+and calls the webhooks of tasks.
 
 There is one for all services of a machine, which so only answer (docs/decisions/0026-a-keeper.md). The supervisor
 keeps it running; while it is away lines wait on disk.
@@ -16,6 +17,8 @@ from monitoring.log.spool import folder
 from serving.idempotency import store as keyed_requests
 from serving.launchers.daemon import begin
 from serving.tasks import store
+from serving.webhooks import store as webhooks
+from serving.webhooks.sender import Sender
 
 PRUNE_EVERY_S = 60.0
 LEAVING_S = 5.0
@@ -27,6 +30,7 @@ logger = logging.getLogger("visionloop.keeper")
 def main() -> None:
     ended = begin()
     shipper, prune_at = Shipper(), 0.0
+    Sender(ended).start()
     while not ended.wait(shipper.pause_s):
         shipper.look()
         if time.monotonic() >= prune_at:
@@ -43,7 +47,7 @@ def prune() -> None:
     """Deletes inputs, tasks, reports, predictions and logs that are older, or larger, than the settings allow."""
     with suppress(OSError):
         inputs.prune(every_s=0.9 * PRUNE_EVERY_S)
-    for what in (store.prune, retention.prune, keyed_requests.prune):
+    for what in (store.prune, retention.prune, keyed_requests.prune, webhooks.prune):
         try:
             what()
         except Exception as error:  # it is tried again in a minute

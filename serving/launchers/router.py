@@ -36,6 +36,7 @@ from serving.router.relaying import is_own_error
 from serving.router.routing import RouteTable
 from serving.router.shadow import Shadow
 from serving.tasks.waiting import TaskWaits
+from serving.webhooks.asking import Webhooks, webhook_of
 from serving.wire import request_ids
 from serving.wire.admission import MIB, Reservation, UploadBudget
 from serving.wire.connections import bounded_protocol, raise_file_limit
@@ -101,7 +102,7 @@ class _Predictions:
     def __init__(self, table: RouteTable, memory: UploadBudget) -> None:
         self._table, self._memory = table, memory
         self._forwarder: Forwarder | None = None
-        self._waits = TaskWaits()
+        self._waits, self._webhooks = TaskWaits(), Webhooks()
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -128,7 +129,9 @@ class _Predictions:
             max_bytes = settings().max_upload_mb * MIB
             check_declared_length(request.headers.get("content-length"), max_bytes)
             check_model(model)
+            webhook = webhook_of(request, rest)
             response = await self._forwarder(request, model, rest, max_bytes, held)
+            await self._webhooks.note(webhook, model, response)
             return await self._waits.answer(request, model, rest, response)
         except CallerGone:
             return NoResponse()

@@ -24,6 +24,7 @@ from serving.openapi.parts import (
     query_parameter,
     refused,
     version_parameter,
+    webhook_parameter,
 )
 from serving.query.parameters import parameter_names
 from serving.wire.call import ServedVersion
@@ -231,7 +232,7 @@ def _task_paths(predict: Schema, parameters: list[Schema], offers: Sequence[str]
         "operationId": "submit",
         "summary": "Submit what takes longer than a caller waits for: a long video, many files",
         "description": "Takes what `predict` takes. The task survives a restart of the service.",
-        "parameters": [*predict["parameters"], _format(offers), prefer_header()],
+        "parameters": [*predict["parameters"], _format(offers), webhook_parameter(), prefer_header()],
         "requestBody": predict["requestBody"],
         "responses": {
             "200": _task("With `Prefer: wait`: the task is over already"),

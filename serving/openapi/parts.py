@@ -102,6 +102,14 @@ def version_parameter() -> Schema:
     return query_parameter("version", text, {"type": "integer", "minimum": 1, "maximum": 2**31 - 1})
 
 
+def webhook_parameter() -> Schema:
+    text = (
+        "An https address that is called when the task is over, signed as Standard Webhooks defines with the secret of "
+        "`/v1/keys/self/webhook-secret`. Only with a key, and through a router"
+    )
+    return query_parameter("webhook", text, {"type": "string", "format": "uri", "maxLength": 2000})
+
+
 def idempotency_header() -> Schema:
     text = (
         "A text of the caller's own, e.g. a UUID. The same text with the same request gets the first answer again for "

@@ -19,17 +19,23 @@ def read_version(query: Mapping[str, str]) -> int | None:
 
 def take_version(query: str) -> tuple[int | None, str]:
     """The version that a raw query names, and the query without it. Raises BadInput."""
+    given, rest = take(query, VERSION)
+    if len(given) > 1:
+        raise BadInput("the query has 'version' more than once", expected="one", fix="leave the others out")
+    return (read_number(VERSION, given[0], _LARGEST) if given else None), rest
+
+
+def take(query: str, name: str) -> tuple[list[str], str]:
+    """The values of a parameter in a raw query, and the rest of the query as it was written."""
     if not query:
-        return None, query
+        return [], query
     kept: list[str] = []
     given: list[str] = []
     for part in query.split("&"):
         pairs = parse_qsl(part, keep_blank_values=True)
-        named = len(pairs) == 1 and pairs[0][0] == VERSION
+        named = len(pairs) == 1 and pairs[0][0] == name
         (given if named else kept).append(pairs[0][1] if named else part)
-    if len(given) > 1:
-        raise BadInput("the query has 'version' more than once", expected="one", fix="leave the others out")
-    return (read_number(VERSION, given[0], _LARGEST) if given else None), "&".join(kept)
+    return given, "&".join(kept)
 
 
 def check_available(model: str, version: int, available: Collection[int]) -> None:

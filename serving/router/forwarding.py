@@ -21,7 +21,7 @@ from yarl import URL
 
 from registry.core.errors import MissingService, VisionloopError
 from serving.idempotency.once import Body, Once, key_of
-from serving.query.versions import take_version
+from serving.query.versions import take, take_version
 from serving.releases.endpoints import Endpoint
 from serving.releases.plans import Choice, Plan, choose
 from serving.releases.store import Route
@@ -43,6 +43,7 @@ from serving.router.relaying import (
 )
 from serving.router.routing import RouteTable
 from serving.router.shadow import Copy, Shadow
+from serving.webhooks.asking import WEBHOOK
 from serving.wire.admission import MIB, Reservation
 from serving.wire.headers import ROLE_HEADER, Role
 
@@ -75,6 +76,8 @@ class Forwarder:
         """
         caller, name, key = Caller(request), name_of(request.scope), key_of(request)
         pinned, query = take_version(request.url.query)
+        if rest == "tasks":  # a router's own, see `serving.webhooks.asking`
+            query = take(query, WEBHOOK)[1]
         pinned_choice(self._table.route(model), pinned)  # before the body is read
         body = await caller.body(max_bytes, held)
         headers = request_headers(request, name, whole=body is None or isinstance(body, bytes))

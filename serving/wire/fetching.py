@@ -46,6 +46,41 @@ def is_public(address: str) -> bool:
     return found.is_global and not found.is_multicast and not found.is_reserved
 
 
+def address_check(private: bool) -> AddressCheck:
+    """Which IP addresses may be connected to: public ones, or with `private` all."""
+    return (lambda address: True) if private else is_public
+
+
+def check_address(url: str, allowed: AddressCheck = is_public) -> None:
+    """Raises BadInput for an address that is malformed, or has an IP address that is not allowed. Resolves no name."""
+    _check(_parsed(url), allowed)
+
+
+async def post(
+    url: str, body: bytes, headers: dict[str, str], allowed: AddressCheck = is_public, limit_s: float = FETCH_TIMEOUT_S
+) -> int:
+    """Posts to `url`, follows no redirect, and returns the status of the answer, whose body is not read.
+
+    Raises:
+        BadInput: an address that is not allowed, malformed, or does not answer in time.
+    """
+    import aiohttp
+
+    parsed = _parsed(url)
+    _check(parsed, allowed)
+    try:
+        async with (
+            asyncio.timeout(limit_s),
+            _session(allowed) as client,
+            client.post(parsed, data=body, headers=headers, allow_redirects=False) as answer,
+        ):
+            return int(answer.status)
+    except TimeoutError as error:
+        raise _failed(url, f"did not answer within {limit_s:g} s") from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise _failed(url, "cannot be reached") from error
+
+
 async def fetch(
     url: str,
     max_bytes: int,
@@ -67,21 +102,24 @@ async def fetch(
 
     parsed = _parsed(url)
     try:
-        async with (
-            asyncio.timeout(limit_s),
-            aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=_resolver(allowed), use_dns_cache=False),
-                headers={"User-Agent": "visionloop", "Accept": "*/*", "Accept-Encoding": "identity"},
-                cookie_jar=aiohttp.DummyCookieJar(),  # a site's cookies must not reach the next redirect
-                auto_decompress=False,  # a few bytes could become gigabytes
-                trust_env=False,
-            ) as client,
-        ):
+        async with asyncio.timeout(limit_s), _session(allowed) as client:
             return await _follow(client, parsed, max_bytes, allowed, on_bytes)
     except TimeoutError as error:
         raise _failed(url, f"did not answer within {limit_s:g} s") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise _failed(url, "cannot be fetched") from error
+
+
+def _session(allowed: AddressCheck) -> aiohttp.ClientSession:
+    import aiohttp
+
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(resolver=_resolver(allowed), use_dns_cache=False),
+        headers={"User-Agent": "visionloop", "Accept": "*/*", "Accept-Encoding": "identity"},
+        cookie_jar=aiohttp.DummyCookieJar(),  # a site's cookies must not reach the next redirect
+        auto_decompress=False,  # a few bytes could become gigabytes
+        trust_env=False,
+    )
 
 
 async def _follow(

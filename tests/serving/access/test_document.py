@@ -66,6 +66,7 @@ SCHEMAS = {
     "Caller", "Deletion", "Embedding", "Error", "Explanation", "Feedback", "FeedbackReceipt", "Health",
     "KeyDescription", "Limits", "LoggedPrediction", "Model", "ModelDescription", "ModelList", "NewKey", "Prediction",
     "PredictionList", "PredictionPage", "PredictionRequest", "Quota", "Task", "TaskPage", "UsageReport", "UsageRow",
+    "WebhookSecret",
 }  # fmt: skip
 
 
