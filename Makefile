@@ -9,7 +9,7 @@ MODEL ?= skin_segmentation
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo demo-all down test test-slow test-heal check bench bench-serving lock browser clean clean-all
+.PHONY: help setup demo demo-all down test test-slow test-heal check bench bench-serving client-wheel lock browser clean clean-all
 
 help:
 	@echo "make demo       set up, then run the whole loop for MODEL=$(MODEL)"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-slow  the long tests        make test-heal  the loop once, small"
 	@echo "make down       stop the stack"
 	@echo "make clean      deletes what can be built again; make clean-all also data sets, versions and predictions"
+	@echo "make client-wheel  the Python client as a wheel of its own, in build/client"
 	@echo "make bench      speed of parts, figures of MODEL    make bench-serving  our service beside other ways to serve"
 
 # The line is for a person who asked for no more than this.
@@ -70,6 +71,10 @@ bench: setup
 # Beside MLflow's server, FastAPI, LitServe and ultralytics, for the models that have a champion.
 bench-serving: setup
 	$(BIN)/python -m tests.benchmarks.services
+
+# For people who ask a router and have no checkout; needs httpx and pydantic only.
+client-wheel: setup
+	@$(BIN)/python infra/client_wheel.py
 
 # The browser tests drive Debian's chromium. Without it they are skipped, with a message.
 browser:

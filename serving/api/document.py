@@ -107,8 +107,8 @@ def _open_call(name: str, summary: str, tag: str, schema: str, description: str)
 def _introduction() -> str:
     return (
         "Send `Authorization: Bearer vl_...` or `X-API-Key: vl_...`. Every error is JSON: what was found, what was "
-        "expected, how to fix it. The Python client is `serving.client.Client` of visionloop's source: a few files "
-        "that need httpx and pydantic, which the operator can hand out (`docs/api.md` names them)."
+        "expected, how to fix it. The Python client is `visionloop_client`, a wheel that needs httpx and pydantic "
+        "only; whoever runs this has it (`make client-wheel`)."
     )
 
 
@@ -133,7 +133,7 @@ def _example(method: str, path: str) -> str:
         "get /v1/usage": (f"{curl} {address}", "client.usage()"),
     }[f"{method} {path}"]
     opened = f'client = Client("{settings().public_address}", key="vl_...")'
-    python = f"from serving.client import Client\n\n{opened}\nprint({line})"
+    python = f"from visionloop_client import Client\n\n{opened}\nprint({line})"
     return f"```sh\n{call}\n```\n\n```python\n{python}\n```"
 
 

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-import shutil
-import subprocess
-import sys
 from inspect import signature
-from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -22,7 +17,6 @@ from serving.client.calls import error_of_response, headers_for
 from serving.client.clients import AsyncClient, Client
 from serving.client.key_schemas import UsageReport
 from serving.client.schemas import Task, read_answers
-from tests.serving.conftest import PROJECT
 
 
 @pytest.mark.parametrize("client", [Client, AsyncClient])
@@ -103,21 +97,3 @@ def test_parameters_are_sent_as_a_query_has_them() -> None:
     call = calls.predict("object_detection", b"x", score=0.0, classes=["dog", "cat"], version=3, image=True)
     assert call.options["params"] == {"score": "0.0", "classes": "dog,cat", "version": "3", "image": "true"}
     assert calls.submit("object_detection", b"x").options["params"] == {}
-
-
-def test_the_files_that_the_document_names_are_the_client(tmp_path: Path) -> None:
-    """docs/api.md says what to copy where there is no checkout: with httpx and pydantic that is all of it."""
-    (line,) = re.findall(r"^tar -czf visionloop-client.tgz (.+)$", (PROJECT / "docs/api.md").read_text(), re.M)
-    for pattern in line.split():
-        for file in PROJECT.glob(pattern):
-            target = tmp_path / file.relative_to(PROJECT)
-            target.parent.mkdir(exist_ok=True)
-            shutil.copyfile(file, target)
-    script = (
-        "import sys; from serving.client import Client; "
-        "print(*sorted(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] in ('serving', 'registry')))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    loaded = {Path(name).relative_to(tmp_path) for name in done.stdout.split()}
-    assert loaded == {file.relative_to(tmp_path) for file in tmp_path.rglob("*.py")}, "no more than is needed"
