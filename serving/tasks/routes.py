@@ -142,7 +142,7 @@ class TaskRoutes:
         if media != task.media:
             path, headers = findings, {name: value for name, value in headers.items() if name != "content-disposition"}
         if not await asyncio.to_thread(path.is_file):
-            raise Refused("the result is no longer kept", expected="a task that ended lately", fix="submit it again")
+            raise Refused("the result is gone", expected="a task that ended lately", fix="submit it again")
         return await asyncio.to_thread(file_response, request, path, task_files.name_of(path), headers, media)
 
     async def _find(self, request: Request, find: Callable[[str, str, str | None], Task] = store.find) -> Task:

@@ -279,10 +279,13 @@ def test_the_openapi_document_describes_what_the_service_does(client: httpx.Clie
     document = client.get("/openapi.json").json()
     assert document["openapi"].startswith("3.1")
     post = document["paths"]["/predict"]["post"]
-    assert set(post["responses"]["200"]["content"]) == {"application/json", "application/x-nifti", "image/jpeg"}
+    assert set(post["responses"]["200"]["content"]) == {"application/json"}
+    drawn = document["paths"]["/render"]["post"]["responses"]["200"]["content"]
+    assert set(drawn) == {"application/x-nifti", "image/jpeg"}
+    assert "application/octet-stream" in post["requestBody"]["content"]
     assert {"406", "413", "415", "422", "500", "503"} <= set(post["responses"])
     assert "multipart/form-data" in post["requestBody"]["content"]
-    assert {one["name"] for one in post["parameters"]} == {"format", "explain", "image"}
+    assert {one["name"] for one in post["parameters"]} == {"explain", "image", "version", "Idempotency-Key"}
     for pointer in _references(document):
         target = document
         for key in pointer.removeprefix("#/").split("/"):

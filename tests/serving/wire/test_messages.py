@@ -46,7 +46,7 @@ BODIES: dict[str, tuple[dict[str, Any], int, str, str]] = {
     "a list": (_json("[]"), 422, "an empty list", "correct"),
     "another key": (_json('{"image": "aGVsbG8="}'), 422, "the key 'image'", "correct"),
     "another type": (_json('{"input": 5}'), 422, "'input' is a number", "correct"),
-    "an address": (_json('{"url": "https://example.com/a.jpg"}'), 422, "does not fetch", "allow_url_inputs"),
+    "an address": (_json('{"url": "https://example.com/a.jpg"}'), 422, "does not fetch", "send the file as the body"),
     "line ends": (_json('{"input": "aGVs\\nbG8="}'), 422, "line ends", "-w0"),
     "no base64": (_json('{"input": "a_b"}'), 422, "not base64", "standard alphabet"),
     "packed JSON": (
@@ -103,7 +103,9 @@ def test_each_answer_to_one_of_several_files_has_its_name(service: httpx.Client)
     ("query", "status", "says"),
     [
         ("exlain=true", 422, "did you mean 'explain'?"),
-        ("version=1", 422, "leave it out"),
+        ("version=2", 409, "leave ?version= out"),
+        ("version=1", 200, ""),
+        ("webhook=https://example.com", 422, "leave it out"),
         ("format=json&format=jpg", 422, "leave the others out"),
         ("format=jpeg", 200, ""),
         ("format=jpg", 200, ""),
