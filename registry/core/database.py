@@ -21,14 +21,7 @@ from registry.core.settings import Settings, settings
 
 logger = logging.getLogger("visionloop.database")
 
-APPS = (
-    "monitoring.log",
-    "serving.releases",
-    "serving.access",
-    "serving.tasks",
-    "serving.idempotency",
-    "serving.webhooks",
-)
+APPS = ("monitoring.log", *(f"serving.{room}" for room in ("releases", "access", "tasks", "idempotency", "webhooks")))
 """The packages with tables, by name: a Bento contains only those that its service uses."""
 
 POSTGRES_TIMEOUTS = {

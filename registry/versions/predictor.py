@@ -74,12 +74,7 @@ class Predictor:
         sample = part.decode(body, self._limit)
         marks.append(time.perf_counter())
         if isinstance(sample, Clip):
-            if asked:
-                raise BadInput(
-                    f"{', '.join(asked)}: the input is a video",
-                    expected="a picture",
-                    fix="leave the parameters out: a video's tracks need the version's own",
-                )
+            _check_clip(asked)
             found = part.follow(sample, self.run, self._constants, manifest.thresholds, media, on_progress)
             return replace(found, seconds={"open": marks[1] - marks[0], **found.seconds})
         prepared = self.prepare(sample)
@@ -133,6 +128,15 @@ class Predictor:
             expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
             _compare(folder, expected, golden_answer(self((folder / "input").read_bytes())))
         return len(folders)
+
+
+def _check_clip(asked: Parameters | None) -> None:
+    if asked:
+        raise BadInput(
+            f"{', '.join(asked)}: the input is a video",
+            expected="a picture",
+            fix="leave the parameters out: a video's tracks need the version's own",
+        )
 
 
 def golden_answer(prediction: Prediction) -> dict[str, float]:
