@@ -75,8 +75,17 @@ def document() -> dict[str, Any]:
     }
 
 
+_REQUEST_ID = {
+    "name": REQUEST_ID_HEADER,
+    "in": "header",
+    "description": "The caller's own id of the request, which the answer repeats",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/+=@-]{1,128}$"},
+}
+
+
 def _add_router_answers(operation: dict[str, Any]) -> None:
-    """Adds what the router itself answers, and its rate limit headers."""
+    """Adds what the router itself takes and answers: the request's id, refusals, rate limit headers."""
+    operation["parameters"] = [*operation.get("parameters", ()), _REQUEST_ID]
     limits = {name: {"$ref": f"#/components/headers/{name}"} for name in (*_RATE_LIMITS, REQUEST_ID_HEADER)}
     operation["responses"] = {
         status: {**one, "headers": {**limits, **one.get("headers", {})}}
