@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext
 
 from monitoring.log.models import Prediction
 from registry.contract import catalog
@@ -48,17 +48,17 @@ class Card:
     @property
     def takes(self) -> str:
         """What it takes, for people."""
-        words = {Kind.PICTURE: _("photo"), Kind.VIDEO: _("video"), Kind.SCAN: _("scan (NIfTI)")}
-        return _(" or ").join(words[kind] for kind in self.kinds)
+        words = {Kind.PICTURE: gettext("photo"), Kind.VIDEO: gettext("video"), Kind.SCAN: gettext("scan (NIfTI)")}
+        return gettext(" or ").join(words[kind] for kind in self.kinds)
 
     @property
     def gives(self) -> str:
         """What it gives back, for people."""
         words = {
-            "segmentation": _("a mask"),
-            "detection": _("boxes and counts"),
-            "classification": _("a class with its probability"),
-            "features": _("a class, its neighbours, and features"),
+            "segmentation": gettext("a mask"),
+            "detection": gettext("boxes and counts"),
+            "classification": gettext("a class with its probability"),
+            "features": gettext("a class, its neighbours, and features"),
         }
         return words[self.spec.task]
 

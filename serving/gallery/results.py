@@ -10,7 +10,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
 from registry.contract import catalog
@@ -121,7 +121,7 @@ def _share(request: HttpRequest, found: Run) -> HttpResponse:
 
 def _delete(request: HttpRequest, found: Run) -> HttpResponse:
     store.delete(found)
-    messages.success(request, _("%(name)s and its result are deleted.") % {"name": found.name})
+    messages.success(request, gettext("%(name)s and its result are deleted.") % {"name": found.name})
     return redirect("history")
 
 

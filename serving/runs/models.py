@@ -8,18 +8,18 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy
 
 
 class State(models.TextChoices):
     """Where a run is. The last three are its ends."""
 
-    UPLOADING = "uploading", _("uploading")
-    WAITING = "waiting", _("waiting")
-    RUNNING = "running", _("running")
-    DONE = "done", _("done")
-    FAILED = "failed", _("failed")
-    CANCELLED = "cancelled", _("cancelled")
+    UPLOADING = "uploading", gettext_lazy("uploading")
+    WAITING = "waiting", gettext_lazy("waiting")
+    RUNNING = "running", gettext_lazy("running")
+    DONE = "done", gettext_lazy("done")
+    FAILED = "failed", gettext_lazy("failed")
+    CANCELLED = "cancelled", gettext_lazy("cancelled")
 
 
 class Kind(models.TextChoices):
@@ -34,9 +34,9 @@ class Extra(models.TextChoices):
     """How far something is that a person may ask for after the run: the heat map."""
 
     NONE = "", ""
-    WAITING = "waiting", _("waiting")
-    DONE = "done", _("done")
-    FAILED = "failed", _("failed")
+    WAITING = "waiting", gettext_lazy("waiting")
+    DONE = "done", gettext_lazy("done")
+    FAILED = "failed", gettext_lazy("failed")
 
 
 ENDED = (State.DONE, State.FAILED, State.CANCELLED)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from django import template
 from django.urls import NoReverseMatch, reverse
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext
 
 from registry.contract import catalog
 
@@ -19,10 +19,10 @@ def duration_ms(value: float | None) -> str:
     if value is None:
         return ""
     if value < 1000:
-        return _("%(count)s ms") % {"count": f"{value:.0f}"}
+        return gettext("%(count)s ms") % {"count": f"{value:.0f}"}
     if value < 60_000:
-        return _("%(count)s s") % {"count": f"{value / 1000:.1f}"}
-    return _("%(count)s min") % {"count": f"{value / 60_000:.1f}"}
+        return gettext("%(count)s s") % {"count": f"{value / 1000:.1f}"}
+    return gettext("%(count)s min") % {"count": f"{value / 60_000:.1f}"}
 
 
 @register.filter

@@ -129,7 +129,7 @@ class Upload {
         if (Date.now() - lost > PATIENCE) throw new Error(this.words.gaveUp);
         continue;
       }
-      if (known.state === "failed") throw told(known.error);
+      if (known.state === "failed") throw told(known.error, this.words);
       if (known.state !== "uploading") return;
       offset = known.offset;
       if (offset > before) { lost = 0; pause = 500; }
@@ -188,15 +188,15 @@ class Upload {
     const answer = await fetch(address, { method, headers, body: body && JSON.stringify(body) });
     const found = answer.headers.get("content-type")?.startsWith("application/json") ? await answer.json() : null;
     if (answer.ok && found) return found;
-    const error = found ? told(found) : new Error(this.words.server);
+    const error = found ? told(found, this.words) : new Error(this.words.server);
     error.fatal = answer.status < 500 && answer.status !== 429;
     throw error;
   }
 }
 
-function told(error) {
-  const parts = [error?.found, error?.expected && `Expected: ${error.expected}`, error?.fix].filter(Boolean);
-  const text = parts.map((part) => `${part[0].toUpperCase()}${part.slice(1)}.`).join(" ");
+function told(error, words) {
+  const parts = [error?.found, error?.expected && `${words.expected}: ${error.expected}`, error?.fix].filter(Boolean);
+  const text = parts.map((part) => `${part[0].toUpperCase()}${part.slice(1).replace(/\.$/, "")}.`).join(" ");
   return Object.assign(new Error(text), { fatal: true });
 }
 
