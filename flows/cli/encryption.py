@@ -15,12 +15,15 @@ from registry.core.settings import settings
 from registry.encryption import rotation
 from registry.encryption.keys import key_file, keyring
 from registry.encryption.rotation import KeyIds
+from serving.web import configuration
 
 
 @click.group()
 def encryption() -> None:
     """Encryption of what is kept: inputs, labels, uploads, results, and secrets of accounts."""
+    configuration.setup()  # the tables of accounts, too
     database.migrate()
+    configuration.make_tables()
 
 
 @encryption.command()

@@ -199,3 +199,18 @@ def test_a_slot_that_was_half_written_is_written_again(project: Path) -> None:
     assert rotation.rotate(project / "var", lambda *_: None) == (1, {})
     first, second = format.slots(path.read_bytes())
     assert first == second
+
+
+def test_the_command_works_in_a_process_of_its_own(project: Path) -> None:
+    """In this one, other tests may have loaded what the command should load itself."""
+    files.write_file(project / "var" / "scan", b"x", "scan")
+
+    def visionloop(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "flows.cli", "encryption", *words]
+        return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+
+    rotated = visionloop("rotate")
+    assert (rotated.returncode, "1 files are wrapped" in rotated.stdout) == (0, True), rotated.stderr
+    assert len(json.loads(visionloop("status", "--json").stdout)["files"]) == 2
+    keys.key_file().unlink()
+    assert visionloop("rotate").returncode == EncryptionError.exit_code
