@@ -23,8 +23,10 @@ from serving.access import report
 from serving.access.models import Key
 from serving.accounts import audit, keys, people
 from serving.accounts.models import Letter, User
+from serving.idempotency import store as keyed_requests
 from serving.tasks import store as tasks
 from serving.tasks.models import Task
+from serving.webhooks import store as webhooks
 
 Entry = tuple[str, Iterable[bytes]]
 """A file of the zip: its path in there, and its bytes in pieces."""
@@ -79,7 +81,9 @@ def erase(user: User) -> None:
 
 
 def _erase_log(callers: list[str]) -> None:
-    """Deletes the tasks and predictions of these callers, with inputs, answers and labels."""
+    """Deletes the tasks and predictions of these callers, with inputs, answers, labels and webhooks."""
+    keyed_requests.forget_callers(callers)
+    webhooks.forget_keys([caller.removeprefix("vl_") for caller in callers])
     for model, task_id, state in Task.objects.filter(caller__in=callers).values_list("model", "id", "state"):
         with suppress(NotFound, Refused):  # it ended meanwhile, or its service has it: that removes it
             if state not in tasks.FINISHED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,12 @@ def forget(caller: str, prediction_id: str) -> None:
     """Removes the kept answers that hold a prediction."""
     database.setup()
     _rows().filter(caller=caller, predictions__contains=prediction_id).delete()
+
+
+def forget_callers(callers: Collection[str]) -> None:
+    """Removes all requests of these callers, with their kept answers."""
+    database.setup()
+    _rows().filter(caller__in=callers).delete()
 
 
 def prune() -> None:

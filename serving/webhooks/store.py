@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -73,6 +74,16 @@ def end(due: Due, problem: str, final: bool = False) -> None:
         due=datetime.now(UTC) + after,
         outcome="" if again else FAILED if problem else DELIVERED,
     )
+
+
+def forget_keys(key_ids: Collection[str]) -> None:
+    """Removes the webhooks of these keys, and the secrets that sign them. `key_ids`: without `vl_`."""
+    database.setup()
+    from serving.access.models import Key
+    from serving.webhooks.models import Delivery
+
+    Delivery.objects.filter(key__in=key_ids).delete()
+    Key.objects.filter(id__in=key_ids).update(webhook_secret="")
 
 
 def prune() -> None:

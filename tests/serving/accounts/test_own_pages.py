@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -132,8 +132,13 @@ def test_all_data_is_a_zip(member: tuple[Visitor, Any]) -> None:
 def test_an_account_is_deleted_with_all_of_it(member: tuple[Visitor, Any]) -> None:
     from monitoring.log.models import Prediction
     from serving.access.models import Key
+    from serving.access.webhook_secrets import webhook_secret
     from serving.accounts import keys
     from serving.accounts.models import AuditLine, Letter, User
+    from serving.idempotency import store as keyed_requests
+    from serving.idempotency.models import KeyedRequest
+    from serving.webhooks import store as webhooks
+    from serving.webhooks.models import Delivery
 
     visitor, user = member
     page = visitor.page
@@ -141,6 +146,9 @@ def test_an_account_is_deleted_with_all_of_it(member: tuple[Visitor, Any]) -> No
     predicted = {"model": "fruit_features", "version": 1, "role": "live", "latency_ms": 1.0, "outcome": "ok"}
     for id, caller in (("a" * 32, made.caller), ("b" * 32, "vl_0123456789ab")):
         Prediction.objects.create(id=id, caller=caller, time=datetime.now(UTC), status=200, **predicted)
+        keyed_requests.begin(caller, "once", "f", timedelta(minutes=1))
+    webhook_secret(made.id)
+    webhooks.note("c" * 32, "fruit_features", made.id, "https://example.org/gabriele")
     visitor.open("/accounts/data/")
     page.get_by_label("Your password").fill("not-the-password-1")
     page.get_by_role("button", name="Delete everything").click()
@@ -154,8 +162,11 @@ def test_an_account_is_deleted_with_all_of_it(member: tuple[Visitor, Any]) -> No
     assert not User.objects.filter(pk=user.pk).exists()
     assert not Letter.objects.filter(recipients=user.email).exists()
     assert [row.id for row in Prediction.objects.filter(id__in=["a" * 32, "b" * 32])] == ["b" * 32]
+    assert not KeyedRequest.objects.filter(caller=made.caller).exists()
+    assert KeyedRequest.objects.filter(caller="vl_0123456789ab").exists()
+    assert not Delivery.objects.filter(key=made.id).exists()
     left = Key.objects.get(id=made.id)  # its usage refers to it
-    assert (left.owner, left.revoked is not None) == ("", True)
+    assert (left.owner, left.webhook_secret, left.revoked is not None) == ("", "", True)
     assert "Gabriele" not in left.name
     assert not AuditLine.objects.filter(who=user.email).exists()
     assert AuditLine.objects.filter(what="user.delete", target=f"user {user.pk}").exists()
