@@ -22,7 +22,10 @@ def catalog(language: str) -> Catalog:
     found = Catalog(locale=language)
     for source in sorted(SERVING.glob(f"*/locale/{language}.po")):
         with source.open("rb") as file:
-            for message in read_po(file, locale=language):
+            read = read_po(file, locale=language)
+            # Those of the files: babel knows more forms of some languages than our texts have.
+            found.mime_headers = [("Plural-Forms", read.plural_forms)]
+            for message in read:
                 if message.id:
                     known = found.get(message.id, message.context)
                     if known is not None and known.string != message.string:

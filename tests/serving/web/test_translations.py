@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gettext
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,3 +62,10 @@ def test_what_the_extraction_finds() -> None:
     page = '{% load i18n %}{% translate "One" %}{% translate "Two" context "menu" %}'
     page += "{% blocktranslate count n=n %}{{ n }} thing{% plural %}{{ n }} things{% endblocktranslate %}"
     assert set(texts(templatize(page))) == {(None, "One"), ("menu", "Two"), (None, "%(n)s thing")}
+
+
+def test_plurals_are_translated(tmp_path: Path) -> None:
+    languages.compile_into(tmp_path, ["fr"])
+    french = gettext.translation("django", tmp_path, ["fr"])
+    told = [french.ngettext("%(days)s day", "%(days)s days", count) for count in (0, 1, 2, 7)]
+    assert told == ["%(days)s jour"] * 2 + ["%(days)s jours"] * 2
