@@ -23,7 +23,6 @@ def encryption() -> None:
     """Encryption of what is kept: inputs, labels, uploads, results, and secrets of accounts."""
     configuration.setup()  # the tables of accounts, too
     database.migrate()
-    configuration.make_tables()
 
 
 @encryption.command()
