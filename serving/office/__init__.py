@@ -1,4 +1,4 @@
-"""The back office: what happened, and the buttons that steer it. A Django app. Imports gallery and accounts.
+"""The back office: what happened, and the buttons that steer it. A Django app.
 
-It asks the supervisor, Prefect and MLflow over HTTP, for at most two seconds each. What is away is named on the page.
+Imports operations, which asks and reads what the pages show, and runs and accounts.
 """

@@ -19,9 +19,9 @@ from registry.contract import catalog
 from registry.core.errors import MissingService
 from registry.core.settings import settings
 from serving.accounts.models import Letter, Message
-from serving.office import prefect_api, supervisor
-from serving.office.prefect_api import Run
-from serving.office.supervisor import Process
+from serving.operations import prefect_api, supervisor
+from serving.operations.prefect_api import Run
+from serving.operations.supervisor import Process
 from serving.releases import endpoints, orders, store
 from serving.releases.packaging import process_name
 from serving.releases.plans import Plan

@@ -14,9 +14,10 @@ from registry.contract import catalog
 from registry.core.errors import MissingService, NotFound, Refused, VisionloopError
 from serving.accounts import audit
 from serving.accounts.models import Role
-from serving.office import asking, model_facts, prefect_api
-from serving.office.model_facts import ModelFacts
+from serving.office import asking
 from serving.office.roles import least, person
+from serving.operations import model_facts, prefect_api
+from serving.operations.model_facts import ModelFacts
 from serving.releases import moves, store
 
 ACTIONS = ("release", "canary", "shadow", "ab", "promote", "rollback")

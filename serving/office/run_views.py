@@ -16,8 +16,9 @@ from registry.core.errors import NotFound, VisionloopError
 from registry.core.settings import settings
 from serving.accounts import audit
 from serving.accounts.models import Role
-from serving.office import asking, prefect_api
+from serving.office import asking
 from serving.office.roles import least, person
+from serving.operations import prefect_api
 
 SHOWN = 40
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from serving.office import release_views, run_views, views
+from serving.office import list_views, release_views, run_views, views
 
 _ACTIONS = "|".join(release_views.ACTIONS)
 
@@ -15,6 +15,10 @@ urlpatterns = [
     path("office/models/", release_views.models, name="office_models"),
     path("office/models/<slug:name>/", release_views.model, name="office_model"),
     re_path(rf"^office/models/(?P<name>\w+)/(?P<action>{_ACTIONS})/$", release_views.change, name="office_release"),
+    path("office/lists/<slug:name>/", list_views.show, name="office_list"),
+    path("office/lists/<slug:name>/act/", list_views.act, name="office_act"),
+    path("office/messages/<int:number>/", list_views.message, name="office_message"),
+    path("office/thumbnails/<slug:run>/", list_views.thumbnail, name="office_thumbnail"),
     path("office/runs/", run_views.runs, name="office_runs"),
     path("office/runs/now/", run_views.runs_now, name="office_runs_now"),
     path("office/runs/train/", run_views.train, name="office_train"),

@@ -13,8 +13,9 @@ from django.utils.translation import gettext
 from registry.core.errors import VisionloopError
 from serving.accounts import audit
 from serving.accounts.models import Role
-from serving.office import asking, overview, supervisor
+from serving.office import asking, overview
 from serving.office.roles import least, person
+from serving.operations import supervisor
 
 
 @least(Role.VIEWER)

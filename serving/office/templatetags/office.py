@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils.translation import gettext
 
 from serving.accounts.models import Role, User
+from serving.office import lists
 
 register = template.Library()
 
@@ -17,16 +18,12 @@ register = template.Library()
 def office_menu(context: template.Context) -> dict[str, Any]:
     """The links of the back office that this person may follow."""
     request = context["request"]
-    places = [
-        ("office", gettext("Overview"), Role.VIEWER),
-        ("office_models", gettext("Releases"), Role.VIEWER),
-        ("office_runs", gettext("Runs"), Role.VIEWER),
-    ]
+    pages = (("office", gettext("Overview")), ("office_models", gettext("Releases")), ("office_runs", gettext("Runs")))
+    places = [(reverse(name), text, Role.VIEWER) for name, text in pages]
+    places += [(reverse("office_list", args=[one.name]), one.title, one.least) for one in lists.ALL.values()]
     user = request.user
     shown = [
-        {"url": reverse(name), "text": text}
-        for name, text, least in places
-        if isinstance(user, User) and user.has_role(least)
+        {"url": url, "text": text} for url, text, least in places if isinstance(user, User) and user.has_role(least)
     ]
     here = max((one["url"] for one in shown if request.path.startswith(one["url"])), key=len, default="")
     return {"places": shown, "here": here}

@@ -8,7 +8,7 @@ import pytest
 
 from flows.stack.control import Stack
 from registry.core.errors import VisionloopError
-from serving.office import prefect_api
+from serving.operations import prefect_api
 from tests.browsers import Visitor
 from tests.bundles import MODEL
 from tests.waiting import until

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from registry.core.errors import MissingService
-from serving.office import documents, mlflow_api
-from serving.office.documents import Document
-from serving.office.mlflow_api import RegisteredVersion
+from serving.operations import documents, mlflow_api
+from serving.operations.documents import Document
+from serving.operations.mlflow_api import RegisteredVersion
 from serving.releases import endpoints, grants, history, orders, store
 from serving.releases.endpoints import Endpoint
 from serving.releases.plans import Plan

@@ -12,6 +12,8 @@ from registry.core.errors import MissingService, NotFound
 from registry.core.settings import settings
 
 ANSWER_WITHIN_S = 2.0
+CHANGED_WITHIN_S = 20.0
+"""A person waits for this answer, and a training on all cores slows Prefect."""
 OPEN = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED")
 FLOWS = ("loop", "retrain", "release", "data-import")
 """Flows that the pages start or follow. The monitor's runs come every few minutes and would hide the others."""
@@ -72,14 +74,24 @@ def start(flow: str, deployment: str, name: str, parameters: dict[str, Any]) -> 
         NotFound: the worker has not offered this deployment.
         MissingService: Prefect does not answer.
     """
-    found = _ask("GET", f"/deployments/name/{flow}/{deployment}")
-    made = _ask("POST", f"/deployments/{found['id']}/create_flow_run", {"name": name, "parameters": parameters})
+    found = _ask("GET", f"/deployments/name/{flow}/{deployment}", within_s=CHANGED_WITHIN_S)
+    made = _ask(
+        "POST",
+        f"/deployments/{found['id']}/create_flow_run",
+        {"name": name, "parameters": parameters},
+        CHANGED_WITHIN_S,
+    )
     return str(made["id"])
 
 
 def cancel(identity: str) -> None:
     """Asks the worker to end a run in order. Raises NotFound, MissingService."""
-    _ask("POST", f"/flow_runs/{identity}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+    _ask(
+        "POST",
+        f"/flow_runs/{identity}/set_state",
+        {"state": {"type": "CANCELLING", "name": "Cancelling"}},
+        CHANGED_WITHIN_S,
+    )
 
 
 def _flows() -> dict[str, Any]:
@@ -115,10 +127,10 @@ def _run(one: dict[str, Any], progress: dict[str, tuple[str, float]]) -> Run:
     )
 
 
-def _ask(method: str, path: str, body: Any = None) -> Any:
+def _ask(method: str, path: str, body: Any = None, within_s: float = ANSWER_WITHIN_S) -> Any:
     address = settings().prefect_address.rstrip("/")
     try:
-        answer = httpx.request(method, f"{address}{path}", json=body, timeout=ANSWER_WITHIN_S, trust_env=False)
+        answer = httpx.request(method, f"{address}{path}", json=body, timeout=within_s, trust_env=False)
         if answer.status_code == 404:
             raise NotFound(
                 f"Prefect has nothing at {path}",

@@ -1,0 +1,180 @@
+"""Lists of the back office: search, filters, pages, CSV and bulk actions in a real browser."""
+
+from __future__ import annotations
+
+import csv
+import io
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from registry.core import database
+from tests.browsers import PHONE, Visitor
+
+AsRole = Callable[[str], Visitor]
+
+
+@pytest.fixture
+def predictions(web: str) -> Iterator[list[Any]]:
+    """120 predictions of two models, each tenth an error."""
+    database.renew_connection()
+    from monitoring.log.models import Prediction
+
+    start = datetime.now(UTC) - timedelta(hours=3)
+    made = [
+        Prediction(
+            id=uuid.uuid4().hex,
+            time=start + timedelta(minutes=n),
+            model="fruit_features" if n % 2 else "weapon_detection",
+            version=1 + n % 3,
+            role="live",
+            caller="=cmd()" if n == 119 else "127.0.0.1",
+            latency_ms=10 + n,
+            outcome="BadInput" if n % 10 == 0 else "ok",
+            status=200,
+        )
+        for n in range(120)
+    ]
+    Prediction.objects.bulk_create(made)
+    yield made
+    Prediction.objects.filter(id__in=[one.id for one in made]).delete()
+
+
+def test_predictions_are_filtered_paged_and_found(predictions: list[Any], as_role: AsRole) -> None:
+    visitor = as_role("viewer")
+    page = visitor.page
+    visitor.open("/office/lists/predictions/")
+    assert page.locator("tbody tr").count() == 50
+    page.get_by_role("link", name="Next").click()
+    page.get_by_role("link", name="Next").click()
+    page.get_by_text("Page 3").wait_for()
+    assert page.locator("tbody tr").count() == 20
+    page.get_by_label("Model").select_option("weapon_detection")
+    page.get_by_label("Outcome").select_option("error")
+    page.get_by_role("button", name="Show").click()
+    page.get_by_text("Page 1").wait_for()
+    assert page.locator("tbody tr").count() == 12
+    page.get_by_label("Search").fill(predictions[10].id[:12])
+    page.get_by_role("button", name="Show").click()
+    page.get_by_role("cell", name=predictions[10].id).wait_for()
+    assert page.locator("tbody tr").count() == 1
+    page.get_by_label("From").fill("2999-01-01")
+    page.get_by_role("button", name="Show").click()
+    page.get_by_text("Nothing is found").wait_for()
+
+
+def test_a_csv_has_all_rows_and_no_formulas(predictions: list[Any], as_role: AsRole) -> None:
+    visitor = as_role("viewer")
+    visitor.open("/office/lists/predictions/?model=fruit_features")
+    with visitor.page.expect_download() as saved:
+        visitor.page.get_by_role("link", name="As CSV").click()
+    with open(saved.value.path(), encoding="utf-8") as file:
+        rows = list(csv.DictReader(io.StringIO(file.read())))
+    assert len(rows) == 60
+    assert {row["model"] for row in rows} == {"fruit_features"}
+    assert rows[0]["person"] == "'=cmd()"
+
+
+def test_an_administrator_changes_and_disables_users(as_role: AsRole, account: Callable[..., Any]) -> None:
+    visitor, users = as_role("administrator"), [account(), account()]
+    page = visitor.page
+    visitor.open("/office/lists/users/?q=example.org")
+    for user in users:
+        page.get_by_label(user.email).check()
+    page.get_by_label("With the chosen rows").select_option("role")
+    page.get_by_role("button", name="Go on").click()
+    page.get_by_label("Role").select_option("viewer")
+    page.get_by_label("Reason").fill("new colleagues")
+    page.get_by_role("button", name="Give another role").click()
+    page.get_by_text("Done for 2 rows.").wait_for()
+    page.get_by_label(users[0].email).check()
+    page.get_by_label("With the chosen rows").select_option("disable")
+    page.get_by_role("button", name="Go on").click()
+    page.get_by_label("Reason").fill("left")
+    page.get_by_role("button", name="Disable").click()
+    page.get_by_text("Done for 1 row.").wait_for()
+    database.renew_connection()
+    for user in users:
+        user.refresh_from_db()
+    assert [(user.role, user.is_active) for user in users] == [("viewer", False), ("viewer", True)]
+    visitor.open("/office/lists/audit/?q=left")
+    page.get_by_role("cell", name="user.disable").wait_for()
+
+
+def test_the_last_administrator_stays(as_role: AsRole) -> None:
+    database.renew_connection()
+    from serving.accounts.models import Role, User
+
+    visitor = as_role("administrator")
+    me = User.objects.filter(role=Role.ADMINISTRATOR).latest("pk")
+    User.objects.filter(role=Role.ADMINISTRATOR).exclude(pk=me.pk).update(is_active=False)
+    visitor.open(f"/office/lists/users/act/?chosen={me.pk}&action=disable")
+    visitor.page.get_by_label("Reason").fill("by mistake")
+    visitor.page.get_by_role("button", name="Disable").click()
+    visitor.page.get_by_text("is the last administrator").wait_for()
+
+
+def test_quotas_are_set_and_keys_revoked(as_role: AsRole) -> None:
+    database.renew_connection()
+    from serving.access import keys
+
+    key, _ = keys.create("robot", "Ben")
+    visitor = as_role("administrator")
+    page = visitor.page
+    for action, button in (("quota", "Set quotas"), ("revoke", "Revoke")):
+        visitor.open("/office/lists/keys/?q=robot")
+        page.get_by_label(key.caller).check()
+        page.get_by_label("With the chosen rows").select_option(action)
+        page.get_by_role("button", name="Go on").click()
+        if action == "quota":
+            page.get_by_label("Requests per minute").fill("7")
+        page.get_by_label("Reason").fill("too many requests")
+        page.get_by_role("button", name=button).click()
+        page.get_by_text("Done for 1 row.").wait_for()
+    changed = keys.get(key.id)
+    assert changed.per_minute == 7
+    assert changed.revoked is not None
+
+
+def test_a_message_is_answered(as_role: AsRole) -> None:
+    database.renew_connection()
+    from serving.accounts.models import Letter, Message
+
+    message = Message.objects.create(email="anna@example.org", subject="Too dark", text="Why?", language="en")
+    visitor = as_role("administrator")
+    page = visitor.page
+    visitor.open("/office/lists/messages/?state=new")
+    page.get_by_role("link", name="Too dark").first.click()
+    page.get_by_label("Your answer").fill("The lamp was off.")
+    page.get_by_role("button", name="Send the answer").click()
+    page.get_by_text("The answer is on its way").wait_for()
+    message.refresh_from_db()
+    assert message.state == Message.State.ANSWERED
+    assert Letter.objects.filter(recipients="anna@example.org").exists()
+
+
+@pytest.mark.parametrize("name", ["users", "messages"])
+def test_what_is_the_administrators_is_nobody_elses(as_role: AsRole, account: Callable[..., Any], name: str) -> None:
+    visitor = as_role("operator")
+    assert visitor.open(f"/office/lists/{name}/").status == 403
+    assert visitor.open(f"/office/lists/{name}/act/?chosen=1&action=disable").status == 403
+    assert visitor.open("/office/messages/1/").status == 403
+    assert visitor.open("/office/thumbnails/0123456789abcdef0123456789abcdef/").status == 403
+    visitor.open("/office/lists/keys/")
+    assert visitor.page.get_by_role("button", name="Go on").count() == 0
+    visitor.faults.clear()  # the console names each 403
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_lists_have_no_serious_fault(predictions: list[Any], as_role: AsRole, scheme: str) -> None:
+    visitor = as_role("administrator")
+    visitor.page.emulate_media(color_scheme=scheme)
+    visitor.page.set_viewport_size(PHONE)
+    for name in ("predictions", "users", "keys", "usage", "messages", "audit"):
+        visitor.open(f"/office/lists/{name}/")
+        visitor.page.locator("h1").wait_for()
+        assert visitor.axe() == [], name
+        assert visitor.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), name
