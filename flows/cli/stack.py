@@ -61,7 +61,7 @@ def up(no_wait: bool, only: tuple[str, ...]) -> None:
 def _tell_web_address(screen: Console) -> None:
     screen.print(f"the web application: [bold]{settings().web_address}[/]", highlight=False)
     if login := first_login():
-        screen.print(f"  {login}", highlight=False, markup=False)
+        screen.print(f"  {login}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _wait(stack: Stack, screen: Console) -> list[ProcessStatus]:

@@ -79,7 +79,7 @@ def run(model: str, *, fresh: bool, sure: bool, shift: str, severity: float) -> 
 def tell_login(console: Console) -> None:
     """Prints how to log in, if nobody could before."""
     if login := first_login():
-        console.print(f"\nIn the web application {login}", highlight=False, markup=False)
+        console.print(f"\nIn the web application {login}", highlight=False, markup=False, soft_wrap=True)
 
 
 def start_stack(console: Console, model: str = "") -> None:

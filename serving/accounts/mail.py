@@ -10,6 +10,7 @@ import logging
 import os
 import smtplib
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -22,7 +23,7 @@ from registry.core import database
 from registry.core.errors import EncryptionError, first_line
 from registry.core.settings import settings
 from registry.encryption.files import decrypt_bytes, encrypt_bytes
-from serving.accounts import smtp
+from serving.accounts import cleaning, smtp
 from serving.accounts.models import Letter
 
 logger = logging.getLogger("visionloop.mail")
@@ -32,8 +33,6 @@ CLAIM = timedelta(minutes=5)
 """How long a process may take to send a letter before another one tries."""
 LONGEST_WAIT = timedelta(minutes=5)
 GIVE_UP = timedelta(days=3)
-KEPT = timedelta(days=30)
-"""How long the outbox says that a letter was sent."""
 
 _written = threading.Event()
 
@@ -81,18 +80,16 @@ def send_due() -> int:
     return sent
 
 
-def clean(now: datetime) -> None:
-    """Deletes what is left of old letters."""
-    Letter.objects.filter(time__lt=now - KEPT).exclude(state=Letter.State.WAITING).delete()
-
-
 def _run(ended: threading.Event) -> None:
+    cleaned = 0.0
     while not ended.is_set():
         _written.clear()
         try:
             database.renew_connection()
-            if not send_due():
-                clean(timezone.now())
+            send_due()
+            if time.monotonic() - cleaned > cleaning.EVERY_S or not cleaned:
+                cleaning.clean(timezone.now())
+                cleaned = time.monotonic()
         except Exception as error:  # the thread must live on: the database may be away, the disk full
             logger.warning("letters wait: %s", first_line(error))
         _written.wait(POLL_S)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 
 from registry.core import database
-from registry.core.settings import settings
+from registry.core.settings import is_loopback, settings
 from serving.web import configuration
 from serving.wire.connections import bounded_protocol, raise_file_limit
+
+logger = logging.getLogger("visionloop.web")
 
 
 def main() -> None:
@@ -19,6 +21,8 @@ def main() -> None:
     settings().apply_environment()
     configuration.setup()
     configuration.no_queries_in_event_loops()
+    if not settings().web_url and not is_loopback(settings().host):
+        logger.warning("web_url is not set: links in letters begin with the address that a browser asked for")
     database.wait_until_migrated()
     configuration.make_tables()
     from serving.web.app import create_app

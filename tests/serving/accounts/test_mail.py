@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,28 @@ def test_without_a_server_letters_are_files_of_this_user_only(home: Path) -> Non
     (path,) = (home / "mail").iterdir()
     assert path.stat().st_mode & 0o777 == 0o600
     assert b"secret-link" in path.read_bytes()
+
+
+def test_what_is_over_is_deleted(home: Path) -> None:
+    from allauth.usersessions.models import UserSession
+    from django.contrib.sessions.models import Session
+    from django.utils import timezone
+
+    from serving.accounts import cleaning, people
+    from serving.accounts.models import Letter
+
+    now = timezone.now()
+    user, _ = people.create("anna@example.org", by="a test")
+    for key, days in (("over", -1), ("valid", 1)):
+        Session.objects.create(session_key=key, session_data="", expire_date=now + timedelta(days=days))
+        UserSession.objects.create(user=user, ip="127.0.0.1", session_key=key, user_agent="")
+    for state in ("sent", "waiting"):
+        Letter.objects.create(recipients=state, subject="", content=b"", state=state, next_try=now)
+    Letter.objects.update(time=now - timedelta(days=31))
+    cleaning.clean(now)
+    assert [one.session_key for one in Session.objects.all()] == ["valid"]
+    assert [one.session_key for one in UserSession.objects.all()] == ["valid"]
+    assert [one.state for one in Letter.objects.all()] == ["waiting"]
 
 
 @pytest.mark.parametrize(
