@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from django.db.models import Count
 from django.urls import reverse
+from django.utils.formats import number_format
 from django.utils.translation import gettext
 
 from monitoring.log import spool
@@ -186,7 +187,7 @@ def _problems(found: Overview) -> list[Problem]:
 
 
 def _limits(found: Overview) -> list[tuple[Problem, bool]]:
-    free = {"percent": f"{found.free_percent:.0f}", "gigabytes": f"{found.free_bytes / 1e9:.1f}"}
+    free = {"percent": f"{found.free_percent:.0f}", "gigabytes": number_format(found.free_bytes / 1e9, 1)}
     little = found.free_percent < 100 * LEAST_FREE or found.free_bytes < LEAST_FREE_BYTES
     return [
         (Problem(gettext("The disk has %(gigabytes)s GB (%(percent)s %%) free") % free, "#disk"), little),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from django import template
 from django.urls import NoReverseMatch, reverse
+from django.utils.formats import number_format
 from django.utils.translation import gettext
 
 from registry.contract import catalog
@@ -21,8 +22,8 @@ def duration_ms(value: float | None) -> str:
     if value < 1000:
         return gettext("%(count)s ms") % {"count": f"{value:.0f}"}
     if value < 60_000:
-        return gettext("%(count)s s") % {"count": f"{value / 1000:.1f}"}
-    return gettext("%(count)s min") % {"count": f"{value / 60_000:.1f}"}
+        return gettext("%(count)s s") % {"count": number_format(value / 1000, 1)}
+    return gettext("%(count)s min") % {"count": number_format(value / 60_000, 1)}
 
 
 @register.filter

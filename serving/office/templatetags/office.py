@@ -6,6 +6,7 @@ from typing import Any
 
 from django import template
 from django.urls import reverse
+from django.utils.formats import number_format
 from django.utils.translation import gettext
 
 from serving.accounts.models import Role, User
@@ -32,4 +33,4 @@ def office_menu(context: template.Context) -> dict[str, Any]:
 @register.filter
 def gigabytes(size: float) -> str:
     """Bytes as GB, with one digit."""
-    return f"{size / 1e9:.1f}"
+    return number_format(size / 1e9, 1)

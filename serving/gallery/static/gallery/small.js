@@ -18,10 +18,12 @@ export function copyButtons(root) {
   }
 }
 
-/** Bytes as a person reads them. */
+/** Bytes as a person reads them, in the page's language: 1.2 MB, 1,2 Mo. */
 export function size(bytes) {
-  const units = ["B", "kB", "MB", "GB"];
+  const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
   let unit = 0;
   while (bytes >= 1000 && unit < units.length - 1) { bytes /= 1000; unit += 1; }
-  return `${bytes >= 100 || unit === 0 ? Math.round(bytes) : bytes.toFixed(1)} ${units[unit]}`;
+  const maximumFractionDigits = bytes >= 100 || unit === 0 ? 0 : 1;
+  const form = { style: "unit", unit: units[unit], unitDisplay: unit ? "short" : "long", maximumFractionDigits };
+  return new Intl.NumberFormat(document.documentElement.lang, form).format(bytes);
 }

@@ -195,7 +195,7 @@ class Upload {
 }
 
 function told(error, words) {
-  const parts = [error?.found, error?.expected && `${words.expected}: ${error.expected}`, error?.fix].filter(Boolean);
+  const parts = [error?.found, error?.expected && `${words.expected} ${error.expected}`, error?.fix].filter(Boolean);
   const text = parts.map((part) => `${part[0].toUpperCase()}${part.slice(1).replace(/\.$/, "")}.`).join(" ");
   return Object.assign(new Error(text), { fatal: true });
 }
