@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.cli.options import prepare
+from flows.cli.options import OutputFile, prepare
 from registry.core.errors import Refused
+from registry.core.files import write_file
 from registry.core.settings import settings
 
 if TYPE_CHECKING:
@@ -19,18 +21,22 @@ if TYPE_CHECKING:
 @click.argument("prediction")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--local", is_flag=True, help="Without a server: MLflow's database directly.")
-def reproduce(prediction: str, as_json: bool, local: bool) -> None:
+@click.option("--save-input", "path", type=OutputFile(), help="Write the kept input there, decrypted.")
+def reproduce(prediction: str, as_json: bool, local: bool, path: Path | None) -> None:
     """Show what made the result of PREDICTION (an id), compute it again and compare.
 
     Exit code 4: the prediction is unknown, or its input is no longer kept. 7: the result is another one.
     """
     prepare(local, needs_stack=not settings().mlflow_uri)
     from flows.steps.reproduce import run_again, trace
+    from monitoring.log import inputs
     from registry.versions.mlflow_registry import Versions
 
     origin = trace(prediction, Versions())
     if not as_json:
         _print_facts(origin.to_json())
+    if path is not None and origin.input is not None:
+        write_file(path, inputs.read(origin.input))
     found = run_again(origin)
     off = [one for one in found if not one.within]
     if as_json:

@@ -116,6 +116,11 @@ def test_says_what_made_a_result_and_makes_it_again(served: Served) -> None:
     assert "embedding: relative distance" in numbers
 
 
+def test_the_input_is_written_in_the_clear_where_that_is_asked(served: Served, tmp_path: Path) -> None:
+    _run(served.prediction, "--save-input", str(tmp_path / "input.nii.gz"))
+    assert (tmp_path / "input.nii.gz").read_bytes() == served.body
+
+
 def test_another_result_is_told_and_fails(served: Served) -> None:
     """The log says something that this input and this version do not give."""
     other = Predictor(served.bundle, threads=1)(make_scan(6, contrast=0.4))
