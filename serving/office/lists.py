@@ -9,7 +9,7 @@ from django import forms
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import gettext, gettext_lazy
+from django.utils.translation import gettext, gettext_lazy, pgettext_lazy
 
 from monitoring.log.models import Prediction
 from registry.contract import catalog
@@ -292,7 +292,7 @@ MESSAGES = Listing(
             lambda row: row.subject,
             link=lambda row: reverse("office_message", args=[row.pk]),
         ),
-        Column("email", gettext_lazy("From"), lambda row: row.email),
+        Column("email", pgettext_lazy("sender", "From"), lambda row: row.email),
         Column("state", gettext_lazy("State"), lambda row: row.state, "badge"),
         Column("answered_by", gettext_lazy("Answered by"), lambda row: row.answered_by),
     ),

@@ -29,7 +29,7 @@ KEYWORDS: Any = {
 }
 SAME = {
     "API", "Actions", "Contact", "Message", "Pages", "Services", "Sessions", "Version", "Version %(version)s",
-    "version %(version)s", "%(count)s classes", "Version %(v)s", "Versions", "Shadow",
+    "version %(version)s", "%(count)s classes", "Version %(v)s", "Versions", "Shadow", "Messages", "Usage", "Page %(page)s",
 }  # fmt: skip
 """Texts that are the same in both languages."""
 UNITS = {"ms"}
