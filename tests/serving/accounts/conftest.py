@@ -76,6 +76,14 @@ def log_in(visitor: Visitor, address: str, password: str = PASSWORD) -> None:
     visitor.page.locator("main").get_by_role("button", name="Log in", exact=True).click()
 
 
+def lines_of(user: Any) -> list[str]:
+    """What the audit trail says of an account, the oldest first."""
+    from serving.accounts.models import AuditLine
+
+    database.renew_connection()
+    return list(AuditLine.objects.filter(target=f"user {user.pk}").order_by("pk").values_list("what", flat=True))
+
+
 def confirm_access(page: Any) -> None:
     """Gives the password again, which some changes ask for."""
     page.get_by_role("heading", name="Is it you?").wait_for()

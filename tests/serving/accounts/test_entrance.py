@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.browsers import PHONE, Visitor
-from tests.serving.accounts.conftest import PASSWORD, Letters, confirm_access, log_in
+from tests.serving.accounts.conftest import PASSWORD, Letters, confirm_access, lines_of, log_in
 
 
 def test_sign_up_confirm_log_in_log_out(visitor: Visitor, letters: Letters) -> None:
@@ -83,6 +83,7 @@ def test_a_forgotten_password_is_changed_by_a_letter(
     page.get_by_text("Your password is now changed").wait_for()
     log_in(visitor, user.email, new)
     page.get_by_role("button", name=user.email).wait_for()
+    assert lines_of(user) == ["user.create", "account.password-reset"]
 
 
 def test_a_new_address_counts_once_it_is_confirmed(member: tuple[Visitor, Any], letters: Letters) -> None:
@@ -99,6 +100,7 @@ def test_a_new_address_counts_once_it_is_confirmed(member: tuple[Visitor, Any], 
     page.get_by_role("button", name=new).wait_for()
     user.refresh_from_db()
     assert user.email == new
+    assert lines_of(user)[-1] == "account.email"
 
 
 def test_guessing_a_password_is_slowed_down(visitor: Visitor, account: Callable[..., Any]) -> None:

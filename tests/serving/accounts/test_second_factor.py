@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.browsers import Visitor
-from tests.serving.accounts.conftest import confirm_access, log_in
+from tests.serving.accounts.conftest import confirm_access, lines_of, log_in
 from tests.waiting import until
 
 
@@ -44,6 +44,8 @@ def test_log_in_asks_for_the_code_once(member: tuple[Visitor, Any], browser: Any
     visitor, user = member
     secret, recovery = activate(visitor)
     assert len(recovery) == 10
+
+    assert "account.second-factor-add" in lines_of(user)
 
     other = Visitor(browser, web)
     log_in(other, user.email)
