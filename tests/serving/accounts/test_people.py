@@ -8,11 +8,13 @@ import re
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from flows.cli import execute
 from flows.stack.first_login import first_login
@@ -136,6 +138,44 @@ def test_postgresql_keeps_the_audit_trail_too(postgres: Cluster) -> None:
             with pytest.raises(DatabaseError, match="append-only"), connection.cursor() as cursor:
                 cursor.execute(statement.format("accounts_auditline"))
             database.close_connection()
+
+
+def test_postgresql_keeps_and_deletes_an_account(postgres: Cluster, home: Path) -> None:
+    with database_at(postgres.make(f"accounts_{os.urandom(4).hex()}")):
+        from serving.accounts import cleaning, contact, keys, mail, own_data, people
+        from serving.accounts.models import Letter, Message, User
+
+        administrator, _ = people.create("admin@example.org", "administrator", by="a test")
+        user, _ = people.create("anna@example.org", by="a test")
+        keys.create(user, "notebook")
+        token = keys.token_of_pages(user)
+        assert keys.token_of_pages(user) == token
+        message = Message.objects.create(user=user, email=user.email, subject="A", text="B", language="fr")
+        contact.answer(message, "C", administrator)
+        assert Letter.objects.get().state == "waiting"
+        assert mail.send_due() == 1
+        assert b"Le 20" in next((home / "mail").iterdir()).read_bytes()
+        cleaning.clean(timezone.now())
+        assert b"".join(own_data.export(user)).startswith(b"PK")
+        own_data.erase(user)
+        assert list(User.objects.values_list("email", flat=True)) == ["admin@example.org"]
+        assert not Message.objects.exists()
+
+
+def test_two_requests_at_once_share_one_key_of_the_pages(first: Any) -> None:
+    from serving.accounts import keys
+    from serving.accounts.models import AccountKey
+
+    def ask() -> str:
+        try:
+            return keys.token_of_pages(first)
+        finally:
+            database.close_connection()
+
+    with ThreadPoolExecutor(8) as pool:
+        tokens = {task.result() for task in [pool.submit(ask) for _ in range(8)]}
+    assert len(tokens) == 1
+    assert AccountKey.objects.filter(user=first, for_pages=True).count() == 1
 
 
 def test_the_audit_trail_names_only_people_with_a_role(first: Any) -> None:
