@@ -17,6 +17,7 @@ from registry.core.settings import settings
 from serving.client.calls import error_of_response
 from serving.runs import files, low_scores
 from serving.runs.models import Kind, Run
+from serving.tasks.models import Task
 
 CONNECT_S = 5.0
 RESULTS = {Kind.VIDEO: ("video/webm", files.VIDEO), Kind.SCAN: ("application/x-nifti", files.MASK)}
@@ -54,10 +55,10 @@ class Router:
         """Submits a video or a scan; returns the task's id."""
         return str(self._send(run, token, "tasks", format=RESULTS[Kind(run.kind)][0], image="true").json()["id"])
 
-    def look(self, run: Run, token: str) -> dict[str, Any]:
-        """How far the task is: `serving.client.schemas.Task`."""
-        found: dict[str, Any] = self._checked(self._http.get(self._task(run), headers=_key(token))).json()
-        return found
+    def look(self, run: Run) -> Task | None:
+        """How far the task is; None where there is no such task any more. In the database: looks over HTTP would count
+        against the person's quota."""
+        return Task.objects.filter(id=run.task_id).first()
 
     def fetch(self, run: Run, token: str) -> dict[str, Any]:
         """Writes the task's result and returns its answer; `annotated.jpg` is written, too."""
@@ -73,9 +74,9 @@ class Router:
                 out.finish()
         return _kept(run.id, self._checked(self._http.get(address, headers=headers, params={"format": "json"})).json())
 
-    def drop(self, run: Run, token: str) -> None:
-        """Ends the task, and removes what the service keeps of it. Nothing happens where there is none."""
-        for parameters in ({}, {"purge": "true"}):
+    def drop(self, run: Run, token: str, *, over: bool = False) -> None:
+        """Ends the task unless it is `over`, and removes what is kept of it. Nothing happens where there is none."""
+        for parameters in ({"purge": "true"},) if over else ({}, {"purge": "true"}):
             self._http.delete(self._task(run), headers=_key(token), params=parameters)
 
     def _send(self, run: Run, token: str, call: str, **parameters: str) -> httpx.Response:

@@ -159,18 +159,20 @@ class Runner:
             store.let_go(run, LOOK_EVERY_S, task_id=self._router.submit(run, token))
 
     def _watch(self, run: Run, token: str) -> None:
-        task = self._router.look(run, token)
-        if task["state"] == "done":
+        task = self._router.look(run)
+        if task is None:  # removed, with its files: begin anew
+            store.let_go(run, state=State.WAITING, task_id="")
+        elif task.state == "done":
             self._finish(run, self._router.fetch(run, token))
-            self._router.drop(run, token)
-        elif task["state"] == "failed":
-            store.fail(run, task["error"] or _given_up("the service gave no reason"))
-        elif task["state"] == "cancelled":
+            self._router.drop(run, token, over=True)
+        elif task.state == "failed":
+            store.fail(run, task.error or _given_up("the service gave no reason"))
+        elif task.state == "cancelled":
             store.fail(run, _given_up("it was cancelled at the service"))
         else:
             began = run.begun or now()
             pause = min(3.0, max(LOOK_EVERY_S, (now() - began).total_seconds() / 20))
-            store.let_go(run, pause, done=task["done"], total=task["total"])
+            store.let_go(run, pause, done=task.done, total=task.total)
 
     def _finish(self, run: Run, answer: dict[str, Any]) -> None:
         pictures.write_thumbnails(run)

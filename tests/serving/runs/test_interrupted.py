@@ -14,6 +14,7 @@ import pytest
 
 from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
+from serving.releases import packaging
 from tests.clips import make_clip, scene
 from tests.conftest import PROJECT
 from tests.serving.conftest import Processes
@@ -112,3 +113,19 @@ def test_a_damaged_file_fails_with_the_reason_and_can_be_tried_again(anna: httpx
 def test_a_model_without_a_version_says_so_before_anything_is_sent(anna: httpx.Client) -> None:
     refused = begin(anna, "weapon_detection", "no.jpg", PICTURE)
     assert (refused.status_code, refused.json()["error"]) == (503, "NotServed")
+
+
+def test_a_run_waits_for_a_service_that_comes_back(anna: httpx.Client, detector: str, processes: Processes) -> None:
+    name = next(one for one in processes.running if one.startswith(detector))
+    service = processes.running[name]
+    argv = [str(one) for one in service.process.args]  # type: ignore[union-attr]
+    os.kill(service.pid, signal.SIGKILL)
+    service.process.wait()
+    processes.stop(name)
+    try:
+        identity = upload(anna, detector, "later.jpg", PICTURE)
+        time.sleep(2)
+        assert anna.get(f"/uploads/{identity}").json()["state"] in ("waiting", "running")
+    finally:
+        processes.start(name, argv, packaging.serve_environment(), f"{service.url}/readyz")
+    assert over(anna, identity)["state"] == "done"
