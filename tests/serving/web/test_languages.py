@@ -28,8 +28,8 @@ KEYWORDS: Any = {
     "npgettext": ((1, "c"), 2, 3),
 }
 SAME = {
-    "API", "Actions", "Contact", "Message", "Messages", "Page %(page)s", "Pages", "Services", "Sessions", "Shadow", "Usage",
-    "Version", "Version %(v)s", "Version %(version)s", "Versions", "version %(version)s", "%(count)s classes",
+    "API", "Actions", "Contact", "Message", "Messages", "Page %(page)s", "Pages", "Services", "Sessions", "Shadow",
+    "Usage", "Version", "Version %(v)s", "Version %(version)s", "Versions", "version %(version)s", "%(count)s classes",
 }  # fmt: skip
 """Texts that are the same in both languages."""
 UNITS = {"ms"}
