@@ -11,6 +11,7 @@ from urllib.parse import quote
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import (
     FileResponse,
@@ -22,14 +23,14 @@ from starlette.responses import (
 )
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flows.process import ProcessStatus
 from flows.story import indexes
 from flows.story.story import Reader
 from flows.story.versions import Versions
 from flows.story.view import PICTURES, SERVED, Page
-from registry.core.settings import Settings
+from registry.core.settings import Settings, is_loopback
 
 NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}
 """Browsers must take a file's type from its name, and not guess it from the content."""
@@ -60,8 +61,28 @@ class _Pages(StaticFiles):
         return response
 
 
+class _FromHere:
+    """Refuses requests from other machines, for these pages ask nobody who they are. Says where to look instead."""
+
+    def __init__(self, app: ASGIApp, instead: str) -> None:
+        self.app, self.instead = app, instead
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] != "/healthz" and not _is_from_here(scope):
+            text = f"These pages are for this machine only. Log in at {self.instead} and look there."
+            await PlainTextResponse(text, status_code=403)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def _is_from_here(scope: Scope) -> bool:
+    """Whether caller and server have the same address, or the caller a loopback one."""
+    caller, server = scope.get("client"), scope.get("server")
+    return caller is not None and (is_loopback(caller[0]) or (server is not None and caller[0] == server[0]))
+
+
 def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]) -> Starlette:
-    """`statuses` returns the states of the stack's processes."""
+    """`statuses` returns the states of the stack's processes. Answers callers on this machine only."""
     reader, page = Reader(settings.var / "journal.jsonl"), Page(settings, live=True)
     turn = asyncio.Lock()  # one reader, many browsers
     versions = Versions(settings)
@@ -114,4 +135,5 @@ def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]
     for name in SERVED:
         (settings.var / name).mkdir(parents=True, exist_ok=True)
         routes.append(Mount(f"/{name}", _Pages(directory=settings.var / name, html=True)))
-    return Starlette(routes=routes, exception_handlers={404: indexes.not_found})
+    only_here = Middleware(_FromHere, instead=f"{settings.web_address}/office/documents/")
+    return Starlette(routes=routes, middleware=[only_here], exception_handlers={404: indexes.not_found})

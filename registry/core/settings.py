@@ -40,7 +40,7 @@ class Settings(BaseModel):
 
     host: str = "127.0.0.1"
     service_host: str = Field("127.0.0.1", description="the address that services listen on; they ask for no key")
-    home_port: int = Field(8700, ge=1, le=65535, description="the story page and the reports")
+    home_port: int = Field(8700, ge=1, le=65535, description="the story page and the reports, for this machine only")
     router_port: int = Field(3000, ge=1, le=65535, description="predictions, all models")
     web_port: int = Field(8600, ge=1, le=65535, description="the web application: gallery, accounts, back office")
     mlflow_port: int = Field(5000, ge=1, le=65535)

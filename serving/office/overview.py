@@ -67,10 +67,11 @@ class ReleaseRow:
 
 @dataclass(frozen=True)
 class VerdictRow:
-    """The latest verdict on a model. `pictures`: names of files in its folder."""
+    """The latest verdict on a model. `page`: below `reports`; `pictures`: of the inputs responsible, likewise."""
 
     verdict: Verdict
     title: str
+    page: str
     pictures: list[str]
 
 
@@ -151,9 +152,11 @@ def _verdicts() -> list[VerdictRow]:
     for model in catalog.names():
         verdict = Verdict.objects.filter(model=model).order_by("-time").first()
         if verdict is not None:
-            folder = settings().var / verdict.folder
+            page = f"{model}/{verdict.id}/index.html"
+            folder = settings().var / "reports" / model / verdict.id
             shown = sorted(path.name for path in folder.glob("responsible-*.jpg")) if verdict.drifted else []
-            rows.append(VerdictRow(verdict, _title(model), shown[:4]))
+            pictures = [f"{model}/{verdict.id}/{name}" for name in shown[:4]]
+            rows.append(VerdictRow(verdict, _title(model), page if folder.is_dir() else "", pictures))
     return rows
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from serving.office import list_views, release_views, run_views, views
+from serving.office import document_views, list_views, release_views, run_views, views
 
 _ACTIONS = "|".join(release_views.ACTIONS)
+_FOLDERS = "|".join(document_views.TITLES)
 
 urlpatterns = [
     path("office/", views.front, name="office"),
@@ -19,6 +20,10 @@ urlpatterns = [
     path("office/lists/<slug:name>/act/", list_views.act, name="office_act"),
     path("office/messages/<int:number>/", list_views.message, name="office_message"),
     path("office/thumbnails/<slug:run>/", list_views.thumbnail, name="office_thumbnail"),
+    path("office/story/", document_views.story, name="office_story"),
+    path("office/documents/", document_views.index, name="office_documents"),
+    re_path(rf"^office/documents/(?P<name>{_FOLDERS})/$", document_views.folder, name="office_folder"),
+    re_path(rf"^office/documents/(?P<name>{_FOLDERS})/(?P<path>.+)$", document_views.document, name="office_document"),
     path("office/runs/", run_views.runs, name="office_runs"),
     path("office/runs/now/", run_views.runs_now, name="office_runs_now"),
     path("office/runs/train/", run_views.train, name="office_train"),

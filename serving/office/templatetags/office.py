@@ -19,7 +19,12 @@ register = template.Library()
 def office_menu(context: template.Context) -> dict[str, Any]:
     """The links of the back office that this person may follow."""
     request = context["request"]
-    pages = (("office", gettext("Overview")), ("office_models", gettext("Releases")), ("office_runs", gettext("Runs")))
+    pages = (
+        ("office", gettext("Overview")),
+        ("office_models", gettext("Releases")),
+        ("office_runs", gettext("Runs")),
+        ("office_documents", gettext("Story and documents")),
+    )
     places = [(reverse(name), text, Role.VIEWER) for name, text in pages]
     places += [(reverse("office_list", args=[one.name]), one.title, one.least) for one in lists.ALL.values()]
     user = request.user

@@ -59,6 +59,16 @@ def test_before_anything_ran_it_says_what_to_do_and_lists_the_models(home: str) 
     assert "no live version" in sections["versions"][1]
 
 
+def test_other_machines_are_told_to_log_in(home: str, config: Settings) -> None:
+    """A proxy on this machine names the caller, as our server believes."""
+    from_elsewhere = {"X-Forwarded-For": "192.0.2.7"}
+    for path in ("/", "/story.json", "/decisions/", "/picture?path=story/p.png"):
+        answer = httpx.get(f"{home}{path}", headers=from_elsewhere)
+        assert answer.status_code == 403
+        assert f"{config.web_address}/office/documents/" in answer.text
+    assert httpx.get(f"{home}/healthz", headers=from_elsewhere).status_code == 200
+
+
 def test_it_serves_pages_pictures_and_the_story_to_keep(home: str, config: Settings) -> None:
     (config.var / "decisions" / "m").mkdir()
     (config.var / "decisions" / "m" / "one.html").write_text("<p>granted</p>")
