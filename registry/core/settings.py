@@ -52,6 +52,7 @@ class Settings(BaseModel):
     prefect_api_url: str = Field("", description="default: the local server's address")
     web_url: str = Field("", description="public address of the web application; https switches on secure cookies")
     sign_up: bool = Field(True, description="whether people may make accounts themselves")
+    office_second_factor: bool = Field(False, description="whether the back office lets in only a second factor")
     smtp_url: str = Field("", description="mail server; without one letters are written into var/mail", repr=False)
     mail_from: str = Field("", description="the address that letters come from; default: visionloop@localhost")
     administrator_email: str = Field("", description="where messages go; default: to every administrator")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,8 +13,12 @@ from typing import Any
 
 import pytest
 
+from registry.core.settings import settings
+from serving.releases.deploy import free_port
 from tests.browsers import Visitor
+from tests.conftest import PROJECT
 from tests.serving.accounts.conftest import confirm_access, lines_of, log_in
+from tests.serving.conftest import Processes
 from tests.waiting import until
 
 
@@ -134,3 +139,25 @@ def _everything(project: Path) -> bytes:
         # A session that is being set up holds the secret until the code is confirmed, so unused pages are cleared.
         until(lambda: database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
         return b"".join(str(row).encode() for row in database.iterdump())
+
+
+def test_the_back_office_may_ask_for_a_second_factor(
+    browser: Any, web: str, processes: Processes, account: Any
+) -> None:
+    port = free_port()
+    env = {**settings().child_environment(), "PYTHONPATH": str(PROJECT), "VISIONLOOP_WEB_PORT": str(port)}
+    env["VISIONLOOP_OFFICE_SECOND_FACTOR"] = "true"
+    address = f"http://127.0.0.1:{port}"
+    processes.start("strict-web", [sys.executable, "-m", "serving.launchers.web"], env, f"{address}/healthz")
+    visitor = Visitor(browser, address)
+    user = account("viewer")
+    log_in(visitor, user.email)
+    visitor.page.get_by_role("button", name=user.email).wait_for()
+    visitor.open("/office/models/")
+    visitor.page.get_by_text("The back office needs a second factor.").wait_for()
+    activate(visitor)
+    visitor.open("/office/models/")
+    assert visitor.page.url.endswith("/office/models/")
+    visitor.close()
+    processes.stop("strict-web")
+    assert visitor.faults == []
