@@ -1,6 +1,7 @@
 """People with accounts and a session: in a process of its own, since tests of the API set Django up without accounts.
 
-`python -m tests.serving.people a@example.org b@example.org` prints the session key of each, which it makes if need be.
+`python -m tests.serving.people a@example.org viewer:b@example.org` prints the session key of each, made if need
+be, the second one with a role. With `--routes` it prints the addresses of the web application.
 """
 
 from __future__ import annotations
@@ -38,12 +39,40 @@ class Person:
 
 
 def make(*emails: str) -> list[Person]:
-    """The people of these addresses, each with a new session."""
+    """The people of these addresses, each with a new session; `role:address` for somebody with a role."""
+    made = _printed(*emails)
+    return [Person(email.rpartition(":")[2], session) for email, session in zip(emails, made, strict=True)]
+
+
+def routes() -> list[str]:
+    """All addresses of the web application, with parameters as <name>."""
+    return _printed("--routes")
+
+
+def _printed(*arguments: str) -> list[str]:
     env = {**settings().child_environment(), "PYTHONPATH": str(PROJECT)}
-    command = [sys.executable, "-m", "tests.serving.people", *emails]
+    command = [sys.executable, "-m", "tests.serving.people", *arguments]
     made = subprocess.run(command, env=env, cwd=settings().root, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
-    return [Person(email, session) for email, session in zip(emails, made.stdout.split(), strict=True)]
+    return made.stdout.split()
+
+
+def _routes() -> list[str]:
+    from django.contrib.admindocs.views import simplify_regex
+    from django.urls import get_resolver
+    from starlette.routing import Route
+
+    from serving.web.app import create_app
+
+    def below(patterns: Any, prefix: str) -> list[str]:
+        found = []
+        for one in patterns:
+            path = prefix + simplify_regex(str(one.pattern)).lstrip("/")
+            found += below(one.url_patterns, path) if hasattr(one, "url_patterns") else [path]
+        return found
+
+    ours = [route.path.replace("{", "<").replace("}", ">") for route in create_app().routes if isinstance(route, Route)]
+    return [*ours, *below(get_resolver().url_patterns, "/")]
 
 
 def _session(email: str) -> str:
@@ -53,7 +82,8 @@ def _session(email: str) -> str:
 
     from serving.accounts.models import User
 
-    user = User.objects.filter(email=email).first() or User.objects.create_user(email, PASSWORD)
+    role, _, address = email.rpartition(":")
+    user = User.objects.filter(email=address).first() or User.objects.create_user(address, PASSWORD, role=role)
     session = SessionStore()
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = django_settings.AUTHENTICATION_BACKENDS[0]
@@ -66,4 +96,4 @@ if __name__ == "__main__":
     from serving.web import configuration
 
     configuration.setup()
-    print(*[_session(email) for email in sys.argv[1:]])
+    print(*(_routes() if sys.argv[1:] == ["--routes"] else [_session(email) for email in sys.argv[1:]]))
