@@ -1,4 +1,4 @@
-"""users: create, list, role, disable, enable, reset-second-factor."""
+"""users: create, list, role, disable, enable, delete, reset-second-factor."""
 
 from __future__ import annotations
 
@@ -118,6 +118,21 @@ def disable(email: str, why: str) -> None:
 def enable(email: str, why: str) -> None:
     """Let the account EMAIL log in again. Its old keys stay revoked."""
     _set_active(email, True, why)
+
+
+@users.command()
+@click.argument("email", type=AnAddress())
+@click.option("--yes", "sure", is_flag=True, help="Do not ask.")
+@Why
+def delete(email: str, sure: bool, why: str) -> None:
+    """Delete the account EMAIL with its keys, files, results, predictions and messages."""
+    from serving.accounts import audit, own_data, people
+
+    user = people.find(email)
+    if not sure:
+        click.confirm(f"Delete {user.email} and all that is kept of this person?", abort=True, err=True)
+    own_data.erase(user, by=audit.command_line(), why=why)
+    click.echo(f"{email} is deleted, with all that was kept")
 
 
 @users.command("reset-second-factor")

@@ -59,8 +59,12 @@ def export(user: User) -> Iterator[bytes]:
     yield out.taken()
 
 
-def erase(user: User) -> None:
+def erase(user: User, *, by: User | str = "", why: str = "") -> None:
     """Deletes the account with all of it. The audit trail says that an account was deleted, not whose.
+
+    Args:
+        by: who does it; default: the person.
+        why: the reason that was given.
 
     Raises:
         Refused: it is the last administrator.
@@ -76,7 +80,7 @@ def erase(user: User) -> None:
         ids = [caller.removeprefix("vl_") for caller in callers]
         Key.objects.filter(id__in=ids).update(name="of a deleted account", owner="")
         Letter.objects.filter(recipients__iexact=user.email).delete()
-        audit.note(f"user {user.pk}", "user.delete", f"user {user.pk}")
+        audit.note(by or f"user {user.pk}", "user.delete", f"user {user.pk}", why)
         user.delete()
 
 

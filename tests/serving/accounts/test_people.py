@@ -87,6 +87,22 @@ def test_accounts_by_the_command_line(first: Any, capsys: pytest.CaptureFixture[
     assert lines[1].details["after"] == "administrator"
 
 
+def test_an_account_is_deleted_by_the_command_line(first: Any) -> None:
+    from serving.access import keys as store
+    from serving.accounts import keys, people
+    from serving.accounts.models import AuditLine, User
+
+    user, _ = people.create("dora@example.org", by=first)
+    made, _ = keys.create(user, "notebook of Dora")
+    assert execute(["users", "delete", "dora@example.org", "--yes", "--why", "she asked"]) == 0
+    assert list(User.objects.all()) == [first]
+    assert store.get(made.id).revoked is not None
+    assert "Dora" not in store.get(made.id).name
+    line = AuditLine.objects.get(what="user.delete")
+    assert (line.target, line.why) == (f"user {user.pk}", "she asked")
+    assert execute(["users", "delete", "admin@localhost", "--yes"]) == Refused.exit_code
+
+
 def test_what_the_command_line_refuses(first: Any, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, code, says in (
         ("create admin@localhost", Refused.exit_code, "already"),
