@@ -9,10 +9,10 @@ from django import forms
 from django.conf import settings
 from django.utils.translation import gettext, gettext_lazy
 
-from registry.contract import catalog
 from serving.access.keys import ALL, DEFAULT_ACTIONS
 from serving.accounts import keys
 from serving.accounts.models import User
+from serving.translation import specs
 
 _DOES = {
     "predict": gettext_lazy("ask models"),
@@ -58,7 +58,7 @@ class KeyForm(forms.Form):
 
     def __init__(self, user: User, data: Any = None) -> None:
         super().__init__(data)
-        self._choices("models", [(name, catalog.get(name).title) for name in catalog.names()])
+        self._choices("models", [(spec.name, spec.title) for spec in specs.all_specs()])
         self._choices("actions", [(one, _DOES[one]) for one in keys.actions_for(user)])
         self.fields["actions"].initial = list(DEFAULT_ACTIONS)
 

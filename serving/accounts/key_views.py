@@ -21,6 +21,7 @@ from serving.accounts import keys
 from serving.accounts.forms import KeyForm
 from serving.accounts.models import User
 from serving.accounts.views import person
+from serving.translation import errors
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def key_list(request: HttpRequest) -> HttpResponseBase:
         try:
             made, token = keys.create(user, form.cleaned_data["name"], **form.wanted())
         except VisionloopError as error:
-            form.add_error(None, f"{error.found}. {error.fix}")
+            form.add_error(None, errors.in_words(error))
         else:
             return render(request, "accounts/new_key.html", {**context, "made": made, "token": token}, status=201)
     status = 422 if form.errors else 200

@@ -25,6 +25,7 @@ from serving.accounts import contact, own_data
 from serving.accounts.contact import ContactForm
 from serving.accounts.forms import DeletionForm, ProfileForm
 from serving.accounts.models import User
+from serving.translation import errors
 
 
 def person(request: HttpRequest) -> User:
@@ -76,7 +77,7 @@ def delete(request: HttpRequest) -> HttpResponseBase:
         try:
             own_data.erase(person(request))
         except VisionloopError as error:
-            form.add_error(None, f"{error.found}. {error.fix}")
+            form.add_error(None, errors.in_words(error))
         else:
             logout(request)
             messages.success(request, gettext("Your account and all its data are deleted."))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.utils.translation import gettext
 
@@ -17,6 +17,7 @@ from serving.releases import store
 from serving.releases.endpoints import Endpoint
 from serving.runs import bundles, kinds
 from serving.runs.models import Kind, Run, State
+from serving.translation import specs
 
 KEPT_S = 5.0
 """Releases change seldom; pages may be this old."""
@@ -77,14 +78,14 @@ _kept: tuple[float, list[Card]] = (0.0, [])
 
 
 def every() -> list[Card]:
-    """All models, those with a live version first. At most `KEPT_S` old."""
+    """All models, those with a live version first, in the reader's language. At most `KEPT_S` old."""
     global _kept
     with _lock:
         made, cards = _kept
         if time.monotonic() - made > KEPT_S or not cards:
             cards = sorted((_card(spec) for spec in catalog.all_specs()), key=lambda card: card.version is None)
             _kept = (time.monotonic(), cards)
-        return cards
+    return [replace(card, spec=specs.translated(card.spec)) for card in cards]
 
 
 def one(model: str) -> Card:

@@ -12,10 +12,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
-from registry.contract import catalog
 from registry.core.settings import settings
 from serving.gallery import cards
 from serving.runs.models import Run, State
+from serving.translation import specs
 from serving.uploads import quotas
 
 PAGE = 24
@@ -34,7 +34,7 @@ def history(request: HttpRequest) -> HttpResponse:
         "chosen": chosen,
         "filtered": any(chosen.values()),
         "query": urlencode({name: value for name, value in chosen.items() if value}),
-        "specs": catalog.all_specs(),
+        "specs": specs.all_specs(),
         "states": State.choices,
         "labels": sorted(labels),
         "usage": quotas.usage(request.user),

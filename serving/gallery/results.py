@@ -13,12 +13,12 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
-from registry.contract import catalog
 from registry.core.errors import NotFound, VisionloopError
 from registry.core.settings import settings
 from serving.gallery import cards
 from serving.runs import downloads, files, store
 from serving.runs.models import Run, new_id, now
+from serving.translation import errors, specs
 
 SHARE_DAYS = (1, 7, 30)
 
@@ -37,7 +37,7 @@ def run(request: HttpRequest, run_id: str) -> HttpResponse:
 def status(request: HttpRequest, run_id: str) -> HttpResponse:
     """The state of a run as a piece of a page, which asks for the next one itself. At the end the page reloads."""
     found = _visible(request, run_id)
-    response = render(request, "gallery/status.html", {"run": found, "spec": catalog.get(found.model)})
+    response = render(request, "gallery/status.html", {"run": found, "spec": specs.get(found.model)})
     if found.over:
         response["HX-Refresh"] = "true"
     return response
@@ -62,7 +62,7 @@ def result(found: Run, address: str) -> dict[str, Any]:
     version = cards.one(found.model).version
     return {
         "run": found,
-        "spec": catalog.get(found.model),
+        "spec": specs.get(found.model),
         "answer": answer,
         "files": present,
         "files_at": address,
@@ -88,7 +88,7 @@ def act(request: HttpRequest, run_id: str, action: str) -> HttpResponse:
     except NotFound as error:
         raise Http404(error.found) from error
     except VisionloopError as error:
-        messages.error(request, f"{error.found}. {error.fix}".strip())
+        messages.error(request, errors.in_words(error))
         return redirect("run", run_id=run_id)
 
 

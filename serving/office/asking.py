@@ -11,6 +11,7 @@ from django.shortcuts import render, resolve_url
 from django.utils.translation import gettext_lazy
 
 from registry.core.errors import VisionloopError
+from serving.translation import errors
 
 
 class ReasonForm(forms.Form):
@@ -42,5 +43,5 @@ def page(
 
 
 def in_words(error: VisionloopError) -> str:
-    """An error for a message of one line."""
-    return ". ".join(part for part in (error.found, error.fix) if part)
+    """An error for a message of one line, in the reader's language."""
+    return errors.in_words(error)

@@ -22,6 +22,7 @@ from serving.accounts.models import Role
 from serving.office import asking
 from serving.office.roles import least
 from serving.operations import documents
+from serving.translation import specs
 
 TITLES = {
     "decisions": gettext_lazy("Decisions of the gate"),
@@ -47,7 +48,7 @@ def folder(request: HttpRequest, name: str) -> HttpResponseBase:
     """The pages of one kind, of all models or one."""
     chosen = request.GET.get("model", "")
     model = chosen if chosen in catalog.names() else ""
-    models = [(one, catalog.get(one).title) for one in catalog.names()]
+    models = [(spec.name, spec.title) for spec in specs.all_specs()]
     context = {"name": name, "title": TITLES[name], "found": documents.find(name, model), "models": models}
     return render(request, "office/folder.html", {**context, "chosen": model})
 

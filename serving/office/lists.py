@@ -12,7 +12,6 @@ from django.utils import timezone
 from django.utils.translation import gettext, gettext_lazy, pgettext_lazy
 
 from monitoring.log.models import Prediction
-from registry.contract import catalog
 from serving.access import keys
 from serving.access.models import Key, Usage
 from serving.accounts import audit, contact, people
@@ -20,12 +19,13 @@ from serving.accounts.models import AccountKey, AuditLine, Message, Role, User
 from serving.office.listing import Action, Column, Filter, Listing
 from serving.runs import files
 from serving.runs.models import Run
+from serving.translation import specs
 
 _ROLES = ("live", "canary", "shadow", "a", "b")
 
 
 def _models() -> list[tuple[str, str]]:
-    return [(name, str(catalog.get(name).title)) for name in catalog.names()]
+    return [(spec.name, spec.title) for spec in specs.all_specs()]
 
 
 def _by_model(rows: Any, value: str) -> Any:

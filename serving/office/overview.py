@@ -29,6 +29,7 @@ from serving.releases.plans import Plan
 from serving.router import traffic
 from serving.router.traffic import Latencies
 from serving.tasks.models import Task
+from serving.translation import errors, specs
 
 LAST = timedelta(hours=1)
 LEAST_FREE = 0.05
@@ -117,7 +118,7 @@ def _part(found: Overview, name: str, ask: Callable[[], T]) -> T | None:
     try:
         return ask()
     except MissingService as error:
-        found.away[name] = f"{error.found}; {error.fix}"
+        found.away[name] = errors.in_words(error)
         return None
 
 
@@ -139,7 +140,7 @@ def _release(plan: Plan, counted: dict[Any, Any]) -> ReleaseRow:
     trouble = next((s.problem for v in (plan.live, plan.second) if v and (s := services.get((plan.model, v)))), "")
     return ReleaseRow(
         plan,
-        _title(plan.model),
+        specs.title(plan.model),
         sum(one.calls for one in counted.values()),
         sum(one.errors for one in counted.values()),
         trouble.partition("\n")[0],
@@ -156,7 +157,7 @@ def _verdicts() -> list[VerdictRow]:
             folder = settings().var / "reports" / model / verdict.id
             shown = sorted(path.name for path in folder.glob("responsible-*.jpg")) if verdict.drifted else []
             pictures = [f"{model}/{verdict.id}/{name}" for name in shown[:4]]
-            rows.append(VerdictRow(verdict, _title(model), page if folder.is_dir() else "", pictures))
+            rows.append(VerdictRow(verdict, specs.title(model), page if folder.is_dir() else "", pictures))
     return rows
 
 
@@ -211,10 +212,6 @@ def _limits(found: Overview) -> list[tuple[Problem, bool]]:
             if run.failed
         ),
     ]
-
-
-def _title(model: str) -> str:
-    return str(catalog.get(model).title) if model in catalog.names() else model
 
 
 def _known(value: float) -> float | None:

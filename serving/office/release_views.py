@@ -19,6 +19,7 @@ from serving.office.roles import least, person
 from serving.operations import model_facts, prefect_api
 from serving.operations.model_facts import ModelFacts
 from serving.releases import moves, store
+from serving.translation import specs
 
 ACTIONS = ("release", "canary", "shadow", "ab", "promote", "rollback")
 TITLES = {
@@ -59,7 +60,7 @@ class ReleaseForm(asking.ReasonForm):
 
 @least(Role.VIEWER)
 def models(request: HttpRequest) -> HttpResponseBase:
-    rows = [{"name": name, "title": catalog.get(name).title, "plan": store.plan(name)} for name in catalog.names()]
+    rows = [{"name": spec.name, "title": spec.title, "plan": store.plan(spec.name)} for spec in specs.all_specs()]
     return render(request, "office/models.html", {"rows": rows})
 
 
@@ -174,4 +175,4 @@ def _by_run(request: HttpRequest, name: str, asked: dict[str, Any], line: Any, a
 def _title(name: str) -> str:
     if name not in catalog.names():
         raise Http404
-    return str(catalog.get(name).title)
+    return specs.title(name)

@@ -11,7 +11,6 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext, gettext_lazy
 
-from registry.contract import catalog
 from registry.core.errors import NotFound, VisionloopError
 from registry.core.settings import settings
 from serving.accounts import audit
@@ -19,6 +18,7 @@ from serving.accounts.models import Role
 from serving.office import asking
 from serving.office.roles import least, person
 from serving.operations import prefect_api
+from serving.translation import specs
 
 SHOWN = 40
 
@@ -37,7 +37,7 @@ class TrainingForm(asking.ReasonForm):
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        self.fields["model"].choices = [(name, catalog.get(name).title) for name in catalog.names()]
+        self.fields["model"].choices = [(spec.name, spec.title) for spec in specs.all_specs()]
         self.order_fields(["model", "kind", "why"])
 
 

@@ -15,6 +15,7 @@ from serving.releases import endpoints, grants, history, orders, store
 from serving.releases.endpoints import Endpoint
 from serving.releases.plans import Plan
 from serving.router import traffic
+from serving.translation import errors
 
 LAST = timedelta(hours=1)
 
@@ -74,7 +75,7 @@ def gather(model: str) -> ModelFacts:
     try:
         registered = mlflow_api.versions(model)
     except MissingService as error:
-        away = f"{error.found}; {error.fix}"
+        away = errors.in_words(error)
     return ModelFacts(
         plan,
         orders.open_order(model),

@@ -16,7 +16,8 @@ from registry.contract import catalog
 from registry.core.errors import BadInput, NotServed, Refused, Unauthorized, VisionloopError
 from serving.releases import store as releases
 from serving.runs import kinds, store
-from serving.runs.models import Extra, Kind, now
+from serving.runs.models import Extra, Kind, Run, now
+from serving.translation import errors
 from serving.uploads import quotas, receiving
 from serving.wire.responses import error_headers, known_error
 
@@ -37,7 +38,7 @@ def errors_as_json(view: View) -> View:
             return view(request, *args, **names)
         except VisionloopError as error:
             known = known_error(error, "web application")
-            return JsonResponse(known.to_json(), status=known.http_status, headers=error_headers(known))
+            return JsonResponse(errors.to_json(known.to_json()), status=known.http_status, headers=error_headers(known))
 
     return answered
 
@@ -75,7 +76,7 @@ def begin(request: HttpRequest) -> JsonResponse:
     if asked.get("heatmap") is True and found.kind != Kind.VIDEO:
         more["heatmap"] = Extra.WAITING
     run = store.begin(user, model, name, size, found, receiving.digest(start), **more)
-    return JsonResponse(receiving.state_of(run), status=201)
+    return JsonResponse(_state(run), status=201)
 
 
 @require_http_methods(["GET", "DELETE"])
@@ -85,7 +86,12 @@ def one(request: HttpRequest, run_id: str) -> JsonResponse:
     if request.method == "DELETE":
         store.delete(run)
         return JsonResponse({"id": run_id, "removed": True})
-    return JsonResponse(receiving.state_of(run))
+    return JsonResponse(_state(run))
+
+
+def _state(run: Run) -> dict[str, object]:
+    state = receiving.state_of(run)
+    return {**state, "error": errors.to_json(run.error) if run.error else None}
 
 
 def _body(request: HttpRequest) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from django import template
 from django.urls import NoReverseMatch, reverse
 from django.utils.formats import number_format
+from django.utils.html import format_html
 from django.utils.translation import gettext
 
-from registry.contract import catalog
+from serving.translation import errors, specs
 
 register = template.Library()
 
@@ -27,9 +28,10 @@ def duration_ms(value: float | None) -> str:
 
 
 @register.filter
-def sentence(text: str) -> str:
-    """With a capital and a full stop."""
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
+def error_part(text: str) -> str:
+    """A part of an error as a sentence, in the reader's language, or marked as English."""
+    shown = errors.sentence(errors.translated(text))
+    return shown if errors.is_known(text) else format_html('<span lang="en">{}</span>', shown)
 
 
 @register.filter
@@ -39,7 +41,7 @@ def looked_up(key: str, table: Mapping[str, object]) -> object:
 
 @register.filter
 def model_title(name: str) -> str:
-    return catalog.get(name).title if name in catalog.names() else name
+    return specs.title(name)
 
 
 @register.simple_tag

@@ -15,6 +15,7 @@ from babel.messages.extract import extract
 from babel.messages.mofile import read_mo
 from django.utils.translation.template import templatize
 
+from registry.contract import catalog as models
 from serving.web.languages import SERVING, catalog, compile_into
 from tests.browsers import Visitor
 
@@ -28,9 +29,25 @@ KEYWORDS: Any = {
     "npgettext": ((1, "c"), 2, 3),
 }
 SAME = {
-    "API", "Actions", "Contact", "Message", "Messages", "Page %(page)s", "Pages", "Services", "Sessions", "Shadow",
-    "Usage", "Version", "Version %(v)s", "Version %(version)s", "Versions", "version %(version)s", "%(count)s classes",
-}  # fmt: skip
+    "%(count)s classes",
+    "API",
+    "Actions",
+    "Contact",
+    "Message",
+    "Messages",
+    "Page %(page)s",
+    "Pages",
+    "Services",
+    "Sessions",
+    "Shadow",
+    "Usage",
+    "Version",
+    "Version %(v)s",
+    "Version %(version)s",
+    "Versions",
+    "version %(v)s",
+    "version %(version)s",
+}
 """Texts that are the same in both languages."""
 UNITS = {"ms"}
 """Of templates; those of bytes have other names in French."""
@@ -77,6 +94,10 @@ def _french() -> dict[Text, tuple[str, ...]]:
     return found
 
 
+def _of_models() -> set[Text]:
+    return {("model", text) for spec in models.all_specs() for text in (spec.title, spec.caution, spec.metric.title)}
+
+
 def _of_allauth() -> set[Text]:
     with (Path(allauth.__file__).parent / "locale/fr/LC_MESSAGES/django.mo").open("rb") as file:
         return {(one.context, one.id if isinstance(one.id, str) else one.id[0]) for one in read_mo(file)}
@@ -89,7 +110,7 @@ def test_every_text_is_there_in_french(room: str) -> None:
 
 
 def test_no_translation_is_left_over() -> None:
-    used = {text for room in ROOMS for text, _ in _texts(room)} | _of_allauth()
+    used = {text for room in ROOMS for text, _ in _texts(room)} | _of_models() | _of_allauth()
     assert set(_french()) - used == set()
 
 
