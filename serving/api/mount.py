@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -26,6 +26,7 @@ from serving.wire.uploads import check_declared_length
 
 if TYPE_CHECKING:
     from django.core.handlers.asgi import ASGIHandler
+    from django.http import HttpRequest
 
 MAX_LABEL_BYTES = 64 * MIB
 """The longest body, bytes: a label is held in the router's memory, which all models share."""
@@ -118,9 +119,16 @@ def _load() -> ASGIHandler:
     database.setup()
     from django.core.handlers.asgi import ASGIHandler
 
-    from serving.api import routes  # noqa: F401  (Django would load them at the first request)
+    from serving.api import routes  # Django would load them at the first request
 
-    return ASGIHandler()
+    class Handler(ASGIHandler):
+        """Answers by the typed routes also in a process whose Django was set up for other pages, as in a test."""
+
+        def resolve_request(self, request: HttpRequest) -> Any:
+            request.urlconf = routes.__name__
+            return super().resolve_request(request)
+
+    return Handler()
 
 
 def routes(memory: UploadBudget) -> list[Route]:
