@@ -210,7 +210,11 @@ KEYS = Listing(
         Column("name", gettext_lazy("Name"), lambda row: row.name),
         Column("owner", gettext_lazy("Whose"), lambda row: row.person),
         Column("state", gettext_lazy("State"), _key_state, "badge"),
-        Column("models", gettext_lazy("Models"), lambda row: ", ".join(row.model_names)),
+        Column(
+            "models",
+            gettext_lazy("Models"),
+            lambda row: gettext("all") if keys.ALL in row.model_names else ", ".join(row.model_names),
+        ),
         Column("actions", gettext_lazy("May"), lambda row: ", ".join(row.actions)),
         Column("per_minute", gettext_lazy("Per minute"), lambda row: row.per_minute, "number"),
         Column("per_month", gettext_lazy("Per month"), lambda row: row.per_month, "number"),

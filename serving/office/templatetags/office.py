@@ -23,7 +23,8 @@ def office_menu(context: template.Context) -> dict[str, Any]:
         ("office", gettext("Overview")),
         ("office_models", gettext("Releases")),
         ("office_runs", gettext("Runs")),
-        ("office_documents", gettext("Story and documents")),
+        ("office_charts", gettext("Charts")),
+        ("office_documents", gettext("Documents")),
     )
     places = [(reverse(name), text, Role.VIEWER) for name, text in pages]
     places += [(reverse("office_list", args=[one.name]), one.title, one.least) for one in lists.ALL.values()]

@@ -59,7 +59,7 @@ def test_predictions_are_filtered_paged_and_found(predictions: list[Any], as_rol
     assert page.locator("tbody tr").count() == 12
     page.get_by_label("Search").fill(predictions[10].id[:12])
     page.get_by_role("button", name="Show").click()
-    page.get_by_role("cell", name=predictions[10].id).wait_for()
+    page.get_by_title(predictions[10].id).wait_for()
     assert page.locator("tbody tr").count() == 1
     page.get_by_label("From").fill("2999-01-01")
     page.get_by_role("button", name="Show").click()
@@ -161,7 +161,7 @@ def test_what_is_the_administrators_is_nobody_elses(as_role: AsRole, account: Ca
     visitor = as_role("operator")
     assert visitor.open(f"/office/lists/{name}/").status == 403
     assert visitor.open(f"/office/lists/{name}/act/?chosen=1&action=disable").status == 403
-    assert visitor.open("/office/messages/1/").status == 403
+    assert visitor.open("/office/lists/messages/1/").status == 403
     assert visitor.open("/office/thumbnails/0123456789abcdef0123456789abcdef/").status == 403
     visitor.open("/office/lists/keys/")
     assert visitor.page.get_by_role("button", name="Go on").count() == 0
