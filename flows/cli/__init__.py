@@ -26,7 +26,12 @@ from registry.core.priority import lower_priority
 
 @dataclass(frozen=True)
 class Entry:
-    """A command that is not imported yet. `target`: "module:attribute" in flows.cli. `help`: its line in `--help`."""
+    """A command that is not imported yet.
+
+    Attributes:
+        target: "module:attribute"; a module without a package is one of flows.cli.
+        help: its line in `--help`.
+    """
 
     target: str
     help: str
@@ -47,8 +52,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "release": Entry("release:release", "Give versions their traffic: switch, canary, shadow, A/B, status."),
         "rollback": Entry("release:rollback", "Give the traffic back to the previous version."),
         "predict": Entry("predict:predict", "Run a file through a version or through the service."),
-        "keys": Entry("keys:keys", "API keys: create, list, show, revoke; usage by key, model and day."),
-        "users": Entry("users:users", "Accounts of the web application: create, list, roles, disable."),
+        "keys": Entry("flows.access.keys:keys", "API keys: create, list, show, revoke; usage by key, model and day."),
+        "users": Entry("flows.access.users:users", "Accounts of the web application: create, list, roles, disable."),
         "reproduce": Entry("reproduce:reproduce", "Show what made a served result, run it again and compare."),
         "featurize": Entry("features:featurize", "Write features of a folder or bucket of pictures as Parquet."),
     },
@@ -61,7 +66,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "down": Entry("stack:down", "Stop everything that `up` started."),
         "status": Entry("stack:status", "Show what runs, where and since when."),
         "logs": Entry("stack:logs", "Read the log of one process, or of all."),
-        "encryption": Entry("encryption:encryption", "Keys that encrypt what is kept: status, rotate."),
+        "encryption": Entry("flows.access.encryption:encryption", "Keys that encrypt what is kept: status, rotate."),
         "ui": Entry("ui:ui", "Open a page: home, mlflow, prefect, drift or api."),
     },
     "About": {
@@ -90,8 +95,8 @@ class LazyGroup(click.Group):
         if ctx.resilient_parsing and not _completes_inside(cmd_name):
             return click.Command(cmd_name, help=entry.help)  # completing names: the module is not needed
         module, _, attribute = entry.target.partition(":")
-        command = getattr(importlib.import_module(f"flows.cli.{module}"), attribute)
-        assert isinstance(command, click.Command), f"flows.cli.{entry.target} must be a click command"
+        command = getattr(importlib.import_module(module if "." in module else f"flows.cli.{module}"), attribute)
+        assert isinstance(command, click.Command), f"{entry.target} must be a click command"
         return command
 
     def resolve_command(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from flows.cli.options import model_argument
+from flows.options import model_argument
 from flows.terminal_progress import show_progress
 from registry.cases import groups
 from registry.cases.splits import Shares

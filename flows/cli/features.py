@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flows.cli.options import ModelName, prepare
+from flows.options import ModelName, prepare
 from registry.core.errors import UsageError
 from registry.core.progress_bar import progress_bar
 from registry.core.settings import settings

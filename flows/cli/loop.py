@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flows.cli.options import ModelName, local_option, model_argument, prepare, severity_option, shift_of
+from flows.options import ModelName, local_option, model_argument, prepare, severity_option, shift_of
 from flows.terminal_progress import show_progress
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flows.cli.options import local_option, model_argument, model_version_argument, prepare, which
+from flows.options import local_option, model_argument, model_version_argument, prepare, which
 from flows.stack.control import Stack
 from flows.terminal_progress import show_progress
 from registry.core.errors import BadInput, NotFound

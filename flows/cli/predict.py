@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from flows.cli.options import OutputFile, model_argument, prepare
+from flows.options import OutputFile, model_argument, prepare
 from flows.router_client import JSON, Answer, ask
 from registry.contract import catalog
 from registry.core.errors import BadInput

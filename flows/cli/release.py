@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.cli.options import complete, model_argument, model_version_argument, prepare
 from flows.cli.release_options import ReleaseOptions, limit_of, parse, shares_of
+from flows.options import complete, model_argument, model_version_argument, prepare
 
 if TYPE_CHECKING:
     from serving.releases.plans import Kind

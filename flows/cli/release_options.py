@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from flows.cli.options import which
+from flows.options import which
 from registry.core.errors import BadInput, UsageError, did_you_mean
 
 ALIASES = ("champion", "previous", "challenger")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.cli.options import OutputFile, prepare
+from flows.options import OutputFile, prepare
 from registry.core.errors import Refused
 from registry.core.files import write_file
 from registry.core.settings import settings

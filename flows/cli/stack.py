@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.options import complete
+from flows.options import complete
 from flows.process import SETTLED, ProcessStatus
 from flows.stack import layout
 from flows.stack.control import Stack, refuse_failed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from flows.cli.options import local_option, model_argument, prepare, severity_option, shift_of
+from flows.options import local_option, model_argument, prepare, severity_option, shift_of
 from flows.terminal_progress import show_progress
 from registry.contract import catalog
 from registry.core import journal

@@ -53,7 +53,8 @@ def test_help_lists_every_command_with_its_line(config: Settings) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_where_the_table_says(name: str) -> None:
     module, _, attribute = COMMANDS[name].target.partition(":")
-    command = getattr(importlib.import_module(f"flows.cli.{module}"), attribute)
+    found = importlib.import_module(module if "." in module else f"flows.cli.{module}")
+    command = getattr(found, attribute)
     assert isinstance(command, click.Command)
     assert command.help, f"{name} has no help"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flows.cli.options import which
+from flows.options import which
 from registry.core.errors import UsageError
 from tests.bundles import MODEL
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from flows.cli.encryption import encryption
+from flows.access.encryption import encryption
 from registry.core.errors import EncryptionError, SettingsError
 from registry.core.settings import settings
 from registry.encryption import files, format, keys, rotation

@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
-from flows.cli.key_changes import change, rotate
-from flows.cli.key_options import Moment, names
-from flows.cli.options import ModelName, OutputFile, complete
+from flows.access.key_changes import change, rotate
+from flows.access.key_options import Moment, names
+from flows.options import ModelName, OutputFile, complete
 from registry.core import database
 from registry.core.files import write_file
 from serving.access import keys as store

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flows.cli.options import complete
+from flows.options import complete
 from registry.core import database
 from registry.core.settings import settings
 from serving.web import configuration

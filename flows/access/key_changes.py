@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from flows.cli.key_options import Moment, names
-from flows.cli.options import ModelName, complete
+from flows.access.key_options import Moment, names
+from flows.options import ModelName, complete
 from registry.core.errors import BadInput
 from serving.access import keys as store
 from serving.access.key_checks import ACTIONS
