@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.log import embedding
+from monitoring.log import answers, embedding
 from monitoring.log.writer import PredictionLog
 from tests.clusters import Cluster
 from tests.monitoring.conftest import make_record
@@ -51,6 +51,7 @@ def test_a_record_comes_back_as_it_was() -> None:
         image_statistics={"noise": 0.25, "bad": float("nan")},
         prediction_statistics={"confidence": 0.125},
         embedding=[1.5, -2.0],
+        answer=answers.pack({"class": "apple\x00", "probability": 0.5}),
     )
     log = PredictionLog("service")
     log.start()
@@ -60,7 +61,8 @@ def test_a_record_comes_back_as_it_was() -> None:
     assert row.image_statistics == {"noise": 0.25}
     assert embedding.unpack(bytes(row.embedding)).tolist() == [1.5, -2.0]
     assert abs(row.time.timestamp() - record.time) < 1e-3
-    others = {field.name for field in fields(record)} - {"image_statistics", "embedding", "time"}
+    assert answers.of(row) == {"class": "apple\x00", "probability": 0.5}
+    others = {field.name for field in fields(record)} - {"image_statistics", "embedding", "time", "answer"}
     assert {name: getattr(row, name) for name in others} == {name: getattr(record, name) for name in others}
 
 
