@@ -12,6 +12,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from registry.boxes import mean_ap
+from registry.boxes.labels import TrueBoxes
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
 from registry.core.files import write_file
@@ -48,7 +50,20 @@ def _answers(model: str) -> dict[str, bytes]:
         predictor = Predictor(Bundle(folder, _manifest(folder, spec)), threads=1)
         pictures = [to_jpeg(scene(n, 160, 120)) for n in range(bundles.REFERENCE_CASES)]
         bundles.write_answers(folder, predictor, {"golden": to_jpeg(scene(4, 160, 120), 95)}, pictures)
+        _write_curve(folder, predictor, pictures)
         return bundles.contents(folder)
+
+
+def _write_curve(folder: Path, predictor: Predictor, pictures: list[bytes]) -> None:
+    """As measured where only `WHITE` is true, so that half of the boxes are right."""
+    results = [predictor(body).result for body in pictures]
+    white = predictor.spec.classes.index(WHITE)
+    truths = []
+    for found in results:
+        true = found.take(found.classes == white)
+        shares = np.asarray(true.boxes / np.float32([found.width, found.height] * 2), np.float32)
+        truths.append(TrueBoxes(shares, true.classes))
+    mean_ap.curve(results, truths).write(folder)
 
 
 def _manifest(folder: Path, spec: ModelSpec) -> Manifest:

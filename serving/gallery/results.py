@@ -15,8 +15,8 @@ from django.views.decorators.http import require_POST
 
 from registry.core.errors import NotFound, VisionloopError
 from registry.core.settings import settings
-from serving.gallery import cards
-from serving.runs import downloads, files, store
+from serving.gallery import cards, feedback, viewer
+from serving.runs import bundles, downloads, files, store
 from serving.runs.models import Run, new_id, now
 from serving.translation import errors, specs
 
@@ -25,9 +25,11 @@ SHARE_DAYS = (1, 7, 30)
 
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
     """A run at its own address: it survives reload, another device and sleep."""
-    found = _visible(request, run_id)
-    context = result(found, f"/files/{found.id}/")
+    found = visible(request, run_id)
+    context = result(found, f"/files/{found.id}/", f"/runs/{found.id}/")
     context["mine"] = found.owner_id is not None
+    context["takes_correction"] = bool(context["mine"] and context["view"] and context["view"].labels)
+    context["given"] = feedback.given(found)
     context["share_days"] = SHARE_DAYS
     if found.is_shared:
         context["share_address"] = request.build_absolute_uri(f"/shared/{downloads.share_token(found)}/")
@@ -36,7 +38,7 @@ def run(request: HttpRequest, run_id: str) -> HttpResponse:
 
 def status(request: HttpRequest, run_id: str) -> HttpResponse:
     """The state of a run as a piece of a page, which asks for the next one itself. At the end the page reloads."""
-    found = _visible(request, run_id)
+    found = visible(request, run_id)
     response = render(request, "gallery/status.html", {"run": found, "spec": specs.get(found.model)})
     if found.over:
         response["HX-Refresh"] = "true"
@@ -49,20 +51,24 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
         found = downloads.shared_run(token)
     except NotFound as error:
         raise Http404(error.found) from error
-    return render(request, "gallery/run.html", result(found, f"/shared/{token}/files/"))
+    return render(request, "gallery/run.html", result(found, f"/shared/{token}/files/", f"/shared/{token}/"))
 
 
-def result(found: Run, address: str) -> dict[str, Any]:
+def result(found: Run, address: str, page: str) -> dict[str, Any]:
     """What the templates of a result need.
 
-    `answer`: the parsed `answer.json`; `files`: names of the files that are there; `files_at`: their address.
+    `answer`: the parsed `answer.json`; `files`: names of the files that are there; `files_at`: their address; `view`:
+    how the answer is shown, once there is one.
     """
     present = files.present(found.id)
     answer = json.loads(files.read(found.id, files.ANSWER)) if files.ANSWER in present else {}
     version = cards.one(found.model).version
+    spec = specs.get(found.model)
+    bundle = bundles.of_version(found.model, found.version) if found.version is not None else None
     return {
         "run": found,
-        "spec": specs.get(found.model),
+        "spec": spec,
+        "view": viewer.view_of(found, spec, answer, present, address, page, bundle) if answer else None,
         "answer": answer,
         "files": present,
         "files_at": address,
@@ -71,10 +77,21 @@ def result(found: Run, address: str) -> dict[str, Any]:
     }
 
 
+def heat(request: HttpRequest, run_id: str) -> HttpResponse:
+    """The heat map's place on the page: asks for one, then asks again until it is made."""
+    found = visible(request, run_id)
+    mine = found.owner_id is not None
+    if request.method == "POST" and mine:
+        store.ask_heatmap(found)
+        found = visible(request, run_id)
+    context = result(found, f"/files/{found.id}/", f"/runs/{found.id}/")
+    return render(request, "gallery/result/heat.html", {**context, "mine": mine, "heat_new": True})
+
+
 def compare(request: HttpRequest, run_id: str, other_id: str) -> HttpResponse:
     """Two results of the same file side by side."""
-    pair = [_visible(request, one) for one in (other_id, run_id)]
-    sides = [result(one, f"/files/{one.id}/") for one in pair]
+    pair = [visible(request, one) for one in (other_id, run_id)]
+    sides = [result(one, f"/files/{one.id}/", f"/runs/{one.id}/") for one in pair]
     return render(request, "gallery/compare.html", {"sides": sides, "run": pair[1], "spec": sides[1]["spec"]})
 
 
@@ -106,11 +123,6 @@ def _again(request: HttpRequest, found: Run) -> HttpResponse:
     return redirect("run", run_id=store.repeat(found).id)
 
 
-def _heatmap(request: HttpRequest, found: Run) -> HttpResponse:
-    store.ask_heatmap(found)
-    return redirect("run", run_id=found.id)
-
-
 def _share(request: HttpRequest, found: Run) -> HttpResponse:
     days = request.POST.get("days", "")
     shared_until = now() + timedelta(days=int(days)) if days in map(str, SHARE_DAYS) else None
@@ -129,14 +141,14 @@ _ACTIONS = {
     "cancel": _cancel,
     "retry": _retry,
     "again": _again,
-    "heatmap": _heatmap,
     "share": _share,
     "delete": _delete,
 }
 ACTIONS = tuple(_ACTIONS)
 
 
-def _visible(request: HttpRequest, run_id: str) -> Run:
+def visible(request: HttpRequest, run_id: str) -> Run:
+    """The run, for those who may see it. Raises Http404."""
     try:
         found = store.visible(run_id, request.user)
     except NotFound as error:

@@ -15,7 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from serving.accounts import mail
-from serving.gallery import examples
+from serving.gallery import examples, feedback
 from serving.runs import downloads
 from serving.runs.runner import Runner
 from serving.uploads import receiving
@@ -46,6 +46,7 @@ def create_app() -> Starlette:
             static_files.mount(),
             *receiving.Uploads().routes,
             *downloads.routes(),
+            *feedback.routes(),
             Mount("/", _Pages()),
         ],
         middleware=[Middleware(SecurityHeaders)],

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import cv2
-import nibabel as nib
 import numpy as np
 
 from registry.contract.parts import RenderPart
@@ -14,16 +13,13 @@ from registry.core.media import ByteArray, FloatArray, Volume
 from registry.models.skin_segmentation import inference, nifti
 from registry.models.skin_segmentation.inference import SkinResult
 from registry.vision import drawing
+from registry.vision.hanging import Hanging
 from registry.vision_tasks import masks
 from registry.vision_tasks.masks import TrueMask
 
-LONG_SIDE = 640  # of a picture, pixels
 PREDICTED, TRUE = (60, 170, 255), (120, 230, 60)  # BGR: orange and green, told apart also by the colour-blind
 PAPER = (24, 24, 24)
 _GAMMA = np.asarray(255 * np.linspace(0, 1, 256) ** 0.8, dtype=np.uint8)  # lifts the dark tissues a little
-# The far end of each axis of RAS+ on the picture: patients are seen from the feet and from the front.
-_TOWARDS = {0: "L", 1: "P", 2: "I"}
-_OPPOSITE = {"L": "R", "P": "A", "I": "S"}
 
 
 def _best_slice(sample: Volume, axis: int, mask: ByteArray | None) -> int:
@@ -32,57 +28,17 @@ def _best_slice(sample: Volume, axis: int, mask: ByteArray | None) -> int:
     return int(np.count_nonzero(mask, axis=tuple(a for a in range(3) if a != axis)).argmax())
 
 
-class _View:
-    """Turns slices across `axis` into pictures: anterior (or head) up, the patient's right on the left, true aspect.
-
-    For oblique scans the nearest anatomical direction of each axis counts (nibabel's `io_orientation`).
-    """
-
-    def __init__(self, sample: Volume, axis: int) -> None:
-        self.axis = axis
-        first, second = (a for a in range(3) if a != axis)
-        orientation = nib.orientations.io_orientation(sample.affine)
-        # Of the two in-plane axes, the one that runs most along the body (S over A over R) becomes the vertical.
-        self.transposed = orientation[second, 0] > orientation[first, 0]
-        up, across = (second, first) if self.transposed else (first, second)
-        # The picture's vertical must fall from A (S) to P (I), its horizontal rise from R (A) to L (P).
-        self.flip_up = orientation[up, 1] > 0
-        self.flip_across = orientation[across, 1] > 0
-        self.down = _TOWARDS[int(orientation[up, 0])]
-        self.right = _TOWARDS[int(orientation[across, 0])]
-        tall = sample.voxels.shape[up] * sample.spacing[up]
-        wide = sample.voxels.shape[across] * sample.spacing[across]
-        scale = LONG_SIDE / max(tall, wide)
-        self.size = (max(16, round(wide * scale)), max(16, round(tall * scale)))
-
-    def of(self, voxels: np.ndarray, number: int) -> FloatArray:
-        """float32 [height, width] of slice `number`."""
-        image = self.hung(np.asarray(np.moveaxis(voxels, self.axis, 0)[number], dtype=np.float32))
-        resized = cv2.resize(image, self.size, interpolation=cv2.INTER_LINEAR)
-        return np.asarray(resized, dtype=np.float32)
-
-    def hung(self, image: np.ndarray) -> np.ndarray:
-        """A slice [H, W] or [H, W, C] of the volume's voxels, turned as it is hung."""
-        if self.transposed:
-            image = image.swapaxes(0, 1)
-        if self.flip_up:
-            image = image[::-1]
-        if self.flip_across:
-            image = image[:, ::-1]
-        return np.ascontiguousarray(image)
-
-
 def _flags(mask: FloatArray) -> ByteArray:
     return (mask > 0.5).astype(np.uint8)
 
 
-def _framed(canvas: np.ndarray, view: _View, legend: list[tuple[str, tuple[int, int, int]]], note: str) -> np.ndarray:
+def _framed(canvas: np.ndarray, view: Hanging, legend: list[tuple[str, tuple[int, int, int]]], note: str) -> np.ndarray:
     height, width = canvas.shape[:2]
     for letter, at in (
-        (_OPPOSITE[view.right], (8, height // 2 + 6)),
+        (view.left, (8, height // 2 + 6)),
         (view.right, (width - 22, height // 2 + 6)),
-        (_OPPOSITE[view.down], (width // 2 - 6, 22)),
-        (view.down, (width // 2 - 6, height - 10)),
+        (view.top, (width // 2 - 6, 22)),
+        (view.bottom, (width // 2 - 6, height - 10)),
     ):
         cv2.putText(canvas, letter, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, PAPER, 3, cv2.LINE_AA)  # legible on white, too
         _write(canvas, letter, at, (230, 230, 230))
@@ -123,7 +79,7 @@ class SkinRender(RenderPart):
         predicted = result.mask if result is not None else None
         true = truth.mask if truth is not None and truth.mask.shape == sample.voxels.shape else None
         number = _best_slice(sample, axis, predicted if predicted is not None and predicted.any() else true)
-        view = _View(sample, axis)
+        view = Hanging(sample, axis)
         low, high = inference.window(sample, 0.5, 99.7)
         grey = cv2.convertScaleAbs(
             np.clip(view.of(sample.voxels, number), low, high) - low, None, 255 / max(high - low, 1e-6)
@@ -148,6 +104,6 @@ class SkinRender(RenderPart):
 
     def upright(self, pixels: ByteArray, sample: Volume) -> ByteArray:
         """A slice in the order of its voxels (as the network sees it) -> hung as `picture` hangs it, of its size."""
-        view = _View(sample, inference.slice_axis(sample))
+        view = Hanging(sample, inference.slice_axis(sample))
         hung = cv2.resize(view.hung(pixels), view.size, interpolation=cv2.INTER_LINEAR)
         return np.asarray(hung, dtype=np.uint8)

@@ -35,6 +35,18 @@ def error_part(text: str) -> str:
 
 
 @register.filter
+def spaced(name: str) -> str:
+    """A class's name for people."""
+    return name.replace("_", " ")
+
+
+@register.filter
+def percentage(share: float) -> str:
+    """0.873 -> 87.3 %"""
+    return f"{number_format(100 * share, 1)}\u00a0%"
+
+
+@register.filter
 def looked_up(key: str, table: Mapping[str, object]) -> object:
     return table.get(key)
 

@@ -125,7 +125,7 @@ def test_another_person_reaches_nothing_of_a_run(
             assert other.get(f"/runs/{identity}/{path}").status_code == 404, path
     for method, path in (("GET", ""), ("DELETE", ""), ("PUT", "")):
         assert bert.request(method, f"/uploads/{identity}{path}").status_code == 404
-    for action in ("cancel", "retry", "again", "heatmap", "share", "delete"):
+    for action in ("cancel", "retry", "again", "heat", "share", "delete"):
         assert bert.post(f"/runs/{identity}/{action}").status_code == 404, action
     assert anna.get(f"/files/{identity}/input").content == PICTURE
 
@@ -171,6 +171,6 @@ def test_the_same_file_runs_again(anna: httpx.Client, detector: str) -> None:
 def test_a_heat_map_is_made_on_request(anna: httpx.Client, detector: str) -> None:
     identity = upload(anna, detector, "hot.jpg", PICTURE)
     over(anna, identity)
-    anna.post(f"/runs/{identity}/heatmap")
+    anna.post(f"/runs/{identity}/heat")
 
     until(lambda: anna.get(f"/files/{identity}/heatmap.jpg").status_code == 200, 60)

@@ -1,0 +1,58 @@
+// "Was this right?": yes, or a correction: another class, other boxes, or another mask. It becomes the prediction's label.
+import { data, part, text } from "./page.js";
+import { send } from "./send.js";
+
+/** @param shown what the viewer of this kind gave back: `Findings`, NiiVue's viewer, or nothing. */
+export function wireVerdict(shown) {
+  const section = part("verdict");
+  const { action, labels } = section.dataset;
+  const say = (words, bad = false) => {
+    part("verdict-status").textContent = words;
+    part("verdict-status").classList.toggle("text-danger", bad);
+  };
+  const give = async (body) => {
+    say(text("sending"));
+    const answer = await send(action, body);
+    say(answer.error ?? text("thanks"), Boolean(answer.error));
+    if (!answer.error) part("given")?.remove();
+    return !answer.error;
+  };
+  const correcting = (on) => {
+    part("ask").hidden = on;
+    part("correcting").hidden = !on;
+    if (on) say("");
+  };
+
+  part("right").addEventListener("click", async () => give(labels === "boxes" ? (await import("./boxes.js")).yolo(shown.above(), data.width, data.height) : null));
+  if (labels === "class") return wireClass(give);
+  part("wrong").addEventListener("click", async () => {
+    correcting(true);
+    const tool = labels === "boxes" ? (await import("./editor.js")).openEditor(shown) : (await import("./brush.js")).openBrush(shown);
+    const close = () => {
+      part("send").onclick = part("stop").onclick = null;
+      tool.close();
+      correcting(false);
+      part("wrong").focus();
+    };
+    part("send").onclick = async () => {
+      const body = await tool.label();
+      if (body != null && (await give(body))) {
+        tool.sent();
+        close();
+      }
+    };
+    part("stop").onclick = close;
+  });
+}
+
+function wireClass(give) {
+  const form = part("classes");
+  part("wrong").addEventListener("click", () => {
+    form.hidden = false;
+    form.elements.label.focus();
+  });
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (await give(form.elements.label.value)) form.hidden = true;
+  });
+}
