@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from serving.office import charts, document_views, list_views, release_views, run_views, views
+from serving.office import charts, document_views, imports, list_views, release_views, run_views, views
 
 _ACTIONS = "|".join(release_views.ACTIONS)
 _FOLDERS = "|".join(document_views.TITLES)
@@ -21,6 +21,7 @@ urlpatterns = [
     path("office/lists/messages/<int:number>/", list_views.message, name="office_message"),
     path("office/thumbnails/<slug:run>/", list_views.thumbnail, name="office_thumbnail"),
     path("office/charts/", charts.page, name="office_charts"),
+    path("office/import/", imports.page, name="office_import"),
     path("office/story/", document_views.story, name="office_story"),
     path("office/documents/", document_views.index, name="office_documents"),
     re_path(rf"^office/documents/(?P<name>{_FOLDERS})/$", document_views.folder, name="office_folder"),

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.accounts import mail
 from serving.gallery import examples, feedback
+from serving.office import imports
 from serving.runs import downloads
 from serving.runs.runner import Runner
 from serving.uploads import receiving
@@ -47,6 +48,7 @@ def create_app() -> Starlette:
             *receiving.Uploads().routes,
             *downloads.routes(),
             *feedback.routes(),
+            *imports.Imports().routes,
             Mount("/", _Pages()),
         ],
         middleware=[Middleware(SecurityHeaders)],

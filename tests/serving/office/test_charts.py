@@ -49,11 +49,11 @@ def busy(web: str) -> Iterator[None]:
     Traffic.objects.filter(model=MODEL).delete()
 
 
-def _numbers(page: object, title: str) -> list[str]:
-    """The last column's numbers of a chart, where there are any."""
+def _numbers(page: object, title: str) -> list[float]:
+    """The numbers in a chart's table, row by row."""
     section = page.locator("section", has=page.get_by_role("heading", name=title, exact=title == "Requests"))  # type: ignore[attr-defined]
     cells = section.locator("tbody td").all_text_contents()
-    return [text for text in cells if text != "–"]
+    return [float(text) for text in cells if text != "–"]
 
 
 def test_the_charts_show_what_happened(busy: None, as_role: AsRole) -> None:
@@ -61,11 +61,11 @@ def test_the_charts_show_what_happened(busy: None, as_role: AsRole) -> None:
     visitor.open(f"/office/charts/?model={MODEL}")
     page = visitor.page
     assert page.locator("svg.office-chart").count() == 6
-    assert _numbers(page, "Requests") == ["30", "50"]
-    assert _numbers(page, "Errors") == ["0", "0", "5", "0"]
-    assert _numbers(page, "Shares of the classes") == ["0.5", "0.5"]
-    assert _numbers(page, "Drift scores") == ["1.5"]
-    assert _numbers(page, "Mean score") == ["0.5"]
+    assert _numbers(page, "Requests") == [30, 50]
+    assert _numbers(page, "Errors") == [0, 0, 5, 0]
+    assert _numbers(page, "Shares of the classes") == [0.5, 0.5]
+    assert _numbers(page, "Drift scores") == [1.5]
+    assert _numbers(page, "Mean score") == [0.5]
     assert len(set(_numbers(page, "Latency"))) == 1
     page.get_by_label("How far back").select_option("month")
     page.get_by_label("Model").select_option("weapon_detection")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from registry.core.errors import VisionloopError
 from serving.operations import prefect_api
 from tests.browsers import Visitor
 from tests.bundles import MODEL
+from tests.serving.office.test_imports import zipped
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -65,3 +67,19 @@ def test_a_run_is_cancelled(worker: None, as_role: Callable[[str], Visitor]) -> 
     page.get_by_label("Reason").fill("too early")
     page.get_by_role("button", name="Cancel the run").click()
     page.get_by_text("Cancelled", exact=True).wait_for(timeout=READY_S * 1000)
+
+
+def test_an_import_is_followed_and_its_zip_is_deleted(
+    worker: None, as_role: Callable[[str], Visitor], project: Path
+) -> None:
+    """The zip has no pictures, so that the run fails, and says why."""
+    visitor = as_role("operator")
+    page = visitor.page
+    visitor.open("/office/import/?model=fruit_features")
+    packed = {"name": "fruit.zip", "mimeType": "application/zip", "buffer": zipped()}
+    page.get_by_label("Zip").set_input_files(packed)
+    page.get_by_label("Reason").fill("new pictures")
+    page.get_by_role("button", name="Import").click()
+    page.get_by_role("heading", name="import data of fruit_features: new pictures").wait_for()
+    page.get_by_text("Failed", exact=True).wait_for(timeout=READY_S * 1000)
+    assert list((project / "var" / "imports").glob("*.zip")) == []
