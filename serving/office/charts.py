@@ -9,13 +9,14 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from registry.contract import catalog
 from serving.accounts.models import Role
 from serving.office.roles import least
 from serving.operations import series
 from serving.operations.series import Chart
+from serving.translation import specs
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 640, 200, 44, 22, 10
 TITLES = {
@@ -29,7 +30,7 @@ TITLES = {
 LINES = {
     "requests": gettext_lazy("requests"),
     "errors": gettext_lazy("errors"),
-    "refused": gettext_lazy("refused"),
+    "refused": pgettext_lazy("requests", "refused"),
     "score": gettext_lazy("score"),
     "data": gettext_lazy("inputs"),
     "prediction": gettext_lazy("answers"),
@@ -52,7 +53,7 @@ def page(request: HttpRequest) -> HttpResponseBase:
         }
         for chart in series.charts(span, model)
     ]
-    models = [(name, catalog.get(name).title) for name in catalog.names()]
+    models = [(spec.name, spec.title) for spec in specs.all_specs()]
     context = {"charts": shown, "spans": list(SPANS.items()), "span": span, "models": models, "model": model}
     return render(request, "office/charts.html", context)
 

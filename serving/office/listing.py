@@ -22,7 +22,7 @@ Rows = Any
 
 @dataclass(frozen=True)
 class Column:
-    """`value`: of a row, as text, number or time. `kind`: text, number, time, badge, code or picture (an address)."""
+    """`value`: of a row, as text, number or time. `kind`: text, number, time, state, badge, code or picture."""
 
     name: str
     title: Any

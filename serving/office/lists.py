@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django import forms
@@ -19,9 +19,13 @@ from serving.accounts.models import AccountKey, AuditLine, Message, Role, User
 from serving.office.listing import Action, Column, Filter, Listing
 from serving.runs import files
 from serving.runs.models import Run
-from serving.translation import specs
+from serving.translation import specs, states
 
 _ROLES = ("live", "canary", "shadow", "a", "b")
+
+
+def _states(*values: str) -> Callable[[], list[tuple[str, str]]]:
+    return lambda: [(one, states.translated(one)) for one in values]
 
 
 def _models() -> list[tuple[str, str]]:
@@ -66,7 +70,7 @@ PREDICTIONS = Listing(
         Column("time", gettext_lazy("When"), lambda row: row.time, "time"),
         Column("model", gettext_lazy("Model"), lambda row: row.model),
         Column("version", gettext_lazy("Version"), lambda row: row.version, "number"),
-        Column("role", gettext_lazy("Role"), lambda row: row.role),
+        Column("role", gettext_lazy("Role"), lambda row: row.role, "state"),
         Column("person", gettext_lazy("Who"), lambda row: row.person or row.caller),
         Column("latency_ms", gettext_lazy("Latency, ms"), lambda row: round(row.latency_ms, 1), "number"),
         Column("outcome", gettext_lazy("Outcome"), lambda row: row.outcome, "badge"),
@@ -76,7 +80,7 @@ PREDICTIONS = Listing(
     search_hint=gettext_lazy("e-mail address, key, or id of a prediction"),
     filters=(
         MODEL,
-        Filter("role", gettext_lazy("Role"), lambda: [(one, one) for one in _ROLES], lambda r, v: r.filter(role=v)),
+        Filter("role", gettext_lazy("Role"), _states(*_ROLES), lambda r, v: r.filter(role=v)),
         Filter(
             "outcome",
             gettext_lazy("Outcome"),
@@ -104,7 +108,7 @@ USERS = Listing(
     lambda: User.objects.order_by("email").prefetch_related("authenticator_set"),
     (
         Column("email", gettext_lazy("E-mail address"), lambda row: row.email),
-        Column("role", gettext_lazy("Role"), lambda row: row.role or "user"),
+        Column("role", gettext_lazy("Role"), lambda row: row.get_role_display()),
         Column("state", gettext_lazy("State"), lambda row: "active" if row.is_active else "disabled", "badge"),
         Column(
             "second_factor",
@@ -226,14 +230,7 @@ KEYS = Listing(
         Q(id__startswith=text.removeprefix("vl_")) | Q(name__icontains=text) | Q(owner__icontains=text)
     ),
     search_hint=gettext_lazy("id, name or owner"),
-    filters=(
-        Filter(
-            "state",
-            gettext_lazy("State"),
-            lambda: [(one, one) for one in ("active", "expired", "revoked")],
-            _keys_of_state,
-        ),
-    ),
+    filters=(Filter("state", gettext_lazy("State"), _states("active", "expired", "revoked"), _keys_of_state),),
     actions=(
         Action("revoke", gettext_lazy("Revoke"), gettext_lazy("The keys end, for good."), _revoke),
         Action(
@@ -304,11 +301,7 @@ MESSAGES = Listing(
         Q(email__icontains=text) | Q(subject__icontains=text) | Q(text__icontains=text)
     ),
     search_hint=gettext_lazy("address, subject or text"),
-    filters=(
-        Filter(
-            "state", gettext_lazy("State"), lambda: list(Message.State.choices), lambda r, value: r.filter(state=value)
-        ),
-    ),
+    filters=(Filter("state", gettext_lazy("State"), _states(*Message.State.values), lambda r, v: r.filter(state=v)),),
     actions=(
         Action(
             "close",

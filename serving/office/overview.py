@@ -29,7 +29,7 @@ from serving.releases.plans import Plan
 from serving.router import traffic
 from serving.router.traffic import Latencies
 from serving.tasks.models import Task
-from serving.translation import errors, specs
+from serving.translation import errors, specs, states
 
 LAST = timedelta(hours=1)
 LEAST_FREE = 0.05
@@ -177,7 +177,7 @@ def _problems(found: Overview) -> list[Problem]:
     problems = [Problem(why) for why in found.away.values()]
     for row in found.services:
         if not row.process.well:
-            given = {"name": row.process.name, "state": row.process.state, "note": row.process.note}
+            given = {"name": row.process.name, "state": states.translated(row.process.state), "note": row.process.note}
             problems.append(Problem(gettext("%(name)s is %(state)s %(note)s") % given, "#services"))
     for release in found.releases:
         if release.trouble:

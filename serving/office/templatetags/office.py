@@ -11,6 +11,7 @@ from django.utils.translation import gettext
 
 from serving.accounts.models import Role, User
 from serving.office import lists
+from serving.translation import states
 
 register = template.Library()
 
@@ -34,6 +35,12 @@ def office_menu(context: template.Context) -> dict[str, Any]:
     ]
     here = max((one["url"] for one in shown if request.path.startswith(one["url"])), key=len, default="")
     return {"places": shown, "here": here}
+
+
+@register.filter
+def state(value: str) -> str:
+    """A state, role or action in the reader's language."""
+    return states.translated(str(value))
 
 
 @register.filter

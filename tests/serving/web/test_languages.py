@@ -33,6 +33,7 @@ SAME = {
     "API",
     "Actions",
     "Contact",
+    "Documents",
     "Message",
     "Messages",
     "Page %(page)s",
@@ -47,24 +48,19 @@ SAME = {
     "Versions",
     "Volume",
     "Voxels",
+    "challenger",
+    "champion",
+    "score",
+    "shadow",
+    "verdict",
     "version %(v)s",
     "version %(version)s",
 }
 """Texts that are the same in both languages."""
-UNITS = {"ms", "ml", "mm", "cm²"}
+UNITS = {"cm²", "ml", "mm", "ms"}
 """Of templates; those of bytes have other names in French."""
-NAMES = {
-    "Ctrl",
-    "curl",
-    "MLflow",
-    "p50",
-    "p95",
-    "Prefect",
-    "Python",
-    "Tab",
-    "visionloop",
-    "Website",
-}  # the last one is for programs that send spam
+NAMES = {"Ctrl", "MLflow", "Prefect", "Python", "Tab", "UTC", "curl", "p50", "p95", "visionloop"}
+NAMES |= {"Website"}  # for programs that send spam
 
 
 def _texts(room: str) -> Iterator[tuple[Text, str]]:
