@@ -43,6 +43,7 @@ SAME = {
     "Shadow",
     "Usage",
     "Version",
+    "Zip",
     "Version %(v)s",
     "Version %(version)s",
     "Versions",
