@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 import zipfile
+from contextlib import closing
 
 import httpx
 import pytest
@@ -174,3 +176,15 @@ def test_a_heat_map_is_made_on_request(anna: httpx.Client, detector: str) -> Non
     anna.post(f"/runs/{identity}/heat")
 
     until(lambda: anna.get(f"/files/{identity}/heatmap.jpg").status_code == 200, 60)
+
+
+def test_a_run_whose_answer_is_there_before_its_end_is_shown_as_running(anna: httpx.Client, detector: str) -> None:
+    identity = upload(anna, detector, "nearly.jpg", PICTURE)
+    over(anna, identity)
+    assert "view/main.js" in anna.get(f"/runs/{identity}/").text
+    with closing(sqlite3.connect(settings().var / "visionloop.db", timeout=20)) as rows, rows:
+        held = ("running", "a test", "2999-01-01 00:00:00", identity)
+        rows.execute("UPDATE runs_run SET state = ?, worker = ?, lease = ? WHERE id = ?", held)
+    page = anna.get(f"/runs/{identity}/").text
+    assert "hx-get" in page
+    assert "view/main.js" not in page
