@@ -19,10 +19,10 @@ from registry.core.errors import BadInput, MissingService, Refused
 from registry.core.settings import settings
 from serving.client.calls import error_of_response
 from serving.gallery.viewer import label_kind
-from serving.runs import files, sessions, store, tokens
+from serving.runs import files, page_errors, sessions, store, tokens
 from serving.runs.models import Run
 from serving.wire.database_threads import DatabaseThreads
-from serving.wire.responses import JsonResponse, error_response
+from serving.wire.responses import JsonResponse
 from serving.wire.uploads import read_chunks
 
 MOST_BYTES = 64 << 20
@@ -53,7 +53,7 @@ async def _give(request: Request) -> Response:
     except ClientDisconnect:
         return Response(status_code=400)  # nobody reads it
     except Exception as error:
-        return error_response(error, process="web application")
+        return page_errors.response(error, request)
 
 
 def _sent(request: Request, body: bytes) -> str | bytes:

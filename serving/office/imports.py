@@ -24,9 +24,10 @@ from serving.accounts import audit
 from serving.accounts.models import Role, User
 from serving.office.roles import least
 from serving.operations import prefect_api
-from serving.runs import sessions
+from serving.runs import page_errors, sessions
+from serving.translation import specs
 from serving.wire.database_threads import DatabaseThreads
-from serving.wire.responses import JsonResponse, error_response
+from serving.wire.responses import JsonResponse
 from serving.wire.uploads import read_chunks
 
 ADDRESS = "/office/import/file"
@@ -38,7 +39,7 @@ FREE_MB = 500
 @least(Role.OPERATOR)
 def page(request: HttpRequest) -> HttpResponseBase:
     """The form. `office/import.js` sends the file and goes on to the run."""
-    models = [(name, catalog.get(name).title, _has_data(name)) for name in catalog.names()]
+    models = [(spec.name, spec.title, _has_data(spec.name)) for spec in specs.all_specs()]
     context = {"models": models, "chosen": request.GET.get("model", ""), "address": ADDRESS}
     return render(request, "office/import.html", context)
 
@@ -66,7 +67,7 @@ class Imports:
             return Response(status_code=400)  # nobody reads it
         except Exception as error:
             path.unlink(missing_ok=True)
-            return error_response(error, process="web application")
+            return page_errors.response(error, request)
         return JsonResponse({"run": run, "address": f"/office/runs/{run}/"})
 
 

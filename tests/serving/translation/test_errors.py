@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +12,10 @@ import cv2
 import numpy as np
 import pytest
 from django.utils import translation
+from starlette.requests import Request
 
 from registry.contract import catalog
-from registry.core.errors import NotFound, StorageError, VisionloopError
+from registry.core.errors import BadInput, NotFound, StorageError, VisionloopError
 from registry.vision import picture
 from serving.translation import errors
 from serving.translation.error_sentences import SENTENCES
@@ -99,3 +101,15 @@ def test_what_is_not_known_stays_english_and_says_so(french: None) -> None:
 def test_in_english_nothing_changes(project: Path, sentence: str) -> None:
     with translation.override("en"):
         assert errors.translated(sentence) == sentence
+
+
+@pytest.mark.parametrize(
+    ("language", "found"),
+    [(b"fr", "le fichier est vide"), (b"en", "the file is empty"), (b"", "the file is empty")],
+)
+def test_a_script_hears_of_errors_in_its_page_s_language(project: Path, language: bytes, found: str) -> None:
+    from serving.runs import page_errors
+
+    request = Request({"type": "http", "headers": [(b"accept-language", language)]})
+    response = page_errors.response(BadInput("the file is empty"), request)
+    assert (response.status_code, json.loads(response.body)["found"]) == (422, found)

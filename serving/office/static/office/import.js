@@ -27,6 +27,7 @@ if (form) {
     const request = new XMLHttpRequest();
     request.open("PUT", `${form.dataset.import}?${asked}`);
     request.setRequestHeader("X-CSRFToken", form.elements.csrfmiddlewaretoken.value);
+    request.setRequestHeader("Accept-Language", document.documentElement.lang);
     request.responseType = "json";
     request.upload.addEventListener("progress", (sent) => {
       if (sent.lengthComputable) bar.value = (100 * sent.loaded) / sent.total;
@@ -34,9 +35,11 @@ if (form) {
     request.addEventListener("load", () => {
       const answer = request.response || {};
       if (request.status === 200) location.assign(answer.address);
-      else fail([answer.found, answer.fix].filter(Boolean).join(". ") || form.dataset.failed);
+      else fail([answer.found, answer.fix].filter(Boolean).map(sentence).join(" ") || form.dataset.failed);
     });
     request.addEventListener("error", () => fail(form.dataset.failed));
     request.send(file);
   });
 }
+
+function sentence(part) { return `${part[0].toUpperCase()}${part.slice(1)}.`; }

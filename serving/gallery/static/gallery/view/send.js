@@ -5,11 +5,14 @@ import { text } from "./page.js";
 export async function send(address, body) {
   const token = document.querySelector("[name=csrfmiddlewaretoken]").value;
   const kind = typeof body === "string" ? "text/plain" : "application/octet-stream";
+  const headers = { "X-CSRFToken": token, "Content-Type": kind, "Accept-Language": document.documentElement.lang };
   try {
-    const answer = await fetch(body == null ? `${address}?right=1` : address, { method: "POST", body, headers: { "X-CSRFToken": token, "Content-Type": kind } });
+    const answer = await fetch(body == null ? `${address}?right=1` : address, { method: "POST", body, headers });
     const found = await answer.json().catch(() => ({}));
-    return answer.ok ? found : { error: [found.found, found.fix].filter(Boolean).join(". ") || text("failed") };
+    return answer.ok ? found : { error: [found.found, found.fix].filter(Boolean).map(sentence).join(" ") || text("failed") };
   } catch {
     return { error: text("unreachable") };
   }
 }
+
+function sentence(part) { return `${part[0].toUpperCase()}${part.slice(1)}.`; }
