@@ -18,6 +18,7 @@ from registry.core.settings import settings
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
+    from prefect.events import DeploymentEventTrigger
 
 POOL = "visionloop"
 TRAIN, WATCH, RELEASE = "training", "watching", "releasing"
@@ -56,10 +57,9 @@ def deployments() -> list[RunnerDeployment]:
     """Five per model: loop, releases and imports on request, the monitor by the clock, the retraining on an event."""
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.deployments.runner import EntrypointType
-    from prefect.events import DeploymentEventTrigger
 
     from flows.orchestration import flows
-    from flows.orchestration.flows import DRIFT_EVENT, loop_flow, monitor_flow, resource, retrain_flow
+    from flows.orchestration.flows import loop_flow, monitor_flow, retrain_flow
 
     # Each deployment runs once at a time; the next run waits.
     one = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
@@ -84,19 +84,7 @@ def deployments() -> list[RunnerDeployment]:
             retrain_flow.to_deployment(
                 f"retrain-{model}",
                 parameters={"model": model},
-                triggers=[
-                    DeploymentEventTrigger(
-                        name=f"retrain {model} on drift",
-                        expect={f"{DRIFT_EVENT}.retrain"},
-                        match={"prefect.resource.id": resource(model)},
-                        parameters={
-                            "model": model,
-                            "verdict": "{{ event.payload.verdict }}",
-                            "run": "{{ event.payload.run }}",
-                            "asked_by": "the drift monitor",
-                        },
-                    )
-                ],
+                triggers=[_on_drift(model)],
                 work_queue_name=TRAIN,
                 **common,
             ),
@@ -104,6 +92,25 @@ def deployments() -> list[RunnerDeployment]:
             flows.import_flow.to_deployment(f"data-import-{model}", work_queue_name=TRAIN, **common),
         ]
     return found
+
+
+def _on_drift(model: str) -> DeploymentEventTrigger:
+    """Starts a retraining when a verdict asks for one."""
+    from prefect.events import DeploymentEventTrigger
+
+    from flows.orchestration.flows import DRIFT_EVENT, resource
+
+    return DeploymentEventTrigger(
+        name=f"retrain {model} on drift",
+        expect={f"{DRIFT_EVENT}.retrain"},
+        match={"prefect.resource.id": resource(model)},
+        parameters={
+            "model": model,
+            "verdict": "{{ event.payload.verdict }}",
+            "run": "{{ event.payload.run }}",
+            "asked_by": "the drift monitor",
+        },
+    )
 
 
 if __name__ == "__main__":

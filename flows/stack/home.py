@@ -99,9 +99,6 @@ def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]
             story = await run_in_threadpool(reader.read)
             return HTMLResponse(await run_in_threadpool(page.document, story, statuses()))
 
-    async def to_story(_: Request) -> Response:
-        return RedirectResponse("/")
-
     async def story_json(_: Request) -> Response:
         return JSONResponse(await state(), headers={"Cache-Control": "no-store"})
 
@@ -119,17 +116,14 @@ def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]
             return PlainTextResponse("there is no such picture", status_code=404)
         return FileResponse(file, headers={"Cache-Control": "max-age=86400", **NO_SNIFFING})
 
-    async def healthz(_: Request) -> Response:
-        return PlainTextResponse("ok")
-
     routes: list[BaseRoute] = [
         Route("/", index),
-        Route("/story", to_story),
-        Route("/story/", to_story),
+        Route("/story", _to_story),
+        Route("/story/", _to_story),
         Route("/story.json", story_json),
         Route("/story.html", story_html),
         Route("/picture", picture),
-        Route("/healthz", healthz),
+        Route("/healthz", _healthz),
         *indexes.routes(settings),
     ]
     for name in SERVED:
@@ -137,3 +131,11 @@ def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]
         routes.append(Mount(f"/{name}", _Pages(directory=settings.var / name, html=True)))
     only_here = Middleware(_FromHere, instead=f"{settings.web_address}/office/documents/")
     return Starlette(routes=routes, middleware=[only_here], exception_handlers={404: indexes.not_found})
+
+
+async def _to_story(_: Request) -> Response:
+    return RedirectResponse("/")
+
+
+async def _healthz(_: Request) -> Response:
+    return PlainTextResponse("ok")
