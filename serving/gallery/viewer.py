@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from django.templatetags.static import static
+from django.utils.formats import number_format
 
 from monitoring.feedback.label_check import names_a_class
 from registry.contract import curves
@@ -15,6 +16,7 @@ from registry.versions.bundle import Bundle
 from registry.vision.drawing import class_colour
 from serving.runs import files, low_scores
 from serving.runs.models import Run
+from serving.translation import specs
 
 Shown = Literal["boxes", "classes", "scan", "video", "plain"]
 Label = Literal["class", "boxes", "mask", ""]
@@ -80,6 +82,7 @@ def view_of(
     classes = bundle.manifest.classes if bundle else spec.classes
     picture = f"{at}{files.INPUT}" if run.media in DRAWN_BY_BROWSERS else ""
     base: dict[str, Any] = {"kind": kind, "run": run.id, "width": answer.get("width"), "height": answer.get("height")}
+    base["names"] = {name: specs.class_name(name) for name in classes}
     parts: dict[str, Any] = {
         "picture": picture,
         "classes": classes,
@@ -195,6 +198,6 @@ def _volume(answer: Mapping[str, Any]) -> dict[str, Any]:
         "share": 100 * answer["foreground_share"],
         "volume_ml": answer["volume_mm3"] / 1000 if len(answer["shape"]) == 3 else None,
         "area_cm2": max(areas) / 100,
-        "spacing": " x ".join(f"{edge:g}" for edge in answer["spacing_mm"][: len(answer["shape"])]),
+        "spacing": " x ".join(number_format(f"{edge:g}") for edge in answer["spacing_mm"][: len(answer["shape"])]),
         "shape": " x ".join(map(str, answer["shape"])),
     }

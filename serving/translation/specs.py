@@ -24,6 +24,11 @@ def title(name: str) -> str:
     return get(name).title if name in catalog.names() else name
 
 
+def class_name(name: str) -> str:
+    """A class's name for people: "yellow vest" of `yellow_vest`."""
+    return pgettext("class", name).replace("_", " ") if name else ""
+
+
 def translated(spec: ModelSpec) -> ModelSpec:
     metric = replace(spec.metric, title=_text(spec.metric.title))
     return replace(spec, title=_text(spec.title), caution=_text(spec.caution), metric=metric)

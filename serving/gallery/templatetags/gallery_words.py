@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from django import template
 from django.urls import NoReverseMatch, reverse
@@ -35,9 +35,14 @@ def error_part(text: str) -> str:
 
 
 @register.filter
-def spaced(name: str) -> str:
+def class_name(name: str) -> str:
     """A class's name for people."""
-    return name.replace("_", " ")
+    return specs.class_name(name)
+
+
+@register.filter
+def class_names(names: Sequence[str]) -> list[str]:
+    return [specs.class_name(name) for name in names]
 
 
 @register.filter

@@ -11,6 +11,9 @@ from django.utils import translation
 from registry.contract import catalog
 from serving.translation import specs
 
+SAME = {"bus", "drone", "frisbee", "grenade", "kiwi", "orange", "pizza", "sandwich", "skateboard", "skis", "snowboard"}
+SAME |= {"train", "vase"}
+"""Classes that have one name in both languages."""
 NAMES_OF_THE_FIELD = {"Dice", "mAP50", "mAP50-95"}
 
 
@@ -23,6 +26,18 @@ def test_a_model_is_french(project: Path, name: str) -> None:
     assert french.caution != english.caution
     assert french.metric.title != english.metric.title or english.metric.title in NAMES_OF_THE_FIELD
     assert replace(french, title=english.title, caution=english.caution, metric=english.metric) == english
+
+
+@pytest.mark.parametrize("name", catalog.names())
+def test_classes_are_french(project: Path, name: str) -> None:
+    with translation.override("fr"):
+        shown = {one: specs.class_name(one) for one in catalog.get(name).classes}
+    assert {one for one, french in shown.items() if french == one.replace("_", " ")} <= SAME
+
+
+def test_a_class_of_somebody_is_only_spaced(project: Path) -> None:
+    with translation.override("fr"):
+        assert specs.class_name("my_own_thing") == "my own thing"
 
 
 def test_a_model_of_somebody_stays_as_it_is_written(project: Path) -> None:

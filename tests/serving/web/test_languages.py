@@ -96,7 +96,9 @@ def _french() -> dict[Text, tuple[str, ...]]:
 
 
 def _of_models() -> set[Text]:
-    return {("model", text) for spec in models.all_specs() for text in (spec.title, spec.caution, spec.metric.title)}
+    every = models.all_specs()
+    shown = {("model", text) for spec in every for text in (spec.title, spec.caution, spec.metric.title)}
+    return shown | {("class", name) for spec in every for name in spec.classes}
 
 
 def _of_allauth() -> set[Text]:

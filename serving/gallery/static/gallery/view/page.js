@@ -19,7 +19,7 @@ export function number(value, digits = 2) {
 }
 
 /** A class's name for people. */
-export const named = (name) => name.replaceAll("_", " ");
+export const named = (name) => data.names?.[name] ?? name.replaceAll("_", " ");
 
 /** The only element of the viewer with this data attribute, or null. */
 export const part = (name) => root.querySelector(`[data-${name}]`);
