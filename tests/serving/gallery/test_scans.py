@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import struct
 from typing import Any
 
@@ -12,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from tests.browsers import Visitor
 from tests.serving.gallery import planted, results
 from tests.serving.gallery.conftest import EMAIL, Open
 from tests.serving.people import Person
@@ -132,3 +134,20 @@ def test_without_webgl_there_are_pictures_of_slices(shown: Open, turned: dict[st
 
 def test_the_page_of_a_scan_has_no_serious_fault(shown: Open) -> None:
     assert shown("scan").axe() == []
+
+
+def test_a_browser_without_webgl_gets_them_by_itself(
+    browser: Any, web: str, persons: list[Person], turned: dict[str, str]
+) -> None:
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    plain = browser.browser_type.launch(executable_path=path, args=["--no-sandbox", "--disable-3d-apis"])
+    visitor = Visitor(plain, web)
+    visitor.page.context.add_cookies([persons[0].cookie(web)])
+    visitor.open(f"/runs/{turned['RAS']}/")
+    visitor.page.locator("[data-slice][alt='Axial, 8 of 12']").wait_for()
+    assert not visitor.page.locator("[data-scan]").is_visible()
+    visitor.page.get_by_role("button", name="No, correct it").click()
+    visitor.page.get_by_label("a mask that you made elsewhere").wait_for()
+    assert not visitor.page.get_by_role("button", name="Brush").is_visible()
+    plain.close()
+    assert visitor.faults == []
