@@ -10,6 +10,7 @@ import secrets
 from functools import partial
 from pathlib import Path
 
+from allauth.mfa.utils import is_mfa_enabled
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from starlette.requests import ClientDisconnect, Request
@@ -76,6 +77,8 @@ def _operator(request: Request) -> User:
     user = sessions.required(request.scope, changes=True)
     if not user.has_role(Role.OPERATOR):
         raise Forbidden("your account may not import data", expected="an operator", fix="ask an administrator")
+    if settings().office_second_factor and not is_mfa_enabled(user):  # this route is not Django's: no middleware asked
+        raise Forbidden("the back office needs a second factor", expected="one", fix="set one up in your account")
     return user
 
 
