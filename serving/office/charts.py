@@ -18,7 +18,7 @@ from serving.operations import series
 from serving.operations.series import Chart
 from serving.translation import specs
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 640, 200, 44, 22, 10
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 440, 180, 44, 22, 10
 TITLES = {
     "requests": gettext_lazy("Requests"),
     "errors": gettext_lazy("Errors, and requests that were refused because too many waited"),

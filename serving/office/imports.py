@@ -31,7 +31,7 @@ from serving.wire.database_threads import DatabaseThreads
 from serving.wire.responses import JsonResponse
 from serving.wire.uploads import read_chunks
 
-ADDRESS = "/office/import/file"
+ADDRESS = "/office/runs/import/file"
 MOST_BYTES = 64 << 30
 PIECE_BYTES = 1 << 20
 FREE_MB = 500

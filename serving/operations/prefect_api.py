@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -130,7 +131,7 @@ def _run(one: dict[str, Any], progress: dict[str, tuple[str, float]]) -> Run:
 def _ask(method: str, path: str, body: Any = None, within_s: float = ANSWER_WITHIN_S) -> Any:
     address = settings().prefect_address.rstrip("/")
     try:
-        answer = httpx.request(method, f"{address}{path}", json=body, timeout=within_s, trust_env=False)
+        answer = _patiently(method, f"{address}{path}", body, within_s)
         if answer.status_code == 404:
             raise NotFound(
                 f"Prefect has nothing at {path}",
@@ -145,3 +146,13 @@ def _ask(method: str, path: str, body: Any = None, within_s: float = ANSWER_WITH
             expected=f"its server at {address}",
             fix="`visionloop status` says whether it runs",
         ) from error
+
+
+def _patiently(method: str, address: str, body: Any, within_s: float) -> httpx.Response:
+    """Asks again where a busy database makes Prefect answer 503, as its own client does."""
+    end = time.monotonic() + within_s
+    while True:
+        answer = httpx.request(method, address, json=body, timeout=within_s, trust_env=False)
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > end:
+            return answer
+        time.sleep(0.3)

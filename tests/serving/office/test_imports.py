@@ -27,7 +27,7 @@ def zipped() -> bytes:
 @pytest.fixture
 def importing(as_role: AsRole) -> Iterator[Visitor]:
     visitor = as_role("operator")
-    visitor.open(f"/office/import/?model={MODEL}")
+    visitor.open(f"/office/runs/import/?model={MODEL}")
     yield visitor
     visitor.faults.clear()  # the console names the refusal
 
@@ -61,8 +61,8 @@ def test_a_data_set_is_not_replaced_by_accident(importing: Visitor, project: Pat
 
 def test_only_operators_import_and_only_from_our_page(as_role: AsRole, web: str) -> None:
     visitor = as_role("viewer")
-    assert visitor.open("/office/import/").status == 403
-    address = f"{web}/office/import/file?model={MODEL}&why=because"
+    assert visitor.open("/office/runs/import/").status == 403
+    address = f"{web}/office/runs/import/file?model={MODEL}&why=because"
     assert visitor.page.request.put(address, data=zipped()).status == 403  # no token
     token = next(one["value"] for one in visitor.page.context.cookies() if one["name"] == "csrftoken")
     answer = visitor.page.request.put(address, data=zipped(), headers={"X-CSRFToken": token, "Referer": web})

@@ -75,7 +75,7 @@ def test_an_import_is_followed_and_its_zip_is_deleted(
     """The zip has no pictures, so that the run fails, and says why."""
     visitor = as_role("operator")
     page = visitor.page
-    visitor.open("/office/import/?model=fruit_features")
+    visitor.open("/office/runs/import/?model=fruit_features")
     packed = {"name": "fruit.zip", "mimeType": "application/zip", "buffer": zipped()}
     page.get_by_label("Zip").set_input_files(packed)
     page.get_by_label("Reason").fill("new pictures")
