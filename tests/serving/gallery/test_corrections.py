@@ -189,6 +189,7 @@ def test_a_mask_goes_through_the_brush_without_a_shift(anna: httpx.Client, shown
     page.mouse.move(place["x"] + place["width"] * 0.6, place["y"] + place["height"] * 0.6)
     page.mouse.down()
     page.mouse.move(place["x"] + place["width"] * 0.7, place["y"] + place["height"] * 0.7, steps=5)
+    page.wait_for_timeout(300)  # NiiVue paints in its own time
     page.mouse.up()
     send(person)
     painted = nifti.read(label(anna, identity), 10**8)
