@@ -196,6 +196,7 @@ def test_the_pages_follow_the_browser_and_the_choice(browser: Any, web: str) -> 
     person = Visitor(browser, web, locale="fr-FR")
     person.open("/")
     assert person.page.locator("html").get_attribute("lang") == "fr"
+    person.page.get_by_role("heading", name="Visage et genre").wait_for()
     person.page.get_by_role("button", name="English").click()
     person.page.get_by_role("link", name="Log in").wait_for()
     person.page.reload()
