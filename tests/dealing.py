@@ -19,6 +19,13 @@ TOGETHER = {
         "serving/service/test_drain.py",
         "serving/service/test_service.py",
     ),
+    "the web application and a browser": (
+        "serving/accounts",
+        "serving/gallery",
+        "serving/office",
+        "serving/runs",
+        "serving/web",
+    ),
     "PostgreSQL": ("serving/postgres", "registry/core/test_postgres.py"),
     "TensorFlow": (
         "training/engines/test_engine_keras.py",

@@ -10,7 +10,7 @@ from monitoring.feedback import performance
 from registry.cases.records import LabelledInput
 from registry.contract import catalog
 from registry.core import journal
-from registry.core.errors import Refused, VisionloopError
+from registry.core.errors import MissingService, Refused, VisionloopError
 
 logger = logging.getLogger("visionloop.stream")
 
@@ -50,7 +50,8 @@ def play(
                 ids.append(client.predict(model, body).id)
             except VisionloopError as error:
                 if error.status is None:  # nothing answered at all
-                    raise
+                    fix = "`visionloop up` starts it, `visionloop status` says where it is"
+                    raise MissingService(error.found, expected=error.expected, fix=fix) from error
                 refused[error.status] += 1
             else:
                 if label:

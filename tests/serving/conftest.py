@@ -187,8 +187,10 @@ def web(project: Path, processes: Processes) -> str:
     return address
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """A browser for the tests of a file. Playwright's event loop runs in this thread as long as it is open, so that
+    nothing else in it may run one."""
     with chromium() as running:
         yield running
 

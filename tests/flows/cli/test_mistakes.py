@@ -22,15 +22,16 @@ from tests.bundles import MODEL, make_scan
         (["predict", MODEL, "scan.nii.gz", "--out", "."], 3, "is a directory"),
         (["predict", MODEL, "scan.nii.gz", "--out", "scan.nii.gz/a/mask.nii.gz"], 3, "scan.nii.gz is not a folder"),
         (["predict", MODEL, "scan.nii.gz", "--explain", "."], 3, "is a directory"),
-        (["data", "import", MODEL, "scan.nii.gz", "--force", "--group-pattern", "("], 5, "not a regular expression"),
+        (["data", "import", MODEL, "data", "--force", "--group-pattern", "("], 5, "not a regular expression"),
         (["data", "synth", MODEL], 7, "--force"),
-        (["data", "import", MODEL, "nowhere", "--force"], 5, "nothing at nowhere"),
+        (["data", "import", MODEL, "nowhere", "--force"], 5, "nowhere does not exist"),
     ],
 )
 def test_each_mistake_gets_one_clear_message(
     workspace: Path, capsys: pytest.CaptureFixture[str], argv: list[str], code: int, says: str
 ) -> None:
     (workspace / "data" / MODEL / "train" / "case").mkdir(parents=True)
+    (workspace / "data" / "note.txt").touch()
     (workspace / "scan.nii.gz").write_bytes(make_scan(1))
     assert execute(argv) == code
     told = capsys.readouterr().err

@@ -79,7 +79,7 @@ def state(version: Version) -> dict[str, Any]:
     return {
         "granted": found.get("granted"),
         "tags": [tags.get("decision"), tags.get("decision_id") == found.get("id")],
-        "page": page.is_file() and page.stem == found.get("id") and "promoted" in page.read_text(),
+        "page": page.is_file() and page.stem == found.get("id") and "granted" in page.read_text(),
         "attached": sorted(Path(a.path).suffix for a in client.list_artifacts(version.run_id, "decisions")),
         "aliases": aliases(),
     }

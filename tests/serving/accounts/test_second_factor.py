@@ -21,6 +21,8 @@ from tests.serving.accounts.conftest import confirm_access, lines_of, log_in
 from tests.serving.conftest import Processes
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 def code_of(secret: str, steps: int = 0) -> str:
     """What an authenticator app shows: https://www.rfc-editor.org/rfc/rfc6238."""

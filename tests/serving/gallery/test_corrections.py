@@ -22,6 +22,8 @@ from tests.serving.gallery.test_scans import scan
 from tests.serving.runs.asking import over, upload
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 BOX = "[data-editor] [data-box]"
 
 

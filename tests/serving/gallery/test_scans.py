@@ -18,6 +18,8 @@ from tests.serving.gallery import planted, results
 from tests.serving.gallery.conftest import EMAIL, Open
 from tests.serving.people import Person
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (40, 32, 12)
 TURNS = ("RAS", "LPS", "LAS", "SRA", "PIR")
 """What a file's axes run towards."""

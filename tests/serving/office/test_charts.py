@@ -11,6 +11,8 @@ import pytest
 from registry.core import database
 from tests.browsers import PHONE, Visitor
 
+pytestmark = pytest.mark.slow
+
 AsRole = Callable[[str], Visitor]
 MODEL = "fruit_features"
 

@@ -14,6 +14,8 @@ from flows.stack.control import Stack
 from registry.core import database
 from tests.browsers import PHONE, Visitor
 
+pytestmark = pytest.mark.slow
+
 AsRole = Callable[[str], Visitor]
 MODEL = "fruit_features"
 SCRIPT = """<!doctype html><html lang="en"><title>Evidently</title><style>h1 {color: green}</style><h1>Report</h1>

@@ -12,6 +12,8 @@ import pytest
 
 from tests.browsers import PHONE, Visitor
 
+pytestmark = pytest.mark.slow
+
 AsRole = Callable[[str], Visitor]
 MODEL = "fruit_features"
 

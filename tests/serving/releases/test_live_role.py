@@ -34,4 +34,4 @@ def test_a_page_about_traffic_compares_with_the_live_version_and_the_gates_with_
         "metric": "Dice", "data_hash": "d", "reasons": (),
     }  # fmt: skip
     assert "against live version 1" in ReleaseDecision(**fields).to_html()
-    assert "against champion 1" in Decision(**fields).to_html()
+    assert "Compared with champion 1." in Decision(**fields).to_html()

@@ -152,7 +152,7 @@ def test_bad_json_is_refused_with_one_clear_message(
 
 def test_an_address_in_a_list_is_its_own_error(detector: httpx.Client) -> None:
     (one,) = detector.post("/predict", json={"urls": ["http://127.0.0.1/"]}).json()["results"]
-    assert (one["status"], "allow_url_inputs" in one["fix"]) == (422, True)
+    assert (one["status"], "does not fetch from addresses" in one["found"]) == (422, True)
 
 
 def test_several_files_are_answered_in_json_only(detector: httpx.Client) -> None:

@@ -21,6 +21,8 @@ from tests.serving.conftest import Processes
 from tests.serving.runs.asking import begin, over, send, upload
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 PICTURE = to_jpeg(scene(2, 160, 120))
 LARGE = to_jpeg(np.random.default_rng(0).integers(0, 255, (1500, 2000, 3), np.uint8), 95)
 """Some MiB: several segments of an encrypted file."""
