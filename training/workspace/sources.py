@@ -53,6 +53,7 @@ NO_RESULT = frozenset(
         "registry/core/journal",
         "registry/core/progress_bar",
         "registry/core/settings",
+        "registry/core/settings_texts",
         "training/stages/figures",
         "training/workspace/sources",
         "training/workspace/progress",
