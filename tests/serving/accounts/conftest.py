@@ -59,12 +59,13 @@ def letters(project: Path) -> Letters:
 
 @pytest.fixture
 def account(web: str) -> Callable[..., Any]:
-    """Makes an account with a confirmed address and `PASSWORD`."""
+    """Makes an account with a confirmed address and `PASSWORD`. `tag` stands in the address, to find it by."""
     from serving.accounts import people
 
-    def make(role: str = "") -> Any:
+    def make(role: str = "", tag: str = "") -> Any:
         database.renew_connection()
-        return people.create(f"{secrets.token_hex(4)}@example.org", role, by="a test", password=PASSWORD)[0]
+        address = f"{secrets.token_hex(4)}{tag}@example.org"
+        return people.create(address, role, by="a test", password=PASSWORD)[0]
 
     return make
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import secrets
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -79,9 +80,10 @@ def test_a_csv_has_all_rows_and_no_formulas(predictions: list[Any], as_role: AsR
 
 
 def test_an_administrator_changes_and_disables_users(as_role: AsRole, account: Callable[..., Any]) -> None:
-    visitor, users = as_role("administrator"), [account(), account()]
+    tag = secrets.token_hex(4)
+    visitor, users = as_role("administrator"), [account(tag=tag), account(tag=tag)]
     page = visitor.page
-    visitor.open("/office/lists/users/?q=example.org")
+    visitor.open(f"/office/lists/users/?q={tag}")
     for user in users:
         page.get_by_label(user.email).check()
     page.get_by_label("With the chosen rows").select_option("role")

@@ -17,7 +17,7 @@ from serving.launchers.router import create_app
 from serving.releases import deploy, endpoints, store
 from serving.router import forwarding, routing
 from serving.router.routing import RouteTable
-from tests.serving.removal import withdraw
+from tests.databases import own_database
 
 pytestmark = pytest.mark.anyio
 MODEL = "fruit_features"
@@ -30,12 +30,12 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def nobody(project: Path) -> Iterator[None]:
-    """A model whose live version does not answer."""
-    endpoints.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", "nobody:1")
-    store.switch(MODEL, 1)
-    yield
-    withdraw(MODEL)
+def nobody(project: Path, tmp_path: Path) -> Iterator[None]:
+    """A model whose live version does not answer, and no other model."""
+    with own_database(tmp_path / "visionloop.db"):
+        endpoints.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", "nobody:1")
+        store.switch(MODEL, 1)
+        yield
 
 
 @pytest.fixture
