@@ -18,8 +18,9 @@ from django.utils.translation import gettext, gettext_lazy, ngettext
 from registry.core.errors import VisionloopError
 from serving.accounts import contact
 from serving.accounts.models import Message, Role
-from serving.office import asking, lists
-from serving.office.listing import Action, Column, Listing
+from serving.lists import every
+from serving.lists.listing import Action, Column, Listing
+from serving.office import asking
 from serving.office.roles import least, person
 from serving.runs import files
 
@@ -125,7 +126,7 @@ def thumbnail(request: HttpRequest, run: str) -> HttpResponseBase:
 
 def _listing(request: HttpRequest, name: str) -> Listing:
     """Raises Http404, and PermissionDenied where the person's role is too small."""
-    listing = lists.ALL.get(name)
+    listing = every.ALL.get(name)
     if listing is None:
         raise Http404
     if not person(request).has_role(listing.least):

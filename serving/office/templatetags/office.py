@@ -10,7 +10,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext
 
 from serving.accounts.models import Role, User
-from serving.office import lists
+from serving.lists import every
 from serving.translation import states
 
 register = template.Library()
@@ -28,7 +28,7 @@ def office_menu(context: template.Context) -> dict[str, Any]:
         ("office_documents", gettext("Documents")),
     )
     places = [(reverse(name), text, Role.VIEWER) for name, text in pages]
-    places += [(reverse("office_list", args=[one.name]), one.title, one.least) for one in lists.ALL.values()]
+    places += [(reverse("office_list", args=[one.name]), one.title, one.least) for one in every.ALL.values()]
     user = request.user
     shown = [
         {"url": url, "text": text} for url, text, least in places if isinstance(user, User) and user.has_role(least)
