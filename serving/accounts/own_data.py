@@ -5,10 +5,8 @@ Rooms above this one keep things of people, too. Each adds a `Holder` to `HOLDER
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -23,13 +21,11 @@ from serving.access import report
 from serving.access.models import Key
 from serving.accounts import audit, keys, people
 from serving.accounts.models import Letter, User
+from serving.accounts.zip_stream import Entry, zipped
 from serving.idempotency import store as keyed_requests
 from serving.tasks import store as tasks
 from serving.tasks.models import Task
 from serving.webhooks import store as webhooks
-
-Entry = tuple[str, Iterable[bytes]]
-"""A file of the zip: its path in there, and its bytes in pieces."""
 
 
 class Holder(Protocol):
@@ -49,14 +45,7 @@ HOLDERS: list[Holder] = []
 
 def export(user: User) -> Iterator[bytes]:
     """The bytes of a zip with all of it, in pieces; nothing is kept on disk."""
-    out = _Pipe()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:  # type: ignore[call-overload]
-        for name, pieces in _entries(user):
-            with archive.open(name, "w", force_zip64=True) as file:
-                for piece in pieces:
-                    file.write(piece)
-                    yield out.taken()
-    yield out.taken()
+    return zipped(_entries(user))
 
 
 def erase(user: User, *, by: User | str = "", why: str = "") -> None:
@@ -139,22 +128,3 @@ def _key(one: keys.ApiKey) -> dict[str, Any]:
 
 def _json(value: Any, indent: int | None = 2) -> bytes:
     return json.dumps(value, indent=indent, ensure_ascii=False, cls=DjangoJSONEncoder).encode()
-
-
-class _Pipe(io.RawIOBase):
-    """What zipfile writes, until it is taken. It cannot seek, so zipfile never goes back."""
-
-    def __init__(self) -> None:
-        self._held = bytearray()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, piece: Any) -> int:
-        self._held += piece
-        return len(piece)
-
-    def taken(self) -> bytes:
-        held = bytes(self._held)
-        self._held.clear()
-        return held

@@ -8,7 +8,6 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
-from io import RawIOBase
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +17,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from registry.core.errors import NotFound
+from serving.accounts.zip_stream import Entry, zipped
 from serving.runs import files, sessions, store
 from serving.runs.models import Run, State, now
 from serving.wire.database_threads import DatabaseThreads
@@ -87,21 +87,13 @@ def _file(request: Request, run: Run, name: str) -> Response:
 
 def _zip(run: Run) -> Response:
     headers = {**_headers(run), "Content-Disposition": _disposition(download_name(run, ALL), True)}
-    return StreamingResponse(zipped(run), headers=headers, media_type="application/zip")
+    return StreamingResponse(zipped(_entries(run), zipfile.ZIP_STORED), headers=headers, media_type="application/zip")
 
 
-def zipped(run: Run, prefix: str = "") -> Iterator[bytes]:
-    """The bytes of a zip with all files of a run, in pieces."""
-    out = _Pipe()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
-        for name in files.present(run.id):
-            with archive.open(prefix + download_name(run, name), "w", force_zip64=True) as entry:
-                for piece in files.pieces(run.id, name):
-                    entry.write(piece)
-                    yield out.taken()
-        with archive.open(f"{prefix}run.json", "w") as entry:
-            entry.write(json.dumps(described(run), indent=2).encode())
-    yield out.taken()
+def _entries(run: Run) -> Iterator[Entry]:
+    for name in files.present(run.id):
+        yield download_name(run, name), files.pieces(run.id, name)
+    yield "run.json", [json.dumps(described(run), indent=2).encode()]
 
 
 def described(run: Run) -> dict[str, Any]:
@@ -129,22 +121,3 @@ def _disposition(name: str, saved: bool) -> str:
     """RFC 6266: a name in ASCII, and the whole one for all browsers of today."""
     plain = re.sub(r"[^A-Za-z0-9._ -]", "_", name)
     return f"{'attachment' if saved else 'inline'}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
-
-
-class _Pipe(RawIOBase):
-    """What zipfile writes, until it is taken. It cannot seek, so zipfile never goes back."""
-
-    def __init__(self) -> None:
-        self._held = bytearray()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, piece: Any) -> int:
-        self._held += piece
-        return len(piece)
-
-    def taken(self) -> bytes:
-        held = bytes(self._held)
-        self._held.clear()
-        return held

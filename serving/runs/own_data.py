@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from serving.accounts.models import User
-from serving.accounts.own_data import Entry
+from serving.accounts.zip_stream import Entry
 from serving.runs import downloads, files, store
 from serving.runs.models import Run
 
