@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -119,8 +118,8 @@ def _counted(plan: Plan) -> list[dict[str, Any]]:
                 "service": service.url.removeprefix("http://") if service else "stopped",
                 "calls": counts.calls,
                 "errors": counts.errors,
-                "p50_ms": _known(counts.latencies.quantile(0.5)),
-                "p95_ms": _known(counts.latencies.quantile(0.95)),
+                "p50_ms": counts.latencies.known_quantile(0.5, 2),
+                "p95_ms": counts.latencies.known_quantile(0.95, 2),
                 "refused": counts.refused,
                 "retried": counts.retried,
                 "dropped": counts.dropped,
@@ -147,7 +146,3 @@ def _progress(plan: Plan) -> dict[str, Any]:
         "next_share": plan.next_step,
         "guardrails": store.guardrails(plan),
     }
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -86,7 +85,7 @@ def page_of(
     """The decision about a plan's second version, with the counts of this step."""
     counts = traffic.read(plan.model, since=plan.since, revision=plan.revision)
     rows = [
-        RoleRow(role, version, c.calls, c.errors, _known(c.latencies.quantile(0.5)), _known(c.latencies.quantile(0.95)))
+        RoleRow(role, version, c.calls, c.errors, *(c.latencies.known_quantile(q) for q in (0.5, 0.95)))
         for (version, role), c in sorted(counts.items(), key=lambda one: one[0][1] not in ("live", "a"))
     ]
     at = f" at {plan.share} %" if plan.share else ""
@@ -115,10 +114,6 @@ def _gate(plan: Plan) -> list[Reason]:
     reason = grants.ungranted_reason(service)
     found = f"released anyway: {reason}" if reason else "granted"
     return [Reason("the gate's word", not reason, found, "a version that the gate granted")]
-
-
-def _known(ms: float) -> float | None:
-    return None if math.isnan(ms) else ms
 
 
 def _data_hash(plan: Plan) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -131,7 +130,7 @@ def _services(counted: dict[str, Any]) -> list[ServiceRow]:
         for (version, _), counts in counted.get(endpoint.model if endpoint else "", {}).items():
             if endpoint is not None and version == endpoint.version:
                 latencies.buckets.update(counts.latencies.buckets)
-        rows.append(ServiceRow(process, _known(latencies.quantile(0.5)), _known(latencies.quantile(0.95))))
+        rows.append(ServiceRow(process, *(latencies.known_quantile(q, 1) for q in (0.5, 0.95))))
     return rows
 
 
@@ -212,7 +211,3 @@ def _limits(found: Overview) -> list[tuple[Problem, bool]]:
             if run.failed
         ),
     ]
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 1)

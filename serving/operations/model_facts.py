@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -109,10 +108,6 @@ def _roles(plan: Plan) -> list[RoleRow]:
     for role, version in plan.roles().items():
         counts = counted.get((version, role), traffic.RoleCounts())
         agreement = counts.agreement / counts.compared if counts.compared else None
-        p50, p95 = (_known(counts.latencies.quantile(share)) for share in (0.5, 0.95))
+        p50, p95 = (counts.latencies.known_quantile(share, 1) for share in (0.5, 0.95))
         rows.append(RoleRow(role, version, counts.calls, counts.errors, p50, p95, agreement))
     return rows
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -84,7 +83,7 @@ def _traffic(parts: Parts, chosen: dict[str, str]) -> list[Chart]:
         Chart(
             "latency",
             parts.times,
-            {name: [_quantile(one, q) for one in latencies] for name, q in (("p50", 0.5), ("p95", 0.95))},
+            {name: [one and one.known_quantile(q) for one in latencies] for name, q in (("p50", 0.5), ("p95", 0.95))},
             unit="ms",
         ),
     ]
@@ -95,11 +94,6 @@ def _added(histograms: list[dict[str, int]]) -> Latencies:
     for one in histograms:
         buckets.update({int(bucket): count for bucket, count in one.items()})
     return Latencies(buckets)
-
-
-def _quantile(latencies: Latencies | None, share: float) -> float | None:
-    value = latencies.quantile(share) if latencies is not None else math.nan
-    return None if math.isnan(value) else value
 
 
 def _classes(parts: Parts, model: str) -> Chart:

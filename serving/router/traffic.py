@@ -52,6 +52,11 @@ class Latencies:
                 return SMALLEST_MS * math.exp(bucket * BUCKET_WIDTH)
         return math.nan
 
+    def known_quantile(self, share: float, digits: int | None = None) -> float | None:
+        """As `quantile`, rounded to `digits`; None without calls, as JSON and tables have it."""
+        value = self.quantile(share)
+        return None if math.isnan(value) else value if digits is None else round(value, digits)
+
     def since(self, earlier: Latencies) -> Latencies:
         """The calls after `earlier`, which is this histogram at an earlier time."""
         return Latencies(self.buckets - earlier.buckets)
