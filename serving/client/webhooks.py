@@ -16,6 +16,18 @@ TOLERANCE_S = 300
 """A call that is older, or from the future, is refused: somebody may send an old one again."""
 
 
+def signature(message_id: str, sent_at: int | str, body: bytes, secret: str) -> str:
+    """A value of `webhook-signature`, by Standard Webhooks 1.0.0: HMAC-SHA256 of id, time and body.
+
+    Args:
+        sent_at: unix seconds.
+        secret: `whsec_` and base64.
+    """
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    digest = hmac.new(key, f"{message_id}.{sent_at}.".encode() + body, hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(digest).decode()}"
+
+
 def verify(body: bytes, headers: Mapping[str, str], secret: str) -> dict[str, Any]:
     """The message of a webhook: `type`, `timestamp` and `data`, the task.
 
@@ -35,9 +47,7 @@ def verify(body: bytes, headers: Mapping[str, str], secret: str) -> dict[str, An
             expected=f"a time within {TOLERANCE_S} s",
             fix="refuse the request",
         )
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    own = hmac.new(key, f"{message_id}.{sent_at}.".encode() + body, hashlib.sha256).digest()
-    signature = f"v1,{base64.b64encode(own).decode()}"
-    if not any(hmac.compare_digest(one, signature) for one in lower.get("webhook-signature", "").split()):
+    own = signature(message_id, sent_at, body, secret)
+    if not any(hmac.compare_digest(one, own) for one in lower.get("webhook-signature", "").split()):
         raise BadInput("no webhook-signature is of this secret", expected="a signed request", fix="refuse the request")
     return dict(json.loads(body))

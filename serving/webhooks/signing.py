@@ -1,10 +1,8 @@
-"""The headers of a webhook, by Standard Webhooks 1.0.0: HMAC-SHA256 of id, time and body."""
+"""The headers of a webhook, by Standard Webhooks 1.0.0."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
+from serving.client.webhooks import signature
 
 
 def signed_headers(message_id: str, body: bytes, secret: str, timestamp: int) -> dict[str, str]:
@@ -14,12 +12,9 @@ def signed_headers(message_id: str, body: bytes, secret: str, timestamp: int) ->
         secret: `whsec_` and base64.
         timestamp: of this attempt, unix seconds.
     """
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    content = f"{message_id}.{timestamp}.".encode() + body
-    signature = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": f"v1,{signature}",
+        "webhook-signature": signature(message_id, timestamp, body, secret),
         "Content-Type": "application/json",
     }
