@@ -16,13 +16,10 @@ from starlette.routing import Route
 
 from flows.story.view import templates
 from registry.core.settings import Settings
+from serving.operations import documents
 
-GROUPS = (
-    ("Decisions", "decisions", "*/*.html"),
-    ("Drift reports", "reports", "*/*/index.html"),
-    ("Data checks", "data-docs", "validations/*/*/*/*.html"),  # validations/MODEL/__none__/TIME/SUITE.html
-)
-"""Title, folder of `var`, and pattern of its pages."""
+GROUPS = (("Decisions", "decisions"), ("Drift reports", "reports"), ("Data checks", "data-docs"))
+"""Title, and folder of `var`."""
 MOST_PAGES = 500
 LATEST_PAGES = 6
 
@@ -30,7 +27,7 @@ LATEST_PAGES = 6
 def latest(settings: Settings) -> list[dict[str, Any]]:
     """The latest pages of each group, for the home page."""
     found = []
-    for title, folder, _ in GROUPS:
+    for title, folder in GROUPS:
         pages = _pages(settings, folder, most=LATEST_PAGES)
         if pages:
             found.append({"title": title, "url": f"/{folder}/", "pages": pages})
@@ -41,7 +38,7 @@ def routes(settings: Settings) -> list[Route]:
     """`/decisions/`, `/decisions/MODEL/` and so on. Add them before the folders themselves."""
     return [
         route
-        for title, folder, _ in GROUPS
+        for title, folder in GROUPS
         for route in (
             Route(f"/{folder}/", _index(settings, title, folder)),
             Route(f"/{folder}/{{model}}/", _index(settings, title, folder)),
@@ -65,7 +62,7 @@ async def not_found(request: Request, _: Exception) -> Response:
     """A page with links for browsers, a line of text for programs."""
     if "text/html" not in request.headers.get("accept", ""):
         return PlainTextResponse("Not Found", status_code=404)
-    folders = [{"url": f"/{folder}/", "name": title} for title, folder, _ in GROUPS]
+    folders = [{"url": f"/{folder}/", "name": title} for title, folder in GROUPS]
     places = [{"url": "/", "name": "The story"}, *folders]
     return HTMLResponse(_page(title="There is no such page", path=request.url.path, places=places), status_code=404)
 
@@ -76,17 +73,10 @@ def _page(**context: Any) -> str:
 
 def _pages(settings: Settings, folder: str, model: str = "", most: int = MOST_PAGES + 1) -> list[dict[str, Any]]:
     """The latest pages of a folder, or of one model in it, the latest first."""
-    pattern = next(pattern for _, name, pattern in GROUPS if name == folder)
     base = settings.var / folder
-    files = []
-    for file in base.glob(pattern):
-        parts = _identity(file.relative_to(base).parts)
-        if not file.is_symlink() and (not model or parts[0] == model) and parts != ("index.html",):
-            files.append((file.stat().st_mtime, file))
-    files.sort(reverse=True)
     return [
         {"url": f"/{folder}/{file.relative_to(base)}", "time": when, **_words(folder, base, file)}
-        for when, file in files[:most]
+        for when, file in documents.pages(settings.var, folder, model, most)
     ]
 
 
@@ -95,9 +85,8 @@ def _words(folder: str, base: Path, file: Path) -> dict[str, str]:
     parts = _identity(file.relative_to(base).parts)
     words = [part.removesuffix(".html") for part in parts if part != "index.html"]
     found = {"name": " · ".join(words) or "index", "says": ""}
-    beside = file.with_name("verdict.json") if file.name == "index.html" else file.with_suffix(".json")
     with suppress(OSError, ValueError, AttributeError, KeyError, TypeError):
-        content = json.loads(beside.read_text(encoding="utf-8"))
+        content = json.loads(documents.beside(folder, file).read_text(encoding="utf-8"))
         found["says"] = str(content.get("summary") or content.get("why") or "")
         found["name"] = _NAMES[folder](parts[0], content)
     return found

@@ -14,7 +14,7 @@ from registry.core.settings import settings
 PATTERNS = {
     "decisions": "{model}/*.html",
     "reports": "{model}/*/index.html",
-    "data-docs": "validations/{model}/*/*/*.html",
+    "data-docs": "validations/{model}/*/*/*.html",  # validations/MODEL/__none__/TIME/SUITE.html
 }
 """Folder of `var` -> its pages."""
 MOST = 500
@@ -41,12 +41,23 @@ def find(folder: str, model: str = "", most: int = MOST) -> list[Document]:
         model: only this model's; "": all.
     """
     base = settings().var / folder
+    return [_document(folder, base, path, when) for when, path in pages(settings().var, folder, model, most)]
+
+
+def pages(var: Path, folder: str, model: str = "", most: int = MOST) -> list[tuple[float, Path]]:
+    """The latest pages of a folder of `var` with their times, the newest first. `model`: as for `find`."""
     dated: list[tuple[float, Path]] = []
-    for path in base.glob(PATTERNS[folder].format(model=model or "*")):
+    for path in (var / folder).glob(PATTERNS[folder].format(model=model or "*")):
         with suppress(OSError):  # removed a moment ago
-            dated.append((path.stat().st_mtime, path))
+            if not path.is_symlink():
+                dated.append((path.stat().st_mtime, path))
     dated.sort(reverse=True)
-    return [_document(folder, base, path, when) for when, path in dated[:most]]
+    return dated[:most]
+
+
+def beside(folder: str, path: Path) -> Path:
+    """The JSON beside a page."""
+    return path.with_name("verdict.json") if folder == "reports" else path.with_suffix(".json")
 
 
 def file(folder: str, path: str) -> Path | None:
@@ -75,10 +86,8 @@ def _document(folder: str, base: Path, path: Path, when: float) -> Document:
 
 
 def _facts(folder: str, path: Path) -> dict[str, Any]:
-    """The JSON beside a page."""
-    beside = path.with_name("verdict.json") if folder == "reports" else path.with_suffix(".json")
     with suppress(OSError, ValueError):
-        found = json.loads(beside.read_text(encoding="utf-8"))
+        found = json.loads(beside(folder, path).read_text(encoding="utf-8"))
         return found if isinstance(found, dict) else {}
     return {}
 
