@@ -7,11 +7,10 @@ from typing import Any
 
 import click
 
-from flows.access.key_options import Moment, names
+from flows.access.key_options import Moment, action_option, names
 from flows.options import ModelName, complete
 from registry.core.errors import BadInput
 from serving.access import keys as store
-from serving.access.key_checks import ACTIONS
 
 
 class _Or(click.ParamType):
@@ -33,14 +32,7 @@ _LIMIT = _Or("default", click.IntRange(0))
 @click.option("--name", help="What the key is for.")
 @click.option("--owner", help="Who uses it: a person, a team, a customer.")
 @click.option("--model", "models", multiple=True, help="Only these models, or * for all; may be repeated.")
-@click.option(
-    "--action",
-    "actions",
-    multiple=True,
-    metavar="ACTION",
-    shell_complete=complete(lambda: ACTIONS),
-    help="predict, read, feedback or admin; may be repeated.",
-)
+@action_option("may be repeated")
 @click.option("--per-minute", type=_LIMIT, help="A number, 0 for no limit, or default: quota_per_minute.")
 @click.option("--per-month", type=_LIMIT, help="A number, 0 for no limit, or default: quota_per_month.")
 @click.option(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
 import click
 
+from flows.options import Command, complete
 from registry.core.errors import BadInput
 from serving.access import keys as store
+from serving.access.key_checks import ACTIONS
 
 
 class Moment(click.ParamType):
@@ -36,3 +39,15 @@ def names(state: str = "") -> dict[str, str]:
     """Id -> name of the keys, or of those in a state."""
     now = datetime.now(UTC).timestamp()
     return {one.caller: one.name for one in store.every() if not state or one.state(now) == state}
+
+
+def action_option(about: str) -> Callable[[Command], Command]:
+    """`--action`, which may be repeated. `about`: the end of its help."""
+    return click.option(
+        "--action",
+        "actions",
+        multiple=True,
+        metavar="ACTION",
+        shell_complete=complete(lambda: ACTIONS),
+        help=f"predict, read, feedback or admin; {about}.",
+    )

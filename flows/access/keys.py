@@ -14,13 +14,12 @@ from typing import Any
 import click
 
 from flows.access.key_changes import change, rotate
-from flows.access.key_options import Moment, names
+from flows.access.key_options import Moment, action_option, names
 from flows.options import ModelName, OutputFile, complete
 from registry.core import database
 from registry.core.files import write_file
 from serving.access import keys as store
 from serving.access import report
-from serving.access.key_checks import ACTIONS
 from serving.access.keys import ApiKey
 from serving.access.report import NamedUsageRow
 
@@ -41,14 +40,7 @@ keys.add_command(rotate)
 @click.argument("name")
 @click.option("--owner", default="", help="Who uses it: a person, a team, a customer.")
 @click.option("--model", "models", multiple=True, type=ModelName(), help="Only these models; may be repeated.")
-@click.option(
-    "--action",
-    "actions",
-    multiple=True,
-    metavar="ACTION",
-    shell_complete=complete(lambda: ACTIONS),
-    help="predict, read, feedback or admin; default: all but admin.",
-)
+@action_option("default: all but admin")
 @click.option("--per-minute", type=click.IntRange(0), help="Default: quota_per_minute; 0: no limit.")
 @click.option("--per-month", type=click.IntRange(0), help="Default: quota_per_month; 0: no limit.")
 @click.option(
