@@ -1,4 +1,4 @@
-"""What is known about a model: its card, the live version, its data, and where its decision is told."""
+"""What is known about a model: its card, the live version and its test cases."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Paragraph:
 
 
 def of(card: Card) -> dict[str, Any]:
-    """Facts of the live version, paragraphs of the model card, and the address of the decision page."""
+    """Facts of the live version, and paragraphs of the model card."""
     manifest = card.manifest
     return {
         "paragraphs": paragraphs(card.spec.name),

@@ -27,7 +27,6 @@ APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "django.contrib.admin",
     "django.contrib.humanize",
     "allauth",
     "allauth.account",

@@ -1,4 +1,4 @@
-"""Static files of the pages: our own, those of other projects in `static/vendor`, and Django's admin.
+"""Static files of the pages: our own, those of other projects in `static/vendor`, and allauth's.
 
 Their address holds a hash of their contents, so that browsers keep them for a year and never show old ones.
 """
@@ -20,7 +20,6 @@ PACKAGES = (
     "serving.gallery",
     "serving.accounts",
     "serving.office",
-    "django.contrib.admin",
     "allauth.account",
     "allauth.mfa",
 )
