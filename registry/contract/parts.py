@@ -210,6 +210,10 @@ class ScorePart(ABC):
         """What a perfect model answers, as far as the metric looks at it. The conformance test holds starter data,
         label files and metric to it."""
 
+    def compact(self, one: Any) -> Any:
+        """A result or a truth as it is kept while a whole test part is scored: small, and of the same use."""
+        return one
+
     def positive(self, truth: Any) -> bool:
         """Whether the case shows what the metric is about: average precision says nothing of pictures without a true
         box, unless that is all there is. A bootstrap draws no sample without a positive case where there is one."""

@@ -6,9 +6,10 @@ NumPy and OpenCV only. A mask is uint8 of the input's shape; 0: none of the clas
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
@@ -44,6 +45,25 @@ class TrueMask:
     mask: ByteArray
 
 
+class CompactMask:
+    """A result or a truth of which only a compressed mask is kept: a mask of 12 megapixels takes some 50 KB then, and a
+    hundred cases fit into memory. `mask` unpacks it, and all else is asked of the whole one, made anew."""
+
+    def __init__(self, whole: Any) -> None:
+        self._shape = whole.mask.shape
+        self._packed = zlib.compress(whole.mask.tobytes(), 1)
+        self._rest = replace(whole, mask=whole.mask[:0].copy())
+
+    @property
+    def mask(self) -> ByteArray:
+        return np.frombuffer(bytearray(zlib.decompress(self._packed)), np.uint8).reshape(self._shape)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(replace(self._rest, mask=self.mask), name)
+
+
 def other_shape(label: tuple[int, ...], image: tuple[int, ...]) -> BadInput:
     """The error of a label that is not of its image's shape, [H, W] or [X, Y, Z]."""
     unit = "voxels" if len(label) == 3 else "pixels"
@@ -62,11 +82,12 @@ def overlap(result: HasMask, true: HasMask) -> dict[int, tuple[int, int]]:
     Raises:
         BadInput: the masks are not of one shape.
     """
-    if result.mask.shape != true.mask.shape:
-        raise other_shape(true.mask.shape, result.mask.shape)
+    mine, right = result.mask, true.mask
+    if mine.shape != right.shape:
+        raise other_shape(right.shape, mine.shape)
     found = {}
-    for number in range(1, max(int(result.mask.max(initial=0)), int(true.mask.max(initial=0))) + 1):
-        ours, theirs = result.mask == number, true.mask == number
+    for number in range(1, max(int(mine.max(initial=0)), int(right.max(initial=0))) + 1):
+        ours, theirs = mine == number, right == number
         if total := np.count_nonzero(ours) + np.count_nonzero(theirs):
             found[number] = int(np.count_nonzero(ours & theirs)), int(total)
     return found
@@ -79,6 +100,9 @@ class MaskScore(ScorePart):
     def __init__(self, spec: ModelSpec) -> None:
         self.classes = spec.classes
         self._measure = METRICS[spec.metric.name]
+
+    def compact(self, one: Any) -> Any:
+        return CompactMask(one)
 
     def score(self, results: Sequence[HasMask], truths: Sequence[HasMask]) -> float:
         """Raises ValueError if there is no case, and BadInput as `overlap`."""

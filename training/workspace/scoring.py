@@ -63,8 +63,9 @@ def evaluate(
     spec = predictor.spec
     predictions, truths = [], []
     for number, case in enumerate(cases, start=1):
-        predictions.append(replace(predictor(case.input.read_bytes()), prepared=None, sample=None))
-        truths.append(spec.score.truth(case.truth))
+        found = predictor(case.input.read_bytes())
+        predictions.append(replace(found, prepared=None, sample=None, result=spec.score.compact(found.result)))
+        truths.append(spec.score.compact(spec.score.truth(case.truth)))
         on_progress(number, len(cases), "")
     results = [prediction.result for prediction in predictions]
     table = pd.DataFrame(
@@ -98,7 +99,7 @@ class PreparedCases(Sequence[PreparedCase]):
         self._spec, self._cases, self._constants = spec, cases, constants
         self._kept: dict[int, PreparedCase] = {}
         self._room = MEMORY
-        self.truths = [spec.score.truth(case.truth) for case in cases]
+        self.truths = [spec.score.compact(spec.score.truth(case.truth)) for case in cases]
 
     def __len__(self) -> int:
         return len(self._cases)
@@ -139,7 +140,7 @@ def results_of(
         outputs = session(batch if len(batch) else np.zeros((1, *batch.shape[1:]), np.float32))
         for one, end, size in zip(group, np.cumsum(sizes), sizes, strict=True):
             part = {name: value[end - size : end] for name, value in outputs.items()}
-            results.append(spec.inference.postprocess(part, one.prepared, thresholds))
+            results.append(spec.score.compact(spec.inference.postprocess(part, one.prepared, thresholds)))
     return results
 
 

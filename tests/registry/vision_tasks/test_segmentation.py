@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from dataclasses import replace
 
 import cv2
@@ -60,6 +61,30 @@ def test_a_right_network_gets_a_right_mask_back() -> None:
     statistics = result.statistics()
     assert statistics["share_car"] == pytest.approx((true_mask() == 2).mean(), rel=0.1)
     assert np.isfinite(list(statistics.values())).all()
+
+
+def test_a_whole_test_part_of_large_masks_fits_into_memory() -> None:
+    """Each mask of 12 megapixels is 12 MB, and a case has two."""
+    mask = np.zeros((3000, 4000), np.uint8)
+    cv2.circle(mask, (1500, 1500), 900, 1, -1)
+    cv2.circle(mask, (3000, 900), 300, 2, -1)
+    shifted = np.roll(mask, 40, axis=1)
+    whole = Segments(mask, SPEC.classes), TrueMask(shifted)
+    tracemalloc.start()
+    try:
+        kept = [
+            (MODEL.score.compact(Segments(mask.copy(), SPEC.classes)), MODEL.score.compact(TrueMask(shifted.copy())))
+            for _ in range(10)
+        ]
+        assert tracemalloc.get_traced_memory()[0] < 5_000_000
+    finally:
+        tracemalloc.stop()
+    result, true = kept[0]
+    assert MODEL.score.score([result], [true]) == MODEL.score.score([whole[0]], [whole[1]])
+    assert (result.mask == mask).all()
+    assert result.to_json() == whole[0].to_json()
+    picture = Picture(np.zeros((3000, 4000, 3), np.uint8))
+    assert MODEL.render.picture(picture, result, true) == MODEL.render.picture(picture, *whole)
 
 
 def test_the_threshold_and_the_stronger_class_decide() -> None:
