@@ -43,6 +43,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "serving.accounts.middleware.ChosenLanguage",
+    "serving.web.middleware.PageOfForms",
     "serving.accounts.middleware.OfficeSecondFactor",
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
@@ -99,6 +100,7 @@ def _options(config: Settings) -> dict[str, Any]:
         "LANGUAGES": LANGUAGES,
         "LANGUAGE_CODE": "en",
         "USE_I18N": True,
+        "FORMAT_MODULE_PATH": "serving.web.formats",
         "LOCALE_PATHS": [languages.compile_into(config.var / "locale", ["en", "fr"])],
         "DATA_UPLOAD_MAX_MEMORY_SIZE": 2**21,  # forms only: files are not read by Django (serving.gallery)
         "FILE_UPLOAD_MAX_MEMORY_SIZE": 2**21,

@@ -60,6 +60,12 @@ def test_a_wrong_address_gets_a_page_that_leads_on(web: str, path: str) -> None:
     assert 'href="/"' in answer.text
 
 
+def test_the_address_of_a_form_gets_a_page_when_it_is_opened(web: str) -> None:
+    answer = httpx.get(f"{web}/language/", timeout=20)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert "Nothing was sent" in answer.text
+
+
 def test_a_form_without_its_token_gets_a_page(web: str) -> None:
     answer = httpx.post(f"{web}/accounts/login/", data={"login": "a@b.example"}, timeout=20)
     assert answer.status_code == 403
