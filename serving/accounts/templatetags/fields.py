@@ -19,6 +19,7 @@ def fields(form: forms.BaseForm | None) -> dict[str, Any]:
 def control(field: forms.BoundField) -> str:
     """The input itself."""
     widget = field.field.widget
+    widget.attrs.pop("placeholder", None)  # those of allauth repeat the label
     if isinstance(widget, forms.CheckboxSelectMultiple | forms.RadioSelect):
         return field.as_widget()  # Django would give the class to the frame around them, too
     if isinstance(widget, forms.CheckboxInput):

@@ -55,7 +55,7 @@ def test_no_page_says_whether_an_address_has_an_account(
         visitor.open("/accounts/password/reset/")
         page.get_by_label("E-mail address").fill(address)
         page.locator("main").get_by_role("button").click()
-        page.get_by_text("We have sent you an email").wait_for()
+        page.get_by_text("We have sent you an e-mail").wait_for()
         seen.append(page.locator("main").inner_text().replace(address, "ADDRESS"))
         visitor.open("/accounts/signup/")
         page.get_by_label("E-mail address").fill(address)

@@ -36,7 +36,7 @@ def activate(visitor: Visitor) -> tuple[str, list[str]]:
     page = visitor.page
     visitor.open("/accounts/2fa/totp/activate/")
     confirm_access(page)
-    page.get_by_role("heading", name="Activate Authenticator App").wait_for()
+    page.get_by_role("heading", name="Activate the authenticator app").wait_for()
     assert visitor.axe() == []
     assert page.locator("img.site-qr").evaluate("image => image.naturalWidth") > 100
     secret = page.get_by_label("Authenticator secret").input_value()
