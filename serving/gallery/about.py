@@ -13,6 +13,8 @@ from serving.gallery.cards import Card
 DOCUMENTS = Path(__file__).parents[2] / "docs" / "models"
 _LINK = re.compile(r" \(\[[^]]+\]\([^)]+\)\)|\[([^]]+)\]\([^)]+\)")
 """Links of Markdown lead nowhere here: those in brackets are left out, of others the words stay."""
+_MARKS = re.compile(r"`|(?<!\w)\*(?=\S)|(?<=\S)\*(?!\w)")
+"""Of code and emphasis."""
 PARTS = ("Use.", "Misuse.", "Limits.", "Data.", "Measured.")
 
 
@@ -53,5 +55,5 @@ def paragraphs(model: str) -> tuple[Paragraph, ...]:
     for block in text.split("\n\n"):
         title, star, rest = block.removeprefix("**").partition("**")
         if block.startswith("**") and star and title in PARTS:
-            found.append(Paragraph(title.rstrip("."), _LINK.sub(r"\1", " ".join(rest.split())).replace("`", "")))
+            found.append(Paragraph(title.rstrip("."), _MARKS.sub("", _LINK.sub(r"\1", " ".join(rest.split())))))
     return tuple(found)

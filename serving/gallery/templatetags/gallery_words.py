@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from django import template
 from django.urls import NoReverseMatch, reverse
-from django.utils.formats import number_format
+from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext
 
@@ -25,6 +26,15 @@ def duration_ms(value: float | None) -> str:
     if value < 60_000:
         return gettext("%(count)s s") % {"count": number_format(value / 1000, 1)}
     return gettext("%(count)s min") % {"count": number_format(value / 60_000, 1)}
+
+
+@register.filter
+def moment(time: datetime | None) -> str:
+    """A time in UTC, which `times.js` puts on the reader's own clock."""
+    if time is None:
+        return ""
+    shown = f"{date_format(time, 'DATETIME_FORMAT')} UTC"
+    return format_html('<time datetime="{}" data-local>{}</time>', time.isoformat(), shown)
 
 
 @register.filter

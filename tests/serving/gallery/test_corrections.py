@@ -220,7 +220,7 @@ def test_the_score_says_what_it_costs_on_the_test_cases(shown: Open, seen: str) 
     assert page.get_by_label("Least score").get_attribute("min") == "0.05"  # boxes below come beside the answer
     assert page.get_by_label("Least score").input_value() == "0.25"
     cost = page.locator("[data-score-cost]")
-    assert "50% of the boxes with at least 0.25 are right, and 100% of all true ones" in cost.inner_text()
+    assert "50\u00a0% of the boxes with at least 0.25 are right, and 100\u00a0% of all true ones" in cost.inner_text()
     page.get_by_label("Least score").fill("0.95")
     page.get_by_text("None of 2 shown").wait_for()
     assert "none of the boxes" in cost.inner_text()

@@ -55,9 +55,9 @@ def test_a_class_is_switched_with_its_count(shown: Open) -> None:
 
 def test_list_and_boxes_light_each_other_up(shown: Open) -> None:
     page = shown("boxes").page
-    page.get_by_role("button", name="book 40%").focus()
+    page.get_by_role("button", name="book 40 %").focus()
     assert page.locator(f"{ON_THE_PICTURE}.lit").count() == 1
-    page.get_by_role("button", name="book 40%").blur()
+    page.get_by_role("button", name="book 40 %").blur()
     page.locator(f'{ON_THE_PICTURE}[data-id="1"]').hover(position={"x": 20, "y": 60})
     assert page.locator(".view-item.lit .view-item-name").inner_text() == "person"
 
@@ -116,8 +116,8 @@ def test_the_heat_map_lies_over_the_picture(shown: Open) -> None:
 
 def test_faces_have_a_gender_with_its_probability(shown: Open) -> None:
     page = shown("faces").page
-    assert names(page) == ["female\na face: 98%", "male\na face: 71%"]
-    assert page.locator("[data-list] .view-item-score").all_inner_texts() == ["93%", "59%"]
+    assert names(page) == ["female\na face: 98\u00a0%", "male\na face: 71\u00a0%"]
+    assert page.locator("[data-list] .view-item-score").all_inner_texts() == ["93\u00a0%", "59\u00a0%"]
 
 
 def test_a_span_of_the_timeline_leads_to_its_place_in_the_video(shown: Open) -> None:

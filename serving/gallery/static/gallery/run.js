@@ -1,7 +1,8 @@
 // The page of a run, and the history: buttons that ask first, and the title that follows the state.
-import { copyButtons } from "./small.js";
+import { copyButtons, localTimes } from "./small.js";
 
 copyButtons(document);
+localTimes(document);
 
 document.addEventListener("submit", (event) => {
   const question = event.target.dataset.confirm;

@@ -18,6 +18,16 @@ export function copyButtons(root) {
   }
 }
 
+/** Times on the reader's own clock; without this they are in UTC, and say so. */
+export function localTimes(root) {
+  const language = document.documentElement.lang;
+  const form = new Intl.DateTimeFormat(language === "en" ? "en-GB" : language, { dateStyle: "medium", timeStyle: "short" });
+  for (const one of root.querySelectorAll("time[data-local]")) {
+    one.title = one.textContent;
+    one.textContent = form.format(new Date(one.dateTime));
+  }
+}
+
 /** Bytes as a person reads them, in the page's language: 1.2 MB, 1,2 Mo. */
 export function size(bytes) {
   const units = ["byte", "kilobyte", "megabyte", "gigabyte"];

@@ -11,7 +11,8 @@ export function text(name, values = {}) {
 }
 
 export function percent(share, digits = 0) {
-  return new Intl.NumberFormat(document.documentElement.lang, { style: "percent", maximumFractionDigits: digits }).format(share);
+  const shown = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: digits }).format(100 * share);
+  return `${shown}\u00a0%`; // as the server writes it
 }
 
 export function number(value, digits = 2) {
