@@ -43,6 +43,8 @@ def prune(now: float | None = None) -> None:
     var, limits = settings().var, settings()
     for pattern in ("reports/*/*", "evidently/*/snapshots/*.json"):
         _prune_files(_aged(var.glob(pattern), var), when - limits.report_days * 86400, limits.report_mb * MIB)
+    errors = _aged((var / "logs" / "errors").glob("*.log"), var)
+    _prune_files(errors, when - limits.report_days * 86400, limits.log_mb * MIB)
     _set_aside(journal.path(), limits.journal_mb * MIB)
     _set_aside(var / "spool" / "rejected.txt", limits.log_mb * MIB)
     for log in (var / "logs").glob("*.log"):

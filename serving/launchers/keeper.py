@@ -16,6 +16,7 @@ from monitoring.log.shipping import EVERY_S, Shipper
 from monitoring.log.spool import folder
 from serving.idempotency import store as keyed_requests
 from serving.launchers.daemon import begin
+from serving.operations import import_files
 from serving.tasks import store
 from serving.webhooks import store as webhooks
 from serving.webhooks.sender import Sender
@@ -44,10 +45,10 @@ def main() -> None:
 
 
 def prune() -> None:
-    """Deletes inputs, tasks, reports, predictions and logs that are older, or larger, than the settings allow."""
+    """Deletes inputs, tasks, zips, reports, predictions and logs that are older, or larger, than the settings allow."""
     with suppress(OSError):
         inputs.prune(every_s=0.9 * PRUNE_EVERY_S)
-    for what in (store.prune, retention.prune, keyed_requests.prune, webhooks.prune):
+    for what in (store.prune, import_files.prune, retention.prune, keyed_requests.prune, webhooks.prune):
         try:
             what()
         except Exception as error:  # it is tried again in a minute

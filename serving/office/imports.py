@@ -6,7 +6,6 @@ Django would write the whole body into a temporary folder before it looked who s
 from __future__ import annotations
 
 import asyncio
-import secrets
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from registry.core.settings import settings
 from serving.accounts import audit
 from serving.accounts.models import Role, User
 from serving.office.roles import least
-from serving.operations import prefect_api
+from serving.operations import import_files, prefect_api
 from serving.runs import page_errors, sessions
 from serving.translation import specs
 from serving.wire.database_threads import DatabaseThreads
@@ -56,7 +55,7 @@ class Imports:
         return [Route(ADDRESS, self.put, methods=["PUT"])]
 
     async def put(self, request: Request) -> Response:
-        path = settings().var / "imports" / f"{secrets.token_hex(8)}.zip"
+        path = import_files.new_path()
         try:
             user = await self._threads.run(partial(_operator, request))
             model, why, replace = _asked(request)

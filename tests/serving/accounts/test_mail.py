@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -171,7 +172,13 @@ def test_what_is_over_is_deleted(home: Path) -> None:
     for state in ("sent", "waiting"):
         Letter.objects.create(recipients=state, subject="", content=b"", state=state, next_try=now)
     Letter.objects.update(time=now - timedelta(days=31))
+    (home / "mail").mkdir()
+    for name, days in (("old", 31), ("new", 29)):
+        (home / "mail" / f"{name}.eml").write_text("a link")
+        written = (now - timedelta(days=days)).timestamp()
+        os.utime(home / "mail" / f"{name}.eml", (written, written))
     cleaning.clean(now)
+    assert [path.name for path in (home / "mail").iterdir()] == ["new.eml"]
     assert [one.session_key for one in Session.objects.all()] == ["valid"]
     assert [one.session_key for one in UserSession.objects.all()] == ["valid"]
     assert [one.state for one in Letter.objects.all()] == ["waiting"]
