@@ -23,6 +23,11 @@ QUICK_DEATHS = 5
 """After this many quick deaths in a row, it is given up."""
 BACK_OFF_S = (0.2, 1.0, 2.0, 5.0, 10.0)
 HEALTH_EVERY_S = 5.0
+PATIENCE = 5
+"""So many times its start time may a process take that works all the while: on a busy machine it is slow, not hung, and a
+new one would begin where it began."""
+WORKS = 0.01
+"""Least share of a core, over its start time, of a process that works. One that waits for what never comes uses less."""
 HUNG_S = 120.0
 """A process that does not answer for this long is restarted. Long, as a training on all cores slows everything."""
 
@@ -169,12 +174,17 @@ class Supervised:
                 return  # it runs once: it is ready when it is done
             await asyncio.sleep(1.0)
         else:
-            limit = time.monotonic() + self.spec.start_timeout_s
+            began, worked = time.monotonic(), 0.0
+            limit = began + self.spec.start_timeout_s
             while not await self._answers(2.0):
                 if time.monotonic() > limit:
-                    self._log(f"no answer from {self.spec.ready_url} within {self.spec.start_timeout_s:g} s")
-                    await self._end(process)
-                    return
+                    before, worked = worked, _worked_s(process.pid)
+                    late = time.monotonic() - began > PATIENCE * self.spec.start_timeout_s
+                    if late or worked - before < WORKS * self.spec.start_timeout_s:
+                        self._log(f"no answer from {self.spec.ready_url} within {time.monotonic() - began:.3g} s")
+                        await self._end(process)
+                        return
+                    limit += self.spec.start_timeout_s
                 await asyncio.sleep(0.1)
         self.since = time.time()
         self._become("ready")
@@ -220,6 +230,18 @@ class Supervised:
 def _kill_group(pid: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def _worked_s(pid: int) -> float:
+    """Processor time of `pid` and its descendants so far, seconds."""
+    spent = 0.0
+    with suppress(psutil.Error):
+        leader = psutil.Process(pid)
+        for process in (leader, *leader.children(recursive=True)):
+            with suppress(psutil.Error):
+                times = process.cpu_times()
+                spent += times.user + times.system
+    return spent
 
 
 def _memory_mb(pid: int) -> tuple[int, float]:

@@ -20,6 +20,7 @@ from flows.stack.control import Stack
 from flows.stack.supervisor import Supervisor
 from registry.core.errors import MissingService
 from registry.core.settings import Settings
+from serving.releases.deploy import free_port
 from serving.service import launch
 from tests.flows.stack.servers import of, start_server
 from tests.waiting import gone, until
@@ -109,6 +110,27 @@ def test_a_process_that_never_answers_is_named(running_stack: Stack) -> None:
     argv = [sys.executable, "-c", "import time; time.sleep(60)"]
     with pytest.raises(MissingService, match="mute did not become ready"):
         running_stack.start("mute", argv, ready_url="http://127.0.0.1:9/", start_timeout_s=1.5)
+
+
+def test_a_process_that_works_is_slow_and_not_hung(config: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It computes for longer than its start time, as on a busy machine, and then answers."""
+    monkeypatch.setattr(supervised, "PATIENCE", 60)  # this machine may be busy, too
+    port = free_port()
+    serves = f"h.HTTPServer(('127.0.0.1', {port}), h.SimpleHTTPRequestHandler).serve_forever()"
+    script = f"import http.server as h, time\nwhile time.process_time() < 2.0: pass\n{serves}"
+    address = f"http://127.0.0.1:{port}/"
+    spec = ProcessSpec("slow", (sys.executable, "-c", script), ready_url=address, start_timeout_s=1.0)
+
+    async def start_and_stop() -> tuple[bool, int]:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            process = supervised.Supervised(spec, config, http)
+            process.start([])
+            await asyncio.wait_for(process.settled.wait(), 60)
+            found = process.status().ready, process.restarts
+            await process.stop()
+        return found
+
+    assert asyncio.run(start_and_stop()) == (True, 0)
 
 
 def test_a_one_off_that_ends_well_is_done(running_stack: Stack) -> None:
