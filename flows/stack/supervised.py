@@ -24,10 +24,10 @@ QUICK_DEATHS = 5
 BACK_OFF_S = (0.2, 1.0, 2.0, 5.0, 10.0)
 HEALTH_EVERY_S = 5.0
 PATIENCE = 5
-"""So many times its start time may a process take that works all the while: on a busy machine it is slow, not hung, and a
-new one would begin where it began."""
+"""So many times its start time may a process take that works all the while: it is slow, not hung, and a new one would
+begin where it began."""
 WORKS = 0.01
-"""Least share of a core, over its start time, of a process that works. One that waits for what never comes uses less."""
+"""Least share of a core, over its start time, of a process that works. One that waits in vain uses less."""
 HUNG_S = 120.0
 """A process that does not answer for this long is restarted. Long, as a training on all cores slows everything."""
 
