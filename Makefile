@@ -4,10 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Some images set it. Then each of the many processes that the stack and the tests start compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 MODEL ?= skin_segmentation
 # Processes that run the tests. Each may have torch and TensorFlow in memory, some 3 GB.
 WORKERS ?= 2
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# One thread each: they share the cores, and threads that wait for a core spin. A test of small matrices takes a third.
+PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo demo-all down test test-slow test-heal check bench bench-serving client-wheel lock browser clean clean-all
 
