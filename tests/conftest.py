@@ -71,13 +71,19 @@ def one_authority(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(autouse=True)
 def own_logging() -> None:
-    """Our loggers speak at the beginning of each test, whatever an earlier one, or a library in it, did to them."""
-    logging.disable(logging.NOTSET)
-    logging.root.setLevel(logging.WARNING)
+    """Our loggers speak at the beginning of each test, whatever an earlier one, or a library in it, did to them.
+
+    What is as it should be is left alone: each change goes through all loggers, some thousand of them.
+    """
+    if logging.root.manager.disable:
+        logging.disable(logging.NOTSET)
+    if logging.root.level != logging.WARNING:
+        logging.root.setLevel(logging.WARNING)
     for name, logger in logging.root.manager.loggerDict.items():
         if name.startswith("visionloop") and isinstance(logger, logging.Logger):
             logger.disabled, logger.propagate = False, True
-            logger.setLevel(logging.NOTSET)
+            if logger.level != logging.NOTSET:
+                logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
