@@ -8,12 +8,13 @@ import sys
 import tomllib
 from collections.abc import Collection, Iterator
 from functools import cache
-from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name as canonical
 from packaging.version import Version
+
+from registry.core.closure import installed
 
 PROJECT = Path(__file__).parents[1]
 OURS = ("registry", "monitoring", "training", "serving", "flows")
@@ -59,11 +60,19 @@ def _imports(tree: ast.AST) -> Iterator[str]:
 
 
 @cache
+def _imports_of(folder: str) -> dict[Path, frozenset[str]]:
+    """What each of its files imports, also inside functions."""
+    return {
+        path: frozenset(_imports(ast.parse(path.read_text(encoding="utf-8"))))
+        for path in (PROJECT / folder).rglob("*.py")
+    }
+
+
 def _third_party(folders: tuple[str, ...]) -> dict[frozenset[str], str]:
     """What the folders import, each with a file that does: the distributions that have such a module, mostly one."""
-    owners, found = packages_distributions(), dict[frozenset[str], str]()
-    for path in (one for folder in folders for one in (PROJECT / folder).rglob("*.py")):
-        for name in _imports(ast.parse(path.read_text(encoding="utf-8"))):
+    owners, found = installed(), dict[frozenset[str], str]()
+    for path, names in (one for folder in folders for one in _imports_of(folder).items()):
+        for name in names:
             top = name.partition(".")[0]
             if top not in sys.stdlib_module_names and top not in (*OURS, "tests"):
                 found[frozenset(map(canonical, owners.get(top, [top])))] = str(path.relative_to(PROJECT))
@@ -122,7 +131,7 @@ def test_no_package_imports_the_tests() -> None:
     found = [
         str(path.relative_to(PROJECT))
         for folder in OURS
-        for path in (PROJECT / folder).rglob("*.py")
-        if any(name.partition(".")[0] == "tests" for name in _imports(ast.parse(path.read_text(encoding="utf-8"))))
+        for path, names in _imports_of(folder).items()
+        if any(name.partition(".")[0] == "tests" for name in names)
     ]
     assert found == []

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import distribution, packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,10 +62,16 @@ def closure_of(modules: tuple[str, ...], project: Path, within: Collection[str] 
 
 def requirements(packages: frozenset[str]) -> list[str]:
     """Import names -> sorted `distribution==version` of what is installed here."""
-    owners = packages_distributions()
+    owners = installed()
     # `mlflow` is in mlflow-skinny as well. The distribution named like the package is the complete one.
     names = {package if package in owners[package] else owners[package][0] for package in packages if package in owners}
     return sorted(f"{name}=={distribution(name).version.partition('+')[0]}" for name in names)
+
+
+@cache
+def installed() -> Mapping[str, list[str]]:
+    """Import name -> the distributions that have it. Read once a process: it takes a second or more."""
+    return packages_distributions()
 
 
 def _file_of(module: str, project: Path) -> Path | None:
