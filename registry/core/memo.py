@@ -22,7 +22,9 @@ def remembered(judge: Callable[[_Result, _Truth], _Said]) -> Callable[[_Result, 
 
     @wraps(judge)
     def once(result: _Result, true: _Truth) -> _Said:
-        said = known.setdefault(result, WeakKeyDictionary())
+        said = known.get(result)
+        if said is None:
+            said = known[result] = WeakKeyDictionary()
         if true not in said:
             said[true] = judge(result, true)
         return said[true]

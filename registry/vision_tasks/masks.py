@@ -100,6 +100,7 @@ class MaskScore(ScorePart):
     def __init__(self, spec: ModelSpec) -> None:
         self.classes = spec.classes
         self._measure = METRICS[spec.metric.name]
+        self._mean_of_case = remembered(self._mean_of_classes)
 
     def compact(self, one: Any) -> Any:
         return CompactMask(one)
@@ -108,8 +109,7 @@ class MaskScore(ScorePart):
         """Raises ValueError if there is no case, and BadInput as `overlap`."""
         if not results:
             raise ValueError("a metric of no cases is not defined")
-        cases = [self._of_case(result, true) for result, true in zip(results, truths, strict=True)]
-        return float(np.mean([float(np.mean(list(one.values()))) if one else 1.0 for one in cases]))
+        return float(np.mean([self._mean_of_case(result, true) for result, true in zip(results, truths, strict=True)]))
 
     def per_class(self, results: Sequence[HasMask], truths: Sequence[HasMask]) -> dict[str, float]:
         """Of each class the mean over the cases that have it; {} for a model of one class."""
@@ -118,6 +118,10 @@ class MaskScore(ScorePart):
         cases = [self._of_case(result, true) for result, true in zip(results, truths, strict=True)]
         of = {name: [one[n] for one in cases if n in one] for n, name in enumerate(self.classes, start=1)}
         return {name: float(np.mean(values)) for name, values in of.items() if values}
+
+    def _mean_of_classes(self, result: HasMask, true: HasMask) -> float:
+        values = list(self._of_case(result, true).values())
+        return float(np.mean(values)) if values else 1.0
 
     def _of_case(self, result: HasMask, true: HasMask) -> dict[int, float]:
         return {number: self._measure(*counts) for number, counts in overlap(result, true).items()}
