@@ -16,6 +16,8 @@ GROUP = Path("/proc/self/autogroup")
 LOOK = """
 import os, threading, time
 def look():
+    while len(os.listdir("/proc/self/task")) > threading.active_count():
+        time.sleep(0.01)  # a thread that was joined may still be leaving
     said = open("/proc/self/autogroup").read() if os.path.exists("/proc/self/autogroup") else ""
     group = (said.split() or ["0"])[-1]  # empty where the session is in no group, as in some containers
     values = {os.getpriority(os.PRIO_PROCESS, int(task)) for task in os.listdir("/proc/self/task")}

@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from serving.service import batching
 from serving.service.batching import SIZES, Batcher, BatchingPredictor, BatchPace, seconds_per_element
 from tests.clips import scene
 from tests.detector_bundle import make_detector_bundle
+from tests.waiting import until
 
 
 class Network:
@@ -68,12 +70,18 @@ def test_those_who_wait_go_together_and_everyone_gets_their_own() -> None:
 
 
 def test_an_error_reaches_everyone_in_the_batch_and_the_next_batch_runs() -> None:
-    network = Network(0.05)
-    batcher = Batcher(network)
+    network, free = Network(), threading.Event()
+
+    def held(size: int) -> None:
+        free.wait(60)
+
+    batcher = Batcher(network, held)
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(batcher, element(1))
-        time.sleep(0.01)
+        until(lambda: batcher._running)
         bad = [pool.submit(batcher, element(value)) for value in (-1, 2)]
+        until(lambda: len(batcher._line) == 2)
+        free.set()
         assert first.result(5)["sum"] == [4]
         errors = [one.exception(5) for one in bad]
     assert {type(one) for one in errors} == {BadInput}
@@ -113,26 +121,52 @@ def test_the_first_run_of_a_size_does_not_count() -> None:
     assert pace.best(8) == 8
 
 
+class Clock:
+    """Stands for `time.perf_counter`: what was said last is when the calls of now began."""
+
+    def __init__(self) -> None:
+        self.now = self.began = 0.0
+
+    def __call__(self) -> float:
+        self.began = self.now
+        return self.now
+
+
 class Timed:
     """A network that takes so long for a call and for each element; calls at once do not slow each other down."""
 
-    def __init__(self, call_s: float, each_s: float) -> None:
-        self.call_s, self.each_s = call_s, each_s
+    def __init__(self, clock: Clock, call_s: float, each_s: float) -> None:
+        self._clock, self._call_s, self._each_s = clock, call_s, each_s
 
     def __call__(self, batch: FloatArray) -> dict[str, FloatArray]:
-        time.sleep(self.call_s + self.each_s * len(batch))
+        self._clock.now = max(self._clock.now, self._clock.began + self._call_s + self._each_s * len(batch))
         return {"same": batch}
 
 
-def test_how_long_an_element_takes_is_measured_for_batches_and_side_by_side() -> None:
-    network = Timed(0.02, 0.002)
+class Watched:
+    """A network that notes when its calls began and ended. They wait for each other: side by side or not at all."""
 
-    def best(at_once: int, batch: FloatArray) -> float:
-        return min(seconds_per_element(network, at_once, batch) for _ in range(5))  # a busy machine only adds
+    def __init__(self, at_once: int) -> None:
+        self._together = threading.Barrier(at_once)
+        self.times: list[float] = []
 
-    assert best(1, element(1)) == pytest.approx(0.022, rel=0.3)
-    assert best(1, np.repeat(element(1), 8, axis=0)) == pytest.approx(0.036 / 8, rel=0.3)
-    assert best(4, element(1)) == pytest.approx(0.022 / 4, rel=0.5)
+    def __call__(self, batch: FloatArray) -> dict[str, FloatArray]:
+        self.times.append(time.perf_counter())
+        self._together.wait(60)
+        time.sleep(0.02)
+        self.times.append(time.perf_counter())
+        return {"same": batch}
+
+
+@pytest.mark.parametrize(("at_once", "size"), [(1, 1), (1, 8), (4, 1)])
+def test_how_long_an_element_takes_is_measured_for_batches_and_side_by_side(at_once: int, size: int) -> None:
+    """Between what the calls took and what the measurement took, however busy the machine is."""
+    network = Watched(at_once)
+    began = time.perf_counter()
+    found = seconds_per_element(network, at_once, np.repeat(element(1), size, axis=0))
+    took = time.perf_counter() - began
+    assert len(network.times) == 2 * at_once
+    assert max(network.times) - min(network.times) <= found * at_once * size <= took
 
 
 @pytest.mark.parametrize("batches_win", [True, False])
@@ -154,13 +188,17 @@ def test_several_callers_get_whichever_way_is_quicker(
     assert sum(sizes) == 61
 
 
-@pytest.mark.parametrize(("own", "wins"), [(Timed(0.005, 0.0), True), (Timed(0.03, 0.0), False)])
+@pytest.mark.parametrize(("own_s", "wins"), [(0.005, True), (0.03, False)])
 def test_the_quicker_way_is_found_by_measuring(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: Timed, wins: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_s: float, wins: bool
 ) -> None:
+    """By a clock of its own: on a busy machine a short sleep may take longer than a long one."""
+    clock = Clock()
+    own, several = Timed(clock, own_s, 0.0), Timed(clock, 0.02, 0.002)  # batches of 8: 4.5 ms each
     bundle = make_detector_bundle(tmp_path / "bundle", catalog.get("object_detection"), work=4)
     assert BatchingPredictor(bundle, 1).choose(own) is False  # one core has nothing side by side
-    monkeypatch.setattr(predictor, "open_session", lambda *_: Timed(0.02, 0.002))  # batches of 8: 4.5 ms each
+    monkeypatch.setattr(predictor, "open_session", lambda *_: several)
+    monkeypatch.setattr(batching, "time", SimpleNamespace(perf_counter=clock, monotonic=time.monotonic))
     assert BatchingPredictor(bundle, 2).choose(own) is wins
 
 
