@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from registry.core import database
 from serving.releases import store
 from serving.releases.plans import Plan
-from tests.browsers import PHONE, Visitor
+from tests.browsers import PHONE, SCHEMES, Visitor
 from tests.bundles import MODEL
 from tests.serving.conftest import Packaged, Processes
 from tests.serving.controlled import begin
@@ -96,13 +97,13 @@ def test_a_viewer_looks_and_cannot_change(canary: str, as_role: AsRole) -> None:
     visitor.faults.clear()  # the console names the 403
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_pages_have_no_serious_fault(canary: str, as_role: AsRole, scheme: str) -> None:
+def test_the_pages_have_no_serious_fault(canary: str, as_role: AsRole) -> None:
     visitor = as_role("operator")
-    visitor.page.emulate_media(color_scheme=scheme)
     visitor.page.set_viewport_size(PHONE)
-    for path in ("/office/models/", ADDRESS, f"{ADDRESS}promote/", "/office/runs/", "/office/runs/train/"):
+    paths = ("/office/models/", ADDRESS, f"{ADDRESS}promote/", "/office/runs/", "/office/runs/train/")
+    for scheme, path in itertools.product(SCHEMES, paths):
+        visitor.page.emulate_media(color_scheme=scheme)
         visitor.open(path)
         visitor.page.locator("h1").wait_for()
-        assert visitor.axe() == [], path
+        assert visitor.axe() == [], (path, scheme)
         assert visitor.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), path
