@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from registry.core.settings import settings
 from registry.versions.bundle import Bundle
@@ -28,6 +29,7 @@ def _command(process: psutil.Process) -> str:
         return ""
 
 
+@pytest.mark.slow
 def test_a_measurement_that_is_ended_leaves_no_process_behind(project: Path, tiny_bundle: Bundle) -> None:
     environment = {**settings().child_environment(), "PYTHONPATH": str(PROJECT)}
     command = [sys.executable, "-m", "tests.benchmarks.service", "--bundle", str(tiny_bundle.path)]

@@ -167,7 +167,7 @@ def test_a_killed_canary_fails_no_request_and_gets_its_share_again(
         argv = packaging.serve_command(three[2].tag, int(url.rpartition(":")[2]))
         await asyncio.to_thread(processes.start, name, argv, packaging.serve_environment(), f"{url}/readyz")
 
-    seen = asyncio.run(_under_load(live, kill_and_restart))
+    seen = asyncio.run(_under_load(live, kill_and_restart, callers=2))
     assert {status for status, _, _ in seen} == {200}
     until(lambda: not _routes(live)["routes"][MODEL]["second"]["down"])
     assert {_who(_ask(live))[1] for _ in range(40)} == {"1", "2"}
