@@ -81,6 +81,24 @@ def key_list(request: HttpRequest) -> HttpResponseBase:
 
 @login_required
 @require_POST
+@never_cache
+def rotate(request: HttpRequest, key: str) -> HttpResponseBase:
+    """Gives a key a new secret, which the answer shows, once."""
+    try:
+        made, token = keys.rotate(person(request), key)
+    except NotFound:
+        messages.error(request, gettext("You have no such key."))
+    except VisionloopError as error:
+        messages.error(request, errors.in_words(error))
+    else:
+        until = datetime.fromtimestamp(made.old_until, UTC) if made.old_until is not None else None
+        context = {"made": made, "token": token, "until": until, "router": settings().router_address}
+        return render(request, "accounts/new_key.html", context, status=201)
+    return redirect("account_keys")
+
+
+@login_required
+@require_POST
 def revoke(request: HttpRequest, key: str) -> HttpResponseBase:
     try:
         name = keys.revoke(person(request), key).name

@@ -67,11 +67,31 @@ def callers(user: User) -> list[str]:
 
 def revoke(user: User, key_id: str) -> ApiKey:
     """Ends a key of the person. Raises NotFound: they have no such key."""
-    if not user.keys.filter(key=key_id.removeprefix("vl_"), for_pages=False).exists():
-        raise NotFound("this account has no such key", expected="one of its keys", fix="look at the list of keys")
+    _check_own(user, key_id)
     api_key = keys.revoke(key_id)
     audit.note(user, "key.revoke", api_key.caller)
     return api_key
+
+
+def rotate(user: User, key_id: str) -> tuple[ApiKey, str]:
+    """Gives a key of the person a new secret, and returns it with its token, which cannot be had again. The old secret
+    is valid for `serving.access.keys.GRACE` more.
+
+    Raises:
+        NotFound: they have no such key.
+        Refused: it is revoked or expired, or the account is disabled.
+    """
+    _check_own(user, key_id)
+    if not user.is_active:
+        raise Refused("the account is disabled", expected="an active account", fix="ask an administrator")
+    api_key, token = keys.rotate(key_id)
+    audit.note(user, "key.rotate", api_key.caller)
+    return api_key, token
+
+
+def _check_own(user: User, key_id: str) -> None:
+    if not user.keys.filter(key=key_id.removeprefix("vl_"), for_pages=False).exists():
+        raise NotFound("this account has no such key", expected="one of its keys", fix="look at the list of keys")
 
 
 def revoke_all(user: User, *, beyond_role: bool = False) -> int:

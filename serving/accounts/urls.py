@@ -9,6 +9,7 @@ from serving.accounts import key_views, views
 urlpatterns = [
     path("accounts/profile/", views.profile, name="account_profile"),
     path("accounts/keys/", key_views.key_list, name="account_keys"),
+    path("accounts/keys/<slug:key>/rotate/", key_views.rotate, name="account_key_rotate"),
     path("accounts/keys/<slug:key>/revoke/", key_views.revoke, name="account_key_revoke"),
     path("accounts/data/", views.data, name="account_data"),
     path("accounts/data/export/", views.export, name="account_export"),

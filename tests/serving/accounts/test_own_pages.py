@@ -15,6 +15,7 @@ from registry.core import database
 from registry.core.errors import NotFound, Refused
 from tests.browsers import PHONE, Visitor
 from tests.serving.accounts.conftest import PASSWORD, Letters, confirm_access, log_in
+from tests.waiting import until
 
 
 def test_the_language_is_remembered(member: tuple[Visitor, Any], browser: Any, web: str) -> None:
@@ -43,17 +44,28 @@ def test_a_key_is_shown_once_and_asks_the_router(member: tuple[Visitor, Any], ro
     page.get_by_role("button", name="Make the key").click()
     token = page.get_by_label("my notebook").input_value()
     assert visitor.axe() == []
-    asked = httpx.get(f"{router}/v1/usage", headers={"X-API-Key": token}, timeout=30)
-    assert asked.status_code == 200
+    assert _asked(router, token) == 200
 
     page.get_by_role("link", name="I have it").click()
     page.get_by_text("fruit_features · feedback, predict, read").wait_for()
     assert token not in page.content()
+    page.get_by_role("button", name="New secret for my notebook").click()
+    page.get_by_text("The old secret is valid until").wait_for()
+    second = page.get_by_label("my notebook").input_value()
+    assert second[:15] == token[:15]
+    assert visitor.axe() == []
+    for valid in (token, second):
+        until(lambda valid=valid: _asked(router, valid) == 200, 20)
+    page.get_by_role("link", name="I have it").click()
     page.get_by_role("button", name="Revoke my notebook").click()
     page.get_by_text("The key “my notebook” is revoked.").wait_for()
     assert visitor.axe() == []
     assert _keys(user)[0].revoked is not None
-    assert [line.what for line in _lines(user)] == ["key.revoke", "key.create"]
+    assert [line.what for line in _lines(user)] == ["key.revoke", "key.rotate", "key.create"]
+
+
+def _asked(router: str, token: str) -> int:
+    return httpx.get(f"{router}/v1/usage", headers={"X-API-Key": token}, timeout=30).status_code
 
 
 def test_a_key_may_not_do_more_than_its_account(member: tuple[Visitor, Any]) -> None:
@@ -67,13 +79,15 @@ def test_a_key_may_not_do_more_than_its_account(member: tuple[Visitor, Any]) -> 
     assert _keys(user) == []
 
 
-def test_nobody_revokes_the_key_of_another(member: tuple[Visitor, Any], account: Any) -> None:
+def test_nobody_revokes_or_rotates_the_key_of_another(member: tuple[Visitor, Any], account: Any) -> None:
     from serving.accounts import keys
 
     other = account()
     made, _ = keys.create(other, "theirs")
     with pytest.raises(NotFound):
         keys.revoke(member[1], made.caller)
+    with pytest.raises(NotFound):
+        keys.rotate(member[1], made.caller)
     assert _keys(other)[0].revoked is None
 
 
