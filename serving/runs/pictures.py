@@ -10,6 +10,7 @@ import numpy as np
 from registry.contract import catalog
 from registry.core.media import ByteArray
 from registry.core.settings import settings
+from registry.vision.headers import upright_size
 from serving.runs import files
 from serving.runs.models import Kind, Run
 
@@ -17,6 +18,7 @@ THUMBNAIL, CARD = 320, 480
 """Longer sides, pixels."""
 MOST_BYTES = 64 << 20
 """An input larger than that gets no small picture of its own."""
+_REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
 
 
 def write_thumbnails(run: Run) -> None:
@@ -37,20 +39,24 @@ def write_before(run: Run) -> None:
         return
     model = catalog.get(run.model)
     sample = model.inference.decode(files.read(run.id, files.INPUT), settings().max_voxels)
-    shown = _decoded(model.render.picture(sample))
+    shown = _decoded(model.render.picture(sample), CARD)
     if shown is not None:
         files.write(run.id, files.BEFORE, _small(shown, CARD))
 
 
 def _shrink(run_id: str, source: str, target: str, side: int) -> None:
-    shown = _decoded(files.read(run_id, source))
+    shown = _decoded(files.read(run_id, source), side)
     if shown is not None:
         files.write(run_id, target, _small(shown, side))
 
 
-def _decoded(content: bytes) -> ByteArray | None:
-    """uint8 [H, W, 3] BGR."""
-    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)  # type: ignore[return-value]
+def _decoded(content: bytes, side: int) -> ByteArray | None:
+    """uint8 [H, W, 3] BGR, at least `side` long where the picture is. A JPEG is decoded at an eighth, a quarter or half
+    of its size where that is enough: of a photo that takes half of the time."""
+    size = upright_size(content)
+    longer = max(size) if size else 0
+    flag = next((flag for share, flag in _REDUCED if longer >= share * side), cv2.IMREAD_COLOR)
+    return cv2.imdecode(np.frombuffer(content, np.uint8), flag)  # type: ignore[return-value]
 
 
 def _small(pixels: ByteArray, side: int) -> bytes:
