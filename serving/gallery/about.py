@@ -8,7 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from serving.gallery import versions
 from serving.gallery.cards import Card
+from serving.runs import bundles
 
 DOCUMENTS = Path(__file__).parents[2] / "docs" / "models"
 _LINK = re.compile(r" \(\[[^]]+\]\([^)]+\)\)|\[([^]]+)\]\([^)]+\)")
@@ -27,9 +29,12 @@ class Paragraph:
 
 
 def of(card: Card) -> dict[str, Any]:
-    """Facts of the live version, and paragraphs of the model card."""
+    """Facts of the live version, all versions, its data, and paragraphs of the model card."""
     manifest = card.manifest
+    bundle = bundles.of_version(card.spec.name, card.version) if card.version is not None else None
     return {
+        "versions": versions.of(card.spec.name),
+        "data": versions.data_of(bundle) if bundle else None,
         "paragraphs": paragraphs(card.spec.name),
         "created": manifest.created[:10] if manifest else "",
         "chosen": manifest.chosen if manifest else None,

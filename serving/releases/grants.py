@@ -18,26 +18,38 @@ from serving.releases.plans import Plan
 
 @dataclass(frozen=True)
 class GateAnswer:
-    """The gate's answer about a bundle. `summary` is a sentence, "" where the gate was never asked."""
+    """The gate's answer about a bundle.
+
+    Attributes:
+        summary: a sentence, "" where the gate was never asked.
+        page: of the decision, below `var/decisions`; when: it was made, to compare with others.
+    """
 
     granted: bool = False
     summary: str = ""
+    page: str = ""
+    when: tuple[str, float] = ("", 0.0)
+
+
+def answers(model: str) -> dict[str, GateAnswer]:
+    """The latest decision about each bundle, by its digest."""
+    found: dict[str, GateAnswer] = {}
+    for path in (settings().var / "decisions" / model).glob("*.json"):
+        try:
+            page = json.loads(path.read_text(encoding="utf-8"))
+            digest, when = str(page["digest"]), (str(page["created"]), path.stat().st_mtime)
+            mine = bool(digest) and page.get("kind", "promotion") == "promotion"
+            if mine and (digest not in found or when > found[digest].when):
+                where = f"{model}/{path.with_suffix('.html').name}"
+                found[digest] = GateAnswer(bool(page["granted"]), str(page["summary"]), where, when)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # half written, or from an earlier version
+    return found
 
 
 def answer_for(model: str, digest: str) -> GateAnswer:
     """The latest decision about a bundle."""
-    latest: tuple[str, float] = ("", 0.0)
-    found = GateAnswer()
-    for path in (settings().var / "decisions" / model).glob("*.json"):
-        try:
-            page = json.loads(path.read_text(encoding="utf-8"))
-            mine = page["digest"] == digest != "" and page.get("kind", "promotion") == "promotion"
-            when = (str(page["created"]), path.stat().st_mtime)
-            if mine and when > latest:
-                latest, found = when, GateAnswer(bool(page["granted"]), str(page["summary"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # half written, or from an earlier version
-    return found
+    return answers(model).get(digest, GateAnswer())
 
 
 def check(model: str, version: int, digest: str, anyway: str | None) -> str:
