@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from serving.gallery import history, results, slice_views, views
+from serving.gallery import history, key_views, results, slice_views, views
 
 urlpatterns = [
     path("", views.gallery, name="gallery"),
     path("models/<slug:name>/", views.model, name="model"),
+    path("models/<slug:name>/key", key_views.make, name="model_key"),
     path("runs/<str:run_id>/", results.run, name="run"),
+    path("runs/<str:run_id>/beside", results.beside, name="run_beside"),
     path("runs/<str:run_id>/status", results.status, name="run_status"),
     path("runs/<str:run_id>/heat", results.heat, name="run_heat"),
     path("runs/<str:run_id>/slices/", slice_views.own_about),

@@ -11,7 +11,7 @@ from django.shortcuts import render
 
 from registry.core.errors import NotFound
 from registry.core.settings import settings
-from serving.gallery import about, cards
+from serving.gallery import about, cards, key_views
 
 TABS = ("try", "examples", "api", "about")
 
@@ -39,6 +39,7 @@ def model(request: HttpRequest, name: str) -> HttpResponse:
         "max_video_s": config.max_video_s,
         "days": config.retention_days,
         "router": config.router_address,
+        "own_keys": key_views.usable(request.user, name),
         "about": about.of(card),
         "threshold": about.threshold(card),
     }

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from django import template
-from django.urls import NoReverseMatch, reverse
 from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext
@@ -69,12 +68,3 @@ def looked_up(key: str, table: Mapping[str, object]) -> object:
 @register.filter
 def model_title(name: str) -> str:
     return specs.title(name)
-
-
-@register.simple_tag
-def url_or_nothing(name: str) -> str:
-    """The address of a page; "" where there is no such page."""
-    try:
-        return reverse(name)
-    except NoReverseMatch:
-        return ""

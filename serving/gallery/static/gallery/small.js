@@ -1,21 +1,21 @@
 // Small things of several pages.
 
-/** Buttons with data-copy put the text of the element with that id on the clipboard. */
-export function copyButtons(root) {
-  for (const button of root.querySelectorAll("[data-copy]")) {
-    button.addEventListener("click", async () => {
-      const text = root.querySelector(`#${button.dataset.copy}`).textContent;
-      const before = button.textContent;
-      try {
-        await navigator.clipboard.writeText(text);
-        button.textContent = "✓";
-      } catch { // no permission, or not https: let the person copy by hand
-        getSelection().selectAllChildren(root.querySelector(`#${button.dataset.copy}`));
-        return;
-      }
-      setTimeout(() => { button.textContent = before; }, 1500);
-    });
-  }
+/** Buttons with data-copy, also later ones, put the text of the element with that id on the clipboard. */
+export function copyButtons() {
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    const copied = document.querySelector(`#${button.dataset.copy}`);
+    const before = button.textContent;
+    try {
+      await navigator.clipboard.writeText(copied.textContent);
+      button.textContent = "✓";
+    } catch { // no permission, or not https: let the person copy by hand
+      getSelection().selectAllChildren(copied);
+      return;
+    }
+    setTimeout(() => { button.textContent = before; }, 1500);
+  });
 }
 
 /** Times on the reader's own clock; without this they are in UTC, and say so. */
@@ -36,4 +36,12 @@ export function size(bytes) {
   const maximumFractionDigits = bytes >= 100 || unit === 0 ? 0 : 1;
   const form = { style: "unit", unit: units[unit], unitDisplay: unit ? "short" : "long", maximumFractionDigits };
   return new Intl.NumberFormat(document.documentElement.lang, form).format(bytes);
+}
+
+/** The bytes of a blob in base64. */
+export async function base64(blob) {
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  let text = "";
+  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  return btoa(text);
 }
