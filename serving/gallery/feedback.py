@@ -69,7 +69,7 @@ def _answered(run: Run) -> str | bytes:
     if kind == "class":
         return str(answer["class"])
     if kind == "mask":
-        return files.read(run.id, files.MASK)
+        return files.read(run.id, files.PICTURE_MASK if files.PICTURE_MASK in files.present(run.id) else files.MASK)
     raise BadInput("the boxes are missing", expected="the boxes that are right", fix="send them as a label file")
 
 

@@ -18,9 +18,11 @@ from serving.runs import files, low_scores
 from serving.runs.models import Run
 from serving.translation import specs
 
-Shown = Literal["boxes", "classes", "scan", "video", "plain"]
+Shown = Literal["boxes", "classes", "mask", "scan", "video", "plain"]
 Label = Literal["class", "boxes", "mask", ""]
 BARS = 10
+MOST_COLOURS = 21
+"""Of classes of a mask: more than that share colours, and could not be told apart."""
 DRAWN_BY_BROWSERS = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp")
 
 
@@ -96,6 +98,8 @@ def view_of(
     if kind == "classes":
         bars = [Bar(name, share, colour_of(name, classes)) for name, share in answer["scores"].items()]
         return View(kind, base, **parts, bars=bars[:BARS], more=max(0, len(bars) - BARS))
+    if kind == "mask":
+        return View(kind, base | _mask(answer, classes, at), **parts)
     if kind == "scan":
         return View(kind, base | _scan(answer, at, page), **parts, facts=_volume(answer))
     return View("plain", base, **parts | {"labels": ""})
@@ -111,7 +115,14 @@ def kind_of(answer: Mapping[str, Any], present: Sequence[str]) -> Shown:
         return "classes"
     if "slice_axis" in answer:
         return "scan" if files.MASK in present else "plain"
+    if _has_areas(answer) and files.PICTURE_MASK in present:
+        return "mask"
     return "plain"
+
+
+def _has_areas(answer: Mapping[str, Any]) -> bool:
+    """Whether an answer is `registry.vision_tasks.segmentation.Segments` of classes that can be told apart."""
+    return "foreground_share" in answer and 0 < len(answer.get("classes", ())) <= MOST_COLOURS
 
 
 def colour_of(name: str, classes: Sequence[str]) -> str:
@@ -132,7 +143,7 @@ def label_kind(spec: ModelSpec, answer: Mapping[str, Any]) -> Label:
         return "class"
     if "detections" in answer or "faces" in answer:
         return "boxes"
-    return "mask" if "slice_axis" in answer else ""
+    return "mask" if "slice_axis" in answer or _has_areas(answer) else ""
 
 
 def _boxes(answer: Mapping[str, Any], classes: Sequence[str], bundle: Bundle | None, run: Run) -> dict[str, Any]:
@@ -176,6 +187,15 @@ def _video(answer: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
         for one in answer["tracks"]
     ]
     return {"tracks": tracks, "tracks_total": answer["tracks_total"], "seconds": answer["seconds"]}
+
+
+def _mask(answer: Mapping[str, Any], classes: Sequence[str], at: str) -> dict[str, Any]:
+    """`classes`: with the value that each has in the mask, and its share of the picture."""
+    listed = [
+        {"class": one["name"], "value": one["value"], "share": one["share"], "colour": colour_of(one["name"], classes)}
+        for one in answer["classes"]
+    ]
+    return {"mask": f"{at}{files.PICTURE_MASK}", "classes": listed}
 
 
 def _scan(answer: Mapping[str, Any], at: str, page: str) -> dict[str, Any]:

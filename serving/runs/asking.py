@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from registry.contract import catalog
 from registry.core.errors import VisionloopError
 from registry.core.settings import settings
 from serving.client.calls import error_of_response
@@ -20,8 +21,17 @@ from serving.runs.models import Kind, Run
 from serving.tasks.models import Task
 
 CONNECT_S = 5.0
-RESULTS = {Kind.VIDEO: ("video/webm", files.VIDEO), Kind.SCAN: ("application/x-nifti", files.MASK)}
-"""Of kinds that are worked on as tasks: the content type of the result beside the JSON, and its name."""
+RESULTS = {
+    Kind.VIDEO: ("video/webm", files.VIDEO),
+    Kind.SCAN: ("application/x-nifti", files.MASK),
+    Kind.PICTURE: ("image/png", files.PICTURE_MASK),
+}
+"""Of runs that are worked on as tasks: the content type of the result beside the JSON, and its name."""
+
+
+def as_task(run: Run) -> bool:
+    """Whether a run is worked on as a task: it takes long, or its result is a file beside the JSON."""
+    return run.kind != Kind.PICTURE or catalog.get(run.model).task == "segmentation"
 
 
 class Router:
@@ -52,7 +62,7 @@ class Router:
         files.write(run.id, files.HEATMAP, answer.content)
 
     def submit(self, run: Run, token: str) -> str:
-        """Submits a video or a scan; returns the task's id."""
+        """Submits a run that is `as_task`; returns the task's id."""
         return str(self._send(run, token, "tasks", format=RESULTS[Kind(run.kind)][0], image="true").json()["id"])
 
     def look(self, run: Run) -> Task | None:

@@ -17,6 +17,7 @@ ANSWER = "answer.json"
 ANNOTATED = "annotated.jpg"
 VIDEO = "annotated.webm"
 MASK = "mask.nii.gz"
+PICTURE_MASK = "mask.png"
 HEATMAP = "heatmap.jpg"
 THUMBNAIL = "thumbnail.jpg"
 BEFORE = "before.jpg"
@@ -44,6 +45,7 @@ PARTS = {
     ANNOTATED: Part("image/jpeg", True, "-annotated.jpg"),
     VIDEO: Part("video/webm", True, "-annotated.webm"),
     MASK: Part("application/gzip", False, "-mask.nii.gz"),
+    PICTURE_MASK: Part("image/png", True, "-mask.png"),
     HEATMAP: Part("image/jpeg", True, "-heatmap.jpg"),
     THUMBNAIL: Part("image/jpeg", True, "-thumbnail.jpg"),
     BEFORE: Part("image/jpeg", True, "-before.jpg"),

@@ -18,7 +18,7 @@ from registry.core import database
 from registry.core.errors import Unauthorized, VisionloopError
 from serving.runs import asking, files, pictures, store, tokens
 from serving.runs.asking import Router
-from serving.runs.models import Extra, Kind, Run, State, now
+from serving.runs.models import Extra, Run, State, now
 from serving.wire.responses import InternalError
 
 logger = logging.getLogger("visionloop.web")
@@ -153,10 +153,10 @@ class Runner:
             return
         if not store.write(run, state=State.RUNNING, begun=run.begun or now(), tries=run.tries + 1):
             return
-        if run.kind == Kind.PICTURE:
-            self._finish(run, self._router.predict(run, token))
-        else:
+        if asking.as_task(run):
             store.let_go(run, LOOK_EVERY_S, task_id=self._router.submit(run, token))
+        else:
+            self._finish(run, self._router.predict(run, token))
 
     def _watch(self, run: Run, token: str) -> None:
         task = self._router.look(run)

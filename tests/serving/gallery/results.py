@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 
 from registry.boxes.detection import Detections, drawn
+from registry.cases import mask_labels
 from registry.contract import catalog
 from registry.core.media import ByteArray
 from registry.models.face_gender.inference import Faces
 from registry.vision.picture import to_jpeg
 from registry.vision_tasks.classification import Ranking
+from registry.vision_tasks.segmentation import Segments
 from tests.bundles import make_scan
 from tests.clips import make_clip, scene
 
 Planted = tuple[dict[str, Any], dict[str, bytes]]
-KINDS = ("boxes", "classes", "faces", "video", "scan")
+KINDS = ("boxes", "classes", "features", "faces", "mask", "video", "scan")
 WIDE, TALL = 640, 400
 BALL, BOOK, PERSON = (40.0, 200.0, 140.0, 300.0), (0.0, 0.0, 160.0, 100.0), (300.0, 60.0, 420.0, 380.0)
 
@@ -74,6 +76,17 @@ def classes(**more: Any) -> Planted:
     return _fields("suspect_classification", "picture", "image/jpeg", "thing.jpg", **more), files
 
 
+def features(**more: Any) -> Planted:
+    """Classes, and what is nearest by its features."""
+    names = catalog.get("fruit_features").classes
+    shares = np.full(len(names), 0.02, np.float32)
+    shares[0] = 1 - shares[1:].sum()
+    more_json = {"nearest": [{"class": names[1], "distance": 0.125}], "pca": [0.1, 0.2]}
+    jpeg = to_jpeg(picture(), 95)
+    files = {"input": jpeg, "answer.json": _answer(Ranking(names, shares, more_json).to_json()), "annotated.jpg": jpeg}
+    return _fields("fruit_features", "picture", "image/jpeg", "fruit.jpg", **more), files
+
+
 def faces(**more: Any) -> Planted:
     rows = np.array([(60, 60, 180, 220), (320, 80, 420, 210)], np.float32)
     shares = np.array([[0.93, 0.07], [0.41, 0.59]], np.float32)
@@ -81,6 +94,25 @@ def faces(**more: Any) -> Planted:
     jpeg = to_jpeg(picture(), 95)
     files = {"input": jpeg, "answer.json": _answer(found.to_json()), "annotated.jpg": jpeg}
     return _fields("face_gender", "picture", "image/jpeg", "faces.jpg", **more), files
+
+
+def mask_values() -> ByteArray:
+    """uint8 [TALL, WIDE]: 1 where `BALL` is, 2 where `PERSON` is."""
+    values = np.zeros((TALL, WIDE), np.uint8)
+    for number, (x1, y1, x2, y2) in enumerate((BALL, PERSON), start=1):
+        values[int(y1) : int(y2), int(x1) : int(x2)] = number
+    return values
+
+
+def mask(**more: Any) -> Planted:
+    """A picture's mask with two classes, as a segmentation of pictures answers it. No model of ours is one: the page
+    goes by the answer."""
+    names = catalog.get("face_gender").classes
+    found = Segments(mask_values(), names)
+    jpeg = to_jpeg(picture(), 95)
+    files = {"input": jpeg, "answer.json": _answer(found.to_json()), "annotated.jpg": jpeg}
+    files["mask.png"] = mask_labels.encode(found.mask, len(names))
+    return _fields("face_gender", "picture", "image/jpeg", "parts.jpg", **more), files
 
 
 def video(**more: Any) -> Planted:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from registry.cases import mask_labels
 from tests.browsers import PHONE
+from tests.serving.gallery import results
 from tests.serving.gallery.conftest import Open
 
 ON_THE_PICTURE = "[data-overlay] .view-box"
@@ -22,7 +25,7 @@ def slide(page: Any, label: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("kind", ["boxes", "classes", "faces", "video"])
+@pytest.mark.parametrize("kind", ["boxes", "classes", "faces", "mask", "video"])
 def test_no_result_has_a_serious_fault(shown: Open, kind: str, scheme: str) -> None:
     person = shown(kind)
     person.page.emulate_media(color_scheme=scheme)
@@ -103,6 +106,12 @@ def test_classes_have_bars_and_the_model_its_size(shown: Open) -> None:
     assert "1.9 MB" in page.locator(".view-facts").inner_text()
 
 
+def test_a_result_with_features_names_the_nearest_classes(shown: Open) -> None:
+    page = shown("features").page
+    assert "0.13" in page.get_by_role("heading", name="Nearest classes by its features").locator("+ ul").inner_text()
+    page.get_by_text("has the 2 main components").wait_for()
+
+
 def test_the_heat_map_lies_over_the_picture(shown: Open) -> None:
     page = shown("classes").page
     heat = page.locator("[data-heat]")
@@ -135,3 +144,40 @@ def test_a_span_of_the_timeline_leads_to_its_place_in_the_video(shown: Open) -> 
     page.wait_for_timeout(300)
     assert page.locator("video").evaluate("(one) => one.currentTime") == pytest.approx(3.0, abs=0.1)
     page.locator(".view-span.lit").nth(1).wait_for()  # the person's second, and the ball's
+
+
+def test_the_mask_of_a_picture_is_switched_by_class_and_painted(shown: Open) -> None:
+    page = shown("mask").page
+    page.get_by_role("heading", name="male 15%, female 3.9%").wait_for()
+    colour = "(one, [x, y]) => one.getContext('2d').getImageData(x, y, 1, 1).data[3]"
+    canvas = page.locator("[data-mask]")
+    assert [canvas.evaluate(colour, at) for at in ([90, 250], [360, 200], [600, 20])] == [255, 255, 0]
+    page.get_by_role("button", name="female 3.9%").click()
+    assert [canvas.evaluate(colour, at) for at in ([90, 250], [360, 200])] == [0, 255]
+    page.get_by_role("button", name="female 3.9%").click()
+
+    page.get_by_role("button", name="No, correct it").click()
+    page.get_by_label("Class", exact=True).select_option("male")
+    place = canvas.bounding_box()
+    scale = place["width"] / results.WIDE
+    page.mouse.move(place["x"] + 560 * scale, place["y"] + 60 * scale)
+    page.mouse.down()
+    page.mouse.move(place["x"] + 600 * scale, place["y"] + 60 * scale, steps=4)
+    page.mouse.up()
+    page.get_by_role("button", name="Eraser").click()
+    page.mouse.click(place["x"] + 90 * scale, place["y"] + 250 * scale)
+    sent = []
+    page.route("**/feedback/*", lambda route: (sent.append(route.request.post_data_buffer), route.fulfill(json={})))
+    page.get_by_role("button", name="Send the correction").click()
+    page.get_by_text("Thank you").wait_for()
+    values, _ = mask_labels.decode(sent[0], ("female", "male"))
+    before = results.mask_values()
+    assert values.shape == before.shape
+    rows, columns = np.nonzero((values == 2) & (before == 0))
+    assert rows.mean() == pytest.approx(60, abs=2)
+    assert columns.mean() == pytest.approx(580, abs=3)
+    assert values[250, 90] == 0
+    unchanged = np.ones_like(before, bool)
+    unchanged[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = False
+    unchanged[235:266, 75:106] = False
+    assert np.array_equal(values[unchanged], before[unchanged])
