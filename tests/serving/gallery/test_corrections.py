@@ -16,7 +16,7 @@ from registry.vision.picture import to_jpeg
 from tests.browsers import Visitor
 from tests.bundles import MODEL
 from tests.clips import scene
-from tests.detector_bundle import WHITE
+from tests.detector_bundle import RED, WHITE
 from tests.serving.gallery.conftest import Open
 from tests.serving.gallery.test_scans import scan
 from tests.serving.runs.asking import over, upload
@@ -226,3 +226,21 @@ def test_the_score_says_what_it_costs_on_the_test_cases(shown: Open, seen: str) 
     assert "none of the boxes" in cost.inner_text()
     page.get_by_role("button", name="back to the model's own, 0.25").click()
     page.get_by_text("2 of 2 shown").wait_for()
+
+
+def test_a_moment_of_a_video_is_corrected_as_a_picture(
+    anna: httpx.Client, shown: Open, usual: Any, detector: str
+) -> None:
+    person = shown("video")
+    page = person.page
+    page.locator("video").evaluate("(one) => { one.currentTime = 2; }")
+    page.get_by_role("button", name="Correct this moment").click()
+    page.wait_for_url("**/runs/**?correct", timeout=60_000)
+    page.get_by_role("heading", name="walk 0-02.jpg").wait_for()
+    page.locator(BOX).first.wait_for(timeout=90_000)  # the editor is open
+    send(person)
+    run = page.url.partition("/runs/")[2].partition("/")[0]
+    found = boxes_of(anna, run)
+    ball = found.pixels(320, 240)[found.classes.tolist().index(catalog.get(detector).classes.index(RED))]
+    answer = anna.get(f"/files/{run}/answer.json").json()["detections"]
+    assert ball == pytest.approx(next(one["box"] for one in answer if one["class"] == RED), abs=0.1)

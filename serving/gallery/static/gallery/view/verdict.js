@@ -1,5 +1,5 @@
 // "Was this right?": yes, or a correction: another class, other boxes, or another mask. It becomes the prediction's label.
-import { data, part, text } from "./page.js";
+import { data, gone, part, text } from "./page.js";
 import { send } from "./send.js";
 
 /** @param shown what the viewer of this kind gave back: `Findings`, NiiVue's viewer, or nothing. */
@@ -27,8 +27,9 @@ export function wireVerdict(shown) {
   if (labels === "class") return wireClass(give);
   part("wrong").addEventListener("click", async () => {
     correcting(true);
-    const tool = labels === "boxes" ? (await import("./editor.js")).openEditor(shown) : (await import("./brush.js")).openBrush(shown);
+    const tool = labels === "boxes" ? (await import("./editor.js")).openEditor(shown) : labels === "mask" && data.kind === "mask" ? (await import("./paint.js")).openPaint(shown) : (await import("./brush.js")).openBrush(shown);
     const close = () => {
+      gone.removeEventListener("abort", close);
       part("send").onclick = part("stop").onclick = null;
       tool.close();
       correcting(false);
@@ -42,7 +43,9 @@ export function wireVerdict(shown) {
       }
     };
     part("stop").onclick = close;
+    gone.addEventListener("abort", close);
   });
+  if (new URLSearchParams(location.search).has("correct")) part("wrong").click(); // a moment of a video came here for that
 }
 
 function wireClass(give) {
