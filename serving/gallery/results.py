@@ -16,8 +16,8 @@ from django.views.decorators.http import require_POST
 from registry.core.errors import NotFound, VisionloopError
 from registry.core.settings import settings
 from serving.gallery import cards, feedback, viewer
-from serving.runs import bundles, downloads, files, store
-from serving.runs.models import Run, new_id, now
+from serving.runs import bundles, downloads, files, kinds, store
+from serving.runs.models import Kind, Run, new_id, now
 from serving.translation import errors, specs
 
 SHARE_DAYS = (1, 7, 30)
@@ -26,20 +26,31 @@ SHARE_DAYS = (1, 7, 30)
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
     """A run at its own address: it survives reload, another device and sleep."""
     found = visible(request, run_id)
-    context = result(found, f"/files/{found.id}/", f"/runs/{found.id}/")
-    context["mine"] = found.owner_id is not None
-    context["takes_correction"] = bool(context["mine"] and context["view"] and context["view"].labels)
-    context["given"] = feedback.given(found)
+    context = _own(found)
     context["share_days"] = SHARE_DAYS
     if found.is_shared:
         context["share_address"] = request.build_absolute_uri(f"/shared/{downloads.share_token(found)}/")
     return render(request, "gallery/run.html", context)
 
 
-def status(request: HttpRequest, run_id: str) -> HttpResponse:
-    """The state of a run as a piece of a page, which asks for the next one itself. At the end the page reloads."""
+def beside(request: HttpRequest, run_id: str) -> HttpResponse:
+    """A run as a piece of a page, beside the upload on the page of its model."""
     found = visible(request, run_id)
-    response = render(request, "gallery/status.html", {"run": found, "spec": specs.get(found.model)})
+    return render(request, "gallery/beside.html", _own(found))
+
+
+def status(request: HttpRequest, run_id: str) -> HttpResponse:
+    """The state of a run as a piece of a page, which asks for the next one itself.
+
+    At the end the page reloads; with `?beside` the piece of `beside` takes its place.
+    """
+    found = visible(request, run_id)
+    if found.over and "beside" in request.GET:
+        response = beside(request, run_id)
+        response["HX-Retarget"], response["HX-Reswap"] = "#result", "innerHTML"
+        return response
+    context = {"run": found, "spec": specs.get(found.model), "beside": "beside" in request.GET}
+    response = render(request, "gallery/status.html", context)
     if found.over:
         response["HX-Refresh"] = "true"
     return response
@@ -52,6 +63,21 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
     except NotFound as error:
         raise Http404(error.found) from error
     return render(request, "gallery/run.html", result(found, f"/shared/{token}/files/", f"/shared/{token}/"))
+
+
+def _own(found: Run) -> dict[str, Any]:
+    """What the templates need of a result that its owner, or anybody of an example, looks at."""
+    context = result(found, f"/files/{found.id}/", f"/runs/{found.id}/")
+    mine = found.owner_id is not None
+    view = context["view"]
+    moments = bool(mine and view and view.kind == "video" and Kind.PICTURE in kinds.kinds_of(context["spec"]))
+    return {
+        **context,
+        "mine": mine,
+        "takes_correction": bool(mine and view and view.labels),
+        "takes_moment": moments,
+        "given": feedback.given(found),
+    }
 
 
 def result(found: Run, address: str, page: str) -> dict[str, Any]:
@@ -72,6 +98,7 @@ def result(found: Run, address: str, page: str) -> dict[str, Any]:
         "answer": answer,
         "files": present,
         "files_at": address,
+        "page": page,
         "live": version,
         "older": version is not None and found.version is not None and version != found.version,
     }
@@ -111,12 +138,17 @@ def act(request: HttpRequest, run_id: str, action: str) -> HttpResponse:
 
 def _cancel(request: HttpRequest, found: Run) -> HttpResponse:
     store.cancel(found)
-    return redirect("run", run_id=found.id)
+    return redirect(_shown_in(request), run_id=found.id)
 
 
 def _retry(request: HttpRequest, found: Run) -> HttpResponse:
     store.retry(found)
-    return redirect("run", run_id=found.id)
+    return redirect(_shown_in(request), run_id=found.id)
+
+
+def _shown_in(request: HttpRequest) -> str:
+    """The name of the address that shows a run where the person is: htmx asks for a piece of the page."""
+    return "run_beside" if "HX-Request" in request.headers else "run"
 
 
 def _again(request: HttpRequest, found: Run) -> HttpResponse:

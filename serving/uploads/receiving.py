@@ -44,6 +44,7 @@ def state_of(run: Run) -> dict[str, object]:
     return {
         "id": run.id,
         "state": run.state,
+        "percent": run.percent if run.state == State.RUNNING else None,
         "offset": durable(run),
         "size": run.size,
         "address": f"/uploads/{run.id}",

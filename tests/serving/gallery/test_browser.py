@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
+from registry.core.files import write_file
+from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
+from serving.releases import endpoints
+from serving.releases.packaging import digest_of
 from tests.browsers import PHONE, Visitor
 from tests.clips import make_clip, scene
+from tests.serving import people
 from tests.serving.people import Person
 from tests.waiting import until
 
@@ -39,15 +46,32 @@ def choose(visitor: Visitor, model: str, *files: dict[str, Any]) -> None:
     visitor.page.set_input_files("#file", list(files))
 
 
-def test_a_dropped_photo_leads_to_its_result(carla: Visitor, detector: str) -> None:
+def shown_beside(visitor: Visitor) -> Any:
+    """The result beside the upload, once its viewer has started."""
+    result = visitor.page.locator("#result")
+    result.locator("[data-view][data-ready]").wait_for(timeout=90_000)
+    return result
+
+
+def test_a_photo_shows_its_result_beside_it(carla: Visitor, detector: str) -> None:
     choose(carla, detector, photo("street.jpg"))
-    carla.page.wait_for_url("**/runs/**")
-    carla.page.get_by_role("button", name="Download").wait_for(timeout=60_000)
-    assert "street.jpg" in carla.page.title()
-    address = carla.page.url
-    carla.page.reload()
-    assert carla.page.url == address
+    result = shown_beside(carla)
+    assert carla.page.title().startswith("✓ street.jpg")
+    assert "2 of 2 shown" in result.inner_text()
     assert carla.axe() == []
+    carla.page.reload()  # the address names the result
+    shown_beside(carla)
+    page = carla.page
+    page.keyboard.down("h")
+    assert page.locator("[data-layers]").evaluate("(one) => getComputedStyle(one).visibility") == "hidden"
+    page.keyboard.up("h")
+    page.set_input_files("#file", [photo("empty.jpg", to_jpeg(np.full((240, 320, 3), 90, np.uint8)))])
+    page.get_by_role("heading", name="empty.jpg").wait_for(timeout=60_000)
+    shown_beside(carla)  # the viewer turned to the next one
+    assert page.locator("[data-view]").count() == 1
+    page.get_by_role("link", name="Open as a page").click()
+    page.get_by_role("button", name="Delete").wait_for()
+    assert page.title().startswith("✓ empty.jpg")
 
 
 def test_without_the_agreement_nothing_is_sent(browser: Any, web: str, persons: list[Person], detector: str) -> None:
@@ -69,6 +93,9 @@ def test_several_files_each_get_a_row_and_a_link(carla: Visitor, detector: str) 
     for number in range(2):
         rows.nth(number).get_by_text("done").wait_for(timeout=60_000)
         assert rows.nth(number).get_by_role("link", name="Open the result").get_attribute("href")
+    assert carla.page.locator("#result [data-view]").count() == 0
+    rows.nth(1).get_by_role("link", name="Open the result").click()
+    shown_beside(carla).get_by_role("heading", name="two.jpg").wait_for()
 
 
 def test_a_wrong_file_says_why_and_what_to_do(browser: Any, web: str, persons: list[Person], detector: str) -> None:
@@ -84,7 +111,6 @@ def test_a_wrong_file_says_why_and_what_to_do(browser: Any, web: str, persons: l
 def test_a_video_shows_how_far_it_is_and_plays(carla: Visitor, detector: str) -> None:
     clip = make_clip(200, (192, 128), encoder={"preset": "ultrafast"})
     choose(carla, detector, photo("walk.mp4", clip, "video/mp4"))
-    carla.page.wait_for_url("**/runs/**")
     until(lambda: "%" in carla.page.title() or carla.page.locator("video").count(), 60)
     carla.page.locator("video").wait_for(timeout=120_000)
     seconds = "() => new Promise((done) => { const video = document.querySelector('video'); const tell = () => "
@@ -107,14 +133,14 @@ def test_examples_are_there_for_everybody(visitor: Visitor, detector: str, web: 
     until(lambda: "before.jpg" in httpx.get(web, timeout=20).text, 60)
     visitor.open(f"/models/{detector}/?tab=examples")
     visitor.page.locator("#tab-examples").get_by_role("link", name="Example 1").click()
+    shown_beside(visitor).get_by_role("link", name="Open as a page").click()
     visitor.page.get_by_role("button", name="Download").wait_for()
     assert visitor.page.get_by_role("button", name="Delete").count() == 0
 
 
 def test_the_history_finds_by_class_and_deletes(carla: Visitor, detector: str) -> None:
     choose(carla, detector, photo("to find.jpg"))
-    carla.page.wait_for_url("**/runs/**")
-    carla.page.get_by_role("button", name="Download").wait_for(timeout=60_000)
+    shown_beside(carla)
     carla.open("/history/?label=sports+ball&model=object_detection")
     assert carla.page.get_by_role("link", name="to find.jpg").count() == 1
     carla.open("/history/?label=book&state=failed")
@@ -138,7 +164,6 @@ def test_a_tab_is_chosen_by_keyboard_and_stays_after_a_reload(carla: Visitor, de
 
 def test_downloads_have_the_name_of_the_file(carla: Visitor, detector: str, tmp_path: Path) -> None:
     choose(carla, detector, photo("mein Bild.jpg"))
-    carla.page.wait_for_url("**/runs/**")
     carla.page.get_by_role("button", name="Download").click(timeout=60_000)
     with carla.page.expect_download() as waiting:
         carla.page.get_by_role("link", name="Annotated picture").click()
@@ -159,8 +184,7 @@ def test_a_lost_connection_goes_on_by_itself(browser: Any, web: str, persons: li
 
     visitor.page.route("**/uploads/*", lose_the_first)
     choose(visitor, detector, photo("patient.jpg"))
-    visitor.page.wait_for_url("**/runs/**", timeout=60_000)
-    visitor.page.get_by_role("button", name="Download").wait_for(timeout=60_000)
+    shown_beside(visitor)
     assert len(lost) == 1
     visitor.close()
 
@@ -171,3 +195,45 @@ def test_keys_and_screen_readers_can_choose_a_file(carla: Visitor, detector: str
     assert carla.page.locator("#drop").evaluate("(box) => getComputedStyle(box).outlineStyle") == "solid"
     named = carla.page.get_by_label("Drop files here, or choose them")
     assert named.get_attribute("type") == "file"
+
+
+def test_a_key_is_made_on_the_page_and_fills_both_snippets(carla: Visitor, detector: str, router: str) -> None:
+    page = carla.page
+    carla.open(f"/models/{detector}/?tab=api")
+    page.get_by_role("button", name="Make a key and fill it in").click()
+    page.get_by_text("This is your new key").wait_for()
+    token = page.locator("#code-key").inner_text()
+    for code in ("#code-curl", "#code-python"):
+        assert token in page.locator(code).inner_text()
+    assert carla.axe() == []
+    asked = {"content": PICTURE, "headers": {"Authorization": f"Bearer {token}"}, "timeout": 60}
+    until(lambda: httpx.post(f"{router}/v1/models/{detector}/predict", **asked).status_code == 200, 20)
+    assert httpx.post(f"{router}/v1/models/weapon_detection/predict", **asked).status_code == 403
+    page.reload()
+    assert token not in page.content()
+    assert token[:15] in page.content()
+    page.get_by_label("Your key").fill(token)
+    assert token in page.locator("#code-curl").inner_text()
+
+
+def test_what_is_known_of_a_model(browser: Any, web: str, detector: str) -> None:
+    """Versions and data for everybody, and for people of the back office the way to the gate's decision."""
+    endpoint = endpoints.announced(detector)[(detector, 1)]
+    facts = {"digest": digest_of(endpoint.tag), "created": "2026-01-01", "granted": True, "summary": "granted"}
+    folder = settings().var / "decisions" / detector
+    write_file(folder / "0123456789ab.json", json.dumps(facts))
+    write_file(folder / "0123456789ab.html", "<p>granted</p>")
+    for person, sees in ((people.make("viewer:vera@example.org")[0], 1), (people.make("emil@example.org")[0], 0)):
+        visitor = Visitor(browser, web)
+        visitor.page.context.add_cookies([person.cookie(web)])
+        visitor.open(f"/models/{detector}/?tab=about")
+        row = visitor.page.get_by_role("row", name="1 2026-01-01")
+        assert row.get_by_text("live").is_visible()
+        assert row.get_by_text("champion").is_visible()
+        link = row.get_by_role("link", name="Decision on version 1")
+        assert link.count() == sees
+        assert "Tested on" in visitor.page.locator("#tab-about").inner_text()
+        if sees:
+            link.click()
+            visitor.page.get_by_text("granted").wait_for()
+        visitor.close()

@@ -1,7 +1,7 @@
-// The page of a run, and the history: buttons that ask first, and the title that follows the state.
+// The page of a run, and the history: its viewer, buttons that ask first, and the title that follows the state.
 import { copyButtons, localTimes } from "./small.js";
 
-copyButtons(document);
+copyButtons();
 localTimes(document);
 
 document.addEventListener("submit", (event) => {
@@ -17,3 +17,6 @@ if (document.querySelector("#status[hx-get]")) {
   titled();
   new MutationObserver(titled).observe(document.querySelector("#content"), { childList: true, subtree: true });
 }
+
+const view = document.querySelector("[data-view]");
+if (view) await (await import("./view/main.js")).start(view);

@@ -1,19 +1,19 @@
 // Files in: dropped, chosen, pasted or from the camera. Each is checked, sent with progress, and goes on after an
-// interruption at the byte that the server has; then the result's page opens, or of several files a link to each.
-import { size } from "./small.js";
+// interruption at the byte that the server has. The result of one is shown beside; of several there is a link to each.
+import { base64, size } from "./small.js";
 
 const START = 65536; // first bytes, by which the server knows what a file is before all of it is sent
 const AT_ONCE = 2;
 const PATIENCE = 10 * 60 * 1000; // how long to try again by itself, milliseconds
 const LOOK = 1500;
 
-/** Makes `box`, the element #upload of a model's page, take files. */
-export function start(box) {
+/** Makes `box`, the element #upload of a model's page, take files. `show` shows a run by its id. */
+export function start(box, show) {
   const list = box.querySelector("#files");
   const words = box.querySelector("#words").dataset;
   const queue = [];
   let busy = 0;
-  let count = 0;
+  let several = false;
 
   const next = () => {
     while (busy < AT_ONCE && queue.length) {
@@ -21,6 +21,7 @@ export function start(box) {
       busy += 1;
       one.send().finally(() => { busy -= 1; next(); });
     }
+    if (!busy && several) document.title = `✓ ${title}`;
   };
   const take = (files) => {
     const consent = box.querySelector("#consent");
@@ -30,9 +31,10 @@ export function start(box) {
       say(words.consent);
       return;
     }
+    several = files.length > 1;
+    const shown = files.length === 1 && !busy ? show : null;
     for (const file of files) {
-      count += 1;
-      const upload = new Upload(file, box, words, () => count === 1, (again) => { queue.push(again); next(); });
+      const upload = new Upload(file, box, words, shown, (again) => { queue.push(again); next(); });
       list.append(upload.row);
       if (upload.check()) queue.push(upload);
     }
@@ -54,15 +56,15 @@ export function start(box) {
   document.addEventListener("paste", (event) => {
     if (event.clipboardData.files.length) take([...event.clipboardData.files]);
   });
-  addEventListener("beforeunload", (event) => { if (busy && !leaving) event.preventDefault(); });
+  addEventListener("beforeunload", (event) => { if (sending) event.preventDefault(); });
 }
 
-let leaving = false;
+let sending = 0; // files whose bytes are not all at the server
 const title = document.title;
 
 class Upload {
-  constructor(file, box, words, isAlone, again) {
-    Object.assign(this, { file, box, words, isAlone });
+  constructor(file, box, words, shown, again) {
+    Object.assign(this, { file, box, words, shown });
     this.row = box.querySelector("#file-row").content.firstElementChild.cloneNode(true);
     this.bar = this.row.querySelector("progress");
     this.part("name").textContent = file.name;
@@ -96,6 +98,7 @@ class Upload {
     if (this.cancelled) return;
     this.show(this.words.uploading);
     let known;
+    sending += 1;
     try {
       known = await this.ask("/uploads", "POST", {
         model: this.box.dataset.model, name: this.file.name, size: this.file.size,
@@ -103,11 +106,14 @@ class Upload {
         heatmap: this.box.querySelector("#heatmap").checked || undefined,
       });
       this.box.dataset.consented = "yes";
+      this.box.querySelector(".vl-consent")?.remove();
       this.id = known.id;
       await this.bytes(known);
     } catch (error) {
       if (!this.cancelled) this.show(error.message, true);
       return;
+    } finally {
+      sending -= 1;
     }
     if (!this.cancelled) await this.finished(known);
   }
@@ -163,14 +169,15 @@ class Upload {
     document.title = title;
     const open = this.part("open");
     open.href = known.result;
-    if (this.isAlone()) { leaving = true; location.assign(known.result); return; }
+    open.dataset.beside = this.id;
     open.hidden = false;
     this.part("cancel").hidden = true;
-    for (let state = "waiting"; ;) {
-      this.show(this.words[state], state === "failed");
+    this.shown?.(this.id);
+    for (let { state, percent } = { state: "waiting" }; ;) {
+      this.show(this.words[state] + (percent == null ? "" : ` ${percent} %`), state === "failed");
       if (["done", "failed", "cancelled"].includes(state)) { this.part("retry").hidden = true; return; }
       await sleep(LOOK);
-      try { state = (await this.ask(`/uploads/${this.id}`, "GET")).state; } catch (error) { if (error.fatal) return; }
+      try { ({ state, percent } = await this.ask(`/uploads/${this.id}`, "GET")); } catch (error) { if (error.fatal) return; }
     }
   }
 
@@ -201,10 +208,3 @@ function told(error, words) {
 }
 
 function sleep(milliseconds) { return new Promise((done) => setTimeout(done, milliseconds)); }
-
-async function base64(blob) {
-  const bytes = new Uint8Array(await blob.arrayBuffer());
-  let text = "";
-  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
-  return btoa(text);
-}

@@ -1,5 +1,5 @@
-// Starts what the result page needs, by the kind of the answer.
-import { data, part, root } from "./page.js";
+// Starts what a result needs, by the kind of the answer.
+import { data, gone, part, root, turnTo } from "./page.js";
 import { wireStage } from "./stage.js";
 
 const kinds = {
@@ -13,19 +13,32 @@ const kinds = {
   },
   async classes() { wireStage(); },
   async plain() {},
-  async video() { (await import("./video.js")).wireTimeline(); },
+  async video() {
+    (await import("./video.js")).wireTimeline();
+    if (part("frame")) (await import("./frame.js")).wireFrame();
+  },
+  async mask() {
+    wireStage();
+    return (await import("./mask.js")).wireMask();
+  },
   async scan() {
     const { hasWebGL, wireScan } = await import("./scan.js");
     const drawn = hasWebGL();
     part("with-webgl").hidden = !drawn;
     part("without-webgl").hidden = drawn;
-    part("again").hidden = !location.search;
+    part("again").hidden = !new URLSearchParams(location.search).has("viewer");
     if (drawn) return wireScan();
     return (await import("./slices.js")).wireSlices();
   },
 };
 
-const shown = await kinds[data.kind]();
-(await import("./heat.js")).wireHeat();
-if (part("verdict")) (await import("./verdict.js")).wireVerdict(shown);
-root.dataset.ready = "true";
+/** Starts the viewer of the result in the element [data-view]; of one that was shown before, nothing goes on. */
+export async function start(view) {
+  turnTo(view);
+  const here = gone;
+  const shown = await kinds[data.kind]();
+  (await import("./heat.js")).wireHeat();
+  if (here.aborted) return;
+  if (part("verdict")) (await import("./verdict.js")).wireVerdict(shown);
+  root.dataset.ready = "true";
+}

@@ -1,9 +1,23 @@
-// What the server put into the page for the viewers: data as JSON, texts in the person's language.
-export const root = document.querySelector("[data-view]");
-export const data = JSON.parse(document.getElementById("view-data").textContent);
+// What the server put into the page for the viewers: data as JSON, texts in the person's language. One result is shown at
+// a time; another may take its place on the page of a model.
+export let root = null;
+export let data = {};
+/** Aborted when another result takes the place of this one: for listeners and tools that would outlive its elements. */
+export let gone = new AbortController().signal;
 
-const texts = {};
-for (const one of document.getElementById("view-texts").content.children) texts[one.dataset.name] = one.textContent.trim();
+let end = new AbortController();
+let texts = {};
+
+/** Turns to the result in the element [data-view]. */
+export function turnTo(view) {
+  end.abort();
+  end = new AbortController();
+  gone = end.signal;
+  root = view;
+  data = JSON.parse(view.querySelector("#view-data").textContent);
+  texts = {};
+  for (const one of view.querySelector("#view-texts").content.children) texts[one.dataset.name] = one.textContent.trim();
+}
 
 /** A text by its name; `{name}` in it stands for a value. */
 export function text(name, values = {}) {

@@ -1,5 +1,5 @@
 // A scan with its mask in NiiVue: slices, three views at once, 3-D. Loaded only on pages of scans, and only with WebGL.
-import { data, part, root, text } from "./page.js";
+import { data, gone, part, root, text } from "./page.js";
 import { wireHiding } from "./stage.js";
 
 const MASK = 1; // NiiVue's number of the second volume
@@ -45,6 +45,7 @@ export async function wireScan() {
     { url: data.mask, name: "mask.nii.gz", colormap: "mask", cal_min: 0.5, cal_max: 1, opacity: 0.5 },
   ]);
   wireControls(viewer);
+  gone.addEventListener("abort", () => canvas.getContext("webgl2")?.getExtension("WEBGL_lose_context")?.loseContext());
   return viewer;
 }
 

@@ -1,5 +1,5 @@
 // The picture with layers over it: the before/after slider, how strong the layers are, and hiding them while H is held.
-import { part, root, typing } from "./page.js";
+import { gone, part, root, typing } from "./page.js";
 
 /** Calls `draw` with the size of the stage in CSS pixels now and whenever it changes. */
 export function onResize(element, draw) {
@@ -31,13 +31,14 @@ export function wireHiding(hide) {
     hide(hidden);
     root.classList.toggle("view-hiding", hidden);
   };
+  const until = { capture: true, signal: gone };
   document.addEventListener("keydown", (event) => {
     if (event.key.toLowerCase() !== "h" || event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
     event.stopPropagation(); // NiiVue moves its cross with the same key
     set(true);
-  }, true);
-  document.addEventListener("keyup", (event) => { if (event.key.toLowerCase() === "h") set(false); }, true);
-  addEventListener("blur", () => set(false));
+  }, until);
+  document.addEventListener("keyup", (event) => { if (event.key.toLowerCase() === "h") set(false); }, until);
+  addEventListener("blur", () => set(false), { signal: gone });
   if (!button) return;
   button.addEventListener("pointerdown", () => set(true));
   for (const name of ["pointerup", "pointerleave", "pointercancel", "blur"]) button.addEventListener(name, () => set(false));
