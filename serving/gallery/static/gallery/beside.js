@@ -1,5 +1,7 @@
 // A run beside the upload, on the page of its model: its state while it lasts, then its result. The address of the page
 // names it, so that a reload shows it again.
+import { localTimes } from "./small.js";
+
 let start = null; // of the viewers, loaded with the first result
 const box = document.querySelector("#result");
 const title = document.title;
@@ -38,6 +40,7 @@ async function changed() {
   box.parentElement.classList.toggle("has-result", Boolean(view));
   if (!view || "started" in view.dataset) return;
   view.dataset.started = "";
+  localTimes(box);
   start ??= (await import("./view/main.js")).start;
   await start(view);
 }
