@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
-from django.utils.translation import pgettext
+from django.utils.translation import get_language, pgettext
 
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
@@ -26,7 +27,13 @@ def title(name: str) -> str:
 
 def class_name(name: str) -> str:
     """A class's name for people: "yellow vest" of `yellow_vest`."""
-    return pgettext("class", name).replace("_", " ") if name else ""
+    return _class_name(name, get_language()) if name else ""
+
+
+@lru_cache(maxsize=4096)
+def _class_name(name: str, language: str | None) -> str:
+    """`language`: the one that is active, in which it is looked up. A page of a detector names 80 classes twice."""
+    return pgettext("class", name).replace("_", " ")
 
 
 def translated(spec: ModelSpec) -> ModelSpec:

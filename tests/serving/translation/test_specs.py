@@ -35,6 +35,12 @@ def test_classes_are_french(project: Path, name: str) -> None:
     assert {one for one, french in shown.items() if french == one.replace("_", " ")} <= SAME
 
 
+def test_a_class_is_named_in_the_language_of_each_reader(project: Path) -> None:
+    for language, shown in (("fr", "chien"), ("en", "dog"), ("fr", "chien")):
+        with translation.override(language):
+            assert specs.class_name("dog") == shown
+
+
 def test_a_class_of_somebody_is_only_spaced(project: Path) -> None:
     with translation.override("fr"):
         assert specs.class_name("my_own_thing") == "my own thing"
