@@ -1,4 +1,4 @@
-"""Lowers the priority of training and of starting services, so that those that answer people go first.
+"""Lowers the priority of training, starting services and pages, so that predictions go first.
 
 Linux looks at the nice value of each thread, and at that of its session (`autogroup`, see sched(7)). Where sessions are
 grouped, a thread's value counts only inside its session, so both are set. On other systems nothing happens.
@@ -19,11 +19,11 @@ _GROUP = Path("/proc/self/autogroup")
 _TASKS = Path("/proc/self/task")
 
 
-def lower_priority() -> None:
+def lower_priority(nice: int = NICE) -> None:
     """Lowers this process, and what it starts from now on, for good. Call it before the process has threads."""
     with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
-    _set_session(NICE)
+        os.setpriority(os.PRIO_PROCESS, 0, max(nice, os.getpriority(os.PRIO_PROCESS, 0)))
+    _set_session(nice)
 
 
 class LowPriority:
