@@ -31,6 +31,9 @@ def main() -> None:
     database.wait_until_migrated()
     configuration.make_tables()
     from serving.web.app import create_app
+    from serving.web.pages import keep_connections
+
+    keep_connections()
 
     uvicorn.run(
         create_app(),

@@ -6,13 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from django.core.handlers.asgi import ASGIHandler
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
-from starlette.types import Receive, Scope, Send
 
 from serving.accounts import mail
 from serving.gallery import examples, feedback
@@ -22,21 +20,7 @@ from serving.runs.runner import Runner
 from serving.uploads import receiving
 from serving.web import static_files
 from serving.web.headers import SecurityHeaders
-
-MAX_AT_ONCE = 32
-"""Pages that Django works on at once, each in a thread of its own. Others wait."""
-
-
-class _Pages:
-    """Django, for at most `MAX_AT_ONCE` requests at once."""
-
-    def __init__(self) -> None:
-        self._django = ASGIHandler()
-        self._places = asyncio.Semaphore(MAX_AT_ONCE)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._places:
-            await self._django({**scope, "root_path": ""}, receive, send)
+from serving.web.pages import Pages
 
 
 def create_app() -> Starlette:
@@ -49,7 +33,7 @@ def create_app() -> Starlette:
             *downloads.routes(),
             *feedback.routes(),
             *imports.Imports().routes,
-            Mount("/", _Pages()),
+            Mount("/", Pages()),
         ],
         middleware=[Middleware(SecurityHeaders)],
         lifespan=_lifespan,
