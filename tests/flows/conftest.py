@@ -33,8 +33,10 @@ def own_settings(root: Path) -> Iterator[Settings]:
 def taken_down(config: Settings) -> Iterator[Stack]:
     """A stack that is taken down, whatever a test did to it."""
     found = Stack(config)
-    yield found
-    found.down()
+    try:
+        yield found
+    finally:
+        found.down()
     left = orphans.find(config.var)
     assert not left, f"left running: {left}"
 
