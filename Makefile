@@ -12,7 +12,7 @@ WORKERS ?= 2
 # One thread each: they share the cores, and threads that wait for a core spin. A test of small matrices takes a third.
 PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo demo-all down test test-slow test-heal check bench bench-serving client-wheel lock browser clean clean-all
+.PHONY: help setup demo demo-all down test test-slow test-heal check bench bench-serving bench-web client-wheel lock browser clean clean-all
 
 help:
 	@echo "make demo       set up, then run the whole loop for MODEL=$(MODEL)"
@@ -24,6 +24,7 @@ help:
 	@echo "make clean      deletes what can be built again; make clean-all also data sets, versions and predictions"
 	@echo "make client-wheel  the Python client as a wheel of its own, in build/client"
 	@echo "make bench      speed of parts, figures of MODEL    make bench-serving  our service beside other ways to serve"
+	@echo "make bench-web  the web application: pages, 50 people at once, a video of 500 MB; 12 minutes"
 
 # The line is for a person who asked for no more than this.
 setup: $(READY)
@@ -74,6 +75,10 @@ bench: setup
 # Beside MLflow's server, FastAPI, LitServe and ultralytics, for the models that have a champion.
 bench-serving: setup
 	$(BIN)/python -m tests.benchmarks.services
+
+# In a scratch folder, with a stack of its own.
+bench-web: setup browser
+	$(BIN)/python -m tests.benchmarks.web
 
 # For people who ask a router and have no checkout; needs httpx and pydantic only.
 client-wheel: setup
