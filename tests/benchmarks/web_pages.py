@@ -25,6 +25,7 @@ TIMES = """() => {
     bytes: parts.reduce((sum, part) => sum + part.transferSize, page.transferSize),
   };
 }"""
+PAINTED = """() => performance.getEntriesByName("first-contentful-paint").length > 0"""
 
 
 @dataclass
@@ -88,6 +89,7 @@ def _look(browser: Any, address: str, path: str, cookie: dict[str, Any], found: 
         context.add_cookies([cookie])
         page = context.new_page()
         page.goto(f"{address}{path}", wait_until="networkidle")
+        page.wait_for_function(PAINTED)  # a busy machine paints late
         times = page.evaluate(TIMES)
     finally:
         context.close()
