@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urljoin
 
 import aiohttp
+from yarl import URL
 
 CONNECTIONS = 6
 LOOK_S = 1.0
@@ -58,8 +59,8 @@ class Clock:
 
 @dataclass
 class PeopleTally:
-    """What people met. `times`: what was asked -> milliseconds of each; `waits_ms`: from the end of an upload to the
-    page with its result."""
+    """What people met. `times`: what was asked -> milliseconds of each; `waits_ms`: from the end of an upload to its
+    result beside it."""
 
     times: dict[str, list[float]] = field(default_factory=dict)
     waits_ms: list[float] = field(default_factory=list)
@@ -87,7 +88,7 @@ class Browser:
         self._address, self._tally = address, tally
         self._cache: dict[str, float] = {}
         jar = aiohttp.CookieJar(unsafe=True)  # the address is a number
-        jar.update_cookies({"sessionid": session}, response_url=aiohttp.client.URL(address))
+        jar.update_cookies({"sessionid": session}, response_url=URL(address))
         self._http = aiohttp.ClientSession(
             cookie_jar=jar,
             connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=20),
@@ -176,9 +177,12 @@ class Visitor:
         token = _CSRF.search(page)
         if token is None:
             raise Fault("model page: no place for an upload")
-        await self._look(await self._upload(token[1]))
+        run = await self._upload(token[1])
+        await self._look(run)
         await self._think()
         await self._browser.open("/history/", "history")
+        await self._think()
+        await self._browser.open(f"/runs/{run}/", "result page")
         await self._think()
 
     async def _upload(self, token: str) -> str:
@@ -197,19 +201,14 @@ class Visitor:
         return identity
 
     async def _look(self, run: str) -> None:
-        """Opens the result, and stays until it is there."""
+        """Looks at the place beside the upload, until the result is there."""
         began = time.perf_counter()
-        page = await self._browser.open(f"/runs/{run}/", "result page")
-        while "data-view" not in page:
-            if "alert-danger" in page or time.perf_counter() - began > PATIENCE_S:
-                raise Fault("result: failed" if "alert-danger" in page else "result: not there in time")
+        text = await self._browser.open(f"/runs/{run}/beside", "beside the upload")
+        while "data-view" not in text:
+            if "alert-danger" in text or time.perf_counter() - began > PATIENCE_S:
+                raise Fault("result: failed" if "alert-danger" in text else "result: not there in time")
             await asyncio.sleep(LOOK_S)
-            answered: dict[str, str] = {}
-            await self._browser.ask(
-                "GET", f"/runs/{run}/status", "state", answered=answered, headers={"HX-Request": "true"}
-            )
-            if "Hx-Refresh" in answered:
-                page = await self._browser.open(f"/runs/{run}/", "result page")
+            text = await self._browser.open(f"/runs/{run}/status?beside", "state, at last with the result")
         self._tally.results += 1
         self._tally.waits_ms.append(1000 * (time.perf_counter() - began))
 
