@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -55,7 +56,19 @@ def up(no_wait: bool, only: tuple[str, ...]) -> None:
     screen.print(_addresses(statuses), end="")
     if any(one.name == layout.WEB for one in statuses):
         _tell_web_address(screen)
+    if not only:
+        _tell_older_services(screen)
     refuse_failed(statuses)
+
+
+def _tell_older_services(screen: Console) -> None:
+    from registry.core import database
+    from serving.releases import older
+
+    database.setup()
+    for one in older.find():
+        text = f"version {one.version} of {one.model} was packaged from other code than this, so it may not know what"
+        screen.print(f"{text} pages ask;\n  `{one.command}` packages it anew, and drops no request", soft_wrap=True)
 
 
 def _tell_web_address(screen: Console) -> None:
@@ -100,7 +113,7 @@ def down() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(as_json: bool) -> None:
     """Show what runs, where, since when and with how much memory. Exit code 8: the stack is not up."""
-    statuses = Stack().status()
+    statuses = [_asked(one) if one.state == "external" else one for one in Stack().status()]
     if as_json:
         click.echo(json.dumps([one.to_json() for one in statuses], indent=2))
         return
@@ -108,6 +121,17 @@ def status(as_json: bool) -> None:
     wide = console.measure(found, options=console.options.update(max_width=1000)).maximum
     console.width = max(console.width, wide)  # a terminal wraps lines; an ellipsis would hide addresses
     console.print(found, end="")
+
+
+def _asked(elsewhere: ProcessStatus) -> ProcessStatus:
+    """Of a process that the supervisor does not look after, whether its address answers."""
+    import httpx
+
+    try:
+        httpx.get(elsewhere.url, timeout=2, trust_env=False)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return replace(elsewhere, note="does not answer")
+    return elsewhere
 
 
 def _logs() -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -13,11 +14,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from rich.console import Console
 
+from flows.cli.stack import _tell_older_services
 from registry.contract import catalog
 from registry.core.closure import closure_of, project_folder
 from registry.core.errors import MissingService, NotFound
-from serving.releases import deploy, packaging
+from serving.releases import deploy, older, packaging
 from tests.bundles import MODEL, make_scan, make_tiny_bundle
 from tests.conftest import PROJECT
 from tests.serving.conftest import Numbered, Packaged, Processes
@@ -81,6 +84,20 @@ def test_the_bento_names_its_model_and_version(packaged: dict[int, Packaged]) ->
     text = (packaging.bento_folder(packaged[2].tag) / "bento.yaml").read_text()
     for line in (f"model: {MODEL}", "version: '2'", "engine: onnxruntime"):
         assert line in text
+
+
+def test_a_service_of_older_code_is_named_with_the_command(live: str, packaged: dict[int, Packaged]) -> None:
+    copy = packaging.bento_folder(packaged[1].tag) / "src" / "serving" / "wire" / "call.py"
+    now = copy.read_text()
+    assert older.find() == []
+    copy.write_text(now.replace("def ", "def  ", 1))
+    older._is_a_copy.cache_clear()
+    screen = io.StringIO()
+    _tell_older_services(Console(file=screen))
+    copy.write_text(now)
+    older._is_a_copy.cache_clear()
+    assert "version 1 of skin_segmentation was packaged from other code" in screen.getvalue()
+    assert "`visionloop release skin_segmentation 1` packages it anew" in screen.getvalue()
 
 
 def test_without_the_bento_there_is_no_command(project: Path) -> None:
