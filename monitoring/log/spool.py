@@ -71,6 +71,15 @@ def dropped() -> Dropped:
         return Dropped({})
 
 
+def waits_since() -> float:
+    """When the oldest prediction was made that still waits, unix seconds; 0.0 where none waits."""
+    times = []
+    for path in folder().glob("*.jsonl"):
+        with suppress(OSError, ValueError, KeyError, TypeError), path.open("rb") as segment:
+            times.append(float(orjson.loads(segment.readline())["time"]))
+    return min(times, default=0.0)
+
+
 def trim() -> int:
     """Removes the oldest segments beyond the limit and returns how many predictions were dropped.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,10 +20,10 @@ from registry.contract import catalog
 from registry.core.errors import MissingService
 from registry.core.settings import settings
 from serving.accounts.models import Letter, Message
-from serving.operations import prefect_api, supervisor
+from serving.operations import mlflow_api, prefect_api, supervisor
 from serving.operations.prefect_api import Run
 from serving.operations.supervisor import Process
-from serving.releases import endpoints, orders, store
+from serving.releases import deploy, endpoints, older, orders, store
 from serving.releases.packaging import process_name
 from serving.releases.plans import Plan
 from serving.router import traffic
@@ -31,8 +32,11 @@ from serving.tasks.models import Task
 from serving.translation import errors, specs, states
 
 LAST = timedelta(hours=1)
+WAITS_S = 300.0
+"""Predictions reach the database within seconds, unless the keeper or the database is away."""
 LEAST_FREE = 0.05
 LEAST_FREE_BYTES = 2 * 10**9
+ELSEWHERE = ("mlflow", "external")
 T = TypeVar("T")
 
 
@@ -85,6 +89,7 @@ class Overview:
     runs: list[Run] = field(default_factory=list)
     waiting: dict[str, int] = field(default_factory=dict)
     spool_bytes: int = 0
+    spool_waits_s: float = 0.0
     dropped: int = 0
     free_bytes: int = 0
     disk_bytes: int = 0
@@ -101,11 +106,16 @@ def gather() -> Overview:
     found = Overview()
     counted = {plan.model: traffic.read(plan.model, since=datetime.now(UTC) - LAST) for plan in store.plans()}
     found.services = _part(found, "services", lambda: _services(counted)) or []
-    found.releases = [_release(plan, counted[plan.model]) for plan in store.plans() if plan.model in counted]
+    running = {row.process.name for row in found.services}
+    found.releases = [_release(plan, counted[plan.model], running) for plan in store.plans() if plan.model in counted]
     found.verdicts = _verdicts()
     found.runs = _part(found, "runs", lambda: prefect_api.runs(6)) or []
+    if "services" in found.away or any((one.process.name, one.process.state) == ELSEWHERE for one in found.services):
+        _part(found, "registry", mlflow_api.check)  # the supervisor does not look after it
     found.waiting = _waiting()
     found.spool_bytes = sum(path.stat().st_size for path in spool.folder().glob("*.jsonl") if path.exists())
+    waits_since = spool.waits_since()
+    found.spool_waits_s = max(0.0, time.time() - waits_since) if waits_since else 0.0
     found.dropped = spool.dropped().predictions
     usage = shutil.disk_usage(settings().var)
     found.free_bytes, found.disk_bytes = usage.free, usage.total
@@ -134,9 +144,13 @@ def _services(counted: dict[str, Any]) -> list[ServiceRow]:
     return rows
 
 
-def _release(plan: Plan, counted: dict[Any, Any]) -> ReleaseRow:
+def _release(plan: Plan, counted: dict[Any, Any], running: set[str]) -> ReleaseRow:
     services = endpoints.announced(plan.model, retired=True)
-    trouble = next((s.problem for v in (plan.live, plan.second) if v and (s := services.get((plan.model, v)))), "")
+    used = [found for v in (plan.live, plan.second) if v and (found := services.get((plan.model, v)))]
+    trouble = next((one.problem for one in used if one.problem), "")
+    silent = next((one for one in used if process_name(one.tag) not in running and not deploy.is_ready(one)), None)
+    if silent is not None and not trouble:
+        trouble = gettext("version %(version)s does not answer") % {"version": silent.version}
     return ReleaseRow(
         plan,
         specs.title(plan.model),
@@ -182,6 +196,13 @@ def _problems(found: Overview) -> list[Problem]:
         if release.trouble:
             given = {"model": release.title, "trouble": release.trouble}
             problems.append(Problem(gettext("%(model)s: %(trouble)s") % given, "#releases"))
+    for old in older.find():
+        given = {"version": str(old.version), "model": specs.title(old.model), "command": old.command}
+        text = gettext(
+            "Version %(version)s of %(model)s was packaged from other code than this, and may not know what pages ask: "
+            "`%(command)s` packages it anew"
+        )
+        problems.append(Problem(text % given, reverse("office_model", args=[old.model])))
     for judged in found.verdicts:
         if judged.verdict.drifted:
             given = {"model": judged.title, "why": judged.verdict.why}
@@ -194,6 +215,14 @@ def _limits(found: Overview) -> list[tuple[Problem, bool]]:
     little = found.free_percent < 100 * LEAST_FREE or found.free_bytes < LEAST_FREE_BYTES
     return [
         (Problem(gettext("The disk has %(gigabytes)s GB (%(percent)s %%) free") % free, "#disk"), little),
+        (
+            Problem(
+                gettext("Predictions have waited for %(minutes)s minutes, and the keeper does not store them")
+                % {"minutes": round(found.spool_waits_s / 60)},
+                "#disk",
+            ),
+            found.spool_waits_s > WAITS_S,
+        ),
         (
             Problem(gettext("The full spool dropped %(count)s predictions") % {"count": found.dropped}, "#disk"),
             found.dropped > 0,

@@ -42,6 +42,11 @@ def versions(model: str) -> list[RegisteredVersion]:
     return sorted(found, key=lambda one: one.number, reverse=True)
 
 
+def check() -> None:
+    """Raises MissingService: it does not answer."""
+    _ask("registered-models/search", max_results="1")
+
+
 def _ask(what: str, **asked: str) -> dict[str, Any]:
     address = f"{settings().mlflow_address.rstrip('/')}/api/2.0/mlflow/{what}"
     try:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
+import json
 import os
 import signal
+import time
 from collections.abc import Callable
 
 import httpx
 
 from flows.stack.control import Stack
+from monitoring.log import spool
 from registry.core import database
+from serving.releases import deploy, endpoints
 from tests.browsers import DESKTOP, PHONE, SCHEMES, Visitor
+from tests.bundles import MODEL
 from tests.waiting import until
 
 AsRole = Callable[[str], Visitor]
@@ -33,6 +39,24 @@ def test_a_part_that_is_away_is_named_and_the_rest_is_shown(as_role: AsRole) -> 
     page.get_by_text("Prefect does not answer").first.wait_for()
     assert "GB (" in page.locator("#disk").inner_text()
     assert page.get_by_role("link", name="Restart").count() == 0
+
+
+def test_predictions_that_wait_and_versions_that_are_silent_are_named(as_role: AsRole, stack: Stack, live: str) -> None:
+    """The keeper is hung, as far as this segment goes: somebody holds it. No supervisor knows the service."""
+    known = endpoints.announced(MODEL)[MODEL, 1]
+    endpoints.announce(MODEL, 1, f"http://127.0.0.1:{deploy.free_port()}", known.tag, anyway="a test")
+    spool.folder().mkdir(exist_ok=True)
+    segment = spool.folder() / "old.jsonl"
+    with segment.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(json.dumps({"time": time.time() - 600}) + "\n")
+        file.flush()
+        page = as_role("viewer").page
+        page.get_by_role("link", name="Back office").click()
+        page.get_by_text("Predictions have waited for 10 minutes").wait_for()
+        page.get_by_text("Skin segmentation: version 1 does not answer").wait_for()
+        segment.unlink()
+    endpoints.announce(MODEL, 1, known.url, known.tag, anyway="a test")
 
 
 def test_an_operator_restarts_a_process(as_role: AsRole, stack: Stack) -> None:
