@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from flows.access import trail
 from flows.access.key_options import Moment, action_option, names
 from flows.options import ModelName, complete
 from registry.core.errors import BadInput
@@ -49,6 +50,7 @@ def change(key: str, **given: Any) -> None:
     nones = {"per_minute": "default", "per_month": "default", "expires": "never"}
     changes = {name: None if value == nones.get(name) else value for name, value in changes.items()}
     api_key = store.change(key, changes)
+    trail.note("key.change", api_key.caller, changed=sorted(changes))
     click.echo(f"{api_key.caller} {api_key.name} is changed: {', '.join(sorted(changes))}")
 
 
@@ -58,6 +60,7 @@ def change(key: str, **given: Any) -> None:
 def rotate(key: str, grace: str) -> None:
     """Give KEY a new secret and print the new key, once. The old one is valid for the grace time."""
     api_key, token = store.rotate(key, _span(grace))
+    trail.note("key.rotate", api_key.caller, grace=grace)
     until = datetime.fromtimestamp(api_key.old_until or 0, UTC)
     click.echo(f"{api_key.caller} {api_key.name}: the old secret is valid until {until:%Y-%m-%d %H:%M} UTC", err=True)
     click.echo("this is shown once, only its hash is kept:", err=True)

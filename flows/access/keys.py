@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from flows.access import trail
 from flows.access.key_changes import change, rotate
 from flows.access.key_options import Moment, action_option, names
 from flows.options import ModelName, OutputFile, complete
@@ -22,6 +23,7 @@ from serving.access import keys as store
 from serving.access import report
 from serving.access.keys import ApiKey
 from serving.access.report import NamedUsageRow
+from serving.web import configuration
 
 _STYLES = {"active": "green", "expired": "yellow", "revoked": "red"}
 
@@ -29,6 +31,7 @@ _STYLES = {"active": "green", "expired": "yellow", "revoked": "red"}
 @click.group()
 def keys() -> None:
     """API keys: who may ask the router for what, how often, and the usage so far."""
+    configuration.setup()
     database.migrate()
 
 
@@ -51,6 +54,7 @@ keys.add_command(rotate)
 def create(name: str, models: tuple[str, ...], actions: tuple[str, ...], **more: Any) -> None:
     """Make a key called NAME and print it, once. Routers know it within a second."""
     api_key, token = store.create(name, models=models or (store.ALL,), actions=actions or store.DEFAULT_ACTIONS, **more)
+    trail.note("key.create", api_key.caller, models=sorted(api_key.models), actions=sorted(api_key.actions))
     click.echo(f"{api_key.caller} {api_key.name}: {_models(api_key)}; {', '.join(sorted(api_key.actions))}", err=True)
     click.echo("this is shown once, only its hash is kept:", err=True)
     click.echo(token)
@@ -134,6 +138,7 @@ def _facts(api_key: ApiKey) -> dict[str, Any]:
 def revoke(key: str) -> None:
     """End KEY. Every router refuses it within two seconds."""
     api_key = store.revoke(key)
+    trail.note("key.revoke", api_key.caller)
     click.echo(f"{api_key.caller} {api_key.name} is revoked")
 
 

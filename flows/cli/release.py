@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flows.access import trail
 from flows.cli.release_options import ReleaseOptions, limit_of, parse, shares_of
 from flows.options import complete, model_argument, model_version_argument, prepare
+from serving.web import configuration
 
 if TYPE_CHECKING:
     from serving.releases.plans import Kind
@@ -45,7 +47,10 @@ def release(model: str, what: str | None, versions: tuple[str, ...], **given: An
     asks the gate to make a version the registry's champion.
     """
     model, action, versions = parse(model, what, versions, ACTIONS)
-    ACTIONS[action](ReleaseOptions(model, versions, **given))
+    options = ReleaseOptions(model, versions, **given)
+    ACTIONS[action](options)
+    if action != "status":
+        _note(options, "release" if action == "blue-green" else action)
 
 
 @click.command()
@@ -53,12 +58,28 @@ def release(model: str, what: str | None, versions: tuple[str, ...], **given: An
 @click.option("--why", default="", help="A reason for the history.")
 def rollback(model: str, why: str) -> None:
     """End the trial of MODEL's second version, or give the traffic back to the previous version."""
-    _rollback(ReleaseOptions(model, why=why))
+    options = ReleaseOptions(model, why=why)
+    _rollback(options)
+    _note(options, "rollback")
+
+
+def _prepare() -> None:
+    prepare(local=False)
+    configuration.setup()  # also the tables of people: the change leaves a line in the audit trail
+
+
+def _note(options: ReleaseOptions, action: str) -> None:
+    """In the words of the back office's lines."""
+    which = f"{options.model}@{options.versions[-1]}" if options.versions else options.model
+    more = {"share": options.share} if options.share is not None else {}
+    trail.note(
+        f"release.{action}", which, options.why, **more, **({"anyway": options.anyway} if options.anyway else {})
+    )
 
 
 def _blue_green(options: ReleaseOptions) -> None:
     options.refuse(1, "anyway")
-    prepare(local=False)
+    _prepare()
     from flows.releases import changes
 
     changes.switch(options.model, options.versions[0], click.echo, why=options.why, anyway=options.anyway or "")
@@ -86,7 +107,7 @@ def _start_trial(options: ReleaseOptions, kind: Kind, **more: Any) -> None:
     limits = Limits.of(dict(limit_of(one) for one in options.limits))
     # Refuses a bad share before anything is started; the versions are not known yet.
     plan = trial(options.model, kind, limits=limits, **{name: one for name, one in more.items() if one is not None})
-    prepare(local=False)
+    _prepare()
     from flows.releases import changes
 
     changes.start_trial(plan, options.versions, click.echo, why=options.why, anyway=options.anyway or "")
@@ -94,7 +115,7 @@ def _start_trial(options: ReleaseOptions, kind: Kind, **more: Any) -> None:
 
 def _promote(options: ReleaseOptions) -> None:
     options.refuse(0, "anyway")
-    prepare(local=False)
+    _prepare()
     from flows.releases import changes
 
     changes.promote(options.model, click.echo, why=options.why, anyway=options.anyway or "")
@@ -102,7 +123,7 @@ def _promote(options: ReleaseOptions) -> None:
 
 def _rollback(options: ReleaseOptions) -> None:
     options.refuse(0)
-    prepare(local=False)
+    _prepare()
     from flows.releases import changes
 
     changes.roll_back(options.model, click.echo, why=options.why)

@@ -102,6 +102,11 @@ def test_the_history_says_from_where_to_where_and_why(
 def test_a_promoted_canary_is_live_and_says_where(aliases: dict[str, int], capsys: pytest.CaptureFixture[str]) -> None:
     endpoints.note_anyway(MODEL, 1, "a test")
     store.change(MODEL, "canary", "a test", kind="canary", second=1, share=10)
-    lines = said(capsys, "release", MODEL, "promote")
+    lines = said(capsys, "release", MODEL, "promote", "--why", "better on scans")
     assert lines[0] == f"version 1 of {MODEL} gets every request; version 2 is kept warm"
     assert lines[-1] == f"live now: version 1 at {settings().router_address}{WHERE}"
+    from serving.accounts.models import AuditLine
+
+    line = AuditLine.objects.first()
+    assert (line.what, line.target, line.why) == ("release.promote", MODEL, "better on scans")
+    assert line.who.endswith("(command line)")

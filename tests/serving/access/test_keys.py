@@ -152,6 +152,9 @@ def test_the_command_line_makes_shows_and_revokes() -> None:
     assert "is revoked" in _run("revoke", key)
     assert key not in _run("list")
     assert "revoked" in _run("list", "--all")
+    from serving.accounts.models import AuditLine
+
+    assert set(AuditLine.objects.filter(target=key).values_list("what", flat=True)) == {"key.create", "key.revoke"}
 
 
 def test_keys_and_usage_fit_eighty_columns_and_keys_come_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
