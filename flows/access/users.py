@@ -106,6 +106,23 @@ def role(email: str, role: str, why: str) -> None:
 
 @users.command()
 @click.argument("email", type=AnAddress())
+@click.option("--per-minute", type=click.IntRange(min=0), help="Requests of each key. 0: no limit.")
+@click.option("--per-month", type=click.IntRange(min=0), help="The same per calendar month (UTC).")
+@Why
+def quota(email: str, per_minute: int | None, per_month: int | None, why: str) -> None:
+    """Give each key of the account EMAIL a quota, also the pages' own and later ones.
+
+    What is left out is as the settings say.
+    """
+    from serving.accounts import audit, people
+
+    user = people.find(email)
+    count = people.set_quota(user, per_minute=per_minute, per_month=per_month, by=audit.command_line(), why=why)
+    click.echo(f"{user.email}: {count} {'key' if count == 1 else 'keys'} changed")
+
+
+@users.command()
+@click.argument("email", type=AnAddress())
 @Why
 def disable(email: str, why: str) -> None:
     """End the sessions and keys of the account EMAIL; it cannot log in until `enable`."""

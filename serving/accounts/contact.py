@@ -93,11 +93,18 @@ def answer(message: Message, text: str, who: User) -> None:
     audit.note(who, "message.answer", f"message {message.pk}")
 
 
-def close(message: Message, who: User) -> None:
+def close(message: Message, who: User, why: str = "") -> None:
     """Marks a message as done without an answer."""
     message.state = Message.State.CLOSED
     message.save(update_fields=["state"])
-    audit.note(who, "message.close", f"message {message.pk}")
+    audit.note(who, "message.close", f"message {message.pk}", why)
+
+
+def delete(message: Message, who: User, why: str = "") -> None:
+    """Deletes a message with its answer. The letter that told administrators of it is not reached any more."""
+    number = message.pk
+    message.delete()
+    audit.note(who, "message.delete", f"message {number}", why)
 
 
 def _administrators() -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from django.db import IntegrityError, transaction
@@ -49,7 +49,8 @@ def create(
     if sum(one.state(_now()) == "active" for one in of(user)) >= MOST_KEYS:
         raise Refused(f"the account has {MOST_KEYS} keys", expected="fewer", fix="revoke one that is no longer needed")
     with transaction.atomic():
-        api_key, token = keys.create(name, _owner(user), models=models, actions=actions, expires=expires)
+        quota = {"per_minute": user.per_minute, "per_month": user.per_month}
+        api_key, token = keys.create(name, _owner(user), models=models, actions=actions, expires=expires, **quota)
         AccountKey.objects.create(user=user, key=api_key.id)
         audit.note(user, "key.create", api_key.caller, models=sorted(api_key.models), actions=sorted(api_key.actions))
     return api_key, token
@@ -105,6 +106,15 @@ def revoke_all(user: User, *, beyond_role: bool = False) -> int:
     return count
 
 
+def set_quota(user: User, quota: Mapping[str, int | None]) -> int:
+    """Gives every key of the person that is not revoked a quota, as `serving.access.keys.create` has it. Returns how
+    many."""
+    valid = [id for id in user.keys.values_list("key", flat=True) if keys.get(id).revoked is None]
+    for id in valid:
+        keys.change(id, quota)
+    return len(valid)
+
+
 def token_of_pages(user: User) -> str:
     """The key that the pages use for this person, as the person's name at the router. Made at first use.
 
@@ -118,7 +128,7 @@ def token_of_pages(user: User) -> str:
     if found is not None and keys.get(found.key).state(_now()) == "active":
         return decrypt_bytes(bytes(found.token or b""), found.key).decode()
     with transaction.atomic():
-        api_key, token = keys.create(PAGES, _owner(user))
+        api_key, token = keys.create(PAGES, _owner(user), per_minute=user.per_minute, per_month=user.per_month)
     hidden = encrypt_bytes(token.encode(), api_key.id)
     try:
         with transaction.atomic():

@@ -37,6 +37,7 @@ class User(AbstractUser):
     Attributes:
         consented: when the person agreed to what is kept of an upload; None: not yet.
         language: of pages and letters; "": as the browser asks.
+        per_minute, per_month: requests of each of the person's keys; None: the setting's value, 0: no limit.
     """
 
     username = None  # type: ignore[assignment]
@@ -44,6 +45,8 @@ class User(AbstractUser):
     role = models.CharField(max_length=16, choices=Role, default=Role.USER, blank=True)
     language = models.CharField(max_length=8, blank=True)
     consented = models.DateTimeField(null=True, blank=True)
+    per_minute = models.BigIntegerField(null=True, blank=True)
+    per_month = models.BigIntegerField(null=True, blank=True)
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []

@@ -107,6 +107,23 @@ def set_active(user: User, active: bool, *, by: User | str, why: str = "") -> No
         end_sessions(user)
 
 
+def set_quota(user: User, *, per_minute: int | None, per_month: int | None, by: User | str, why: str = "") -> int:
+    """Gives each key of the person, also those that the person makes later, a quota of requests.
+
+    Args:
+        per_minute, per_month: requests of one key; None: as the settings say, 0: no limit.
+
+    Returns how many keys were changed. Routers follow within two seconds.
+    """
+    quota = {"per_minute": per_minute, "per_month": per_month}
+    with transaction.atomic():
+        user.per_minute, user.per_month = per_minute, per_month
+        user.save(update_fields=list(quota))
+        changed = keys.set_quota(user, quota)
+        audit.note(by, "user.quota", user, why, **quota, keys=changed)
+    return changed
+
+
 def reset_second_factor(user: User, *, by: User | str, why: str = "") -> int:
     """Removes authenticator app, security keys and recovery codes, for somebody who lost them. Returns how many."""
     with transaction.atomic():

@@ -1,4 +1,4 @@
 """The lists of the back office: what their rows, columns, filters and bulk actions are. Their pages are in office.
 
-Imports runs, accounts and access.
+Imports operations, runs, accounts and access.
 """

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from serving.lists.people import AUDIT, MESSAGES, USERS
 from serving.lists.use import KEYS, PREDICTIONS, USAGE
+from serving.lists.versions import VERSIONS
 
-ALL = {one.name: one for one in (PREDICTIONS, USERS, KEYS, USAGE, MESSAGES, AUDIT)}
+ALL = {one.name: one for one in (PREDICTIONS, VERSIONS, USERS, KEYS, USAGE, MESSAGES, AUDIT)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django import forms
 from django.utils.dateparse import parse_date
@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 PAGE = 50
 Rows = Any
-"""A QuerySet. Django's types are not known to the checker."""
+"""A QuerySet, or `Made`. Django's types are not known to the checker."""
+T = TypeVar("T")
+
+
+class Made(list[T]):
+    """Rows that are no table's, for lists without actions."""
+
+    def iterator(self, chunk_size: int) -> Iterator[T]:
+        return iter(self)
 
 
 @dataclass(frozen=True)

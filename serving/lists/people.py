@@ -13,6 +13,7 @@ from django.utils.translation import gettext, gettext_lazy, pgettext_lazy
 from serving.accounts import audit, contact, people
 from serving.accounts.models import AuditLine, Message, Role, User
 from serving.lists.listing import Action, Column, Filter, Listing, of_states
+from serving.lists.quotas import QUOTA_FIELDS, quotas_in_words, used_this_month
 
 
 def _roles() -> list[tuple[str, Any]]:
@@ -23,11 +24,20 @@ def _role_field() -> forms.Field:
     return forms.ChoiceField(label=gettext_lazy("Role"), choices=_roles())
 
 
+def _prepare_users(rows: Sequence[Any]) -> None:
+    """Of the quotas those in force: what is not set for a person is as the settings say."""
+    keys = {row.pk: [one.key for one in row.keys.all()] for row in rows}
+    used = used_this_month([key for mine in keys.values() for key in mine])
+    for row in rows:
+        row.used = sum(used.get(key, 0) for key in keys[row.pk])
+        row.limits = quotas_in_words(row.per_minute, row.per_month)
+
+
 USERS = Listing(
     "users",
     gettext_lazy("Users"),
     Role.ADMINISTRATOR,
-    lambda: User.objects.order_by("email").prefetch_related("authenticator_set"),
+    lambda: User.objects.order_by("email").prefetch_related("authenticator_set", "keys"),
     (
         Column("email", gettext_lazy("E-mail address"), lambda row: row.email),
         Column("role", gettext_lazy("Role"), lambda row: row.get_role_display()),
@@ -37,6 +47,9 @@ USERS = Listing(
             gettext_lazy("Second factor"),
             lambda row: gettext("yes") if len(row.authenticator_set.all()) else gettext("no"),
         ),
+        Column("per_minute", gettext_lazy("Per minute"), lambda row: row.limits["per_minute"]),
+        Column("per_month", gettext_lazy("Per month"), lambda row: row.limits["per_month"]),
+        Column("used", gettext_lazy("This month"), lambda row: row.used, "number"),
         Column("joined", gettext_lazy("Joined"), lambda row: row.date_joined, "time"),
         Column("last_login", gettext_lazy("Last log-in"), lambda row: row.last_login, "time"),
     ),
@@ -65,6 +78,15 @@ USERS = Listing(
             fields={"role": _role_field},
         ),
         Action(
+            "quota",
+            gettext_lazy("Set quotas"),
+            gettext_lazy("Each of their keys gets the quotas, also the one that the pages use and those made later."),
+            lambda row, by, why, given: people.set_quota(
+                row, by=by, why=why, per_minute=given["per_minute"], per_month=given["per_month"]
+            ),
+            fields=QUOTA_FIELDS,
+        ),
+        Action(
             "disable",
             gettext_lazy("Disable"),
             gettext_lazy("Nobody can log in with these accounts. Their sessions and keys end."),
@@ -83,6 +105,7 @@ USERS = Listing(
             lambda row, by, why, _: people.reset_second_factor(row, by=by, why=why),
         ),
     ),
+    prepare=_prepare_users,
 )
 
 
@@ -113,7 +136,13 @@ MESSAGES = Listing(
             "close",
             gettext_lazy("Close without an answer"),
             gettext_lazy("The messages count as done. Nobody gets a letter."),
-            lambda row, by, why, _: contact.close(row, by),
+            lambda row, by, why, _: contact.close(row, by, why),
+        ),
+        Action(
+            "delete",
+            gettext_lazy("Delete"),
+            gettext_lazy("The messages are deleted with their answers, for good. Nobody gets a letter."),
+            lambda row, by, why, _: contact.delete(row, by, why),
         ),
     ),
     time="time",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django import forms
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
@@ -17,15 +16,23 @@ from serving.access.models import Key, Usage
 from serving.accounts import audit
 from serving.accounts.models import AccountKey, Role, User
 from serving.lists.listing import Action, Column, Filter, Listing, of_states
+from serving.lists.quotas import QUOTA_FIELDS, quotas_in_words, used_this_month
+from serving.releases import endpoints
 from serving.runs import files
 from serving.runs.models import Run
 from serving.translation import specs
 
-_ROLES = ("live", "canary", "shadow", "a", "b")
+_ROLES = ("live", "canary", "shadow", "a", "b", "pinned")
 
 
 def _models() -> list[tuple[str, str]]:
     return [(spec.name, spec.title) for spec in specs.all_specs()]
+
+
+def _versions() -> list[tuple[str, str]]:
+    """Those that have, or had, a service: finding them among all predictions would take seconds."""
+    numbers = sorted({number for _, number in endpoints.announced(retired=True)}, reverse=True)
+    return [(str(number), str(number)) for number in numbers]
 
 
 def _by_model(rows: Any, value: str) -> Any:
@@ -76,7 +83,14 @@ PREDICTIONS = Listing(
     search_hint=gettext_lazy("e-mail address, key, or id of a prediction"),
     filters=(
         MODEL,
+        Filter("version", gettext_lazy("Version"), _versions, lambda rows, value: rows.filter(version=int(value))),
         Filter("role", gettext_lazy("Role"), of_states(*_ROLES), lambda r, v: r.filter(role=v)),
+        Filter(
+            "latency",
+            gettext_lazy("Latency"),
+            lambda: [(ms, gettext("over %(ms)s ms") % {"ms": ms}) for ms in ("100", "1000", "10000")],
+            lambda rows, value: rows.filter(latency_ms__gt=float(value)),
+        ),
         Filter(
             "outcome",
             gettext_lazy("Outcome"),
@@ -90,14 +104,10 @@ PREDICTIONS = Listing(
 
 
 def _prepare_keys(rows: Sequence[Any]) -> None:
-    owners, month = _owners([f"vl_{row.id}" for row in rows]), timezone.now().date().replace(day=1)
-    used: dict[str, int] = {}
-    for key, requests in Usage.objects.filter(day__gte=month, key__in=[row.id for row in rows]).values_list(
-        "key", "requests"
-    ):
-        used[key] = used.get(key, 0) + requests
+    owners, used = _owners([f"vl_{row.id}" for row in rows]), used_this_month([row.id for row in rows])
     for row in rows:
         row.person, row.used = owners.get(f"vl_{row.id}", row.owner), used.get(row.id, 0)
+        row.limits = quotas_in_words(row.per_minute, row.per_month)
 
 
 def _key_state(row: Any) -> str:
@@ -124,11 +134,6 @@ def _set_quota(row: Any, by: User, why: str, given: Any) -> None:
     audit.note(by, "key.change", f"vl_{row.id}", why, **quota)
 
 
-def _quota(label: Any) -> forms.Field:
-    hint = gettext_lazy("0: no limit; empty: as the setting says.")
-    return forms.IntegerField(label=label, min_value=0, max_value=10**12, required=False, help_text=hint)
-
-
 KEYS = Listing(
     "keys",
     gettext_lazy("Keys and quotas"),
@@ -145,8 +150,8 @@ KEYS = Listing(
             lambda row: gettext("all") if keys.ALL in row.model_names else ", ".join(row.model_names),
         ),
         Column("actions", gettext_lazy("May"), lambda row: ", ".join(row.actions)),
-        Column("per_minute", gettext_lazy("Per minute"), lambda row: row.per_minute, "number"),
-        Column("per_month", gettext_lazy("Per month"), lambda row: row.per_month, "number"),
+        Column("per_minute", gettext_lazy("Per minute"), lambda row: row.limits["per_minute"]),
+        Column("per_month", gettext_lazy("Per month"), lambda row: row.limits["per_month"]),
         Column("used", gettext_lazy("This month"), lambda row: row.used, "number"),
         Column("created", gettext_lazy("Made"), lambda row: row.created, "time"),
         Column("expires", gettext_lazy("Expires"), lambda row: row.expires, "time"),
@@ -163,10 +168,7 @@ KEYS = Listing(
             gettext_lazy("Set quotas"),
             gettext_lazy("Routers follow within two seconds."),
             _set_quota,
-            fields={
-                "per_minute": lambda: _quota(gettext_lazy("Requests per minute")),
-                "per_month": lambda: _quota(gettext_lazy("Requests per month")),
-            },
+            fields=QUOTA_FIELDS,
         ),
     ),
     prepare=_prepare_keys,

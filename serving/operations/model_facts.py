@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from registry.contract import catalog
 from registry.core.errors import MissingService
 from serving.operations import documents, mlflow_api
 from serving.operations.documents import Document
@@ -84,6 +85,28 @@ def gather(model: str) -> ModelFacts:
         history.events(model, 12),
         away,
     )
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version with its model. `away`: why what the registry says of it is missing, "" where it is there."""
+
+    model: str
+    version: VersionRow
+    away: str
+
+
+def all_versions() -> list[ModelVersion]:
+    """The versions of all models, each model's newest first. Where MLflow is away it is asked once only."""
+    found, away = [], ""
+    for model in catalog.names():
+        registered: list[RegisteredVersion] = []
+        try:
+            registered = [] if away else mlflow_api.versions(model)
+        except MissingService as error:
+            away = errors.in_words(error)
+        found += [ModelVersion(model, row, away) for row in _versions(model, store.plan(model), registered)]
+    return found
 
 
 def _versions(model: str, plan: Plan | None, registered: list[RegisteredVersion]) -> list[VersionRow]:

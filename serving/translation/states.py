@@ -10,6 +10,7 @@ KNOWN = (
     pgettext_lazy("state", "shadow"),
     pgettext_lazy("state", "a"),
     pgettext_lazy("state", "b"),
+    pgettext_lazy("state", "pinned"),
     pgettext_lazy("state", "warm"),
     pgettext_lazy("state", "champion"),
     pgettext_lazy("state", "challenger"),
@@ -50,6 +51,9 @@ KNOWN = (
     pgettext_lazy("state", "answered"),
     pgettext_lazy("state", "closed"),
     pgettext_lazy("state", "ok"),
+    pgettext_lazy("state", "granted"),
+    pgettext_lazy("state", "refused"),
+    pgettext_lazy("state", "not asked"),
 )
 """Of versions, release plans, processes, runs of Prefect, keys, accounts, messages and predictions."""
 

@@ -9,6 +9,7 @@ from django.db.models import Sum
 
 from registry.core.errors import OverQuota
 from registry.core.settings import settings
+from serving.access import keys
 from serving.access.models import Usage
 from serving.accounts import keys as account_keys
 from serving.accounts.models import User
@@ -30,7 +31,14 @@ def usage(user: User) -> MonthsUsage:
     ids = [caller.removeprefix("vl_") for caller in account_keys.callers(user)]
     first = datetime.now(UTC).date().replace(day=1)
     used = Usage.objects.filter(key__in=ids, day__gte=first).aggregate(total=Sum("requests"))["total"] or 0
-    return MonthsUsage(used, settings().quota_per_month)
+    return MonthsUsage(used, _limit(user))
+
+
+def _limit(user: User) -> int:
+    """Of the key that the pages use, which an administrator may have given another quota than its owner."""
+    own = user.keys.exclude(token=None).values_list("key", flat=True).first()
+    per_month = keys.get(own).per_month if own else user.per_month
+    return settings().quota_per_month if per_month is None else per_month
 
 
 def check(user: User) -> None:

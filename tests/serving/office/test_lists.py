@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import json
 import secrets
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,6 +61,11 @@ def test_predictions_are_filtered_paged_and_found(predictions: list[Any], as_rol
     page.get_by_role("button", name="Show").click()
     page.get_by_text("Page 1").wait_for()
     assert page.locator("tbody tr").count() == 12
+    page.get_by_label("Latency").select_option("100")
+    page.get_by_role("button", name="Show").click()
+    page.wait_for_url("**latency=100**")
+    assert page.locator("tbody tr").count() == 2
+    page.get_by_label("Latency").select_option("")
     page.get_by_label("Search").fill(predictions[10].id[:12])
     page.get_by_role("button", name="Show").click()
     page.get_by_title(predictions[10].id).wait_for()
@@ -159,6 +166,77 @@ def test_a_message_is_answered(as_role: AsRole) -> None:
     assert Letter.objects.filter(recipients="anna@example.org").exists()
 
 
+def test_messages_are_deleted_one_by_one_and_together(as_role: AsRole) -> None:
+    database.renew_connection()
+    from serving.accounts.models import AuditLine, Message
+
+    tag = secrets.token_hex(4)
+    made = [Message.objects.create(email="x@example.org", subject=f"{tag} {n}", text="Buy!") for n in range(3)]
+    visitor = as_role("administrator")
+    page = visitor.page
+    visitor.open(f"/office/lists/messages/{made[0].pk}/")
+    page.get_by_role("link", name="Delete this message").click()
+    for chosen in (made[:1], made[1:]):
+        if len(chosen) > 1:
+            visitor.open(f"/office/lists/messages/?q={tag}")
+            for one in chosen:
+                page.get_by_label(str(one)).check()
+            page.get_by_label("With the chosen rows").select_option("delete")
+            page.get_by_role("button", name="Go on").click()
+        page.get_by_text("for good").wait_for()
+        page.get_by_label("Reason").fill("spam")
+        page.get_by_role("button", name="Delete").click()
+        page.get_by_text("Done for").wait_for()
+    assert not Message.objects.filter(subject__startswith=tag).exists()
+    targets = [f"message {one.pk}" for one in made]
+    lines = AuditLine.objects.filter(target__in=targets).values_list("what", "why")
+    assert list(lines) == [("message.delete", "spam")] * 3
+
+
+def test_a_persons_quotas_are_seen_and_set_for_old_and_new_keys(as_role: AsRole, account: Callable[..., Any]) -> None:
+    from serving.accounts import keys as account_keys
+    from serving.uploads import quotas
+
+    visitor, user = as_role("administrator"), account()
+    account_keys.token_of_pages(user)
+    page = visitor.page
+    visitor.open(f"/office/lists/users/?q={user.email}")
+    page.get_by_role("cell", name="600 (setting)").wait_for()
+    page.get_by_label(user.email).check()
+    page.get_by_label("With the chosen rows").select_option("quota")
+    page.get_by_role("button", name="Go on").click()
+    page.get_by_label("Requests per month").fill("1500")
+    page.get_by_label("Reason").fill("a big customer")
+    page.get_by_role("button", name="Set quotas").click()
+    page.get_by_text("Done for 1 row.").wait_for()
+    visitor.open(f"/office/lists/users/?q={user.email}")
+    page.get_by_role("cell", name="1,500", exact=True).wait_for()
+    database.renew_connection()
+    user.refresh_from_db()
+    new, _ = account_keys.create(user, "new")
+    assert (new.per_month, new.per_minute, quotas.usage(user).limit) == (1500, None, 1500)
+
+
+def test_versions_are_listed_and_saved_with_their_decisions(project: Path, as_role: AsRole) -> None:
+    """MLflow is away: what the decisions say is shown all the same."""
+    page = project / "var" / "decisions" / "fruit_features" / "v7.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text("refused")
+    facts = {"challenger": 7, "granted": False, "summary": "version 7 refused"}
+    page.with_suffix(".json").write_text(json.dumps(facts))
+    visitor = as_role("viewer")
+    visitor.open("/office/lists/versions/?decision=refused&q=fruit")
+    row = visitor.page.get_by_role("row", name="version 7 refused")
+    row.get_by_text("MLflow does not answer").wait_for()
+    assert row.get_by_role("link", name="refused", exact=True).get_attribute("href").endswith("/fruit_features/v7.html")
+    with visitor.page.expect_download() as saved:
+        visitor.page.get_by_role("link", name="As CSV").click()
+    rows = list(csv.DictReader(io.StringIO(Path(saved.value.path()).read_text(encoding="utf-8"))))
+    assert [(row["version"], row["decision"]) for row in rows] == [("7", "refused")]
+    for made in (page, page.with_suffix(".json")):
+        made.unlink()
+
+
 @pytest.mark.parametrize("name", ["users", "messages"])
 def test_what_is_the_administrators_is_nobody_elses(as_role: AsRole, account: Callable[..., Any], name: str) -> None:
     visitor = as_role("operator")
@@ -174,7 +252,7 @@ def test_what_is_the_administrators_is_nobody_elses(as_role: AsRole, account: Ca
 def test_the_lists_have_no_serious_fault(predictions: list[Any], as_role: AsRole) -> None:
     visitor = as_role("administrator")
     visitor.page.set_viewport_size(PHONE)
-    names = ("predictions", "users", "keys", "usage", "messages", "audit")
+    names = ("predictions", "versions", "users", "keys", "usage", "messages", "audit")
     for scheme, name in itertools.product(SCHEMES, names):
         visitor.page.emulate_media(color_scheme=scheme)
         visitor.open(f"/office/lists/{name}/")
