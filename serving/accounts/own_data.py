@@ -110,7 +110,18 @@ def _entries(user: User) -> Iterator[Entry]:
 def _account(user: User) -> dict[str, Any]:
     sessions = user.usersession_set.values("created_at", "ip", "user_agent", "last_seen_at")
     factors = user.authenticator_set.values("type", "created_at", "last_used_at")
-    names = ("email", "first_name", "last_name", "language", "role", "date_joined", "last_login", "consented")
+    names = (
+        "email",
+        "first_name",
+        "last_name",
+        "language",
+        "role",
+        "date_joined",
+        "last_login",
+        "consented",
+        "per_minute",
+        "per_month",
+    )
     own = {name: getattr(user, name) for name in names}
     return {**own, "sessions": list(sessions), "second_factors": list(factors)}
 
