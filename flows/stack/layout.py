@@ -153,7 +153,7 @@ def drift(settings: Settings) -> ProcessSpec:
     workspace = settings.var / "evidently"
     workspace.mkdir(parents=True, exist_ok=True)
     argv = [sys.executable, "-m", "evidently.cli", "ui", "--workspace", str(workspace)]
-    argv += ["--host", settings.host, "--port", str(settings.drift_port)]
+    argv += ["--host", "127.0.0.1", "--port", str(settings.drift_port)]
     address = settings.drift_address
     return ProcessSpec(
         DRIFT, tuple(argv), ready_url=address, url=address, port=settings.drift_port, setting="drift_port"

@@ -186,7 +186,8 @@ class Settings(BaseModel):
 
     @property
     def drift_address(self) -> str:
-        return f"http://{self.host}:{self.drift_port}"
+        """Evidently's UI asks nobody who they are, and its reports describe people's inputs: for this machine only."""
+        return f"http://127.0.0.1:{self.drift_port}"
 
     @property
     def database(self) -> str:
