@@ -43,7 +43,9 @@ class Visitor:
 
     def __init__(self, browser: Any, address: str, **context: Any) -> None:
         self._address = address
-        self._context = browser.new_context(**{"viewport": DESKTOP, "locale": "en-GB", **context})
+        # Pages scroll smoothly otherwise, and on a busy machine a place is another one by the time of the click.
+        still = {"reduced_motion": "reduce"}
+        self._context = browser.new_context(**{"viewport": DESKTOP, "locale": "en-GB", **still, **context})
         self.faults: list[str] = []
         self.page = self._context.new_page()
         self.page.on("console", self._console)
