@@ -70,40 +70,29 @@ def read(body: bytes) -> Header:
         UnsupportedMedia: a file of a known kind that is not a picture we take (PDF, HEIC, a video, ...).
         BadInput: empty, unknown, a damaged header, or cut off.
     """
-    for name, starts, reader in _FORMATS:
-        if _begins(body, name, starts):
-            try:
-                return reader(body)
-            except BadInput:
-                raise
-            except Exception as error:  # hostile bytes can make PIL's parsers raise anything
-                if "truncated" in str(error).lower():
-                    raise truncated(name, "its header is cut off") from error
-                raise BadInput(
-                    f"the file begins like a {name} picture, but its header cannot be read ({error})",
-                    expected=EXPECTED,
-                    fix="open it in a picture program and save it again",
-                ) from error
-    raise wrong_kind(body)
-
-
-def upright_size(start: bytes) -> tuple[int, int] | None:
-    """Width and height as a person sees the picture, by the first bytes of its file; None where they do not say."""
+    name = format_of(body)
+    if name is None:
+        raise wrong_kind(body)
     try:
-        with Image.open(io.BytesIO(start)) as image:
-            turned = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) >= 5  # PIL turns TIFF's pixels
-            return (image.height, image.width) if turned else (image.width, image.height)
-    except Exception:  # hostile bytes can make PIL's parsers raise anything
-        return None
+        return _FORMATS[name][1](body)
+    except BadInput:
+        raise
+    except Exception as error:  # hostile bytes can make PIL's parsers raise anything
+        if "truncated" in str(error).lower():
+            raise truncated(name, "its header is cut off") from error
+        raise BadInput(
+            f"the file begins like a {name} picture, but its header cannot be read ({error})",
+            expected=EXPECTED,
+            fix="open it in a picture program and save it again",
+        ) from error
 
 
-def begins_like_a_picture(body: bytes) -> bool:
-    """Whether `read` takes files with these first bytes."""
-    return any(_begins(body, name, starts) for name, starts, _ in _FORMATS)
-
-
-def _begins(body: bytes, name: str, starts: tuple[bytes, ...]) -> bool:
-    return body.startswith(starts) and (name != "WebP" or body[8:12] == b"WEBP")
+def format_of(start: bytes) -> str | None:
+    """The format of a file with these first bytes, as in `Header`; None for what `read` does not take."""
+    for name, (starts, _) in _FORMATS.items():
+        if start.startswith(starts) and (name != "WebP" or start[8:12] == b"WEBP"):
+            return name
+    return None
 
 
 def truncated(name: str, what: str) -> BadInput:
@@ -131,7 +120,7 @@ def _jpeg(body: bytes) -> Header:
             expected=f"at most {MAX_SCANS}; cameras and programs write about ten",
             fix="save it again as a baseline JPEG",
         )
-    turned = _orientation(image.info.get("exif"))
+    turned = orientation_of(image.info.get("exif"))
     return Header("JPEG", *image.size, image.mode, orientation=turned, image=image, scan=0 if ended else begin)
 
 
@@ -155,7 +144,7 @@ def _png(body: bytes) -> Header:
         raise truncated("PNG", "its end chunk is missing")
     image = PngImageFile(io.BytesIO(body))
     alpha = "A" in image.mode or "transparency" in image.info
-    turned = _orientation(exif)
+    turned = orientation_of(exif)
     return Header("PNG", *image.size, image.mode, alpha, frames > 1, turned, depth, image=image)
 
 
@@ -179,9 +168,14 @@ def _png_chunks(body: bytes) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def _webp(body: bytes) -> Header:
-    """RFC 9649. The first chunk is VP8X (extended), VP8L (lossless) or `VP8 ` (lossy)."""
     if 8 + int.from_bytes(body[4:8], "little") > len(body) + 1:  # the last chunk's padding byte may be missing
         raise truncated("WebP", f"it has {len(body)} of {8 + int.from_bytes(body[4:8], 'little')} bytes")
+    return webp_header(body)
+
+
+def webp_header(body: bytes) -> Header:
+    """Of a whole file or its beginning. RFC 9649: the first chunk is VP8X (extended), VP8L (lossless) or `VP8 `
+    (lossy)."""
     kind, data = body[12:16], body[20:]
     alpha = animated = False
     exif = None
@@ -197,7 +191,7 @@ def _webp(body: bytes) -> Header:
         width, height = (int.from_bytes(data[i : i + 2], "little") & 0x3FFF for i in (6, 8))
     else:
         raise ValueError(f"its first chunk is {kind!r}")
-    return Header("WebP", width, height, "RGBA" if alpha else "RGB", alpha, animated, _orientation(exif))
+    return Header("WebP", width, height, "RGBA" if alpha else "RGB", alpha, animated, orientation_of(exif))
 
 
 def _riff_chunk(body: bytes, wanted: bytes) -> bytes | None:
@@ -274,7 +268,7 @@ def _bmp(body: bytes) -> Header:
     return Header("BMP", *image.size, image.mode, image.mode == "RGBA", image=image)
 
 
-def _orientation(exif: bytes | None) -> int:
+def orientation_of(exif: bytes | None) -> int:
     """The EXIF orientation; 1 if it is missing or damaged: no picture is refused for its EXIF block."""
     if not exif:
         return 1
@@ -287,11 +281,11 @@ def _orientation(exif: bytes | None) -> int:
     return value if value in range(1, 9) else 1
 
 
-_FORMATS: tuple[tuple[str, tuple[bytes, ...], Callable[[bytes], Header]], ...] = (
-    ("JPEG", (b"\xff\xd8\xff",), _jpeg),
-    ("PNG", (b"\x89PNG\r\n\x1a\n",), _png),
-    ("WebP", (b"RIFF",), _webp),
-    ("GIF", (b"GIF87a", b"GIF89a"), _gif),
-    ("TIFF", (b"II*\x00", b"MM\x00*"), _tiff),
-    ("BMP", (b"BM",), _bmp),
-)
+_FORMATS: dict[str, tuple[tuple[bytes, ...], Callable[[bytes], Header]]] = {
+    "JPEG": ((b"\xff\xd8\xff",), _jpeg),
+    "PNG": ((b"\x89PNG\r\n\x1a\n",), _png),
+    "WebP": ((b"RIFF",), _webp),
+    "GIF": ((b"GIF87a", b"GIF89a"), _gif),
+    "TIFF": ((b"II*\x00", b"MM\x00*"), _tiff),
+    "BMP": ((b"BM",), _bmp),
+}

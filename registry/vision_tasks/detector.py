@@ -21,7 +21,8 @@ from registry.core.errors import NotAcceptable
 from registry.core.media import ByteArray, Clip, FloatArray, OnProgress, Parameters, Picture, Prediction, Prepared
 from registry.video import clips, reader, video
 from registry.video.clip_summary import ClipResult
-from registry.vision import foreign_files, headers
+from registry.vision import foreign_files
+from registry.vision.beginnings import begins_like_a_picture
 from registry.vision.media_types import VIDEO_OUT, is_video
 from registry.vision.picture import Letterbox, to_input, to_jpeg
 from registry.vision_tasks.networks import network_of
@@ -61,7 +62,7 @@ class DetectorInference(PictureInference):
         """A picture or a clip, whichever the file is. Raises as `picture.decode` and `video.open_clip`."""
         if is_video(body):
             return video.open_clip(body, limit)
-        if not headers.begins_like_a_picture(body):
+        if not begins_like_a_picture(body):
             expected = f"{foreign_files.EXPECTED}, or {reader.EXPECTED}"
             raise foreign_files.wrong_kind(body, "a picture or a video", expected)
         return super().decode(body, limit)

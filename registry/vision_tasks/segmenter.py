@@ -14,7 +14,8 @@ from registry.cases import mask_labels
 from registry.contract.parts import DataPart, Model, RenderPart, load
 from registry.core.errors import BadInput
 from registry.core.media import FloatArray, Parameters, Picture, Prepared
-from registry.vision import drawing, headers
+from registry.vision import drawing
+from registry.vision.beginnings import upright_size
 from registry.vision.picture import to_jpeg
 from registry.vision_tasks import masks, segmentation
 from registry.vision_tasks.masks import MaskScore, TrueMask
@@ -105,7 +106,7 @@ class SegmenterScore(MaskScore):
         """Stricter than `truth`: no greys between the values. A mask of another size is not decoded."""
         if isinstance(label, str):
             raise BadInput(f"the label is the text {label[:80]!r}", expected=self.LABEL, fix="send the mask as a file")
-        size, mask = headers.upright_size(body), headers.upright_size(label)
+        size, mask = upright_size(body), upright_size(label)
         if size and mask and size != mask:
             raise masks.other_shape(mask[::-1], size[::-1])
         if mask_labels.decode(label, self.classes)[1]:

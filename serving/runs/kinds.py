@@ -9,8 +9,8 @@ from registry.contract.spec import ModelSpec
 from registry.core.errors import BadInput, TooLarge
 from registry.core.settings import settings
 from registry.vision import media_types
+from registry.vision.beginnings import begins_like_a_picture, upright_size
 from registry.vision.foreign_files import recognise, wrong_kind
-from registry.vision.headers import begins_like_a_picture, upright_size
 from serving.runs.models import Kind
 
 START_BYTES = 1 << 16

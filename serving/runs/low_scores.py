@@ -13,7 +13,7 @@ import numpy as np
 from registry.boxes.detection import Detections
 from registry.contract import catalog
 from registry.core.settings import settings
-from registry.vision.headers import upright_size
+from registry.vision.beginnings import upright_size
 from serving.releases import store as releases
 from serving.runs import bundles, files
 from serving.runs.models import Kind, Run

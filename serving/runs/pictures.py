@@ -10,7 +10,7 @@ import numpy as np
 from registry.contract import catalog
 from registry.core.media import ByteArray
 from registry.core.settings import settings
-from registry.vision.headers import upright_size
+from registry.vision.beginnings import upright_size
 from serving.runs import files
 from serving.runs.models import Kind, Run
 

@@ -35,6 +35,29 @@ def saved(image: Image.Image, name: str, **options: object) -> bytes:
     return stream.getvalue()
 
 
+def claiming(name: str, side: int) -> bytes:
+    """A small file whose header claims `side` x `side` pixels."""
+    small = bytearray(packed(scene(16, 24), name))
+    if name == "JPEG":
+        at = small.index(b"\xff\xc0") + 5
+        small[at : at + 4] = struct.pack(">HH", side, side)
+    elif name == "PNG":
+        small[16:24] = struct.pack(">II", side, side)
+    elif name == "GIF":
+        small[6:10] = struct.pack("<HH", side, side)
+    elif name == "BMP":
+        small[18:26] = struct.pack("<ii", side, side)
+    elif name == "TIFF":
+        begin = int.from_bytes(small[4:8], "little")
+        for at in range(begin + 2, begin + 2 + 12 * int.from_bytes(small[begin : begin + 2], "little"), 12):
+            if int.from_bytes(small[at : at + 2], "little") in (256, 257):  # ImageWidth, ImageLength as LONG
+                small[at + 2 : at + 12] = struct.pack("<HII", 4, 1, side)
+    else:
+        size = (side - 1).to_bytes(3, "little")
+        small[12:] = b"VP8X" + struct.pack("<I", 10) + bytes(4) + size + size
+    return bytes(small)
+
+
 def off(a: ByteArray, b: ByteArray) -> float:
     """Mean difference in grey levels."""
     return float(np.abs(a.astype(float) - b.astype(float)).mean())

@@ -15,6 +15,7 @@ from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
 from tests.bundles import MODEL, make_scan
 from tests.clips import make_clip, scene
+from tests.registry.vision.pictures import claiming
 from tests.serving.runs.asking import begin, over, send, upload
 from tests.waiting import until
 
@@ -94,6 +95,15 @@ def test_a_file_of_another_kind_is_refused_before_it_is_sent(
 def test_a_file_that_is_too_large_is_refused_before_it_is_sent(anna: httpx.Client, detector: str) -> None:
     answer = begin(anna, detector, "large.jpg", PICTURE, size=settings().max_upload_mb * 2**20 + 1)
     assert (answer.status_code, answer.json()["error"]) == (413, "TooLarge")
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WebP"])
+def test_a_picture_with_too_many_pixels_is_refused_before_it_is_sent(
+    anna: httpx.Client, detector: str, name: str
+) -> None:
+    answer = begin(anna, detector, f"large.{name}", claiming(name, 60_000))
+    assert (answer.status_code, answer.json()["error"]) == (413, "TooLarge")
+    assert "60,000 x 60,000" in answer.json()["found"]
 
 
 def test_bytes_of_another_file_end_the_upload(anna: httpx.Client, detector: str) -> None:
