@@ -1,4 +1,4 @@
-"""Changes the encryption key of files. Their data keys are wrapped anew, in place; the contents stay as they are.
+"""Changes the encryption key of files and of bytes. Their data keys are wrapped anew; the contents stay as they are.
 
 Any step may be killed: a file can be read at every moment, and the next rotation goes on.
 """
@@ -97,7 +97,7 @@ def rotate(root: Path, show: Callable[[float, float, str], None]) -> tuple[int, 
     ring, done, failed = keyring(), 0, dict[Path, EncryptionError]()
     while True:
         # Again after the first time: a process may have been writing a file when the new key came.
-        left = [path for path, header in encrypted_files(root) if not _is_done(header, ring) and path not in failed]
+        left = [path for path, header in encrypted_files(root) if not is_done(header, ring) and path not in failed]
         if not left:
             os.sync()  # before anybody removes the old key
             return done, failed
@@ -109,9 +109,21 @@ def rotate(root: Path, show: Callable[[float, float, str], None]) -> tuple[int, 
                 failed[path] = error
 
 
-def _is_done(header: bytes, ring: Keyring) -> bool:
+def is_done(header: bytes, ring: Keyring) -> bool:
+    """Whether both slots of a header hold the data key wrapped with the first key."""
     first, second = slots(header)
     return first == second and key_ids(header) == {ring.first.id}
+
+
+def rewrapped(content: bytes, ring: Keyring, what: str) -> bytes:
+    """Encrypted bytes with their data key wrapped with the first key. `what`: for messages.
+
+    Raises:
+        MissingKey: their key is not here.
+        EncryptionError: their header is damaged.
+    """
+    slot = ring.first.wrap(unwrap(content[:HEADER_BYTES], ring, what))
+    return MAGIC + slot + slot + content[HEADER_BYTES:]
 
 
 def rewrap(path: Path, ring: Keyring) -> bool:
@@ -131,7 +143,7 @@ def rewrap(path: Path, ring: Keyring) -> bool:
             return False
         try:
             header, status = os.pread(handle, HEADER_BYTES, 0), os.fstat(handle)
-            if _is_done(header, ring):
+            if is_done(header, ring):
                 return False
             slot = ring.first.wrap(unwrap(header, ring, path.name))
             # First the one that does not open, or else either: the other is whole whenever somebody reads or kills.

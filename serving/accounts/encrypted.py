@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
+from typing import Any
 
+from django.db import transaction
+
+from registry.core.errors import EncryptionError
+from registry.encryption import columns
 from registry.encryption.files import decrypt_bytes, encrypt_bytes
 from registry.encryption.format import key_ids
+from registry.encryption.keys import keyring
 
 _SECOND_FACTOR = "second factor"
 
@@ -23,41 +29,75 @@ def show(hidden: str) -> str:
 
 def count_by_keys() -> Counter[frozenset[str]]:
     """How many of the secrets need which encryption keys, as `registry.encryption.rotation.count_by_keys` of files."""
-    from allauth.mfa.models import Authenticator
-
-    from serving.accounts.models import AccountKey, Letter
-
     counted = Counter[frozenset[str]]()
-    for one in Authenticator.objects.exclude(type=Authenticator.Type.WEBAUTHN):
-        hidden = [one.data[name] for name in sorted({"secret", "seed"} & one.data.keys())]
-        counted.update(key_ids(base64.b64decode(text)) for text in (*hidden, *one.data.get("migrated_codes", ())))
-    for token in AccountKey.objects.exclude(token=None).values_list("token", flat=True):
-        counted[key_ids(bytes(token or b""))] += 1
-    for content in Letter.objects.filter(state=Letter.State.WAITING).values_list("content", flat=True):
-        counted[key_ids(bytes(content))] += 1
+    for one in _factors():
+        counted.update(key_ids(base64.b64decode(text)) for text in _hidden(one.data))
+    for rows, field in _columns():
+        counted += columns.count_by_keys(rows, field)
     return counted
 
 
-def renew() -> int:
-    """Encrypts everything anew with the first encryption key, so that an older one can be removed. Returns how many."""
-    from allauth.mfa.models import Authenticator
+def renew() -> tuple[int, list[EncryptionError]]:
+    """Encrypts everything anew with the first encryption key, so that an older one can be removed.
 
-    from serving.accounts.models import AccountKey, Letter
+    People may log in, set up second factors and use recovery codes meanwhile.
 
-    count = 0
-    for one in Authenticator.objects.exclude(type=Authenticator.Type.WEBAUTHN):
+    Returns:
+        How many were changed, and the errors of those that could not be.
+    """
+    count, failed = _renew_factors()
+    for rows, field in _columns():
+        done, errors = columns.rotate(rows, field)
+        count, failed = count + done, [*failed, *errors]
+    return count, failed
+
+
+def _renew_factors() -> tuple[int, list[EncryptionError]]:
+    first, count, failed = keyring().first.id, 0, dict[int, EncryptionError]()
+    while True:
+        # Again after the first time: a page may have saved what it had read before.
+        left = [
+            one.pk
+            for one in _factors()
+            if one.pk not in failed and any(key_ids(base64.b64decode(text)) != {first} for text in _hidden(one.data))
+        ]
+        if not left:
+            return count, list(failed.values())
+        for key in left:
+            try:
+                count += _renew_factor(key)
+            except EncryptionError as error:
+                failed[key] = error
+
+
+def _renew_factor(key: int) -> bool:
+    """Under the lock that a log-in takes before it marks a recovery code as used. False: the factor is gone."""
+    with transaction.atomic():
+        one = _factors().select_for_update().filter(pk=key).first()
+        if one is None:
+            return False
         for name in {"secret", "seed"} & one.data.keys():
             one.data[name] = hide(show(one.data[name]))
         if "migrated_codes" in one.data:
             one.data["migrated_codes"] = [hide(show(code)) for code in one.data["migrated_codes"]]
         one.save(update_fields=["data"])
-        count += 1
-    for key in AccountKey.objects.exclude(token=None):
-        key.token = encrypt_bytes(decrypt_bytes(bytes(key.token or b""), key.key), key.key)
-        key.save(update_fields=["token"])
-        count += 1
-    for letter in Letter.objects.filter(state=Letter.State.WAITING):
-        letter.content = encrypt_bytes(decrypt_bytes(bytes(letter.content), "letter"), "letter")
-        letter.save(update_fields=["content"])
-        count += 1
-    return count
+    return True
+
+
+def _factors() -> Any:
+    """Second factors with secrets: apps and recovery codes."""
+    from allauth.mfa.models import Authenticator
+
+    return Authenticator.objects.exclude(type=Authenticator.Type.WEBAUTHN)
+
+
+def _hidden(data: dict[str, Any]) -> list[str]:
+    """The encrypted texts of a second factor."""
+    return [*(data[name] for name in sorted({"secret", "seed"} & data.keys())), *data.get("migrated_codes", ())]
+
+
+def _columns() -> list[tuple[Any, str]]:
+    from serving.accounts.models import AccountKey, Letter
+
+    waiting = Letter.objects.filter(state=Letter.State.WAITING)
+    return [(AccountKey.objects.exclude(token=None), "token"), (waiting, "content")]
