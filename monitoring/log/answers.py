@@ -1,4 +1,5 @@
 """What predictions answered, kept with them in the log: the findings as JSON, or the error of one that failed.
+Encrypted from the process that answered on, so that neither the spool nor the database has one in the clear.
 
 A large answer is not kept, and the oldest go when all of them take more than `answers_mb`.
 """
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from registry.core.settings import settings
+from registry.encryption.files import decrypt_bytes, encrypt_bytes
 
 if TYPE_CHECKING:
     from monitoring.log.models import Prediction
@@ -28,10 +30,23 @@ def pack(answer: Mapping[str, Any]) -> bytes | None:
     return packed if len(packed) <= MAX_BYTES else None
 
 
+def seal(prediction_id: str, packed: bytes) -> bytes:
+    """A packed answer, encrypted. Raises SettingsError, StorageError: there is no key."""
+    return encrypt_bytes(packed, _name(prediction_id))
+
+
 def of(row: Prediction) -> dict[str, Any] | None:
-    """The answer of a prediction; None where it was too large, or is not kept any more."""
+    """The answer of a prediction; None where it was too large, or is not kept any more. Raises EncryptionError."""
     kept = getattr(row, "answer", None)
-    return dict(orjson.loads(kept.content)) if kept is not None else None
+    if kept is None:
+        return None
+    # Before 2026-12 answers were kept in the clear.
+    packed = decrypt_bytes(bytes(kept.sealed), _name(row.id)) if kept.sealed is not None else kept.content
+    return dict(orjson.loads(packed))
+
+
+def _name(prediction_id: str) -> str:
+    return f"answer {prediction_id}"
 
 
 def prune(until: float) -> None:

@@ -40,12 +40,13 @@ class Prediction(models.Model):
 
 
 class Answer(models.Model):
-    """What a prediction answered: JSON in a table of its own, so that queries of predictions need not read it."""
+    """What a prediction answered, in a table of its own, so that queries of predictions need not read it."""
 
     prediction = models.OneToOneField(Prediction, on_delete=models.CASCADE, primary_key=True, related_name="answer")
     time = models.DateTimeField()  # of the prediction
-    size = models.IntegerField()  # of `content`, characters
-    content = models.TextField()  # JSON, see monitoring.log.answers
+    size = models.IntegerField()  # of `sealed`, bytes
+    content = models.TextField()  # JSON in the clear, of rows from before `sealed`; else empty
+    sealed = models.BinaryField(null=True)  # encrypted JSON, see monitoring.log.answers
 
     class Meta:
         app_label = "monitoring"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from monitoring.log import answers
 from monitoring.log.spool import folder
 from registry.core import database
 
@@ -149,12 +150,15 @@ def _rows(line: bytes) -> tuple[Prediction, Answer | None]:
     fields["embedding"] = base64.b64decode(fields["embedding"])
     fields["time"] = datetime.fromtimestamp(fields["time"], UTC)
     fields["caller"] = fields["caller"][:128]
-    answer = fields.pop("answer", None)  # a service that was packaged earlier writes none
+    sealed, clear = fields.pop("sealed", None), fields.pop("answer", None)
     row = Prediction(**fields)
-    if answer is None:
+    if sealed is not None:
+        content = base64.b64decode(sealed)
+    elif clear is not None:  # of a service that was packaged before answers were encrypted
+        content = answers.seal(row.id, orjson.dumps(clear))
+    else:
         return row, None
-    content = orjson.dumps(answer).decode()
-    return row, Answer(prediction=row, time=row.time, size=len(content), content=content)
+    return row, Answer(prediction=row, time=row.time, size=len(content), content="", sealed=content)
 
 
 def _set_aside(line: bytes, error: Exception) -> None:

@@ -22,12 +22,12 @@ import uuid
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
 
-from monitoring.log import embedding, inputs, spool
+from monitoring.log import answers, embedding, inputs, spool
 from monitoring.log.shipping import EVERY_S, Shipper, has_keeper
 from monitoring.log.spool import folder
 from registry.core import database
@@ -53,7 +53,7 @@ class Record:
         outcome: "ok", or the class name of the error; `status` is the HTTP status.
         embedding: float [D]; empty when the request failed before there was one.
         input_suffix: the ending under which the body is kept, e.g. ".nii.gz".
-        answer: JSON, as `monitoring.log.answers.pack` makes it; None where it is not kept.
+        answer: JSON, as `monitoring.log.answers.pack` makes it; None where it is not kept. The line has it encrypted.
     """
 
     id: str
@@ -72,10 +72,15 @@ class Record:
     answer: bytes | None = None
 
     def to_line(self) -> bytes:
-        """One JSON line. The embedding is base64 of its float16 bytes; numbers that are not finite are null."""
+        """One JSON line. The embedding is base64 of its float16 bytes, the answer of its encrypted bytes; numbers that
+        are not finite are null.
+
+        Raises:
+            SettingsError, StorageError: the answer cannot be encrypted, as there is no key.
+        """
         fields = {**self.__dict__, "embedding": base64.b64encode(embedding.pack(self.embedding)).decode("ascii")}
-        if self.answer is not None:
-            fields["answer"] = orjson.Fragment(self.answer)  # JSON already
+        if (answer := fields.pop("answer")) is not None:
+            fields["sealed"] = base64.b64encode(answers.seal(self.id, answer)).decode("ascii")
         return orjson.dumps(fields, default=float, option=orjson.OPT_APPEND_NEWLINE)
 
 
@@ -120,7 +125,11 @@ class PredictionLog:
         May be called from any thread. Errors of the disk raise nothing: a line that cannot be written is counted in
         `lost`, with one warning.
         """
-        line = record.to_line()
+        try:
+            line = record.to_line()
+        except (VisionloopError, OSError) as error:
+            self._warn("answers", "answers are not kept: %s", error)
+            line = replace(record, answer=None).to_line()
         with self._lock:
             written = self._write(line)
             if body and written and inputs.is_kept():

@@ -20,8 +20,8 @@ class KeyedRequest(models.Model):
     status = models.IntegerField(null=True)  # HTTP status of the answer; null: there is none yet
     headers = models.JSONField(default=list)  # pairs of names and values
     predictions = models.TextField(blank=True)  # ids of those in the answer, with blanks between
-    size = models.IntegerField(default=0)  # of `body`, bytes
-    body = models.BinaryField(null=True)  # null: larger than is kept
+    size = models.IntegerField(default=0)  # of the answer's body, bytes
+    body = models.BinaryField(null=True)  # encrypted; null: larger than is kept
 
     class Meta:
         app_label = "idempotency"

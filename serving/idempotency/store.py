@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from registry.core import database
+from registry.encryption.files import decrypt_bytes, encrypt_bytes
+from registry.encryption.format import is_encrypted
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -54,6 +56,9 @@ def begin(caller: str, key: str, fingerprint: str, takes: timedelta) -> Claim | 
     Args:
         fingerprint: of what is asked; "" where it is not known yet.
         takes: the longest that the request can take. After that, and `GRACE`, another may take its place.
+
+    Raises:
+        EncryptionError: the kept answer cannot be decrypted.
     """
     database.setup()
     from django.db import IntegrityError
@@ -73,20 +78,23 @@ def begin(caller: str, key: str, fingerprint: str, takes: timedelta) -> Claim | 
         empty: dict[str, Any] = {"status": None, "headers": [], "predictions": "", "size": 0, "body": None}
         if _rows().filter(pk=row.pk, owner=row.owner).update(**claimed, **empty):
             return Claim(row.pk, owner)
-    body = bytes(row.body) if row.body is not None else None
-    return Earlier(row.fingerprint, row.status, tuple((n, v) for n, v in row.headers), body)
+    return Earlier(row.fingerprint, row.status, tuple((n, v) for n, v in row.headers), _body(row))
 
 
 def finish(
     claim: Claim, fingerprint: str, status: int, headers: list[tuple[str, str]], body: bytes | None, predictions: str
 ) -> None:
-    """Keeps the answer. `predictions`: ids, with blanks between."""
+    """Keeps the answer, encrypted. `predictions`: ids, with blanks between.
+
+    Raises:
+        SettingsError, StorageError: there is no encryption key.
+    """
     kept = body if body is not None and len(body) <= MAX_BYTES else None
     _claimed(claim).update(
         fingerprint=fingerprint,
         status=status,
         headers=headers,
-        body=kept,
+        body=encrypt_bytes(kept, _name(claim.row)) if kept is not None else None,
         size=len(kept or b""),
         predictions=predictions,
     )
@@ -101,6 +109,12 @@ def forget(caller: str, prediction_id: str) -> None:
     """Removes the kept answers that hold a prediction."""
     database.setup()
     _rows().filter(caller=caller, predictions__contains=prediction_id).delete()
+
+
+def forget_keys(caller: str, begin: str) -> None:
+    """Removes a caller's requests whose keys begin with a text, with their kept answers."""
+    database.setup()
+    _rows().filter(caller=caller, key__startswith=begin).delete()
 
 
 def forget_callers(callers: Collection[str]) -> None:
@@ -120,6 +134,16 @@ def prune() -> None:
         oldest = list(_rows().order_by("created").values_list("pk", "size")[:_AT_ONCE])
         _rows().filter(pk__in=[key for key, _ in oldest]).delete()
         beyond -= sum(size for _, size in oldest)
+
+
+def _body(row: KeyedRequest) -> bytes | None:
+    kept = bytes(row.body) if row.body is not None else None
+    # Answers from before 2026-12 are in the clear, for 24 hours.
+    return decrypt_bytes(kept, _name(row.pk)) if kept is not None and is_encrypted(kept) else kept
+
+
+def _name(row: int) -> str:
+    return f"answer to keyed request {row}"
 
 
 def _rows() -> QuerySet[KeyedRequest]:

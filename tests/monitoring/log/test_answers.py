@@ -46,11 +46,42 @@ def test_a_line_of_a_service_from_before_has_no_answer(operational: Path) -> Non
 
     record = make_record()
     line = orjson.loads(record.to_line())
-    del line["answer"]
+    assert not {"answer", "sealed"} & line.keys()
     folder().mkdir(parents=True, exist_ok=True)
     (folder() / "old.jsonl").write_bytes(orjson.dumps(line) + b"\n")
     Shipper().look()
     assert answers.of(Prediction.objects.get(id=record.id)) is None
+
+
+def test_nothing_of_an_answer_is_on_the_disk_in_the_clear(operational: Path) -> None:
+    from monitoring.log.models import Answer, Prediction
+
+    assert b"quince" not in make_record(answer=b'{"class": "quince"}').to_line()
+    record = make_record()
+    line = {**orjson.loads(record.to_line()), "answer": {"class": "quince"}}  # of a service from before encryption
+    folder().mkdir(parents=True, exist_ok=True)
+    (folder() / "old.jsonl").write_bytes(orjson.dumps(line) + b"\n")
+    Shipper().look()
+    kept = Answer.objects.get(prediction=record.id)
+    assert (kept.content, b"quince" in bytes(kept.sealed)) == ("", False)
+    assert answers.of(Prediction.objects.get(id=record.id)) == {"class": "quince"}
+    Answer.objects.filter(prediction=record.id).update(sealed=None, content='{"class": "pear"}')
+    assert answers.of(Prediction.objects.get(id=record.id)) == {"class": "pear"}, "a row from before encryption"
+    Prediction.objects.all().delete()
+
+
+def test_without_a_key_the_prediction_is_logged_and_the_answer_is_not(
+    operational: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from monitoring.log.models import Prediction
+
+    monkeypatch.setenv("VISIONLOOP_ENCRYPTION_KEY_FILE", str(operational.parent / "nowhere" / "key"))
+    settings.cache_clear()
+    (number,) = _log(b'{"class": "quince"}')
+    monkeypatch.delenv("VISIONLOOP_ENCRYPTION_KEY_FILE")
+    settings.cache_clear()
+    assert answers.of(Prediction.objects.get(id=number)) is None
+    Prediction.objects.all().delete()
 
 
 def test_the_oldest_answers_leave_and_their_predictions_stay(

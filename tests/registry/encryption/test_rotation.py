@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -138,7 +138,7 @@ def test_files_whose_key_is_gone_are_named_and_stop_no_other(project: Path) -> N
     files.write_file(project / "var" / "new", b"new", "new")
     lost = _id_of(project / "lost")
     assert json.loads(run("status", "--json"))["missing"] == {lost: COUNT}
-    with pytest.raises(EncryptionError, match=f"{COUNT} files are not: .* {lost}, which is not here") as caught:
+    with pytest.raises(EncryptionError, match=f"{COUNT} are not: .* {lost}, which is not here") as caught:
         run("rotate")
     assert caught.value.exit_code == 13
     assert files.read_file(project / "var" / "new", "new") == b"new"
@@ -159,9 +159,52 @@ def test_secrets_of_accounts_get_the_new_key_too(project: Path) -> None:
     (old,) = keys.keyring().keys
     assert "1 secrets of accounts" in run("rotate")
     new = keys.keyring().first
-    assert json.loads(run("status", "--json"))["secrets"] == {new.id: 1, old.id: 0}
+    assert json.loads(run("status", "--json"))["entries"] == {new.id: 1, old.id: 0}
     keys.key_file().write_text(keys.key_file().read_text().splitlines()[0])
     assert files.decrypt_bytes(bytes(Letter.objects.get().content), "letter") == b"a letter"
+
+
+def test_answers_get_the_new_key_too_and_those_in_the_clear_stay(project: Path) -> None:
+    from monitoring.log import answers
+    from monitoring.log.models import Answer, Prediction
+    from serving.idempotency import store
+    from serving.idempotency.models import KeyedRequest
+
+    now, shared = datetime.now(UTC), {"model": "m", "version": 1, "role": "live", "latency_ms": 1, "status": 200}
+    for name, sealed in (("old", None), ("new", answers.seal("new", b'{"class": "apple"}'))):
+        row = Prediction.objects.create(id=name, time=now, outcome="ok", **shared)
+        content = "" if sealed else '{"class": "apple"}'
+        Answer.objects.create(prediction=row, time=now, size=9, content=content, sealed=sealed)
+    claim = store.begin("me", "key", "f", timedelta(minutes=1))
+    assert isinstance(claim, store.Claim)
+    store.finish(claim, "f", 200, [], b"apple", "")
+    KeyedRequest.objects.create(caller="me", key="old", fingerprint="f", lease=now, created=now, status=200, body=b"x")
+    assert b"apple" not in bytes(KeyedRequest.objects.get(key="key").body)
+    assert "2 answers" in run("rotate")
+    assert json.loads(run("status", "--json"))["entries"] == {keys.keyring().first.id: 2, keys.keyring().keys[1].id: 0}
+    keys.key_file().write_text(keys.key_file().read_text().splitlines()[0])
+    assert [answers.of(row) for row in Prediction.objects.select_related("answer")] == [{"class": "apple"}] * 2
+    for key, body in (("key", b"apple"), ("old", b"x")):
+        earlier = store.begin("me", key, "f", timedelta(minutes=1))
+        assert isinstance(earlier, store.Earlier)
+        assert earlier.body == body
+
+
+def test_an_answer_whose_key_is_lost_stops_no_other(project: Path) -> None:
+    from monitoring.log import answers
+    from monitoring.log.models import Answer, Prediction
+
+    now, shared = datetime.now(UTC), {"model": "m", "version": 1, "role": "live", "latency_ms": 1, "status": 200}
+    for name in ("lost", "kept"):
+        row = Prediction.objects.create(id=name, time=now, outcome="ok", **shared)
+        Answer.objects.create(prediction=row, time=now, size=9, content="", sealed=answers.seal(name, b"{}"))
+        if name == "lost":
+            keys.key_file().unlink()
+    with pytest.raises(EncryptionError, match="1 are not: row lost of monitoring_answer is encrypted with key"):
+        run("rotate")
+    assert answers.of(Prediction.objects.get(id="kept")) == {}
+    with pytest.raises(EncryptionError):
+        answers.of(Prediction.objects.get(id="lost"))
 
 
 def test_status_says_which_key_nothing_needs(project: Path) -> None:
