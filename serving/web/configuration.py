@@ -165,6 +165,7 @@ def _accounts(config: Settings) -> dict[str, Any]:
         "ACCOUNT_DEFAULT_HTTP_PROTOCOL": "https" if https else "http",
         "ACCOUNT_RATE_LIMITS": {"contact": "5/h/ip"},  # allauth's own limits of log-in, sign-up and reset stay
         "MFA_ADAPTER": "serving.accounts.adapters.SecondFactorAdapter",
+        "MFA_FORMS": {"activate_totp": "serving.accounts.allauth_forms.ActivateApp"},
         "MFA_ALLOW_UNVERIFIED_EMAIL": True,  # else nobody with a second factor could change the address
         "MFA_TOTP_ISSUER": "visionloop",
         "MFA_TOTP_TOLERANCE": 1,  # clocks of phones are not exact
