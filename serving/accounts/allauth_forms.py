@@ -5,13 +5,25 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from allauth.account.forms import SignupForm
 from allauth.core import context
 from allauth.mfa.totp.forms import ActivateTOTPForm
 from allauth.mfa.totp.internal.auth import SECRET_SESSION_KEY, generate_totp_secret
 from django import forms
+from django.contrib.auth.hashers import make_password
+from django.http import HttpRequest
 
 from registry.core.errors import EncryptionError
 from serving.accounts import encrypted
+
+
+class SignUp(SignupForm):
+    """Takes as long for an address that has an account: else the time would say that it has one."""
+
+    def try_save(self, request: HttpRequest) -> Any:
+        if self.account_already_exists:
+            make_password(self.cleaned_data["password1"])
+        return super().try_save(request)
 
 
 class ActivateApp(ActivateTOTPForm):

@@ -156,6 +156,7 @@ def _accounts(config: Settings) -> dict[str, Any]:
         "ACCOUNT_PREVENT_ENUMERATION": True,
         "ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE": True,
         "ACCOUNT_ADAPTER": "serving.accounts.adapters.AccountAdapter",
+        "ACCOUNT_FORMS": {"signup": "serving.accounts.allauth_forms.SignUp"},
         "ACCOUNT_SIGNUP_ENABLED": config.sign_up,
         "ACCOUNT_CHANGE_EMAIL": True,
         "ACCOUNT_REAUTHENTICATION_REQUIRED": True,  # before the address is changed
