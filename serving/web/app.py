@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from django.conf import settings as django_settings
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -35,9 +36,15 @@ def create_app() -> Starlette:
             *imports.Imports().routes,
             Mount("/", Pages()),
         ],
-        middleware=[Middleware(SecurityHeaders)],
+        middleware=[Middleware(SecurityHeaders, hsts=_hsts())],
         lifespan=_lifespan,
     )
+
+
+def _hsts() -> str:
+    """As Django's, which answers only a part of the addresses."""
+    age = django_settings.SECURE_HSTS_SECONDS
+    return f"max-age={age}; includeSubDomains; preload" if age else ""
 
 
 @asynccontextmanager

@@ -24,10 +24,14 @@ POLICY = "; ".join(
 
 
 class SecurityHeaders:
-    """Adds the headers where the answer does not have them."""
+    """Adds the headers where the answer does not have them.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    Args:
+        hsts: the value of Strict-Transport-Security; "": none.
+    """
+
+    def __init__(self, app: ASGIApp, hsts: str = "") -> None:
+        self.app, self._hsts = app, hsts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def sent(message: Message) -> None:
@@ -37,6 +41,8 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("Content-Security-Policy", POLICY)
                 headers.setdefault("X-Content-Type-Options", "nosniff")
+                if self._hsts:
+                    headers.setdefault("Strict-Transport-Security", self._hsts)
                 headers.setdefault("Referrer-Policy", "same-origin")
                 headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
                 headers.setdefault("Permissions-Policy", "camera=(self), geolocation=(), microphone=()")
