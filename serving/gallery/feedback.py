@@ -1,11 +1,15 @@
 """`POST /feedback/<run>`: "was this right?", sent on as the label of the run's prediction, with the account's own key.
 
-An ASGI route: a mask may be large, and Django would write it to the disk in the clear.
+An ASGI route: a mask may be large, and Django would write it to the disk in the clear. It is sent on while it comes in,
+so that it takes no memory here.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import secrets
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 
 import httpx
@@ -23,11 +27,11 @@ from serving.runs import files, page_errors, sessions, store, tokens
 from serving.runs.models import Run
 from serving.wire.database_threads import DatabaseThreads
 from serving.wire.responses import JsonResponse
-from serving.wire.uploads import read_chunks
+from serving.wire.uploads import check_declared_length, read_chunks
 
 MOST_BYTES = 64 << 20
 """Of a label, as at the router."""
-MOST_TEXT = 256
+MOST_TEXT_BYTES = 1024
 _threads = DatabaseThreads(2, "feedback")
 
 
@@ -47,8 +51,11 @@ async def _give(request: Request) -> Response:
         if not run.prediction_id:
             raise Refused("this run has no prediction", expected="a result", fix="wait until it is done")
         token = await _threads.run(partial(tokens.token_of, run))
-        body = b"".join([chunk async for chunk in read_chunks(request, MOST_BYTES)])
-        label = await _threads.run(partial(_answered, run)) if "right" in request.query_params else _sent(request, body)
+        check_declared_length(request.headers.get("content-length"), MOST_BYTES)
+        if "right" in request.query_params:
+            label = await _threads.run(partial(_answered, run))
+        else:
+            label = await _sent(request)
         return JsonResponse(await _forwarded(run, token, label))
     except ClientDisconnect:
         return Response(status_code=400)  # nobody reads it
@@ -56,24 +63,40 @@ async def _give(request: Request) -> Response:
         return page_errors.response(error, request)
 
 
-def _sent(request: Request, body: bytes) -> str | bytes:
-    if request.headers.get("content-type", "").startswith("text/plain"):
-        return body[: 4 * MOST_TEXT].decode("utf-8", "replace").strip()
-    return body
+async def _sent(request: Request) -> str | AsyncIterator[bytes]:
+    if not request.headers.get("content-type", "").startswith("text/plain"):
+        return read_chunks(request, MOST_BYTES)
+    body = b"".join([chunk async for chunk in read_chunks(request, MOST_TEXT_BYTES)])
+    return body.decode("utf-8", "replace").strip()
 
 
-def _answered(run: Run) -> str | bytes:
+def _answered(run: Run) -> str | AsyncIterator[bytes]:
     """The answer itself as a label: it was right."""
     answer = json.loads(files.read(run.id, files.ANSWER))
     kind = label_kind(catalog.get(run.model), answer)
     if kind == "class":
         return str(answer["class"])
     if kind == "mask":
-        return files.read(run.id, files.PICTURE_MASK if files.PICTURE_MASK in files.present(run.id) else files.MASK)
+        name = files.PICTURE_MASK if files.PICTURE_MASK in files.present(run.id) else files.MASK
+        return _pieces(files.pieces(run.id, name))
     raise BadInput("the boxes are missing", expected="the boxes that are right", fix="send them as a label file")
 
 
-async def _forwarded(run: Run, token: str, label: str | bytes) -> dict[str, object]:
+async def _pieces(of: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while (piece := await asyncio.to_thread(next, of, None)) is not None:
+        yield piece
+
+
+async def _form(label: AsyncIterator[bytes], boundary: str) -> AsyncIterator[bytes]:
+    """A form with a file. httpx would hold the whole file."""
+    disposition = 'Content-Disposition: form-data; name="file"; filename="label"'
+    yield f"--{boundary}\r\n{disposition}\r\nContent-Type: application/octet-stream\r\n\r\n".encode()
+    async for piece in label:
+        yield piece
+    yield f"\r\n--{boundary}--\r\n".encode()
+
+
+async def _forwarded(run: Run, token: str, label: str | AsyncIterator[bytes]) -> dict[str, object]:
     headers, address = {"Authorization": f"Bearer {token}"}, f"/v1/predictions/{run.prediction_id}/feedback"
     timeout = httpx.Timeout(settings().request_timeout_s + 10, connect=5.0)
     async with httpx.AsyncClient(base_url=settings().router_address, timeout=timeout, trust_env=False) as router:
@@ -81,7 +104,9 @@ async def _forwarded(run: Run, token: str, label: str | bytes) -> dict[str, obje
             if isinstance(label, str):
                 answer = await router.post(address, headers=headers, json={"label": label})
             else:
-                answer = await router.post(address, headers=headers, files={"file": ("label", label)})
+                boundary = secrets.token_hex(16)
+                headers["Content-Type"] = f"multipart/form-data; boundary={boundary}"
+                answer = await router.post(address, headers=headers, content=_form(label, boundary))
         except httpx.TransportError as error:
             raise MissingService(
                 "the prediction service does not answer", expected="a running one", fix="try again in a moment"
