@@ -84,21 +84,27 @@ class Forwarder:
         message = Message(request.method, rest, query, headers, body, held, pinned)
         if key is not None:  # answered also where the caller leaves: it may ask again
             return await self._once(request, name, key, body, partial(self._answer_first, model, name, message))
-        route = self._table.route(model)
-        chosen = pinned_choice(route, pinned) or choose(route.plan, _key(route.plan, name))
-        response = await caller.wait_for(self._respond(route, chosen, message))
-        if chosen.copy_to is not None and rest == "predict" and isinstance(body, bytes):
-            other = route.of(chosen.copy_to)
-            if other is not None:  # sent once the answer is on its way
-                copy = Copy(route, other, message.query, headers, body, _whole(response))
-                response.background = BackgroundTask(self._shadow.offer, copy)
-        return response
+        route, chosen = self._choose(model, name, message)
+        return self._copied(route, chosen, message, await caller.wait_for(self._respond(route, chosen, message)))
 
     async def _answer_first(self, model: str, name: str, message: Message, body: Body) -> Response:
-        """The answer to a request with an idempotency key. It gets no copy to a shadow."""
+        """The answer to the first request with an idempotency key. A repetition gets neither an answer of its own, nor
+        a copy."""
+        message = replace(message, body=body)
+        route, chosen = self._choose(model, name, message)
+        return self._copied(route, chosen, message, await self._respond(route, chosen, message))
+
+    def _choose(self, model: str, name: str, message: Message) -> tuple[Route, Choice]:
         route = self._table.route(model)
-        chosen = pinned_choice(route, message.pinned) or choose(route.plan, _key(route.plan, name))
-        return await self._respond(route, chosen, replace(message, body=body))
+        return route, pinned_choice(route, message.pinned) or choose(route.plan, _key(route.plan, name))
+
+    def _copied(self, route: Route, chosen: Choice, message: Message, response: Response) -> Response:
+        """The answer; once it is on its way, a copy of the request goes to the plan's shadow."""
+        other = route.of(chosen.copy_to) if chosen.copy_to is not None and message.rest == "predict" else None
+        if other is not None and isinstance(message.body, bytes):
+            copy = Copy(route, other, message.query, message.headers, message.body, _whole(response))
+            response.background = BackgroundTask(self._shadow.offer, copy)
+        return response
 
     async def _respond(self, route: Route, chosen: Choice, message: Message) -> Response:
         response = await self._ask_in_turn(route, chosen, message)

@@ -15,9 +15,12 @@ import pytest
 from serving.access import keys
 from serving.idempotency import store
 from serving.idempotency.fingerprint import Fingerprint
+from serving.releases import endpoints
+from serving.releases import store as releases
 from tests.serving.access.conftest import known, start_router
 from tests.serving.conftest import Processes
-from tests.serving.stubs import Stub, released, serving
+from tests.serving.removal import retire
+from tests.serving.stubs import Stub, released, routes, serving
 from tests.waiting import until
 
 MODEL = "fruit_features"
@@ -148,6 +151,20 @@ def test_it_holds_over_a_restart_of_the_router(address: str, token: str, stub: S
         assert again.headers["idempotent-replayed"] == "true"
     finally:
         processes.stop(f"{NAME}-restarted")
+
+
+def test_a_shadow_sees_the_first_request_with_a_key_as_it_sees_others(address: str, token: str, stub: Stub) -> None:
+    with serving(Stub()) as watched:
+        endpoints.announce(MODEL, 2, watched.url, "stub:2")
+        plan = releases.change(MODEL, "shadow", kind="shadow", second=2)
+        until(lambda: routes(address)[MODEL]["revision"] == plan.revision)
+        key = _key()
+        for _ in range(2):
+            assert _ask(address, token, key).json() == {"id": "first"}
+        _ask(address, token, _key())
+        until(lambda: len(watched.seen) >= 2)
+        assert (watched.seen, len(stub.seen)) == (["POST /predict"] * 2, 2)
+        retire(MODEL, 2)
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "a\tb"])
