@@ -15,8 +15,9 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 
 from monitoring.feedback import erasure
+from monitoring.log import answers
 from monitoring.log.models import Prediction
-from registry.core.errors import NotFound, Refused
+from registry.core.errors import EncryptionError, NotFound, Refused
 from serving.access import report
 from serving.access.models import Key
 from serving.accounts import audit, keys, people
@@ -100,9 +101,9 @@ def _entries(user: User) -> Iterator[Entry]:
     yield "usage.csv", [report.as_csv(used).encode()]
     fields = ("time", "name", "email", "subject", "text", "answer", "answered", "state")
     yield "messages.json", [_json(list(user.messages.values(*fields)))]
-    columns = ("id", "time", "model", "version", "role", "latency_ms", "outcome")
-    rows = Prediction.objects.filter(caller__in=keys.callers(user)).order_by("time").values(*columns)
-    yield "predictions.jsonl", (_json(row, indent=None) + b"\n" for row in rows.iterator())
+    own = Prediction.objects.filter(caller__in=keys.callers(user))
+    rows = own.order_by("time").select_related("answer", "feedback")
+    yield "predictions.jsonl", (_json(_prediction(row), indent=None) + b"\n" for row in rows.iterator())
     for holder in HOLDERS:
         yield from holder.entries(user)
 
@@ -135,6 +136,16 @@ def _key(one: keys.ApiKey) -> dict[str, Any]:
         "actions": sorted(one.actions),
         **{name: datetime.fromtimestamp(at, UTC) if at is not None else None for name, at in moments.items()},
     }
+
+
+def _prediction(row: Prediction) -> dict[str, Any]:
+    """A prediction with its answer, unless that is not kept, and with its label where that is a text."""
+    columns = ("id", "time", "model", "version", "role", "latency_ms", "outcome")
+    answer = None
+    with suppress(EncryptionError):  # one whose key is lost must not keep the rest from its owner
+        answer = answers.of(row)
+    label = row.feedback.truth_text if hasattr(row, "feedback") else ""
+    return {**{name: getattr(row, name) for name in columns}, "answer": answer, "label": label}
 
 
 def _json(value: Any, indent: int | None = 2) -> bytes:
