@@ -24,6 +24,7 @@ TOGETHER = {
         "serving/gallery",
         "serving/office",
         "serving/runs",
+        "serving/walk",
         "serving/web",
     ),
     "PostgreSQL": ("serving/postgres", "registry/core/test_postgres.py"),

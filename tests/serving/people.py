@@ -1,13 +1,14 @@
 """People with accounts and a session: in a process of its own, since tests of the API set Django up without accounts.
 
 `python -m tests.serving.people a@example.org viewer:b@example.org` prints the session key of each, made if need
-be, the second one with a role. With `--routes` it prints the addresses of the web application.
+be, the second one with a role.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,11 +45,6 @@ def make(*emails: str) -> list[Person]:
     return [Person(email.rpartition(":")[2], session) for email, session in zip(emails, made, strict=True)]
 
 
-def routes() -> list[str]:
-    """All addresses of the web application, with parameters as <name>."""
-    return _printed("--routes")
-
-
 def _printed(*arguments: str) -> list[str]:
     env = {**settings().child_environment(), "PYTHONPATH": str(PROJECT)}
     command = [sys.executable, "-m", "tests.serving.people", *arguments]
@@ -57,25 +53,12 @@ def _printed(*arguments: str) -> list[str]:
     return made.stdout.split()
 
 
-def _routes() -> list[str]:
-    from django.contrib.admindocs.views import simplify_regex
-    from django.urls import get_resolver
-    from starlette.routing import Route
+def session_of(email: str, confirmed: bool = False) -> str:
+    """The key of a new session of somebody. For a process whose Django has the web application's secret.
 
-    from serving.web.app import create_app
-
-    def below(patterns: Any, prefix: str) -> list[str]:
-        found = []
-        for one in patterns:
-            path = prefix + simplify_regex(str(one.pattern)).lstrip("/")
-            found += below(one.url_patterns, path) if hasattr(one, "url_patterns") else [path]
-        return found
-
-    ours = [route.path.replace("{", "<").replace("}", ">") for route in create_app().routes if isinstance(route, Route)]
-    return [*ours, *below(get_resolver().url_patterns, "/")]
-
-
-def _session(email: str) -> str:
+    Args:
+        confirmed: as if the person had just given the password again, which some pages ask for.
+    """
     from django.conf import settings as django_settings
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.sessions.backends.db import SessionStore
@@ -88,6 +71,11 @@ def _session(email: str) -> str:
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = django_settings.AUTHENTICATION_BACKENDS[0]
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    if confirmed:
+        session["account_authentication_methods"] = [
+            {"method": "password", "at": time.time() + 3600, "reauthenticated": True}
+        ]
+        session["account_authentication_methods_user"] = str(user.pk)
     session.create()
     return str(session.session_key)
 
@@ -96,4 +84,4 @@ if __name__ == "__main__":
     from serving.web import configuration
 
     configuration.setup()
-    print(*(_routes() if sys.argv[1:] == ["--routes"] else [_session(email) for email in sys.argv[1:]]))
+    print(*[session_of(email) for email in sys.argv[1:]])

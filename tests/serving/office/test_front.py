@@ -10,8 +10,6 @@ import signal
 import time
 from collections.abc import Callable
 
-import httpx
-
 from flows.stack.control import Stack
 from monitoring.log import spool
 from registry.core import database
@@ -21,16 +19,6 @@ from tests.bundles import MODEL
 from tests.waiting import until
 
 AsRole = Callable[[str], Visitor]
-
-
-def test_strangers_are_asked_to_log_in_and_users_are_refused(web: str, as_role: AsRole) -> None:
-    answer = httpx.get(f"{web}/office/", timeout=20)
-    assert answer.status_code == 302
-    assert answer.headers["location"] == "/accounts/login/?next=/office/"
-    visitor = as_role("")
-    assert visitor.open("/office/").status == 403
-    assert visitor.page.get_by_role("link", name="Back office").count() == 0
-    visitor.faults.clear()  # the console names the 403
 
 
 def test_a_part_that_is_away_is_named_and_the_rest_is_shown(as_role: AsRole) -> None:

@@ -61,17 +61,6 @@ def test_a_data_set_is_not_replaced_by_accident(importing: Visitor, project: Pat
     folder.rmdir()
 
 
-def test_only_operators_import_and_only_from_our_page(as_role: AsRole, web: str) -> None:
-    visitor = as_role("viewer")
-    assert visitor.open("/office/runs/import/").status == 403
-    address = f"{web}/office/runs/import/file?model={MODEL}&why=because"
-    assert visitor.page.request.put(address, data=zipped()).status == 403  # no token
-    token = next(one["value"] for one in visitor.page.context.cookies() if one["name"] == "csrftoken")
-    answer = visitor.page.request.put(address, data=zipped(), headers={"X-CSRFToken": token, "Referer": web})
-    assert (answer.status, "may not import" in answer.text()) == (403, True)
-    visitor.faults.clear()  # the console names the 403
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_has_no_serious_fault(importing: Visitor, scheme: str) -> None:
     importing.page.emulate_media(color_scheme=scheme)

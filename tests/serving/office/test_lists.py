@@ -237,18 +237,6 @@ def test_versions_are_listed_and_saved_with_their_decisions(project: Path, as_ro
         made.unlink()
 
 
-@pytest.mark.parametrize("name", ["users", "messages"])
-def test_what_is_the_administrators_is_nobody_elses(as_role: AsRole, account: Callable[..., Any], name: str) -> None:
-    visitor = as_role("operator")
-    assert visitor.open(f"/office/lists/{name}/").status == 403
-    assert visitor.open(f"/office/lists/{name}/act/?chosen=1&action=disable").status == 403
-    assert visitor.open("/office/lists/messages/1/").status == 403
-    assert visitor.open("/office/thumbnails/0123456789abcdef0123456789abcdef/").status == 403
-    visitor.open("/office/lists/keys/")
-    assert visitor.page.get_by_role("button", name="Go on").count() == 0
-    visitor.faults.clear()  # the console names each 403
-
-
 def test_the_lists_have_no_serious_fault(predictions: list[Any], as_role: AsRole) -> None:
     visitor = as_role("administrator")
     visitor.page.set_viewport_size(PHONE)

@@ -125,23 +125,6 @@ def test_uploads_need_an_account_an_agreement_and_a_page_of_ours(bert: httpx.Cli
     assert httpx.put(f"{web}/uploads/{identity}", content=PICTURE, timeout=30).status_code in (401, 403)
 
 
-def test_another_person_reaches_nothing_of_a_run(
-    anna: httpx.Client, bert: httpx.Client, detector: str, web: str
-) -> None:
-    identity = upload(anna, detector, "mine.jpg", PICTURE)
-    over(anna, identity)
-    for other in (bert, httpx.Client(base_url=web, timeout=30)):
-        for path in ("input", "answer.json", "annotated.jpg", "thumbnail.jpg", "all.zip"):
-            assert other.get(f"/files/{identity}/{path}").status_code == 404, path
-        for path in ("", "status", f"compare/{identity}/"):
-            assert other.get(f"/runs/{identity}/{path}").status_code == 404, path
-    for method, path in (("GET", ""), ("DELETE", ""), ("PUT", "")):
-        assert bert.request(method, f"/uploads/{identity}{path}").status_code == 404
-    for action in ("cancel", "retry", "again", "heat", "share", "delete"):
-        assert bert.post(f"/runs/{identity}/{action}").status_code == 404, action
-    assert anna.get(f"/files/{identity}/input").content == PICTURE
-
-
 @pytest.mark.parametrize("path", ["..%2f..%2fencryption.key", "input%00", "../../../visionloop.db", "key"])
 def test_only_the_names_of_parts_are_served(anna: httpx.Client, detector: str, path: str) -> None:
     identity = upload(anna, detector, "a.jpg", PICTURE)
