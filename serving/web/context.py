@@ -6,11 +6,14 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from registry.core.settings import settings
 from serving.accounts.models import Role
 
 
 def page(request: HttpRequest) -> dict[str, Any]:
-    """`in_office`: whether the person may look at the back office; `here`: the path, to come back to."""
+    """`in_office`: whether the person may look at the back office; `here`: the path, to come back to;
+    `letters_are_files`: there is no mail server."""
     user = getattr(request, "user", None)
     in_office = bool(user is not None and user.is_authenticated and user.has_role(Role.VIEWER))
-    return {"in_office": in_office, "here": request.get_full_path()}
+    letters_are_files = not settings().smtp_url
+    return {"in_office": in_office, "here": request.get_full_path(), "letters_are_files": letters_are_files}
