@@ -186,4 +186,4 @@ class Message(models.Model):
         indexes: ClassVar = [models.Index(fields=["state", "-id"], name="message_by_state")]
 
     def __str__(self) -> str:
-        return f"{self.subject} from {self.email}"
+        return f"{self.subject} ({self.email})"

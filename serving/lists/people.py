@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -155,6 +155,12 @@ def _prepare_audit(rows: Sequence[Any]) -> None:
         row.shown_who, row.shown_target = known.get(row.who, row.who), known.get(row.target, row.target)
 
 
+def details(given: Mapping[str, Any]) -> str:
+    """In words: `models: cars, boats; role: viewer`. What is empty is left out."""
+    texts = {name: ", ".join(map(str, one)) if isinstance(one, list) else str(one) for name, one in given.items()}
+    return "; ".join(f"{name}: {text}" for name, text in texts.items() if text)
+
+
 AUDIT = Listing(
     "audit",
     gettext_lazy("Audit trail"),
@@ -166,11 +172,7 @@ AUDIT = Listing(
         Column("what", gettext_lazy("What"), lambda row: row.what, "code"),
         Column("target", gettext_lazy("To what"), lambda row: row.shown_target),
         Column("why", gettext_lazy("Why"), lambda row: row.why),
-        Column(
-            "details",
-            gettext_lazy("Details"),
-            lambda row: ", ".join(f"{name}: {value}" for name, value in row.details.items()),
-        ),
+        Column("details", gettext_lazy("Details"), lambda row: details(row.details)),
     ),
     search=lambda rows, text: rows.filter(
         Q(who__icontains=text) | Q(what__icontains=text) | Q(target__icontains=text) | Q(why__icontains=text)

@@ -73,7 +73,8 @@ def act(request: HttpRequest, name: str) -> HttpResponseBase:
         return redirect("office_list", name)
     names = ", ".join(listing.label(row) for row in rows[:20]) + (" …" if len(rows) > 20 else "")
     back = redirect("office_list", name).url
-    return asking.page(request, form, f"{action.title}?", [str(action.will), names], str(action.title), back=back)
+    title = gettext("%(title)s?") % {"title": action.title}  # French has a space before the mark
+    return asking.page(request, form, title, [str(action.will), names], str(action.title), back=back)
 
 
 def _carry_out(

@@ -191,7 +191,7 @@ def _problems(found: Overview) -> list[Problem]:
     for row in found.services:
         if not row.process.well:
             given = {"name": row.process.name, "state": states.translated(row.process.state), "note": row.process.note}
-            problems.append(Problem(gettext("%(name)s is %(state)s %(note)s") % given, "#services"))
+            problems.append(Problem((gettext("%(name)s is %(state)s %(note)s") % given).strip(), "#services"))
     for release in found.releases:
         if release.trouble:
             given = {"model": release.title, "trouble": release.trouble}

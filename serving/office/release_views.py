@@ -79,6 +79,9 @@ def change(request: HttpRequest, name: str, action: str) -> HttpResponseBase:
     version = int(number) if number.isdecimal() else None
     if action in ("promote", "rollback"):
         version = facts.plan.second if facts.plan else None
+        if version is None and not (action == "rollback" and facts.plan and facts.plan.previous):
+            messages.warning(request, gettext("There is nothing to promote or to go back to."))
+            return redirect("office_model", name)
     elif facts.version(version) is None:
         raise Http404
     row = facts.version(version)

@@ -247,3 +247,9 @@ def test_the_lists_have_no_serious_fault(predictions: list[Any], as_role: AsRole
         visitor.page.locator("h1").wait_for()
         assert visitor.axe() == [], (name, scheme)
         assert visitor.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), name
+
+
+def test_details_of_the_audit_trail_are_words() -> None:
+    from serving.lists.people import details
+
+    assert details({"models": ["cars", "boats"], "role": "", "share": 10}) == "models: cars, boats; share: 10"

@@ -76,6 +76,12 @@ def test_a_plan_that_changed_meanwhile_is_not_changed_again(canary: str, as_role
     visitor.faults.clear()  # the console names the 422
 
 
+def test_a_model_without_a_version_has_nothing_to_roll_back(web: str, as_role: AsRole) -> None:
+    visitor = as_role("operator")
+    visitor.open("/office/models/fruit_features/rollback/")
+    visitor.page.get_by_text("There is nothing to promote or to go back to.").wait_for()
+
+
 def test_a_release_without_prefect_says_so_and_changes_nothing(live: str, packaged: Any, as_role: AsRole) -> None:
     visitor = as_role("operator")
     visitor.open(f"{ADDRESS}canary/?version=1")
