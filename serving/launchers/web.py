@@ -23,7 +23,6 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings().apply_environment()
-    lower_priority(NICE)
     configuration.setup()
     configuration.no_queries_in_event_loops()
     if not settings().web_url and not is_loopback(settings().host):
@@ -34,9 +33,11 @@ def main() -> None:
     from serving.web.pages import keep_connections
 
     keep_connections()
+    app = create_app()
+    lower_priority(NICE)  # from here on: the start itself is not slower
 
     uvicorn.run(
-        create_app(),
+        app,
         host=settings().host,
         port=settings().web_port,
         log_level="warning",
