@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 from django.conf import settings
@@ -40,6 +40,7 @@ class Extra(models.TextChoices):
 
 
 ENDED = (State.DONE, State.FAILED, State.CANCELLED)
+FRESH = timedelta(seconds=3)
 
 
 def new_id() -> str:
@@ -121,6 +122,11 @@ class Run(models.Model):
     @property
     def over(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it began to wait a moment ago: a picture's result may be there any moment."""
+        return self.queued is not None and now() - self.queued < FRESH
 
     @property
     def percent(self) -> int | None:

@@ -148,13 +148,13 @@ def test_a_span_of_the_timeline_leads_to_its_place_in_the_video(shown: Open) -> 
 
 def test_the_mask_of_a_picture_is_switched_by_class_and_painted(shown: Open) -> None:
     page = shown("mask").page
-    page.get_by_role("heading", name="male 15%, female 3.9%").wait_for()
+    page.get_by_role("heading", name="male 15 %, female 3.9 %").wait_for()
     colour = "(one, [x, y]) => one.getContext('2d').getImageData(x, y, 1, 1).data[3]"
     canvas = page.locator("[data-mask]")
     assert [canvas.evaluate(colour, at) for at in ([90, 250], [360, 200], [600, 20])] == [255, 255, 0]
-    page.get_by_role("button", name="female 3.9%").click()
+    page.get_by_role("button", name="female 3.9 %").click()
     assert [canvas.evaluate(colour, at) for at in ([90, 250], [360, 200])] == [0, 255]
-    page.get_by_role("button", name="female 3.9%").click()
+    page.get_by_role("button", name="female 3.9 %").click()
 
     page.get_by_role("button", name="No, correct it").click()
     page.get_by_label("Class", exact=True).select_option("male")
