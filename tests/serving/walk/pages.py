@@ -36,6 +36,7 @@ OWNER = "404 404 404 404 404 200"
 VIEWER = "login 403 200 200 200 403"
 OPERATOR = "login 403 403 200 200 403"
 ADMINISTRATOR = "login 403 403 403 200 403"
+NO_WAY_BACK = "login 403 403 302 302 403"
 NO = "405 405 405 405 405 405"
 NO_GET = "login 405 405 405 405 405"
 NOT_IN = "200 302 302 302 302 302"
@@ -150,7 +151,7 @@ _OFFICE = {
             Row("login 403 403 404 404 403", "login 403 403 404 404", values=action_of(action), query="?version=999")
             for action in ("release", "canary", "shadow", "ab")
         ),
-        *(Row(OPERATOR, changes(OPERATOR), values=action_of(action)) for action in ("promote", "rollback")),
+        *(Row(NO_WAY_BACK, changes(NO_WAY_BACK), values=action_of(action)) for action in ("promote", "rollback")),
     ],
     "/office/lists/<slug:name>/": [
         Row(VIEWER, changes(VIEWER), values={"name": "predictions"}, shows=("run",)),  # in the address of its thumbnail
