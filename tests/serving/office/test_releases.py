@@ -46,7 +46,7 @@ def test_an_operator_promotes_and_rolls_back(canary: str, as_role: AsRole) -> No
     page = visitor.page
     visitor.open("/office/")
     page.get_by_text("version 2 gets 10 % (canary), version 1 the rest").wait_for()
-    page.locator("#releases").get_by_role("link", name="Skin segmentation").click()
+    page.locator("#releases").get_by_role("link", name="Skin segmentation", exact=True).click()
     page.get_by_role("link", name="Promote version 2").click()
     page.get_by_text("Version 2 gets every request at once").wait_for()
     page.get_by_role("button", name="Promote").click()  # without a reason the browser asks for one
