@@ -6,16 +6,23 @@ Unlike `serving.client` it holds no file in memory.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
+from django.db import DatabaseError
 
 from registry.contract import catalog
 from registry.core.errors import VisionloopError
 from registry.core.settings import settings
+from serving.access import keys
 from serving.client.calls import error_of_response
+from serving.idempotency import store as keyed_requests
+from serving.idempotency.once import HEADER as ONCE
 from serving.runs import files, low_scores
 from serving.runs.models import Kind, Run
 from serving.tasks.models import Task
@@ -89,19 +96,36 @@ class Router:
         for parameters in ({"purge": "true"},) if over else ({}, {"purge": "true"}):
             self._http.delete(self._task(run), headers=_key(token), params=parameters)
 
+    def forget(self, run: Run, token: str) -> None:
+        """Removes the answers that the router keeps to repeat them: the run has what it asked for.
+
+        Where the database is away, they leave after a day.
+        """
+        found = keys.parse(token)
+        if found is None:
+            return
+        with suppress(DatabaseError):
+            keyed_requests.forget_keys(f"vl_{found[0]}", run.id)
+
     def _send(self, run: Run, token: str, call: str, **parameters: str) -> httpx.Response:
+        """Asks once, also where the process that asked before was killed: the router repeats the answer to it."""
         asked = {**parameters, **{name: str(value) for name, value in run.options.items()}}
         if run.wanted is not None:
             asked["version"] = str(run.wanted)
+        once = _once(run, call, asked)
+        answer = self._post(run, token, call, asked, once)
+        if answer.status_code == 409 and not answer.headers.get("retry-after"):  # its answer was too large to be kept
+            answer = self._post(run, token, call, asked, f"{once}-{uuid.uuid4().hex}")
+        return self._checked(answer)
+
+    def _post(self, run: Run, token: str, call: str, asked: dict[str, str], once: str) -> httpx.Response:
         with files.reader(run.id, files.INPUT) as file:
             headers = {**_key(token), "Content-Type": "application/octet-stream", "Content-Length": str(file.size)}
-            return self._checked(
-                self._http.post(
-                    f"/v1/models/{run.model}/{call}",
-                    params=asked,
-                    content=_whole(file.pieces()),
-                    headers=headers,
-                )
+            return self._http.post(
+                f"/v1/models/{run.model}/{call}",
+                params=asked,
+                content=_whole(file.pieces()),
+                headers={**headers, ONCE: once},
             )
 
     def _task(self, run: Run) -> str:
@@ -115,6 +139,12 @@ class Router:
 
 def _whole(pieces: Iterator[bytes]) -> Iterator[bytes]:
     yield from pieces
+
+
+def _once(run: Run, call: str, asked: dict[str, str]) -> str:
+    """The idempotency key of a call: another one when the run is begun anew, or asked in another way."""
+    text = json.dumps([call, asked, run.queued.isoformat() if run.queued else ""], sort_keys=True)
+    return f"{run.id}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def _key(token: str) -> dict[str, str]:
@@ -155,6 +185,7 @@ def retry_s(error: Exception) -> float | None:
     """After how many seconds a call that ended in `error` may be tried again; None: never."""
     if isinstance(error, httpx.TransportError):
         return 1.0
-    if isinstance(error, VisionloopError) and error.status in (429, 503) and error.retry_after_s is not None:
+    # 409: the call of a process that was killed is still being answered.
+    if isinstance(error, VisionloopError) and error.status in (409, 429, 503) and error.retry_after_s is not None:
         return float(error.retry_after_s) if error.retry_after_s <= 120 else None
     return None

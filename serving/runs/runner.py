@@ -142,6 +142,7 @@ class Runner:
         elif run.state == State.DONE:
             self._router.explain(run, token)
             store.let_go(run, heatmap=Extra.DONE)
+            self._router.forget(run, token)
         elif run.task_id:
             self._watch(run, token)
         else:
@@ -157,14 +158,16 @@ class Runner:
             store.let_go(run, LOOK_EVERY_S, task_id=self._router.submit(run, token))
         else:
             self._finish(run, self._router.predict(run, token))
+            self._router.forget(run, token)
 
     def _watch(self, run: Run, token: str) -> None:
         task = self._router.look(run)
-        if task is None:  # removed, with its files: begin anew
-            store.let_go(run, state=State.WAITING, task_id="")
+        if task is None:  # removed, with its files
+            store.begin_anew(run)
         elif task.state == "done":
             self._finish(run, self._router.fetch(run, token))
             self._router.drop(run, token, over=True)
+            self._router.forget(run, token)
         elif task.state == "failed":
             store.fail(run, task.error or _given_up("the service gave no reason"))
         elif task.state == "cancelled":
@@ -186,9 +189,9 @@ class Runner:
         pause = asking.retry_s(error)
         if isinstance(error, Unauthorized) and waits_s < KEY_KNOWN_S:
             pause = 0.5
-        if isinstance(error, VisionloopError) and error.status == 404 and run.task_id:
-            pause = 0.0  # the service no longer knows the task: begin anew
-            run.task_id = ""
+        if isinstance(error, VisionloopError) and error.status == 404 and run.task_id and run.state == State.RUNNING:
+            store.begin_anew(run)  # the service no longer knows the task
+            return
         if pause is not None and waits_s < PATIENCE_S and not self._ended.is_set():
             state = State.WAITING if run.state == State.RUNNING and not run.task_id else run.state
             tries = run.tries if run.task_id else max(0, run.tries - 1)  # nothing was begun

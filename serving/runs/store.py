@@ -130,6 +130,11 @@ def let_go(run: Run, after_s: float = 0.0, **fields: Any) -> bool:
     return write(run, worker="", lease=None, not_before=now() + timedelta(seconds=after_s), **fields)
 
 
+def begin_anew(run: Run) -> bool:
+    """Gives back a run whose task is gone: the next try submits another. `queued` makes it another call."""
+    return let_go(run, state=State.WAITING, task_id="", queued=now())
+
+
 def finish(run: Run, **fields: Any) -> bool:
     return write(run, worker="", lease=None, not_before=None, state=State.DONE, finished=now(), **fields)
 
