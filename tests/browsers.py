@@ -55,12 +55,13 @@ class Visitor:
     def open(self, path: str) -> Any:
         return self.page.goto(f"{self._address}{path}")
 
-    def axe(self) -> list[str]:
-        """Serious faults of accessibility on the page: rule, and the first element."""
+    def axe(self, *rules: str) -> list[str]:
+        """Serious faults of accessibility on the page: rule, and the first element. `rules`: these only."""
         noticed = list(self.faults)  # axe reads style sheets in ways that the security policy reports
         self.page.evaluate(AXE.read_text(encoding="utf-8"))
         # Of rules that are kept it would describe each element, which takes most of its time.
-        found = self.page.evaluate("() => axe.run({resultTypes: ['violations']})")["violations"]
+        options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
+        found = self.page.evaluate("options => axe.run(options)", options)["violations"]
         self.faults[:] = noticed
         serious = [one for one in found if one["impact"] in ("serious", "critical")]
         return [f"{one['id']}: {one['nodes'][0]['html'][:120]}" for one in serious]

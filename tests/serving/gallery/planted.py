@@ -1,4 +1,5 @@
-"""Runs that are done, put where the web application finds them: in a process of its own, as `tests.serving.people`.
+"""Runs that are done, or in another `state`, put where the web application finds them: in a process of its own, as
+`tests.serving.people`.
 
 `python -m tests.serving.gallery.planted FOLDER` reads `FOLDER/*/run.json` (fields of a run, its `owner` by address) and
 the files beside it, and prints the ids.
@@ -44,7 +45,8 @@ def _planted(place: Path) -> str:
     fields = json.loads((place / RUN).read_text())
     owner = User.objects.get(email=fields.pop("owner")) if "owner" in fields else None
     content = (place / files.INPUT).read_bytes()
-    run = Run(**fields, owner=owner, state=State.DONE, size=len(content), received=len(content))
+    usual = {"state": State.DONE, "size": len(content), "received": len(content)}
+    run = Run(**{**usual, **fields}, owner=owner)
     for path in place.iterdir():
         if path.name != RUN:
             files.write(run.id, path.name, path.read_bytes())
