@@ -58,6 +58,7 @@ def test_a_photo_shows_its_result_beside_it(carla: Visitor, detector: str) -> No
     result = shown_beside(carla)
     assert carla.page.title().startswith("✓ street.jpg")
     assert "2 of 2 shown" in result.inner_text()
+    assert carla.page.locator("#state[role=status]").text_content() == "The result is there."
     assert carla.axe() == []
     carla.page.reload()  # the address names the result
     shown_beside(carla)

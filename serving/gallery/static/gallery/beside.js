@@ -1,6 +1,6 @@
 // A run beside the upload, on the page of its model: its state while it lasts, then its result. The address of the page
 // names it, so that a reload shows it again.
-import { localTimes } from "./small.js";
+import { localTimes, speakState } from "./small.js";
 
 let start = null; // of the viewers, loaded with the first result
 const box = document.querySelector("#result");
@@ -36,6 +36,7 @@ async function changed() {
   const run = box.querySelector("[data-run]");
   const over = run && ["done", "failed", "cancelled"].includes(run.dataset.state);
   document.title = (over ? run.dataset.title : box.querySelector("#status")?.dataset.title) ?? title;
+  speakState();
   const view = box.querySelector("[data-view]");
   box.parentElement.classList.toggle("has-result", Boolean(view));
   if (!view || "started" in view.dataset) return;

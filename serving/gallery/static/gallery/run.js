@@ -1,5 +1,5 @@
 // The page of a run, and the history: its viewer, buttons that ask first, and the title that follows the state.
-import { copyButtons, localTimes } from "./small.js";
+import { copyButtons, localTimes, speakState } from "./small.js";
 
 copyButtons();
 localTimes(document);
@@ -12,6 +12,7 @@ document.addEventListener("submit", (event) => {
 const titled = () => {
   const status = document.querySelector("#status[data-title]");
   if (status && document.title !== status.dataset.title) document.title = status.dataset.title;
+  speakState();
 };
 if (document.querySelector("#status[hx-get]")) {
   titled();

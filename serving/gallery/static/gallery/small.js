@@ -45,3 +45,10 @@ export async function base64(blob) {
   for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
   return btoa(text);
 }
+
+/** Says the state of the run to screen readers where it is another one: the part that shows it is replaced each second. */
+export function speakState() {
+  const text = document.querySelector("[data-spoken]")?.dataset.spoken ?? "";
+  const live = document.querySelector("#state");
+  if (live && live.textContent !== text) live.textContent = text;
+}
