@@ -218,6 +218,6 @@ def _volume(answer: Mapping[str, Any]) -> dict[str, Any]:
         "share": 100 * answer["foreground_share"],
         "volume_ml": answer["volume_mm3"] / 1000 if len(answer["shape"]) == 3 else None,
         "area_cm2": max(areas) / 100,
-        "spacing": " x ".join(number_format(f"{edge:g}") for edge in answer["spacing_mm"][: len(answer["shape"])]),
+        "spacing": " x ".join(number_format(f"{edge:.3g}") for edge in answer["spacing_mm"][: len(answer["shape"])]),
         "shape": " x ".join(map(str, answer["shape"])),
     }
