@@ -31,7 +31,7 @@ API: dict[str, list[Row]] = {
     "/v1/predictions": [Row(WITH_KEY, shows=EVERYTHING)],
     "/v1/predictions/<prediction_id>": [Row(OWNER, delete=NOT_ASKED, values=BY_ID, shows=EVERYTHING)],
     "/v1/predictions/<prediction_id>/feedback": [
-        Row("405 405 405 405 405 405", "401 404 404 404 -", values=BY_ID, shows=EVERYTHING)
+        Row("401 405 405 405 405 405", "401 415 415 415 -", values=BY_ID, shows=EVERYTHING)
     ],
     "/v1/tasks": [Row(WITH_KEY, shows=EVERYTHING)],
     "/v1/usage": [Row(WITH_KEY, shows=EVERYTHING)],
