@@ -6,9 +6,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
-from tests.browsers import PHONE, Visitor
+from tests.browsers import Visitor
 from tests.serving.accounts.conftest import PASSWORD, Letters, confirm_access, lines_of, log_in
 
 
@@ -115,14 +113,3 @@ def test_guessing_a_password_is_slowed_down(visitor: Visitor, account: Callable[
 
 def test_only_argon2_with_our_costs(account: Callable[..., Any]) -> None:
     assert account().password.startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
-
-
-@pytest.mark.parametrize("path", ["login/", "signup/", "password/reset/", "inactive/", "confirm-email/no/"])
-def test_pages_without_account_have_no_serious_fault(visitor: Visitor, path: str) -> None:
-    visitor.page.set_viewport_size(PHONE)
-    for scheme in ("light", "dark"):
-        visitor.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        visitor.open(f"/accounts/{path}")
-        assert visitor.page.locator("h1").count() == 1
-        assert visitor.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
-        assert visitor.axe() == []

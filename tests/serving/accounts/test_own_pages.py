@@ -13,7 +13,7 @@ import pytest
 
 from registry.core import database
 from registry.core.errors import NotFound, Refused
-from tests.browsers import PHONE, Visitor
+from tests.browsers import Visitor
 from tests.serving.accounts.conftest import PASSWORD, Letters, confirm_access, log_in
 from tests.waiting import until
 
@@ -251,21 +251,6 @@ def test_few_messages_from_one_address(web: str) -> None:
         fields = {"csrfmiddlewaretoken": client.cookies["csrftoken"], "website": "x"}
         statuses = [client.post("/contact/", data=fields).status_code for _ in range(6)]
     assert statuses == [302] * 5 + [429]
-
-
-@pytest.mark.parametrize(
-    "path",
-    ["profile/", "keys/", "email/", "password/change/", "2fa/", "2fa/webauthn/", "sessions/", "data/", "logout/"],
-)
-def test_own_pages_have_no_serious_fault(member: tuple[Visitor, Any], path: str) -> None:
-    visitor, _ = member
-    visitor.page.set_viewport_size(PHONE)
-    for scheme in ("light", "dark"):
-        visitor.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        visitor.open(f"/accounts/{path}")
-        assert visitor.page.locator("h1").count() == 1
-        assert visitor.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
-        assert visitor.axe() == []
 
 
 def _keys(user: Any) -> list[Any]:

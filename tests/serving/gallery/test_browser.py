@@ -16,7 +16,7 @@ from registry.core.settings import settings
 from registry.vision.picture import to_jpeg
 from serving.releases import endpoints
 from serving.releases.packaging import digest_of
-from tests.browsers import PHONE, Visitor
+from tests.browsers import Visitor
 from tests.clips import make_clip, scene
 from tests.serving import people
 from tests.serving.people import Person
@@ -117,17 +117,6 @@ def test_a_video_shows_how_far_it_is_and_plays(carla: Visitor, detector: str) ->
     seconds = "() => new Promise((done) => { const video = document.querySelector('video'); const tell = () => "
     seconds += "done(video.duration); video.readyState ? tell() : video.addEventListener('loadedmetadata', tell); })"
     assert carla.page.evaluate(seconds) == pytest.approx(20, abs=0.5)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_has_a_serious_fault_or_is_wider_than_a_phone(carla: Visitor, detector: str, scheme: str) -> None:
-    carla.page.set_viewport_size(PHONE)
-    carla.page.emulate_media(color_scheme=scheme)
-    tabs = [f"/models/{detector}/?tab={tab}" for tab in ("try", "examples", "api", "about")]
-    for path in ("/", *tabs, "/models/weapon_detection/", "/history/"):
-        carla.open(path)
-        assert carla.axe() == [], path
-        assert carla.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), path
 
 
 def test_examples_are_there_for_everybody(visitor: Visitor, detector: str, web: str) -> None:

@@ -134,10 +134,6 @@ def test_without_webgl_there_are_pictures_of_slices(shown: Open, turned: dict[st
     assert person.axe() == []
 
 
-def test_the_page_of_a_scan_has_no_serious_fault(shown: Open) -> None:
-    assert shown("scan").axe() == []
-
-
 def test_a_browser_without_webgl_gets_them_by_itself(
     browser: Any, web: str, persons: list[Person], turned: dict[str, str]
 ) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from registry.cases import mask_labels
-from tests.browsers import PHONE
 from tests.serving.gallery import results
 from tests.serving.gallery.conftest import Open
 
@@ -22,16 +21,6 @@ def names(page: Any) -> list[str]:
 
 def slide(page: Any, label: str, value: float) -> None:
     page.get_by_label(label).fill(str(value))
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("kind", ["boxes", "classes", "faces", "mask", "video"])
-def test_no_result_has_a_serious_fault(shown: Open, kind: str, scheme: str) -> None:
-    person = shown(kind)
-    person.page.emulate_media(color_scheme=scheme)
-    person.page.set_viewport_size(PHONE)
-    assert person.axe() == []
-    assert person.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_the_score_slider_filters_boxes_and_list(shown: Open) -> None:

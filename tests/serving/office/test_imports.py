@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.browsers import PHONE, Visitor
+from tests.browsers import Visitor
 
 pytestmark = pytest.mark.slow
 
@@ -59,12 +59,3 @@ def test_a_data_set_is_not_replaced_by_accident(importing: Visitor, project: Pat
     _send(importing, zipped()).get_by_text(f"there is a data set of {MODEL} already").wait_for()
     (folder / "cases.csv").unlink()
     folder.rmdir()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_has_no_serious_fault(importing: Visitor, scheme: str) -> None:
-    importing.page.emulate_media(color_scheme=scheme)
-    importing.page.set_viewport_size(PHONE)
-    importing.page.reload()
-    assert importing.axe() == []
-    assert importing.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import json
 import secrets
 import uuid
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 
 from registry.core import database
-from tests.browsers import PHONE, SCHEMES, Visitor
+from tests.browsers import Visitor
 
 AsRole = Callable[[str], Visitor]
 
@@ -235,18 +234,6 @@ def test_versions_are_listed_and_saved_with_their_decisions(project: Path, as_ro
     assert [(row["version"], row["decision"]) for row in rows] == [("7", "refused")]
     for made in (page, page.with_suffix(".json")):
         made.unlink()
-
-
-def test_the_lists_have_no_serious_fault(predictions: list[Any], as_role: AsRole) -> None:
-    visitor = as_role("administrator")
-    visitor.page.set_viewport_size(PHONE)
-    names = ("predictions", "versions", "users", "keys", "usage", "messages", "audit")
-    for scheme, name in itertools.product(SCHEMES, names):
-        visitor.page.emulate_media(color_scheme=scheme)
-        visitor.open(f"/office/lists/{name}/")
-        visitor.page.locator("h1").wait_for()
-        assert visitor.axe() == [], (name, scheme)
-        assert visitor.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), name
 
 
 def test_details_of_the_audit_trail_are_words() -> None:

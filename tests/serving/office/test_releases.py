@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from registry.core import database
 from serving.releases import store
 from serving.releases.plans import Plan
-from tests.browsers import PHONE, SCHEMES, Visitor
+from tests.browsers import Visitor
 from tests.bundles import MODEL
 from tests.serving.conftest import Packaged, Processes
 from tests.serving.controlled import begin
@@ -101,15 +100,3 @@ def test_a_viewer_looks_and_cannot_change(canary: str, as_role: AsRole) -> None:
     assert visitor.page.get_by_role("link", name="Promote").count() == 0
     assert visitor.open(f"{ADDRESS}promote/").status == 403
     visitor.faults.clear()  # the console names the 403
-
-
-def test_the_pages_have_no_serious_fault(canary: str, as_role: AsRole) -> None:
-    visitor = as_role("operator")
-    visitor.page.set_viewport_size(PHONE)
-    paths = ("/office/models/", ADDRESS, f"{ADDRESS}promote/", "/office/runs/", "/office/runs/train/")
-    for scheme, path in itertools.product(SCHEMES, paths):
-        visitor.page.emulate_media(color_scheme=scheme)
-        visitor.open(path)
-        visitor.page.locator("h1").wait_for()
-        assert visitor.axe() == [], (path, scheme)
-        assert visitor.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), path

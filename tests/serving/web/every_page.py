@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-MODEL = "weapon_detection"
+MODEL = "object_detection"
 EMPTY = "fruit_features"
 """A model that has no version."""
 
@@ -94,6 +94,8 @@ NO_PAGE = {
     "/shared/<str:token>/slices/", "/shared/<str:token>/slices/<int:axis>/<int:number>.png",
     "/runs/<str:run_id>/status", "/runs/<str:run_id>/heat", "/runs/<run_id>/<action>",
     "/office/now/", "/office/runs/now/", "/office/runs/<uuid:identity>/now/",
+    "/runs/<str:run_id>/beside", "/static/<digest>/<path>", "/models/<slug:name>/key",
+    "/accounts/keys/<slug:key>/rotate/",
     "/accounts/keys/<slug:key>/revoke/", "/accounts/data/export/", "/accounts/data/delete/",
     "/accounts/sessions/<int:number>/end/", "/accounts/2fa/webauthn/login/", "/accounts/2fa/recovery-codes/download/",
 }  # fmt: skip

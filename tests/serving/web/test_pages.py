@@ -27,15 +27,6 @@ def test_static_files_are_kept_and_compressed(web: str) -> None:
     assert answer.headers["content-encoding"] == "gzip"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_first_page_has_no_serious_fault(visitor: Visitor, scheme: str) -> None:
-    visitor.page.emulate_media(color_scheme=scheme)
-    visitor.open("/")
-    assert visitor.page.locator("html").get_attribute("data-bs-theme") == scheme
-    assert visitor.page.locator("h1").count() == 1
-    assert visitor.axe() == []
-
-
 def test_the_menu_opens_on_a_phone(visitor: Visitor) -> None:
     visitor.page.set_viewport_size(PHONE)
     visitor.open("/")
