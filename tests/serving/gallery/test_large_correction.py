@@ -21,7 +21,8 @@ def test_a_large_correction_takes_no_memory(anna: httpx.Client, router: str, pro
     answer = anna.post(
         f"/feedback/{run}", content=bytes(48 * MIB), headers={"Content-Type": "application/octet-stream"}
     )
-    assert (answer.status_code, "prediction" in answer.json()["found"]) == (404, True)  # the router's words
+    assert "prediction" in answer.json()["found"]  # the router's words: none, or none that it knows yet
+    assert answer.status_code in (404, 503)
     assert _peak(pid) - before < 24 * MIB
 
 
