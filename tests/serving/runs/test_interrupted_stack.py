@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import httpx
@@ -79,7 +79,7 @@ def ended(client: httpx.Client, identity: str) -> dict[str, Any]:
 def test_nothing_is_lost_when_a_process_is_killed(running: tuple[Stack, str], name: str) -> None:
     stack, service = running
     victim = service if name == "service" else name
-    with people.make(f"{name}@example.org")[0].client(stack.config.web_address) as client:
+    with closing(people.make(f"{name}@example.org")[0].client(stack.config.web_address)) as client:
         identity = begin(client, MODEL, "large.jpg", LARGE).json()["id"]
 
         def pieces() -> Iterator[bytes]:
