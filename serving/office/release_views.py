@@ -17,7 +17,7 @@ from serving.accounts.models import Role
 from serving.office import asking
 from serving.office.roles import least, person
 from serving.operations import model_facts, prefect_api
-from serving.operations.model_facts import ModelFacts
+from serving.operations.model_facts import ModelFacts, VersionRow
 from serving.releases import moves, store
 from serving.translation import specs
 
@@ -88,7 +88,7 @@ def change(request: HttpRequest, name: str, action: str) -> HttpResponseBase:
     form = ReleaseForm(
         request.POST or None,
         shared=action in ("canary", "ab"),
-        granted=action in ("shadow", "rollback") or bool(row and (row.granted or row.anyway)),
+        granted=_needs_no_word(action, row),
         initial={"revision": store.revision(name), "share": 50 if action == "ab" else 10},
     )
     problem = ""
@@ -101,6 +101,14 @@ def change(request: HttpRequest, name: str, action: str) -> HttpResponseBase:
     heading, button = str(TITLES[action]) % words, str(BUTTONS[action])
     back = redirect("office_model", name).url
     return asking.page(request, form, heading, _will(action, facts, version), button, back=back, problem=problem)
+
+
+def _needs_no_word(action: str, row: VersionRow | None) -> bool:
+    """Whether the gate's word is not missing. A trial's promotion goes by the reason that the trial began with; each
+    new release of a version that was not granted needs a reason of its own, as at the command line."""
+    if action in ("shadow", "rollback"):
+        return True
+    return bool(row and (row.granted or (action == "promote" and row.anyway)))
 
 
 def _will(action: str, facts: ModelFacts, version: int | None) -> list[str]:
