@@ -41,6 +41,8 @@ class Holder(Protocol):
         ...
 
 
+NAMELESS = "of a deleted account"
+"""The name of keys that have no owner any more."""
 HOLDERS: list[Holder] = []
 
 
@@ -68,7 +70,7 @@ def erase(user: User, *, by: User | str = "", why: str = "") -> None:
     _erase_log(callers)
     with transaction.atomic():
         ids = [caller.removeprefix("vl_") for caller in callers]
-        Key.objects.filter(id__in=ids).update(name="of a deleted account", owner="")
+        Key.objects.filter(id__in=ids).update(name=NAMELESS, owner="")
         Letter.objects.filter(recipients__iexact=user.email).delete()
         audit.note(by or f"user {user.pk}", "user.delete", f"user {user.pk}", why)
         user.delete()

@@ -31,7 +31,8 @@ class Made(list[T]):
 
 @dataclass(frozen=True)
 class Column:
-    """`value`: of a row, as text, number or time. `kind`: text, number, time, state, badge, code or picture."""
+    """`value`: of a row, as text, number or time. `kind`: text, words (somebody's own, in whatever
+    language), number, time, state, badge, code or picture."""
 
     name: str
     title: Any

@@ -120,6 +120,7 @@ MESSAGES = Listing(
             "subject",
             gettext_lazy("Subject"),
             lambda row: row.subject,
+            "words",
             link=lambda row: reverse("office_message", args=[row.pk]),
         ),
         Column("email", pgettext_lazy("sender", "From"), lambda row: row.email),
@@ -171,7 +172,7 @@ AUDIT = Listing(
         Column("who", gettext_lazy("Who"), lambda row: row.shown_who),
         Column("what", gettext_lazy("What"), lambda row: row.what, "code"),
         Column("target", gettext_lazy("To what"), lambda row: row.shown_target),
-        Column("why", gettext_lazy("Why"), lambda row: row.why),
+        Column("why", gettext_lazy("Why"), lambda row: row.why, "words"),
         Column("details", gettext_lazy("Details"), lambda row: details(row.details)),
     ),
     search=lambda rows, text: rows.filter(

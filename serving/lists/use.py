@@ -13,7 +13,7 @@ from django.utils.translation import gettext, gettext_lazy
 from monitoring.log.models import Prediction
 from serving.access import keys
 from serving.access.models import Key, Usage
-from serving.accounts import audit
+from serving.accounts import audit, own_data
 from serving.accounts.models import AccountKey, Role, User
 from serving.lists.listing import Action, Column, Filter, Listing, of_states
 from serving.lists.quotas import QUOTA_FIELDS, quotas_in_words, used_this_month
@@ -134,6 +134,10 @@ def _set_quota(row: Any, by: User, why: str, given: Any) -> None:
     audit.note(by, "key.change", f"vl_{row.id}", why, **quota)
 
 
+def _name(row: Any) -> str:
+    return gettext("of a deleted account") if row.name == own_data.NAMELESS else str(row.name)
+
+
 KEYS = Listing(
     "keys",
     gettext_lazy("Keys and quotas"),
@@ -141,7 +145,7 @@ KEYS = Listing(
     lambda: Key.objects.order_by("-created"),
     (
         Column("id", gettext_lazy("Key"), lambda row: f"vl_{row.id}", "code"),
-        Column("name", gettext_lazy("Name"), lambda row: row.name),
+        Column("name", gettext_lazy("Name"), _name, "words"),
         Column("owner", gettext_lazy("Whose"), lambda row: row.person),
         Column("state", gettext_lazy("State"), _key_state, "badge"),
         Column(

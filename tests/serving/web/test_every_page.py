@@ -107,7 +107,7 @@ class _Words(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         outer = bool(self._left_out) and self._left_out[-1]
-        out = given["lang"] == "en" if "lang" in given else outer or tag in self.HIDDEN
+        out = given["lang"] in ("en", "") if "lang" in given else outer or tag in self.HIDDEN
         if not out:
             self.texts += [str(given[name]) for name in self.READ if given.get(name)]
         if tag not in self.VOID:
