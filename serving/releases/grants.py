@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 from registry.core.errors import BadInput, Refused
 from registry.core.settings import settings
@@ -36,15 +38,24 @@ def answers(model: str) -> dict[str, GateAnswer]:
     found: dict[str, GateAnswer] = {}
     for path in (settings().var / "decisions" / model).glob("*.json"):
         try:
-            page = json.loads(path.read_text(encoding="utf-8"))
-            digest, when = str(page["digest"]), (str(page["created"]), path.stat().st_mtime)
-            mine = bool(digest) and page.get("kind", "promotion") == "promotion"
-            if mine and (digest not in found or when > found[digest].when):
-                where = f"{model}/{path.with_suffix('.html').name}"
-                found[digest] = GateAnswer(bool(page["granted"]), str(page["summary"]), where, when)
+            status = path.stat()
+            digest, answer = _read(path, status.st_mtime_ns, status.st_size)
         except (OSError, ValueError, KeyError, TypeError):
             continue  # half written, or from an earlier version
+        if digest and (digest not in found or answer.when > found[digest].when):
+            found[digest] = answer
     return found
+
+
+@lru_cache(maxsize=2048)
+def _read(path: Path, modified_ns: int, size: int) -> tuple[str, GateAnswer]:
+    """The digest that a page is about, "" where it is no promotion, and the answer. Kept as long as the file is the
+    same: every page of a model and of the back office asks, and a model has up to `decision_pages` of them."""
+    page = json.loads(path.read_text(encoding="utf-8"))
+    digest, when = str(page["digest"]), (str(page["created"]), modified_ns / 1e9)
+    where = f"{path.parent.name}/{path.with_suffix('.html').name}"
+    answer = GateAnswer(bool(page["granted"]), str(page["summary"]), where, when)
+    return digest if page.get("kind", "promotion") == "promotion" else "", answer
 
 
 def answer_for(model: str, digest: str) -> GateAnswer:

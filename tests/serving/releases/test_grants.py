@@ -154,3 +154,15 @@ def _placed(monkeypatch: pytest.MonkeyPatch, release: Any) -> Any:
         release()
     (one,) = placed
     return one
+
+
+def test_a_page_is_read_again_only_when_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, loads = [], json.loads
+    monkeypatch.setattr(grants.json, "loads", lambda text: reads.append(1) or loads(text))  # type: ignore[attr-defined]
+    _decided(True)
+    assert [grants.answer_for(MODEL, DIGEST).granted for _ in range(3)] == [True] * 3
+    assert len(reads) == 1
+    (page,) = (settings().var / "decisions" / MODEL).iterdir()
+    page.write_text(json.dumps({**loads(page.read_text()), "granted": False, "summary": "another"}))
+    assert not grants.answer_for(MODEL, DIGEST).granted
+    assert len(reads) == 2
