@@ -26,7 +26,7 @@ import aiohttp
 
 from monitoring.log.shipping import KEEPER
 from registry.core.errors import MissingService
-from registry.core.settings import settings
+from registry.core.settings import Settings, settings
 from serving.releases.deploy import free_port
 from serving.releases.packaging import bento_folder, serve_command, serve_environment
 
@@ -173,11 +173,13 @@ class Tally:
 
 
 class CountingCaller:
-    """Asks the router for predictions of one model, and counts each answer in a `Tally`."""
+    """Asks the router of `config` (by default the settings) for predictions of one model, and counts each answer in a
+    `Tally`."""
 
-    def __init__(self, model: str, body: bytes, tally: Tally) -> None:
-        self._url = f"{settings().router_address}/v1/models/{model}/predict"
-        self._headers = {"Content-Type": "application/octet-stream", **settings().key_headers}
+    def __init__(self, model: str, body: bytes, tally: Tally, config: Settings | None = None) -> None:
+        config = config or settings()
+        self._url = f"{config.router_address}/v1/models/{model}/predict"
+        self._headers = {"Content-Type": "application/octet-stream", **config.key_headers}
         self._body, self.tally = body, tally
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 

@@ -11,7 +11,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 
+from registry.core.errors import MissingService
 from registry.core.priority import lower_priority
+from registry.core.settings import Settings
 from tests.benchmarks.load import CountingCaller, Tally, open_loop
 from tests.benchmarks.web_people import Crowd, PeopleTally, crowd
 from tests.benchmarks.web_site import MODEL, Site
@@ -50,17 +52,22 @@ class LoadFigures:
         return [people / plain for people, plain in zip(self.with_people, self.with_plain, strict=True)]
 
 
-def steady_calls(body: bytes, per_s: float, seconds: float) -> tuple[list[float], Counter[str]]:
-    """The milliseconds of calls at a steady rate, and what was not answered with 200."""
-    return asyncio.run(_steady_calls(body, per_s, seconds))
+def steady_calls(config: Settings, body: bytes, per_s: float, seconds: float) -> tuple[list[float], Counter[str]]:
+    """The milliseconds of calls at a steady rate, and what was not answered with 200. Raises MissingService where
+    nothing was. The settings are given: a fresh process that imports tests/conftest.py forgets those of its parent."""
+    return asyncio.run(_steady_calls(config, body, per_s, seconds))
 
 
-async def _steady_calls(body: bytes, per_s: float, seconds: float) -> tuple[list[float], Counter[str]]:
-    caller = CountingCaller(MODEL, body, Tally())
+async def _steady_calls(
+    config: Settings, body: bytes, per_s: float, seconds: float
+) -> tuple[list[float], Counter[str]]:
+    caller = CountingCaller(MODEL, body, Tally(), config)
     try:
         await open_loop(caller, per_s, seconds)
     finally:
         await caller.close()
+    if not caller.tally.latencies():
+        raise MissingService(f"no call of {MODEL} was answered with 200: {dict(caller.tally.refusals)}")
     return caller.tally.latencies(), caller.tally.refusals
 
 
@@ -72,7 +79,9 @@ def measure(site: Site, seconds: float, think_s: float, progress: OnProgress) ->
     The API caller, whose time is measured, has a process and a session of its own, which keep theirs.
     """
     with ProcessPoolExecutor(1, get_context("spawn"), os.setsid) as caller:
-        caller.submit(steady_calls, site.picture, CALLS_PER_S, 0.5).result()  # warm, and before the priority changes
+        caller.submit(
+            steady_calls, site.config, site.picture, CALLS_PER_S, 0.5
+        ).result()  # warm, and before the priority changes
         lower_priority()
         return asyncio.run(_Load(site, caller, think_s, progress).measure(seconds))
 
@@ -130,7 +139,9 @@ class _Load:
         self._figures.with_people.append(statistics.median(times))
 
     async def _beside_plain(self, _: Crowd, seconds: float) -> None:
-        other = asyncio.create_task(_steady_calls(self._site.picture, max(self._figures.per_s, 0.1), seconds))
+        other = asyncio.create_task(
+            _steady_calls(self._site.config, self._site.picture, max(self._figures.per_s, 0.1), seconds)
+        )
         times = await self._called(seconds, "API caller beside plain calls")
         self._figures.refusals += (await other)[1]
         self._figures.with_plain.append(statistics.median(times))
@@ -139,7 +150,7 @@ class _Load:
         """The API caller's milliseconds."""
         loop = asyncio.get_running_loop()
         calls: Awaitable[tuple[list[float], Counter[str]]] = loop.run_in_executor(
-            self._caller, steady_calls, self._site.picture, CALLS_PER_S, seconds
+            self._caller, steady_calls, self._site.config, self._site.picture, CALLS_PER_S, seconds
         )
         showing = asyncio.create_task(self._show(seconds, what))
         times, refusals = await calls
