@@ -26,7 +26,8 @@ class ProcessSpec:
         name: unique in the stack; also the name of its log: letters, digits, `-`, `_` and `.`.
         argv: program and arguments.
         env: variables over `settings().child_environment()`.
-        ready_url: answers 2xx once the process works. "": it counts as ready after one second.
+        ready_url: answers 2xx once the process works. "", and no `beats`: it counts as ready after one second.
+        beats: it calls registry.core.heartbeat.beat, first when it is ready and then every few seconds.
         url: the address to show to people.
         requires: names of processes that must be ready before it is started.
         restart: start it again when it dies. Without it, a process that ends with 0 is `done`.
@@ -34,6 +35,8 @@ class ProcessSpec:
         setting: the setting of that port.
         grace_s: how long it may take to end after SIGTERM before its group is killed.
         start_timeout_s: how long it may take to become ready.
+        hung_s: a process that does not answer, or beat, for this long is restarted. Long, as a training on all cores
+            slows everything.
     """
 
     name: str
@@ -47,6 +50,8 @@ class ProcessSpec:
     setting: str = ""
     grace_s: float = 10.0
     start_timeout_s: float = 120.0
+    beats: bool = False
+    hung_s: float = 120.0
 
     def __post_init__(self) -> None:
         if not self.argv or not self.name or not all(c.isalnum() or c in "-_." for c in self.name):

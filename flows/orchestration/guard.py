@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from flows.stack.control import Stack
-from registry.core import database
+from registry.core import database, heartbeat
 from registry.core.errors import MissingService, VisionloopError, first_line
 from registry.core.settings import settings
 from serving.guard.rollout import Guard
@@ -37,6 +37,7 @@ def main() -> None:
     while not ended.wait(TICK_S):
         if time.monotonic() - looked >= PLANS_EVERY_S:
             looked = time.monotonic()
+            heartbeat.beat()
             guard.look()
         elif guard.controller.busy or _has_orders():
             guard.look_after_services()

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from registry.contract import catalog
+from registry.core import heartbeat
 from registry.core.priority import lower_priority
 from registry.core.settings import settings
 
@@ -26,6 +27,7 @@ TRAIN, WATCH, RELEASE = "training", "watching", "releasing"
 RUNS = 4
 """Flow runs at once: monitor and release of one model need not wait for trainings of others. One training runs at once
 (`flows.orchestration.flows.TRAINING`)."""
+BEAT_EVERY_S = 2.0
 
 
 def main() -> None:
@@ -46,7 +48,18 @@ async def work(offered: Sequence[RunnerDeployment]) -> None:
             await client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
     for deployment in offered:
         await deployment.aapply()
-    await ProcessWorker(work_pool_name=POOL, limit=RUNS).start(printer=_silent)
+    beating = asyncio.create_task(_beat())
+    try:
+        await ProcessWorker(work_pool_name=POOL, limit=RUNS).start(printer=_silent)
+    finally:
+        beating.cancel()
+
+
+async def _beat() -> None:
+    """Shows the supervisor that the deployments are there, and then that the event loop turns."""
+    while True:
+        heartbeat.beat()
+        await asyncio.sleep(BEAT_EVERY_S)
 
 
 def _silent(*_: Any) -> None:

@@ -182,7 +182,7 @@ class Stack:
                 self._ask("POST", "/down")
                 self._wait_for_end()
             swept = orphans.end(orphans.find(self.config.var))
-            for pattern in ("*.json", "*.sock"):
+            for pattern in ("*.json", "*.sock", "*.beat"):
                 for file in self.run.glob(pattern):
                     file.unlink(missing_ok=True)
             return swept

@@ -12,6 +12,8 @@ from registry.core.settings import Settings
 KEEPER = "keeper"
 DRIFT = "drift-ui"
 WEB = "web"
+SILENT_S = 600.0
+"""A process that only beats may do one long thing between two beats: the keeper deletes a year of predictions."""
 HOME = "home"
 """The story page. The supervisor serves it itself, so that it answers first."""
 
@@ -128,7 +130,8 @@ def _worker(settings: Settings) -> ProcessSpec:
     requires = () if settings.prefect_api_url else ("prefect",)
     # A busy SQLite makes Prefect's server answer 503. Its client then asks again, 5 times by default.
     env = {"PREFECT_CLIENT_MAX_RETRIES": "10"}
-    return ProcessSpec("flows", (sys.executable, "-m", "flows.orchestration.worker"), env, requires=requires, grace_s=8)
+    argv = (sys.executable, "-m", "flows.orchestration.worker")
+    return ProcessSpec("flows", argv, env, requires=requires, grace_s=8, beats=True, hung_s=SILENT_S)
 
 
 def _releases() -> ProcessSpec:
@@ -140,12 +143,13 @@ def _releases() -> ProcessSpec:
 
 def _keeper() -> ProcessSpec:
     """Requires no process, and none requires it: it reads the log from disk."""
-    return ProcessSpec(KEEPER, (sys.executable, "-m", "serving.launchers.keeper"))
+    return ProcessSpec(KEEPER, (sys.executable, "-m", "serving.launchers.keeper"), beats=True, hung_s=SILENT_S)
 
 
 def _guard() -> ProcessSpec:
     """Starts and stops services as the release plans say, and watches the plans."""
-    return ProcessSpec("guard", (sys.executable, "-m", "flows.orchestration.guard"), requires=("router",))
+    argv = (sys.executable, "-m", "flows.orchestration.guard")
+    return ProcessSpec("guard", argv, requires=("router",), beats=True, hung_s=SILENT_S)
 
 
 def drift(settings: Settings) -> ProcessSpec:

@@ -14,6 +14,7 @@ import psutil
 
 from flows.process import SETTLED, ProcessSpec, ProcessStatus, State
 from flows.stack import orphans
+from registry.core import heartbeat
 from registry.core.errors import StorageError
 from registry.core.settings import Settings
 
@@ -28,8 +29,8 @@ PATIENCE = 5
 begin where it began."""
 WORKS = 0.01
 """Least share of a core, over its start time, of a process that works. One that waits in vain uses less."""
-HUNG_S = 120.0
-"""A process that does not answer for this long is restarted. Long, as a training on all cores slows everything."""
+UNHEALTHY = 6
+"""A process is shown as unhealthy after this part of the time after which it is restarted."""
 
 
 class Supervised:
@@ -48,6 +49,8 @@ class Supervised:
         self._process: asyncio.subprocess.Process | None = None
         self._life: asyncio.Task[None] | None = None
         self._stopping = False
+        self._heartbeat = settings.var / "run" / f"{spec.name}.beat"
+        self._beaten = 0
 
     @property
     def pid(self) -> int:
@@ -145,9 +148,16 @@ class Supervised:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > self._settings.log_mb * 2**20:
             self.log.replace(self.log.with_suffix(".log.1"))
+        beat = {}
+        if self.spec.beats:
+            with suppress(OSError):  # a full disk; then it is not watched
+                self._heartbeat.touch()
+                self._beaten = self._heartbeat.stat().st_mtime_ns
+                beat = {heartbeat.FILE: str(self._heartbeat)}
         environment = {
             **self._settings.child_environment(),
             **self.spec.env,
+            **beat,
             orphans.MARKER: str(self._settings.var),
             orphans.NAME: self.spec.name,
         }
@@ -169,7 +179,7 @@ class Supervised:
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         """Waits until it is ready, then checks that it answers. Ends it when it hangs."""
-        if not self.spec.ready_url:
+        if not self._watched:
             if not self.spec.restart:
                 return  # it runs once: it is ready when it is done
             await asyncio.sleep(1.0)
@@ -181,7 +191,7 @@ class Supervised:
                     before, worked = worked, _worked_s(process.pid)
                     late = time.monotonic() - began > PATIENCE * self.spec.start_timeout_s
                     if late or worked - before < WORKS * self.spec.start_timeout_s:
-                        self._log(f"no answer from {self.spec.ready_url} within {time.monotonic() - began:.3g} s")
+                        self._log(f"{self._silence} within {time.monotonic() - began:.3g} s")
                         await self._end(process)
                         return
                     limit += self.spec.start_timeout_s
@@ -189,20 +199,31 @@ class Supervised:
         self.since = time.time()
         self._become("ready")
         answered = time.monotonic()
-        while self.spec.ready_url:
+        while self._watched:
             await asyncio.sleep(HEALTH_EVERY_S)
             if await self._answers(10.0):
                 answered = time.monotonic()
                 if self.state == "unhealthy":
                     self._become("ready")
-            elif time.monotonic() - answered > HUNG_S:
-                self._log(f"no answer from {self.spec.ready_url} for {HUNG_S:g} s: restarting it")
+            elif time.monotonic() - answered > self.spec.hung_s:
+                self._log(f"{self._silence} for {self.spec.hung_s:g} s: restarting it")
                 await self._end(process)
                 return
-            elif time.monotonic() - answered > 4 * HEALTH_EVERY_S:
-                self._become("unhealthy", f"does not answer {self.spec.ready_url}")
+            elif time.monotonic() - answered > self.spec.hung_s / UNHEALTHY:
+                self._become("unhealthy", self._silence)
+
+    @property
+    def _watched(self) -> bool:
+        return bool(self.spec.ready_url) or self._beaten > 0
+
+    @property
+    def _silence(self) -> str:
+        return f"no answer from {self.spec.ready_url}" if self.spec.ready_url else "no sign of life"
 
     async def _answers(self, timeout_s: float) -> bool:
+        if not self.spec.ready_url:
+            before, self._beaten = self._beaten, self._heartbeat.stat().st_mtime_ns if self._heartbeat.exists() else 0
+            return self._beaten != before
         try:
             return (await self._http.get(self.spec.ready_url, timeout=timeout_s)).is_success
         except (httpx.HTTPError, OSError):

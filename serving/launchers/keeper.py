@@ -14,6 +14,7 @@ from contextlib import suppress
 from monitoring.log import inputs, retention
 from monitoring.log.shipping import EVERY_S, Shipper
 from monitoring.log.spool import folder
+from registry.core import heartbeat
 from serving.idempotency import store as keyed_requests
 from serving.launchers.daemon import begin
 from serving.operations import import_files
@@ -33,6 +34,7 @@ def main() -> None:
     shipper, prune_at = Shipper(), 0.0
     Sender(ended).start()
     while not ended.wait(shipper.pause_s):
+        heartbeat.beat()
         shipper.look()
         if time.monotonic() >= prune_at:
             prune_at = time.monotonic() + PRUNE_EVERY_S

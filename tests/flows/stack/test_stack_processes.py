@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -131,6 +132,38 @@ def test_a_process_that_works_is_slow_and_not_hung(config: Settings, monkeypatch
         return found
 
     assert asyncio.run(start_and_stop()) == (True, 0)
+
+
+BEATING = (
+    "import sys, time; from registry.core.heartbeat import beat; time.sleep(float(sys.argv[1]))\n"
+    "while True: beat(); time.sleep(0.2)\n"
+)
+
+
+def test_a_process_without_an_address_is_ready_at_its_first_beat(running_stack: Stack) -> None:
+    began = time.monotonic()
+    assert running_stack.start_spec(ProcessSpec("late", (sys.executable, "-c", BEATING, "3"), beats=True)).ready
+    assert time.monotonic() - began > 3
+    running_stack.stop("late")
+
+
+def test_a_process_without_an_address_that_hangs_is_replaced(running_stack: Stack) -> None:
+    spec = ProcessSpec("beating", (sys.executable, "-c", BEATING, "0"), beats=True, hung_s=9.0, grace_s=0.5)
+    hung = running_stack.start_spec(spec)
+    os.kill(hung.pid, signal.SIGSTOP)
+    until(lambda: of(running_stack, "beating").state == "unhealthy")
+    assert of(running_stack, "beating").note == "no sign of life"
+    until(lambda: of(running_stack, "beating").ready)
+    assert of(running_stack, "beating").restarts == 1
+    assert gone(hung.pid)
+    assert "no sign of life for 9 s: restarting it" in Path(hung.log).read_text(encoding="utf-8")
+    running_stack.stop("beating")
+
+
+def test_guard_flows_and_keeper_beat(config: Settings) -> None:
+    beating = [spec for spec in layout.specs(config) if not spec.ready_url and spec.restart]
+    assert {spec.name for spec in beating if spec.beats} == {"guard", "flows", "keeper"}
+    assert all(spec.beats for spec in beating)
 
 
 def test_a_one_off_that_ends_well_is_done(running_stack: Stack) -> None:
