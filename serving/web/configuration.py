@@ -93,7 +93,7 @@ def _options(config: Settings) -> dict[str, Any]:
                 "BACKEND": "django.template.backends.django.DjangoTemplates",
                 "DIRS": [Path(__file__).parent / "templates"],  # before those of allauth, whose names ours have
                 "APP_DIRS": True,
-                "OPTIONS": {"context_processors": CONTEXT},
+                "OPTIONS": {"context_processors": CONTEXT, "builtins": ["serving.web.words"]},
             }
         ],
         "STATIC_URL": static_files.url(),

@@ -29,6 +29,24 @@ def test_a_part_that_is_away_is_named_and_the_rest_is_shown(as_role: AsRole) -> 
     assert page.get_by_role("link", name="Restart").count() == 0
 
 
+def test_an_address_of_the_back_office_that_is_none_keeps_its_menu(as_role: AsRole) -> None:
+    visitor = as_role("viewer")
+    visitor.open("/office/models/nothing/")
+    visitor.page.get_by_role("heading", name="There is no such page").wait_for()
+    visitor.faults.clear()  # the browser reports the status 404
+    visitor.page.get_by_role("navigation", name="Back office").get_by_role("link", name="Charts").click()
+    visitor.page.get_by_role("heading", name="Charts").wait_for()
+
+
+def test_a_command_in_a_message_looks_like_one(as_role: AsRole) -> None:
+    """No supervisor runs whose address the settings name."""
+    visitor = as_role("viewer")
+    visitor.open("/office/story/")
+    assert visitor.page.locator("p.office-away code").inner_text() == "visionloop up"
+    visitor.faults.clear()  # the browser reports the status 503
+    assert "`" not in visitor.page.locator("main").inner_text()
+
+
 def test_predictions_that_wait_and_versions_that_are_silent_are_named(as_role: AsRole, stack: Stack, live: str) -> None:
     """The keeper is hung, as far as this segment goes: somebody holds it. No supervisor knows the service."""
     known = endpoints.announced(MODEL)[MODEL, 1]
