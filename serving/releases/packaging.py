@@ -35,7 +35,8 @@ ROOTS = (
 MIGRATIONS = ("serving/releases/migrations", "serving/tasks/migrations", "monitoring/log/migrations")
 # Starlette and uvicorn import them where they are installed, so no import of ours names them.
 ALSO = ("python-multipart", "uvloop", "httptools")
-BUILD_LIMIT_S = 120
+BUILD_LIMIT_S = 600
+"""Some 3 s on an idle machine; a training on all cores makes it many times slower."""
 
 SERVICE = '''"""What `bentoml serve` loads."""
 

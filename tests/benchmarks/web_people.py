@@ -1,7 +1,7 @@
 """People with browsers, as HTTP clients: they browse, send a photograph, look at the result, and think in between.
 
 What a server notices of a browser is kept: a session, CSRF, six connections, compression, a cache that obeys
-Cache-Control, modules that import modules, and HTMX's look at a state every second.
+Cache-Control, modules that import modules, and HTMX's looks at the state of a fresh run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import aiohttp
 from yarl import URL
 
 CONNECTIONS = 6
-LOOK_S = 1.0
+LOOK_S = 0.3
 PATIENCE_S = 60.0
 MOST_THOUGHT = 10
 """A pause is at most so many times the mean one."""
