@@ -12,7 +12,7 @@ WORKERS ?= 2
 # One thread each: they share the cores, and threads that wait for a core spin. A test of small matrices takes a third.
 PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo demo-all down test test-slow test-heal check bench bench-serving bench-web client-wheel lock browser clean clean-all
+.PHONY: help setup demo demo-all down test test-slow test-scale test-heal check bench bench-serving bench-web client-wheel lock browser clean clean-all
 
 help:
 	@echo "make demo       set up, then run the whole loop for MODEL=$(MODEL)"
@@ -20,6 +20,7 @@ help:
 	@echo "make test       set up, then run the tests"
 	@echo "make check      linters, types, layers"
 	@echo "make test-slow  the long tests        make test-heal  the loop once, small"
+	@echo "make test-scale the tests with Spark, PostgreSQL, S3, Prometheus and the like"
 	@echo "make down       stop the stack"
 	@echo "make clean      deletes what can be built again; make clean-all also data sets, versions and predictions"
 	@echo "make client-wheel  the Python client as a wheel of its own, in build/client"
@@ -57,6 +58,10 @@ test: setup browser
 
 test-slow: setup browser
 	$(PYTEST) -m slow
+
+# Spark, PostgreSQL, S3, Prometheus and so on, each a real one; what is missing here is named, and its tests are skipped.
+test-scale: setup
+	$(PYTEST) -m scale -rs
 
 # One of the slow tests, for CI: a small network is trained, its input breaks, and the alarm retrains it.
 test-heal: setup

