@@ -116,7 +116,7 @@ class Access:
         if token is None:
             return self._anonymous(need, address)
         api_key = self._keyring.find(token)
-        _permit(api_key, need)
+        permit(api_key, need)
         return AdmittedRequest(api_key.caller, api_key, None if need.free else self._spend(api_key))
 
     def count(self, key_id: str, model: str, counts: UsageCounts) -> None:
@@ -196,7 +196,8 @@ def limits_of(api_key: ApiKey) -> tuple[int, int]:
     )
 
 
-def _permit(api_key: ApiKey, need: Requirement) -> None:
+def permit(api_key: ApiKey, need: Requirement) -> None:
+    """Raises Forbidden where a key does not allow what a request needs."""
     if need.action and not api_key.may(need.action):
         raise _forbidden(api_key, f"the action {need.action}", api_key.actions)
     if need.model and not api_key.reaches(need.model):

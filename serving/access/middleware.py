@@ -56,17 +56,18 @@ class AccessMiddleware:
             await _refusal(error)(scope, receive, send)
             return
         address = scope["client"][0] if scope.get("client") else ""
-        token = _take_key(scope)
+        token = take_key(scope)
         state = scope.setdefault("state", {})
         state[CALLER], state[ACCESS] = address, self.access
         if needed.open:
             await self.app(_without_body(scope), receive, send)
             return
         try:
-            if needed.local:
-                _check_local(scope, address)
+            if needed.local and is_local(scope):
                 await self.app(scope, receive, send)
                 return
+            if needed.local and not (needed.action and token):
+                raise not_from_elsewhere(needed, scope["path"])
             if isinstance(token, Unauthorized):
                 raise token
             admitted = self.access.admit(needed, token, address)
@@ -125,7 +126,7 @@ def _without_body(scope: Scope) -> Scope:
     return {**scope, "headers": headers}
 
 
-def _take_key(scope: Scope) -> str | Unauthorized | None:
+def take_key(scope: Scope) -> str | Unauthorized | None:
     """Takes the caller's key out of the headers; returns it, or the error of one that cannot be used.
 
     Other kinds of Authorization, and headers that only the router may set, are dropped.
@@ -160,15 +161,22 @@ def _take_key(scope: Scope) -> str | Unauthorized | None:
     return None if found is None else str(found.strip().decode("latin-1"))
 
 
-def _check_local(scope: Scope, address: str) -> None:
-    """Raises Forbidden unless the caller is on this machine: a loopback address, or the one it is connected to."""
+def is_local(scope: Scope) -> bool:
+    """Whether the caller is on this machine: at a loopback address, or at the one it is connected to.
+
+    Behind a proxy uvicorn takes the caller's address from X-Forwarded-For.
+    """
+    address, server = scope["client"][0] if scope.get("client") else "", scope.get("server")
     try:
-        local = ip_address(address).is_loopback
+        return ip_address(address).is_loopback or bool(server and server[0] == address)
     except ValueError:
-        local = False
-    server = scope.get("server")
-    if not local and (not server or server[0] != address):
-        raise Forbidden(f"{scope['path']} is not for other machines", expected="a caller on the router's own machine")
+        return bool(server and server[0] == address)
+
+
+def not_from_elsewhere(needed: Requirement, path: str) -> Forbidden:
+    """The error of a caller on another machine that has no key which would do."""
+    instead = f", or a key for the action {needed.action} and all models" if needed.action else ""
+    return Forbidden(f"{path} is not for other machines", expected=f"a caller on the server's own machine{instead}")
 
 
 def _refusal(error: VisionloopError) -> Response:

@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from registry.contract import catalog
 from registry.core.errors import NotFound
+from serving.access.key_checks import ALL
 
 # RFC 3986's unreserved characters, and no segment that is empty, `.` or `..`. All our paths are made of these: names,
 # hex digits of ids, file names of pages.
@@ -32,7 +33,7 @@ class Requirement:
     Attributes:
         open: nothing is needed, and nothing is counted.
         free: the request is neither counted nor taken from a quota.
-        local: the caller must be on this machine; nothing else is needed.
+        local: the caller must be on this machine; nothing else is needed. With `action`, such a key will do, too.
         action: for `serving.access.keys.ApiKey.may`; "" where any key will do.
         model: the model that the key must reach; "" where there is none, or where a route checks it later.
     """
@@ -49,12 +50,19 @@ class Requirement:
         return self.model if self.model in catalog.names() else ""
 
 
+METRICS = "/metrics"
+OF_METRICS = Requirement(local=True, free=True, action="admin", model=ALL)
+"""Who may read the metrics of a whole process: this machine, or a key for all models."""
+
+
 def requirement(scope: Scope) -> Requirement:
     """What the request with this ASGI scope needs. Raises NotFound for a path with another spelling than ours."""
     path = _plain(scope)
     reads = scope["method"] in ("GET", "HEAD")
     if path.startswith("/-/"):
         return Requirement(local=True)
+    if reads and path == METRICS:
+        return OF_METRICS
     if reads and (path in _OPEN or path.startswith(_ASSETS)):
         return Requirement(open=True)
     parts = path.split("/", 4)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import aiohttp
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette import routing
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -25,6 +26,7 @@ from registry.contract import catalog
 from registry.core.errors import BadInput, MissingService
 from registry.core.settings import settings
 from serving.access.middleware import AccessMiddleware
+from serving.access.rules import METRICS
 from serving.api import mount as public
 from serving.launchers.cors import cors
 from serving.query.known_models import check_model
@@ -32,6 +34,7 @@ from serving.releases.endpoints import Endpoint
 from serving.releases.store import Route
 from serving.router.callers import NoResponse, name_of
 from serving.router.forwarding import MEMORY_BYTES, Forwarder
+from serving.router.metrics import RouterCollector, registry
 from serving.router.relaying import is_own_error
 from serving.router.routing import RouteTable
 from serving.router.shadow import Shadow
@@ -58,7 +61,9 @@ IDLE_S = 30
 def create_app() -> Starlette:
     """The router. It reads the release plans from the database as long as it runs."""
     table, memory = RouteTable(), UploadBudget(MEMORY_BYTES, small=0)
-    predictions = _Predictions(table, memory)
+    classes = [0] * 6  # of all answers
+    collector = RouterCollector(table, memory, classes)
+    predictions, figures = _Predictions(table, memory, collector), registry(collector)
 
     async def models(request: Request) -> Response:
         try:
@@ -70,6 +75,13 @@ def create_app() -> Starlette:
     async def routes(_: Request) -> Response:
         live = {name: _route(table, route) for name, route in table.routes.items()}
         return JSONResponse({"routes": live, "in_flight": table.in_flight})
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(figures), media_type=CONTENT_TYPE_LATEST)
+
+    async def failed(_: Request, error: Exception) -> Response:  # no middleware sees it
+        classes[5] += 1
+        return error_response(error, {REQUEST_ID_HEADER: request_ids.current()}, process="router")
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -83,9 +95,10 @@ def create_app() -> Starlette:
             *public.routes(memory),
             routing.Route("/healthz", healthz),
             routing.Route("/-/routes", routes),
+            routing.Route(METRICS, metrics),
         ],
-        middleware=[Middleware(RequestIds), *cors(), Middleware(AccessMiddleware)],
-        exception_handlers={404: no_route, 405: no_route, Exception: _failed},
+        middleware=[Middleware(RequestIds, classes=classes), *cors(), Middleware(AccessMiddleware)],
+        exception_handlers={404: no_route, 405: no_route, Exception: failed},
         lifespan=predictions.lifespan,
     )
     app.router.redirect_slashes = False  # a path has one spelling
@@ -99,8 +112,8 @@ class _Predictions:
         memory: for the bodies and answers of all requests.
     """
 
-    def __init__(self, table: RouteTable, memory: UploadBudget) -> None:
-        self._table, self._memory = table, memory
+    def __init__(self, table: RouteTable, memory: UploadBudget, collector: RouterCollector) -> None:
+        self._table, self._memory, self._collector = table, memory, collector
         self._forwarder: Forwarder | None = None
         self._waits, self._webhooks = TaskWaits(), Webhooks()
 
@@ -111,6 +124,7 @@ class _Predictions:
             await self._table.start(partial(_probe, session))
             shadow.start()
             self._forwarder = Forwarder(session, self._table, shadow)
+            self._collector.forwarder, self._collector.shadow = self._forwarder, shadow
             gc.freeze()  # loaded modules stay; searching them for garbage would delay requests
             yield
             await shadow.stop()
@@ -196,10 +210,6 @@ def _describe(name: str, route: Route | None) -> dict[str, Any]:
 
 async def _start_page(_: Request) -> Response:
     return RedirectResponse("/docs")
-
-
-async def _failed(_: Request, error: Exception) -> Response:
-    return error_response(error, {REQUEST_ID_HEADER: request_ids.current()}, process="router")  # no middleware sees it
 
 
 def main() -> None:

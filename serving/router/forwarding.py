@@ -65,6 +65,11 @@ class Forwarder:
         self._holding = 0
         self._once = Once()
 
+    @property
+    def holding(self) -> int:
+        """How many requests wait for a live version that is being restarted."""
+        return self._holding
+
     async def __call__(self, request: Request, model: str, rest: str, max_bytes: int, held: Reservation) -> Response:
         """The answer to a request. `held` must last until the answer is sent.
 
@@ -191,12 +196,8 @@ class Forwarder:
             raise
         finally:
             # Looked up now: earlier counts may have been written to the database meanwhile.
-            counts = self._table.traffic.of(plan, endpoint.version, role)
-            counts.calls += 1
-            counts.errors += status >= 500
-            counts.refused += status == 429
-            if status < 400:
-                counts.latencies.add(1000 * (time.perf_counter() - began))
+            ms = 1000 * (time.perf_counter() - began) if status < 400 else None
+            self._table.traffic.of(plan, endpoint.version, role).answered(status, ms)
 
     def _retried(self, plan: Plan, endpoint: Endpoint, role: Role, message: Message) -> None:
         if message.counts:

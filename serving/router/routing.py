@@ -94,6 +94,11 @@ class RouteTable:
         return self._routes
 
     @property
+    def away(self) -> bool:
+        """Whether the database did not answer when it was last read."""
+        return self._away
+
+    @property
     def in_flight(self) -> dict[str, int]:
         """How many requests each service works on, by its url; also services that are to stop."""
         return {url: count for url, count in self._in_flight.items() if count}

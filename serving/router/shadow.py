@@ -76,6 +76,11 @@ class Shadow:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._compare.stop()
 
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Copies that wait, and the bytes of all that are in memory."""
+        return self._queue.qsize(), self._bytes
+
     async def offer(self, copy: Copy) -> None:
         """Queues a copy, or counts it as dropped. Never waits."""
         full = self._queue.full() or self._bytes + copy.size > MAX_WAITING_BYTES
@@ -107,9 +112,7 @@ class Shadow:
         finally:
             # Looked up now: earlier counts may have been written to the database meanwhile.
             counts = self._table.traffic.of(plan, copy.endpoint.version, "shadow")
-            counts.calls += 1
-            counts.errors += status >= 500
-            counts.refused += status == 429
+            counts.answered(status, None)
         if status != 200 or copy.answered is None or copy.answered[0] != 200:
             return
         counts.latencies.add(1000 * (time.perf_counter() - began))

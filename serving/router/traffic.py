@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from registry.core import database
 from serving.releases.plans import Plan
@@ -27,6 +27,7 @@ KEPT_IN_MEMORY = timedelta(hours=1)
 SETTLED = timedelta(minutes=3)
 """How old a minute is when every router that reaches the database has written it."""
 CHECKED_EVERY_S = 60.0
+K = TypeVar("K")
 COMPARED = ("compared", "disagreed", "agreement")
 
 
@@ -64,7 +65,12 @@ class Latencies:
 
 @dataclass
 class RoleCounts:
-    """The counts of one version in one role; `serving.releases.models.Traffic` explains the fields."""
+    """The counts of one version in one role; `serving.releases.models.Traffic` explains the fields.
+
+    Attributes:
+        classes: calls by the hundreds of their status; [0]: the caller left, or the version was not to blame. Only for
+            metrics, so no column of the database.
+    """
 
     calls: int = 0
     errors: int = 0
@@ -75,11 +81,22 @@ class RoleCounts:
     disagreed: int = 0
     agreement: float = 0.0
     latencies: Latencies = field(default_factory=Latencies)
+    classes: list[int] = field(default_factory=lambda: [0] * 6)
+
+    def answered(self, status: int, ms: float | None) -> None:
+        """Counts a call. `status`: see `classes`; `ms`: None where it says nothing about the version's latency."""
+        self.calls += 1
+        self.errors += status >= 500
+        self.refused += status == 429
+        self.classes[min(status // 100, 5)] += 1
+        if ms is not None:
+            self.latencies.add(ms)
 
     def add(self, other: RoleCounts) -> None:
         for name in SUMMED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.latencies.buckets.update(other.latencies.buckets)
+        self.classes = [mine + theirs for mine, theirs in zip(self.classes, other.classes, strict=True)]
 
 
 SUMMED = ("calls", "errors", "retried", "refused", "dropped", "compared", "disagreed", "agreement")
@@ -106,6 +123,8 @@ class TrafficCounter:
     def __init__(self) -> None:
         self._router = uuid.uuid4().hex
         self._counts: dict[TrafficKey, RoleCounts] = {}
+        self._unwritten: dict[TrafficKey, RoleCounts] = {}
+        self._taken: dict[tuple[str, int, str], RoleCounts] = {}
         self._written: dict[TrafficKey, RoleCounts] = {}
 
     def of(self, plan: Plan, version: int, role: Role) -> RoleCounts:
@@ -114,14 +133,23 @@ class TrafficCounter:
         return self._counts.setdefault(key, RoleCounts())
 
     def take(self) -> dict[TrafficKey, RoleCounts]:
-        """The counts since the last call."""
-        taken, self._counts = self._counts, {}
+        """The counts since the last call, and those that were put back."""
+        fresh, self._counts = self._counts, {}
+        _add(self._taken, _without_minute(fresh))
+        taken, self._unwritten = self._unwritten, {}
+        _add(taken, fresh)
         return taken
+
+    def totals(self) -> dict[tuple[str, int, str], RoleCounts]:
+        """All counts since the start, by model, version and role."""
+        found: dict[tuple[str, int, str], RoleCounts] = {}
+        for part in (self._taken, _without_minute(self._counts)):
+            _add(found, part)
+        return found
 
     def put_back(self, taken: Mapping[TrafficKey, RoleCounts]) -> None:
         """Takes back counts that could not be written."""
-        for key, counts in taken.items():
-            self._counts.setdefault(key, RoleCounts()).add(counts)
+        _add(self._unwritten, taken)
 
     def write(self, taken: Mapping[TrafficKey, RoleCounts]) -> None:
         """Adds counts to this router's rows, in one transaction."""
@@ -215,7 +243,14 @@ def _rows() -> QuerySet[Row]:
     return Row.objects.all()
 
 
-def _add(to: dict[tuple[int, str], RoleCounts], more: Mapping[tuple[int, str], RoleCounts]) -> None:
+def _without_minute(counts: Mapping[TrafficKey, RoleCounts]) -> dict[tuple[str, int, str], RoleCounts]:
+    found: dict[tuple[str, int, str], RoleCounts] = {}
+    for key, one in counts.items():
+        found.setdefault((key.model, key.version, key.role), RoleCounts()).add(one)
+    return found
+
+
+def _add(to: dict[K, RoleCounts], more: Mapping[K, RoleCounts]) -> None:
     for key, counts in more.items():
         to.setdefault(key, RoleCounts()).add(counts)
 

@@ -77,6 +77,13 @@ class Uploads:
         self._threads = DatabaseThreads(4, "uploads")
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
         self._active: dict[str, asyncio.Future[None]] = {}
+        self.received_bytes = 0
+        """Since the start."""
+
+    @property
+    def active(self) -> int:
+        """How many come in now."""
+        return len(self._active)
 
     @property
     def routes(self) -> list[Route]:
@@ -149,6 +156,7 @@ class Uploads:
         held, checked, count = bytearray(), writer.written > 0, 0
         async for chunk in read_chunks(request, run.size - writer.written):
             held += chunk
+            self.received_bytes += len(chunk)
             if not checked and len(held) >= min(kinds.START_BYTES, run.size):
                 _check_start(run, bytes(held[: kinds.START_BYTES]))
                 checked = True

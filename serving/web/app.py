@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
+from serving.access.rules import METRICS
 from serving.accounts import mail
 from serving.gallery import examples, feedback
 from serving.office import imports
@@ -21,22 +22,28 @@ from serving.runs.runner import Runner
 from serving.uploads import receiving
 from serving.web import static_files
 from serving.web.headers import SecurityHeaders
+from serving.web.metrics import Counting, WebMetrics
 from serving.web.pages import Pages
 
 
 def create_app() -> Starlette:
     """The web application. Call `serving.web.configuration.setup()` before importing this module."""
+    uploads = receiving.Uploads()
+    metrics = WebMetrics(uploads)
+    routes: list[Route | Mount] = [
+        Route("/healthz", _healthz),
+        Route(METRICS, metrics.answer),
+        static_files.mount(),
+        *uploads.routes,
+        *downloads.routes(),
+        *feedback.routes(),
+        *imports.Imports().routes,
+        Mount("/", Pages()),
+    ]
+    metrics.know(routes)
     return Starlette(
-        routes=[
-            Route("/healthz", _healthz),
-            static_files.mount(),
-            *receiving.Uploads().routes,
-            *downloads.routes(),
-            *feedback.routes(),
-            *imports.Imports().routes,
-            Mount("/", Pages()),
-        ],
-        middleware=[Middleware(SecurityHeaders, hsts=_hsts())],
+        routes=routes,
+        middleware=[Middleware(Counting, metrics=metrics), Middleware(SecurityHeaders, hsts=_hsts())],
         lifespan=_lifespan,
     )
 

@@ -24,6 +24,8 @@ from registry.core import database
 MAX_AT_ONCE = 32
 """Pages that Django works on at once. Others wait."""
 KEEP_S = 600
+ROUTE = "visionloop.route"
+"""Where the scope has the name of the page's route, once it is answered; "": there is no such page."""
 
 
 def keep_connections() -> None:
@@ -56,6 +58,7 @@ class Pages:
         with body:
             answer = self._threads.submit(context.run, self._answer, {**scope, "root_path": ""}, body)
             response = await asyncio.wrap_future(answer)
+        scope[ROUTE] = getattr(response, ROUTE, "")
         if response.streaming:
             await self._stream(response, context, receive, send)
         else:
@@ -67,6 +70,8 @@ class Pages:
         request, refusal = self._handler.create_request(scope, body)
         response: Any = refusal or self._handler.get_response(request)
         response._handler_class = _Handler
+        if match := getattr(request, "resolver_match", None):
+            setattr(response, ROUTE, match.view_name)
         if not response.streaming:
             response.close()  # here, where the connection is: it ends the request
         return response  # type: ignore[no-any-return]

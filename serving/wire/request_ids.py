@@ -23,10 +23,15 @@ def current() -> str:
 
 
 class RequestIds:
-    """The ASGI middleware. The app sees the id in the request's headers."""
+    """The ASGI middleware. The app sees the id in the request's headers.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        classes: answers by the hundreds of their status are counted here, for metrics.
+    """
+
+    def __init__(self, app: ASGIApp, classes: list[int] | None = None) -> None:
         self.app = app
+        self._classes = [0] * 6 if classes is None else classes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -42,6 +47,7 @@ class RequestIds:
             if message["type"] == "http.response.start":
                 others = [one for one in message.get("headers", ()) if one[0].lower() != _NAME]
                 message = {**message, "headers": [*others, ours]}
+                self._classes[min(message["status"] // 100, 5)] += 1
             await send(message)
 
         await self.app(scope, receive, sent)

@@ -92,3 +92,18 @@ def test_traffic_that_cannot_be_written_is_not_lost() -> None:
     counted.of(plan, 2, "canary").calls += 1
     counted.write(counted.take())
     assert traffic.read(MODEL, since=plan.since, revision=plan.revision)[2, "canary"].calls == 6
+
+
+def test_totals_go_on_over_writes_that_fail() -> None:
+    router, plan = TrafficCounter(), Plan(MODEL, "all", live=1)
+    totals = []
+    for attempt in range(4):
+        router.of(plan, 1, "live").answered(200, 10.0)
+        totals.append(router.totals()[MODEL, 1, "live"].calls)
+        taken = router.take()
+        totals.append(router.totals()[MODEL, 1, "live"].calls)
+        if attempt < 3:
+            router.put_back(taken)
+    assert totals == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert sum(one.calls for one in taken.values()) == 4, "what was put back is written with the next"
+    assert router.totals()[MODEL, 1, "live"].classes == [0, 0, 4, 0, 0, 0]
