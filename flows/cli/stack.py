@@ -15,13 +15,15 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from flows.metrics import prometheus
+from flows.metrics.targets import PROMETHEUS
 from flows.options import complete
 from flows.process import SETTLED, ProcessStatus
 from flows.stack import layout
 from flows.stack.control import Stack, refuse_failed
 from flows.stack.first_login import first_login
 from flows.stack.logs import appended, tail
-from registry.core.errors import NotFound, did_you_mean
+from registry.core.errors import NotFound, VisionloopError, did_you_mean
 from registry.core.settings import settings
 
 _COLOURS = {
@@ -39,7 +41,8 @@ _COLOURS = {
 @click.option(
     "--only", multiple=True, metavar="NAME", help="Start only this process beside the story page. Repeatable."
 )
-def up(no_wait: bool, only: tuple[str, ...]) -> None:
+@click.option("--with-metrics", is_flag=True, help="Start Prometheus, too, where it is installed.")
+def up(no_wait: bool, only: tuple[str, ...], with_metrics: bool) -> None:
     """Start the local stack and wait until all of it is ready.
 
     Starts MLflow, Prefect, the flow worker, the router, and the services of the release plans. The story page answers
@@ -53,12 +56,24 @@ def up(no_wait: bool, only: tuple[str, ...]) -> None:
         for name in stack.restart_failed():
             screen.print(f"starting {name} again")
     statuses = stack.status() if no_wait else _wait(stack, screen)
+    if with_metrics:
+        statuses = _with_prometheus(stack, screen)
     screen.print(_addresses(statuses), end="")
     if any(one.name == layout.WEB for one in statuses):
         _tell_web_address(screen)
     if not only:
         _tell_older_services(screen)
     refuse_failed(statuses)
+
+
+def _with_prometheus(stack: Stack, screen: Console) -> list[ProcessStatus]:
+    """Starts Prometheus unless it runs. Where it is not installed, says how to install it; the stack is up without."""
+    try:
+        if not any(one.name == PROMETHEUS and one.ready for one in stack.status()):
+            stack.start_spec(prometheus.prepare(stack.config))
+    except VisionloopError as error:
+        screen.print(f"without metrics: {error}", highlight=False, markup=False, soft_wrap=True)
+    return stack.status()
 
 
 def _tell_older_services(screen: Console) -> None:
