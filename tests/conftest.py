@@ -130,7 +130,7 @@ def make_workspace(root: Path, **smaller: dict[str, object]) -> Path:
 
 def free_ports() -> dict[str, str]:
     """Settings for a stack of one's own: ports that are free at this moment."""
-    names = ("home_port", "router_port", "web_port", "mlflow_port", "prefect_port", "drift_port")
+    names = ("home_port", "router_port", "web_port", "mlflow_port", "prefect_port", "drift_port", "prometheus_port")
     probes = [socket.create_server(("127.0.0.1", 0)) for _ in names]
     found = {f"VISIONLOOP_{n.upper()}": str(p.getsockname()[1]) for n, p in zip(names, probes, strict=True)}
     for probe in probes:

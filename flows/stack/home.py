@@ -25,12 +25,15 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from flows.metrics.page import MetricsPage
 from flows.process import ProcessStatus
 from flows.story import indexes
 from flows.story.story import Reader
 from flows.story.versions import Versions
 from flows.story.view import PICTURES, SERVED, Page
-from registry.core.settings import Settings, is_loopback
+from registry.core.settings import Settings
+from serving.access.middleware import is_local
+from serving.access.rules import METRICS
 
 NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}
 """Browsers must take a file's type from its name, and not guess it from the content."""
@@ -68,17 +71,12 @@ class _FromHere:
         self.app, self.instead = app, instead
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] != "/healthz" and not _is_from_here(scope):
+        asked = scope["type"] == "http" and scope["path"] not in ("/healthz", METRICS)
+        if asked and not is_local(scope):
             text = f"These pages are for this machine only. Log in at {self.instead} and look there."
             await PlainTextResponse(text, status_code=403)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
-
-
-def _is_from_here(scope: Scope) -> bool:
-    """Whether caller and server have the same address, or the caller a loopback one."""
-    caller, server = scope.get("client"), scope.get("server")
-    return caller is not None and (is_loopback(caller[0]) or (server is not None and caller[0] == server[0]))
 
 
 def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]) -> Starlette:
@@ -124,6 +122,7 @@ def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]
         Route("/story.html", story_html),
         Route("/picture", picture),
         Route("/healthz", _healthz),
+        MetricsPage(settings, statuses).route,
         *indexes.routes(settings),
     ]
     for name in SERVED:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from flows.metrics import targets
 from flows.process import ProcessSpec, ProcessStatus
 from flows.stack import layout, orphans, places, ports
 from flows.stack.logs import tail
@@ -57,6 +58,11 @@ class Supervisor:
         for process in self._processes.values():
             self._begin(process)
 
+        self._tell_prometheus()
+
+    def _tell_prometheus(self) -> None:
+        targets.write(self.config, [process.spec for process in self._processes.values()])
+
     def _begin(self, process: Supervised) -> None:
         process.start([self._processes[name] for name in process.spec.requires if name in self._processes])
 
@@ -88,6 +94,7 @@ class Supervisor:
         ports.check(self.config.host, [spec])
         process = self._processes[spec.name] = Supervised(spec, self.config, self._http)
         self._begin(process)
+        self._tell_prometheus()
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(process.settled.wait(), min(spec.start_timeout_s, START_WAIT_S))
         if not process.status().ready:
@@ -111,6 +118,7 @@ class Supervisor:
             await process.stop()
             if self._processes.get(name) is process:  # `tear_down` waits for no lock
                 del self._processes[name]
+                self._tell_prometheus()
 
     def _lock(self, name: str) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())
@@ -128,6 +136,7 @@ class Supervisor:
 
     async def tear_down(self) -> None:
         """Stops everything, each process before those that it requires."""
+        targets.clear(self.config)
         while self._processes:
             needed = {name for process in self._processes.values() for name in process.spec.requires}
             wave = [n for n in self._processes if n not in needed] or list(self._processes)

@@ -46,6 +46,7 @@ class Settings(BaseModel):
     mlflow_port: int = Field(5000, ge=1, le=65535)
     prefect_port: int = Field(4200, ge=1, le=65535)
     drift_port: int = Field(8701, ge=1, le=65535, description="Evidently's workspace UI")
+    prometheus_port: int = Field(9090, ge=1, le=65535, description="Prometheus, of `visionloop up --with-metrics`")
 
     mlflow_uri: str = Field("", description="default: the local server's address")
     mlflow_backend: str = Field("", description="the local server's database; default: SQLite in var")
@@ -108,6 +109,7 @@ class Settings(BaseModel):
         description="how long the previous version stays warm for an instant rollback, seconds; 0: not at all",
     )
     monitor_every_s: int = Field(900, gt=0, description="how often the monitor flow runs, seconds")
+    watts_per_core: float = Field(0.0, ge=0, description="for an estimate of energy where none is measured, watts")
     false_alarm_rate: float = Field(0.05, gt=0, lt=1, description="how often a drift verdict may be wrong by chance")
 
     @field_validator("cors_origins")

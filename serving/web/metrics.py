@@ -116,7 +116,7 @@ def _waiting() -> dict[str, dict[str, int]]:
 
     letters = (Letter.State.WAITING, Letter.State.FAILED)
     return {
-        RUNS: by_state(Run.objects.all(), [one for one in State if one not in ENDED]),
+        RUNS: by_state(Run.objects.all(), [one for one in State.values if one not in ENDED]),
         LETTERS: by_state(Letter.objects.all(), letters),
     }
 
