@@ -12,7 +12,7 @@ WORKERS ?= 2
 # One thread each: they share the cores, and threads that wait for a core spin. A test of small matrices takes a third.
 PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo demo-all down test test-slow test-scale test-heal check bench bench-serving bench-web client-wheel lock browser clean clean-all
+.PHONY: help setup demo demo-all down test test-slow test-scale prometheus test-heal check bench bench-serving bench-web client-wheel lock browser clean clean-all
 
 help:
 	@echo "make demo       set up, then run the whole loop for MODEL=$(MODEL)"
@@ -60,8 +60,17 @@ test-slow: setup browser
 	$(PYTEST) -m slow
 
 # Spark, PostgreSQL, S3, Prometheus and so on, each a real one; what is missing here is named, and its tests are skipped.
-test-scale: setup
+test-scale: setup prometheus
 	$(PYTEST) -m scale -rs
+
+# Debian's packages, where we are root. Their own servers are not started: policy-rc.d says so for the time.
+POLICY := /usr/sbin/policy-rc.d
+prometheus:
+	@command -v prometheus >/dev/null && command -v prometheus-alertmanager >/dev/null || \
+	  ( [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update && \
+	    { test -e $(POLICY) || { trap 'rm -f $(POLICY)' EXIT; printf '#!/bin/sh\nexit 101\n' > $(POLICY); chmod 755 $(POLICY); }; } && \
+	    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends prometheus prometheus-alertmanager >/dev/null ) || \
+	  echo "no prometheus: install prometheus and prometheus-alertmanager to run the tests of metrics" >&2
 
 # One of the slow tests, for CI: a small network is trained, its input breaks, and the alarm retrains it.
 test-heal: setup
