@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -69,7 +70,9 @@ def _chromium() -> Iterator[Any]:
     if path is None:
         raise MissingService("there is no chromium", expected="a browser to measure in", fix="make browser")
     with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        # It makes a socket in its profile, whose path may have some hundred characters only.
+        env = {**os.environ, "TMPDIR": "/tmp"}
+        running = driver.chromium.launch(executable_path=path, args=["--no-sandbox"], env=env)
         try:
             yield running
         finally:

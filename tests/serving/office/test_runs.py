@@ -46,6 +46,7 @@ def test_a_release_is_followed_to_its_end(worker: None, as_role: Callable[[str],
     visitor = as_role("operator")
     page = visitor.page
     visitor.open(f"/office/models/{MODEL}/release/?version=1")
+    page.get_by_label("Do it although the gate did not grant this version").check()
     page.get_by_label("Reason").fill("it was better")
     page.get_by_role("button", name="Release", exact=True).click()
     page.get_by_text("This page follows it").wait_for()
