@@ -1,7 +1,7 @@
-"""Features of many pictures: a listing is cut into slices, and each slice becomes one Parquet part.
+"""Features and predictions of many files: a listing is cut into slices, and each slice becomes one part of Parquet.
 
-`slices.featurize_slice` does all the work on one slice. `local` runs it in threads of this process; a cluster can run
-the same function over the same plan.
+`slices.process_slice` does all the work on one slice. An engine runs it over a plan: `local` in threads of this
+process. `run.run` is what the commands call.
 
 Imports no other room of this package.
 """

@@ -6,62 +6,46 @@ core busy from reading to writing. There is no queue between stages that could s
 
 from __future__ import annotations
 
+import copy
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from pathlib import Path
 
-import numpy as np
-
-from flows.batch.plan import Output, Plan
-from flows.batch.slices import BATCH, featurize_slice
-from flows.batch.sources import Item, Source
+from flows.batch import spaces
+from flows.batch.job import Job, OnPart
+from flows.batch.slices import process_slice
+from flows.batch.spaces import Space
+from registry.core.media import FloatArray
+from registry.core.runtime import default_threads
+from registry.core.settings import settings
 from registry.versions.bundle import open_bundle
 from registry.versions.predictor import Predictor
 
-OnPart = Callable[[int, int], None]
-"""Called with (pictures, unreadable ones among them) after each part, from the workers' threads."""
 
-
-def run(
-    plan: Plan,
-    source: Source,
-    items: Sequence[Item],
-    numbers: Sequence[int],
-    bundle: Path,
-    out: Output,
-    *,
-    workers: int,
-    limit: int,
-    batch: int = BATCH,
-    on_part: OnPart = lambda pictures, errors: None,
-) -> None:
-    """Writes the parts `numbers` of `plan`. After an error no worker begins another part. Parts are written whole.
-
-    Raises:
-        StorageError: a part could not be written.
-        BundleError: the network cannot be loaded.
-    """
+def run(job: Job, numbers: Sequence[int], on_part: OnPart) -> None:
+    """As `flows.batch.job.Engine`."""
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in numbers:
         waiting.put(number)
-    opened = open_bundle(bundle, verify=False)  # `Versions.fetch` has verified it
+    opened = open_bundle(job.bundle, verify=False)  # whoever made the job has verified it
     stop = threading.Event()
 
     def work() -> None:
-        predictor = Predictor(opened, threads=1, limit=limit)
+        predictor = Predictor(opened, threads=1, limit=job.work.limit)
+        source = copy.copy(job.source)
         while not stop.is_set():
             try:
                 number = waiting.get_nowait()
             except queue.Empty:
                 return
-            table = featurize_slice(predictor, source, plan.slice(items, number), plan.version, batch, limit)
-            out.write(number, table)
-            on_part(table.num_rows, table.num_rows - table["error"].null_count)
+            items = job.plan.slice(job.items, number)
+            rows, rejects = process_slice(predictor, source, items, job.work, job.batch)
+            job.output.write(number, rows, rejects)
+            on_part(len(items), rejects.num_rows)
 
-    count = max(1, min(workers, len(numbers)))
-    with ThreadPoolExecutor(count, "featurize") as pool:
+    count = max(1, min(job.workers or settings().threads or default_threads(), len(numbers)))
+    with ThreadPoolExecutor(count, "batch") as pool:
         futures = [pool.submit(work) for _ in range(count)]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
@@ -71,12 +55,16 @@ def run(
             stop.set()
 
 
-def unreadable(out: Output, plan: Plan) -> int:
-    """How many rows of the parts have an error, parts of earlier runs included."""
-    import pyarrow.parquet as pq
+def components(job: Job, count: int) -> Space:
+    """As `flows.batch.job.Engine`."""
 
-    counts = []
-    for number in range(plan.parts):
-        column = pq.read_table(out.path(number), columns=["error"])["error"]
-        counts.append(len(column) - column.null_count)
-    return int(np.sum(counts))
+    def batches() -> Iterator[FloatArray]:
+        found = (spaces.features_of(job.output, number)[1] for number in range(job.plan.parts))
+        return (batch for batch in found if len(batch))
+
+    space = spaces.fit(batches, count)
+    for number in range(job.plan.parts):
+        table, features = spaces.features_of(job.output, number)
+        if len(features):
+            spaces.write_components(job.output, number, table, space.apply(features))
+    return space

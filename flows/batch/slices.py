@@ -1,146 +1,133 @@
-"""Describes one slice of a listing: pictures in, one table out. All engines use it."""
+"""All the work on one slice of a listing: files in, two tables out. All engines use it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from flows.batch.sources import Item, Source
+from flows.batch.listing import Item, Source
+from flows.batch.work import Columns, Rejects, Work
 from registry.core.errors import VisionloopError
-from registry.core.media import FloatArray, Prepared
-from registry.versions.predictor import EMBEDDING, Predictor
-from registry.vision_tasks.classification import Ranking
+from registry.core.media import Clip, Prepared
+from registry.versions.predictor import Predictor
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PCA = "pca"
 BATCH = 32
+READ_BYTES = 64 * 2**20
+"""Most bytes of files that are read at once, beside a single larger one."""
+HELD_BYTES = 256 * 2**20
+"""Decoded and prepared pictures that wait for the network: more, and it runs on a smaller batch."""
 
 
 class Ready(NamedTuple):
-    """A decoded and prepared picture. `row`: its number in the slice."""
+    """A prepared file. `sample`: what was decoded, if the answer needs it again."""
 
-    row: int
+    item: Item
     prepared: Prepared
+    sample: Any
 
 
-def schema() -> pa.Schema:
-    """The columns of a part. `features`, `pca`, `class` and `probability` are null where there is an `error`.
+def process_slice(
+    predictor: Predictor, source: Source, items: Sequence[Item], work: Work, batch: int = BATCH
+) -> tuple[pa.Table, pa.Table]:
+    """Reads, decodes, runs and answers.
 
-    All vectors of a model have one length, but the type is a plain list: Parquet has no other, and Arrow cannot read a
-    null among lists of fixed size.
+    Args:
+        batch: files that go through the network at once.
+
+    Returns:
+        Rows and rejects, each in the order of `items`. A file is in one of them.
     """
-    import pyarrow as pa
-
-    return pa.schema(
-        [
-            pa.field("path", pa.string(), nullable=False),
-            pa.field("label", pa.string()),
-            pa.field("features", pa.list_(pa.float32())),
-            pa.field("pca", pa.list_(pa.float32())),
-            pa.field("class", pa.string()),
-            pa.field("probability", pa.float32()),
-            pa.field("version", pa.string(), nullable=False),
-            pa.field("error", pa.string()),
-        ]
-    )
+    columns, rejects = work.columns(), Rejects(work.version)
+    for ready in _prepared(predictor, source, items, work, batch, columns, rejects):
+        _answer(predictor, ready, columns, rejects)
+    return columns.table(), rejects.table()
 
 
-def featurize_slice(
-    predictor: Predictor,
-    source: Source,
-    items: Sequence[Item],
-    version: str,
-    batch: int = BATCH,
-    limit: int = 64_000_000,
-) -> pa.Table:
-    """Reads, decodes and describes `items`. One row each, in their order.
-
-    A picture that cannot be read or decoded, or has more than `limit` pixels, becomes a row with an `error`. The next
-    batch is read while one is worked on, so two batches of files and one of prepared pictures are in memory at most.
-    """
-    rows = _Rows(items)
-    answer, thresholds = predictor.spec.inference.postprocess, predictor.bundle.manifest.thresholds
-    for ready in _prepared(predictor, source, items, batch, limit, rows):
-        stacked = np.concatenate([one.prepared.batch for one in ready])
-        outputs = predictor.run(stacked)
-        for n, one in enumerate(ready):
-            mine = {name: values[n : n + 1] for name, values in outputs.items()}
-            result = answer(mine, one.prepared, thresholds)
-            assert isinstance(result, Ranking), "a model of the task `features` ranks classes"
-            rows.take(one.row, mine, result)
-    return rows.table(version)
+def _answer(predictor: Predictor, ready: Sequence[Ready], columns: Columns, rejects: Rejects) -> None:
+    """Runs the network on all of them at once. A scan has many rows of it, a picture one, a face-less one none."""
+    counts = [len(one.prepared.batch) for one in ready]
+    outputs = predictor.run(np.concatenate([one.prepared.batch for one in ready]))
+    part, thresholds = predictor.spec.inference, predictor.bundle.manifest.thresholds
+    end = 0
+    for one, count in zip(ready, counts, strict=True):
+        start, end = end, end + count
+        mine = {name: value[start:end] for name, value in outputs.items()}
+        try:
+            columns.add(one.item, mine, part.postprocess(mine, one.prepared, thresholds), one.sample, predictor)
+        except Exception as error:  # one odd file among a million must not stop the others
+            _reject(rejects, one.item, error)
 
 
 def _prepared(
-    predictor: Predictor, source: Source, items: Sequence[Item], batch: int, limit: int, rows: _Rows
+    predictor: Predictor,
+    source: Source,
+    items: Sequence[Item],
+    work: Work,
+    batch: int,
+    columns: Columns,
+    rejects: Rejects,
 ) -> Iterator[list[Ready]]:
-    """Batches of prepared pictures. Errors go to `rows`."""
-    starts, decode = range(0, len(items), batch), predictor.spec.inference.decode
+    """Batches of prepared files. Errors go to `rejects`, videos straight to `columns`."""
+    decode = predictor.spec.inference.decode
+    ready: list[Ready] = []
+    held = 0
+    for item, body in _bodies(source, items, batch):
+        try:
+            if isinstance(body, str):
+                rejects.add(item, body, "Unreadable")
+                continue
+            sample = decode(body, work.limit)
+            if isinstance(sample, Clip):  # frame by frame, with its own batches
+                if ready:
+                    yield ready
+                    ready, held = [], 0
+                found = predictor(body)
+                columns.add(item, {"embedding": found.embedding[None]}, found.result, found.sample, predictor)
+                continue
+            prepared = predictor.prepare(sample)
+        except Exception as error:
+            _reject(rejects, item, error)
+            continue
+        ready.append(Ready(item, prepared, sample if work.keeps_samples else None))
+        held += prepared.batch.nbytes + len(body)
+        if len(ready) >= batch or held > HELD_BYTES:
+            yield ready
+            ready, held = [], 0
+    if ready:
+        yield ready
+
+
+def _bodies(source: Source, items: Sequence[Item], batch: int) -> Iterator[tuple[Item, bytes | str]]:
+    """Each item with its bytes. The next ones are read meanwhile."""
+    groups = iter(_groups(items, batch))
+    group = next(groups, None)
     with ThreadPoolExecutor(1, "reader") as reader:
-        coming = reader.submit(source.read, items[:batch])
-        for start in starts:
-            bodies = coming.result()
-            if start + batch < len(items):
-                coming = reader.submit(source.read, items[start + batch : start + 2 * batch])
-            ready = []
-            for row, body in enumerate(bodies, start):
-                try:
-                    if isinstance(body, str):
-                        rows.errors[row] = body
-                    else:
-                        ready.append(Ready(row, predictor.prepare(decode(body, limit))))
-                except VisionloopError as error:
-                    rows.errors[row] = error.found
-                except Exception as error:  # one odd file among a million must not stop the others
-                    rows.errors[row] = f"{type(error).__name__}: {error}"
-            if ready:
-                yield ready
+        coming = reader.submit(source.read, group) if group else None
+        while group and coming:
+            bodies, mine = coming.result(), group
+            group = next(groups, None)
+            coming = reader.submit(source.read, group) if group else None
+            yield from zip(mine, bodies, strict=True)
 
 
-class _Rows:
-    """Collects the columns of a slice."""
-
-    def __init__(self, items: Sequence[Item]) -> None:
-        self.items, count = items, len(items)
-        self.features: list[FloatArray] = []  # of the rows that could be read, in their order
-        self.pca: list[FloatArray] = []
-        self.names: list[str | None] = [None] * count
-        self.shares: list[float | None] = [None] * count
-        self.errors: list[str | None] = [None] * count
-
-    def take(self, row: int, outputs: dict[str, FloatArray], result: Ranking) -> None:
-        self.features.append(outputs[EMBEDDING][0])
-        self.pca.append(outputs[PCA][0])
-        self.names[row], self.shares[row] = result.name, result.probability
-
-    def table(self, version: str) -> pa.Table:
-        import pyarrow as pa
-
-        read = np.array([error is None for error in self.errors], dtype=bool)
-
-        def vectors(values: list[FloatArray]) -> pa.Array:
-            flat = np.concatenate(values) if values else np.zeros(0, dtype=np.float32)
-            ends = np.concatenate([[0], np.cumsum(read * (len(values[0]) if values else 0))]).astype(np.int32)
-            return pa.ListArray.from_arrays(pa.array(ends), pa.array(flat), mask=pa.array(~read))
-
-        values = [
-            pa.array([_text(item.path) for item in self.items], pa.string()),
-            pa.array([_text(item.label) if item.label else None for item in self.items], pa.string()),
-            vectors(self.features),
-            vectors(self.pca),
-            pa.array(self.names, pa.string()),
-            pa.array(self.shares, pa.float32()),
-            pa.array([version] * len(self.items), pa.string()),
-            pa.array([None if error is None else _text(error) for error in self.errors], pa.string()),
-        ]
-        return pa.Table.from_arrays(values, schema=schema())
+def _groups(items: Sequence[Item], batch: int) -> Iterator[Sequence[Item]]:
+    """Cuts into groups of at most `batch` files and READ_BYTES."""
+    start, size = 0, 0
+    for at, item in enumerate(items):
+        if at > start and (at - start == batch or size + item.size > READ_BYTES):
+            yield items[start:at]
+            start, size = at, 0
+        size += item.size
+    if start < len(items):
+        yield items[start:]
 
 
-def _text(name: str) -> str:
-    """Writes bytes that are not UTF-8, which file names may have, as \\xNN: Arrow's strings must be UTF-8."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def _reject(rejects: Rejects, item: Item, error: Exception) -> None:
+    found = error.found if isinstance(error, VisionloopError) else f"{type(error).__name__}: {error}"
+    rejects.add(item, found, type(error).__name__)

@@ -56,6 +56,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "users": Entry("flows.access.users:users", "Accounts of the web application: create, list, roles, disable."),
         "reproduce": Entry("reproduce:reproduce", "Show what made a served result, run it again and compare."),
         "featurize": Entry("features:featurize", "Write features of a folder or bucket of pictures as Parquet."),
+        "predict-batch": Entry("features:predict_batch", "Write predictions of many files as Parquet."),
     },
     "Watching": {
         "monitor": Entry("watch:monitor", "Judge recent predictions against the reference."),
@@ -78,7 +79,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
 COMMANDS: dict[str, Entry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
-LOW_PRIORITY = frozenset({"run", "data", "train", "promote", "package", "release", "featurize", "retrain"})
+LOW_PRIORITY = frozenset(
+    {"run", "data", "train", "promote", "package", "release", "featurize", "predict-batch", "retrain"}
+)
 """Commands that run at low priority, so that services go on answering meanwhile."""
 
 

@@ -53,7 +53,7 @@ def make_feature_bundle(folder: Path, seed: int = 0) -> Bundle:
 
 def version_of(bundle: Bundle, number: int = 1) -> Version:
     """As the registry would name it."""
-    return Version(SPEC.name, number, "", bundle.digest, ("champion",), 0.0)
+    return Version(bundle.manifest.model, number, "", bundle.digest, ("champion",), 0.0)
 
 
 def _manifest(seed: int) -> Manifest:

@@ -1,4 +1,4 @@
-"""`visionloop featurize`, as it is typed."""
+"""`visionloop featurize` and `predict-batch`, as they are typed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flows.batch import plan
+from flows.batch import output
 from registry.versions.bundle import Bundle
 from tests.conftest import PROJECT
 from tests.mlflow_stores import empty_store
@@ -50,5 +50,5 @@ visionloop("--model", "skin_segmentation")
     assert lines[3] == f"nothing to do: {out} holds all 101 pictures of fruit_features@1"
     assert lines[4:] == ["exit 0", "exit 4"]
     assert "`visionloop run fruit_features`" in done.stderr
-    assert "1 could not be read: see the column `error`" in done.stderr
-    assert json.loads((out / plan.PLAN).read_text())["pictures"] == 101
+    assert "1 could not be read: see the table `rejects`" in done.stderr
+    assert json.loads((out / output.PLAN).read_text())["pictures"] == 101

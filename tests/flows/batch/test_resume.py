@@ -11,15 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.batch import plan
-from flows.batch.plan import Output, Plan
-from flows.batch.sources import Folder, Item, Listing
+from flows.batch import output
+from flows.batch.listing import Item, Listing
+from flows.batch.plan import Plan
+from flows.batch.sources import Folder
+from flows.batch.stores import FolderStore
 from registry.core.errors import Refused, StorageError
 from registry.versions.bundle import Bundle
 from tests.conftest import PROJECT
 from tests.disks import mount, small_disk
 from tests.flows.batch.feature_bundle import make_feature_bundle
-from tests.flows.batch.running import MOST_BYTES, draw, rows, run
+from tests.flows.batch.running import MOST_BYTES, draw, parts, rows, run
 from tests.waiting import until
 
 
@@ -28,11 +30,12 @@ def test_a_second_run_does_nothing_and_a_missing_part_is_made_again(
 ) -> None:
     out = tmp_path / "out"
     run(pictures, out, bundle)
-    before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
+    before = {path.name: path.stat().st_mtime_ns for path in parts(out)}
+    assert len(before) == 4
     assert run(pictures, out, bundle).done == 0
-    assert before == {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
+    assert before == {path.name: path.stat().st_mtime_ns for path in parts(out)}
     whole = rows(out)
-    (out / "part-00002.parquet").unlink()
+    parts(out)[2].unlink()
     seen: list[tuple[int, int, str]] = []
     done = run(pictures, out, bundle, on_progress=lambda *now: seen.append(now))
     assert done.done == 32
@@ -49,33 +52,33 @@ def test_a_killed_run_loses_no_whole_part_and_the_next_finishes(pictures: Path, 
     out = tmp_path / "out"
     code = (
         "import sys; from pathlib import Path; from registry.versions.bundle import open_bundle; "
-        "from tests.flows.batch.feature_bundle import version_of; from flows.batch.featurize import featurize; "
-        "b = open_bundle(Path(sys.argv[2])); featurize(sys.argv[1], Path(sys.argv[3]), version_of(b), b.path)"
+        "from tests.flows.batch.feature_bundle import version_of; from flows.batch.run import run; "
+        "b = open_bundle(Path(sys.argv[2])); run(sys.argv[1], sys.argv[3], version_of(b), b.path)"
     )
     child = subprocess.Popen([sys.executable, "-c", code, str(pictures), str(bundle.path), str(out)], cwd=PROJECT)
-    until(lambda: len(list(out.glob("part-*.parquet"))) >= 2 or child.poll() is not None, 60, 0.005)
+    until(lambda: len(parts(out)) >= 2 or child.poll() is not None, 60, 0.005)
     assert child.poll() is None, "it was over before it could be killed"
     child.send_signal(signal.SIGKILL)
     child.wait(timeout=20)
-    kept = {path: path.stat().st_mtime_ns for path in out.glob("part-*.parquet")}
+    kept = {path: path.stat().st_mtime_ns for path in parts(out)}
     assert 2 <= len(kept) < 16
     done = run(pictures, out, bundle)
     assert done.done == 1500 - sum(pq.read_metadata(path).num_rows for path in kept)
     assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
     assert len(set(rows(out)["path"].to_pylist())) == 1500
-    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
+    assert not [path.name for path in out.rglob("*") if path.name.startswith(".")]
 
 
 def test_a_full_disk_keeps_whole_parts_and_names_the_folder(pictures: Path, tmp_path: Path, bundle: Bundle) -> None:
     run(pictures, tmp_path / "roomy", bundle)
-    sizes = [path.stat().st_size for path in sorted((tmp_path / "roomy").glob("*.parquet"))]
+    sizes = [path.stat().st_size for path in parts(tmp_path / "roomy")]
     with small_disk(tmp_path / "disk", sum(sizes[:2]) + sizes[2] // 2) as disk:
         out = disk / "out"
         with pytest.raises(StorageError, match="the disk is full") as caught:
             run(pictures, out, bundle, workers=1)
         assert str(out) in caught.value.fix
-        written = sorted(path.name for path in out.iterdir() if not path.name.startswith("_"))
-        assert written == ["part-00000.parquet", "part-00001.parquet"]
+        assert sorted(path for path in out.rglob("*") if path.parent != out) == parts(out)
+        assert len(parts(out)) == 2
         mount("-o", f"remount,size={2 * sum(sizes)}", str(disk))
         assert run(pictures, out, bundle).done == 36
         assert rows(out).equals(rows(tmp_path / "roomy"))
@@ -116,14 +119,14 @@ def test_files_of_somebody_else_are_never_touched(pictures: Path, tmp_path: Path
 
 
 def test_two_runs_do_not_write_to_one_folder(pictures: Path, tmp_path: Path, bundle: Bundle) -> None:
-    with Output(tmp_path / "out").owned(), pytest.raises(Refused, match="another run"):
+    with FolderStore(tmp_path / "out").owned(), pytest.raises(Refused, match="another run"):
         run(pictures, tmp_path / "out", bundle)
 
 
 def test_a_damaged_plan_is_not_taken_for_ours(pictures: Path, tmp_path: Path, bundle: Bundle) -> None:
     out = tmp_path / "out"
     run(pictures, out, bundle)
-    (out / plan.PLAN).write_text("{")
+    (out / output.PLAN).write_text("{")
     with pytest.raises(Refused):
         run(pictures, out, bundle)
 
@@ -140,6 +143,6 @@ def test_a_listing_is_the_same_until_a_picture_changes(pictures: Path) -> None:
 @pytest.mark.parametrize(("count", "part", "parts"), [(1, 32, 1), (512, 32, 16), (513, 64, 9), (100_000, 1024, 98)])
 def test_parts_are_enough_to_share_and_never_huge(count: int, part: int, parts: int) -> None:
     items = tuple(Item(f"{n:06d}.jpg", 1, "") for n in range(count))
-    made = Plan.of("s", "v", "d", Listing(items, 0))
+    made = Plan.of("features", "", "s", "v", "d", Listing(items, 0))
     assert (made.part, made.parts) == (part, parts)
     assert [x for n in range(made.parts) for x in made.slice(items, n)] == list(items)

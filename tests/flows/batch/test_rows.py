@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.batch.slices import featurize_slice, schema
+from flows.batch.slices import process_slice
 from flows.batch.sources import open_source
+from flows.batch.work import FEATURES, Work
 from registry.core.errors import BadInput
 from registry.versions.bundle import Bundle
 from registry.versions.predictor import Predictor
-from tests.flows.batch.feature_bundle import FEATURES
-from tests.flows.batch.running import draw, rows, run
+from tests.flows.batch import feature_bundle
+from tests.flows.batch.running import draw, rejects, rows, run
 
 
 def test_every_picture_is_one_row_in_the_order_of_paths(pictures: Path, tmp_path: Path, bundle: Bundle) -> None:
@@ -23,9 +24,9 @@ def test_every_picture_is_one_row_in_the_order_of_paths(pictures: Path, tmp_path
     (pictures / ".hidden").mkdir()
     draw(pictures / ".hidden" / "x.png", 1)
     done = run(pictures, tmp_path / "out", bundle, workers=2)
-    assert (done.pictures, done.done, done.unreadable, done.others, done.parts) == (100, 100, 0, 1, 4)
+    assert (done.pictures, done.done, done.rejected, done.others, done.parts) == (100, 100, 0, 1, 4)
     table = rows(tmp_path / "out")
-    assert table.schema.equals(schema())
+    assert table.schema.equals(Work(FEATURES, "any").schema())
     paths = table["path"].to_pylist()
     assert paths == sorted(paths)
     assert len(set(paths)) == 100
@@ -34,7 +35,7 @@ def test_every_picture_is_one_row_in_the_order_of_paths(pictures: Path, tmp_path
     assert labels["pear/001.png"] == "pear"
     assert labels["002.jpg"] is None
     assert set(table["version"].to_pylist()) == {"fruit_features@1"}
-    assert table["error"].null_count == 100
+    assert not (tmp_path / "out" / "rejects").exists()
 
 
 def test_a_row_is_what_the_service_would_answer(pictures: Path, tmp_path: Path, bundle: Bundle) -> None:
@@ -52,9 +53,9 @@ def test_pandas_and_arrow_read_the_folder_as_one_table(pictures: Path, tmp_path:
     import pandas as pd
 
     run(pictures, tmp_path / "out", bundle)
-    frame = pd.read_parquet(tmp_path / "out")
+    frame = pd.read_parquet(tmp_path / "out" / "rows")
     assert len(frame) == 100
-    assert frame["features"].map(len).eq(FEATURES).all()
+    assert frame["features"].map(len).eq(feature_bundle.FEATURES).all()
 
 
 def test_workers_share_the_parts_and_only_whole_slices_are_written(
@@ -77,7 +78,7 @@ def test_workers_share_the_parts_and_only_whole_slices_are_written(
     assert rows(tmp_path / "two").equals(rows(tmp_path / "one"))
 
 
-def test_unreadable_pictures_become_rows_that_say_why(pictures: Path, tmp_path: Path, bundle: Bundle) -> None:
+def test_unreadable_pictures_become_rejects_that_say_why(pictures: Path, tmp_path: Path, bundle: Bundle) -> None:
     whole = (pictures / "pear/001.png").read_bytes()
     (pictures / "a-truncated.png").write_bytes(whole[: len(whole) // 2])
     (pictures / "b-empty.jpg").write_bytes(b"")
@@ -88,22 +89,21 @@ def test_unreadable_pictures_become_rows_that_say_why(pictures: Path, tmp_path: 
     strange = os.fsdecode(os.fsencode(str(pictures)) + b"/g-\xff.png")
     Path(strange).write_bytes(whole)
     done = run(pictures, tmp_path / "out", bundle, batch=8)
-    assert (done.pictures, done.unreadable) == (104, 3)
-    found = {row["path"]: row for row in rows(tmp_path / "out").to_pylist()}
-    for name in ("a-truncated.png", "b-empty.jpg", "c-text.jpg"):
-        row = found[name]
-        assert row["error"]
-        assert row["features"] is row["pca"] is row["class"] is row["probability"] is None
-    assert "g-\\xff.png" in found
-    assert found["g-\\xff.png"]["error"] is None
-    assert sum(row["error"] is None for row in found.values()) == 101
+    assert (done.pictures, done.rejected) == (104, 3)
+    found = rejects(tmp_path / "out")
+    assert sorted(found) == ["a-truncated.png", "b-empty.jpg", "c-text.jpg"]
+    assert all(found.values())
+    read = rows(tmp_path / "out")["path"].to_pylist()
+    assert len(set(read)) == len(read) == 101
+    assert "g-\\xff.png" in read
 
 
 def test_a_file_that_is_too_large_is_not_read(pictures: Path, bundle: Bundle) -> None:
     source = open_source(str(pictures), most_bytes=10)
     items = source.find((".jpg",)).items[:2]
-    table = featurize_slice(Predictor(bundle, threads=1), source, items, "v")
-    assert all("allowed" in error for error in table["error"].to_pylist())
+    table, bad = process_slice(Predictor(bundle, threads=1), source, items, Work(FEATURES, "v"))
+    assert (table.num_rows, bad.num_rows) == (0, 2)
+    assert all("allowed" in reason for reason in bad["reason"].to_pylist())
 
 
 def test_an_empty_folder_and_no_folder_are_told_apart(tmp_path: Path, bundle: Bundle) -> None:

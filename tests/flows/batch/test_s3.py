@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from flows.batch.slices import featurize_slice
+from flows.batch.listing import Item, Source
+from flows.batch.slices import process_slice
 from flows.batch.sources import open_source
+from flows.batch.work import FEATURES, Work
 from registry.core.errors import BadInput, MissingService, Refused
 from registry.versions.bundle import Bundle
 from registry.versions.predictor import Predictor
 from tests.flows.batch.buckets import PAGE, READ, REGION, Buckets, Key, serve_buckets
-from tests.flows.batch.running import MOST_BYTES, draw, rows, run
+from tests.flows.batch.running import MOST_BYTES, draw, parts, rows, run
 
 UNSIGNED = Key("", "")
 
@@ -27,6 +29,12 @@ def sign_with(key: Key, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv(name, value)
         else:
             monkeypatch.delenv(name, raising=False)
+
+
+def reasons(bundle: Bundle, source: Source, items: Sequence[Item]) -> dict[str, str]:
+    """What is rejected of some items -> why."""
+    _, found = process_slice(Predictor(bundle, threads=1), source, items, Work(FEATURES, "v"))
+    return dict(zip(found["path"].to_pylist(), found["reason"].to_pylist(), strict=True))
 
 
 @pytest.fixture
@@ -63,7 +71,7 @@ def test_a_bucket_gives_the_same_table_as_the_folder(
         shop.s3.put_object(Bucket="shop", Key=place, Body=b"\xff\xd8 no more")
     (pictures / "bad.jpg").write_bytes(b"\xff\xd8 no more")
     done = run("s3://shop/fruit", tmp_path / "cloud", bundle)
-    assert (done.pictures, done.unreadable) == (101, 1)
+    assert (done.pictures, done.rejected) == (101, 1)
     run(pictures, tmp_path / "disk", bundle)
     assert rows(tmp_path / "cloud").equals(rows(tmp_path / "disk"))
 
@@ -71,7 +79,7 @@ def test_a_bucket_gives_the_same_table_as_the_folder(
 def test_a_bucket_is_gone_on_with_until_a_picture_changes(shop: Buckets, tmp_path: Path, bundle: Bundle) -> None:
     run("s3://shop/fruit", tmp_path / "out", bundle)
     whole = rows(tmp_path / "out")
-    (tmp_path / "out" / "part-00002.parquet").unlink()
+    parts(tmp_path / "out")[2].unlink()
     assert run("s3://shop/fruit/", tmp_path / "out", bundle).done == 32
     assert rows(tmp_path / "out").equals(whole)
     draw(tmp_path / "other.png", 77)
@@ -80,20 +88,21 @@ def test_a_bucket_is_gone_on_with_until_a_picture_changes(shop: Buckets, tmp_pat
         run("s3://shop/fruit", tmp_path / "out", bundle)
 
 
-def test_an_object_that_goes_away_becomes_a_row(shop: Buckets, bundle: Bundle) -> None:
+def test_an_object_that_goes_away_becomes_a_reject(shop: Buckets, bundle: Bundle) -> None:
     source = open_source("s3://shop/fruit", MOST_BYTES)
     items = source.find((".png", ".jpg")).items
     shop.s3.delete_object(Bucket="shop", Key=f"fruit/{items[3].path}")
-    table = featurize_slice(Predictor(bundle, threads=1), source, items[:5], "v")
-    assert [error is None for error in table["error"].to_pylist()] == [True, True, True, False, True]
-    single = featurize_slice(Predictor(bundle, threads=1), source, items[3:4], "v")
-    assert "cannot be read" in single["error"][0].as_py()
+    for some in (items[:5], items[3:4]):
+        reason = reasons(bundle, source, some)
+        assert list(reason) == [items[3].path]
+        assert "cannot be read" in reason[items[3].path]
 
 
 def test_an_object_that_is_too_large_is_not_fetched(shop: Buckets, bundle: Bundle) -> None:
     source = open_source("s3://shop/fruit", most_bytes=10)
-    table = featurize_slice(Predictor(bundle, threads=1), source, source.find((".jpg",)).items[:2], "v")
-    assert all("allowed" in error for error in table["error"].to_pylist())
+    found = reasons(bundle, source, source.find((".jpg",)).items[:2])
+    assert len(found) == 2
+    assert all("allowed" in reason for reason in found.values())
 
 
 def test_no_bucket_and_no_picture_are_told_apart(shop: Buckets, tmp_path: Path, bundle: Bundle) -> None:
@@ -118,7 +127,7 @@ def test_a_bucket_that_may_not_be_listed_asks_for_credentials(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_right_to_list_without_one_to_read_is_said_in_every_row(
+def test_a_right_to_list_without_one_to_read_is_said_in_every_reject(
     buckets: Buckets, pictures: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lister = buckets.user("lister", ("s3:ListBucket",))
@@ -127,8 +136,9 @@ def test_a_right_to_list_without_one_to_read_is_said_in_every_row(
     sign_with(lister, monkeypatch)
     source = open_source("s3://shop/fruit", MOST_BYTES)
     items = source.find((".png", ".jpg")).items
-    table = featurize_slice(Predictor(bundle, threads=1), source, items[:3], "v")
-    assert all("Access Denied" in error for error in table["error"].to_pylist())
+    found = reasons(bundle, source, items[:3])
+    assert len(found) == 3
+    assert all("Access Denied" in reason for reason in found.values())
 
 
 def test_every_object_is_read_with_one_request_whatever_its_name(
@@ -140,7 +150,7 @@ def test_every_object_is_read_with_one_request_whatever_its_name(
         shop.s3.put_object(Bucket="shop", Key=f"odd/{name}", Body=(tmp_path / "one.png").read_bytes())
     caplog.clear()
     done = run("s3://shop/odd", tmp_path / "out", bundle)
-    assert (done.done, done.unreadable) == (len(names), 0)
+    assert (done.done, done.rejected) == (len(names), 0)
     assert rows(tmp_path / "out")["path"].to_pylist() == list(names)
     asked = [line for line in caplog.messages if "/shop/odd/" in line]
     assert len(asked) == len(names)
@@ -152,7 +162,7 @@ def test_an_open_bucket_needs_no_credentials(
     sign_with(UNSIGNED, monkeypatch)
     buckets.fill("shop", pictures, "fruit", access="public-read")
     done = run("s3://shop/fruit", tmp_path / "out", bundle)
-    assert (done.done, done.unreadable) == (100, 0)
+    assert (done.done, done.rejected) == (100, 0)
 
 
 def test_private_objects_stay_private_to_those_without_credentials(
@@ -160,7 +170,7 @@ def test_private_objects_stay_private_to_those_without_credentials(
 ) -> None:
     sign_with(UNSIGNED, monkeypatch)
     buckets.fill("shop", pictures, "fruit")
-    assert run("s3://shop/fruit", tmp_path / "out", bundle).unreadable == 100
+    assert run("s3://shop/fruit", tmp_path / "out", bundle).rejected == 100
 
 
 def test_without_credentials_a_closed_bucket_asks_for_them(
