@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The CDK does not go with the main environment (infra/aws/requirements.in).
+AWS := .venv-aws
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Some images set it. Then each of the many processes that the stack and the tests start compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -12,7 +14,7 @@ WORKERS ?= 2
 # One thread each: they share the cores, and threads that wait for a core spin. A test of small matrices takes a third.
 PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo demo-all down test test-slow test-scale prometheus test-heal check bench bench-serving bench-web client-wheel lock browser clean clean-all
+.PHONY: help setup demo demo-all down test test-slow test-scale prometheus test-heal check bench bench-serving bench-web client-wheel lock browser aws-setup aws-lock clean clean-all
 
 help:
 	@echo "make demo       set up, then run the whole loop for MODEL=$(MODEL)"
@@ -24,6 +26,7 @@ help:
 	@echo "make down       stop the stack"
 	@echo "make clean      deletes what can be built again; make clean-all also data sets, versions and predictions"
 	@echo "make client-wheel  the Python client as a wheel of its own, in build/client"
+	@echo "make aws-setup  the environment that writes and checks the templates for AWS, in $(AWS) (600 MB)"
 	@echo "make bench      speed of parts, figures of MODEL    make bench-serving  our service beside other ways to serve"
 	@echo "make bench-web  the web application: pages, 50 people at once, a video of 500 MB; 12 minutes"
 
@@ -97,6 +100,17 @@ bench-web: setup browser
 # For people who ask a router and have no checkout; needs httpx and pydantic only.
 client-wheel: setup
 	@$(BIN)/python infra/client_wheel.py
+
+aws-setup: $(AWS)/.ready
+
+$(AWS)/.ready: infra/aws/requirements.lock | $(READY)
+	@test -x $(AWS)/bin/python || $(PYTHON) -m venv $(AWS)
+	@$(BIN)/python -m uv pip install --quiet --python $(AWS)/bin/python --require-hashes -r infra/aws/requirements.lock
+	@touch $@
+
+aws-lock: setup
+	$(BIN)/python -m uv pip compile infra/aws/requirements.in --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o infra/aws/requirements.lock
 
 # The browser tests drive Debian's chromium. Without it they are skipped, with a message.
 browser:
