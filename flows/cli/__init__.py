@@ -67,6 +67,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "down": Entry("stack:down", "Stop everything that `up` started."),
         "status": Entry("stack:status", "Show what runs, where and since when."),
         "logs": Entry("stack:logs", "Read the log of one process, or of all."),
+        "deploy": Entry("flows.deploy.command:deploy", "Show what a deployment to AWS would build and change."),
         "encryption": Entry("flows.access.encryption:encryption", "Keys that encrypt what is kept: status, rotate."),
         "ui": Entry("ui:ui", "Open a page: home, mlflow, prefect, drift or api."),
     },
