@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -22,6 +25,9 @@ logger = logging.getLogger("visionloop.metrics")
 LAST = timedelta(days=7)
 """How far back labels count: by the time of the label."""
 ACTIONS = ("none", "bad_input", "label", "retrain", "roll_back")
+LABELS_EVERY_S = 60.0
+"""How often the labels are read: with many it takes longer than all the rest."""
+AT_ONCE = 2000
 MODEL = ("model",)
 VERSION = ("model", "version")
 
@@ -36,21 +42,30 @@ class Table(GaugeMetricFamily):
         self.add_metric([str(one) for one in labels], float(value))
 
 
-def read(settings: Settings) -> list[Metric]:
-    """Reads all of it; for a thread that keeps its connection. `visionloop_database_up` is 0 where it is away."""
-    try:
-        database.setup(settings)
-        database.renew_connection()
-        return [*_up(True), *_decisions(settings), *_size(), *_labels(), *_drift(), *_waiting()]
-    except Exception as error:
-        logger.info("the database's figures are missing: %s", error)
-        database.close_connection()
-        return away(settings)
+class Figures:
+    """Reads all of it. For one thread, which keeps its connection."""
 
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._labels: list[Metric] = []
+        self._labels_at = -math.inf
 
-def away(settings: Settings) -> list[Metric]:
-    """What can be told without the database."""
-    return [*_up(False), *_decisions(settings)]
+    def read(self) -> list[Metric]:
+        """`visionloop_database_up` is 0, and the database's figures are missing, where it is away."""
+        try:
+            database.setup(self._settings)
+            database.renew_connection()
+            if time.monotonic() - self._labels_at > LABELS_EVERY_S:
+                self._labels, self._labels_at = [*_labels()], time.monotonic()
+            return [*_up(True), *_decisions(self._settings), *_size(), *self._labels, *_drift(), *_waiting()]
+        except Exception as error:
+            logger.info("the database's figures are missing: %s", error)
+            database.close_connection()
+            return self.away()
+
+    def away(self) -> list[Metric]:
+        """What can be told without the database."""
+        return [*_up(False), *_decisions(self._settings)]
 
 
 def _up(up: bool) -> Iterator[Metric]:
@@ -74,27 +89,30 @@ def _size() -> Iterator[Metric]:
 
 
 def _labels() -> Iterator[Metric]:
-    from django.db.models import Avg, Count
-
+    """Added up here: a database that is asked for sums by model reads all predictions, and not those with a label."""
     from monitoring.log.models import Feedback
 
     score = Table("feedback_score", "Mean score of labelled predictions; labels of the last 7 days", VERSION)
     count = Table("feedback_labels", "Labels of the last 7 days", VERSION)
     unscored = Table("feedback_unscored", "Labels that cannot be scored, of the last 7 days", MODEL)
     unlearned = Table("labels_unlearned", "Labels that no version was trained with yet", MODEL)
-    recent = Feedback.objects.filter(time__gte=datetime.now(UTC) - LAST)
-    by_version = recent.values_list("prediction__model", "prediction__version").order_by()
-    for model, version, mean, labels in by_version.annotate(Avg("score"), Count("pk")):
-        count.set(labels, model, version)
-        if mean is not None:
-            score.set(mean, model, version)
-    for family, rows in (
-        (unscored, recent.exclude(problem="")),
-        (unlearned, Feedback.objects.filter(learned_by=None, problem="")),
-    ):
-        counts = dict(rows.order_by().values_list("prediction__model").annotate(Count("pk")))
-        for model in catalog.names():
-            family.set(counts.get(model, 0), model)
+    scores: dict[tuple[str, int], list[float | None]] = defaultdict(list)
+    problems = Counter[str]()
+    recent = Feedback.objects.filter(time__gte=datetime.now(UTC) - LAST).order_by()
+    columns = ("prediction__model", "prediction__version", "score", "problem")
+    for model, version, value, problem in recent.values_list(*columns).iterator(chunk_size=AT_ONCE):
+        scores[model, version].append(value)
+        problems[model] += bool(problem)
+    for labels, values in scores.items():
+        known = [value for value in values if value is not None]
+        count.set(len(values), *labels)
+        if known:
+            score.set(sum(known) / len(known), *labels)
+    waiting = Feedback.objects.filter(learned_by=None, problem="").order_by()
+    waits = Counter(waiting.values_list("prediction__model", flat=True).iterator(chunk_size=AT_ONCE))
+    for model in catalog.names():
+        unscored.set(problems[model], model)
+        unlearned.set(waits[model], model)
     yield from (score, count, unscored, unlearned)
 
 
@@ -158,8 +176,8 @@ def _decisions(settings: Settings) -> Iterator[Metric]:
     granted = Table("training_granted", "1 where that training's version was promoted", MODEL)
     number = Table("training_version", "Number of that version", MODEL)
     for model in catalog.names():
-        for time, page in documents.pages(settings.var, "decisions", model, 1):
-            when.set(time, model)
+        for decided, page in documents.pages(settings.var, "decisions", model, 1):
+            when.set(decided, model)
             with suppress(OSError, ValueError, KeyError, TypeError):
                 facts = json.loads(documents.beside("decisions", page).read_text(encoding="utf-8"))
                 granted.set(bool(facts["granted"]), model)

@@ -36,7 +36,7 @@ class MetricsPage(Collector):
     """
 
     def __init__(self, settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]) -> None:
-        self._settings, self._readers = settings, MetricsReaders()
+        self._database, self._readers = operational.Figures(settings), MetricsReaders()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="metrics")
         self._figures: list[Metric] = []
         self._asked: asyncio.Future[list[Metric]] | None = None
@@ -77,9 +77,8 @@ class MetricsPage(Collector):
     async def _ask(self) -> None:
         """Brings the database's figures up to date. One question at a time, however many ask for the page."""
         if self._asked is None or self._asked.done():
-            work = partial(operational.read, self._settings)
-            self._asked = asyncio.get_running_loop().run_in_executor(self._thread, work)
+            self._asked = asyncio.get_running_loop().run_in_executor(self._thread, self._database.read)
         try:
             self._figures = await asyncio.wait_for(asyncio.shield(self._asked), DATABASE_S)
         except TimeoutError:
-            self._figures = operational.away(self._settings)
+            self._figures = self._database.away()

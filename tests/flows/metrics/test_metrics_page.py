@@ -128,13 +128,13 @@ def test_without_a_database_the_rest_is_told_and_it_comes_back(page: str, config
     assert scrape(page).of("visionloop_database_up") == 1
     file = config.var / "visionloop.db"
     with sqlite3.connect(file) as connection:
-        connection.execute("ALTER TABLE monitoring_feedback RENAME TO elsewhere")
+        connection.execute("ALTER TABLE monitoring_verdict RENAME TO elsewhere")
     found = scrape(page)
     assert found.of("visionloop_database_up") == 0
     assert not found.has("visionloop_feedback_labels")
     assert found.of("visionloop_process_up", process="home") == 1
     with sqlite3.connect(file) as connection:
-        connection.execute("ALTER TABLE elsewhere RENAME TO monitoring_feedback")
+        connection.execute("ALTER TABLE elsewhere RENAME TO monitoring_verdict")
     assert scrape(page).of("visionloop_database_up") == 1
 
 
