@@ -14,7 +14,7 @@ WORKERS ?= 2
 # One thread each: they share the cores, and threads that wait for a core spin. A test of small matrices takes a third.
 PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo demo-all down test test-slow test-scale prometheus test-heal check bench bench-serving bench-web client-wheel lock browser aws-setup aws-lock clean clean-all
+.PHONY: help setup demo demo-all down test test-slow test-scale prometheus spark test-heal check bench bench-serving bench-web client-wheel lock browser aws-setup aws-lock clean clean-all
 
 help:
 	@echo "make demo       set up, then run the whole loop for MODEL=$(MODEL)"
@@ -63,7 +63,7 @@ test-slow: setup browser
 	$(PYTEST) -m slow
 
 # Spark, PostgreSQL, S3, Prometheus and so on, each a real one; what is missing here is named, and its tests are skipped.
-test-scale: setup prometheus
+test-scale: setup prometheus spark
 	$(PYTEST) -m scale -rs
 
 # Debian's packages, where we are root. Their own servers are not started: policy-rc.d says so for the time.
@@ -74,6 +74,11 @@ prometheus:
 	    { test -e $(POLICY) || { trap 'rm -f $(POLICY)' EXIT; printf '#!/bin/sh\nexit 101\n' > $(POLICY); chmod 755 $(POLICY); }; } && \
 	    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends prometheus prometheus-alertmanager >/dev/null ) || \
 	  echo "no prometheus: install prometheus and prometheus-alertmanager to run the tests of metrics" >&2
+
+# Its wheel is built here, which takes minutes; so it is no part of `setup`.
+spark: setup
+	@$(BIN)/python -c 'import pyspark' 2>/dev/null || \
+	  $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-spark.lock
 
 # One of the slow tests, for CI: a small network is trained, its input breaks, and the alarm retrains it.
 test-heal: setup
@@ -121,6 +126,9 @@ browser:
 lock:
 	$(BIN)/python -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o requirements.lock
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["spark"])' | \
+	  $(BIN)/python -m uv pip compile - -c requirements.lock --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o requirements-spark.lock
 
 clean:
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

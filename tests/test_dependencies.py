@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name as canonical
 from packaging.version import Version
@@ -50,6 +51,9 @@ def _requirements(lines: list[str]) -> dict[str, Requirement]:
 
 MAIN = _requirements(DECLARED["dependencies"])
 ALL = {**_requirements([*EXTRAS["postgresql"], *EXTRAS["dev"]]), **MAIN}
+SPARK = _requirements(EXTRAS["spark"])
+"""Half a gigabyte, and minutes to build: it has a lock of its own, and no other extra takes it along."""
+LOCKS = {"requirements.lock": ALL, "requirements-spark.lock": SPARK}
 
 
 def _imports(tree: ast.AST) -> Iterator[str]:
@@ -91,12 +95,12 @@ def _imported(folders: tuple[str, ...]) -> frozenset[str]:
 
 def test_what_the_packages_import_is_declared() -> None:
     """Else it is there by chance: because something else happens to need it today."""
-    known = {*MAIN, *_requirements(EXTRAS["postgresql"]), "psycopg-binary", *UNDECLARED}
+    known = {*MAIN, *SPARK, *_requirements(EXTRAS["postgresql"]), "psycopg-binary", *UNDECLARED}
     assert _unknown(OURS, known) == {}
 
 
 def test_what_the_tests_import_is_declared() -> None:
-    assert _unknown(("tests",), {*ALL, "triton"}) == {}
+    assert _unknown(("tests",), {*ALL, *SPARK, "triton"}) == {}
 
 
 def test_what_is_declared_is_imported_or_has_a_reason() -> None:
@@ -112,20 +116,31 @@ def test_an_exception_is_needed() -> None:
     assert _imported(OURS) >= UNDECLARED.keys()
 
 
-def test_the_lock_has_every_dependency_in_its_bounds() -> None:
-    lock = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
-    pins = {canonical(name): Version(said) for name, said in re.findall(r"^([\w.-]+)==([\w.+!]+)", lock, re.MULTILINE)}
-    for name, wanted in ALL.items():
+def _pins(lock: str) -> dict[str, Version]:
+    text = (PROJECT / lock).read_text(encoding="utf-8")
+    return {canonical(name): Version(said) for name, said in re.findall(r"^([\w.-]+)==([\w.+!]+)", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_the_lock_has_every_dependency_in_its_bounds(lock: str) -> None:
+    pins = _pins(lock)
+    for name, wanted in LOCKS[lock].items():
         if name != "visionloop":
             assert name in pins, f"{name} is not in the lock: `make lock`"
             assert wanted.specifier.contains(pins[name], prereleases=True), f"{wanted}, but {pins[name]} is locked"
 
 
-def test_the_lock_is_names_versions_and_hashes_only() -> None:
+@pytest.mark.parametrize("lock", LOCKS)
+def test_the_lock_is_names_versions_and_hashes_only(lock: str) -> None:
     """No address, no host, no option: it installs from any index."""
     pin = r"[\w.-]+==[\w.+!]+( ; [\w .'()<>=!-]+)? \\"
-    for line in (PROJECT / "requirements.lock").read_text(encoding="utf-8").splitlines():
+    for line in (PROJECT / lock).read_text(encoding="utf-8").splitlines():
         assert re.fullmatch(rf"{pin}|    --hash=sha256:[0-9a-f]{{64}}( \\)?", line), line
+
+
+def test_both_locks_can_be_installed_together() -> None:
+    main, extra = _pins("requirements.lock"), _pins("requirements-spark.lock")
+    assert {name: version for name, version in extra.items() if main.get(name, version) != version} == {}
 
 
 def test_no_package_imports_the_tests() -> None:

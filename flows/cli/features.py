@@ -15,6 +15,7 @@ from registry.core.progress_bar import progress_bar
 from registry.core.settings import settings
 
 if TYPE_CHECKING:
+    from flows.batch.job import Engine
     from flows.batch.run import BatchVersion, Summary
     from flows.batch.spaces import Space
 
@@ -24,6 +25,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             click.option("--out", required=True, help="Folder or s3://bucket/prefix for the Parquet parts."),
+            click.option("--engine", default="local", show_default=True, type=click.Choice(["local", "spark"])),
             click.option("--version", "which", default="champion", show_default=True, help="A number or an alias."),
             click.option(
                 "--bundle", type=click.Path(path_type=Path), help="A bundle's folder; no registry is asked then."
@@ -72,6 +74,8 @@ def predict_batch(model: str, source: str, media: str, out: str, **options: Any)
 def _run(
     source: str, out: str, model: str, kind: str, *, which: str, bundle: Path | None, local: bool, **options: Any
 ) -> None:
+    name = options.pop("engine")
+    engine = _engine(name)
     version, folder = _from_bundle(model, bundle) if bundle else _from_registry(model, which, local)
     from flows.batch.run import run
 
@@ -79,10 +83,10 @@ def _run(
         if bundle is None:
             from flows.batch.tracking import track_space
 
-            track_space(space, version, source, "local")
+            track_space(space, version, source, name)
 
     with progress_bar(str(version), lines=True) as show:
-        done = run(source, out, version, folder, kind, on_progress=show, on_space=track, **options)
+        done = run(source, out, version, folder, kind, engine=engine, on_progress=show, on_space=track, **options)
     _print_summary(done, out)
 
 
@@ -113,6 +117,17 @@ def _from_bundle(model: str, folder: Path) -> tuple[BatchVersion, Path]:
     if bundle.manifest.model != model:
         raise BadInput(f"{folder} is a bundle of {bundle.manifest.model}", expected=f"one of {model}", fix="correct it")
     return _Unregistered(model, bundle.digest), folder
+
+
+def _engine(name: str) -> Engine:
+    if name == "spark":
+        from flows.spark import engine, session
+
+        session.require()
+        return engine
+    from flows.batch import local
+
+    return local
 
 
 def _only_model() -> str:

@@ -60,6 +60,7 @@ class Settings(BaseModel):
     gallery_open: bool = Field(True, description="whether people without an account may look at models and examples")
     database_url: str = Field("", description="operational database; default: SQLite in var", repr=False)
     dvc_remote: str = Field("", description="default: a folder in var")
+    spark_master: str = Field("", description="where --engine spark runs; default: this machine")
     encryption_key: str = Field("", description="keys that encrypt what is kept; the first wraps, all read", repr=False)
     encryption_key_file: str = Field("", description="a file with them; default: encryption.key in var, made by itself")
 
