@@ -7,6 +7,7 @@ name with the same content. So a part is there once, whatever Spark repeats.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 import uuid
@@ -115,11 +116,15 @@ def _of_spark(error: BaseException) -> bool:
     return type(error).__module__.partition(".")[0] in ("pyspark", "py4j")
 
 
+_TOLD = re.compile(r"^(?:[a-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Service|Input|Refused): .*)")
+"""The last line of a Python traceback."""
+
+
 def _given_up(error: BaseException) -> MissingService:
-    """What a task died of is the last line of the Python traceback in Spark's message."""
+    """Spark's message has the traceback of the task's Python among those of its JVM."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if "Error" in line.partition(":")[0] and not line.startswith(("File", "at "))]
-    why = (telling or lines or [type(error).__name__])[-1 if telling else 0]
+    told = [found.group(1) for line in lines if "apache" not in line and (found := _TOLD.match(line))]
+    why = (told or lines or [type(error).__name__])[-1 if told else 0]
     return MissingService(
         f"Spark gave up: {why[:300]}",
         expected="executors with the same visionloop as the driver, that reach source and output",

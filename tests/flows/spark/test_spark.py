@@ -83,6 +83,10 @@ def test_what_an_executor_cannot_do_is_one_clear_error(pictures: Path, tmp_path:
         with pytest.raises(StorageError, match="the disk is full"):
             run(pictures, disk / "out", bundle, engine=engine)
         assert len(parts(disk / "out")) < len(sizes)
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "rows").write_text("a file where the folder should be")
+    with pytest.raises(MissingService, match=r"Spark gave up: FileExistsError: .*rows"):
+        run(pictures, tmp_path / "odd", bundle, engine=engine)
     with pytest.raises(BadInput, match="fewer components"):
         run(pictures, tmp_path / "few", bundle, pca=100, engine=engine)
 
