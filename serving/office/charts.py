@@ -61,7 +61,7 @@ def page(request: HttpRequest) -> HttpResponseBase:
 def draw(chart: Chart) -> SafeString:
     """The lines over a grid of three values. `aria-label` names the chart; the table beside it has the numbers."""
     known = [value for line in chart.lines.values() for value in line if value is not None]
-    top = _round_up(max([*known, chart.limit or 0, 1e-9]))
+    top = _round_up(max([*known, chart.limit or 0]) or 1.0)
     levels = [(_y(top * part, top), _short(top * part)) for part in (0, 0.5, 1)]
     grid = format_html_join(
         "",
