@@ -150,11 +150,14 @@ def test_an_empty_slot_has_no_task(stacks: Stacks) -> None:
 
 
 def test_router_and_web_are_replaced_by_blue_green_and_the_guard_is_alone(stacks: Stacks) -> None:
-    services = {one["ServiceName"]: one for _, one in rules.of_type(stacks["visionloop-run"], "AWS::ECS::Service")}
+    run = stacks["visionloop-run"]
+    services = {one["ServiceName"]: one for _, one in rules.of_type(run, "AWS::ECS::Service")}
     for name in ("router", "web"):
         how = services[name]["DeploymentConfiguration"]
         assert how["Strategy"] == "BLUE_GREEN"
-        assert how["Alarms"] == {"AlarmNames": [f"visionloop-{name}-errors"], "Enable": True, "Rollback": True}
+        assert (how["Alarms"]["Enable"], how["Alarms"]["Rollback"]) == (True, True)
+        (alarm,) = how["Alarms"]["AlarmNames"]
+        assert run["Resources"][alarm["Ref"]]["Properties"]["AlarmName"] == f"visionloop-{name}-errors"
         (target,) = services[name]["LoadBalancers"]
         assert {"AlternateTargetGroupArn", "ProductionListenerRule", "RoleArn"} <= set(target["AdvancedConfiguration"])
     how = services["operations"]["DeploymentConfiguration"]
