@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from flows.batch.listing import S3, Item, Listing, as_listing, too_large
+from registry.buckets import encryption, regions
 from registry.core.errors import BadInput, MissingService, VisionloopError, first_line
 
 # botocore's own: backs off when S3 asks to slow down (503), and repeats what a broken connection cut off.
@@ -23,8 +24,9 @@ def connect(anonymous: bool = False) -> Any:
     import s3fs
 
     return s3fs.S3FileSystem(
-        anon=anonymous, skip_instance_cache=True, use_listings_cache=False, max_concurrency=1, config_kwargs=RETRIES
-    )
+        anon=anonymous, skip_instance_cache=True, use_listings_cache=False, max_concurrency=1, config_kwargs=RETRIES,
+        s3_additional_kwargs=encryption.put_options(),
+    )  # fmt: skip
 
 
 def split_address(address: str) -> tuple[str, str]:
@@ -75,6 +77,7 @@ class Bucket:
 
     def __init__(self, address: str, most_bytes: int) -> None:
         self._bucket, self._prefix = split_address(address)
+        regions.check(address)
         self.name, self._most, self._anonymous = address.rstrip("/"), most_bytes, False
 
     @cached_property

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from flows.batch.buckets import connect, explained, split_address
 from flows.batch.listing import S3
+from registry.buckets import regions
 from registry.core.errors import BadInput, MissingService, Refused
 from registry.core.files import disk_errors, write_file
 
@@ -121,6 +122,7 @@ class BucketStore:
         self.name = address.rstrip("/")
         if not self._prefix:
             raise BadInput(f"{address} is a whole bucket", expected="s3://bucket/prefix", fix="name a prefix in it")
+        regions.check(address)
 
     @cached_property
     def _files(self) -> Any:

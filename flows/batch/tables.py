@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.batch.buckets import connect, explained, split_address
 from flows.batch.listing import S3, Item, Listing, too_large
+from registry.buckets import regions
 from registry.core.errors import BadInput, first_line
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Table:
     def __init__(self, where: str, most_bytes: int) -> None:
         self.name, self._most = where.rstrip("/") if where.startswith(S3) else str(Path(where).resolve()), most_bytes
         self._remote = where.startswith(S3)
+        regions.check(where)
         self._paths: list[str] = []
         self._cursor: _Cursor | None = None
 

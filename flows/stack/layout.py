@@ -65,7 +65,7 @@ def _mlflow(settings: Settings) -> ProcessSpec:
     (folder / "artifacts").mkdir(parents=True, exist_ok=True)
     argv = [sys.executable, "-m", "flows.stack.mlflow_server", "--host", settings.host]
     argv += ["--port", str(settings.mlflow_port), "--store", settings.mlflow_store]
-    argv += ["--artifacts", str(folder / "artifacts")]
+    argv += ["--artifacts", settings.mlflow_artifacts or str(folder / "artifacts")]
     address = f"http://{settings.host}:{settings.mlflow_port}"
     return ProcessSpec(
         "mlflow", tuple(argv), ready_url=f"{address}/health", url=settings.mlflow_page(), port=settings.mlflow_port,

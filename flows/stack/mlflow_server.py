@@ -8,10 +8,12 @@ starts it.
 
 from __future__ import annotations
 
+import json
 import os
 
 import click
 
+from registry.buckets import encryption, regions
 from registry.versions.mlflow_client import allow_percent
 
 
@@ -22,6 +24,8 @@ from registry.versions.mlflow_client import allow_percent
 @click.option("--artifacts", required=True, help="folder or bucket for artifacts")
 def serve(host: str, port: int, store: str, artifacts: str) -> None:
     """Prepares the database (creates or migrates it), then serves UI and API until a signal comes."""
+    regions.check(artifacts)
+    os.environ["MLFLOW_S3_UPLOAD_EXTRA_ARGS"] = json.dumps(encryption.put_options())
     from mlflow import server
 
     os.environ[server.BACKEND_STORE_URI_ENV_VAR] = store

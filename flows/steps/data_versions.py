@@ -6,11 +6,14 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry.buckets import encryption, regions
+from registry.buckets.client import is_bucket
+from registry.buckets.errors import explained
 from registry.core import journal
 from registry.core.errors import DataError, first_line
 from registry.core.files import disk_errors, write_file
@@ -41,7 +44,13 @@ class DataVersion:
 
 @contextmanager
 def repository() -> Iterator[Repo]:
-    """The project's DVC repository. Its log is silent, and its errors become ours."""
+    """The project's DVC repository. Its log is silent, and its errors become ours.
+
+    Raises:
+        DataError: DVC refuses.
+        Refused: the remote is a bucket outside of `s3_regions`.
+        MissingService: that bucket does not answer, or its credentials are wrong.
+    """
     import logging
 
     from dvc.exceptions import DvcException
@@ -54,10 +63,14 @@ def repository() -> Iterator[Repo]:
         write_models(settings().root)  # dvc.yaml reads it
     # The remote is a setting of ours, so that moving to S3 edits no file. It is given here because DVC reads its
     # configuration again with each lock.
-    config = {"remote": {"local": {"url": settings().remote}}}
+    remote = settings().remote
+    options = encryption.dvc_options() if is_bucket(remote) else {}
+    config = {"remote": {"local": {"url": remote, **options}}}
+    regions.check(remote)
     try:
         with (
             disk_errors(settings().data),
+            explained(remote) if is_bucket(remote) else nullcontext(),
             # As `dvc --wait-for-lock`: another command holds the lock while it hashes its files.
             Repo(str(settings().root), config=config, _wait_for_lock=True) as repo,
         ):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 from functools import lru_cache
 from ipaddress import ip_address
@@ -21,11 +20,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from registry.core.child_environment import OFFLINE_ENV, proxy_exemptions
 from registry.core.settings_texts import FILE, PREFIX, settings_error, values_of_file
+from registry.core.settings_values import (
+    EU_REGIONS,
+    are_origins,
+    are_regions,
+    is_an_origin,
+    is_bucket,
+    is_encryption,
+    list_of,
+)
 
 logger = logging.getLogger("visionloop.settings")
 
-
-_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 
 _known_only = False
 
@@ -61,6 +67,11 @@ class Settings(BaseModel):
     database_url: str = Field("", description="operational database; default: SQLite in var", repr=False)
     dvc_remote: str = Field("", description="default: a folder in var")
     spark_master: str = Field("", description="where --engine spark runs; default: this machine")
+    mlflow_artifacts: str = Field("", description="the local MLflow server's artifacts; default: a folder in var")
+    s3_regions: str = Field(
+        EU_REGIONS, description="where buckets may be: regions, or hosts of other services; * is any"
+    )
+    s3_encryption: str = Field("AES256", description="what writes to S3 ask for: AES256, aws:kms, aws:kms:KEY, or none")
     encryption_key: str = Field("", description="keys that encrypt what is kept; the first wraps, all read", repr=False)
     encryption_key_file: str = Field("", description="a file with them; default: encryption.key in var, made by itself")
 
@@ -113,24 +124,16 @@ class Settings(BaseModel):
     watts_per_core: float = Field(0.0, ge=0, description="for an estimate of energy where none is measured, watts")
     false_alarm_rate: float = Field(0.05, gt=0, lt=1, description="how often a drift verdict may be wrong by chance")
 
-    @field_validator("cors_origins")
-    @classmethod
-    def _are_origins(cls, value: str) -> str:
-        if any(one != "*" and not _ORIGIN.fullmatch(one) for one in _parts(value)):
-            raise ValueError("origins like https://app.example.com, with commas between, or *")
-        return value
-
-    @field_validator("public_url")
-    @classmethod
-    def _is_an_origin(cls, value: str) -> str:
-        if value and not _ORIGIN.fullmatch(value.rstrip("/")):
-            raise ValueError("an address without a path, like https://vision.example.com")
-        return value.rstrip("/")
+    _origins = field_validator("cors_origins")(are_origins)
+    _origin = field_validator("public_url")(is_an_origin)
+    _regions = field_validator("s3_regions")(are_regions)
+    _encryption = field_validator("s3_encryption")(is_encryption)
+    _bucket = field_validator("mlflow_artifacts")(is_bucket)
 
     @property
     def origins(self) -> list[str]:
         """`cors_origins` as a list."""
-        return _parts(self.cors_origins)
+        return list_of(self.cors_origins)
 
     @property
     def public_address(self) -> str:
@@ -162,9 +165,9 @@ class Settings(BaseModel):
         return self.mlflow_backend or f"sqlite:///{self.var / 'mlflow' / 'mlflow.db'}"
 
     @property
-    def mlflow_artifacts(self) -> Path:
-        """Where the local MLflow server keeps artifacts, and a store without a server."""
-        return self.var / "mlflow" / "artifacts"
+    def artifact_store(self) -> str:
+        """Where the local MLflow server keeps artifacts, and a store without a server: an address."""
+        return self.mlflow_artifacts or (self.var / "mlflow" / "artifacts").as_uri()
 
     @property
     def prefect_address(self) -> str:
@@ -216,7 +219,7 @@ class Settings(BaseModel):
 
     def child_environment(self) -> dict[str, str]:
         """The environment for child processes: ours, with `OFFLINE_ENV` and every store inside `var`."""
-        env = os.environ | OFFLINE_ENV
+        env = {"AWS_RETRY_MODE": "standard", "AWS_MAX_ATTEMPTS": "5"} | os.environ | OFFLINE_ENV
         env |= {
             "VISIONLOOP_ROOT": str(self.root),
             "VISIONLOOP_VAR": str(self.var),
@@ -232,10 +235,6 @@ class Settings(BaseModel):
     def apply_environment(self) -> None:
         """Gives this process the child environment. Call it before importing a framework that reads it."""
         os.environ.update(self.child_environment())
-
-
-def _parts(text: str) -> list[str]:
-    return [one for part in text.split(",") if (one := part.strip().rstrip("/"))]
 
 
 def is_loopback(host: str) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from registry.buckets import regions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -19,12 +20,18 @@ def open_client(address: str) -> MlflowClient:
     return mlflow.MlflowClient(address)
 
 
-def experiment_id(client: MlflowClient, model: str, address: str, artifacts: Path) -> str:
-    """The model's experiment, created if there is none. `artifacts`: where they go without a server."""
+def experiment_id(client: MlflowClient, model: str, address: str, artifacts: str) -> str:
+    """The model's experiment, created if there is none. `artifacts`: the address where they go without a server.
+
+    Raises:
+        Refused: that is a bucket outside of `s3_regions`.
+    """
+    if not address.startswith("http"):
+        regions.check(artifacts)
     found = client.get_experiment_by_name(model)
     if found is not None:
         return str(found.experiment_id)
-    place = None if address.startswith("http") else artifacts.as_uri()
+    place = None if address.startswith("http") else artifacts
     return str(client.create_experiment(model, artifact_location=place))
 
 

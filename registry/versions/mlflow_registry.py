@@ -73,7 +73,7 @@ class Versions:
 
             client = self._client
             run = self._run(model, digest) or client.create_run(
-                experiment_id(client, model, self.uri, settings().mlflow_artifacts),
+                experiment_id(client, model, self.uri, settings().artifact_store),
                 run_name="register",
                 tags={RUN_DIGEST: digest},
             )

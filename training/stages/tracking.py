@@ -184,7 +184,7 @@ class Tracker:
                     _log_params(client, known, self.about.params, set(run.data.params))
                     self._activate(known)
                     return known
-        experiment = mlflow_client.experiment_id(client, self.about.model, self.address, settings().mlflow_artifacts)
+        experiment = mlflow_client.experiment_id(client, self.about.model, self.address, settings().artifact_store)
         tags = {
             "model": self.about.model,
             "data_hash": self.about.data_hash,

@@ -54,6 +54,7 @@ NO_RESULT = frozenset(
         "registry/core/progress_bar",
         "registry/core/settings",
         "registry/core/settings_texts",
+        "registry/core/settings_values",
         "training/stages/figures",
         "training/workspace/sources",
         "training/workspace/progress",
