@@ -71,6 +71,11 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "encryption": Entry("flows.access.encryption:encryption", "Keys that encrypt what is kept: status, rotate."),
         "ui": Entry("ui:ui", "Open a page: home, mlflow, prefect, drift or api."),
     },
+    "The installation": {
+        "backup": Entry("installation:backup", "Copy the whole installation to a tar or a folder."),
+        "restore": Entry("installation:restore", "Make this installation what a backup holds."),
+        "migrate-db": Entry("installation:migrate_db", "Copy the operational database to PostgreSQL, or back."),
+    },
     "About": {
         "models": Entry("ui:models", "The models, and which version of each is live; `models new` writes another."),
         "version": Entry("ui:version", "Print this program's version."),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from registry.core.errors import SettingsError
+from registry.buckets import regions
+from registry.core.errors import Refused, SettingsError
 from registry.core.files import require_free_space
 from registry.core.settings import Settings
 
 SOCKET_PATH_LIMIT = 100
 """sun_path holds 108 bytes on Linux, 104 on macOS."""
+RESTORING = ".restoring"
+"""A folder in `var`: a backup that is being restored. It is renamed file by file in the end."""
 FORBIDDEN = {
     "?": "SQLite's addresses end at it",
     "$": "BentoML reads it as a variable",
@@ -24,6 +27,9 @@ def check(settings: Settings) -> None:
 
     Raises:
         SettingsError: a path has a character that cannot work.
+        Refused: a restore was interrupted, or a bucket is outside of `s3_regions`.
+        BadInput: a setting names a bucket that does not exist.
+        MissingService: that bucket does not answer.
         StorageError: the disk of `var` is full.
     """
     for name, folder in (("the project folder", settings.root), ("var", settings.var)):
@@ -35,7 +41,16 @@ def check(settings: Settings) -> None:
                     expected="a path without ? $ : and control characters",
                     fix="rename or move that folder" + (", or set VISIONLOOP_VAR" if name == "var" else ""),
                 )
+    if (settings.var / RESTORING).exists():
+        raise Refused(
+            f"a restore of {settings.var} was interrupted",
+            expected="one that has ended",
+            fix="run the same `visionloop restore` again",
+        )
     require_free_space(settings.var, 10)  # for databases and logs
+    if not settings.mlflow_uri:
+        regions.check(settings.mlflow_artifacts)
+    regions.check(settings.dvc_remote)
 
 
 def control_socket(run: Path) -> Path:
