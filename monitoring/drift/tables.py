@@ -13,6 +13,7 @@ import numpy as np
 from monitoring.drift.findings import IMAGE, PREDICTION, Table
 from monitoring.drift.permutation import Array
 from monitoring.log import embedding
+from registry.core import database
 from registry.core.errors import BundleError
 from registry.versions.bundle import REFERENCE, Bundle
 
@@ -133,7 +134,8 @@ def read_window(model: str, version: int, *, last: int | None = None, since: flo
         "prediction_statistics",
         "embedding",
     )
-    for *row, outcome, image, prediction, vector in query.values_list(*fields)[: last or MAX_WINDOW].iterator(BATCH):
+    chosen = query.values_list(*fields)[: last or MAX_WINDOW]
+    for *row, outcome, image, prediction, vector in database.stream(chosen, BATCH):
         if outcome != "ok":
             errors[outcome] = errors.get(outcome, 0) + 1
             continue

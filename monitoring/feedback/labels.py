@@ -68,7 +68,7 @@ def labels_of_window(verdict: Verdict) -> list[LabelledInput]:
     )
     ranges = verdict.finding.get("plausible", {})
     items = []
-    for row in rows.iterator(chunk_size=200):
+    for row in database.stream(rows, 200):
         if _plausible(row.prediction.image_statistics, ranges):
             with suppress(OSError, BadInput):  # its retention time is over, or its label is damaged
                 items.append(performance.labelled(row))

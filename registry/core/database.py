@@ -9,95 +9,27 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from typing import TYPE_CHECKING, Any
 
-from registry.core.errors import MissingService, SettingsError, StorageError, first_line
+from registry.core.database_address import check_driver, database_entry
+from registry.core.errors import MissingService, StorageError, first_line
 from registry.core.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
 
 logger = logging.getLogger("visionloop.database")
 
 APPS = ("monitoring.log", *(f"serving.{room}" for room in ("releases", "access", "tasks", "idempotency", "webhooks")))
 """The packages with tables, by name: a Bento contains only those that its service uses."""
 
-POSTGRES_TIMEOUTS = {
-    "connect_timeout": 5,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-}
-"""Options of libpq in seconds, the last one in milliseconds. Work waits in files while the database is away, so a host
-that vanished should be noticed soon: the kernel's defaults take a quarter of an hour and more."""
-
 _MIGRATION_LOCK = 0x76697364  # any number that no other program locks
 
 _lock = threading.Lock()
-
-
-def database_entry(url: str) -> dict[str, Any]:
-    """A database URL as Django's `DATABASES` entry. By hand: errors of `dj-database-url` may show the password.
-
-    What follows a `?` goes to PostgreSQL's client library, e.g. `?sslmode=verify-full&sslrootcert=/etc/ssl/ca.pem`:
-    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS.
-
-    Raises:
-        SettingsError: neither sqlite:///PATH nor postgresql://USER:PASSWORD@HOST:PORT/NAME.
-    """
-    try:
-        parts = urlsplit(url)
-        port = str(parts.port or "")
-    except ValueError:
-        raise SettingsError(
-            "database_url is not a valid address",
-            expected="postgresql://USER:PASSWORD@HOST:PORT/NAME",
-            fix="in the user and the password write special characters as %XX, e.g. %40 for @ and %2F for /",
-        ) from None  # the cause shows a part of the password
-    if parts.scheme == "sqlite" and parts.path.strip("/"):
-        return {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": unquote(parts.path[1:]),  # as in SQLAlchemy: four slashes for an absolute path
-            # WAL lets readers read while one writes. IMMEDIATE makes writers wait instead of failing halfway.
-            "OPTIONS": {
-                "timeout": 20,
-                "transaction_mode": "IMMEDIATE",
-                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-            },
-        }
-    if parts.scheme in ("postgresql", "postgres") and parts.path.strip("/"):
-        behind = f"{parts.query}{parts.fragment}" if "@" not in parts.netloc else ""
-        if "@" in parts.path + behind:
-            # me:12/34@db would be the host me at port 12, and errors would show both: parts of user and password.
-            raise SettingsError(
-                "database_url has an @ after the first /, which ends user and password",
-                expected="postgresql://USER:PASSWORD@HOST:PORT/NAME",
-                fix="write special characters as %XX: / as %2F, ? as %3F, # as %23, @ as %40",
-            )
-        return _postgresql(parts, port)
-    raise SettingsError(
-        f"database_url has the scheme {parts.scheme!r}, or names no database",
-        expected="sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME",
-        fix="correct VISIONLOOP_DATABASE_URL or database_url in visionloop.toml",
-    )
-
-
-def _postgresql(parts: SplitResult, port: str) -> dict[str, Any]:
-    return {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": unquote(parts.path.strip("/")),
-        "USER": unquote(parts.username or ""),
-        "PASSWORD": unquote(parts.password or ""),
-        "HOST": parts.hostname or "",
-        "PORT": port,
-        # Each request to the router has its own thread, whose connection ends with it. Threads that live on, such as
-        # the prediction log's, keep theirs.
-        "CONN_MAX_AGE": 0,
-        "OPTIONS": {**POSTGRES_TIMEOUTS, **dict(parse_qsl(parts.query))},
-    }
 
 
 def setup(config: Settings | None = None, **more: Any) -> None:
@@ -141,30 +73,6 @@ def setup(config: Settings | None = None, **more: Any) -> None:
         # The ORM refuses to run under an event loop. Our calls there are short, and run in threads.
         os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         django.setup()
-
-
-def check_driver(options: Mapping[str, object]) -> None:
-    try:
-        import psycopg
-        from psycopg.conninfo import make_conninfo
-
-        with suppress(ImportError):
-            # PostgreSQL's client library. The import makes a Bento require it (registry.core.closure).
-            import psycopg_binary  # noqa: F401
-    except ImportError as error:
-        raise SettingsError(
-            "database_url is a PostgreSQL database, and its driver is not installed",
-            expected="psycopg 3",
-            fix="`make setup` installs it; elsewhere `pip install 'psycopg[binary]>=3.3,<4'`",
-        ) from error
-    try:
-        make_conninfo(**{name: str(value) for name, value in options.items()})
-    except psycopg.ProgrammingError as error:
-        raise SettingsError(
-            f"database_url has an option that PostgreSQL's client does not know: {str(error).strip()}",
-            expected="a connection parameter of libpq",
-            fix="correct what follows the ? in database_url",
-        ) from error
 
 
 def renew_connection() -> None:
@@ -277,6 +185,19 @@ def wait_until_migrated(ended: threading.Event | None = None) -> None:
             return
 
 
+def stream(rows: QuerySet[Any], size: int) -> Iterator[Any]:
+    """The rows of a query, `size` at a time, so that memory stays bounded; close it if you stop before its end.
+
+    PostgreSQL keeps the rest in a cursor. Behind a pooler (PgBouncer, `pool_mode = transaction`) a cursor lives only as
+    long as its transaction, so there is one around it.
+    """
+    from django.db import connection as current
+    from django.db import transaction
+
+    with transaction.atomic() if current.vendor == "postgresql" else nullcontext():
+        yield from rows.iterator(chunk_size=size)
+
+
 def is_away(error: BaseException) -> bool:
     """Whether a query failed because the database does not answer, and not because of the query."""
     from django.db import InterfaceError, OperationalError
@@ -288,12 +209,13 @@ def is_away(error: BaseException) -> bool:
 def _migration_lock() -> Iterator[None]:
     """In PostgreSQL, two processes that create one table fail late; with this lock the second one waits."""
     from django.db import connection as current
+    from django.db import transaction
 
     if current.vendor != "postgresql":
         yield
         return
-    with current.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])  # the connection's end releases it as well
-    yield
-    with current.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATION_LOCK])
+    # A lock of the transaction, and not of the session: behind a pooler, statements outside of one may have
+    # another session each, and nobody could release the lock. The end of the transaction does.
+    with transaction.atomic(), current.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
+        yield

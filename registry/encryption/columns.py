@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from registry.core import database
 from registry.core.errors import EncryptionError
 from registry.encryption.format import HEADER_BYTES, is_encrypted, key_ids
 from registry.encryption.keys import keyring
@@ -68,6 +69,6 @@ def _headers(rows: QuerySet[Any], field: str) -> Iterator[tuple[Any, bytes]]:
     from django.db.models.functions import Substr
 
     begins = rows.annotate(header=Substr(field, 1, HEADER_BYTES, output_field=BinaryField())).order_by()
-    for key, header in begins.values_list("pk", "header").iterator():
+    for key, header in database.stream(begins.values_list("pk", "header"), 2000):
         if header and is_encrypted(bytes(header)):
             yield key, bytes(header)

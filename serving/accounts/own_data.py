@@ -17,6 +17,7 @@ from django.db import transaction
 from monitoring.feedback import erasure
 from monitoring.log import answers
 from monitoring.log.models import Prediction
+from registry.core import database
 from registry.core.errors import EncryptionError, NotFound, Refused
 from serving.access import report
 from serving.access.models import Key
@@ -105,7 +106,7 @@ def _entries(user: User) -> Iterator[Entry]:
     yield "messages.json", [_json(list(user.messages.values(*fields)))]
     own = Prediction.objects.filter(caller__in=keys.callers(user))
     rows = own.order_by("time").select_related("answer", "feedback")
-    yield "predictions.jsonl", (_json(_prediction(row), indent=None) + b"\n" for row in rows.iterator())
+    yield "predictions.jsonl", (_json(_prediction(row), indent=None) + b"\n" for row in database.stream(rows, 500))
     for holder in HOLDERS:
         yield from holder.entries(user)
 

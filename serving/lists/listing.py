@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django import forms
 from django.utils.dateparse import parse_date
 
+from registry.core import database
 from serving.accounts.models import Role, User
 from serving.translation import states
 
@@ -129,7 +130,7 @@ class Listing:
         yield [one.name for one in shown]
         rows: QuerySet[Any] = self.chosen(asked)
         some: list[Any] = []
-        for row in rows.iterator(chunk_size=500):
+        for row in database.stream(rows, 500):
             some.append(row)
             if len(some) == 500:
                 yield from self._values(some, shown)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from registry.core import database
+from registry.core import database, database_address
 from registry.core.closure import closure_of, project_folder, requirements
 from registry.core.errors import MissingService, SettingsError, StorageError
 from tests.clusters import PASSWORD, Cluster
@@ -52,7 +52,7 @@ def test_an_address_is_taken_apart(url: str, expected: tuple[str, ...]) -> None:
 def test_what_follows_the_question_mark_goes_to_the_client_library() -> None:
     options = database.database_entry("postgresql://db/ours?sslmode=require&connect_timeout=2")["OPTIONS"]
     assert (options["sslmode"], options["connect_timeout"]) == ("require", "2")
-    assert options["tcp_user_timeout"] == database.POSTGRES_TIMEOUTS["tcp_user_timeout"]
+    assert options["tcp_user_timeout"] == database_address.POSTGRES_TIMEOUTS["tcp_user_timeout"]
 
 
 @pytest.mark.parametrize(
@@ -80,13 +80,13 @@ def test_an_address_that_is_none_is_refused_and_its_password_not_shown(url: str)
 
 def test_an_option_that_there_is_not_is_refused() -> None:
     with pytest.raises(SettingsError, match="sslmod"):
-        database.check_driver({**database.POSTGRES_TIMEOUTS, "sslmod": "require"})
+        database_address.check_driver({**database_address.POSTGRES_TIMEOUTS, "sslmod": "require"})
 
 
 def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(SettingsError, match="psycopg") as caught:
-        database.check_driver({})
+        database_address.check_driver({})
     assert "pip install" in caught.value.fix
 
 

@@ -17,6 +17,7 @@ from registry.core import database
 from registry.core.settings import settings
 from tests.clusters import Cluster
 from tests.databases import database_at
+from tests.poolers import pooled
 from tests.serving.access.conftest import start_router
 from tests.serving.conftest import PROJECT, Processes
 
@@ -24,13 +25,18 @@ Stop = Literal["fast", "immediate"]
 """As an administrator stops a server, and as a crash does."""
 
 
-@pytest.fixture(scope="package")
-def company(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A project folder whose operational database is a PostgreSQL."""
+@pytest.fixture(scope="package", params=["direct", pytest.param("pooled", marks=pytest.mark.scale)])
+def company(
+    postgres: Cluster, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Path]:
+    """A project folder whose operational database is a PostgreSQL: with connections of its own, or behind PgBouncer."""
     root = tmp_path_factory.mktemp("company")
     (root / "dvc.yaml").write_text("stages: {}\n")
     url = postgres.make(f"company_{os.urandom(4).hex()}")  # a worker may come to this package twice
-    with pytest.MonkeyPatch.context() as patch:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pooled(postgres, url) if request.param == "pooled" else contextlib.nullcontext(url) as url,
+    ):
         for name in [name for name in os.environ if name.startswith("VISIONLOOP_")]:
             patch.delenv(name)
         for name, value in {"ROOT": str(root), "VAR": str(root / "var"), "DATABASE_URL": url}.items():
