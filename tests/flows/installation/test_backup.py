@@ -25,17 +25,6 @@ from tests.databases import database_at
 from tests.flows.installation.homes import add_run, answers, settle, turn_to
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_bundle: Bundle) -> Iterator[Path]:
-    """A settled installation in the folder `one`; the operational database is open."""
-    var = turn_to(tmp_path / "one", monkeypatch)
-    var.mkdir(exist_ok=True)
-    with database_at(f"sqlite:///{var / 'visionloop.db'}"):
-        settle(tiny_bundle)
-        yield var
-    settings.cache_clear()
-
-
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Bundle) -> tuple[Path, dict[str, Any]]:
     """A backup of such an installation as a tar, and what it answered. The installation is gone."""
@@ -50,6 +39,16 @@ def stored(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Bundle) -> tup
     settings.cache_clear()
     shutil.rmtree(folder / "one")
     return folder / "all.tar", before
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: tuple[Path, dict[str, Any]]) -> Iterator[Path]:
+    """Such an installation, itself restored; the operational database is open."""
+    var = turn_to(tmp_path / "one", monkeypatch)
+    restore(stored[0])
+    with database_at(f"sqlite:///{var / 'visionloop.db'}"):
+        yield var
+    settings.cache_clear()
 
 
 @pytest.fixture
