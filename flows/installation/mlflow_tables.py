@@ -47,11 +47,10 @@ def head() -> str:
 
 def knows(revision: str) -> bool:
     """Whether the installed MLflow can read, or upgrade, a database of this schema."""
-    from alembic.script import ScriptDirectory
-    from mlflow.store.db.utils import _get_alembic_config
+    from mlflow.store.db import utils
 
     allow_percent()
-    script = ScriptDirectory.from_config(_get_alembic_config(db_url=""))
+    script = utils.ScriptDirectory.from_config(utils._get_alembic_config(db_url=""))
     return revision in {one.revision for one in script.walk_revisions()}
 
 

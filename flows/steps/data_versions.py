@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.buckets import encryption, regions
 from registry.buckets.client import is_bucket
-from registry.buckets.errors import explained
+from registry.buckets.errors import explained, explanation
 from registry.core import journal
 from registry.core.errors import DataError, first_line
 from registry.core.files import disk_errors, write_file
@@ -71,16 +71,41 @@ def repository() -> Iterator[Repo]:
         with (
             disk_errors(settings().data),
             explained(remote) if is_bucket(remote) else nullcontext(),
+            _first_logged() as logged,
             # As `dvc --wait-for-lock`: another command holds the lock while it hashes its files.
             Repo(str(settings().root), config=config, _wait_for_lock=True) as repo,
         ):
             yield repo
     except DvcException as error:
+        # "2 files failed to upload" has no cause; DVC has logged it.
+        ours = explanation(logged[0], remote) if is_bucket(remote) and logged else None
+        if ours is not None:
+            raise ours from error
         raise DataError(
             f"DVC says: {first_line(error)}",
             expected="a project folder with .dvc, dvc.yaml and data/",
             fix="run `dvc status` in the project folder to see more",
         ) from error
+
+
+@contextmanager
+def _first_logged() -> Iterator[list[BaseException]]:
+    """Yields a list that gets the errors that DVC logs, and does not raise, as they come."""
+    import logging
+
+    found: list[BaseException] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.exc_info and record.exc_info[1]:
+                found.append(record.exc_info[1])
+
+    handler, logger = Handler(logging.ERROR), logging.getLogger("dvc_data")
+    logger.addHandler(handler)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
 
 
 def recorded(model: str) -> str | None:

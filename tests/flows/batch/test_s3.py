@@ -189,6 +189,10 @@ def closed_to_strangers() -> Iterator[str]:
     """What S3 answers to an unsigned listing of a private bucket; moto 5.2 breaks down over one instead (500)."""
 
     class Closed(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(403)
+            self.end_headers()
+
         def do_GET(self) -> None:
             body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
             self.send_response(403)

@@ -21,7 +21,7 @@ from registry.versions.mlflow_registry import Versions
 from tests.bundles import contents
 from tests.s3_server import READER, S3Server, running
 
-pytestmark = pytest.mark.scale
+pytestmark = [pytest.mark.scale, pytest.mark.timeout(900)]
 MODEL = "skin_segmentation"
 
 
@@ -52,7 +52,7 @@ def mlflow(here: S3Server, tmp_path: Path) -> Iterator[str]:
     command += ["--store", f"sqlite:///{tmp_path / 'mlflow.db'}", "--artifacts", "s3://artifacts/mlflow"]
     with (tmp_path / "log").open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=settings().child_environment())
-    address, limit = f"http://127.0.0.1:{port}", time.monotonic() + 140
+    address, limit = f"http://127.0.0.1:{port}", time.monotonic() + 400
     try:
         while True:
             assert process.poll() is None, (tmp_path / "log").read_text()[-2000:]

@@ -20,6 +20,7 @@ from tests.databases import database_at
 from tests.poolers import pooled
 from tests.serving.access.conftest import start_router
 from tests.serving.conftest import PROJECT, Processes
+from tests.waiting import until
 
 Stop = Literal["fast", "immediate"]
 """As an administrator stops a server, and as a crash does."""
@@ -76,6 +77,19 @@ def stopped(postgres: Cluster, how: Stop) -> Iterator[None]:
     finally:
         postgres.start()
         database.renew_connection()
+        until(_answers, 15.0)  # a pooler goes on refusing for `server_login_retry`
+
+
+def _answers() -> bool:
+    from django.db import DatabaseError, connection
+
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        connection.close()
+        return False
+    return True
 
 
 @contextlib.contextmanager
