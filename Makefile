@@ -69,11 +69,11 @@ test-scale: setup prometheus spark
 # Debian's packages, where we are root. Their own servers are not started: policy-rc.d says so for the time.
 POLICY := /usr/sbin/policy-rc.d
 prometheus:
-	@command -v prometheus >/dev/null && command -v prometheus-alertmanager >/dev/null || \
+	@command -v prometheus >/dev/null && command -v prometheus-alertmanager >/dev/null && command -v pgbouncer >/dev/null || \
 	  ( [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update && \
 	    { test -e $(POLICY) || { trap 'rm -f $(POLICY)' EXIT; printf '#!/bin/sh\nexit 101\n' > $(POLICY); chmod 755 $(POLICY); }; } && \
-	    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends prometheus prometheus-alertmanager >/dev/null ) || \
-	  echo "no prometheus: install prometheus and prometheus-alertmanager to run the tests of metrics" >&2
+	    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends prometheus prometheus-alertmanager pgbouncer >/dev/null ) || \
+	  echo "install prometheus, prometheus-alertmanager and pgbouncer to run the tests of metrics and of the pooler" >&2
 
 # Its wheel is built here, which takes minutes; so it is no part of `setup`.
 spark: setup
