@@ -59,7 +59,12 @@ def restore(source: Path, *, on_progress: OnProgress = lambda done, total, note:
             raise
         os.sync()
         (draft / _CHECKED).write_text(backup.manifest.to_json(), encoding="utf-8")
-    _fill(config, draft)
+    try:
+        _fill(config, draft)
+    except Refused:
+        if not ready:  # else some files may have moved already
+            shutil.rmtree(draft, ignore_errors=True)
+        raise
     _move(config, draft)
     return backup.manifest
 

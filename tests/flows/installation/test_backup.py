@@ -145,9 +145,11 @@ def test_postgresql_is_backed_up_by_rows_and_restored_into_an_empty_one(
         assert answers() == before
     shutil.rmtree(tmp_path / "two")
     turn_to(tmp_path / "two", monkeypatch, **more)
+    postgres.ask("UPDATE accounts_user SET email = 'another@example.com'", "ours2")
     with database_at(urls["ours2"]), pytest.raises(Refused, match="database_url is not empty"):
         restore(tmp_path / "all.tar")
     assert not (tmp_path / "two" / "var" / "inputs").exists()
+    places.check(settings())  # nothing is left that `up` waits for
 
 
 def alchemy(url: str) -> str:
