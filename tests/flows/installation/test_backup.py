@@ -201,7 +201,7 @@ def test_a_backup_of_another_version_changes_nothing(
     from flows.installation.archive import Backup, Manifest
 
     with tarfile.open(stored[0]) as tar:
-        tar.extractall(tmp_path / "changed", filter="data")
+        tar.extractall(tmp_path / "changed")
     manifest = tmp_path / "changed" / "manifest.json"
     if kind is Refused:
         found: Manifest = Backup(stored[0]).manifest
@@ -219,7 +219,7 @@ def test_a_manifest_does_not_lead_out_of_the_backup(stored: Any, elsewhere: Path
     from flows.installation.archive import Backup
 
     with tarfile.open(stored[0]) as tar:
-        tar.extractall(tmp_path / "evil", filter="data")
+        tar.extractall(tmp_path / "evil")
     found = Backup(stored[0]).manifest
     found.files["../../outside"] = found.files["visionloop.db"]
     (tmp_path / "evil" / "manifest.json").write_text(found.to_json())

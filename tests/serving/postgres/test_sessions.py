@@ -17,6 +17,7 @@ def test_a_long_list_is_read_whole_while_others_ask() -> None:
 
     from serving.access.models import Batch
 
+    Batch.objects.all().delete()  # those of other tests
     Batch.objects.bulk_create([Batch(id=f"{n:032d}", time=datetime.now(UTC)) for n in range(ROWS)])
     stop = threading.Event()
 

@@ -26,6 +26,7 @@ API: dict[str, list[Row]] = {
     "/docs": [Row(OPEN)],
     "/docs/<name>": [Row("404 404 404 404 404 404", values={"name": "nothing"})],
     "/openapi.json": [Row(OPEN)],
+    "/metrics": [Row(OPEN)],  # on this machine, else with an administrator's key, see test_router_metrics
     "/-/routes": [Row(OPEN)],  # on this machine only, see tests.serving.access.test_middleware
     "/v1/models": [Row(OPEN)],
     "/v1/predictions": [Row(WITH_KEY, shows=EVERYTHING)],

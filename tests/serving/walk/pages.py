@@ -198,6 +198,7 @@ _OFFICE = {
 
 PAGES: dict[str, list[Row]] = {
     "/healthz": [Row(ALL)],
+    "/metrics": [Row(ALL)],  # on this machine, see tests.serving.web.test_web_metrics
     "/static/<digest>/<path>": [Row(GONE, values={"digest": "0", "path": "x.js"})],
     "/favicon.ico": [Row("302 302 302 302 302 302", "302 302 302 302 302")],
     **_GALLERY,

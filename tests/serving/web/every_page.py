@@ -88,7 +88,7 @@ ELSEWHERE = {
 }
 """Pages that need more to be seen, and where they are looked at."""
 NO_PAGE = {
-    "/healthz", "/favicon.ico", "/uploads", "/uploads/<id>", "/uploads/<str:run_id>", "/files/<run>/<name>",
+    "/healthz", "/metrics", "/favicon.ico", "/uploads", "/uploads/<id>", "/uploads/<str:run_id>", "/files/<run>/<name>",
     "/shared/<token>/files/<name>", "/feedback/<run>", "/office/runs/import/file", "/office/thumbnails/<slug:run>/",
     "/runs/<str:run_id>/slices/", "/runs/<str:run_id>/slices/<int:axis>/<int:number>.png",
     "/shared/<str:token>/slices/", "/shared/<str:token>/slices/<int:axis>/<int:number>.png",
