@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from flows.batch.listing import S3, Item, Listing, as_listing, too_large
+from flows.batch.listing import Item, Listing, as_listing, too_large
 from registry.buckets import encryption, regions
+from registry.buckets.client import ATTEMPTS, parts
+from registry.buckets.errors import away, explanation
 from registry.core.errors import BadInput, MissingService, VisionloopError, first_line
 
 # botocore's own: backs off when S3 asks to slow down (503), and repeats what a broken connection cut off.
-RETRIES = {"retries": {"mode": "standard", "max_attempts": 5}}
+RETRIES = {"retries": {"mode": "standard", "max_attempts": ATTEMPTS}}
 
 
 def connect(anonymous: bool = False) -> Any:
@@ -31,10 +33,10 @@ def connect(anonymous: bool = False) -> Any:
 
 def split_address(address: str) -> tuple[str, str]:
     """`s3://bucket/some/prefix/` -> bucket, some/prefix. Raises BadInput."""
-    bucket, _, prefix = address.removeprefix(S3).partition("/")
+    bucket, prefix = parts(address)
     if not bucket:
         raise BadInput(f"{address} names no bucket", expected="s3://bucket/prefix")
-    return bucket, prefix.strip("/")
+    return bucket, prefix
 
 
 @contextmanager
@@ -50,13 +52,10 @@ def explained(address: str, right: str = "s3:ListBucket and s3:GetObject") -> It
     """
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-    bucket, _ = split_address(address)
     try:
         yield
     except NoCredentialsError:
         raise
-    except FileNotFoundError as error:
-        raise BadInput(f"there is no bucket {bucket}", fix="correct its name") from error
     except PermissionError as error:
         verb = "written to" if "Put" in right else "listed"
         raise MissingService(
@@ -65,11 +64,7 @@ def explained(address: str, right: str = "s3:ListBucket and s3:GetObject") -> It
             fix="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         ) from error
     except (BotoCoreError, ClientError, OSError) as error:
-        raise MissingService(
-            f"{address} does not answer: {reason(error)}",
-            expected="S3, or what AWS_ENDPOINT_URL names",
-            fix="correct the address or the region, or try again",
-        ) from error
+        raise explanation(error, address) or away(address, reason(error)) from error
 
 
 class Bucket:

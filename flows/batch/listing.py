@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
-S3 = "s3://"
-
 
 class Item(NamedTuple):
     """A file in a listing.

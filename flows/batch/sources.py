@@ -11,8 +11,9 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from flows.batch.buckets import Bucket
-from flows.batch.listing import S3, Item, Listing, Source, as_listing, too_large
+from flows.batch.listing import Item, Listing, Source, as_listing, too_large
 from flows.batch.tables import Table
+from registry.buckets.client import is_bucket
 from registry.core.errors import BadInput
 
 
@@ -25,7 +26,7 @@ def open_source(where: str, most_bytes: int) -> Source:
     Raises:
         BadInput: there is nothing, or the address names no bucket.
     """
-    if where.startswith(S3):
+    if is_bucket(where):
         return (Table if where.rstrip("/").endswith(".parquet") else Bucket)(where, most_bytes)
     if "://" in where:
         raise BadInput(f"{where} is an address of another kind", expected="a folder or s3://bucket/prefix")

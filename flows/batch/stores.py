@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from flows.batch.buckets import connect, explained, split_address
-from flows.batch.listing import S3
 from registry.buckets import regions
+from registry.buckets.client import is_bucket
 from registry.core.errors import BadInput, MissingService, Refused
 from registry.core.files import disk_errors, write_file
 
@@ -48,7 +48,7 @@ class Store(Protocol):
 
 
 def open_store(where: str) -> Store:
-    return BucketStore(where) if where.startswith(S3) else FolderStore(Path(where))
+    return BucketStore(where) if is_bucket(where) else FolderStore(Path(where))
 
 
 class FolderStore:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.batch.buckets import connect, explained, split_address
-from flows.batch.listing import S3, Item, Listing, too_large
+from flows.batch.listing import Item, Listing, too_large
 from registry.buckets import regions
+from registry.buckets.client import is_bucket
 from registry.core.errors import BadInput, first_line
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ class Table:
     its name is the column `path`, its label `label`, where there are such columns."""
 
     def __init__(self, where: str, most_bytes: int) -> None:
-        self.name, self._most = where.rstrip("/") if where.startswith(S3) else str(Path(where).resolve()), most_bytes
-        self._remote = where.startswith(S3)
+        self.name, self._most = where.rstrip("/") if is_bucket(where) else str(Path(where).resolve()), most_bytes
+        self._remote = is_bucket(where)
         regions.check(where)
         self._paths: list[str] = []
         self._cursor: _Cursor | None = None

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from flows.installation import contents, mlflow_tables, tables
 from flows.installation.archive import Manifest, Writer, writing
+from registry.buckets.client import is_bucket
 from registry.core import database
 from registry.core.settings import Settings, settings
 from registry.encryption.keys import keyring
@@ -66,7 +67,7 @@ def elsewhere(config: Settings, has_keys: bool) -> list[str]:
     found = ["Prefect's history of runs"]
     if not mlflow_tables.address():
         found.append(f"MLflow's runs and versions, at {config.mlflow_uri}")
-    if config.remote.startswith("s3://"):
+    if is_bucket(config.remote):
         found.append(f"the data versions, at {config.remote}")
     if not has_keys:
         found.append("the encryption keys")

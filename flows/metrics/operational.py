@@ -100,7 +100,7 @@ def _labels() -> Iterator[Metric]:
     problems = Counter[str]()
     recent = Feedback.objects.filter(time__gte=datetime.now(UTC) - LAST).order_by()
     columns = ("prediction__model", "prediction__version", "score", "problem")
-    for model, version, value, problem in recent.values_list(*columns).iterator(chunk_size=AT_ONCE):
+    for model, version, value, problem in database.stream(recent.values_list(*columns), AT_ONCE):
         scores[model, version].append(value)
         problems[model] += bool(problem)
     for labels, values in scores.items():
@@ -109,7 +109,7 @@ def _labels() -> Iterator[Metric]:
         if known:
             score.set(sum(known) / len(known), *labels)
     waiting = Feedback.objects.filter(learned_by=None, problem="").order_by()
-    waits = Counter(waiting.values_list("prediction__model", flat=True).iterator(chunk_size=AT_ONCE))
+    waits = Counter(database.stream(waiting.values_list("prediction__model", flat=True), AT_ONCE))
     for model in catalog.names():
         unscored.set(problems[model], model)
         unlearned.set(waits[model], model)

@@ -222,7 +222,9 @@ class Supervised:
 
     async def _answers(self, timeout_s: float) -> bool:
         if not self.spec.ready_url:
-            before, self._beaten = self._beaten, self._heartbeat.stat().st_mtime_ns if self._heartbeat.exists() else 0
+            before, self._beaten = self._beaten, 0
+            with suppress(FileNotFoundError):  # somebody deleted var; then it is not watched
+                self._beaten = self._heartbeat.stat().st_mtime_ns
             return self._beaten != before
         try:
             return (await self._http.get(self.spec.ready_url, timeout=timeout_s)).is_success

@@ -49,7 +49,7 @@ def explanation(error: BaseException, place: str) -> VisionloopError | None:
                 f"{place}: there are no credentials", expected="those of a user with rights on it", fix=_CREDENTIALS
             )
         if isinstance(one, BotoCoreError):
-            return _away(place, first_line(one))
+            return away(place, first_line(one))
     # s3fs turns what it knows into Python's own errors, and drops the cause.
     for one in _chain(error):
         if isinstance(one, OSError) and one.filename is not None:
@@ -62,7 +62,7 @@ def explanation(error: BaseException, place: str) -> VisionloopError | None:
             known = known or ("InvalidAccessKeyId" if "key ID you provided" in text else "AccessDenied")
             return _of_code("SignatureDoesNotMatch" if "signature" in text else known, place, text)
         if isinstance(one, Boto3Error | ConnectionError | TimeoutError):
-            return _away(place, first_line(one))
+            return away(place, first_line(one))
         if isinstance(one, OSError) and one.errno == 16:  # EBUSY: what s3fs makes of SlowDown
             return _of_code("SlowDown", place, first_line(one))
     return None
@@ -111,10 +111,10 @@ def _of_code(code: str, place: str, text: str) -> VisionloopError:
             expected="a server that encrypts as s3_encryption asks",
             fix="set s3_encryption to what it can: AES256, aws:kms, or none",
         )
-    return _away(place, text)
+    return away(place, text)
 
 
-def _away(place: str, text: str) -> MissingService:
+def away(place: str, text: str) -> MissingService:
     return MissingService(
         f"{place} does not answer: {text[:200]}",
         expected="S3, or what AWS_ENDPOINT_URL names",
