@@ -12,8 +12,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 REGION = "eu-central-1"
-EU = ("eu-central-1", "eu-central-2", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-3")
-"""Regions of the EU and of Switzerland (eu-central-2), which the EU finds adequate. London (eu-west-2) is not one."""
+EU = ("eu-central-1", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-3")
+"""Regions of the EU, a part of the default of the setting s3_regions, so that what is built may use its bucket."""
 SLOTS = ("a", "b")
 """Each model has two services, so that the router can move traffic from one version to the other."""
 NO_IMAGE = "none"

@@ -24,8 +24,8 @@ from registry.core.settings_values import (
     EU_REGIONS,
     are_origins,
     are_regions,
+    bucket_address,
     is_an_origin,
-    is_bucket,
     is_encryption,
     list_of,
 )
@@ -128,7 +128,7 @@ class Settings(BaseModel):
     _origin = field_validator("public_url")(is_an_origin)
     _regions = field_validator("s3_regions")(are_regions)
     _encryption = field_validator("s3_encryption")(is_encryption)
-    _bucket = field_validator("mlflow_artifacts")(is_bucket)
+    _bucket = field_validator("mlflow_artifacts")(bucket_address)
 
     @property
     def origins(self) -> list[str]:

@@ -42,7 +42,7 @@ def is_encryption(value: str) -> str:
     return value
 
 
-def is_bucket(value: str) -> str:
+def bucket_address(value: str) -> str:
     if value and not re.fullmatch(r"s3://[^/]+(/.*)?", value):
         raise ValueError("s3://bucket/prefix, or nothing for a folder in var")
     return value.rstrip("/")

@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from registry.contract import catalog
+from registry.core.settings_values import EU_REGIONS
 from tests.conftest import PROJECT
 
 FOLDER = PROJECT / "infra" / "aws"
@@ -53,6 +54,10 @@ def test_another_region_or_size_is_refused_with_one_message(
     assert words in text
     assert "\n  expected: " in text
     assert "\n  fix: " in text
+
+
+def test_what_is_built_by_default_may_use_its_bucket(options: ModuleType) -> None:
+    assert set(options.EU) <= set(EU_REGIONS.split(","))
 
 
 def test_a_region_can_be_allowed(options: ModuleType) -> None:
