@@ -43,7 +43,9 @@ $(READY): requirements.lock pyproject.toml
 	@echo "setting up the environment in $(VENV) (about 9 GB, a minute or a few)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
-	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@# Environments from before this was left out of the lock: its files lie over those of django-ninja.
+	@$(BIN)/python -m uv pip uninstall --quiet --python $(BIN)/python ninja
+	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --require-hashes --reinstall-package django-ninja -r requirements.lock
 	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 

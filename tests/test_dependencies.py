@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import csv
 import re
 import sys
 import tomllib
 from collections.abc import Collection, Iterator
 from functools import cache
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -151,3 +153,14 @@ def test_no_package_imports_the_tests() -> None:
         if any(name.partition(".")[0] == "tests" for name in names)
     ]
     assert found == []
+
+
+def test_no_package_overwrites_a_file_of_another() -> None:
+    """Which of two files with one name is there depends on the order of installation: it differs from machine to machine."""
+    owners: dict[str, dict[str, str]] = {}
+    for package in distributions():
+        name = package.metadata["Name"]
+        for path, content, _ in csv.reader((package.read_text("RECORD") or "").splitlines()):
+            if content and not path.startswith(".."):
+                owners.setdefault(path, {})[name] = content
+    assert {path: set(one) for path, one in owners.items() if len(set(one.values())) > 1} == {}
