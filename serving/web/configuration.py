@@ -153,6 +153,7 @@ def _accounts(config: Settings) -> dict[str, Any]:
         "ACCOUNT_LOGIN_METHODS": {"email"},
         "ACCOUNT_SIGNUP_FIELDS": ["email*", "password1*", "password2*"],
         "ACCOUNT_EMAIL_VERIFICATION": "mandatory",
+        "ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION": True,  # in the session that signed up or tried to log in, in no other
         "ACCOUNT_PREVENT_ENUMERATION": True,
         "ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE": True,
         "ACCOUNT_ADAPTER": "serving.accounts.adapters.AccountAdapter",
