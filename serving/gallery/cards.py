@@ -13,6 +13,7 @@ from monitoring.log.models import Prediction
 from registry.contract import catalog
 from registry.contract.spec import ModelSpec
 from registry.versions.bundle import Bundle, Manifest
+from serving.gallery.metric_words import meaning
 from serving.releases import store
 from serving.releases.endpoints import Endpoint
 from serving.runs import bundles, kinds
@@ -67,6 +68,24 @@ class Card:
     def accept(self) -> str:
         """For a file input of a page."""
         return ",".join(self.spec.extensions)
+
+    @property
+    def is_live(self) -> bool:
+        return self.version is not None
+
+    @property
+    def first_endings(self) -> tuple[str, ...]:
+        """Of the files that it takes, those that people know: the first of each kind."""
+        firsts = (".jpg", ".png", ".webp", ".mp4", ".mov", ".nii.gz", ".nii")
+        return tuple(one for one in firsts if one in self.spec.extensions) or self.spec.extensions[:6]
+
+    @property
+    def more_endings(self) -> int:
+        return len(self.spec.extensions) - len(self.first_endings)
+
+    @property
+    def metric_meaning(self) -> str:
+        return meaning(self.spec.metric.name)
 
     @property
     def takes_pictures(self) -> bool:

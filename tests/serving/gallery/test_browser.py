@@ -79,9 +79,17 @@ def test_without_the_agreement_nothing_is_sent(browser: Any, web: str, persons: 
     visitor = Visitor(browser, web)
     visitor.page.context.add_cookies([persons[3].cookie(web)])
     visitor.open(f"/models/{detector}/")
-    visitor.page.set_input_files("#file", photo("a.jpg"))
-    assert visitor.page.locator("#consent").evaluate("(box) => box === document.activeElement")
-    assert visitor.page.locator("#files li").count() == 0
+    page = visitor.page
+    page.set_input_files("#file", photo("a.jpg"))
+    assert page.locator("#consent").evaluate("(box) => box === document.activeElement")
+    assert page.locator("#consent-first").is_visible()
+    assert page.locator("#files li").count() == 0
+    page.check("#consent")  # the file was not forgotten
+    shown_beside(visitor)
+    assert page.locator("#consent-first").count() == 0
+    row = page.locator("#files li")
+    row.get_by_text("done").wait_for(timeout=60_000)
+    assert row.get_by_role("link", name="Open the result").count() == 0  # it stands beside
     visitor.close()
 
 
@@ -219,7 +227,7 @@ def test_what_is_known_of_a_model(browser: Any, web: str, detector: str) -> None
         visitor.open(f"/models/{detector}/?tab=about")
         row = visitor.page.get_by_role("row", name="1 2026-01-01")
         assert row.get_by_text("live").is_visible()
-        assert row.get_by_text("champion").is_visible()
+        assert row.get_by_text("champion").count() == sees
         link = row.get_by_role("link", name="Decision on version 1")
         assert link.count() == sees
         assert "Tested on" in visitor.page.locator("#tab-about").inner_text()

@@ -101,7 +101,7 @@ def test_niivue_lays_the_mask_exactly_on_the_scan(shown: Open, turned: dict[str,
     page = shown(turned[turn]).page
     canvas = page.locator("[data-scan]")
     page.get_by_role("button", name="Axial").click()
-    page.get_by_label("Strength").fill("100")
+    page.get_by_label("Opacity").fill("100")
     page.get_by_label("White above").fill("100")  # the noise is dark, then
     page.wait_for_timeout(500)
     with_mask = cv2.imdecode(np.frombuffer(canvas.screenshot(), np.uint8), cv2.IMREAD_COLOR).astype(int)

@@ -27,7 +27,7 @@ def test_the_score_slider_filters_boxes_and_list(shown: Open) -> None:
     page = shown("boxes").page
     page.get_by_text("4 of 4 shown").wait_for()
     assert page.locator(ON_THE_PICTURE).count() == 4
-    slide(page, "Least score", 0.5)
+    slide(page, "Show boxes with a score of at least", 0.5)
     page.get_by_text("2 of 4 shown").wait_for()
     assert names(page) == ["sports ball", "person"]
     assert page.locator(ON_THE_PICTURE).count() == 2

@@ -11,6 +11,7 @@ export async function show(id) {
   const here = new URL(location.href);
   here.search = new URLSearchParams({ run: id });
   history.replaceState(null, "", here);
+  for (const link of document.querySelectorAll("#files [data-beside]")) link.hidden = link.dataset.beside === id;
   const answer = await fetch(`/runs/${id}/beside`);
   if (!answer.ok) return;
   box.innerHTML = await answer.text();

@@ -23,12 +23,23 @@ export function start(box, show) {
     }
     if (!busy && several) document.title = `✓ ${title}`;
   };
+  const consent = box.querySelector("#consent");
+  let kept = []; // files that wait for the consent
+  const ask = (asks) => {
+    consent.closest(".vl-consent").classList.toggle("missing", asks);
+    box.querySelector("#consent-first").hidden = !asks;
+  };
+  consent?.addEventListener("change", () => {
+    if (!consent.checked) return;
+    ask(false);
+    take(kept.splice(0));
+  });
   const take = (files) => {
-    const consent = box.querySelector("#consent");
-    if (consent && !consent.checked) {
-      consent.closest(".vl-consent").classList.add("missing");
+    if (!files.length) return;
+    if (consent && !consent.checked && !box.dataset.consented) {
+      kept.push(...files);
+      ask(true);
       consent.focus();
-      say(words.consent);
       return;
     }
     several = files.length > 1;
@@ -40,8 +51,6 @@ export function start(box, show) {
     }
     next();
   };
-  const say = (text) => { box.querySelector("#spoken").textContent = text; };
-
   for (const input of box.querySelectorAll("input[type=file]")) {
     input.addEventListener("change", () => { take([...input.files]); input.value = ""; });
   }

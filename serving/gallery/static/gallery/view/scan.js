@@ -62,6 +62,7 @@ function wireViews(viewer) {
   const show = (name) => {
     viewer.setSliceType(views[name]);
     root.dataset.scanView = name;
+    part("hanging").hidden = name === "sagittal" || name === "render";
     for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.viewName === name));
     part("slice-number").dispatchEvent(new Event("turn"));
   };
@@ -115,6 +116,7 @@ function wireSliceSlider(viewer) {
     slider.disabled = axis() == null;
     if (slider.disabled) return;
     slider.max = viewer.volumes[0].dimsRAS[axis() + 1] - 1;
+    part("slice-control").hidden = slider.max === "0";
     slider.value = here();
     say();
   };

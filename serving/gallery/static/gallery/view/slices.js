@@ -33,6 +33,8 @@ export async function wireSlices() {
   const turn = (chosen) => {
     axis = chosen;
     Object.assign(place, { min: 0, max: axis.slices - 1, value: axis.first });
+    part("slice-control").hidden = axis.slices === 1;
+    part("hanging").hidden = axis.name === "sagittal";
     for (const side of ["top", "right", "bottom", "left"]) part(`mark-${side}`).textContent = axis[side];
     for (const button of buttons) button.setAttribute("aria-pressed", String(Number(button.dataset.axis) === axis.axis));
     load();
