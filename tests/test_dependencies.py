@@ -156,7 +156,7 @@ def test_no_package_imports_the_tests() -> None:
 
 
 def test_no_package_overwrites_a_file_of_another() -> None:
-    """Which of two files with one name is there depends on the order of installation: it differs from machine to machine."""
+    """Which of two files with one name is there depends on the order of installation."""
     owners: dict[str, dict[str, str]] = {}
     for package in distributions():
         name = package.metadata["Name"]

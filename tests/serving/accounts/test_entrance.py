@@ -39,9 +39,7 @@ def test_sign_up_confirm_log_in_log_out(visitor: Visitor, letters: Letters) -> N
     page.get_by_role("button", name=address).wait_for()
 
 
-def test_the_link_of_a_letter_logs_nobody_else_in(
-    visitor: Visitor, browser: Any, web: str, letters: Letters
-) -> None:
+def test_the_link_of_a_letter_logs_nobody_else_in(visitor: Visitor, browser: Any, web: str, letters: Letters) -> None:
     address = f"{secrets.token_hex(4)}@example.org"
     _sign_up(visitor, address)
     other = Visitor(browser, web)

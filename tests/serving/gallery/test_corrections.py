@@ -227,7 +227,9 @@ def test_a_scan_that_is_right_keeps_its_mask_as_the_label(anna: httpx.Client, sh
 
 def test_the_score_says_what_it_costs_on_the_test_cases(shown: Open, seen: str) -> None:
     page = shown(seen).page
-    assert page.get_by_label("Show boxes with a score of at least").get_attribute("min") == "0.05"  # boxes below come beside the answer
+    assert (
+        page.get_by_label("Show boxes with a score of at least").get_attribute("min") == "0.05"
+    )  # boxes below come beside the answer
     assert page.get_by_label("Show boxes with a score of at least").input_value() == "0.25"
     cost = page.locator("[data-score-cost]")
     assert "50\u00a0% of the boxes with at least 0.25 are right, and 100\u00a0% of all true ones" in cost.inner_text()
