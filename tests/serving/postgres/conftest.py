@@ -75,19 +75,24 @@ def stopped(postgres: Cluster, how: Stop) -> Iterator[None]:
     try:
         yield
     finally:
-        postgres.start()
+        start_again(postgres)
         database.renew_connection()
-        until(_answers, 15.0)  # a pooler goes on refusing for `server_login_retry`
+
+
+def start_again(postgres: Cluster) -> None:
+    """Starts it, and waits until it answers: a pooler goes on refusing for `server_login_retry`."""
+    postgres.start()
+    until(_answers, 15.0)
 
 
 def _answers() -> bool:
-    from django.db import DatabaseError, connection
+    """Asks by a connection of its own: whoever is tested finds out by itself that its old one is gone."""
+    import psycopg
 
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
-        connection.close()
+        with psycopg.connect(settings().database_url, connect_timeout=5) as connection:
+            connection.execute("SELECT 1")
+    except psycopg.Error:
         return False
     return True
 

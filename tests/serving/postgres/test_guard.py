@@ -18,7 +18,7 @@ from tests.bundles import MODEL
 from tests.clusters import Cluster
 from tests.serving.controlled import settle
 from tests.serving.counted import wrote
-from tests.serving.postgres.conftest import running, stopped
+from tests.serving.postgres.conftest import running, start_again, stopped
 from tests.serving.removal import withdraw
 from tests.waiting import until
 
@@ -104,7 +104,7 @@ def test_a_canary_stays_as_it_is_over_an_outage_and_is_watched_again_afterwards(
         time.sleep(1.5)
         guard.look()
     finally:
-        postgres.start()
+        start_again(postgres)
     guard.look()
     assert store.plan(MODEL) == plan, "that nobody could ask for so long does not count"
     of_the_guard = [record for record in caplog.records if record.name == "visionloop.guard"]
