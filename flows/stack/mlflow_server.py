@@ -14,7 +14,7 @@ import os
 import click
 
 from registry.buckets import encryption, regions
-from registry.versions.mlflow_client import allow_percent
+from registry.versions.mlflow_client import allow_percent, make_store
 
 
 @click.command()
@@ -42,6 +42,7 @@ def serve(host: str, port: int, store: str, artifacts: str) -> None:
     from mlflow.server.handlers import initialize_backend_stores
 
     allow_percent()
+    make_store(store)
     initialize_backend_stores(store, store, "mlflow-artifacts:/")
     uvicorn.run("mlflow.server.fastapi_app:app", host=host, port=port, log_level="warning", timeout_graceful_shutdown=3)
 

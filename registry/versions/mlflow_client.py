@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.buckets import regions
@@ -16,6 +19,7 @@ def open_client(address: str) -> MlflowClient:
     import mlflow
 
     allow_percent()
+    make_store(address)
     mlflow.set_tracking_uri(address)
     return mlflow.MlflowClient(address)
 
@@ -33,6 +37,37 @@ def experiment_id(client: MlflowClient, model: str, address: str, artifacts: str
         return str(found.experiment_id)
     place = None if address.startswith("http") else artifacts
     return str(client.create_experiment(model, artifact_location=place))
+
+
+def make_store(address: str) -> None:
+    """Makes the tables of a SQLite database that is not there yet; for any other address it does nothing.
+
+    MLflow's own way is some fifty migrations on the file itself, and none goes on from its middle: a process that is
+    killed meanwhile leaves a database that no later one can open. So they run on a file beside it, linked when done.
+    """
+    if not address.startswith("sqlite:///"):
+        return
+    path = Path(address.removeprefix("sqlite:///"))
+    if path.exists():
+        return
+    import psutil
+    from mlflow.store.db import utils
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
+    for old in path.parent.glob(f"{path.name}.*.draft"):
+        if not psutil.pid_exists(int(old.suffixes[-2][1:])):  # killed
+            old.unlink(missing_ok=True)
+    try:
+        engine = utils.create_sqlalchemy_engine(f"sqlite:///{draft}")
+        try:
+            utils._initialize_tables(engine)
+        finally:
+            engine.dispose()
+        with suppress(FileExistsError):  # another process was faster
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def allow_percent() -> None:

@@ -79,7 +79,9 @@ def test_a_task_goes_on_over_an_outage_and_may_end_in_one(
         identity = client.post(f"{place}/tasks", content=make_clip(frames, (192, 128))).json()["id"]
 
         def done() -> int:
-            return int(client.get(f"{place}/tasks/{identity}").json().get("done", 0))  # 503 while a pooler still refuses
+            return int(
+                client.get(f"{place}/tasks/{identity}").json().get("done", 0)
+            )  # 503 while a pooler still refuses
 
         before = until(done)
         postgres.restart("immediate")
