@@ -18,6 +18,8 @@ _LINK = re.compile(r" \(\[[^]]+\]\([^)]+\)\)|\[([^]]+)\]\([^)]+\)")
 _MARKS = re.compile(r"`|(?<!\w)\*(?=\S)|(?<=\S)\*(?!\w)")
 """Of code and emphasis."""
 PARTS = ("Use.", "Misuse.", "Limits.", "Data.", "Measured.")
+CLEARER = {"Measured": "Measured by the authors of this model, on a version of theirs"}
+"""Headings that would be misread beside the figures of the live version."""
 
 
 @dataclass(frozen=True)
@@ -60,5 +62,6 @@ def paragraphs(model: str) -> tuple[Paragraph, ...]:
     for block in text.split("\n\n"):
         title, star, rest = block.removeprefix("**").partition("**")
         if block.startswith("**") and star and title in PARTS:
-            found.append(Paragraph(title.rstrip("."), _MARKS.sub("", _LINK.sub(r"\1", " ".join(rest.split())))))
+            title = title.rstrip(".")
+            found.append(Paragraph(CLEARER.get(title, title), _MARKS.sub("", _LINK.sub(r"\1", " ".join(rest.split())))))
     return tuple(found)

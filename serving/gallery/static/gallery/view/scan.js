@@ -35,7 +35,8 @@ export async function wireScan() {
     dragAndDropEnabled: false,
     logLevel: "error",
     fontMinPx: 18,
-    fontColor: [1, 1, 1, 1],
+    fontColor: [1, 0.95, 0.6, 1],
+    multiplanarPadPixels: 20, // else the letters of two views stand on each other
     showAllOrientationMarkers: true,
   });
   await viewer.attachToCanvas(canvas);
