@@ -14,7 +14,7 @@ WORKERS ?= 2
 # One thread each: they share the cores, and threads that wait for a core spin. A test of small matrices takes a third.
 PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo demo-all down test test-slow test-scale prometheus spark test-heal check bench bench-serving bench-web client-wheel lock browser aws-setup aws-lock clean clean-all
+.PHONY: help setup demo demo-all down test test-slow test-scale prometheus containers spark test-heal check bench bench-serving bench-web client-wheel lock browser aws-setup aws-lock clean clean-all
 
 help:
 	@echo "make demo       set up, then run the whole loop for MODEL=$(MODEL)"
@@ -65,7 +65,7 @@ test-slow: setup browser
 	$(PYTEST) -m slow
 
 # Spark, PostgreSQL, S3, Prometheus and so on, each a real one; what is missing here is named, and its tests are skipped.
-test-scale: setup prometheus spark
+test-scale: setup prometheus containers spark
 	$(PYTEST) -m scale -rs
 
 # Debian's packages, where we are root. Their own servers are not started: policy-rc.d says so for the time.
@@ -76,6 +76,13 @@ prometheus:
 	    { test -e $(POLICY) || { trap 'rm -f $(POLICY)' EXIT; printf '#!/bin/sh\nexit 101\n' > $(POLICY); chmod 755 $(POLICY); }; } && \
 	    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends prometheus prometheus-alertmanager pgbouncer >/dev/null ) || \
 	  echo "install prometheus, prometheus-alertmanager and pgbouncer to run the tests of metrics and of the pooler" >&2
+
+CONTAINERS := buildah podman runc netavark aardvark-dns iptables uidmap mmdebstrap
+containers:
+	@command -v buildah >/dev/null && command -v podman >/dev/null && command -v mmdebstrap >/dev/null || \
+	  ( [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update && \
+	    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(CONTAINERS) >/dev/null ) || \
+	  echo "install $(CONTAINERS) to run the tests of containers" >&2
 
 # Its wheel is built here, which takes minutes; so it is no part of `setup`.
 spark: setup

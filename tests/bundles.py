@@ -18,6 +18,7 @@ import numpy as np
 
 from registry.core.files import write_file
 from registry.core.media import Prediction
+from registry.core.runtime import Engine
 from registry.versions.bundle import (
     REFERENCE,
     SAMPLES,
@@ -50,7 +51,9 @@ def make_scan(seed: int = 0, shape: tuple[int, ...] = (64, 48, 2), noise: float 
     return gzip.compress(file.to_bytes(), compresslevel=1, mtime=0)
 
 
-def make_tiny_bundle(folder: Path, version_note: str = "", threshold: float = 0.35, work: int = 0) -> Bundle:
+def make_tiny_bundle(
+    folder: Path, version_note: str = "", threshold: float = 0.35, work: int = 0, engine: Engine = "onnxruntime"
+) -> Bundle:
     """Builds and seals a bundle in `folder` (which is made). Another note or threshold is another digest.
 
     `work` adds that many 3x3 convolutions of 32 channels, to make the network as slow as a test needs; they do not
@@ -59,7 +62,13 @@ def make_tiny_bundle(folder: Path, version_note: str = "", threshold: float = 0.
     for name, content in _answers(threshold).items():
         write_file(folder / name, content)
     write_file(folder / "network.onnx", _network(threshold, work))
-    seal(folder, draft_manifest(folder, version_note))
+    manifest = draft_manifest(folder, version_note)
+    if engine == "openvino":
+        import openvino
+
+        openvino.save_model(openvino.convert_model(folder / "network.onnx"), folder / "network.xml", False)
+        manifest = manifest.model_copy(update={"engine": engine, "network": "network.xml"})
+    seal(folder, manifest)
     return open_bundle(folder)
 
 
@@ -103,7 +112,7 @@ def _network(threshold: float, work: int) -> bytes:
         helper.make_node("AveragePool", ["x"], ["tiles"], kernel_shape=[32, 32], strides=[32, 32]),
         helper.make_node("Reshape", ["tiles", "flat"], ["embedding"]),
         helper.make_node("Sub", ["blurred", "threshold"], ["above"]),
-        helper.make_node("Mul", ["above", "gain"], ["logits"]),
+        helper.make_node("Mul", ["above", "gain"], ["logits" if work else "mask"]),
     ]
     last, rng = "x", np.random.default_rng(0)
     for n in range(work):
@@ -115,8 +124,6 @@ def _network(threshold: float, work: int) -> bytes:
         nodes.append(helper.make_node("ReduceMean", [last], ["slow"], axes=None, keepdims=1))
         nodes.append(helper.make_node("Mul", ["slow", "zero"], ["nothing"]))
         nodes.append(helper.make_node("Add", ["logits", "nothing"], ["mask"]))
-    else:
-        nodes.append(helper.make_node("Identity", ["logits"], ["mask"]))
     graph = helper.make_graph(
         nodes,
         "tiny",

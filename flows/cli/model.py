@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flows.deploy import engines
 from flows.options import local_option, model_argument, model_version_argument, prepare, which
 from flows.stack.control import Stack
 from flows.terminal_progress import show_progress
-from registry.core.errors import BadInput, NotFound
+from registry.core.errors import BadInput, NotFound, UsageError
 from registry.core.settings import settings
 
 if TYPE_CHECKING:
@@ -106,13 +107,28 @@ def decisions(model: str, version: str | None, as_json: bool) -> None:
 @click.command()
 @model_version_argument
 @click.argument("version", required=False)
-def package(model: str, version: str | None) -> None:
+@click.option("--image", is_flag=True, help="Build a container image of it, too; prints its name.")
+@click.option("--engine", type=click.Choice(engines.ENGINES), help="Builds the image; default: the first that is here.")
+@click.option("--base", metavar="IMAGE", help="Begin the image with this one, best by digest: python@sha256:...")
+@click.option("--build-option", "options", multiple=True, metavar="WORD", help="One more word for the engine.")
+def package(model: str, version: str | None, image: bool, engine: str, base: str, options: tuple[str, ...]) -> None:
     """Build the Bento of a VERSION (a number or an alias; else the champion) of MODEL; prints its tag."""
     model, version = which(model, version, "champion")
+    if not image and (engine or base or options):
+        raise UsageError(
+            "--engine, --base and --build-option are about an image", expected="--image", fix="add --image"
+        )
+    program = engines.engine(engine or "") if image else ""
     prepare(local=False)
     from flows import steps
     from registry.versions.mlflow_registry import Versions
 
     tag = steps.package(Versions().get(model, version))
     click.echo(tag)
+    if image:
+        from flows.deploy.images import build_service
+
+        click.echo(f"{program} builds the image; the first time it takes minutes", err=True)
+        click.echo(build_service(tag, program, base=base or "", options=options))
+        return
     click.echo(f"by hand: BENTOML_HOME={settings().var / 'bentoml'} bentoml serve {tag}", err=True)
