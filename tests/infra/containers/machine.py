@@ -57,6 +57,7 @@ class Machine:
     """Podman with settings of the tests' own, in `folder`."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         runtime = folder / "runtime"
         runtime.write_text(RUNTIME)
         runtime.chmod(0o755)
@@ -70,7 +71,13 @@ class Machine:
     def podman(self, *words: str, check: bool = True, timeout: float = 300) -> str:
         """Runs `podman WORDS`; what it prints. With `check` it must succeed."""
         done = subprocess.run(
-            ["podman", *words], capture_output=True, text=True, env=self.environment, timeout=timeout, check=False
+            ["podman", *words],
+            cwd=self.folder,  # conmon leaves a file `oom` there
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            timeout=timeout,
+            check=False,
         )
         assert not check or done.returncode == 0, f"podman {' '.join(words)}: {done.stderr}{self._words_of(words)}"
         return done.stdout.strip()
@@ -102,6 +109,10 @@ class Machine:
 
     def state(self, name: str) -> dict[str, Any]:
         return dict(json.loads(self.podman("inspect", name))[0]["State"])
+
+    def ran_out_of_memory(self, name: str) -> bool:
+        """Whether the kernel stopped any container of this machine for its memory; podman 4.3 does not say which."""
+        return bool(self.state(name)["OOMKilled"]) or (self.folder / "oom").exists()
 
     def logs(self, name: str) -> str:
         done = subprocess.run(
