@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,6 +60,8 @@ def _prepare_predictions(rows: Sequence[Any]) -> None:
 
 
 def _search_predictions(rows: Any, text: str) -> Any:
+    if re.fullmatch("[0-9a-f]{32}", text.lower()):  # by its key at once: with the rest of it, a million rows are read
+        return rows.filter(id=text.lower())
     of = [f"vl_{key}" for key in AccountKey.objects.filter(user__email__icontains=text).values_list("key", flat=True)]
     return rows.filter(Q(id__startswith=text.lower()) | Q(caller__startswith=text) | Q(caller__in=of[:500]))
 

@@ -240,3 +240,13 @@ def test_details_of_the_audit_trail_are_words() -> None:
     from serving.lists.people import details
 
     assert details({"models": ["cars", "boats"], "role": "", "share": 10}) == "models: cars, boats; share: 10"
+
+
+def test_a_prediction_is_found_by_its_id_without_reading_all_of_them(predictions: list[Any]) -> None:
+    from serving.lists.every import ALL
+
+    found = ALL["predictions"].chosen({"q": predictions[7].id.upper()})
+    assert [row.id for row in found] == [predictions[7].id]
+    plan = found.explain()
+    assert "SEARCH" in plan
+    assert "SCAN" not in plan
