@@ -89,11 +89,9 @@ def run(
         bundle: the version's folder, as `Versions.fetch` gives it.
         kind: `flows.batch.work.FEATURES` or PREDICTIONS.
         media: of the file that is made for each prediction.
-        pca: components to fit to the features of all pictures; 0: none.
-        batch: files that go through a network at once.
-        workers: 0: one per core.
+        pca: components to fit to the features of all pictures; 0: none. New ones are handed to `on_space`.
+        batch: files that go through a network at once; workers: 0: one per core.
         fresh: forget the parts of an earlier run.
-        on_space: called with newly fitted components.
 
     Raises:
         BadInput: the source does not exist or has no file for the model, or the model cannot do the work.
@@ -102,14 +100,10 @@ def run(
         StorageError: `out` cannot be written, or the disk is full. Whole parts stay.
     """
     began = time.perf_counter()
-    spec = catalog.get(version.model)
     work = Work(kind, str(version), media, settings().max_voxels)
-    work.check(spec)
-    source, listing = _listed(where, spec)
-    store = open_store(out)
-    plan = Plan.of(kind, media, source.name, str(version), version.digest, listing)
-    job = Job(plan, source, listing.items, work, bundle, Output(store, plan), batch, workers)
-    with store.owned():
+    job, others = _job(where, out, version, bundle, work, batch, workers)
+    plan = job.plan
+    with job.output.store.owned():
         numbers = job.output.begin(fresh)
         left = sum(map(plan.size, numbers))
         if numbers:
@@ -118,9 +112,21 @@ def run(
         rejected = job.output.rejected()
         job.output.finish(rejected)
     return Summary(
-        plan.version, plan.pictures, left, rejected, listing.others, plan.parts, time.perf_counter() - began,
+        plan.version, plan.pictures, left, rejected, others, plan.parts, time.perf_counter() - began,
         float(space.explained.sum()) if space else None,
     )  # fmt: skip
+
+
+def _job(
+    where: str, out: str, version: BatchVersion, bundle: Path, work: Work, batch: int, workers: int
+) -> tuple[Job, int]:
+    """What is to be done, and how many files of the source are none of the model's."""
+    spec = catalog.get(version.model)
+    work.check(spec)
+    source, listing = _listed(where, spec)
+    store = open_store(out)
+    plan = Plan.of(work.kind, work.media, source.name, str(version), version.digest, listing)
+    return Job(plan, source, listing.items, work, bundle, Output(store, plan), batch, workers), listing.others
 
 
 def _with_space(engine: Engine, job: Job, count: int, on_space: Callable[[spaces.Space], None]) -> spaces.Space:

@@ -116,8 +116,7 @@ def home_app(settings: Settings, statuses: Callable[[], Sequence[ProcessStatus]]
 
     routes: list[BaseRoute] = [
         Route("/", index),
-        Route("/story", _to_story),
-        Route("/story/", _to_story),
+        *(Route(path, _to_story) for path in ("/story", "/story/")),
         Route("/story.json", story_json),
         Route("/story.html", story_html),
         Route("/picture", picture),
