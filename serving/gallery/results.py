@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST
 
 from registry.core.errors import NotFound, VisionloopError
 from registry.core.settings import settings
-from serving.gallery import cards, feedback, viewer
+from serving.gallery import cards, feedback, versions, viewer
 from serving.runs import bundles, downloads, files, kinds, store
 from serving.runs.models import Kind, Run, new_id, now
 from serving.translation import errors, specs
@@ -100,6 +100,7 @@ def result(found: Run, address: str, page: str) -> dict[str, Any]:
         "files_at": address,
         "page": page,
         "live": version,
+        "drawn": bundle is not None and versions.learned_from_drawings(bundle),
         "older": version is not None and found.version is not None and version != found.version,
     }
 

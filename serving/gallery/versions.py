@@ -17,6 +17,11 @@ from serving.releases.grants import GateAnswer
 from serving.releases.packaging import digest_of
 from serving.runs import bundles
 
+STARTER = "starter"
+"""Origin of the cases that are drawn."""
+OF_DRIFT = "drift-"
+"""How the origins of labelled predictions begin."""
+
 
 @dataclass(frozen=True)
 class Version:
@@ -75,7 +80,7 @@ def of(model: str) -> list[Version]:
 def data_of(bundle: Bundle) -> Data:
     """What a version was trained and tested on."""
     manifest = bundle.manifest
-    taught, chose = _learned(bundle.path, manifest.created)
+    taught, chose, _ = _learned(bundle.path, manifest.created)
     origins = {
         name.removeprefix(ORIGIN_SLICE): score.cases
         for name, score in manifest.slices.items()
@@ -84,15 +89,23 @@ def data_of(bundle: Bundle) -> Data:
     return Data(taught, chose, manifest.score.cases, manifest.score.groups, manifest.data_hash, origins)
 
 
+def learned_from_drawings(bundle: Bundle) -> bool:
+    """Whether a version was trained on the starter data that comes with the models, which is drawn, and on nothing that
+    somebody brought: inputs of a drift are few."""
+    origins = _learned(bundle.path, bundle.manifest.created)[2]
+    return STARTER in origins and all(one == STARTER or one.startswith(OF_DRIFT) for one in origins)
+
+
 @lru_cache(maxsize=64)
-def _learned(path: Path, created: str) -> tuple[int, int]:
-    """Inputs that taught and inputs that chose; 0 and 0 where they were not recorded. A bundle is never changed:
-    `created` tells one from another in its place."""
+def _learned(path: Path, created: str) -> tuple[int, int, frozenset[str]]:
+    """Inputs that taught, inputs that chose, and their origins; nothing where it was not recorded. A bundle is never
+    changed: `created` tells one from another in its place."""
     try:
-        splits = Counter(learned.of(open_bundle(path, verify=False)).contents.values())
+        found = learned.of(open_bundle(path, verify=False))
     except BundleError:
-        return 0, 0
-    return splits["train"], splits["val"]
+        return 0, 0, frozenset()
+    splits = Counter(found.contents.values())
+    return splits["train"], splits["val"], found.origins
 
 
 def _manifest(tag: str) -> Manifest | None:
