@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,9 @@ from registry.buckets import regions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+
+_making = threading.Lock()
 
 
 def open_client(address: str) -> MlflowClient:
@@ -48,15 +52,20 @@ def make_store(address: str) -> None:
     if not address.startswith("sqlite:///"):
         return
     path = Path(address.removeprefix("sqlite:///"))
-    if path.exists():
-        return
+    with _making:
+        if not path.exists():
+            _make_whole(path)
+
+
+def _make_whole(path: Path) -> None:
     import psutil
     from mlflow.store.db import utils
 
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
     for old in path.parent.glob(f"{path.name}.*.draft"):
-        if not psutil.pid_exists(int(old.suffixes[-2][1:])):  # killed
+        pid = old.suffixes[-2][1:]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):  # killed
             old.unlink(missing_ok=True)
     try:
         engine = utils.create_sqlalchemy_engine(f"sqlite:///{draft}")

@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from registry.versions.mlflow_client import open_client
+from registry.versions.mlflow_client import make_store, open_client
 from tests.conftest import PROJECT
 from tests.waiting import until
 
@@ -38,3 +39,11 @@ def test_a_process_that_is_killed_while_it_makes_the_tables_leaves_no_half_of_th
     client = open_client(f"sqlite:///{path}")
     assert client.create_experiment("after") in {one.experiment_id for one in client.search_experiments()}
     assert not draft.exists()
+
+
+def test_threads_that_need_it_at_once_make_it_once(tmp_path: Path) -> None:
+    address = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(make_store, [address] * 4))
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+    assert open_client(address).search_experiments()
