@@ -63,6 +63,7 @@ def _make_whole(path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
+    draft.unlink(missing_ok=True)  # of a killed process with the same id: in a container it is the same each time
     for old in path.parent.glob(f"{path.name}.*.draft"):
         pid = old.suffixes[-2][1:]
         if pid.isdecimal() and not psutil.pid_exists(int(pid)):  # killed

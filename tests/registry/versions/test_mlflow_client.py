@@ -47,3 +47,10 @@ def test_threads_that_need_it_at_once_make_it_once(tmp_path: Path) -> None:
         list(threads.map(make_store, [address] * 4))
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
     assert open_client(address).search_experiments()
+
+
+def test_what_a_killed_process_with_this_id_left_is_made_anew(tmp_path: Path) -> None:
+    """In a container the same program has the same id each time."""
+    (tmp_path / f"mlflow.db.{os.getpid()}.draft").write_bytes(b"half of a database")
+    make_store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
